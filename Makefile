@@ -1,0 +1,49 @@
+# Needs git, make and Python 3.11 or newer with pip; no root. `make setup` does the rest.
+PYTHON ?= python3
+UV     := .uv/bin/uv
+BIN    := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help setup run test lint types bench soak lock clean-clone
+
+help:
+	@echo "make setup        the environment, in .venv"
+	@echo "make run          one phone call in this terminal; no accounts needed"
+	@echo "make test         everything that must be true: lint, types, tests"
+	@echo "make lock         resolve the dependencies anew into requirements/"
+	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
+
+setup: .venv/ready
+
+# uv is put into the checkout, from hashes, so that nothing outside it changes.
+$(UV): requirements/uv.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    --upgrade --target .uv -r requirements/uv.txt
+	@touch $@
+
+.venv/ready: $(UV) requirements/dev.txt pyproject.toml
+	test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
+	@touch $@
+
+run: setup
+	$(BIN)/offhook demo
+
+test: lint types
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+# Addresses stay out of the file: no committed file names a package registry's host.
+lock: $(UV)
+	$(UV) lock --quiet
+	$(UV) export --quiet --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
+
+clean-clone:
+	scripts/clean-clone

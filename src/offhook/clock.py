@@ -1,0 +1,43 @@
+"""The clock that a process is given: server, simulated Twilio and stand-in read no other.
+
+Times are seconds on a monotonic scale without a stated origin, so a change of the wall clock or of
+summer time never moves them.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """Something that will happen, and can be called off."""
+
+    def cancel(self) -> None:
+        """Call it off. Harmless when it has happened already."""
+
+
+class Clock(Protocol):
+    """What time it is, and a way to be called at a time."""
+
+    def now(self) -> float:
+        """Seconds, monotonic."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` once, at `when` or as soon after it as the process gets to it."""
+
+
+class LoopClock:
+    """The event loop's own clock, running `speed` times as fast as the world."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, speed: float = 1.0) -> None:
+        self._loop = loop
+        self._speed = speed
+        # Read for every audio frame: at the usual speed this is the loop's method itself.
+        self.now: Callable[[], float] = loop.time if speed == 1.0 else self._scaled
+
+    def _scaled(self) -> float:
+        return self._loop.time() * self._speed
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` at `when`, in this clock's seconds."""
+        return self._loop.call_at(when / self._speed, callback)

@@ -1,0 +1,1 @@
+"""Deepgram's side of a call: the Voice Agent's messages, Settings and socket."""

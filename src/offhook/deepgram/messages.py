@@ -1,0 +1,325 @@
+"""Voice Agent messages, in both directions.
+
+Source: deepgram-voice-agent.md §2 (client → server), §3 (server → client), §4 (functions). The
+same classes serve the server, which writes the first kind and reads the second, and the stand-in
+agent, which does the reverse. `Settings` is not here: it is the user's own JSON (settings.py).
+
+Reading is lenient, because Deepgram adds types and fields every few weeks (§3.11): an unknown type
+is `Unknown`, an unknown field is ignored, a missing optional field has a default, and a number may
+come as a string (§3.9). Audio is not a message: it travels as binary frames.
+"""
+
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+
+class BadMessage(ValueError):  # noqa: N818 - it names what arrived, not what we did
+    """A text frame that is not a Voice Agent message. Says how; never quotes the content."""
+
+
+class _Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
+    pass
+
+
+class FunctionCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One function that the model wants run. `arguments` is JSON in a string, perhaps invalid."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    client_side: bool = True
+    thought_signature: str | None = None
+
+
+class CancelledFunction(msgspec.Struct, frozen=True):
+    """One function call that is not wanted any more."""
+
+    id: str
+    name: str = ""
+
+
+class FinishedFunction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A function call with its answer, as the history keeps it."""
+
+    id: str
+    name: str
+    client_side: bool
+    arguments: str
+    response: str
+    thought_signature: str | None = None
+
+
+# --- Server → client -----------------------------------------------------------------------------
+
+
+class Welcome(_Message, frozen=True, tag="Welcome"):
+    """The socket is open: send Settings now."""
+
+    request_id: str = ""
+
+
+class SettingsApplied(_Message, frozen=True, tag="SettingsApplied"):
+    """Settings were accepted: audio may flow."""
+
+
+class UserStartedSpeaking(_Message, frozen=True, tag="UserStartedSpeaking"):
+    """The caller speaks: drop every unplayed byte of agent audio."""
+
+
+class ConversationText(_Message, frozen=True, tag="ConversationText", omit_defaults=False):
+    """A confirmed user turn, or one piece of what the agent is about to say."""
+
+    role: str
+    content: str
+
+
+class AgentThinking(_Message, frozen=True, tag="AgentThinking"):
+    """The model reasons. Often not sent at all."""
+
+    content: str = ""
+
+
+class FunctionCallRequest(_Message, frozen=True, tag="FunctionCallRequest", omit_defaults=False):
+    """The model called functions, one or several."""
+
+    functions: list[FunctionCall]
+
+
+class FunctionCallCancelled(
+    _Message, frozen=True, tag="FunctionCallCancelled", omit_defaults=False
+):
+    """Stop these and do not answer them."""
+
+    functions: list[CancelledFunction]
+
+
+class AgentStartedSpeaking(_Message, frozen=True, tag="AgentStartedSpeaking"):
+    """Only with `experimental`; latencies in seconds. Nothing may depend on it (§3.8)."""
+
+    total_latency: float | None = None
+    tts_latency: float | None = None
+    ttt_latency: float | None = None
+
+
+class AgentAudioDone(_Message, frozen=True, tag="AgentAudioDone"):
+    """The last byte of an utterance has been sent, which is not to say heard."""
+
+
+class LatencyReport(_Message, frozen=True, tag="LatencyReport"):
+    """Seconds, by stage; each may be missing."""
+
+    stt_latency: float | None = None
+    ttt_token_latency: float | None = None
+    ttt_text_latency: float | None = None
+    ttt_tool_latency: float | None = None
+    ttt_thinking_latency: float | None = None
+    tts_latency: float | None = None
+    total_latency: float | None = None
+
+
+class History(_Message, frozen=True, tag="History"):
+    """What was said (`role`, `content`), or functions that were run (`function_calls`)."""
+
+    role: str | None = None
+    content: str | None = None
+    function_calls: list[FinishedFunction] | None = None
+
+
+class PromptUpdated(_Message, frozen=True, tag="PromptUpdated"):
+    """Acknowledges UpdatePrompt."""
+
+
+class SpeakUpdated(_Message, frozen=True, tag="SpeakUpdated"):
+    """Acknowledges UpdateSpeak."""
+
+
+class ThinkUpdated(_Message, frozen=True, tag="ThinkUpdated"):
+    """Acknowledges UpdateThink; may never come (§3.12)."""
+
+
+class ListenUpdated(_Message, frozen=True, tag="ListenUpdated"):
+    """Acknowledges UpdateListen."""
+
+
+class InjectionRefused(_Message, frozen=True, tag="InjectionRefused"):
+    """An InjectAgentMessage was dropped."""
+
+    message: str = ""
+
+
+class Warning(_Message, frozen=True, tag="Warning"):  # noqa: A001 - the vendor's name
+    """Something is wrong; the session goes on."""
+
+    code: str = ""
+    description: str = ""
+
+
+class Error(_Message, frozen=True, tag="Error"):
+    """Something ended the session; the socket usually closes right after."""
+
+    code: str = ""
+    description: str = ""
+
+
+class CustomFromThinkProvider(_Message, frozen=True, tag="__customFromThinkProvider"):
+    """Early access: whatever a custom think provider sent."""
+
+    content: Any = None
+
+
+class FunctionCallResponse(_Message, frozen=True, tag="FunctionCallResponse"):
+    """The answer to a function call. From us with `id`; from Deepgram, which tells of a call that
+    it made itself, perhaps without. `content` is always a string.
+    """
+
+    name: str
+    content: str
+    id: str | None = None
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """A type that this version does not know: never a fault (§3.11)."""
+
+    type: str
+
+
+ServerMessage: TypeAlias = (
+    Welcome
+    | SettingsApplied
+    | UserStartedSpeaking
+    | ConversationText
+    | AgentThinking
+    | FunctionCallRequest
+    | FunctionCallCancelled
+    | FunctionCallResponse
+    | AgentStartedSpeaking
+    | AgentAudioDone
+    | LatencyReport
+    | History
+    | PromptUpdated
+    | SpeakUpdated
+    | ThinkUpdated
+    | ListenUpdated
+    | InjectionRefused
+    | Warning
+    | Error
+    | CustomFromThinkProvider
+)
+
+
+# --- Client → server -----------------------------------------------------------------------------
+
+
+class KeepAlive(_Message, frozen=True, tag="KeepAlive"):
+    """Nothing to say, but here. For times without audio."""
+
+
+class UpdatePrompt(_Message, frozen=True, tag="UpdatePrompt"):
+    """Appends to the prompt; one page says it replaces it (§2.10)."""
+
+    prompt: str
+
+
+class UpdateSpeak(_Message, frozen=True, tag="UpdateSpeak"):
+    """Another voice, or several in order of preference."""
+
+    speak: dict[str, Any] | list[dict[str, Any]]
+
+
+class UpdateThink(_Message, frozen=True, tag="UpdateThink"):
+    """Replaces provider, prompt, endpoint and functions, all of them (§2.11)."""
+
+    think: dict[str, Any] | list[dict[str, Any]]
+
+
+class UpdateListen(_Message, frozen=True, tag="UpdateListen"):
+    """Changes the listener; `language_hints` is cleared when left out (§2.13)."""
+
+    listen: dict[str, Any]
+
+
+class InjectAgentMessage(_Message, frozen=True, tag="InjectAgentMessage"):
+    """Have the agent say this. Refused while somebody is mid-turn, by `behavior` (§2.14)."""
+
+    message: str
+    behavior: Literal["default", "queue", "interrupt"] = "default"
+
+
+class InjectUserMessage(_Message, frozen=True, tag="InjectUserMessage"):
+    """Have the agent answer as if the caller had said this."""
+
+    content: str
+
+
+class ForceEndTurn(_Message, frozen=True, tag="ForceEndTurn"):
+    """End the caller's turn now; Flux only (§2.17)."""
+
+
+class CustomToThinkProvider(_Message, frozen=True, tag="__customToThinkProvider"):
+    """Early access: anything, for a custom think provider."""
+
+    content: Any = None
+
+
+ClientMessage: TypeAlias = (
+    KeepAlive
+    | UpdatePrompt
+    | UpdateSpeak
+    | UpdateThink
+    | UpdateListen
+    | InjectAgentMessage
+    | InjectUserMessage
+    | FunctionCallResponse
+    | ForceEndTurn
+    | CustomToThinkProvider
+)
+
+_server: Final = msgspec.json.Decoder[ServerMessage](ServerMessage, strict=False)
+_client: Final = msgspec.json.Decoder[ClientMessage](ClientMessage)
+_envelope: Final = msgspec.json.Decoder(Unknown)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _tags(union: Any) -> frozenset[str]:
+    return frozenset(member.__struct_config__.tag for member in union.__args__)
+
+
+SERVER_TYPES: Final = _tags(ServerMessage)
+CLIENT_TYPES: Final = _tags(ClientMessage)
+
+
+def read(text: bytes) -> ServerMessage | Unknown:
+    """One message from Deepgram. Raises BadMessage for anything that is not one."""
+    try:
+        message: ServerMessage = _server.decode(text)
+        return message
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _unknown_or_bad(text, SERVER_TYPES, str(error))
+
+
+def read_ours(text: bytes) -> ClientMessage | Unknown:
+    """One message from a client, other than Settings: the stand-in's side.
+
+    Raises BadMessage (Deepgram answers UNPARSABLE_CLIENT_MESSAGE and ends the session).
+    """
+    try:
+        message: ClientMessage = _client.decode(text)
+        return message
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _unknown_or_bad(text, CLIENT_TYPES, str(error))
+
+
+def write(message: ServerMessage | ClientMessage) -> bytes:
+    """One message as text for the wire."""
+    return _encode(message)
+
+
+def _unknown_or_bad(text: bytes, known: frozenset[str], fault: str) -> Unknown:
+    try:
+        unknown = _envelope.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadMessage(f"not a Voice Agent message: {fault}") from None
+    if unknown.type in known:
+        raise BadMessage(f"malformed {unknown.type}: {fault}")
+    return unknown
