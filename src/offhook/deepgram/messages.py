@@ -169,8 +169,9 @@ class CustomFromThinkProvider(_Message, frozen=True, tag="__customFromThinkProvi
 
 
 class FunctionCallResponse(_Message, frozen=True, tag="FunctionCallResponse"):
-    """The answer to a function call. From us with `id`; from Deepgram, which tells of a call that
-    it made itself, perhaps without. `content` is always a string.
+    """The answer to a function call; `content` is always a string.
+
+    From us with the request's `id`; from Deepgram, telling of a call it made itself, maybe without.
     """
 
     name: str

@@ -1,0 +1,36 @@
+"""The command line: one file a command, each importing what is heavy only when it runs."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from offhook import __version__
+from offhook.errors import Problem
+
+app = typer.Typer(
+    name="offhook",
+    help="Answers a Twilio phone number with a Deepgram voice agent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _offhook(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run one command. Exit codes: 0 good, 1 the thing failed, 2 wrong use."""
+    try:
+        app()
+    except Problem as problem:
+        print(f"{problem.code} {problem.what}\n  → {problem.fix}", file=sys.stderr)
+        sys.exit(1)

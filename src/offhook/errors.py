@@ -1,0 +1,18 @@
+"""Errors that a user sees: what happened, why, and the one thing that fixes it.
+
+Each has a code with a place in docs/errors.md; a test holds the two lists equal.
+"""
+
+
+class Problem(Exception):  # noqa: N818 - what the user has, not what Python raised
+    """Something only the user can mend.
+
+    `what` says what happened and why, `fix` names the one command or change that helps. Neither
+    may hold a secret, a whole phone number or what was said in a call.
+    """
+
+    def __init__(self, code: str, what: str, fix: str) -> None:
+        super().__init__(f"{code} {what} {fix}")
+        self.code = code
+        self.what = what
+        self.fix = fix

@@ -1,0 +1,376 @@
+"""WebSockets, on both legs of a call: connect, accept, send, pause, close. Nothing of a protocol.
+
+The engine is picows (docs/design/engine.md says why); no other module imports it. It calls back
+synchronously, on the event loop, in the order in which frames arrived, and so does this module:
+a Receiver must not wait, and what it sends leaves in the same turn of the loop.
+
+Two parts of picows that are used here are not public: the constructor of `WSProtocol` (picows can
+otherwise not share a port with HTTP) and its being a buffered protocol. Its version is pinned, and
+tests/test_wire.py fails when either changes.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from picows import (
+    WSAutoPingStrategy,
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_connect,
+)
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+_log: Final = logging.getLogger("offhook.wire")
+_engine_log: Final = logging.getLogger("offhook.wire.picows")
+
+READ_BUFFER: Final = 2048
+"""Bytes; it grows when a frame is larger. performance.md, Levers: halves the memory of a call."""
+
+WRITE_HIGH: Final = 64 * 1024
+WRITE_LOW: Final = 16 * 1024
+"""Unsent bytes at which a socket stops, and resumes, being writable."""
+
+PING_IDLE_S: Final = 20.0
+"""Seconds without a frame after which the peer is pinged, and again until it is given up."""
+
+CLOSE_WAIT_S: Final = 2.0
+"""Seconds that a close may take before the connection is cut."""
+
+GOING_AWAY: Final = 1001
+MESSAGE_TOO_BIG: Final = 1009
+INTERNAL_ERROR: Final = 1011
+
+
+class Unreachable(Exception):  # noqa: N818 - a state of the world
+    """No WebSocket could be opened: name, network, TLS, time-out, or not a WebSocket at all."""
+
+
+class Refused(Exception):  # noqa: N818 - a state of the world
+    """The peer answered the upgrade with an HTTP status other than 101."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: str) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How a socket ended. Codes are those of RFC 6455 §7.4.
+
+    `received` is the peer's close code, None when the connection broke without one (a close frame
+    without code reads 1005); `sent` is ours when we closed first or broke off, else None.
+    """
+
+    received: int | None
+    reason: str
+    sent: int | None
+
+
+class Channel(Protocol):
+    """What the owner of an open WebSocket does with it: a Socket, or one in memory for tests."""
+
+    def send_text(self, text: bytes) -> None:
+        """Send one text message now. Does nothing once the channel is closing."""
+
+    def send_binary(self, data: bytes) -> None:
+        """Send one binary message now. Does nothing once the channel is closing."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Begin to close, as RFC 6455 §7 says; the end is reported by `Receiver.on_close`."""
+
+    def abort(self) -> None:
+        """Cut the connection at once, without a close frame."""
+
+
+class Receiver(Protocol):
+    """What a channel calls. None of these may wait; an exception closes the channel with 1011."""
+
+    def on_open(self, socket: Channel) -> None:
+        """The upgrade is done; `socket` may be written to."""
+
+    def on_text(self, text: bytes) -> None:
+        """One whole text message."""
+
+    def on_binary(self, data: bytes) -> None:
+        """One whole binary message."""
+
+    def on_writable(self, writable: bool) -> None:
+        """The peer reads too slowly (False), or has caught up (True)."""
+
+    def on_close(self, closed: Closed) -> None:
+        """The connection is gone. Called once, last, and only after `on_open`."""
+
+
+class Socket(WSListener):
+    """One open WebSocket: a Channel, made by `connect` and `accept`."""
+
+    def __init__(self, receiver: Receiver, max_size: int) -> None:
+        self.receiver = receiver
+        self._max_size = max_size
+        self._transport: WSTransport | None = None
+        self._parts: list[bytes] = []
+        self._parts_type = WSMsgType.TEXT
+        self._parts_size = 0
+        self._sent_code: int | None = None
+        self._give_up: asyncio.TimerHandle | None = None
+        self.abandoned = False
+
+    # --- what the owner does ---
+
+    def send_text(self, text: bytes) -> None:
+        """Send one text message now. Does nothing once the socket is closing."""
+        if self._transport is not None:
+            self._transport.send(WSMsgType.TEXT, text)
+
+    def send_binary(self, data: bytes) -> None:
+        """Send one binary message now. Does nothing once the socket is closing."""
+        if self._transport is not None:
+            self._transport.send(WSMsgType.BINARY, data)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Begin to close; the connection is cut if that takes more than CLOSE_WAIT_S seconds."""
+        if self._transport is None or self._sent_code is not None:
+            return
+        self._send_close(code, reason)
+        loop = asyncio.get_running_loop()
+        self._give_up = loop.call_later(CLOSE_WAIT_S, self.abort)
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self.abandoned = True
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    # --- what the engine calls ---
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The upgrade is done."""
+        self._transport = transport
+        if self.abandoned:
+            transport.disconnect(graceful=False)
+            return
+        transport.underlying_transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
+        self.receiver.on_open(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """One frame; nearly always a whole message."""
+        kind = frame.msg_type
+        if frame.fin and not self._parts:
+            if kind == WSMsgType.TEXT:
+                self.receiver.on_text(frame.get_payload_as_bytes())
+                return
+            if kind == WSMsgType.BINARY:
+                self.receiver.on_binary(frame.get_payload_as_bytes())
+                return
+        if kind == WSMsgType.CLOSE:
+            self._on_close_frame(transport, frame)
+        elif kind not in (WSMsgType.PING, WSMsgType.PONG):
+            self._on_fragment(frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The connection is gone, whoever ended it."""
+        self._transport = None
+        if self._give_up is not None:
+            self._give_up.cancel()
+        if self.abandoned and self._sent_code is None:
+            self._sent_code = GOING_AWAY
+        received: int | None = None
+        reason = ""
+        sent = self._sent_code
+        handshake = transport.close_handshake
+        if handshake is not None:
+            if handshake.recv is not None:
+                # picows reads a close frame without a code as 0; RFC 6455 §7.1.5 calls it 1005.
+                received = int(handshake.recv.code) or 1005  # type: ignore[call-overload]
+                reason = handshake.recv.reason
+            if sent is None and handshake.sent is not None and not handshake.recv_then_sent:
+                sent = int(handshake.sent.code)  # type: ignore[call-overload]
+        self.receiver.on_close(Closed(received, reason, sent))
+
+    def pause_writing(self) -> None:
+        """More than WRITE_HIGH bytes are unsent."""
+        self.receiver.on_writable(False)
+
+    def resume_writing(self) -> None:
+        """Fewer than WRITE_LOW bytes are unsent again."""
+        self.receiver.on_writable(True)
+
+    # --- the rare frames ---
+
+    def _on_close_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if self._sent_code is None:
+            code = int(frame.get_close_code())  # type: ignore[call-overload]
+            transport.send_close(WSCloseCode.OK if code == 0 else frame.get_close_code())
+        transport.disconnect()
+
+    def _on_fragment(self, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.CONTINUATION:
+            if not self._parts:
+                self._fail(1002, "continuation without a beginning")
+                return
+        elif self._parts:
+            self._fail(1002, "a message began inside another")
+            return
+        else:
+            self._parts_type = frame.msg_type
+        self._parts.append(frame.get_payload_as_bytes())
+        self._parts_size += frame.payload_size
+        if self._parts_size > self._max_size or len(self._parts) > self._max_size // 64:
+            self._fail(MESSAGE_TOO_BIG, "message too big")
+            return
+        if frame.fin:
+            message = b"".join(self._parts)
+            self._parts.clear()
+            self._parts_size = 0
+            if self._parts_type == WSMsgType.TEXT:
+                self.receiver.on_text(message)
+            else:
+                self.receiver.on_binary(message)
+
+    def _fail(self, code: int, reason: str) -> None:
+        self._parts.clear()
+        self.close(code, reason)
+
+    def _send_close(self, code: int, reason: str) -> None:
+        assert self._transport is not None  # both callers have looked
+        self._sent_code = code
+        self._transport.send_close(code, reason)  # type: ignore[arg-type]  # an int is an enum here
+
+
+async def connect(
+    url: str,
+    receiver: Receiver,
+    *,
+    headers: Mapping[str, str],
+    timeout: float,  # noqa: ASYNC109 - the engine's own time limit for the handshake
+    max_size: int,
+    tls: ssl.SSLContext | None = None,
+) -> Socket:
+    """Open a WebSocket as client. `timeout` in seconds covers name, network, TLS and upgrade.
+
+    Raises Refused when the peer answers with another status, Unreachable for everything else.
+    Cancelling it leaves nothing open: a handshake that completes all the same is cut.
+    """
+    socket = Socket(receiver, max_size)
+    try:
+        async with asyncio.timeout(timeout):
+            await ws_connect(
+                lambda: socket,
+                url,
+                ssl_context=tls,
+                websocket_handshake_timeout=timeout,
+                logger_name=_engine_log,
+                enable_auto_ping=True,
+                auto_ping_idle_timeout=PING_IDLE_S,
+                auto_ping_reply_timeout=PING_IDLE_S,
+                max_frame_size=max_size,
+                extra_headers=headers,
+                max_redirects=0,
+                read_buffer_init_size=READ_BUFFER,
+                use_aiofastnet=False,
+            )
+    except TimeoutError:
+        socket.abort()
+        raise Unreachable(f"no answer within {timeout:g} s") from None
+    except asyncio.CancelledError:
+        socket.abort()
+        raise
+    except WSHandshakeError as error:
+        response = error.response
+        if response is None:
+            raise Unreachable(str(error)) from None
+        body = (error.raw_body or b"").decode("utf-8", "replace")
+        raise Refused(int(response.status), response.headers, body) from None
+    except (OSError, WSError, ValueError) as error:
+        raise Unreachable(str(error) or type(error).__name__) from None
+    return socket
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An HTTP answer instead of an upgrade."""
+
+    status: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """An upgrade, and who receives what comes."""
+
+    receiver: Receiver
+    subprotocol: str | None = None
+    headers: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A request to open a WebSocket. `path` is raw: percent-encoded, with the query string."""
+
+    path: str
+    headers: Mapping[str, str]
+    """Names are looked up without regard to case."""
+    peer: str
+    """The address at the other end of the connection."""
+
+
+Decide = Callable[[Upgrade], Acceptance | Refusal]
+
+
+def accept(transport: asyncio.Transport, received: bytes, decide: Decide, *, max_size: int) -> None:
+    """Take over a server connection on which `received` (a whole upgrade request) has come in.
+
+    `decide` is asked once, before anything is answered. A message of more than `max_size` bytes
+    closes the socket with 1009.
+    """
+    peer = transport.get_extra_info("peername")
+    host = str(peer[0]) if isinstance(peer, tuple) else ""
+
+    def choose(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        path = request.path.decode("latin-1")
+        verdict = decide(Upgrade(path, request.headers, host))
+        if isinstance(verdict, Refusal):
+            refusal = WSUpgradeResponse.create_error_response(verdict.status, verdict.text.encode())
+            return WSUpgradeResponseWithListener(refusal, None)
+        headers = dict(verdict.headers or {})
+        if verdict.subprotocol is not None:
+            headers["Sec-WebSocket-Protocol"] = verdict.subprotocol
+        socket = Socket(verdict.receiver, max_size)
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), socket)
+
+    protocol = WSProtocol(
+        None,  # host and port: a client's
+        None,  # path: a client's
+        False,  # is_client_side
+        choose,
+        _engine_log,
+        True,  # disconnect_on_exception
+        5,  # handshake time-out, seconds
+        True,  # auto ping
+        PING_IDLE_S,
+        PING_IDLE_S,
+        WSAutoPingStrategy.PING_WHEN_IDLE,
+        True,  # auto pong
+        max_size,
+        None,  # extra headers: a client's
+        max(READ_BUFFER, 2 * len(received)),
+    )
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    buffer = protocol.get_buffer(-1)
+    buffer[: len(received)] = received
+    protocol.buffer_updated(len(received))

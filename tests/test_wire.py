@@ -1,0 +1,313 @@
+"""The one module that knows the WebSocket engine, over real sockets."""
+
+import asyncio
+import base64
+import inspect
+import os
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import picows
+import pytest
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from offhook import wire
+
+
+class Recorder:
+    """A receiver that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.socket: wire.Channel | None = None
+        self.messages: list[bytes | str] = []
+        self.writable: list[bool] = []
+        self.closed: asyncio.Future[wire.Closed] = asyncio.get_running_loop().create_future()
+        self.got = asyncio.Event()
+
+    def on_open(self, socket: wire.Channel) -> None:
+        self.socket = socket
+
+    def on_text(self, text: bytes) -> None:
+        self.messages.append(text.decode())
+        self.got.set()
+
+    def on_binary(self, data: bytes) -> None:
+        self.messages.append(data)
+        self.got.set()
+
+    def on_writable(self, writable: bool) -> None:
+        self.writable.append(writable)
+
+    def on_close(self, closed: wire.Closed) -> None:
+        self.closed.set_result(closed)
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.messages) < count:
+                self.got.clear()
+                await self.got.wait()
+
+
+class Front(asyncio.Protocol):
+    """The least that a server does before `accept`: gather the request."""
+
+    def __init__(self, decide: wire.Decide, max_size: int) -> None:
+        self.decide = decide
+        self.max_size = max_size
+        self.received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        if b"\r\n\r\n" in self.received:
+            wire.accept(self.transport, self.received, self.decide, max_size=self.max_size)
+
+
+@asynccontextmanager
+async def serving(decide: wire.Decide, max_size: int = 65536) -> AsyncIterator[int]:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Front(decide, max_size), "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def accepting(receiver: wire.Receiver) -> Callable[[wire.Upgrade], wire.Acceptance]:
+    return lambda _: wire.Acceptance(receiver)
+
+
+async def dial(port: int, receiver: wire.Receiver, max_size: int = 65536) -> wire.Socket:
+    return await wire.connect(
+        f"ws://127.0.0.1:{port}/twilio",
+        receiver,
+        headers={"X-Test": "yes"},
+        timeout=2,
+        max_size=max_size,
+    )
+
+
+HANDSHAKE = (
+    b"GET /twilio HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    + base64.b64encode(os.urandom(16))
+    + b"\r\n\r\n"
+)
+
+
+def frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """A client's frame, masked with zeros."""
+    assert len(payload) < 126
+    return struct.pack("!BBI", (0x80 if fin else 0) | opcode, 0x80 | len(payload), 0) + payload
+
+
+async def test_messages_travel_both_ways_in_order() -> None:
+    near, far = Recorder(), Recorder()
+    async with serving(accepting(far)) as port:
+        socket = await dial(port, near)
+        socket.send_text(b"one")
+        socket.send_binary(b"\x02")
+        socket.send_text(b"three")
+        await far.until(3)
+        assert far.messages == ["one", b"\x02", "three"]
+        assert far.socket is not None
+        far.socket.send_binary(b"back" * 5000)
+        await near.until(1)
+        assert near.messages == [b"back" * 5000]
+        socket.close(1000, "done")
+        assert await far.closed == wire.Closed(1000, "done", None)
+        assert await near.closed == wire.Closed(1000, "", 1000)
+
+
+async def test_the_upgrade_shows_its_raw_path_and_headers() -> None:
+    seen: list[wire.Upgrade] = []
+
+    def decide(upgrade: wire.Upgrade) -> wire.Refusal:
+        seen.append(upgrade)
+        return wire.Refusal(403, "no")
+
+    async with serving(decide) as port:
+        with pytest.raises(wire.Refused) as refused:
+            await dial(port, Recorder())
+    assert refused.value.status == 403
+    assert refused.value.body == "no"
+    assert seen[0].path == "/twilio"
+    assert seen[0].headers["x-test"] == "yes"
+    assert seen[0].peer == "127.0.0.1"
+
+
+async def test_frames_sent_with_the_request_are_not_lost() -> None:
+    far = Recorder()
+    async with serving(accepting(far)) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE + frame(1, b"early") + frame(1, b"bird"))
+        await far.until(2)
+        writer.close()
+        assert far.messages == ["early", "bird"]
+        assert (await far.closed).received is None
+
+
+async def test_fragments_are_joined_and_a_ping_between_them_is_answered() -> None:
+    far = Recorder()
+    async with serving(accepting(far)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame(1, b"on", fin=False) + frame(9, b"hi") + frame(0, b"e"))
+        await far.until(1)
+        assert await reader.readexactly(4) == b"\x8a\x02hi"
+        assert far.messages == ["one"]
+        writer.close()
+        await far.closed
+
+
+@pytest.mark.parametrize("stray", [frame(0, b"x"), frame(1, b"a", fin=False) + frame(1, b"b")])
+async def test_a_broken_sequence_of_fragments_closes(stray: bytes) -> None:
+    far = Recorder()
+    async with serving(accepting(far)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE + stray)
+        assert (await far.closed).sent == 1002
+        assert far.messages == []
+        await reader.read()
+        writer.close()
+
+
+async def test_an_oversized_message_closes_whole_or_in_parts() -> None:
+    for pieces in (1, 40):
+        near, far = Recorder(), Recorder()
+        async with serving(accepting(far), max_size=1000) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            if pieces == 1:
+                (await dial(port, near)).send_text(b"x" * 1001)
+            else:
+                writer.write(HANDSHAKE + frame(1, b"x" * 100, fin=False))
+                writer.write(frame(0, b"x" * 100, fin=False) * pieces)
+            assert (await far.closed).sent == wire.MESSAGE_TOO_BIG
+            assert far.messages == []
+            writer.close()
+
+
+async def test_an_exception_in_a_receiver_closes_that_socket_only() -> None:
+    class Broken(Recorder):
+        def on_text(self, text: bytes) -> None:
+            raise RuntimeError("boom")
+
+    broken, well = Broken(), Recorder()
+    receivers: list[wire.Receiver] = [broken, well]
+    async with serving(lambda _: wire.Acceptance(receivers.pop(0))) as port:
+        first = await dial(port, Recorder())
+        second = await dial(port, Recorder())
+        first.send_text(b"x")
+        assert (await broken.closed).sent == wire.INTERNAL_ERROR
+        second.send_text(b"y")
+        await well.until(1)
+        second.close()
+        await well.closed
+
+
+async def test_a_slow_reader_is_noticed_and_so_is_its_catching_up() -> None:
+    far = Recorder()
+    async with serving(accepting(far)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**16)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        assert far.socket is not None
+        for _ in range(2000):
+            far.socket.send_binary(b"x" * 8000)
+            if far.writable:
+                break
+        assert far.writable == [False]
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        async with asyncio.timeout(5):
+            while far.writable == [False]:
+                await reader.read(2**20)
+        assert far.writable == [False, True]
+        writer.close()
+        await far.closed
+
+
+async def test_a_peer_that_never_answers_the_close_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "CLOSE_WAIT_S", 0.05)
+    far = Recorder()
+    async with serving(accepting(far)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        assert far.socket is not None
+        far.socket.close(1000, "bye")
+        far.socket.close(1000, "twice is harmless")
+        async with asyncio.timeout(2):
+            assert await far.closed == wire.Closed(None, "", 1000)
+        far.socket.send_text(b"nobody is there")
+        writer.close()
+
+
+async def test_nobody_there_is_unreachable() -> None:
+    async with serving(accepting(Recorder())) as port:
+        pass
+    with pytest.raises(wire.Unreachable):
+        await dial(port, Recorder())
+
+
+async def test_silence_is_unreachable_and_a_cancelled_dial_leaves_nothing() -> None:
+    connections: list[asyncio.StreamReader] = []
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(reader)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(wire.Unreachable, match="no answer within"):
+            await wire.connect(
+                f"ws://127.0.0.1:{port}/", Recorder(), headers={}, timeout=0.1, max_size=1000
+            )
+        server.close()
+
+
+async def test_something_that_is_not_a_websocket_is_unreachable_or_refused() -> None:
+    async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"SSH-2.0-nonsense\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(http, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(wire.Unreachable):
+            await dial(server.sockets[0].getsockname()[1], Recorder())
+
+
+def test_the_parts_of_picows_that_are_not_public_are_as_we_use_them() -> None:
+    """If this fails after an upgrade, read wire.accept beside the new picows.pyx first."""
+    from importlib.metadata import version
+
+    assert version("picows") == "2.3.1"
+    for name in ("connection_made", "get_buffer", "buffer_updated", "connection_lost"):
+        assert callable(getattr(WSProtocol, name))
+    assert not issubclass(WSProtocol, asyncio.Protocol)
+    assert issubclass(WSProtocol, asyncio.BufferedProtocol)
+    # What ws_create_server itself passes: the order of the constructor's arguments.
+    source = inspect.getsource(picows.ws_create_server)
+    call = source[source.index("return WSProtocol(") : source.index("server = await")]
+    order = [line.split("#")[0].strip().rstrip(",") for line in call.splitlines()[1:]]
+    assert [part for part in order if part not in ("", ")")] == [
+        "None",
+        "None",
+        "False",
+        "ws_listener_factory",
+        '_resolve_logger(logger_name, "server")',
+        "disconnect_on_exception",
+        "websocket_handshake_timeout",
+        "enable_auto_ping, auto_ping_idle_timeout, auto_ping_reply_timeout",
+        "auto_ping_strategy",
+        "enable_auto_pong",
+        "max_frame_size",
+        "None",
+        "read_buffer_init_size",
+    ]
