@@ -6,7 +6,8 @@ import inspect
 import os
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import cast
 
 import picows
 import pytest
@@ -58,13 +59,30 @@ class Front(asyncio.Protocol):
         self.received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self.received += data
         if b"\r\n\r\n" in self.received:
             wire.accept(self.transport, self.received, self.decide, max_size=self.max_size)
+
+
+async def settled() -> None:
+    """Let the loop close what has been asked to close."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def raw(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection without a WebSocket library."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 @asynccontextmanager
@@ -73,6 +91,7 @@ async def serving(decide: wire.Decide, max_size: int = 65536) -> AsyncIterator[i
     server = await loop.create_server(lambda: Front(decide, max_size), "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+        await settled()
 
 
 def accepting(receiver: wire.Receiver) -> Callable[[wire.Upgrade], wire.Acceptance]:
@@ -141,45 +160,40 @@ async def test_the_upgrade_shows_its_raw_path_and_headers() -> None:
 async def test_frames_sent_with_the_request_are_not_lost() -> None:
     far = Recorder()
     async with serving(accepting(far)) as port:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(HANDSHAKE + frame(1, b"early") + frame(1, b"bird"))
-        await far.until(2)
-        writer.close()
-        assert far.messages == ["early", "bird"]
+        async with raw(port) as (_, writer):
+            writer.write(HANDSHAKE + frame(1, b"early") + frame(1, b"bird"))
+            await far.until(2)
+            assert far.messages == ["early", "bird"]
         assert (await far.closed).received is None
 
 
 async def test_fragments_are_joined_and_a_ping_between_them_is_answered() -> None:
     far = Recorder()
     async with serving(accepting(far)) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(HANDSHAKE)
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(frame(1, b"on", fin=False) + frame(9, b"hi") + frame(0, b"e"))
-        await far.until(1)
-        assert await reader.readexactly(4) == b"\x8a\x02hi"
-        assert far.messages == ["one"]
-        writer.close()
+        async with raw(port) as (reader, writer):
+            writer.write(HANDSHAKE)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(frame(1, b"on", fin=False) + frame(9, b"hi") + frame(0, b"e"))
+            await far.until(1)
+            assert await reader.readexactly(4) == b"\x8a\x02hi"
+            assert far.messages == ["one"]
         await far.closed
 
 
 @pytest.mark.parametrize("stray", [frame(0, b"x"), frame(1, b"a", fin=False) + frame(1, b"b")])
 async def test_a_broken_sequence_of_fragments_closes(stray: bytes) -> None:
     far = Recorder()
-    async with serving(accepting(far)) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with serving(accepting(far)) as port, raw(port) as (reader, writer):
         writer.write(HANDSHAKE + stray)
         assert (await far.closed).sent == 1002
         assert far.messages == []
         await reader.read()
-        writer.close()
 
 
 async def test_an_oversized_message_closes_whole_or_in_parts() -> None:
     for pieces in (1, 40):
         near, far = Recorder(), Recorder()
-        async with serving(accepting(far), max_size=1000) as port:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with serving(accepting(far), max_size=1000) as port, raw(port) as (_, writer):
             if pieces == 1:
                 (await dial(port, near)).send_text(b"x" * 1001)
             else:
@@ -187,7 +201,6 @@ async def test_an_oversized_message_closes_whole_or_in_parts() -> None:
                 writer.write(frame(0, b"x" * 100, fin=False) * pieces)
             assert (await far.closed).sent == wire.MESSAGE_TOO_BIG
             assert far.messages == []
-            writer.close()
 
 
 async def test_an_exception_in_a_receiver_closes_that_socket_only() -> None:
@@ -211,30 +224,28 @@ async def test_an_exception_in_a_receiver_closes_that_socket_only() -> None:
 async def test_a_slow_reader_is_noticed_and_so_is_its_catching_up() -> None:
     far = Recorder()
     async with serving(accepting(far)) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**16)
-        writer.write(HANDSHAKE)
-        await reader.readuntil(b"\r\n\r\n")
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
-        assert far.socket is not None
-        for _ in range(2000):
-            far.socket.send_binary(b"x" * 8000)
-            if far.writable:
-                break
-        assert far.writable == [False]
-        writer.transport.resume_reading()  # type: ignore[attr-defined]
-        async with asyncio.timeout(5):
-            while far.writable == [False]:
-                await reader.read(2**20)
-        assert far.writable == [False, True]
-        writer.close()
+        async with raw(port) as (reader, writer):
+            writer.write(HANDSHAKE)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            assert far.socket is not None
+            for _ in range(2000):
+                far.socket.send_binary(b"x" * 8000)
+                if far.writable:
+                    break
+            assert far.writable == [False]
+            writer.transport.resume_reading()  # type: ignore[attr-defined]
+            async with asyncio.timeout(5):
+                while far.writable == [False]:
+                    await reader.read(2**20)
+            assert far.writable == [False, True]
         await far.closed
 
 
 async def test_a_peer_that_never_answers_the_close_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "CLOSE_WAIT_S", 0.05)
     far = Recorder()
-    async with serving(accepting(far)) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with serving(accepting(far)) as port, raw(port) as (reader, writer):
         writer.write(HANDSHAKE)
         await reader.readuntil(b"\r\n\r\n")
         assert far.socket is not None
@@ -243,7 +254,6 @@ async def test_a_peer_that_never_answers_the_close_is_cut(monkeypatch: pytest.Mo
         async with asyncio.timeout(2):
             assert await far.closed == wire.Closed(None, "", 1000)
         far.socket.send_text(b"nobody is there")
-        writer.close()
 
 
 async def test_nobody_there_is_unreachable() -> None:

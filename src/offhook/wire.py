@@ -169,6 +169,11 @@ class Socket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """One frame; nearly always a whole message."""
         kind = frame.msg_type
+        if frame.payload_size > self._max_size:
+            # picows closes with 1009 at the header, and still delivers what follows it.
+            return
+        if self._sent_code is not None and kind != WSMsgType.CLOSE:
+            return
         if frame.fin and not self._parts:
             if kind == WSMsgType.TEXT:
                 self.receiver.on_text(frame.get_payload_as_bytes())
@@ -196,7 +201,7 @@ class Socket(WSListener):
             if handshake.recv is not None:
                 # picows reads a close frame without a code as 0; RFC 6455 §7.1.5 calls it 1005.
                 received = int(handshake.recv.code) or 1005  # type: ignore[call-overload]
-                reason = handshake.recv.reason
+                reason = handshake.recv.reason or ""
             if sent is None and handshake.sent is not None and not handshake.recv_then_sent:
                 sent = int(handshake.sent.code)  # type: ignore[call-overload]
         self.receiver.on_close(Closed(received, reason, sent))
