@@ -1,0 +1,1 @@
+"""One phone call, decided: no sockets, no clock, nothing that waits. See README.md."""

@@ -1,0 +1,664 @@
+"""One phone call: what happened goes in, what to do comes out.
+
+Start reading at `receive`, `hear` and `speak`. Nothing here waits, reads a clock or knows a socket:
+time is an argument, in seconds. After every `receive` and `tick` do all that was returned, in
+order, and arm a timer for `deadline()`.
+"""
+
+from collections import deque
+from enum import Enum
+from typing import Final, TypeAlias
+
+from offhook.audio import BYTES_PER_MS, milliseconds, silence
+from offhook.call import inputs
+from offhook.call.commands import (
+    ClearCaller,
+    Command,
+    DialAgent,
+    End,
+    HangUpAgent,
+    Note,
+    Piece,
+    Play,
+    SendAudio,
+    SendSettings,
+    TellAgent,
+)
+from offhook.call.ending import Ending, Slug
+from offhook.call.phases import Phase, Step, after
+from offhook.call.plan import Plan
+from offhook.call.playback import Playback
+from offhook.deepgram import messages as deepgram
+from offhook.events import (
+    AgentConnected,
+    AgentSaid,
+    AgentWarned,
+    Answered,
+    AudioDropped,
+    CallEnded,
+    CallerSaid,
+    CallStarted,
+    Event,
+    Fault,
+    FunctionRefused,
+    Interrupted,
+    KeyPressed,
+    LatencyReported,
+    Leg,
+)
+from offhook.twilio import media as twilio
+
+Input: TypeAlias = (
+    twilio.FromTwilio
+    | twilio.Unknown
+    | deepgram.ServerMessage
+    | deepgram.Unknown
+    | inputs.CallAnnounced
+    | inputs.AgentLegRefused
+    | inputs.AgentLegUnreachable
+    | inputs.LegLost
+    | inputs.LegStalled
+    | inputs.LegRecovered
+    | inputs.GarbageReceived
+    | inputs.CallOver
+    | inputs.ServerStopped
+    | inputs.CallBroke
+)
+
+STREAM_OWED_S: Final = 300.0
+"""How long an announced stream is waited for: as long as its token is valid."""
+AGENT_UNUSED_S: Final = 15.0
+"""How long an agent leg that was dialled ahead waits for the stream."""
+LONG_ANNOUNCEMENT_MS: Final = 10_000
+"""An announcement of that length lets the agent leg be dialled only when the stream comes."""
+AGENT_SETTLING_S: Final = 10.0
+"""From dialling to SettingsApplied."""
+HELD_CALLER_BYTES: Final = 2000 * BYTES_PER_MS
+HELD_AGENT_BYTES: Final = 256 * 1024
+GAP_S: Final = 3.0
+"""Without audio from the caller's side for that long, something else keeps the session alive."""
+GAP_FILL_MS: Final = 100
+FENCE_QUIET_S: Final = 0.5
+"""Late audio of a cut utterance has ended when none came for that long."""
+STUCK_S: Final = 10.0
+FAREWELL_MIN_S: Final = 5.0
+"""How long the first sound of a farewell is waited for."""
+FAREWELL_SLACK_S: Final = 3.0
+FAREWELL_MAX_S: Final = 15.0
+"""A farewell being spoken gets its remaining length + 3 s, 15 s at most, whatever marks come."""
+ERROR_LINGER_S: Final = 2.0
+"""After a fatal Error the socket usually closes by itself (deepgram-voice-agent.md §1.4)."""
+FAULTS_MAX: Final = 20
+FAULTS_WINDOW_S: Final = 10.0
+
+_SETTINGS_ERRORS: Final = frozenset(
+    {
+        "INVALID_SETTINGS",
+        "UNPARSABLE_CLIENT_MESSAGE",
+        "INVALID_AGENT_ID",
+        "AGENT_ID_NOT_SUPPORTED",
+        "FAILED_TO_START_LISTENING",
+    }
+)
+_CALLER_GONE: Final = frozenset(
+    {
+        Slug.CALLER_HUNG_UP,
+        Slug.CALLER_LEG_LOST,
+        Slug.CALLER_LEG_STUCK,
+        Slug.CALLER_LEG_OVERSIZED,
+    }
+)
+_GARBAGE: Final[dict[Leg, Slug]] = {
+    "caller": Slug.CALLER_LEG_GARBAGE,
+    "agent": Slug.AGENT_LEG_GARBAGE,
+}
+
+
+class _Agent(Enum):
+    ABSENT = "absent"
+    DIALLED = "dialled"
+    WELCOMED = "welcomed"
+    READY = "ready"
+
+
+class _Due(Enum):
+    STREAM = "the announced stream"
+    AGENT_USE = "a stream for the agent leg that was dialled ahead"
+    AGENT_READY = "SettingsApplied"
+    KEEP_ALIVE = "a sign of life before the stream"
+    GAP = "audio from the caller"
+    FENCE = "the end of late audio"
+    SILENCE = "a word from the caller"
+    TIME_LIMIT = "the end of the time"
+    FAREWELL = "the end of the farewell"
+    AGENT_ERROR = "the socket's closing after an Error"
+    CALLER_STUCK = "room in the caller's socket"
+    AGENT_STUCK = "room in the agent's socket"
+
+
+_STUCK_DUE: Final[dict[Leg, _Due]] = {"caller": _Due.CALLER_STUCK, "agent": _Due.AGENT_STUCK}
+
+
+class Call:
+    """One phone call. `now` is the time at which it came to be, in seconds."""
+
+    def __init__(self, plan: Plan, now: float) -> None:
+        self.phase = Phase.WAITING
+        self.ending: Ending | None = None
+        self._plan = plan
+        self._began = now
+        self._playback = Playback()
+        self._commands: list[Command] = []
+        self._due: dict[_Due, float] = {}
+
+        self._agent = _Agent.ABSENT
+        self._agent_dialled_at = now
+        self._agent_error = ""
+        self._request_id = ""
+
+        # Caller audio while the agent leg settles; agent audio and text before the stream.
+        self._held_frames: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._held_speech: list[bytes | deepgram.ServerMessage] = []
+        self._held_speech_bytes = 0
+        self._overflow: dict[Leg, int] = {"caller": 0, "agent": 0}
+
+        self._heard_at = now
+        self._spoken_at = now
+        self._late_bytes = 0
+
+        self._active_at = now
+        self._asked = False
+        self._turn_at: float | None = None
+        self._answer: tuple[str, float, float] | None = None
+        self._farewell = Ending(Slug.TIME_LIMIT)
+        self._farewell_at = now
+        self._farewell_heard_of = False
+        self._faults: dict[Leg, deque[float]] = {"caller": deque(), "agent": deque()}
+
+    # --- the audio path ------------------------------------------------------------------------
+
+    def hear(self, frame: bytes, now: float) -> bool:
+        """Audio of the caller: whether to forward it to the agent at once."""
+        self._heard_at = now
+        if self._agent is _Agent.READY:
+            return True
+        if self.phase is Phase.SETTLING:
+            self._hold(frame)
+        return False
+
+    def speak(self, chunk: bytes, now: float) -> list[Piece]:
+        """Audio of the agent: what of it to send to Twilio at once, with which marks."""
+        if self.phase is Phase.TALKING or self.phase is Phase.CLOSING:
+            pieces = self._playback.play(chunk, now)
+            if self._turn_at is not None and self._answer is None:
+                self._answer = (self._playback.first_mark(), self._turn_at, now)
+            self._farewell_heard_of = True
+            return pieces
+        if self.phase is Phase.BARGE_IN:
+            if now - self._spoken_at < FENCE_QUIET_S:
+                self._spoken_at = now
+                self._late_bytes += len(chunk)
+                return []
+            self._lift_fence()  # The timer is late: its note leaves with the next command.
+            return self.speak(chunk, now)
+        if self.phase is Phase.WAITING:
+            self._hold_speech(chunk, len(chunk))
+        return []
+
+    # --- everything else -----------------------------------------------------------------------
+
+    def receive(self, message: Input, now: float) -> list[Command]:
+        """One thing that happened: all that is to be done about it, in order.
+
+        Nothing is done about what happens after the end.
+        """
+        if self.phase is Phase.ENDED:
+            return []
+        match message:
+            case twilio.Mark():
+                self._on_mark(message.mark.name, now)
+            case deepgram.ConversationText():
+                self._on_text(message, now)
+            case deepgram.UserStartedSpeaking():
+                self._on_barge_in(now)
+            case deepgram.AgentAudioDone():
+                self._on_audio_done(message, now)
+            case deepgram.Welcome():
+                self._on_welcome(message)
+            case deepgram.SettingsApplied():
+                self._on_settings_applied(now)
+            case deepgram.FunctionCallRequest():
+                self._on_functions(message)
+            case deepgram.LatencyReport():
+                self._on_latency(message)
+            case deepgram.Warning():
+                self._note(AgentWarned(message.code, message.description, fatal=False))
+            case deepgram.InjectionRefused():
+                self._note(AgentWarned("INJECTION_REFUSED", message.message, fatal=False))
+            case deepgram.Error():
+                self._on_error(message, now)
+            case twilio.Start():
+                self._on_start(now)
+            case twilio.Dtmf():
+                self._note(KeyPressed(message.dtmf.digit))
+                self._caller_is_there(now)
+            case twilio.Stop() | inputs.CallOver():
+                self._end(Slug.CALLER_HUNG_UP, "", now)
+            case inputs.CallAnnounced():
+                self._on_announced(message, now)
+            case inputs.AgentLegRefused():
+                self._on_refused(message.status, now)
+            case inputs.AgentLegUnreachable():
+                self._end(Slug.AGENT_UNREACHABLE, message.why, now)
+            case inputs.LegLost():
+                self._on_leg_lost(message, now)
+            case inputs.LegStalled():
+                self._due[_STUCK_DUE[message.leg]] = now + STUCK_S
+            case inputs.LegRecovered():
+                self._due.pop(_STUCK_DUE[message.leg], None)
+            case inputs.GarbageReceived():
+                self._on_garbage(message.leg, message.what, now)
+            case inputs.ServerStopped():
+                self._end(Slug.SHUT_DOWN, "", now)
+            case inputs.CallBroke():
+                self._end(Slug.INTERNAL_ERROR, message.what, now)
+            case twilio.Connected():
+                self._on_garbage("caller", "a second 'connected'", now)
+            case _:
+                pass  # Nothing hangs on the rest: history, acknowledgements, unknown types.
+        return self._drain()
+
+    def deadline(self) -> float | None:
+        """When `tick` must be called at the latest, in seconds; None: not at all."""
+        return min(self._due.values(), default=None)
+
+    def tick(self, now: float) -> list[Command]:
+        """Time has passed: all that is to be done about it, in order."""
+        while self._due:
+            due = min(self._due, key=self._due.__getitem__)
+            if self._due[due] > now:
+                break
+            del self._due[due]
+            self._on_due(due, now)
+        return self._drain()
+
+    # --- beginning -----------------------------------------------------------------------------
+
+    def _on_announced(self, announced: inputs.CallAnnounced, now: float) -> None:
+        self._due[_Due.STREAM] = now + STREAM_OWED_S
+        if announced.announcement_ms < LONG_ANNOUNCEMENT_MS:
+            self._dial(now)
+            self._due[_Due.AGENT_USE] = now + AGENT_UNUSED_S
+
+    def _dial(self, now: float) -> None:
+        self._agent = _Agent.DIALLED
+        self._agent_dialled_at = now
+        self._due[_Due.AGENT_READY] = now + AGENT_SETTLING_S
+        self._do(DialAgent())
+
+    def _on_start(self, now: float) -> None:
+        if self.phase is not Phase.WAITING:
+            self._on_garbage("caller", "a second 'start'", now)
+            return
+        self._step(Step.STREAM_STARTED)
+        self._note(CallStarted())
+        for due in (_Due.STREAM, _Due.AGENT_USE, _Due.KEEP_ALIVE):
+            self._due.pop(due, None)
+        self._heard_at = self._active_at = now
+        self._due[_Due.TIME_LIMIT] = now + self._plan.max_s
+        if self._agent is _Agent.ABSENT:
+            self._dial(now)
+        elif self._agent is _Agent.READY:
+            self._begin_talking(now)
+
+    def _on_welcome(self, welcome: deepgram.Welcome) -> None:
+        if self._agent is _Agent.DIALLED:
+            self._agent = _Agent.WELCOMED
+            self._request_id = welcome.request_id
+            self._do(SendSettings())
+
+    def _on_settings_applied(self, now: float) -> None:
+        if self._agent is not _Agent.WELCOMED:
+            return
+        self._agent = _Agent.READY
+        del self._due[_Due.AGENT_READY]
+        self._note(AgentConnected(self._request_id, _ms(now - self._agent_dialled_at)))
+        if self.phase is Phase.SETTLING:
+            self._begin_talking(now)
+        else:
+            self._due[_Due.KEEP_ALIVE] = now + GAP_S
+
+    def _begin_talking(self, now: float) -> None:
+        self._step(Step.AGENT_READY)
+        self._due[_Due.GAP] = now + GAP_S
+        if self._plan.silence_s:
+            self._due[_Due.SILENCE] = now + self._plan.silence_s / 2
+        if self._held_frames:
+            self._do(SendAudio(b"".join(self._held_frames)))
+            self._held_frames.clear()
+        self._note_overflow()
+        held, self._held_speech = self._held_speech, []
+        for speech in held:
+            if isinstance(speech, bytes):
+                self._do(Play(self.speak(speech, now)))
+            elif isinstance(speech, deepgram.ConversationText):
+                self._on_text(speech, now)
+            else:
+                self._on_audio_done(speech, now)
+
+    def _hold(self, frame: bytes) -> None:
+        self._held_frames.append(frame)
+        self._held_bytes += len(frame)
+        while self._held_bytes > HELD_CALLER_BYTES:
+            dropped = len(self._held_frames.popleft())
+            self._held_bytes -= dropped
+            self._overflow["agent"] += dropped
+
+    def _hold_speech(self, speech: bytes | deepgram.ServerMessage, size: int) -> None:
+        if self._held_speech_bytes + size > HELD_AGENT_BYTES:
+            self._overflow["caller"] += size
+            return
+        self._held_speech_bytes += size
+        self._held_speech.append(speech)
+
+    # --- talking -------------------------------------------------------------------------------
+
+    def _on_text(self, text: deepgram.ConversationText, now: float) -> None:
+        if self.phase is Phase.WAITING:
+            self._hold_speech(text, len(text.content))
+            return
+        if text.role == "assistant":
+            if self.phase is Phase.BARGE_IN:
+                self._lift_fence()
+            self._playback.say(text.content)
+            return
+        # A reply can end without AgentAudioDone (deepgram-voice-agent.md §3.2); the caller's next
+        # turn ends it at the latest.
+        self._finish_utterance(now)
+        self._note(CallerSaid(text.content))
+        self._turn_at = now
+        self._answer = None
+        self._caller_is_there(now)
+
+    def _on_audio_done(self, done: deepgram.ServerMessage, now: float) -> None:
+        if self.phase is Phase.WAITING:
+            self._hold_speech(done, 0)
+        elif self.phase is Phase.BARGE_IN:
+            self._lift_fence()
+        else:
+            self._finish_utterance(now)
+
+    def _finish_utterance(self, now: float) -> None:
+        pieces, said = self._playback.finish(now)
+        if pieces:
+            self._do(Play(pieces))
+        self._note_said(said)
+        self._look_for_farewell(now)
+
+    def _on_mark(self, name: str, now: float) -> None:
+        said = self._playback.confirm(name, now)
+        if said is None:
+            return
+        if self._answer is not None and self._answer[0] == name:
+            _, asked_at, first_byte_at = self._answer
+            self._note(Answered(_ms(first_byte_at - asked_at), _ms(now - asked_at)))
+            self._answer = self._turn_at = None
+        self._note_said(said)
+        self._look_for_farewell(now)
+
+    def _on_barge_in(self, now: float) -> None:
+        self._caller_is_there(now)
+        if self.phase is not Phase.TALKING:
+            return  # Cut already; or the time is up, and the farewell may still be heard.
+        unfinished = self._playback.unfinished
+        self._cut(now, clear=True)
+        if unfinished:
+            self._step(Step.INTERRUPTED)
+            self._spoken_at = now
+            self._due[_Due.FENCE] = now + FENCE_QUIET_S
+
+    def _cut(self, now: float, *, clear: bool) -> None:
+        if clear and self._playback.unconfirmed:
+            self._do(ClearCaller())
+        said = self._playback.cut(now)
+        self._answer = self._turn_at = None
+        for utterance in said:
+            if utterance.interrupted:
+                self._note(Interrupted(utterance.heard_ms))
+        self._note_said(said)
+
+    def _lift_fence(self) -> None:
+        self._step(Step.FENCE_LIFTED)
+        del self._due[_Due.FENCE]
+        if self._late_bytes:
+            self._note(AudioDropped("caller", milliseconds(self._late_bytes), "late"))
+            self._late_bytes = 0
+
+    def _on_functions(self, request: deepgram.FunctionCallRequest) -> None:
+        # An unanswered call leaves the caller in silence (deepgram-voice-agent.md §4.2).
+        for function in request.functions:
+            if function.client_side:
+                self._note(FunctionRefused(function.name))
+                refusal = '{"error": "this function is not available in this call"}'
+                self._do(
+                    TellAgent(
+                        deepgram.FunctionCallResponse(
+                            id=function.id, name=function.name, content=refusal
+                        )
+                    )
+                )
+
+    def _on_latency(self, report: deepgram.LatencyReport) -> None:
+        self._note(
+            LatencyReported(
+                _optional_ms(report.stt_latency),
+                _optional_ms(report.ttt_token_latency),
+                _optional_ms(report.tts_latency),
+                _optional_ms(report.total_latency),
+            )
+        )
+
+    # --- limits --------------------------------------------------------------------------------
+
+    def _on_due(self, due: _Due, now: float) -> None:
+        match due:
+            case _Due.STREAM:
+                self._end(Slug.STREAM_NEVER_CAME, "", now)
+            case _Due.AGENT_USE:
+                self._drop_agent()
+            case _Due.AGENT_READY:
+                self._end(Slug.AGENT_UNREACHABLE, "no SettingsApplied within 10 s", now)
+            case _Due.KEEP_ALIVE:
+                self._do(TellAgent(deepgram.KeepAlive()))
+                self._due[due] = now + GAP_S
+            case _Due.GAP:
+                self._fill_gap(now)
+            case _Due.FENCE:
+                self._mind_fence(now)
+            case _Due.SILENCE:
+                self._mind_silence(now)
+            case _Due.TIME_LIMIT:
+                self._say_farewell(Slug.TIME_LIMIT, self._plan.time_up, now)
+            case _Due.FAREWELL:
+                self._mind_farewell(now)
+            case _Due.AGENT_ERROR:
+                self._lose_agent("", now)
+            case _Due.CALLER_STUCK:
+                self._end(Slug.CALLER_LEG_STUCK, "", now)
+            case _Due.AGENT_STUCK:
+                self._end(Slug.AGENT_LEG_STUCK, "", now)
+
+    def _drop_agent(self) -> None:
+        self._agent = _Agent.ABSENT
+        self._due.pop(_Due.AGENT_READY, None)
+        self._due.pop(_Due.KEEP_ALIVE, None)
+        self._due.pop(_Due.AGENT_USE, None)
+        self._held_speech.clear()
+        self._held_speech_bytes = 0
+        self._do(HangUpAgent())
+
+    def _fill_gap(self, now: float) -> None:
+        # Silence rather than KeepAlive: sessions have been closed in spite of the latter
+        # (deepgram-voice-agent.md §1.4).
+        if now - self._heard_at >= GAP_S:
+            self._do(SendAudio(silence(GAP_FILL_MS)))
+            self._due[_Due.GAP] = now + GAP_FILL_MS / 1000
+        else:
+            self._due[_Due.GAP] = self._heard_at + GAP_S
+
+    def _mind_fence(self, now: float) -> None:
+        self._due[_Due.FENCE] = self._spoken_at + FENCE_QUIET_S
+        if now >= self._due[_Due.FENCE]:
+            self._lift_fence()
+
+    def _caller_is_there(self, now: float) -> None:
+        self._active_at = now
+        self._asked = False
+        if self.phase is Phase.CLOSING and self._farewell.how is Slug.CALLER_SILENT:
+            self._step(Step.CALLER_BACK)
+            del self._due[_Due.FAREWELL]
+            self._due[_Due.SILENCE] = now + self._plan.silence_s / 2
+
+    def _mind_silence(self, now: float) -> None:
+        due = max(self._active_at, self._playback.ends_at) + self._plan.silence_s / 2
+        if now < due:
+            self._due[_Due.SILENCE] = due
+        elif self._asked:
+            self._say_farewell(Slug.CALLER_SILENT, self._plan.silent_goodbye, now)
+        else:
+            self._asked = True
+            self._active_at = now
+            self._do(TellAgent(deepgram.InjectAgentMessage(message=self._plan.still_there)))
+            self._due[_Due.SILENCE] = now + self._plan.silence_s / 2
+
+    def _say_farewell(self, how: Slug, text: str, now: float) -> None:
+        if self.phase is Phase.BARGE_IN:
+            self._lift_fence()
+        if self.phase is Phase.CLOSING:
+            # The time is up while the silent caller is being seen off, and may yet come back.
+            self._due[_Due.TIME_LIMIT] = now + FAREWELL_MAX_S
+            return
+        if self.phase is Phase.SETTLING:
+            self._end(how, "", now)
+            return
+        self._due.pop(_Due.SILENCE, None)
+        self._step(Step.FAREWELL_BEGUN)
+        self._farewell = Ending(how)
+        self._farewell_at = now
+        self._farewell_heard_of = False
+        self._due[_Due.FAREWELL] = now + FAREWELL_MIN_S
+        self._do(TellAgent(deepgram.InjectAgentMessage(message=text, behavior="queue")))
+
+    def _mind_farewell(self, now: float) -> None:
+        if self._farewell_heard_of:
+            due = self._playback.ends_at + FAREWELL_SLACK_S
+            due = min(due, self._farewell_at + FAREWELL_MAX_S)
+            if now < due:
+                self._due[_Due.FAREWELL] = due
+                return
+        self._end(self._farewell.how, "", now)
+
+    def _look_for_farewell(self, now: float) -> None:
+        playback = self._playback
+        if (
+            self.phase is Phase.CLOSING
+            and self._farewell_heard_of
+            and not playback.unfinished
+            and not playback.unconfirmed
+        ):
+            self._end(self._farewell.how, "", now)
+
+    # --- trouble -------------------------------------------------------------------------------
+
+    def _on_refused(self, status: int, now: float) -> None:
+        slug = Slug.AGENT_UNREACHABLE
+        if status == 429:
+            slug = Slug.AGENT_BUSY
+        elif status in (401, 402, 403):
+            slug = Slug.AGENT_KEY_REFUSED
+        self._end(slug, f"HTTP {status}", now)
+
+    def _on_error(self, error: deepgram.Error, now: float) -> None:
+        self._note(AgentWarned(error.code, error.description, fatal=True))
+        self._agent_error = error.code
+        # The vendor's pages disagree on whether a session survives this one (§3.4).
+        if error.code != "FAILED_TO_THINK":
+            self._due[_Due.AGENT_ERROR] = now + ERROR_LINGER_S
+
+    def _on_leg_lost(self, lost: inputs.LegLost, now: float) -> None:
+        if lost.leg == "agent" and self.phase is Phase.WAITING and self._agent is _Agent.READY:
+            self._drop_agent()  # It is dialled anew when the stream comes.
+        elif lost.leg == "agent":
+            self._lose_agent(lost.why, now)
+        elif lost.oversized:
+            self._end(Slug.CALLER_LEG_OVERSIZED, lost.why, now)
+        else:
+            self._end(Slug.CALLER_LEG_LOST, lost.why, now)
+
+    def _lose_agent(self, why: str, now: float) -> None:
+        detail = self._agent_error or why
+        if self._agent is _Agent.READY:
+            self._end(Slug.AGENT_LOST, detail, now)
+        elif self._agent_error in _SETTINGS_ERRORS:
+            self._end(Slug.AGENT_SETTINGS_REFUSED, detail, now)
+        else:
+            self._end(Slug.AGENT_UNREACHABLE, detail, now)
+
+    def _on_garbage(self, leg: Leg, what: str, now: float) -> None:
+        self._note(Fault(leg, what))
+        recent = self._faults[leg]
+        recent.append(now)
+        while now - recent[0] > FAULTS_WINDOW_S:
+            recent.popleft()
+        if len(recent) > FAULTS_MAX:
+            self._end(_GARBAGE[leg], what, now)
+
+    def _end(self, how: Slug, detail: str, now: float) -> None:
+        if self.phase is Phase.BARGE_IN:
+            self._lift_fence()
+        self._cut(now, clear=how not in _CALLER_GONE)
+        self._note_overflow()
+        self._step(Step.ENDED)
+        self._agent = _Agent.ABSENT
+        self._due.clear()
+        self._held_frames.clear()
+        self._held_speech.clear()
+        self.ending = Ending(how, detail)
+        self._note(
+            CallEnded(how.fault, how.slug, how.words, detail, _ms(now - self._began)),
+        )
+        self._do(End(self.ending))
+
+    # --- small things --------------------------------------------------------------------------
+
+    def _step(self, step: Step) -> None:
+        self.phase = after(self.phase, step)
+
+    def _do(self, command: Command) -> None:
+        self._commands.append(command)
+
+    def _note(self, event: Event) -> None:
+        self._commands.append(Note(event))
+
+    def _note_said(self, said: list[AgentSaid]) -> None:
+        for utterance in said:
+            self._note(utterance)
+
+    def _note_overflow(self) -> None:
+        for leg, size in self._overflow.items():
+            if size:
+                self._note(AudioDropped(leg, milliseconds(size), "full"))
+        self._overflow = {"caller": 0, "agent": 0}
+
+    def _drain(self) -> list[Command]:
+        commands, self._commands = self._commands, []
+        return commands
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _optional_ms(seconds: float | None) -> int | None:
+    return None if seconds is None else _ms(seconds)

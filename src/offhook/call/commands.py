@@ -1,0 +1,72 @@
+"""What a call wants done. All in the imperative; the session does them, in order, at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from offhook.call.ending import Ending
+from offhook.deepgram.messages import ClientMessage
+from offhook.events import Event
+
+Piece: TypeAlias = tuple[bytes, str | None]
+"""Audio to play to the caller (perhaps none), and the name of the mark after it (perhaps none)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialAgent:
+    """Open a socket to Deepgram."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpAgent:
+    """Close the agent's leg, or stop dialling it; the call itself goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendSettings:
+    """Deepgram said welcome: send the agent's Settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellAgent:
+    """Send Deepgram a message."""
+
+    message: ClientMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SendAudio:
+    """Send Deepgram audio that is not a frame just heard: held back, or silence over a gap."""
+
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Send Twilio audio that was held back, or the rest of an utterance."""
+
+    pieces: Sequence[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class ClearCaller:
+    """Have Twilio throw away what it has not played; what waits for its socket goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Tell whoever subscribes."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Close both legs. The last command of a call, and the only one of its kind."""
+
+    ending: Ending
+
+
+Command: TypeAlias = (
+    DialAgent | HangUpAgent | SendSettings | TellAgent | SendAudio | Play | ClearCaller | Note | End
+)

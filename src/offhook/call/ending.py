@@ -1,0 +1,55 @@
+"""How a call ends: exactly once, as somebody's doing, with a slug that never changes.
+
+Records, metrics, logs and the console all show these; a slug may be added, never renamed.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Literal, TypeAlias
+
+Fault: TypeAlias = Literal["nobody", "caller", "twilio", "agent", "offhook", "operator"]
+"""Whose doing. `nobody`: the call went as it should. `agent`: Deepgram's side."""
+
+
+@unique
+class Slug(Enum):
+    """Every way in which a call can end: slug, whose doing, in words."""
+
+    CALLER_HUNG_UP = "caller_hung_up", "nobody", "the caller hung up"
+    CALLER_SILENT = "caller_silent", "caller", "the caller said nothing"
+    TIME_LIMIT = "time_limit", "offhook", "the call reached its time limit"
+
+    STREAM_NEVER_CAME = "stream_never_came", "twilio", "Twilio opened no stream for the call"
+    CALLER_LEG_LOST = "caller_leg_lost", "twilio", "Twilio's socket broke off"
+    CALLER_LEG_STUCK = "caller_leg_stuck", "twilio", "Twilio's socket took nothing for 10 s"
+    CALLER_LEG_GARBAGE = "caller_leg_garbage", "twilio", "Twilio's socket sent too much nonsense"
+    CALLER_LEG_OVERSIZED = "caller_leg_oversized", "twilio", "Twilio's socket sent a huge message"
+
+    AGENT_BUSY = "agent_busy", "agent", "Deepgram has no room for another session"
+    AGENT_KEY_REFUSED = "agent_key_refused", "agent", "Deepgram refused the key"
+    AGENT_UNREACHABLE = "agent_unreachable", "agent", "Deepgram could not be reached"
+    AGENT_SETTINGS_REFUSED = "agent_settings_refused", "agent", "Deepgram refused the Settings"
+    AGENT_LOST = "agent_lost", "agent", "Deepgram's socket ended in mid-call"
+    AGENT_LEG_STUCK = "agent_leg_stuck", "agent", "Deepgram's socket took nothing for 10 s"
+    AGENT_LEG_GARBAGE = "agent_leg_garbage", "agent", "Deepgram's socket sent too much nonsense"
+
+    SHUT_DOWN = "shut_down", "operator", "the server was told to stop"
+    INTERNAL_ERROR = "internal_error", "offhook", "a fault in Offhook"
+
+    def __init__(self, slug: str, fault: Fault, words: str) -> None:
+        self.slug = slug
+        self.fault: Fault = fault
+        self.words = words
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The ending of one call. `detail` is the other side's own reason, where it gave one."""
+
+    how: Slug
+    detail: str = ""
+
+    @property
+    def wants_fallback(self) -> bool:
+        """Whether the caller was let down, and may still be there to hear the fallback."""
+        return self.how.fault in ("agent", "twilio", "offhook") and self.how is not Slug.TIME_LIMIT

@@ -1,0 +1,74 @@
+"""What a call is told besides the vendors' own messages. All in the past tense."""
+
+from dataclasses import dataclass
+
+from offhook.events import Leg
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnnounced:
+    """Our signed webhook was asked for TwiML. `announcement_ms`: how long that speaks first."""
+
+    announcement_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLegRefused:
+    """Deepgram answered the upgrade with an HTTP status."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLegUnreachable:
+    """No socket to Deepgram could be opened."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LegLost:
+    """A leg's socket is gone. `oversized`: we broke it off because of a huge message."""
+
+    leg: Leg
+    why: str = ""
+    oversized: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LegStalled:
+    """A leg's socket takes nothing more for the moment."""
+
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class LegRecovered:
+    """A stalled leg takes data again."""
+
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class GarbageReceived:
+    """A leg sent something that breaks its protocol. `what` holds none of its content."""
+
+    leg: Leg
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallOver:
+    """A webhook told that Twilio has ended the call, or has left the stream behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStopped:
+    """The server was told to stop now, not to wait for its calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallBroke:
+    """A fault in our own program, caught at the call's edge."""
+
+    what: str

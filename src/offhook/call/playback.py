@@ -1,0 +1,198 @@
+"""What the caller really heard.
+
+Deepgram sends speech faster than it plays and Twilio buffers it, so what was sent is not what was
+heard. Three things are known: what was sent, which marks came back, and how much time has passed.
+
+All positions are bytes of agent audio sent to Twilio since the last `clear`. The stretch between
+two clears is an epoch; its number is in every mark's name, because Twilio also echoes the marks
+that a `clear` threw away, and such an echo proves nothing (twilio.md §1.6, rules 1 to 3).
+"""
+
+from collections import deque
+from typing import Final
+
+from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
+from offhook.call.commands import Piece
+from offhook.events import AgentSaid
+
+MARK_EVERY: Final = 200 * 8
+"""Bytes between marks, after the first, which follows the first 20 ms of an utterance."""
+
+_BYTES_PER_CHARACTER: Final = 530.0
+"""About 15 characters a second, until the agent's own utterances have shown their pace."""
+
+
+class _Utterance:
+    __slots__ = ("complete", "size", "start", "texts")
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.size = 0
+        self.texts: list[str] = []
+        self.complete = False
+
+
+class Playback:
+    """The agent's audio on its way to the caller's ear."""
+
+    def __init__(self) -> None:
+        self._epoch = 0
+        self._sent = 0
+        self._marks: deque[int] = deque()
+        self._next_mark = FRAME_BYTES
+        self._rest = b""
+        # Where playback was at some moment that is certain; between marks it moves with time.
+        self._known = 0
+        self._known_at = 0.0
+        self._ends_at = 0.0
+        self._utterances: deque[_Utterance] = deque()
+        self._pace = _BYTES_PER_CHARACTER
+
+    # --- what is asked ---
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether Twilio holds, for all we know, audio that it has not played."""
+        return self._known < self._sent
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether Deepgram is in the middle of an utterance."""
+        return bool(self._utterances) and not self._utterances[-1].complete
+
+    @property
+    def ends_at(self) -> float:
+        """When, in seconds, all that was sent will have been played; in the past when idle."""
+        return self._ends_at
+
+    def heard(self, now: float) -> int:
+        """Bytes of this epoch that the caller has heard: never more than a pending mark allows."""
+        passed = self._known + int((now - self._known_at) * BYTES_PER_SECOND)
+        return max(self._known, min(passed, self._marks[0] if self._marks else self._sent))
+
+    # --- what happens ---
+
+    def play(self, chunk: bytes, now: float) -> list[Piece]:
+        """Agent audio came in: what to send of it now, in whole 20 ms frames, with marks."""
+        if not self.unfinished:
+            self._begin()
+        if not self.unconfirmed:
+            self._known_at = now
+        if self._rest:
+            chunk = self._rest + chunk
+        whole = len(chunk) - len(chunk) % FRAME_BYTES
+        self._rest = chunk[whole:]
+        return self._send(chunk, whole, now)
+
+    def say(self, text: str) -> None:
+        """The agent announced a piece of what it says: of this utterance or of a new one."""
+        if not self.unfinished:
+            self._begin()
+        self._utterances[-1].texts.append(text)
+
+    def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
+        """The utterance is complete: what remains to be sent, with a last mark.
+
+        Also what is over at once, because it had no audio. Does nothing between utterances.
+        """
+        if not self.unfinished:
+            return [], []
+        if not self.unconfirmed:
+            self._known_at = now
+        rest, self._rest = self._rest, b""
+        pieces = self._send(rest, len(rest), now)
+        utterance = self._utterances[-1]
+        utterance.complete = True
+        if utterance.size:
+            spoken = sum(map(len, utterance.texts))
+            if spoken:
+                self._pace = utterance.size / spoken
+            if not (self._marks and self._marks[-1] == self._sent) and self.unconfirmed:
+                self._marks.append(self._sent)
+                pieces.append((b"", self._mark_name(self._sent)))
+        return pieces, self._over()
+
+    def confirm(self, name: str, now: float) -> list[AgentSaid] | None:
+        """A mark came back: which utterances are over. None when it is none of this epoch's."""
+        try:
+            position = self._marks.index(self._position(name))
+        except ValueError:
+            return None
+        for _ in range(position + 1):
+            self._known = self._marks.popleft()
+        self._known_at = now
+        self._ends_at = now + (self._sent - self._known) / BYTES_PER_SECOND
+        return self._over()
+
+    def cut(self, now: float) -> list[AgentSaid]:
+        """The audio is cut here, and a new epoch begins: what was heard of each utterance."""
+        heard = self.heard(now)
+        said = [self._said(utterance, heard) for utterance in self._utterances]
+        self._utterances.clear()
+        self._epoch += 1
+        self._marks.clear()
+        self._rest = b""
+        self._sent = self._known = 0
+        self._known_at = self._ends_at = now
+        return said
+
+    def first_mark(self) -> str:
+        """The name of the mark after the first 20 ms of the utterance that is being played in."""
+        return self._mark_name(self._utterances[-1].start + FRAME_BYTES)
+
+    # --- inside ---
+
+    def _begin(self) -> None:
+        self._utterances.append(_Utterance(self._sent))
+        self._next_mark = self._sent + FRAME_BYTES
+
+    def _send(self, audio: bytes, size: int, now: float) -> list[Piece]:
+        pieces: list[Piece] = []
+        begin = 0
+        while begin < size:
+            end = min(size, begin + self._next_mark - self._sent)
+            piece = audio if end - begin == len(audio) else audio[begin:end]
+            self._sent += end - begin
+            begin = end
+            if self._sent == self._next_mark:
+                self._next_mark += MARK_EVERY
+                self._marks.append(self._sent)
+                pieces.append((piece, self._mark_name(self._sent)))
+            else:
+                pieces.append((piece, None))
+        self._utterances[-1].size += size
+        self._ends_at = max(self._ends_at, now) + size / BYTES_PER_SECOND
+        return pieces
+
+    def _mark_name(self, position: int) -> str:
+        return f"{self._epoch}:{position}"
+
+    def _position(self, name: str) -> int:
+        epoch, _, position = name.partition(":")
+        if epoch != str(self._epoch):
+            raise ValueError(name)
+        return int(position)
+
+    def _over(self) -> list[AgentSaid]:
+        said = []
+        while self._utterances and self._utterances[0].complete:
+            utterance = self._utterances[0]
+            if utterance.start + utterance.size > self._known:
+                break
+            said.append(self._said(utterance, self._known))
+            self._utterances.popleft()
+        return said
+
+    def _said(self, utterance: _Utterance, heard: int) -> AgentSaid:
+        intended = " ".join(utterance.texts)
+        own = max(0, min(heard - utterance.start, utterance.size))
+        if utterance.complete and own == utterance.size:
+            text = intended if own else ""
+            return AgentSaid(text, intended, milliseconds(own), interrupted=False)
+        # No word timings exist: the share of the audio is taken for the share of the words.
+        whole = max(utterance.size, 1)
+        if not utterance.complete:
+            whole = max(whole, int(len(intended) * self._pace))
+        words = intended.split()
+        text = " ".join(words[: round(len(words) * own / whole)])
+        return AgentSaid(text, intended, milliseconds(own), interrupted=True)

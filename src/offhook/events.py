@@ -1,0 +1,171 @@
+"""Everything that Offhook says about itself: each event with its fields and their units.
+
+Whoever wants to know (the terminal, logs, later records, metrics and the console) subscribes; no
+subscriber can slow or break a call. The call core hands these out as `Note` commands; the session
+adds which call it was and when (Happening).
+
+Fields whose names end in `_ms` are milliseconds. Texts are what was said in the call: they are
+private, and no subscriber may log them unless a setting says so.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Leg: TypeAlias = Literal["caller", "agent"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """Twilio's stream is verified: the caller's leg is up."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConnected:
+    """Deepgram applied the Settings: the agent's leg is up.
+
+    `after_ms` since it was dialled; `request_id` is Deepgram's, for its support.
+    """
+
+    request_id: str
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerSaid:
+    """A confirmed turn of the caller."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSaid:
+    """An utterance of the agent is over, or was cut.
+
+    `text` is what was heard; when `interrupted` it is an estimate from `heard_ms`, since Deepgram
+    gives no word timings. `intended` is all that the agent meant to say.
+    """
+
+    text: str
+    intended: str
+    heard_ms: int
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The agent answered a turn: ms from the caller's confirmed text to its first byte of audio,
+    and to the moment at which Twilio had played the first 20 ms of it.
+    """  # noqa: D205
+
+    first_byte_ms: int
+    first_played_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A barge-in: the caller spoke over the agent. `heard_ms` of that utterance had been heard."""
+
+    heard_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressed:
+    """The caller pressed a key. The digit may be part of a secret: treat it as text."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRefused:
+    """The agent called a function that nobody here can run; it was told so."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentWarned:
+    """Deepgram sent a Warning, an Error (`fatal`), or refused an injection."""
+
+    code: str
+    description: str
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyReported:
+    """Deepgram's own account of a turn, in ms; None where it gave none."""
+
+    listen_ms: int | None
+    think_ms: int | None
+    speak_ms: int | None
+    total_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A leg sent something that breaks its protocol; it was counted and ignored."""
+
+    leg: Leg
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioDropped:
+    """Audio on its way *to* this leg was thrown away, because `why`."""
+
+    leg: Leg
+    ms: int
+    why: Literal["late", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTrouble:
+    """Twilio told of a stream error (319xx), here in words."""
+
+    code: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The one ending of a call: whose doing (`fault`), a stable `slug`, the same in `words`.
+
+    `detail` is what the other side gave as its reason, if anything.
+    """
+
+    fault: str
+    slug: str
+    words: str
+    detail: str
+    duration_ms: int
+
+
+Event: TypeAlias = (
+    CallStarted
+    | AgentConnected
+    | CallerSaid
+    | AgentSaid
+    | Answered
+    | Interrupted
+    | KeyPressed
+    | FunctionRefused
+    | AgentWarned
+    | LatencyReported
+    | Fault
+    | AudioDropped
+    | StreamTrouble
+    | CallEnded
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event, the call that it belongs to, and ms since that call began."""
+
+    call_sid: str
+    at_ms: int
+    event: Event
+
+
+Subscriber: TypeAlias = Callable[[Happening], None]
