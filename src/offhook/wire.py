@@ -83,6 +83,9 @@ class Closed:
 class Channel(Protocol):
     """What the owner of an open WebSocket does with it: a Socket, or one in memory for tests."""
 
+    receiver: "Receiver"
+    """Who is called; may be exchanged, also from within a call to the present one."""
+
     def send_text(self, text: bytes) -> None:
         """Send one text message now. Does nothing once the channel is closing."""
 
@@ -311,6 +314,7 @@ class Refusal:
 
     status: int
     text: str
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +353,9 @@ def accept(transport: asyncio.Transport, received: bytes, decide: Decide, *, max
         path = request.path.decode("latin-1")
         verdict = decide(Upgrade(path, request.headers, host))
         if isinstance(verdict, Refusal):
-            refusal = WSUpgradeResponse.create_error_response(verdict.status, verdict.text.encode())
+            refusal = WSUpgradeResponse.create_error_response(
+                verdict.status, verdict.text.encode(), verdict.headers
+            )
             return WSUpgradeResponseWithListener(refusal, None)
         headers = dict(verdict.headers or {})
         if verdict.subprotocol is not None:

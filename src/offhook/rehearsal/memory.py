@@ -65,7 +65,7 @@ class MemorySocket:
 
     def __init__(self, clock: VirtualClock, receiver: Receiver, latency: float) -> None:
         self._clock = clock
-        self._receiver = receiver
+        self.receiver = receiver
         self._latency = latency
         self._open = True
         self._sent_code: int | None = None
@@ -73,11 +73,11 @@ class MemorySocket:
 
     def send_text(self, text: bytes) -> None:
         """Send one text message."""
-        self._send(lambda peer: peer._receiver.on_text(text))
+        self._send(lambda peer: peer.receiver.on_text(text))
 
     def send_binary(self, data: bytes) -> None:
         """Send one binary message."""
-        self._send(lambda peer: peer._receiver.on_binary(data))
+        self._send(lambda peer: peer.receiver.on_binary(data))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close as RFC 6455 does: the peer echoes, then both ends are told."""
@@ -110,7 +110,7 @@ class MemorySocket:
     def _gone(self, closed: Closed) -> None:
         if self._open:
             self._open = False
-            self._receiver.on_close(closed)
+            self.receiver.on_close(closed)
 
 
 def connect_in_memory(

@@ -1,0 +1,231 @@
+"""One live call: two sockets, one Call, one timer. The only place that knows both legs.
+
+It feeds the call what happened, does what the call commands, and re-arms the timer. It never
+waits, so that a caller's audio leaves for Deepgram, and a `clear` for Twilio, in the turn of the
+loop in which the cause came in.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from offhook.audio import milliseconds
+from offhook.call import inputs
+from offhook.call.call import Call, Input
+from offhook.call.commands import (
+    ClearCaller,
+    Command,
+    DialAgent,
+    End,
+    HangUpAgent,
+    Note,
+    Play,
+    SendAudio,
+    SendSettings,
+    TellAgent,
+)
+from offhook.call.ending import Ending
+from offhook.call.plan import Plan
+from offhook.clock import Clock, Timer
+from offhook.deepgram import messages as deepgram
+from offhook.deepgram.leg import AgentLeg, Dial
+from offhook.events import AudioDropped, Event, Happening, Leg, Subscriber
+from offhook.twilio import media as twilio
+from offhook.twilio.leg import CallerLeg
+from offhook.wire import Channel, Refused, Unreachable
+
+_log: Final = logging.getLogger("offhook.session")
+
+
+class Session:
+    """One call and its two legs.
+
+    `settings` is the Settings message as Deepgram gets it; `ended` is called once, at the end.
+    """
+
+    def __init__(
+        self,
+        call_sid: str,
+        plan: Plan,
+        settings: bytes,
+        *,
+        clock: Clock,
+        dial: Dial,
+        publish: Subscriber,
+        ended: Callable[["Session"], None],
+    ) -> None:
+        self.call_sid = call_sid
+        self._began = clock.now()
+        self._call = Call(plan, self._began)
+        self._settings = settings
+        self._clock = clock
+        self._now = clock.now
+        self._dial = dial
+        self._publish = publish
+        self._ended = ended
+        self._caller: CallerLeg | None = None
+        self._agent: AgentLeg | None = None
+        self._timer: Timer | None = None
+        self._timer_at = 0.0
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the call ended, once it has."""
+        return self._call.ending
+
+    @property
+    def has_stream(self) -> bool:
+        """Whether a verified stream has come."""
+        return self._caller is not None
+
+    def begin(self, channel: Channel, start: twilio.Start) -> None:
+        """Twilio's stream is verified: this channel is the caller's leg from now on."""
+        self._caller = CallerLeg(channel, start.stream_sid, self)
+        channel.receiver = self._caller
+        self.receive(start)
+
+    def receive(self, message: Input) -> None:
+        """Something happened."""
+        self._obey(self._call.receive(message, self._now()))
+        self._arm()
+
+    def note(self, event: Event) -> None:
+        """Tell whoever subscribes of something that the call need not know."""
+        at_ms = round((self._now() - self._began) * 1000)
+        self._publish(Happening(self.call_sid, at_ms, event))
+
+    # --- the audio path -----------------------------------------------------------------------
+
+    def on_caller_audio(self, audio: bytes) -> None:
+        """Caller → agent."""
+        if self._call.hear(audio, self._now()) and self._agent is not None:
+            self._agent.send_audio(audio)
+
+    def on_agent_audio(self, audio: bytes) -> None:
+        """Agent → caller."""
+        pieces = self._call.speak(audio, self._now())
+        if pieces and self._caller is not None:
+            self._caller.play(pieces)
+
+    # --- what the legs tell --------------------------------------------------------------------
+
+    def on_caller_message(self, message: twilio.FromTwilio | twilio.Unknown) -> None:
+        """Twilio said something."""
+        self.receive(message)
+
+    def on_agent_message(self, message: deepgram.ServerMessage | deepgram.Unknown) -> None:
+        """Deepgram said something."""
+        self.receive(message)
+
+    def on_caller_garbage(self, what: str) -> None:
+        """Twilio's socket broke its protocol."""
+        self.receive(inputs.GarbageReceived("caller", what))
+
+    def on_agent_garbage(self, what: str) -> None:
+        """Deepgram's socket broke its protocol."""
+        self.receive(inputs.GarbageReceived("agent", what))
+
+    def on_caller_writable(self, writable: bool) -> None:
+        """Twilio's socket is full, or takes data again."""
+        self._on_writable("caller", writable)
+
+    def on_agent_writable(self, writable: bool) -> None:
+        """Deepgram's socket is full, or takes data again."""
+        self._on_writable("agent", writable)
+
+    def _on_writable(self, leg: Leg, writable: bool) -> None:
+        self.receive(inputs.LegRecovered(leg) if writable else inputs.LegStalled(leg))
+
+    def on_caller_dropped(self, size: int) -> None:
+        """Agent audio found no room."""
+        self.note(AudioDropped("caller", milliseconds(size), "full"))
+
+    def on_agent_dropped(self, size: int) -> None:
+        """Caller audio had waited too long."""
+        self.note(AudioDropped("agent", milliseconds(size), "full"))
+
+    def on_caller_lost(self, why: str, *, oversized: bool, ours: bool) -> None:
+        """Twilio's socket is gone."""
+        if ours:
+            self.receive(inputs.CallBroke(why))
+        self.receive(inputs.LegLost("caller", why, oversized))
+
+    def on_agent_lost(self, why: str, *, ours: bool) -> None:
+        """Deepgram's socket is gone."""
+        self._agent = None
+        if ours:
+            self.receive(inputs.CallBroke(why))
+        self.receive(inputs.LegLost("agent", why))
+
+    def on_agent_failed(self, error: Refused | Unreachable) -> None:
+        """Deepgram's socket could not be opened."""
+        self._agent = None
+        if isinstance(error, Refused):
+            self.receive(inputs.AgentLegRefused(error.status))
+        else:
+            self.receive(inputs.AgentLegUnreachable(str(error)))
+
+    # --- what the call commands ----------------------------------------------------------------
+
+    def _obey(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Note():
+                    self.note(command.event)
+                case Play():
+                    if self._caller is not None:
+                        self._caller.play(command.pieces)
+                case ClearCaller():
+                    if self._caller is not None:
+                        self._caller.clear()
+                case TellAgent():
+                    if self._agent is not None:
+                        self._agent.send(deepgram.write(command.message))
+                case SendAudio():
+                    if self._agent is not None:
+                        self._agent.send_audio(command.audio)
+                case SendSettings():
+                    if self._agent is not None:
+                        self._agent.send(self._settings)
+                case DialAgent():
+                    self._agent = AgentLeg(self, self._dial)
+                case HangUpAgent():
+                    self._hang_up_agent()
+                case End():
+                    self._end()
+
+    def _hang_up_agent(self) -> None:
+        if self._agent is not None:
+            self._agent.hang_up()
+            self._agent = None
+
+    def _end(self) -> None:
+        self._hang_up_agent()
+        if self._caller is not None:
+            self._caller.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._ended(self)
+
+    # --- the timer -----------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        # Deadlines mostly move away, with every frame: the timer is left to fire early then, and
+        # is armed anew only when something falls due sooner than it.
+        due = self._call.deadline()
+        if due is None or (self._timer is not None and self._timer_at <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        self._timer = self._clock.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        try:
+            self._obey(self._call.tick(self._now()))
+        except Exception as error:  # noqa: BLE001 - a timer has no socket whose closing would tell of the fault
+            _log.exception("call %s: fault in a timer", self.call_sid)
+            self.receive(inputs.CallBroke(type(error).__name__))
+        self._arm()

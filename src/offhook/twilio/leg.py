@@ -1,0 +1,126 @@
+"""The caller's leg: Twilio's media stream, once it has said whose call it is."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from offhook.twilio import media
+from offhook.wire import INTERNAL_ERROR, MESSAGE_TOO_BIG, Channel, Closed
+
+OUTBOX_BYTES: Final = 256 * 1024
+"""Of encoded messages that wait while Twilio's socket is full; beyond, new audio is dropped."""
+
+
+class Owner(Protocol):
+    """What a caller's leg tells its session."""
+
+    def on_caller_audio(self, audio: bytes) -> None:
+        """A piece of what the caller says, in practice 20 ms."""
+
+    def on_caller_message(self, message: media.FromTwilio | media.Unknown) -> None:
+        """Anything else that Twilio said."""
+
+    def on_caller_garbage(self, what: str) -> None:
+        """Something that breaks the protocol; `what` holds none of its content."""
+
+    def on_caller_writable(self, writable: bool) -> None:
+        """The socket is full (False) or takes data again (True)."""
+
+    def on_caller_lost(self, why: str, *, oversized: bool, ours: bool) -> None:
+        """The socket is gone. `ours`: because of a fault in our own program."""
+
+    def on_caller_dropped(self, size: int) -> None:
+        """That many bytes of agent audio found no room."""
+
+
+class CallerLeg:
+    """Reads Twilio's messages and writes ours: a wire.Receiver."""
+
+    def __init__(self, channel: Channel, stream_sid: str, owner: Owner) -> None:
+        self._channel = channel
+        self._stream_sid = stream_sid
+        self._owner = owner
+        self._writer = media.MediaWriter(stream_sid)
+        self._writable = True
+        self._outbox: deque[bytes] = deque()
+        self._outbox_size = 0
+
+    # --- to Twilio ---
+
+    def play(self, pieces: Sequence[tuple[bytes, str | None]]) -> None:
+        """Append audio, each piece followed by its mark, to what the caller hears."""
+        for audio, mark in pieces:
+            if audio:
+                message = self._writer.play(audio)
+                if self._writable:
+                    self._channel.send_text(message)
+                elif self._outbox_size + len(message) <= OUTBOX_BYTES:
+                    self._queue(message)
+                else:
+                    self._owner.on_caller_dropped(len(audio))
+            if mark is not None:
+                message = self._writer.mark(mark)
+                if self._writable:
+                    self._channel.send_text(message)
+                else:
+                    self._queue(message)
+
+    def clear(self) -> None:
+        """Have everything that was not played thrown away, here and at Twilio."""
+        self._outbox.clear()
+        self._outbox_size = 0
+        self._channel.send_text(self._writer.clear)
+
+    def close(self) -> None:
+        """End the stream: Twilio goes on with the TwiML after `<Connect>` (twilio.md §1.7)."""
+        self._channel.close()
+
+    def _queue(self, message: bytes) -> None:
+        self._outbox.append(message)
+        self._outbox_size += len(message)
+
+    # --- from Twilio ---
+
+    def on_open(self, socket: Channel) -> None:
+        """The lobby was told; this leg takes over from it."""
+
+    def on_text(self, text: bytes) -> None:
+        """One message, 50 times a second: nearly always audio."""
+        try:
+            message = media.read(text)
+        except media.BadMessage as bad:
+            self._owner.on_caller_garbage(str(bad))
+            return
+        if type(message) is media.Media:
+            if message.stream_sid != self._stream_sid:
+                self._owner.on_caller_garbage("media of a foreign stream")
+            elif message.media.track == "inbound":
+                self._owner.on_caller_audio(message.media.payload)
+        elif isinstance(message, media.Connected | media.Unknown):
+            self._owner.on_caller_message(message)
+        elif message.stream_sid != self._stream_sid and not isinstance(message, media.Start):
+            self._owner.on_caller_garbage("a message of a foreign stream")
+        else:
+            self._owner.on_caller_message(message)
+
+    def on_binary(self, data: bytes) -> None:
+        """Twilio sends none."""
+        self._owner.on_caller_garbage("a binary message")
+
+    def on_writable(self, writable: bool) -> None:
+        """Hold messages back, or send what was held back until the socket is full again."""
+        self._writable = writable
+        while self._outbox and self._writable:
+            message = self._outbox.popleft()
+            self._outbox_size -= len(message)
+            self._channel.send_text(message)
+        self._owner.on_caller_writable(self._writable)
+
+    def on_close(self, closed: Closed) -> None:
+        """The socket is gone."""
+        why = closed.reason or (f"close code {closed.received}" if closed.received else "cut off")
+        self._owner.on_caller_lost(
+            why,
+            oversized=closed.sent == MESSAGE_TOO_BIG,
+            ours=closed.sent == INTERNAL_ERROR,
+        )
