@@ -52,4 +52,9 @@ class Ending:
     @property
     def wants_fallback(self) -> bool:
         """Whether the caller was let down, and may still be there to hear the fallback."""
-        return self.how.fault in ("agent", "twilio", "offhook") and self.how is not Slug.TIME_LIMIT
+        return self.how is not Slug.TIME_LIMIT and self.how.fault in (
+            "agent",
+            "offhook",
+            "operator",
+            "twilio",
+        )

@@ -1,0 +1,243 @@
+"""Every call that is announced, live or lately over, and who may be which.
+
+A stream is a caller's leg only if Twilio's signature was on its upgrade (webhooks.py) *and* it is
+let in here. A signature alone is not enough: for a given stream URL it is a constant, so whoever
+once saw it can send it again (twilio.md §3.2). Hence the token, of which our webhook mints one for
+each call; and for a TwiML Bin, which can hold none, that a CallSid is let in once only.
+"""
+
+import asyncio
+import hmac
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from offhook.call import inputs
+from offhook.call.call import Input
+from offhook.call.ending import Ending
+from offhook.call.plan import Plan
+from offhook.clock import Clock
+from offhook.config import Agent, Config
+from offhook.deepgram.leg import Dial
+from offhook.events import AgentConnected, CallEnded, Happening, Subscriber
+from offhook.session import Session
+from offhook.twilio.media import Start
+from offhook.wire import Channel
+
+_log: Final = logging.getLogger("offhook.calls")
+
+REMEMBERED_S: Final = 24 * 3600.0
+"""How long a CallSid stays known after its call: as long as a call can last (twilio.md §1.8)."""
+REMEMBERED_MAX: Final = 50_000
+
+STREAM_DUE_S: Final = 15.0
+"""How long after its announcement a call without a stream counts as one that may still come."""
+
+_CHARACTER_MS: Final = 65
+"""What Twilio's voices take for a character, about."""
+
+
+class CallEntry:
+    """One call as the house knows it: its session, its agent, and what it takes to come in."""
+
+    def __init__(self, session: Session, agent: Agent, account_sid: str, token: str | None) -> None:
+        self.session = session
+        self.agent = agent
+        self.account_sid = account_sid
+        self.token = token
+        self.expected_until = 0.0
+        self.ended_at = 0.0
+        self.after_owed = False
+        self.answered = asyncio.Event()
+        """Set when the agent's leg is up, or the call is over without it."""
+
+    @property
+    def ending(self) -> Ending | None:
+        """How the call ended, once it has."""
+        return self.session.ending
+
+
+class Calls:
+    """The house. `dial` opens agent legs, `publish` is told of everything that happens."""
+
+    def __init__(self, config: Config, *, clock: Clock, dial: Dial, publish: Subscriber) -> None:
+        self.draining = False
+        self._config = config
+        self._clock = clock
+        self._dial = dial
+        self._publish = publish
+        self._live: dict[str, CallEntry] = {}
+        self._over: dict[str, CallEntry] = {}
+        self._changed = asyncio.Event()
+
+    # --- asking --------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> int:
+        """Calls that have a stream, or are expected to have one any moment."""
+        now = self._clock.now()
+        return sum(e.session.has_stream or now < e.expected_until for e in self._live.values())
+
+    @property
+    def full(self) -> bool:
+        """Whether no further call is taken."""
+        return self.draining or self.live >= self._config.server.capacity
+
+    def find(self, call_sid: str) -> CallEntry | None:
+        """A call that is announced, live or lately over."""
+        return self._live.get(call_sid) or self._over.get(call_sid)
+
+    # --- coming in -----------------------------------------------------------------------------
+
+    def announce(self, call_sid: str, account_sid: str, agent: Agent) -> CallEntry:
+        """Our signed webhook was asked about this call. Asked again, the answer is the same."""
+        known = self.find(call_sid)
+        if known is not None:
+            return known
+        entry = self._enter(call_sid, account_sid, agent, secrets.token_urlsafe(24))
+        spoken = agent.announcement.say if agent.announcement is not None else ""
+        announcement_ms = len(spoken) * _CHARACTER_MS
+        entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
+        entry.session.receive(inputs.CallAnnounced(announcement_ms))
+        return entry
+
+    def admit(self, channel: Channel, start: Start) -> str | None:
+        """A stream whose upgrade was signed says whose call it is. Returns why it may not, if so.
+
+        `channel` becomes the caller's leg of that call, else it is the asker's to close.
+        """
+        details = start.start
+        ours = self._config.twilio.account_sid
+        if ours is not None and details.account_sid != ours:
+            return "a foreign account"
+        entry = self.find(details.call_sid)
+        token = details.custom_parameters.get("token")
+        if token is not None:
+            return self._admit_announced(channel, start, entry, token)
+        if not self._config.twilio.bin:
+            return "no token, and twilio.bin is off"
+        if entry is not None:
+            return "this CallSid was seen before, or owes a token"
+        if self.full:
+            return "the house is full"
+        agent = self._config.agent_for(None)
+        if agent is None:
+            return "no default line"
+        entry = self._enter(details.call_sid, details.account_sid, agent, None)
+        entry.session.begin(channel, start)
+        return None
+
+    def _admit_announced(
+        self, channel: Channel, start: Start, entry: CallEntry | None, token: str
+    ) -> str | None:
+        if entry is None or entry.token is None:
+            return "an unknown token"
+        if not hmac.compare_digest(entry.token.encode(), token.encode()):
+            return "a token of another call"
+        if entry.account_sid != start.start.account_sid:
+            return "a foreign account"
+        if entry.session.has_stream:
+            return "a used token"
+        if entry.ending is not None:
+            return "the call is over"
+        entry.after_owed = True
+        entry.session.begin(channel, start)
+        return None
+
+    def _enter(self, call_sid: str, account_sid: str, agent: Agent, token: str | None) -> CallEntry:
+        session = Session(
+            call_sid,
+            plan_of(agent),
+            agent.settings.message(),
+            clock=self._clock,
+            dial=self._dial,
+            publish=self._on_happening,
+            ended=self._on_ended,
+        )
+        entry = self._live[call_sid] = CallEntry(session, agent, account_sid, token)
+        return entry
+
+    # --- going out -----------------------------------------------------------------------------
+
+    def tell(self, call_sid: str, message: Input) -> None:
+        """Something outside the two sockets happened to a call."""
+        entry = self._live.get(call_sid)
+        if entry is not None:
+            entry.session.receive(message)
+
+    def after_answered(self, entry: CallEntry) -> None:
+        """Twilio asked what comes after the stream, and was told."""
+        entry.after_owed = False
+        self._changed.set()
+
+    def stop_all(self) -> None:
+        """End every call now."""
+        for entry in list(self._live.values()):
+            entry.session.receive(inputs.ServerStopped())
+
+    async def until_idle(self) -> None:
+        """Wait until no call is live."""
+        while self.live:
+            due = [e.expected_until for e in self._live.values() if not e.session.has_stream]
+            await self._wait(min(due) - self._clock.now() if due else None)
+
+    async def until_handed_over(self, seconds: float) -> None:
+        """Wait until Twilio was told what comes after every stream, `seconds` at most.
+
+        A server that exits right after closing a stream leaves its caller with Twilio's error.
+        """
+        end = self._clock.now() + seconds
+        while any(e.after_owed for e in self._over.values()) and self._clock.now() < end:
+            await self._wait(end - self._clock.now())
+
+    async def _wait(self, seconds: float | None) -> None:
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(None if seconds is None else max(seconds, 0) + 0.001):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _on_ended(self, session: Session) -> None:
+        entry = self._live.pop(session.call_sid)
+        now = entry.ended_at = self._clock.now()
+        # Twilio asks nothing more about a caller who has hung up.
+        entry.after_owed &= session.ending is not None and session.ending.how.fault != "nobody"
+        self._over[session.call_sid] = entry
+        for sid in list(self._over):
+            if len(self._over) <= REMEMBERED_MAX and now - self._over[sid].ended_at < REMEMBERED_S:
+                break
+            del self._over[sid]
+        self._changed.set()
+
+    def _on_happening(self, happening: Happening) -> None:
+        if isinstance(happening.event, AgentConnected | CallEnded):
+            entry = self._live.get(happening.call_sid)
+            if entry is not None:
+                entry.answered.set()
+        self._publish(happening)
+
+
+def plan_of(agent: Agent) -> Plan:
+    """What an agent's file says about the limits of its calls."""
+    return Plan(
+        max_s=agent.limits.max_minutes * 60,
+        silence_s=agent.limits.silence_seconds,
+        still_there=agent.phrases.still_there,
+        silent_goodbye=agent.phrases.silent_goodbye,
+        time_up=agent.phrases.time_up,
+    )
+
+
+def publisher(subscribers: list[Subscriber]) -> Callable[[Happening], None]:
+    """One subscriber that tells many; what one of them raises harms neither call nor others."""
+
+    def publish(happening: Happening) -> None:
+        for subscriber in subscribers:
+            try:
+                subscriber(happening)
+            except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
+                _log.exception("a subscriber failed on %s", type(happening.event).__name__)
+
+    return publish

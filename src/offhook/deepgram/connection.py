@@ -1,0 +1,83 @@
+"""Opening agent legs: where Deepgram is, how we identify ourselves, what its refusals mean."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import certifi
+
+from offhook import wire
+from offhook.config import Deepgram
+from offhook.deepgram.leg import Dialling
+
+_log: Final = logging.getLogger("offhook.deepgram")
+
+MAX_MESSAGE: Final = 1024 * 1024
+"""Bytes. Chunk sizes are not documented (deepgram-voice-agent.md §3.3); 1 MiB is over 2 minutes."""
+
+_WORDS: Final = {
+    401: "E-DG-02 Deepgram refused the key (401). Is it whole, not deleted, and is deepgram.auth"
+    " right (an API key goes with token)? Put the right one into DEEPGRAM_API_KEY.",
+    402: "E-DG-02 Deepgram refused the key (402): the project is out of credit.",
+    403: "E-DG-02 Deepgram refused the key (403): it lacks the permission for voice agents.",
+    429: "E-DG-03 Deepgram is at its limit of sessions for this project (429): the caller gets the"
+    " busy answer. Lower server.capacity to the limit, or have it raised.",
+}
+
+
+class Dialler:
+    """A leg.Dial: opens sockets to Deepgram, each in a task of `group`."""
+
+    def __init__(self, config: Deepgram, key: str, group: asyncio.TaskGroup) -> None:
+        self._url = config.url
+        self._timeout = config.connect_timeout_s
+        # Deepgram answers 401 when scheme and kind of key do not match (§1.2).
+        self._headers = {"Authorization": f"{config.auth.capitalize()} {key}"}
+        self._group = group
+        self._tls = _tls() if config.url.startswith("wss:") else None
+
+    def __call__(
+        self,
+        receiver: wire.Receiver,
+        failed: Callable[[wire.Refused | wire.Unreachable], None],
+    ) -> Dialling:
+        """Dial. Exactly one of `receiver.on_open` and `failed` follows, unless it is cancelled."""
+        return self._group.create_task(self._dial(receiver, failed), name="dial Deepgram")
+
+    async def _dial(
+        self,
+        receiver: wire.Receiver,
+        failed: Callable[[wire.Refused | wire.Unreachable], None],
+    ) -> None:
+        try:
+            await wire.connect(
+                self._url,
+                receiver,
+                headers=self._headers,
+                timeout=self._timeout,
+                max_size=MAX_MESSAGE,
+                tls=self._tls,
+            )
+        except wire.Refused as refused:
+            request_id = refused.headers.get("dg-request-id", "none")
+            words = _WORDS.get(refused.status, f"E-DG-05 Deepgram answered {refused.status}.")
+            _log.error("%s (request id %s)", words, request_id)
+            failed(refused)
+        except wire.Unreachable as unreachable:
+            _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", self._url, unreachable)
+            failed(unreachable)
+        except Exception:  # noqa: BLE001 - a fault in one dial must not end the other calls
+            _log.exception("a fault while dialling Deepgram")
+            failed(wire.Unreachable("a fault in Offhook"))
+
+
+def _tls() -> ssl.SSLContext:
+    """Verifies certificates against the system's authorities and Mozilla's.
+
+    The first may be a company's own, the second help where a Python has none configured.
+    """
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context

@@ -1,0 +1,110 @@
+"""Where a stream waits until it has said whose call it is.
+
+Its upgrade was signed, which anyone could repeat who once saw it; so nothing is passed on, and one
+wrong word closes the socket (design.md §5, Garbage).
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from offhook.clock import Clock, Timer
+from offhook.twilio import media
+from offhook.wire import Channel, Closed
+
+_log: Final = logging.getLogger("offhook.lobby")
+
+PATIENCE_S: Final = 5.0
+"""`connected` and `start` follow the upgrade at once."""
+
+PLACES: Final = 100
+"""Unverified sockets at once."""
+
+POLICY_VIOLATION: Final = 1008
+
+Admit = Callable[[Channel, media.Start], str | None]
+"""Lets a stream in, taking over its channel, or says why not."""
+
+
+class Lobby:
+    """The unverified streams of one server."""
+
+    def __init__(self, clock: Clock, admit: Admit) -> None:
+        self.clock = clock
+        self.admit = admit
+        self.waiting = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no place for another."""
+        return self.waiting >= PLACES
+
+    def receiver(self) -> "UnverifiedStream":
+        """Who receives what a new socket sends."""
+        return UnverifiedStream(self)
+
+
+class UnverifiedStream:
+    """One socket in the lobby: a wire.Receiver, until a caller's leg takes its place."""
+
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
+        self._channel: Channel
+        self._timer: Timer
+        self._connected = False
+        self._left = False
+
+    def on_open(self, socket: Channel) -> None:
+        """The upgrade is done."""
+        self._lobby.waiting += 1
+        self._channel = socket
+        clock = self._lobby.clock
+        self._timer = clock.call_at(
+            clock.now() + PATIENCE_S, lambda: self._refuse("no 'start' within 5 s")
+        )
+
+    def on_text(self, text: bytes) -> None:
+        """`connected`, then `start`, and nothing else."""
+        if self._left:
+            return
+        try:
+            message = media.read(text)
+        except media.BadMessage as bad:
+            self._refuse(str(bad))
+            return
+        if isinstance(message, media.Connected) and not self._connected:
+            self._connected = True
+        elif isinstance(message, media.Start):
+            self._start(message)
+        else:
+            self._refuse(f"{type(message).__name__} before 'start'")
+
+    def on_binary(self, data: bytes) -> None:
+        """Twilio sends none."""
+        self._refuse("a binary message before 'start'")
+
+    def on_writable(self, writable: bool) -> None:
+        """Nothing is sent from here."""
+
+    def on_close(self, closed: Closed) -> None:
+        """It went as it came."""
+        self._leave()
+
+    def _start(self, start: media.Start) -> None:
+        why = self._lobby.admit(self._channel, start)
+        if why is not None:
+            self._refuse(why, start.start.call_sid)
+        else:
+            self._leave()
+
+    def _refuse(self, why: str, call_sid: str = "not told") -> None:
+        if not self._left:
+            _log.warning("refused a stream of call %r: %s", call_sid[:40], why)
+            self._leave()
+            self._channel.close(POLICY_VIOLATION, why[:100])
+
+    def _leave(self) -> None:
+        if not self._left:
+            self._left = True
+            self._lobby.waiting -= 1
+            self._timer.cancel()

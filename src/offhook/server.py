@@ -1,0 +1,148 @@
+"""The process: listen, serve, drain, stop. Knows calls, never messages."""
+
+import asyncio
+import contextlib
+import errno
+import functools
+import logging
+import socket
+import sys
+from collections.abc import Generator
+from typing import Final
+
+import uvicorn
+
+from offhook.calls import Calls, publisher
+from offhook.clock import LoopClock
+from offhook.config import Config
+from offhook.deepgram.connection import Dialler
+from offhook.errors import Problem
+from offhook.events import Subscriber
+from offhook.front import Front
+from offhook.lobby import Lobby
+from offhook.webhooks import Webhooks
+
+_log: Final = logging.getLogger("offhook.server")
+
+STREAM_MESSAGE_MAX: Final = 64 * 1024
+"""Bytes; Twilio's own are under 1 KB."""
+
+HAND_OVER_S: Final = 3.0
+"""How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn without its signals: on SIGTERM it cuts every socket (dependencies.md A1.1)."""
+
+    def __init__(self, config: uvicorn.Config, started: asyncio.Event) -> None:
+        super().__init__(config)
+        self._listening = started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._listening.set()
+
+
+class Server:
+    """One server on one port. `run` serves until it is told to stop.
+
+    `sock` is a bound socket, so that a port in use is found before anything is started. Signals
+    are the caller's to catch: they go to `stop`.
+    """
+
+    def __init__(self, config: Config, sock: socket.socket, subscribers: list[Subscriber]) -> None:
+        self.port: Final[int] = sock.getsockname()[1]
+        self.calls: Calls
+        self.started = asyncio.Event()
+        self._config = config
+        self._sock = sock
+        self._publish = publisher(subscribers)
+        self._stops = 0
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve. After `stop` take no new call, let the live ones finish, and return."""
+        clock = LoopClock(asyncio.get_running_loop())
+        key = self._config.require_deepgram_key().get_secret_value()
+        async with asyncio.TaskGroup() as group:
+            dial = Dialler(self._config.deepgram, key, group)
+            self.calls = Calls(self._config, clock=clock, dial=dial, publish=self._publish)
+            webhooks = Webhooks(self._config, self.calls, Lobby(clock, self.calls.admit))
+            web = self._uvicorn(webhooks)
+            serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
+            await self._stopping.wait()
+            await self._drain(group)
+            web.should_exit = True
+            await serving
+
+    def stop(self) -> None:
+        """Stop when the last call is over; asked again, end the calls now."""
+        self._stops += 1
+        self._stopping.set()
+        if self._stops > 1:
+            self._hurry.set()
+
+    def _uvicorn(self, webhooks: Webhooks) -> _Uvicorn:
+        server = self._config.server
+        config = uvicorn.Config(
+            webhooks.app(),
+            http=functools.partial(Front, webhooks.decide, STREAM_MESSAGE_MAX),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ssl_certfile=server.tls_cert,
+            ssl_keyfile=server.tls_key,
+        )
+        return _Uvicorn(config, self.started)
+
+    async def _drain(self, group: asyncio.TaskGroup) -> None:
+        self.calls.draining = True
+        if self.calls.live:
+            _log.info("draining: %d calls are live; stop again to end them", self.calls.live)
+        idle = group.create_task(self.calls.until_idle(), name="until idle")
+        hurry = group.create_task(self._hurry.wait(), name="until hurried")
+        await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        idle.cancel()
+        self.calls.stop_all()
+        await self.calls.until_handed_over(HAND_OVER_S)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to that address. Raises Problem E-NET-01 or E-NET-02 when there is none."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise Problem(
+            "E-NET-02",
+            f"{host!r} is not an address of this machine ({error.strerror}).",
+            "Use --host 127.0.0.1, or --host 0.0.0.0 for all of this machine's addresses.",
+        ) from None
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        if error.errno != errno.EADDRINUSE:
+            raise Problem(
+                "E-NET-02",
+                f"Cannot listen on {host}:{port}: {error.strerror}.",
+                "Use --host and --port with an address that this machine may use.",
+            ) from None
+        why = "Another program listens there."
+        if port == 5000 and sys.platform == "darwin":
+            why = "On macOS that is often AirPlay Receiver (System Settings, AirDrop & Handoff)."
+        raise Problem(
+            "E-NET-01",
+            f"Port {port} of {host} is in use. {why}",
+            f"Stop it, or use another port: --port {port + 1}.",
+        ) from None
+    return sock

@@ -1,0 +1,122 @@
+"""The TwiML documents that Offhook answers with, by the vendor's builder, which escapes.
+
+Source: twilio.md §2. Every document ends the call or hands it on: none leaves a silent line.
+"""
+
+from twilio.twiml.voice_response import Connect, Dial, VoiceResponse
+
+from offhook.config import Agent, Announcement
+
+
+def connect(
+    *,
+    stream_url: str,
+    after_url: str | None,
+    stream_status_url: str | None,
+    token: str | None,
+    announcement: Announcement | None,
+    apology: str | None,
+) -> str:
+    """Say the announcement, then open a stream. `apology` is spoken should `after_url` not answer.
+
+    Without the URLs and the token it is what a TwiML Bin holds.
+    """
+    document = VoiceResponse()
+    if announcement is not None:
+        _say(document, announcement.say, announcement)
+    verb = Connect(action=after_url, method="POST") if after_url else Connect()
+    if stream_status_url is None:
+        stream = verb.stream(url=stream_url)
+    else:
+        stream = verb.stream(url=stream_url, status_callback=stream_status_url)
+    if token is not None:
+        stream.parameter(name="token", value=token)
+    document.append(verb)
+    if apology is not None:
+        _say(document, apology, announcement)
+        document.hangup()
+    return _text(document)
+
+
+def hang_up() -> str:
+    """End the call."""
+    document = VoiceResponse()
+    document.hangup()
+    return _text(document)
+
+
+def reject() -> str:
+    """Decline without answering: nobody is configured for this number."""
+    document = VoiceResponse()
+    document.reject(reason="rejected")
+    return _text(document)
+
+
+def nothing() -> str:
+    """For a call that is over."""
+    return _text(VoiceResponse())
+
+
+def fallback(agent: Agent, after_url: str) -> str:
+    """Say sorry, then dial, take a message, or hang up, as the agent's file wants it."""
+    document = VoiceResponse()
+    wanted = agent.fallback
+    if wanted.say is not None:
+        _say(document, wanted.say, agent.announcement)
+    if wanted.dial is not None:
+        _dial(document, wanted.dial, after_url)
+    elif wanted.voicemail is not None:
+        _say(document, wanted.voicemail.say, agent.announcement)
+        document.record(
+            action=after_url,
+            method="POST",
+            max_length=wanted.voicemail.max_seconds,
+            play_beep=True,
+            trim="do-not-trim",
+        )
+        document.hangup()
+    else:
+        document.hangup()
+    return _text(document)
+
+
+def busy(agent: Agent, after_url: str) -> str:
+    """The house is full."""
+    document = VoiceResponse()
+    if agent.busy.reject:
+        document.reject(reason="busy")
+    elif agent.busy.dial is not None:
+        _dial(document, agent.busy.dial, after_url)
+    else:
+        _say(document, agent.busy.say or "", agent.announcement)
+        document.hangup()
+    return _text(document)
+
+
+def sorry(agent: Agent) -> str:
+    """Nobody answered the number that was dialled instead: say so and end the call."""
+    document = VoiceResponse()
+    if agent.fallback.say is not None:
+        _say(document, agent.fallback.say, agent.announcement)
+    document.hangup()
+    return _text(document)
+
+
+def _dial(document: VoiceResponse, destination: str, after_url: str) -> None:
+    dial = Dial(action=after_url, method="POST", timeout=30, answer_on_bridge=True)
+    if destination.startswith(("sip:", "sips:")):
+        dial.sip(destination)
+    else:
+        dial.number(destination)
+    document.append(dial)
+
+
+def _say(document: VoiceResponse, text: str, manner: Announcement | None) -> None:
+    language = manner.language if manner is not None else None
+    voice = manner.voice if manner is not None else None
+    document.say(text, language=language, voice=voice)
+
+
+def _text(document: VoiceResponse) -> str:
+    text: str = document.to_xml()
+    return text

@@ -1,0 +1,297 @@
+"""The HTTP that Twilio speaks to us: TwiML for a call, what comes after a stream, and statuses.
+
+Everything here is answered at once: Twilio gives up after 15 s (twilio.md §4.1). Each request is
+checked for its signature before a field of it is believed.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from offhook import wire
+from offhook.call import inputs
+from offhook.call.ending import Slug
+from offhook.calls import CallEntry, Calls
+from offhook.config import Agent, Config
+from offhook.events import StreamTrouble
+from offhook.lobby import Lobby
+from offhook.twilio import stream_errors, twiml
+from offhook.twilio.signature import HEADER, Signatures
+
+_log: Final = logging.getLogger("offhook.webhooks")
+
+STREAM_PATH: Final = "/twilio"
+BODY_MAX: Final = 64 * 1024
+BODY_S: Final = 5.0
+
+VERDICT_S: Final = 1.0
+"""How long the caller goes on ringing while Deepgram answers our dial. A refusal that comes by
+then is answered without picking up; later ones reach /twilio/after."""
+
+_OVER: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+
+Form = dict[str, str]
+Endpoint = Callable[[Form, str], Awaitable[Response]]
+
+
+class Doors:
+    """Whether a request is Twilio's, by its signature; or, in development, this machine's own."""
+
+    def __init__(self, config: Config) -> None:
+        self._public_url = config.server.public_url
+        self._unsigned = config.server.unsigned
+        self._signatures = Signatures(
+            [token.get_secret_value() for token in config.twilio.auth_tokens]
+        )
+
+    def origin(self, headers: Mapping[str, str]) -> str:
+        """Our https origin: the configured one, else by the request's Host.
+
+        A forged Host gains nothing: the signature must hold for it all the same.
+        """
+        return self._public_url or f"https://{headers.get('host', '')}"
+
+    def webhook(self, headers: Mapping[str, str], target: str, form: list[tuple[str, str]]) -> bool:
+        """Whether a webhook may be believed; `target` is the raw path and query."""
+        if self._unsigned:
+            return _is_local(headers)
+        signature = headers.get(HEADER, "")
+        return self._signatures.webhook(self.origin(headers), target, form, signature)
+
+    def upgrade(self, headers: Mapping[str, str], path: str) -> bool:
+        """Whether a WebSocket upgrade may be believed."""
+        if self._unsigned:
+            return _is_local(headers)
+        origin = "wss" + self.origin(headers).removeprefix("https")
+        return self._signatures.upgrade(origin, path, headers.get(HEADER, ""))
+
+
+class Webhooks:
+    """Twilio's requests, answered from the calls that are known."""
+
+    def __init__(self, config: Config, calls: Calls, lobby: Lobby) -> None:
+        self._config = config
+        self._calls = calls
+        self._lobby = lobby
+        self._doors = Doors(config)
+
+    def app(self) -> Starlette:
+        """The HTTP side of the port. The public host has /twilio/… and nothing else."""
+        posts = {
+            "/twilio/voice": self._voice,
+            "/twilio/after": self._after,
+            "/twilio/status": self._status,
+            "/twilio/stream-status": self._stream_status,
+        }
+        routes = [
+            Route(path, self._signed(endpoint), methods=["POST"])
+            for path, endpoint in posts.items()
+        ]
+        routes.append(Route("/healthz", self._operators_only(self._healthz), methods=["GET"]))
+        routes.append(Route("/readyz", self._operators_only(self._readyz), methods=["GET"]))
+        return Starlette(routes=routes)
+
+    def decide(self, upgrade: wire.Upgrade) -> wire.Acceptance | wire.Refusal:
+        """What to do about a WebSocket upgrade."""
+        path = upgrade.path.partition("?")[0]
+        if path.rstrip("/") != STREAM_PATH:
+            return wire.Refusal(404, "Not found.\n")
+        if not self._doors.upgrade(upgrade.headers, upgrade.path):
+            self._say_unsigned("wss" + self._doors.origin(upgrade.headers)[5:] + path)
+            return wire.Refusal(403, "The signature is missing or wrong.\n")
+        if self._lobby.full:
+            return wire.Refusal(503, "Too many streams have not said whose call they are.\n")
+        return wire.Acceptance(self._lobby.receiver())
+
+    # --- Twilio's requests ---------------------------------------------------------------------
+
+    async def _voice(self, form: Form, origin: str) -> Response:
+        agent = self._config.agent_for(form.get("To") or form.get("Called"))
+        if agent is None:
+            _log.warning("a call to a number without a line, and there is no default: rejected")
+            return _xml(twiml.reject())
+        call_sid, account_sid = form["CallSid"], form.get("AccountSid", "")
+        after = origin + "/twilio/after"
+        if self._config.twilio.account_sid not in (None, account_sid):
+            return PlainTextResponse("This is not our account.\n", 403)
+        entry = self._calls.find(call_sid)
+        if entry is None and self._calls.full:
+            _log.warning("the house is full: call %s gets the busy answer", call_sid)
+            return _xml(twiml.busy(agent, after))
+        if entry is None:
+            entry = self._calls.announce(call_sid, account_sid, agent)
+        try:
+            async with asyncio.timeout(VERDICT_S):
+                await entry.answered.wait()
+        except TimeoutError:
+            pass  # Deepgram takes its time; the stream can be opened meanwhile.
+        if entry.ending is not None:
+            return _xml(self._farewell(entry, after))
+        return _xml(
+            twiml.connect(
+                stream_url="wss" + origin.removeprefix("https") + STREAM_PATH,
+                after_url=after,
+                stream_status_url=origin + "/twilio/stream-status",
+                token=entry.token,
+                announcement=agent.announcement,
+                apology=agent.fallback.say,
+            )
+        )
+
+    async def _after(self, form: Form, origin: str) -> Response:
+        call_sid, after = form["CallSid"], origin + "/twilio/after"
+        entry = self._calls.find(call_sid)
+        agent = self._agent_of(entry, form)
+        if form.get("CallStatus") in _OVER:
+            self._calls.tell(call_sid, inputs.CallOver())
+            document = twiml.nothing()
+        elif "DialCallStatus" in form:
+            reached = form["DialCallStatus"] in ("completed", "answered")
+            document = twiml.hang_up() if reached or agent is None else twiml.sorry(agent)
+        elif "RecordingUrl" in form or "RecordingSid" in form or agent is None:
+            document = twiml.hang_up()
+        elif entry is None:
+            # Our memory of the call is gone (a restart), or it never reached us: its caller waits.
+            document = twiml.fallback(agent, after)
+        else:
+            self._calls.tell(call_sid, inputs.LegLost("caller", "Twilio left the stream"))
+            document = self._farewell(entry, after)
+        if entry is not None:
+            self._calls.after_answered(entry)
+        return _xml(document)
+
+    async def _status(self, form: Form, origin: str) -> Response:
+        if form.get("CallStatus") in _OVER:
+            self._calls.tell(form["CallSid"], inputs.CallOver())
+        return Response(status_code=204)
+
+    async def _stream_status(self, form: Form, origin: str) -> Response:
+        if form.get("StreamEvent") == "stream-error":
+            code, words = stream_errors.explain(form.get("StreamError", ""))
+            entry = self._calls.find(form["CallSid"])
+            # 31921 also comes when we have closed the stream on purpose (twilio.md §1.9).
+            if code != "31921" or entry is None or entry.ending is None:
+                _log.warning("call %s: stream error %s: %s", form["CallSid"], code, words)
+                if entry is not None:
+                    entry.session.note(StreamTrouble(code, words))
+        return Response(status_code=204)
+
+    def _farewell(self, entry: CallEntry, after: str) -> str:
+        ending = entry.ending
+        if ending is None or ending.how is Slug.CALLER_HUNG_UP:
+            return twiml.hang_up()
+        if ending.how is Slug.AGENT_BUSY:
+            return twiml.busy(entry.agent, after)
+        return twiml.fallback(entry.agent, after) if ending.wants_fallback else twiml.hang_up()
+
+    def _agent_of(self, entry: CallEntry | None, form: Form) -> Agent | None:
+        if entry is not None:
+            return entry.agent
+        return self._config.agent_for(form.get("To") or form.get("Called"))
+
+    # --- the operator's ------------------------------------------------------------------------
+
+    async def _healthz(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _readyz(self, request: Request) -> Response:
+        calls = self._calls
+        state = "draining" if calls.draining else "full" if calls.full else "ready"
+        body = {"state": state, "live": calls.live, "capacity": self._config.server.capacity}
+        return JSONResponse(body, 200 if state == "ready" else 503)
+
+    # --- who may ask ---------------------------------------------------------------------------
+
+    def _signed(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def checked(request: Request) -> Response:
+            try:
+                async with asyncio.timeout(BODY_S):
+                    body = await _body(request)
+            except (TimeoutError, ClientDisconnect):
+                return PlainTextResponse("The request did not arrive whole.\n", 408)
+            if body is None:
+                return PlainTextResponse("The request is too large.\n", 413)
+            target = request.scope["raw_path"].decode("latin-1").partition("?")[0]
+            query = request.scope["query_string"].decode("latin-1")
+            target += f"?{query}" if query else ""
+            try:
+                fields = parse_qsl(
+                    body.decode(),
+                    keep_blank_values=True,
+                    strict_parsing=bool(body),
+                    errors="strict",
+                )
+            except ValueError:
+                return PlainTextResponse("The request holds no form.\n", 400)
+            if not self._doors.webhook(request.headers, target, fields):
+                self._say_unsigned(self._doors.origin(request.headers) + target)
+                return PlainTextResponse("The signature is missing or wrong.\n", 403)
+            form = dict(fields)
+            if not form.get("CallSid"):
+                return PlainTextResponse("CallSid is missing.\n", 400)
+            return await endpoint(form, self._doors.origin(request.headers))
+
+        return checked
+
+    def _operators_only(
+        self, endpoint: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def checked(request: Request) -> Response:
+            if _host_name(request.headers) not in self._config.server.operator_hosts:
+                return PlainTextResponse("Not found.\n", 404)
+            return await endpoint(request)
+
+        return checked
+
+    def _say_unsigned(self, url: str) -> None:
+        if self._config.server.unsigned:
+            _log.warning("E-SEC-02 403 for %s: --unsigned answers this machine's own alone.", url)
+        else:
+            _log.warning(
+                "E-SEC-01 403: signature missing or wrong for %s. Exactly that URL was checked;"
+                " Twilio may have called another host. Set --public-url, and TWILIO_AUTH_TOKEN.",
+                url,
+            )
+
+
+async def _body(request: Request) -> bytes | None:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_MAX:
+            return None
+    return body
+
+
+def _xml(document: str) -> Response:
+    return Response(document, media_type="text/xml")
+
+
+def _host_name(headers: Mapping[str, str]) -> str:
+    host = headers.get("host", "")
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if ":" in host else host
+
+
+def _is_local(headers: Mapping[str, str]) -> bool:
+    """Addressed to this machine by name, and not handed on by a proxy or tunnel."""
+    forwarded = any(
+        name in headers
+        for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
+    )
+    name = _host_name(headers)
+    if forwarded or name == "localhost":
+        return not forwarded
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
