@@ -5,6 +5,7 @@ summer time never moves them.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -27,17 +28,20 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """The event loop's own clock, running `speed` times as fast as the world."""
+    """The system's monotonic clock and the event loop's timers, `speed` times as fast as the world.
+
+    Not the loop's own time, which uvloop reads once per wake-up and in whole milliseconds.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, speed: float = 1.0) -> None:
         self._loop = loop
         self._speed = speed
-        # Read for every audio frame: at the usual speed this is the loop's method itself.
-        self.now: Callable[[], float] = loop.time if speed == 1.0 else self._scaled
+        # Read for every audio frame: at the usual speed this is the system's function itself.
+        self.now: Callable[[], float] = time.monotonic if speed == 1.0 else self._scaled
 
     def _scaled(self) -> float:
-        return self._loop.time() * self._speed
+        return time.monotonic() * self._speed
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` at `when`, in this clock's seconds."""
-        return self._loop.call_at(when / self._speed, callback)
+        return self._loop.call_later((when - self.now()) / self._speed, callback)

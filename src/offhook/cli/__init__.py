@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from offhook import __version__
+from offhook.cli import check, demo, serve, standin, twiml
 from offhook.errors import Problem
 
 app = typer.Typer(
@@ -25,6 +26,13 @@ def _offhook(
     if version:
         print(__version__)
         raise typer.Exit
+
+
+app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
+app.command("check")(check.check)
+app.command("standin")(standin.standin)
+app.command("twiml")(twiml.twiml)
 
 
 def main() -> None:

@@ -1,0 +1,81 @@
+"""offhook serve: answer the phone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(help="Default: offhook.yaml if it is there, else the seed's.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", max=65535)] = None,
+    public_url: Annotated[
+        str | None, typer.Option(help="https origin under which Twilio reaches this machine.")
+    ] = None,
+    deepgram_url: Annotated[
+        str | None, typer.Option(help="The agent's socket, such as a stand-in's.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Private key, PEM.")] = None,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Development: no signatures, this machine only.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print what is said, as it is said.")
+    ] = False,
+) -> None:
+    """Answer calls until told to stop; then let the live ones finish."""
+    import asyncio
+    import logging
+    import os
+    import signal
+
+    from rich.console import Console
+
+    from offhook import __version__
+    from offhook.cli.running import run
+    from offhook.config import Overrides, load
+    from offhook.conversation import Conversation
+    from offhook.server import Server, listen
+
+    overrides = Overrides(
+        host=host,
+        port=port,
+        public_url=public_url,
+        deepgram_url=deepgram_url,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        unsigned=unsigned or None,
+    )
+    loaded = load(config, os.environ, overrides=overrides)
+    loaded.require_deepgram_key()
+    if not loaded.server.unsigned:
+        loaded.require_auth_tokens()
+    console = Console(stderr=True)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("offhook.wire.picows").setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    sock = listen(loaded.server.host, loaded.server.port)
+
+    async def answer() -> None:
+        server = Server(loaded, sock, [Conversation(console)] if show else [])
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, server.stop)
+        scheme = "https" if loaded.server.tls_cert else "http"
+        public = loaded.server.public_url or "https://YOUR-HOST"
+        address = f"{scheme}://{loaded.server.host}:{server.port}"
+        console.print(f"[bold]Offhook {__version__}[/] answers at {address}")
+        console.print(f"  voice webhook    {public}/twilio/voice")
+        console.print(f"  TwiML Bin        offhook twiml --public-url {public}")
+        if loaded.server.unsigned:
+            console.print("  [yellow]unsigned: requests from this machine alone are answered[/]")
+        console.print("  Ctrl-C lets live calls finish; twice ends them.")
+        await server.run()
+
+    run(answer())

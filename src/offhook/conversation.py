@@ -1,0 +1,70 @@
+"""The conversation on a terminal, as it happens: a subscriber, for `demo` and `serve --show`."""
+
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from offhook.events import (
+    AgentConnected,
+    AgentSaid,
+    AgentWarned,
+    AudioDropped,
+    CallEnded,
+    CallerSaid,
+    CallStarted,
+    Event,
+    Fault,
+    FunctionRefused,
+    Happening,
+    StreamTrouble,
+)
+
+_STYLES: Final = {"caller": "cyan", "agent": "green", "call": "dim", "trouble": "yellow"}
+
+
+class Conversation:
+    """Prints one line for what is said and what goes wrong, with seconds since the call began."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, happening: Happening) -> None:
+        """Print it, if a person watching would want to know."""
+        told = _tell(happening.event)
+        if told is None:
+            return
+        who, words = told
+        line = Text(f"{happening.at_ms / 1000:7.2f} s  {happening.call_sid[-4:]}  ", "dim")
+        line.append(f"{who:8}", _STYLES[who])
+        line.append(words, "" if who in ("caller", "agent") else _STYLES[who])
+        self._console.print(line, soft_wrap=True)
+
+
+def _tell(event: Event) -> tuple[str, str] | None:
+    match event:
+        case CallStarted():
+            return "call", "the caller is on the line"
+        case AgentConnected():
+            return "call", f"the agent is on the line, {event.after_ms} ms after it was dialled"
+        case CallerSaid():
+            return "caller", event.text
+        case AgentSaid(interrupted=False):
+            return "agent", event.text or f"(not spoken: {event.intended})"
+        case AgentSaid():
+            return "agent", f"{event.text} — (interrupted after {event.heard_ms / 1000:.1f} s)"
+        case FunctionRefused():
+            return "trouble", f"the agent called {event.name}, which nobody here can run"
+        case AgentWarned():
+            return "trouble", f"Deepgram: {event.code} {event.description}"
+        case AudioDropped(why="full"):
+            return "trouble", f"{event.ms} ms of audio to the {event.leg} were dropped"
+        case Fault():
+            return "trouble", f"the {event.leg}'s socket sent {event.what}"
+        case StreamTrouble():
+            return "trouble", f"Twilio: {event.code} {event.words}"
+        case CallEnded():
+            detail = f" ({event.detail})" if event.detail else ""
+            return "call", f"over: {event.words}{detail} [{event.slug}]"
+        case _:
+            return None
