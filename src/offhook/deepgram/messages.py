@@ -27,8 +27,9 @@ class FunctionCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     name: str
-    arguments: str = ""
-    client_side: bool = True
+    # From factories, so that they are written even when they are as here: clients require both.
+    arguments: str = msgspec.field(default_factory=str)
+    client_side: bool = msgspec.field(default_factory=lambda: True)
     thought_signature: str | None = None
 
 
@@ -276,6 +277,9 @@ ClientMessage: TypeAlias = (
     | CustomToThinkProvider
 )
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON can raise; the last when it is nested too deeply."""
+
 _server: Final = msgspec.json.Decoder[ServerMessage](ServerMessage, strict=False)
 _client: Final = msgspec.json.Decoder[ClientMessage](ClientMessage)
 _envelope: Final = msgspec.json.Decoder(Unknown)
@@ -295,7 +299,7 @@ def read(text: bytes) -> ServerMessage | Unknown:
     try:
         message: ServerMessage = _server.decode(text)
         return message
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return _unknown_or_bad(text, SERVER_TYPES, str(error))
 
 
@@ -307,7 +311,7 @@ def read_ours(text: bytes) -> ClientMessage | Unknown:
     try:
         message: ClientMessage = _client.decode(text)
         return message
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return _unknown_or_bad(text, CLIENT_TYPES, str(error))
 
 
@@ -319,7 +323,7 @@ def write(message: ServerMessage | ClientMessage) -> bytes:
 def _unknown_or_bad(text: bytes, known: frozenset[str], fault: str) -> Unknown:
     try:
         unknown = _envelope.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise BadMessage(f"not a Voice Agent message: {fault}") from None
     if unknown.type in known:
         raise BadMessage(f"malformed {unknown.type}: {fault}")

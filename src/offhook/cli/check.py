@@ -1,0 +1,92 @@
+"""`offhook check`: what is wrong with a configuration, before any call."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from offhook.yamlfile import Finding
+
+
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="offhook.yaml, an agent file, or Settings as JSON. Without it ./offhook.yaml if"
+            " it is there, else the built-in settings.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check configuration and agent settings. Exit code 1 if there is an error."""
+    import json
+
+    from offhook.yamlfile import BadFile
+
+    try:
+        what, findings = _read(file)
+    except BadFile as bad:
+        what, findings = bad.code, bad.findings
+    errors = sum(finding.level == "error" for finding in findings)
+    if as_json:
+        rows = [_row(finding) for finding in findings]
+        remarks = len(findings) - errors
+        print(json.dumps({"errors": errors, "remarks": remarks, "findings": rows}, indent=2))
+    else:
+        _show(what, findings, errors)
+    if errors:
+        raise typer.Exit(1)
+
+
+def _read(file: Path | None) -> "tuple[str, tuple[Finding, ...]]":
+    """What was checked, and the remarks about it. Raises BadFile if there are errors."""
+    import os
+
+    from offhook import config, yamlfile
+    from offhook.deepgram import settings
+
+    if file is None and not config.FILE.exists():
+        return "The built-in settings", settings.seed()[1]
+    path = file or config.FILE
+    document = yamlfile.read(path)
+    keys = set(document.value) if isinstance(document.value, dict) else set()
+    if "settings" in keys:
+        return str(path), config.read_agent(path)[1]
+    if path.suffix == ".json" or keys & {"type", "agent", "audio", "listen", "think", "speak"}:
+        remarks = settings.accept(document.value, lambda loc, key: document.place(loc, key=key))[1]
+        return str(path), remarks
+    return str(path), config.load(path, os.environ).remarks
+
+
+def _row(finding: "Finding") -> dict[str, str | int | None]:
+    place = finding.place
+    return {
+        "level": finding.level,
+        "file": str(place.path) if place else None,
+        "line": place.line if place else None,
+        "column": place.column if place else None,
+        "text": finding.text,
+        "fix": finding.fix,
+    }
+
+
+def _show(what: str, findings: "tuple[Finding, ...]", errors: int) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in sorted(findings, key=lambda finding: (finding.place is not None, finding.place)):
+        style = "bold red" if finding.level == "error" else "yellow"
+        where = Text(f"{finding.place} " if finding.place else "", "bold")
+        console.print(where + Text(finding.level, style) + Text(f" {finding.text}"))
+        console.print(Text(f"  → {finding.fix}"))
+    remarks = len(findings) - errors
+    counts = f"{_count(errors, 'error')}, {_count(remarks, 'remark')}"
+    verdict = "not usable" if errors else "good"
+    console.print(Text(f"{what}: {verdict} ({counts})", "red" if errors else "green"))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

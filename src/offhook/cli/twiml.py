@@ -1,0 +1,68 @@
+"""`offhook twiml`: what to paste into the Twilio Console."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from offhook.config import Announcement
+
+
+def twiml(
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            help="The https origin under which Twilio reaches Offhook, such as"
+            " https://voice.example.com. Default: server.public_url.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the TwiML Bin to paste, and the webhooks that do more than a Bin."""
+    import json
+    import os
+
+    from offhook import config
+
+    overrides = config.Overrides(public_url=public_url)
+    loaded = config.load(None, os.environ, overrides=overrides)
+    origin = loaded.server.public_url
+    if origin is None:
+        raise typer.BadParameter("Give it, or set server.public_url.", param_hint="--public-url")
+    agent = loaded.agent_for(None)
+    bin_ = _bin(origin, agent.announcement if agent else None) if loaded.twilio.bin else None
+    voice, status = f"{origin}/twilio/voice", f"{origin}/twilio/status"
+    if as_json:
+        answer = {"bin": bin_, "voice_url": voice, "status_callback": status, "method": "POST"}
+        print(json.dumps(answer, indent=2))
+        return
+    if bin_ is None:
+        print("A TwiML Bin is not answered: twilio.bin is off.\n")
+    else:
+        print("TwiML Bin, the least there is. Create one in the Twilio Console with this text,")
+        print('and choose it at your number under Voice, "A call comes in":\n')
+        print(f"{bin_}\n")
+    print("Webhooks, which can also choose the agent by the called number, and fall back to a")
+    print("sentence, a person or voicemail. Set them at your number under Voice:\n")
+    print(f"  A call comes in      Webhook  {voice}  HTTP POST")
+    print(f"  Call status changes           {status}  HTTP POST")
+
+
+def _bin(origin: str, announcement: "Announcement | None") -> str:
+    """The seed's TwiML (twilio.md §2.2): say, connect, hang up when the stream closes."""
+    from xml.etree import ElementTree
+
+    from offhook.twilio import twiml
+
+    text = twiml.connect(
+        stream_url=f"wss://{origin.removeprefix('https://')}/twilio",
+        after_url=None,
+        stream_status_url=None,
+        token=None,
+        announcement=announcement,
+        apology=None,
+    )
+    root = ElementTree.fromstring(text.encode())  # noqa: S314 - our own document, to indent it
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}'

@@ -1,0 +1,523 @@
+"""Everything that can be set, in one frozen tree, read once.
+
+Three sources, each for what belongs in it: `offhook.yaml` and the agent files that it names, the
+environment (with `.env` of the working directory) for secrets, and the command line. Nothing else
+in Offhook reads the environment. Without any of them there are defaults, and the agent is that of
+Deepgram's sample server.
+
+A mistake is told with file, line and column, and nothing is half loaded.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import dotenv
+import pydantic
+from pydantic import BeforeValidator, Field, SecretStr, SkipValidation
+
+from offhook import yamlfile
+from offhook.deepgram import settings
+from offhook.deepgram.settings import Settings
+from offhook.errors import Problem
+from offhook.yamlfile import BadFile, Document, Finding, Place
+
+FILE: Final = Path("offhook.yaml")
+"""The file that is read, if it is there, when no other is named."""
+
+DOTENV: Final = Path(".env")
+
+DEFAULT: Final = "default"
+"""The line that answers every number without a line of its own."""
+
+_SECRETS: Final = (
+    ("deepgram", "api_key", "DEEPGRAM_API_KEY"),
+    ("twilio", "auth_token", "TWILIO_AUTH_TOKEN"),
+    ("twilio", "auth_tokens", "TWILIO_AUTH_TOKEN"),
+)
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        """A heading with nothing under it, as when every line is commented out."""
+        return {} if value is None else value
+
+
+# --- Values that several parts have ----------------------------------------------------------
+
+
+def _number(value: Any) -> Any:
+    """A phone number in E.164: + and 7 to 15 digits."""
+    if isinstance(value, int):
+        # The number itself is not told: findings end up in logs.
+        raise yamlfile.refuse(
+            "A phone number without quotes is an integer to YAML: its + is lost.",
+            'Put it in quotes: "+1…".',
+        )
+    if isinstance(value, str) and not re.fullmatch(r"\+[1-9]\d{6,14}", value):
+        raise yamlfile.refuse(
+            "This is not a phone number in international form.",
+            'Write + and digits alone, in quotes: "+1…".',
+        )
+    return value
+
+
+def _line(value: Any) -> Any:
+    return value if value == DEFAULT else _number(value)
+
+
+def _or_empty(value: Any) -> Any:
+    return {} if value is None else value
+
+
+def _destination(value: Any) -> Any:
+    sip = isinstance(value, str) and re.fullmatch(r"sips?:[^\s@]+@[^\s@]+", value)
+    return value if sip else _number(value)
+
+
+def _said(value: Any) -> Any:
+    """Text alone stands for what is said."""
+    return {"say": value} if isinstance(value, str) else value
+
+
+def _yes_or_no(value: Any) -> Any:
+    """Yes stands for the defaults, no for nothing."""
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Destination = Annotated[str, BeforeValidator(_destination)]
+
+
+# --- offhook.yaml ----------------------------------------------------------------------------
+
+
+class ServerFile(_Part):
+    """What `server:` in offhook.yaml may say."""
+
+    host: Text = "127.0.0.1"
+    """The address to listen on."""
+
+    port: int = Field(default=5000, ge=0, le=65535)
+    """The port, for HTTP and WebSocket alike; 0 takes any that is free."""
+
+    public_url: str | None = None
+    """The https origin under which Twilio reaches this process, such as https://voice.example.com.
+
+    Without one it is taken from each request's Host header.
+    """
+
+    capacity: int = Field(default=50, ge=1)
+    """Calls at once; beyond, callers get the agent's `busy` answer."""
+
+    operator_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    """Host names under which the operator's pages are served; every other serves /twilio alone."""
+
+    tls_cert: Path | None = None
+    """PEM file with the certificate chain, if TLS ends here; relative to offhook.yaml."""
+
+    tls_key: Path | None = None
+    """PEM file with the certificate's private key."""
+
+    @pydantic.field_validator("public_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        extra = url.path.strip("/") or url.query or url.fragment or url.username or url.port == 0
+        if url.scheme != "https" or not url.hostname or extra:
+            raise yamlfile.refuse(
+                "public_url is not an https origin; Twilio opens streams over TLS only.",
+                "Write scheme and host alone: https://voice.example.com.",
+            )
+        return f"https://{url.netloc}"
+
+    @pydantic.model_validator(mode="after")
+    def _both(self) -> "ServerFile":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise yamlfile.refuse("tls_cert and tls_key need each other.", "Give both, or neither.")
+        return self
+
+
+class Server(ServerFile):
+    """How this process is reached."""
+
+    unsigned: bool = False
+    """Whether to answer requests without Twilio's signature. Only the command line can say so."""
+
+
+class TwilioFile(_Part):
+    """What `twilio:` in offhook.yaml may say."""
+
+    account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-f]{32}$")] | None = None
+    """The account whose calls are answered; else TWILIO_ACCOUNT_SID says."""
+
+    bin: bool = True
+    """Whether a stream may come from a TwiML Bin, without passing through our webhook."""
+
+
+class Twilio(TwilioFile):
+    """The Twilio account."""
+
+    auth_tokens: tuple[SecretStr, ...] = ()
+    """Tokens that may have signed a request: several while one is being rotated."""
+
+
+class DeepgramFile(_Part):
+    """What `deepgram:` in offhook.yaml may say."""
+
+    url: str = "wss://agent.deepgram.com/v1/agent/converse"
+    """The agent's socket; an origin alone gets the path. Regions: deepgram-voice-agent.md §1.1."""
+
+    auth: Literal["token", "bearer"] = "token"
+    """The scheme of the key: `token` for an API key, `bearer` for a short-lived token (§1.2)."""
+
+    connect_timeout_s: float = Field(default=4, gt=0, le=60)
+    """Seconds that opening the socket may take."""
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _socket(cls, value: str) -> str:
+        url = urlsplit(value)
+        scheme = {"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)
+        if scheme not in ("ws", "wss") or not url.hostname:
+            raise yamlfile.refuse(
+                "deepgram.url is not the address of a socket.",
+                "Write wss:// and a host, such as wss://agent.deepgram.com.",
+            )
+        if url.hostname == "api.deepgram.com":
+            raise yamlfile.refuse(
+                "The agent is not served at api.deepgram.com.",
+                "Write wss://agent.deepgram.com, or a region such as wss://api.eu.deepgram.com.",
+            )
+        if url.path == "/agent":
+            raise yamlfile.refuse(
+                "The path /agent was retired in 2025.", "Write wss://agent.deepgram.com alone."
+            )
+        path = url.path if url.path.strip("/") else "/v1/agent/converse"
+        return url._replace(scheme=scheme, path=path).geturl()
+
+
+class Deepgram(DeepgramFile):
+    """Where the agent is."""
+
+    api_key: SecretStr | None = None
+
+
+class ConfigFile(_Part):
+    """What offhook.yaml may say."""
+
+    server: ServerFile = ServerFile()
+    twilio: TwilioFile = TwilioFile()
+    deepgram: DeepgramFile = DeepgramFile()
+    lines: Annotated[
+        dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
+    ] = {}
+    """Called number, or `default`, to the path of an agent file, relative to offhook.yaml."""
+
+
+# --- Agent files -----------------------------------------------------------------------------
+
+
+class Announcement(_Part):
+    """What Twilio says before the agent is connected. It delays the agent by its length."""
+
+    say: Text
+    language: str | None = None
+    """BCP-47; None is Twilio's default, en-US."""
+
+    voice: str | None = None
+    """Such as Polly.Joanna-Neural; None is the account's."""
+
+
+class Voicemail(_Part):
+    """A recorded message, when there is no agent to talk to."""
+
+    say: Text = "Please leave a message after the tone."
+    max_seconds: int = Field(default=120, ge=1, le=3600)
+
+
+class Fallback(_Part):
+    """What the caller gets when the agent cannot be reached or is lost: `say`, then one more."""
+
+    say: Text | None = "We are sorry, we cannot continue this call. Please try again later."
+    dial: Destination | None = None
+    """A number in E.164, or a sip: address, that takes over."""
+
+    voicemail: Annotated[Voicemail | None, BeforeValidator(_yes_or_no)] = None
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "Fallback":
+        if self.dial and self.voicemail:
+            raise yamlfile.refuse("fallback has both dial and voicemail.", "Keep one of them.")
+        return self
+
+
+class Busy(_Part):
+    """What the caller gets when the house is full: one of the three."""
+
+    say: Text | None = None
+    reject: bool = False
+    """Decline with the busy tone; the call is not answered and costs nothing."""
+
+    dial: Destination | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "Busy":
+        if [bool(self.say), self.reject, bool(self.dial)].count(True) != 1:
+            raise yamlfile.refuse("busy must have one of say, reject and dial.", "Keep one.")
+        return self
+
+
+class Limits(_Part):
+    """When a call ends that nobody ends."""
+
+    max_minutes: float = Field(default=30, gt=0, le=1440)
+    silence_seconds: float = Field(default=60, ge=0)
+    """Silence of the caller after which the agent asks, and then says goodbye; 0 never."""
+
+
+class Phrases(_Part):
+    """What the agent is made to say when a limit is reached."""
+
+    still_there: Text = "Are you still there?"
+    silent_goodbye: Text = "I cannot hear you. Goodbye."
+    time_up: Text = "We have reached the end of our time. Goodbye."
+
+
+class Agent(_Part):
+    """Who answers a line: one agent file."""
+
+    name: Text = ""
+    """The file's stem, unless it says otherwise."""
+
+    settings: SkipValidation[Settings] = Field(repr=False)
+    """A Settings message, its agent block or a stored agent's UUID, checked by `read_agent`."""
+
+    announcement: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    fallback: Fallback = Fallback()
+    busy: Annotated[Busy, BeforeValidator(_said)] = Busy(
+        say="All our lines are busy. Please call again later."
+    )
+    limits: Limits = Limits()
+    phrases: Phrases = Phrases()
+
+
+# --- The whole -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says; None is nothing."""
+
+    host: str | None = None
+    port: int | None = None
+    public_url: str | None = None
+    deepgram_url: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    unsigned: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it. Secrets are SecretStr, so that no repr shows one."""
+
+    server: Server
+    twilio: Twilio
+    deepgram: Deepgram
+    lines: Mapping[str, Agent]
+    """Called number, or `default`, to its agent. Never empty."""
+
+    remarks: tuple[Finding, ...] = field(default=(), repr=False)
+    """What `offhook check` has to say about the agents' settings."""
+
+    def agent_for(self, number: str | None) -> Agent | None:
+        """Who answers this called number; None for the number means that it is not known.
+
+        None is the answer for a number that has no line when there is no default either.
+        """
+        agent = self.lines.get(number or DEFAULT, self.lines.get(DEFAULT))
+        if agent is None and number is None and len(self.lines) == 1:
+            return next(iter(self.lines.values()))
+        return agent
+
+    def require_deepgram_key(self) -> SecretStr:
+        """The key. Raises Problem E-DG-01 when there is none."""
+        if self.deepgram.api_key is None:
+            raise Problem(
+                "E-DG-01",
+                f"No Deepgram key. Looked in: DEEPGRAM_API_KEY, {DOTENV}.",
+                'Set it there, or run "offhook demo" to try without one.',
+            )
+        return self.deepgram.api_key
+
+    def require_auth_tokens(self) -> tuple[SecretStr, ...]:
+        """Twilio's tokens, at least one. Raises Problem E-TW-01 when there is none."""
+        if not self.twilio.auth_tokens:
+            raise Problem(
+                "E-TW-01",
+                "No Twilio auth token, so calls cannot be told from forgeries."
+                f" Looked in: TWILIO_AUTH_TOKEN, {DOTENV}.",
+                "Set it there (Twilio Console, Account Info), or develop with --unsigned.",
+            )
+        return self.twilio.auth_tokens
+
+
+NOTHING: Final = Overrides()
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], *, overrides: Overrides = NOTHING
+) -> Config:
+    """Read everything. `path` None is ./offhook.yaml if it is there, else the defaults.
+
+    Raises Problem: E-YAML-01 to 03 and E-SET-01 for the files, of which all but the first are a
+    BadFile with every finding; E-CFG-01 to 04 for what is around them.
+    """
+    if path is None and FILE.exists():
+        path = FILE
+    document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
+    _refuse_secrets(document)
+    file = yamlfile.validate(ConfigFile, document)
+    lines, remarks = _read_lines(file.lines, document)
+    env = _environment(environ)
+    return Config(
+        server=_server(file.server, document.path.parent, overrides),
+        twilio=_twilio(file.twilio, env),
+        deepgram=_deepgram(file.deepgram, env, overrides),
+        lines=lines,
+        remarks=remarks,
+    )
+
+
+def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
+    """One agent file, with the remarks about its settings. Raises as `load` does."""
+    document = yamlfile.read(path)
+    agent = yamlfile.validate(Agent, document)
+
+    def locate(loc: yamlfile.Loc, key: bool) -> Place:
+        return document.place(("settings", *loc), key=key)
+
+    accepted, remarks = settings.accept(agent.settings, locate)
+    update = {"settings": accepted, "name": agent.name or path.stem}
+    return agent.model_copy(update=update), remarks
+
+
+def _read_lines(
+    files: Mapping[str, str], document: Document
+) -> tuple[dict[str, Agent], tuple[Finding, ...]]:
+    """Every agent, each file read once; the findings of all of them together."""
+    if not files:
+        seed, remarks = settings.seed()
+        return {DEFAULT: Agent(name="seed", settings=seed)}, remarks
+    agents: dict[str, Agent] = {}
+    remarks = ()
+    errors: list[Finding] = []
+    code = "E-CFG-01"
+    for name in dict.fromkeys(files.values()):
+        path = document.path.parent / name
+        where = next(document.place(("lines", line)) for line, of in files.items() if of == name)
+        if not path.is_file():
+            fix = "Correct the path: it starts at the folder of this file."
+            errors.append(Finding("error", f"There is no agent file {path}.", fix, where))
+            continue
+        try:
+            agents[name], about = read_agent(path)
+            remarks += about
+        except BadFile as bad:
+            errors += bad.findings
+            code = bad.code
+    if errors:
+        raise BadFile(code, [*errors, *remarks])
+    return {line: agents[name] for line, name in files.items()}, remarks
+
+
+def _refuse_secrets(document: Document) -> None:
+    for part, key, variable in _SECRETS:
+        section = document.value.get(part) if isinstance(document.value, dict) else None
+        if isinstance(section, dict) and key in section:
+            text = f'"{key}" is a secret, and this file is meant to be shared.'
+            fix = f"Remove it, and set {variable} in .env."
+            raise BadFile(
+                "E-CFG-04", [Finding("error", text, fix, document.place((part, key), key=True))]
+            )
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The process's environment over that of .env; what is empty counts as not set."""
+    try:
+        own = dotenv.dotenv_values(DOTENV, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(
+            "E-CFG-03", f"{DOTENV} cannot be read: {error}.", "Make it a readable UTF-8 text file."
+        ) from None
+    both = [*own.items(), *environ.items()]
+    return {name: value.strip() for name, value in both if value and value.strip()}
+
+
+def _server(file: ServerFile, folder: Path, overrides: Overrides) -> Server:
+    given = {
+        "host": overrides.host,
+        "port": overrides.port,
+        "public_url": overrides.public_url,
+        "tls_cert": overrides.tls_cert,
+        "tls_key": overrides.tls_key,
+        "unsigned": overrides.unsigned,
+    }
+    values = file.model_dump()
+    for name in ("tls_cert", "tls_key"):
+        if values[name] is not None:
+            values[name] = folder / values[name]
+    values |= {name: value for name, value in given.items() if value is not None}
+    return _outside(Server, values, {name: f"--{name.replace('_', '-')}" for name in given})
+
+
+def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:
+    tokens = env.get("TWILIO_AUTH_TOKEN", "").split(",")
+    values = file.model_dump() | {
+        "account_sid": env.get("TWILIO_ACCOUNT_SID", file.account_sid),
+        "auth_tokens": tuple(SecretStr(token.strip()) for token in tokens if token.strip()),
+    }
+    return _outside(Twilio, values, {"account_sid": "TWILIO_ACCOUNT_SID"})
+
+
+def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) -> Deepgram:
+    values = file.model_dump() | {"api_key": env.get("DEEPGRAM_API_KEY")}
+    if overrides.deepgram_url is not None:
+        values["url"] = overrides.deepgram_url
+    return _outside(Deepgram, values, {"url": "--deepgram-url"})
+
+
+_M = TypeVar("_M", bound=_Part)
+
+
+def _outside(model: type[_M], values: Mapping[str, Any], sources: Mapping[str, str]) -> _M:
+    """A part with what came from outside the file. `sources` says how the user calls it.
+
+    Raises Problem E-CFG-02. The value is not quoted: it may be a secret.
+    """
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]
+    source = sources.get(str(detail["loc"][0])) if detail["loc"] else None
+    context = detail.get("ctx", {})
+    text = context.get("text", f"{detail['msg']}.")
+    raise Problem(
+        "E-CFG-02",
+        f"{source or 'The command line'}: {text}",
+        context.get("fix", "Correct this value."),
+    )

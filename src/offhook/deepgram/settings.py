@@ -1,0 +1,106 @@
+"""The Settings message: pasted by the user, completed for the phone, sent as it was meant.
+
+Source: deepgram-voice-agent.md §2.1 to §2.9. Settings stay the user's own JSON. Deepgram adds
+fields every few weeks, so none is lost or reordered for being unknown here; what would end the
+session is found by `checks` before any call.
+"""
+
+import importlib.resources
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from offhook.deepgram import checks
+from offhook.deepgram.messages import History
+from offhook.yamlfile import BadFile, Finding
+
+
+class Settings:
+    """What an agent is: a value, never changed after it was made.
+
+    Its text may hold credentials (`endpoint.headers`), so its repr shows none of it.
+    """
+
+    __slots__ = ("_message",)
+
+    def __init__(self, pasted: Any) -> None:
+        """Complete what `accept` has found to be in order."""
+        message = checks.whole(pasted)
+        audio = message.get("audio") or {}
+        line = {"encoding": "mulaw", "sample_rate": 8000}
+        self._message: Final[dict[str, Any]] = {
+            "type": "Settings",
+            **message,
+            "audio": {
+                **audio,
+                "input": {**line, **(audio.get("input") or {})},
+                "output": {**line, "container": "none", **(audio.get("output") or {})},
+            },
+        }
+
+    def message(self, *, greeting: bool = True, context: Sequence[History] | None = None) -> bytes:
+        """The message for the wire.
+
+        A resumed session has no `greeting`, and the conversation so far as `context`, which
+        follows whatever context the settings have of their own. A stored agent takes neither
+        (§2.9): its message is always the same.
+        """
+        agent = self._message["agent"]
+        if isinstance(agent, str):
+            return msgspec.json.encode(self._message)
+        if not greeting:
+            agent = {key: value for key, value in agent.items() if key != "greeting"}
+        if context:
+            own = agent.get("context") or {}
+            agent = {**agent, "context": {**own, "messages": [*own.get("messages", ()), *context]}}
+        return msgspec.json.encode({**self._message, "agent": agent})
+
+    @property
+    def stored(self) -> bool:
+        """Whether the agent is one that Deepgram stores, known here by its UUID alone."""
+        return isinstance(self._message["agent"], str)
+
+    @property
+    def greeting(self) -> str | None:
+        """What the agent says first, when that is known: a stored agent keeps it to itself."""
+        agent = self._message["agent"]
+        return None if isinstance(agent, str) else agent.get("greeting") or None
+
+    @property
+    def listens_with_flux(self) -> bool:
+        """Whether turns are found by Flux, which takes ForceEndTurn (§2.17)."""
+        agent = self._message["agent"]
+        if isinstance(agent, str):
+            return False
+        provider = (agent.get("listen") or {}).get("provider") or {}
+        return bool(provider.get("version") == "v2")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Settings) and self._message == other._message
+
+    def __hash__(self) -> int:
+        return hash(self.message())
+
+    def __repr__(self) -> str:
+        return f"Settings(stored={self.stored})"
+
+
+def accept(
+    pasted: Any, locate: checks.Locate = checks.nowhere
+) -> tuple[Settings, tuple[Finding, ...]]:
+    """Settings from what the user pasted, with the remarks about them.
+
+    That is a whole Settings message, its `agent` block alone, or the UUID of a stored agent;
+    `locate` tells where a part of it was written. Raises BadFile E-SET-01 if there is an error.
+    """
+    findings = checks.check(pasted, locate)
+    if any(finding.level == "error" for finding in findings):
+        raise BadFile("E-SET-01", findings)
+    return Settings(pasted), tuple(findings)
+
+
+def seed() -> tuple[Settings, tuple[Finding, ...]]:
+    """The settings of Deepgram's sample server, which answer where no others are given."""
+    text = importlib.resources.files("offhook.deepgram").joinpath("seed.json").read_bytes()
+    return accept(msgspec.json.decode(text))

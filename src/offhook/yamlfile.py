@@ -1,0 +1,302 @@
+"""YAML files (and JSON, which is YAML) in which every mistake is named by file, line and column.
+
+    document = yamlfile.read(Path("offhook.yaml"))
+    options = yamlfile.validate(Options, document)
+
+`read` gives plain values: dict, list, str, int, float, bool and None, as JSON has them. A date
+stays text; YAML is 1.2, so `on` and `yes` are text too and `+15551234567` is an integer.
+`validate` makes a pydantic model of them, or a BadFile with one Finding for each mistake.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import pydantic
+from pydantic_core import ErrorDetails, PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from offhook.errors import Problem
+
+Loc: TypeAlias = tuple[str | int, ...]
+"""The way to a value: keys and indices from the top of the file, as pydantic reports them."""
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+_TAG: Final = "tag:yaml.org,2002:"
+_CONSTRUCTED: Final = frozenset(_TAG + name for name in ("int", "float", "bool", "null"))
+_TEXT: Final = frozenset(_TAG + name for name in ("str", "timestamp"))
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Place:
+    """A point in a file. Lines and columns count from 1."""
+
+    path: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a file: an `error` forbids its use, a `remark` does not.
+
+    `text` says what is the matter and why, `fix` what to change. `place` is None for settings
+    that did not come from a file.
+    """
+
+    level: Literal["error", "remark"]
+    text: str
+    fix: str
+    place: Place | None = None
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.text}" if self.place else self.text
+
+
+class BadFile(Problem):
+    """A file that cannot be used. Its findings are every error, and the remarks beside them."""
+
+    def __init__(self, code: str, findings: Sequence[Finding]) -> None:
+        errors = [finding for finding in findings if finding.level == "error"]
+        if len(errors) == 1:
+            super().__init__(code, str(errors[0]), errors[0].fix)
+        else:
+            lines = "".join(f"\n  {error} {error.fix}" for error in errors)
+            super().__init__(code, f"{len(errors)} mistakes:{lines}", "Correct these lines.")
+        self.findings = tuple(findings)
+
+
+class Document:
+    """What a file says, and where it says it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.value: Any = None
+        self._values: dict[Loc, Place] = {(): Place(path, 1, 1)}
+        self._keys: dict[Loc, Place] = {}
+
+    def place(self, loc: Iterable[str | int], *, key: bool = False) -> Place:
+        """Where the value at `loc` begins; with `key`, where its key does.
+
+        Steps that the file does not have are passed over: pydantic names the members of a union
+        in its locations, and what is missing is missing from the last step that is there.
+        """
+        found: Loc = ()
+        for step in loc:
+            if (*found, step) in self._values:
+                found = (*found, step)
+        return self._keys.get(found, self._values[found]) if key else self._values[found]
+
+
+def read(path: Path) -> Document:
+    """The file at `path`. Raises Problem E-YAML-01 (unreadable) or BadFile E-YAML-02 (syntax)."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise Problem(
+            "E-YAML-01",
+            f"{path} cannot be read: {error.strerror or error}.",
+            "Check the path and the file's permissions.",
+        ) from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes().count(b"\n", 0, error.start) + 1
+        raise _syntax(Place(path, line, 1), "this is not UTF-8 text") from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Document:
+    """`text` as the content of the file at `path`, as in `read`."""
+    document = Document(path)
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        root = yaml.compose(text)
+        if root is not None:
+            document.value = _Builder(yaml, document).build(root, ())
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = Place(path, mark.line + 1, mark.column + 1) if mark else Place(path, 1, 1)
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        if error.context == "while scanning a simple key":
+            fix = "If this was pasted, begin it on the line of its key, or indent all of it."
+            raise _syntax(where, what, fix) from None
+        raise _syntax(where, what or "this is not YAML") from None
+    except YAMLError as error:
+        # A character that YAML does not allow. The error knows its position, not its line.
+        line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+        raise _syntax(Place(path, line, 1), "a control character stands here") from None
+    except RecursionError:
+        raise _syntax(Place(path, 1, 1), "it is nested too deeply, or within itself") from None
+    return document
+
+
+def _syntax(place: Place, what: str, fix: str = "Correct this line.") -> BadFile:
+    finding = Finding("error", f"Not valid YAML: {what}.", fix, place)
+    return BadFile("E-YAML-02", [finding])
+
+
+class _Builder:
+    """Plain values from YAML nodes, noting where each was written."""
+
+    def __init__(self, yaml: YAML, document: Document) -> None:
+        self._yaml = yaml
+        self._document = document
+
+    def build(self, node: Node, loc: Loc) -> Any:
+        self._document._values[loc] = self._place(node)
+        if isinstance(node, MappingNode):
+            return self._mapping(node, loc)
+        if isinstance(node, SequenceNode):
+            return [self.build(item, (*loc, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _scalar(self, node: Node) -> Any:
+        if node.tag in _CONSTRUCTED:
+            return self._yaml.constructor.construct_object(node)
+        if node.tag in _TEXT:
+            # JSON writes what lies beyond 16 bits as two escapes; YAML leaves them two halves.
+            halves = node.value.encode("utf-16", "surrogatepass")
+            return halves.decode("utf-16", "replace")
+        raise _syntax(self._place(node), f"{node.tag} cannot stand here")
+
+    def _mapping(self, node: MappingNode, loc: Loc) -> dict[Any, Any]:
+        mapping: dict[Any, Any] = {}
+        for key_node, value_node in self._pairs(node):
+            key = self._scalar(key_node)
+            where = (*loc, key)
+            self._document._keys[where] = self._place(key_node)
+            mapping[key] = self.build(value_node, where)
+        return mapping
+
+    def _pairs(self, node: MappingNode) -> list[tuple[Node, Node]]:
+        """What is written in a mapping, then what `<<` merges into it and is not written."""
+        written: dict[str, Node] = {}
+        merged: list[Node] = []
+        pairs: list[tuple[Node, Node]] = []
+        for key, value in node.value:
+            if key.tag == _TAG + "merge":
+                merged += value.value if isinstance(value, SequenceNode) else [value]
+                continue
+            if not isinstance(key, ScalarNode):
+                raise _syntax(self._place(key), "a key must be a word or text")
+            if key.value in written:
+                line = self._place(written[key.value]).line
+                raise _syntax(self._place(key), f'"{key.value}" stands here and in line {line}')
+            written[key.value] = key
+            pairs.append((key, value))
+        for source in merged:
+            if not isinstance(source, MappingNode):
+                raise _syntax(self._place(source), "only a mapping can be merged with <<")
+            for key, value in self._pairs(source):
+                if key.value not in written:
+                    written[key.value] = key
+                    pairs.append((key, value))
+        return pairs
+
+    def _place(self, node: Node) -> Place:
+        mark = node.start_mark
+        return Place(self._document.path, mark.line + 1, mark.column + 1)
+
+
+# --- Models --------------------------------------------------------------------------------------
+
+
+def refuse(text: str, fix: str) -> PydanticCustomError:
+    """What a pydantic validator raises to refuse a value with words of its own."""
+    return PydanticCustomError("refused", "{text}", {"text": text, "fix": fix})
+
+
+def validate(model: type[Model], document: Document, loc: Loc = ()) -> Model:
+    """The part of `document` at `loc` as a `model`. Raises BadFile E-YAML-03, naming every mistake.
+
+    Values are never quoted: one of them may be a secret.
+    """
+    value = document.value
+    for step in loc:
+        value = value[step]
+    try:
+        return model.model_validate({} if value is None else value)
+    except pydantic.ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+    details.sort(key=lambda detail: document.place((*loc, *detail["loc"])))
+    raise BadFile("E-YAML-03", [_finding(model, document, loc, detail) for detail in details])
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was probably meant to be."""
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return close[0] if close else None
+
+
+def _finding(
+    model: type[pydantic.BaseModel], document: Document, base: Loc, detail: ErrorDetails
+) -> Finding:
+    loc = detail["loc"]
+    # pydantic adds "[key]" to the way to a value when it is the key that is wrong.
+    place = document.place((*base, *loc), key=loc[-1:] == ("[key]",))
+    context = detail.get("ctx", {})
+    if detail["type"] == "extra_forbidden":
+        known = _keys(model, loc[:-1])
+        close = nearest(str(loc[-1]), known)
+        fix = f'Did you mean "{close}"?' if close else f"Known here: {', '.join(sorted(known))}."
+        place = document.place((*base, *loc), key=True)
+        return Finding("error", f'"{loc[-1]}" is not known here.', fix, place)
+    if detail["type"] == "missing":
+        text = f'"{loc[-1]}" is missing here.'
+        return Finding("error", text, f'Add "{loc[-1]}".', place)
+    if detail["type"] == "refused":
+        return Finding("error", context["text"], context["fix"], place)
+    name = next((f'"{step}"' for step in reversed(loc) if isinstance(step, str)), "This")
+    if detail["type"] in ("model_type", "dict_type"):
+        return Finding("error", f"{name} must be a mapping.", "Write keys and values.", place)
+    message = detail["msg"].removeprefix("Value error, ")
+    text = f"{name} is wrong: {message[:1].lower()}{message[1:]}."
+    return Finding("error", text, "Correct this value.", place)
+
+
+def _keys(model: type[pydantic.BaseModel], loc: Loc) -> set[str]:
+    """The keys that `model` takes at `loc`; steps that name the member of a union are skipped."""
+    here: list[Any] = [model]
+    for step in loc:
+        here = [inner for kind in here for inner in _step(kind, step)] or here
+    return {
+        field.alias or name
+        for kind in here
+        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
+        for name, field in kind.model_fields.items()
+    }
+
+
+def _step(kind: Any, step: str | int) -> Iterator[Any]:
+    """The types that a value of type `kind` may have at `step`."""
+    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+        for name, field in kind.model_fields.items():
+            if step in (field.alias, name):
+                yield from _members(field.annotation)
+    elif (origin := typing.get_origin(kind)) is not None:
+        arguments = typing.get_args(kind)
+        if isinstance(origin, type) and issubclass(origin, Mapping):
+            yield from _members(arguments[1])
+        elif isinstance(step, int):
+            yield from _members(arguments[0])
+
+
+def _members(kind: Any) -> Iterator[Any]:
+    """The members of a union, however it is written; of anything else, itself."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        yield from _members(typing.get_args(kind)[0])
+    elif origin in (typing.Union, types.UnionType):
+        for member in typing.get_args(kind):
+            yield from _members(member)
+    else:
+        yield kind

@@ -1,0 +1,428 @@
+"""Configuration: what is read from where, and how every mistake is told."""
+
+from pathlib import Path
+
+import pytest
+
+from offhook import config
+from offhook.config import Overrides
+from offhook.deepgram import settings
+from offhook.errors import Problem
+from offhook.yamlfile import BadFile
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+AGENT = "settings: {greeting: Hi}\n"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def load(
+    text: str | None = None, agent: str = AGENT, env: dict[str, str] | None = None
+) -> config.Config:
+    if text is not None:
+        Path("offhook.yaml").write_text(text)
+        Path("agent.yaml").write_text(agent)
+    return config.load(None, env or {})
+
+
+def mistakes(text: str, agent: str = AGENT) -> list[str]:
+    with pytest.raises(BadFile) as bad:
+        load(text, agent)
+    return [f"{finding} {finding.fix}" for finding in bad.value.findings]
+
+
+def test_without_anything_the_seeds_agent_answers() -> None:
+    loaded = load()
+    assert loaded.server.host == "127.0.0.1"
+    assert loaded.server.port == 5000
+    assert loaded.server.capacity == 50
+    assert loaded.twilio.bin
+    assert loaded.deepgram.url == "wss://agent.deepgram.com/v1/agent/converse"
+    agent = loaded.agent_for("+15550100100")
+    assert agent is not None
+    assert agent.settings.greeting == "Hello! How can I help you today?"
+    assert agent.fallback.say == (
+        "We are sorry, we cannot continue this call. Please try again later."
+    )
+    assert agent.limits.max_minutes == 30
+    assert agent.limits.silence_seconds == 60
+    assert any("agent.language" in remark.text for remark in loaded.remarks)
+    assert load("server: {port: 1}\nlines:\n").agent_for(None) == agent
+
+
+def test_everything_that_can_be_written() -> None:
+    loaded = load(
+        """
+server:
+  host: 0.0.0.0
+  port: 0
+  public_url: https://voice.example.com:8443/
+  capacity: 2
+  operator_hosts: [ops.example.com]
+  tls_cert: tls/cert.pem
+  tls_key: /keys/key.pem
+twilio: {account_sid: AC0123456789abcdef0123456789abcdef, bin: off}
+deepgram: {url: "https://api.eu.deepgram.com", auth: bearer, connect_timeout_s: 2.5}
+lines: {"+15550100100": agent.yaml, default: agent.yaml}
+""",
+        """
+name: desk
+settings: 7ab1e2c4-9d4b-4f0a-8b1e-0123456789ab
+announcement: This call may be recorded.
+fallback: {say: ~, dial: "sip:desk@example.com"}
+busy: {dial: "+15550100101"}
+limits: {max_minutes: 0.5, silence_seconds: 0}
+phrases: {time_up: Bye.}
+""",
+    )
+    assert loaded.server.public_url == "https://voice.example.com:8443"
+    assert loaded.server.tls_cert == Path("tls/cert.pem")
+    assert loaded.server.tls_key == Path("/keys/key.pem")
+    assert loaded.server.operator_hosts == ("ops.example.com",)
+    assert not loaded.twilio.bin
+    assert loaded.deepgram.url == "wss://api.eu.deepgram.com/v1/agent/converse"
+    assert loaded.deepgram.auth == "bearer"
+    agent = loaded.lines["+15550100100"]
+    assert agent is loaded.lines["default"]
+    assert agent.name == "desk"
+    assert agent.settings.stored
+    assert agent.announcement == config.Announcement(say="This call may be recorded.")
+    assert agent.fallback == config.Fallback(say=None, dial="sip:desk@example.com")
+    assert agent.busy == config.Busy(dial="+15550100101")
+    assert agent.phrases.time_up == "Bye."
+    assert agent.phrases.still_there == "Are you still there?"
+
+
+@pytest.mark.parametrize(
+    ("text", "voicemail"),
+    [
+        ("voicemail: true", config.Voicemail()),
+        ("voicemail: false", None),
+        ("voicemail:", None),
+        ("voicemail: {max_seconds: 9}", config.Voicemail(max_seconds=9)),
+    ],
+)
+def test_voicemail_may_be_a_switch(text: str, voicemail: config.Voicemail | None) -> None:
+    loaded = load("lines: {default: agent.yaml}", f"{AGENT}fallback:\n  {text}\n")
+    assert loaded.lines["default"].fallback.voicemail == voicemail
+
+
+def test_headings_without_content_are_defaults() -> None:
+    loaded = load("server:\ntwilio:\ndeepgram:\nlines: {default: agent.yaml}", f"{AGENT}limits:\n")
+    assert loaded.lines["default"].limits == config.Limits()
+    assert loaded.server == config.Server()
+
+
+def test_the_name_is_the_files_stem_and_paths_start_at_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    (folder / "agents").mkdir(parents=True)
+    (folder / "agents" / "desk.yaml").write_text(AGENT)
+    (folder / "o.yaml").write_text(
+        "lines: {default: agents/desk.yaml}\nserver: {tls_cert: c, tls_key: k}"
+    )
+    loaded = config.load(folder / "o.yaml", {})
+    assert loaded.lines["default"].name == "desk"
+    assert loaded.server.tls_cert == folder / "c"
+
+
+def test_the_called_number_chooses_the_agent() -> None:
+    Path("two.yaml").write_text(AGENT)
+    one = load('lines: {"+15550100100": agent.yaml}')
+    assert one.agent_for("+15550100100") is one.agent_for(None)
+    assert one.agent_for("+15550100199") is None
+    two = load('lines: {"+15550100100": agent.yaml, "+15550100101": two.yaml}')
+    assert two.agent_for(None) is None
+    both = load('lines: {"+15550100100": agent.yaml, default: two.yaml}')
+    assert both.agent_for("+15550100199") is both.lines["default"]
+    assert both.agent_for(None) is both.lines["default"]
+
+
+# --- The environment and the command line ---
+
+
+def test_secrets_come_from_the_environment_before_dotenv() -> None:
+    Path(".env").write_text(
+        "DEEPGRAM_API_KEY=from-file\nTWILIO_AUTH_TOKEN=old\n"
+        "TWILIO_ACCOUNT_SID=AC0123456789abcdef0123456789abcdef\n"
+    )
+    loaded = load(env={"TWILIO_AUTH_TOKEN": "new, old,", "DEEPGRAM_API_KEY": "  "})
+    assert loaded.require_deepgram_key().get_secret_value() == "from-file"
+    tokens = [token.get_secret_value() for token in loaded.require_auth_tokens()]
+    assert tokens == ["new", "old"]
+    assert loaded.twilio.account_sid == "AC0123456789abcdef0123456789abcdef"
+
+
+def test_a_dollar_in_dotenv_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "elsewhere")
+    Path(".env").write_text("DEEPGRAM_API_KEY=a${HOME}b\n")
+    assert load().require_deepgram_key().get_secret_value() == "a${HOME}b"
+
+
+def test_no_secret_is_ever_shown() -> None:
+    loaded = load(
+        "lines: {default: agent.yaml}",
+        "settings: {think: {provider: {type: open_ai, model: m},"
+        " endpoint: {url: 'https://llm.example', headers: {authorization: canary-c}}}}",
+        {"DEEPGRAM_API_KEY": "canary-a", "TWILIO_AUTH_TOKEN": "canary-b"},
+    )
+    assert b"canary-c" in loaded.lines["default"].settings.message()
+    for shown in (repr(loaded), str(loaded), repr(loaded.lines["default"])):
+        assert "canary" not in shown
+
+
+def test_missing_secrets_are_told_when_they_are_needed() -> None:
+    loaded = load()
+    with pytest.raises(
+        Problem, match=r"E-DG-01 No Deepgram key. Looked in: DEEPGRAM_API_KEY, .env"
+    ):
+        loaded.require_deepgram_key()
+    with pytest.raises(Problem, match=r"E-TW-01 .*TWILIO_AUTH_TOKEN, .env.*--unsigned"):
+        loaded.require_auth_tokens()
+
+
+def test_an_unreadable_dotenv_is_told() -> None:
+    Path(".env").write_bytes(b"KEY=\xff\n")
+    with pytest.raises(Problem, match=r"E-CFG-03 .env cannot be read"):
+        load()
+
+
+def test_the_command_line_wins() -> None:
+    Path("offhook.yaml").write_text("server: {port: 1, host: a, tls_cert: c, tls_key: k}")
+    given = Overrides(
+        port=0,
+        public_url="https://x.example",
+        deepgram_url="ws://127.0.0.1:9",
+        tls_cert=Path("other"),
+        unsigned=True,
+    )
+    loaded = config.load(None, {}, overrides=given)
+    assert loaded.server.port == 0
+    assert loaded.server.host == "a"
+    assert loaded.server.public_url == "https://x.example"
+    assert loaded.server.unsigned
+    assert loaded.server.tls_cert == Path("other")
+    assert loaded.server.tls_key == Path("k")
+    assert loaded.deepgram.url == "ws://127.0.0.1:9/v1/agent/converse"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Overrides(public_url="http://x.example"), "--public-url: public_url is not an https"),
+        (Overrides(public_url="https://x.example:y"), "--public-url: Value error, Port could not"),
+        (Overrides(deepgram_url="agent.deepgram.com"), "--deepgram-url: deepgram.url is not"),
+        (Overrides(port=70000), "--port: Input should be less than or equal to 65535"),
+        (Overrides(tls_cert=Path("c")), "The command line: tls_cert and tls_key need each other"),
+    ],
+)
+def test_mistakes_on_the_command_line(given: Overrides, message: str) -> None:
+    with pytest.raises(Problem) as problem:
+        config.load(None, {}, overrides=given)
+    assert problem.value.code == "E-CFG-02"
+    assert message in problem.value.what
+
+
+def test_a_mistake_in_the_environment_is_told_without_its_value() -> None:
+    with pytest.raises(Problem, match=r"E-CFG-02 TWILIO_ACCOUNT_SID: ") as problem:
+        load(env={"TWILIO_ACCOUNT_SID": "canary"})
+    assert "canary" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("wss://agent.deepgram.com", "wss://agent.deepgram.com/v1/agent/converse"),
+        ("http://127.0.0.1:8080/", "ws://127.0.0.1:8080/v1/agent/converse"),
+        ("wss://own.example/other", "wss://own.example/other"),
+    ],
+)
+def test_an_origin_alone_gets_the_path(url: str, whole: str) -> None:
+    assert load(f"deepgram: {{url: '{url}'}}").deepgram.url == whole
+
+
+# --- Mistakes in files ---
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "server:\n  prot: 1",
+            'offhook.yaml:2:3 "prot" is not known here. Did you mean "port"?',
+        ),
+        (
+            "sever: {}",
+            'offhook.yaml:1:1 "sever" is not known here. Did you mean "server"?',
+        ),
+        (
+            "server:\n  unsigned: true",
+            (
+                'offhook.yaml:2:3 "unsigned" is not known here. Known here: capacity, host, '
+                "operator_hosts, port, public_url, tls_cert, tls_key."
+            ),
+        ),
+        (
+            "server: {port: 70000}",
+            (
+                'offhook.yaml:1:16 "port" is wrong: input should be less than or equal to 65535.'
+                " Correct this value."
+            ),
+        ),
+        (
+            "server:\n  tls_key: k",
+            "offhook.yaml:2:3 tls_cert and tls_key need each other. Give both, or neither.",
+        ),
+        (
+            "deepgram:\n  api_key: canary",
+            (
+                'offhook.yaml:2:3 "api_key" is a secret, and this file is meant to be shared.'
+                " Remove it, and set DEEPGRAM_API_KEY in .env."
+            ),
+        ),
+        (
+            "deepgram: {url: wss://api.deepgram.com/v1/agent/converse}",
+            (
+                "offhook.yaml:1:17 The agent is not served at api.deepgram.com. Write"
+                " wss://agent.deepgram.com, or a region such as wss://api.eu.deepgram.com."
+            ),
+        ),
+        (
+            "deepgram:\n  url: wss://agent.deepgram.com/agent",
+            (
+                "offhook.yaml:2:8 The path /agent was retired in 2025."
+                " Write wss://agent.deepgram.com alone."
+            ),
+        ),
+        (
+            "lines:\n  +15550100100: agent.yaml",
+            (
+                "offhook.yaml:2:3 A phone number without quotes is an integer to YAML: its +"
+                ' is lost. Put it in quotes: "+1…".'
+            ),
+        ),
+        (
+            'lines:\n  "555 0100": agent.yaml',
+            (
+                "offhook.yaml:2:3 This is not a phone number in international form."
+                ' Write + and digits alone, in quotes: "+1…".'
+            ),
+        ),
+        (
+            'lines:\n  "+15550100100": agnet.yaml',
+            (
+                "offhook.yaml:2:19 There is no agent file agnet.yaml."
+                " Correct the path: it starts at the folder of this file."
+            ),
+        ),
+        (
+            "lines:\n  default: a.yaml\n  default: b.yaml",
+            (
+                'offhook.yaml:3:3 Not valid YAML: "default" stands here and in line 2.'
+                " Correct this line."
+            ),
+        ),
+        (
+            "server: [",
+            (
+                "offhook.yaml:1:10 Not valid YAML: while parsing a flow node, expected the node"
+                " content, but found '<stream end>'. Correct this line."
+            ),
+        ),
+        ("hello", "offhook.yaml:1:1 This must be a mapping. Write keys and values."),
+    ],
+)
+def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
+    assert mistakes(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: x", 'agent.yaml:1:1 "settings" is missing here. Add "settings".'),
+        (
+            f"{AGENT}fallbak: {{}}",
+            'agent.yaml:2:1 "fallbak" is not known here. Did you mean "fallback"?',
+        ),
+        (
+            f"{AGENT}fallback:\n  dial: +15550100100",
+            (
+                "agent.yaml:3:9 A phone number without quotes is an integer to YAML: its +"
+                ' is lost. Put it in quotes: "+1…".'
+            ),
+        ),
+        (
+            f"{AGENT}fallback:\n  voicemail: {{sey: x}}",
+            'agent.yaml:3:15 "sey" is not known here. Did you mean "say"?',
+        ),
+        (
+            f'{AGENT}fallback: {{dial: "+15550100100", voicemail: true}}',
+            "agent.yaml:2:11 fallback has both dial and voicemail. Keep one of them.",
+        ),
+        (
+            f"{AGENT}busy: {{say: x, reject: true}}",
+            "agent.yaml:2:7 busy must have one of say, reject and dial. Keep one.",
+        ),
+        (
+            f"{AGENT}busy: {{}}",
+            "agent.yaml:2:7 busy must have one of say, reject and dial. Keep one.",
+        ),
+        (
+            f"{AGENT}limits:\n  max_minutes: 0",
+            (
+                'agent.yaml:3:16 "max_minutes" is wrong: input should be greater than 0.'
+                " Correct this value."
+            ),
+        ),
+        (
+            f"{AGENT}recording: {{}}",
+            (
+                'agent.yaml:2:1 "recording" is not known here. Known here: announcement, busy,'
+                " fallback, limits, name, phrases, settings."
+            ),
+        ),
+        (
+            "settings:\n  audio: {input: {encoding: linear16}}\n  agent: {}",
+            (
+                "agent.yaml:2:29 audio.input.encoding is not what a phone line has; callers hear"
+                ' noise. Write "mulaw", or remove audio altogether.'
+            ),
+        ),
+    ],
+)
+def test_mistakes_in_an_agent_file(text: str, expected: str) -> None:
+    assert mistakes("lines: {default: agent.yaml}", text) == [expected]
+
+
+def test_the_mistakes_of_all_agent_files_are_told_together() -> None:
+    Path("other.yaml").write_text("settings: {listen: 3}\n")
+    text = (
+        'lines:\n  default: agent.yaml\n  "+15550100100": other.yaml\n  "+15550100101": none.yaml'
+    )
+    found = mistakes(text, "settings: {speak: []}\n")
+    assert [line.split(" ")[0] for line in found] == [
+        "agent.yaml:1:19",
+        "other.yaml:1:20",
+        "offhook.yaml:4:19",
+    ]
+
+
+def test_a_file_that_was_asked_for_must_be_there() -> None:
+    with pytest.raises(Problem, match=r"E-YAML-01 nowhere.yaml cannot be read: No such file"):
+        config.load(Path("nowhere.yaml"), {})
+
+
+def test_the_examples_are_good() -> None:
+    loaded = config.load(EXAMPLES / "offhook.yaml", {})
+    assert loaded.lines["default"].settings == settings.seed()[0]
+    desk = config.read_agent(EXAMPLES / "agents" / "front-desk.yaml")
+    assert desk[0].settings.listens_with_flux
+    assert desk[1] == ()
+
+
+def test_the_example_of_the_environment_names_what_is_read() -> None:
+    text = (EXAMPLES.parent / ".env.example").read_text()
+    names = [line.split("=")[0] for line in text.splitlines() if "=" in line]
+    assert names == ["DEEPGRAM_API_KEY", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"]
