@@ -1,0 +1,235 @@
+"""A whole house for tests: our server, the stand-in agent, and telephones, over real sockets."""
+
+import asyncio
+import dataclasses
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx2
+from pydantic import SecretStr
+
+from offhook import wire
+from offhook.clock import LoopClock
+from offhook.config import Agent, Config, Overrides, Twilio, load
+from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
+from offhook.rehearsal import clips, standin_server
+from offhook.rehearsal.caller import Caller
+from offhook.rehearsal.phone import place_call
+from offhook.rehearsal.report import CallReport
+from offhook.rehearsal.scenario import Step
+from offhook.rehearsal.script import Script, Turn
+from offhook.rehearsal.standin import StandIn
+from offhook.server import Server, listen
+from offhook.twilio import media
+from offhook.twilio.signature import sign
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+ACCOUNT = "AC" + "a" * 32
+HOURS = "What are your opening hours?"
+QUICK = Script(turns=[Turn(hear=HOURS, say=["Of course, what else?"])], silence_ms=300, reply_ms=50)
+"""A stand-in that answers at once and briefly."""
+
+GREET = Step.model_validate({"wait_for_agent": {"quiet_ms": 600}})
+HANG_UP = Step.model_validate("hang_up")
+ASK = Step(say=HOURS)
+
+
+def voice(text: str) -> bytes:
+    name = clips.find(text)
+    assert name is not None
+    return clips.load(name)
+
+
+def caller(*steps: Step) -> Caller:
+    return Caller(steps, voice)
+
+
+class House:
+    """What a test needs to know of a running house."""
+
+    def __init__(self, server: Server, clock: LoopClock, http: httpx2.AsyncClient) -> None:
+        self.server = server
+        self.clock = clock
+        self.http = http
+        self.sessions: list[StandIn] = []
+        self.happened: list[Happening] = []
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    def events(self, call_sid: str | None = None) -> list[Event]:
+        return [h.event for h in self.happened if call_sid in (None, h.call_sid)]
+
+    def endings(self, call_sid: str | None = None) -> list[str]:
+        return [e.slug for e in self.events(call_sid) if isinstance(e, CallEnded)]
+
+    async def until_ended(self, count: int = 1) -> None:
+        await until(lambda: len(self.endings()) >= count)
+
+    async def call(self, *steps: Step, path: str = "/twilio/voice", **options: Any) -> CallReport:
+        origin = self.origin if path == "/twilio/voice" else self.origin.replace("http", "ws")
+        options.setdefault("auth_token", TOKEN)
+        options.setdefault("from_", "+12025550142")
+        options.setdefault("to", "+12025550100")
+        return await place_call(
+            origin + path,
+            caller(*steps),
+            clock=self.clock,
+            account_sid=ACCOUNT,
+            **options,
+        )
+
+    async def post(
+        self, path: str, signature: str | None = None, host: str | None = None, **form: str
+    ) -> httpx2.Response:
+        """A webhook, signed as Twilio would unless a signature is given."""
+        form = {"CallSid": "CA" + "1" * 32, "AccountSid": ACCOUNT, "To": "+12025550100", **form}
+        name = host or f"127.0.0.1:{self.server.port}"
+        if signature is None:
+            signature = sign(TOKEN, f"https://{name}{path}", form.items())
+        headers = {"X-Twilio-Signature": signature, "Host": name}
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        return await self.http.post(self.origin + path, content=urlencode(form), headers=headers)
+
+    async def stream(self, *, signature: str | None = None, path: str = "/twilio") -> "RawStream":
+        """A bare media stream, to misbehave on."""
+        if signature is None:
+            signature = sign(TOKEN, f"wss://127.0.0.1{path}")
+        stream = RawStream()
+        await wire.connect(
+            f"ws://127.0.0.1:{self.server.port}{path}",
+            stream,
+            headers={"x-twilio-signature": signature},
+            timeout=5,
+            max_size=2**20,
+        )
+        return stream
+
+
+class RawStream:
+    """The client's end of a media stream, in a test's hands: a wire.Receiver."""
+
+    def __init__(self) -> None:
+        self.channel: wire.Channel
+        self.received: list[bytes] = []
+        self.closed: asyncio.Future[wire.Closed] = asyncio.get_running_loop().create_future()
+
+    def on_open(self, socket: wire.Channel) -> None:
+        self.channel = socket
+
+    def on_text(self, text: bytes) -> None:
+        self.received.append(text)
+
+    def on_binary(self, data: bytes) -> None:
+        self.received.append(data)
+
+    def on_writable(self, writable: bool) -> None:
+        pass
+
+    def on_close(self, closed: wire.Closed) -> None:
+        self.closed.set_result(closed)
+
+    def send(self, message: media.FromTwilio) -> None:
+        self.channel.send_text(media.write(message))
+
+    def start(self, call_sid: str, token: str | None = None, account: str = ACCOUNT) -> None:
+        parameters = {"token": token} if token is not None else {}
+        self.send(media.Connected())
+        self.send(
+            media.Start(
+                stream_sid="MZ1",
+                start=media.StartDetails(
+                    account_sid=account, call_sid=call_sid, custom_parameters=parameters
+                ),
+            )
+        )
+
+    def speak(self, frames: int = 1, stream_sid: str = "MZ1") -> None:
+        for _ in range(frames):
+            self.send(
+                media.Media(stream_sid=stream_sid, media=media.MediaDetails(payload=b"\xff" * 160))
+            )
+
+    async def end(self) -> wire.Closed:
+        async with asyncio.timeout(10):
+            return await self.closed
+
+
+def configured(
+    deepgram_url: str, *, unsigned: bool = False, capacity: int = 100, **agent: Any
+) -> Config:
+    """The seed's configuration with a test's own agent parts, and no file."""
+    config = load(
+        Path("/dev/null"),
+        {"DEEPGRAM_API_KEY": "a-key", "TWILIO_AUTH_TOKEN": TOKEN},
+        overrides=Overrides(deepgram_url=deepgram_url, unsigned=unsigned or None),
+    )
+    default = config.lines["default"]
+    made = Agent.model_validate(
+        {**default.model_dump(exclude={"settings"}), **agent, "settings": 0}
+    )
+    made = made.model_copy(update={"settings": default.settings})
+    server = config.server.model_copy(update={"capacity": capacity})
+    return dataclasses.replace(config, server=server, lines={"default": made})
+
+
+@asynccontextmanager
+async def house(
+    script: Script = QUICK,
+    *,
+    config: Config | None = None,
+    deepgram_url: str | None = None,
+    twilio: Twilio | None = None,
+    **options: Any,
+) -> AsyncIterator[House]:
+    """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets."""
+    loop = asyncio.get_running_loop()
+    clock = LoopClock(loop)
+    sessions: list[StandIn] = []
+    happened: list[Happening] = []
+    standin = await standin_server.serve("127.0.0.1", 0, script, clock, sessions.append)
+    config = config or configured(deepgram_url or standin.url, **options)
+    url = config.deepgram.model_copy(update={"url": deepgram_url or standin.url})
+    config = dataclasses.replace(config, deepgram=url, twilio=twilio or config.twilio)
+    server = Server(config, listen("127.0.0.1", 0), [happened.append])
+    async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
+        serving = group.create_task(server.run())
+        await server.started.wait()
+        made = House(server, clock, http)
+        made.sessions, made.happened = sessions, happened
+        try:
+            yield made
+        finally:
+            server.stop()
+            server.stop()
+            await serving
+            await standin.close()
+
+
+def tokens(*values: str) -> Twilio:
+    return Twilio(auth_tokens=tuple(SecretStr(value) for value in values))
+
+
+def fresh_sid() -> str:
+    return "CA" + secrets.token_hex(16)
+
+
+def texts(events: Sequence[Event], kind: type[AgentSaid] | type[CallerSaid]) -> list[str]:
+    """What was said, by one side."""
+    return [
+        event.text
+        for event in events
+        if isinstance(event, AgentSaid | CallerSaid) and isinstance(event, kind)
+    ]
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Wait for something that only shows from outside."""
+    async with asyncio.timeout(20):
+        while not done():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.01)

@@ -1,0 +1,497 @@
+"""The whole server over real sockets: good calls, bad input, the doors, endings, draining."""
+
+import asyncio
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+from tests.house import (
+    ACCOUNT,
+    ASK,
+    GREET,
+    HANG_UP,
+    HOURS,
+    QUICK,
+    TOKEN,
+    configured,
+    fresh_sid,
+    house,
+    texts,
+    tokens,
+    until,
+)
+
+from offhook import calls, wire
+from offhook.errors import Problem
+from offhook.events import AgentSaid, CallEnded, CallerSaid, Fault, KeyPressed, StreamTrouble
+from offhook.rehearsal.scenario import Step
+from offhook.rehearsal.script import Script, Stage, Turn
+from offhook.server import listen
+
+BIN = "/twilio"
+
+
+def verbs(document: str) -> list[str]:
+    return [element.tag for element in ElementTree.fromstring(document)]
+
+
+def token_in(document: str) -> str:
+    found = re.search('name="token" value="([^"]+)"', document)
+    assert found is not None
+    return found[1]
+
+
+# --- calls that go as they should ------------------------------------------------------------
+
+
+async def test_a_call_by_the_webhook() -> None:
+    async with house() as h:
+        report = await h.call(GREET, ASK, GREET, HANG_UP)
+        assert report.faults == []
+        assert report.ending == "caller_hung_up"
+        assert h.endings() == ["caller_hung_up"]
+        said = h.events()
+        assert texts(said, CallerSaid) == [HOURS]
+        assert texts(said, AgentSaid) == [
+            "Hello! How can I help you today?",
+            "Of course, what else?",
+        ]
+        assert not any(e.interrupted for e in said if isinstance(e, AgentSaid))
+        (session,) = h.sessions
+        (stream,) = report.streams
+        assert len(session.arrivals.frame_times()) == len(stream.sent_at)
+        assert stream.dropped == 0
+
+
+async def test_a_call_by_a_twiml_bin_as_in_the_seed() -> None:
+    async with house() as h:
+        report = await h.call(GREET, ASK, GREET, HANG_UP, path=BIN)
+        assert report.faults == []
+        assert texts(h.events(), AgentSaid)[0] == "Hello! How can I help you today?"
+        assert h.endings() == ["caller_hung_up"]
+
+
+async def test_the_agent_is_interrupted_and_its_heard_text_is_cut() -> None:
+    long = "We are open from Monday to Friday, from nine in the morning until six in the evening."
+    script = Script(turns=[Turn(hear=HOURS, say=[long])], silence_ms=300, reply_ms=50)
+    barge_in = Step.model_validate({"barge_in": {"after_ms": 1000, "say": "Stop."}})
+    async with house(script) as h:
+        report = await h.call(GREET, ASK, barge_in, GREET, HANG_UP)
+        assert report.faults == []
+        cut = [e for e in h.events() if isinstance(e, AgentSaid) and e.interrupted]
+        assert [e.intended for e in cut] == [long]
+        assert cut[0].text
+        assert long.startswith(cut[0].text)
+        assert cut[0].text != long
+        assert len(report.streams[0].cleared_at) == 1
+        heard_s = cut[0].heard_ms / 1000
+        burst = next(b for b in report.streams[0].bursts if b.cut_by == "clear")
+        assert heard_s == pytest.approx(burst.ended - burst.began, abs=0.25)
+
+
+async def test_keys_are_told() -> None:
+    async with house() as h:
+        await h.call(GREET, Step(press="4#"), HANG_UP)
+        assert [e.digit for e in h.events() if isinstance(e, KeyPressed)] == ["4", "#"]
+
+
+async def test_fifty_calls_at_once() -> None:
+    """Every call its own ending and transcript; tasks and sockets back to the start."""
+    lines = {f"+1202555{1000 + n}": n for n in range(50)}
+    base = configured("ws://127.0.0.1:1/")
+    agent = base.lines["default"]
+    made = {}
+    for number, n in lines.items():
+        raw = json.loads(agent.settings.message())
+        raw["agent"]["greeting"] = f"Greeting {n}."
+        made[number] = agent.model_copy(update={"settings": _Said(json.dumps(raw).encode())})
+    import dataclasses
+
+    async with house(QUICK, config=dataclasses.replace(base, lines=made)) as h:
+        tasks = len(asyncio.all_tasks())
+        async with asyncio.TaskGroup() as group:
+            rung = {
+                number: group.create_task(
+                    h.call(GREET, ASK, Step(press=f"{n}#"), GREET, HANG_UP, to=number)
+                )
+                for number, n in lines.items()
+            }
+        await h.until_ended(50)
+        for number, n in lines.items():
+            report = rung[number].result()
+            assert report.faults == []
+            said = h.events(report.call_sid)
+            assert texts(said, AgentSaid)[0] == f"Greeting {n}."
+            assert "".join(e.digit for e in said if isinstance(e, KeyPressed)) == f"{n}#"
+            assert h.endings(report.call_sid) == ["caller_hung_up"]
+        assert len(h.endings()) == 50
+        assert h.server.calls.live == 0
+        assert len(h.sessions) == 50
+        await until(lambda: len(asyncio.all_tasks()) <= tasks)
+        await until(lambda: all(session.closed is not None for session in h.sessions))
+
+
+class _Said:
+    def __init__(self, message: bytes) -> None:
+        self._message = message
+
+    def message(self) -> bytes:
+        return self._message
+
+
+# --- the doors -------------------------------------------------------------------------------
+
+
+async def test_forged_missing_and_mutated_signatures_are_refused() -> None:
+    async with house() as h:
+        for path in ("/twilio/voice", "/twilio/after", "/twilio/status", "/twilio/stream-status"):
+            assert (await h.post(path, signature="")).status_code == 403
+            assert (await h.post(path, signature="L/OH5YylLD5NRKLltdqwSvS0BnU=")).status_code == 403
+        with pytest.raises(wire.Refused) as refused:
+            await h.stream(signature="")
+        assert refused.value.status == 403
+        with pytest.raises(wire.Refused) as refused:
+            await h.stream(signature="PGLrn08/Ba1sEIuSwPQRBPD54PA=")
+        assert refused.value.status == 403
+        assert h.happened == []
+        assert h.sessions == []
+
+
+async def test_everything_else_is_404_and_operators_pages_need_their_host() -> None:
+    async with house() as h:
+        for path in ("/", "/docs", "/api/calls", "/twilio", "/twilio/amd", "/twilio/voice/x"):
+            assert (await h.http.get(h.origin + path)).status_code == 404
+        with pytest.raises(wire.Refused) as refused:
+            await h.stream(path="/other")
+        assert refused.value.status == 404
+        for path in ("/healthz", "/readyz"):
+            assert (await h.http.get(h.origin + path)).status_code == 200
+            public = await h.http.get(h.origin + path, headers={"Host": "voice.example.com"})
+            assert public.status_code == 404
+
+
+async def test_bad_requests_are_told_apart() -> None:
+    async with house() as h:
+        assert (await h.http.get(h.origin + "/twilio/voice")).status_code == 405
+        assert (await h.post("/twilio/voice", CallSid="")).status_code == 400
+        huge = await h.http.post(h.origin + "/twilio/voice", content=b"a=" + b"x" * 70_000)
+        assert huge.status_code == 413
+        nonsense = await h.http.post(h.origin + "/twilio/voice", content=b"\xff\xfe\x00")
+        assert nonsense.status_code == 400
+
+
+async def test_any_of_several_tokens_is_good_while_one_is_rotated() -> None:
+    async with house(twilio=tokens("another", TOKEN)) as h:
+        report = await h.call(GREET, HANG_UP)
+        assert report.faults == []
+
+
+async def test_the_public_url_decides_what_is_signed() -> None:
+    async with house() as h:
+        assert (await h.post("/twilio/voice", host="voice.example.com")).status_code == 200
+        wrong = await h.post("/twilio/voice", CallSid=fresh_sid(), signature="x", host="v.example")
+        assert wrong.status_code == 403
+
+
+async def test_unsigned_answers_this_machine_alone() -> None:
+    async with house(unsigned=True) as h:
+        report = await h.call(GREET, HANG_UP, auth_token=None)
+        assert report.faults == []
+        tunnel = {"Host": "calm-fox.example"}
+        url = h.origin + "/twilio/voice"
+        form = {"CallSid": fresh_sid()}
+        assert (await h.http.post(url, data=form, headers=tunnel)).status_code == 403
+        forwarded = {"X-Forwarded-For": "203.0.113.7"}
+        assert (await h.http.post(url, data=form, headers=forwarded)).status_code == 403
+
+
+async def test_a_token_is_good_once_for_its_own_call() -> None:
+    async with house() as h:
+        first, second = fresh_sid(), fresh_sid()
+        token = token_in((await h.post("/twilio/voice", CallSid=first)).text)
+        again = token_in((await h.post("/twilio/voice", CallSid=first)).text)
+        assert again == token, "a webhook that is asked twice gives the same answer"
+        other = token_in((await h.post("/twilio/voice", CallSid=second)).text)
+        assert other != token
+
+        async def try_in(call_sid: str, token: str | None, account: str = ACCOUNT) -> int | None:
+            stream = await h.stream()
+            stream.start(call_sid, token, account)
+            stream.speak(5)
+            return (await stream.end()).received
+
+        assert await try_in(first, other) == 1008
+        assert await try_in(first, "forged") == 1008
+        assert await try_in(first, "nön-äscii") == 1008
+        assert await try_in(fresh_sid(), token) == 1008
+        assert await try_in(first, token, "AC" + "f" * 32) == 1008
+        assert await try_in(first, None) == 1008, "a call that owes a token comes with it"
+        good = await h.stream()
+        good.start(first, token)
+        good.speak(3)
+        assert await try_in(first, token) == 1008, "a used token"
+        assert h.endings() == []
+        assert not good.closed.done()
+        good.channel.close()
+        await good.end()
+
+
+async def test_an_expired_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offhook.call.call.STREAM_OWED_S", 0.1)
+    async with house() as h:
+        token = token_in((await h.post("/twilio/voice")).text)
+        await h.until_ended()
+        assert h.endings() == ["stream_never_came"]
+        stream = await h.stream()
+        stream.start("CA" + "1" * 32, token)
+        assert (await stream.end()).received == 1008
+
+
+async def test_a_replayed_bin_stream_is_refused() -> None:
+    async with house() as h:
+        report = await h.call(GREET, HANG_UP, path=BIN)
+        stream = await h.stream()
+        stream.start(report.call_sid)
+        closed = await stream.end()
+        assert closed.received == 1008
+        assert "seen before" in closed.reason
+
+
+async def test_the_bin_door_can_be_closed() -> None:
+    off = tokens(TOKEN).model_copy(update={"bin": False})
+    async with house(twilio=off) as h:
+        stream = await h.stream()
+        stream.start(fresh_sid())
+        assert (await stream.end()).received == 1008
+        assert h.sessions == []
+
+
+async def test_a_foreign_account_is_refused() -> None:
+    ours = tokens(TOKEN).model_copy(update={"account_sid": "AC" + "b" * 32})
+    async with house(twilio=ours) as h:
+        assert (await h.post("/twilio/voice")).status_code == 403
+        stream = await h.stream()
+        stream.start(fresh_sid())
+        assert (await stream.end()).received == 1008
+
+
+async def test_what_comes_before_start_closes_the_socket() -> None:
+    async with house() as h:
+        early = await h.stream()
+        early.speak()
+        assert (await early.end()).received == 1008
+        binary = await h.stream()
+        binary.channel.send_binary(b"x")
+        assert (await binary.end()).received == 1008
+        garbage = await h.stream()
+        garbage.channel.send_text(b"{")
+        assert (await garbage.end()).received == 1008
+        assert h.happened == []
+
+
+# --- garbage in a call, and its neighbours ---------------------------------------------------
+
+
+async def test_garbage_is_counted_and_too_much_of_it_ends_that_call_alone() -> None:
+    async with house() as h:
+        bystander = asyncio.create_task(  # noqa: TID251 - awaited below
+            h.call(GREET, ASK, GREET, HANG_UP)
+        )
+        bad_sid, worse_sid, huge_sid = fresh_sid(), fresh_sid(), fresh_sid()
+        bad, worse, huge = await h.stream(), await h.stream(), await h.stream()
+        bad.start(bad_sid)
+        for nonsense in (b"{", b'{"event":"media"}', b'{"event":"new"}', b"\xff"):
+            bad.channel.send_text(nonsense)
+        bad.channel.send_binary(b"\x00")
+        bad.speak(stream_sid="MZ-foreign")
+        bad.start(bad_sid)
+        worse.start(worse_sid)
+        for _ in range(25):
+            worse.channel.send_text(b"nonsense")
+        huge.start(huge_sid)
+        huge.channel.send_text(b'{"event":"' + b"x" * 70_000 + b'"}')
+        assert (await worse.end()).received == 1000
+        await huge.end()
+        assert h.endings(worse_sid) == ["caller_leg_garbage"]
+        assert h.endings(huge_sid) == ["caller_leg_oversized"]
+        assert h.endings(bad_sid) == []
+        # Malformed four times, a foreign stream, and `connected` and `start` a second time.
+        assert len([e for e in h.events(bad_sid) if isinstance(e, Fault)]) == 7
+        bad.channel.abort()
+        report = await bystander
+        assert report.faults == []
+        assert h.endings(report.call_sid) == ["caller_hung_up"]
+        assert h.endings(bad_sid) == ["caller_leg_lost"]
+
+
+@pytest.mark.parametrize("fault", ["garbage", "unknown"])
+async def test_garbage_from_the_agent_is_survived(fault: str) -> None:
+    turn = Turn.model_validate({"hear": HOURS, "say": ["Of course, what else?"], "fault": fault})
+    script = Script(turns=[turn], silence_ms=300, reply_ms=50)
+    async with house(script) as h:
+        report = await h.call(GREET, ASK, GREET, HANG_UP)
+        assert report.faults == []
+        faults = [e for e in h.events() if isinstance(e, Fault)]
+        assert len(faults) == (1 if fault == "garbage" else 0)
+        assert texts(h.events(), AgentSaid)[-1] == "Of course, what else?"
+
+
+# --- the agent fails -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "slug", "words"),
+    [(429, "agent_busy", "busy"), (401, "agent_key_refused", "sorry"), (500, None, "sorry")],
+)
+async def test_a_refused_dial_is_answered_without_a_stream(
+    status: int, slug: str | None, words: str
+) -> None:
+    async with house(Script(upgrade_status=status)) as h:
+        report = await h.call(HANG_UP)
+        assert report.ending == "hangup_verb"
+        assert [verb.name for verb in report.verbs] == ["Say", "Hangup"]
+        assert words in report.verbs[0].text
+        assert h.endings() == [slug or "agent_unreachable"]
+
+
+async def test_an_unreachable_agent_brings_the_fallback() -> None:
+    async with house(deepgram_url="ws://127.0.0.1:9/v1/agent/converse") as h:
+        report = await h.call(HANG_UP)
+        assert [verb.name for verb in report.verbs] == ["Say", "Hangup"]
+        assert h.endings() == ["agent_unreachable"]
+
+
+async def test_settings_that_deepgram_refuses_end_the_call_with_its_code() -> None:
+    script = Script(settings=Stage(fault="close", error="INVALID_SETTINGS"))
+    async with house(script) as h:
+        report = await h.call(HANG_UP)
+        assert report.verbs[-1].name == "Hangup"
+        (ended,) = (e for e in h.events() if isinstance(e, CallEnded))
+        assert (ended.slug, ended.detail) == ("agent_settings_refused", "INVALID_SETTINGS")
+
+
+@pytest.mark.parametrize("fault", ["close", "cut"])
+async def test_an_agent_lost_in_mid_call_brings_the_fallback(fault: str) -> None:
+    turn = Turn.model_validate({"hear": HOURS, "say": ["Of course, what else?"], "fault": fault})
+    script = Script(turns=[turn], silence_ms=300, reply_ms=50)
+    fallback = {"say": "One moment.", "dial": "+12025550199"}
+    async with house(script, fallback=fallback) as h:
+        report = await h.call(GREET, ASK)
+        names = [verb.name for verb in report.verbs]
+        assert names == ["Connect", "Say", "Dial", "Hangup"]
+        assert report.ending == "hangup_verb"
+        assert h.endings() == ["agent_lost"]
+
+
+async def test_the_fallback_takes_a_message() -> None:
+    async with house(Script(upgrade_status=503), fallback={"voicemail": True}) as h:
+        report = await h.call(HANG_UP)
+        assert [verb.name for verb in report.verbs] == ["Say", "Say", "Record", "Hangup"]
+
+
+async def test_a_dial_that_nobody_answers_ends_with_words() -> None:
+    async with house(Script(upgrade_status=503), fallback={"dial": "+12025550199"}) as h:
+        report = await h.call(HANG_UP, dial_status="no-answer")
+        assert [verb.name for verb in report.verbs] == ["Say", "Dial", "Say", "Hangup"]
+
+
+async def test_after_answers_for_calls_it_does_not_know() -> None:
+    async with house() as h:
+        unknown = await h.post("/twilio/after", CallSid=fresh_sid(), CallStatus="in-progress")
+        assert verbs(unknown.text) == ["Say", "Hangup"]
+        over = await h.post("/twilio/after", CallSid=fresh_sid(), CallStatus="completed")
+        assert verbs(over.text) == []
+        assert over.headers["content-type"].startswith("text/xml")
+
+
+async def test_the_house_is_full() -> None:
+    async with house(capacity=1, busy={"reject": True}) as h:
+        assert verbs((await h.post("/twilio/voice", CallSid=fresh_sid())).text)[0] == "Connect"
+        full = await h.post("/twilio/voice", CallSid=fresh_sid())
+        assert verbs(full.text) == ["Reject"]
+        ready = await h.http.get(h.origin + "/readyz")
+        assert (ready.status_code, ready.json()["state"]) == (503, "full")
+
+
+async def test_a_caller_who_leaves_during_the_announcement_frees_the_place() -> None:
+    async with house(capacity=1) as h:
+        call_sid = fresh_sid()
+        await h.post("/twilio/voice", CallSid=call_sid)
+        status = await h.post("/twilio/status", CallSid=call_sid, CallStatus="completed")
+        assert status.status_code == 204
+        assert h.endings() == ["caller_hung_up"]
+        assert h.server.calls.live == 0
+
+
+async def test_stream_errors_are_told_in_words() -> None:
+    async with house() as h:
+        call_sid = fresh_sid()
+        await h.post("/twilio/voice", CallSid=call_sid)
+        form = {"StreamEvent": "stream-error", "StreamError": "31920 - handshake"}
+        answer = await h.post("/twilio/stream-status", CallSid=call_sid, **form)
+        assert answer.status_code == 204
+        (trouble,) = (e for e in h.events() if isinstance(e, StreamTrouble))
+        assert trouble.code == "31920"
+        assert "TWILIO_AUTH_TOKEN" in trouble.words
+
+
+# --- stopping --------------------------------------------------------------------------------
+
+
+async def test_stopping_lets_the_live_call_finish_and_takes_no_other() -> None:
+    async with house() as h, asyncio.TaskGroup() as group:
+        live = group.create_task(h.call(GREET, ASK, GREET, HANG_UP))
+        await until(lambda: h.server.calls.live > 0)
+        h.server.stop()
+        await asyncio.sleep(0)
+        assert (await h.http.get(h.origin + "/readyz")).json()["state"] == "draining"
+        refused = await h.post("/twilio/voice", CallSid=fresh_sid())
+        assert verbs(refused.text) == ["Say", "Hangup"]
+        report = await live
+        assert report.faults == []
+        assert h.endings() == ["caller_hung_up"]
+        assert texts(h.events(), AgentSaid)[-1] == "Of course, what else?"
+
+
+async def test_stopping_twice_ends_the_calls_and_their_callers_hear_why() -> None:
+    async with house() as h:
+        async with asyncio.TaskGroup() as group:
+            live = group.create_task(h.call(GREET, GREET))
+            await until(lambda: bool(texts(h.events(), AgentSaid)))
+            h.server.stop()
+            h.server.stop()
+        report = live.result()
+        assert [verb.name for verb in report.verbs] == ["Connect", "Say", "Hangup"]
+        assert h.endings() == ["shut_down"]
+
+
+def test_a_port_in_use_says_so() -> None:
+    first = listen("127.0.0.1", 0)
+    first.listen()
+    with pytest.raises(Problem) as problem:
+        listen("127.0.0.1", first.getsockname()[1])
+    assert problem.value.code == "E-NET-01"
+    assert "--port" in problem.value.fix
+    first.close()
+
+
+def test_an_address_of_another_machine_says_so() -> None:
+    with pytest.raises(Problem) as problem:
+        listen("203.0.113.1", 5000)
+    assert problem.value.code == "E-NET-02"
+
+
+def test_a_subscriber_that_raises_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    from offhook.events import CallStarted, Happening
+
+    got: list[Happening] = []
+
+    def broken(happening: Happening) -> None:
+        raise RuntimeError("boom")
+
+    publish = calls.publisher([broken, got.append])
+    happening = Happening("CA1", 0, CallStarted())
+    publish(happening)
+    assert got == [happening]
+    assert "a subscriber failed" in caplog.text
