@@ -39,6 +39,7 @@ def serve(
     from offhook.cli.running import run
     from offhook.config import Overrides, load
     from offhook.conversation import Conversation
+    from offhook.logs import log_calls
     from offhook.server import Server, listen
 
     overrides = Overrides(
@@ -63,7 +64,8 @@ def serve(
     sock = listen(loaded.server.host, loaded.server.port)
 
     async def answer() -> None:
-        server = Server(loaded, sock, [Conversation(console)] if show else [])
+        show_it = [Conversation(console)] if show else []
+        server = Server(loaded, sock, [log_calls, *show_it])
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.stop)
