@@ -1,0 +1,181 @@
+"""The stand-in agent on a socket: Deepgram's path, and Deepgram's kinds of credential.
+
+Any key is good; how it is presented is checked (deepgram-voice-agent.md §1.2, §11), because the
+wrong scheme is the commonest way of being refused.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+import msgspec
+
+from offhook import wire
+from offhook.clock import Clock
+from offhook.rehearsal.script import Script
+from offhook.rehearsal.standin import StandIn
+
+PATH: Final = "/v1/agent/converse"
+
+MAX_MESSAGE: Final = 1024 * 1024
+"""Bytes in one message from a client."""
+
+_MAX_REQUEST: Final = 64 * 1024
+_REQUEST_S: Final = 5.0
+"""Seconds that a client has to send its request."""
+
+_CLOSE_S: Final = wire.CLOSE_WAIT_S + 1.0
+"""Seconds that `StandInServer.close` waits for sessions, whose sockets give up before that."""
+
+_REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
+    401: ("INVALID_AUTH", "Invalid credentials."),
+    402: ("ASR_PAYMENT_REQUIRED", "Project does not have enough credits."),
+    403: ("INSUFFICIENT_PERMISSIONS", "User does not have sufficient permissions."),
+    404: ("NOT_FOUND", "There is no such path."),
+    429: ("TOO_MANY_REQUESTS", "Too many requests. Please try again later."),
+}
+
+
+class StandInServer:
+    """A listening socket and the sessions behind it. Made by `serve`."""
+
+    def __init__(
+        self, script: Script, clock: Clock, on_session: Callable[[StandIn], None] | None
+    ) -> None:
+        self._script = script
+        self._clock = clock
+        self._on_session = on_session
+        self._listener: asyncio.Server
+        self._fronts: set[_Front] = set()
+        self._none_left = asyncio.Event()
+        self._none_left.set()
+        self.sessions: Final = set[StandIn]()
+        """Those that are open."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """What `offhook serve --deepgram-url` takes."""
+        host: str = self._listener.sockets[0].getsockname()[0]
+        return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}{PATH}"
+
+    async def close(self) -> None:
+        """Listen no more and close every session. Takes a few seconds at most."""
+        self._listener.close()
+        for front in list(self._fronts):
+            front.abort()
+        for session in list(self.sessions):
+            session.close()
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._none_left.wait()
+        except TimeoutError:
+            return
+        await self._listener.wait_closed()
+
+    def _decide(self, upgrade: wire.Upgrade) -> wire.Acceptance | wire.Refusal:
+        request_id = str(uuid.uuid4())
+        if upgrade.path.partition("?")[0] != PATH:
+            return _refusal(404, request_id)
+        scheme, subprotocol = _scheme(upgrade.headers)
+        if scheme is None:
+            return _refusal(401, request_id)
+        if self._script.upgrade_status is not None:
+            return _refusal(self._script.upgrade_status, request_id)
+        session = StandIn(self._script, self._clock, request_id, ended=self._ended)
+        self.sessions.add(session)
+        self._none_left.clear()
+        if self._on_session is not None:
+            self._on_session(session)
+        return wire.Acceptance(session, subprotocol, {"dg-request-id": request_id})
+
+    def _ended(self, session: StandIn) -> None:
+        self.sessions.discard(session)
+        if not self.sessions:
+            self._none_left.set()
+
+
+async def serve(
+    host: str,
+    port: int,
+    script: Script,
+    clock: Clock,
+    on_session: Callable[[StandIn], None] | None = None,
+) -> StandInServer:
+    """Listen on `host` and `port` (0: any that is free). Raises OSError when that cannot be.
+
+    `on_session` is told of each session before it opens.
+    """
+    server = StandInServer(script, clock, on_session)
+    loop = asyncio.get_running_loop()
+    server._listener = await loop.create_server(lambda: _Front(server), host, port)
+    return server
+
+
+class _Front(asyncio.Protocol):
+    """A connection until its request is whole; then the WebSocket engine has it."""
+
+    def __init__(self, server: StandInServer) -> None:
+        self._server = server
+        self._received = b""
+        self._transport: asyncio.Transport
+        self._give_up: asyncio.TimerHandle
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transport is one in all but name: it does not derive from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._give_up = asyncio.get_running_loop().call_later(_REQUEST_S, self.abort)
+        self._server._fronts.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if b"\r\n\r\n" in self._received:
+            self._leave()
+            wire.accept(self._transport, self._received, self._server._decide, max_size=MAX_MESSAGE)
+        elif len(self._received) > _MAX_REQUEST:
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._transport.abort()
+
+    def _leave(self) -> None:
+        self._give_up.cancel()
+        self._server._fronts.discard(self)
+
+
+def _scheme(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """How the client shows its key: ("token" or "bearer", the subprotocol to select), or None.
+
+    A key goes with `token` and a short-lived JWT with `bearer`; Deepgram takes neither the other
+    way round. Browsers, which cannot set headers, offer both words as subprotocols.
+    """
+    scheme, _, credential = headers.get("Authorization", "").partition(" ")
+    subprotocol = None
+    if not scheme:
+        offered = [word.strip() for word in headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        if len(offered) < 2:
+            return None, None
+        scheme, credential = offered[:2]
+        subprotocol = scheme
+    scheme = scheme.lower()
+    is_jwt = credential.count(".") == 2
+    if credential.strip() and scheme == ("bearer" if is_jwt else "token"):
+        return scheme, subprotocol
+    return None, None
+
+
+def _refusal(status: int, request_id: str) -> wire.Refusal:
+    code, text = _REFUSALS.get(status, ("INTERNAL_SERVER_ERROR", "The script says so."))
+    body = {"err_code": code, "err_msg": text, "request_id": request_id}
+    headers = {"Content-Type": "application/json", "dg-request-id": request_id}
+    return wire.Refusal(status, msgspec.json.encode(body).decode(), headers)

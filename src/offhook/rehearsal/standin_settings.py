@@ -1,0 +1,249 @@
+"""The Settings message as the stand-in reads it, refusing what Deepgram refuses.
+
+Source: deepgram-voice-agent.md §2.1 to §2.9. It looks on its own, without the checks of the product
+under rehearsal, so that a mistake in those shows. Fields that it does not know are let through.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from offhook.deepgram.messages import UNREADABLE, Error, History
+
+PROMPT_MAX: Final = 25_000
+"""Characters of a prompt for an LLM that Deepgram manages; the rest is cut off, with a Warning."""
+
+_TOP_LEVEL_ONLY: Final = ("audio", "experimental", "flags", "mip_opt_out", "tags")
+_IN_AGENT_ONLY: Final = ("context", "greeting", "listen", "speak", "think")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_AT: Final = re.compile(r"`\$\.?(.*)`$")
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a failure
+    """The Error that ends the session."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(f"{code}: {description}")
+        self.error: Final = Error(code, description)
+
+
+class _Flags(msgspec.Struct):
+    history: bool = True
+
+
+class _Input(msgspec.Struct):
+    encoding: str
+    sample_rate: int
+
+
+class _Output(msgspec.Struct):
+    encoding: str = "linear16"
+    sample_rate: int | None = None
+    container: str | None = "none"
+
+
+class _Audio(msgspec.Struct):
+    input: _Input | None = None
+    output: _Output | None = None
+
+
+class _Provider(msgspec.Struct):
+    type: str
+    version: str | None = None
+    model: str | None = None
+    smart_format: bool | None = None
+    eot_threshold: float | None = None
+    eager_eot_threshold: float | None = None
+    speed: float | None = None
+
+
+class _Listen(msgspec.Struct):
+    provider: _Provider
+
+
+class _Endpoint(msgspec.Struct):
+    url: str
+
+
+class _Function(msgspec.Struct):
+    name: str
+    endpoint: _Endpoint | None = None
+
+
+class _Think(msgspec.Struct):
+    provider: _Provider
+    endpoint: _Endpoint | None = None
+    prompt: str | None = None
+    functions: list[_Function] | None = None
+
+
+class _Speak(msgspec.Struct):
+    provider: _Provider
+
+
+class _Context(msgspec.Struct):
+    messages: list[History] | None = None
+
+
+class _Agent(msgspec.Struct):
+    listen: _Listen | None = None
+    think: _Think | list[_Think] | None = None
+    speak: _Speak | list[_Speak] | None = None
+    context: _Context | None = None
+    greeting: str | None = None
+
+
+class _Settings(msgspec.Struct, tag="Settings"):
+    audio: _Audio
+    agent: _Agent | str
+    experimental: bool | None = None
+    flags: _Flags | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Settings)
+
+
+class Settings:
+    """Settings that were accepted, and what of them the stand-in acts on."""
+
+    def __init__(self, text: bytes) -> None:
+        """Raises Refused."""
+        try:
+            settings = _decoder.decode(text)
+            self.message: Final[dict[str, Any]] = msgspec.json.decode(text)
+            """As it came."""
+        except UNREADABLE as error:
+            raise unparsable(error) from None
+        _refuse_misplaced(self.message)
+        _refuse_audio(settings.audio)
+        if isinstance(settings.agent, str):
+            if not _UUID.fullmatch(settings.agent):
+                raise Refused("INVALID_AGENT_ID", "agent is not the id of a stored agent.")
+            agent = _Agent()
+        else:
+            agent = settings.agent
+        self.greeting: Final = agent.greeting or ""
+        self.context: Final = (agent.context and agent.context.messages) or []
+        self.history: Final = settings.flags is None or settings.flags.history
+        self.experimental: Final = bool(settings.experimental)
+        self.listen: dict[str, Any] = {}
+        if agent.listen is not None:
+            _refuse_listen(agent.listen.provider)
+            self.listen = self.message["agent"]["listen"]["provider"]
+        for speak in _entries(agent.speak):
+            _refuse_speak(speak.provider)
+        self.failed_to_speak: Final = any(
+            not _speed_is_allowed(speak.provider) for speak in _entries(agent.speak)
+        )
+        thinks = list(_entries(agent.think))
+        self.prompt_is_too_long: Final = any(
+            think.endpoint is None and len(think.prompt or "") > PROMPT_MAX for think in thinks
+        )
+        self.server_side: Final = frozenset(
+            function.name
+            for think in thinks
+            for function in think.functions or []
+            if function.endpoint is not None
+        )
+        """Functions that the agent runs itself."""
+
+    def update_listen(self, listen: Mapping[str, Any]) -> bool:
+        """Take over what UpdateListen says; False when Deepgram would not, and warns (§2.13)."""
+        provider = listen.get("provider")
+        if not isinstance(provider, dict):
+            return False
+        updated = {**self.listen, **provider}
+        if "language_hints" not in provider:
+            updated.pop("language_hints", None)
+        try:
+            _refuse_listen(msgspec.convert(updated, _Provider))
+        except (msgspec.ValidationError, Refused):
+            return False
+        if "keyterms" in provider and updated.get("version") != "v2":
+            return False
+        self.listen = updated
+        return True
+
+    @property
+    def flux(self) -> bool:
+        """Whether the listener is Flux."""
+        return self.listen.get("version") == "v2"
+
+
+def unparsable(error: Exception) -> Refused:
+    """The refusal of a message that did not match its schema, naming the field."""
+    fault = str(error)
+    at = _AT.search(fault)
+    field = f" Check the {at[1]} field." if at and at[1] else ""
+    return Refused("UNPARSABLE_CLIENT_MESSAGE", f"Error parsing client message: {fault}.{field}")
+
+
+def _entries(block: Any) -> Iterator[Any]:
+    """The entries of a `think` or `speak`: one block, or an array in order of preference."""
+    if isinstance(block, list):
+        yield from block
+    elif block is not None:
+        yield block
+
+
+def _refuse_misplaced(message: Mapping[str, Any]) -> None:
+    misplaced = [key for key in _IN_AGENT_ONLY if key in message]
+    agent = message["agent"]
+    if isinstance(agent, dict):
+        misplaced += [f"agent.{key}" for key in _TOP_LEVEL_ONLY if key in agent]
+    if misplaced:
+        raise Refused(
+            "UNPARSABLE_CLIENT_MESSAGE",
+            f"Error parsing client message. Check the {misplaced[0]} field.",
+        )
+
+
+def _refuse_audio(audio: _Audio) -> None:
+    """Deepgram has more encodings; the stand-in speaks the telephone's alone."""
+    heard, spoken = audio.input, audio.output
+    if heard is None or (heard.encoding, heard.sample_rate) != ("mulaw", 8000):
+        raise Refused("INVALID_SETTINGS", "audio.input must be mulaw at 8000 for the stand-in.")
+    if spoken is None or spoken.encoding != "mulaw" or spoken.sample_rate not in (None, 8000):
+        raise Refused("INVALID_SETTINGS", "audio.output must be mulaw at 8000 for the stand-in.")
+    if spoken.container not in (None, "none"):
+        raise Refused("INVALID_SETTINGS", "audio.output.container must be none for the stand-in.")
+
+
+def _refuse_listen(provider: _Provider) -> None:
+    flux = (provider.model or "").startswith("flux-")
+    if provider.type != "deepgram":
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider.type must be deepgram.")
+    if flux and provider.version != "v2":
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider: Flux needs version v2.")
+    if provider.version == "v2" and not flux:
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider: version v2 needs a Flux model.")
+    if flux and provider.smart_format is not None:
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider: Flux has no smart_format.")
+    threshold = 0.7 if provider.eot_threshold is None else provider.eot_threshold
+    if not 0.5 <= threshold <= 1.0:
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider.eot_threshold is out of range.")
+    eager = provider.eager_eot_threshold
+    if eager is not None and not 0.3 <= eager <= min(0.9, threshold):
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider.eager_eot_threshold is too high.")
+
+
+def _refuse_speak(provider: _Provider) -> None:
+    if provider.type != "deepgram" or provider.model is None:
+        return
+    family = "v2" if provider.model.startswith("flux-") else "v1"
+    if (provider.version or "v1") != family:
+        raise Refused(
+            "INVALID_SETTINGS", f"agent.speak.provider: {provider.model} needs version {family}."
+        )
+
+
+def _speed_is_allowed(provider: _Provider) -> bool:
+    """A speed that the voice does not have ends the session only when it speaks (§2.6)."""
+    if provider.type != "deepgram" or provider.speed is None:
+        return True
+    if provider.version == "v2":
+        steps = provider.speed / 0.05
+        return 0.5 <= provider.speed <= 1.5 and abs(steps - round(steps)) < 1e-6
+    return 0.7 <= provider.speed <= 1.5

@@ -1,0 +1,57 @@
+"""offhook standin, as a process."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from offhook.rehearsal.standin_server import PATH
+
+COMMAND = [sys.executable, "-m", "offhook", "standin"]
+
+
+def test_it_says_how_to_use_it_listens_and_ends_on_ctrl_c() -> None:
+    with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = "".join(process.stdout.readline() for _ in range(5))
+        found = re.search(r"offhook serve --deepgram-url ws://127\.0\.0\.1:(\d+)(\S+)", told)
+        assert found
+        assert found[2] == PATH
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=5) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 ")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [("turns:\n  - here: Hi\n", "script.yaml:2:5"), ("spead: 3\n", 'Did you mean "speed"?')],
+)
+def test_a_mistake_in_the_script_is_named(tmp_path: Path, script: str, told: str) -> None:
+    path = tmp_path / "script.yaml"
+    path.write_text(script)
+    ended = run("--script", str(path))
+    assert ended.returncode == 1
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_in_use_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("--port", str(port))
+    assert ended.returncode == 1
+    assert "E-STANDIN-01" in ended.stderr
+    assert f"127.0.0.1:{port}" in ended.stderr
+    assert "--port" in ended.stderr
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False
+    )
