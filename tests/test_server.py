@@ -1,11 +1,16 @@
 """The whole server over real sockets: good calls, bad input, the doors, endings, draining."""
 
 import asyncio
+import dataclasses
 import json
 import re
+import ssl
+from pathlib import Path
 from xml.etree import ElementTree
 
+import httpx2
 import pytest
+import trustme
 from tests.house import (
     ACCOUNT,
     ASK,
@@ -14,6 +19,7 @@ from tests.house import (
     HOURS,
     QUICK,
     TOKEN,
+    RawStream,
     configured,
     fresh_sid,
     house,
@@ -28,6 +34,7 @@ from offhook.events import AgentSaid, CallEnded, CallerSaid, Fault, KeyPressed, 
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Stage, Turn
 from offhook.server import listen
+from offhook.twilio.signature import sign
 
 BIN = "/twilio"
 
@@ -106,8 +113,6 @@ async def test_fifty_calls_at_once() -> None:
         raw = json.loads(agent.settings.message())
         raw["agent"]["greeting"] = f"Greeting {n}."
         made[number] = agent.model_copy(update={"settings": _Said(json.dumps(raw).encode())})
-    import dataclasses
-
     async with house(QUICK, config=dataclasses.replace(base, lines=made)) as h:
         tasks = len(asyncio.all_tasks())
         async with asyncio.TaskGroup() as group:
@@ -495,3 +500,40 @@ def test_a_subscriber_that_raises_harms_nobody(caplog: pytest.LogCaptureFixture)
     publish(happening)
     assert got == [happening]
     assert "a subscriber failed" in caplog.text
+
+
+# --- TLS ends here ---------------------------------------------------------------------------
+
+
+async def test_one_port_with_tls_serves_webhooks_and_streams(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    certificate.private_key_pem.write_to_path(str(key))
+    config = configured("ws://127.0.0.1:1/")
+    with_tls = config.server.model_copy(update={"tls_cert": chain, "tls_key": key})
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with house(config=dataclasses.replace(config, server=with_tls)) as h:
+        origin = h.origin.replace("http:", "https:")
+        async with httpx2.AsyncClient(verify=trusting, trust_env=False) as http:
+            assert (await http.get(origin + "/healthz")).text == "ok\n"
+        stream = RawStream()
+        await wire.connect(
+            origin.replace("https:", "wss:") + "/twilio",
+            stream,
+            headers={"x-twilio-signature": sign(TOKEN, "wss://127.0.0.1/twilio")},
+            timeout=5,
+            max_size=2**20,
+            tls=trusting,
+        )
+        call_sid = fresh_sid()
+        stream.start(call_sid)
+        stream.speak(200)
+        await until(lambda: any(m.startswith(b'{"event":"media"') for m in stream.received))
+        stream.channel.close()
+        await stream.end()
+        await h.until_ended()
+        assert h.endings(call_sid) == ["caller_leg_lost"]
+        assert h.sessions[0].arrivals.total >= 160 * 100
