@@ -1,0 +1,94 @@
+"""What became of a rehearsed call: what happened, what was measured, and the call as a WAV file."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from offhook import audio
+from offhook.rehearsal import stream
+from offhook.rehearsal.caller import Caller
+from offhook.rehearsal.stream import SimulatedStream
+from offhook.rehearsal.verbs import Verb
+from offhook.wav import StereoWriter
+
+Ending: TypeAlias = Literal[
+    "caller_hung_up",
+    "hangup_verb",
+    "end_of_document",
+    "rejected",
+    "stream_closed",
+    "stream_failed",
+    "application_error",
+]
+"""Why the call ended. `stream_…`: it was placed to a stream URL, where no TwiML follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What Twilio's debugger would show, with its code; without a code, a remark of ours."""
+
+    code: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One answer to a request for TwiML."""
+
+    url: str
+    status: int
+    body: str
+
+
+@dataclass(slots=True)
+class CallReport:
+    """What became of one call. Times are the clock's, in seconds."""
+
+    account_sid: str
+    call_sid: str
+    caller: Caller
+    answered_at: float = math.nan
+    ended_at: float = math.nan
+    ending: Ending = "application_error"
+    documents: list[Document] = field(default_factory=list)
+    verbs: list[Verb] = field(default_factory=list)
+    """Those that were executed; <Dial> and <Record> only in so far as they stand here."""
+    notes: list[Note] = field(default_factory=list)
+    streams: list[SimulatedStream] = field(default_factory=list)
+
+    @property
+    def times_to_answer(self) -> list[float]:
+        """Seconds from the end of each thing said to the agent's first sound after it."""
+        times = (said.time_to_answer for said in self.caller.said)
+        return [time for time in times if time is not None]
+
+    @property
+    def interruptions(self) -> list[float]:
+        """Seconds from the caller's first speech to the agent's silence, for each barge-in."""
+        times = (said.time_to_silence for said in self.caller.said if said.barge_in)
+        return [time for time in times if time is not None]
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the call did not go as it should have; nothing, if it did."""
+        faults = [
+            f"{note.code} {note.text}"
+            for note in self.notes
+            # 31921 is logged when a server closes its stream, as it does to end a call (§1.9).
+            if note.code is not None and note.code != stream.SERVER_CLOSED
+        ]
+        return faults + self.caller.failed
+
+    def write_wav(self, path: Path) -> None:
+        """Write what was said (left) and heard (right) from the answer to the end."""
+        with path.open("wb") as file:
+            writer = StereoWriter(file)
+            written = 0
+            for one in self.streams:
+                begin = round((one.started_at - self.answered_at) * audio.BYTES_PER_SECOND)
+                gap = audio.SILENCE * max(0, begin - written)
+                writer.write(gap, gap)
+                writer.write(bytes(one.spoken), bytes(one.heard))
+                written += len(gap) + len(one.spoken)
+            writer.close()

@@ -1,0 +1,111 @@
+"""Reads TwiML as Twilio does, for the simulated one to execute: the verbs a voice agent needs.
+
+Source: twilio.md §2. What is misspelt is ignored with a warning, as Twilio ignores it (12200).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+from xml.etree import ElementTree
+
+MAX_BYTES: Final = 64 * 1024
+
+_TYPES: Final = frozenset({"text/xml", "application/xml", "text/html"})
+
+_CALLBACK: Final = frozenset(
+    {"recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent"}
+)
+_ATTRIBUTES: Final = {
+    "Say": frozenset({"voice", "language", "loop"}),
+    "Play": frozenset({"loop", "digits"}),
+    "Pause": frozenset({"length"}),
+    "Connect": frozenset({"action", "method"}),
+    "Stream": frozenset(
+        {"url", "name", "track", "statusCallback", "statusCallbackMethod", "connectorName"}
+    ),
+    "Parameter": frozenset({"name", "value"}),
+    "Redirect": frozenset({"method"}),
+    "Hangup": frozenset[str](),
+    "Reject": frozenset({"reason"}),
+    "Record": _CALLBACK
+    | {"action", "method", "timeout", "finishOnKey", "maxLength", "playBeep", "trim"}
+    | {"transcribe", "transcribeCallback"},
+    "Dial": _CALLBACK
+    | {"action", "method", "timeout", "timeLimit", "callerId", "callReason", "answerOnBridge"}
+    | {"hangupOnStar", "record", "recordingTrack", "trim", "ringTone", "sequential", "referUrl"}
+    | {"referMethod", "events", "passports"},
+}
+_CHILDREN: Final = {"Connect": frozenset({"Stream"}), "Stream": frozenset({"Parameter"})}
+_NOUNS: Final = frozenset({"Stream", "Parameter"})
+_OPAQUE: Final = frozenset({"Dial", "Say"})
+"""What is inside these (numbers, SSML) is noted and not checked."""
+
+
+class BadTwiml(ValueError):  # noqa: N818 - it names what arrived, not what we did
+    """An answer that is no TwiML, with the code that Twilio's debugger shows."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One element of a document: a verb, or a noun inside one."""
+
+    name: str
+    attributes: dict[str, str]
+    text: str
+    nouns: tuple["Verb", ...]
+
+
+def read(body: bytes, content_type: str | None) -> tuple[list[Verb], list[str]]:
+    """The verbs of a document in order, and a warning (12200) for each mistake in it.
+
+    Raises BadTwiml with 12300 (content type), 11750 (too long) or 12100 (not a document).
+    """
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind not in _TYPES:
+        raise BadTwiml(12300, f"content type {kind or 'missing'}: TwiML is text/xml")
+    if len(body) > MAX_BYTES:
+        raise BadTwiml(11750, f"{len(body)} bytes: TwiML has 64 kB at most")
+    try:
+        # The document is the rehearsed server's own, and short; expat stops entity bombs itself.
+        root = ElementTree.fromstring(body)  # noqa: S314
+    except ElementTree.ParseError as error:
+        raise BadTwiml(12100, f"not XML: {error}") from None
+    if root.tag != "Response":
+        raise BadTwiml(12100, f"the document is <{root.tag}>, not <Response>")
+    warnings: list[str] = []
+    verbs = frozenset(_ATTRIBUTES) - _NOUNS
+    return [_verb(child, warnings) for child in _known(root, verbs, warnings)], warnings
+
+
+def _known(
+    parent: ElementTree.Element, names: frozenset[str], warnings: list[str]
+) -> list[ElementTree.Element]:
+    known = []
+    for child in parent:
+        if child.tag in names:
+            known.append(child)
+        else:
+            warnings.append(f"<{child.tag}> in <{parent.tag}> is ignored")
+    return known
+
+
+def _verb(element: ElementTree.Element, warnings: list[str]) -> Verb:
+    name = element.tag
+    if name in _OPAQUE:
+        children = list(element)
+    else:
+        children = _known(element, _CHILDREN.get(name, frozenset()), warnings)
+    if name in _ATTRIBUTES:
+        warnings += [
+            f"attribute {attribute} of <{name}> is ignored"
+            for attribute in element.attrib.keys() - _ATTRIBUTES[name]
+        ]
+    return Verb(
+        name,
+        dict(element.attrib),
+        "".join(element.itertext() if name == "Say" else [element.text or ""]).strip(),
+        tuple(_verb(child, warnings) for child in children),
+    )

@@ -1,0 +1,135 @@
+"""Twilio's requests to the server that is rehearsed: where they go, and how they are signed.
+
+Source: twilio.md §3.1, §3.2 (what is signed) and §4.1 (how long a webhook may take).
+
+Twilio speaks only https and wss, a rehearsal mostly to a plain server on loopback. It then stands
+where a proxy that ends TLS would: every https or wss URL of that host, or of the server's public
+one, is signed as Twilio would, without a port, and requested in plain. A URL of any other host is
+never contacted: a rehearsal calls nobody.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+from twilio.request_validator import RequestValidator
+
+from offhook.errors import Problem
+
+TIMEOUT_S: Final = 15.0
+"""Wall-clock seconds that a request may take in all."""
+
+HTTP_FAILURE: Final = 11200
+CONNECTION_FAILURE: Final = 11205
+PROTOCOL_VIOLATION: Final = 11206
+
+
+class Failed(Exception):  # noqa: N818 - what became of a request
+    """A request without a usable answer, and the code that Twilio's debugger shows for it."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: its public URL, and parameters that go into a form, or a GET's query."""
+
+    url: str
+    method: str = "POST"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+class Front:
+    """The host that is rehearsed: its URLs as Twilio knows them, signs them and requests them.
+
+    `public_url` is the https origin that the server takes itself to have, if it is not that of
+    `to_url`; it matters to a plain one only. Without `auth_token` nothing is signed. Raises
+    Problem E-REH-02 for a `to_url` that is none.
+    """
+
+    def __init__(self, to_url: str, auth_token: str | None, public_url: str | None = None) -> None:
+        scheme, self._netloc, rest = _split(to_url)
+        if scheme not in ("http", "https", "ws", "wss") or not self._netloc:
+            raise Problem(
+                "E-REH-02",
+                f'"{to_url}" is neither a voice webhook nor a media stream.',
+                "Give a URL such as http://127.0.0.1:5000/twilio/voice.",
+            )
+        self._plain = scheme in ("http", "ws")
+        self._validator = RequestValidator(auth_token) if auth_token is not None else None
+        self.is_stream = scheme in ("ws", "wss")
+        public = _split(public_url)[1] if self._plain and public_url else self._netloc
+        self._hosts = [urlsplit(f"//{netloc}") for netloc in (self._netloc, public)]
+        self.url = f"{'wss' if self.is_stream else 'https'}://{public}{rest}"
+        """`to_url` as Twilio would know it."""
+
+    def dialled(self, url: str) -> str | None:
+        """That URL as it is requested here; None if it is another host's."""
+        scheme, netloc, rest = _split(url)
+        try:
+            its = urlsplit(f"//{netloc}")
+            port = its.port
+        except ValueError:  # no port, or no IPv6 address
+            return None
+        if not any(
+            its.hostname == ours.hostname and port in (None, 443, ours.port) for ours in self._hosts
+        ):
+            return None
+        if self._plain:
+            scheme = {"https": "http", "wss": "ws"}.get(scheme, scheme)
+        return f"{scheme}://{self._netloc}{rest.partition('#')[0]}"
+
+    def signature(self, url: str, form: Mapping[str, str] | None = None) -> str | None:
+        """The signature of a request, over its URL without port, user and fragment.
+
+        A plain http URL keeps its port (§3.1).
+        """
+        if self._validator is None:
+            return None
+        scheme, netloc, rest = _split(url)
+        netloc = netloc.rpartition("@")[2]
+        if scheme != "http":
+            netloc = re.sub(r":\d+$", "", netloc)
+        signed = f"{scheme}://{netloc}{rest.partition('#')[0]}"
+        signature: str = self._validator.compute_signature(signed, form or {})
+        return signature
+
+    async def send(self, http: httpx2.AsyncClient, request: Request) -> httpx2.Response:
+        """Send one request, signed. Raises Failed when there is no answer."""
+        url, form = request.url, dict(request.parameters)
+        if request.method == "GET":
+            url += ("&" if "?" in url else "?") + urlencode(form)
+            form = {}
+        dialled = self.dialled(url)
+        if dialled is None:
+            raise Failed(CONNECTION_FAILURE, f"{request.url} is another host's: not contacted")
+        headers = {"User-Agent": "TwilioProxy/1.1"}
+        signature = self.signature(url, form)
+        if signature is not None:
+            headers["X-Twilio-Signature"] = signature
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await http.request(
+                    request.method, dialled, data=form or None, headers=headers
+                )
+        except httpx2.ConnectError as error:
+            raise Failed(CONNECTION_FAILURE, f"{request.url}: {error}") from None
+        except httpx2.RemoteProtocolError as error:
+            raise Failed(PROTOCOL_VIOLATION, f"{request.url}: {error}") from None
+        except (httpx2.TimeoutException, TimeoutError):
+            text = f"{request.url}: no answer within {TIMEOUT_S:g} s"
+            raise Failed(HTTP_FAILURE, text) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise Failed(HTTP_FAILURE, f"{request.url}: {error}") from None
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme, network location and all the rest, exactly as written: a signature covers it."""
+    found = re.fullmatch(r"(?s)([A-Za-z]+)://([^/?#]*)(.*)", url)
+    return (found[1].lower(), found[2], found[3]) if found else ("", "", url)

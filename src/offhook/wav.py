@@ -1,0 +1,155 @@
+"""Mu-law WAV files: a call in stereo (caller left, agent right), and clips to speak.
+
+Python's own `wave` knows only PCM, so the header is written here: format 7 with the `fact` chunk
+that every format but PCM needs, 58 bytes in all (local-voice.md §7).
+"""
+
+import struct
+from array import array
+from pathlib import Path
+from sys import byteorder
+from typing import BinaryIO, Final, NamedTuple
+
+from offhook import audio
+from offhook.errors import Problem
+
+_PCM: Final = 1
+_MULAW: Final = 7
+_HEADER: Final = struct.Struct("<4sI4s 4sIHHIIHHH 4sII 4sI")
+_UNKNOWN_SIZE: Final = 0xFFFFFFFF
+"""In the header while the file grows; readers take it as "until the end of the file"."""
+
+
+class StereoWriter:
+    """Appends a call's two sides to a seekable binary file, as they are spoken.
+
+    Until `close` the header gives no sizes, so what a crash leaves behind can still be read.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._samples = 0
+        self._begin = file.tell()
+        file.write(_stereo_header(None))
+
+    def write(self, caller: bytes, agent: bytes) -> None:
+        """Append what both said in the same stretch of time: mu-law, of equal length."""
+        if len(caller) != len(agent):
+            raise ValueError("the two sides of a call are equally long")
+        both = bytearray(2 * len(caller))
+        both[0::2] = caller
+        both[1::2] = agent
+        self._file.write(both)
+        self._samples += len(caller)
+
+    def close(self) -> None:
+        """Put the sizes into the header. The file itself stays open: it is its owner's."""
+        self._file.seek(self._begin)
+        self._file.write(_stereo_header(self._samples))
+        self._file.seek(0, 2)
+
+
+def _stereo_header(samples: int | None) -> bytes:
+    size = _UNKNOWN_SIZE if samples is None else 2 * samples
+    return _HEADER.pack(
+        b"RIFF",
+        _UNKNOWN_SIZE if samples is None else _HEADER.size - 8 + size,
+        b"WAVE",
+        b"fmt ",
+        18,
+        _MULAW,
+        2,  # channels
+        audio.BYTES_PER_SECOND,
+        2 * audio.BYTES_PER_SECOND,
+        2,  # bytes of one sample of both channels
+        8,  # bits a sample
+        0,  # no extension
+        b"fact",
+        4,
+        _UNKNOWN_SIZE if samples is None else samples,
+        b"data",
+        size,
+    )
+
+
+def read_stereo(path: Path) -> tuple[bytes, bytes]:
+    """The caller's and the agent's mu-law audio from a file that StereoWriter wrote.
+
+    Raises Problem E-WAV-01 when it is no WAV file, E-WAV-02 when it is another kind of WAV.
+    """
+    found = _parse(path)
+    if (found.format, found.channels) != (_MULAW, 2):
+        raise Problem(
+            "E-WAV-02",
+            f"{path} is not the recording of a call: that is mu-law in stereo, this is {found}.",
+            "Name a WAV file that Offhook wrote.",
+        )
+    return found.data[0::2], found.data[1::2]
+
+
+def read_clip(path: Path) -> bytes:
+    """The mu-law audio of a WAV file of one channel at 8000 Hz, mu-law or 16-bit PCM.
+
+    Raises Problem E-WAV-01 when it is no WAV file, E-WAV-03 when it would have to be converted.
+    """
+    found = _parse(path)
+    if (found.channels, found.rate) == (1, audio.BYTES_PER_SECOND):
+        if (found.format, found.bits) == (_MULAW, 8):
+            return found.data
+        if (found.format, found.bits) == (_PCM, 16):
+            return encode(found.data)
+    raise Problem(
+        "E-WAV-03",
+        f"{path} is {found}; a telephone line carries mu-law of 8000 Hz with one channel.",
+        f"Convert it: ffmpeg -i {path} -ar 8000 -ac 1 -c:a pcm_mulaw {path.stem}-8k.wav",
+    )
+
+
+def encode(pcm: bytes) -> bytes:
+    """16-bit little-endian PCM as G.711 mu-law, one byte a sample."""
+    samples = array("h", pcm[: len(pcm) & ~1])
+    if byteorder == "big":
+        samples.byteswap()
+    return bytes(map(_mulaw, samples))
+
+
+def _mulaw(sample: int) -> int:
+    # G.711 table 2a: magnitudes of 14 bits, shifted by 33 so that each segment ends at a power of
+    # two; the bits after the leading one are the step inside the segment. Sent inverted.
+    magnitude = min(abs(sample) >> 2, 8158) + 33
+    segment = magnitude.bit_length() - 6
+    code = segment << 4 | (magnitude >> segment + 1) & 0x0F
+    return code ^ (0x7F if sample < 0 else 0xFF)
+
+
+class _Wav(NamedTuple):
+    format: int
+    channels: int
+    rate: int
+    bits: int
+    data: bytes
+
+    def __str__(self) -> str:
+        kind = {_PCM: "PCM", _MULAW: "mu-law"}.get(self.format, f"format {self.format}")
+        return f"{kind} of {self.bits} bits, {self.rate} Hz, {self.channels} channel(s)"
+
+
+def _parse(path: Path) -> _Wav:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Problem(
+            "E-WAV-01", f"{path} cannot be read: {error.strerror}.", "Check the file's name."
+        ) from None
+    form: tuple[int, int, int, int] | None = None
+    position = 12
+    if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
+        while position + 8 <= len(content):
+            name, size = struct.unpack_from("<4sI", content, position)
+            body = content[position + 8 : position + 8 + size]
+            if name == b"fmt " and len(body) >= 16:
+                form = struct.unpack_from("<HHI6xH", body)
+            elif name == b"data" and form is not None:
+                return _Wav(*form, body)
+            position += 8 + size + size % 2
+    raise Problem("E-WAV-01", f"{path} is not a WAV file.", "Name a .wav file.")

@@ -1,0 +1,94 @@
+"""Where Twilio's requests go, and what is signed (vectors: twilio.md §3.1)."""
+
+import pytest
+
+from offhook.errors import Problem
+from offhook.rehearsal.webhooks import Front
+
+KEY = "12345"
+
+
+@pytest.mark.parametrize(
+    ("url", "form", "signature"),
+    [
+        (
+            "https://example.com/myapp.php?foo=1&bar=2",
+            {
+                "CallSid": "CA1234567890ABCDE",
+                "Caller": "+14158675310",
+                "Digits": "1234",
+                "From": "+14158675310",
+                "To": "+18005551212",
+            },
+            "L/OH5YylLD5NRKLltdqwSvS0BnU=",
+        ),
+        ("wss://voice.example.com/twilio/media", None, "PGLrn08/Ba1sEIuSwPQRBPD54PA="),
+        ("wss://voice.example.com/twilio/media/", None, "/l2QA+p8VR0Ejy/AIlzbV7YZXIA="),
+        # Neither the port nor the user nor the fragment is signed.
+        ("wss://voice.example.com:443/twilio/media", None, "PGLrn08/Ba1sEIuSwPQRBPD54PA="),
+        (
+            "wss://u:p@voice.example.com:5000/twilio/media#rc=2",
+            None,
+            "PGLrn08/Ba1sEIuSwPQRBPD54PA=",
+        ),
+    ],
+)
+def test_signatures(url: str, form: dict[str, str] | None, signature: str) -> None:
+    assert Front("https://voice.example.com/", KEY).signature(url, form) == signature
+
+
+def test_plain_http_keeps_its_port_in_the_signature() -> None:
+    front = Front("http://h:5000/", KEY)
+    assert front.signature("http://h:5000/a") != front.signature("http://h/a")
+    assert front.signature("https://h:5000/a") == front.signature("https://h/a")
+
+
+def test_without_a_token_there_is_no_signature() -> None:
+    assert Front("http://h/", None).signature("https://h/") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "dialled"),
+    [
+        (
+            "https://127.0.0.1:5000/twilio/after?a=%20b&c=",
+            "http://127.0.0.1:5000/twilio/after?a=%20b&c=",
+        ),
+        ("https://127.0.0.1/x#ct=2000", "http://127.0.0.1:5000/x"),
+        ("wss://127.0.0.1/twilio", "ws://127.0.0.1:5000/twilio"),
+        ("http://127.0.0.1:5000/x", "http://127.0.0.1:5000/x"),
+        ("https://127.0.0.1:5001/x", None),
+        ("https://127.0.0.1.example/x", None),
+        ("https://127.0.0.1:5000@elsewhere.example/x", None),
+        ("https://localhost:5000/x", None),
+        ("https://[::1/x", None),
+        ("https://127.0.0.1:99999/x", None),
+        ("/x", None),
+        ("", None),
+    ],
+)
+def test_a_plain_server_is_reached_behind_a_proxy_that_is_not_there(
+    url: str, dialled: str | None
+) -> None:
+    assert Front("http://127.0.0.1:5000/twilio/voice", KEY).dialled(url) == dialled
+
+
+def test_a_server_with_tls_is_reached_as_it_is() -> None:
+    front = Front("https://voice.example.com/twilio/voice", KEY, "https://ignored.example")
+    assert front.url == "https://voice.example.com/twilio/voice"
+    assert front.dialled("wss://voice.example.com/twilio") == "wss://voice.example.com/twilio"
+    assert front.dialled("wss://ignored.example/twilio") is None
+
+
+def test_a_public_origin_stands_for_the_plain_one() -> None:
+    front = Front("http://127.0.0.1:5000/twilio/voice?a=1", KEY, "https://voice.example.com")
+    assert front.url == "https://voice.example.com/twilio/voice?a=1"
+    assert front.dialled(front.url) == "http://127.0.0.1:5000/twilio/voice?a=1"
+    assert front.dialled("wss://voice.example.com/twilio") == "ws://127.0.0.1:5000/twilio"
+    assert front.dialled("wss://127.0.0.1:5000/twilio") == "ws://127.0.0.1:5000/twilio"
+
+
+def test_what_is_no_url_is_refused() -> None:
+    for url in ("127.0.0.1:5000", "ftp://h/x", "http:///x", ""):
+        with pytest.raises(Problem, match="E-REH-02"):
+            Front(url, KEY)
