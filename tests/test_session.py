@@ -7,7 +7,7 @@ from tests.house import ACCOUNT, ASK, GREET, HANG_UP, HOURS, QUICK, caller, conf
 
 from offhook.calls import Calls
 from offhook.config import Limits
-from offhook.events import AgentSaid, AudioDropped, CallEnded, CallerSaid, Happening
+from offhook.events import AgentSaid, AudioDropped, CallEnded, CallerSaid, DelaysSampled, Happening
 from offhook.lobby import Lobby
 from offhook.rehearsal.memory import VirtualClock, connect_in_memory
 from offhook.rehearsal.scenario import Step
@@ -77,6 +77,20 @@ def test_a_call_from_greeting_to_hanging_up() -> None:
     assert len(agent.arrivals.frame_times()) == len(rehearsal.stream.sent_at)
     assert agent.closed is not None
     assert rehearsal.calls.live == 0
+
+
+def test_delays_are_sampled_both_ways_and_told_once() -> None:
+    barge_in = Step.model_validate({"barge_in": {"after_ms": 300, "say": "Stop."}})
+    rehearsal = Rehearsal(GREET, ASK, barge_in, GREET, HANG_UP)
+    rehearsal.run(60)
+    (sampled,) = (e for e in rehearsal.events if isinstance(e, DelaysSampled))
+    assert rehearsal.events[-1] == rehearsal.endings[0]
+    # On a clock that jumps nothing takes time: all is in the first bucket.
+    frames = len(rehearsal.stream.sent_at)
+    assert abs(sampled.to_agent[0] - frames / 50) <= 1
+    assert sampled.to_caller[0] > 0
+    assert sampled.to_clear[0] == len(rehearsal.stream.cleared_at) == 1
+    assert sum(sampled.to_agent[1:] + sampled.to_caller[1:] + sampled.to_clear[1:]) == 0
 
 
 def test_what_was_heard_is_what_was_played() -> None:

@@ -23,8 +23,14 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds, monotonic."""
 
+    def woke_at(self) -> float:
+        """When the process woke up for what it is doing now, in seconds, to a millisecond."""
+
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback` once, at `when` or as soon after it as the process gets to it."""
+        """Call `callback` once, at `when` or as soon after it as the process gets to it.
+
+        Loops keep time in whole milliseconds: it may be up to one early, so ask `now`.
+        """
 
 
 class LoopClock:
@@ -38,6 +44,10 @@ class LoopClock:
         self._speed = speed
         # Read for every audio frame: at the usual speed this is the system's function itself.
         self.now: Callable[[], float] = time.monotonic if speed == 1.0 else self._scaled
+
+    def woke_at(self) -> float:
+        """The loop's own time; under uvloop, that of its last wake-up."""
+        return self._loop.time() * self._speed
 
     def _scaled(self) -> float:
         return time.monotonic() * self._speed

@@ -10,9 +10,12 @@ private, and no subscriber may log them unless a setting says so.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 Leg: TypeAlias = Literal["caller", "agent"]
+
+DELAY_EDGES_MS: Final = (1, 2, 5, 10, 20, 50, 100, 250)
+"""Upper edges of the buckets in which delays are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,20 @@ class StreamTrouble:
 
 
 @dataclass(frozen=True, slots=True)
+class DelaysSampled:
+    """How long this process held what it passed on, just before the call's end.
+
+    Each field counts samples by DELAY_EDGES_MS: those up to each edge, and last those beyond. The
+    first two are of one in 50 pieces of audio, the third of every barge-in, from the wake-up of
+    the process until the `clear` was written.
+    """
+
+    to_agent: tuple[int, ...]
+    to_caller: tuple[int, ...]
+    to_clear: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """The one ending of a call: whose doing (`fault`), a stable `slug`, the same in `words`.
 
@@ -155,6 +172,7 @@ Event: TypeAlias = (
     | Fault
     | AudioDropped
     | StreamTrouble
+    | DelaysSampled
     | CallEnded
 )
 

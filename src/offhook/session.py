@@ -6,6 +6,7 @@ loop in which the cause came in.
 """
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
@@ -29,12 +30,33 @@ from offhook.call.plan import Plan
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.leg import AgentLeg, Dial
-from offhook.events import AudioDropped, Event, Happening, Leg, Subscriber
+from offhook.events import (
+    DELAY_EDGES_MS,
+    AudioDropped,
+    DelaysSampled,
+    Event,
+    Happening,
+    Leg,
+    Subscriber,
+)
 from offhook.twilio import media as twilio
 from offhook.twilio.leg import CallerLeg
 from offhook.wire import Channel, Refused, Unreachable
 
 _log: Final = logging.getLogger("offhook.session")
+
+SAMPLE_EVERY: Final = 50
+"""Of one in so many pieces of audio, each way, the delay is taken: about once a second."""
+
+
+class _Delays:
+    """Counts of delays, by events.DELAY_EDGES_MS."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(DELAY_EDGES_MS) + 1)
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(DELAY_EDGES_MS, seconds * 1000)] += 1
 
 
 class Session:
@@ -67,6 +89,11 @@ class Session:
         self._agent: AgentLeg | None = None
         self._timer: Timer | None = None
         self._timer_at = 0.0
+        self._pieces_to_agent = 0
+        self._pieces_to_caller = 0
+        self._to_agent = _Delays()
+        self._to_caller = _Delays()
+        self._to_clear = _Delays()
 
     @property
     def ending(self) -> Ending | None:
@@ -100,12 +127,22 @@ class Session:
         """Caller → agent."""
         if self._call.hear(audio, self._now()) and self._agent is not None:
             self._agent.send_audio(audio)
+            if not self._pieces_to_agent % SAMPLE_EVERY:
+                self._to_agent.add(self._held())
+            self._pieces_to_agent += 1
 
     def on_agent_audio(self, audio: bytes) -> None:
         """Agent → caller."""
         pieces = self._call.speak(audio, self._now())
         if pieces and self._caller is not None:
             self._caller.play(pieces)
+            if not self._pieces_to_caller % SAMPLE_EVERY:
+                self._to_caller.add(self._held())
+            self._pieces_to_caller += 1
+
+    def _held(self) -> float:
+        """Seconds since the process woke up for the present piece of work."""
+        return max(0.0, self._now() - self._clock.woke_at())
 
     # --- what the legs tell --------------------------------------------------------------------
 
@@ -168,6 +205,8 @@ class Session:
     # --- what the call commands ----------------------------------------------------------------
 
     def _obey(self, commands: list[Command]) -> None:
+        if commands and isinstance(commands[-1], End):
+            self._note_delays()
         for command in commands:
             match command:
                 case Note():
@@ -178,6 +217,7 @@ class Session:
                 case ClearCaller():
                     if self._caller is not None:
                         self._caller.clear()
+                        self._to_clear.add(self._held())
                 case TellAgent():
                     if self._agent is not None:
                         self._agent.send(deepgram.write(command.message))
@@ -193,6 +233,11 @@ class Session:
                     self._hang_up_agent()
                 case End():
                     self._end()
+
+    def _note_delays(self) -> None:
+        counts = (self._to_agent.counts, self._to_caller.counts, self._to_clear.counts)
+        to_agent, to_caller, to_clear = (tuple(each) for each in counts)
+        self.note(DelaysSampled(to_agent, to_caller, to_clear))
 
     def _hang_up_agent(self) -> None:
         if self._agent is not None:

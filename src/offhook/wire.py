@@ -35,6 +35,13 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]
 _log: Final = logging.getLogger("offhook.wire")
 _engine_log: Final = logging.getLogger("offhook.wire.picows")
 
+# An attribute of an enum class is looked up through its metaclass, which a frame need not pay for.
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_CLOSE: Final = WSMsgType.CLOSE
+_PING: Final = WSMsgType.PING
+_PONG: Final = WSMsgType.PONG
+
 READ_BUFFER: Final = 2048
 """Bytes; it grows when a frame is larger. performance.md, Levers: halves the memory of a call."""
 
@@ -126,7 +133,7 @@ class Socket(WSListener):
         self._max_size = max_size
         self._transport: WSTransport | None = None
         self._parts: list[bytes] = []
-        self._parts_type = WSMsgType.TEXT
+        self._parts_type = _TEXT
         self._parts_size = 0
         self._sent_code: int | None = None
         self._give_up: asyncio.TimerHandle | None = None
@@ -137,12 +144,12 @@ class Socket(WSListener):
     def send_text(self, text: bytes) -> None:
         """Send one text message now. Does nothing once the socket is closing."""
         if self._transport is not None:
-            self._transport.send(WSMsgType.TEXT, text)
+            self._transport.send(_TEXT, text)
 
     def send_binary(self, data: bytes) -> None:
         """Send one binary message now. Does nothing once the socket is closing."""
         if self._transport is not None:
-            self._transport.send(WSMsgType.BINARY, data)
+            self._transport.send(_BINARY, data)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Begin to close; the connection is cut if that takes more than CLOSE_WAIT_S seconds."""
@@ -175,18 +182,18 @@ class Socket(WSListener):
         if frame.payload_size > self._max_size:
             # picows closes with 1009 at the header, and still delivers what follows it.
             return
-        if self._sent_code is not None and kind != WSMsgType.CLOSE:
+        if self._sent_code is not None and kind is not _CLOSE:
             return
         if frame.fin and not self._parts:
-            if kind == WSMsgType.TEXT:
+            if kind is _TEXT:
                 self.receiver.on_text(frame.get_payload_as_bytes())
                 return
-            if kind == WSMsgType.BINARY:
+            if kind is _BINARY:
                 self.receiver.on_binary(frame.get_payload_as_bytes())
                 return
-        if kind == WSMsgType.CLOSE:
+        if kind is _CLOSE:
             self._on_close_frame(transport, frame)
-        elif kind not in (WSMsgType.PING, WSMsgType.PONG):
+        elif kind is not _PING and kind is not _PONG:
             self._on_fragment(frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -226,7 +233,7 @@ class Socket(WSListener):
         transport.disconnect()
 
     def _on_fragment(self, frame: WSFrame) -> None:
-        if frame.msg_type == WSMsgType.CONTINUATION:
+        if frame.msg_type is WSMsgType.CONTINUATION:
             if not self._parts:
                 self._fail(1002, "continuation without a beginning")
                 return
@@ -244,7 +251,7 @@ class Socket(WSListener):
             message = b"".join(self._parts)
             self._parts.clear()
             self._parts_size = 0
-            if self._parts_type == WSMsgType.TEXT:
+            if self._parts_type is _TEXT:
                 self.receiver.on_text(message)
             else:
                 self.receiver.on_binary(message)

@@ -33,6 +33,10 @@ class VirtualClock:
         """Seconds."""
         return self._now
 
+    def woke_at(self) -> float:
+        """No time passes between a wake-up and what follows from it."""
+        return self._now
+
     def call_at(self, when: float, callback: Callable[[], None]) -> _Entry:
         """Call `callback` when the clock reaches `when`; entries of one time keep their order."""
         entry = _Entry(callback)
