@@ -1,0 +1,211 @@
+"""What one audio frame costs, in counts that no noise can change. Speed is bench's matter."""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
+
+from offhook.call.plan import Plan
+from offhook.clock import LoopClock
+from offhook.deepgram import messages
+from offhook.rehearsal import standin_server
+from offhook.rehearsal.memory import VirtualClock
+from offhook.rehearsal.phone import place_call
+from offhook.rehearsal.standin import StandIn
+from offhook.session import Session
+from offhook.twilio import media
+from offhook.wire import Receiver, Refused, Unreachable
+
+FRAME = b"\xff" * 160
+SID = "MZ" + "0" * 32
+
+
+class Counter:
+    """A channel that counts what is written to it."""
+
+    def __init__(self) -> None:
+        self.receiver: Receiver
+        self.writes = 0
+        self.bytes = 0
+        self.marks: list[str] = []
+
+    def send_text(self, text: bytes) -> None:
+        self.writes += 1
+        self.bytes += len(text)
+        if b'"mark"' in text:
+            message = media.read_ours(text)
+            assert isinstance(message, media.SetMark)
+            self.marks.append(message.mark.name)
+
+    def send_binary(self, data: bytes) -> None:
+        self.writes += 1
+        self.bytes += len(data)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+class Dialled:
+    def cancel(self) -> None:
+        pass
+
+
+class Rig:
+    """A session in mid-call, and what its two legs receive from outside."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.twilio, self.deepgram = Counter(), Counter()
+        self.receivers: list[Receiver] = []
+        session = Session(
+            "CA1",
+            Plan(),
+            b"{}",
+            clock=self.clock,
+            dial=self._dial,
+            publish=lambda happening: None,
+            ended=lambda session: None,
+        )
+        details = media.StartDetails(account_sid="AC1", call_sid="CA1")
+        session.begin(self.twilio, media.Start(stream_sid=SID, start=details))
+        self.caller_leg = self.twilio.receiver
+        (self.agent_leg,) = self.receivers
+        self.agent_leg.on_open(self.deepgram)
+        for message in (messages.Welcome(), messages.SettingsApplied()):
+            self.agent_leg.on_text(messages.write(message))
+        self.text = media.write(
+            media.Media(stream_sid=SID, media=media.MediaDetails(payload=FRAME))
+        )
+        self.reset()
+
+    def _dial(self, receiver: Receiver, failed: Callable[[Refused | Unreachable], None]) -> Dialled:
+        self.receivers.append(receiver)
+        return Dialled()
+
+    def reset(self) -> None:
+        for channel in (self.twilio, self.deepgram):
+            channel.writes = channel.bytes = 0
+
+    def hear(self) -> None:
+        self.clock.run(0.02)
+        self.caller_leg.on_text(self.text)
+
+    def speak(self) -> None:
+        self.clock.run(0.02)
+        self.agent_leg.on_binary(FRAME)
+        while self.twilio.marks:
+            name = self.twilio.marks.pop()
+            echo = media.Mark(stream_sid=SID, mark=media.MarkName(name=name))
+            self.caller_leg.on_text(media.write(echo))
+
+
+def test_a_frame_is_one_write_of_the_least_bytes() -> None:
+    rig = Rig()
+    for _ in range(100):
+        rig.hear()
+    assert (rig.deepgram.writes, rig.deepgram.bytes) == (100, 16_000)
+    assert rig.twilio.writes == 0
+    rig.reset()
+    for _ in range(101):
+        rig.speak()
+    marks = 11  # After the first frame, then after every tenth.
+    one = len('{"event":"media","streamSid":"","media":{"payload":""}}') + len(SID) + 216
+    assert rig.twilio.writes == 101 + marks
+    written_as_marks = rig.twilio.bytes - 101 * one
+    assert 0 < written_as_marks < marks * 110
+    assert rig.deepgram.writes == 0
+
+
+@pytest.mark.parametrize("direction", [Rig.hear, Rig.speak])
+def test_frames_leave_nothing_behind(direction: Callable[[Rig], None]) -> None:
+    rig = Rig()
+    for _ in range(500):
+        direction(rig)
+    before = sys.getallocatedblocks()
+    for _ in range(5000):
+        direction(rig)
+    assert sys.getallocatedblocks() - before < 50
+
+
+@pytest.mark.parametrize(("direction", "most"), [(Rig.hear, 1200), (Rig.speak, 2400)])
+def test_a_frame_needs_little_memory_while_it_passes(
+    direction: Callable[[Rig], None], most: int
+) -> None:
+    """Bytes at the peak, of which a frame is 160 and its JSON 350, and nothing once it has gone."""
+    rig = Rig()
+    for _ in range(200):
+        direction(rig)
+    tracemalloc.start()
+    try:
+        direction(rig)
+        peaks = []
+        for _ in range(25):
+            begin = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            direction(rig)
+            peaks.append(tracemalloc.get_traced_memory()[1] - begin)
+    finally:
+        tracemalloc.stop()
+    assert sorted(peaks)[len(peaks) // 2] < most
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="counts system calls with strace")
+async def test_a_frame_is_one_receive_and_one_send(tmp_path: Path) -> None:
+    clock = LoopClock(asyncio.get_running_loop())
+    sessions: list[StandIn] = []
+    standin = await standin_server.serve("127.0.0.1", 0, QUICK, clock, sessions.append)
+    trace = tmp_path / "strace.txt"
+    traced = "sendto,sendmsg,write,writev,read,recvfrom,recvmsg,epoll_wait,epoll_pwait"
+    process = await asyncio.create_subprocess_exec(
+        *("strace", "-f", "-s", "0", "-e", f"trace={traced}", "-o", str(trace)),
+        *(sys.executable, "-m", "offhook", "serve", "--port", "0"),
+        *("--deepgram-url", standin.url),
+        env={**os.environ, "DEEPGRAM_API_KEY": "any", "TWILIO_AUTH_TOKEN": TOKEN},
+        cwd=tmp_path,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        banner = await process.stderr.readuntil(b"answers at ")
+        banner += await process.stderr.readline()
+    port = int(banner.rpartition(b":")[2])
+    report = await place_call(
+        f"http://127.0.0.1:{port}/twilio/voice",
+        caller(GREET, ASK, GREET, HANG_UP),
+        clock=clock,
+        auth_token=TOKEN,
+        account_sid=ACCOUNT,
+        from_="+12025550142",
+        to="+12025550100",
+    )
+    os.kill(_child_of(process.pid), signal.SIGTERM)
+    await process.communicate()
+    assert process.returncode == 0
+    await standin.close()
+    assert report.faults == []
+    lines = trace.read_text().splitlines()
+    # What goes to the agent for a frame: 160 bytes, a header of 4 and a mask of 4, and no other.
+    forwarded = [n for n, line in enumerate(lines) if re.search(r"sendto\(.*, 168, ", line)]
+    assert len(forwarded) == len(report.streams[0].sent_at)
+    talk = lines[forwarded[0] : forwarded[-1]]
+    assert sum("write(" in line or "sendmsg(" in line for line in talk) < 10
+    reads = sum(re.search(r"(read|recvfrom)\(.* = [1-9]", line) is not None for line in talk)
+    wakes = sum("epoll" in line for line in talk)
+    assert reads >= 0.5 * len(forwarded)
+    # Beside the frames, the timers: of Uvicorn ten a second, of the call a few.
+    assert wakes < 1.5 * reads + 100
+
+
+def _child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
