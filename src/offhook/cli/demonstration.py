@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import secrets
-import signal
 import socket
 import statistics
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from offhook.audio import FRAME_BYTES, milliseconds
+from offhook.cli.running import on_stop_signal
 from offhook.clock import LoopClock
 from offhook.config import DEFAULT, Config, Overrides, Twilio, load
 from offhook.conversation import Conversation
@@ -154,9 +154,7 @@ def _sum_up(
 
 async def _go_on(console: Console, server: Server, config: Config, standin: bool) -> None:
     stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
+    on_stop_signal(stopped.set)
     origin = config.server.public_url or "https://YOUR-HOST"
     console.print(f"\nStill serving at http://127.0.0.1:{server.port}. Ctrl-C ends it.")
     console.print("Your own number: README, or")

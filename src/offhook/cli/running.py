@@ -1,8 +1,9 @@
 """How every long-running command runs: on uvloop where there is one."""
 
 import asyncio
+import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from offhook.errors import Problem
@@ -24,6 +25,16 @@ def run(main: Coroutine[Any, Any, _T]) -> _T:
         except* Problem as group:
             problem = _first(group)
         raise problem
+
+
+def on_stop_signal(callback: Callable[[], object]) -> None:
+    """Have SIGINT and SIGTERM call `callback` on the running loop, each time, and do no more."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, callback)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
 
 
 def _first(group: BaseExceptionGroup[Problem]) -> Problem:

@@ -28,15 +28,13 @@ def serve(
     ] = False,
 ) -> None:
     """Answer calls until told to stop; then let the live ones finish."""
-    import asyncio
     import logging
     import os
-    import signal
 
     from rich.console import Console
 
     from offhook import __version__
-    from offhook.cli.running import run
+    from offhook.cli.running import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.conversation import Conversation
     from offhook.logs import log_calls
@@ -66,9 +64,7 @@ def serve(
     async def answer() -> None:
         show_it = [Conversation(console)] if show else []
         server = Server(loaded, sock, [log_calls, *show_it])
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, server.stop)
+        on_stop_signal(server.stop)
         scheme = "https" if loaded.server.tls_cert else "http"
         public = loaded.server.public_url or "https://YOUR-HOST"
         address = f"{scheme}://{loaded.server.host}:{server.port}"

@@ -15,8 +15,8 @@ def standin(
 ) -> None:
     """Run a stand-in for Deepgram's voice agent, which follows a script: no account needed."""
     import asyncio
-    import contextlib
 
+    from offhook.cli.running import on_stop_signal, run
     from offhook.clock import LoopClock
     from offhook.errors import Problem
     from offhook.rehearsal import standin_server
@@ -24,7 +24,7 @@ def standin(
 
     conversation = front_desk() if script is None else read(script)
 
-    async def run() -> None:
+    async def listen() -> None:
         clock = LoopClock(asyncio.get_running_loop())
         try:
             server = await standin_server.serve(host, port, conversation, clock)
@@ -36,14 +36,15 @@ def standin(
             ) from None
         print(
             "The stand-in agent listens. In another terminal:\n\n"
-            f"  offhook serve --deepgram-url {server.url}\n\n"
+            f"  DEEPGRAM_API_KEY=any offhook serve --deepgram-url {server.url}\n\n"
             "Ctrl-C ends it.",
             flush=True,
         )
+        stopped = asyncio.Event()
+        on_stop_signal(stopped.set)
         try:
-            await asyncio.Event().wait()
+            await stopped.wait()
         finally:
             await server.close()
 
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run())
+    run(listen())
