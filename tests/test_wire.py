@@ -264,21 +264,22 @@ async def test_nobody_there_is_unreachable() -> None:
 
 
 async def test_silence_is_unreachable_and_a_cancelled_dial_leaves_nothing() -> None:
-    connections: list[asyncio.StreamReader] = []
+    gone = asyncio.Event()
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(reader)
         await reader.read()
         writer.close()
+        gone.set()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     async with server:
-        port = server.sockets[0].getsockname()[1]
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         with pytest.raises(wire.Unreachable, match="no answer within"):
-            await wire.connect(
-                f"ws://127.0.0.1:{port}/", Recorder(), headers={}, timeout=0.1, max_size=1000
-            )
+            await wire.connect(url, Recorder(), headers={}, timeout=0.1, max_size=1000)
+        async with asyncio.timeout(5):
+            await gone.wait()
         server.close()
+    await settled()
 
 
 async def test_something_that_is_not_a_websocket_is_unreachable_or_refused() -> None:

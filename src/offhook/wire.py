@@ -33,7 +33,8 @@ from picows import (
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 _log: Final = logging.getLogger("offhook.wire")
-_engine_log: Final = logging.getLogger("offhook.wire.picows")
+# An adapter: of a Logger, picows makes and keeps a new one for every connection.
+_engine_log: Final = logging.LoggerAdapter(logging.getLogger("offhook.wire.picows"))
 
 # An attribute of an enum class is looked up through its metaclass, which a frame need not pay for.
 _TEXT: Final = WSMsgType.TEXT
