@@ -100,6 +100,8 @@ phrases: {time_up: Bye.}
     ("text", "voicemail"),
     [
         ("voicemail: true", config.Voicemail()),
+        ("voicemail: on", config.Voicemail()),
+        ("voicemail: off", None),
         ("voicemail: false", None),
         ("voicemail:", None),
         ("voicemail: {max_seconds: 9}", config.Voicemail(max_seconds=9)),

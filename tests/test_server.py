@@ -33,7 +33,7 @@ from offhook.errors import Problem
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Fault, KeyPressed, StreamTrouble
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Stage, Turn
-from offhook.server import listen
+from offhook.server import Server, listen
 from offhook.twilio.signature import sign
 
 BIN = "/twilio"
@@ -207,6 +207,8 @@ async def test_unsigned_answers_this_machine_alone() -> None:
         url = h.origin + "/twilio/voice"
         form = {"CallSid": fresh_sid()}
         assert (await h.http.post(url, data=form, headers=tunnel)).status_code == 403
+        page = {"Origin": "https://evil.example"}
+        assert (await h.http.post(url, data=form, headers=page)).status_code == 403
         forwarded = {"X-Forwarded-For": "203.0.113.7"}
         assert (await h.http.post(url, data=form, headers=forwarded)).status_code == 403
 
@@ -299,10 +301,8 @@ async def test_what_comes_before_start_closes_the_socket() -> None:
 
 
 async def test_garbage_is_counted_and_too_much_of_it_ends_that_call_alone() -> None:
-    async with house() as h:
-        bystander = asyncio.create_task(  # noqa: TID251 - awaited below
-            h.call(GREET, ASK, GREET, HANG_UP)
-        )
+    async with house() as h, asyncio.TaskGroup() as group:
+        bystander = group.create_task(h.call(GREET, ASK, GREET, HANG_UP))
         bad_sid, worse_sid, huge_sid = fresh_sid(), fresh_sid(), fresh_sid()
         bad, worse, huge = await h.stream(), await h.stream(), await h.stream()
         bad.start(bad_sid)
@@ -318,6 +318,7 @@ async def test_garbage_is_counted_and_too_much_of_it_ends_that_call_alone() -> N
         huge.channel.send_text(b'{"event":"' + b"x" * 70_000 + b'"}')
         assert (await worse.end()).received == 1000
         await huge.end()
+        await h.until_ended(2)
         assert h.endings(worse_sid) == ["caller_leg_garbage"]
         assert h.endings(huge_sid) == ["caller_leg_oversized"]
         assert h.endings(bad_sid) == []
@@ -326,6 +327,7 @@ async def test_garbage_is_counted_and_too_much_of_it_ends_that_call_alone() -> N
         bad.channel.abort()
         report = await bystander
         assert report.faults == []
+        await h.until_ended(4)
         assert h.endings(report.call_sid) == ["caller_hung_up"]
         assert h.endings(bad_sid) == ["caller_leg_lost"]
 
@@ -537,3 +539,16 @@ async def test_one_port_with_tls_serves_webhooks_and_streams(tmp_path: Path) -> 
         await h.until_ended()
         assert h.endings(call_sid) == ["caller_leg_lost"]
         assert h.sessions[0].arrivals.total >= 160 * 100
+
+
+@pytest.mark.parametrize("content", [None, b"this is no certificate"])
+def test_a_certificate_that_cannot_be_read_is_said(tmp_path: Path, content: bytes | None) -> None:
+    chain = tmp_path / "chain.pem"
+    if content is not None:
+        chain.write_bytes(content)
+    config = configured("ws://127.0.0.1:1/")
+    with_tls = config.server.model_copy(update={"tls_cert": chain, "tls_key": chain})
+    with listen("127.0.0.1", 0) as sock, pytest.raises(Problem) as problem:
+        Server(dataclasses.replace(config, server=with_tls), sock, [])
+    assert problem.value.code == "E-CFG-05"
+    assert str(chain) in problem.value.what

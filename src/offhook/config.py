@@ -91,9 +91,10 @@ def _said(value: Any) -> Any:
 
 def _yes_or_no(value: Any) -> Any:
     """Yes stands for the defaults, no for nothing."""
-    if isinstance(value, bool):
-        return {} if value else None
-    return value
+    word = value.lower() if isinstance(value, str) else value
+    if word in (True, "on", "yes"):  # words to YAML 1.2
+        return {}
+    return None if word in (False, "off", "no") else value
 
 
 Text = Annotated[str, Field(min_length=1)]

@@ -6,6 +6,7 @@ import errno
 import functools
 import logging
 import socket
+import ssl
 import sys
 from collections.abc import Generator
 from typing import Final
@@ -51,10 +52,12 @@ class Server:
     """One server on one port. `run` serves until it is told to stop.
 
     `sock` is a bound socket, so that a port in use is found before anything is started. Signals
-    are the caller's to catch: they go to `stop`.
+    are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
+    the configuration names cannot be used.
     """
 
     def __init__(self, config: Config, sock: socket.socket, subscribers: list[Subscriber]) -> None:
+        _check_certificate(config)
         self.port: Final[int] = sock.getsockname()[1]
         self.calls: Calls
         self.started = asyncio.Event()
@@ -146,3 +149,17 @@ def listen(host: str, port: int) -> socket.socket:
             f"Stop it, or use another port: --port {port + 1}.",
         ) from None
     return sock
+
+
+def _check_certificate(config: Config) -> None:
+    chain, key = config.server.tls_cert, config.server.tls_key
+    if chain is None or key is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(chain, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise Problem(
+            "E-CFG-05",
+            f"The TLS certificate {chain} with key {key} cannot be used: {error}.",
+            "Name a PEM file with the whole chain, and one with its private key.",
+        ) from None

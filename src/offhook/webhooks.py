@@ -38,6 +38,14 @@ then is answered without picking up; later ones reach /twilio/after."""
 
 _OVER: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
+_NOT_TWILIOS: Final = (
+    "forwarded",
+    "origin",  # of a page in this machine's browser; Twilio sends none (twilio.md §1.2)
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+)
+
 Form = dict[str, str]
 Endpoint = Callable[[Form, str], Awaitable[Response]]
 
@@ -283,14 +291,12 @@ def _host_name(headers: Mapping[str, str]) -> str:
 
 
 def _is_local(headers: Mapping[str, str]) -> bool:
-    """Addressed to this machine by name, and not handed on by a proxy or tunnel."""
-    forwarded = any(
-        name in headers
-        for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
-    )
+    """Addressed to this machine by name, and neither handed on by a proxy nor a web page's."""
+    if any(name in headers for name in _NOT_TWILIOS):
+        return False
     name = _host_name(headers)
-    if forwarded or name == "localhost":
-        return not forwarded
+    if name == "localhost":
+        return True
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

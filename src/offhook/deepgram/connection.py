@@ -1,10 +1,12 @@
 """Opening agent legs: where Deepgram is, how we identify ourselves, what its refusals mean."""
 
 import asyncio
+import ipaddress
 import logging
 import ssl
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 import certifi
 
@@ -37,6 +39,8 @@ class Dialler:
         self._headers = {"Authorization": f"{config.auth.capitalize()} {key}"}
         self._group = group
         self._tls = _tls() if config.url.startswith("wss:") else None
+        if self._tls is None and not _is_this_machine(config.url):
+            _log.warning("deepgram.url is ws:// to another machine: the key goes there in clear")
 
     def __call__(
         self,
@@ -51,6 +55,15 @@ class Dialler:
         receiver: wire.Receiver,
         failed: Callable[[wire.Refused | wire.Unreachable], None],
     ) -> None:
+        failure = await self._connect(receiver)
+        if failure is None:
+            return
+        try:
+            failed(failure)
+        except Exception:  # noqa: BLE001 - nor must a fault in one call
+            _log.exception("a fault after a dial that failed")
+
+    async def _connect(self, receiver: wire.Receiver) -> wire.Refused | wire.Unreachable | None:
         try:
             await wire.connect(
                 self._url,
@@ -64,13 +77,14 @@ class Dialler:
             request_id = refused.headers.get("dg-request-id", "none")
             words = _WORDS.get(refused.status, f"E-DG-05 Deepgram answered {refused.status}.")
             _log.error("%s (request id %s)", words, request_id)
-            failed(refused)
+            return refused
         except wire.Unreachable as unreachable:
             _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", self._url, unreachable)
-            failed(unreachable)
+            return unreachable
         except Exception:  # noqa: BLE001 - a fault in one dial must not end the other calls
             _log.exception("a fault while dialling Deepgram")
-            failed(wire.Unreachable("a fault in Offhook"))
+            return wire.Unreachable("a fault in Offhook")
+        return None
 
 
 def _tls() -> ssl.SSLContext:
@@ -81,3 +95,11 @@ def _tls() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     return context
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

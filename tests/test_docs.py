@@ -1,0 +1,299 @@
+"""The pages and the code say the same."""
+
+import ast
+import re
+import subprocess
+import textwrap
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from offhook import config, yamlfile
+from offhook.call.ending import Slug
+from offhook.cli import app
+from offhook.rehearsal.scenario import Scenario
+from offhook.rehearsal.script import Script
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "offhook"
+DOCS = ROOT / "docs"
+CODE = re.compile(r"E-[A-Z]+-\d\d")
+
+
+def committed() -> list[Path]:
+    """Every file that is committed, or would be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return [path for path in paths if path.is_file()]
+
+
+def pages() -> list[Path]:
+    return [path for path in committed() if path.suffix == ".md"]
+
+
+def sections(page: Path, level: int) -> dict[str, str]:
+    """The text under each heading of that level, headings of a lower rank and all."""
+    mark = "#" * level
+    parts = re.split(rf"^(?=#{{1,{level}}} )", page.read_text(), flags=re.MULTILINE)
+    found = {}
+    for part in parts:
+        title, _, text = part.partition("\n")
+        if title.startswith(f"{mark} "):
+            found[title.removeprefix(mark).strip()] = text
+    return found
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table in a text, without headers."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    rules = [index for index, row in enumerate(cells) if set("".join(row)) <= set("-: ")]
+    return [row for index, row in enumerate(cells) if index not in rules and index + 1 not in rules]
+
+
+def plain(text: str) -> str:
+    """Without what only formats a page."""
+    return " ".join(re.sub(r"^> ?", "", text, flags=re.MULTILINE).split())
+
+
+def words(node: ast.expr) -> list[str]:
+    """What is certain of a text that is put together at run time."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    if isinstance(node, ast.JoinedStr):
+        return [part for value in node.values for part in words(value)]
+    return []
+
+
+def modules() -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted(SRC.rglob("*.py")):
+        yield path, ast.parse(path.read_text())
+
+
+# --- docs/errors.md ------------------------------------------------------------------------------
+
+ERRORS = DOCS / "errors.md"
+
+
+def test_every_code_has_its_section_and_every_section_its_code() -> None:
+    used = {code for path in SRC.rglob("*.py") for code in CODE.findall(path.read_text())}
+    assert set(filter(CODE.fullmatch, sections(ERRORS, 3))) == used
+
+
+def test_errors_say_what_the_page_quotes() -> None:
+    quoted = {code: plain(text) for code, text in sections(ERRORS, 3).items()}
+    checked = set()
+    for path, tree in modules():
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem"):
+                continue
+            for code in words(node.args[0]):  # none: one that was raised before is told again
+                checked.add(code)
+                for said in map(words, node.args[1:]):
+                    longest = max(said, key=len, default="").strip()
+                    assert longest in quoted.get(code, ""), f"{path}:{node.lineno}"
+    assert len(checked) > 10
+
+
+def test_the_log_says_what_the_page_quotes() -> None:
+    quoted = {code: plain(text) for code, text in sections(ERRORS, 3).items()}
+    checked = set()
+    for path, tree in modules():
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+                continue
+            found = re.match(rf"({CODE.pattern}) (.*?)(%s|\. |$)", node.value)
+            if found:
+                checked.add(found[1])
+                assert found[2].strip(" .") in quoted.get(found[1], ""), f"{path}:{node.lineno}"
+    assert checked == {"E-DG-02", "E-DG-03", "E-DG-04", "E-DG-05", "E-SEC-01", "E-SEC-02"}
+
+
+def test_every_ending_is_in_the_table() -> None:
+    table = rows(sections(ERRORS, 2)["Endings"])
+    assert [row[:3] for row in table] == [[f"`{s.slug}`", s.fault, s.words] for s in Slug]
+    assert all(all(row) for row in table)
+
+
+def test_every_reason_for_refusing_a_stream_is_in_the_table() -> None:
+    page = sections(ERRORS, 2)["Refused streams"]
+    calls = ast.walk(ast.parse((SRC / "calls.py").read_text()))
+    admitting = [n for n in calls if isinstance(n, ast.FunctionDef) and "admit" in n.name]
+    returned = [n.value for one in admitting for n in ast.walk(one) if isinstance(n, ast.Return)]
+    lobby = ast.walk(ast.parse((SRC / "lobby.py").read_text()))
+    refused = [
+        n.args[0]
+        for n in lobby
+        if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "_refuse"
+    ]
+    reasons = [text for value in [*returned, *refused] if value for text in words(value)]
+    assert len(reasons) > 10
+    assert [reason for reason in reasons if f"{reason.strip()}`" not in page] == []
+
+
+# --- docs/configuration.md -----------------------------------------------------------------------
+
+CONFIGURATION = DOCS / "configuration.md"
+
+
+def test_every_command_has_its_section_and_every_option_its_row() -> None:
+    documented = {
+        title.removeprefix("offhook "): {
+            option for row in rows(text) for option in re.findall(r"`(--[a-z-]+)", row[0])
+        }
+        for title, text in sections(CONFIGURATION, 3).items()
+        if title.startswith("offhook ")
+    }
+    group = typer.main.get_command(app)
+    assert documented == {
+        name: {
+            option
+            for parameter in command.params
+            if parameter.param_type_name == "option"
+            for option in [*parameter.opts, *parameter.secondary_opts]
+        }
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+    }
+
+
+def keys(model: type[BaseModel], base: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        parts = [part for part in members(field.annotation) if issubclass(part, BaseModel)]
+        if not parts:
+            yield base + name, field
+        for part in parts:
+            yield from keys(part, f"{base}{name}.")
+
+
+def members(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from members(argument)
+
+
+@pytest.mark.parametrize(
+    ("title", "model"), [("offhook.yaml", config.ConfigFile), ("Agent files", config.Agent)]
+)
+def test_every_key_is_in_its_table_with_its_default(title: str, model: type[BaseModel]) -> None:
+    table = {row[0].strip("`"): row for row in rows(sections(CONFIGURATION, 2)[title])}
+    known = dict(keys(model))
+    assert known.keys() - table.keys() == set()
+    parts = {key.rpartition(".")[0] for key in known}
+    assert table.keys() - known.keys() - parts == set()
+    for key, field in known.items():
+        default = field.default
+        if isinstance(default, bool):
+            assert table[key][1].strip("`") in (("on", "true") if default else ("off", "false"))
+        elif isinstance(default, tuple):
+            assert all(name in table[key][1] for name in default)
+        elif isinstance(default, int | float):
+            assert table[key][1] == f"`{default:g}`"
+        elif isinstance(default, str) and default:
+            assert table[key][1] == f"`{default}`"
+
+
+def test_every_variable_of_the_environment_is_in_its_table() -> None:
+    read = re.findall(r'"((?:DEEPGRAM|TWILIO|OFFHOOK)_[A-Z_]+)"', (SRC / "config.py").read_text())
+    table = rows(sections(CONFIGURATION, 2)["Environment"])
+    assert {row[0].strip("`") for row in table} == set(read)
+
+
+# --- What pages share ----------------------------------------------------------------------------
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Every YAML example that is one whole file, with the page and line on which it begins."""
+    for page in pages():
+        text = page.read_text()
+        for found in re.finditer(r"^ *```yaml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+            if "..." not in found[1]:
+                line = text.count("\n", 0, found.start()) + 2
+                yield f"{page.relative_to(ROOT)}:{line}", textwrap.dedent(found[1])
+
+
+@pytest.mark.parametrize(("where", "text"), list(examples()))
+def test_the_examples_can_be_used(where: str, text: str, tmp_path: Path) -> None:
+    document = yamlfile.parse(text, Path(where))
+    if "steps" in document.value:
+        yamlfile.validate(Scenario, document)
+    elif "turns" in document.value:
+        yamlfile.validate(Script, document)
+    elif "settings" in document.value:
+        path = tmp_path / "agent.yaml"
+        path.write_text(text)
+        config.read_agent(path)
+    else:
+        yamlfile.validate(config.ConfigFile, document)
+
+
+def test_links_lead_somewhere() -> None:
+    broken = []
+    for page in pages():
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            if "://" in link:
+                continue
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path) if path else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_what_is_assumed_has_a_step_that_settles_it() -> None:
+    source = "".join(path.read_text() for path in SRC.rglob("*.py"))
+    page = (DOCS / "live-checks.md").read_text()
+    assert page.count("| Step that settles it |") == len(re.findall(r"^\| ---", page, re.MULTILINE))
+    table = rows(page)
+    assert len(table) > 30
+    for row in table:
+        assert len(row) == 4, row[0]
+        assert all(row), row[0]
+        for name in re.findall(r"`([\w./]+)`", row[1]):
+            if name.endswith(".py"):
+                assert (SRC / name).is_file(), name
+            else:
+                assert name.rpartition(".")[2] in source, name
+
+
+def test_no_file_names_a_registry_or_a_folder_of_ours() -> None:
+    hosts = [
+        "".join(parts)
+        for parts in [
+            ("pypi", ".org"),
+            ("python", "hosted"),
+            ("npm", "js.org"),
+            ("npm", "js.com"),
+            ("yarn", "pkg.com"),
+            ("anaconda", ".org"),
+            ("crates", ".io"),
+        ]
+    ]
+    folders = "|".join(("work", "tmp"))
+    wrong = re.compile("|".join(map(re.escape, hosts)) + rf"|(?<![\w.~*-])/(?:{folders})(?![\w-])")
+    found = []
+    for path in committed():
+        if path.suffix == ".ulaw":
+            continue
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+            if wrong.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}")
+    assert found == []
