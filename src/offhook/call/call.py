@@ -5,6 +5,7 @@ time is an argument, in seconds. After every `receive` and `tick` do all that wa
 order, and arm a timer for `deadline()`.
 """
 
+import math
 from collections import deque
 from enum import Enum
 from typing import Final, TypeAlias
@@ -82,10 +83,10 @@ FENCE_QUIET_S: Final = 0.5
 """Late audio of a cut utterance has ended when none came for that long."""
 STUCK_S: Final = 10.0
 FAREWELL_MIN_S: Final = 5.0
-"""How long the first sound of a farewell is waited for."""
+"""How long the first sound of a farewell is waited for, at least."""
 FAREWELL_SLACK_S: Final = 3.0
 FAREWELL_MAX_S: Final = 15.0
-"""A farewell being spoken gets its remaining length + 3 s, 15 s at most, whatever marks come."""
+"""What is being played gets its remaining length + 3 s, 15 s at most, whatever marks come."""
 ERROR_LINGER_S: Final = 2.0
 """After a fatal Error the socket usually closes by itself (deepgram-voice-agent.md §1.4)."""
 FAULTS_MAX: Final = 20
@@ -99,6 +100,9 @@ _SETTINGS_ERRORS: Final = frozenset(
         "AGENT_ID_NOT_SUPPORTED",
         "FAILED_TO_START_LISTENING",
     }
+)
+_INJECTION_REFUSED: Final = frozenset(
+    {"INJECT_AGENT_MESSAGE_DURING_USER_SPEECH", "INJECT_AGENT_MESSAGE_DURING_AGENT_SPEECH"}
 )
 _CALLER_GONE: Final = frozenset(
     {
@@ -171,9 +175,10 @@ class Call:
         self._asked = False
         self._turn_at: float | None = None
         self._answer: tuple[str, float, float] | None = None
-        self._farewell = Ending(Slug.TIME_LIMIT)
+        self._farewell = Slug.TIME_LIMIT
+        self._farewell_text = ""
         self._farewell_at = now
-        self._farewell_heard_of = False
+        self._farewell_announced = False
         self._faults: dict[Leg, deque[float]] = {"caller": deque(), "agent": deque()}
 
     # --- the audio path ------------------------------------------------------------------------
@@ -182,7 +187,7 @@ class Call:
         """Audio of the caller: whether to forward it to the agent at once."""
         self._heard_at = now
         if self._agent is _Agent.READY:
-            return True
+            return self.phase is not Phase.WAITING
         if self.phase is Phase.SETTLING:
             self._hold(frame)
         return False
@@ -193,7 +198,6 @@ class Call:
             pieces = self._playback.play(chunk, now)
             if self._turn_at is not None and self._answer is None:
                 self._answer = (self._playback.first_mark(), self._turn_at, now)
-            self._farewell_heard_of = True
             return pieces
         if self.phase is Phase.BARGE_IN:
             if now - self._spoken_at < FENCE_QUIET_S:
@@ -234,8 +238,11 @@ class Call:
                 self._on_latency(message)
             case deepgram.Warning():
                 self._note(AgentWarned(message.code, message.description, fatal=False))
+                if message.code in _INJECTION_REFUSED:
+                    self._on_injection_refused(now)
             case deepgram.InjectionRefused():
                 self._note(AgentWarned("INJECTION_REFUSED", message.message, fatal=False))
+                self._on_injection_refused(now)
             case deepgram.Error():
                 self._on_error(message, now)
             case twilio.Start():
@@ -286,8 +293,10 @@ class Call:
     # --- beginning -----------------------------------------------------------------------------
 
     def _on_announced(self, announced: inputs.CallAnnounced, now: float) -> None:
+        if self.phase is not Phase.WAITING:
+            return  # Twilio asked the webhook again: the call is what it was.
         self._due[_Due.STREAM] = now + STREAM_OWED_S
-        if announced.announcement_ms < LONG_ANNOUNCEMENT_MS:
+        if announced.announcement_ms < LONG_ANNOUNCEMENT_MS and self._agent is _Agent.ABSENT:
             self._dial(now)
             self._due[_Due.AGENT_USE] = now + AGENT_UNUSED_S
 
@@ -356,8 +365,10 @@ class Call:
             self._overflow["agent"] += dropped
 
     def _hold_speech(self, speech: bytes | deepgram.ServerMessage, size: int) -> None:
-        if self._held_speech_bytes + size > HELD_AGENT_BYTES:
-            self._overflow["caller"] += size
+        # Once something did not fit nothing more is held: the greeting breaks off, without holes.
+        if size and (self._overflow["caller"] or self._held_speech_bytes + size > HELD_AGENT_BYTES):
+            if isinstance(speech, bytes):
+                self._overflow["caller"] += size
             return
         self._held_speech_bytes += size
         self._held_speech.append(speech)
@@ -372,6 +383,11 @@ class Call:
             if self.phase is Phase.BARGE_IN:
                 self._lift_fence()
             self._playback.say(text.content)
+            # Other speech may come before the farewell, which comes in sentences: it is there when
+            # its last sentence is.
+            last = text.content.strip()
+            if self.phase is Phase.CLOSING and last and self._farewell_text.endswith(last):
+                self._farewell_announced = True
             return
         # A reply can end without AgentAudioDone (deepgram-voice-agent.md §3.2); the caller's next
         # turn ends it at the latest.
@@ -380,6 +396,7 @@ class Call:
         self._turn_at = now
         self._answer = None
         self._caller_is_there(now)
+        self._look_for_farewell(now)
 
     def _on_audio_done(self, done: deepgram.ServerMessage, now: float) -> None:
         if self.phase is Phase.WAITING:
@@ -388,13 +405,13 @@ class Call:
             self._lift_fence()
         else:
             self._finish_utterance(now)
+            self._look_for_farewell(now)
 
     def _finish_utterance(self, now: float) -> None:
         pieces, said = self._playback.finish(now)
         if pieces:
             self._do(Play(pieces))
         self._note_said(said)
-        self._look_for_farewell(now)
 
     def _on_mark(self, name: str, now: float) -> None:
         said = self._playback.confirm(name, now)
@@ -412,30 +429,35 @@ class Call:
         if self.phase is not Phase.TALKING:
             return  # Cut already; or the time is up, and the farewell may still be heard.
         unfinished = self._playback.unfinished
-        self._cut(now, clear=True)
+        said = self._cut(now, clear=True)
+        cut = [utterance for utterance in said if utterance.interrupted]
+        if cut:
+            self._note(Interrupted(cut[0].heard_ms))
+        self._note_said(said)
         if unfinished:
             self._step(Step.INTERRUPTED)
             self._spoken_at = now
             self._due[_Due.FENCE] = now + FENCE_QUIET_S
 
-    def _cut(self, now: float, *, clear: bool) -> None:
+    def _cut(self, now: float, *, clear: bool) -> list[AgentSaid]:
         if clear and self._playback.unconfirmed:
             self._do(ClearCaller())
-        said = self._playback.cut(now)
         self._answer = self._turn_at = None
-        for utterance in said:
-            if utterance.interrupted:
-                self._note(Interrupted(utterance.heard_ms))
-        self._note_said(said)
+        return self._playback.cut(now)
 
     def _lift_fence(self) -> None:
         self._step(Step.FENCE_LIFTED)
         del self._due[_Due.FENCE]
+        self._note_late()
+
+    def _note_late(self) -> None:
         if self._late_bytes:
             self._note(AudioDropped("caller", milliseconds(self._late_bytes), "late"))
             self._late_bytes = 0
 
     def _on_functions(self, request: deepgram.FunctionCallRequest) -> None:
+        if self._agent is not _Agent.READY:
+            return
         # An unanswered call leaves the caller in silence (deepgram-voice-agent.md §4.2).
         for function in request.functions:
             if function.client_side:
@@ -483,7 +505,7 @@ class Call:
             case _Due.FAREWELL:
                 self._mind_farewell(now)
             case _Due.AGENT_ERROR:
-                self._lose_agent("", now)
+                self._on_leg_lost(inputs.LegLost("agent"), now)
             case _Due.CALLER_STUCK:
                 self._end(Slug.CALLER_LEG_STUCK, "", now)
             case _Due.AGENT_STUCK:
@@ -491,21 +513,23 @@ class Call:
 
     def _drop_agent(self) -> None:
         self._agent = _Agent.ABSENT
-        self._due.pop(_Due.AGENT_READY, None)
-        self._due.pop(_Due.KEEP_ALIVE, None)
-        self._due.pop(_Due.AGENT_USE, None)
+        self._agent_error = ""
+        for due in (_Due.AGENT_USE, _Due.KEEP_ALIVE, _Due.AGENT_ERROR, _Due.AGENT_STUCK):
+            self._due.pop(due, None)
         self._held_speech.clear()
         self._held_speech_bytes = 0
+        self._overflow["caller"] = 0
+        self._faults["agent"].clear()
         self._do(HangUpAgent())
 
     def _fill_gap(self, now: float) -> None:
         # Silence rather than KeepAlive: sessions have been closed in spite of the latter
         # (deepgram-voice-agent.md §1.4).
-        if now - self._heard_at >= GAP_S:
+        due = self._heard_at + GAP_S
+        if now >= due:
             self._do(SendAudio(silence(GAP_FILL_MS)))
-            self._due[_Due.GAP] = now + GAP_FILL_MS / 1000
-        else:
-            self._due[_Due.GAP] = self._heard_at + GAP_S
+            due = now + GAP_FILL_MS / 1000
+        self._due[_Due.GAP] = due
 
     def _mind_fence(self, now: float) -> None:
         self._due[_Due.FENCE] = self._spoken_at + FENCE_QUIET_S
@@ -515,10 +539,16 @@ class Call:
     def _caller_is_there(self, now: float) -> None:
         self._active_at = now
         self._asked = False
-        if self.phase is Phase.CLOSING and self._farewell.how is Slug.CALLER_SILENT:
+        if self.phase is Phase.CLOSING and self._farewell is Slug.CALLER_SILENT:
             self._step(Step.CALLER_BACK)
             del self._due[_Due.FAREWELL]
             self._due[_Due.SILENCE] = now + self._plan.silence_s / 2
+
+    def _on_injection_refused(self, now: float) -> None:
+        # What is to be queued, as farewells are, is refused only while the caller speaks
+        # (deepgram-voice-agent.md §2.14): then the caller is not silent.
+        if self.phase is Phase.CLOSING:
+            self._caller_is_there(now)
 
     def _mind_silence(self, now: float) -> None:
         due = max(self._active_at, self._playback.ends_at) + self._plan.silence_s / 2
@@ -544,30 +574,30 @@ class Call:
             return
         self._due.pop(_Due.SILENCE, None)
         self._step(Step.FAREWELL_BEGUN)
-        self._farewell = Ending(how)
+        self._farewell = how
+        self._farewell_text = text
         self._farewell_at = now
-        self._farewell_heard_of = False
+        self._farewell_announced = False
         self._due[_Due.FAREWELL] = now + FAREWELL_MIN_S
         self._do(TellAgent(deepgram.InjectAgentMessage(message=text, behavior="queue")))
 
     def _mind_farewell(self, now: float) -> None:
-        if self._farewell_heard_of:
-            due = self._playback.ends_at + FAREWELL_SLACK_S
-            due = min(due, self._farewell_at + FAREWELL_MAX_S)
-            if now < due:
-                self._due[_Due.FAREWELL] = due
-                return
-        self._end(self._farewell.how, "", now)
+        due = max(self._farewell_at + FAREWELL_MIN_S, self._playback.ends_at + FAREWELL_SLACK_S)
+        due = min(due, self._farewell_at + FAREWELL_MAX_S)
+        if now < due:
+            self._due[_Due.FAREWELL] = due
+        else:
+            self._end(self._farewell, "", now)
 
     def _look_for_farewell(self, now: float) -> None:
         playback = self._playback
         if (
             self.phase is Phase.CLOSING
-            and self._farewell_heard_of
+            and self._farewell_announced
             and not playback.unfinished
             and not playback.unconfirmed
         ):
-            self._end(self._farewell.how, "", now)
+            self._end(self._farewell, "", now)
 
     # --- trouble -------------------------------------------------------------------------------
 
@@ -584,9 +614,11 @@ class Call:
         self._agent_error = error.code
         # The vendor's pages disagree on whether a session survives this one (§3.4).
         if error.code != "FAILED_TO_THINK":
-            self._due[_Due.AGENT_ERROR] = now + ERROR_LINGER_S
+            self._due.setdefault(_Due.AGENT_ERROR, now + ERROR_LINGER_S)
 
     def _on_leg_lost(self, lost: inputs.LegLost, now: float) -> None:
+        if lost.leg == "agent" and self._agent is _Agent.ABSENT:
+            return  # We hung it up ourselves.
         if lost.leg == "agent" and self.phase is Phase.WAITING and self._agent is _Agent.READY:
             self._drop_agent()  # It is dialled anew when the stream comes.
         elif lost.leg == "agent":
@@ -615,9 +647,8 @@ class Call:
             self._end(_GARBAGE[leg], what, now)
 
     def _end(self, how: Slug, detail: str, now: float) -> None:
-        if self.phase is Phase.BARGE_IN:
-            self._lift_fence()
-        self._cut(now, clear=how not in _CALLER_GONE)
+        self._note_late()
+        self._note_said(self._cut(now, clear=how not in _CALLER_GONE))
         self._note_overflow()
         self._step(Step.ENDED)
         self._agent = _Agent.ABSENT
@@ -661,4 +692,5 @@ def _ms(seconds: float) -> int:
 
 
 def _optional_ms(seconds: float | None) -> int | None:
-    return None if seconds is None else _ms(seconds)
+    # A number may come as a string (deepgram-voice-agent.md §3.9), and so may "nan".
+    return _ms(seconds) if seconds is not None and math.isfinite(seconds * 1000) else None

@@ -67,7 +67,7 @@ class Playback:
 
     def heard(self, now: float) -> int:
         """Bytes of this epoch that the caller has heard: never more than a pending mark allows."""
-        passed = self._known + int((now - self._known_at) * BYTES_PER_SECOND)
+        passed = self._known + round((now - self._known_at) * BYTES_PER_SECOND)
         return max(self._known, min(passed, self._marks[0] if self._marks else self._sent))
 
     # --- what happens ---
@@ -76,8 +76,6 @@ class Playback:
         """Agent audio came in: what to send of it now, in whole 20 ms frames, with marks."""
         if not self.unfinished:
             self._begin()
-        if not self.unconfirmed:
-            self._known_at = now
         if self._rest:
             chunk = self._rest + chunk
         whole = len(chunk) - len(chunk) % FRAME_BYTES
@@ -97,8 +95,6 @@ class Playback:
         """
         if not self.unfinished:
             return [], []
-        if not self.unconfirmed:
-            self._known_at = now
         rest, self._rest = self._rest, b""
         pieces = self._send(rest, len(rest), now)
         utterance = self._utterances[-1]
@@ -147,6 +143,9 @@ class Playback:
         self._next_mark = self._sent + FRAME_BYTES
 
     def _send(self, audio: bytes, size: int, now: float) -> list[Piece]:
+        # Playback has stood still since it ran out: time counts from there, not from before.
+        ahead = (self._sent - self._known) / BYTES_PER_SECOND
+        self._known_at = max(self._known_at, now - ahead)
         pieces: list[Piece] = []
         begin = 0
         while begin < size:

@@ -1,0 +1,294 @@
+"""Conversations with a Call, written as they happen: `>>` goes in, `<<` comes out.
+
+    (
+        call
+        >> CallAnnounced()
+        << DialAgent()
+        >> Wait(15)
+        << HangUpAgent()
+    )
+
+What comes out is named in full and in order; `<< ...` stands for all that came and is not of
+interest, and `<< Phase.TALKING` for where the call is. The next `>>`, and the end of the test, fail
+if something came out that nobody named. `Wait` serves every deadline at its time, as the session
+does, and is served late on request.
+"""
+
+import difflib
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import NoReturn, Self, TypeAlias, get_args
+
+from offhook.audio import BYTES_PER_MS, FRAME_BYTES
+from offhook.call.call import Call, Input
+from offhook.call.commands import (
+    ClearCaller,
+    Command,
+    DialAgent,
+    End,
+    HangUpAgent,
+    Note,
+    Piece,
+    Play,
+    SendAudio,
+    SendSettings,
+    TellAgent,
+)
+from offhook.call.inputs import CallAnnounced
+from offhook.call.phases import Phase
+from offhook.call.plan import Plan
+from offhook.deepgram import messages as deepgram
+from offhook.events import AgentConnected, CallEnded, CallStarted, Event
+from offhook.twilio import media as twilio
+
+STREAM_SID = "MZ0"
+
+CONNECTED = twilio.Connected()
+START = twilio.Start(STREAM_SID, twilio.StartDetails("AC0", "CA0"))
+STOP = twilio.Stop(STREAM_SID)
+WELCOME = deepgram.Welcome("request-1")
+APPLIED = deepgram.SettingsApplied()
+BARGE_IN = deepgram.UserStartedSpeaking()
+AUDIO_DONE = deepgram.AgentAudioDone()
+
+
+def mark(name: str) -> twilio.Mark:
+    """Twilio echoes a mark."""
+    return twilio.Mark(STREAM_SID, twilio.MarkName(name))
+
+
+def key(digit: str) -> twilio.Dtmf:
+    """The caller presses a key."""
+    return twilio.Dtmf(STREAM_SID, twilio.DtmfDetails(digit))
+
+
+def caller(text: str) -> deepgram.ConversationText:
+    """Deepgram confirms a turn of the caller."""
+    return deepgram.ConversationText("user", text)
+
+
+def agent(text: str) -> deepgram.ConversationText:
+    """Deepgram announces a piece of what the agent says."""
+    return deepgram.ConversationText("assistant", text)
+
+
+def inject(text: str, behavior: str = "default") -> TellAgent:
+    """The agent is told to say something."""
+    return TellAgent(deepgram.InjectAgentMessage(text, behavior))  # type: ignore[arg-type]
+
+
+KEEP_ALIVE = TellAgent(deepgram.KeepAlive())
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Audio of the caller comes in: 20 ms, if nothing else is said."""
+
+    audio: bytes = b"\x01" * FRAME_BYTES
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Audio of the agent comes in, in one chunk."""
+
+    audio: bytes
+
+
+def speech(ms: int) -> Speech:
+    """So many milliseconds of agent audio."""
+    return Speech(b"\x02" * (ms * BYTES_PER_MS))
+
+
+@dataclass(frozen=True)
+class Wait:
+    """So many seconds pass. `late`: nobody serves a deadline until they have passed."""
+
+    seconds: float
+    late: bool = False
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """The caller's frame goes to the agent at once."""
+
+    audio: bytes = b"\x01" * FRAME_BYTES
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Audio goes to Twilio, with the mark after it."""
+
+    size: int
+    mark: str | None = None
+
+
+Given: TypeAlias = Input | Frame | Speech | Wait
+Expected: TypeAlias = Command | Event | Forwarded | Sent | Phase
+_EVENTS = get_args(Event)
+_ROUNDING = 1e-6
+"""Seconds: what is due at the end of a Wait is served, however its sums were rounded."""
+_Output: TypeAlias = Command | Forwarded | Sent
+
+
+class Contract:
+    """What the session relies on, whatever comes in: held against every command of a call."""
+
+    def __init__(self) -> None:
+        self.dialled = False
+        self.applied = False
+        self.started = False
+        self.over = False
+        self.sent = 0
+
+    def enter(self, message: Input) -> None:
+        if isinstance(message, twilio.Start):
+            self.started = True
+        elif isinstance(message, deepgram.SettingsApplied):
+            self.applied = self.dialled
+
+    def play(self, pieces: list[Piece]) -> None:
+        if pieces:
+            assert not self.over, "audio after the end"
+            assert self.started, "audio to Twilio before the stream"
+        self.sent += sum(len(audio) for audio, _ in pieces)
+
+    def leave(self, commands: list[Command]) -> None:
+        for command in commands:
+            assert not self.over, f"{command} after the end"
+            match command:
+                case DialAgent():
+                    assert not self.dialled, "a second agent leg"
+                    self.dialled = True
+                case HangUpAgent():
+                    assert self.dialled, "no agent leg to hang up"
+                    self.dialled = self.applied = False
+                case SendSettings():
+                    assert self.dialled, "Settings without a leg"
+                case TellAgent() | SendAudio():
+                    assert self.applied, f"{command} before SettingsApplied"
+                case Play():
+                    self.play(list(command.pieces))
+                case ClearCaller():
+                    assert self.started, "a clear before the stream"
+                case Note(CallEnded()):
+                    assert isinstance(commands[-1], End)
+                    assert commands[-2] is command
+                case End():
+                    assert isinstance(commands[-2], Note)
+                    assert isinstance(commands[-2].event, CallEnded)
+                    self.over = True
+                case Note():
+                    pass
+
+
+class Playbook:
+    """One call, and the conversation with it so far."""
+
+    def __init__(self, plan: Plan | None = None, now: float = 1000.0) -> None:
+        self.now = now
+        self.call = Call(plan or Plan(), now)
+        self.contract = Contract()
+        self._script: list[str] = []
+        self._out: list[_Output] = []
+
+    def under(self, plan: Plan) -> Self:
+        """Begin under another plan."""
+        assert not self._script
+        self.call = Call(plan, self.now)
+        return self
+
+    def __rshift__(self, given: Given) -> Self:
+        self.finish()
+        self._script.append(f">> {_short(given)}")
+        match given:
+            case Wait():
+                self._wait(given)
+            case Frame():
+                if self.call.hear(given.audio, self.now):
+                    self._out.append(Forwarded(given.audio))
+            case Speech():
+                pieces = self.call.speak(given.audio, self.now)
+                self.contract.play(pieces)
+                self._out += [Sent(len(audio), name) for audio, name in pieces]
+            case _:
+                self.contract.enter(given)
+                self._take(self.call.receive(given, self.now))
+        return self
+
+    def __lshift__(self, expected: Expected | EllipsisType) -> Self:
+        if isinstance(expected, EllipsisType):
+            self._script += [f"<< {_short(output)}" for output in self._out]
+            self._out.clear()
+            return self
+        if isinstance(expected, Phase):
+            self.finish()
+            assert self.call.phase is expected
+            return self
+        if isinstance(expected, _EVENTS):
+            expected = Note(expected)
+        if not self._out or self._out[0] != expected:
+            self._fail([f"<< {_short(expected)}"])
+        self._script.append(f"<< {_short(self._out.pop(0))}")
+        return self
+
+    def finish(self) -> None:
+        """Fail if something came out that was not named."""
+        if self._out:
+            self._fail([])
+
+    def talking(self) -> Self:
+        """Announce the call, bring up both legs, and leave it in TALKING."""
+        (
+            self
+            >> CallAnnounced()
+            << DialAgent()
+            >> WELCOME
+            << SendSettings()
+            >> APPLIED
+            << AgentConnected("request-1", 0)
+            >> START
+            << CallStarted()
+            << Phase.TALKING
+        )
+        return self
+
+    def _wait(self, wait: Wait) -> None:
+        end = self.now + wait.seconds
+        while not wait.late:
+            deadline = self.call.deadline()
+            if deadline is None or deadline > end + _ROUNDING:
+                break
+            self.now = max(self.now, deadline)
+            self._take(self.call.tick(self.now))
+            after = self.call.deadline()
+            assert after is None or after > self.now, "a deadline was not met"
+        self.now = max(self.now, end)
+        self._take(self.call.tick(self.now))
+
+    def _take(self, commands: list[Command]) -> None:
+        self.contract.leave(commands)
+        for command in commands:
+            if isinstance(command, Play):
+                self._out += [Sent(len(audio), name) for audio, name in command.pieces]
+            else:
+                self._out.append(command)
+
+    def _fail(self, expected: list[str]) -> NoReturn:
+        came = [f"<< {_short(output)}" for output in self._out]
+        self._out.clear()  # Said once: the end of the test need not repeat it.
+        lines = [
+            "the conversation went differently (- expected, + came):",
+            *(f"  {line}" for line in self._script),
+            *(line for line in difflib.ndiff(expected, came) if not line.startswith("?")),
+            f"  phase {self.call.phase.value}, {self.now:g} s",
+        ]
+        raise AssertionError("\n".join(lines))
+
+
+def _short(thing: object) -> str:
+    audio = getattr(thing, "audio", None)
+    if isinstance(audio, bytes):
+        return f"{type(thing).__name__}(<{len(audio)} bytes>)"
+    if isinstance(thing, Note):
+        return repr(thing.event)
+    return repr(thing)

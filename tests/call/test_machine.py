@@ -1,0 +1,405 @@
+"""Anything that may happen to a call, in any order and at any time, by Hypothesis.
+
+The world here is fair only in what the session warrants: nothing of the agent's comes in while no
+agent leg is dialled, and no stream before its `start`. All else is chance: both vendors' messages
+in any order, losses, stalls, clocks that jump and deadlines that are served late or never.
+"""
+
+import math
+from collections import deque
+from typing import Final
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from tests.call.playbook import (
+    APPLIED,
+    AUDIO_DONE,
+    BARGE_IN,
+    CONNECTED,
+    START,
+    STOP,
+    WELCOME,
+    Contract,
+    agent,
+    caller,
+    key,
+    mark,
+)
+
+from offhook.audio import FRAME_BYTES, milliseconds
+from offhook.call.call import (
+    FAULTS_MAX,
+    FENCE_QUIET_S,
+    HELD_AGENT_BYTES,
+    HELD_CALLER_BYTES,
+    Call,
+    Input,
+)
+from offhook.call.commands import Command, End, HangUpAgent, Note, Piece, Play, SendAudio
+from offhook.call.inputs import (
+    AgentLegRefused,
+    AgentLegUnreachable,
+    CallAnnounced,
+    CallBroke,
+    CallOver,
+    GarbageReceived,
+    LegLost,
+    LegRecovered,
+    LegStalled,
+    ServerStopped,
+)
+from offhook.call.phases import Phase
+from offhook.call.plan import Plan
+from offhook.deepgram import messages as deepgram
+from offhook.events import AgentSaid, AudioDropped, CallEnded, Leg
+from offhook.twilio import media as twilio
+
+PLANS: Final = st.builds(
+    Plan,
+    max_s=st.sampled_from([5.0, 60.0, 1800.0]),
+    silence_s=st.sampled_from([0.0, 4.0, 60.0]),
+)
+SIZES: Final = st.integers(0, 5000) | st.sampled_from([1, 159, 160, 161, 1600, 1760, 100_000])
+LEGS: Final[st.SearchStrategy[Leg]] = st.sampled_from(["caller", "agent"])
+CODES: Final = st.sampled_from(
+    ["", "INVALID_SETTINGS", "FAILED_TO_THINK", "INTERNAL_SERVER_ERROR", "SERVER_GOING_AWAY"]
+)
+TEXTS: Final = st.sampled_from(["", "Goodbye.", "One two three.", Plan().time_up])
+SECONDS: Final = st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.3, 0.5, 1.0])
+FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
+    st.just(WELCOME),
+    st.just(APPLIED),
+    st.just(BARGE_IN),
+    st.just(AUDIO_DONE),
+    st.builds(agent, TEXTS),
+    st.builds(caller, TEXTS),
+    st.builds(deepgram.ConversationText, st.just("system"), TEXTS),
+    st.builds(deepgram.Warning, st.just("INJECT_AGENT_MESSAGE_DURING_USER_SPEECH"), TEXTS),
+    st.builds(deepgram.InjectionRefused, TEXTS),
+    st.builds(deepgram.LatencyReport, st.none() | st.floats()),
+    st.just(deepgram.FunctionCallRequest([deepgram.FunctionCall("1", "weather")])),
+    st.just(deepgram.History("user", "Hello.")),
+    st.just(deepgram.Unknown("Novelty")),
+)
+
+
+LAST: Final[st.SearchStrategy[list[Input]]] = st.one_of(
+    st.sampled_from(
+        [
+            [STOP],
+            [LegLost("caller", "1006")],
+            [LegLost("caller", "1009", oversized=True)],
+            [LegLost("agent", "1006")],
+            [AgentLegRefused(429)],
+            [AgentLegUnreachable("no such host")],
+            [CallOver()],
+            [ServerStopped()],
+            [CallBroke("KeyError"), LegLost("caller", "1011")],
+            [GarbageReceived("agent", "bad JSON")] * (FAULTS_MAX + 1),
+        ]
+    ),
+    st.builds(lambda code: [deepgram.Error(code, "")], CODES),
+    st.builds(lambda code: [deepgram.Error(code, ""), LegLost("agent", "1005")], CODES),
+)
+
+
+class Conversation(RuleBasedStateMachine):
+    """One call, and a count of every byte."""
+
+    @initialize(plan=PLANS, now=st.just(0.0) | st.floats(0, 1e6), talking=st.integers(0, 3))
+    def begin(self, plan: Plan, now: float, talking: int) -> None:
+        self.now = now
+        self.call = Call(plan, now)
+        self.contract = Contract()
+        self.marks: list[str] = []
+        self.epoch = 0
+        self.sent_in_epoch = 0
+        self.told_ms = 0
+        self.late = 0
+        self.endings = 0
+        self.quiet_since = -math.inf
+        # Agent audio that came in, was too much to hold, came behind a fence, or was given up.
+        self.received = self.too_much = self.all_late = self.given_up = 0
+        # Caller audio that came in while the agent settled, and what must be left of it.
+        self.caller_audio = b""
+        self.caller_held: deque[bytes] = deque()
+        if talking:  # By chance alone too few calls would ever get there.
+            self.receive(START)
+            self.receive(WELCOME)
+            self.receive(APPLIED)
+
+    # --- what happens --------------------------------------------------------------------------
+
+    @precondition(lambda self: self.call.phase is Phase.WAITING)
+    @rule(ms=st.sampled_from([0, 9_999, 10_000]))
+    def the_webhook_is_asked(self, ms: int) -> None:
+        self.receive(CallAnnounced(ms))
+
+    @rule()
+    def the_stream_starts(self) -> None:
+        self.receive(START)
+
+    @precondition(lambda self: self.contract.started)
+    @rule(size=st.just(FRAME_BYTES) | st.integers(0, 400) | st.just(20_000))
+    def the_caller_sends_audio(self, size: int) -> None:
+        settling = self.call.phase is Phase.SETTLING
+        frame = bytes([len(self.caller_audio) % 251]) * size
+        forwarded = self.call.hear(frame, self.now)
+        assert forwarded == (self.call.phase in (Phase.TALKING, Phase.BARGE_IN, Phase.CLOSING))
+        if settling:
+            self.caller_audio += frame
+            self.caller_held.append(frame)
+            while sum(map(len, self.caller_held)) > HELD_CALLER_BYTES:
+                self.caller_held.popleft()
+
+    @precondition(lambda self: self.contract.started)
+    @rule(digit=st.sampled_from("0#*"))
+    def the_caller_presses_a_key(self, digit: str) -> None:
+        self.receive(key(digit))
+
+    @precondition(lambda self: self.contract.started)
+    @rule(data=st.data())
+    def twilio_echoes_some_mark_of_ours(self, data: st.DataObject) -> None:
+        if self.marks:
+            recent = self.marks[-20:]
+            self.echo(data.draw(st.sampled_from(recent)))
+
+    @precondition(lambda self: self.contract.started)
+    @rule(name=st.sampled_from(["", "0:", "0:160", "1:160", "7", "0:-1", "-1:160", "x:y"]))
+    def twilio_echoes_a_mark_of_nobodys(self, name: str) -> None:
+        self.echo(name)
+
+    @precondition(lambda self: self.contract.started)
+    @rule()
+    def twilio_echoes_every_mark(self) -> None:
+        for name in self.marks[-100:]:
+            self.echo(name)
+
+    @precondition(lambda self: self.contract.started)
+    @rule(message=st.sampled_from([CONNECTED, twilio.Unknown("novelty")]))
+    def twilio_says_something_odd(self, message: Input) -> None:
+        self.receive(message)
+
+    @precondition(lambda self: self.contract.dialled)
+    @rule(message=FROM_AGENT)
+    def the_agent_says_something(self, message: Input) -> None:
+        self.receive(message)
+
+    @precondition(lambda self: self.contract.dialled)
+    @rule(size=SIZES)
+    def the_agent_sends_audio(self, size: int) -> None:
+        self.speak(bytes(size))
+
+    @precondition(lambda self: self.contract.dialled)
+    @rule(sizes=st.lists(st.integers(1, 2000), max_size=5), done=st.booleans())
+    def the_agent_answers(self, sizes: list[int], done: bool) -> None:
+        self.receive(caller("Hello?"))
+        self.receive(agent("One two three."))
+        for size in sizes:
+            self.speak(bytes(size))
+        if done:
+            self.receive(AUDIO_DONE)
+
+    @precondition(lambda self: self.contract.dialled)
+    @rule(size=SIZES, late=st.lists(st.integers(1, 2000), max_size=3))
+    def the_caller_barges_in(self, size: int, late: list[int]) -> None:
+        self.receive(agent("One two three."))
+        self.speak(bytes(size))
+        self.receive(BARGE_IN)
+        for size_ in late:
+            self.speak(bytes(size_))
+
+    @precondition(lambda self: self.contract.dialled)
+    @rule()
+    def the_agent_fails_to_think(self) -> None:
+        self.receive(deepgram.Error("FAILED_TO_THINK", ""))
+
+    @rule(leg=LEGS, recovers=st.booleans())
+    def a_socket_stalls(self, leg: Leg, recovers: bool) -> None:
+        if leg == "caller" or self.contract.dialled:
+            self.receive(LegStalled(leg))
+            if recovers:
+                self.receive(LegRecovered(leg))
+
+    @rule(leg=LEGS)
+    def garbage_comes(self, leg: Leg) -> None:
+        self.receive(GarbageReceived(leg, "bad JSON"))
+
+    @precondition(lambda self: self.call.phase is not Phase.ENDED)
+    @rule(seldom=st.integers(0, 9), last=LAST)
+    def something_goes_wrong(self, seldom: int, last: list[Input]) -> None:
+        if seldom == 0:  # or no call would grow old
+            for message in last:
+                self.receive(message)
+
+    @rule(seconds=SECONDS | st.sampled_from([5.0, 15.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Every deadline is served when it is due, as the session does."""
+        end = self.now + seconds
+        while (due := self.call.deadline()) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.tick()
+            after = self.call.deadline()
+            assert after is None or after > self.now, "a deadline that serving does not meet"
+        self.now = end
+        assert self.call.phase is not Phase.BARGE_IN or end < self.quiet_since + FENCE_QUIET_S
+
+    @rule(seconds=SECONDS | st.sampled_from([30.0, 3600.0, 86400.0]))
+    def time_passes_unnoticed(self, seconds: float) -> None:
+        """The process was held up: a deadline is served late, and only once."""
+        self.now += seconds
+        self.tick()
+        due = self.call.deadline()
+        assert due is None or due > self.now
+
+    @rule(seconds=SECONDS)
+    def time_passes_and_no_timer_fires(self, seconds: float) -> None:
+        self.now += seconds
+
+    # --- and what the call makes of it ---------------------------------------------------------
+
+    def receive(self, message: Input) -> None:
+        self.contract.enter(message)
+        before = self.call.phase
+        self.obey(self.call.receive(message, self.now))
+        if before is not self.call.phase and self.call.phase is Phase.BARGE_IN:
+            self.quiet_since = self.now
+
+    def tick(self) -> None:
+        self.obey(self.call.tick(self.now))
+
+    def speak(self, chunk: bytes) -> None:
+        before = self.call.phase
+        held = self.held()
+        fenced = before is Phase.BARGE_IN and self.now - self.quiet_since < FENCE_QUIET_S
+        self.received += len(chunk)
+        pieces = self.call.speak(chunk, self.now)
+        self.contract.play(pieces)
+        self.play(pieces)
+        assert all(len(audio) % FRAME_BYTES == 0 for audio, _ in pieces)
+        if fenced:
+            assert self.call.phase is Phase.BARGE_IN
+            self.late += len(chunk)
+            self.all_late += len(chunk)
+            self.quiet_since = self.now
+        elif before is Phase.WAITING:
+            self.too_much += len(chunk) - (self.held() - held)
+        elif before in (Phase.SETTLING, Phase.ENDED):
+            self.given_up += len(chunk)
+        self.account(0)
+
+    def echo(self, name: str) -> None:
+        """A mark confirms something only if it is of this epoch, and not beyond what was sent."""
+        playback = self.call._playback
+        before, now = playback._known, self.epoch
+        epoch, _, position = name.partition(":")
+        self.receive(mark(name))
+        if self.epoch == now and playback._known != before:
+            assert epoch == str(now)
+            assert before < int(position) == playback._known <= self.sent_in_epoch
+
+    def obey(self, commands: list[Command]) -> None:
+        self.contract.leave(commands)
+        may_go = 0
+        for command in commands:
+            match command:
+                case Play():
+                    self.play(list(command.pieces))
+                case SendAudio() if self.caller_held:
+                    assert command.audio == b"".join(self.caller_held)
+                    self.caller_held.clear()
+                    self.caller_audio = self.caller_audio[: -len(command.audio) or None]
+                case HangUpAgent() | End():
+                    may_go += HELD_AGENT_BYTES
+                case Note(AgentSaid() as said):
+                    self.told_ms += said.heard_ms
+                    assert said.text in ("", said.intended) or said.interrupted
+                    words = said.text.split()
+                    assert said.intended.split()[: len(words)] == words
+                case Note(AudioDropped(leg="caller", why="late") as dropped):
+                    assert dropped.ms == milliseconds(self.late)
+                    self.late = 0
+                case Note(AudioDropped(leg="agent") as dropped):
+                    kept = sum(map(len, self.caller_held))
+                    assert dropped.ms == milliseconds(len(self.caller_audio) - kept)
+                case Note(CallEnded()):
+                    self.endings += 1
+        if self.call._playback._epoch != self.epoch:
+            may_go += FRAME_BYTES - 1
+        self.follow_epoch()
+        self.account(may_go)
+
+    def account(self, may_go: int) -> None:
+        """No byte of the agent's is lost unnoticed: what a cut, or a lost leg, gives up apart."""
+        kept = self.contract.sent + self.carried() + self.held()
+        gone = self.received - kept - self.too_much - self.all_late - self.given_up
+        assert 0 <= gone <= may_go
+        self.given_up += gone
+
+    def play(self, pieces: list[Piece]) -> None:
+        self.follow_epoch()
+        self.marks += [name for _, name in pieces if name is not None]
+        self.sent_in_epoch += sum(len(audio) for audio, _ in pieces)
+
+    def carried(self) -> int:
+        return len(self.call._playback._rest)
+
+    def held(self) -> int:
+        return sum(len(chunk) for chunk in self.call._held_speech if isinstance(chunk, bytes))
+
+    def follow_epoch(self) -> None:
+        epoch = self.call._playback._epoch
+        assert epoch >= self.epoch
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.sent_in_epoch = 0
+
+    # --- what is always true -------------------------------------------------------------------
+
+    @invariant()
+    def no_more_is_heard_than_sent(self) -> None:
+        playback = self.call._playback
+        heard = playback.heard(self.now)
+        assert 0 <= heard <= playback._sent == self.sent_in_epoch
+        assert heard <= min(playback._marks, default=heard)
+        assert self.told_ms * 8 <= self.contract.sent
+
+    @invariant()
+    def buffers_are_bounded(self) -> None:
+        assert sum(map(len, self.call._held_frames)) <= HELD_CALLER_BYTES
+        assert self.held() <= HELD_AGENT_BYTES
+        assert self.carried() < FRAME_BYTES
+        assert not self.call._commands or self.call.phase is not Phase.ENDED
+        assert all(len(faults) <= FAULTS_MAX + 1 for faults in self.call._faults.values())
+
+    @invariant()
+    def the_end_is_the_end(self) -> None:
+        over = self.call.phase is Phase.ENDED
+        assert over == (self.call.ending is not None) == self.contract.over
+        assert self.endings == over
+        if over:
+            assert self.call.deadline() is None
+            assert not self.call._held_frames
+            assert not self.call._held_speech
+        else:
+            assert self.call.deadline() is not None or self.call.phase is Phase.WAITING
+
+    def teardown(self) -> None:
+        """Whatever state a call is in, it can be ended, once."""
+        if not hasattr(self, "call"):
+            return
+        self.receive(ServerStopped())
+        self.receive(ServerStopped())
+        self.the_end_is_the_end()
+        self.no_more_is_heard_than_sent()
+
+
+TestConversation = Conversation.TestCase
+TestConversation.settings = settings(max_examples=800, stateful_step_count=50, deadline=None)

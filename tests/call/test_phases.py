@@ -1,0 +1,80 @@
+"""The table of transitions: complete, reachable, and as drawn in the README."""
+
+from importlib import resources
+from itertools import product
+
+import pytest
+from tests.call.playbook import (
+    APPLIED,
+    AUDIO_DONE,
+    BARGE_IN,
+    START,
+    STOP,
+    WELCOME,
+    Given,
+    Playbook,
+    Speech,
+    Wait,
+    agent,
+    key,
+)
+
+from offhook.call import phases
+from offhook.call.inputs import CallAnnounced, CallOver
+from offhook.call.phases import TRANSITIONS, Phase, Step
+from offhook.call.plan import Plan
+
+IMPATIENT = Plan(silence_s=1)
+
+
+def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: set[tuple[Phase, Step]] = set()
+
+    def after(phase: Phase, step: Step) -> Phase:
+        taken.add((phase, step))
+        return phases.after(phase, step)
+
+    monkeypatch.setattr("offhook.call.call.after", after)
+    settling: list[Given] = [START, WELCOME]
+    talking: list[Given] = [*settling, APPLIED]
+    barge_in: list[Given] = [*talking, agent("Hello."), Speech(bytes(1600)), BARGE_IN]
+    closing: list[Given] = [*talking, Wait(0.5), Wait(0.5)]
+    conversations: list[list[Given]] = [
+        [CallAnnounced(), CallOver()],
+        [*settling, STOP],
+        [*talking, STOP],
+        [*barge_in, STOP],
+        [*barge_in, AUDIO_DONE],
+        [*closing, Wait(5)],
+        [*closing, key("1")],
+    ]
+    for conversation in conversations:
+        playbook = Playbook(IMPATIENT)
+        for given in conversation:
+            playbook >> given << ...
+    assert taken == set(TRANSITIONS)
+
+
+@pytest.mark.parametrize(("phase", "step"), list(product(Phase, Step)))
+def test_only_what_the_table_holds_is_legal(phase: Phase, step: Step) -> None:
+    if (phase, step) in TRANSITIONS:
+        assert phases.after(phase, step) is TRANSITIONS[phase, step]
+    else:
+        with pytest.raises(KeyError):
+            phases.after(phase, step)
+
+
+def test_every_phase_ends_and_nothing_follows_the_end() -> None:
+    for phase in Phase:
+        assert ((phase, Step.ENDED) in TRANSITIONS) == (phase is not Phase.ENDED)
+    assert not [phase for phase, _ in TRANSITIONS if phase is Phase.ENDED]
+
+
+def test_every_phase_and_every_step_is_used() -> None:
+    assert {Phase.WAITING, *TRANSITIONS.values()} == set(Phase)
+    assert {step for _, step in TRANSITIONS} == set(Step)
+
+
+def test_the_readme_shows_the_table() -> None:
+    readme = resources.files("offhook.call").joinpath("README.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{phases.diagram()}\n```" in readme

@@ -1,0 +1,141 @@
+"""The arrows between our modules (docs: design, The house), read from the source of each."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import offhook
+
+SOURCE: Final = Path(offhook.__file__).parent
+
+CORE: Final = ("offhook.call", "offhook.twilio.media", "offhook.deepgram.messages")
+CORE_MAY_IMPORT: Final = (*CORE, "offhook.audio", "offhook.events")
+WAITING: Final = ("asyncio", "socket", "time", "threading", "picows", "httpx", "httpx2", "select")
+RIGS: Final = ("offhook.rehearsal", "offhook.bench")
+"""What stands around the product to try and measure it; the product knows neither."""
+LAYERS: Final = ("offhook.call", "offhook.session", "offhook.server", "offhook.cli")
+"""From the one that all may use to the one that uses all."""
+
+CLOCK: Final = re.compile(
+    r"(^|\.)(loop|get_running_loop\(\)|get_event_loop\(\))\.time$"
+    r"|^time\.(time|monotonic|perf_counter|process_time)(_ns)?$"
+    r"|^(datetime\.)?(datetime|date)\.(now|utcnow|today)$"
+)
+MAY_READ_THE_CLOCK: Final = (
+    "offhook.clock",
+    "offhook.rehearsal.phone",  # the date in Twilio's callbacks, which no monotonic clock knows
+    "offhook.bench",  # it measures the process that reads the clock it is given
+)
+ENVIRONMENT: Final = re.compile(r"^os\.(environb?|getenvb?|putenv)$")
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module of ours, by name."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """What a module imports, wherever in it. `from a import b` is a.b, whatever b is."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are banned by ruff"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def reads(tree: ast.Module) -> Iterator[str]:
+    """Every dotted name that a module reads, `_loop` taken for `loop`, and what it imports."""
+    yield from imports(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield ast.unparse(node).replace("_loop.time", "loop.time").removeprefix("self.")
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of these, or in one of them."""
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def faults(name: str, tree: ast.Module) -> Iterator[str]:
+    """Every arrow that points the wrong way out of a module."""
+    for target in imports(tree):
+        ours = within(target, ("offhook",)) and target != "offhook"
+        if within(name, CORE):
+            if ours and not within(target, CORE_MAY_IMPORT):
+                yield f"{name} decides, and imports {target}"
+            if within(target, WAITING):
+                yield f"{name} decides, and imports {target}, which can wait"
+        if name == "offhook.events" and ours:
+            yield f"{name} is below everything, and imports {target}"
+        if within(target, ("picows",)) and name != "offhook.wire":
+            yield f"{name} imports {target}: only offhook.wire knows the engine"
+        if within(target, RIGS) and not within(name, (*RIGS, "offhook.cli")):
+            yield f"{name} is the product, and imports {target}"
+        if within(target, ("offhook.cli",)) and not within(
+            name, ("offhook.cli", "offhook.__main__")
+        ):
+            yield f"{name} imports {target}"
+        for height, layer in enumerate(LAYERS):
+            if within(name, (layer,)) and within(target, LAYERS[height + 1 :]):
+                yield f"{name} imports {target}, which is above it"
+    for read in reads(tree):
+        if ENVIRONMENT.search(read) and not within(name, ("offhook.cli", "offhook.config")):
+            yield f"{name} reads {read}: the environment is read by config and cli"
+        if CLOCK.search(read) and not within(name, MAY_READ_THE_CLOCK):
+            yield f"{name} reads {read}: the clock is read by offhook.clock"
+
+
+MODULES: Final = modules()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_arrow_points_the_right_way(name: str) -> None:
+    assert list(faults(name, MODULES[name])) == []
+
+
+def test_the_core_is_where_it_is_looked_for() -> None:
+    assert {*CORE, *LAYERS} <= set(MODULES)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("offhook.call.call", "from offhook.session import Session"),
+        ("offhook.call.call", "from offhook import wire"),
+        ("offhook.call.call", "def late():\n    import asyncio"),
+        ("offhook.call.playback", "from time import monotonic"),
+        ("offhook.twilio.media", "import offhook.twilio.leg"),
+        ("offhook.deepgram.messages", "import threading as t"),
+        ("offhook.session", "from picows import WSFrame"),
+        ("offhook.session", "from offhook.server import Server"),
+        ("offhook.server", "from offhook.rehearsal.memory import VirtualClock"),
+        ("offhook.server", "from offhook.bench import load"),
+        ("offhook.server", "import offhook.cli.serve"),
+        ("offhook.webhooks", "from offhook.cli import app"),
+        ("offhook.events", "from offhook.call.ending import Slug"),
+        ("offhook.server", "import os\nkey = os.environ['KEY']"),
+        ("offhook.server", "from os import getenv"),
+        ("offhook.session", "import time\nnow = time.monotonic()"),
+        ("offhook.session", "from datetime import datetime\nnow = datetime.now()"),
+        ("offhook.session", "class A:\n    def f(self):\n        return self._loop.time()"),
+        ("offhook.server", "import asyncio\nnow = asyncio.get_running_loop().time()"),
+    ],
+)
+def test_a_wrong_arrow_is_found(name: str, source: str) -> None:
+    assert list(faults(name, ast.parse(source)))
+
+
+def test_a_right_arrow_is_not() -> None:
+    source = "import math\nfrom offhook.twilio import media\nfrom offhook.call.phases import Phase"
+    assert list(faults("offhook.call.call", ast.parse(source))) == []

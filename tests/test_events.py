@@ -1,0 +1,84 @@
+"""The events are a contract: each documented, frozen, with units in its names, and emitted."""
+
+import ast
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+import pytest
+
+import offhook
+from offhook import events
+from offhook.events import Event, Happening
+
+EVENTS: Final[tuple[type, ...]] = get_args(Event)
+NAMES: Final = {event.__name__ for event in EVENTS}
+SOURCE: Final = Path(offhook.__file__).parent
+
+
+def made() -> Iterator[str]:
+    """Every name of an event that some module other than events calls, which is to make one.
+
+    A pattern (`case CallEnded():`) looks like a call and is none.
+    """
+    for path in SOURCE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imported = {
+            alias.asname or alias.name: alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "offhook.events"
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                name = imported.get(node.func.id)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                of_events = isinstance(node.func.value, ast.Name) and node.func.value.id == "events"
+                name = node.func.attr if of_events else None
+            else:
+                continue
+            if name is not None and dataclasses.is_dataclass(getattr(events, name, None)):
+                yield name
+
+
+@pytest.mark.parametrize("event", [*EVENTS, Happening])
+def test_an_event_says_what_it_means(event: type) -> None:
+    assert dataclasses.is_dataclass(event)
+    doc = inspect.getdoc(event)
+    assert doc
+    assert not doc.startswith(f"{event.__name__}("), "the docstring that dataclass makes up"
+    assert doc.endswith((".", ")"))
+
+
+@pytest.mark.parametrize("event", [*EVENTS, Happening])
+def test_an_event_is_a_fact_and_does_not_change(event: Any) -> None:
+    assert event.__dataclass_params__.frozen
+    assert hasattr(event, "__slots__")
+
+
+@pytest.mark.parametrize("event", [*EVENTS, Happening])
+def test_what_has_a_unit_says_it(event: type) -> None:
+    """A number is a time, in whole milliseconds; counts say by which edges they were sorted."""
+    for name, kind in get_type_hints(event).items():
+        if get_origin(kind) is tuple:
+            assert "EDGES_MS" in (event.__doc__ or ""), f"{event.__name__}.{name}"
+            continue
+        kinds = {kind, *get_args(kind)}
+        in_ms = name == "ms" or name.endswith("_ms")
+        assert (int in kinds) == in_ms, f"{event.__name__}.{name}"
+        assert float not in kinds, f"{event.__name__}.{name}"
+
+
+def test_the_union_holds_every_event_of_the_module() -> None:
+    classes = {
+        name
+        for name, thing in vars(events).items()
+        if inspect.isclass(thing) and thing.__module__ == events.__name__
+    }
+    assert classes == NAMES | {"Happening"}
+
+
+def test_every_event_is_emitted_and_nothing_else_is() -> None:
+    assert set(made()) == NAMES | {"Happening"}
