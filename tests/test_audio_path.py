@@ -176,23 +176,28 @@ async def test_a_frame_is_one_receive_and_one_send(tmp_path: Path) -> None:
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
-    async with asyncio.timeout(30):
-        banner = await process.stderr.readuntil(b"answers at ")
-        banner += await process.stderr.readline()
-    port = int(banner.rpartition(b":")[2])
-    report = await place_call(
-        f"http://127.0.0.1:{port}/twilio/voice",
-        caller(GREET, ASK, GREET, HANG_UP),
-        clock=clock,
-        auth_token=TOKEN,
-        account_sid=ACCOUNT,
-        from_="+12025550142",
-        to="+12025550100",
-    )
-    os.kill(_child_of(process.pid), signal.SIGTERM)
-    await process.communicate()
-    assert process.returncode == 0
-    await standin.close()
+    try:
+        async with asyncio.timeout(30):
+            banner = await process.stderr.readuntil(b"answers at ")
+            banner += await process.stderr.readline()
+        port = int(banner.rpartition(b":")[2])
+        report = await place_call(
+            f"http://127.0.0.1:{port}/twilio/voice",
+            caller(GREET, ASK, GREET, HANG_UP),
+            clock=clock,
+            auth_token=TOKEN,
+            account_sid=ACCOUNT,
+            from_="+12025550142",
+            to="+12025550100",
+        )
+        os.kill(_child_of(process.pid), signal.SIGTERM)
+        await process.communicate()
+        assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            os.kill(_child_of(process.pid), signal.SIGKILL)
+            await process.wait()
+        await standin.close()
     assert report.faults == []
     lines = trace.read_text().splitlines()
     # What goes to the agent for a frame: 160 bytes, a header of 4 and a mask of 4, and no other.
