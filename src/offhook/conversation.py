@@ -1,5 +1,6 @@
 """The conversation on a terminal, as it happens: a subscriber, for `demo` and `serve --show`."""
 
+import re
 from typing import Final
 
 from rich.console import Console
@@ -22,6 +23,9 @@ from offhook.events import (
 
 _STYLES: Final = {"caller": "cyan", "agent": "green", "call": "dim", "trouble": "yellow"}
 
+_NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What moves a terminal's cursor, changes its colours or turns the direction of its text."""
+
 
 class Conversation:
     """Prints one line for what is said and what goes wrong, with seconds since the call began."""
@@ -35,10 +39,17 @@ class Conversation:
         if told is None:
             return
         who, words = told
-        line = Text(f"{happening.at_ms / 1000:7.2f} s  {happening.call_sid[-4:]}  ", "dim")
+        sid = _inert(happening.call_sid[-4:])
+        line = Text()
+        line.append(f"{happening.at_ms / 1000:7.2f} s  {sid}  ", "dim")
         line.append(f"{who:8}", _STYLES[who])
-        line.append(words, "" if who in ("caller", "agent") else _STYLES[who])
+        line.append(_inert(words), "" if who in ("caller", "agent") else _STYLES[who])
         self._console.print(line, soft_wrap=True)
+
+
+def _inert(text: str) -> str:
+    """Text from outside, in which nothing can command the terminal."""
+    return _NOT_TEXT.sub(" ", text)
 
 
 def _tell(event: Event) -> tuple[str, str] | None:

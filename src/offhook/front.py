@@ -15,8 +15,16 @@ from uvicorn.server import ServerState
 from offhook import wire
 
 REQUEST_MAX: Final = 16 * 1024
+"""Bytes of that head; Uvicorn itself sets no limit."""
+
 REQUEST_S: Final = 5.0
 """Seconds that a connection has to send the head of its first request."""
+
+
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+)
 
 
 class _Timer(Protocol):
@@ -55,10 +63,14 @@ class Front(asyncio.Protocol):
         """A part of the first request."""
         self._received += data
         head, end, _ = self._received.partition(b"\r\n\r\n")
-        if not end and len(head) < REQUEST_MAX:
+        if len(head) > REQUEST_MAX:
+            self._transport.write(_TOO_LARGE)
+            self._transport.close()
+            return
+        if not end:
             return
         self._timer.cancel()
-        if end and _is_upgrade(head):
+        if _is_upgrade(head):
             wire.accept(self._transport, self._received, self._decide, max_size=self._max_size)
         else:
             protocol = HttpToolsProtocol(*self._http)

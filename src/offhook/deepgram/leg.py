@@ -121,8 +121,9 @@ class AgentLeg:
             self._outbox.clear()
             self._outbox_size = 0
             self._channel.send_binary(held)
-        if not self._hung_up:
-            self._owner.on_agent_writable(self._writable)
+        # It may have filled up again at once, which has been told already.
+        if self._writable == writable and not self._hung_up:
+            self._owner.on_agent_writable(writable)
 
     def on_close(self, closed: Closed) -> None:
         """The socket is gone."""

@@ -323,8 +323,10 @@ def write(message: ServerMessage | ClientMessage) -> bytes:
 def _unknown_or_bad(text: bytes, known: frozenset[str], fault: str) -> Unknown:
     try:
         unknown = _envelope.decode(text)
-    except UNREADABLE:
-        raise BadMessage(f"not a Voice Agent message: {fault}") from None
+    except UNREADABLE as error:
+        raise BadMessage(f"not a Voice Agent message: {error}") from None
     if unknown.type in known:
+        if fault.startswith("Invalid"):  # the faults in which msgspec quotes content
+            fault = "a value that is none of those known"
         raise BadMessage(f"malformed {unknown.type}: {fault}")
     return unknown

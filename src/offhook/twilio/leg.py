@@ -114,7 +114,8 @@ class CallerLeg:
             message = self._outbox.popleft()
             self._outbox_size -= len(message)
             self._channel.send_text(message)
-        self._owner.on_caller_writable(self._writable)
+        if self._writable == writable:  # else it filled up again, which has been told already
+            self._owner.on_caller_writable(writable)
 
     def on_close(self, closed: Closed) -> None:
         """The socket is gone."""

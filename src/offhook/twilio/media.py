@@ -108,7 +108,7 @@ class Dtmf(_FromTwilio, frozen=True, tag="dtmf"):
     sequence_number: Counter = "0"
 
 
-class MarkName(_Exact, frozen=True):
+class MarkName(_Details, frozen=True):
     """A mark's name, echoed exactly as it was sent."""
 
     name: str
@@ -146,8 +146,11 @@ class Unknown(msgspec.Struct, frozen=True):
 FromTwilio: TypeAlias = Connected | Start | Media | Dtmf | Mark | Stop
 _KNOWN: Final = frozenset({"connected", "start", "media", "dtmf", "mark", "stop"})
 _from_twilio: Final = msgspec.json.Decoder[FromTwilio](FromTwilio)
-_envelope = msgspec.json.Decoder(Unknown)
-_encode = msgspec.json.Encoder().encode
+_envelope: Final = msgspec.json.Decoder(Unknown)
+_encode: Final = msgspec.json.Encoder().encode
+
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON can raise; the last when it is nested too deeply."""
 
 
 def read(text: bytes) -> FromTwilio | Unknown:
@@ -155,13 +158,15 @@ def read(text: bytes) -> FromTwilio | Unknown:
     try:
         message: FromTwilio = _from_twilio.decode(text)
         return message
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         fault = str(error)
     try:
         unknown = _envelope.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BadMessage(f"not a media-stream message: {fault}") from None
+    except _UNREADABLE as error:
+        raise BadMessage(f"not a media-stream message: {error}") from None
     if unknown.event in _KNOWN:
+        if fault.startswith("Invalid value"):  # the one fault in which msgspec quotes content
+            fault = "another `event` before it"
         raise BadMessage(f"malformed {unknown.event!r} message: {fault}")
     return unknown
 
@@ -187,11 +192,17 @@ class Play(_ToTwilio, frozen=True, tag="media"):
     media: PlayDetails
 
 
+class SetMarkDetails(_Exact, frozen=True):
+    """A mark's name; short ASCII (twilio.md §1.4)."""
+
+    name: str
+
+
 class SetMark(_ToTwilio, frozen=True, tag="mark"):
     """Ask for an echo when playback reaches this point."""
 
     stream_sid: str
-    mark: MarkName
+    mark: SetMarkDetails
 
 
 class Clear(_ToTwilio, frozen=True, tag="clear"):
@@ -209,7 +220,7 @@ def read_ours(text: bytes) -> ToTwilio:
     try:
         message: ToTwilio = _to_twilio.decode(text)
         return message
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise BadMessage(str(error)) from None
 
 

@@ -11,13 +11,10 @@ for what keeps a recorded one from being of use.
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from twilio.request_validator import RequestValidator
 
 HEADER: Final = "X-Twilio-Signature"
-
-_DEFAULT_PORTS: Final = {"https": 443, "wss": 443}
 
 
 class _Form(dict[str, list[str]]):
@@ -42,7 +39,8 @@ class Signatures:
         form = _Form()
         for name, value in fields:
             form.setdefault(name, []).append(value)
-        return self._any(_with_and_without_port(origin + target), form, signature)
+        urls = [name + target for name in _with_and_without_port(origin)]
+        return self._any(urls, form, signature)
 
     def upgrade(self, origin: str, path: str, signature: str) -> bool:
         """Whether a WebSocket upgrade is signed. `origin` is wss://host[:port]; the query string
@@ -51,7 +49,7 @@ class Signatures:
         """  # noqa: D205
         path = path.partition("?")[0]
         other = path[:-1] if path.endswith("/") else path + "/"
-        urls = [*_with_and_without_port(origin + path), *_with_and_without_port(origin + other)]
+        urls = [name + end for name in _with_and_without_port(origin) for end in (path, other)]
         return self._any(urls, _Form(), signature)
 
     def _any(self, urls: Iterable[str], form: Mapping[str, list[str]], signature: str) -> bool:
@@ -74,13 +72,13 @@ def sign(token: str, url: str, fields: Iterable[tuple[str, str]] = ()) -> str:
     return signature
 
 
-def _with_and_without_port(url: str) -> list[str]:
-    """Both forms: Twilio drops the port of an https URL before it signs (twilio.md §3.1)."""
-    parts = urlsplit(url)
-    host = parts.netloc
-    has_port = not host.endswith("]") and ":" in host.rpartition("]")[2]
-    without = host.rpartition(":")[0] if has_port else host
-    with_port = host if has_port else f"{host}:{_DEFAULT_PORTS[parts.scheme]}"
-    begin = len(parts.scheme) + 3
-    rest = url[begin + len(host) :]
-    return [f"{parts.scheme}://{name}{rest}" for name in (without, with_port)]
+def _with_and_without_port(origin: str) -> tuple[str, str]:
+    """Both forms: Twilio drops the port of an https URL before it signs (twilio.md §3.1).
+
+    Whatever a Host header may hold passes through: a host that is none has no valid signature.
+    """
+    scheme, _, host = origin.partition("://")
+    has_port = ":" in host.rpartition("]")[2]
+    if has_port:
+        return f"{scheme}://{host.rpartition(':')[0]}", origin
+    return origin, f"{origin}:443"

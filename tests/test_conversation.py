@@ -1,0 +1,165 @@
+"""The conversation on a terminal: every event, and text that would like to command it."""
+
+import io
+import unicodedata
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from offhook import events
+from offhook.conversation import Conversation
+from offhook.events import Event, Happening
+
+CALL_SID = "CA0123456789abcdef0123456789abcdef"
+
+
+def printed(event: Event, *, terminal: bool = False, call_sid: str = CALL_SID) -> str:
+    """What the terminal gets."""
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        force_terminal=terminal,
+        color_system="truecolor" if terminal else None,
+        width=60,
+        _environ={},
+    )
+    Conversation(console)(Happening(call_sid, 61_234, event))
+    return file.getvalue()
+
+
+SHOWN: list[tuple[Event, str]] = [
+    (events.CallStarted(), "call    the caller is on the line"),
+    (
+        events.AgentConnected("request", 412),
+        "call    the agent is on the line, 412 ms after it was dialled",
+    ),
+    (events.CallerSaid("Is there a table?"), "caller  Is there a table?"),
+    (events.AgentSaid("Yes.", "Yes.", 900, interrupted=False), "agent   Yes."),
+    (
+        events.AgentSaid("", "Yes.", 0, interrupted=False),
+        "agent   (not spoken: Yes.)",
+    ),
+    (
+        events.AgentSaid("Let me", "Let me see.", 840, interrupted=True),
+        "agent   Let me — (interrupted after 0.8 s)",
+    ),
+    (
+        events.FunctionRefused("book"),
+        "trouble the agent called book, which nobody here can run",
+    ),
+    (
+        events.AgentWarned("SLOW_THINK_REQUEST", "It takes time.", fatal=False),
+        "trouble Deepgram: SLOW_THINK_REQUEST It takes time.",
+    ),
+    (
+        events.AudioDropped("agent", 120, "full"),
+        "trouble 120 ms of audio to the agent were dropped",
+    ),
+    (
+        events.Fault("caller", "a binary message"),
+        "trouble the caller's socket sent a binary message",
+    ),
+    (events.StreamTrouble("31901", "It timed out."), "trouble Twilio: 31901 It timed out."),
+    (
+        events.CallEnded("caller", "caller_hung_up", "the caller hung up", "", 61_234),
+        "call    over: the caller hung up [caller_hung_up]",
+    ),
+    (
+        events.CallEnded("deepgram", "agent_lost", "the agent was lost", "code 1011", 61_234),
+        "call    over: the agent was lost (code 1011) [agent_lost]",
+    ),
+]
+
+NOT_SHOWN: list[Event] = [
+    events.Answered(400, 450),
+    events.Interrupted(840),
+    events.KeyPressed("5"),
+    events.LatencyReported(None, None, None, 900),
+    events.AudioDropped("caller", 40, "late"),
+    events.DelaysSampled((1, 0), (2, 0), (0, 0)),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), SHOWN, ids=lambda v: type(v).__name__)
+def test_an_event_is_one_line_with_time_and_call(event: Event, line: str) -> None:
+    assert printed(event) == f"  61.23 s  cdef  {line}\n"
+
+
+@pytest.mark.parametrize("event", NOT_SHOWN, ids=lambda v: type(v).__name__)
+def test_what_nobody_watching_needs_is_not_shown(event: Event) -> None:
+    assert printed(event) == ""
+
+
+def test_every_event_is_in_these_lists() -> None:
+    told = {type(event) for event, _ in SHOWN} | {type(event) for event in NOT_SHOWN}
+    assert told == set(get_args(Event))
+
+
+def test_who_speaks_has_a_colour() -> None:
+    assert "\x1b[36mcaller  \x1b[0m" in printed(events.CallerSaid("Hello."), terminal=True)
+
+
+HOSTILE = (
+    "\x1b[2J\x1b[31mred\x1b]0;title\x07\x9b1A\r\x08\x7f\x00\n\t99.99 s  agent  I never said this"
+    "\u2028\u202eback\u2066\u0085 [red]markup[/red] [/] [link=https://example.com]x[/link] :smile:"
+)
+
+
+def hostile_events(text: str) -> list[Event]:
+    return [
+        events.CallerSaid(text),
+        events.AgentSaid(text, text, 840, interrupted=False),
+        events.AgentSaid(text, text, 840, interrupted=True),
+        events.AgentSaid("", text, 0, interrupted=False),
+        events.FunctionRefused(text),
+        events.AgentWarned(text, text, fatal=True),
+        events.Fault("agent", text),
+        events.StreamTrouble(text, text),
+        events.CallEnded("deepgram", "agent_lost", "the agent was lost", text, 1),
+    ]
+
+
+def commands(text: str) -> set[str]:
+    """What moves a cursor, breaks a line or turns the direction of what follows."""
+    turning = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    return {
+        character
+        for character in text
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(character) in turning
+    }
+
+
+@pytest.mark.parametrize("event", hostile_events(HOSTILE), ids=lambda v: type(v).__name__)
+def test_hostile_text_is_shown_inert(event: Event) -> None:
+    line = printed(event)
+    assert commands(line) == {"\n"}
+    assert line.count("\n") == 1, "nobody can put a line into another's mouth"
+    for shown in ("[red]markup[/red]", "[/]", "[link=https://example.com]x[/link]", ":smile:"):
+        assert shown in line
+
+
+def test_on_a_terminal_the_only_escapes_are_ours() -> None:
+    harmless = printed(events.CallerSaid("x" * len(HOSTILE)), terminal=True)
+    hostile = printed(events.CallerSaid(HOSTILE), terminal=True)
+    assert hostile.count("\x1b") == harmless.count("\x1b")
+
+
+def test_a_call_sid_is_no_way_in_either() -> None:
+    assert commands(printed(events.CallStarted(), call_sid="CA\x1b[2J\n")) == {"\n"}
+
+
+@given(st.text(st.characters()))
+def test_no_text_at_all_commands_the_terminal(text: str) -> None:
+    for event in hostile_events(text):
+        line = printed(event)
+        assert commands(line) == {"\n"}
+        assert line.endswith("\n")
+
+
+@given(st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1))
+def test_what_people_write_is_left_alone(text: str) -> None:
+    assert printed(events.CallerSaid(text)) == f"  61.23 s  cdef  caller  {text}\n"

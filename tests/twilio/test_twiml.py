@@ -1,0 +1,234 @@
+"""The documents that Twilio gets, as it parses them."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offhook.config import Agent, Announcement, Busy, Fallback, Voicemail
+from offhook.deepgram import settings
+from offhook.twilio import twiml
+
+AFTER = "https://voice.example.com/twilio/after"
+STREAM = "wss://voice.example.com/twilio"
+STATUS = "https://voice.example.com/twilio/stream-status"
+HOSTILE = "</Say><Dial>+1900</Dial><!-- &amp; \"'<![CDATA[ é 🙂 ]]>"
+
+NO_WORDS = Fallback(say=None)
+
+
+def an_agent(**parts: Any) -> Agent:
+    return Agent(settings=settings.seed()[0], **parts)
+
+
+def verbs(document: str) -> list[tuple[str, dict[str, str], str]]:
+    """Name, attributes and text of each verb, in order."""
+    root = parsed(document)
+    return [(verb.tag, dict(verb.attrib), verb.text or "") for verb in root]
+
+
+def parsed(document: str) -> ElementTree.Element:
+    assert document.startswith('<?xml version="1.0" encoding="UTF-8"?>')
+    root = ElementTree.fromstring(document.encode())
+    assert root.tag == "Response"
+    return root
+
+
+def connect(**parts: Any) -> str:
+    given: dict[str, Any] = {
+        "stream_url": STREAM,
+        "after_url": AFTER,
+        "stream_status_url": STATUS,
+        "token": "k3v",
+        "announcement": None,
+        "apology": None,
+    }
+    return twiml.connect(**(given | parts))
+
+
+# --- Answering -----------------------------------------------------------------------------------
+
+
+def test_the_stream_carries_the_token_and_everything_comes_back_to_us() -> None:
+    root = parsed(connect())
+    [verb] = root
+    assert (verb.tag, verb.attrib) == ("Connect", {"action": AFTER, "method": "POST"})
+    [stream] = verb
+    assert (stream.tag, stream.attrib) == ("Stream", {"url": STREAM, "statusCallback": STATUS})
+    [parameter] = stream
+    assert (parameter.tag, parameter.attrib) == ("Parameter", {"name": "token", "value": "k3v"})
+
+
+def test_the_announcement_comes_first_and_the_apology_last() -> None:
+    announcement = Announcement(say="This call is recorded.", language="en-GB", voice="Polly.Amy")
+    manner = {"language": "en-GB", "voice": "Polly.Amy"}
+    assert verbs(connect(announcement=announcement, apology="We are sorry.")) == [
+        ("Say", manner, "This call is recorded."),
+        ("Connect", {"action": AFTER, "method": "POST"}, ""),
+        ("Say", manner, "We are sorry."),
+        ("Hangup", {}, ""),
+    ]
+
+
+def test_an_announcement_without_manner_leaves_it_to_the_account() -> None:
+    assert verbs(connect(announcement=Announcement(say="Hello.")))[0] == ("Say", {}, "Hello.")
+
+
+def test_a_twiml_bin_holds_a_stream_alone() -> None:
+    document = connect(after_url=None, stream_status_url=None, token=None)
+    [verb] = parsed(document)
+    assert (verb.tag, verb.attrib) == ("Connect", {})
+    [stream] = verb
+    assert (stream.attrib, list(stream)) == ({"url": STREAM}, [])
+
+
+# --- Not answering, and ending ---------------------------------------------------------------
+
+
+def test_the_shortest_documents() -> None:
+    assert verbs(twiml.hang_up()) == [("Hangup", {}, "")]
+    assert verbs(twiml.reject()) == [("Reject", {"reason": "rejected"}, "")]
+    assert verbs(twiml.nothing()) == []
+
+
+DIAL = {"action": AFTER, "method": "POST", "timeout": "30", "answerOnBridge": "true"}
+RECORD = {
+    "action": AFTER,
+    "method": "POST",
+    "maxLength": "90",
+    "playBeep": "true",
+    "trim": "do-not-trim",
+}
+
+
+def test_the_fallback_says_sorry_and_hangs_up() -> None:
+    agent = an_agent(fallback=Fallback(say="Sorry."), announcement="Hello.")
+    assert verbs(twiml.fallback(agent, AFTER)) == [("Say", {}, "Sorry."), ("Hangup", {}, "")]
+    assert verbs(twiml.fallback(an_agent(fallback=NO_WORDS), AFTER)) == [("Hangup", {}, "")]
+
+
+def test_the_fallback_speaks_as_the_announcement_does() -> None:
+    announcement = Announcement(say="Guten Tag.", language="de-DE", voice="Polly.Vicki")
+    agent = an_agent(fallback=Fallback(say="Leider."), announcement=announcement)
+    manner = {"language": "de-DE", "voice": "Polly.Vicki"}
+    assert verbs(twiml.fallback(agent, AFTER))[0] == ("Say", manner, "Leider.")
+    assert verbs(twiml.sorry(agent))[0] == ("Say", manner, "Leider.")
+
+
+@pytest.mark.parametrize(
+    ("destination", "noun"),
+    [
+        ("+15005550006", "Number"),
+        ("sip:desk@pbx.example.com;transport=tls?x=1&y=2", "Sip"),
+        ("sips:desk@pbx.example.com", "Sip"),
+    ],
+)
+def test_the_fallback_dials(destination: str, noun: str) -> None:
+    agent = an_agent(fallback=Fallback(say="One moment.", dial=destination))
+    document = twiml.fallback(agent, AFTER)
+    assert verbs(document) == [("Say", {}, "One moment."), ("Dial", DIAL, "")]
+    [called] = parsed(document)[1]
+    assert (called.tag, called.attrib, called.text) == (noun, {}, destination)
+
+
+def test_the_fallback_takes_a_message() -> None:
+    voicemail = Voicemail(say="After the tone.", max_seconds=90)
+    agent = an_agent(fallback=Fallback(say="Sorry.", voicemail=voicemail))
+    assert verbs(twiml.fallback(agent, AFTER)) == [
+        ("Say", {}, "Sorry."),
+        ("Say", {}, "After the tone."),
+        ("Record", RECORD, ""),
+        ("Hangup", {}, ""),  # Twilio goes on here when nothing was recorded
+    ]
+
+
+def test_a_full_house_rejects_dials_or_says_so() -> None:
+    assert verbs(twiml.busy(an_agent(busy=Busy(reject=True)), AFTER)) == [
+        ("Reject", {"reason": "busy"}, "")
+    ]
+    document = twiml.busy(an_agent(busy=Busy(dial="+15005550006")), AFTER)
+    assert verbs(document) == [("Dial", DIAL, "")]
+    assert [noun.text for noun in parsed(document)[0]] == ["+15005550006"]
+    assert verbs(twiml.busy(an_agent(busy=Busy(say="Full.")), AFTER)) == [
+        ("Say", {}, "Full."),
+        ("Hangup", {}, ""),
+    ]
+
+
+def test_nobody_answered_the_number_dialled_instead() -> None:
+    agent = an_agent(fallback=Fallback(say="Sorry.", dial="+15005550006"))
+    assert verbs(twiml.sorry(agent)) == [("Say", {}, "Sorry."), ("Hangup", {}, "")]
+    silent = an_agent(fallback=Fallback(say=None, dial="+15005550006"))
+    assert verbs(twiml.sorry(silent)) == [("Hangup", {}, "")]
+
+
+# --- What holds for all of them -----------------------------------------------------------------
+
+
+def every_document() -> Iterator[str]:
+    """Each function with each combination of what it may be given."""
+    announcements = (None, Announcement(say="Hello."))
+    for after, status, token, announcement, apology in product(
+        (None, AFTER), (None, STATUS), (None, "k3v"), announcements, (None, "Sorry.")
+    ):
+        yield connect(
+            after_url=after,
+            stream_status_url=status,
+            token=token,
+            announcement=announcement,
+            apology=apology,
+        )
+    onwards: tuple[dict[str, Any], ...] = (
+        {},
+        {"dial": "+15005550006"},
+        {"dial": "sip:a@b"},
+        {"voicemail": Voicemail()},
+    )
+    for say, onward, announcement in product((None, "Sorry."), onwards, announcements):
+        agent = an_agent(fallback=Fallback(say=say, **onward), announcement=announcement)
+        yield twiml.fallback(agent, AFTER)
+        yield twiml.sorry(agent)
+    for busy in (Busy(say="Full."), Busy(reject=True), Busy(dial="+15005550006")):
+        yield twiml.busy(an_agent(busy=busy), AFTER)
+    yield twiml.hang_up()
+    yield twiml.reject()
+
+
+def test_none_leaves_a_silent_line() -> None:
+    for document in every_document():
+        *before, last = verbs(document)
+        assert last[0] in ("Hangup", "Reject", "Dial", "Connect"), document
+        # What follows a Dial with an action, a Reject or a Hangup would never run.
+        assert not {"Dial", "Hangup", "Reject"} & {name for name, _, _ in before}, document
+
+
+def test_hostile_text_stays_text() -> None:
+    announcement = Announcement(say=HOSTILE, language='en"/>', voice="<b>")
+    for document in (
+        connect(announcement=announcement, apology=HOSTILE, token='"/><Hangup/>', after_url="a&b"),
+        twiml.fallback(
+            an_agent(fallback=Fallback(say=HOSTILE, voicemail=Voicemail(say=HOSTILE))), "a&b<"
+        ),
+        twiml.busy(an_agent(busy=Busy(say=HOSTILE)), AFTER),
+    ):
+        said = [text for name, _, text in verbs(document) if name == "Say"]
+        assert said
+        assert set(said) == {HOSTILE}
+        assert "Dial" not in {name for name, _, _ in verbs(document)}
+    [stream] = parsed(connect(token='"/><Hangup/>'))[0]
+    assert stream[0].attrib["value"] == '"/><Hangup/>'
+
+
+XML_TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="\ufffe\uffff"),
+    min_size=1,
+)
+
+
+@given(XML_TEXT)
+def test_what_is_said_is_what_was_configured(text: str) -> None:
+    assert verbs(twiml.busy(an_agent(busy=Busy(say=text)), AFTER))[0] == ("Say", {}, text)
