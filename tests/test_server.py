@@ -412,6 +412,19 @@ async def test_after_answers_for_calls_it_does_not_know() -> None:
         assert over.headers["content-type"].startswith("text/xml")
 
 
+async def test_a_long_announcement_delays_the_dial_but_not_the_answer() -> None:
+    long = "This call may be recorded. " * 8
+    async with house(announcement=long) as h:
+        document = (await h.post("/twilio/voice")).text
+        assert verbs(document)[:2] == ["Say", "Connect"]
+        assert h.sessions == []
+        stream = await h.stream()
+        stream.start("CA" + "1" * 32, token_in(document))
+        await until(lambda: len(h.sessions) == 1)
+        stream.channel.close()
+        await stream.end()
+
+
 async def test_the_house_is_full() -> None:
     async with house(capacity=1, busy={"reject": True}) as h:
         assert verbs((await h.post("/twilio/voice", CallSid=fresh_sid())).text)[0] == "Connect"

@@ -105,6 +105,11 @@ class Session:
         """Whether a verified stream has come."""
         return self._caller is not None
 
+    @property
+    def has_agent(self) -> bool:
+        """Whether the agent's leg is up, or being dialled."""
+        return self._agent is not None
+
     def begin(self, channel: Channel, start: twilio.Start) -> None:
         """Twilio's stream is verified: this channel is the caller's leg from now on."""
         self._caller = CallerLeg(channel, start.stream_sid, self)

@@ -5,6 +5,7 @@ checked for its signature before a field of it is believed.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -136,11 +137,10 @@ class Webhooks:
             return _xml(twiml.busy(agent, after))
         if entry is None:
             entry = self._calls.announce(call_sid, account_sid, agent)
-        try:
-            async with asyncio.timeout(VERDICT_S):
-                await entry.answered.wait()
-        except TimeoutError:
-            pass  # Deepgram takes its time; the stream can be opened meanwhile.
+        if entry.session.has_agent:
+            with contextlib.suppress(TimeoutError):
+                # Deepgram may take its time: the stream can be opened meanwhile.
+                await asyncio.wait_for(entry.answered.wait(), VERDICT_S)
         if entry.ending is not None:
             return _xml(self._farewell(entry, after))
         return _xml(
