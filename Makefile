@@ -10,6 +10,8 @@ help:
 	@echo "make setup        the environment, in .venv"
 	@echo "make run          one phone call in this terminal; no accounts needed"
 	@echo "make test         everything that must be true: lint, types, tests"
+	@echo "make bench        what this machine carries, in minutes; rewrites docs/performance.md"
+	@echo "make soak         5,000 calls held, 40,000 placed, while memory is watched"
 	@echo "make lock         resolve the dependencies anew into requirements/"
 	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
 
@@ -39,6 +41,13 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/offhook bench --short --json --plot docs/performance.svg \
+	    | $(BIN)/python bench/write_table.py
+
+soak: setup
+	$(BIN)/python bench/soak.py
 
 # Addresses stay out of the file: no committed file names a package registry's host.
 lock: $(UV)

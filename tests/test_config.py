@@ -428,3 +428,11 @@ def test_the_example_of_the_environment_names_what_is_read() -> None:
     text = (EXAMPLES.parent / ".env.example").read_text()
     names = [line.split("=")[0] for line in text.splitlines() if "=" in line]
     assert names == ["DEEPGRAM_API_KEY", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"]
+
+
+@pytest.mark.parametrize("text", ["\\x0b", "\\x1b[31m", "\\uffff", "a\\0b"])
+def test_text_that_twiml_cannot_hold_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "agent.yaml").write_text(f'settings: {{}}\nannouncement: "{text}"\n')
+    (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
+    with pytest.raises(BadFile, match="control character"):
+        config.load(tmp_path / "offhook.yaml", {})

@@ -5,7 +5,7 @@ import unicodedata
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -152,6 +152,7 @@ def test_a_call_sid_is_no_way_in_either() -> None:
     assert commands(printed(events.CallStarted(), call_sid="CA\x1b[2J\n")) == {"\n"}
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_no_text_at_all_commands_the_terminal(text: str) -> None:
     for event in hostile_events(text):
@@ -160,6 +161,7 @@ def test_no_text_at_all_commands_the_terminal(text: str) -> None:
         assert line.endswith("\n")
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S"]), min_size=1))
 def test_what_people_write_is_left_alone(text: str) -> None:
     assert printed(events.CallerSaid(text)) == f"  61.23 s  cdef  caller  {text}\n"

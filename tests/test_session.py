@@ -77,6 +77,9 @@ def test_a_call_from_greeting_to_hanging_up() -> None:
     assert len(agent.arrivals.frame_times()) == len(rehearsal.stream.sent_at)
     assert agent.closed is not None
     assert rehearsal.calls.live == 0
+    remembered = rehearsal.calls.find("CA" + "2" * 32)
+    assert remembered is not None
+    assert remembered.session is None, "thousands are remembered: what is kept is small"
 
 
 def test_delays_are_sampled_both_ways_and_told_once() -> None:

@@ -2,15 +2,19 @@
 
 import asyncio
 import base64
+import gc
 import inspect
 import os
+import ssl
 import struct
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 import picows
 import pytest
+import trustme
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from offhook import wire
@@ -322,3 +326,51 @@ def test_the_parts_of_picows_that_are_not_public_are_as_we_use_them() -> None:
         "None",
         "read_buffer_init_size",
     ]
+
+
+@pytest.mark.parametrize("with_tls", [False, True])
+async def test_a_closed_socket_leaves_no_cycle_of_references(with_tls: bool) -> None:
+    """Else each dead connection waits for a full garbage collection, and the heap grows."""
+    authority = trustme.CA()
+    client, server = (
+        ssl.create_default_context(),
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+    )
+    authority.configure_trust(client)
+    authority.issue_cert("localhost").configure_cert(server)
+    gone: list[weakref.ref[object]] = []
+
+    async def once(port: int) -> None:
+        near = Recorder()
+        scheme = "wss" if with_tls else "ws"
+        socket = await wire.connect(
+            f"{scheme}://localhost:{port}/",
+            near,
+            headers={},
+            timeout=5,
+            max_size=1000,
+            tls=client if with_tls else None,
+        )
+        gone.extend((weakref.ref(near), weakref.ref(socket)))
+        socket.close()
+        await near.closed
+
+    def decide(_: wire.Upgrade) -> wire.Acceptance:
+        far = Recorder()
+        gone.append(weakref.ref(far))
+        return wire.Acceptance(far)
+
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(
+        lambda: Front(decide, 1000), "localhost", 0, ssl=server if with_tls else None
+    )
+    gc.collect()
+    gc.disable()
+    try:
+        async with listener:
+            await once(listener.sockets[0].getsockname()[1])
+            async with asyncio.timeout(5):
+                while any(reference() is not None for reference in gone):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+    finally:
+        gc.enable()

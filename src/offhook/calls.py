@@ -39,10 +39,25 @@ _CHARACTER_MS: Final = 65
 
 
 class CallEntry:
-    """One call as the house knows it: its session, its agent, and what it takes to come in."""
+    """One call as the house knows it: its agent, what it takes to come in, and its session while
+    it lasts. What is remembered of a call that is over is small: many thousand are.
+    """  # noqa: D205
+
+    __slots__ = (
+        "account_sid",
+        "after_owed",
+        "agent",
+        "answered",
+        "ended_at",
+        "ending",
+        "expected_until",
+        "session",
+        "token",
+    )
 
     def __init__(self, session: Session, agent: Agent, account_sid: str, token: str | None) -> None:
-        self.session = session
+        self.session: Session | None = session
+        self.ending: Ending | None = None
         self.agent = agent
         self.account_sid = account_sid
         self.token = token
@@ -53,9 +68,9 @@ class CallEntry:
         """Set when the agent's leg is up, or the call is over without it."""
 
     @property
-    def ending(self) -> Ending | None:
-        """How the call ended, once it has."""
-        return self.session.ending
+    def has_stream(self) -> bool:
+        """Whether a verified stream has come, and is there."""
+        return self.session is not None and self.session.has_stream
 
 
 class Calls:
@@ -77,7 +92,7 @@ class Calls:
     def live(self) -> int:
         """Calls that have a stream, or are expected to have one any moment."""
         now = self._clock.now()
-        return sum(e.session.has_stream or now < e.expected_until for e in self._live.values())
+        return sum(e.has_stream or now < e.expected_until for e in self._live.values())
 
     @property
     def full(self) -> bool:
@@ -95,11 +110,11 @@ class Calls:
         known = self.find(call_sid)
         if known is not None:
             return known
-        entry = self._enter(call_sid, account_sid, agent, secrets.token_urlsafe(24))
+        entry, session = self._enter(call_sid, account_sid, agent, secrets.token_urlsafe(24))
         spoken = agent.announcement.say if agent.announcement is not None else ""
         announcement_ms = len(spoken) * _CHARACTER_MS
         entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
-        entry.session.receive(inputs.CallAnnounced(announcement_ms))
+        session.receive(inputs.CallAnnounced(announcement_ms))
         return entry
 
     def admit(self, channel: Channel, start: Start) -> str | None:
@@ -124,8 +139,8 @@ class Calls:
         agent = self._config.agent_for(None)
         if agent is None:
             return "no default line"
-        entry = self._enter(details.call_sid, details.account_sid, agent, None)
-        entry.session.begin(channel, start)
+        _, session = self._enter(details.call_sid, details.account_sid, agent, None)
+        session.begin(channel, start)
         return None
 
     def _admit_announced(
@@ -137,15 +152,17 @@ class Calls:
             return "a token of another call"
         if entry.account_sid != start.start.account_sid:
             return "a foreign account"
+        if entry.session is None:
+            return "the call is over"
         if entry.session.has_stream:
             return "a used token"
-        if entry.ending is not None:
-            return "the call is over"
         entry.after_owed = True
         entry.session.begin(channel, start)
         return None
 
-    def _enter(self, call_sid: str, account_sid: str, agent: Agent, token: str | None) -> CallEntry:
+    def _enter(
+        self, call_sid: str, account_sid: str, agent: Agent, token: str | None
+    ) -> tuple[CallEntry, Session]:
         session = Session(
             call_sid,
             plan_of(agent),
@@ -156,14 +173,14 @@ class Calls:
             ended=self._on_ended,
         )
         entry = self._live[call_sid] = CallEntry(session, agent, account_sid, token)
-        return entry
+        return entry, session
 
     # --- going out -----------------------------------------------------------------------------
 
     def tell(self, call_sid: str, message: Input) -> None:
         """Something outside the two sockets happened to a call."""
         entry = self._live.get(call_sid)
-        if entry is not None:
+        if entry is not None and entry.session is not None:
             entry.session.receive(message)
 
     def after_answered(self, entry: CallEntry) -> None:
@@ -173,13 +190,13 @@ class Calls:
 
     def stop_all(self) -> None:
         """End every call now."""
-        for entry in list(self._live.values()):
-            entry.session.receive(inputs.ServerStopped())
+        for call_sid in list(self._live):
+            self.tell(call_sid, inputs.ServerStopped())
 
     async def until_idle(self) -> None:
         """Wait until no call is live."""
         while self.live:
-            due = [e.expected_until for e in self._live.values() if not e.session.has_stream]
+            due = [e.expected_until for e in self._live.values() if not e.has_stream]
             await self._wait(min(due) - self._clock.now() if due else None)
 
     async def until_handed_over(self, seconds: float) -> None:
@@ -202,6 +219,8 @@ class Calls:
     def _on_ended(self, session: Session) -> None:
         entry = self._live.pop(session.call_sid)
         now = entry.ended_at = self._clock.now()
+        entry.ending = session.ending
+        entry.session = None
         # Twilio asks nothing more about a caller who has hung up.
         entry.after_owed &= session.ending is not None and session.ending.how.fault != "nobody"
         self._over[session.call_sid] = entry

@@ -97,7 +97,19 @@ def _yes_or_no(value: Any) -> Any:
     return None if word in (False, "off", "no") else value
 
 
-Text = Annotated[str, Field(min_length=1)]
+def _speakable(value: Any) -> Any:
+    """Text that TwiML can hold: XML has no other control characters than these."""
+    if isinstance(value, str) and re.search(
+        r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", value
+    ):
+        raise yamlfile.refuse(
+            "This text has a control character, which no voice can say.",
+            "Remove it: write letters and punctuation alone.",
+        )
+    return value
+
+
+Text = Annotated[str, Field(min_length=1), BeforeValidator(_speakable)]
 Destination = Annotated[str, BeforeValidator(_destination)]
 
 

@@ -137,7 +137,7 @@ class Webhooks:
             return _xml(twiml.busy(agent, after))
         if entry is None:
             entry = self._calls.announce(call_sid, account_sid, agent)
-        if entry.session.has_agent:
+        if entry.session is not None and entry.session.has_agent:
             with contextlib.suppress(TimeoutError):
                 # Deepgram may take its time: the stream can be opened meanwhile.
                 await asyncio.wait_for(entry.answered.wait(), VERDICT_S)
@@ -188,7 +188,7 @@ class Webhooks:
             # 31921 also comes when we have closed the stream on purpose (twilio.md §1.9).
             if code != "31921" or entry is None or entry.ending is None:
                 _log.warning("call %s: stream error %s: %s", form["CallSid"], code, words)
-                if entry is not None:
+                if entry is not None and entry.session is not None:
                     entry.session.note(StreamTrouble(code, words))
         return Response(status_code=204)
 

@@ -126,6 +126,30 @@ class Receiver(Protocol):
         """The connection is gone. Called once, last, and only after `on_open`."""
 
 
+class _Nobody:
+    """The receiver of a connection that is gone."""
+
+    def on_open(self, socket: Channel) -> None:
+        pass
+
+    def on_text(self, text: bytes) -> None:
+        pass
+
+    def on_binary(self, data: bytes) -> None:
+        pass
+
+    def on_writable(self, writable: bool) -> None:
+        pass
+
+    def on_close(self, closed: Closed) -> None:
+        pass
+
+
+_NOBODY: Final = _Nobody()
+_GONE: Final = asyncio.BufferedProtocol()
+"""Takes a dead connection's protocol's place; uvloop lets go of a buffered one for no other."""
+
+
 class Socket(WSListener):
     """One open WebSocket: a Channel, made by `connect` and `accept`."""
 
@@ -202,6 +226,7 @@ class Socket(WSListener):
         self._transport = None
         if self._give_up is not None:
             self._give_up.cancel()
+            self._give_up = None
         if self.abandoned and self._sent_code is None:
             self._sent_code = GOING_AWAY
         received: int | None = None
@@ -216,6 +241,11 @@ class Socket(WSListener):
             if sent is None and handshake.sent is not None and not handshake.recv_then_sent:
                 sent = int(handshake.sent.code)  # type: ignore[call-overload]
         self.receiver.on_close(Closed(received, reason, sent))
+        # Cut two cycles of references: ours, and with TLS that of uvloop's and picows' objects.
+        # Else each dead connection waits for a full garbage collection, and the heap that it holds
+        # till then is not given back (docs/design/engine.md).
+        self.receiver = _NOBODY
+        transport.underlying_transport.set_protocol(_GONE)
 
     def pause_writing(self) -> None:
         """More than WRITE_HIGH bytes are unsent."""
@@ -279,7 +309,8 @@ async def connect(
     """Open a WebSocket as client. `timeout` in seconds covers name, network, TLS and upgrade.
 
     Raises Refused when the peer answers with another status, Unreachable for everything else.
-    Cancelling it leaves nothing open: a handshake that completes all the same is cut.
+    Cancelling it leaves nothing open beyond `timeout`: a handshake that completes all the same is
+    cut at once.
     """
     socket = Socket(receiver, max_size)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.wire.samples import FROM_TWILIO, TO_TWILIO
 
@@ -212,7 +212,11 @@ def json_objects(draw: st.DrawFn, fields: dict[str, str]) -> str:
 
 NAMES = st.sampled_from(["x", "new", "Payload", "payload ", "stream_sid", "é", ""])
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
     ),
@@ -249,6 +253,7 @@ def by_the_standard_library(message: bytes) -> tuple[str, bytes, str]:
     return parsed["streamSid"], audio, details.get("track", "inbound")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400).map(base64.b64encode).flatmap(lambda p: media_texts(p.decode())))
 def test_audio_is_read_as_the_standard_library_reads_it(message: bytes) -> None:
     read_by_us = read(message)
@@ -259,6 +264,7 @@ def test_audio_is_read_as_the_standard_library_reads_it(message: bytes) -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("AZaz09+/=-_ \n\u00e9"), max_size=12))
 @example("AB==")  # the low bits of B say nothing, and nobody minds
 @example("A===")
@@ -277,6 +283,7 @@ def test_a_payload_is_base64_for_us_only_if_it_is_for_the_standard_library(paylo
     assert audio.media.payload == by_the_standard_library(message)[1]
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         media.Media,
@@ -319,6 +326,7 @@ def compact(**message: Any) -> bytes:
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8")), st.binary(), st.text(st.characters(codec="utf-8")))
 @example('MZ"\\\n\x00\x7f\u2028', b"\xff", '"}}{"event":"clear')
 def test_nothing_in_a_sid_a_name_or_audio_breaks_out_of_its_place(

@@ -1,7 +1,7 @@
 """Signatures: Twilio's own examples, every way in which a URL may be told, and forgeries."""
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from offhook.twilio.signature import Signatures, sign
@@ -206,6 +206,7 @@ def mutations(draw: st.DrawFn, text: str) -> str:
     return mutated
 
 
+@settings(deadline=None)
 @given(st.data(), WORD, WORD, WORD, FORMS)
 def test_any_single_change_to_a_signed_webhook_is_refused(
     data: st.DataObject, host: str, path: str, query: str, form: list[tuple[str, str]]
@@ -238,6 +239,7 @@ def test_any_single_change_to_a_signed_webhook_is_refused(
     assert not SIGNATURES.webhook(origin, target, form, signature)
 
 
+@settings(deadline=None)
 @given(st.data(), WORD, WORD)
 def test_any_single_change_to_a_signed_upgrade_is_refused(
     data: st.DataObject, host: str, path: str

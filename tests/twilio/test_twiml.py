@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 from xml.etree import ElementTree
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,6 +230,7 @@ XML_TEXT = st.text(
 )
 
 
+@hypothesis.settings(deadline=None)
 @given(XML_TEXT)
 def test_what_is_said_is_what_was_configured(text: str) -> None:
     assert verbs(twiml.busy(an_agent(busy=Busy(say=text)), AFTER))[0] == ("Say", {}, text)

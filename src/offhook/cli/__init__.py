@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from offhook import __version__
-from offhook.cli import check, demo, rehearse, serve, standin, twiml
+from offhook.cli import bench, check, demo, rehearse, serve, standin, twiml
 from offhook.errors import Problem
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command("check")(check.check)
 app.command("rehearse")(rehearse.rehearse)
 app.command("standin")(standin.standin)
 app.command("twiml")(twiml.twiml)
+app.command("bench")(bench.bench)
 
 
 def main() -> None:

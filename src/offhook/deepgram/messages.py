@@ -327,6 +327,6 @@ def _unknown_or_bad(text: bytes, known: frozenset[str], fault: str) -> Unknown:
         raise BadMessage(f"not a Voice Agent message: {error}") from None
     if unknown.type in known:
         if fault.startswith("Invalid"):  # the faults in which msgspec quotes content
-            fault = "a value that is none of those known"
+            fault = f"a value that is none of those known - at {fault.rpartition(' - at ')[2]}"
         raise BadMessage(f"malformed {unknown.type}: {fault}")
     return unknown

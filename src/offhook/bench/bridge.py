@@ -1,0 +1,44 @@
+"""Offhook under test: the server as `offhook serve` runs it, on loopback, its agent the sink."""
+
+import asyncio
+import dataclasses
+import logging
+import sys
+
+from offhook.bench import child
+from offhook.config import Config, Overrides, load
+from offhook.logs import log_calls
+from offhook.server import Server, listen
+
+
+async def serve(config: Config) -> None:
+    """Answer calls until the runner is gone."""
+    server = Server(config, listen(child.HOST, 0), [log_calls])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.run(), name="server")
+        await server.started.wait()
+        await child.answer(server.port)
+        server.stop()
+        server.stop()
+
+
+def main() -> None:
+    """`python -m offhook.bench.bridge`: started by the runner."""
+    given = child.arguments()
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    logging.getLogger("offhook.wire.picows").setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    environ = {"DEEPGRAM_API_KEY": "loopback", "TWILIO_AUTH_TOKEN": given.token}
+    loaded = load(given.config, environ, overrides=Overrides(deepgram_url=given.agent_url))
+    # The load calls as a TwiML Bin does, from an account of its own, in plain.
+    server = {"capacity": given.capacity, "tls_cert": None, "tls_key": None, "public_url": None}
+    config = dataclasses.replace(
+        loaded,
+        server=loaded.server.model_copy(update=server),
+        twilio=loaded.twilio.model_copy(update={"bin": True, "account_sid": None}),
+    )
+    child.run(serve(config))
+
+
+if __name__ == "__main__":
+    main()

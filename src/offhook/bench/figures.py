@@ -1,0 +1,143 @@
+"""What is made of the raw measurements."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Final
+
+import msgspec
+
+from offhook.bench.child import Usage
+from offhook.bench.load import Measured
+
+LATE_MS: Final = 5.0
+BUSY: Final = 0.9
+"""The load's own p99 lateness, and share of a core, beyond which a figure is the load's."""
+
+LIMIT_MS: Final = 20.0
+"""p99 of the added delay, each way, up to which a bridge carries its calls."""
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Of a number of samples, in ms."""
+
+    p50: float
+    p99: float
+    max: float
+    samples: int
+
+
+class Level(msgspec.Struct, frozen=True):
+    """One bridge under so many calls for some seconds."""
+
+    bridge: str
+    calls: int
+    tls: bool
+    seconds: float
+    cpu_us: float
+    """Of the bridge, user and system, for each second of a call."""
+    rss_kb: float | None
+    """Of the bridge, for each call, over what it had before the first; None where not known."""
+    up: Spread | None
+    """Added delay, caller to agent; None when nothing came."""
+    up_last: Spread | None
+    """The same without what a bridge waits to fill its batches."""
+    down: Spread | None
+    barge_in: Spread | None
+    frames_sent: int
+    frames_received: int
+    lost: int
+    disordered: int
+    doubled: int
+    damaged: int
+    uncleared: int
+    broken_calls: int
+    load_late_p99_ms: float
+    load_busy: float
+    """Share of a core, of the busiest process of the load."""
+
+    @property
+    def bound_by_load(self) -> bool:
+        """Whether the load could not keep its schedule, so that figures say nothing of a bridge."""
+        return self.load_late_p99_ms > LATE_MS or self.load_busy > BUSY
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the load was late with time to spare: something else ran on its core."""
+        return self.load_late_p99_ms > LATE_MS and self.load_busy <= BUSY
+
+    @property
+    def clean(self) -> bool:
+        """Whether every frame came once, in order, and every barge-in was answered."""
+        return not (self.lost + self.misplaced + self.uncleared + self.broken_calls)
+
+    @property
+    def misplaced(self) -> int:
+        """Frames out of order, doubled or damaged."""
+        return self.disordered + self.doubled + self.damaged
+
+    @property
+    def carried(self) -> bool:
+        """Whether the bridge carried these calls: clean, and in time without its own batches."""
+        ways = (self.up_last, self.down)
+        return self.clean and all(way is not None and way.p99 < LIMIT_MS for way in ways)
+
+
+def spread(samples_ns: Sequence[int]) -> Spread | None:
+    """Percentiles by nearest rank; None of nothing."""
+    if not samples_ns:
+        return None
+    ranked = sorted(samples_ns)
+
+    def at(share: float) -> float:
+        return round(ranked[min(len(ranked) - 1, int(share * len(ranked)))] / 1e6, 3)
+
+    return Spread(at(0.5), at(0.99), at(1), len(ranked))
+
+
+def level(
+    bridge: str,
+    calls: int,
+    *,
+    tls: bool,
+    usage: tuple[Usage, Usage, Usage],
+    measured: Sequence[Measured],
+) -> Level:
+    """Put together what every process told. `usage`: before the calls, at Begin and at Finish."""
+    before, begun, done = usage
+    elapsed_ns = done.at_ns - begun.at_ns
+    late = spread([ns for part in measured for ns in part.late])
+
+    def total(name: str) -> int:
+        return sum(getattr(part, name) for part in measured)
+
+    def merged(name: str) -> Spread | None:
+        return spread([ns for part in measured for ns in getattr(part, name)])
+
+    return Level(
+        bridge=bridge,
+        calls=calls,
+        tls=tls,
+        seconds=round(elapsed_ns / 1e9, 2),
+        cpu_us=round((done.cpu_ns - begun.cpu_ns) / 1e3 / (elapsed_ns / 1e9) / calls, 1),
+        rss_kb=round((done.rss - before.rss) / 1000 / calls, 1) if done.rss else None,
+        up=merged("up"),
+        up_last=merged("up_last"),
+        down=merged("down"),
+        barge_in=merged("barge_in"),
+        frames_sent=total("sent_up") + total("sent_down"),
+        frames_received=total("received_up") + total("received_down"),
+        lost=total("lost"),
+        disordered=total("disordered"),
+        doubled=total("doubled"),
+        damaged=total("damaged"),
+        uncleared=total("uncleared"),
+        broken_calls=total("broken_calls"),
+        load_late_p99_ms=late.p99 if late else 0.0,
+        load_busy=round(max(part.cpu_ns / max(part.elapsed_ns, 1) for part in measured), 3),
+    )
+
+
+def typical(levels: Sequence[Level]) -> Level:
+    """The one with the median CPU, of several runs that are otherwise the same."""
+    middle = median([one.cpu_us for one in levels])
+    return min(levels, key=lambda one: abs(one.cpu_us - middle))

@@ -1,0 +1,540 @@
+"""The load: simulated callers and an agent sink, in one process on a core of its own.
+
+Frame k of call i leaves at t0 + phase_i + 20 ms · k, whether the ones before it arrived or not; the
+phases are spread over the 20 ms in steps of one, which is as fine as loops keep time. A process
+that falls behind sends everything it owes, and its lateness is measured and told.
+"""
+
+import asyncio
+import ssl
+import sys
+import time
+from binascii import a2b_base64, b2a_base64
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from offhook import wire
+from offhook.audio import FRAME_BYTES
+from offhook.bench import child
+from offhook.bench.frames import BODY, BODY_64, HEAD, HEAD_64, SAMPLE, Faults, Order
+from offhook.deepgram import messages as deepgram
+from offhook.twilio import media
+from offhook.twilio.signature import HEADER, sign
+
+MAX_MESSAGE: Final = 1024 * 1024
+CONNECT_S: Final = 10.0
+OPENING_AT_ONCE: Final = 20
+
+CUT_SHARE: Final = 0.3
+"""Of the utterances, those in which the caller barges in."""
+LATE_FRAMES: Final = 3
+"""That Deepgram still sends of an utterance after UserStartedSpeaking."""
+PAUSE: Final = 25
+THINKING: Final = 10
+"""Frames of silence between an utterance and the caller's turn, and before the answer to it."""
+IDLE_TURN: Final = 10
+"""Frames, at the pace of idle calls, between two turns: fewer than the 30 s of silence that Offhook
+asks about."""
+
+
+# --- What the runner says, and hears -----------------------------------------------------------
+
+
+class Open(msgspec.Struct, frozen=True, tag=True):
+    """Place calls `first` to `first` + `calls` - 1, and go on with all of them."""
+
+    port: int
+    calls: int
+    first: int
+    token: str
+
+
+class Churn(msgspec.Struct, frozen=True, tag=True):
+    """Place so many short calls, `at_once` at a time, each until `frames` of its agent came."""
+
+    port: int
+    calls: int
+    at_once: int
+    frames: int
+    token: str
+
+
+class Begin(msgspec.Struct, frozen=True, tag=True):
+    """What comes from now on is measured."""
+
+
+class Finish(msgspec.Struct, frozen=True, tag=True):
+    """Tell what was measured."""
+
+
+class HangUp(msgspec.Struct, frozen=True, tag=True):
+    """End every call."""
+
+
+class Measured(msgspec.Struct):
+    """What a process of the load saw between Begin and Finish. Times are lists of ns.
+
+    Faults and calls that broke count from the first frame on.
+    """
+
+    up: list[int] = []
+    """Added delay of the sampled frames, caller to agent."""
+    up_last: list[int] = []
+    """Of those, the last in each message: what a bridge that batches adds beyond its batches."""
+    down: list[int] = []
+    barge_in: list[int] = []
+    """From UserStartedSpeaking out of the sink to `clear` at the caller's end."""
+    late: list[int] = []
+    """How far behind its schedule the load sent the sampled frames."""
+    sent_up: int = 0
+    received_up: int = 0
+    sent_down: int = 0
+    received_down: int = 0
+    lost: int = 0
+    disordered: int = 0
+    doubled: int = 0
+    damaged: int = 0
+    uncleared: int = 0
+    """Barge-ins that no `clear` followed."""
+    broken_calls: int = 0
+    cpu_ns: int = 0
+    elapsed_ns: int = 0
+
+
+# --- The schedule ------------------------------------------------------------------------------
+
+Step = Callable[[int], None]
+"""Sends what is due at that time, in ns."""
+
+
+class Wheel:
+    """Calls everything that is on it once a turn, each at its own millisecond."""
+
+    def __init__(self, turn_ms: int) -> None:
+        self._slots: list[list[Step]] = [[] for _ in range(turn_ms)]
+        self._slot = 0
+        self._due = time.perf_counter_ns()
+        self._tick()
+
+    def add(self, slot: int, step: Step) -> None:
+        """From now on, until it is removed."""
+        self._slots[slot % len(self._slots)].append(step)
+
+    def remove(self, slot: int, step: Step) -> None:
+        """No more. The list that is perhaps being gone through stays as it is."""
+        at = slot % len(self._slots)
+        self._slots[at] = [other for other in self._slots[at] if other != step]
+
+    def _tick(self) -> None:
+        asyncio.get_running_loop().call_later(0.001, self._tick)
+        now = time.perf_counter_ns()
+        while self._due <= now:
+            for step in self._slots[self._slot]:
+                step(self._due)
+            self._slot = (self._slot + 1) % len(self._slots)
+            self._due += 1_000_000
+
+
+# --- The two ends of a call --------------------------------------------------------------------
+
+_CONNECTED: Final = media.write(media.Connected())
+_MEDIA: Final = (
+    b'{"event":"media","sequenceNumber":"%%d","media":{"track":"inbound","chunk":"%%d",'
+    b'"timestamp":"%%d","payload":"%%b' + BODY_64 + b'"},"streamSid":"%b"}'
+)
+
+
+class Caller:
+    """One caller, and Twilio between: a wire.Receiver."""
+
+    def __init__(self, name: str, load: "Load", slot: int, enough: int = 1) -> None:
+        self.answered = asyncio.Event()
+        """Set when `enough` frames of the agent came, or the call is over."""
+        self.closed = asyncio.Event()
+        self._call_sid = f"CA{name:0>32}"
+        self._stream_sid = f"MZ{name:0>32}"
+        self._load = load
+        self._slot = slot
+        self._enough = enough
+        self._socket: wire.Channel
+        self._order = Order(load.faults)
+        self._template = _MEDIA % self._stream_sid.encode()
+        self._sent = 0
+        self._cleared_at = 0
+        self._media_size = 0
+        self._payload_at = 0
+        # In frames: what came of the agent, what of it was played, and marks by what they follow.
+        self._received = 0
+        self._played = 0
+        self._marks: deque[tuple[int, str]] = deque()
+        self._leaving = False
+
+    def on_open(self, socket: wire.Channel) -> None:
+        """The stream begins."""
+        self._socket = socket
+        start = media.StartDetails("AC" + "0" * 32, self._call_sid, self._stream_sid, ["inbound"])
+        socket.send_text(_CONNECTED)
+        socket.send_text(media.write(media.Start(self._stream_sid, start)))
+        self._load.wheel.add(self._slot, self._step)
+
+    def hang_up(self) -> None:
+        """As Twilio ends a stream."""
+        self._leave()
+        self._socket.send_text(media.write(media.Stop(self._stream_sid)))
+        self._socket.close()
+
+    def on_text(self, text: bytes) -> None:
+        """Nearly always a frame of the agent's, in a message of always the same size."""
+        if len(text) != self._media_size:
+            self._on_other(text)
+            return
+        body_at = self._payload_at + HEAD_64
+        if text[body_at : body_at + len(BODY_64)] != BODY_64:
+            self._load.faults.damaged += 1
+            return
+        self._hear(*HEAD.unpack(a2b_base64(text[self._payload_at : body_at])))
+
+    def on_binary(self, data: bytes) -> None:
+        """Twilio knows none."""
+        self._load.faults.damaged += 1
+
+    def on_writable(self, writable: bool) -> None:
+        """A bridge that does not read makes the load late, which is measured."""
+
+    def on_close(self, closed: wire.Closed) -> None:
+        """The stream is gone."""
+        if not self._leaving:
+            self._load.measured.broken_calls += 1
+        self._leave()
+        self.answered.set()
+        self.closed.set()
+
+    def _leave(self) -> None:
+        self._leaving = True
+        self._load.wheel.remove(self._slot, self._step)
+
+    def _step(self, due: int) -> None:
+        if self._played < self._received:
+            self._played += 1
+        while self._marks and self._marks[0][0] <= self._played:
+            self._echo()
+        now = time.perf_counter_ns()
+        number = self._sent
+        head = b2a_base64(HEAD.pack(0, number, now, self._cleared_at), newline=False)
+        self._socket.send_text(self._template % (number + 2, number + 1, 20 * number, head))
+        self._sent = number + 1
+        measured = self._load.measured
+        measured.sent_up += 1
+        if number % SAMPLE == 0:
+            measured.late.append(now - due)
+
+    def _echo(self) -> None:
+        _, name = self._marks.popleft()
+        self._socket.send_text(media.write(media.Mark(self._stream_sid, media.MarkName(name))))
+
+    def _on_other(self, text: bytes) -> None:
+        message = media.read_ours(text)
+        match message:
+            case media.SetMark():
+                self._marks.append((self._received, message.mark.name))
+            case media.Clear():
+                self._cleared_at = time.perf_counter_ns()
+                self._played = self._received
+                while self._marks:
+                    self._echo()
+            case media.Play():
+                audio = message.media.payload
+                for at in range(0, len(audio), FRAME_BYTES):
+                    if audio[at + HEAD.size : at + FRAME_BYTES] == BODY:
+                        self._hear(*HEAD.unpack_from(audio, at))
+                    else:
+                        self._load.faults.damaged += 1
+                if len(audio) == FRAME_BYTES:
+                    self._media_size = len(text)
+                    self._payload_at = text.index(b'"', text.index(b'"payload"') + 9) + 1
+
+    def _hear(self, utterance: int, number: int, sent_at: int, size_before: int) -> None:
+        self._order.check(utterance, number, size_before)
+        self._received += 1
+        measured = self._load.measured
+        measured.received_down += 1
+        if number % SAMPLE == 0:
+            measured.down.append(time.perf_counter_ns() - sent_at)
+        if self._received == self._enough:
+            self.answered.set()
+
+
+_WELCOME: Final = deepgram.write(deepgram.Welcome("loopback"))
+_APPLIED: Final = deepgram.write(deepgram.SettingsApplied())
+_STARTED: Final = deepgram.write(deepgram.UserStartedSpeaking())
+_DONE: Final = deepgram.write(deepgram.AgentAudioDone())
+_ASKED: Final = deepgram.write(deepgram.ConversationText("user", "And when do you open?"))
+_SAYS: Final = deepgram.write(
+    deepgram.ConversationText("assistant", "We open at nine, and we close at half past five.")
+)
+
+
+class Agent:
+    """One session of the sink, which speaks Deepgram's protocol: a wire.Receiver."""
+
+    def __init__(self, load: "Load", slot: int) -> None:
+        self._load = load
+        self._slot = slot
+        self._socket: wire.Channel
+        self._order = Order(load.faults)
+        self._life: Iterator[None]
+        self._due = 0
+        self._interrupted_at = 0
+        self._settled = False
+
+    def on_open(self, socket: wire.Channel) -> None:
+        """The server speaks first."""
+        self._socket = socket
+        socket.send_text(_WELCOME)
+
+    def on_text(self, text: bytes) -> None:
+        """Settings, once; then nothing that needs an answer."""
+        if not self._settled:
+            self._settled = True
+            self._socket.send_text(_APPLIED)
+            self._life = self._idle() if self._load.idle else self._converse()
+            self._load.wheel.add(self._slot, self._step)
+
+    def on_binary(self, data: bytes) -> None:
+        """Caller audio: one frame, or several from a bridge that batches."""
+        measured = self._load.measured
+        number = sent_at = 0
+        for at in range(0, len(data), FRAME_BYTES):
+            if data[at + HEAD.size : at + FRAME_BYTES] != BODY:
+                self._load.faults.damaged += 1
+                continue
+            _, number, sent_at, cleared_at = HEAD.unpack_from(data, at)
+            self._order.check(0, number, 0)
+            measured.received_up += 1
+            if self._interrupted_at and cleared_at > self._interrupted_at:
+                measured.barge_in.append(cleared_at - self._interrupted_at)
+                self._interrupted_at = 0
+        if number % SAMPLE == 0 or len(data) > FRAME_BYTES:
+            now = time.perf_counter_ns()
+            measured.up_last.append(now - sent_at)
+            for at in range(0, len(data), FRAME_BYTES):
+                measured.up.append(now - HEAD.unpack_from(data, at)[2])
+
+    def on_writable(self, writable: bool) -> None:
+        """As for the caller."""
+
+    def on_close(self, closed: wire.Closed) -> None:
+        """The bridge hung up."""
+        if self._settled:
+            self._load.wheel.remove(self._slot, self._step)
+
+    def _step(self, due: int) -> None:
+        self._due = due
+        next(self._life)
+
+    def _converse(self) -> Iterator[None]:
+        """Each step is one frame of 20 ms. Some utterances are cut by a barge-in."""
+        random = Random(self._slot)
+        tell = self._socket.send_text
+        size_before = 0
+        for utterance in range(sys.maxsize):
+            tell(_SAYS)
+            size = random.randrange(100, 200)
+            cut = random.random() < CUT_SHARE
+            for number in range(size):
+                if number:
+                    yield
+                self._speak(utterance, number, size_before)
+            if cut:
+                if self._interrupted_at:
+                    self._load.measured.uncleared += 1
+                self._interrupted_at = time.perf_counter_ns()
+                tell(_STARTED)
+                for number in range(size, size + LATE_FRAMES):
+                    yield
+                    self._speak(utterance, number, size_before)
+                tell(_DONE)
+                size_before = 0
+            else:
+                tell(_DONE)
+                size_before = size
+                for _ in range(PAUSE):
+                    yield
+                tell(_STARTED)
+            for _ in range(THINKING):
+                yield
+            tell(_ASKED)
+
+    def _idle(self) -> Iterator[None]:
+        """A word now and then, so that nobody asks whether the caller is still there."""
+        self._speak(0, 0, 0)
+        while True:
+            for _ in range(IDLE_TURN):
+                yield
+            self._socket.send_text(_ASKED)
+
+    def _speak(self, utterance: int, number: int, size_before: int) -> None:
+        now = time.perf_counter_ns()
+        self._socket.send_binary(HEAD.pack(utterance, number, now, size_before) + BODY)
+        measured = self._load.measured
+        measured.sent_down += 1
+        if number % SAMPLE == 0:
+            measured.late.append(now - self._due)
+
+
+# --- The process -------------------------------------------------------------------------------
+
+
+class Load:
+    """Every call of this process. Idle ones send and hear a frame once in `turn_ms`."""
+
+    def __init__(self, turn_ms: int, *, idle: bool) -> None:
+        self.idle = idle
+        self.faults = Faults()
+        self.measured = Measured()
+        self.wheel = Wheel(turn_ms)
+        self._sessions = 0
+        self._callers: list[Caller] = []
+        self._began: child.Usage = child.usage()
+
+    def decide(self, upgrade: wire.Upgrade) -> wire.Acceptance:
+        """The sink takes everybody."""
+        self._sessions += 1
+        # 7 and 20 share no factor: consecutive sessions speak at well spread milliseconds.
+        return wire.Acceptance(Agent(self, 7 * self._sessions))
+
+    async def open(self, command: Open) -> None:
+        """Place calls that stay."""
+        names = iter(range(command.first, command.first + command.calls))
+
+        async def place_some() -> None:
+            for name in names:
+                caller = Caller(str(name), self, 7 * name + 3)
+                if await self._place(caller, command.port, command.token):
+                    self._callers.append(caller)
+
+        await self._together(place_some, OPENING_AT_ONCE)
+
+    async def churn(self, command: Churn) -> None:
+        """Place short calls, one after another."""
+        names = iter(range(command.calls))
+
+        async def place_some() -> None:
+            for name in names:
+                caller = Caller(str(name), self, 7 * name + 3, command.frames)
+                if await self._place(caller, command.port, command.token):
+                    caller.hang_up()
+                    await caller.closed.wait()
+                if name % 100 == 99:
+                    child.tell({"placed": name + 1})
+
+        await self._together(place_some, command.at_once)
+
+    def begin(self) -> None:
+        """Measure from now on."""
+        broken, uncleared = self.measured.broken_calls, self.measured.uncleared
+        self.measured = Measured(broken_calls=broken, uncleared=uncleared)
+        self._began = child.usage()
+
+    def finish(self) -> Measured:
+        """What was measured."""
+        now, measured, faults = child.usage(), self.measured, self.faults
+        measured.lost, measured.disordered = faults.lost, faults.disordered
+        measured.doubled, measured.damaged = faults.doubled, faults.damaged
+        measured.cpu_ns = now.cpu_ns - self._began.cpu_ns
+        measured.elapsed_ns = now.at_ns - self._began.at_ns
+        return measured
+
+    async def hang_up(self) -> None:
+        """End every call."""
+        for caller in self._callers:
+            if not caller.closed.is_set():
+                caller.hang_up()
+        for caller in self._callers:
+            await caller.closed.wait()
+
+    async def _place(self, caller: Caller, port: int, token: str) -> bool:
+        """Whether that call came to be answered."""
+        try:
+            await wire.connect(
+                f"ws://{child.HOST}:{port}/twilio",
+                caller,
+                headers={HEADER: sign(token, f"wss://{child.HOST}/twilio")},
+                timeout=CONNECT_S,
+                max_size=MAX_MESSAGE,
+            )
+        except (wire.Refused, wire.Unreachable):
+            self.measured.broken_calls += 1
+            return False
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await caller.answered.wait()
+        except TimeoutError:
+            self.measured.broken_calls += 1
+            return False
+        return not caller.closed.is_set()
+
+    @staticmethod
+    async def _together(place_some: Callable[[], Coroutine[Any, Any, None]], n: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(n):
+                group.create_task(place_some())
+
+
+_commands: Final = msgspec.json.Decoder[Open | Churn | Begin | Finish | HangUp](
+    Open | Churn | Begin | Finish | HangUp
+)
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """What a process of the load is started with."""
+
+    port: int
+    """The sink's; 0 is any that is free."""
+    turn_ms: int = 20
+    idle: bool = False
+    certificate: str | None = None
+    """A PEM file with key and chain: the sink speaks TLS."""
+
+
+async def obey(spec: Spec) -> None:
+    """Do what the runner says, until it is gone."""
+    load = Load(spec.turn_ms, idle=spec.idle)
+    tls = None
+    if spec.certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(spec.certificate)
+    listener = child.shared_listener(spec.port)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: child.Upgrading(load.decide, MAX_MESSAGE), sock=listener, ssl=tls, backlog=1024
+    )
+    child.tell({"port": listener.getsockname()[1]})
+    async for line in child.told():
+        match command := _commands.decode(line):
+            case Open():
+                await load.open(command)
+                child.tell({"open": True})
+            case Churn():
+                await load.churn(command)
+                child.tell({"open": False})
+            case Begin():
+                load.begin()
+            case Finish():
+                child.tell(load.finish())
+            case HangUp():
+                await load.hang_up()
+                child.tell({"open": False})
+    server.close()
+
+
+def main() -> None:
+    """`python -m offhook.bench.load SPEC`: started by the runner."""
+    child.run(obey(msgspec.json.decode(sys.argv[1], type=Spec)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The figures as a person reads them, in a terminal and in docs/performance.md."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from offhook.bench.figures import Level, Spread
+from offhook.bench.search import Ceiling
+from offhook.bench.suite import Bar, Report
+from offhook.errors import Problem
+
+BEGIN: Final = "<!-- measured by make bench: begin -->"
+END: Final = "<!-- measured by make bench: end -->"
+
+
+def show(report: Report, console: Console) -> None:
+    """Print it."""
+    console.print(_heading(report))
+    for header, rows in _tables(report):
+        table = Table(pad_edge=False, box=None, header_style="bold")
+        for index, name in enumerate(header):
+            table.add_column(name, justify="right" if index else "left")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        console.print()
+    for remark in report.remarks:
+        console.print(f"[yellow]{remark}[/]")
+
+
+def markdown(report: Report) -> str:
+    """The same for a page."""
+    parts = [_heading(report)]
+    for header, rows in _tables(report):
+        lines = [header, ["---"] * len(header), *rows]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    parts += report.remarks
+    return "\n\n".join(parts)
+
+
+def rewrite(page: str, report: Report) -> str:
+    """A page with these figures instead of those between its two markers.
+
+    Raises Problem E-BENCH-04 when it has no such place.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise Problem(
+            "E-BENCH-04",
+            "The page has no place for the figures.",
+            f"Put these two lines where they belong: {BEGIN} {END}",
+        )
+    return f"{before}{begin}\n\n{markdown(report)}\n\n{end}{after}"
+
+
+def _heading(report: Report) -> str:
+    where = report.machine
+    return (
+        f"{where.date}, Offhook {where.offhook}, {where.processor}, {where.cores} cores,"
+        f" {where.system}, Python {where.python}; {report.plan.calls} calls"
+        f"{', TLS to the agent' if report.plan.tls else ''}:"
+    )
+
+
+def _tables(report: Report) -> list[tuple[list[str], list[list[str]]]]:
+    levels = report.at_start
+    rows = [["calls per core", *(_most(report.ceilings.get(one.bridge)) for one in levels)]]
+    for what, take in _ROWS:
+        rows.append([what, *(_number(take(one)) for one in levels)])
+    bars = [bar for bar in report.bars if bar.value is not None]
+    return [
+        ([f"at {report.plan.calls} calls", *(one.bridge for one in levels)], rows),
+        (["", "measured", "bar", "stretch", ""], [_bar(bar) for bar in bars]),
+    ]
+
+
+def _part(spread: Spread | None, share: str) -> float | None:
+    return None if spread is None else getattr(spread, share)
+
+
+_ROWS: Final[Sequence[tuple[str, Callable[[Level], float | None]]]] = (
+    ("CPU, µs per call-second", lambda level: level.cpu_us),
+    ("memory, kB per call", lambda level: level.rss_kb),
+    ("added delay caller → agent, p50, ms", lambda level: _part(level.up, "p50")),
+    ("p99", lambda level: _part(level.up, "p99")),
+    ("max", lambda level: _part(level.up, "max")),
+    ("p99 without its own batches", lambda level: _part(level.up_last, "p99")),
+    ("added delay agent → caller, p50, ms", lambda level: _part(level.down, "p50")),
+    ("p99", lambda level: _part(level.down, "p99")),
+    ("max", lambda level: _part(level.down, "max")),
+    ("UserStartedSpeaking to clear, p50, ms", lambda level: _part(level.barge_in, "p50")),
+    ("p99", lambda level: _part(level.barge_in, "p99")),
+    ("frames checked", lambda level: level.frames_received),
+    ("lost", lambda level: level.lost),
+    ("out of order, doubled or damaged", lambda level: level.misplaced),
+    ("the load's own lateness, p99, ms", lambda level: level.load_late_p99_ms),
+    ("share of its core", lambda level: level.load_busy),
+)
+
+
+def _most(most: Ceiling | None) -> str:
+    if most is None:
+        return "-"
+    return f"at least {most.calls}" if most.at_least else str(most.calls)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
+
+
+def _bar(bar: Bar) -> list[str]:
+    sign, bound = ("≤", bar.most) if bar.most is not None else ("≥", bar.least)
+    stretch = "" if bar.stretch is None else f"{sign} {bar.stretch:g}"
+    met = "met" if bar.met else "not met"
+    met = f"{met}; {bar.note}" if bar.note else met
+    return [bar.what, _number(bar.value), f"{sign} {bound:g}", stretch, met]

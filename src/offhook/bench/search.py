@@ -1,0 +1,51 @@
+"""How many calls at most: growing until it fails, then halving what is not known."""
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+GROWTH: Final = 1.5
+PRECISION: Final = 0.05
+MOST: Final = 4000
+"""Calls; more sockets than that are a matter of limits, not of speed (make soak holds 5,000)."""
+
+
+class Verdict(Enum):
+    """What one try showed."""
+
+    CARRIED = "carried"
+    FAILED = "failed"
+    BOUND_BY_LOAD = "the load could not keep up"
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """The most calls that were carried; `at_least` when the load, not the bridge, ended it."""
+
+    calls: int
+    at_least: bool
+
+
+async def ceiling(attempt: Callable[[int], Awaitable[Verdict]], start: int) -> Ceiling:
+    """Search from `start` on, to 5 % or one call."""
+    good, bad = 0, MOST + 1
+    why = Verdict.BOUND_BY_LOAD
+    calls = min(max(start, 1), MOST)
+    while bad - good > max(1, PRECISION * good):
+        verdict = await attempt(calls)
+        if verdict is Verdict.CARRIED:
+            good = calls
+        else:
+            bad, why = calls, verdict
+        if bad > MOST:
+            if good == MOST:
+                break
+            calls = min(MOST, max(good + 1, int(good * GROWTH)))
+        elif not good:
+            calls = int(bad / GROWTH)
+            if not calls:
+                break
+        else:
+            calls = (good + bad) // 2
+    return Ceiling(good, at_least=why is Verdict.BOUND_BY_LOAD)

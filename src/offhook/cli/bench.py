@@ -1,0 +1,95 @@
+"""offhook bench: how many calls this machine carries."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BASELINES = Path("bench/baselines")
+
+
+def bench(
+    config: Annotated[
+        Path | None, typer.Option(help="Default: offhook.yaml if it is there, else the seed's.")
+    ] = None,
+    calls: Annotated[
+        int, typer.Option(help="Calls at which bridges are compared.", min=1, max=4000)
+    ] = 50,
+    seconds: Annotated[float, typer.Option(help="Of measurement in each run.", min=1, max=60)] = 5,
+    search: Annotated[
+        bool, typer.Option(help="Also look for the most calls that one core carries.")
+    ] = True,
+    tls: Annotated[bool, typer.Option("--tls", help="TLS to the agent in every run.")] = False,
+    baselines: Annotated[
+        Path | None,
+        typer.Option(help=f"Bridges to compare with. Default: {BASELINES}, if it is there."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Delay and CPU against calls.", metavar="FILE.svg")
+    ] = None,
+    short: Annotated[
+        bool, typer.Option("--short", help="What fits into about five minutes.")
+    ] = False,
+) -> None:
+    """Measure this installation with simulated calls, on loopback, beside other bridges."""
+    import os
+
+    import msgspec
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from offhook import config as configuration
+    from offhook.bench import report as reporting
+    from offhook.bench import runner, suite
+    from offhook.bench.figures import Level
+    from offhook.bench.plot import plot as draw
+    from offhook.cli.running import run
+    from offhook.errors import Problem
+
+    # A configuration that is wrong is told of here, not by a process of the run.
+    loaded = configuration.load(config, {"DEEPGRAM_API_KEY": "loopback"})
+    if loaded.agent_for(None) is None:
+        raise Problem(
+            "E-BENCH-05",
+            "No default line: the simulated callers call no number that the file knows.",
+            "Add a line `default` to lines, or give another file with --config.",
+        )
+    if baselines is None and BASELINES.is_dir():
+        baselines = BASELINES
+    others = runner.baselines(baselines) if baselines is not None else []
+    plan = suite.Plan(calls=calls, seconds=seconds, search=search, tls=tls, short=short)
+    console = Console(stderr=as_json, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as progress:
+        task = progress.add_task("starting", total=suite.runs(plan, len(others)))
+
+        def on_level(level: Level) -> None:
+            bound = " (bound by the load)" if level.bound_by_load else ""
+            name = f"{level.bridge}, {level.calls} calls: {level.cpu_us:.0f} µs{bound}"
+            progress.update(task, description=name, advance=1)
+
+        report = run(
+            suite.benchmark(
+                runner.Bench(runner.Cores(), os.environ),
+                runner.offhook(config),
+                others,
+                plan,
+                on_level,
+            )
+        )
+    if plot is not None:
+        try:
+            plot.write_text(draw(report.levels), encoding="utf-8")
+        except OSError as error:
+            raise Problem(
+                "E-BENCH-06",
+                f"The plot cannot be written to {plot}: {error.strerror}.",
+                "Name a file that can be written with --plot.",
+            ) from None
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    else:
+        reporting.show(report, console)
+    if not all(level.clean for level in report.at_start if level.bridge == "offhook"):
+        raise typer.Exit(1)

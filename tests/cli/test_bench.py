@@ -1,0 +1,53 @@
+"""offhook bench, as a user runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BASELINES = Path(__file__).parents[2] / "bench" / "baselines"
+
+
+def offhook(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "offhook", "bench", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=55)
+
+
+def test_a_run_without_search(tmp_path: Path) -> None:
+    done = offhook(
+        *("--no-search", "--calls", "5", "--seconds", "1", "--json", "--plot", "plot.svg"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["plan"]["calls"] == 5
+    assert [level["bridge"] for level in report["at_start"]] == ["offhook"]
+    assert [level["lost"] for level in report["levels"]] == [0, 0, 0]
+    assert all(level["frames_received"] > 0 for level in report["levels"])
+    assert report["machine"]["cores"] >= 1
+    assert any("baselines" in remark for remark in report["remarks"])
+    assert (tmp_path / "plot.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "code"),
+    [
+        (["--baselines", "."], None, "E-BENCH-02"),
+        (["--config", "none.yaml"], None, "E-YAML-01"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(
+    tmp_path: Path, arguments: list[str], file: str | None, code: str
+) -> None:
+    done = offhook("--no-search", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert code in done.stderr
+
+
+def test_a_plot_that_cannot_be_written(tmp_path: Path) -> None:
+    arguments = ("--no-search", "--calls", "1", "--seconds", "1", "--plot", "none/plot.svg")
+    done = offhook(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "E-BENCH-06" in done.stderr
