@@ -183,4 +183,5 @@ def _show(report: "CallReport", out: Path, console: "Console") -> None:
         console.print(f"[red]fault[/]: {escape(fault)}")
     if not report.streams:
         console.print("[red]fault[/]: no stream was opened")
-    console.print(f"The call, caller left and agent right: {escape(str(out))}")
+    # A path that is broken into lines can be neither copied nor clicked.
+    console.print(f"The call, caller left and agent right: {escape(str(out))}", soft_wrap=True)
