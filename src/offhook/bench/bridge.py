@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import logging
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from offhook.bench import child
 from offhook.config import Config, Overrides, load
@@ -22,8 +24,8 @@ async def serve(config: Config) -> None:
         server.stop()
 
 
-def main() -> None:
-    """`python -m offhook.bench.bridge`: started by the runner."""
+def main(serve: Callable[[Config], Coroutine[Any, Any, None]] = serve) -> None:
+    """`python -m offhook.bench.bridge`: started by the runner. Experiments serve otherwise."""
     given = child.arguments()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("offhook.wire.picows").setLevel(logging.CRITICAL)
