@@ -79,7 +79,7 @@ class Doors:
         """Whether a WebSocket upgrade may be believed."""
         if self._unsigned:
             return _is_local(headers)
-        origin = "wss" + self.origin(headers).removeprefix("https")
+        origin = _wss(self.origin(headers))
         return self._signatures.upgrade(origin, path, headers.get(HEADER, ""))
 
 
@@ -114,7 +114,7 @@ class Webhooks:
         if path.rstrip("/") != STREAM_PATH:
             return wire.Refusal(404, "Not found.\n")
         if not self._doors.upgrade(upgrade.headers, upgrade.path):
-            self._say_unsigned("wss" + self._doors.origin(upgrade.headers)[5:] + path)
+            self._say_unsigned(_wss(self._doors.origin(upgrade.headers)) + path)
             return wire.Refusal(403, "The signature is missing or wrong.\n")
         if self._lobby.full:
             return wire.Refusal(503, "Too many streams have not said whose call they are.\n")
@@ -145,7 +145,7 @@ class Webhooks:
             return _xml(self._farewell(entry, after))
         return _xml(
             twiml.connect(
-                stream_url="wss" + origin.removeprefix("https") + STREAM_PATH,
+                stream_url=_wss(origin) + STREAM_PATH,
                 after_url=after,
                 stream_status_url=origin + "/twilio/stream-status",
                 token=entry.token,
@@ -281,6 +281,11 @@ async def _body(request: Request) -> bytes | None:
 
 def _xml(document: str) -> Response:
     return Response(document, media_type="text/xml")
+
+
+def _wss(origin: str) -> str:
+    """An https origin as a stream's URL and signature have it."""
+    return "wss" + origin.removeprefix("https")
 
 
 def _host_name(headers: Mapping[str, str]) -> str:

@@ -16,9 +16,9 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
-from twilio.request_validator import RequestValidator
 
 from offhook.errors import Problem
+from offhook.twilio.signature import sign
 
 TIMEOUT_S: Final = 15.0
 """Wall-clock seconds that a request may take in all."""
@@ -62,7 +62,7 @@ class Front:
                 "Give a URL such as http://127.0.0.1:5000/twilio/voice.",
             )
         self._plain = scheme in ("http", "ws")
-        self._validator = RequestValidator(auth_token) if auth_token is not None else None
+        self._auth_token = auth_token
         self.is_stream = scheme in ("ws", "wss")
         public = _split(public_url)[1] if self._plain and public_url else self._netloc
         self._hosts = [urlsplit(f"//{netloc}") for netloc in (self._netloc, public)]
@@ -90,15 +90,14 @@ class Front:
 
         A plain http URL keeps its port (§3.1).
         """
-        if self._validator is None:
+        if self._auth_token is None:
             return None
         scheme, netloc, rest = _split(url)
         netloc = netloc.rpartition("@")[2]
         if scheme != "http":
             netloc = re.sub(r":\d+$", "", netloc)
         signed = f"{scheme}://{netloc}{rest.partition('#')[0]}"
-        signature: str = self._validator.compute_signature(signed, form or {})
-        return signature
+        return sign(self._auth_token, signed, (form or {}).items())
 
     async def send(self, http: httpx2.AsyncClient, request: Request) -> httpx2.Response:
         """Send one request, signed. Raises Failed when there is no answer."""
