@@ -125,6 +125,15 @@ class _Agent(Enum):
     READY = "ready"
 
 
+# An attribute of an enum class is looked up through its metaclass, which a frame need not pay for.
+_READY: Final = _Agent.READY
+_WAITING: Final = Phase.WAITING
+_SETTLING: Final = Phase.SETTLING
+_TALKING: Final = Phase.TALKING
+_BARGE_IN: Final = Phase.BARGE_IN
+_CLOSING: Final = Phase.CLOSING
+
+
 class _Due(Enum):
     STREAM = "the announced stream"
     AGENT_USE = "a stream for the agent leg that was dialled ahead"
@@ -186,27 +195,27 @@ class Call:
     def hear(self, frame: bytes, now: float) -> bool:
         """Audio of the caller: whether to forward it to the agent at once."""
         self._heard_at = now
-        if self._agent is _Agent.READY:
-            return self.phase is not Phase.WAITING
-        if self.phase is Phase.SETTLING:
+        if self._agent is _READY:
+            return self.phase is not _WAITING
+        if self.phase is _SETTLING:
             self._hold(frame)
         return False
 
     def speak(self, chunk: bytes, now: float) -> list[Piece]:
         """Audio of the agent: what of it to send to Twilio at once, with which marks."""
-        if self.phase is Phase.TALKING or self.phase is Phase.CLOSING:
+        if self.phase is _TALKING or self.phase is _CLOSING:
             pieces = self._playback.play(chunk, now)
             if self._turn_at is not None and self._answer is None:
                 self._answer = (self._playback.first_mark(), self._turn_at, now)
             return pieces
-        if self.phase is Phase.BARGE_IN:
+        if self.phase is _BARGE_IN:
             if now - self._spoken_at < FENCE_QUIET_S:
                 self._spoken_at = now
                 self._late_bytes += len(chunk)
                 return []
             self._lift_fence()  # The timer is late: its note leaves with the next command.
             return self.speak(chunk, now)
-        if self.phase is Phase.WAITING:
+        if self.phase is _WAITING:
             self._hold_speech(chunk, len(chunk))
         return []
 
