@@ -13,6 +13,7 @@ import httpx2
 from pydantic import SecretStr
 
 from offhook import wire
+from offhook.call.inputs import ToolFinished
 from offhook.clock import LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
@@ -233,3 +234,15 @@ async def until(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not done():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
+
+
+class NoTools:
+    """A session.Tools for calls whose agent calls no function."""
+
+    def run(
+        self, call_id: str, name: str, arguments: str, finished: Callable[[ToolFinished], None]
+    ) -> None:
+        raise AssertionError(f"{name} was called")
+
+    def cancel(self, call_id: str, *, over: bool) -> None:
+        raise AssertionError("nothing was called")
