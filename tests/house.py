@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from offhook import wire
 from offhook.call.inputs import ToolFinished
-from offhook.clock import LoopClock
+from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
 from offhook.rehearsal import clips, standin_server
@@ -239,12 +239,16 @@ async def until(done: Callable[[], bool]) -> None:
 
 
 class NoTools:
-    """A session.Tools for calls whose agent calls no function."""
+    """A session.Tools for agents without tools, on any clock: whatever is called is unknown."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
 
     def run(
         self, call_id: str, name: str, arguments: str, finished: Callable[[ToolFinished], None]
     ) -> None:
-        raise AssertionError(f"{name} was called")
+        unknown = ToolFinished(call_id, '{"error": "there is no such function"}', "unknown")
+        self._clock.call_at(self._clock.now(), lambda: finished(unknown))
 
     def cancel(self, call_id: str, *, over: bool) -> None:
-        raise AssertionError("nothing was called")
+        pass

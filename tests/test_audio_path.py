@@ -78,7 +78,7 @@ class Rig:
             dial=self._dial,
             publish=lambda happening: None,
             ended=lambda session: None,
-            tools=NoTools(),
+            tools=NoTools(self.clock),
         )
         details = media.StartDetails(account_sid="AC1", call_sid="CA1")
         session.begin(self.twilio, media.Start(stream_sid=SID, start=details))

@@ -48,7 +48,7 @@ class Rehearsal:
             clock=self.clock,
             dial=self._dial,
             publish=self.happened.append,
-            tools=lambda toolbox, call: NoTools(),
+            tools=lambda toolbox, call: NoTools(self.clock),
         )
         self.stream = SimulatedStream(
             caller(*steps),
