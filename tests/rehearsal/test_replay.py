@@ -10,20 +10,19 @@ from tests.house import ACCOUNT, ASK, GREET, HANG_UP, HOURS, NoTools, caller, co
 
 from offhook.audio import milliseconds
 from offhook.calls import Calls
-from offhook.capture import Captures, Line, line_of
+from offhook.capture import Captures
 from offhook.config import Limits
 from offhook.lobby import Lobby
-from offhook.masking import Masks
 from offhook.rehearsal import captured
-from offhook.rehearsal.captured import Captured, told
+from offhook.rehearsal.captured import Captured
 from offhook.rehearsal.comparison import Comparison, compare
 from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.rehearsal.replay import ReplayedCaller, enact
+from offhook.rehearsal.replay import ReplayedCaller, Wires, enact
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import FunctionCall, Script, Turn
 from offhook.rehearsal.standin import StandIn
 from offhook.rehearsal.stream import Party, SimulatedStream
-from offhook.tap import MakeTap, OnWire
+from offhook.tap import MakeTap
 from offhook.twilio.leg import CallerLeg
 from offhook.wire import Channel, Closed, Receiver, Refused, Unreachable
 
@@ -42,19 +41,6 @@ SCRIPT = Script(
 BARGE_IN = Step.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})
 PRESS = Step(press="12#")
 STEPS = (GREET, ASK, BARGE_IN, GREET, PRESS, Step(say="Is my order ready?"), GREET, HANG_UP)
-
-
-class Ears:
-    """A tap that keeps lines as a capture has them."""
-
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
-
-    def on_wire(self, message: OnWire) -> None:
-        self.lines.append(line_of(message, Masks(())))
-
-    def on_ended(self, ending: Any) -> None:
-        self.lines.append(Line(at=0, ended=ending.how.slug))
 
 
 class Dialled:
@@ -116,9 +102,9 @@ def replay(one: Captured, script: Script = SCRIPT, **options: Any) -> Comparison
 
 def replay_tapped(one: Captured, script: Script = SCRIPT, **options: Any) -> Comparison:
     """The verdict with the agent's wire tapped."""
-    ears = Ears()
-    stream = call(ReplayedCaller(one), script, lambda _: ears, **options)
-    return compare(one, stream, told(ears.lines))
+    wires = Wires()
+    stream = call(ReplayedCaller(one), script, lambda _: wires, **options)
+    return compare(one, stream, wires.told())
 
 
 def changed(script: Script = SCRIPT, turn: int | None = None, **values: Any) -> Script:
@@ -145,9 +131,10 @@ def test_the_caller_is_the_same_to_the_byte(a_call: Captured) -> None:
     assert abs(side.hung_up_ms - length) <= 20
 
 
-def test_keys_are_pressed_at_their_times(a_call: Captured) -> None:
-    ears = Ears()
-    call(ReplayedCaller(a_call), SCRIPT, lambda _: ears)
+def test_keys_are_pressed_at_their_times(a_call: Captured, tmp_path: Path) -> None:
+    with Captures(tmp_path, ()) as captures:
+        call(ReplayedCaller(a_call), make_tap=captures)
+    (path,) = tmp_path.iterdir()
 
     def keys(lines: Any) -> list[tuple[str, int]]:
         pieces, found = 0, []
@@ -160,7 +147,7 @@ def test_keys_are_pressed_at_their_times(a_call: Captured) -> None:
         return found
 
     assert len(keys(a_call.lines)) == 3
-    assert keys(ears.lines) == keys(a_call.lines)
+    assert keys(captured.read(path).lines) == keys(a_call.lines)
 
 
 def test_what_the_caller_heard_is_found_in_the_capture(a_call: Captured) -> None:

@@ -7,7 +7,7 @@ agent is found the same every time (docs/design/capture.md).
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Final
 
@@ -16,6 +16,7 @@ from offhook.rehearsal.caller import is_speech
 from offhook.rehearsal.captured import Captured, FunctionCall, Text, Told, told
 from offhook.rehearsal.likeness import sound_alike
 from offhook.rehearsal.replay import enact
+from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.stream import SimulatedStream
 
 TIME_MS: Final = 700
@@ -39,7 +40,7 @@ MARKS_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Span:
     """Speech without a pause, in ms from the stream's start."""
 
     began: int
@@ -60,7 +61,7 @@ class Speech:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class Passage:
     """What the agent said at about the same time on both sides; None where it said nothing."""
 
     captured: Speech | None
@@ -88,7 +89,7 @@ class Difference:
 class Comparison:
     """The verdict, and all that it is made of."""
 
-    exchanges: tuple[Exchange, ...]
+    passages: tuple[Passage, ...]
     answers: tuple[Answer, ...]
     differences: tuple[Difference, ...]
 
@@ -98,22 +99,34 @@ class Comparison:
         return not self.differences
 
 
+def compare_call(captured: Captured, report: CallReport, now: Told | None) -> Comparison:
+    """Compare a call as it was placed again, with what became of it beside its stream."""
+    found = [Difference(0, fault) for fault in report.faults]
+    if not report.streams:
+        found.append(Difference(0, "no stream was opened; captured: one was"))
+        return Comparison((), (), tuple(found))
+    if len(report.streams) > 1:
+        found.append(Difference(0, f"{len(report.streams)} streams were opened; captured: one"))
+    verdict = compare(captured, report.streams[0], now)
+    return replace(verdict, differences=(*found, *verdict.differences))
+
+
 def compare(captured: Captured, replayed: SimulatedStream, now: Told | None) -> Comparison:
-    """Compare a replay with its capture.
+    """Compare a replayed stream with a captured one.
 
     `now` is what the agent's wire told in the replay, if that could be tapped; without it, what was
     said is compared by its sound, and functions are not.
     """
     then = told(captured.lines)
     before, after = _Side(enact(captured), then), _Side(replayed, now)
-    exchanges = tuple(_exchanges(before, after))
+    passages = tuple(_passages(before, after))
     answers = tuple(_answers(before, after))
-    found = [*_by_ear(exchanges, by_sound=now is None), *_marks(before, after)]
+    found = [*_by_ear(passages, by_sound=now is None), *_marks(before, after)]
     found += _late_answers(answers, found, before, after)
     found += _endings(captured, before, after)
     if now is not None:
         found += [*_texts(before, after, then, now), *_functions(then, now)]
-    return Comparison(exchanges, answers, tuple(sorted(found, key=lambda one: one.at_ms)))
+    return Comparison(passages, answers, tuple(sorted(found, key=lambda one: one.at_ms)))
 
 
 class _Side:
@@ -122,9 +135,9 @@ class _Side:
     def __init__(self, stream: SimulatedStream, told: Told | None) -> None:
         self.stream = stream
         self.told = told
-        self.caller = stretches(bytes(stream.spoken), TURN_PAUSE_MS)
-        self.agent = stretches(bytes(stream.heard), PAUSE_MS)
-        self.onsets = [one.began for one in stretches(bytes(stream.heard), 100)]
+        self.caller = spans(bytes(stream.spoken), TURN_PAUSE_MS)
+        self.agent = spans(bytes(stream.heard), PAUSE_MS)
+        self.onsets = [one.began for one in spans(bytes(stream.heard), 100)]
         self.cleared = [self.ms(at) for at in stream.cleared_at]
         self.bursts = [
             (self.place(burst.began), self.place(burst.ended), burst.cut_by)
@@ -138,7 +151,7 @@ class _Side:
     def place(self, at: float) -> int:
         return round(audio.BYTES_PER_SECOND * (at - self.stream.started_at))
 
-    def speech(self, parts: Sequence[Stretch]) -> Speech | None:
+    def speech(self, parts: Sequence[Span]) -> Speech | None:
         if not parts:
             return None
         began, ended = parts[0].began, parts[-1].ended
@@ -156,50 +169,50 @@ class _Side:
         return Speech(began, ended, spoken, cut, tuple(bytes(one) for one in sounds if one))
 
 
-def stretches(sound: bytes, pause_ms: int) -> list[Stretch]:
+def spans(sound: bytes, pause_ms: int) -> list[Span]:
     """The stretches of speech in mu-law audio, of which shorter silences are a part."""
-    found: list[Stretch] = []
+    found: list[Span] = []
     for place in range(0, len(sound), audio.FRAME_BYTES):
         if not is_speech(sound[place : place + audio.FRAME_BYTES]):
             continue
         began = audio.milliseconds(place)
         if found and began - found[-1].ended < pause_ms:
             began = found.pop().began
-        found.append(Stretch(began, audio.milliseconds(place) + audio.FRAME_MS))
+        found.append(Span(began, audio.milliseconds(place) + audio.FRAME_MS))
     return [one for one in found if one.ended - one.began >= BLIP_MS]
 
 
 # --- at the ear ----------------------------------------------------------------------------------
 
 
-def _exchanges(before: _Side, after: _Side) -> Iterator[Exchange]:
+def _passages(before: _Side, after: _Side) -> Iterator[Passage]:
     """What belongs together: stretches of either side that overlap, were they a little longer.
 
     So a pause that is one in one run and none in the other makes no difference.
     """
     both = [(one, before) for one in before.agent] + [(one, after) for one in after.agent]
     both.sort(key=lambda pair: pair[0].began)
-    together: list[tuple[Stretch, _Side]] = []
+    together: list[tuple[Span, _Side]] = []
     until = 0
     for one, side in both:
         if together and one.began > until + TIME_MS:
-            yield _exchange(together, before, after)
+            yield _passage(together, before, after)
             together, until = [], 0
         together.append((one, side))
         until = max(until, one.ended)
     if together:
-        yield _exchange(together, before, after)
+        yield _passage(together, before, after)
 
 
-def _exchange(together: list[tuple[Stretch, _Side]], before: _Side, after: _Side) -> Exchange:
+def _passage(together: list[tuple[Span, _Side]], before: _Side, after: _Side) -> Passage:
     then = before.speech([one for one, side in together if side is before])
     now = after.speech([one for one, side in together if side is after])
-    return Exchange(then, now)
+    return Passage(then, now)
 
 
-def _by_ear(exchanges: Sequence[Exchange], *, by_sound: bool) -> Iterator[Difference]:
-    for exchange in exchanges:
-        then, now = exchange.captured, exchange.replayed
+def _by_ear(passages: Sequence[Passage], *, by_sound: bool) -> Iterator[Difference]:
+    for passage in passages:
+        then, now = passage.captured, passage.replayed
         if then is None:
             assert now is not None
             what = f"the agent spoke {_s(now.spoken)}; captured: nothing"

@@ -4,18 +4,27 @@ The caller of a capture is played in open loop, as a recording: he does not wait
 comes later today. How what comes back is compared: comparison.py.
 """
 
-from typing import Final
+import asyncio
+from typing import Any, Final
 
-from offhook import audio
+from offhook import audio, capture
+from offhook.call.ending import Ending
+from offhook.masking import Masks
 from offhook.rehearsal.caller import Caller
-from offhook.rehearsal.captured import CallerSide, Captured, caller_side, to_caller
+from offhook.rehearsal.captured import CallerSide, Captured, Told, caller_side, to_caller, told
 from offhook.rehearsal.memory import VirtualClock
+from offhook.rehearsal.phone import place_call
+from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.stream import Line, SimulatedStream
+from offhook.tap import OnWire
 from offhook.twilio.media import MediaWriter
 from offhook.wire import Closed, Receiver
 
 PATIENCE_MS: Final = 5000
 """How much longer than in the capture the caller stays, when it was not he who ended the call."""
+
+UNKNOWN: Final = "+12025550100"
+"""A number that belongs to nobody."""
 
 DAY_S: Final = 24 * 3600.0
 """As long as a call can last."""
@@ -52,6 +61,46 @@ def _hangs_up_ms(captured: Captured, side: CallerSide) -> int:
         return end
     last = max((at_ms for at_ms, _ in to_caller(captured)), default=0.0)
     return max(end, round(last)) + PATIENCE_MS
+
+
+class Wires:
+    """A Tap on a call that is made again: what its agent's wire tells. `over`: the call is."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self._masks = Masks(())
+        self._lines: list[capture.Line] = []
+
+    def on_wire(self, message: OnWire) -> None:
+        """One message; of audio nothing is kept."""
+        line = capture.line_of(message, self._masks)
+        if line.message is not None:
+            self._lines.append(line)
+
+    def on_ended(self, ending: Ending | None) -> None:
+        """The server's call is over."""
+        slug = None if ending is None else ending.how.slug
+        self._lines.append(capture.Line(at=0, ended=slug))
+        self.over.set()
+
+    def told(self) -> Told:
+        """What it tells, of the call as far as it has gone."""
+        return told(self._lines)
+
+
+async def call_again(to_url: str, captured: Captured, **options: Any) -> CallReport:
+    """Place the call of a capture, with phone.place_call's options, from its number to its number.
+
+    A TwiML Bin's stream told no numbers: the server's default line is called then.
+    """
+    header = captured.header
+    return await place_call(
+        to_url,
+        ReplayedCaller(captured),
+        from_=header.from_ or UNKNOWN,
+        to=header.to or UNKNOWN,
+        **options,
+    )
 
 
 def enact(captured: Captured) -> SimulatedStream:
