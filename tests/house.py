@@ -13,7 +13,8 @@ import httpx2
 from pydantic import SecretStr
 
 from offhook import wire
-from offhook.clock import LoopClock
+from offhook.call.inputs import ToolFinished
+from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
 from offhook.rehearsal import clips, standin_server
@@ -24,6 +25,7 @@ from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Turn
 from offhook.rehearsal.standin import StandIn
 from offhook.server import Server, listen
+from offhook.tap import MakeTap
 from offhook.twilio import media
 from offhook.twilio.signature import sign
 
@@ -185,6 +187,7 @@ async def house(
     config: Config | None = None,
     deepgram_url: str | None = None,
     twilio: Twilio | None = None,
+    make_tap: MakeTap | None = None,
     **options: Any,
 ) -> AsyncIterator[House]:
     """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets."""
@@ -196,7 +199,7 @@ async def house(
     config = config or configured(deepgram_url or standin.url, **options)
     url = config.deepgram.model_copy(update={"url": deepgram_url or standin.url})
     config = dataclasses.replace(config, deepgram=url, twilio=twilio or config.twilio)
-    server = Server(config, listen("127.0.0.1", 0), [happened.append])
+    server = Server(config, listen("127.0.0.1", 0), [happened.append], make_tap)
     async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
         serving = group.create_task(server.run())
         await server.started.wait()
@@ -233,3 +236,19 @@ async def until(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not done():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
+
+
+class NoTools:
+    """A session.Tools for agents without tools, on any clock: whatever is called is unknown."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def run(
+        self, call_id: str, name: str, arguments: str, finished: Callable[[ToolFinished], None]
+    ) -> None:
+        unknown = ToolFinished(call_id, '{"error": "there is no such function"}', "unknown")
+        self._clock.call_at(self._clock.now(), lambda: finished(unknown))
+
+    def cancel(self, call_id: str, *, over: bool) -> None:
+        pass

@@ -11,17 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
+from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
 
 from offhook.call.plan import Plan
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
+from offhook.deepgram.leg import AgentLeg
 from offhook.rehearsal import standin_server
 from offhook.rehearsal.memory import VirtualClock
 from offhook.rehearsal.phone import place_call
 from offhook.rehearsal.standin import StandIn
 from offhook.session import Session
 from offhook.twilio import media
+from offhook.twilio.leg import CallerLeg
 from offhook.wire import Receiver, Refused, Unreachable
 
 FRAME = b"\xff" * 160
@@ -76,6 +78,7 @@ class Rig:
             dial=self._dial,
             publish=lambda happening: None,
             ended=lambda session: None,
+            tools=NoTools(self.clock),
         )
         details = media.StartDetails(account_sid="AC1", call_sid="CA1")
         session.begin(self.twilio, media.Start(stream_sid=SID, start=details))
@@ -108,6 +111,13 @@ class Rig:
             name = self.twilio.marks.pop()
             echo = media.Mark(stream_sid=SID, mark=media.MarkName(name=name))
             self.caller_leg.on_text(media.write(echo))
+
+
+def test_nothing_stands_between_socket_and_leg_unless_it_was_asked_for() -> None:
+    rig = Rig()
+    assert (type(rig.caller_leg), type(rig.agent_leg)) == (CallerLeg, AgentLeg)
+    assert rig.caller_leg._channel is rig.twilio  # type: ignore[attr-defined]
+    assert rig.agent_leg._channel is rig.deepgram  # type: ignore[attr-defined]
 
 
 def test_a_frame_is_one_write_of_the_least_bytes() -> None:

@@ -11,7 +11,7 @@ import hmac
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from offhook.call import inputs
 from offhook.call.call import Input
@@ -21,15 +21,21 @@ from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
 from offhook.events import AgentConnected, CallEnded, Happening, Subscriber
-from offhook.session import Session
+from offhook.seen import Seen
+from offhook.session import Session, Tools
+from offhook.tap import MakeTap, NewCall, tap_for
+from offhook.tools.declare import Call
+from offhook.tools.files import Toolbox
 from offhook.twilio.media import Start
 from offhook.wire import Channel
 
 _log: Final = logging.getLogger("offhook.calls")
 
-REMEMBERED_S: Final = 24 * 3600.0
-"""How long a CallSid stays known after its call: as long as a call can last (twilio.md §1.8)."""
-REMEMBERED_MAX: Final = 50_000
+ToolsFor: TypeAlias = Callable[[Toolbox, Call], Tools]
+"""What runs an agent's functions in one call."""
+
+RECENT_MAX: Final = 1000
+"""Calls lately over of which more than their CallSid is known: Twilio asks about them once more."""
 
 STREAM_DUE_S: Final = 15.0
 """How long after its announcement a call without a stream counts as one that may still come."""
@@ -48,7 +54,6 @@ class CallEntry:
         "after_owed",
         "agent",
         "answered",
-        "ended_at",
         "ending",
         "expected_until",
         "session",
@@ -62,7 +67,6 @@ class CallEntry:
         self.account_sid = account_sid
         self.token = token
         self.expected_until = 0.0
-        self.ended_at = 0.0
         self.after_owed = False
         self.answered = asyncio.Event()
         """Set when the agent's leg is up, or the call is over without it."""
@@ -74,16 +78,32 @@ class CallEntry:
 
 
 class Calls:
-    """The house. `dial` opens agent legs, `publish` is told of everything that happens."""
+    """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
-    def __init__(self, config: Config, *, clock: Clock, dial: Dial, publish: Subscriber) -> None:
+    `tools` runs the functions of a call's agent. `make_tap` is asked about each call who is to see
+    what goes over its wires, if anyone.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        dial: Dial,
+        publish: Subscriber,
+        tools: ToolsFor,
+        make_tap: MakeTap | None = None,
+    ) -> None:
         self.draining = False
         self._config = config
         self._clock = clock
         self._dial = dial
         self._publish = publish
+        self._tools = tools
+        self._make_tap = make_tap
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
+        self._seen = Seen(clock.now())
         self._changed = asyncio.Event()
 
     # --- asking --------------------------------------------------------------------------------
@@ -103,14 +123,21 @@ class Calls:
         """A call that is announced, live or lately over."""
         return self._live.get(call_sid) or self._over.get(call_sid)
 
+    def is_long_over(self, call_sid: str) -> bool:
+        """Whether all that is known of a call is that it was there."""
+        return call_sid in self._seen and self.find(call_sid) is None
+
     # --- coming in -----------------------------------------------------------------------------
 
-    def announce(self, call_sid: str, account_sid: str, agent: Agent) -> CallEntry:
+    def announce(
+        self, call_sid: str, account_sid: str, agent: Agent, *, from_: str = "", to: str = ""
+    ) -> CallEntry:
         """Our signed webhook was asked about this call. Asked again, the answer is the same."""
         known = self.find(call_sid)
         if known is not None:
             return known
-        entry, session = self._enter(call_sid, account_sid, agent, secrets.token_urlsafe(24))
+        call = NewCall(call_sid, agent.name, webhook=True, from_=from_, to=to)
+        entry, session = self._enter(call, account_sid, agent, secrets.token_urlsafe(24))
         spoken = agent.announcement.say if agent.announcement is not None else ""
         announcement_ms = len(spoken) * _CHARACTER_MS
         entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
@@ -132,14 +159,15 @@ class Calls:
             return self._admit_announced(channel, start, entry, token)
         if not self._config.twilio.bin:
             return "no token, and twilio.bin is off"
-        if entry is not None:
+        if entry is not None or details.call_sid in self._seen:
             return "this CallSid was seen before, or owes a token"
         if self.full:
             return "the house is full"
         agent = self._config.agent_for(None)
         if agent is None:
             return "no default line"
-        _, session = self._enter(details.call_sid, details.account_sid, agent, None)
+        call = NewCall(details.call_sid, agent.name, webhook=False)
+        _, session = self._enter(call, details.account_sid, agent, None)
         session.begin(channel, start)
         return None
 
@@ -161,18 +189,22 @@ class Calls:
         return None
 
     def _enter(
-        self, call_sid: str, account_sid: str, agent: Agent, token: str | None
+        self, call: NewCall, account_sid: str, agent: Agent, token: str | None
     ) -> tuple[CallEntry, Session]:
+        toolbox = agent.tool_files.latest()
+        handle = Call(call.call_sid, agent.name, call.from_ or None, call.to or None)
         session = Session(
-            call_sid,
+            call.call_sid,
             plan_of(agent),
-            agent.settings.message(),
+            agent.settings.message(functions=[tool.definition for tool in toolbox.values()]),
             clock=self._clock,
             dial=self._dial,
             publish=self._on_happening,
             ended=self._on_ended,
+            tools=self._tools(toolbox, handle),
+            tap=tap_for(self._make_tap, call),
         )
-        entry = self._live[call_sid] = CallEntry(session, agent, account_sid, token)
+        entry = self._live[call.call_sid] = CallEntry(session, agent, account_sid, token)
         return entry, session
 
     # --- going out -----------------------------------------------------------------------------
@@ -218,16 +250,15 @@ class Calls:
 
     def _on_ended(self, session: Session) -> None:
         entry = self._live.pop(session.call_sid)
-        now = entry.ended_at = self._clock.now()
+        now = self._clock.now()
         entry.ending = session.ending
         entry.session = None
         # Twilio asks nothing more about a caller who has hung up.
         entry.after_owed &= session.ending is not None and session.ending.how.fault != "nobody"
         self._over[session.call_sid] = entry
-        for sid in list(self._over):
-            if len(self._over) <= REMEMBERED_MAX and now - self._over[sid].ended_at < REMEMBERED_S:
-                break
-            del self._over[sid]
+        self._seen.add(session.call_sid, now)
+        if len(self._over) > RECENT_MAX:
+            del self._over[next(iter(self._over))]
         self._changed.set()
 
     def _on_happening(self, happening: Happening) -> None:
@@ -246,6 +277,7 @@ def plan_of(agent: Agent) -> Plan:
         still_there=agent.phrases.still_there,
         silent_goodbye=agent.phrases.silent_goodbye,
         time_up=agent.phrases.time_up,
+        one_moment=agent.phrases.one_moment,
     )
 
 

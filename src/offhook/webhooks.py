@@ -131,12 +131,18 @@ class Webhooks:
         after = origin + "/twilio/after"
         if self._config.twilio.account_sid not in (None, account_sid):
             return PlainTextResponse("This is not our account.\n", 403)
+        if self._calls.is_long_over(call_sid):
+            _log.warning("call %s is over, and its webhook was asked again: hung up", call_sid)
+            return _xml(twiml.hang_up())
         entry = self._calls.find(call_sid)
         if entry is None and self._calls.full:
             _log.warning("the house is full: call %s gets the busy answer", call_sid)
             return _xml(twiml.busy(agent, after))
         if entry is None:
-            entry = self._calls.announce(call_sid, account_sid, agent)
+            to = form.get("To") or form.get("Called", "")
+            entry = self._calls.announce(
+                call_sid, account_sid, agent, from_=form.get("From", ""), to=to
+            )
         if entry.session is not None and entry.session.has_agent:
             with contextlib.suppress(TimeoutError):
                 # Deepgram may take its time: the stream can be opened meanwhile.

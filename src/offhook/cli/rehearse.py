@@ -23,6 +23,12 @@ def rehearse(
         Path | None,
         typer.Option(help="Ask one thing instead: a WAV file of 8000 Hz.", metavar="FILE.wav"),
     ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make a captured call again instead, and compare.", metavar="CAPTURE.jsonl"
+        ),
+    ] = None,
     to: Annotated[
         str, typer.Option(help="A voice webhook (http, https) or a media stream (ws, wss).")
     ] = "http://127.0.0.1:5000/twilio/voice",
@@ -47,15 +53,19 @@ def rehearse(
     from rich.console import Console
 
     from offhook import config, wav
+    from offhook.cli import replaying
     from offhook.cli.running import run
     from offhook.clock import LoopClock
     from offhook.errors import Problem
-    from offhook.rehearsal import scenario
+    from offhook.rehearsal import captured, scenario
     from offhook.rehearsal.caller import Caller
+    from offhook.rehearsal.comparison import compare_call
     from offhook.rehearsal.phone import place_call
+    from offhook.rehearsal.replay import call_again
 
-    if [scenario_file, say, clip].count(None) != 2:
-        raise typer.BadParameter("Give one of a scenario, --say and --clip.")
+    if [scenario_file, say, clip, replay].count(None) != 3:
+        raise typer.BadParameter("Give one of a scenario, --say, --clip and --replay.")
+    capture = None if replay is None else captured.read(replay)
     if scenario_file is not None:
         call = scenario.read(scenario_file)
     else:
@@ -77,16 +87,15 @@ def rehearse(
         )
 
     async def place() -> "CallReport":
-        return await place_call(
-            to,
-            caller,
-            clock=LoopClock(asyncio.get_running_loop()),
-            auth_token=None if unsigned else tokens[0].get_secret_value(),
-            account_sid=loaded.twilio.account_sid or "AC" + "0" * 32,
-            from_=call.from_,
-            to=call.to,
-            public_url=loaded.server.public_url,
-        )
+        options: dict[str, Any] = {
+            "clock": LoopClock(asyncio.get_running_loop()),
+            "auth_token": None if unsigned else tokens[0].get_secret_value(),
+            "account_sid": loaded.twilio.account_sid or "AC" + "0" * 32,
+            "public_url": loaded.server.public_url,
+        }
+        if capture is not None:
+            return await call_again(to, capture, **options)
+        return await place_call(to, caller, from_=call.from_, to=call.to, **options)
 
     report = run(place())
     try:
@@ -97,6 +106,9 @@ def rehearse(
             f"The call cannot be written to {out}: {error.strerror}.",
             "Name a file that can be written with --out.",
         ) from None
+    if capture is not None:
+        same = replaying.report(capture, compare_call(capture, report, None), out, as_json=as_json)
+        raise typer.Exit(0 if same else 1)
     if as_json:
         print(json.dumps(_facts(report) | {"wav": str(out)}, indent=2))
     else:
