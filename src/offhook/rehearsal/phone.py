@@ -22,7 +22,8 @@ from offhook import wire
 from offhook.clock import Clock
 from offhook.rehearsal import verbs, webhooks
 from offhook.rehearsal.caller import Caller
-from offhook.rehearsal.report import CallReport, Document, Ending, Note
+from offhook.rehearsal.ending import Ending
+from offhook.rehearsal.report import CallReport, Document, Note
 from offhook.rehearsal.stream import EndedBy, SimulatedStream, StreamEvent
 from offhook.rehearsal.verbs import Verb
 from offhook.rehearsal.webhooks import Failed, Front, Request

@@ -3,26 +3,14 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from offhook import audio
 from offhook.rehearsal import stream
 from offhook.rehearsal.caller import Caller
+from offhook.rehearsal.ending import Ending
 from offhook.rehearsal.stream import SimulatedStream
 from offhook.rehearsal.verbs import Verb
 from offhook.wav import StereoWriter
-
-Ending: TypeAlias = Literal[
-    "caller_hung_up",
-    "hangup_verb",
-    "end_of_document",
-    "rejected",
-    "stream_closed",
-    "stream_failed",
-    "application_error",
-]
-"""Why the call ended. `stream_…`: it was placed to a stream URL, where no TwiML follows."""
-
 
 @dataclass(frozen=True, slots=True)
 class Note:
