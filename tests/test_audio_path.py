@@ -16,12 +16,14 @@ from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
 from offhook.call.plan import Plan
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
+from offhook.deepgram.leg import AgentLeg
 from offhook.rehearsal import standin_server
 from offhook.rehearsal.memory import VirtualClock
 from offhook.rehearsal.phone import place_call
 from offhook.rehearsal.standin import StandIn
 from offhook.session import Session
 from offhook.twilio import media
+from offhook.twilio.leg import CallerLeg
 from offhook.wire import Receiver, Refused, Unreachable
 
 FRAME = b"\xff" * 160
@@ -108,6 +110,13 @@ class Rig:
             name = self.twilio.marks.pop()
             echo = media.Mark(stream_sid=SID, mark=media.MarkName(name=name))
             self.caller_leg.on_text(media.write(echo))
+
+
+def test_nothing_stands_between_socket_and_leg_unless_it_was_asked_for() -> None:
+    rig = Rig()
+    assert (type(rig.caller_leg), type(rig.agent_leg)) == (CallerLeg, AgentLeg)
+    assert rig.caller_leg._channel is rig.twilio  # type: ignore[attr-defined]
+    assert rig.agent_leg._channel is rig.deepgram  # type: ignore[attr-defined]
 
 
 def test_a_frame_is_one_write_of_the_least_bytes() -> None:

@@ -22,6 +22,7 @@ from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
 from offhook.events import AgentConnected, CallEnded, Happening, Subscriber
 from offhook.session import Session
+from offhook.tap import MakeTap, NewCall, tap_for
 from offhook.twilio.media import Start
 from offhook.wire import Channel
 
@@ -74,14 +75,26 @@ class CallEntry:
 
 
 class Calls:
-    """The house. `dial` opens agent legs, `publish` is told of everything that happens."""
+    """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
-    def __init__(self, config: Config, *, clock: Clock, dial: Dial, publish: Subscriber) -> None:
+    `make_tap` is asked about each call who is to see what goes over its wires, if anyone.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        dial: Dial,
+        publish: Subscriber,
+        make_tap: MakeTap | None = None,
+    ) -> None:
         self.draining = False
         self._config = config
         self._clock = clock
         self._dial = dial
         self._publish = publish
+        self._make_tap = make_tap
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._changed = asyncio.Event()
@@ -105,12 +118,15 @@ class Calls:
 
     # --- coming in -----------------------------------------------------------------------------
 
-    def announce(self, call_sid: str, account_sid: str, agent: Agent) -> CallEntry:
+    def announce(
+        self, call_sid: str, account_sid: str, agent: Agent, *, from_: str = "", to: str = ""
+    ) -> CallEntry:
         """Our signed webhook was asked about this call. Asked again, the answer is the same."""
         known = self.find(call_sid)
         if known is not None:
             return known
-        entry, session = self._enter(call_sid, account_sid, agent, secrets.token_urlsafe(24))
+        call = NewCall(call_sid, agent.name, webhook=True, from_=from_, to=to)
+        entry, session = self._enter(call, account_sid, agent, secrets.token_urlsafe(24))
         spoken = agent.announcement.say if agent.announcement is not None else ""
         announcement_ms = len(spoken) * _CHARACTER_MS
         entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
@@ -139,7 +155,8 @@ class Calls:
         agent = self._config.agent_for(None)
         if agent is None:
             return "no default line"
-        _, session = self._enter(details.call_sid, details.account_sid, agent, None)
+        call = NewCall(details.call_sid, agent.name, webhook=False)
+        _, session = self._enter(call, details.account_sid, agent, None)
         session.begin(channel, start)
         return None
 
@@ -161,18 +178,19 @@ class Calls:
         return None
 
     def _enter(
-        self, call_sid: str, account_sid: str, agent: Agent, token: str | None
+        self, call: NewCall, account_sid: str, agent: Agent, token: str | None
     ) -> tuple[CallEntry, Session]:
         session = Session(
-            call_sid,
+            call.call_sid,
             plan_of(agent),
             agent.settings.message(),
             clock=self._clock,
             dial=self._dial,
             publish=self._on_happening,
             ended=self._on_ended,
+            tap=tap_for(self._make_tap, call),
         )
-        entry = self._live[call_sid] = CallEntry(session, agent, account_sid, token)
+        entry = self._live[call.call_sid] = CallEntry(session, agent, account_sid, token)
         return entry, session
 
     # --- going out -----------------------------------------------------------------------------

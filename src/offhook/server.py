@@ -21,6 +21,7 @@ from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
 from offhook.lobby import Lobby
+from offhook.tap import MakeTap
 from offhook.webhooks import Webhooks
 
 _log: Final = logging.getLogger("offhook.server")
@@ -53,10 +54,17 @@ class Server:
 
     `sock` is a bound socket, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
-    the configuration names cannot be used.
+    the configuration names cannot be used. `make_tap` is asked about each call who is to see what
+    goes over its wires, if anyone (tap.py).
     """
 
-    def __init__(self, config: Config, sock: socket.socket, subscribers: list[Subscriber]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        sock: socket.socket,
+        subscribers: list[Subscriber],
+        make_tap: MakeTap | None = None,
+    ) -> None:
         _check_certificate(config)
         self.port: Final[int] = sock.getsockname()[1]
         self.calls: Calls
@@ -64,6 +72,7 @@ class Server:
         self._config = config
         self._sock = sock
         self._publish = publisher(subscribers)
+        self._make_tap = make_tap
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -74,7 +83,13 @@ class Server:
         key = self._config.require_deepgram_key().get_secret_value()
         async with asyncio.TaskGroup() as group:
             dial = Dialler(self._config.deepgram, key, group)
-            self.calls = Calls(self._config, clock=clock, dial=dial, publish=self._publish)
+            self.calls = Calls(
+                self._config,
+                clock=clock,
+                dial=dial,
+                publish=self._publish,
+                make_tap=self._make_tap,
+            )
             webhooks = Webhooks(self._config, self.calls, Lobby(clock, self.calls.admit))
             web = self._uvicorn(webhooks)
             serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")

@@ -39,6 +39,7 @@ from offhook.events import (
     Leg,
     Subscriber,
 )
+from offhook.tap import Tap, Tapped
 from offhook.twilio import media as twilio
 from offhook.twilio.leg import CallerLeg
 from offhook.wire import Channel, Refused, Unreachable
@@ -63,6 +64,7 @@ class Session:
     """One call and its two legs.
 
     `settings` is the Settings message as Deepgram gets it; `ended` is called once, at the end.
+    Whoever is to see what goes over the two wires is the `tap`.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Session:
         dial: Dial,
         publish: Subscriber,
         ended: Callable[["Session"], None],
+        tap: Tap | None = None,
     ) -> None:
         self.call_sid = call_sid
         self._began = clock.now()
@@ -82,7 +85,8 @@ class Session:
         self._settings = settings
         self._clock = clock
         self._now = clock.now
-        self._dial = dial
+        self._tapped = Tapped(tap, clock) if tap is not None else None
+        self._dial = self._tapped.agent(dial) if self._tapped is not None else dial
         self._publish = publish
         self._ended = ended
         self._caller: CallerLeg | None = None
@@ -112,6 +116,8 @@ class Session:
 
     def begin(self, channel: Channel, start: twilio.Start) -> None:
         """Twilio's stream is verified: this channel is the caller's leg from now on."""
+        if self._tapped is not None:
+            channel = self._tapped.caller(channel, start)
         self._caller = CallerLeg(channel, start.stream_sid, self)
         channel.receiver = self._caller
         self.receive(start)
@@ -256,6 +262,8 @@ class Session:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._tapped is not None:
+            self._tapped.end(self.ending)
         self._ended(self)
 
     # --- the timer -----------------------------------------------------------------------------

@@ -136,7 +136,10 @@ class Webhooks:
             _log.warning("the house is full: call %s gets the busy answer", call_sid)
             return _xml(twiml.busy(agent, after))
         if entry is None:
-            entry = self._calls.announce(call_sid, account_sid, agent)
+            to = form.get("To") or form.get("Called", "")
+            entry = self._calls.announce(
+                call_sid, account_sid, agent, from_=form.get("From", ""), to=to
+            )
         if entry.session is not None and entry.session.has_agent:
             with contextlib.suppress(TimeoutError):
                 # Deepgram may take its time: the stream can be opened meanwhile.
