@@ -15,6 +15,7 @@ until it has come true and the agent is quiet. At the end it speaks of the whole
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -37,6 +38,20 @@ _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 def words(text: str) -> list[str]:
     """The words of a text, in lower case and without punctuation, as they are compared."""
     return _WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+
+
+def contains(heard: Sequence[str], phrase: Sequence[str], start: int = 0) -> bool:
+    """Whether those words stand together in what was heard."""
+    return find(heard, phrase, start) is not None
+
+
+def find(heard: Sequence[str], phrase: Sequence[str], start: int = 0) -> int | None:
+    """Where those words stand together in what was heard, from `start` on."""
+    length = len(phrase)
+    for index in range(start, len(heard) - length + 1):
+        if list(heard[index : index + length]) == list(phrase):
+            return index
+    return None
 
 
 class Part(BaseModel):
@@ -102,7 +117,7 @@ class Called(Part):
         return self
 
 
-class _Expected(Part):
+class Expected(Part):
     """What can be expected of a turn and of a call alike."""
 
     says: OneOrMore[Phrase] = ()
@@ -119,7 +134,7 @@ class _Expected(Part):
     """Functions that it does not call."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> "_Expected":
+    def _consistent(self) -> "Expected":
         if not self.model_fields_set:
             raise yamlfile.refuse("Nothing is expected here.", 'Write what is to be heard: "says".')
         said = {" ".join(words(phrase)) for phrase in self.says}
@@ -145,7 +160,7 @@ class _Expected(Part):
         return bool(self.called or self.not_called)
 
 
-class ExpectTurn(_Expected):
+class ExpectTurn(Expected):
     """The agent's turn since the caller's last one. Text alone stands for `says`."""
 
     within_ms: Limit | None = None
@@ -241,7 +256,7 @@ class Ended(Part):
         return self.slug not in SEEN_BY_TWILIO or self.doing is not None
 
 
-class ExpectCall(_Expected):
+class ExpectCall(Expected):
     """The call as a whole."""
 
     ending: Ended | None = None

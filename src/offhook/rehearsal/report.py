@@ -12,6 +12,7 @@ from offhook.rehearsal.stream import SimulatedStream
 from offhook.rehearsal.verbs import Verb
 from offhook.wav import StereoWriter
 
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """What Twilio's debugger would show, with its code; without a code, a remark of ours."""
@@ -66,6 +67,9 @@ class CallReport:
             # 31921 is logged when a server closes its stream, as it does to end a call (§1.9).
             if note.code is not None and note.code != stream.SERVER_CLOSED
         ]
+        if self.ending == "time_limit":
+            lasted = self.ended_at - self.answered_at
+            faults.append(f"the call was not over when its time was up, after {lasted:.0f} s")
         return faults + self.caller.failed
 
     def write_wav(self, path: Path) -> None:

@@ -93,7 +93,7 @@ class Step(Part):
     wait: Annotated[float, Field(ge=0)] | None = None
     """Seconds in which the agent may go on."""
     stay_silent: Annotated[float, Field(gt=0)] | None = None
-    """Seconds of the caller's turn, in which nothing is said: what comes then is an answer to it."""
+    """Seconds of the caller's turn without a word: what the agent says then is its answer."""
     hang_up: HangUp | None = None
 
     alone: ClassVar = ("wait_for_agent", "hang_up")
@@ -166,11 +166,11 @@ class Scenario(Person):
     dialogue: str | None = None
     """The dialogue file of the agent that is called, relative to this one: from it are known the
     words that can be heard, what they mean, and which functions there are."""
-    vars: dict[str, str | int | float | bool] = {}
+    vars: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Values of variables; --var NAME=VALUE goes before them."""
     time_limit_s: Annotated[float, Field(gt=0)] = 120.0
     """Seconds after which a call that is not over has failed, and is hung up."""
-    callers: dict[str, Person] = {}
+    callers: dict[str, Person] = Field(default_factory=dict)
     """Instead of `steps`: several callers by name, who ring at the same time."""
 
     @property
