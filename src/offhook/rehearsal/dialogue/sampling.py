@@ -1,0 +1,96 @@
+"""Sentences made of patterns: every value that fits, at least once, and none too often."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from offhook.rehearsal.dialogue.slots import Kind, spoken_samples
+from offhook.rehearsal.dialogue.words import words
+from offhook.rehearsal.vocabulary import Phrase
+from offhook.yamlfile import Place
+
+FIELD: Final = re.compile(r"\{([^{}]*)\}")
+"""What is filled in, in a text that an agent says."""
+
+_SLOT: Final = re.compile(r"\$([a-z_][a-z0-9_]*)")
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
+
+MOST: Final = 200
+"""Sentences made of one pattern."""
+
+WHOLE: Final = 40
+"""The weight of a sentence without values, beside those that are made of one with values."""
+
+
+def whole(text: str, place: Place | None) -> Phrase:
+    """A sentence as it is."""
+    return Phrase(" ".join(words(text)), place, WHOLE)
+
+
+def caller_phrases(text: str, kinds: Mapping[str, Kind], place: Place | None) -> Iterator[Phrase]:
+    """A phrase of an intent, with what callers say for its slots."""
+    text = text.lower()
+    names = _SLOT.findall(text)
+    if not names:
+        yield whole(text, place)
+        return
+    said = {name: kinds[name].samples() for name in names if name in kinds}
+    yield from _made(text, _SLOT, said, place)
+
+
+def agent_phrases(
+    text: str,
+    kinds: Mapping[str, Kind],
+    examples: Mapping[str, Sequence[Any]],
+    functions: Iterable[str],
+    place: Place | None,
+) -> Iterator[Phrase]:
+    """The sentences of a text of the agent, with what it says for slots and fields."""
+    for sentence in _SENTENCE_END.split(text.strip()):
+        names = FIELD.findall(sentence)
+        said: dict[str, list[str]] = {}
+        for name in names:
+            if name in kinds:
+                said[name] = _values(kinds[name])
+            elif name == "function":
+                said[name] = [function.replace("_", " ") for function in functions] or ["none"]
+            else:
+                values = examples.get(name, ())
+                said[name] = [way for value in values for way in spoken_samples(value)] or [""]
+        if said:
+            yield from _made(sentence, FIELD, said, place)
+        elif words(sentence):
+            yield whole(sentence, place)
+
+
+def _values(kind: Kind) -> list[str]:
+    """How an agent says the values that callers say."""
+    parsed = (kind.parse(words(sample), 0) for sample in kind.samples())
+    return list(dict.fromkeys(kind.say(found[0]) for found in parsed if found))
+
+
+def _made(
+    pattern: str, slot: re.Pattern[str], said: Mapping[str, Sequence[str]], place: Place | None
+) -> Iterator[Phrase]:
+    random_ = random.Random(pattern)  # the same for the same pattern, in every run
+    shuffled = {name: random_.sample(list(ways), len(ways)) for name, ways in said.items()}
+    count = min(MOST, max((len(ways) for ways in shuffled.values()), default=1))
+    made = Counter(
+        " ".join(
+            words(
+                slot.sub(
+                    lambda found, turn=turn: _turn(shuffled.get(found[1]), turn, found[0]),  # type: ignore[misc]
+                    pattern,
+                )
+            )
+        )
+        for turn in range(count)
+    )
+    for text, weight in made.items():
+        yield Phrase(text, place, weight)
+
+
+def _turn(ways: Sequence[str] | None, turn: int, otherwise: str) -> str:
+    return ways[turn % len(ways)] if ways else otherwise
