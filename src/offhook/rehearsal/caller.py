@@ -12,7 +12,8 @@ from itertools import cycle
 from typing import Final, Protocol
 
 from offhook import audio, wav
-from offhook.rehearsal.expectation import ExpectTurn, contains, words
+from offhook.rehearsal.dialogue.words import words
+from offhook.rehearsal.expectation import ExpectTurn, contains
 from offhook.rehearsal.hearing import MARGIN_MS, Hearing, NoWords, Stretch
 from offhook.rehearsal.scenario import BargeIn, Step, WaitForAgent
 from offhook.rehearsal.stream import Line
@@ -93,6 +94,18 @@ class Silent:
     ended: float
 
 
+@dataclass(frozen=True, slots=True)
+class FailedStep:
+    """A step that waited in vain, counted from 1: why, and until when."""
+
+    number: int
+    what: str
+    at: float
+
+    def __str__(self) -> str:
+        return f"step {self.number}: {self.what}"
+
+
 @dataclass(slots=True)
 class Exchange:
     """A turn of the caller's and the agent's answer to it. The first is the call's beginning."""
@@ -145,8 +158,7 @@ class Caller:
         """For each step that expects something, by its index, the exchange that it speaks of."""
         self.done = 0
         """How many steps are over."""
-        self.failed: list[str] = []
-        """Steps that waited in vain, in words."""
+        self.failed: list[FailedStep] = []
         self.hearing: Hearing = hearing or NoWords()
         self._satisfied = satisfied
         self._sounds = {step.sound: voice(step.sound) for step in steps if step.sound is not None}
@@ -314,7 +326,7 @@ class Caller:
     def _expect(self, number: int, expected: ExpectTurn) -> Iterator[bytes]:
         exchange = self.exchanges[-1]
         self.expected[number - 1] = exchange
-        limit = self._now + expected.timeout
+        limit = self._now + max(expected.timeout, (expected.within_ms or 0) / 1000)
         while True:
             spoke = bool(self.answer(exchange))
             quiet = self._now - self._heard_until >= expected.quiet_ms / 1000 - _EPSILON
@@ -366,7 +378,7 @@ class Caller:
         self._agent_began = None
 
     def _fail(self, number: int, what: str) -> None:
-        self.failed.append(f"step {number}: {what}")
+        self.failed.append(FailedStep(number, what, self._now))
 
 
 def _line_noise(level_dbfs: float | None) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ Ending: TypeAlias = Literal[
     "stream_closed",
     "stream_failed",
     "application_error",
-    "time_limit",
+    "given_up",
 ]
-"""`stream_…`: the call was placed to a stream URL, where no TwiML follows. `time_limit`: it was not
+"""`stream_…`: the call was placed to a stream URL, where no TwiML follows. `given_up`: it was not
 over when its time was up, and Twilio hung up."""

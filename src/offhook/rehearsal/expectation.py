@@ -15,13 +15,24 @@ until it has come true and the agent is quiet. At the end it speaks of the whole
 """
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from offhook import yamlfile
 from offhook.call.ending import Fault, Slug
+from offhook.rehearsal.dialogue.words import words
 from offhook.rehearsal.ending import Ending
 
 _T = TypeVar("_T")
@@ -31,13 +42,6 @@ SLUGS: Final = frozenset(slug.slug for slug in Slug)
 
 SEEN_BY_TWILIO: Final = frozenset(get_args(Ending))
 """Endings that are seen from outside."""
-
-_WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, in lower case and without punctuation, as they are compared."""
-    return _WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
 
 
 def contains(heard: Sequence[str], phrase: Sequence[str], start: int = 0) -> bool:
@@ -57,7 +61,24 @@ def find(heard: Sequence[str], phrase: Sequence[str], start: int = 0) -> int | N
 class Part(BaseModel):
     """A mapping in a scenario file: unknown keys are mistakes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
+    )
+    short: ClassVar[Mapping[str, Any]] = {}
+    """JSON Schema of what may stand for the mapping, where something may."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        inner = handler.resolve_ref_schema(schema)
+        if cls.short:
+            mapping = dict(inner)
+            inner.clear()
+            inner["description"] = mapping.pop("description")
+            inner["anyOf"] = [dict(cls.short), mapping]
+        return schema
 
 
 def _as_list(value: Any) -> Any:
@@ -104,6 +125,8 @@ class Called(Part):
     """These, and perhaps others."""
     exactly: dict[str, Any] | None = None
     """These and no others."""
+
+    short: ClassVar[Mapping[str, Any]] = {"type": "string"}
 
     @model_validator(mode="before")
     @classmethod
@@ -172,6 +195,10 @@ class ExpectTurn(Expected):
     timeout: Annotated[float, Field(gt=0)] = 10.0
     """Seconds that the caller waits for it."""
 
+    short: ClassVar[Mapping[str, Any]] = {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+    }
+
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, value: Any) -> Any:
@@ -191,6 +218,8 @@ class Bounds(Part):
 
     at_least: Annotated[float, Field(ge=0)] = 0
     at_most: Annotated[float, Field(ge=0)] | None = None
+
+    short: ClassVar[Mapping[str, Any]] = {"type": "number"}
 
     @model_validator(mode="before")
     @classmethod
@@ -228,6 +257,8 @@ class Ended(Part):
     """As docs/errors.md lists them, or as Twilio sees it from outside (ending.py)."""
     doing: Fault | None = None
     """Whose; only the server knows."""
+
+    short: ClassVar[Mapping[str, Any]] = {"enum": sorted(SLUGS | SEEN_BY_TWILIO)}
 
     @model_validator(mode="before")
     @classmethod

@@ -135,7 +135,7 @@ class _Call:
                     timer = self._clock.call_at(up, lambda: limit.reschedule(0.0))
                 report.ending = await self._until_over(parameters, fallback_url)
         except TimeoutError:
-            report.ending = "time_limit"
+            report.ending = "given_up"
         finally:
             if timer is not None:
                 timer.cancel()

@@ -61,16 +61,23 @@ class CallReport:
     @property
     def faults(self) -> list[str]:
         """Why the call did not go as it should have; nothing, if it did."""
+        return self.faults_on_the_line + [str(failed) for failed in self.caller.failed]
+
+    @property
+    def faults_on_the_line(self) -> list[str]:
+        """Those that were not the caller's to find."""
         faults = [
             f"{note.code} {note.text}"
             for note in self.notes
             # 31921 is logged when a server closes its stream, as it does to end a call (§1.9).
             if note.code is not None and note.code != stream.SERVER_CLOSED
         ]
-        if self.ending == "time_limit":
+        if self.ending == "given_up":
             lasted = self.ended_at - self.answered_at
             faults.append(f"the call was not over when its time was up, after {lasted:.0f} s")
-        return faults + self.caller.failed
+        if not self.streams:
+            faults.append("no stream was opened")
+        return faults
 
     def write_wav(self, path: Path) -> None:
         """Write what was said (left) and heard (right) from the answer to the end."""

@@ -20,15 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from offhook import wav, yamlfile
+from offhook import yamlfile
 from offhook.errors import Problem
 from offhook.rehearsal import clips
 from offhook.rehearsal.expectation import ExpectCall, ExpectTurn, Part, Phrase
-from offhook.yamlfile import Document, Finding, Loc, Place
+from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
 
 _VARIABLE: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
@@ -83,6 +82,8 @@ class HangUp(Part):
 class Step(Part):
     """One thing that the caller does, or expects: exactly one of the fields is set."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
     say: str | None = None
     clip: str | None = None
     """A WAV file, relative to the scenario's: speech, music, noise."""
@@ -96,8 +97,7 @@ class Step(Part):
     """Seconds of the caller's turn without a word: what the agent says then is its answer."""
     hang_up: HangUp | None = None
 
-    alone: ClassVar = ("wait_for_agent", "hang_up")
-    """Steps that need no options."""
+    short: ClassVar[Mapping[str, Any]] = {"enum": ["wait_for_agent", "hang_up"]}
 
     @property
     def sound(self) -> str | None:
@@ -131,15 +131,6 @@ class Step(Part):
         if len(self.model_fields_set) != 1:
             raise _not_one_thing()
         return self
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        schema = super().__get_pydantic_json_schema__(core_schema, handler)
-        inner = handler.resolve_ref_schema(schema)
-        inner["minProperties"] = inner["maxProperties"] = 1
-        return schema
 
 
 def _not_one_thing() -> PydanticCustomError:
@@ -199,29 +190,34 @@ class Scenario(Person):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A scenario, the file that it came from, and where everything stands in it."""
+    """A scenario, and where everything stands in its file, if it has one."""
 
     scenario: Scenario
-    document: Document
+    document: Document | None = None
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self.document.path
+    def file(self) -> str:
+        """The path of its file; empty without one."""
+        return "" if self.document is None else str(self.document.path)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.scenario.name or self.file
 
     def person_at(self, name: str) -> Loc:
         """Where a caller stands."""
         return ("callers", name) if self.scenario.callers else ()
 
-    def place(self, *loc: str | int) -> Place:
+    def place(self, *loc: str | int) -> Place | None:
         """Where the value at `loc` begins."""
-        return self.document.place(loc)
+        return None if self.document is None else self.document.place(loc)
 
     def beside(self, name: str) -> Path:
         """A file that the scenario names: relative to the scenario's own."""
-        return self.path.parent / name
+        return Path(name) if self.document is None else self.document.path.parent / name
 
-    def sounds(self) -> Iterator[tuple[str, bool, Place]]:
+    def sounds(self) -> Iterator[tuple[str, bool, Place | None]]:
         """What is said or played: the text or file, whether it is a file, and where it stands."""
         for name, person in self.scenario.people.items():
             for index, step in enumerate(person.steps):
@@ -234,7 +230,7 @@ def load(path: Path, variables: Mapping[str, str] | None = None) -> Loaded:
     """The scenario in a file. Raises BadFile (E-YAML-01 to -03) with every mistake in it.
 
     `variables` are those of the command line, whose values are text: a whole number that is
-    written as one is taken for it.
+    written as one is taken for it. What the scenario's `vars` do not have is left out.
     """
     document = yamlfile.read(path)
     _fill_in(document, variables or {})
@@ -254,14 +250,14 @@ def read(path: Path) -> Scenario:
 class at:  # noqa: N801 - reads as a word
     """Within it, a Problem is told with the place in a file that it is about."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place | None) -> None:
         self._place = place
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Problem):
+        if isinstance(error, Problem) and self._place is not None:
             raise Problem(error.code, f"{self._place} {error.what}", error.fix) from None
 
 
@@ -291,11 +287,6 @@ def recorded(text: str) -> bytes:
     return clips.load(name)
 
 
-def sound_of(loaded: Loaded, sound: str, is_file: bool) -> bytes:
-    """A clip that a scenario names, as mu-law. Raises Problem E-REH-01, E-WAV-01 or E-WAV-03."""
-    return wav.read_clip(loaded.beside(sound)) if is_file else recorded(sound)
-
-
 # --- Variables -----------------------------------------------------------------------------------
 
 
@@ -304,25 +295,11 @@ def _fill_in(document: Document, given: Mapping[str, str]) -> None:
     value = document.value
     own = value.get("vars") if isinstance(value, dict) else None
     known: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
-    for name in given:
-        if name not in known:
-            close = yamlfile.nearest(name, known)
-            raise BadVariable(
-                document.place(("vars",)),
-                f"This scenario has no variable {name}.",
-                f'Did you mean "{close}"?' if close else f"Add {name} to vars, or leave out --var.",
-            )
+    for name in known.keys() & given.keys():
         known[name] = _number_or_text(given[name])
     if isinstance(value, dict):
         for key in value.keys() - {"vars"}:
             value[key] = _filled(value[key], known, document, (key,))
-
-
-class BadVariable(yamlfile.BadFile):
-    """A variable that nobody has given a value, or that the scenario does not have."""
-
-    def __init__(self, place: Place, text: str, fix: str) -> None:
-        super().__init__("E-YAML-03", [Finding("error", text, fix, place)])
 
 
 def _number_or_text(text: str) -> str | int:
@@ -341,7 +318,8 @@ def _filled(value: Any, known: Mapping[str, Any], document: Document, loc: Loc) 
         if name not in known:
             close = yamlfile.nearest(name, known)
             fix = f'Did you mean "{close}"?' if close else f"Add {name} to vars."
-            raise BadVariable(document.place(loc), f"No variable is called {name}.", fix)
+            text = f"No variable is called {name}."
+            raise BadFile("E-YAML-03", [Finding("error", text, fix, document.place(loc))])
         return known[name]
 
     whole = _VARIABLE.fullmatch(value)

@@ -60,7 +60,10 @@ class TakenFor:
 
 
 class FromTheWire:
-    """A tap.Tap on one call, and a Hearing of it. `ended` is called when the server's call is over."""
+    """A tap.Tap on one call, and a Hearing of it.
+
+    `ended` is called when the call is over for the server.
+    """
 
     def __init__(self, clock: Clock, ended: Callable[[], None] = lambda: None) -> None:
         self.ending: ServersEnding | None = None

@@ -7,23 +7,23 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from offhook.rehearsal.caller import Caller, Exchange
+from offhook.rehearsal.dialogue.words import words
 from offhook.rehearsal.expectation import (
     Called,
     Ended,
     ExpectCall,
-    ExpectTurn,
     Expected,
+    ExpectTurn,
     find,
-    words,
 )
 from offhook.rehearsal.hearing import FunctionCalled, Stretch
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.scenario import Step
 
-MAX_QUOTED = 200
+MAX_QUOTED: Final = 200
 """Characters of what was heard that a failure quotes: its end, where it is longer."""
 
 
@@ -36,10 +36,10 @@ class ServersEnding:
 
 
 class Judge:
-    """Judges the calls of one scenario. `meaning` names what words amount to."""
+    """Judges the calls of one scenario. `meant` names what words amount to."""
 
-    def __init__(self, meaning: Callable[[str], str | None] | None = None) -> None:
-        self._meaning = meaning
+    def __init__(self, meant: Callable[[str], set[str]] | None = None) -> None:
+        self._meant = meant
 
     def is_satisfied(self, expected: ExpectTurn, caller: Caller, exchange: Exchange) -> bool:
         """Whether it has come true (caller.Satisfied)."""
@@ -117,10 +117,11 @@ class Judge:
             if find(heard.words, words(phrase)) is not None
         ]
         if expected.means:
-            assert self._meaning is not None  # refused before the call
-            meant = [self._meaning(text) for text in (*heard.texts, heard.text)]
+            assert self._meant is not None  # possible.py has refused it
+            meant = set[str]().union(*map(self._meant, (*heard.texts, heard.text)))
+            others = ", ".join(sorted(meant)) or "nothing that is known"
             failures += [
-                f"{name} was not meant, but {_listed(meant)}: {heard}"
+                f"{name} was not meant, but {others}: {heard}"
                 for name in expected.means
                 if name not in meant
             ]
@@ -269,10 +270,6 @@ def _calls(seen: Sequence[FunctionCalled]) -> str:
 
 def _arguments(arguments: Any) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-
-
-def _listed(meant: Sequence[str | None]) -> str:
-    return ", ".join(dict.fromkeys(name for name in meant if name)) or "nothing that is known"
 
 
 def _ms(seconds: float) -> int:
