@@ -27,8 +27,9 @@ def check(loaded: Loaded, known: Known | None, sight: Sight) -> None:
         ("E-SCENARIO-01", _Checks(loaded, known).impossible()),
         ("E-SCENARIO-02", _Checks(loaded, known).invisible(sight)),
     ):
-        findings = sorted(found, key=lambda finding: str(finding.place))
+        findings = list(found)
         if findings:
+            findings.sort(key=lambda finding: (finding.place is None, finding.place))
             raise BadFile(code, findings)
 
 
