@@ -1,7 +1,7 @@
-"""What the stand-in agent hears, says and suffers: a YAML file, or these models made in Python.
+"""A scripted stand-in agent: what it hears, says and suffers, turn by turn, whatever was said.
 
-The stand-in finds *when* the caller speaks in the audio; *what* was said it takes from the script,
-turn by turn. front_desk.yaml beside this file is the script that is used when none is given.
+A YAML file, or these models made in Python. front_desk.yaml beside this file is an example. Agents
+that understand what was said are in dialogue/; `Conduct` is what they have in common.
 """
 
 from importlib import resources
@@ -74,16 +74,13 @@ class Latency(_Part):
     tts_latency: float = 0.11
     total_latency: float = 0.47
 
+    def report(self) -> messages.LatencyReport:
+        """As the message."""
+        return messages.LatencyReport(**self.model_dump())
 
-class Script(_Part):
-    """One stand-in agent: every session plays it from its beginning."""
 
-    turns: list[Turn] = []
-    """Answered in order, one for each turn of the caller."""
-    fallback: Turn = Turn(hear="(unclear)", say=["Sorry, I did not catch that."])
-    """Answered when the turns have run out."""
-    interrupted: Turn = Turn(hear="Sorry, one more thing.", say=["Of course, what else?"])
-    """Answered when the caller has cut an answer short; it takes none of the turns."""
+class Conduct(_Part):
+    """How an agent keeps the protocol, whatever it says: its times, its pace, and its faults."""
 
     silence_ms: Milliseconds = 600
     """The caller's silence that ends a turn."""
@@ -99,7 +96,10 @@ class Script(_Part):
     """A sentence is sent this long before the one ahead of it has had time to play."""
     late_audio_ms: Milliseconds = 100
     """For how long a cut utterance's audio still comes after UserStartedSpeaking."""
-    latency: Latency = Latency()
+    latency: Latency | None = None
+    """What every LatencyReport says; None: what was measured."""
+    function_ms: Milliseconds | None = 20_000
+    """How long functions may take until the agent goes on without their answers; None: for ever."""
     refuse_with: Literal["InjectionRefused", "Warning"] = "InjectionRefused"
     """What a refused injection is answered with: the documented message, or the one that was seen
     in 2026 (deepgram-voice-agent.md §2.14)."""
@@ -110,9 +110,22 @@ class Script(_Part):
     settings: Stage = Stage(after_ms=30)
     """From Settings to SettingsApplied."""
 
+
+class Script(Conduct):
+    """One scripted agent: every session plays it from its beginning."""
+
+    turns: list[Turn] = []
+    """Answered in order, one for each turn of the caller."""
+    fallback: Turn = Turn(hear="(unclear)", say=["Sorry, I did not catch that."])
+    """Answered when the turns have run out."""
+    interrupted: Turn = Turn(hear="Sorry, one more thing.", say=["Of course, what else?"])
+    """Answered when the caller has cut an answer short; it takes none of the turns."""
+    latency: Latency | None = Latency()
+    function_ms: Milliseconds | None = None
+
     def latency_report(self) -> messages.LatencyReport:
         """The LatencyReport that follows each answer."""
-        return messages.LatencyReport(**self.latency.model_dump())
+        return (self.latency or Latency()).report()
 
 
 def read(path: Path) -> Script:
@@ -121,6 +134,6 @@ def read(path: Path) -> Script:
 
 
 def front_desk() -> Script:
-    """The script that is used when none is given: opening hours, a table, goodbye."""
+    """The script that is used where nothing can be recognised: opening hours, a table, goodbye."""
     text = (resources.files("offhook.rehearsal") / _FRONT_DESK).read_text("utf-8")
     return yamlfile.validate(Script, yamlfile.parse(text, Path(_FRONT_DESK)))

@@ -13,6 +13,7 @@ import msgspec
 
 from offhook import wire
 from offhook.clock import Clock
+from offhook.rehearsal.mind import Agent, agent_of
 from offhook.rehearsal.script import Script
 from offhook.rehearsal.standin import StandIn
 
@@ -41,9 +42,9 @@ class StandInServer:
     """A listening socket and the sessions behind it. Made by `serve`."""
 
     def __init__(
-        self, script: Script, clock: Clock, on_session: Callable[[StandIn], None] | None
+        self, agent: Agent, clock: Clock, on_session: Callable[[StandIn], None] | None
     ) -> None:
-        self._script = script
+        self._agent = agent
         self._clock = clock
         self._on_session = on_session
         self._listener: asyncio.Server
@@ -86,9 +87,10 @@ class StandInServer:
         scheme, subprotocol = _scheme(upgrade.headers)
         if scheme is None:
             return _refusal(401, request_id)
-        if self._script.upgrade_status is not None:
-            return _refusal(self._script.upgrade_status, request_id)
-        session = StandIn(self._script, self._clock, request_id, ended=self._ended)
+        status = self._agent.conduct.upgrade_status
+        if status is not None:
+            return _refusal(status, request_id)
+        session = StandIn(self._agent, self._clock, request_id, ended=self._ended)
         self.sessions.add(session)
         self._none_left.clear()
         if self._on_session is not None:
@@ -104,15 +106,16 @@ class StandInServer:
 async def serve(
     host: str,
     port: int,
-    script: Script,
+    agent: Agent | Script,
     clock: Clock,
     on_session: Callable[[StandIn], None] | None = None,
 ) -> StandInServer:
     """Listen on `host` and `port` (0: any that is free). Raises OSError when that cannot be.
 
+    The agent's parts are whose who made it: workers of ears and voice outlive the server.
     `on_session` is told of each session before it opens.
     """
-    server = StandInServer(script, clock, on_session)
+    server = StandInServer(agent_of(agent), clock, on_session)
     loop = asyncio.get_running_loop()
     server._listener = await loop.create_server(lambda: _Front(server), host, port)
     return server

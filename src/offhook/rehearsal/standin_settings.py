@@ -57,30 +57,53 @@ class _Provider(msgspec.Struct):
     eot_threshold: float | None = None
     eager_eot_threshold: float | None = None
     speed: float | None = None
+    temperature: float | None = None
 
 
 class _Listen(msgspec.Struct):
     provider: _Provider
 
 
-class _Endpoint(msgspec.Struct):
+class Endpoint(msgspec.Struct):
+    """Where a model or a function is."""
+
     url: str
+    headers: dict[str, str] = {}
 
 
 class _Function(msgspec.Struct):
     name: str
-    endpoint: _Endpoint | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    endpoint: Endpoint | None = None
+    defer_until_eot: bool = False
 
 
-class _Think(msgspec.Struct):
+class Think(msgspec.Struct):
+    """One entry of `think`."""
+
     provider: _Provider
-    endpoint: _Endpoint | None = None
+    endpoint: Endpoint | None = None
     prompt: str | None = None
     functions: list[_Function] | None = None
+    context_length: int | str | None = None
 
 
 class _Speak(msgspec.Struct):
     provider: _Provider
+
+
+class OfferedFunction(msgspec.Struct, frozen=True):
+    """A function that the agent may call (§4.1)."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of its arguments."""
+    has_endpoint: bool
+    """The agent runs it itself; the client only watches."""
+    deferred: bool
+    """It waits until the caller's turn is confirmed."""
 
 
 class _Context(msgspec.Struct):
@@ -89,7 +112,7 @@ class _Context(msgspec.Struct):
 
 class _Agent(msgspec.Struct):
     listen: _Listen | None = None
-    think: _Think | list[_Think] | None = None
+    think: Think | list[Think] | None = None
     speak: _Speak | list[_Speak] | None = None
     context: _Context | None = None
     greeting: str | None = None
@@ -132,22 +155,69 @@ class Settings:
         if agent.listen is not None:
             _refuse_listen(agent.listen.provider)
             self.listen = self.message["agent"]["listen"]["provider"]
-        for speak in _entries(agent.speak):
-            _refuse_speak(speak.provider)
-        self.failed_to_speak: Final = any(
-            not _speed_is_allowed(speak.provider) for speak in _entries(agent.speak)
+        self.failed_to_speak = False
+        """Its voice does not have the speed that was asked for (§2.6)."""
+        self._speak(agent.speak)
+        self.think: list[Think] = list(_entries(agent.think))
+        """In order of preference."""
+        self.is_stored: Final = isinstance(settings.agent, str)
+        """The agent is stored at Deepgram: nobody here knows what it thinks with."""
+
+    @property
+    def prompt(self) -> str:
+        """The prompt, as far as Deepgram reads it."""
+        if not self.think:
+            return ""
+        first = self.think[0]
+        prompt = first.prompt or ""
+        return prompt if first.endpoint is not None else prompt[:PROMPT_MAX]
+
+    @property
+    def prompt_is_too_long(self) -> bool:
+        """Whether an LLM that Deepgram manages gets less than all of it."""
+        return any(
+            think.endpoint is None and len(think.prompt or "") > PROMPT_MAX for think in self.think
         )
-        thinks = list(_entries(agent.think))
-        self.prompt_is_too_long: Final = any(
-            think.endpoint is None and len(think.prompt or "") > PROMPT_MAX for think in thinks
-        )
-        self.server_side: Final = frozenset(
-            function.name
-            for think in thinks
+
+    @property
+    def functions(self) -> dict[str, OfferedFunction]:
+        """What the agent may call, by name."""
+        return {
+            function.name: OfferedFunction(
+                function.name,
+                function.description or "",
+                function.parameters or {"type": "object", "properties": {}},
+                function.endpoint is not None,
+                function.defer_until_eot,
+            )
+            for think in reversed(self.think)
             for function in think.functions or []
-            if function.endpoint is not None
-        )
-        """Functions that the agent runs itself."""
+        }
+
+    def update_prompt(self, prompt: str) -> None:
+        """UpdatePrompt appends to the prompt (§2.10, where one page of two says so)."""
+        for think in self.think:
+            think.prompt = f"{think.prompt}\n\n{prompt}" if think.prompt else prompt
+
+    def update_think(self, think: Any) -> None:
+        """Replace provider, prompt, endpoint and functions (§2.11). Raises Refused."""
+        try:
+            self.think = list(_entries(msgspec.convert(think, Think | list[Think])))
+        except msgspec.ValidationError as error:
+            raise unparsable(error) from None
+
+    def update_speak(self, speak: Any) -> None:
+        """Take another voice, from the next turn on (§2.12). Raises Refused."""
+        try:
+            self._speak(msgspec.convert(speak, _Speak | list[_Speak]))
+        except msgspec.ValidationError as error:
+            raise unparsable(error) from None
+
+    def _speak(self, speak: Any) -> None:
+        entries = list(_entries(speak))
+        for entry in entries:
+            _refuse_speak(entry.provider)
+        self.failed_to_speak = any(not _speed_is_allowed(entry.provider) for entry in entries)
 
     def update_listen(self, listen: Mapping[str, Any]) -> bool:
         """Take over what UpdateListen says; False when Deepgram would not, and warns (§2.13)."""

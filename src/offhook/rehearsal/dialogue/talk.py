@@ -147,6 +147,10 @@ class Talk:
             # Nothing was done: a caller who was asked whether all is right may still say yes.
             self._remember(calling=None, confirming=calling.confirmed)
 
+    def said(self, text: str) -> None:
+        """The agent said this of its own accord: its greeting, or what it was told to."""
+        self._remember(last=(text,))
+
     def silence(self) -> Move:
         """Nobody has spoken for a while."""
         return self._moved(self._again("silent"))
