@@ -250,14 +250,14 @@ def test_silence_is_a_turn_of_its_own_and_waiting_is_not() -> None:
 
 def test_barging_in_on_a_phrase_waits_for_it() -> None:
     words = Words("we are open", "from nine")
-    telephone = Telephone(Step(barge_in=BargeIn(on="Open, from", say="question")), hearing=words)
+    telephone = Telephone(Step(barge_in=BargeIn(after="Open, from", say="question")), hearing=words)
     (said,) = telephone.run([(1.0, 2.0), (3.0, 5.0)], 6.0)
     assert said.began == near(3.14)
 
 
 def test_barging_in_on_a_phrase_that_never_comes_is_a_failure() -> None:
     telephone = Telephone(
-        Step(barge_in=BargeIn(on="closed", say="question", timeout=2)), hearing=Words("we are")
+        Step(barge_in=BargeIn(after="closed", say="question", timeout=2)), hearing=Words("we are")
     )
     assert telephone.run([(1.0, 1.5)], 4.0) == []
     (failed,) = telephone.caller.failed

@@ -28,7 +28,7 @@ steps:
   - wait_for_agent: {quiet_ms: 900, timeout: 5}
   - say: what are your OPENING hours
   - barge_in: {after_ms: 1200, say: caller-stop}
-  - barge_in: {on: Monday to Friday, clip: noise.wav}
+  - barge_in: {after: Monday to Friday, clip: noise.wav}
   - clip: music.wav
   - press: "12#"
   - wait: 0.5
@@ -45,7 +45,7 @@ steps:
         Step(wait_for_agent=WaitForAgent(quiet_ms=900, timeout=5)),
         Step(say="what are your OPENING hours"),
         Step(barge_in=BargeIn(after_ms=1200, say="caller-stop")),
-        Step(barge_in=BargeIn(on="Monday to Friday", clip="noise.wav")),
+        Step(barge_in=BargeIn(after="Monday to Friday", clip="noise.wav")),
         Step(clip="music.wav"),
         Step(press="12#"),
         Step(wait=0.5),
@@ -143,8 +143,8 @@ callers:
         ("- wait: -1", 2, '"wait"', "Correct"),
         ("- press: 0123", 2, "number to YAML", "quotes"),
         ("- press: 12x", 2, '"press"', "Correct"),
-        ("- barge_in: {say: Hello?}", 2, "one moment", "after_ms, for a time; on, for a phrase"),
-        ("- barge_in: {say: Hello?, after_ms: 1, on: you}", 2, "one moment", "after_ms"),
+        ("- barge_in: {say: Hello?}", 2, "one moment", "after_ms, for a time; after, for a phrase"),
+        ("- barge_in: {say: Hello?, after_ms: 1, after: you}", 2, "one moment", "after_ms"),
         ("- barge_in: {after_ms: 1}", 2, "says one thing", "say, clip"),
         ("- barge_in: {say: a, clip: b.wav, after_ms: 1}", 2, "says one thing", "say, clip"),
         ("- wait_for_agent: {quite_ms: 1}", 2, '"quite_ms"', 'Did you mean "quiet_ms"?'),

@@ -297,8 +297,8 @@ class Caller:
         if self._now - self._heard_until >= PAUSE_S:
             self._agent_began = None
         while not self._is_time_for(step):
-            if self._now >= limit and (self._agent_began is None or step.on is not None):
-                did_not = "begin to speak" if self._agent_began is None else f'say "{step.on}"'
+            if self._now >= limit and (self._agent_began is None or step.after is not None):
+                did_not = "begin to speak" if self._agent_began is None else f'say "{step.after}"'
                 self._fail(number, f"the agent did not {did_not} within {step.timeout:g} s")
                 return
             yield next(self._silence)
@@ -307,11 +307,11 @@ class Caller:
     def _is_time_for(self, step: BargeIn) -> bool:
         if self._agent_began is None:
             return False
-        if step.on is None:
+        if step.after is None:
             assert step.after_ms is not None  # one of the two is set
             return self._now - self._agent_began >= step.after_ms / 1000 - _EPSILON
         heard = [self.hearing.words(one) or "" for one in self.answer(self.exchanges[-1])]
-        return contains(words(" ".join(heard)), words(step.on))
+        return contains(words(" ".join(heard)), words(step.after))
 
     def answer(self, exchange: Exchange) -> list[Stretch]:
         """What was heard of the agent in an exchange, until the caller's next turn began."""

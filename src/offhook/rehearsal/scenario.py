@@ -4,7 +4,7 @@
     steps:
       - expect: How can I help you
       - say: What are your opening hours?
-      - barge_in: {on: Monday to Friday, say: "Wait, I meant Sunday."}
+      - barge_in: {after: Monday to Friday, say: "Wait, I meant Sunday."}
       - expect: {says: closed, interrupted_within_ms: 600}
       - press: "12#"
       - stay_silent: 5
@@ -54,23 +54,24 @@ class WaitForAgent(Part):
 
 
 class BargeIn(Part):
-    """Speak while the agent does: some time after it became audible, or when it has said `on`."""
+    """Speak while the agent does: some time after it became audible, or after a phrase."""
 
     say: str | None = None
     clip: str | None = None
     """Instead of `say`: a WAV file, as in a step."""
     after_ms: Annotated[int, Field(ge=0)] | None = None
-    on: Phrase | None = None
+    after: Phrase | None = None
+    """Instead of `after_ms`: when that has been heard."""
     timeout: _Wait = 20.0
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "BargeIn":
         if (self.say is None) == (self.clip is None):
             raise yamlfile.refuse("A barge-in says one thing.", "Write one of: say, clip.")
-        if (self.after_ms is None) == (self.on is None):
+        if (self.after_ms is None) == (self.after is None):
             raise yamlfile.refuse(
                 "A barge-in begins at one moment.",
-                "Write one of: after_ms, for a time; on, for a phrase.",
+                "Write one of: after_ms, for a time; after, for a phrase.",
             )
         return self
 

@@ -57,7 +57,7 @@ def check(text: str, known: Known | None, sight: Sight = ALL) -> None:
         "steps: [{say: x}, {expect: still there}, hang_up]",
         "steps: [{say: x}, {expect: Your table is number four}, hang_up]",
         "steps: [{say: x}, {expect: {means: [thanks, book]}}, hang_up]",
-        "steps: [{barge_in: {on: thank you, say: x}}, {expect: {interrupted_within_ms: 9}}]",
+        "steps: [{barge_in: {after: thank you, say: x}}, {expect: {interrupted_within_ms: 9}}]",
         "steps: [{barge_in: {after_ms: 9, say: x}}, {wait: 1}, {barge_in: {after_ms: 9, say: x}}]",
         "steps: [{say: x}, {expect: {called: book_table, absent: sorry}}, hang_up]",
         "steps: [{stay_silent: 9}, hang_up]\nexpect: {ending: caller_hung_up, duration_s: 9}",
@@ -79,7 +79,7 @@ def test_what_is_possible(text: str, known: Known) -> None:
             "right after",
         ),
         (
-            "[{say: x}, {expect: people}, {barge_in: {on: for, say: x}}]",
+            "[{say: x}, {expect: people}, {barge_in: {after: for, say: x}}]",
             "1:37",
             "quiet",
             "right after",
@@ -93,7 +93,7 @@ def test_what_is_possible(text: str, known: Known) -> None:
         ("[{expect: {interrupted_within_ms: 9}}]", "1:42", "no barge_in", "instead of say"),
         ("[{say: x}, {expect: For how many pepole}]", "1:28", '"pepole"', '"people"?'),
         ("[{say: x}, {expect: [Is that, Xylophone]}]", "1:38", '"xylophone"', "Correct the phrase"),
-        ("[{say: x}, {barge_in: {on: rihgt, say: x}}]", "1:35", '"rihgt"', '"right"?'),
+        ("[{say: x}, {barge_in: {after: rihgt, say: x}}]", "1:38", '"rihgt"', '"right"?'),
         ("[{say: x}, {expect: {means: [thank]}}]", "1:37", 'reply "thank"', '"thanks"?'),
         ("[{say: x}, {expect: {called: bok_table}}]", "1:37", '"bok_table"', '"book_table"?'),
         ("[{say: x}, {expect: {not_called: [cancel]}}]", "1:42", '"cancel"', "Known: book_table"),
@@ -170,7 +170,7 @@ def test_endings_that_only_a_server_knows() -> None:
 
 
 def test_a_phrase_to_barge_in_on_must_be_heard() -> None:
-    text = "steps: [{barge_in: {on: hello, say: x}}]"
+    text = "steps: [{barge_in: {after: hello, say: x}}]"
     check(text, None, EARS)
-    with pytest.raises(BadFile, match=r"a\.yaml:1:25"):
+    with pytest.raises(BadFile, match=r"a\.yaml:1:28"):
         check(text, None, NOTHING)

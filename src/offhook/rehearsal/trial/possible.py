@@ -50,8 +50,12 @@ class _Checks:
                 place: Loc = (*here, "steps", index)
                 if step.expect is not None:
                     yield from self._turn(step.expect, turn, (*place, "expect"))
-                if step.barge_in is not None and step.barge_in.on is not None and turn is not None:
-                    yield from self._sayable((step.barge_in.on,), (*place, "barge_in", "on"))
+                if (
+                    step.barge_in is not None
+                    and step.barge_in.after is not None
+                    and turn is not None
+                ):
+                    yield from self._sayable((step.barge_in.after,), (*place, "barge_in", "after"))
                 if step.is_turn:
                     turn = step
 
@@ -186,8 +190,12 @@ class _Checks:
                     text = "The functions that an agent calls are not seen from outside."
                     yield self._wrong(text, inside, (*place, key))
             for index, step in enumerate(person.steps):
-                if step.barge_in is not None and step.barge_in.on is not None and not sight.words:
-                    yield self._unheard(sight, (*here, "steps", index, "barge_in", "on"))
+                if (
+                    step.barge_in is not None
+                    and step.barge_in.after is not None
+                    and not sight.words
+                ):
+                    yield self._unheard(sight, (*here, "steps", index, "barge_in", "after"))
 
     def _unheard(self, sight: Sight, place: Loc) -> Finding:
         return self._wrong(
