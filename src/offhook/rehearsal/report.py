@@ -75,8 +75,6 @@ class CallReport:
         if self.ending == "given_up":
             lasted = self.ended_at - self.answered_at
             faults.append(f"the call was not over when its time was up, after {lasted:.0f} s")
-        if not self.streams:
-            faults.append("no stream was opened")
         return faults
 
     def write_wav(self, path: Path) -> None:

@@ -120,6 +120,8 @@ class _Trial:
             time_limit_s=self._case.loaded.scenario.time_limit_s,
         )
         failures = [Failure(fault) for fault in report.faults_on_the_line]
+        if not report.streams:
+            failures.append(Failure("no stream was opened"))
         try:
             await listening.finish()
         except Problem as problem:
