@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from offhook.deepgram.messages import LatencyReport, ServerMessage
+from offhook.deepgram.messages import Error, LatencyReport, ServerMessage
 from offhook.rehearsal.script import Turn
 
 
@@ -53,6 +53,9 @@ class Session(Protocol):
         slow: Callable[[], None],
     ) -> None:
         """Have functions run: at once those that may, the others when the turn is confirmed."""
+
+    def fail(self, error: Error) -> None:
+        """End the session."""
 
     def spoil(self, turn: Turn) -> None:
         """Commit the fault that precedes an answer."""
@@ -117,6 +120,11 @@ class Answer:
     def send(self, message: ServerMessage) -> None:
         """Tell the client: AgentThinking, a Warning."""
         self._when_confirmed(lambda: self.session.send(message))
+
+    def fail(self, error: Error) -> None:
+        """End the session with this."""
+        self.is_done = True
+        self._when_confirmed(lambda: self.session.fail(error))
 
     def call(
         self,

@@ -280,6 +280,10 @@ class Turns:
         """Send one message to the client."""
         self._wire.send(message)
 
+    def fail(self, error: messages.Error) -> None:
+        """End the session with this."""
+        self._wire.fail(error)
+
     def spoil(self, turn: Turn) -> None:
         """Commit the fault that precedes an answer."""
         if turn.fault in ("garbage", "unknown"):

@@ -28,6 +28,9 @@ _EXPECTED: Final = 0.15
 _IN_PLACE: Final = 0.05
 """What it gains for each slot that some phrase has after the same word, and else loses."""
 
+_SAME_SLOTS: Final = 0.1
+"""What a phrase gains that has just the slots of the sentence."""
+
 _READINGS: Final = 200
 """Of one sentence, at most; and WORDS of it are looked at."""
 
@@ -84,6 +87,10 @@ class Matcher:
             for pair in _places(words(phrase))
         }
         self._intents: Final = [intent for intent, _ in phrases]
+        self._slots: Final = [
+            frozenset(term for term in terms if term.startswith("$") and " " not in term)
+            for _, terms in phrases
+        ]
         self._index: Final[dict[str, list[tuple[int, float]]]] = {}
         """For each term, the phrases that have it, and its part in their length."""
         for number, (_, terms) in enumerate(phrases):
@@ -119,18 +126,19 @@ class Matcher:
         for term, weight in weights.items():
             for number, part in self._index.get(term, ()):
                 scores[number] = scores.get(number, 0.0) + weight * part / length
+        slots = frozenset(f"${slot}" for slot in reading.slots)
         by_intent: dict[str, float] = {}
         for number, score in scores.items():
             intent = self._intents[number]
-            by_intent[intent] = max(by_intent.get(intent, 0.0), score)
+            gained = _SAME_SLOTS if slots and self._slots[number] == slots else 0.0
+            by_intent[intent] = max(by_intent.get(intent, 0.0), score + gained)
         ranked = sorted(by_intent.items(), key=lambda entry: (-entry[1], entry[0]))
         if not ranked:
             return Meaning(None, reading.slots)
         intent, score = ranked[0]
         next_score = ranked[1][1] if len(ranked) > 1 else 0.0
-        score = min(score, 1.0)
         clear = score >= NEAR and score - next_score >= MARGIN
-        return Meaning(intent if clear else None, reading.slots, score)
+        return Meaning(intent if clear else None, reading.slots, min(score, 1.0))
 
     def _weight(self, term: str) -> float:
         """Of a word or pair in a sentence: what no phrase has counts against the sentence.
@@ -145,7 +153,7 @@ class Matcher:
         return _share(term) * self._unknown
 
     def _readings(self, tokens: list[str]) -> Iterator[_Reading]:
-        """Every way to take some of the words for values; longest values first."""
+        """Every way to take some of the words for values; those of the first kinds come first."""
         left = _READINGS
         stack: list[tuple[int, tuple[str, ...], dict[str, Value]]] = [(0, (), {})]
         while stack and left:
@@ -155,7 +163,7 @@ class Matcher:
                 yield _Reading(read, slots)
                 continue
             stack.append((at + 1, (*read, tokens[at]), slots))
-            for slot, kind in self._kinds.items():
+            for slot, kind in reversed(self._kinds.items()):
                 if slot in slots:
                     continue
                 parsed = kind.parse(tokens, at)

@@ -1,5 +1,7 @@
 """Sentences made of patterns: every value that fits, at least once, and none too often."""
 
+import itertools
+import math
 import random
 import re
 from collections import Counter
@@ -74,23 +76,27 @@ def _values(kind: Kind) -> list[str]:
 def _made(
     pattern: str, slot: re.Pattern[str], said: Mapping[str, Sequence[str]], place: Place | None
 ) -> Iterator[Phrase]:
-    random_ = random.Random(pattern)  # the same for the same pattern, in every run
-    shuffled = {name: random_.sample(list(ways), len(ways)) for name, ways in said.items()}
-    count = min(MOST, max((len(ways) for ways in shuffled.values()), default=1))
-    made = Counter(
-        " ".join(
-            words(
-                slot.sub(
-                    lambda found, turn=turn: _turn(shuffled.get(found[1]), turn, found[0]),  # type: ignore[misc]
-                    pattern,
-                )
-            )
-        )
-        for turn in range(count)
-    )
+    names = list(said)
+    made: Counter[str] = Counter()
+    for ways in _chosen([said[name] for name in names], pattern):
+        filled = dict(zip(names, ways, strict=True))
+        text = slot.sub(lambda found, f=filled: f.get(found[1], found[0]), pattern)  # type: ignore[misc]
+        made[" ".join(words(text))] += 1
     for text, weight in made.items():
         yield Phrase(text, place, weight)
 
 
-def _turn(ways: Sequence[str] | None, turn: int, otherwise: str) -> str:
-    return ways[turn % len(ways)] if ways else otherwise
+def _chosen(said: Sequence[Sequence[str]], seed: str) -> Iterator[tuple[str, ...]]:
+    """One way to say each slot, time and again: all combinations, or each way about as often."""
+    if math.prod(map(len, said)) <= MOST:
+        yield from itertools.product(*said)
+        return
+    random_ = random.Random(seed)  # the same for the same pattern, in every run
+    turns = zip(*(_shuffled(ways, random_) for ways in said), strict=True)
+    yield from itertools.islice(turns, MOST)
+
+
+def _shuffled(ways: Sequence[str], random_: random.Random) -> Iterator[str]:
+    """All of them in any order, and again in another, without end."""
+    while True:
+        yield from random_.sample(ways, len(ways))

@@ -164,7 +164,6 @@ class Digits:
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
         """As in: four two one seven, double four, oh, forty two seventeen."""
         digits = ""
-        said = 0
         end = start
         while end < len(tokens) and len(digits) < _DIGITS_MAX:
             times = {"double": 2, "triple": 3}.get(tokens[end], 1)
@@ -178,11 +177,8 @@ class Digits:
                     break
                 digit, after = str(found[0]), found[1]
             digits += digit * times
-            said += 1
             end = after
-        if said < 2 and len(digits) < 3:
-            return None
-        return digits, end
+        return (digits, end) if len(digits) > 1 else None
 
     def say(self, value: Value) -> str:
         """Each digit in words."""

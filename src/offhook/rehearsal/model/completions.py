@@ -1,0 +1,220 @@
+"""One streamed chat completion of a server that speaks OpenAI's protocol: Ollama, vLLM, llama.cpp.
+
+The request is `POST .../chat/completions` with `stream: true`; the answer is a stream of events,
+each a line `data: {...}`, the last `data: [DONE]`. Whatever else a server does ends in `Failed`.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+
+CONNECT_S: Final = 5.0
+READ_S: Final = 15.0
+"""Seconds without a byte after which a model is given up; the first may have to be loaded."""
+
+TOTAL_S: Final = 60.0
+"""Seconds that one completion may take."""
+
+SLOW_S: Final = 3.0
+"""Seconds without a first piece after which that is reported."""
+
+TEXT_MAX: Final = 8000
+"""Characters that are taken of one answer."""
+
+_LINE_MAX: Final = 256 * 1024
+_STREAM_MAX: Final = 4 * 1024 * 1024
+_CALLS_MAX: Final = 16
+_ARGUMENTS_MAX: Final = 64 * 1024
+
+
+class Failed(Exception):  # noqa: N818 - an answer, not a fault of ours
+    """No completion. Says why, without a word of what was said or sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Where a model is, and which."""
+
+    url: str
+    """The whole URL of its chat completions."""
+    name: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """May hold a key: never shown."""
+    temperature: float | None = None
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A function that the model wants run; it wrote `arguments`, which may be no JSON."""
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolDelta(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    tool_calls: list[_ToolDelta] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    error: Any = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Chunk)
+
+
+def completions_url(url: str) -> str:
+    """A server's base URL (http://127.0.0.1:11434/v1) as that of its chat completions."""
+    whole = url.rstrip("/")
+    return whole if whole.endswith("/chat/completions") else f"{whole}/chat/completions"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an HTTP URL leads to this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme not in ("http", "https"):
+            return False
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def complete(
+    http: httpx2.AsyncClient,
+    model: Model,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]],
+    *,
+    text: Callable[[str], None],
+    slow: Callable[[], None],
+) -> list[ToolCall]:
+    """Have the model answer: each piece of text goes to `text`, its tool calls are returned.
+
+    `slow` is called when nothing has come for SLOW_S. Raises Failed. Redirects are not followed.
+    """
+    body: dict[str, Any] = {"model": model.name, "messages": list(messages), "stream": True}
+    if tools:
+        body["tools"] = list(tools)
+    if model.temperature is not None:
+        body["temperature"] = model.temperature
+    headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **model.headers}
+    patience = asyncio.get_running_loop().call_later(SLOW_S, slow)
+    try:
+        async with (
+            asyncio.timeout(TOTAL_S),
+            http.stream(
+                "POST",
+                model.url,
+                json=body,
+                headers=headers,
+                follow_redirects=False,
+                timeout=httpx2.Timeout(READ_S, connect=CONNECT_S),
+            ) as response,
+        ):
+            if response.status_code != 200:
+                raise Failed(f"it answered {response.status_code}")
+            return await _read(response, text, patience.cancel)
+    except TimeoutError:
+        raise Failed(f"it took more than {TOTAL_S:.0f} s") from None
+    except httpx2.TimeoutException:
+        raise Failed("it did not answer in time") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        raise Failed(f"it cannot be reached ({type(error).__name__})") from None
+    except (UnicodeError, ValueError, TypeError):
+        raise Failed("its URL or headers cannot be sent") from None
+    finally:
+        patience.cancel()
+
+
+async def _read(
+    response: httpx2.Response, text: Callable[[str], None], began: Callable[[], None]
+) -> list[ToolCall]:
+    calls: dict[int, ToolCall] = {}
+    length = 0
+    finished = False
+    async for data in _events(response):
+        if data == b"[DONE]":
+            finished = True
+            break
+        try:
+            chunk = _decoder.decode(data)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            raise Failed("it sent something that is no completion") from None
+        if chunk.error is not None:
+            raise Failed("it reported an error")
+        for choice in (chunk.choices or [])[:1]:
+            finished = finished or choice.finish_reason is not None
+            delta = choice.delta or _Delta()
+            if delta.content:
+                began()
+                piece = delta.content[: TEXT_MAX - length]
+                length += len(piece)
+                text(piece)
+            for call in delta.tool_calls or []:
+                began()
+                _add(calls, call)
+        if length >= TEXT_MAX:
+            finished = True
+            break
+    if not finished:
+        raise Failed("its stream broke off")
+    made = [calls[index] for index in sorted(calls) if calls[index].name]
+    if not made and not length:
+        raise Failed("it answered nothing")
+    return made
+
+
+def _add(calls: dict[int, ToolCall], delta: _ToolDelta) -> None:
+    """A piece of a tool call: they come by index, their arguments bit by bit."""
+    if delta.index not in calls and len(calls) >= _CALLS_MAX:
+        raise Failed("it called too many functions")
+    call = calls.setdefault(delta.index, ToolCall())
+    call.id = call.id or delta.id or ""
+    if delta.function is not None:
+        call.name = call.name or delta.function.name or ""
+        call.arguments += delta.function.arguments or ""
+    if len(call.arguments) > _ARGUMENTS_MAX:
+        raise Failed("it gave a function too many arguments")
+
+
+async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """The data of each event; comments and other fields are passed over."""
+    rest = b""
+    total = 0
+    async for piece in response.aiter_bytes():
+        total += len(piece)
+        rest += piece
+        if total > _STREAM_MAX or len(rest) > _LINE_MAX:
+            raise Failed("it sent too much")
+        *lines, rest = rest.split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield line[5:].strip()
+    if rest.startswith(b"data:"):
+        yield rest[5:].strip()
