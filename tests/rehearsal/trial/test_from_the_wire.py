@@ -96,8 +96,8 @@ def test_what_a_clear_threw_away_was_not_heard(wires: Wires) -> None:
     wires.receive(0.4)  # late audio of the sentence that was cut, which the server drops
     wires.clock.run(1.0)
     wires.says("Of course.", 1.0)
-    assert wires.stretch(0.0, 1.5) == "one two three"
     assert wires.stretch(2.5, 3.5) == "Of course."
+    assert wires.stretch(0.0, 1.5) == "one two three"
 
 
 def test_what_had_played_before_a_clear_was_heard(wires: Wires) -> None:

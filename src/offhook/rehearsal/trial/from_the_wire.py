@@ -154,6 +154,7 @@ class FromTheWire:
         for sentence in self._sentences:
             if sentence.cut_at is None and (sentence.began is None or sentence.ended > now):
                 sentence.cut_at = now
+                sentence.ended = min(sentence.ended, now)
         self._queue.clear()
         self._plays_until = now
 
