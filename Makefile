@@ -52,7 +52,7 @@ soak: setup
 # Addresses stay out of the file: no committed file names a package registry's host.
 lock: $(UV)
 	$(UV) lock --quiet
-	$(UV) export --quiet --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
+	$(UV) export --quiet --extra local --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
 
 clean-clone:
 	scripts/clean-clone
