@@ -13,11 +13,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from offhook import config as configuration
-from offhook import wav
 from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides
 from offhook.errors import Problem
-from offhook.rehearsal import scenario, standin_server
+from offhook.rehearsal import clip_file, scenario, standin_server
 from offhook.rehearsal.dialogue import file as dialogue_file
 from offhook.rehearsal.dialogue.file import Dialogue
 from offhook.rehearsal.scenario import Loaded
@@ -114,7 +113,7 @@ class Rehearsal:
             for sound, is_file, place in one.sounds():
                 with scenario.at(place):
                     recording = (
-                        wav.read_clip(one.beside(sound)) if is_file else scenario.recorded(sound)
+                        clip_file.read(one.beside(sound)) if is_file else scenario.recorded(sound)
                     )
                 sounds[sound] = recording
             cases.append(Case(one, sounds, known, sight.how, listen))
