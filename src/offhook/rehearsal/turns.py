@@ -88,6 +88,8 @@ class Turns:
         """The answer to the last turn, until the caller speaks again."""
         self._reply_timer: Timer | None = None
         self._silence_timer: Timer | None = None
+        self._closing: Timer | None = None
+        """The last answer is the end, once it has been heard."""
         self._paused_at = 0.0
         self._interrupted = False
         """The caller has cut an answer short, and has had no reply to that."""
@@ -211,6 +213,7 @@ class Turns:
 
     def _cancel_answer(self, cut_short: str | None) -> None:
         """Forget the answer that is due; functions that were asked for are called off (§4.4)."""
+        self._timers.cancel(self._closing)
         self._timers.cancel(self._reply_timer)
         self._reply_timer = None
         self._cancel_thought()
@@ -319,7 +322,7 @@ class Turns:
             fixed = self._conduct.latency
             self._wire.send(answer.latency() if fixed is None else fixed.report())
         if answer.ends and not was_cut:
-            self._timers.at(self._speaker.plays_until, self._wire.close)
+            self._closing = self._timers.at(self._speaker.plays_until, self._wire.close)
 
     def _await_silence(self, since: float) -> None:
         """Ask the mind what to do when nobody has spoken for a while."""
