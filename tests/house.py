@@ -24,6 +24,7 @@ from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Turn
 from offhook.rehearsal.standin import StandIn
 from offhook.server import Server, listen
+from offhook.tap import MakeTap
 from offhook.twilio import media
 from offhook.twilio.signature import sign
 
@@ -185,6 +186,7 @@ async def house(
     config: Config | None = None,
     deepgram_url: str | None = None,
     twilio: Twilio | None = None,
+    make_tap: MakeTap | None = None,
     **options: Any,
 ) -> AsyncIterator[House]:
     """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets."""
@@ -196,7 +198,7 @@ async def house(
     config = config or configured(deepgram_url or standin.url, **options)
     url = config.deepgram.model_copy(update={"url": deepgram_url or standin.url})
     config = dataclasses.replace(config, deepgram=url, twilio=twilio or config.twilio)
-    server = Server(config, listen("127.0.0.1", 0), [happened.append])
+    server = Server(config, listen("127.0.0.1", 0), [happened.append], make_tap)
     async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
         serving = group.create_task(server.run())
         await server.started.wait()

@@ -367,6 +367,13 @@ class Config:
             return next(iter(self.lines.values()))
         return agent
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every key and token, for whoever must keep them out of a file."""
+        key = self.deepgram.api_key
+        known = self.twilio.auth_tokens if key is None else (*self.twilio.auth_tokens, key)
+        return tuple(secret.get_secret_value() for secret in known)
+
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""
         if self.deepgram.api_key is None:

@@ -17,6 +17,12 @@ def rehearse(
     clip: Annotated[
         Path | None, typer.Option(help="Ask one thing instead: a WAV file.", metavar="FILE.wav")
     ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            help="Make a captured call again instead, and compare.", metavar="CAPTURE.jsonl"
+        ),
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -80,8 +86,8 @@ def rehearse(
 
         print(as_text(), end="")
         return
-    if [bool(paths), say is not None, clip is not None].count(True) != 1:
-        raise typer.BadParameter("Give one of scenarios, --say and --clip.")
+    if [bool(paths), say is not None, clip is not None, replay is not None].count(True) != 1:
+        raise typer.BadParameter("Give one of scenarios, --say, --clip and --replay.")
     if to is not None and (config is not None or standin is not None):
         raise typer.BadParameter("--to calls a server that runs; --config and --standin run one.")
     if (config is not None or standin is not None) and (unsigned or public_url is not None):
@@ -94,6 +100,7 @@ def rehearse(
         paths=paths or [],
         say=say,
         clip=clip,
+        replay=replay,
         to=to or DEFAULT_TO,
         run_server=config is not None or standin is not None,
         config=config,

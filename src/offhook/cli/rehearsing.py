@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,14 +14,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from offhook import config as configuration
+from offhook.cli import replaying
 from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides
 from offhook.errors import Problem
-from offhook.rehearsal import clip_file, scenario, standin_server
-from offhook.rehearsal.dialogue import file as dialogue_file
+from offhook.rehearsal import agent_file, captured, clip_file, scenario, standin_server
+from offhook.rehearsal.comparison import compare_call
 from offhook.rehearsal.dialogue.file import Dialogue
+from offhook.rehearsal.replay import Wires, call_again
+from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.scenario import Loaded
-from offhook.rehearsal.script import front_desk
+from offhook.rehearsal.script import Script
 from offhook.rehearsal.trial import (
     facts,
     files,
@@ -31,6 +35,7 @@ from offhook.rehearsal.trial import (
     runner,
 )
 from offhook.rehearsal.trial.account import Result
+from offhook.rehearsal.trial.listening import until_over
 from offhook.rehearsal.trial.own_server import OwnServer
 from offhook.rehearsal.trial.runner import Case, Target
 from offhook.yamlfile import BadFile
@@ -43,6 +48,7 @@ class Wishes:
     paths: Sequence[Path]
     say: str | None
     clip: Path | None
+    replay: Path | None
     to: str
     run_server: bool
     config: Path | None
@@ -68,18 +74,45 @@ class Rehearsal:
         """Call, and report. Says whether all went as it should have."""
         wishes = self._wishes
         clock = LoopClock(asyncio.get_running_loop())
+        if wishes.replay is not None:
+            return await self._replay(wishes.replay, clock)
         loaded = self._loaded()
-        standin = None if wishes.standin is None else dialogue_file.read(wishes.standin)
-        dialogues = files.Dialogues(standin)
+        agent = self._agent()
+        dialogues = files.Dialogues(agent if isinstance(agent, Dialogue) else None)
         key = configuration.load(None, self._environ).deepgram.api_key
         async with (
-            self._target(standin, clock) as (target, own),
+            self._target(agent, clock) as (target, own),
             listening.listeners(own, key.get_secret_value() if key else None) as listeners,
         ):
             cases = self._cases(loaded, dialogues, listeners)
             results = await self._watched(cases, target, clock)
         self._report(results)
         return all(result.passed for result in results)
+
+    async def _replay(self, path: Path, clock: Clock) -> bool:
+        """Make a captured call again. Says whether it went as captured."""
+        capture = captured.read(path)
+        async with self._target(self._agent(), clock) as (target, own):
+            call_sid = "CA" + secrets.token_hex(16)
+            wires = Wires() if own is not None else None
+            if own is not None and wires is not None:
+                own.watch(call_sid, wires)
+            report = await call_again(
+                target.url,
+                capture,
+                clock=clock,
+                auth_token=target.auth_token,
+                account_sid=target.account_sid,
+                call_sid=call_sid,
+                public_url=target.public_url,
+            )
+            if wires is not None:
+                await until_over(wires.over)
+        told = None if wires is None else wires.told()
+        out = self._wishes.out or Path("rehearsal.wav")
+        _write(report, out)
+        verdict = compare_call(capture, report, told)
+        return replaying.report(capture, verdict, out, as_json=self._wishes.as_json)
 
     # --- what is to run ---
 
@@ -122,9 +155,14 @@ class Rehearsal:
 
     # --- who is called ---
 
+    def _agent(self) -> Script | Dialogue | None:
+        """Who plays the agent, if it is the stand-in."""
+        standin = self._wishes.standin
+        return None if standin is None else agent_file.read(standin)
+
     @asynccontextmanager
     async def _target(
-        self, standin: Dialogue | None, clock: Clock
+        self, standin: Script | Dialogue | None, clock: Clock
     ) -> AsyncIterator[tuple[Target, OwnServer | None]]:
         """Whom to call, and the server, if it runs here."""
         wishes = self._wishes
@@ -135,7 +173,7 @@ class Rehearsal:
         environ = self._environ
         overrides = configuration.NOTHING
         if standin is not None:
-            agent = await standin_server.serve("127.0.0.1", 0, front_desk(), clock)
+            agent = await standin_server.serve("127.0.0.1", 0, standin, clock)
             environ = {**environ, "DEEPGRAM_API_KEY": "any"}
             overrides = Overrides(deepgram_url=agent.url)
         try:
@@ -220,26 +258,31 @@ class Rehearsal:
             printing.show_recordings(self._console, recordings)
 
     def _write_recordings(self, results: Sequence[Result]) -> list[Path]:
-        """Raises Problem E-REH-04."""
+        """Write the calls as WAV files, as --out says."""
         out = self._wishes.out
         calls = [(result, call) for result in results for call in result.calls.values()]
         if len(calls) > 1 and out is None:
             return []
         written = []
         path = out or Path("rehearsal.wav")
-        try:
-            for result, call in calls:
-                if len(calls) > 1:
-                    assert out is not None  # returned above
-                    out.mkdir(parents=True, exist_ok=True)
-                    whose = f"-{call.caller}" if len(result.calls) > 1 else ""
-                    path = out / f"{Path(result.loaded.file).stem}{whose}.wav"
-                call.report.write_wav(path)
-                written.append(path)
-        except OSError as error:
-            raise Problem(
-                "E-REH-04",
-                f"The call cannot be written to {path}: {error.strerror}.",
-                "Name a file that can be written with --out.",
-            ) from None
+        for result, call in calls:
+            if len(calls) > 1:
+                assert out is not None  # returned above
+                out.mkdir(parents=True, exist_ok=True)
+                whose = f"-{call.caller}" if len(result.calls) > 1 else ""
+                path = out / f"{Path(result.loaded.file).stem}{whose}.wav"
+            _write(call.report, path)
+            written.append(path)
         return written
+
+
+def _write(report: CallReport, path: Path) -> None:
+    """Write a call as WAV. Raises Problem E-REH-04."""
+    try:
+        report.write_wav(path)
+    except OSError as error:
+        raise Problem(
+            "E-REH-04",
+            f"The call cannot be written to {path}: {error.strerror}.",
+            "Name a file that can be written with --out.",
+        ) from None

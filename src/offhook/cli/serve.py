@@ -26,14 +26,21 @@ def serve(
     show: Annotated[
         bool, typer.Option("--show", help="Print what is said, as it is said.")
     ] = False,
+    capture: Annotated[
+        Path | None,
+        typer.Option(help="Write both wires of each call into a file there.", metavar="DIR"),
+    ] = None,
 ) -> None:
     """Answer calls until told to stop; then let the live ones finish."""
+    import contextlib
     import logging
     import os
 
     from rich.console import Console
+    from rich.markup import escape
 
     from offhook import __version__
+    from offhook.capture import Captures
     from offhook.cli.running import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.conversation import Conversation
@@ -59,11 +66,12 @@ def serve(
     )
     logging.getLogger("offhook.wire.picows").setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    captures = None if capture is None else Captures(capture, loaded.secrets)
     sock = listen(loaded.server.host, loaded.server.port)
 
     async def answer() -> None:
         show_it = [Conversation(console)] if show else []
-        server = Server(loaded, sock, [log_calls, *show_it])
+        server = Server(loaded, sock, [log_calls, *show_it], captures)
         on_stop_signal(server.stop)
         scheme = "https" if loaded.server.tls_cert else "http"
         public = loaded.server.public_url or "https://YOUR-HOST"
@@ -73,7 +81,11 @@ def serve(
         console.print(f"  TwiML Bin        offhook twiml --public-url {public}")
         if loaded.server.unsigned:
             console.print("  [yellow]unsigned: requests from this machine alone are answered[/]")
+        if capture is not None:
+            where = escape(str(capture))
+            console.print(f"  [yellow]every call is captured[/] into {where}", soft_wrap=True)
         console.print("  Ctrl-C lets live calls finish; twice ends them.")
         await server.run()
 
-    run(answer())
+    with captures or contextlib.nullcontext():
+        run(answer())

@@ -22,21 +22,28 @@ _SETTLE_S: Final = 5.0
 """Wall-clock seconds that the server has, after a call, to say how it ended."""
 
 
+async def until_over(ended: asyncio.Event) -> None:
+    """Wait for the server's end of a call, but not for long: it may never have known of it."""
+    try:
+        async with asyncio.timeout(_SETTLE_S):
+            await ended.wait()
+    except TimeoutError:
+        return
+
+
 class Inside:
     """Hears from the wires of a server in this process (runner.Listening)."""
 
     def __init__(self, own: OwnServer, call_sid: str) -> None:
         self._ended = asyncio.Event()
-        self.wire: FromTheWire | None = own.hear(call_sid, self._ended.set)
-        self.hearing: Hearing = self.wire
+        heard = FromTheWire(own.clock, self._ended.set)
+        own.watch(call_sid, heard)
+        self.wire: FromTheWire | None = heard
+        self.hearing: Hearing = heard
 
     async def finish(self) -> None:
-        """Wait until the call is over for the server too; it may never have known of it."""
-        try:
-            async with asyncio.timeout(_SETTLE_S):
-                await self._ended.wait()
-        except TimeoutError:
-            return
+        """Wait until the call is over for the server too."""
+        await until_over(self._ended)
 
 
 class Outside:

@@ -3,35 +3,33 @@
 import asyncio
 import dataclasses
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pydantic import SecretStr
 
 from offhook.clock import Clock
 from offhook.config import Config, Twilio
-from offhook.rehearsal.trial.from_the_wire import FromTheWire
 from offhook.server import Server, listen
 from offhook.tap import NewCall, Tap
 
 
 class OwnServer:
-    """A server that runs. `hear` is told of a call before it is placed."""
+    """A server that runs."""
 
     def __init__(self, port: int, token: str, clock: Clock) -> None:
         self.url = f"http://127.0.0.1:{port}/twilio/voice"
         self.token = token
-        self._clock = clock
-        self._calls: dict[str, FromTheWire] = {}
+        self.clock = clock
+        self._taps: dict[str, Tap] = {}
 
-    def hear(self, call_sid: str, ended: Callable[[], None]) -> FromTheWire:
-        """What that call's caller hears, from the wire; `ended` when the server's call is over."""
-        heard = self._calls[call_sid] = FromTheWire(self._clock, ended)
-        return heard
+    def watch(self, call_sid: str, tap: Tap) -> None:
+        """Have both wires of a call watched that is about to be placed."""
+        self._taps[call_sid] = tap
 
     def tap(self, call: NewCall) -> Tap | None:
         """The tap of a call that begins."""
-        return self._calls.pop(call.call_sid, None)
+        return self._taps.pop(call.call_sid, None)
 
 
 @asynccontextmanager

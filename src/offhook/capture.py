@@ -1,0 +1,316 @@
+"""Captures: each call's two wires with their times, in a file of its own, as a tap sees them.
+
+A file is JSON Lines: a Header, then a Line for each message, last how the call ended. It is written
+off the call's path, by a thread that serves all calls, and is readable at any time. Whatever goes
+wrong there stops the capture of that call, and never the call. Secrets are masked before anything
+waits to be written (masking.py); what was said is what a capture is for.
+
+What is done with captures: rehearsal/replay.py.
+"""
+
+import logging
+import os
+import re
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import msgspec
+
+from offhook import __version__
+from offhook.call.ending import Ending
+from offhook.errors import Problem
+from offhook.events import Leg
+from offhook.masking import Masks
+from offhook.tap import Direction, NewCall, OnWire, Tap
+from offhook.twilio import media
+
+_log: Final = logging.getLogger("offhook.capture")
+
+VERSION: Final = 1
+"""Of the format. A reader takes files of its own version and of those before it."""
+
+GATHER_S: Final = 0.2
+"""Lines are written so often, many at once: how much a crash of the process can lose."""
+
+WAITING_BYTES: Final = 16 * 1024 * 1024
+"""Of lines that wait for the disk, of all calls together. Whose next finds no room is stopped."""
+
+FLUSH_S: Final = 10.0
+"""How long a stopping server waits for the disk to take the last lines."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """The first line. Numbers are empty when the call did not come by the webhook."""
+
+    offhook_capture: int
+    offhook: str
+    """The version of Offhook that wrote it."""
+    date: str
+    """When the call began, ISO 8601, UTC."""
+    call_sid: str
+    agent: str
+    webhook: bool
+    from_: str = ""
+    to: str = ""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message, at ms since the call began; exactly one of the fields after `dir` is set.
+
+    `dir` is `in` for what a vendor sent. `audio` is mu-law, base64 in the file, whatever it was
+    wrapped in; `ms` is Twilio's own time of it, since its stream began.
+    """
+
+    at: float
+    leg: Leg | None = None
+    dir: Direction | None = None
+    audio: bytes | None = None
+    message: Any = None
+    opened: bool = False
+    closed: str | None = None
+    """Code and reason."""
+    unreadable: int | None = None
+    """A message that was none: its size in bytes."""
+    ended: str | None = None
+    """How the call ended (docs/errors.md, Endings): the last line, of no leg."""
+    ms: int | None = None
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Captures:
+    """Captures every call that begins while it is entered, into `folder`: a MakeTap.
+
+    `secrets` are values that must be in no file. Raises Problem E-CAP-01 when no file can be made
+    in the folder, which is created if it is not there.
+    """
+
+    def __init__(self, folder: Path, secrets: tuple[str, ...]) -> None:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise Problem(
+                "E-CAP-01",
+                f"Calls cannot be captured into {folder}: {error.strerror}.",
+                "Name a folder that can be written with --capture.",
+            ) from None
+        self._folder = folder
+        self._secrets = secrets
+        self._writer = _Writer()
+
+    def __enter__(self) -> "Captures":
+        self._writer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.stop()
+
+    def __call__(self, call: NewCall) -> Tap:
+        """The tap of a call that begins."""
+        now = datetime.now(UTC)
+        sid = re.sub(r"[^A-Za-z0-9]", "_", call.call_sid)[:40]
+        path = self._folder / f"{now:%Y%m%dT%H%M%SZ}-{sid}.jsonl"
+        header = Header(
+            offhook_capture=VERSION,
+            offhook=__version__,
+            date=now.isoformat(timespec="milliseconds"),
+            call_sid=call.call_sid,
+            agent=call.agent,
+            webhook=call.webhook,
+            from_=call.from_,
+            to=call.to,
+        )
+        file = _File(call.call_sid, path)
+        self._writer.put(file, _encode(header))
+        return _Capture(file, self._writer, Masks(self._secrets))
+
+
+def line_of(message: OnWire, masks: Masks) -> Line:
+    """A message as a capture keeps it."""
+    at, leg, way = round(message.at_ms, 1), message.leg, message.direction
+    match message.kind:
+        case "open":
+            return Line(at=at, leg=leg, dir=way, opened=True)
+        case "close":
+            closed = masks.text(message.data.decode("utf-8", "replace"))
+            return Line(at=at, leg=leg, dir=way, closed=closed)
+        case "binary":
+            if leg == "agent":
+                return Line(at=at, leg=leg, dir=way, audio=message.data)
+            return Line(at=at, leg=leg, dir=way, unreadable=len(message.data))
+    if leg == "caller" and b'"media"' in message.data:
+        audio, ms = _audio(message)
+        if audio is not None:
+            return Line(at=at, leg=leg, dir=way, audio=audio, ms=ms)
+    try:
+        content = msgspec.json.decode(message.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        return Line(at=at, leg=leg, dir=way, unreadable=len(message.data))
+    return Line(at=at, leg=leg, dir=way, message=masks.message(content))
+
+
+def _audio(message: OnWire) -> tuple[bytes | None, int | None]:
+    """What a media-stream message carries, with its time, if that is the inbound or our audio."""
+    try:
+        if message.direction == "out":
+            played = media.read_ours(message.data)
+            return (played.media.payload if isinstance(played, media.Play) else None), None
+        heard = media.read(message.data)
+    except media.BadMessage:
+        return None, None
+    if not isinstance(heard, media.Media) or heard.media.track != "inbound":
+        return None, None
+    ms = str(heard.media.timestamp)
+    return heard.media.payload, int(ms) if ms.isascii() and ms.isdecimal() else None
+
+
+class _Capture:
+    """One call's Tap."""
+
+    def __init__(self, file: "_File", writer: "_Writer", masks: Masks) -> None:
+        self._file = file
+        self._writer = writer
+        self._masks = masks
+        self._at = 0.0
+
+    def on_wire(self, message: OnWire) -> None:
+        """One message."""
+        if not self._file.stopped:
+            self._at = message.at_ms
+            self._writer.put(self._file, _encode(line_of(message, self._masks)))
+
+    def on_ended(self, ending: Ending | None) -> None:
+        """The call is over."""
+        slug = "unknown" if ending is None else ending.how.slug
+        self._writer.put(self._file, _encode(Line(at=round(self._at, 1), ended=slug)))
+        self._writer.close(self._file)
+
+
+class _File:
+    """The file of one call. Only the writer's thread touches the disk."""
+
+    def __init__(self, call_sid: str, path: Path) -> None:
+        self.stopped = False
+        self.call_sid = call_sid
+        self._path = path
+        self._broken = False
+        self._descriptor: int | None = None
+
+    def stop(self, why: str) -> None:
+        """Write nothing more: what is there stays, and the call goes on."""
+        if not self.stopped:
+            self.stopped = True
+            _log.warning("E-CAP-02 The capture of call %s has stopped: %s.", self.call_sid, why)
+
+    def write(self, data: bytes) -> None:
+        """Append, as the thread."""
+        if self._broken:
+            return
+        try:
+            if self._descriptor is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                self._descriptor = os.open(self._path, flags, 0o600)
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            self._broken = True
+            self.stop(str(error.strerror))
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file, as the thread."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            try:
+                os.close(descriptor)
+            except OSError as error:
+                self.stop(str(error.strerror))
+
+
+class _Writer:
+    """The thread that writes the lines of all calls."""
+
+    def __init__(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="captures", daemon=True)
+        self._lock = threading.Lock()
+        self._lines: list[tuple[_File, bytes | None]] = []
+        self._bytes = 0
+        self._some = threading.Event()
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, and end."""
+        self._stopping.set()
+        self._some.set()
+        self._thread.join(FLUSH_S)
+        if self._thread.is_alive():
+            _log.warning("E-CAP-02 The last lines of the captures were not written in time.")
+
+    def put(self, file: _File, line: bytes) -> None:
+        """Have a line written after all others of that file. Never waits for the disk."""
+        if file.stopped:
+            return
+        with self._lock:
+            full = self._bytes + len(line) > WAITING_BYTES
+            if not full:
+                self._bytes += len(line)
+                self._lines.append((file, line))
+        if full:
+            file.stop("the disk is too slow")
+        elif not self._some.is_set():
+            self._some.set()
+
+    def close(self, file: _File) -> None:
+        """Have a file closed after its last line."""
+        with self._lock:
+            self._lines.append((file, None))
+        self._some.set()
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        while True:
+            self._some.wait()
+            self._stopping.wait(GATHER_S)
+            self._some.clear()
+            # Asked only now: whoever says stop after this wakes the next round.
+            stopping = self._stopping.is_set()
+            with self._lock:
+                lines, self._lines = self._lines, []
+            self._write(lines)
+            written = sum(len(line) for _, line in lines if line is not None)
+            with self._lock:
+                self._bytes -= written
+                if stopping and not self._lines:
+                    return
+
+    def _write(self, lines: list[tuple[_File, bytes | None]]) -> None:
+        gathered: dict[_File, list[bytes]] = {}
+        over: list[_File] = []
+        for file, line in lines:
+            if line is None:
+                over.append(file)
+            else:
+                gathered.setdefault(file, []).extend((line, b"\n"))
+        for file, parts in gathered.items():
+            file.write(b"".join(parts))
+        for file in over:
+            file.close()

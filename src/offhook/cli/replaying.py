@@ -1,0 +1,96 @@
+"""What `offhook rehearse --replay` tells: both calls beside each other, and each difference."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from offhook.rehearsal.captured import Captured
+from offhook.rehearsal.comparison import TIME_MS, Comparison, Speech
+
+
+def report(captured: Captured, verdict: Comparison, out: Path, *, as_json: bool) -> bool:
+    """Print the verdict; says whether the call went as captured."""
+    if as_json:
+        print(json.dumps(_facts(captured, verdict) | {"wav": str(out)}, indent=2))
+    else:
+        _show(captured, verdict, out, Console(highlight=False))
+    return verdict.same
+
+
+def _facts(captured: Captured, verdict: Comparison) -> dict[str, Any]:
+    """The verdict as JSON. All times are ms, those of the call from its stream's start."""
+
+    def speech(one: Speech | None) -> dict[str, Any] | None:
+        if one is None:
+            return None
+        return {
+            "began_ms": one.began,
+            "ended_ms": one.ended,
+            "spoken_ms": one.spoken,
+            "interrupted": one.cut,
+        }
+
+    return {
+        "same": verdict.same,
+        "capture": {
+            "file": str(captured.path),
+            "call_sid": captured.header.call_sid,
+            "date": captured.header.date,
+            "agent": captured.header.agent,
+            "whole": captured.whole,
+        },
+        "differences": [{"at_ms": one.at_ms, "what": one.what} for one in verdict.differences],
+        "passages": [
+            {"captured": speech(one.captured), "replayed": speech(one.replayed)}
+            for one in verdict.passages
+        ],
+        "answers": [
+            {"asked_ms": one.asked, "captured_ms": one.captured, "replayed_ms": one.replayed}
+            for one in verdict.answers
+        ],
+    }
+
+
+def _show(captured: Captured, verdict: Comparison, out: Path, console: Console) -> None:
+    """The verdict as a person reads it."""
+    header = captured.header
+    came = "by the webhook" if header.webhook else "by a TwiML Bin"
+    agent = escape(header.agent)
+    console.print(f"The call of {header.date[:16]}, answered by {agent}, {came}, made again.")
+    if captured.cut:
+        console.print("Its last line was written only in part: that one was left out.")
+    if not captured.whole:
+        console.print("Its capture ends before the call did: it was played as far as it goes.")
+    console.print()
+    table = Table(box=None, pad_edge=False)
+    for title in ("the agent spoke", "captured", "now"):
+        table.add_column(title)
+    for passage in verdict.passages:
+        then, now = passage.captured, passage.replayed
+        first = then or now
+        assert first is not None  # one of the two is there
+        table.add_row(f"{first.began / 1000:6.1f} s", _speech(then), _speech(now))
+    console.print(table)
+    answered = [
+        f"{one.captured} → {one.replayed} ms"
+        for one in verdict.answers
+        if one.captured is not None and one.replayed is not None
+    ]
+    if answered:
+        console.print(f"time to answer: {', '.join(answered)} (may differ by {TIME_MS} ms)")
+    for one in verdict.differences:
+        console.print(f"[red]different[/] {one.at_ms / 1000:6.1f} s: {escape(one.what)}")
+    if verdict.same:
+        console.print("[green]The same.[/]")
+    # A path that is broken into lines can be neither copied nor clicked.
+    console.print(f"The call, caller left and agent right: {escape(str(out))}", soft_wrap=True)
+
+
+def _speech(one: Speech | None) -> str:
+    if one is None:
+        return "nothing"
+    return f"{one.spoken / 1000:.1f} s" + (", interrupted" if one.cut else "")

@@ -1,0 +1,115 @@
+"""Secrets in the messages of a call: found by the names under which they stand, and by value."""
+
+import re
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+MASK: Final = "***"
+
+SECRET_MIN: Final = 16
+"""Characters of a value that is looked for wherever else it stands: a shorter one may be a word
+that somebody says."""
+
+_FIELDS: Final = frozenset({"headers", "customparameters", "accountsid", "apikey"})
+"""Names that are secret as a whole, in small letters. A stream's parameters are the user's own."""
+
+_WORDS: Final = frozenset(
+    {
+        "auth",
+        "authorization",
+        "bearer",
+        "cookie",
+        "credential",
+        "credentials",
+        "key",
+        "password",
+        "secret",
+        "token",
+    }
+)
+"""What makes a name secret when it is one of its words, as in `aws_secret_access_key`."""
+
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+class Masks:
+    """Masks the secrets of one call. What was masked once is found again wherever it is quoted.
+
+    `known` are values that are secret from the start; short ones are not looked for (SECRET_MIN).
+    Prompts, and what is said, are no secrets here.
+    """
+
+    def __init__(self, known: tuple[str, ...]) -> None:
+        self._known = {value for value in known if len(value) >= SECRET_MIN}
+
+    def message(self, message: Any) -> Any:
+        """A message as it may be kept: JSON of any kind, never changed itself."""
+        return self._without_known(self._by_name(message, secret=False))
+
+    def text(self, text: str) -> str:
+        """A text in which no known secret is left."""
+        for value in self._known:
+            text = text.replace(value, MASK)
+        return text
+
+    # --- by name ---
+
+    def _by_name(self, value: Any, *, secret: bool) -> Any:
+        if isinstance(value, dict):
+            return {name: self._field(name, part, secret=secret) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self._by_name(part, secret=secret) for part in value]
+        if not secret or value is None or isinstance(value, bool):
+            return value
+        self._learn(str(value))
+        return MASK
+
+    def _field(self, name: str, value: Any, *, secret: bool) -> Any:
+        if name == "functions" and isinstance(value, list) and not secret:
+            return [self._function(part) for part in value]
+        if name.lower() in ("url", "uri") and isinstance(value, str) and not secret:
+            return self._url(value)
+        if secret or name.lower() in _FIELDS:
+            return self._by_name(value, secret=True)
+        if any(word.lower() in _WORDS for word in _WORD.findall(name)):
+            # A number under such a name is a measurement or a limit, as in `ttt_token_latency`.
+            return value if isinstance(value, int | float) else self._by_name(value, secret=True)
+        return self._by_name(value, secret=False)
+
+    def _function(self, function: Any) -> Any:
+        """A function that is offered, called or cancelled. Names in a schema are no fields."""
+        if not isinstance(function, dict):
+            return function
+        return {
+            name: part if name == "parameters" else self._field(name, part, secret=False)
+            for name, part in function.items()
+        }
+
+    def _url(self, url: str) -> str:
+        """The origin alone: user, path and query may each be what lets one in."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            return MASK
+        for value in (parts.password, *(value for _, value in parse_qsl(parts.query))):
+            self._learn(unquote(value or ""))
+        if not parts.scheme or not host:
+            return MASK
+        origin = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        return origin if url in (origin, origin + "/") else f"{origin}/{MASK}"
+
+    # --- by value ---
+
+    def _learn(self, value: str) -> None:
+        # A header's value may be a scheme and the secret.
+        self._known.update(part for part in (value, *value.split()) if len(part) >= SECRET_MIN)
+
+    def _without_known(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(k): self._without_known(part) for k, part in value.items()}
+        if isinstance(value, list):
+            return [self._without_known(part) for part in value]
+        return value
