@@ -13,7 +13,8 @@ import httpx2
 from pydantic import SecretStr
 
 from offhook import wire
-from offhook.clock import LoopClock
+from offhook.call.inputs import ToolFinished
+from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
 from offhook.rehearsal import clips, standin_server
@@ -235,3 +236,19 @@ async def until(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not done():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
+
+
+class NoTools:
+    """A session.Tools for agents without tools, on any clock: whatever is called is unknown."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def run(
+        self, call_id: str, name: str, arguments: str, finished: Callable[[ToolFinished], None]
+    ) -> None:
+        unknown = ToolFinished(call_id, '{"error": "there is no such function"}', "unknown")
+        self._clock.call_at(self._clock.now(), lambda: finished(unknown))
+
+    def cancel(self, call_id: str, *, over: bool) -> None:
+        pass

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
+from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
 
 from offhook.call.plan import Plan
 from offhook.clock import LoopClock
@@ -78,6 +78,7 @@ class Rig:
             dial=self._dial,
             publish=lambda happening: None,
             ended=lambda session: None,
+            tools=NoTools(self.clock),
         )
         details = media.StartDetails(account_sid="AC1", call_sid="CA1")
         session.begin(self.twilio, media.Start(stream_sid=SID, start=details))

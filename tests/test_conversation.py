@@ -47,8 +47,20 @@ SHOWN: list[tuple[Event, str]] = [
         "agent   Let me — (interrupted after 0.8 s)",
     ),
     (
-        events.FunctionRefused("book"),
-        "trouble the agent called book, which nobody here can run",
+        events.FunctionCalled("1", "book", '{"people": 2}'),
+        'tool    book({"people": 2})',
+    ),
+    (
+        events.FunctionAnswered("1", "book", "answered", "booked", 20),
+        "tool    book, 20 ms: booked",
+    ),
+    (
+        events.FunctionAnswered("1", "book", "too_late", "stopped", 10000),
+        "tool    book, 10000 ms: too late: stopped",
+    ),
+    (
+        events.FunctionDropped("1", "book", "cancelled"),
+        "tool    book was called off",
     ),
     (
         events.AgentWarned("SLOW_THINK_REQUEST", "It takes time.", fatal=False),
@@ -114,7 +126,9 @@ def hostile_events(text: str) -> list[Event]:
         events.AgentSaid(text, text, 840, interrupted=False),
         events.AgentSaid(text, text, 840, interrupted=True),
         events.AgentSaid("", text, 0, interrupted=False),
-        events.FunctionRefused(text),
+        events.FunctionCalled(text, text, text),
+        events.FunctionAnswered(text, text, "failed", text, 1),
+        events.FunctionDropped(text, text, "cancelled"),
         events.AgentWarned(text, text, fatal=True),
         events.Fault("agent", text),
         events.StreamTrouble(text, text),

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -141,7 +142,7 @@ class _Said:
     def __init__(self, message: bytes) -> None:
         self._message = message
 
-    def message(self) -> bytes:
+    def message(self, *, functions: Sequence[object]) -> bytes:
         return self._message
 
 

@@ -3,7 +3,18 @@
 from collections.abc import Callable
 
 import pytest
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, HOURS, QUICK, caller, configured, texts
+from tests.house import (
+    ACCOUNT,
+    ASK,
+    GREET,
+    HANG_UP,
+    HOURS,
+    QUICK,
+    NoTools,
+    caller,
+    configured,
+    texts,
+)
 
 from offhook.calls import Calls
 from offhook.config import Limits
@@ -32,7 +43,13 @@ class Rehearsal:
         self.agent_channels: list[Channel] = []
         self.script = script
         config = configured("ws://127.0.0.1:1/", limits=(limits or Limits()).model_dump())
-        self.calls = Calls(config, clock=self.clock, dial=self._dial, publish=self.happened.append)
+        self.calls = Calls(
+            config,
+            clock=self.clock,
+            dial=self._dial,
+            publish=self.happened.append,
+            tools=lambda toolbox, call: NoTools(self.clock),
+        )
         self.stream = SimulatedStream(
             caller(*steps),
             self.clock,

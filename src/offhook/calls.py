@@ -11,7 +11,7 @@ import hmac
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from offhook.call import inputs
 from offhook.call.call import Input
@@ -21,16 +21,21 @@ from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
 from offhook.events import AgentConnected, CallEnded, Happening, Subscriber
-from offhook.session import Session
+from offhook.seen import Seen
+from offhook.session import Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
+from offhook.tools.declare import Call
+from offhook.tools.files import Toolbox
 from offhook.twilio.media import Start
 from offhook.wire import Channel
 
 _log: Final = logging.getLogger("offhook.calls")
 
-REMEMBERED_S: Final = 24 * 3600.0
-"""How long a CallSid stays known after its call: as long as a call can last (twilio.md §1.8)."""
-REMEMBERED_MAX: Final = 50_000
+ToolsFor: TypeAlias = Callable[[Toolbox, Call], Tools]
+"""What runs an agent's functions in one call."""
+
+RECENT_MAX: Final = 1000
+"""Calls lately over of which more than their CallSid is known: Twilio asks about them once more."""
 
 STREAM_DUE_S: Final = 15.0
 """How long after its announcement a call without a stream counts as one that may still come."""
@@ -49,7 +54,6 @@ class CallEntry:
         "after_owed",
         "agent",
         "answered",
-        "ended_at",
         "ending",
         "expected_until",
         "session",
@@ -63,7 +67,6 @@ class CallEntry:
         self.account_sid = account_sid
         self.token = token
         self.expected_until = 0.0
-        self.ended_at = 0.0
         self.after_owed = False
         self.answered = asyncio.Event()
         """Set when the agent's leg is up, or the call is over without it."""
@@ -77,7 +80,8 @@ class CallEntry:
 class Calls:
     """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
-    `make_tap` is asked about each call who is to see what goes over its wires, if anyone.
+    `tools` runs the functions of a call's agent. `make_tap` is asked about each call who is to see
+    what goes over its wires, if anyone.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Calls:
         clock: Clock,
         dial: Dial,
         publish: Subscriber,
+        tools: ToolsFor,
         make_tap: MakeTap | None = None,
     ) -> None:
         self.draining = False
@@ -94,9 +99,11 @@ class Calls:
         self._clock = clock
         self._dial = dial
         self._publish = publish
+        self._tools = tools
         self._make_tap = make_tap
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
+        self._seen = Seen(clock.now())
         self._changed = asyncio.Event()
 
     # --- asking --------------------------------------------------------------------------------
@@ -115,6 +122,10 @@ class Calls:
     def find(self, call_sid: str) -> CallEntry | None:
         """A call that is announced, live or lately over."""
         return self._live.get(call_sid) or self._over.get(call_sid)
+
+    def is_long_over(self, call_sid: str) -> bool:
+        """Whether all that is known of a call is that it was there."""
+        return call_sid in self._seen and self.find(call_sid) is None
 
     # --- coming in -----------------------------------------------------------------------------
 
@@ -148,7 +159,7 @@ class Calls:
             return self._admit_announced(channel, start, entry, token)
         if not self._config.twilio.bin:
             return "no token, and twilio.bin is off"
-        if entry is not None:
+        if entry is not None or details.call_sid in self._seen:
             return "this CallSid was seen before, or owes a token"
         if self.full:
             return "the house is full"
@@ -180,14 +191,17 @@ class Calls:
     def _enter(
         self, call: NewCall, account_sid: str, agent: Agent, token: str | None
     ) -> tuple[CallEntry, Session]:
+        toolbox = agent.tool_files.latest()
+        handle = Call(call.call_sid, agent.name, call.from_ or None, call.to or None)
         session = Session(
             call.call_sid,
             plan_of(agent),
-            agent.settings.message(),
+            agent.settings.message(functions=[tool.definition for tool in toolbox.values()]),
             clock=self._clock,
             dial=self._dial,
             publish=self._on_happening,
             ended=self._on_ended,
+            tools=self._tools(toolbox, handle),
             tap=tap_for(self._make_tap, call),
         )
         entry = self._live[call.call_sid] = CallEntry(session, agent, account_sid, token)
@@ -236,16 +250,15 @@ class Calls:
 
     def _on_ended(self, session: Session) -> None:
         entry = self._live.pop(session.call_sid)
-        now = entry.ended_at = self._clock.now()
+        now = self._clock.now()
         entry.ending = session.ending
         entry.session = None
         # Twilio asks nothing more about a caller who has hung up.
         entry.after_owed &= session.ending is not None and session.ending.how.fault != "nobody"
         self._over[session.call_sid] = entry
-        for sid in list(self._over):
-            if len(self._over) <= REMEMBERED_MAX and now - self._over[sid].ended_at < REMEMBERED_S:
-                break
-            del self._over[sid]
+        self._seen.add(session.call_sid, now)
+        if len(self._over) > RECENT_MAX:
+            del self._over[next(iter(self._over))]
         self._changed.set()
 
     def _on_happening(self, happening: Happening) -> None:
@@ -264,6 +277,7 @@ def plan_of(agent: Agent) -> Plan:
         still_there=agent.phrases.still_there,
         silent_goodbye=agent.phrases.silent_goodbye,
         time_up=agent.phrases.time_up,
+        one_moment=agent.phrases.one_moment,
     )
 
 

@@ -23,6 +23,7 @@ from offhook import yamlfile
 from offhook.deepgram import settings
 from offhook.deepgram.settings import Settings
 from offhook.errors import Problem
+from offhook.tools.files import ToolFiles
 from offhook.yamlfile import BadFile, Document, Finding, Place
 
 FILE: Final = Path("offhook.yaml")
@@ -308,6 +309,8 @@ class Phrases(_Part):
     still_there: Text = "Are you still there?"
     silent_goodbye: Text = "I cannot hear you. Goodbye."
     time_up: Text = "We have reached the end of our time. Goodbye."
+    one_moment: Text = "One moment, please."
+    """Said when a function takes long."""
 
 
 class Agent(_Part):
@@ -326,6 +329,16 @@ class Agent(_Part):
     )
     limits: Limits = Limits()
     phrases: Phrases = Phrases()
+
+    tools: tuple[Path, ...] = ()
+    """Python files with functions for the agent, relative to this file."""
+
+    _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
+
+    @property
+    def tool_files(self) -> ToolFiles:
+        """What `tools` names, loaded by `read_agent`."""
+        return self._tool_files
 
 
 # --- The whole -------------------------------------------------------------------------------
@@ -432,8 +445,16 @@ def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
         return document.place(("settings", *loc), key=key)
 
     accepted, remarks = settings.accept(agent.settings, locate)
-    update = {"settings": accepted, "name": agent.name or path.stem}
-    return agent.model_copy(update=update), remarks
+    tools = tuple(path.parent / tool for tool in agent.tools)
+    for index, tool in enumerate(tools):
+        if not tool.is_file():
+            fix = "Correct the path: it starts at the folder of this file."
+            where = document.place(("tools", index))
+            raise BadFile("E-CFG-01", [Finding("error", f"There is no file {tool}.", fix, where)])
+    update = {"settings": accepted, "name": agent.name or path.stem, "tools": tools}
+    agent = agent.model_copy(update=update)
+    agent._tool_files = ToolFiles(tools)
+    return agent, remarks
 
 
 def _read_lines(

@@ -16,12 +16,20 @@ from offhook.events import (
     CallStarted,
     Event,
     Fault,
-    FunctionRefused,
+    FunctionAnswered,
+    FunctionCalled,
+    FunctionDropped,
     Happening,
     StreamTrouble,
 )
 
-_STYLES: Final = {"caller": "cyan", "agent": "green", "call": "dim", "trouble": "yellow"}
+_STYLES: Final = {
+    "caller": "cyan",
+    "agent": "green",
+    "tool": "magenta",
+    "call": "dim",
+    "trouble": "yellow",
+}
 
 _NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What moves a terminal's cursor, changes its colours or turns the direction of its text."""
@@ -64,8 +72,13 @@ def _tell(event: Event) -> tuple[str, str] | None:
             return "agent", event.text or f"(not spoken: {event.intended})"
         case AgentSaid():
             return "agent", f"{event.text} — (interrupted after {event.heard_ms / 1000:.1f} s)"
-        case FunctionRefused():
-            return "trouble", f"the agent called {event.name}, which nobody here can run"
+        case FunctionCalled():
+            return "tool", f"{event.name}({event.arguments})"
+        case FunctionAnswered():
+            words = "" if event.outcome == "answered" else f"{event.outcome.replace('_', ' ')}: "
+            return "tool", f"{event.name}, {event.after_ms} ms: {words}{event.content}"
+        case FunctionDropped(why="cancelled"):
+            return "tool", f"{event.name} was called off"
         case AgentWarned():
             return "trouble", f"Deepgram: {event.code} {event.description}"
         case AudioDropped(why="full"):

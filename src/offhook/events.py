@@ -79,11 +79,40 @@ class KeyPressed:
     digit: str
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionRefused:
-    """The agent called a function that nobody here can run; it was told so."""
+FunctionOutcome: TypeAlias = Literal["answered", "failed", "unknown", "too_late"]
 
+
+@dataclass(frozen=True, slots=True)
+class FunctionCalled:
+    """The agent called a function of ours. `arguments` is JSON, as the model wrote it: private."""
+
+    id: str
     name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionAnswered:
+    """The agent was told what became of it; `content` is what it was told, and private.
+
+    `failed`: the function raised, or its arguments were wrong; `unknown`: nobody here has one of
+    that name; `too_late`: it was not done in time.
+    """
+
+    id: str
+    name: str
+    outcome: FunctionOutcome
+    content: str
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionDropped:
+    """It was called off before it was done, and nothing was answered: `why`."""
+
+    id: str
+    name: str
+    why: Literal["cancelled", "call_over"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +195,9 @@ Event: TypeAlias = (
     | Answered
     | Interrupted
     | KeyPressed
-    | FunctionRefused
+    | FunctionCalled
+    | FunctionAnswered
+    | FunctionDropped
     | AgentWarned
     | LatencyReported
     | Fault

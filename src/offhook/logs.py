@@ -14,7 +14,8 @@ from offhook.events import (
     CallStarted,
     Event,
     Fault,
-    FunctionRefused,
+    FunctionAnswered,
+    FunctionDropped,
     Happening,
     StreamTrouble,
 )
@@ -48,8 +49,12 @@ def _tell(event: Event) -> tuple[int, str] | None:
         case AgentWarned():
             level = logging.ERROR if event.fatal else logging.WARNING
             return level, f"Deepgram: {event.code} {event.description[:DESCRIPTION_MAX]!r}"
-        case FunctionRefused():
-            return logging.WARNING, f"the agent called {event.name!r}, which nobody here can run"
+        case FunctionAnswered():
+            level = logging.INFO if event.outcome == "answered" else logging.WARNING
+            words = event.outcome.replace("_", " ")
+            return level, f"function {event.name!r}: {words} after {event.after_ms} ms"
+        case FunctionDropped():
+            return logging.INFO, f"function {event.name!r} was not answered: {event.why}"
         case Fault():
             return logging.WARNING, f"the {event.leg}'s leg broke its protocol: {event.what}"
         case AudioDropped(why="full"):

@@ -22,6 +22,7 @@ from offhook.events import Subscriber
 from offhook.front import Front
 from offhook.lobby import Lobby
 from offhook.tap import MakeTap
+from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
 
 _log: Final = logging.getLogger("offhook.server")
@@ -88,6 +89,7 @@ class Server:
                 clock=clock,
                 dial=dial,
                 publish=self._publish,
+                tools=Runner(group).for_call,
                 make_tap=self._make_tap,
             )
             webhooks = Webhooks(self._config, self.calls, Lobby(clock, self.calls.admit))

@@ -8,12 +8,13 @@ loop in which the cause came in.
 import logging
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from offhook.audio import milliseconds
 from offhook.call import inputs
 from offhook.call.call import Call, Input
 from offhook.call.commands import (
+    CancelTool,
     ClearCaller,
     Command,
     DialAgent,
@@ -21,6 +22,7 @@ from offhook.call.commands import (
     HangUpAgent,
     Note,
     Play,
+    RunTool,
     SendAudio,
     SendSettings,
     TellAgent,
@@ -45,6 +47,23 @@ from offhook.twilio.leg import CallerLeg
 from offhook.wire import Channel, Refused, Unreachable
 
 _log: Final = logging.getLogger("offhook.session")
+
+
+class Tools(Protocol):
+    """What runs the functions of one call."""
+
+    def run(
+        self,
+        call_id: str,
+        name: str,
+        arguments: str,
+        finished: Callable[[inputs.ToolFinished], None],
+    ) -> None:
+        """Begin to run a function; `finished` is told once, later, unless it is cancelled."""
+
+    def cancel(self, call_id: str, *, over: bool) -> None:
+        """Stop it: the agent does not want the answer, or the call is `over`."""
+
 
 SAMPLE_EVERY: Final = 50
 """Of one in so many pieces of audio, each way, the delay is taken: about once a second."""
@@ -77,6 +96,7 @@ class Session:
         dial: Dial,
         publish: Subscriber,
         ended: Callable[["Session"], None],
+        tools: Tools,
         tap: Tap | None = None,
     ) -> None:
         self.call_sid = call_sid
@@ -89,6 +109,7 @@ class Session:
         self._dial = self._tapped.agent(dial) if self._tapped is not None else dial
         self._publish = publish
         self._ended = ended
+        self._tools = tools
         self._caller: CallerLeg | None = None
         self._agent: AgentLeg | None = None
         self._timer: Timer | None = None
@@ -238,6 +259,10 @@ class Session:
                 case SendSettings():
                     if self._agent is not None:
                         self._agent.send(self._settings)
+                case RunTool():
+                    self._run_tool(command)
+                case CancelTool():
+                    self._tools.cancel(command.id, over=command.why == "call_over")
                 case DialAgent():
                     self._agent = AgentLeg(self, self._dial)
                 case HangUpAgent():
@@ -249,6 +274,12 @@ class Session:
         counts = (self._to_agent.counts, self._to_caller.counts, self._to_clear.counts)
         to_agent, to_caller, to_clear = (tuple(each) for each in counts)
         self.note(DelaysSampled(to_agent, to_caller, to_clear))
+
+    def _run_tool(self, command: RunTool) -> None:
+        self._tools.run(command.id, command.name, command.arguments, self._on_tool_finished)
+
+    def _on_tool_finished(self, finished: inputs.ToolFinished) -> None:
+        self._unguarded(lambda: self.receive(finished))
 
     def _hang_up_agent(self) -> None:
         if self._agent is not None:
@@ -281,9 +312,13 @@ class Session:
 
     def _on_timer(self) -> None:
         self._timer = None
-        try:
-            self._obey(self._call.tick(self._now()))
-        except Exception as error:  # noqa: BLE001 - a timer has no socket whose closing would tell of the fault
-            _log.exception("call %s: fault in a timer", self.call_sid)
-            self.receive(inputs.CallBroke(type(error).__name__))
+        self._unguarded(lambda: self._obey(self._call.tick(self._now())))
         self._arm()
+
+    def _unguarded(self, work: Callable[[], None]) -> None:
+        """Do what no socket has called for, whose closing would tell of a fault."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.exception("call %s: fault outside its sockets", self.call_sid)
+            self.receive(inputs.CallBroke(type(error).__name__))

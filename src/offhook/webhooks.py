@@ -131,6 +131,9 @@ class Webhooks:
         after = origin + "/twilio/after"
         if self._config.twilio.account_sid not in (None, account_sid):
             return PlainTextResponse("This is not our account.\n", 403)
+        if self._calls.is_long_over(call_sid):
+            _log.warning("call %s is over, and its webhook was asked again: hung up", call_sid)
+            return _xml(twiml.hang_up())
         entry = self._calls.find(call_sid)
         if entry is None and self._calls.full:
             _log.warning("the house is full: call %s gets the busy answer", call_sid)

@@ -30,10 +30,12 @@ from tests.call.playbook import (
 from offhook.audio import FRAME_BYTES, silence
 from offhook.call.call import HELD_AGENT_BYTES, HELD_CALLER_BYTES
 from offhook.call.commands import (
+    CancelTool,
     ClearCaller,
     DialAgent,
     End,
     HangUpAgent,
+    RunTool,
     SendAudio,
     SendSettings,
     TellAgent,
@@ -50,6 +52,7 @@ from offhook.call.inputs import (
     LegRecovered,
     LegStalled,
     ServerStopped,
+    ToolFinished,
 )
 from offhook.call.phases import Phase
 from offhook.call.plan import Plan
@@ -64,7 +67,9 @@ from offhook.events import (
     CallerSaid,
     CallStarted,
     Fault,
-    FunctionRefused,
+    FunctionAnswered,
+    FunctionCalled,
+    FunctionDropped,
     Interrupted,
     KeyPressed,
     LatencyReported,
@@ -490,20 +495,112 @@ def test_warnings_and_latencies_are_passed_on(call: Playbook) -> None:
     )
 
 
-def test_a_function_that_nobody_runs_is_answered_with_an_error_once(call: Playbook) -> None:
-    def refused(id_: str) -> TellAgent:
-        content = '{"error": "this function is not available in this call"}'
-        return TellAgent(deepgram.FunctionCallResponse("weather", content, id_))
+def called(*ids: str) -> deepgram.FunctionCallRequest:
+    return deepgram.FunctionCallRequest([deepgram.FunctionCall(i, "weather", "{}") for i in ids])
 
-    mine, other = deepgram.FunctionCall("1", "weather"), deepgram.FunctionCall("2", "weather")
+
+def weather(id_: str, content: str = "sunny") -> TellAgent:
+    return TellAgent(deepgram.FunctionCallResponse("weather", content, id_))
+
+
+LATE = '{"error": "this takes too long; it was stopped"}'
+
+
+def test_functions_are_run_and_answered_one_by_one_in_any_order(call: Playbook) -> None:
+    mine, other = deepgram.FunctionCall("1", "weather", "{}"), deepgram.FunctionCall("2", "time")
     vendors = deepgram.FunctionCall("3", "search", client_side=False)
     (
         call.talking()
         >> deepgram.FunctionCallRequest([mine, vendors, other])
-        << FunctionRefused("weather")
-        << refused("1")
-        << FunctionRefused("weather")
-        << refused("2")
+        << FunctionCalled("1", "weather", "{}")
+        << RunTool("1", "weather", "{}")
+        << FunctionCalled("2", "time", "")
+        << RunTool("2", "time", "")
+        >> Wait(0.5)
+        >> ToolFinished("2", "noon", "answered")
+        << TellAgent(deepgram.FunctionCallResponse("time", "noon", "2"))
+        << FunctionAnswered("2", "time", "answered", "noon", 500)
+        >> ToolFinished("1", "oops", "failed")
+        << weather("1", "oops")
+        << FunctionAnswered("1", "weather", "failed", "oops", 500)
+        >> ToolFinished("1", "again", "answered")
+    )
+
+
+def test_a_function_that_is_asked_for_twice_runs_once(call: Playbook) -> None:
+    (
+        call.talking()
+        >> called("1")
+        << FunctionCalled("1", "weather", "{}")
+        << RunTool("1", "weather", "{}")
+        >> called("1")
+    )
+
+
+def test_a_function_that_is_called_off_is_not_answered(call: Playbook) -> None:
+    (
+        call.talking()
+        >> called("1", "2")
+        << ...
+        >> deepgram.FunctionCallCancelled(
+            [deepgram.CancelledFunction("1"), deepgram.CancelledFunction("unheard of")]
+        )
+        << CancelTool("1", "cancelled")
+        << FunctionDropped("1", "weather", "cancelled")
+        >> ToolFinished("1", "sunny", "answered")
+        >> ToolFinished("2", "sunny", "answered")
+        << weather("2")
+        << FunctionAnswered("2", "weather", "answered", "sunny", 0)
+        >> Wait(2.9)
+    )
+
+
+def test_a_function_that_takes_long_is_excused_once_and_stopped_at_the_limit(
+    call: Playbook,
+) -> None:
+    def live(seconds: float) -> None:
+        """Time passes, and the caller's line is alive."""
+        for _ in range(round(seconds / 0.5)):
+            call >> Wait(0.5) >> Frame() << Forwarded()
+
+    call.talking() >> called("1") << ...
+    live(2)
+    call >> called("2") << ...
+    live(0.5)
+    call >> Wait(0.49) >> Wait(0.01) << inject("One moment, please.", "queue")
+    live(6.5)
+    (
+        call
+        >> Wait(0.49)
+        >> Wait(0.01)
+        << CancelTool("1", "too_late")
+        << weather("1", LATE)
+        << FunctionAnswered("1", "weather", "too_late", LATE, 10_000)
+        >> Wait(1)
+        >> ToolFinished("2", "sunny", "answered")
+        << weather("2")
+        << FunctionAnswered("2", "weather", "answered", "sunny", 9000)
+        >> Wait(1)
+    )
+
+
+def test_a_limit_noticed_late_stops_every_function_that_is_due(call: Playbook) -> None:
+    call.talking() >> called("1", "2") << ... >> Wait(15, late=True)
+    call << SendAudio(silence(100)) << inject("One moment, please.", "queue")
+    for id_ in ("1", "2"):
+        call << CancelTool(id_, "too_late") << weather(id_, LATE)
+        call << FunctionAnswered(id_, "weather", "too_late", LATE, 15_000)
+
+
+def test_a_hang_up_stops_functions(call: Playbook) -> None:
+    (
+        call.talking()
+        >> called("1")
+        << ...
+        >> STOP
+        << CancelTool("1", "call_over")
+        << FunctionDropped("1", "weather", "call_over")
+        << ...
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, HOURS, caller, configured
+from tests.house import ACCOUNT, ASK, GREET, HANG_UP, HOURS, NoTools, caller, configured
 
 from offhook.audio import milliseconds
 from offhook.calls import Calls
@@ -64,7 +64,14 @@ def call(
         return Dialled()
 
     config = configured("ws://127.0.0.1:1/", limits=(limits or Limits()).model_dump())
-    calls = Calls(config, clock=clock, dial=dial, publish=lambda _: None, make_tap=make_tap)
+    calls = Calls(
+        config,
+        clock=clock,
+        dial=dial,
+        publish=lambda _: None,
+        tools=lambda toolbox, call: NoTools(clock),
+        make_tap=make_tap,
+    )
     stream = SimulatedStream(
         party, clock, account_sid=ACCOUNT, call_sid="CA" + "2" * 32, stream_sid="MZ" + "3" * 32
     )

@@ -8,11 +8,12 @@ order, and arm a timer for `deadline()`.
 import math
 from collections import deque
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from offhook.audio import BYTES_PER_MS, milliseconds, silence
 from offhook.call import inputs
 from offhook.call.commands import (
+    CancelTool,
     ClearCaller,
     Command,
     DialAgent,
@@ -21,6 +22,7 @@ from offhook.call.commands import (
     Note,
     Piece,
     Play,
+    RunTool,
     SendAudio,
     SendSettings,
     TellAgent,
@@ -41,7 +43,10 @@ from offhook.events import (
     CallStarted,
     Event,
     Fault,
-    FunctionRefused,
+    FunctionAnswered,
+    FunctionCalled,
+    FunctionDropped,
+    FunctionOutcome,
     Interrupted,
     KeyPressed,
     LatencyReported,
@@ -61,6 +66,7 @@ Input: TypeAlias = (
     | inputs.LegStalled
     | inputs.LegRecovered
     | inputs.GarbageReceived
+    | inputs.ToolFinished
     | inputs.CallOver
     | inputs.ServerStopped
     | inputs.CallBroke
@@ -82,6 +88,10 @@ GAP_FILL_MS: Final = 100
 FENCE_QUIET_S: Final = 0.5
 """Late audio of a cut utterance has ended when none came for that long."""
 STUCK_S: Final = 10.0
+FUNCTION_SOFT_S: Final = 3.0
+"""A function that takes longer has the agent say so (deepgram-voice-agent.md §4.5)."""
+FUNCTION_HARD_S: Final = 10.0
+"""A function that takes longer is stopped, and the agent told: it must not wait for ever."""
 FAREWELL_MIN_S: Final = 5.0
 """How long the first sound of a farewell is waited for, at least."""
 FAREWELL_SLACK_S: Final = 3.0
@@ -125,6 +135,20 @@ class _Agent(Enum):
     READY = "ready"
 
 
+# An attribute of an enum class is looked up through its metaclass, which a frame need not pay for.
+_READY: Final = _Agent.READY
+_WAITING: Final = Phase.WAITING
+_SETTLING: Final = Phase.SETTLING
+_TALKING: Final = Phase.TALKING
+_BARGE_IN: Final = Phase.BARGE_IN
+_CLOSING: Final = Phase.CLOSING
+
+
+class _Function(NamedTuple):
+    name: str
+    called_at: float
+
+
 class _Due(Enum):
     STREAM = "the announced stream"
     AGENT_USE = "a stream for the agent leg that was dialled ahead"
@@ -135,6 +159,8 @@ class _Due(Enum):
     SILENCE = "a word from the caller"
     TIME_LIMIT = "the end of the time"
     FAREWELL = "the end of the farewell"
+    FUNCTION_SOFT = "a function's answer, or the agent's word that it takes a while"
+    FUNCTION_HARD = "a function's answer"
     AGENT_ERROR = "the socket's closing after an Error"
     CALLER_STUCK = "room in the caller's socket"
     AGENT_STUCK = "room in the agent's socket"
@@ -175,6 +201,9 @@ class Call:
         self._asked = False
         self._turn_at: float | None = None
         self._answer: tuple[str, float, float] | None = None
+        # Called and not answered, oldest first.
+        self._functions: dict[str, _Function] = {}
+        self._said_one_moment = False
         self._farewell = Slug.TIME_LIMIT
         self._farewell_text = ""
         self._farewell_at = now
@@ -186,27 +215,27 @@ class Call:
     def hear(self, frame: bytes, now: float) -> bool:
         """Audio of the caller: whether to forward it to the agent at once."""
         self._heard_at = now
-        if self._agent is _Agent.READY:
-            return self.phase is not Phase.WAITING
-        if self.phase is Phase.SETTLING:
+        if self._agent is _READY:
+            return self.phase is not _WAITING
+        if self.phase is _SETTLING:
             self._hold(frame)
         return False
 
     def speak(self, chunk: bytes, now: float) -> list[Piece]:
         """Audio of the agent: what of it to send to Twilio at once, with which marks."""
-        if self.phase is Phase.TALKING or self.phase is Phase.CLOSING:
+        if self.phase is _TALKING or self.phase is _CLOSING:
             pieces = self._playback.play(chunk, now)
             if self._turn_at is not None and self._answer is None:
                 self._answer = (self._playback.first_mark(), self._turn_at, now)
             return pieces
-        if self.phase is Phase.BARGE_IN:
+        if self.phase is _BARGE_IN:
             if now - self._spoken_at < FENCE_QUIET_S:
                 self._spoken_at = now
                 self._late_bytes += len(chunk)
                 return []
             self._lift_fence()  # The timer is late: its note leaves with the next command.
             return self.speak(chunk, now)
-        if self.phase is Phase.WAITING:
+        if self.phase is _WAITING:
             self._hold_speech(chunk, len(chunk))
         return []
 
@@ -233,7 +262,11 @@ class Call:
             case deepgram.SettingsApplied():
                 self._on_settings_applied(now)
             case deepgram.FunctionCallRequest():
-                self._on_functions(message)
+                self._on_functions(message, now)
+            case deepgram.FunctionCallCancelled():
+                self._on_functions_cancelled(message)
+            case inputs.ToolFinished():
+                self._on_tool_finished(message, now)
             case deepgram.LatencyReport():
                 self._on_latency(message)
             case deepgram.Warning():
@@ -455,21 +488,64 @@ class Call:
             self._note(AudioDropped("caller", milliseconds(self._late_bytes), "late"))
             self._late_bytes = 0
 
-    def _on_functions(self, request: deepgram.FunctionCallRequest) -> None:
-        if self._agent is not _Agent.READY:
+    def _on_functions(self, request: deepgram.FunctionCallRequest, now: float) -> None:
+        if self._agent is not _READY:
             return
-        # An unanswered call leaves the caller in silence (deepgram-voice-agent.md §4.2).
         for function in request.functions:
-            if function.client_side:
-                self._note(FunctionRefused(function.name))
-                refusal = '{"error": "this function is not available in this call"}'
-                self._do(
-                    TellAgent(
-                        deepgram.FunctionCallResponse(
-                            id=function.id, name=function.name, content=refusal
-                        )
-                    )
-                )
+            # What has an endpoint is called by Deepgram itself (deepgram-voice-agent.md §4.3).
+            if function.client_side and function.id not in self._functions:
+                self._functions[function.id] = _Function(function.name, now)
+                self._note(FunctionCalled(function.id, function.name, function.arguments))
+                self._do(RunTool(function.id, function.name, function.arguments))
+        self._await_functions()
+
+    def _on_functions_cancelled(self, cancelled: deepgram.FunctionCallCancelled) -> None:
+        # No answer: one that comes now would be dropped (deepgram-voice-agent.md §4.4).
+        for each in cancelled.functions:
+            function = self._functions.pop(each.id, None)
+            if function is not None:
+                self._do(CancelTool(each.id, "cancelled"))
+                self._note(FunctionDropped(each.id, function.name, "cancelled"))
+        self._await_functions()
+
+    def _on_tool_finished(self, finished: inputs.ToolFinished, now: float) -> None:
+        if finished.id in self._functions:
+            self._answer_function(finished.id, finished.content, finished.outcome, now)
+            self._await_functions()
+
+    def _answer_function(
+        self, call_id: str, content: str, outcome: FunctionOutcome, now: float
+    ) -> None:
+        name, called_at = self._functions.pop(call_id)
+        answer = deepgram.FunctionCallResponse(id=call_id, name=name, content=content)
+        self._do(TellAgent(answer))
+        self._note(FunctionAnswered(call_id, name, outcome, content, _ms(now - called_at)))
+
+    def _await_functions(self) -> None:
+        """Arm the deadlines of the function that has waited longest."""
+        if not self._functions:
+            self._due.pop(_Due.FUNCTION_SOFT, None)
+            self._due.pop(_Due.FUNCTION_HARD, None)
+            self._said_one_moment = False
+            return
+        oldest = next(iter(self._functions.values())).called_at
+        self._due[_Due.FUNCTION_HARD] = oldest + FUNCTION_HARD_S
+        if not self._said_one_moment:
+            self._due[_Due.FUNCTION_SOFT] = oldest + FUNCTION_SOFT_S
+
+    def _say_one_moment(self) -> None:
+        self._said_one_moment = True
+        if self.phase is Phase.TALKING:
+            filler = deepgram.InjectAgentMessage(message=self._plan.one_moment, behavior="queue")
+            self._do(TellAgent(filler))
+
+    def _give_up_functions(self, now: float) -> None:
+        for call_id, function in list(self._functions.items()):
+            if now >= function.called_at + FUNCTION_HARD_S:
+                self._do(CancelTool(call_id, "too_late"))
+                late = '{"error": "this takes too long; it was stopped"}'
+                self._answer_function(call_id, late, "too_late", now)
+        self._await_functions()
 
     def _on_latency(self, report: deepgram.LatencyReport) -> None:
         self._note(
@@ -504,6 +580,10 @@ class Call:
                 self._say_farewell(Slug.TIME_LIMIT, self._plan.time_up, now)
             case _Due.FAREWELL:
                 self._mind_farewell(now)
+            case _Due.FUNCTION_SOFT:
+                self._say_one_moment()
+            case _Due.FUNCTION_HARD:
+                self._give_up_functions(now)
             case _Due.AGENT_ERROR:
                 self._on_leg_lost(inputs.LegLost("agent"), now)
             case _Due.CALLER_STUCK:
@@ -650,6 +730,10 @@ class Call:
         self._note_late()
         self._note_said(self._cut(now, clear=how not in _CALLER_GONE))
         self._note_overflow()
+        for call_id, function in self._functions.items():
+            self._do(CancelTool(call_id, "call_over"))
+            self._note(FunctionDropped(call_id, function.name, "call_over"))
+        self._functions.clear()
         self._step(Step.ENDED)
         self._agent = _Agent.ABSENT
         self._due.clear()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from offhook.call.ending import Ending
 from offhook.deepgram.messages import ClientMessage
@@ -49,6 +49,23 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTool:
+    """Run a function of the user's; `arguments` is JSON as the model wrote it, and may be none."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTool:
+    """Stop a function that runs: its answer is not wanted any more."""
+
+    id: str
+    why: Literal["cancelled", "too_late", "call_over"]
+
+
+@dataclass(frozen=True, slots=True)
 class ClearCaller:
     """Have Twilio throw away what it has not played; what waits for its socket goes first."""
 
@@ -68,5 +85,15 @@ class End:
 
 
 Command: TypeAlias = (
-    DialAgent | HangUpAgent | SendSettings | TellAgent | SendAudio | Play | ClearCaller | Note | End
+    DialAgent
+    | HangUpAgent
+    | SendSettings
+    | TellAgent
+    | SendAudio
+    | Play
+    | RunTool
+    | CancelTool
+    | ClearCaller
+    | Note
+    | End
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from offhook.events import Leg
+from offhook.events import FunctionOutcome, Leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,15 @@ class GarbageReceived:
 
     leg: Leg
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """A function is done, or could not be run; `content` is what the agent is to be told."""
+
+    id: str
+    content: str
+    outcome: FunctionOutcome
 
 
 @dataclass(frozen=True, slots=True)

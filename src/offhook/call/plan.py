@@ -13,3 +13,5 @@ class Plan:
     still_there: str = "Are you still there?"
     silent_goodbye: str = "I cannot hear you. Goodbye."
     time_up: str = "We have reached the end of our time. Goodbye."
+    one_moment: str = "One moment, please."
+    """Said when a function takes long."""

@@ -41,11 +41,11 @@ class Playback:
         self._marks: deque[int] = deque()
         self._next_mark = FRAME_BYTES
         self._rest = b""
-        # Where playback was at some moment that is certain; between marks it moves with time.
+        # How far playback is for certain; from there to what was sent it moves with time.
         self._known = 0
-        self._known_at = 0.0
         self._ends_at = 0.0
         self._utterances: deque[_Utterance] = deque()
+        self._open: _Utterance | None = None
         self._pace = _BYTES_PER_CHARACTER
 
     # --- what is asked ---
@@ -58,7 +58,7 @@ class Playback:
     @property
     def unfinished(self) -> bool:
         """Whether Deepgram is in the middle of an utterance."""
-        return bool(self._utterances) and not self._utterances[-1].complete
+        return self._open is not None
 
     @property
     def ends_at(self) -> float:
@@ -67,37 +67,41 @@ class Playback:
 
     def heard(self, now: float) -> int:
         """Bytes of this epoch that the caller has heard: never more than a pending mark allows."""
-        passed = self._known + round((now - self._known_at) * BYTES_PER_SECOND)
+        passed = self._sent - round((self._ends_at - now) * BYTES_PER_SECOND)
         return max(self._known, min(passed, self._marks[0] if self._marks else self._sent))
 
     # --- what happens ---
 
     def play(self, chunk: bytes, now: float) -> list[Piece]:
         """Agent audio came in: what to send of it now, in whole 20 ms frames, with marks."""
-        if not self.unfinished:
-            self._begin()
+        utterance = self._open or self._begin()
+        size = len(chunk)
+        if not self._rest and size == FRAME_BYTES and self._sent + size < self._next_mark:
+            # The common case: agents send about a frame at a time, one in ten has a mark.
+            self._count(utterance, size, now)
+            return [(chunk, None)]
         if self._rest:
             chunk = self._rest + chunk
-        whole = len(chunk) - len(chunk) % FRAME_BYTES
+            size = len(chunk)
+        whole = size - size % FRAME_BYTES
         self._rest = chunk[whole:]
-        return self._send(chunk, whole, now)
+        return self._send(utterance, chunk, whole, now)
 
     def say(self, text: str) -> None:
         """The agent announced a piece of what it says: of this utterance or of a new one."""
-        if not self.unfinished:
-            self._begin()
-        self._utterances[-1].texts.append(text)
+        utterance = self._open or self._begin()
+        utterance.texts.append(text)
 
     def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
         """The utterance is complete: what remains to be sent, with a last mark.
 
         Also what is over at once, because it had no audio. Does nothing between utterances.
         """
-        if not self.unfinished:
+        utterance, self._open = self._open, None
+        if utterance is None:
             return [], []
         rest, self._rest = self._rest, b""
-        pieces = self._send(rest, len(rest), now)
-        utterance = self._utterances[-1]
+        pieces = self._send(utterance, rest, len(rest), now)
         utterance.complete = True
         if utterance.size:
             spoken = sum(map(len, utterance.texts))
@@ -116,7 +120,6 @@ class Playback:
             return None
         for _ in range(position + 1):
             self._known = self._marks.popleft()
-        self._known_at = now
         self._ends_at = now + (self._sent - self._known) / BYTES_PER_SECOND
         return self._over()
 
@@ -125,11 +128,12 @@ class Playback:
         heard = self.heard(now)
         said = [self._said(utterance, heard) for utterance in self._utterances]
         self._utterances.clear()
+        self._open = None
         self._epoch += 1
         self._marks.clear()
         self._rest = b""
         self._sent = self._known = 0
-        self._known_at = self._ends_at = now
+        self._ends_at = now
         return said
 
     def first_mark(self) -> str:
@@ -138,20 +142,19 @@ class Playback:
 
     # --- inside ---
 
-    def _begin(self) -> None:
-        self._utterances.append(_Utterance(self._sent))
+    def _begin(self) -> _Utterance:
+        self._open = utterance = _Utterance(self._sent)
+        self._utterances.append(utterance)
         self._next_mark = self._sent + FRAME_BYTES
+        return utterance
 
-    def _send(self, audio: bytes, size: int, now: float) -> list[Piece]:
-        # Playback has stood still since it ran out: time counts from there, not from before.
-        ahead = (self._sent - self._known) / BYTES_PER_SECOND
-        self._known_at = max(self._known_at, now - ahead)
+    def _send(self, utterance: _Utterance, audio: bytes, size: int, now: float) -> list[Piece]:
         pieces: list[Piece] = []
         begin = 0
         while begin < size:
             end = min(size, begin + self._next_mark - self._sent)
             piece = audio if end - begin == len(audio) else audio[begin:end]
-            self._sent += end - begin
+            self._count(utterance, end - begin, now)
             begin = end
             if self._sent == self._next_mark:
                 self._next_mark += MARK_EVERY
@@ -159,9 +162,15 @@ class Playback:
                 pieces.append((piece, self._mark_name(self._sent)))
             else:
                 pieces.append((piece, None))
-        self._utterances[-1].size += size
-        self._ends_at = max(self._ends_at, now) + size / BYTES_PER_SECOND
         return pieces
+
+    def _count(self, utterance: _Utterance, size: int, now: float) -> None:
+        self._sent += size
+        utterance.size += size
+        # Playback stands still once it has run out: what comes then is played from now on.
+        if self._ends_at < now:
+            self._ends_at = now
+        self._ends_at += size / BYTES_PER_SECOND
 
     def _mark_name(self, position: int) -> str:
         return f"{self._epoch}:{position}"

@@ -6,7 +6,7 @@ session is found by `checks` before any call.
 """
 
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -39,12 +39,20 @@ class Settings:
             },
         }
 
-    def message(self, *, greeting: bool = True, context: Sequence[History] | None = None) -> bytes:
+    def message(
+        self,
+        *,
+        greeting: bool = True,
+        context: Sequence[History] | None = None,
+        functions: Sequence[Mapping[str, Any]] = (),
+    ) -> bytes:
         """The message for the wire.
 
+        `functions` are added to those of every think provider, unless one of that name is there.
+
         A resumed session has no `greeting`, and the conversation so far as `context`, which
-        follows whatever context the settings have of their own. A stored agent takes neither
-        (§2.9): its message is always the same.
+        follows whatever context the settings have of their own. A stored agent takes none of
+        these (§2.9): its message is always the same.
         """
         agent = self._message["agent"]
         if isinstance(agent, str):
@@ -54,6 +62,8 @@ class Settings:
         if context:
             own = agent.get("context") or {}
             agent = {**agent, "context": {**own, "messages": [*own.get("messages", ()), *context]}}
+        if functions:
+            agent = {**agent, "think": _with_functions(agent.get("think") or {}, functions)}
         return msgspec.json.encode({**self._message, "agent": agent})
 
     @property
@@ -84,6 +94,15 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings(stored={self.stored})"
+
+
+def _with_functions(think: Any, functions: Sequence[Mapping[str, Any]]) -> Any:
+    if isinstance(think, list):
+        return [_with_functions(each, functions) for each in think]
+    own = think.get("functions") or []
+    names = {function.get("name") for function in own}
+    added = [function for function in functions if function["name"] not in names]
+    return {**think, "functions": [*own, *added]}
 
 
 def accept(

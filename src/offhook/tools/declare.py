@@ -1,0 +1,221 @@
+"""`@tool`: an ordinary typed function, told to the agent by its signature and its docstring.
+
+    @tool
+    def opening_hours(day: Literal["saturday", "sunday"]) -> str:
+        "When the shop is open on that day."
+
+Source of what the agent is told: deepgram-voice-agent.md §4.1.
+"""
+
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
+
+import pydantic
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What models' makers allow in a function's name."""
+
+_NOT_SENT: Final = frozenset({"title", "additionalProperties"})
+"""Of pydantic's schema: the first says nothing new, the second not every maker knows."""
+
+
+class ToolError(Exception):
+    """Raise it in a tool to tell the agent, in your words, why it did not work."""
+
+
+class BadTool(Exception):  # noqa: N818 - what the user has written
+    """A function that cannot be a tool, and why."""
+
+
+class BadArguments(Exception):  # noqa: N818 - what the model has written
+    """Arguments that a tool does not take: words for the model, which may try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The phone call in which a tool runs: annotate a parameter with it, and it is passed in.
+
+    What identifies the caller comes from here, never from the model.
+    """
+
+    sid: str
+    """Twilio's CallSid."""
+
+    agent: str
+    """The name of the agent that answers."""
+
+    caller: str | None
+    """The number that calls, in E.164 where Twilio has one; None for a TwiML Bin's call."""
+
+    called: str | None
+    """The number that was called; None likewise."""
+
+
+class Tool(Generic[P, R]):
+    """A function and what an agent is told of it. Calling it calls the function."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        name: str | None,
+        *,
+        irreversible: bool,
+        finish_after_hangup: bool,
+    ) -> None:
+        if not inspect.isfunction(function):
+            raise BadTool(f"{function!r} is no function")
+        functools.update_wrapper(self, function)
+        self._function: Callable[P, R] = function
+        self.name: Final = name or function.__name__
+        self.description: Final = inspect.getdoc(function) or ""
+        self.irreversible: Final = irreversible
+        self.finish_after_hangup: Final = finish_after_hangup
+        self.asynchronous: Final = inspect.iscoroutinefunction(function)
+        self.file: Final = function.__code__.co_filename
+        self.line: Final = function.__code__.co_firstlineno
+        if not _NAME.fullmatch(self.name):
+            raise BadTool(
+                f'"{self.name}" is no name for a tool: letters, digits, _ and -, 64 of them'
+            )
+        if not self.description:
+            raise BadTool(
+                f"{self.name} has no docstring, and so the agent cannot know what it does"
+            )
+        self._arguments, self._call_parameters = _arguments(self.name, function)
+        self.parameters: Final = _schema(self.name, self._arguments)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The function itself, as in a test of it."""
+        return self._function(*args, **kwargs)
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What Settings tell the agent: an entry of `functions`."""
+        definition = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": self.parameters,
+        }
+        return definition | ({"defer_until_eot": True} if self.irreversible else {})
+
+    def bind(self, arguments: str, call: Call) -> tuple[Callable[[], Any], str]:
+        """The function with a model's arguments, ready to run, and these as one canonical text.
+
+        Raises BadArguments. An empty text is no arguments (§4.2).
+        """
+        try:
+            given = self._arguments.model_validate_json(arguments.strip() or "{}")
+        except pydantic.ValidationError as error:
+            details = error.errors(include_url=False, include_input=False)
+            faults = [f"{_where(detail['loc'])}{detail['msg']}" for detail in details[:5]]
+            raise BadArguments("; ".join(faults)) from None
+        values = {name: getattr(given, name) for name in type(given).model_fields}
+        values |= dict.fromkeys(self._call_parameters, call)
+        return functools.partial(self._function, **values), given.model_dump_json()
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+
+
+@overload
+def tool(
+    *, name: str | None = None, irreversible: bool = False, finish_after_hangup: bool = False
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+
+
+def tool(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    irreversible: bool = False,
+    finish_after_hangup: bool = False,
+) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
+    """Let the agent call this function, sync or async.
+
+    Every parameter has a type hint; its JSON Schema is made from them. A parameter annotated `Call`
+    is passed the call. `irreversible`: it pays, books or sends something, so the agent may call it
+    only once the caller's turn is confirmed (`defer_until_eot`, §4.4), and a repeat gets the first
+    result. `finish_after_hangup`: a caller who hangs up does not stop it. Raises BadTool.
+    """
+
+    def declare(function: Callable[P, R]) -> Tool[P, R]:
+        return Tool(
+            function, name, irreversible=irreversible, finish_after_hangup=finish_after_hangup
+        )
+
+    return declare if function is None else declare(function)
+
+
+def _arguments(
+    name: str, function: Callable[..., Any]
+) -> tuple[type[pydantic.BaseModel], tuple[str, ...]]:
+    """A model of what the agent has to give, and the parameters that are given the call."""
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise BadTool(f"{name}: its type hints name something unknown: {error}") from None
+    fields: dict[str, Any] = {}
+    call_parameters = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise BadTool(f"{name}: the parameter {parameter} cannot be given by name")
+        if parameter.name not in hints:
+            raise BadTool(f"{name}: the parameter {parameter.name} has no type hint")
+        if hints[parameter.name] is Call:
+            call_parameters.append(parameter.name)
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hints[parameter.name], default)
+    config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+    try:
+        return pydantic.create_model(name, __config__=config, **fields), tuple(call_parameters)
+    except (pydantic.errors.PydanticUserError, TypeError, NameError) as error:
+        raise BadTool(f"{name}: {str(error).splitlines()[0]}") from None
+
+
+def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a model in one piece: references are not known to every maker."""
+    try:
+        schema = model.model_json_schema()
+    except pydantic.errors.PydanticUserError as error:
+        raise BadTool(f"{name}: {str(error).splitlines()[0]}") from None
+    definitions = schema.pop("$defs", {})
+
+    def inline(part: Any, inside: tuple[str, ...]) -> Any:
+        if isinstance(part, list):
+            return [inline(item, inside) for item in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            referred = part["$ref"].rpartition("/")[2]
+            if referred in inside:
+                raise BadTool(f"{name}: {referred} holds itself, which an agent cannot be told")
+            rest = {key: value for key, value in part.items() if key != "$ref"}
+            return inline(definitions[referred], (*inside, referred)) | inline(rest, inside)
+        return {
+            # The names of properties are the user's own words.
+            key: {each: inline(of, inside) for each, of in value.items()}
+            if key == "properties"
+            else inline(value, inside)
+            for key, value in part.items()
+            if key not in _NOT_SENT
+        }
+
+    whole: dict[str, Any] = inline(schema, ())
+    whole.setdefault("properties", {})
+    whole.pop("description", None)
+    return whole
+
+
+def _where(loc: tuple[str | int, ...]) -> str:
+    return f"{'.'.join(map(str, loc))}: " if loc else ""

@@ -1,0 +1,184 @@
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from offhook.tools import Call, ToolError, tool
+from offhook.tools.declare import BadArguments, BadTool
+
+CALL = Call("CA1", "shop", "+12025550142", None)
+
+
+class Size(StrEnum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+class Guest(BaseModel):
+    name: str
+    title: Literal["Ms", "Mr"] = "Ms"
+
+
+class Party(BaseModel):
+    guests: list[Guest]
+    table: Guest | None = None
+
+
+class Endless(BaseModel):
+    inner: "Endless | None" = None
+
+
+@tool
+def book(
+    day: str,
+    people: Annotated[int, Field(ge=1, le=20, description="How many come.")] = 2,
+    *,
+    call: Call,
+) -> str:
+    """Book a table.
+
+    For one day.
+    """
+    return f"{day} {people} {call.caller}"
+
+
+def test_a_tool_is_told_by_its_signature_and_docstring() -> None:
+    assert book.definition == {
+        "name": "book",
+        "description": "Book a table.\n\nFor one day.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "day": {"type": "string"},
+                "people": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 20,
+                    "default": 2,
+                    "description": "How many come.",
+                },
+            },
+            "required": ["day"],
+        },
+    }
+
+
+def test_enums_and_nested_models_come_in_one_piece() -> None:
+    @tool(name="seat", irreversible=True)
+    async def seat_a_party(party: Party, size: Size = Size.SMALL) -> None:
+        """Seat them."""
+
+    definition = seat_a_party.definition
+    assert definition["name"] == "seat"
+    assert definition["defer_until_eot"] is True
+    text = json.dumps(definition)
+    assert "$ref" not in text
+    assert "$defs" not in text
+    guest = definition["parameters"]["properties"]["party"]["properties"]["guests"]["items"]
+    assert set(guest["properties"]) == {"name", "title"}, "a property may be called title"
+    assert definition["parameters"]["properties"]["size"]["enum"] == ["small", "large"]
+
+
+def test_a_tool_without_arguments_is_an_object_without_properties() -> None:
+    @tool
+    def now() -> str:
+        """The time."""
+        return "noon"
+
+    assert now.definition["parameters"] == {"type": "object", "properties": {}}
+    assert now() == "noon"
+    for nothing in ("", " ", "{}"):
+        function, canonical = now.bind(nothing, CALL)
+        assert (function(), canonical) == ("noon", "{}")
+
+
+def test_arguments_are_bound_and_the_call_is_passed_in() -> None:
+    function, canonical = book.bind('{"people": "4", "day": "friday"}', CALL)
+    assert function() == "friday 4 +12025550142"
+    assert canonical == book.bind('{"day":"friday","people":4}', CALL)[1]
+
+
+def test_nested_arguments_arrive_as_models() -> None:
+    @tool
+    def seat(party: Party) -> Any:
+        """Seat them."""
+        return party
+
+    function, _ = seat.bind('{"party": {"guests": [{"name": "Ada"}]}}', CALL)
+    assert function() == Party(guests=[Guest(name="Ada")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("{", "JSON"),
+        ("[]", "object"),
+        ("{}", "day: Field required"),
+        ('{"day": "friday", "people": 0}', "people: "),
+        ('{"day": "friday", "call": {"sid": "CA2"}}', "call: "),
+        ('{"day": "friday", "caller": "+12025550199"}', "caller: "),
+    ],
+)
+def test_wrong_arguments_are_told_in_words_without_their_values(arguments: str, told: str) -> None:
+    with pytest.raises(BadArguments) as caught:
+        book.bind(arguments, CALL)
+    assert told in str(caught.value)
+    assert "+1" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def no_docstring(day: str) -> str:
+    return day
+
+
+def no_hint(day) -> str:  # type: ignore[no-untyped-def]
+    """Day."""
+    return str(day)
+
+
+def several(*days: str) -> str:
+    """Days."""
+    return str(days)
+
+
+def endless(part: Endless) -> str:
+    """Endless."""
+    return str(part)
+
+
+def opaque(part: object, other: ToolError) -> str:
+    """Opaque."""
+    return str((part, other))
+
+
+def unknown(part: "Nowhere") -> str:  # type: ignore[name-defined]  # noqa: F821
+    """Unknown."""
+    return str(part)
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (no_docstring, "docstring"),
+        (no_hint, "no type hint"),
+        (several, "cannot be given by name"),
+        (endless, "holds itself"),
+        (opaque, "opaque"),
+        (unknown, "unknown"),
+    ],
+)
+def test_what_an_agent_cannot_be_told_is_no_tool(function: Any, why: str) -> None:
+    with pytest.raises(BadTool, match=why):
+        tool(function)
+
+
+def test_a_name_that_models_do_not_take_is_refused() -> None:
+    with pytest.raises(BadTool, match="no name for a tool"):
+        tool(name="book a table")(opaque)
+
+
+def test_only_a_function_is_a_tool() -> None:
+    with pytest.raises(BadTool, match="no function"):
+        tool(book)

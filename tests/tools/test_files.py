@@ -1,0 +1,97 @@
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from offhook.tools.files import ToolFiles
+from offhook.yamlfile import BadFile
+
+GOOD = '''
+from offhook.tools import tool
+
+@tool
+def greet(name: str) -> str:
+    """Greet somebody."""
+    return f"Hello, {name}"
+'''
+
+
+def write(path: Path, text: str, stamp: int = 1) -> Path:
+    path.write_text(text)
+    os.utime(path, ns=(stamp, stamp))
+    return path
+
+
+def test_tools_are_found_in_their_files(tmp_path: Path) -> None:
+    tools = ToolFiles([write(tmp_path / "tools.py", GOOD)]).latest()
+    assert list(tools) == ["greet"]
+    assert tools["greet"]("Ada") == "Hello, Ada"
+
+
+def test_a_tool_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
+    write(tmp_path / "words_beside_it.py", 'HELLO = "Good morning"')
+    text = GOOD.replace("Hello, {name}", "{HELLO}, {name}")
+    text = "from words_beside_it import HELLO\n" + text
+    tools = ToolFiles([write(tmp_path / "tools.py", text)]).latest()
+    assert tools["greet"]("Ada") == "Good morning, Ada"
+
+
+def test_two_agents_may_each_have_a_tools_py(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "tools.py", GOOD.replace("Hello", name))
+    for name in ("one", "two"):
+        assert ToolFiles([tmp_path / name / "tools.py"]).latest()["greet"]("A") == f"{name}, A"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        ("x = (", 1, "not Python"),
+        ("x = 1\nraise KeyError('secret')", 2, "raised KeyError"),
+        ("import sys\nsys.exit(3)", 2, "raised SystemExit"),
+        ("x = 1", 1, "no tool"),
+        (GOOD.replace('    """Greet somebody."""\n', ""), 4, "docstring"),
+        (GOOD + GOOD.replace("def greet", "def again").replace("@tool", '@tool(name="greet")'),
+         11, "another tool, at tools.py:4"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_by_file_and_line(
+    tmp_path: Path, text: str, line: int, told: str
+) -> None:
+    path = write(tmp_path / "tools.py", text)
+    with pytest.raises(BadFile) as caught:
+        ToolFiles([path])
+    assert caught.value.code == "E-TOOL-01"
+    (finding,) = caught.value.findings
+    assert finding.place is not None
+    assert (finding.place.path, finding.place.line) == (path, line)
+    assert told in finding.text
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_no_python_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="not a Python file"):
+        ToolFiles([write(tmp_path / "tools.txt", GOOD)])
+
+
+def test_a_changed_file_is_read_again_and_a_broken_one_leaves_the_tools_as_they_were(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "tools.py", GOOD)
+    files = ToolFiles([path])
+    first = files.latest()
+    assert files.latest() is first
+    write(path, GOOD.replace("Hello", "Good evening"), 2)
+    second = files.latest()
+    assert second["greet"]("Ada") == "Good evening, Ada"
+    with caplog.at_level(logging.ERROR):
+        for stamp, text in ((3, "x = ("), (3, "x = (")):
+            write(path, text, stamp)
+            assert files.latest() is second
+    assert len([record for record in caplog.records if "E-TOOL-01" in record.message]) == 1
+    path.unlink()
+    assert files.latest() is second
+    write(path, GOOD, 5)
+    assert files.latest()["greet"]("Ada") == "Hello, Ada"
