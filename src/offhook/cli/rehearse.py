@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from rich.console import Console
 
     from offhook.rehearsal.report import CallReport
@@ -47,6 +49,7 @@ def rehearse(
     Exits with 1 if the call did not go as it should have.
     """
     import asyncio
+    import functools
     import json
     import os
 
@@ -66,16 +69,19 @@ def rehearse(
     if [scenario_file, say, clip, replay].count(None) != 3:
         raise typer.BadParameter("Give one of a scenario, --say, --clip and --replay.")
     capture = None if replay is None else captured.read(replay)
-    if scenario_file is not None:
-        call = scenario.read(scenario_file)
+    place_it: Callable[..., Awaitable[CallReport]]
+    if capture is not None:
+        place_it = functools.partial(call_again, to, capture)
     else:
-        call = scenario.asking(say if say is not None else str(clip))
-    recording = wav.read_clip(clip) if clip is not None else None
-    caller = Caller(
-        call.steps,
-        scenario.recorded if recording is None else lambda _: recording,
-        noise_dbfs=call.noise_dbfs,
-    )
+        asked = say if say is not None else str(clip)
+        call = scenario.asking(asked) if scenario_file is None else scenario.read(scenario_file)
+        recording = wav.read_clip(clip) if clip is not None else None
+        caller = Caller(
+            call.steps,
+            scenario.recorded if recording is None else lambda _: recording,
+            noise_dbfs=call.noise_dbfs,
+        )
+        place_it = functools.partial(place_call, to, caller, from_=call.from_, to=call.to)
 
     loaded = config.load(None, os.environ, overrides=config.Overrides(public_url=public_url))
     tokens = loaded.twilio.auth_tokens
@@ -87,15 +93,12 @@ def rehearse(
         )
 
     async def place() -> "CallReport":
-        options: dict[str, Any] = {
-            "clock": LoopClock(asyncio.get_running_loop()),
-            "auth_token": None if unsigned else tokens[0].get_secret_value(),
-            "account_sid": loaded.twilio.account_sid or "AC" + "0" * 32,
-            "public_url": loaded.server.public_url,
-        }
-        if capture is not None:
-            return await call_again(to, capture, **options)
-        return await place_call(to, caller, from_=call.from_, to=call.to, **options)
+        return await place_it(
+            clock=LoopClock(asyncio.get_running_loop()),
+            auth_token=None if unsigned else tokens[0].get_secret_value(),
+            account_sid=loaded.twilio.account_sid or "AC" + "0" * 32,
+            public_url=loaded.server.public_url,
+        )
 
     report = run(place())
     try:
