@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from offhook import config, yamlfile
 from offhook.call.ending import Slug
 from offhook.cli import app
+from offhook.rehearsal.dialogue.file import Dialogue
 from offhook.rehearsal.scenario import Scenario
 from offhook.rehearsal.script import Script
 
@@ -239,6 +240,8 @@ def test_the_examples_can_be_used(where: str, text: str, tmp_path: Path) -> None
         yamlfile.validate(Scenario, document)
     elif "turns" in document.value:
         yamlfile.validate(Script, document)
+    elif "intents" in document.value:
+        Dialogue(document)
     elif "settings" in document.value:
         path = tmp_path / "agent.yaml"
         path.write_text(text)

@@ -132,6 +132,11 @@ class StandIn:
         """The functions that were called, with arguments and answers."""
         return deque() if self._turns is None else self._turns.functions.log
 
+    @property
+    def audible(self) -> bool:
+        """Whether a caller who hears every byte at once is still hearing the agent."""
+        return self._turns is not None and self._turns.audible
+
     # --- wire.Receiver ---
 
     def on_open(self, socket: Channel) -> None:

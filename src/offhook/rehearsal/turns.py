@@ -104,6 +104,11 @@ class Turns:
         """The client reads too slowly, or has caught up."""
         self._speaker.hold(writable)
 
+    @property
+    def audible(self) -> bool:
+        """Whether a caller who hears every byte at once is still hearing the agent."""
+        return self._speaker.audible
+
     def updated(self) -> None:
         """The settings were changed."""
         self._mind.update(self._settings)

@@ -105,16 +105,19 @@ class _Making:
 
 def settings(
     *functions: Mapping[str, Any],
-    think: Mapping[str, Any] | None = None,
+    think: Mapping[str, Any] | list[dict[str, Any]] | None = None,
     history: bool = False,
     **agent: Any,
 ) -> dict[str, Any]:
-    block = {
-        "provider": {"type": "open_ai", "model": "gpt-4o-mini"},
-        "prompt": "You are a restaurant.",
-        "functions": list(functions),
-        **(think or {}),
-    }
+    """Settings; `think` is one block's own part, or the whole array."""
+    block: Any = think
+    if not isinstance(think, list):
+        block = {
+            "provider": {"type": "open_ai", "model": "gpt-4o-mini"},
+            "prompt": "You are a restaurant.",
+            "functions": list(functions),
+            **(think or {}),
+        }
     return {
         "type": "Settings",
         "flags": {"history": history},
@@ -211,12 +214,8 @@ class Line:
         while self.clock.now() < quiet_at:
             before = self.standin.audio_sent
             self.clock.run(1.0)
-            if self.standin.audio_sent == before and not self._talks():
+            if self.standin.audio_sent == before and not self.standin.audible:
                 return
-
-    def _talks(self) -> bool:
-        turns = self.standin._turns
-        return turns is not None and turns._speaker.audible
 
     def said(self, role: str = "assistant") -> list[str]:
         return [line.content for line in self.standin.lines if line.role == role]
