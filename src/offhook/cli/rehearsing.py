@@ -18,7 +18,7 @@ from offhook.cli import replaying
 from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides
 from offhook.errors import Problem
-from offhook.rehearsal import agent_file, captured, clip_file, scenario, standin_server
+from offhook.rehearsal import agent_file, captured, scenario, standin_server
 from offhook.rehearsal.comparison import compare_call
 from offhook.rehearsal.dialogue.file import Dialogue
 from offhook.rehearsal.replay import Wires, call_again
@@ -30,7 +30,7 @@ from offhook.rehearsal.trial import (
     files,
     listening,
     own_server,
-    possible,
+    preparing,
     printing,
     runner,
 )
@@ -38,7 +38,6 @@ from offhook.rehearsal.trial.account import Result
 from offhook.rehearsal.trial.listening import until_over
 from offhook.rehearsal.trial.own_server import OwnServer
 from offhook.rehearsal.trial.runner import Case, Target
-from offhook.yamlfile import BadFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class Rehearsal:
             self._target(agent, clock) as (target, own),
             listening.listeners(own, key.get_secret_value() if key else None) as listeners,
         ):
-            cases = self._cases(loaded, dialogues, listeners)
+            cases = preparing.prepare(loaded, dialogues, listeners)
             results = await self._watched(cases, target, clock)
         self._report(results)
         return all(result.passed for result in results)
@@ -127,31 +126,6 @@ class Rehearsal:
         if wrong is not None:
             raise typer.BadParameter(wrong)
         return loaded
-
-    def _cases(
-        self, loaded: Sequence[Loaded], dialogues: files.Dialogues, listeners: listening.Listeners
-    ) -> list[Case]:
-        """Every scenario, checked as far as can be without calling."""
-        cases: list[Case] = []
-        bad: list[BadFile] = []
-        for one in loaded:
-            try:
-                known = dialogues.known(one)
-                sight, listen = listeners.choose(known)
-                possible.check(one, known, sight)
-            except BadFile as error:
-                bad.append(error)
-                continue
-            sounds = {}
-            for sound, is_file, place in one.sounds():
-                with scenario.at(place):
-                    recording = (
-                        clip_file.read(one.beside(sound)) if is_file else scenario.recorded(sound)
-                    )
-                sounds[sound] = recording
-            cases.append(Case(one, sounds, known, sight.how, listen))
-        files.raise_together(bad)
-        return cases
 
     # --- who is called ---
 
