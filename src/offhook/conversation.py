@@ -47,15 +47,15 @@ class Conversation:
         if told is None:
             return
         who, words = told
-        sid = _inert(happening.call_sid[-4:])
+        sid = inert(happening.call_sid[-4:])
         line = Text()
         line.append(f"{happening.at_ms / 1000:7.2f} s  {sid}  ", "dim")
         line.append(f"{who:8}", _STYLES[who])
-        line.append(_inert(words), "" if who in ("caller", "agent") else _STYLES[who])
+        line.append(inert(words), "" if who in ("caller", "agent") else _STYLES[who])
         self._console.print(line, soft_wrap=True)
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """Text from outside, in which nothing can command the terminal."""
     return _NOT_TEXT.sub(" ", text)
 

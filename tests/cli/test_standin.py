@@ -41,6 +41,12 @@ def test_a_mistake_in_the_script_is_named(tmp_path: Path, script: str, told: str
     assert "Traceback" not in ended.stderr
 
 
+def test_a_model_needs_its_url_and_its_name() -> None:
+    ended = run("--model", "small")
+    assert ended.returncode == 2
+    assert "--model-url" in ended.stderr
+
+
 def test_a_port_in_use_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

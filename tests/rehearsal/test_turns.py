@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examined
 from hypothesis import strategies as st
+from tests.rehearsal.dialogue.line import BOOK, ORDER, Line, SlowVoice, settings
 
 from offhook.deepgram import messages
 from offhook.rehearsal import clips
@@ -13,7 +14,6 @@ from offhook.rehearsal.dialogue.file import front_desk
 from offhook.rehearsal.dialogue.mind import conversing
 from offhook.rehearsal.script import Conduct
 from offhook.rehearsal.senses import Heard
-from tests.rehearsal.dialogue.line import BOOK, ORDER, Line, SlowVoice, settings
 
 DESK = front_desk()
 YES = clips.load("caller-yes")
