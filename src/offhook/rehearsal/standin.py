@@ -304,7 +304,7 @@ class StandIn:
 
     def _update_listen(self, settings: Settings, message: messages.UpdateListen) -> None:
         if settings.update_listen(message.listen):
-            self.send(messages.ListenUpdated())
+            self._updated(messages.ListenUpdated())
         else:
             code = "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED"
             self.send(messages.Warning(code, "The listener is as it was."))

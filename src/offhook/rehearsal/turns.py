@@ -69,7 +69,7 @@ class Turns:
         self._listener = Listener(
             agent.ears(),
             timers,
-            agent.conduct.silence_ms,
+            settings.end_of_turn_ms(agent.conduct.silence_ms),
             self._user_started,
             self._user_paused,
             self._user_heard,
@@ -119,6 +119,7 @@ class Turns:
     def updated(self) -> None:
         """The settings were changed."""
         self._mind.update(self._settings)
+        self._listener.end_after(self._settings.end_of_turn_ms(self._conduct.silence_ms))
 
     def say_unasked(self, text: str) -> None:
         """A greeting, or an injection."""
