@@ -13,8 +13,12 @@ from typing import BinaryIO, Final, NamedTuple
 from offhook import audio
 from offhook.errors import Problem
 
-_PCM: Final = 1
-_MULAW: Final = 7
+PCM: Final = 1
+FLOAT: Final = 3
+MULAW: Final = 7
+_EXTENSIBLE: Final = 0xFFFE
+"""The format itself stands further on."""
+
 _HEADER: Final = struct.Struct("<4sI4s 4sIHHIIHHH 4sII 4sI")
 _UNKNOWN_SIZE: Final = 0xFFFFFFFF
 """In the header while the file grows; readers take it as "until the end of the file"."""
@@ -57,7 +61,7 @@ def _stereo_header(samples: int | None) -> bytes:
         b"WAVE",
         b"fmt ",
         18,
-        _MULAW,
+        MULAW,
         2,  # channels
         audio.BYTES_PER_SECOND,
         2 * audio.BYTES_PER_SECOND,
@@ -77,8 +81,8 @@ def read_stereo(path: Path) -> tuple[bytes, bytes]:
 
     Raises Problem E-WAV-01 when it is no WAV file, E-WAV-02 when it is another kind of WAV.
     """
-    found = _parse(path)
-    if (found.format, found.channels) != (_MULAW, 2):
+    found = parse(path)
+    if (found.format, found.channels) != (MULAW, 2):
         raise Problem(
             "E-WAV-02",
             f"{path} is not the recording of a call: that is mu-law in stereo, this is {found}.",
@@ -92,11 +96,11 @@ def read_clip(path: Path) -> bytes:
 
     Raises Problem E-WAV-01 when it is no WAV file, E-WAV-03 when it would have to be converted.
     """
-    found = _parse(path)
+    found = parse(path)
     if (found.channels, found.rate) == (1, audio.BYTES_PER_SECOND):
-        if (found.format, found.bits) == (_MULAW, 8):
+        if (found.format, found.bits) == (MULAW, 8):
             return found.data
-        if (found.format, found.bits) == (_PCM, 16):
+        if (found.format, found.bits) == (PCM, 16):
             return encode(found.data)
     raise Problem(
         "E-WAV-03",
@@ -122,7 +126,9 @@ def _mulaw(sample: int) -> int:
     return code ^ (0x7F if sample < 0 else 0xFF)
 
 
-class _Wav(NamedTuple):
+class Wav(NamedTuple):
+    """What a WAV file holds. `format` is PCM, FLOAT, MULAW or another, `bits` are of a sample."""
+
     format: int
     channels: int
     rate: int
@@ -130,11 +136,14 @@ class _Wav(NamedTuple):
     data: bytes
 
     def __str__(self) -> str:
-        kind = {_PCM: "PCM", _MULAW: "mu-law"}.get(self.format, f"format {self.format}")
+        kind = {PCM: "PCM", FLOAT: "floats", MULAW: "mu-law"}.get(
+            self.format, f"format {self.format}"
+        )
         return f"{kind} of {self.bits} bits, {self.rate} Hz, {self.channels} channel(s)"
 
 
-def _parse(path: Path) -> _Wav:
+def parse(path: Path) -> Wav:
+    """What is in a WAV file, whatever it is. Raises Problem E-WAV-01 when it is none."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -149,7 +158,9 @@ def _parse(path: Path) -> _Wav:
             body = content[position + 8 : position + 8 + size]
             if name == b"fmt " and len(body) >= 16:
                 form = struct.unpack_from("<HHI6xH", body)
+                if form[0] == _EXTENSIBLE and len(body) >= 26:
+                    form = (*struct.unpack_from("<H", body, 24), *form[1:])
             elif name == b"data" and form is not None:
-                return _Wav(*form, body)
+                return Wav(*form, body)
             position += 8 + size + size % 2
     raise Problem("E-WAV-01", f"{path} is not a WAV file.", "Name a .wav file.")

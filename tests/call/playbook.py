@@ -22,6 +22,7 @@ from typing import NoReturn, Self, TypeAlias, get_args
 from offhook.audio import BYTES_PER_MS, FRAME_BYTES
 from offhook.call.call import Call, Input
 from offhook.call.commands import (
+    CancelTool,
     ClearCaller,
     Command,
     DialAgent,
@@ -30,6 +31,7 @@ from offhook.call.commands import (
     Note,
     Piece,
     Play,
+    RunTool,
     SendAudio,
     SendSettings,
     TellAgent,
@@ -139,6 +141,8 @@ class Contract:
         self.started = False
         self.over = False
         self.sent = 0
+        self.owed: set[str] = set()
+        """Functions that were begun, and have neither been answered nor called off."""
 
     def enter(self, message: Input) -> None:
         if isinstance(message, twilio.Start):
@@ -164,8 +168,18 @@ class Contract:
                     self.dialled = self.applied = False
                 case SendSettings():
                     assert self.dialled, "Settings without a leg"
+                case TellAgent(deepgram.FunctionCallResponse(id=str(call_id))):
+                    assert self.applied, "an answer to an agent that is gone"
+                    self.owed.remove(call_id)
                 case TellAgent() | SendAudio():
                     assert self.applied, f"{command} before SettingsApplied"
+                case RunTool():
+                    assert command.id not in self.owed, "a function that runs already"
+                    self.owed.add(command.id)
+                case CancelTool(why="too_late"):
+                    assert command.id in self.owed, "an answer is due all the same"
+                case CancelTool():
+                    self.owed.remove(command.id)
                 case Play():
                     self.play(list(command.pieces))
                 case ClearCaller():
@@ -176,6 +190,7 @@ class Contract:
                 case End():
                     assert isinstance(commands[-2], Note)
                     assert isinstance(commands[-2].event, CallEnded)
+                    assert not self.owed, "functions that nobody stopped"
                     self.over = True
                 case Note():
                     pass

@@ -604,6 +604,29 @@ def test_a_hang_up_stops_functions(call: Playbook) -> None:
     )
 
 
+def test_a_function_of_an_agent_that_waits_in_vain_for_the_stream_is_called_off(
+    call: Playbook,
+) -> None:
+    (
+        call
+        >> CallAnnounced()
+        << DialAgent()
+        >> WELCOME
+        << SendSettings()
+        >> APPLIED
+        << CONNECTED_AT_ONCE
+        >> Wait(14.9)
+        << ...
+        >> called("1")
+        << ...
+        >> Wait(0.1)
+        << CancelTool("1", "cancelled")
+        << FunctionDropped("1", "weather", "cancelled")
+        << HangUpAgent()
+        >> Wait(20)
+    )
+
+
 def test_functions_before_the_settings_are_not_answered(call: Playbook) -> None:
     (call >> START << CallStarted() << DialAgent())
     call >> deepgram.FunctionCallRequest([deepgram.FunctionCall("1", "weather")])

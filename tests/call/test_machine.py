@@ -9,6 +9,7 @@ import math
 from collections import deque
 from typing import Final
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -54,6 +55,7 @@ from offhook.call.inputs import (
     LegRecovered,
     LegStalled,
     ServerStopped,
+    ToolFinished,
 )
 from offhook.call.phases import Phase
 from offhook.call.plan import Plan
@@ -73,6 +75,7 @@ CODES: Final = st.sampled_from(
 )
 TEXTS: Final = st.sampled_from(["", "Goodbye.", "One two three.", Plan().time_up])
 SECONDS: Final = st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.3, 0.5, 1.0])
+IDS: Final = st.sampled_from(["1", "2", "3"])
 FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
     st.just(WELCOME),
     st.just(APPLIED),
@@ -84,7 +87,13 @@ FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
     st.builds(deepgram.Warning, st.just("INJECT_AGENT_MESSAGE_DURING_USER_SPEECH"), TEXTS),
     st.builds(deepgram.InjectionRefused, TEXTS),
     st.builds(deepgram.LatencyReport, st.none() | st.floats()),
-    st.just(deepgram.FunctionCallRequest([deepgram.FunctionCall("1", "weather")])),
+    st.builds(
+        lambda ids: deepgram.FunctionCallRequest(
+            [deepgram.FunctionCall(each, "weather") for each in ids]
+        ),
+        st.lists(IDS, min_size=1, max_size=3),
+    ),
+    st.builds(lambda each: deepgram.FunctionCallCancelled([deepgram.CancelledFunction(each)]), IDS),
     st.just(deepgram.History("user", "Hello.")),
     st.just(deepgram.Unknown("Novelty")),
 )
@@ -191,6 +200,10 @@ class Conversation(RuleBasedStateMachine):
     @rule(message=FROM_AGENT)
     def the_agent_says_something(self, message: Input) -> None:
         self.receive(message)
+
+    @rule(call_id=IDS)
+    def a_function_is_done(self, call_id: str) -> None:
+        self.receive(ToolFinished(call_id, "sunny", "answered"))
 
     @precondition(lambda self: self.contract.dialled)
     @rule(size=SIZES)
@@ -401,5 +414,5 @@ class Conversation(RuleBasedStateMachine):
         self.no_more_is_heard_than_sent()
 
 
-TestConversation = Conversation.TestCase
+TestConversation = pytest.mark.timeout(300)(Conversation.TestCase)
 TestConversation.settings = settings(max_examples=800, stateful_step_count=50, deadline=None)

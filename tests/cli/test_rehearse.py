@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import signal
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
@@ -22,6 +26,9 @@ SPEECH = b"\x10" * 1600
 class Agent:
     """Says 200 ms when the stream starts, and again when it has heard all 20 frames of the clip."""
 
+    started = threading.Event()
+    stopped: ClassVar[list[str]] = []
+
     def __init__(self) -> None:
         self.speech = 0
         self.socket: wire.Channel
@@ -35,6 +42,9 @@ class Agent:
         if message["event"] == "start":
             self.writer = MediaWriter(message["streamSid"])
             self.socket.send_text(self.writer.play(SPEECH))
+            self.started.set()
+        elif message["event"] == "stop":
+            self.stopped.append(message["streamSid"])
         elif message["event"] == "media" and message["media"]["payload"].startswith("EBAQ"):
             self.speech += 1
             if self.speech == 20:
@@ -56,6 +66,8 @@ class Front(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        if data.startswith(b"POST /silent"):
+            return
         if data.startswith(b"POST"):
             body = b"<Response><Say>We are full.</Say><Hangup/></Response>"
             head = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n"
@@ -119,12 +131,15 @@ def test_a_clip_is_asked_and_answered(port: int, clip: Path) -> None:
     code, output = rehearse("--clip", clip, "--to", f"ws://127.0.0.1:{port}/twilio", "--json")
     facts = json.loads(output)
     assert code == 0
-    assert facts["went_well"] is True
-    assert facts["ending"] == "caller_hung_up"
-    (said,) = facts["said"]
+    assert (facts["passed"], facts["failed"]) == (1, 0)
+    ((call,),) = (one["calls"] for one in facts["scenarios"])
+    assert call["ending"] == "caller_hung_up"
+    (said,) = call["said"]
     assert said["text"] == str(clip)
     assert said["answered_after_ms"] is not None
-    assert len(facts["streams"][0]["heard"]) == 2
+    assert [line["who"] for line in call["conversation"]] == ["agent", "caller", "agent", "call"]
+    assert len(call["streams"][0]["heard"]) == 2
+    assert facts["recordings"] == ["rehearsal.wav"]
     left, right = wav.read_stereo(Path("rehearsal.wav"))
     assert left.count(SPEECH) == 2
     assert right.count(SPEECH) == 2
@@ -135,7 +150,8 @@ def test_a_person_reads_what_happened(port: int, clip: Path, tmp_path: Path) -> 
     code, output = rehearse("--clip", clip, "--to", f"ws://127.0.0.1:{port}/twilio", "--out", out)
     assert code == 0
     assert "answered after" in output
-    assert "ended: caller hung up" in output
+    assert "over: caller hung up" in output
+    assert "1 passed" in output
     assert "call.wav" in output
     assert out.exists()
 
@@ -144,6 +160,142 @@ def test_a_call_without_an_agent_is_a_failure(port: int) -> None:
     code, output = rehearse("--say", "Stop.", "--to", f"http://127.0.0.1:{port}/twilio/voice")
     assert code == 1
     assert "no stream was opened" in output
+    assert "1 failed" in output
+
+
+# --- Scenarios ---
+
+
+@pytest.fixture
+def scenarios(tmp_path: Path, clip: Path) -> Path:
+    """A good one, one that fails, and one in a folder of its own."""
+    folder = tmp_path / "scenarios"
+    (folder / "below").mkdir(parents=True)
+    good = "steps: [wait_for_agent, {clip: ../question.wav}, {expect: {within_ms: 1500}}, hang_up]"
+    (folder / "a-good.yaml").write_text(f"name: Good\n{good}\n")
+    bad = "vars: {turns: 3}\nsteps: [wait_for_agent, hang_up]\nexpect: {turns: '{{turns}}'}"
+    (folder / "b-bad.yaml").write_text(bad)
+    (folder / "below" / "c.yaml").write_text(good.replace("../question", "../../question"))
+    return folder
+
+
+def test_a_folder_is_rehearsed_and_judged(port: int, scenarios: Path, tmp_path: Path) -> None:
+    given = (scenarios, "--to", f"ws://127.0.0.1:{port}/twilio", "--junit", tmp_path / "out.xml")
+    code, output = rehearse(*given, "--out", tmp_path / "calls")
+    assert code == 1
+    assert "2 passed, 1 failed: " in output
+    assert f"{scenarios}/b-bad.yaml:3:9 the agent spoke 1 times, not 3" in output
+    suite = ElementTree.parse(tmp_path / "out.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
+    names = [case.get("name") for case in suite]
+    assert names == ["Good", f"{scenarios}/b-bad.yaml", f"{scenarios}/below/c.yaml"]
+    (failure,) = suite.iter("failure")
+    assert "b-bad.yaml:3:9 the agent spoke 1 times" in str(failure.get("message"))
+    assert "caller" in str(suite[0].findtext("system-out"))
+    recordings = sorted(path.name for path in (tmp_path / "calls").iterdir())
+    assert recordings == ["a-good.wav", "b-bad.wav", "c.wav"]
+
+
+def test_variables_of_the_command_line_go_first(port: int, scenarios: Path) -> None:
+    given = (scenarios, "--to", f"ws://127.0.0.1:{port}/twilio", "--var", "turns=1", "--json")
+    code, output = rehearse(*given, "--jobs", 3)
+    facts = json.loads(output)
+    assert (code, facts["passed"], facts["recordings"]) == (0, 3, [])
+    assert [Path(one["file"]).name for one in facts["scenarios"]] == [
+        "a-good.yaml",
+        "b-bad.yaml",
+        "c.yaml",
+    ]
+
+
+def test_every_mistake_in_a_folder_is_named_at_once(scenarios: Path) -> None:
+    (scenarios / "d.yaml").write_text("steps: [{sey: x}]")
+    (scenarios / "e.yaml").write_text("steps: [{press: 1}]")
+    with pytest.raises(Problem) as problem:
+        rehearse(scenarios)
+    assert problem.value.code == "E-YAML-03"
+    assert f"{scenarios}/d.yaml:1:10" in problem.value.what
+    assert f"{scenarios}/e.yaml:1:17" in problem.value.what
+
+
+def test_what_cannot_be_is_said_before_any_call(scenarios: Path) -> None:
+    (scenarios / "d.yaml").write_text("steps: [hang_up, {expect: x}]")
+    (scenarios / "e.yaml").write_text("steps: [{clip: none.wav}, {expect: x}]")
+    with pytest.raises(Problem) as problem:
+        rehearse(scenarios)
+    assert problem.value.code == "E-SCENARIO-01"
+    assert "d.yaml:1:18 After hang_up" in problem.value.what
+    assert "e.yaml:1:36 What is heard cannot be made into words here" in problem.value.what
+
+
+def test_a_clip_that_is_not_there_is_named_with_its_line(scenarios: Path) -> None:
+    (scenarios / "d.yaml").write_text("steps:\n  - clip: none.wav")
+    with pytest.raises(Problem) as problem:
+        rehearse(scenarios)
+    assert problem.value.code == "E-WAV-01"
+    assert "d.yaml:2:5" in problem.value.what
+
+
+def test_a_dialogue_that_is_not_there_is_named_with_its_line(scenarios: Path) -> None:
+    (scenarios / "d.yaml").write_text("dialogue: none.yaml\nsteps: [hang_up]")
+    with pytest.raises(Problem, match=r"d.yaml:1:11 There is no dialogue"):
+        rehearse(scenarios)
+
+
+def test_a_folder_without_scenarios(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="E-SCENARIO-03"):
+        rehearse(tmp_path)
+
+
+def test_a_report_that_cannot_be_written(port: int, scenarios: Path) -> None:
+    with pytest.raises(Problem, match="E-SCENARIO-05"):
+        rehearse(
+            scenarios / "a-good.yaml",
+            "--to",
+            f"ws://127.0.0.1:{port}/x",
+            "--junit",
+            "missing/out.xml",
+        )
+
+
+@pytest.mark.parametrize("path", ["silent", "twilio"])
+def test_a_call_that_does_not_end_is_given_up(port: int, tmp_path: Path, path: str) -> None:
+    """A webhook that never answers; a stream that is never closed."""
+    file = tmp_path / "long.yaml"
+    file.write_text("time_limit_s: 1\nsteps: [{wait: 0.2}]")
+    scheme = "ws" if path == "twilio" else "http"
+    code, output = rehearse(file, "--to", f"{scheme}://127.0.0.1:{port}/{path}")
+    assert code == 1
+    assert "the call was not over when its time was up" in output
+    assert "over: given up" in output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no SIGINT to send")
+def test_ctrl_c_hangs_up_every_call(port: int, tmp_path: Path) -> None:
+    file = tmp_path / "long.yaml"
+    step = "{steps: [{wait: 50}, hang_up]}"
+    file.write_text(f"callers: {{a: {step}, b: {step}}}")
+    Agent.started.clear()
+    Agent.stopped.clear()
+    command = [sys.executable, "-m", "offhook", "rehearse", str(file)]
+    process = subprocess.Popen(
+        [*command, "--to", f"ws://127.0.0.1:{port}/twilio"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert Agent.started.wait(20)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode not in (0, None)
+    assert "Traceback" not in errors
+    assert Agent.stopped
+
+
+def test_the_schema_is_printed() -> None:
+    code, output = rehearse("--schema")
+    assert code == 0
+    assert json.loads(output)["title"] == "An Offhook scenario"
 
 
 def test_unsigned_is_unsigned(port: int) -> None:
@@ -171,7 +323,22 @@ def test_a_call_that_cannot_be_written(port: int, clip: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--say", "a", "--clip", "b.wav"), ("x.yaml", "--say", "a")]
+    "arguments",
+    [
+        (),
+        ("--say", "a", "--clip", "b.wav"),
+        ("x.yaml", "--say", "a"),
+        ("--say", "Stop.", "--to", "ws://127.0.0.1:1", "--config", "offhook.yaml"),
+        ("--say", "Stop.", "--unsigned", "--standin", "dialogue.yaml"),
+        ("--say", "Stop.", "--var", "name"),
+        ("--say", "Stop.", "--jobs", "0"),
+    ],
 )
 def test_wrong_use(arguments: tuple[str, ...]) -> None:
     assert rehearse(*arguments)[0] == 2
+
+
+def test_a_variable_that_no_scenario_has(scenarios: Path) -> None:
+    code, output = rehearse(scenarios, "--var", "turn=1")
+    assert code == 2
+    assert "turns" in output

@@ -1,63 +1,15 @@
 """The person who calls, alone with a telephone: 20 ms in, 20 ms out."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tests.rehearsal.telephone import CLIPS, LOUD, Telephone, Words, near
 
 from offhook import audio
 from offhook.rehearsal import caller, clips
-from offhook.rehearsal.caller import Caller, Said
+from offhook.rehearsal.caller import Caller, Exchange, Pressed, Said, Silent
+from offhook.rehearsal.expectation import ExpectTurn
 from offhook.rehearsal.scenario import BargeIn, HangUp, Step, WaitForAgent
-
-LOUD = b"\x10"
-QUIET = audio.silence(audio.FRAME_MS)
-CLIPS = {
-    # 300 ms of speech, with 100 ms of silence before and 200 ms after it.
-    "question": audio.silence(100) + LOUD * 2400 + audio.silence(200),
-    "odd": LOUD * 161,
-    "nothing": audio.silence(60),
-}
-
-
-def near(expected: Any) -> Any:
-    return pytest.approx(expected, rel=0, abs=1e-6)
-
-
-class Telephone:
-    """Plays the agent's audio to a caller, 20 ms at a time from 0 s on; keeps what it says."""
-
-    def __init__(self, *steps: Step, noise_dbfs: float | None = None) -> None:
-        self.caller = Caller(steps, CLIPS.__getitem__, noise_dbfs=noise_dbfs)
-        self.spoken = b""
-        self.keys: list[tuple[float, str]] = []
-        self.hung_up: list[float] = []
-        self.now = 0.0
-        self._heard = QUIET
-        self._frames = 0
-
-    def press(self, key: str) -> None:
-        self.keys.append((self.now, key))
-
-    def hang_up(self) -> None:
-        self.hung_up.append(self.now)
-
-    def run(self, agent: Sequence[tuple[float, float]], until: float) -> list[Said]:
-        """Let time pass while the agent speaks in those stretches (seconds)."""
-        length = round(until * audio.BYTES_PER_SECOND)
-        line = bytearray(audio.SILENCE * length)
-        for began, ended in agent:
-            a, b = round(began * audio.BYTES_PER_SECOND), round(ended * audio.BYTES_PER_SECOND)
-            line[a:b] = LOUD * (b - a)
-        while self._frames * audio.FRAME_BYTES < length:
-            frame = self.caller.next_frame(self, self._heard, self.now)
-            assert len(frame) == audio.FRAME_BYTES
-            self.spoken += frame
-            begin = self._frames * audio.FRAME_BYTES
-            self._heard = bytes(line[begin : begin + audio.FRAME_BYTES])
-            self._frames += 1
-            self.now = self._frames * audio.FRAME_MS / 1000
-        return self.caller.said
 
 
 def wait_for_agent(**options: Any) -> Step:
@@ -118,7 +70,7 @@ def test_an_agent_that_spoke_during_a_wait_need_not_speak_again() -> None:
 def test_an_agent_that_never_speaks_or_never_ends_is_a_failure() -> None:
     telephone = Telephone(wait_for_agent(timeout=1), wait_for_agent(timeout=2), Step(press="1"))
     telephone.run([(1.5, 5.0)], 6.0)
-    assert telephone.caller.failed == [
+    assert list(map(str, telephone.caller.failed)) == [
         "step 1: the agent did not speak within 1 s",
         "step 2: the agent did not finish within 2 s",
     ]
@@ -164,7 +116,9 @@ def test_speech_long_past_is_not_what_the_caller_barges_in_on() -> None:
 def test_nobody_to_barge_in_on_is_a_failure() -> None:
     telephone = Telephone(barge_in(200, timeout=1), Step(press="1"))
     assert telephone.run([], 2.0) == []
-    assert telephone.caller.failed == ["step 1: the agent did not begin to speak within 1 s"]
+    assert list(map(str, telephone.caller.failed)) == [
+        "step 1: the agent did not begin to speak within 1 s"
+    ]
     assert telephone.keys == [(near(1.0), "1")]
 
 
@@ -198,3 +152,113 @@ def test_every_recording_is_speech(name: str) -> None:
     frames = [clip[i : i + 160] for i in range(0, len(clip), 160)]
     loud = [index for index, frame in enumerate(frames) if caller.is_speech(frame)]
     assert len(loud) > len(frames) / 3
+
+
+# --- What is heard, and what is expected of it ---
+
+
+def expect(**options: Any) -> Step:
+    return Step(expect=ExpectTurn(**{"says": "yes", **options}))
+
+
+def test_what_is_heard_is_cut_into_stretches_by_pauses() -> None:
+    telephone = Telephone(hearing=Words())
+    # 300 ms of silence are no pause, half a second is.
+    telephone.run([(0.5, 1.0), (1.3, 1.5), (2.0, 2.5)], 4.0)
+    first, second = telephone.caller.stretches
+    assert (first.began, first.ended, first.over) == (near(0.5), near(1.5), True)
+    assert (second.began, second.ended, second.over) == (near(2.0), near(2.5), True)
+    assert telephone.words.heard == [first, second]
+    # The sound, with 200 ms of the line before it and after it.
+    assert bytes(first.audio).strip(audio.SILENCE).count(LOUD) == 8000 * 0.7
+    assert len(first.audio) == 8000 * 1.4
+
+
+def test_what_is_audible_when_the_call_ends_has_been_heard() -> None:
+    telephone = Telephone(hearing=Words())
+    telephone.run([(0.5, 2.0)], 1.0)
+    assert telephone.words.heard == []
+    telephone.caller.call_ended()
+    (stretch,) = telephone.words.heard
+    assert stretch.over
+    telephone.caller.call_ended()
+    assert len(telephone.words.heard) == 1
+
+
+def test_an_expectation_is_waited_for_until_it_has_come_true() -> None:
+    seen: list[Exchange] = []
+
+    def satisfied(expected: ExpectTurn, who: Caller, exchange: Exchange) -> bool:
+        seen.append(exchange)
+        return len(who.answer(exchange)) == 2
+
+    telephone = Telephone(Step(say="question"), expect(), Step(press="1"), satisfied=satisfied)
+    telephone.run([(1.0, 1.5), (3.0, 3.5)], 6.0)
+    # 600 ms after the second stretch, not after the first.
+    assert telephone.caller.pressed == [Pressed(near(4.1), "1")]
+    assert telephone.caller.expected == {1: seen[0]}
+    assert seen[0].said is telephone.caller.said[0]
+    assert telephone.caller.failed == []
+
+
+def test_what_is_expected_in_vain_is_given_up() -> None:
+    telephone = Telephone(
+        expect(timeout=2), Step(press="1"), satisfied=lambda expected, who, exchange: False
+    )
+    # The agent speaks when the time is up: no caller goes on in the middle of that.
+    telephone.run([(0.5, 1.0), (1.8, 2.3)], 6.0)
+    assert telephone.caller.pressed == [Pressed(near(2.9), "1")]
+    assert telephone.caller.done == 2
+
+
+def test_an_agent_that_never_stops_is_not_waited_for_without_end() -> None:
+    telephone = Telephone(expect(timeout=2), Step(press="1"))
+    telephone.run([(0.5, 9.0)], 9.0)
+    assert telephone.caller.pressed == [Pressed(near(4.0), "1")]
+
+
+def test_a_late_answer_is_waited_for_as_long_as_it_may_take() -> None:
+    telephone = Telephone(expect(timeout=1, within_ms=3000), Step(press="1"))
+    telephone.run([(2.5, 2.8)], 5.0)
+    assert telephone.caller.pressed == [Pressed(near(3.4), "1")]
+
+
+def test_an_answer_is_what_comes_after_the_callers_turn() -> None:
+    telephone = Telephone(Step(wait=1), Step(say="question"), Step(wait=2), Step(say="question"))
+    telephone.run([(0.2, 0.6), (1.9, 2.4), (4.6, 5.0)], 6.0)
+    begin, first, second = telephone.caller.exchanges
+    answers = [[one.began for one in telephone.caller.answer(e)] for e in (begin, first, second)]
+    assert answers == [[near(0.2)], [near(1.9)], [near(4.6)]]
+
+
+def test_speech_that_was_interrupted_is_no_answer_to_the_interruption() -> None:
+    telephone = Telephone(barge_in(500), expect(), Step(press="1"))
+    telephone.run([(1.0, 1.75), (2.9, 3.5)], 5.0)
+    exchange = telephone.caller.expected[1]
+    assert exchange.interrupted is telephone.caller.stretches[0]
+    assert exchange.interrupted.interrupted
+    assert telephone.caller.answer(exchange) == [telephone.caller.stretches[1]]
+    assert telephone.caller.pressed == [Pressed(near(4.1), "1")]
+
+
+def test_silence_is_a_turn_of_its_own_and_waiting_is_not() -> None:
+    telephone = Telephone(Step(wait=1), Step(stay_silent=2), expect())
+    telephone.run([(0.2, 0.6), (2.5, 2.9)], 5.0)
+    assert telephone.caller.silent == [Silent(0.0, near(1)), Silent(near(1), near(3))]
+    assert telephone.caller.answer(telephone.caller.expected[2]) == telephone.caller.stretches[1:]
+
+
+def test_barging_in_on_a_phrase_waits_for_it() -> None:
+    words = Words("we are open", "from nine")
+    telephone = Telephone(Step(barge_in=BargeIn(after="Open, from", say="question")), hearing=words)
+    (said,) = telephone.run([(1.0, 2.0), (3.0, 5.0)], 6.0)
+    assert said.began == near(3.14)
+
+
+def test_barging_in_on_a_phrase_that_never_comes_is_a_failure() -> None:
+    telephone = Telephone(
+        Step(barge_in=BargeIn(after="closed", say="question", timeout=2)), hearing=Words("we are")
+    )
+    assert telephone.run([(1.0, 1.5)], 4.0) == []
+    (failed,) = telephone.caller.failed
+    assert str(failed) == 'step 1: the agent did not say "closed" within 2 s'

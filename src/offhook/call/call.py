@@ -8,7 +8,7 @@ order, and arm a timer for `deadline()`.
 import math
 from collections import deque
 from enum import Enum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from offhook.audio import BYTES_PER_MS, milliseconds, silence
 from offhook.call import inputs
@@ -521,6 +521,13 @@ class Call:
         self._do(TellAgent(answer))
         self._note(FunctionAnswered(call_id, name, outcome, content, _ms(now - called_at)))
 
+    def _drop_functions(self, why: Literal["cancelled", "call_over"]) -> None:
+        for call_id, function in self._functions.items():
+            self._do(CancelTool(call_id, why))
+            self._note(FunctionDropped(call_id, function.name, why))
+        self._functions.clear()
+        self._await_functions()
+
     def _await_functions(self) -> None:
         """Arm the deadlines of the function that has waited longest."""
         if not self._functions:
@@ -600,6 +607,7 @@ class Call:
         self._held_speech_bytes = 0
         self._overflow["caller"] = 0
         self._faults["agent"].clear()
+        self._drop_functions("cancelled")
         self._do(HangUpAgent())
 
     def _fill_gap(self, now: float) -> None:
@@ -730,10 +738,7 @@ class Call:
         self._note_late()
         self._note_said(self._cut(now, clear=how not in _CALLER_GONE))
         self._note_overflow()
-        for call_id, function in self._functions.items():
-            self._do(CancelTool(call_id, "call_over"))
-            self._note(FunctionDropped(call_id, function.name, "call_over"))
-        self._functions.clear()
+        self._drop_functions("call_over")
         self._step(Step.ENDED)
         self._agent = _Agent.ABSENT
         self._due.clear()

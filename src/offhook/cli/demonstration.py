@@ -1,11 +1,12 @@
 """The call that `offhook demo` makes: caller, server and agent, all over real sockets."""
 
 import asyncio
+import contextlib
 import dataclasses
 import secrets
 import socket
 import statistics
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -16,21 +17,28 @@ from rich.table import Table
 
 from offhook.audio import FRAME_BYTES, milliseconds
 from offhook.cli.running import on_stop_signal
-from offhook.clock import LoopClock
+from offhook.clock import Clock, LoopClock
 from offhook.config import DEFAULT, Config, Overrides, Twilio, load
 from offhook.conversation import Conversation
 from offhook.errors import Problem
-from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
 from offhook.rehearsal import scenario, standin_server
-from offhook.rehearsal.caller import Caller
-from offhook.rehearsal.phone import place_call
+from offhook.rehearsal.dialogue.file import front_desk
+from offhook.rehearsal.dialogue.words import words
+from offhook.rehearsal.local import agent as local
+from offhook.rehearsal.mind import Agent, agent_of
 from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.script import front_desk
+from offhook.rehearsal.script import front_desk as scripted_front_desk
 from offhook.rehearsal.standin import StandIn
+from offhook.rehearsal.trial import files, listening, runner
+from offhook.rehearsal.trial.account import CallResult
+from offhook.rehearsal.trial.own_server import OwnServer
+from offhook.rehearsal.word_errors import word_errors
 from offhook.server import Server, listen
 
 ANSWERS: Final = 3
 """Utterances of the agent that a call which went as it should has, at least."""
+
+_DATA: Final = resources.files("offhook.rehearsal")
 
 
 async def demonstrate(
@@ -44,38 +52,72 @@ async def demonstrate(
     clock = LoopClock(asyncio.get_running_loop())
     sessions: list[StandIn] = []
     token = secrets.token_hex(16)
-    config = load(None, environ)
-    standin = None
-    if config.deepgram.api_key is None:
-        standin = await standin_server.serve("127.0.0.1", 0, front_desk(), clock, sessions.append)
-        environ = {**environ, "DEEPGRAM_API_KEY": "any"}
-        config = load(None, environ, overrides=Overrides(deepgram_url=standin.url))
-    config = dataclasses.replace(config, twilio=Twilio(auth_tokens=(SecretStr(token),)))
-    happened: list[Event] = []
-
-    def remember(happening: Happening) -> None:
-        happened.append(happening.event)
-
-    try:
+    async with _house(environ, console, clock, sessions) as house:
+        own = OwnServer(sock.getsockname()[1], token, clock)
+        config = dataclasses.replace(house.config, twilio=Twilio(auth_tokens=(SecretStr(token),)))
         async with asyncio.TaskGroup() as group:
-            server = Server(config, sock, [Conversation(console), remember])
+            server = Server(config, sock, [Conversation(console)], own.tap)
             serving = group.create_task(server.run(), name="server")
             await server.started.wait()
-            agent = "the stand-in agent" if standin else "Deepgram's agent"
-            console.print(f"A simulated caller rings 127.0.0.1:{server.port}; {agent} answers.\n")
-            report = await _call(config, server.port, token, clock)
-            path = Path("calls") / f"demo-{report.call_sid[-6:]}.wav"
+            console.print(
+                f"A simulated caller rings 127.0.0.1:{server.port}; {house.who} answers.\n"
+            )
+            result = await _call(config, own, house.caller)
+            path = Path("calls") / f"demo-{result.report.call_sid[-6:]}.wav"
             path.parent.mkdir(exist_ok=True)
-            report.write_wav(path)
-            well = _sum_up(console, report, happened, sessions, path)
+            result.report.write_wav(path)
+            well = _sum_up(console, result, sessions, path, words_count=house.understands)
             if not once:
-                await _go_on(console, server, config, standin is not None)
+                await _go_on(console, server, config, standin=house.standin)
             server.stop()
             await serving
-    finally:
-        if standin is not None:
-            await standin.close()
     return well
+
+
+@dataclasses.dataclass(frozen=True)
+class _House:
+    """Which agent answers, and who calls it."""
+
+    config: Config
+    who: str
+    caller: str
+    """The scenario, a file of the package."""
+    standin: bool
+    understands: bool
+    """The agent answers what was said, so how it was recognised says something."""
+
+
+@contextlib.asynccontextmanager
+async def _house(
+    environ: Mapping[str, str], console: Console, clock: Clock, sessions: list[StandIn]
+) -> AsyncIterator[_House]:
+    """Deepgram's agent if there is a key; else the front desk, as well as this machine can do."""
+    config = load(None, environ)
+    if config.deepgram.api_key is not None:
+        yield _House(config, "Deepgram's agent", "demo.yaml", standin=False, understands=False)
+        return
+    missing = local.missing()
+    async with contextlib.AsyncExitStack() as stack:
+        agent: Agent = agent_of(scripted_front_desk())
+        if missing is None:
+            agent = await stack.enter_async_context(local.talking(front_desk()))
+        else:
+            console.print(
+                f"The stand-in plays a script and understands nothing: {missing}\n", soft_wrap=True
+            )
+        standin = await standin_server.serve("127.0.0.1", 0, agent, clock, sessions.append)
+        stack.push_async_callback(standin.close)
+        environ = {**environ, "DEEPGRAM_API_KEY": "any"}
+        overrides = Overrides(deepgram_url=standin.url)
+        if missing is not None:
+            config = load(None, environ, overrides=overrides)
+            yield _House(config, "a script", "demo.yaml", standin=True, understands=False)
+            return
+        folder = stack.enter_context(resources.as_file(_DATA / "front_desk"))
+        config = load(folder / "offhook.yaml", environ, overrides=overrides)
+        yield _House(
+            config, "the front desk", "demo_front_desk.yaml", standin=True, understands=True
+        )
 
 
 def _listen(port: int | None) -> socket.socket:
@@ -87,64 +129,51 @@ def _listen(port: int | None) -> socket.socket:
         return listen("127.0.0.1", 0)
 
 
-async def _call(config: Config, port: int, token: str, clock: LoopClock) -> CallReport:
-    with resources.as_file(resources.files("offhook.rehearsal") / "demo.yaml") as file:
-        call = scenario.read(file)
-    to = call.to if DEFAULT in config.lines else next(iter(config.lines))
-    return await place_call(
-        f"http://127.0.0.1:{port}/twilio/voice",
-        Caller(call.steps, scenario.recorded, noise_dbfs=call.noise_dbfs),
-        clock=clock,
-        auth_token=token,
-        account_sid="AC" + secrets.token_hex(16),
-        from_=call.from_,
-        to=to,
-        status_callback=f"https://127.0.0.1:{port}/twilio/status",
-    )
+async def _call(config: Config, own: OwnServer, name: str) -> CallResult:
+    with resources.as_file(_DATA) as folder:
+        loaded = scenario.load(folder / name)
+        known = files.Dialogues(None).known(loaded)
+    sounds = {sound: scenario.recorded(sound) for sound, _, _ in loaded.sounds()}
+    if DEFAULT not in config.lines:
+        called = loaded.scenario.model_copy(update={"to": next(iter(config.lines))})
+        loaded = dataclasses.replace(loaded, scenario=called)
+    case = runner.Case(loaded, sounds, known, "", lambda sid: listening.Inside(own, sid))
+    target = runner.Target(own.url, own.token, "AC" + secrets.token_hex(16))
+    (result,) = await runner.run([case], target, own.clock, jobs=1)
+    (call,) = result.calls.values()
+    return call
 
 
 def _sum_up(
     console: Console,
-    report: CallReport,
-    happened: list[Event],
+    call: CallResult,
     sessions: list[StandIn],
     path: Path,
+    *,
+    words_count: bool,
 ) -> bool:
-    heard = [event for event in happened if isinstance(event, AgentSaid) and event.heard_ms]
-    asked = [event for event in happened if isinstance(event, CallerSaid)]
-    ended = [event for event in happened if isinstance(event, CallEnded)]
+    report = call.report
+    faults = [failure.told for failure in call.failures]
+    heard = len(report.caller.stretches)
+    if heard < ANSWERS:
+        faults.append(f"the agent was heard {heard} times only")
     interruptions = [round(1000 * seconds) for seconds in report.interruptions]
-    answers = [round(1000 * seconds) for seconds in report.times_to_answer]
-    faults = list(report.faults)
-    if report.ending != "caller_hung_up":
-        faults.append(f"the caller did not hang up: {report.ending}")
-    if len(heard) < ANSWERS:
-        faults.append(f"the agent was heard {len(heard)} times only")
-    if not interruptions or not any(event.interrupted for event in heard):
+    if not interruptions:
         faults.append("the agent was not interrupted")
 
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("ended", "; ".join(event.words for event in ended))
-    table.add_row("turns", f"caller {len(asked)}, agent {len(heard)} heard")
-    if interruptions:
-        row = ", ".join(f"{ms} ms" for ms in interruptions)
-        table.add_row("interruption", f"{row} from the caller's first sound to silence")
-    if answers:
-        row = f"{statistics.median(answers):.0f} ms median, {max(answers)} ms longest"
-        table.add_row("time to answer", f"{row} (end of speech to first sound)")
-    if sessions:
-        sent = [time for stream in report.streams for time in stream.sent_at]
-        arrived = [time for session in sessions for time in session.arrivals.frame_times()]
-        delays = [1000 * (b - a) for a, b in zip(sent, arrived, strict=False)]
-        if delays:
-            row = f"{statistics.median(delays):.2f} ms median, {max(delays):.1f} ms longest"
-            table.add_row("added delay", f"{row} (caller to agent)")
-        lost = len(sent) - len(arrived)
-        seconds = milliseconds(FRAME_BYTES * len(sent)) / 1000
-        table.add_row("frames", f"{len(sent)} sent ({seconds:.1f} s), {lost} lost")
-        if lost:
-            faults.append(f"{lost} frames were lost")
-    table.add_row("audio", f"{path} (caller left, agent right)")
+    table.add_row("turns", f"caller {len(report.caller.said)}, agent {heard} heard")
+    if words_count:
+        table.add_row("understood", _understood(call))
+    for name, value in (
+        ("functions", _functions(call)),
+        ("interruption", ", ".join(f"{ms} ms from first sound to silence" for ms in interruptions)),
+        ("time to answer", _times_to_answer(report)),
+        *_frames(report, sessions, faults),
+        ("audio", f"{path} (caller left, agent right)"),
+    ):
+        if value:
+            table.add_row(name, value)
     console.print()
     console.print(table)
     for fault in faults:
@@ -152,7 +181,57 @@ def _sum_up(
     return not faults
 
 
-async def _go_on(console: Console, server: Server, config: Config, standin: bool) -> None:
+def _understood(call: CallResult) -> str:
+    """How many of the caller's words the agent got wrong."""
+    said = [words(one.text) for one in call.report.caller.said]
+    heard = [words(one.text) for one in call.wire.taken_for] if call.wire is not None else []
+    count = sum(map(len, said))
+    # A turn that was not heard counts with all its words.
+    heard += [[]] * (len(said) - len(heard))
+    wrong = sum(word_errors(a, b) for a, b in zip(said, heard, strict=False))
+    return f"{count - wrong} of {count} words: word error rate {wrong / max(count, 1):.1%}"
+
+
+def _functions(call: CallResult) -> str:
+    called = call.wire.functions() if call.wire is not None else ()
+    return "; ".join(
+        f"{one.name}({', '.join(f'{name}={value!r}' for name, value in one.arguments.items())})"
+        for one in called
+    )
+
+
+def _times_to_answer(report: CallReport) -> str:
+    """From the end of each thing that the caller said to the first sound of the answer."""
+    times = [round(1000 * seconds) for seconds in report.times_to_answer]
+    if not times:
+        return ""
+    each = ", ".join(map(str, times))
+    return f"{statistics.median(times):.0f} ms median, end of speech to first sound ({each})"
+
+
+def _frames(
+    report: CallReport, sessions: list[StandIn], faults: list[str]
+) -> list[tuple[str, str]]:
+    """What the way from caller to agent cost, where both ends are here."""
+    if not sessions:
+        return []
+    sent = [time for stream in report.streams for time in stream.sent_at]
+    arrived = [time for session in sessions for time in session.arrivals.frame_times()]
+    delays = [1000 * (b - a) for a, b in zip(sent, arrived, strict=False)]
+    lost = len(sent) - len(arrived)
+    if lost:
+        faults.append(f"{lost} frames were lost")
+    seconds = milliseconds(FRAME_BYTES * len(sent)) / 1000
+    delay = ""
+    if delays:
+        delay = f"{statistics.median(delays):.2f} ms median, {max(delays):.1f} ms longest"
+    return [
+        ("added delay", delay and f"{delay} (caller to agent)"),
+        ("frames", f"{len(sent)} sent ({seconds:.1f} s), {lost} lost"),
+    ]
+
+
+async def _go_on(console: Console, server: Server, config: Config, *, standin: bool) -> None:
     stopped = asyncio.Event()
     on_stop_signal(stopped.set)
     origin = config.server.public_url or "https://YOUR-HOST"

@@ -1,27 +1,21 @@
-"""offhook rehearse: call a voice-agent server as Twilio would, without a telephone."""
+"""offhook rehearse: call a voice-agent server as Twilio would, and judge what it does."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from offhook.rehearsal.report import CallReport
+DEFAULT_TO = "http://127.0.0.1:5000/twilio/voice"
 
 
 def rehearse(
-    scenario_file: Annotated[
-        Path | None,
-        typer.Argument(help="What the caller does, step by step.", metavar="[SCENARIO.yaml]"),
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Scenario files, and folders of them.", metavar="[PATH]..."),
     ] = None,
-    say: Annotated[
-        str | None, typer.Option(help="Ask one thing instead, from a recording.", metavar="TEXT")
-    ] = None,
+    say: Annotated[str | None, typer.Option(help="Ask one thing instead.", metavar="TEXT")] = None,
     clip: Annotated[
-        Path | None,
-        typer.Option(help="Ask one thing instead: a WAV file of 8000 Hz.", metavar="FILE.wav"),
+        Path | None, typer.Option(help="Ask one thing instead: a WAV file.", metavar="FILE.wav")
     ] = None,
     replay: Annotated[
         Path | None,
@@ -30,170 +24,104 @@ def rehearse(
         ),
     ] = None,
     to: Annotated[
-        str, typer.Option(help="A voice webhook (http, https) or a media stream (ws, wss).")
-    ] = "http://127.0.0.1:5000/twilio/voice",
+        str | None,
+        typer.Option(
+            help="The server that is called, anywhere: a voice webhook (http, https) or a media"
+            f" stream (ws, wss). Default: {DEFAULT_TO}, the server that runs on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of --to: run the server of this offhook.yaml within the rehearsal, which"
+            " then also sees functions and endings.",
+            metavar="FILE.yaml",
+        ),
+    ] = None,
+    standin: Annotated[
+        Path | None,
+        typer.Option(
+            help="The dialogue of the agent of that server. Without it, Deepgram's agent answers,"
+            " which takes DEEPGRAM_API_KEY.",
+            metavar="DIALOGUE.yaml",
+        ),
+    ] = None,
+    var: Annotated[
+        list[str] | None,
+        typer.Option(help="A variable of the scenarios; may be repeated.", metavar="NAME=VALUE"),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Scenarios at the same time. Default: four for each core.", min=1),
+    ] = None,
     out: Annotated[
-        Path, typer.Option(help="The call: caller left, agent right.", metavar="FILE.wav")
-    ] = Path("rehearsal.wav"),
+        Path | None,
+        typer.Option(
+            help="The call as a WAV file, caller left, agent right (default: rehearsal.wav); of"
+            " several calls, a folder for them (default: none are kept)."
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write a JUnit report for CI.", metavar="FILE.xml")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     public_url: Annotated[
         str | None,
         typer.Option(help="The https origin that the server has. Default: server.public_url."),
     ] = None,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Sign nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of scenarios and exit.")
+    ] = False,
 ) -> None:
-    """Call a server as Twilio would, and say what the caller heard.
+    """Call a server as Twilio would, say what the caller heard, and what was not as expected.
 
-    Exits with 1 if the call did not go as it should have.
+    Calls are signed with TWILIO_AUTH_TOKEN. Exits with 1 if a call did not go as it should have.
     """
-    import asyncio
-    import json
     import os
 
-    from rich.console import Console
+    if schema:
+        from offhook.rehearsal.trial.schema import as_text
 
-    from offhook import config, wav
-    from offhook.cli import replaying
+        print(as_text(), end="")
+        return
+    if [bool(paths), say is not None, clip is not None, replay is not None].count(True) != 1:
+        raise typer.BadParameter("Give one of scenarios, --say, --clip and --replay.")
+    if to is not None and (config is not None or standin is not None):
+        raise typer.BadParameter("--to calls a server that runs; --config and --standin run one.")
+    if (config is not None or standin is not None) and (unsigned or public_url is not None):
+        raise typer.BadParameter("The server that is run here needs no --unsigned, --public-url.")
+
+    from offhook.cli.rehearsing import Rehearsal, Wishes
     from offhook.cli.running import run
-    from offhook.clock import LoopClock
-    from offhook.errors import Problem
-    from offhook.rehearsal import captured, scenario
-    from offhook.rehearsal.caller import Caller
-    from offhook.rehearsal.comparison import compare_call
-    from offhook.rehearsal.phone import place_call
-    from offhook.rehearsal.replay import call_again
 
-    if [scenario_file, say, clip, replay].count(None) != 3:
-        raise typer.BadParameter("Give one of a scenario, --say, --clip and --replay.")
-    capture = None if replay is None else captured.read(replay)
-    if scenario_file is not None:
-        call = scenario.read(scenario_file)
-    else:
-        call = scenario.asking(say if say is not None else str(clip))
-    recording = wav.read_clip(clip) if clip is not None else None
-    caller = Caller(
-        call.steps,
-        scenario.recorded if recording is None else lambda _: recording,
-        noise_dbfs=call.noise_dbfs,
+    wishes = Wishes(
+        paths=paths or [],
+        say=say,
+        clip=clip,
+        replay=replay,
+        to=to or DEFAULT_TO,
+        run_server=config is not None or standin is not None,
+        config=config,
+        standin=standin,
+        variables=_variables(var or []),
+        jobs=jobs or 4 * (os.cpu_count() or 1),
+        out=out,
+        junit=junit,
+        as_json=as_json,
+        public_url=public_url,
+        unsigned=unsigned,
     )
-
-    loaded = config.load(None, os.environ, overrides=config.Overrides(public_url=public_url))
-    tokens = loaded.twilio.auth_tokens
-    if not tokens and not unsigned:
-        raise Problem(
-            "E-REH-03",
-            "TWILIO_AUTH_TOKEN is not set, so the call cannot be signed as Twilio signs it.",
-            "Set it to the token that the server has, or give both of them --unsigned.",
-        )
-
-    async def place() -> "CallReport":
-        options: dict[str, Any] = {
-            "clock": LoopClock(asyncio.get_running_loop()),
-            "auth_token": None if unsigned else tokens[0].get_secret_value(),
-            "account_sid": loaded.twilio.account_sid or "AC" + "0" * 32,
-            "public_url": loaded.server.public_url,
-        }
-        if capture is not None:
-            return await call_again(to, capture, **options)
-        return await place_call(to, caller, from_=call.from_, to=call.to, **options)
-
-    report = run(place())
-    try:
-        report.write_wav(out)
-    except OSError as error:
-        raise Problem(
-            "E-REH-04",
-            f"The call cannot be written to {out}: {error.strerror}.",
-            "Name a file that can be written with --out.",
-        ) from None
-    if capture is not None:
-        same = replaying.report(capture, compare_call(capture, report, None), out, as_json=as_json)
-        raise typer.Exit(0 if same else 1)
-    if as_json:
-        print(json.dumps(_facts(report) | {"wav": str(out)}, indent=2))
-    else:
-        _show(report, out, Console(highlight=False))
-    if not _went_well(report):
+    if not run(Rehearsal(wishes, os.environ).run()):
         raise typer.Exit(1)
 
 
-def _went_well(report: "CallReport") -> bool:
-    return bool(report.streams) and not report.faults
-
-
-def _facts(report: "CallReport") -> dict[str, Any]:
-    """The call as JSON. Times are seconds from the answer, durations milliseconds."""
-
-    def at(time: float | None) -> float | None:
-        return None if time is None else round(time - report.answered_at, 3)
-
-    def ms(seconds: float | None) -> int | None:
-        return None if seconds is None else round(1000 * seconds)
-
-    return {
-        "call_sid": report.call_sid,
-        "went_well": _went_well(report),
-        "ending": report.ending,
-        "seconds": at(report.ended_at),
-        "said": [
-            {
-                "text": said.text,
-                "barge_in": said.barge_in,
-                "began": at(said.began),
-                "ended": at(said.ended),
-                "answered_after_ms": ms(said.time_to_answer),
-                "silenced_agent_after_ms": ms(said.time_to_silence),
-            }
-            for said in report.caller.said
-        ],
-        "streams": [
-            {
-                "stream_sid": stream.stream_sid,
-                "ended_by": stream.ended_by,
-                "frames_sent": len(stream.sent_at),
-                "frames_dropped": stream.dropped,
-                "cleared": [at(time) for time in stream.cleared_at],
-                "heard": [
-                    {"began": at(burst.began), "ended": at(burst.ended), "cut_by": burst.cut_by}
-                    for burst in stream.bursts
-                ],
-            }
-            for stream in report.streams
-        ],
-        "verbs": [
-            {"name": verb.name, "attributes": verb.attributes, "text": verb.text}
-            for verb in report.verbs
-        ],
-        "notes": [{"code": note.code, "text": note.text} for note in report.notes],
-        "faults": report.faults,
-    }
-
-
-def _show(report: "CallReport", out: Path, console: "Console") -> None:
-    """The call as a person reads it."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, pad_edge=False)
-    facts = _facts(report)
-    for said in facts["said"]:
-        measured = []
-        if said["silenced_agent_after_ms"] is not None:
-            measured.append(f"agent silent after {said['silenced_agent_after_ms']} ms")
-        if said["answered_after_ms"] is not None:
-            measured.append(f"answered after {said['answered_after_ms']} ms")
-        began = "" if said["began"] is None else f"{said['began']:.1f} s"
-        table.add_row(began, escape(said["text"]), ", ".join(measured) or "no answer")
-    console.print(table)
-    heard = sum(len(stream["heard"]) for stream in facts["streams"])
-    ending = report.ending.replace("_", " ")
-    console.print(f"{facts['seconds']:.1f} s, {heard} stretches of agent audio; ended: {ending}")
-    for verb in report.verbs:
-        if verb.name in ("Dial", "Record"):
-            console.print(f"noted, not done: <{verb.name}> {escape(str(verb.attributes))}")
-    for fault in report.faults:
-        console.print(f"[red]fault[/]: {escape(fault)}")
-    if not report.streams:
-        console.print("[red]fault[/]: no stream was opened")
-    # A path that is broken into lines can be neither copied nor clicked.
-    console.print(f"The call, caller left and agent right: {escape(str(out))}", soft_wrap=True)
+def _variables(given: list[str]) -> dict[str, str]:
+    variables = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{one!r} is no variable: write NAME=VALUE.")
+        variables[name] = value
+    return variables

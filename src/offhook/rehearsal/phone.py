@@ -19,19 +19,14 @@ from uuid import uuid4
 import httpx2
 
 from offhook import wire
-from offhook.clock import Clock
-from offhook.rehearsal import verbs, webhooks
+from offhook.clock import Clock, Timer
+from offhook.rehearsal import stream_socket, verbs, webhooks
 from offhook.rehearsal.caller import Caller
-from offhook.rehearsal.report import CallReport, Document, Ending, Note
+from offhook.rehearsal.ending import Ending
+from offhook.rehearsal.report import CallReport, Document, Note
 from offhook.rehearsal.stream import EndedBy, SimulatedStream, StreamEvent
 from offhook.rehearsal.verbs import Verb
 from offhook.rehearsal.webhooks import Failed, Front, Request
-
-UPGRADE_S: Final = 10.0
-"""Wall-clock seconds that the upgrade may take. Twilio's own limit is not documented (§1.8)."""
-
-MAX_MESSAGE: Final = 2**20
-"""Bytes of one message of the server's. Twilio's limit is not documented (§1.4)."""
 
 MAX_DOCUMENTS: Final = 100
 """TwiML documents of one call, so that one which redirects to itself comes to an end."""
@@ -70,14 +65,16 @@ async def place_call(
     status_callback: str | None = None,
     fallback_url: str | None = None,
     dial_status: DialStatus = "completed",
+    time_limit_s: float | None = None,
 ) -> CallReport:
     """Call a number whose voice webhook (http, https) or media stream (ws, wss) is `to_url`.
 
     Without `auth_token` nothing is signed; `public_url` is the origin that a server behind a plain
     `to_url` takes itself to have, if another (webhooks.py). `parameters` are the stream's, when
-    `to_url` is one. `dial_status` is what becomes of every <Dial>. Cancelling it hangs up; then,
-    as after a normal end, no connection and no task is left. Raises Problem E-REH-02 for another
-    `to_url`.
+    `to_url` is one. `dial_status` is what becomes of every <Dial>. A call that is not over after
+    `time_limit_s` simulated seconds is hung up, which its report calls a fault. Cancelling it hangs
+    up; then, as after a normal end, no connection and no task is left. Raises Problem E-REH-02 for
+    another `to_url`.
     """
     front = Front(to_url, auth_token, public_url)
     report = CallReport(account_sid, call_sid or "CA" + uuid4().hex, caller)
@@ -86,7 +83,7 @@ async def place_call(
         asyncio.TaskGroup() as callbacks,
     ):
         call = _Call(report, front, clock, http, callbacks, from_, to, dial_status)
-        await call.run(parameters or {}, status_callback, fallback_url)
+        await call.run(parameters or {}, status_callback, fallback_url, time_limit_s)
     return report
 
 
@@ -127,19 +124,22 @@ class _Call:
         parameters: Mapping[str, str],
         status_callback: str | None,
         fallback_url: str | None,
+        time_limit_s: float | None,
     ) -> None:
         report = self._report
-        if self._front.is_stream:
-            report.answered_at = self._clock.now()
-            self._status = "in-progress"
-            nouns = tuple(
-                Verb("Parameter", {"name": name, "value": value}, "", ())
-                for name, value in parameters.items()
-            )
-            noun = Verb("Stream", {"url": self._front.url}, "", nouns)
-            report.ending = _end_of_stream(await self._stream(noun, self._front.url))
-        else:
-            report.ending = await self._follow(Request(self._front.url), fallback_url)
+        timer: Timer | None = None
+        try:
+            async with asyncio.timeout(None) as limit:
+                if time_limit_s is not None:
+                    up = self._clock.now() + time_limit_s
+                    timer = self._clock.call_at(up, lambda: limit.reschedule(0.0))
+                report.ending = await self._until_over(parameters, fallback_url)
+        except TimeoutError:
+            report.ending = "given_up"
+        finally:
+            if timer is not None:
+                timer.cancel()
+        report.caller.call_ended()
         report.ended_at = self._clock.now()
         if math.isnan(report.answered_at):
             report.answered_at = report.ended_at
@@ -157,6 +157,18 @@ class _Call:
                 "SequenceNumber": "0",
             }
             self._post(Request(status_callback, "POST", self._form | final))
+
+    async def _until_over(self, parameters: Mapping[str, str], fallback_url: str | None) -> Ending:
+        if not self._front.is_stream:
+            return await self._follow(Request(self._front.url), fallback_url)
+        self._report.answered_at = self._clock.now()
+        self._status = "in-progress"
+        nouns = tuple(
+            Verb("Parameter", {"name": name, "value": value}, "", ())
+            for name, value in parameters.items()
+        )
+        noun = Verb("Stream", {"url": self._front.url}, "", nouns)
+        return _end_of_stream(await self._stream(noun, self._front.url))
 
     # --- TwiML ---
 
@@ -315,9 +327,7 @@ class _Call:
             on_end=ended.set,
         )
         try:
-            await wire.connect(
-                dialled, one, headers=headers, timeout=UPGRADE_S, max_size=MAX_MESSAGE
-            )
+            await stream_socket.connect(dialled, one, headers)
         except wire.Refused as refused:
             report("stream-error", UPGRADE_REFUSED, f"the upgrade was answered {refused.status}")
             return None

@@ -3,25 +3,14 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from offhook import audio
 from offhook.rehearsal import stream
 from offhook.rehearsal.caller import Caller
+from offhook.rehearsal.ending import Ending
 from offhook.rehearsal.stream import SimulatedStream
 from offhook.rehearsal.verbs import Verb
 from offhook.wav import StereoWriter
-
-Ending: TypeAlias = Literal[
-    "caller_hung_up",
-    "hangup_verb",
-    "end_of_document",
-    "rejected",
-    "stream_closed",
-    "stream_failed",
-    "application_error",
-]
-"""Why the call ended. `stream_…`: it was placed to a stream URL, where no TwiML follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +61,21 @@ class CallReport:
     @property
     def faults(self) -> list[str]:
         """Why the call did not go as it should have; nothing, if it did."""
+        return self.faults_on_the_line + [str(failed) for failed in self.caller.failed]
+
+    @property
+    def faults_on_the_line(self) -> list[str]:
+        """Those that were not the caller's to find."""
         faults = [
             f"{note.code} {note.text}"
             for note in self.notes
             # 31921 is logged when a server closes its stream, as it does to end a call (§1.9).
             if note.code is not None and note.code != stream.SERVER_CLOSED
         ]
-        return faults + self.caller.failed
+        if self.ending == "given_up":
+            lasted = self.ended_at - self.answered_at
+            faults.append(f"the call was not over when its time was up, after {lasted:.0f} s")
+        return faults
 
     def write_wav(self, path: Path) -> None:
         """Write what was said (left) and heard (right) from the answer to the end."""

@@ -312,6 +312,5 @@ def read(path: Path) -> Dialogue:
 
 def front_desk() -> Dialogue:
     """The front desk that Offhook comes with: examples/front-desk/dialogue.yaml is the same."""
-    name = "front_desk.yaml"
-    text = (resources.files("offhook.rehearsal.dialogue") / name).read_text("utf-8")
-    return Dialogue(yamlfile.parse(text, Path(name)))
+    text = (resources.files("offhook.rehearsal") / "front_desk/dialogue.yaml").read_text("utf-8")
+    return Dialogue(yamlfile.parse(text, Path("front_desk/dialogue.yaml")))

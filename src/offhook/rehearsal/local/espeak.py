@@ -123,6 +123,7 @@ class Line:
         self._resample = soxr.ResampleStream(rate, LINE_RATE, 1, dtype="int16", quality="HQ")
         self._send = send
         self._tail = b""
+        self._spoke = False
 
     def feed(self, samples: bytes, *, last: bool = False) -> None:
         """Samples of 16 bits; `last` flushes what is held."""
@@ -131,8 +132,9 @@ class Line:
         loud = len(audio.rstrip(_SILENT))
         self._tail = audio[loud:]
         if loud:
+            self._spoke = True
             self._send(audio[:loud])
-        if last:
+        if last and self._spoke:
             self._send(self._tail[:TAIL])
 
 

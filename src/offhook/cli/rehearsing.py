@@ -1,0 +1,262 @@
+"""What `offhook rehearse` does: reads and checks everything, calls, and reports."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from offhook import config as configuration
+from offhook.cli import replaying
+from offhook.clock import Clock, LoopClock
+from offhook.config import Overrides
+from offhook.errors import Problem
+from offhook.rehearsal import agent_file, captured, scenario, standin_server
+from offhook.rehearsal.comparison import compare_call
+from offhook.rehearsal.dialogue.file import Dialogue
+from offhook.rehearsal.replay import Wires, call_again
+from offhook.rehearsal.report import CallReport
+from offhook.rehearsal.scenario import Loaded
+from offhook.rehearsal.script import Script
+from offhook.rehearsal.trial import (
+    facts,
+    files,
+    listening,
+    own_server,
+    preparing,
+    printing,
+    runner,
+)
+from offhook.rehearsal.trial.account import Result
+from offhook.rehearsal.trial.listening import until_over
+from offhook.rehearsal.trial.own_server import OwnServer
+from offhook.rehearsal.trial.runner import Case, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line says."""
+
+    paths: Sequence[Path]
+    say: str | None
+    clip: Path | None
+    replay: Path | None
+    to: str
+    run_server: bool
+    config: Path | None
+    standin: Path | None
+    variables: Mapping[str, str]
+    jobs: int
+    out: Path | None
+    junit: Path | None
+    as_json: bool
+    public_url: str | None
+    unsigned: bool
+
+
+class Rehearsal:
+    """One run of the command."""
+
+    def __init__(self, wishes: Wishes, environ: Mapping[str, str]) -> None:
+        self._wishes = wishes
+        self._environ = environ
+        self._console = Console(highlight=False, stderr=wishes.as_json)
+
+    async def run(self) -> bool:
+        """Call, and report. Says whether all went as it should have."""
+        wishes = self._wishes
+        clock = LoopClock(asyncio.get_running_loop())
+        if wishes.replay is not None:
+            return await self._replay(wishes.replay, clock)
+        loaded = self._loaded()
+        agent = self._agent()
+        dialogues = files.Dialogues(agent if isinstance(agent, Dialogue) else None)
+        key = configuration.load(None, self._environ).deepgram.api_key
+        async with (
+            self._target(agent, clock) as (target, own),
+            listening.listeners(own, key.get_secret_value() if key else None) as listeners,
+        ):
+            cases = preparing.prepare(loaded, dialogues, listeners)
+            results = await self._watched(cases, target, clock)
+        self._report(results)
+        return all(result.passed for result in results)
+
+    async def _replay(self, path: Path, clock: Clock) -> bool:
+        """Make a captured call again. Says whether it went as captured."""
+        capture = captured.read(path)
+        async with self._target(self._agent(), clock) as (target, own):
+            call_sid = "CA" + secrets.token_hex(16)
+            wires = Wires() if own is not None else None
+            if own is not None and wires is not None:
+                own.watch(call_sid, wires)
+            report = await call_again(
+                target.url,
+                capture,
+                clock=clock,
+                auth_token=target.auth_token,
+                account_sid=target.account_sid,
+                call_sid=call_sid,
+                public_url=target.public_url,
+            )
+            if wires is not None:
+                await until_over(wires.over)
+        told = None if wires is None else wires.told()
+        out = self._wishes.out or Path("rehearsal.wav")
+        _write(report, out)
+        verdict = compare_call(capture, report, told)
+        return replaying.report(capture, verdict, out, as_json=self._wishes.as_json)
+
+    # --- what is to run ---
+
+    def _loaded(self) -> list[Loaded]:
+        wishes = self._wishes
+        if wishes.say is not None:
+            return [Loaded(scenario.asking(wishes.say))]
+        if wishes.clip is not None:
+            return [Loaded(scenario.asking(str(wishes.clip), clip=True))]
+        loaded = files.load_all(files.find(wishes.paths), wishes.variables)
+        wrong = files.unknown_variable(loaded, wishes.variables)
+        if wrong is not None:
+            raise typer.BadParameter(wrong)
+        return loaded
+
+    # --- who is called ---
+
+    def _agent(self) -> Script | Dialogue | None:
+        """Who plays the agent, if it is the stand-in."""
+        standin = self._wishes.standin
+        return None if standin is None else agent_file.read(standin)
+
+    @asynccontextmanager
+    async def _target(
+        self, standin: Script | Dialogue | None, clock: Clock
+    ) -> AsyncIterator[tuple[Target, OwnServer | None]]:
+        """Whom to call, and the server, if it runs here."""
+        wishes = self._wishes
+        if not wishes.run_server:
+            yield self._elsewhere(), None
+            return
+        agent = None
+        environ = self._environ
+        overrides = configuration.NOTHING
+        if standin is not None:
+            agent = await standin_server.serve("127.0.0.1", 0, standin, clock)
+            environ = {**environ, "DEEPGRAM_API_KEY": "any"}
+            overrides = Overrides(deepgram_url=agent.url)
+        try:
+            loaded = configuration.load(wishes.config, environ, overrides=overrides)
+            if loaded.deepgram.api_key is None:
+                raise Problem(
+                    "E-SCENARIO-06",
+                    "No agent answers: there is no --standin, and DEEPGRAM_API_KEY is not set.",
+                    "Give --standin DIALOGUE.yaml, or set DEEPGRAM_API_KEY for Deepgram's agent.",
+                )
+            async with own_server.run(loaded, clock) as own:
+                account = loaded.twilio.account_sid or "AC" + "0" * 32
+                yield Target(own.url, own.token, account), own
+        finally:
+            if agent is not None:
+                await agent.close()
+
+    def _elsewhere(self) -> Target:
+        wishes = self._wishes
+        loaded = configuration.load(
+            None, self._environ, overrides=Overrides(public_url=wishes.public_url)
+        )
+        tokens = loaded.twilio.auth_tokens
+        if not tokens and not wishes.unsigned:
+            raise Problem(
+                "E-REH-03",
+                "TWILIO_AUTH_TOKEN is not set, so the call cannot be signed as Twilio signs it.",
+                "Set it to the token that the server has, or give both of them --unsigned.",
+            )
+        return Target(
+            wishes.to,
+            None if wishes.unsigned else tokens[0].get_secret_value(),
+            loaded.twilio.account_sid or "AC" + "0" * 32,
+            loaded.server.public_url,
+        )
+
+    # --- what became of it ---
+
+    async def _watched(self, cases: Sequence[Case], target: Target, clock: Clock) -> list[Result]:
+        """Run them while a person watches, if one does."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        console = self._console
+        shown = console.is_terminal and len(cases) > 1
+        with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+            bar = progress.add_task("calling", total=len(cases))
+            ringing: dict[str, None] = {}
+
+            def describe() -> None:
+                names = list(ringing)
+                more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+                progress.update(bar, description=escape(", ".join(names[:2]) + more))
+
+            def began(case: Case) -> None:
+                ringing[case.loaded.name] = None
+                describe()
+
+            def ended(result: Result) -> None:
+                ringing.pop(result.name, None)
+                progress.advance(bar)
+                describe()
+                if not self._wishes.as_json:
+                    printing.show(progress.console, result)
+
+            return await runner.run(
+                cases, target, clock, jobs=self._wishes.jobs, began=began, ended=ended
+            )
+
+    def _report(self, results: Sequence[Result]) -> None:
+        recordings = self._write_recordings(results)
+        if self._wishes.junit is not None:
+            facts.write_junit(results, self._wishes.junit)
+        if self._wishes.as_json:
+            recorded = {"recordings": [str(path) for path in recordings]}
+            print(json.dumps(facts.as_json(results) | recorded, indent=2))
+        else:
+            printing.sum_up(self._console, results)
+            printing.show_recordings(self._console, recordings)
+
+    def _write_recordings(self, results: Sequence[Result]) -> list[Path]:
+        """Write the calls as WAV files, as --out says."""
+        out = self._wishes.out
+        calls = [(result, call) for result in results for call in result.calls.values()]
+        if len(calls) > 1 and out is None:
+            return []
+        written = []
+        path = out or Path("rehearsal.wav")
+        for result, call in calls:
+            if len(calls) > 1:
+                assert out is not None  # returned above
+                out.mkdir(parents=True, exist_ok=True)
+                whose = f"-{call.caller}" if len(result.calls) > 1 else ""
+                path = out / f"{Path(result.loaded.file).stem}{whose}.wav"
+            _write(call.report, path)
+            written.append(path)
+        return written
+
+
+def _write(report: CallReport, path: Path) -> None:
+    """Write a call as WAV. Raises Problem E-REH-04."""
+    try:
+        report.write_wav(path)
+    except OSError as error:
+        raise Problem(
+            "E-REH-04",
+            f"The call cannot be written to {path}: {error.strerror}.",
+            "Name a file that can be written with --out.",
+        ) from None

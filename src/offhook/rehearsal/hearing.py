@@ -1,0 +1,69 @@
+"""What a caller hears, as words: stretches of the agent's speech, and whoever makes words of them.
+
+Here is what the caller and the judge share; trial/ has the ways of hearing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from offhook import audio
+
+MARGIN_MS: Final = 200
+"""Of the line's sound that is kept before and after a stretch."""
+
+
+@dataclass(slots=True, eq=False)
+class Stretch:
+    """What was audible of the agent between two pauses. Times are the clock's, in seconds."""
+
+    began: float
+    ended: float
+    """When it was last audible; of one that is not over, until now."""
+    over: bool = False
+    interrupted: bool = False
+    """The caller spoke while it was audible."""
+    audio: bytearray = field(default_factory=bytearray)
+    """Mu-law, with MARGIN_MS on either side."""
+
+    def trim(self) -> None:
+        """Drop the pause after it, but for a margin."""
+        length = round((self.ended - self.began) * audio.BYTES_PER_SECOND)
+        del self.audio[length + 2 * MARGIN_MS * audio.BYTES_PER_MS :]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCalled:
+    """A function that the agent called, at `at` seconds of the clock."""
+
+    at: float
+    name: str
+    arguments: Mapping[str, Any]
+
+
+class Hearing(Protocol):
+    """Makes words of what one caller hears. Called on the event loop; nothing here waits."""
+
+    def over(self, stretch: Stretch) -> None:
+        """A stretch is complete: its audio can be transcribed."""
+
+    def words(self, stretch: Stretch) -> str | None:
+        """What has been heard of it, so far if it is not over; None while that is not known."""
+
+    def functions(self) -> Sequence[FunctionCalled]:
+        """The functions that the agent has called, as far as they can be seen."""
+
+
+class NoWords:
+    """Hears that somebody speaks, and no more."""
+
+    def over(self, stretch: Stretch) -> None:
+        """Nothing is done with it."""
+
+    def words(self, stretch: Stretch) -> str | None:
+        """Never known."""
+        return None
+
+    def functions(self) -> Sequence[FunctionCalled]:
+        """None are seen."""
+        return ()

@@ -1,0 +1,1 @@
+"""Scenarios put to the test: run against a server, many at once, and judged."""

@@ -1,0 +1,109 @@
+"""Whoever makes words of what the callers of a rehearsal hear, by what is at hand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeAlias
+
+import httpx2
+
+from offhook.rehearsal.hearing import Hearing, NoWords
+from offhook.rehearsal.trial.from_the_wire import FromTheWire
+from offhook.rehearsal.trial.known import Known
+from offhook.rehearsal.trial.own_server import OwnServer
+from offhook.rehearsal.trial.possible import Sight
+from offhook.rehearsal.trial.runner import Listening
+from offhook.rehearsal.trial.transcribed import Listen, Transcribe, Transcribed
+
+Choice: TypeAlias = tuple[Sight, Callable[[str], Listening]]
+"""What can be seen, and who listens to the call with a CallSid."""
+
+_SETTLE_S: Final = 5.0
+"""Wall-clock seconds that the server has, after a call, to say how it ended."""
+
+
+async def until_over(ended: asyncio.Event) -> None:
+    """Wait for the server's end of a call, but not for long: it may never have known of it."""
+    try:
+        async with asyncio.timeout(_SETTLE_S):
+            await ended.wait()
+    except TimeoutError:
+        return
+
+
+class Inside:
+    """Hears from the wires of a server in this process (runner.Listening)."""
+
+    def __init__(self, own: OwnServer, call_sid: str) -> None:
+        self._ended = asyncio.Event()
+        heard = FromTheWire(own.clock, self._ended.set)
+        own.watch(call_sid, heard)
+        self.wire: FromTheWire | None = heard
+        self.hearing: Hearing = heard
+
+    async def finish(self) -> None:
+        """Wait until the call is over for the server too."""
+        await until_over(self._ended)
+
+
+class Outside:
+    """Hears from the caller's audio (runner.Listening)."""
+
+    wire: FromTheWire | None = None
+
+    def __init__(self, transcribe: Transcribe, group: asyncio.TaskGroup) -> None:
+        self._transcribed = Transcribed(transcribe, group)
+        self.hearing: Hearing = self._transcribed
+
+    async def finish(self) -> None:
+        """Wait for the last words. Raises Problem when some could not be had."""
+        await self._transcribed.finish()
+
+
+class Nobody:
+    """Hears no words (runner.Listening)."""
+
+    wire: FromTheWire | None = None
+
+    def __init__(self) -> None:
+        self.hearing: Hearing = NoWords()
+
+    async def finish(self) -> None:
+        """There is nothing to wait for."""
+
+
+class Listeners:
+    """Who listens: the wires of our own server, else Deepgram if there is a key, else nobody."""
+
+    def __init__(
+        self,
+        own: OwnServer | None,
+        deepgram: Transcribe | None,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self._own = own
+        self._deepgram = deepgram
+        self._group = group
+
+    def choose(self, known: Known | None) -> Choice:
+        """Who listens to the calls of a scenario."""
+        own, deepgram, group = self._own, self._deepgram, self._group
+        if own is not None:
+            how = "taken from the wire, as the server in this process saw it"
+            return Sight(how, words=True, inside=True), lambda sid: Inside(own, sid)
+        if deepgram is not None:
+            how = "transcribed by Deepgram from the caller's audio"
+            return Sight(how, words=True, inside=False), lambda _: Outside(deepgram, group)
+        how = "there is no DEEPGRAM_API_KEY to transcribe it with"
+        return Sight(how, words=False, inside=False), lambda _: Nobody()
+
+
+@asynccontextmanager
+async def listeners(own: OwnServer | None, deepgram_key: str | None) -> AsyncIterator[Listeners]:
+    """Keep what they need until all calls are over."""
+    async with (
+        httpx2.AsyncClient(timeout=None, trust_env=False) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        deepgram = None if deepgram_key is None else Listen(deepgram_key, http)
+        yield Listeners(own, deepgram, group)

@@ -1,0 +1,37 @@
+"""Scenarios made ready to run: checked as far as can be without calling, and with their sounds."""
+
+from collections.abc import Sequence
+
+from offhook.rehearsal import clip_file, scenario
+from offhook.rehearsal.scenario import Loaded
+from offhook.rehearsal.trial import possible
+from offhook.rehearsal.trial.files import Dialogues, raise_together
+from offhook.rehearsal.trial.listening import Listeners
+from offhook.rehearsal.trial.runner import Case
+from offhook.yamlfile import BadFile
+
+
+def prepare(loaded: Sequence[Loaded], dialogues: Dialogues, listeners: Listeners) -> list[Case]:
+    """All of them. Raises BadFile with the mistakes of every one, or Problem for a sound."""
+    cases: list[Case] = []
+    bad: list[BadFile] = []
+    for one in loaded:
+        try:
+            known = dialogues.known(one)
+            sight, listen = listeners.choose(known)
+            possible.check(one, known, sight)
+        except BadFile as error:
+            bad.append(error)
+            continue
+        cases.append(Case(one, _sounds(one), known, sight.how, listen))
+    raise_together(bad)
+    return cases
+
+
+def _sounds(loaded: Loaded) -> dict[str, bytes]:
+    sounds = {}
+    for sound, is_file, place in loaded.sounds():
+        with scenario.at(place):
+            file = loaded.beside(sound)
+            sounds[sound] = clip_file.read(file) if is_file else scenario.recorded(sound)
+    return sounds

@@ -1,0 +1,66 @@
+"""A result as a person reads it: the conversation, what failed and why, with times."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from offhook.conversation import inert
+from offhook.rehearsal.trial.account import CallResult, Result
+
+_STYLES: Final = {"caller": "cyan", "agent": "green", "call": "dim"}
+
+
+def show(console: Console, result: Result) -> None:
+    """Print one scenario's conversation, then what failed."""
+    verdict = ("passed", "bold green") if result.passed else ("FAILED", "bold red")
+    head = Text.assemble(verdict, "  ", inert(result.name), (f"  {result.seconds:.1f} s", "dim"))
+    console.print(head, soft_wrap=True)
+    for name, call in result.calls.items():
+        if len(result.calls) > 1:
+            console.print(Text(f"  {name}", "bold"))
+        _show_call(console, call)
+    for failure in result.all_failures:
+        line = Text("  ✗ ", "red")
+        if failure.place is not None:
+            line.append(f"{failure.place} ", "dim")
+        line.append(inert(failure.told), "red")
+        console.print(line, soft_wrap=True)
+    console.print()
+
+
+def sum_up(console: Console, results: Sequence[Result]) -> None:
+    """Print the last line: how many passed, and which did not."""
+    failed = [result for result in results if not result.passed]
+    for how in dict.fromkeys(result.how for result in results):
+        console.print(Text(f"Words that were heard: {how}.", "dim"), soft_wrap=True)
+    passed = len(results) - len(failed)
+    line = Text(f"{passed} passed", "green" if passed else "")
+    if failed:
+        line.append(f", {len(failed)} failed: ", "red")
+        line.append(", ".join(inert(result.name) for result in failed), "red")
+    console.print(line, soft_wrap=True)
+
+
+def _show_call(console: Console, call: CallResult) -> None:
+    for one in call.lines():
+        line = Text(f"  {one.at:6.1f} s  ", "dim")
+        line.append(f"{one.who:7} ", _STYLES[one.who])
+        line.append(inert(one.text), "dim" if one.who == "call" else "")
+        if one.remark:
+            line.append(f"  ({one.remark})", "dim")
+        console.print(line, soft_wrap=True)
+    for verb in call.report.verbs:
+        if verb.name in ("Dial", "Record"):
+            text = f"  noted, not done: <{verb.name}> {verb.attributes}"
+            console.print(Text(inert(text), "dim"), soft_wrap=True)
+
+
+def show_recordings(console: Console, paths: Sequence[Path]) -> None:
+    """Print where the calls can be heard."""
+    for path in paths:
+        # A path that is broken into lines can be neither copied nor clicked.
+        text = f"The call, caller left and agent right: {path}"
+        console.print(Text(text), soft_wrap=True)

@@ -1,0 +1,87 @@
+"""The front desk of the examples, run within the test: server, functions, and a stand-in agent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from offhook import config as configuration
+from offhook import yamlfile
+from offhook.clock import LoopClock
+from offhook.config import Config, Overrides
+from offhook.rehearsal import standin_server
+from offhook.rehearsal.dialogue import file as dialogue_file
+from offhook.rehearsal.dialogue.file import Dialogue
+from offhook.rehearsal.dialogue.mind import conversing
+from offhook.rehearsal.mind import Agent
+from offhook.rehearsal.senses import Ears, Voice
+from offhook.rehearsal.trial import files, listening, own_server, preparing, runner
+from offhook.rehearsal.trial.account import Result
+from offhook.rehearsal.trial.runner import Target
+
+HOUSE = Path("examples/front-desk")
+SCENARIOS = HOUSE / "scenarios"
+DIALOGUE = HOUSE / "dialogue.yaml"
+
+
+@dataclass(frozen=True)
+class Senses:
+    """What the stand-in hears and speaks with."""
+
+    ears: Callable[[], Ears]
+    voice: Voice
+
+
+def mutated(text: str, *changes: tuple[str, str]) -> Dialogue:
+    """The front desk's dialogue with something wrong in it."""
+    for right, wrong in changes:
+        assert right in text, right
+        text = text.replace(right, wrong)
+    return Dialogue(yamlfile.parse(text, DIALOGUE))
+
+
+@asynccontextmanager
+async def serving(agent: Agent, clock: LoopClock) -> AsyncIterator[Config]:
+    """The stand-in on a socket, and the example's configuration that leads to it."""
+    standin = await standin_server.serve("127.0.0.1", 0, agent, clock)
+    try:
+        yield configuration.load(
+            HOUSE / "offhook.yaml",
+            {"DEEPGRAM_API_KEY": "any"},
+            overrides=Overrides(deepgram_url=standin.url),
+        )
+    finally:
+        await standin.close()
+
+
+async def rehearse(
+    paths: Iterable[Path], senses: Senses, *, dialogue: Dialogue | None = None, jobs: int = 10
+) -> list[Result]:
+    """Run scenarios against the front desk, whose agent talks along `dialogue`."""
+    dialogue = dialogue or dialogue_file.read(DIALOGUE)
+    return await run(paths, conversing(dialogue, senses.ears, senses.voice), jobs=jobs)
+
+
+async def run(paths: Iterable[Path], agent: Agent, *, jobs: int = 10) -> list[Result]:
+    """Run scenarios against the front desk with that agent."""
+    clock = LoopClock(asyncio.get_running_loop())
+    loaded = files.load_all(files.find(paths), {})
+    async with (
+        serving(agent, clock) as config,
+        own_server.run(config, clock) as own,
+        listening.listeners(own, None) as listeners,
+    ):
+        cases = preparing.prepare(loaded, files.Dialogues(None), listeners)
+        target = Target(own.url, own.token, "AC" + "0" * 32)
+        return await runner.run(cases, target, clock, jobs=jobs)
+
+
+def told(results: Iterable[Result]) -> str:
+    """What failed, with the conversations, as a test shows it."""
+    parts = []
+    for result in results:
+        if not result.passed:
+            parts.append(f"{result.name}: " + "; ".join(map(str, result.all_failures)))
+            parts += [str(line) for call in result.calls.values() for line in call.lines()]
+    return "\n".join(parts)
