@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from offhook.errors import Problem
 from offhook.rehearsal import script
 from offhook.rehearsal.dialogue.file import Dialogue, front_desk
+from offhook.rehearsal.local import agent as local
 from offhook.rehearsal.mind import Agent, agent_of
 from offhook.rehearsal.model.completions import Model
 from offhook.rehearsal.model.mind import thinking
@@ -20,40 +21,36 @@ class Ready:
     agent: Agent
     words: str
     dialogue: Dialogue | None
-    """What it talks along, if it understands anything."""
+    """What it talks along; None for a script."""
 
 
 @asynccontextmanager
 async def ready(
     what: Script | Dialogue | None = None, model: Model | None = None
 ) -> AsyncIterator[Ready]:
-    """The agent, until the end of the block, which ends its workers and requests.
+    """The agent, until the end of the block, which ends its processes and requests.
 
-    Without `what` it is the front desk: the one that understands, or where the extra `[local]` is
-    missing the scripted one. Raises Problem (E-EAR-...) when a dialogue cannot be heard or spoken:
-    the extra is missing, or a word of it is unknown.
+    Without `what` it is the front desk: the one that understands, or a script where this machine
+    has neither ears nor voice. Raises Problem E-STANDIN-02 when a dialogue needs them and they are
+    missing, E-EAR-... when they do not start or a word is unknown.
     """
+    missing = local.missing()
     async with AsyncExitStack() as stack:
         if isinstance(what, Script):
-            agent, words, dialogue = agent_of(what), "It plays a script, whatever is said.", None
-        else:
+            made = Ready(agent_of(what), "It plays a script, whatever is said.", None)
+        elif missing is None:
             dialogue = what or front_desk()
-            try:
-                agent = await _conversing(dialogue, stack)
-                words = "It understands what is said, by local ears and voice."
-            except Problem as problem:
-                if what is not None:
-                    raise
-                agent, dialogue = agent_of(script.front_desk()), None
-                words = f"It plays a script, whatever is said: {problem.what} {problem.fix}"
-        if model is not None:
-            words += f" The model {model.name} does the talking."
-        yield Ready(await stack.enter_async_context(thinking(agent, model)), words, dialogue)
-
-
-async def _conversing(dialogue: Dialogue, stack: AsyncExitStack) -> Agent:
-    raise Problem(
-        "E-STANDIN-02",
-        "Nothing here recognises speech.",
-        "Use a script (turns).",
-    )
+            agent = await stack.enter_async_context(local.talking(dialogue))
+            made = Ready(agent, "It understands what is said, and answers.", dialogue)
+        elif what is None:
+            words = f"It plays a script and understands nothing: {missing}."
+            made = Ready(agent_of(script.front_desk()), words, None)
+        else:
+            raise Problem(
+                "E-STANDIN-02",
+                f"A dialogue has to be heard and spoken, which cannot be done here: {missing}.",
+                "Or let it be a script (turns), which needs no ears.",
+            )
+        words = made.words if model is None else f"The model {model.name} does the talking."
+        thinks = await stack.enter_async_context(thinking(made.agent, model))
+        yield Ready(thinks, words, made.dialogue)
