@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from offhook.rehearsal.local import agent as local
 from offhook.rehearsal.standin_server import PATH
 
 COMMAND = [sys.executable, "-m", "offhook", "standin"]
@@ -27,8 +28,24 @@ def test_it_says_how_to_use_it_listens_and_ends_on_ctrl_c() -> None:
         with socket.create_connection(("127.0.0.1", int(found[1])), timeout=5) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             assert connection.recv(1000).startswith(b"HTTP/1.1 ")
+        workers = children(process.pid)
+        assert bool(workers) is (local.missing() is None)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def children(pid: int) -> list[str]:
+    """The processes that this one has started: its ears and its voice."""
+    tasks = Path(f"/proc/{pid}/task")
+    return [child for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+@pytest.mark.skipif(local.missing() is None, reason="there are local ears and voice here")
+def test_without_ears_a_dialogue_is_refused() -> None:
+    ended = run("--script", "examples/front-desk/dialogue.yaml")
+    assert ended.returncode == 1
+    assert "E-STANDIN-02" in ended.stderr
 
 
 SETTINGS = {
