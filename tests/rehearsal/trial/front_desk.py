@@ -33,12 +33,11 @@ class Senses:
     voice: Voice
 
 
-def mutated(text: str, *changes: tuple[str, str]) -> Dialogue:
-    """The front desk's dialogue with something wrong in it."""
-    for right, wrong in changes:
-        assert right in text, right
-        text = text.replace(right, wrong)
-    return Dialogue(yamlfile.parse(text, DIALOGUE))
+def mutated(text: str, change: tuple[str, str]) -> Dialogue:
+    """The front desk's dialogue with something wrong in it, in place of what is right."""
+    right, wrong = change
+    assert right in text, right
+    return Dialogue(yamlfile.parse(text.replace(right, wrong), DIALOGUE))
 
 
 @asynccontextmanager
