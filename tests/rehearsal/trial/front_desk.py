@@ -71,7 +71,7 @@ async def run(paths: Iterable[Path], agent: Agent, *, jobs: int = 10) -> list[Re
         own_server.run(config, clock) as own,
         listening.listeners(own, None) as listeners,
     ):
-        cases = preparing.prepare(loaded, files.Dialogues(None), listeners)
+        cases = await preparing.prepare(loaded, files.Dialogues(None), listeners)
         target = Target(own.url, own.token, "AC" + "0" * 32)
         return await runner.run(cases, target, clock, jobs=jobs)
 
