@@ -18,6 +18,7 @@ from offhook.clock import LoopClock
 from offhook.rehearsal import standin_server
 from offhook.rehearsal.phone import place_call
 from offhook.rehearsal.report import CallReport
+from offhook.rehearsal.script import Script
 
 COMMAND = [sys.executable, "-m", "offhook", "serve"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
@@ -51,9 +52,9 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *arguments: str) -> AsyncIterator[Serving]:
+async def serving(folder: Path, *arguments: str, script: Script = QUICK) -> AsyncIterator[Serving]:
     clock = LoopClock(asyncio.get_running_loop())
-    standin = await standin_server.serve("127.0.0.1", 0, QUICK, clock)
+    standin = await standin_server.serve("127.0.0.1", 0, script, clock)
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *("--port", "0", "--deepgram-url", standin.url, *arguments),

@@ -1,12 +1,25 @@
 """Captured calls made again in memory, and what counts as the same."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, HOURS, NoTools, caller, configured
+from tests.house import (
+    ACCOUNT,
+    ASK,
+    GREET,
+    HANG_UP,
+    HOURS,
+    TOKEN,
+    NoTools,
+    caller,
+    configured,
+    fresh_sid,
+    house,
+)
 
 from offhook.audio import milliseconds
 from offhook.calls import Calls
@@ -15,9 +28,9 @@ from offhook.config import Limits
 from offhook.lobby import Lobby
 from offhook.rehearsal import captured
 from offhook.rehearsal.captured import Captured
-from offhook.rehearsal.comparison import Comparison, compare
+from offhook.rehearsal.comparison import Comparison, compare, compare_call
 from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.rehearsal.replay import ReplayedCaller, Wires, enact
+from offhook.rehearsal.replay import ReplayedCaller, Wires, call_again, enact
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import FunctionCall, Script, Turn
 from offhook.rehearsal.standin import StandIn
@@ -91,8 +104,7 @@ def a_call(tmp_path_factory: pytest.TempPathFactory) -> Captured:
 def capture_of(folder: Path, *steps: Step, **options: Any) -> Captured:
     with Captures(folder, ()) as captures:
         call(caller(*steps), make_tap=captures, **options)
-    (path,) = folder.iterdir()
-    return captured.read(path)
+    return captured.read(only(folder))
 
 
 def replay(one: Captured, script: Script = SCRIPT, **options: Any) -> Comparison:
@@ -134,7 +146,7 @@ def test_the_caller_is_the_same_to_the_byte(a_call: Captured) -> None:
 def test_keys_are_pressed_at_their_times(a_call: Captured, tmp_path: Path) -> None:
     with Captures(tmp_path, ()) as captures:
         call(ReplayedCaller(a_call), make_tap=captures)
-    (path,) = tmp_path.iterdir()
+    path = only(tmp_path)
 
     def keys(lines: Any) -> list[tuple[str, int]]:
         pieces, found = 0, []
@@ -313,3 +325,45 @@ class Nobody:
     def on_writable(self, writable: bool) -> None: ...
 
     def on_close(self, closed: Closed) -> None: ...
+
+
+# --- over real sockets ---------------------------------------------------------------------------
+
+
+async def test_a_captured_call_replayed_twenty_times_gives_the_same_verdict(tmp_path: Path) -> None:
+    """At once, which is as busy as a machine can be and still make calls."""
+    wires: dict[str, Wires] = {}
+    with Captures(tmp_path, ()) as captures:
+        async with house(SCRIPT, make_tap=lambda c: wires.get(c.call_sid) or captures(c)) as made:
+            await made.call(GREET, ASK, BARGE_IN, GREET, HANG_UP)
+            await made.until_ended()
+
+    one = captured.read(only(tmp_path))
+
+    async with house(SCRIPT, make_tap=lambda c: wires[c.call_sid]) as made:
+
+        async def again(call_sid: str) -> list[Comparison]:
+            report = await call_again(
+                made.origin + "/twilio/voice",
+                one,
+                clock=made.clock,
+                auth_token=TOKEN,
+                account_sid=ACCOUNT,
+                call_sid=call_sid,
+            )
+            async with asyncio.timeout(10):
+                await wires[call_sid].over.wait()
+            told = wires[call_sid].told()
+            return [compare_call(one, report, None), compare_call(one, report, told)]
+
+        wires.update({fresh_sid(): Wires() for _ in range(20)})
+        found = await asyncio.gather(*map(again, wires))
+    verdicts = [verdict for both in found for verdict in both]
+    assert len(verdicts) == 40
+    assert [v.differences for v in verdicts if v.verdict == "different"] == []
+    assert all(len(v.passages) == 3 for v in verdicts if v.verdict == "same")
+
+
+def only(folder: Path) -> Path:
+    (path,) = folder.iterdir()
+    return path

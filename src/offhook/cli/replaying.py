@@ -8,21 +8,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from offhook.errors import Problem
 from offhook.rehearsal.captured import Captured
 from offhook.rehearsal.comparison import TIME_MS, Comparison, Speech
 
 
-def report(captured: Captured, verdict: Comparison, out: Path, *, as_json: bool) -> bool:
-    """Print the verdict; says whether the call went as captured."""
+def report(captured: Captured, comparison: Comparison, out: Path, *, as_json: bool) -> bool:
+    """Print the verdict; says whether the call went as captured.
+
+    Raises Problem E-CAP-06 when this machine was too busy to tell.
+    """
     if as_json:
-        print(json.dumps(_facts(captured, verdict) | {"wav": str(out)}, indent=2))
+        print(json.dumps(_facts(captured, comparison) | {"wav": str(out)}, indent=2))
     else:
-        _show(captured, verdict, out, Console(highlight=False))
-    return verdict.same
+        _show(captured, comparison, out, Console(highlight=False))
+    if comparison.verdict == "too_busy":
+        raise Problem(
+            "E-CAP-06",
+            "This machine was too busy for a verdict: the caller's own audio was sent up to"
+            f" {comparison.late_ms} ms late.",
+            "Make the call again when less runs beside it.",
+        )
+    return comparison.same
 
 
-def _facts(captured: Captured, verdict: Comparison) -> dict[str, Any]:
-    """The verdict as JSON. All times are ms, those of the call from its stream's start."""
+def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
+    """The verdict as JSON. All times are ms, from the stream's start."""
 
     def speech(one: Speech | None) -> dict[str, Any] | None:
         if one is None:
@@ -35,7 +46,8 @@ def _facts(captured: Captured, verdict: Comparison) -> dict[str, Any]:
         }
 
     return {
-        "same": verdict.same,
+        "verdict": comparison.verdict,
+        "late_ms": comparison.late_ms,
         "capture": {
             "file": str(captured.path),
             "call_sid": captured.header.call_sid,
@@ -43,19 +55,19 @@ def _facts(captured: Captured, verdict: Comparison) -> dict[str, Any]:
             "agent": captured.header.agent,
             "whole": captured.whole,
         },
-        "differences": [{"at_ms": one.at_ms, "what": one.what} for one in verdict.differences],
+        "differences": [{"at_ms": one.at_ms, "what": one.what} for one in comparison.differences],
         "passages": [
             {"captured": speech(one.captured), "replayed": speech(one.replayed)}
-            for one in verdict.passages
+            for one in comparison.passages
         ],
         "answers": [
             {"asked_ms": one.asked, "captured_ms": one.captured, "replayed_ms": one.replayed}
-            for one in verdict.answers
+            for one in comparison.answers
         ],
     }
 
 
-def _show(captured: Captured, verdict: Comparison, out: Path, console: Console) -> None:
+def _show(captured: Captured, comparison: Comparison, out: Path, console: Console) -> None:
     """The verdict as a person reads it."""
     header = captured.header
     came = "by the webhook" if header.webhook else "by a TwiML Bin"
@@ -69,7 +81,7 @@ def _show(captured: Captured, verdict: Comparison, out: Path, console: Console) 
     table = Table(box=None, pad_edge=False)
     for title in ("the agent spoke", "captured", "now"):
         table.add_column(title)
-    for passage in verdict.passages:
+    for passage in comparison.passages:
         then, now = passage.captured, passage.replayed
         first = then or now
         assert first is not None  # one of the two is there
@@ -77,14 +89,14 @@ def _show(captured: Captured, verdict: Comparison, out: Path, console: Console) 
     console.print(table)
     answered = [
         f"{one.captured} → {one.replayed} ms"
-        for one in verdict.answers
+        for one in comparison.answers
         if one.captured is not None and one.replayed is not None
     ]
     if answered:
         console.print(f"time to answer: {', '.join(answered)} (may differ by {TIME_MS} ms)")
-    for one in verdict.differences:
+    for one in comparison.differences:
         console.print(f"[red]different[/] {one.at_ms / 1000:6.1f} s: {escape(one.what)}")
-    if verdict.same:
+    if comparison.same:
         console.print("[green]The same.[/]")
     # A path that is broken into lines can be neither copied nor clicked.
     console.print(f"The call, caller left and agent right: {escape(str(out))}", soft_wrap=True)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from offhook import audio
 from offhook.rehearsal.caller import is_speech
@@ -34,9 +34,14 @@ TURN_PAUSE_MS: Final = 600
 BLIP_MS: Final = 60
 """Shorter sounds are not counted as speech."""
 
+LATE_MS: Final = 250
+"""A machine that sends the caller's audio later than this is too busy to tell two calls apart."""
+
 MARKS: Final = 3
 MARKS_SHARE: Final = 0.25
 """By how many the marks that playback passed may differ."""
+
+Verdict: TypeAlias = Literal["same", "different", "too_busy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +97,20 @@ class Comparison:
     passages: tuple[Passage, ...]
     answers: tuple[Answer, ...]
     differences: tuple[Difference, ...]
+    late_ms: int
+    """By how much this machine sent the caller's own audio too late, at worst."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """`too_busy`: there are differences, and the machine may be to blame for them."""
+        if not self.differences:
+            return "same"
+        return "different" if self.late_ms <= LATE_MS else "too_busy"
 
     @property
     def same(self) -> bool:
         """Whether the call went as captured."""
-        return not self.differences
+        return self.verdict == "same"
 
 
 def compare_call(captured: Captured, report: CallReport, now: Told | None) -> Comparison:
@@ -104,7 +118,7 @@ def compare_call(captured: Captured, report: CallReport, now: Told | None) -> Co
     found = [Difference(0, fault) for fault in report.faults]
     if not report.streams:
         found.append(Difference(0, "no stream was opened; captured: one was"))
-        return Comparison((), (), tuple(found))
+        return Comparison((), (), tuple(found), 0)
     if len(report.streams) > 1:
         found.append(Difference(0, f"{len(report.streams)} streams were opened; captured: one"))
     verdict = compare(captured, report.streams[0], now)
@@ -126,7 +140,16 @@ def compare(captured: Captured, replayed: SimulatedStream, now: Told | None) -> 
     found += _endings(captured, before, after)
     if now is not None:
         found += [*_texts(before, after, then, now), *_functions(then, now)]
-    return Comparison(passages, answers, tuple(sorted(found, key=lambda one: one.at_ms)))
+    found.sort(key=lambda one: one.at_ms)
+    return Comparison(passages, answers, tuple(found), _late_ms(replayed))
+
+
+def _late_ms(stream: SimulatedStream) -> int:
+    frame_s = audio.FRAME_MS / 1000
+    if stream.dropped:  # a fault of its own, and the times are no longer those of the frames
+        return 0
+    late = (at - stream.started_at - n * frame_s for n, at in enumerate(stream.sent_at, 1))
+    return round(1000 * max(late, default=0.0))
 
 
 class _Side:
