@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from offhook.errors import Problem
 from offhook.rehearsal import agent_file, captured, scenario, standin_server
 from offhook.rehearsal.comparison import compare_call
 from offhook.rehearsal.dialogue.file import Dialogue
+from offhook.rehearsal.local import agent as local
+from offhook.rehearsal.mind import Agent, agent_of
 from offhook.rehearsal.replay import Wires, call_again
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.scenario import Loaded
@@ -77,13 +79,15 @@ class Rehearsal:
             return await self._replay(wishes.replay, clock)
         loaded = self._loaded()
         agent = self._agent()
-        dialogues = files.Dialogues(agent if isinstance(agent, Dialogue) else None)
+        dialogues = files.Dialogues(
+            agent if isinstance(agent, Dialogue) else None, files.greetings(loaded)
+        )
         key = configuration.load(None, self._environ).deepgram.api_key
         async with (
             self._target(agent, clock) as (target, own),
             listening.listeners(own, key.get_secret_value() if key else None) as listeners,
         ):
-            cases = preparing.prepare(loaded, dialogues, listeners)
+            cases = await preparing.prepare(loaded, dialogues, listeners)
             results = await self._watched(cases, target, clock)
         self._report(results)
         return all(result.passed for result in results)
@@ -143,14 +147,15 @@ class Rehearsal:
         if not wishes.run_server:
             yield self._elsewhere(), None
             return
-        agent = None
         environ = self._environ
         overrides = configuration.NOTHING
-        if standin is not None:
-            agent = await standin_server.serve("127.0.0.1", 0, standin, clock)
-            environ = {**environ, "DEEPGRAM_API_KEY": "any"}
-            overrides = Overrides(deepgram_url=agent.url)
-        try:
+        async with AsyncExitStack() as stack:
+            if standin is not None:
+                agent = await stack.enter_async_context(_played(standin))
+                server = await standin_server.serve("127.0.0.1", 0, agent, clock)
+                stack.push_async_callback(server.close)
+                environ = {**environ, "DEEPGRAM_API_KEY": "any"}
+                overrides = Overrides(deepgram_url=server.url)
             loaded = configuration.load(wishes.config, environ, overrides=overrides)
             if loaded.deepgram.api_key is None:
                 raise Problem(
@@ -158,12 +163,9 @@ class Rehearsal:
                     "No agent answers: there is no --standin, and DEEPGRAM_API_KEY is not set.",
                     "Give --standin DIALOGUE.yaml, or set DEEPGRAM_API_KEY for Deepgram's agent.",
                 )
-            async with own_server.run(loaded, clock) as own:
-                account = loaded.twilio.account_sid or "AC" + "0" * 32
-                yield Target(own.url, own.token, account), own
-        finally:
-            if agent is not None:
-                await agent.close()
+            own = await stack.enter_async_context(own_server.run(loaded, clock))
+            account = loaded.twilio.account_sid or "AC" + "0" * 32
+            yield Target(own.url, own.token, account), own
 
     def _elsewhere(self) -> Target:
         wishes = self._wishes
@@ -248,6 +250,23 @@ class Rehearsal:
             _write(call.report, path)
             written.append(path)
         return written
+
+
+@asynccontextmanager
+async def _played(standin: Script | Dialogue) -> AsyncIterator[Agent]:
+    """The stand-in agent that a file describes. Raises Problem E-SCENARIO-07."""
+    if isinstance(standin, Script):
+        yield agent_of(standin)
+        return
+    missing = local.missing()
+    if missing is not None:
+        raise Problem(
+            "E-SCENARIO-07",
+            f"The stand-in cannot hear and speak here: {missing.partition('. ')[0]}.",
+            "Install it: pip install 'offhook[local]'",
+        )
+    async with local.talking(standin) as agent:
+        yield agent
 
 
 def _write(report: CallReport, path: Path) -> None:

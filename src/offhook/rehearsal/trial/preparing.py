@@ -11,14 +11,16 @@ from offhook.rehearsal.trial.runner import Case
 from offhook.yamlfile import BadFile
 
 
-def prepare(loaded: Sequence[Loaded], dialogues: Dialogues, listeners: Listeners) -> list[Case]:
+async def prepare(
+    loaded: Sequence[Loaded], dialogues: Dialogues, listeners: Listeners
+) -> list[Case]:
     """All of them. Raises BadFile with the mistakes of every one, or Problem for a sound."""
     cases: list[Case] = []
     bad: list[BadFile] = []
     for one in loaded:
         try:
             known = dialogues.known(one)
-            sight, listen = listeners.choose(known)
+            sight, listen = await listeners.choose(known)
             possible.check(one, known, sight)
         except BadFile as error:
             bad.append(error)
