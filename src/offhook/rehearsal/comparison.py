@@ -99,6 +99,8 @@ class Comparison:
     differences: tuple[Difference, ...]
     late_ms: int
     """By how much this machine sent the caller's own audio too late, at worst."""
+    by_ear: bool
+    """Whether the agent's wire was not in sight."""
 
     @property
     def verdict(self) -> Verdict:
@@ -118,7 +120,7 @@ def compare_call(captured: Captured, report: CallReport, now: Told | None) -> Co
     found = [Difference(0, fault) for fault in report.faults]
     if not report.streams:
         found.append(Difference(0, "no stream was opened; captured: one was"))
-        return Comparison((), (), tuple(found), 0)
+        return Comparison((), (), tuple(found), 0, now is None)
     if len(report.streams) > 1:
         found.append(Difference(0, f"{len(report.streams)} streams were opened; captured: one"))
     verdict = compare(captured, report.streams[0], now)
@@ -141,7 +143,7 @@ def compare(captured: Captured, replayed: SimulatedStream, now: Told | None) -> 
     if now is not None:
         found += [*_texts(before, after, then, now), *_functions(then, now)]
     found.sort(key=lambda one: one.at_ms)
-    return Comparison(passages, answers, tuple(found), _late_ms(replayed))
+    return Comparison(passages, answers, tuple(found), _late_ms(replayed), now is None)
 
 
 def _late_ms(stream: SimulatedStream) -> int:
