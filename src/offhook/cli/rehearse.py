@@ -60,11 +60,12 @@ def rehearse(
     from offhook.cli.running import run
     from offhook.clock import LoopClock
     from offhook.errors import Problem
-    from offhook.rehearsal import captured, scenario
+    from offhook.rehearsal import scenario
     from offhook.rehearsal.caller import Caller
-    from offhook.rehearsal.comparison import compare_call
     from offhook.rehearsal.phone import place_call
-    from offhook.rehearsal.replay import call_again
+    from offhook.rehearsal.replay import captured
+    from offhook.rehearsal.replay.again import call_again
+    from offhook.rehearsal.replay.comparison import compare_call
 
     if [scenario_file, say, clip, replay].count(None) != 3:
         raise typer.BadParameter("Give one of a scenario, --say, --clip and --replay.")

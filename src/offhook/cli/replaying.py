@@ -9,8 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from offhook.errors import Problem
-from offhook.rehearsal.captured import Captured
-from offhook.rehearsal.comparison import TIME_MS, Comparison, Speech
+from offhook.rehearsal.replay.captured import Captured
+from offhook.rehearsal.replay.comparison import Comparison
+from offhook.rehearsal.replay.difference import TIME_MS
+from offhook.rehearsal.replay.side import Speech
 
 
 def report(captured: Captured, comparison: Comparison, out: Path, *, as_json: bool) -> bool:
@@ -42,7 +44,7 @@ def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
             "began_ms": one.began,
             "ended_ms": one.ended,
             "spoken_ms": one.spoken,
-            "interrupted": one.cut,
+            "interrupted": one.interrupted,
         }
 
     return {
@@ -109,4 +111,4 @@ def _show(captured: Captured, comparison: Comparison, out: Path, console: Consol
 def _speech(one: Speech | None) -> str:
     if one is None:
         return "nothing"
-    return f"{one.spoken / 1000:.1f} s" + (", interrupted" if one.cut else "")
+    return f"{one.spoken / 1000:.1f} s" + (", interrupted" if one.interrupted else "")
