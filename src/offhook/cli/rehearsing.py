@@ -18,12 +18,11 @@ from offhook.cli import replaying
 from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides
 from offhook.errors import Problem
-from offhook.rehearsal import agent_file, captured, scenario, standin_server
-from offhook.rehearsal.comparison import compare_call
+from offhook.rehearsal import agent_file, agents, scenario, standin_server
 from offhook.rehearsal.dialogue.file import Dialogue
-from offhook.rehearsal.local import agent as local
-from offhook.rehearsal.mind import Agent, agent_of
-from offhook.rehearsal.replay import Wires, call_again
+from offhook.rehearsal.replay import captured
+from offhook.rehearsal.replay.again import Wires, call_again
+from offhook.rehearsal.replay.comparison import compare_call
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.scenario import Loaded
 from offhook.rehearsal.script import Script
@@ -151,8 +150,8 @@ class Rehearsal:
         overrides = configuration.NOTHING
         async with AsyncExitStack() as stack:
             if standin is not None:
-                agent = await stack.enter_async_context(_played(standin))
-                server = await standin_server.serve("127.0.0.1", 0, agent, clock)
+                ready = await stack.enter_async_context(agents.ready(standin))
+                server = await standin_server.serve("127.0.0.1", 0, ready.agent, clock)
                 stack.push_async_callback(server.close)
                 environ = {**environ, "DEEPGRAM_API_KEY": "any"}
                 overrides = Overrides(deepgram_url=server.url)
@@ -250,23 +249,6 @@ class Rehearsal:
             _write(call.report, path)
             written.append(path)
         return written
-
-
-@asynccontextmanager
-async def _played(standin: Script | Dialogue) -> AsyncIterator[Agent]:
-    """The stand-in agent that a file describes. Raises Problem E-SCENARIO-07."""
-    if isinstance(standin, Script):
-        yield agent_of(standin)
-        return
-    missing = local.missing()
-    if missing is not None:
-        raise Problem(
-            "E-SCENARIO-07",
-            f"The stand-in cannot hear and speak here: {missing.partition('. ')[0]}.",
-            "Install it: pip install 'offhook[local]'",
-        )
-    async with local.talking(standin) as agent:
-        yield agent
 
 
 def _write(report: CallReport, path: Path) -> None:

@@ -46,11 +46,14 @@ class _Sentence:
         until = min(self.ended, stretch.ended)
         return until - max(self.began, stretch.began) >= _OVERLAP_S
 
-    def words_in(self, stretch: Stretch, now: float) -> str:
-        """Its words that were heard in that stretch, as far as it has gone."""
-        if stretch not in self.heard_in:
+    def add(self, stretch: Stretch) -> None:
+        """Note that it is heard there, if it is."""
+        if self.is_in(stretch) and stretch not in self.heard_in:
             self.heard_in.append(stretch)
             self.heard_in.sort(key=lambda one: one.began)
+
+    def words_in(self, stretch: Stretch, now: float) -> str:
+        """Its words that were heard in that stretch, as far as it has gone."""
         words = self.text.split()
         index = self.heard_in.index(stretch)
         first = self._place(self.heard_in[index - 1].ended, len(words)) if index else 0
@@ -179,12 +182,15 @@ class FromTheWire:
     # --- hearing.Hearing ---
 
     def over(self, stretch: Stretch) -> None:
-        """Nothing has to be transcribed."""
+        """Find out what was heard in it."""
+        for sentence in self._sentences:
+            sentence.add(stretch)
 
     def words(self, stretch: Stretch) -> str | None:
         """The sentences that were played in it; of one that is playing, what was."""
         now = self._now()
-        said = [one.words_in(stretch, now) for one in self._sentences if one.is_in(stretch)]
+        self.over(stretch)  # of one that is not, so far
+        said = [one.words_in(stretch, now) for one in self._sentences if stretch in one.heard_in]
         return " ".join(filter(None, said))
 
     def functions(self) -> Sequence[FunctionCalled]:
