@@ -18,10 +18,11 @@ from offhook.cli import replaying
 from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides
 from offhook.errors import Problem
-from offhook.rehearsal import agent_file, agents, captured, scenario, standin_server
-from offhook.rehearsal.comparison import compare_call
+from offhook.rehearsal import agent_file, agents, scenario, standin_server
 from offhook.rehearsal.dialogue.file import Dialogue
-from offhook.rehearsal.replay import Wires, call_again
+from offhook.rehearsal.replay import captured
+from offhook.rehearsal.replay.again import Wires, call_again
+from offhook.rehearsal.replay.comparison import compare_call
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.scenario import Loaded
 from offhook.rehearsal.script import Script

@@ -21,7 +21,7 @@ class Ready:
     agent: Agent
     words: str
     dialogue: Dialogue | None
-    """What it talks along; None for a script."""
+    """What it talks along; None for a script and for a model."""
 
 
 @asynccontextmanager
@@ -51,6 +51,8 @@ async def ready(
                 f"A dialogue has to be heard and spoken, which cannot be done here: {missing}.",
                 "Or let it be a script (turns), which needs no ears.",
             )
-        words = made.words if model is None else f"The model {model.name} does the talking."
-        thinks = await stack.enter_async_context(thinking(made.agent, model))
-        yield Ready(thinks, words, made.dialogue)
+        if model is not None:
+            words = f"The model {model.name} does the talking."
+            made = Ready(made.agent, words, None)
+        agent = await stack.enter_async_context(thinking(made.agent, model))
+        yield Ready(agent, made.words, made.dialogue)

@@ -26,8 +26,8 @@ def _filter() -> Any:
     return both
 
 
-def _linear() -> Any:
-    """Each mu-law byte as a 16-bit sample (G.711)."""
+def linear() -> Any:
+    """Each mu-law byte as a 16-bit sample (G.711): an array of 256."""
     inverted = ~numpy.arange(256) & 0xFF
     magnitude = (((inverted & 0x0F) << 3) + 132 << (inverted >> 4 & 7)) - 132
     return numpy.where(inverted & 0x80, -magnitude, magnitude).astype(numpy.float64)
@@ -38,7 +38,7 @@ class Folding:
 
     def __init__(self) -> None:
         self._filter = _filter()
-        self._linear = _linear()
+        self._linear = linear()
         self._before = numpy.zeros(_TAPS - 1)
 
     def feed(self, mulaw: bytes) -> bytes:
