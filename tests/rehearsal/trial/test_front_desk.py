@@ -55,8 +55,9 @@ async def test_a_server_that_does_not_stop_the_agent_is_caught(
     async with front_desk.senses() as senses:
         paths = [SCENARIOS / name for name in names]
         results = await front_desk.run(paths, front_desk.desk(senses))
-    for result in results:
-        assert any("the agent was silent" in failure.what for failure in result.all_failures)
+    assert [result.name for result in results if result.passed] == []
+    failures = [failure.what for result in results for failure in result.all_failures]
+    assert any("the agent was silent" in failure for failure in failures), failures
 
 
 @pytest.mark.timeout(120)
