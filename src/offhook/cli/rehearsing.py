@@ -21,6 +21,7 @@ from offhook.errors import Problem
 from offhook.rehearsal import agent_file, captured, scenario, standin_server
 from offhook.rehearsal.comparison import compare_call
 from offhook.rehearsal.dialogue.file import Dialogue
+from offhook.rehearsal.local.render import Rendered
 from offhook.rehearsal.replay import Wires, call_again
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.scenario import Loaded
@@ -77,15 +78,16 @@ class Rehearsal:
             return await self._replay(wishes.replay, clock)
         loaded = self._loaded()
         agent = self._agent()
+        rendered = await preparing.rendering(loaded)
         dialogues = files.Dialogues(agent if isinstance(agent, Dialogue) else None)
         key = configuration.load(None, self._environ).deepgram.api_key
         async with (
             self._target(agent, clock) as (target, own),
             listening.listeners(own, key.get_secret_value() if key else None) as listeners,
         ):
-            cases = preparing.prepare(loaded, dialogues, listeners)
+            cases = preparing.prepare(loaded, dialogues, listeners, rendered)
             results = await self._watched(cases, target, clock)
-        self._report(results)
+        self._report(results, rendered)
         return all(result.passed for result in results)
 
     async def _replay(self, path: Path, clock: Clock) -> bool:
@@ -220,14 +222,18 @@ class Rehearsal:
                 cases, target, clock, jobs=self._wishes.jobs, began=began, ended=ended
             )
 
-    def _report(self, results: Sequence[Result]) -> None:
+    def _report(self, results: Sequence[Result], rendered: Rendered) -> None:
         recordings = self._write_recordings(results)
         if self._wishes.junit is not None:
             facts.write_junit(results, self._wishes.junit)
         if self._wishes.as_json:
-            recorded = {"recordings": [str(path) for path in recordings]}
-            print(json.dumps(facts.as_json(results) | recorded, indent=2))
+            more = {
+                "synthesised": rendered.synthesised,
+                "recordings": [str(path) for path in recordings],
+            }
+            print(json.dumps(facts.as_json(results) | more, indent=2))
         else:
+            printing.show_voices(self._console, rendered.synthesised)
             printing.sum_up(self._console, results)
             printing.show_recordings(self._console, recordings)
 

@@ -67,12 +67,13 @@ async def run(paths: Iterable[Path], agent: Agent, *, jobs: int = 10) -> list[Re
     """Run scenarios against the front desk with that agent."""
     clock = LoopClock(asyncio.get_running_loop())
     loaded = files.load_all(files.find(paths), {})
+    rendered = await preparing.rendering(loaded)
     async with (
         serving(agent, clock) as config,
         own_server.run(config, clock) as own,
         listening.listeners(own, None) as listeners,
     ):
-        cases = preparing.prepare(loaded, files.Dialogues(None), listeners)
+        cases = preparing.prepare(loaded, files.Dialogues(None), listeners, rendered)
         target = Target(own.url, own.token, "AC" + "0" * 32)
         return await runner.run(cases, target, clock, jobs=jobs)
 
