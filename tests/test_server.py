@@ -489,7 +489,6 @@ async def test_stopping_twice_ends_the_calls_and_their_callers_hear_why() -> Non
 
 def test_a_port_in_use_says_so() -> None:
     first = listen("127.0.0.1", 0)
-    first.listen()
     with pytest.raises(Problem) as problem:
         listen("127.0.0.1", first.getsockname()[1])
     assert problem.value.code == "E-NET-01"

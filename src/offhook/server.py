@@ -53,7 +53,7 @@ class _Uvicorn(uvicorn.Server):
 class Server:
     """One server on one port. `run` serves until it is told to stop.
 
-    `sock` is a bound socket, so that a port in use is found before anything is started. Signals
+    `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
     the configuration names cannot be used. `make_tap` is asked about each call who is to see what
     goes over its wires, if anyone (tap.py).
@@ -136,7 +136,7 @@ class Server:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to that address. Raises Problem E-NET-01 or E-NET-02 when there is none."""
+    """A socket that listens at that address. Raises Problem E-NET-01 or E-NET-02 if none can."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -149,6 +149,8 @@ def listen(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        # At once: until then a second process could bind the same port, and both would serve it.
+        sock.listen()
     except OSError as error:
         sock.close()
         if error.errno != errno.EADDRINUSE:

@@ -6,33 +6,73 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from offhook.rehearsal.local import agent
 from offhook.wav import read_stereo
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
 
 
-def test_the_call_goes_as_it_should_and_is_kept(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "offhook", "demo", "--once"],
+def demo(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *(command or ("-m", "offhook", "demo", "--once"))],
         env=CLEAN | {"COLUMNS": "200"},
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
+
+
+def sides(folder: Path) -> tuple[bytes, bytes]:
+    """What was said and heard: both are audible, and as long as a call."""
+    (recording,) = (folder / "calls").glob("demo-*.wav")
+    caller, agent_side = read_stereo(recording)
+    assert len(caller) == len(agent_side) > 15 * 8000
+    # mu-law silence is 0xff or 0x7f.
+    for side in (caller, agent_side):
+        assert sum(sample not in (0xFF, 0x7F) for sample in side) > 2 * 8000
+    return caller, agent_side
+
+
+@pytest.mark.timeout(180)
+def test_the_front_desk_understands_books_a_table_and_is_interrupted(tmp_path: Path) -> None:
+    if agent.missing() is not None:
+        pytest.skip("no wheels of the local engines for this platform: the script is tested below")
+    ended = demo(tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
-    agent = re.findall(r"  agent +(.+)", ended.stdout)
-    assert len(agent) >= 4
-    assert sum("(interrupted after" in said for said in agent) == 1
+    said = re.findall(r"  agent +(.+)", ended.stdout)
+    assert len(said) >= 6
+    assert sum("(interrupted after" in each for each in said) == 1
+    assert 'book_table({"day":"friday","time":"19:00","people":2})' in ended.stdout
+    assert "Your table is booked. It is table four." in ended.stdout
+    assert 'order_status({"number":"4217"})' in ended.stdout
+    (errors,) = re.findall(r"word error rate (\d+\.\d)%", ended.stdout)
+    assert float(errors) <= 15
     assert re.search(r"interruption +\d+ ms", ended.stdout)
+    assert re.search(r"time to answer +\d+ ms median", ended.stdout)
     assert re.search(r"added delay +\d+\.\d+ ms median", ended.stdout)
     assert re.search(r"frames +\d+ sent \(.+\), 0 lost", ended.stdout)
     assert "the caller hung up" in ended.stdout
-    (recording,) = (tmp_path / "calls").glob("demo-*.wav")
-    caller, agent_side = read_stereo(recording)
-    assert len(caller) == len(agent_side) > 15 * 8000
-    # Both were audible: mu-law silence is 0xff or 0x7f.
-    for side in (caller, agent_side):
-        assert sum(sample not in (0xFF, 0x7F) for sample in side) > 2 * 8000
+    sides(tmp_path)
+
+
+@pytest.mark.timeout(180)
+def test_without_the_local_engines_a_script_answers_and_says_so(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden.py"
+    hidden.write_text(
+        "import runpy, sys\n"
+        "sys.modules['pocketsphinx'] = None\n"
+        "sys.argv = ['offhook', 'demo', '--once']\n"
+        "runpy.run_module('offhook', run_name='__main__')\n"
+    )
+    ended = demo(tmp_path, hidden.name)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "plays a script and understands nothing: pocketsphinx not installed" in ended.stdout
+    assert "pip install 'offhook[local]'" in ended.stdout
+    said = re.findall(r"  agent +(.+)", ended.stdout)
+    assert sum("(interrupted after" in each for each in said) == 1
+    sides(tmp_path)

@@ -44,7 +44,7 @@ async def test_a_captured_call_is_a_test_by_one_command(tmp_path: Path) -> None:
         assert "every call is captured into captures" in " ".join(server.said.split())
         code, out, err = await replay(tmp_path, file, server)
         assert (code == 0 and "The same." in out) or "E-CAP-06" in err
-        assert "answered by seed, by the webhook, made again" in out
+        assert "answered by seed, by the webhook, made again" in " ".join(out.split())
         server.process.terminate()
         assert await server.end() == 0
     text = file.read_text()

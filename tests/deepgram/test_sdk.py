@@ -16,12 +16,16 @@ import pytest
 from deepgram.agent.v1 import socket_client, types
 from deepgram.core.api_error import ApiError
 from deepgram.environment import DeepgramClientEnvironment
+from tests.house import until
 
 from deepgram import AsyncDeepgramClient
 from offhook import audio
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
-from offhook.rehearsal import clips
+from offhook.rehearsal import agents, clips
+from offhook.rehearsal.dialogue.words import words
+from offhook.rehearsal.local import agent as local
+from offhook.rehearsal.mind import Agent
 from offhook.rehearsal.script import FunctionCall, Script, Stage, Turn
 from offhook.rehearsal.standin import StandIn
 from offhook.rehearsal.standin_server import StandInServer, serve
@@ -167,11 +171,11 @@ SCRIPT = Script(
 
 @asynccontextmanager
 async def standing_in(
-    script: Script = SCRIPT,
+    agent: Agent | Script = SCRIPT,
 ) -> AsyncIterator[tuple[StandInServer, list[StandIn]]]:
     sessions: list[StandIn] = []
     clock = LoopClock(asyncio.get_running_loop())
-    server = await serve("127.0.0.1", 0, script, clock, sessions.append)
+    server = await serve("127.0.0.1", 0, agent, clock, sessions.append)
     try:
         yield server, sessions
     finally:
@@ -214,9 +218,9 @@ class Talk:
                 if fields["type"] == kind:
                     return message
 
-    async def speak(self, clip: str) -> None:
+    async def speak(self, clip: str, then_ms: int = 200) -> None:
         """A turn of the caller, as fast as the socket takes it."""
-        sound = audio.silence(200) + clips.load(clip) + audio.silence(200)
+        sound = audio.silence(200) + clips.load(clip) + audio.silence(then_ms)
         for start in range(0, len(sound), audio.FRAME_BYTES):
             await self.socket.send_media(sound[start : start + audio.FRAME_BYTES])
 
@@ -300,6 +304,72 @@ async def test_every_message_is_exchanged() -> None:
     assert received == messages.CLIENT_TYPES
     assert sessions[0].settings is not None
     assert sessions[0].settings.message["tags"] == ["contract"]
+
+
+FRONT_DESK = types.AgentV1Settings.model_validate(
+    {
+        "type": "Settings",
+        "audio": {
+            "input": {"encoding": "mulaw", "sample_rate": 8000},
+            "output": {"encoding": "mulaw", "sample_rate": 8000, "container": "none"},
+        },
+        "agent": {
+            "listen": LISTEN,
+            "think": {
+                "provider": {"type": "open_ai", "model": "gpt-4o-mini"},
+                "prompt": "You are a restaurant.",
+                "functions": [{"name": "book_table"}, {"name": "order_status"}],
+            },
+            "greeting": "Hello! How can I help you today?",
+        },
+    }
+)
+
+
+@pytest.mark.skipif(local.missing() is not None, reason="no local ears and voice here")
+async def test_a_spoken_conversation_with_a_function_call() -> None:
+    async with (
+        agents.ready() as ready,
+        standing_in(ready.agent) as (server, sessions),
+        client(server).agent.v1.connect() as socket,
+    ):
+        talk = Talk(socket)
+        await talk.until("Welcome")
+        await socket.send_settings(FRONT_DESK)
+        await talk.until("AgentAudioDone")
+
+        async def ask(clip: str) -> str:
+            """Speak when the agent has been heard. What it understood."""
+            await until(lambda: not sessions[0].audible)
+            await talk.speak(clip, then_ms=800)
+            heard = await talk.until("ConversationText")
+            assert heard.role == "user"
+            return str(heard.content)
+
+        assert await ask("caller-table-whole") == " ".join(words(clips.text("caller-table-whole")))
+        await talk.until("LatencyReport")
+        assert sessions[0].lines[-1].content == "Is that right?"
+        assert await ask("caller-right") == "yes that's right"
+        (call,) = (await talk.until("FunctionCallRequest")).functions
+        assert call.client_side
+        assert msgspec.json.decode(call.arguments) == {
+            "day": "friday",
+            "time": "19:00",
+            "people": 2,
+        }
+        await socket.send_function_call_response(
+            types.AgentV1SendFunctionCallResponse(
+                id=call.id, name=call.name, content='{"booked": true, "table": 4}'
+            )
+        )
+        report = await talk.until("LatencyReport")
+        assert 0 < report.tts_latency <= report.total_latency
+        said = [line.content for line in sessions[0].lines]
+        assert said[-3:-1] == ["Your table is booked.", "It is table four."]
+        await ask("caller-open-sunday")
+        await talk.until("LatencyReport")
+        assert sessions[0].lines[-1].content == "We are closed on Sundays."
+        assert sessions[0].audio_sent > 10 * audio.BYTES_PER_SECOND
 
 
 def known(session: StandIn) -> list[messages.ClientMessage]:

@@ -724,6 +724,7 @@ DEEPGRAM_VOICE = {"type": "deepgram", "model": "aura-2-thalia-en"}
         ("agent.listen.provider.type", "whisper", "INVALID_SETTINGS"),
         ("agent.listen.provider.eot_threshold", 0.3, "INVALID_SETTINGS"),
         ("agent.listen.provider.eager_eot_threshold", 0.8, "INVALID_SETTINGS"),
+        ("agent.listen.provider.eot_timeout_ms", 100, "INVALID_SETTINGS"),
         ("agent.listen", {"provider": {**FLUX["provider"], "smart_format": True}},
          "INVALID_SETTINGS"),
         ("agent.speak", {"provider": {**DEEPGRAM_VOICE, "version": "v2"}}, "INVALID_SETTINGS"),

@@ -13,6 +13,7 @@ from typing import Final
 
 from pydantic import SecretStr
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from offhook.audio import FRAME_BYTES, milliseconds
@@ -103,7 +104,8 @@ async def _house(
             agent = await stack.enter_async_context(local.talking(front_desk()))
         else:
             console.print(
-                f"The stand-in plays a script and understands nothing: {missing}\n", soft_wrap=True
+                f"The stand-in plays a script and understands nothing: {escape(missing)}\n",
+                soft_wrap=True,
             )
         standin = await standin_server.serve("127.0.0.1", 0, agent, clock, sessions.append)
         stack.push_async_callback(standin.close)
@@ -178,7 +180,7 @@ def _sum_up(
     console.print()
     console.print(table)
     for fault in faults:
-        console.print(f"[red]not as it should be:[/] {fault}")
+        console.print(f"[red]not as it should be:[/] {escape(fault)}")
     return not faults
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from offhook.cli import replaying
 from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides
 from offhook.errors import Problem
-from offhook.rehearsal import agent_file, captured, scenario, standin_server
-from offhook.rehearsal.comparison import compare_call
+from offhook.rehearsal import agent_file, agents, scenario, standin_server
 from offhook.rehearsal.dialogue.file import Dialogue
 from offhook.rehearsal.local.render import Rendered
-from offhook.rehearsal.replay import Wires, call_again
+from offhook.rehearsal.replay import captured
+from offhook.rehearsal.replay.again import Wires, call_again
+from offhook.rehearsal.replay.comparison import compare_call
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.scenario import Loaded
 from offhook.rehearsal.script import Script
@@ -79,13 +80,15 @@ class Rehearsal:
         loaded = self._loaded()
         agent = self._agent()
         rendered = await preparing.rendering(loaded)
-        dialogues = files.Dialogues(agent if isinstance(agent, Dialogue) else None)
+        dialogues = files.Dialogues(
+            agent if isinstance(agent, Dialogue) else None, files.greetings(loaded)
+        )
         key = configuration.load(None, self._environ).deepgram.api_key
         async with (
             self._target(agent, clock) as (target, own),
             listening.listeners(own, key.get_secret_value() if key else None) as listeners,
         ):
-            cases = preparing.prepare(loaded, dialogues, listeners, rendered)
+            cases = await preparing.prepare(loaded, dialogues, listeners, rendered)
             results = await self._watched(cases, target, clock)
         self._report(results, rendered)
         return all(result.passed for result in results)
@@ -145,14 +148,15 @@ class Rehearsal:
         if not wishes.run_server:
             yield self._elsewhere(), None
             return
-        agent = None
         environ = self._environ
         overrides = configuration.NOTHING
-        if standin is not None:
-            agent = await standin_server.serve("127.0.0.1", 0, standin, clock)
-            environ = {**environ, "DEEPGRAM_API_KEY": "any"}
-            overrides = Overrides(deepgram_url=agent.url)
-        try:
+        async with AsyncExitStack() as stack:
+            if standin is not None:
+                ready = await stack.enter_async_context(agents.ready(standin))
+                server = await standin_server.serve("127.0.0.1", 0, ready.agent, clock)
+                stack.push_async_callback(server.close)
+                environ = {**environ, "DEEPGRAM_API_KEY": "any"}
+                overrides = Overrides(deepgram_url=server.url)
             loaded = configuration.load(wishes.config, environ, overrides=overrides)
             if loaded.deepgram.api_key is None:
                 raise Problem(
@@ -160,12 +164,9 @@ class Rehearsal:
                     "No agent answers: there is no --standin, and DEEPGRAM_API_KEY is not set.",
                     "Give --standin DIALOGUE.yaml, or set DEEPGRAM_API_KEY for Deepgram's agent.",
                 )
-            async with own_server.run(loaded, clock) as own:
-                account = loaded.twilio.account_sid or "AC" + "0" * 32
-                yield Target(own.url, own.token, account), own
-        finally:
-            if agent is not None:
-                await agent.close()
+            own = await stack.enter_async_context(own_server.run(loaded, clock))
+            account = loaded.twilio.account_sid or "AC" + "0" * 32
+            yield Target(own.url, own.token, account), own
 
     def _elsewhere(self) -> Target:
         wishes = self._wishes

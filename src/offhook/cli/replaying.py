@@ -9,8 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from offhook.errors import Problem
-from offhook.rehearsal.captured import Captured
-from offhook.rehearsal.comparison import TIME_MS, Comparison, Speech
+from offhook.rehearsal.replay.captured import Captured
+from offhook.rehearsal.replay.comparison import Comparison
+from offhook.rehearsal.replay.difference import TIME_MS
+from offhook.rehearsal.replay.side import Speech
 
 
 def report(captured: Captured, comparison: Comparison, out: Path, *, as_json: bool) -> bool:
@@ -42,12 +44,13 @@ def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
             "began_ms": one.began,
             "ended_ms": one.ended,
             "spoken_ms": one.spoken,
-            "interrupted": one.cut,
+            "interrupted": one.interrupted,
         }
 
     return {
         "verdict": comparison.verdict,
         "late_ms": comparison.late_ms,
+        "by_ear": comparison.by_ear,
         "capture": {
             "file": str(captured.path),
             "call_sid": captured.header.call_sid,
@@ -72,7 +75,8 @@ def _show(captured: Captured, comparison: Comparison, out: Path, console: Consol
     header = captured.header
     came = "by the webhook" if header.webhook else "by a TwiML Bin"
     agent = escape(header.agent)
-    console.print(f"The call of {header.date[:16]}, answered by {agent}, {came}, made again.")
+    date = header.date[:16].replace("T", " ")
+    console.print(f"The call of {date} (UTC), answered by {agent}, {came}, made again.")
     if captured.cut:
         console.print("Its last line was written only in part: that one was left out.")
     if not captured.whole:
@@ -96,6 +100,8 @@ def _show(captured: Captured, comparison: Comparison, out: Path, console: Consol
         console.print(f"time to answer: {', '.join(answered)} (may differ by {TIME_MS} ms)")
     for one in comparison.differences:
         console.print(f"[red]different[/] {one.at_ms / 1000:6.1f} s: {escape(one.what)}")
+    if comparison.by_ear:
+        console.print("Compared by ear: what was recognised, and functions, are not in sight.")
     if comparison.same:
         console.print("[green]The same.[/]")
     # A path that is broken into lines can be neither copied nor clicked.
@@ -105,4 +111,4 @@ def _show(captured: Captured, comparison: Comparison, out: Path, console: Consol
 def _speech(one: Speech | None) -> str:
     if one is None:
         return "nothing"
-    return f"{one.spoken / 1000:.1f} s" + (", interrupted" if one.cut else "")
+    return f"{one.spoken / 1000:.1f} s" + (", interrupted" if one.interrupted else "")

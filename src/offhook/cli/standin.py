@@ -10,41 +10,68 @@ def standin(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.", max=65535)] = 8123,
     script: Annotated[
-        Path | None, typer.Option(help="What it hears and says: a YAML file.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="The agent: a dialogue (intents) or a script (turns) as YAML; else a front desk.",
+            metavar="FILE",
+        ),
     ] = None,
+    model_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Have a model do the talking: the URL of an OpenAI-compatible server, as"
+            " http://127.0.0.1:11434/v1. Its key, if it needs one, is OFFHOOK_MODEL_KEY.",
+            metavar="URL",
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Which of its models.", metavar="NAME")] = None,
 ) -> None:
-    """Run a stand-in for Deepgram's voice agent, which follows a script: no account needed."""
+    """Run a stand-in for Deepgram's voice agent, without an account, and print what is said."""
     import asyncio
+    import os
+
+    from rich.console import Console
 
     from offhook.cli.running import on_stop_signal, run
+    from offhook.cli.standin_log import StandInLog
     from offhook.clock import LoopClock
     from offhook.errors import Problem
-    from offhook.rehearsal import standin_server
-    from offhook.rehearsal.script import front_desk, read
+    from offhook.rehearsal import agent_file, agents, standin_server
+    from offhook.rehearsal.model.completions import Model, completions_url
 
-    conversation = front_desk() if script is None else read(script)
+    if (model_url is None) != (model is None):
+        raise typer.BadParameter("--model-url and --model go together.")
+    thinker = None
+    if model_url is not None and model is not None:
+        key = os.environ.get("OFFHOOK_MODEL_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        thinker = Model(completions_url(model_url), model, headers)
+    what = None if script is None else agent_file.read(script)
 
     async def listen() -> None:
         clock = LoopClock(asyncio.get_running_loop())
-        try:
-            server = await standin_server.serve(host, port, conversation, clock)
-        except OSError as error:
-            raise Problem(
-                "E-STANDIN-01",
-                f"The stand-in agent cannot listen on {host}:{port}: {error.strerror or error}.",
-                "Choose another with --port.",
-            ) from None
-        print(
-            "The stand-in agent listens. In another terminal:\n\n"
-            f"  DEEPGRAM_API_KEY=any offhook serve --deepgram-url {server.url}\n\n"
-            "Ctrl-C ends it.",
-            flush=True,
-        )
-        stopped = asyncio.Event()
-        on_stop_signal(stopped.set)
-        try:
-            await stopped.wait()
-        finally:
-            await server.close()
+        async with agents.ready(what, thinker) as ready:
+            log = StandInLog(Console(highlight=False), clock, ready.dialogue)
+            try:
+                server = await standin_server.serve(host, port, ready.agent, clock, log.watch)
+            except OSError as error:
+                raise Problem(
+                    "E-STANDIN-01",
+                    f"The stand-in agent cannot listen on {host}:{port}:"
+                    f" {error.strerror or error}.",
+                    "Choose another with --port.",
+                ) from None
+            print(
+                "The stand-in agent listens. In another terminal:\n\n"
+                f"  DEEPGRAM_API_KEY=any offhook serve --deepgram-url {server.url}\n\n"
+                f"{ready.words} Ctrl-C ends it.\n",
+                flush=True,
+            )
+            stopped = asyncio.Event()
+            on_stop_signal(stopped.set)
+            try:
+                await stopped.wait()
+            finally:
+                await server.close()
 
     run(listen())

@@ -17,7 +17,7 @@ def read(path: Path) -> Script | Dialogue:
     keys = _keys(document.value)
     of_script, of_dialogue = set(Script.model_fields), set(Content.model_fields)
     if "intents" in keys and "turns" in keys:
-        raise _neither(document, "turns", "This has both turns and intents")
+        raise _neither(document, "intents", "This has both turns and intents")
     if keys & (of_dialogue - of_script):
         return Dialogue(document)
     known = {key for key in keys if yamlfile.nearest(key, of_script)}

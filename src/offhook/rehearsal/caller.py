@@ -14,12 +14,9 @@ from typing import Final, Protocol
 from offhook import audio, wav
 from offhook.rehearsal.dialogue.words import words
 from offhook.rehearsal.expectation import ExpectTurn, contains
-from offhook.rehearsal.hearing import MARGIN_MS, Hearing, NoWords, Stretch
+from offhook.rehearsal.hearing import MARGIN_MS, PAUSE_S, Hearing, NoWords, Stretch
 from offhook.rehearsal.scenario import BargeIn, Step, WaitForAgent
 from offhook.rehearsal.stream import Line
-
-PAUSE_S: Final = 0.4
-"""Silence, in seconds, after which the agent is no longer taken to be speaking."""
 
 KEY_MS: Final = 200
 """From one key to the next."""

@@ -75,12 +75,17 @@ class Functions:
         timers: Timers,
         give_up_ms: int | None,
         send: Callable[[ServerMessage], None],
+        changed: Callable[[Called], None],
         finished: Callable[[list[FinishedFunction]], None],
     ) -> None:
-        """`finished` is told what the history is to say, before the answer goes on."""
+        """`changed` is told of each call when it was asked for, answered or cancelled.
+
+        `finished` is told what the history is to say, before the answer goes on.
+        """
         self._timers = timers
         self._give_up_ms = give_up_ms
         self._send = send
+        self._changed = changed
         self._finished = finished
         self._batch: _Batch | None = None
         self._confirmed = False
@@ -158,6 +163,7 @@ class Functions:
             return
         for called in batch.open.values():
             called.cancelled = True
+            self._changed(called)
         calls = [CancelledFunction(called.id, called.name) for called in batch.open.values()]
         self._send(FunctionCallCancelled(calls))
 
@@ -168,6 +174,7 @@ class Functions:
                 called = Called(now, call.id, call.name, call.arguments, call.client_side)
                 batch.open[call.id] = called
                 self.log.append(called)
+                self._changed(called)
             self._send(FunctionCallRequest(list(calls)))
         examples = {call.id: want.example for call, want in batch.calls}
         for call in calls:
@@ -186,6 +193,7 @@ class Functions:
         called = batch.open.pop(id_)
         called.response = content
         called.answered_at = self._timers.now()
+        self._changed(called)
         batch.finished[id_] = FinishedFunction(
             id_, called.name, called.client_side, called.arguments, content
         )

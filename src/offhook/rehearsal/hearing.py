@@ -9,6 +9,9 @@ from typing import Any, Final, Protocol
 
 from offhook import audio
 
+PAUSE_S: Final = 0.4
+"""Silence, in seconds, after which the agent is no longer taken to be speaking."""
+
 MARGIN_MS: Final = 200
 """Of the line's sound that is kept before and after a stretch."""
 

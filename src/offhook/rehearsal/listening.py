@@ -59,6 +59,10 @@ class Listener:
         """Whether the caller is in the middle of a turn."""
         return self._finder.speaking
 
+    def end_after(self, silence_ms: int) -> None:
+        """From now on, a turn ends after that much silence."""
+        self._finder.silence_ms = silence_ms
+
     def hear(self, data: bytes) -> None:
         """Mu-law audio of any length."""
         for start in range(0, len(data), audio.FRAME_BYTES):

@@ -107,6 +107,8 @@ class StandIn:
         """What each side is reported to have said."""
         self.on_line: Callable[[Line], None] | None = None
         """Told of each line as it is said; set by whoever watches."""
+        self.on_call: Callable[[Called], None] | None = None
+        """Told of each function when it is asked for, and when it was answered or cancelled."""
         self.on_settings: Callable[[Settings], None] | None = None
         """Told of the settings when they were applied, and when they were changed."""
         self.onsets: Final = deque[float](maxlen=KEPT)
@@ -302,7 +304,7 @@ class StandIn:
 
     def _update_listen(self, settings: Settings, message: messages.UpdateListen) -> None:
         if settings.update_listen(message.listen):
-            self.send(messages.ListenUpdated())
+            self._updated(messages.ListenUpdated())
         else:
             code = "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED"
             self.send(messages.Warning(code, "The listener is as it was."))
@@ -357,6 +359,11 @@ class StandIn:
         self._tell_history(messages.History(role=role, content=content))
         if self.on_line is not None:
             self.on_line(line)
+
+    def function_changed(self, called: Called) -> None:
+        """A function was asked for, answered or cancelled."""
+        if self.on_call is not None:
+            self.on_call(called)
 
     def functions_finished(self, finished: list[messages.FinishedFunction]) -> None:
         """Report functions and their answers."""

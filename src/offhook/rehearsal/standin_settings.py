@@ -15,6 +15,8 @@ from offhook.deepgram.messages import UNREADABLE, Error, History
 PROMPT_MAX: Final = 25_000
 """Characters of a prompt for an LLM that Deepgram manages; the rest is cut off, with a Warning."""
 
+_EOT_TIMEOUT_MS: Final = 5000
+
 _TOP_LEVEL_ONLY: Final = ("audio", "experimental", "flags", "mip_opt_out", "tags")
 _IN_AGENT_ONLY: Final = ("context", "greeting", "listen", "speak", "think")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -56,6 +58,7 @@ class _Provider(msgspec.Struct):
     smart_format: bool | None = None
     eot_threshold: float | None = None
     eager_eot_threshold: float | None = None
+    eot_timeout_ms: int | None = None
     speed: float | None = None
     temperature: float | None = None
 
@@ -236,6 +239,14 @@ class Settings:
         self.listen = updated
         return True
 
+    def end_of_turn_ms(self, usual: int) -> int:
+        """After how much silence a turn ends, which by itself is `usual` (§2.4)."""
+        if not self.flux:
+            return usual
+        timeout = self.listen.get("eot_timeout_ms") or _EOT_TIMEOUT_MS
+        never_by_itself = self.listen.get("eot_threshold") == 1.0
+        return int(timeout if never_by_itself else min(usual, timeout))
+
     @property
     def flux(self) -> bool:
         """Whether the listener is Flux."""
@@ -294,6 +305,9 @@ def _refuse_listen(provider: _Provider) -> None:
     threshold = 0.7 if provider.eot_threshold is None else provider.eot_threshold
     if not 0.5 <= threshold <= 1.0:
         raise Refused("INVALID_SETTINGS", "agent.listen.provider.eot_threshold is out of range.")
+    timeout = provider.eot_timeout_ms
+    if timeout is not None and not 500 <= timeout <= 60_000:
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider.eot_timeout_ms is out of range.")
     eager = provider.eager_eot_threshold
     if eager is not None and not 0.3 <= eager <= min(0.9, threshold):
         raise Refused("INVALID_SETTINGS", "agent.listen.provider.eager_eot_threshold is too high.")

@@ -12,7 +12,7 @@ from typing import Protocol
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages
 from offhook.rehearsal.answer import Answer, Wanted
-from offhook.rehearsal.functions import Functions
+from offhook.rehearsal.functions import Called, Functions
 from offhook.rehearsal.listening import Listener
 from offhook.rehearsal.mind import Agent
 from offhook.rehearsal.script import Turn
@@ -36,6 +36,9 @@ class Wire(Protocol):
 
     def say(self, role: str, content: str, meant: str = "") -> None:
         """Report what was said."""
+
+    def function_changed(self, called: Called) -> None:
+        """A function was asked for, answered or cancelled: for who watches."""
 
     def functions_finished(self, finished: list[messages.FinishedFunction]) -> None:
         """Report functions and their answers."""
@@ -66,13 +69,17 @@ class Turns:
         self._listener = Listener(
             agent.ears(),
             timers,
-            agent.conduct.silence_ms,
+            settings.end_of_turn_ms(agent.conduct.silence_ms),
             self._user_started,
             self._user_paused,
             self._user_heard,
         )
         self.functions = Functions(
-            timers, agent.conduct.function_ms, wire.send, wire.functions_finished
+            timers,
+            agent.conduct.function_ms,
+            wire.send,
+            wire.function_changed,
+            wire.functions_finished,
         )
         self._speaker = Speaker(
             agent.conduct,
@@ -112,6 +119,7 @@ class Turns:
     def updated(self) -> None:
         """The settings were changed."""
         self._mind.update(self._settings)
+        self._listener.end_after(self._settings.end_of_turn_ms(self._conduct.silence_ms))
 
     def say_unasked(self, text: str) -> None:
         """A greeting, or an injection."""

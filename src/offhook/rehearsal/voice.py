@@ -68,7 +68,7 @@ class TurnFinder:
     """One caller's turns. `silence_ms` of silence end a turn."""
 
     def __init__(self, silence_ms: int = 600) -> None:
-        self._silence_frames = silence_ms // audio.FRAME_MS
+        self.silence_ms = silence_ms
         self._vad = webrtcvad.Vad(_VAD_MODE)
         self._powers: deque[float] = deque(maxlen=_NOISE_FRAMES)
         self._rest = b""
@@ -110,7 +110,7 @@ class TurnFinder:
             self._silence = 0
             return None
         self._silence += 1
-        if self._silence < self._silence_frames:
+        if self._silence * audio.FRAME_MS < self.silence_ms:
             return None
         long_enough = self._speech * audio.FRAME_MS >= TURN_MS
         self._reset()

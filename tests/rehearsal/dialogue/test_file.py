@@ -1,5 +1,6 @@
 """Dialogues as files: what is taken, and what is said about mistakes."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from ruamel.yaml import YAML
 
 from offhook.errors import Problem
 from offhook.rehearsal.dialogue import file
-from offhook.rehearsal.dialogue.file import Content, Dialogue, front_desk, read
+from offhook.rehearsal.dialogue import schema as schema_file
+from offhook.rehearsal.dialogue.file import Dialogue, front_desk, read
 from offhook.rehearsal.dialogue.words import words
 
 SMALL = """\
@@ -153,8 +155,10 @@ def test_what_the_agent_may_say_is_known_with_what_is_filled_in() -> None:
     assert all("{" not in text for text in said)
 
 
-def test_the_schema_for_editors_takes_what_is_read(tmp_path: Path) -> None:
-    schema = Content.model_json_schema()
+def test_the_schema_for_editors_takes_what_is_read() -> None:
+    committed = Path(file.__file__).with_name("schema.json").read_text("utf-8")
+    assert committed == schema_file.as_text(), "make it again: see schema.py"
+    schema = json.loads(committed)
     yaml = YAML(typ="safe")
     for text in (SMALL, EXAMPLE.read_text()):
         jsonschema.validate(yaml.load(text), schema)

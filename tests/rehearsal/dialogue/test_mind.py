@@ -402,6 +402,23 @@ def test_a_forced_end_of_turn_is_answered_at_once() -> None:
     assert line.said() == ["Sorry, I did not catch that."]
 
 
+def test_a_listener_that_waits_to_be_told_ends_no_turn_by_itself() -> None:
+    patient = {**FLUX["provider"], "eot_threshold": 1.0, "eot_timeout_ms": 3000}
+    line = desk().settle(settings(BOOK, ORDER, listen={"provider": patient}))
+    line.speak("are you open on sunday", then=2)
+    assert line.said() == []
+    line.send(messages.ForceEndTurn())
+    line.clock.run(0.2)
+    assert line.said() == ["We are closed on Sundays."]
+    line.wait()
+    line.speak("are you open on sunday", then=4)
+    assert len(line.said()) == 2, "it does not wait for ever"
+    line.wait()
+    line.send(messages.UpdateListen({"provider": {"eot_threshold": 0.7}}))
+    line.speak("are you open on sunday", then=1)
+    assert len(line.said()) == 3
+
+
 def test_a_message_of_the_user_is_understood_too() -> None:
     line = desk().settle()
     line.send(messages.InjectUserMessage("A table for 2 on Friday at 7 p.m."))

@@ -33,12 +33,11 @@ class Senses:
     voice: Voice
 
 
-def mutated(text: str, *changes: tuple[str, str]) -> Dialogue:
-    """The front desk's dialogue with something wrong in it."""
-    for right, wrong in changes:
-        assert right in text, right
-        text = text.replace(right, wrong)
-    return Dialogue(yamlfile.parse(text, DIALOGUE))
+def mutated(text: str, change: tuple[str, str]) -> Dialogue:
+    """The front desk's dialogue with something wrong in it, in place of what is right."""
+    right, wrong = change
+    assert right in text, right
+    return Dialogue(yamlfile.parse(text.replace(right, wrong), DIALOGUE))
 
 
 @asynccontextmanager
@@ -73,7 +72,7 @@ async def run(paths: Iterable[Path], agent: Agent, *, jobs: int = 10) -> list[Re
         own_server.run(config, clock) as own,
         listening.listeners(own, None) as listeners,
     ):
-        cases = preparing.prepare(loaded, files.Dialogues(None), listeners, rendered)
+        cases = await preparing.prepare(loaded, files.Dialogues(None), listeners, rendered)
         target = Target(own.url, own.token, "AC" + "0" * 32)
         return await runner.run(cases, target, clock, jobs=jobs)
 

@@ -74,6 +74,7 @@ def test_sentences_are_heard_when_their_audio_plays(wires: Wires) -> None:
 def test_a_pause_between_two_sentences_is_between_their_stretches(wires: Wires) -> None:
     wires.says("Hello there.", 1.0)
     wires.says("How are you?", 1.0)
+    wires.clock.run(2)
     first, second = Stretch(0.0, 0.5, True), Stretch(1.02, 1.9, True)
     assert [wires.heard.words(first), wires.heard.words(second)] == ["Hello there.", "How are you?"]
     assert [wires.heard.words(first), wires.heard.words(second)] == ["Hello there.", "How are you?"]
@@ -81,11 +82,29 @@ def test_a_pause_between_two_sentences_is_between_their_stretches(wires: Wires) 
 
 def test_a_sentence_that_plays_is_heard_word_by_word(wires: Wires) -> None:
     wires.says(SIX, 3.0)
-    stretch = Stretch(0.1, 0.2)
+    stretch = Stretch(0.0, 0.1)
     heard = []
     for stretch.ended in (0.1, 1.0, 2.0, 3.0):
         heard.append(wires.heard.words(stretch))
     assert heard == ["", "one two", "one two three four", SIX]
+
+
+def test_a_sentence_with_a_pause_in_it_is_heard_in_two_stretches(wires: Wires) -> None:
+    wires.says(SIX, 3.0)
+    first, second = Stretch(0.0, 1.0, True), Stretch(1.6, 2.9, True)
+    wires.clock.run(2.0)
+    assert wires.heard.words(first) == "one two"
+    assert wires.heard.words(second) == "three four five six"
+    assert wires.heard.words(first) == "one two"
+
+
+def test_a_sentence_that_ends_in_silence_is_heard_whole_when_it_is_over(wires: Wires) -> None:
+    wires.says(SIX, 3.0)
+    stretch = Stretch(0.0, 2.0, True)
+    wires.clock.run(2.5)
+    assert wires.heard.words(stretch) == "one two three four"
+    wires.clock.run(0.6)
+    assert wires.heard.words(stretch) == SIX
 
 
 def test_what_a_clear_threw_away_was_not_heard(wires: Wires) -> None:
@@ -112,6 +131,7 @@ def test_a_greeting_that_waits_for_the_caller_is_heard_when_it_is_passed_on(wire
     wires.says("How are you?", 1.0, passed_on=False)
     wires.clock.run(3)
     wires.play(2.0)
+    wires.clock.run(2)
     first, second = Stretch(3.0, 3.6, True), Stretch(4.1, 4.9, True)
     assert [wires.heard.words(first), wires.heard.words(second)] == ["Hello there.", "How are you?"]
 

@@ -27,32 +27,29 @@ async def test_every_scenario_passes(senses: Senses) -> None:
 
 MUTATIONS = {
     "hours.yaml": ("nine in the morning until six", "nine in the morning until five"),
-    "booking-at-once.yaml": ("    call: book_table\n", "    call: short_booking\n"),
-    "order-status.yaml": ("arguments: {number: $digits}", "arguments: {}"),
-    "said-again.yaml": (
-        "  again: {repeat: true}",
-        "  again: {say: goodbye, end: true}",
+    "booking-at-once.yaml": (
+        "  book_table:  ",
+        "  book_table:\n    arguments: {day: $day, time: $time}\n    #",
     ),
+    "order-status.yaml": ("arguments: {number: $digits}", "arguments: {}"),
+    "said-again.yaml": ("  again: {repeat: true}", "  again: {say: goodbye, end: true}"),
 }
-"""What is wrong, by the scenario that finds it: the hours; a slot lost; another; a call that the
-agent ends too early."""
+"""What is wrong, by the scenario that finds it: the hours; a slot lost; another; the agent hangs up
+too early."""
 
 
 @pytest.mark.timeout(120)
 async def test_a_front_desk_with_a_fault_in_it_is_caught(senses: Senses) -> None:
     right = DIALOGUE.read_text()
-    lost = "functions:\n  short_booking: {arguments: {day: $day, time: $time}}\n"
 
     async def caught(name: str, change: tuple[str, str]) -> Result:
-        changes = [change]
-        if name == "booking-at-once.yaml":
-            changes.append(("functions:\n", lost))
-        dialogue = front_desk.mutated(right, *changes)
+        dialogue = front_desk.mutated(right, change)
         (result,) = await front_desk.rehearse([SCENARIOS / name], senses, dialogue=dialogue)
         return result
 
-    results = await asyncio.gather(*(caught(name, change) for name, change in MUTATIONS.items()))
-    assert [result.name for result in results if result.passed] == []
+    async with asyncio.TaskGroup() as group:
+        runs = [group.create_task(caught(name, change)) for name, change in MUTATIONS.items()]
+    assert [run.result().name for run in runs if run.result().passed] == []
 
 
 @pytest.mark.timeout(120)

@@ -22,13 +22,13 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
 MOST: Final = 200
 """Sentences made of one pattern."""
 
-WHOLE: Final = 40
-"""The weight of a sentence without values, beside those that are made of one with values."""
+EACH: Final = 120
+"""The weight of a pattern, whatever number of sentences is made of it."""
 
 
 def whole(text: str, place: Place | None) -> Phrase:
     """A sentence as it is."""
-    return Phrase(" ".join(words(text)), place, WHOLE)
+    return Phrase(" ".join(words(text)), place, EACH)
 
 
 def caller_phrases(text: str, kinds: Mapping[str, Kind], place: Place | None) -> Iterator[Phrase]:
@@ -82,8 +82,9 @@ def _made(
         filled = dict(zip(names, ways, strict=True))
         text = slot.sub(lambda found, f=filled: f.get(found[1], found[0]), pattern)  # type: ignore[misc]
         made[" ".join(words(text))] += 1
-    for text, weight in made.items():
-        yield Phrase(text, place, weight)
+    share = EACH / made.total()
+    for text, count in made.items():
+        yield Phrase(text, place, max(1, round(share * count)))
 
 
 def _chosen(said: Sequence[Sequence[str]], seed: str) -> Iterator[tuple[str, ...]]:

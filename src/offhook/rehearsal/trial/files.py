@@ -56,41 +56,41 @@ def raise_together(bad: Sequence[BadFile]) -> None:
 
 
 class Dialogues:
-    """The dialogues that scenarios name, each read once.
+    """What the dialogues tell that scenarios name; each is read once.
 
     `standin` is the one that a scenario without its own is taken to be about. `more` are texts that
-    the server may have said beside them.
+    the agents may say beside theirs, such as greetings.
     """
 
     def __init__(self, standin: Dialogue | None, more: Iterable[str] = ()) -> None:
-        self._standin = standin
         phrases = Phrases()
-        self._more = (*more, phrases.still_there, phrases.silent_goodbye, phrases.time_up)
-        self._read = functools.cache(dialogue_file.read)
+        beside = (*more, phrases.still_there, phrases.silent_goodbye, phrases.time_up)
+        self._standin = None if standin is None else Known(standin, beside)
+        self._read = functools.cache(lambda path: Known(dialogue_file.read(path), beside))
 
     def known(self, loaded: Loaded) -> Known | None:
         """What is known of the agent. Raises BadFile, also for a dialogue that is not there."""
         name = loaded.scenario.dialogue
         if name is None:
-            dialogue = self._standin
-        else:
-            path = loaded.beside(name)
-            if not path.is_file():
-                text, fix = f"There is no dialogue {path}.", "Correct the path: it starts here."
-                finding = Finding("error", text, fix, loaded.place("dialogue"))
-                raise BadFile("E-SCENARIO-01", [finding])
-            dialogue = self._read(path.resolve())
-        return None if dialogue is None else Known(dialogue, (*self._more, *_greetings(loaded)))
+            return self._standin
+        path = loaded.beside(name)
+        if not path.is_file():
+            text, fix = f"There is no dialogue {path}.", "Correct the path: it starts here."
+            raise BadFile("E-SCENARIO-01", [Finding("error", text, fix, loaded.place("dialogue"))])
+        return self._read(path.resolve())
 
 
-def _greetings(loaded: Loaded) -> Iterable[str]:
-    """What the agent is expected to say before the caller's first turn: no dialogue knows it."""
-    for person in loaded.scenario.people.values():
-        for step in person.steps:
-            if step.is_turn:
-                break
-            if step.expect is not None:
-                yield from step.expect.says
+def greetings(loaded: Iterable[Loaded]) -> list[str]:
+    """What agents are expected to say before the caller's first turn: no dialogue knows it."""
+    found: list[str] = []
+    for one in loaded:
+        for person in one.scenario.people.values():
+            for step in person.steps:
+                if step.is_turn:
+                    break
+                if step.expect is not None:
+                    found += step.expect.says
+    return found
 
 
 def unknown_variable(loaded: Sequence[Loaded], given: Iterable[str]) -> str | None:

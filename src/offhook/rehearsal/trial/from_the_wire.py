@@ -8,7 +8,7 @@ counted in its words, as if all were equally long: an estimate.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -17,13 +17,13 @@ from offhook import audio
 from offhook.call.ending import Ending
 from offhook.clock import Clock
 from offhook.deepgram import messages
-from offhook.rehearsal.hearing import FunctionCalled, Stretch
+from offhook.rehearsal.hearing import PAUSE_S, FunctionCalled, Stretch
 from offhook.rehearsal.trial.judge import ServersEnding
 from offhook.tap import OnWire
 from offhook.twilio import media
 
-_SLACK_S: Final = 0.1
-"""How much earlier a sentence may be heard than we think that it is played."""
+_OVERLAP_S: Final = 0.05
+"""What a sentence and a stretch have in common, at least, if the one is heard in the other."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,19 +36,40 @@ class _Sentence:
     began: float | None = None
     ended: float = 0.0
     cut_at: float | None = None
-    heard_in: Stretch | None = None
+    heard_in: list[Stretch] = field(default_factory=list)
+    """In order: a sentence with a pause in it is heard in two."""
 
-    def heard_until(self, now: float) -> str:
-        """The words that had been heard at that time."""
-        words = self.text.split()
+    def is_in(self, stretch: Stretch) -> bool:
+        """Whether it is heard in that stretch."""
         if self.began is None:
-            return ""
-        until = now if self.cut_at is None else min(self.cut_at, now)
+            return False
+        until = min(self.ended, stretch.ended)
+        return until - max(self.began, stretch.began) >= _OVERLAP_S
+
+    def add(self, stretch: Stretch) -> None:
+        """Note that it is heard there, if it is."""
+        if self.is_in(stretch) and stretch not in self.heard_in:
+            self.heard_in.append(stretch)
+            self.heard_in.sort(key=lambda one: one.began)
+
+    def words_in(self, stretch: Stretch, now: float) -> str:
+        """Its words that were heard in that stretch, as far as it has gone."""
+        words = self.text.split()
+        index = self.heard_in.index(stretch)
+        first = self._place(self.heard_in[index - 1].ended, len(words)) if index else 0
+        # What follows a stretch may be another, until the sentence is nearly over.
+        rest = self.ended - stretch.ended < PAUSE_S or now >= self.ended
+        if self.cut_at is None and stretch.over and stretch is self.heard_in[-1] and rest:
+            return " ".join(words[first:])
+        return " ".join(words[first : self._place(stretch.ended, len(words))])
+
+    def _place(self, at: float, words: int) -> int:
+        """How many of its words had been played at that time."""
         length = self.received / audio.BYTES_PER_SECOND
-        if self.cut_at is None and now >= self.ended:
-            return self.text
-        part = (until - self.began) / length if length else 0.0
-        return " ".join(words[: max(0, int(part * len(words) + 0.5))])
+        if self.began is None or not length:
+            return 0
+        part = (min(at, self.ended) - self.began) / length
+        return min(words, max(0, int(part * words + 0.5)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +182,15 @@ class FromTheWire:
     # --- hearing.Hearing ---
 
     def over(self, stretch: Stretch) -> None:
-        """Nothing has to be transcribed."""
+        """Find out what was heard in it."""
+        for sentence in self._sentences:
+            sentence.add(stretch)
 
     def words(self, stretch: Stretch) -> str | None:
-        """The sentences that began to be played in it; of one that is playing, what was."""
-        said = []
-        for one in self._sentences:
-            begins = one.heard_in is None and one.began is not None and one.ended > stretch.began
-            if begins and one.began is not None and one.began - _SLACK_S < stretch.ended:
-                one.heard_in = stretch
-            if one.heard_in is stretch:
-                now = float("inf") if stretch.over else stretch.ended
-                said.append(one.heard_until(now))
+        """The sentences that were played in it; of one that is playing, what was."""
+        now = self._now()
+        self.over(stretch)  # of one that is not, so far
+        said = [one.words_in(stretch, now) for one in self._sentences if stretch in one.heard_in]
         return " ".join(filter(None, said))
 
     def functions(self) -> Sequence[FunctionCalled]:

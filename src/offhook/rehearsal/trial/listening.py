@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, TypeAlias
 
 import httpx2
 
 from offhook.rehearsal.hearing import Hearing, NoWords
+from offhook.rehearsal.local import agent as local
 from offhook.rehearsal.trial.from_the_wire import FromTheWire
 from offhook.rehearsal.trial.known import Known
 from offhook.rehearsal.trial.own_server import OwnServer
@@ -73,37 +74,63 @@ class Nobody:
 
 
 class Listeners:
-    """Who listens: the wires of our own server, else Deepgram if there is a key, else nobody."""
+    """Who listens: the wires of our own server, else the recogniser where the agent's words are
+    known, else Deepgram if there is a key, else nobody.
+    """  # noqa: D205
 
     def __init__(
         self,
         own: OwnServer | None,
         deepgram: Transcribe | None,
         group: asyncio.TaskGroup,
+        recognisers: AsyncExitStack,
     ) -> None:
         self._own = own
         self._deepgram = deepgram
         self._group = group
+        self._recognisers = recognisers
+        self._by_dialogue: dict[Known, Transcribe] = {}
 
-    def choose(self, known: Known | None) -> Choice:
-        """Who listens to the calls of a scenario."""
+    async def choose(self, known: Known | None) -> Choice:
+        """Who listens to the calls of a scenario. Raises Problem E-EAR-… for a bad word."""
         own, deepgram, group = self._own, self._deepgram, self._group
         if own is not None:
             how = "taken from the wire, as the server in this process saw it"
             return Sight(how, words=True, inside=True), lambda sid: Inside(own, sid)
+        why = "there is no dialogue that tells the agent's words"
+        if known is not None:
+            missing = local.missing()
+            if missing is None:
+                how = "recognised in the caller's audio, by the words of the dialogue"
+                recognise = await self._recognise(known)
+                return Sight(how, words=True, inside=False), lambda _: Outside(recognise, group)
+            why = missing
         if deepgram is not None:
             how = "transcribed by Deepgram from the caller's audio"
             return Sight(how, words=True, inside=False), lambda _: Outside(deepgram, group)
-        how = "there is no DEEPGRAM_API_KEY to transcribe it with"
+        how = f"{why}, and no DEEPGRAM_API_KEY"
         return Sight(how, words=False, inside=False), lambda _: Nobody()
+
+    async def _recognise(self, known: Known) -> Transcribe:
+        if known not in self._by_dialogue:
+            from offhook.rehearsal.local.recogniser import recognising
+
+            recogniser = await self._recognisers.enter_async_context(recognising(known.vocabulary))
+
+            async def recognise(audio: bytes) -> str:
+                return (await recogniser.transcribe(audio)).text
+
+            self._by_dialogue[known] = recognise
+        return self._by_dialogue[known]
 
 
 @asynccontextmanager
 async def listeners(own: OwnServer | None, deepgram_key: str | None) -> AsyncIterator[Listeners]:
     """Keep what they need until all calls are over."""
     async with (
+        AsyncExitStack() as recognisers,
         httpx2.AsyncClient(timeout=None, trust_env=False) as http,
         asyncio.TaskGroup() as group,
     ):
         deepgram = None if deepgram_key is None else Listen(deepgram_key, http)
-        yield Listeners(own, deepgram, group)
+        yield Listeners(own, deepgram, group, recognisers)

@@ -12,7 +12,7 @@ from offhook.rehearsal.trial.runner import Case
 from offhook.yamlfile import BadFile
 
 
-def prepare(
+async def prepare(
     loaded: Sequence[Loaded], dialogues: Dialogues, listeners: Listeners, rendered: Rendered
 ) -> list[Case]:
     """All of them. Raises BadFile with the mistakes of every one, or Problem for a sound."""
@@ -21,7 +21,7 @@ def prepare(
     for one in loaded:
         try:
             known = dialogues.known(one)
-            sight, listen = listeners.choose(known)
+            sight, listen = await listeners.choose(known)
             possible.check(one, known, sight)
         except BadFile as error:
             bad.append(error)

@@ -1,8 +1,8 @@
 """How alike two recordings of speech sound, without knowing any words.
 
 A synthetic voice says a sentence never twice alike: its pitch wavers, a pause is a few milliseconds
-longer. So not bytes are compared but, every 10 ms, the level of three bands, along the best way to
-lay one recording over the other. docs/design/capture.md has the measurements.
+longer. So not bytes are compared but, every 10 ms, the levels of four bands, along the best way to
+lay one recording over the other.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from offhook.audio import BYTES_PER_MS
 
 ALIKE_DB: Final = 1.5
-"""Measured: at most 1 where the same was said, and at least 2.2 where one word was another."""
+"""At most so unlike are two recordings that say the same (docs/design/capture.md)."""
 
 HOP_MS: Final = 10
 WINDOW_MS: Final = 40

@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from offhook.rehearsal import clips
-from offhook.rehearsal.likeness import ALIKE_DB, sound_alike, unlikeness
+from offhook.rehearsal.replay.likeness import ALIKE_DB, sound_alike, unlikeness
 
 CLIPS = {name: clips.load(name) for name in clips.names("agent-")}
 

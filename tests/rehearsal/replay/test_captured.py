@@ -8,8 +8,8 @@ import pytest
 
 from offhook.capture import VERSION
 from offhook.errors import Problem
-from offhook.rehearsal import captured
-from offhook.rehearsal.captured import Captured, caller_side, told
+from offhook.rehearsal.replay import captured
+from offhook.rehearsal.replay.captured import Captured, caller_side, told
 
 HEADER = {
     "offhook_capture": VERSION,

@@ -11,9 +11,16 @@ from offhook import audio, capture
 from offhook.call.ending import Ending
 from offhook.masking import Masks
 from offhook.rehearsal.caller import Caller
-from offhook.rehearsal.captured import CallerSide, Captured, Told, caller_side, to_caller, told
 from offhook.rehearsal.memory import VirtualClock
 from offhook.rehearsal.phone import place_call
+from offhook.rehearsal.replay.captured import (
+    CallerSide,
+    Captured,
+    Told,
+    caller_side,
+    to_caller,
+    told,
+)
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.stream import Line, SimulatedStream
 from offhook.tap import OnWire

@@ -1,6 +1,7 @@
 """Captured calls made again in memory, and what counts as the same."""
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -26,16 +27,16 @@ from offhook.calls import Calls
 from offhook.capture import Captures
 from offhook.config import Limits
 from offhook.lobby import Lobby
-from offhook.rehearsal import captured
-from offhook.rehearsal.captured import Captured
-from offhook.rehearsal.comparison import Comparison, compare, compare_call
 from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.rehearsal.replay import ReplayedCaller, Wires, call_again, enact
+from offhook.rehearsal.replay import captured
+from offhook.rehearsal.replay.again import ReplayedCaller, Wires, call_again, enact
+from offhook.rehearsal.replay.captured import Captured
+from offhook.rehearsal.replay.comparison import Comparison, compare, compare_call
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import FunctionCall, Script, Turn
 from offhook.rehearsal.standin import StandIn
 from offhook.rehearsal.stream import Party, SimulatedStream
-from offhook.tap import MakeTap
+from offhook.tap import MakeTap, NewCall
 from offhook.twilio.leg import CallerLeg
 from offhook.wire import Channel, Closed, Receiver, Refused, Unreachable
 
@@ -184,6 +185,21 @@ def test_a_captured_call_gives_the_same_verdict_twenty_times(a_call: Captured, s
     script = changed(reply_ms=200 + draw.randrange(-150, 150))
     assert replay(a_call, script, **ways).differences == ()
     assert replay_tapped(a_call, script, **ways).differences == ()
+
+
+@pytest.mark.parametrize("reply_ms", [100, 200, 300])
+def test_an_answer_that_was_cut_as_it_began_need_not_be_heard(
+    tmp_path: Path, reply_ms: int
+) -> None:
+    """The caller goes on just as the agent answers: 0.1 s of that are heard, or nothing."""
+    steps = (GREET, ASK, Step(wait=0.7), Step(say="Stop."), GREET, HANG_UP)
+    one = capture_of(tmp_path, *steps)
+    script = changed(reply_ms=reply_ms)
+    assert replay(one, script).differences == ()
+    assert replay_tapped(one, script).differences == ()
+    (silent,) = [p for p in replay(one, changed(reply_ms=300)).passages if p.replayed is None]
+    assert silent.captured is not None
+    assert silent.captured.interrupted
 
 
 def test_a_call_that_the_server_ends(tmp_path: Path) -> None:
@@ -362,6 +378,29 @@ async def test_a_captured_call_replayed_twenty_times_gives_the_same_verdict(tmp_
     assert len(verdicts) == 40
     assert [v.differences for v in verdicts if v.verdict == "different"] == []
     assert all(len(v.passages) == 3 for v in verdicts if v.verdict == "same")
+
+
+async def test_a_replay_reaches_the_agent_of_the_number_that_was_called(tmp_path: Path) -> None:
+    config = configured("ws://127.0.0.1:1/")
+    lines = {
+        "default": config.lines["default"],
+        "+12025550199": config.lines["default"].model_copy(update={"name": "second"}),
+    }
+    config = dataclasses.replace(config, lines=lines)
+    seen: list[NewCall] = []
+    with Captures(tmp_path, ()) as captures:
+        async with house(config=config, make_tap=captures) as made:
+            await made.call(GREET, HANG_UP, to="+12025550199", from_="+12025550177")
+            await made.until_ended()
+    one = captured.read(only(tmp_path))
+    assert one.header.agent == "second"
+    async with house(config=config, make_tap=lambda call: seen.append(call)) as made:
+        options = {"clock": made.clock, "auth_token": TOKEN, "account_sid": ACCOUNT}
+        report = await call_again(made.origin + "/twilio/voice", one, **options)
+    assert report.faults == []
+    assert [(call.agent, call.to, call.from_) for call in seen] == [
+        ("second", "+12025550199", "+12025550177")
+    ]
 
 
 def only(folder: Path) -> Path:

@@ -1,0 +1,69 @@
+"""What `offhook standin` prints: each session's settings, turns and functions, as they happen."""
+
+from collections.abc import Callable
+from functools import partial
+
+from rich.console import Console
+from rich.text import Text
+
+from offhook.clock import Clock
+from offhook.conversation import inert
+from offhook.rehearsal.dialogue.file import Dialogue
+from offhook.rehearsal.functions import Called
+from offhook.rehearsal.standin import Line, StandIn
+from offhook.rehearsal.standin_settings import Settings
+
+_PROMPT_MAX = 300
+"""Characters of a prompt that are shown."""
+
+_STYLES = {"user": "cyan", "assistant": "green", "function": "magenta", "session": "dim"}
+
+
+class StandInLog:
+    """Prints one line for each thing that happens, with seconds since its session began."""
+
+    def __init__(self, console: Console, clock: Clock, dialogue: Dialogue | None) -> None:
+        self._console = console
+        self._clock = clock
+        self._called = set() if dialogue is None else set(dialogue.content.functions)
+
+    def watch(self, session: StandIn) -> None:
+        """Print what happens in this session, which has not opened."""
+        print_ = partial(self._print, session.request_id[:4], self._clock.now())
+        session.on_settings = partial(self._settings, print_)
+        session.on_line = partial(_line, print_)
+        session.on_call = partial(_call, print_)
+
+    def _settings(self, print_: "Callable[[str, str], None]", settings: Settings) -> None:
+        if settings.prompt:
+            more = "..." if len(settings.prompt) > _PROMPT_MAX else ""
+            print_("session", f"prompt: {settings.prompt[:_PROMPT_MAX]}{more}")
+        offered = set(settings.functions)
+        print_("session", f"functions: {', '.join(sorted(offered)) or 'none'}")
+        missing = set() if settings.is_stored else self._called - offered
+        if missing:
+            print_(
+                "session",
+                f"the dialogue also calls {', '.join(sorted(missing))}, which these Settings do not"
+                " offer: it will say so",
+            )
+
+    def _print(self, name: str, since: float, who: str, words: str) -> None:
+        line = Text()
+        line.append(f"{self._clock.now() - since:7.2f} s  {name}  ", "dim")
+        line.append(f"{who:10}", _STYLES[who])
+        line.append(inert(words))
+        self._console.print(line, soft_wrap=True)
+
+
+def _line(print_: Callable[[str, str], None], line: Line) -> None:
+    print_(line.role, f"{line.content}  [{line.meant}]" if line.meant else line.content)
+
+
+def _call(print_: Callable[[str, str], None], called: Called) -> None:
+    if called.cancelled:
+        print_("function", f"{called.name} was cancelled")
+    elif called.response is not None:
+        print_("function", f"{called.name} answered {called.response}")
+    else:
+        print_("function", f"{called.name}({called.arguments})")

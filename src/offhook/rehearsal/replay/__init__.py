@@ -1,0 +1,1 @@
+"""Captured calls, made again and compared: docs/captures.md."""

@@ -1,0 +1,54 @@
+"""Agents made ready with what the machine has."""
+
+import msgspec
+import pytest
+from tests.rehearsal.dialogue.line import settings
+
+from offhook.errors import Problem
+from offhook.rehearsal import agents
+from offhook.rehearsal.dialogue.file import front_desk
+from offhook.rehearsal.dialogue.mind import DialogueMind
+from offhook.rehearsal.local import agent as local
+from offhook.rehearsal.model.completions import Model
+from offhook.rehearsal.model.mind import ModelMind
+from offhook.rehearsal.script import Script
+from offhook.rehearsal.scripted import ScriptedMind
+from offhook.rehearsal.standin_settings import Settings
+
+SETTINGS = Settings(msgspec.json.encode(settings()))
+MISSING = "pocketsphinx not installed. Install it: pip install 'offhook[local]'"
+
+
+async def test_a_script_needs_nothing() -> None:
+    async with agents.ready(Script(silence_ms=300)) as ready:
+        assert isinstance(ready.agent.mind(SETTINGS), ScriptedMind)
+        assert ready.agent.conduct.silence_ms == 300
+        assert ready.dialogue is None
+
+
+@pytest.mark.skipif(local.missing() is not None, reason="no local ears and voice here")
+async def test_without_a_file_it_is_the_front_desk_that_understands() -> None:
+    async with agents.ready() as ready:
+        assert isinstance(ready.agent.mind(SETTINGS), DialogueMind)
+        assert ready.dialogue is not None
+        assert "book" in ready.dialogue.content.intents
+        assert "understands" in ready.words
+
+
+async def test_a_model_does_the_talking() -> None:
+    async with agents.ready(Script(), Model("http://127.0.0.1:1/", "small")) as ready:
+        assert isinstance(ready.agent.mind(SETTINGS), ModelMind)
+        assert "small" in ready.words
+
+
+async def test_where_the_extra_is_missing_a_script_serves_and_a_dialogue_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "missing", lambda: MISSING)
+    async with agents.ready() as ready:
+        assert isinstance(ready.agent.mind(SETTINGS), ScriptedMind)
+        assert "offhook[local]" in ready.words
+    with pytest.raises(Problem, match="E-STANDIN-02") as problem:
+        async with agents.ready(front_desk()):
+            pass
+    assert MISSING in problem.value.what
