@@ -48,10 +48,12 @@ def _linear(sample: int) -> int:
     return -magnitude if inverted & 0x80 else magnitude
 
 
-_LINEAR: Final = tuple(map(_linear, range(256)))
-_SQUARE: Final = tuple(value * value for value in _LINEAR)
-_LOW_BYTE: Final = bytes(value & 0xFF for value in _LINEAR)
-_HIGH_BYTE: Final = bytes(value >> 8 & 0xFF for value in _LINEAR)
+LINEAR: Final = tuple(map(_linear, range(256)))
+"""Every mu-law byte as a 16-bit sample."""
+
+_SQUARE: Final = tuple(value * value for value in LINEAR)
+_LOW_BYTE: Final = bytes(value & 0xFF for value in LINEAR)
+_HIGH_BYTE: Final = bytes(value >> 8 & 0xFF for value in LINEAR)
 
 
 class Change(enum.Enum):
@@ -137,7 +139,7 @@ class TurnFinder:
 
 def _is_dtmf(frame: bytes) -> bool:
     """Whether the frame is a key's two tones (Goertzel, at those eight frequencies alone)."""
-    samples = [_LINEAR[sample] for sample in frame]
+    samples = [LINEAR[sample] for sample in frame]
     energy = sum(sample * sample for sample in samples)
     if energy == 0:
         return False
