@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy
 import pocketsphinx
 
-from offhook import wav
 from offhook.rehearsal import clips
-from offhook.rehearsal.local.folding import Folding, linear
+from offhook.rehearsal.local import mulaw
+from offhook.rehearsal.local.folding import Folding
 
 NOISE_DBFS = (-70, -60, -50)
 SILENCE = 3200
@@ -33,13 +33,12 @@ def main() -> None:
         decoder.add_keyphrase("yes", "yes")
         decoder.activate_search("yes")
         for name in clips.names():
-            samples = linear()[numpy.frombuffer(clips.load(name), numpy.uint8)]
+            samples = mulaw.decode(clips.load(name))
             samples = numpy.concatenate([numpy.zeros(SILENCE), samples, numpy.zeros(SILENCE)])
             for level in NOISE_DBFS:
                 noise = random.normal(0, 32768 * 10 ** (level / 20), len(samples))
-                noisy = numpy.clip(samples + noise, -32768, 32767).astype("<i2").tobytes()
                 decoder.start_utt()
-                decoder.process_raw(Folding().feed(wav.encode(noisy)), True, True)
+                decoder.process_raw(Folding().feed(mulaw.encode(samples + noise)), True, True)
                 means.append([float(part) for part in decoder.get_cmn(False).split(",")])
                 decoder.end_utt()
     print(",".join(f"{mean:.1f}" for mean in numpy.mean(means, 0)))

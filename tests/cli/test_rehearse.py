@@ -410,11 +410,31 @@ def test_a_token_is_needed_to_sign(monkeypatch: pytest.MonkeyPatch) -> None:
         rehearse("--say", "Stop.")
 
 
-def test_what_nobody_recorded_is_answered_with_what_can_be_said() -> None:
+def test_what_nobody_recorded_is_synthesised_and_the_report_says_by_whom(port: int) -> None:
+    address = f"ws://127.0.0.1:{port}/x"
+    _, output = rehearse("--say", "Sing!", "--to", address, "--json")
+    told = json.loads(output)
+    (engine,) = told["synthesised"].values()
+    assert told["synthesised"] == {"Sing!": engine}
+    assert told["scenarios"][0]["calls"][0]["said"][0]["text"] == "Sing!"
+    _, output = rehearse("--say", "Sing!", "--to", address)
+    assert f"One line of callers said by {engine}." in output
+
+
+def test_without_a_voice_it_is_told_what_can_be_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(Problem) as problem:
         rehearse("--say", "Sing!")
     assert problem.value.code == "E-REH-01"
     assert "What are your opening hours?" in problem.value.fix
+    path = tmp_path / "caller.yaml"
+    path.write_text("steps:\n  - wait: 1\n  - say: Can you sing?\n")
+    with pytest.raises(Problem) as problem:
+        rehearse(path)
+    assert problem.value.what.startswith(f'{path}:3:5 Nobody has recorded "Can you sing?"')
 
 
 def test_a_call_that_cannot_be_written(port: int, clip: Path) -> None:

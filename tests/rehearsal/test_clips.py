@@ -36,6 +36,12 @@ def test_a_clip_is_found_by_what_it_says() -> None:
         assert clips.find(clips.text(name)) == name
 
 
+def test_a_callers_clip_has_a_name_or_says_something() -> None:
+    assert clips.of_caller("caller-stop") == clips.of_caller("Stop!") == "caller-stop"
+    assert clips.of_caller("agent-greeting") is None
+    assert clips.of_caller("Nobody recorded this.") is None
+
+
 def test_names_begin_with_who_speaks() -> None:
     assert sorted(clips.names("caller-") + clips.names("agent-")) == sorted(clips.names())
     assert "caller-stop" in clips.names("caller-")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from offhook.errors import Problem
-from offhook.rehearsal import clips, scenario
+from offhook.rehearsal import scenario
 from offhook.rehearsal.expectation import Bounds, Called, Ended, ExpectCall, ExpectTurn
 from offhook.rehearsal.scenario import BargeIn, HangUp, Step, WaitForAgent
 from offhook.yamlfile import BadFile
@@ -218,24 +218,8 @@ steps:
     assert read.from_ == "+44"
 
 
-def test_what_nobody_recorded_cannot_be_said(tmp_path: Path) -> None:
-    path = write(tmp_path, "steps:\n  - wait: 1\n  - say: Can you sing?\n")
-    with pytest.raises(Problem) as problem:
-        scenario.read(path)
-    assert problem.value.code == "E-REH-01"
-    assert problem.value.what.startswith(f"{path}:3:")
-    assert "Can you sing?" in problem.value.what
-    assert "What are your opening hours?" in problem.value.fix
-
-
-def test_an_agents_recording_is_not_a_callers() -> None:
-    with pytest.raises(Problem):
-        scenario.recorded("agent-greeting")
-    assert scenario.recorded("Stop!") == clips.load("caller-stop")
-
-
 def test_the_examples_can_be_read() -> None:
     files = sorted(Path("examples").rglob("rehearse/*.yaml"))
     assert files
     for file in files:
-        scenario.read(file)
+        scenario.load(file)

@@ -30,7 +30,7 @@ from offhook.rehearsal.mind import Agent, agent_of
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.script import front_desk as scripted_front_desk
 from offhook.rehearsal.standin import StandIn
-from offhook.rehearsal.trial import files, listening, runner
+from offhook.rehearsal.trial import files, listening, preparing, runner
 from offhook.rehearsal.trial.account import CallResult
 from offhook.rehearsal.trial.own_server import OwnServer
 from offhook.rehearsal.word_errors import word_errors
@@ -135,7 +135,8 @@ async def _call(config: Config, own: OwnServer, name: str) -> CallResult:
     with resources.as_file(_DATA) as folder:
         loaded = scenario.load(folder / name)
         known = files.Dialogues(None).known(loaded)
-    sounds = {sound: scenario.recorded(sound) for sound, _, _ in loaded.sounds()}
+    rendered = await preparing.rendering([loaded])
+    sounds = {sound: rendered.audio(sound) for sound, _, _ in loaded.sounds()}
     if DEFAULT not in config.lines:
         called = loaded.scenario.model_copy(update={"to": next(iter(config.lines))})
         loaded = dataclasses.replace(loaded, scenario=called)

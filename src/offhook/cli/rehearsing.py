@@ -20,6 +20,7 @@ from offhook.config import Overrides
 from offhook.errors import Problem
 from offhook.rehearsal import agent_file, agents, scenario, standin_server
 from offhook.rehearsal.dialogue.file import Dialogue
+from offhook.rehearsal.local.render import Rendered
 from offhook.rehearsal.replay import captured
 from offhook.rehearsal.replay.again import Wires, call_again
 from offhook.rehearsal.replay.comparison import compare_call
@@ -78,6 +79,7 @@ class Rehearsal:
             return await self._replay(wishes.replay, clock)
         loaded = self._loaded()
         agent = self._agent()
+        rendered = await preparing.rendering(loaded)
         dialogues = files.Dialogues(
             agent if isinstance(agent, Dialogue) else None, files.greetings(loaded)
         )
@@ -86,9 +88,9 @@ class Rehearsal:
             self._target(agent, clock) as (target, own),
             listening.listeners(own, key.get_secret_value() if key else None) as listeners,
         ):
-            cases = await preparing.prepare(loaded, dialogues, listeners)
+            cases = await preparing.prepare(loaded, dialogues, listeners, rendered)
             results = await self._watched(cases, target, clock)
-        self._report(results)
+        self._report(results, rendered)
         return all(result.passed for result in results)
 
     async def _replay(self, path: Path, clock: Clock) -> bool:
@@ -221,14 +223,18 @@ class Rehearsal:
                 cases, target, clock, jobs=self._wishes.jobs, began=began, ended=ended
             )
 
-    def _report(self, results: Sequence[Result]) -> None:
+    def _report(self, results: Sequence[Result], rendered: Rendered) -> None:
         recordings = self._write_recordings(results)
         if self._wishes.junit is not None:
             facts.write_junit(results, self._wishes.junit)
         if self._wishes.as_json:
-            recorded = {"recordings": [str(path) for path in recordings]}
-            print(json.dumps(facts.as_json(results) | recorded, indent=2))
+            more = {
+                "synthesised": rendered.synthesised,
+                "recordings": [str(path) for path in recordings],
+            }
+            print(json.dumps(facts.as_json(results) | more, indent=2))
         else:
+            printing.show_voices(self._console, rendered.synthesised)
             printing.sum_up(self._console, results)
             printing.show_recordings(self._console, recordings)
 

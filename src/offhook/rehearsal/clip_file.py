@@ -39,6 +39,8 @@ def _samples(found: wav.Wav) -> "NDArray[np.float64] | None":
     """The samples from -1 to 1, all channels mixed; None of what is not known here."""
     import numpy as np
 
+    from offhook.rehearsal.local import mulaw
+
     data = found.data
     if found.channels < 1:
         return None
@@ -57,7 +59,7 @@ def _samples(found: wav.Wav) -> "NDArray[np.float64] | None":
         case wav.FLOAT, 32:
             flat = np.frombuffer(data[: len(data) // 4 * 4], "<f4").astype("f8")
         case wav.MULAW, 8:
-            flat = _linear()[np.frombuffer(data, "u1")]
+            flat = mulaw.decode(data) / 32768.0
         case _:
             return None
     frames = len(flat) // found.channels
@@ -65,13 +67,3 @@ def _samples(found: wav.Wav) -> "NDArray[np.float64] | None":
         flat[: frames * found.channels].reshape(frames, found.channels).mean(axis=1)
     )
     return mixed
-
-
-def _linear() -> "NDArray[np.float64]":
-    """Of each byte of mu-law its sample (G.711)."""
-    import numpy as np
-
-    code = ~np.arange(256, dtype="i4") & 0xFF
-    magnitude = (((code & 0x0F) << 3) + 132 << (code >> 4 & 7)) - 132
-    linear: NDArray[np.float64] = np.where(code & 0x80, -magnitude, magnitude) / 32768.0
-    return linear

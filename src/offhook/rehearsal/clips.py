@@ -38,6 +38,11 @@ def find(text: str) -> str | None:
     return _by_words().get(_words(text))
 
 
+def of_caller(wanted: str) -> str | None:
+    """The caller's clip that has this name or says this, if there is one."""
+    return wanted if wanted in names("caller-") else find(wanted)
+
+
 def _folder() -> Traversable:
     return resources.files("offhook.rehearsal") / "speech"
 

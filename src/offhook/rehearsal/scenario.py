@@ -25,7 +25,6 @@ from pydantic_core import PydanticCustomError
 
 from offhook import yamlfile
 from offhook.errors import Problem
-from offhook.rehearsal import clips
 from offhook.rehearsal.expectation import ExpectCall, ExpectTurn, Part, Phrase
 from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
 
@@ -238,16 +237,6 @@ def load(path: Path, variables: Mapping[str, str] | None = None) -> Loaded:
     return Loaded(yamlfile.validate(Scenario, document), document)
 
 
-def read(path: Path) -> Scenario:
-    """The scenario in a file, if all of it was recorded. Raises BadFile, or Problem E-REH-01."""
-    loaded = load(path)
-    for sound, is_file, place in loaded.sounds():
-        if not is_file:
-            with at(place):
-                recorded(sound)
-    return loaded.scenario
-
-
 class at:  # noqa: N801 - reads as a word
     """Within it, a Problem is told with the place in a file that it is about."""
 
@@ -272,20 +261,6 @@ def asking(text: str, *, clip: bool = False) -> Scenario:
             Step(hang_up=HangUp()),
         )
     )
-
-
-def recorded(text: str) -> bytes:
-    """The recording of a caller that has this name or says this. Raises Problem E-REH-01."""
-    known = clips.names("caller-")
-    name = text if text in known else clips.find(text)
-    if name is None:
-        lines = "".join(f"\n    {clips.text(name)}" for name in known)
-        raise Problem(
-            "E-REH-01",
-            f'Nobody has recorded "{text}", and a caller\'s speech is not synthesised yet.',
-            f"Use a recording of your own (--clip FILE.wav), or say one of:{lines}",
-        )
-    return clips.load(name)
 
 
 # --- Variables -----------------------------------------------------------------------------------

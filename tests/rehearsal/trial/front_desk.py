@@ -86,13 +86,14 @@ async def run(
     """
     clock = LoopClock(asyncio.get_running_loop())
     loaded = files.load_all(files.find(paths), {})
+    rendered = await preparing.rendering(loaded)
     async with (
         serving(agent, clock) as config,
         own_server.run(config, clock) as own,
         listening.listeners(None if outside else own, None) as listeners,
     ):
         dialogues = files.Dialogues(None, files.greetings(loaded))
-        cases = await preparing.prepare(loaded, dialogues, listeners)
+        cases = await preparing.prepare(loaded, dialogues, listeners, rendered)
         target = Target(own.url, own.token, "AC" + "0" * 32)
         return await runner.run(cases, target, clock, jobs=jobs)
 

@@ -119,7 +119,10 @@ class Line:
         import numpy
         import soxr
 
+        from offhook.rehearsal.local import mulaw
+
         self._numpy = numpy
+        self._encode = mulaw.encode
         self._resample = soxr.ResampleStream(rate, LINE_RATE, 1, dtype="int16", quality="HQ")
         self._send = send
         self._tail = b""
@@ -128,7 +131,7 @@ class Line:
     def feed(self, samples: bytes, *, last: bool = False) -> None:
         """Samples of 16 bits; `last` flushes what is held."""
         wide = self._numpy.frombuffer(samples, dtype="<i2")
-        audio = self._tail + mulaw(self._resample.resample_chunk(wide, last=last))
+        audio = self._tail + self._encode(louder(self._resample.resample_chunk(wide, last=last)))
         loud = len(audio.rstrip(_SILENT))
         self._tail = audio[loud:]
         if loud:
@@ -138,18 +141,13 @@ class Line:
             self._send(self._tail[:TAIL])
 
 
-def mulaw(samples: Any) -> bytes:
-    """An array of 16-bit samples as G.711 mu-law, louder by GAIN."""
+def louder(samples: Any) -> Any:
+    """An array of 16-bit samples, louder by GAIN."""
     import numpy
 
     level = numpy.abs(samples.astype(numpy.float64)) * (GAIN / 32768)
     pressed = KNEE + (1 - KNEE) * numpy.tanh((level - KNEE) / (1 - KNEE))
-    loud = numpy.where(level > KNEE, pressed, level) * 32767
-    magnitude = numpy.minimum(loud.astype(numpy.int32) >> 2, 8158) + 33
-    segment = numpy.floor(numpy.log2(magnitude)).astype(numpy.int32) - 5
-    code = (segment << 4) | ((magnitude >> (segment + 1)) & 0x0F)
-    encoded: bytes = (code ^ numpy.where(samples < 0, 0x7F, 0xFF)).astype(numpy.uint8).tobytes()
-    return encoded
+    return numpy.copysign(numpy.where(level > KNEE, pressed, level) * 32767, samples)
 
 
 class Worker:

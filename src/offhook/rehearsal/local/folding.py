@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import numpy
 
+from offhook.rehearsal.local import mulaw
+
 MIRROR_DB: Final = -16.0
 """Level of the mirror; -10 to -24 are all alike."""
 
@@ -26,24 +28,16 @@ def _filter() -> Any:
     return both
 
 
-def linear() -> Any:
-    """Each mu-law byte as a 16-bit sample (G.711): an array of 256."""
-    inverted = ~numpy.arange(256) & 0xFF
-    magnitude = (((inverted & 0x0F) << 3) + 132 << (inverted >> 4 & 7)) - 132
-    return numpy.where(inverted & 0x80, -magnitude, magnitude).astype(numpy.float64)
-
-
 class Folding:
     """One stretch of audio, piece by piece."""
 
     def __init__(self) -> None:
         self._filter = _filter()
-        self._linear = linear()
         self._before = numpy.zeros(_TAPS - 1)
 
-    def feed(self, mulaw: bytes) -> bytes:
-        """16-bit samples at 16 kHz, delayed by 2 ms."""
-        samples = self._linear[numpy.frombuffer(mulaw, numpy.uint8)]
+    def feed(self, audio: bytes) -> bytes:
+        """16-bit samples at 16 kHz, delayed by 2 ms, of mu-law audio of any length."""
+        samples = mulaw.decode(audio)
         stuffed = numpy.zeros(2 * len(samples))
         stuffed[::2] = samples
         stuffed = numpy.concatenate([self._before, stuffed])

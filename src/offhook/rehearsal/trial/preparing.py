@@ -1,8 +1,9 @@
 """Scenarios made ready to run: checked as far as can be without calling, and with their sounds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from offhook.rehearsal import clip_file, scenario
+from offhook.rehearsal.local.render import Rendered, render
 from offhook.rehearsal.scenario import Loaded
 from offhook.rehearsal.trial import possible
 from offhook.rehearsal.trial.files import Dialogues, raise_together
@@ -12,7 +13,7 @@ from offhook.yamlfile import BadFile
 
 
 async def prepare(
-    loaded: Sequence[Loaded], dialogues: Dialogues, listeners: Listeners
+    loaded: Sequence[Loaded], dialogues: Dialogues, listeners: Listeners, rendered: Rendered
 ) -> list[Case]:
     """All of them. Raises BadFile with the mistakes of every one, or Problem for a sound."""
     cases: list[Case] = []
@@ -25,15 +26,20 @@ async def prepare(
         except BadFile as error:
             bad.append(error)
             continue
-        cases.append(Case(one, _sounds(one), known, sight.how, listen))
+        cases.append(Case(one, _sounds(one, rendered), known, sight.how, listen))
     raise_together(bad)
     return cases
 
 
-def _sounds(loaded: Loaded) -> dict[str, bytes]:
+async def rendering(loaded: Iterable[Loaded]) -> Rendered:
+    """All that their callers say, said."""
+    return await render(text for one in loaded for text, is_file, _ in one.sounds() if not is_file)
+
+
+def _sounds(loaded: Loaded, rendered: Rendered) -> dict[str, bytes]:
     sounds = {}
     for sound, is_file, place in loaded.sounds():
         with scenario.at(place):
             file = loaded.beside(sound)
-            sounds[sound] = clip_file.read(file) if is_file else scenario.recorded(sound)
+            sounds[sound] = clip_file.read(file) if is_file else rendered.audio(sound)
     return sounds

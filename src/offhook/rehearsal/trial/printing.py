@@ -1,6 +1,7 @@
 """A result as a person reads it: the conversation, what failed and why, with times."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,13 @@ def sum_up(console: Console, results: Sequence[Result]) -> None:
         line.append(f", {len(failed)} failed: ", "red")
         line.append(", ".join(inert(result.name) for result in failed), "red")
     console.print(line, soft_wrap=True)
+
+
+def show_voices(console: Console, synthesised: Mapping[str, str]) -> None:
+    """Print who said the lines of callers that nobody recorded."""
+    for engine, count in Counter(synthesised.values()).items():
+        lines = "One line" if count == 1 else f"{count} lines"
+        console.print(Text(f"{lines} of callers said by {engine}.", "dim"), soft_wrap=True)
 
 
 def _show_call(console: Console, call: CallResult) -> None:

@@ -1,0 +1,23 @@
+"""G.711 mu-law to samples and back, many at once."""
+
+from typing import Any, Final
+
+import numpy
+
+from offhook.rehearsal.voice import LINEAR
+
+_LINEAR: Final = numpy.array(LINEAR, numpy.float64)
+
+
+def decode(audio: bytes) -> Any:
+    """Samples as floats, of which full scale is 32768."""
+    return _LINEAR[numpy.frombuffer(audio, numpy.uint8)]
+
+
+def encode(samples: Any) -> bytes:
+    """An array of samples, of which full scale is 32768; what is louder is clipped."""
+    magnitude = numpy.minimum(numpy.abs(samples).astype(numpy.int32) >> 2, 8158) + 33
+    segment = numpy.floor(numpy.log2(magnitude)).astype(numpy.int32) - 5
+    code = segment << 4 | magnitude >> segment + 1 & 0x0F
+    encoded: bytes = (code ^ numpy.where(samples < 0, 0x7F, 0xFF)).astype(numpy.uint8).tobytes()
+    return encoded

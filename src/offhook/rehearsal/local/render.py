@@ -1,0 +1,185 @@
+"""What a rehearsed caller says: recorded speech where there is some, else what can be synthesised.
+
+flite is understood best, where it is installed; eSpeak NG speaks otherwise, by a voice and in a
+manner that are understood well enough (local-voice.md §2).
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Final
+
+from offhook import audio
+from offhook.errors import Problem
+from offhook.rehearsal import clips
+from offhook.rehearsal.local.speaker import Speaker, speaking
+
+VOICE: Final = "en-us+klatt4"
+SPEED: Final = 140
+GAP: Final = 3
+"""Between words, in 10 ms."""
+
+NOISE_DBFS: Final = -50.0
+"""Of the noise beneath eSpeak NG, whose pauses are more silent than the recogniser expects."""
+
+SECONDS_MAX: Final = 600
+"""Of one text; the rest is not said."""
+
+RECORDED: Final = "recording"
+FLITE: Final = "flite"
+ESPEAK: Final = "eSpeak NG"
+
+_PEAK: Final = 10 ** (-3 / 20) * 32768
+_MARGIN: Final = 20 * audio.BYTES_PER_MS
+_SAY_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is said: mu-law audio, and by whom: RECORDED, FLITE or ESPEAK."""
+
+    audio: bytes
+    by: str
+
+
+class Rendered:
+    """Lines by their texts. Made by `render`."""
+
+    def __init__(self, lines: Mapping[str, Line], missing: Problem | None) -> None:
+        self.lines: Final = lines
+        self._missing = missing
+        """Why there is no synthesiser here."""
+
+    def audio(self, text: str) -> bytes:
+        """The mu-law audio of a text that was rendered.
+
+        Raises Problem: E-REH-01 when this machine cannot say it, E-REH-05 when nobody can.
+        """
+        line = self.lines.get(text)
+        if line is None:
+            assert self._missing is not None  # what can be said was
+            raise _unsaid(text, self._missing)
+        if not line.audio:
+            raise Problem(
+                "E-REH-05",
+                f'{line.by} makes no sound of "{text}".',
+                "Write it in words.",
+            )
+        return line.audio
+
+    @property
+    def synthesised(self) -> dict[str, str]:
+        """By text, which engine said it, of those that nobody recorded."""
+        return {text: line.by for text, line in self.lines.items() if line.by != RECORDED}
+
+
+async def render(texts: Iterable[str]) -> Rendered:
+    """All of these, each once."""
+    lines: dict[str, Line] = {}
+    others = []
+    for text in dict.fromkeys(texts):
+        name = clips.of_caller(text)
+        if name is not None:
+            lines[text] = Line(clips.load(name), RECORDED)
+        else:
+            others.append(text)
+    lines |= await _by_flite(others)
+    missing = None
+    try:
+        lines |= await _by_espeak([text for text in others if text not in lines])
+    except Problem as problem:
+        missing = problem
+    return Rendered(lines, missing)
+
+
+def on_the_line(samples: Any) -> bytes:
+    """Speech of any level as a caller's clip: to the same peak, without silence at its ends.
+
+    `samples` are at 8000 Hz. 20 ms of what surrounds the speech are kept, so that a clip's length
+    is its speech's.
+    """
+    import numpy
+
+    from offhook.rehearsal.local import mulaw
+
+    level = numpy.abs(samples[: SECONDS_MAX * audio.BYTES_PER_SECOND])
+    loudest = level.max(initial=0)
+    loud = numpy.flatnonzero(level > loudest / 50)
+    if not len(loud):
+        return b""
+    speech = samples[max(loud[0] - _MARGIN, 0) : loud[-1] + _MARGIN]
+    return mulaw.encode(speech * (_PEAK / loudest))
+
+
+async def _by_flite(texts: Sequence[str]) -> dict[str, Line]:
+    """What flite says, if there is one and it works."""
+    if not texts or find_spec("numpy") is None:
+        return {}
+    from offhook.rehearsal.local import flite
+
+    program = flite.find()
+    if program is None:
+        return {}
+    lines = {}
+    free = asyncio.Semaphore(os.cpu_count() or 1)
+
+    async def one(text: str) -> None:
+        async with free:
+            samples = await flite.say(program, text)
+        if samples is not None:
+            lines[text] = Line(on_the_line(samples), FLITE)
+
+    async with asyncio.TaskGroup() as group:
+        for text in texts:
+            group.create_task(one(text), name="flite")
+    return lines
+
+
+async def _by_espeak(texts: Sequence[str]) -> dict[str, Line]:
+    """What eSpeak NG says. Raises Problem E-EAR-02 when there is none."""
+    if not texts:
+        return {}
+    async with speaking(VOICE, SPEED, GAP) as speaker:
+        from offhook.rehearsal.local import mulaw
+
+        lines = {}
+        for text in texts:
+            samples = mulaw.decode(await _said(speaker, text))
+            lines[text] = Line(_with_noise(on_the_line(samples)), ESPEAK)
+        return lines
+
+
+async def _said(speaker: Speaker, text: str) -> bytes:
+    """All of it, or what there was of it when time ran out."""
+    said = bytearray()
+    done = asyncio.Event()
+    speech = speaker.speak(text, said.extend, done.set)
+    try:
+        async with asyncio.timeout(_SAY_S):
+            await done.wait()
+    except TimeoutError:
+        speech.cancel()
+    return bytes(said)
+
+
+def _with_noise(line: bytes) -> bytes:
+    """The same noise in every run: what was understood once is understood again."""
+    import numpy
+
+    from offhook.rehearsal.local import mulaw
+
+    samples = mulaw.decode(line)
+    noise = numpy.random.default_rng(0).standard_normal(len(samples))
+    return mulaw.encode(samples + noise * 32768 * 10 ** (NOISE_DBFS / 20))
+
+
+def _unsaid(text: str, missing: Problem) -> Problem:
+    known = "".join(f"\n    {clips.text(name)}" for name in clips.names("caller-"))
+    return Problem(
+        "E-REH-01",
+        f'Nobody has recorded "{text}", and there is no voice here to say it. {missing.what}',
+        "Install a voice: pip install 'offhook[local]'. Or use a recording of your own"
+        f" (--clip FILE.wav), or say one of:{known}",
+    )
