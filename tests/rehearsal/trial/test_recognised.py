@@ -4,11 +4,16 @@ import asyncio
 from array import array
 from collections.abc import Callable
 
+import pytest
+
 from offhook import audio
 from offhook.rehearsal import caller, clips
 from offhook.rehearsal.hearing import Stretch
 from offhook.rehearsal.senses import Heard
-from offhook.rehearsal.trial.recognised import Recognised, with_noise
+
+pytest.importorskip("numpy")
+from offhook.rehearsal.local.mulaw import with_noise
+from offhook.rehearsal.trial.recognised import NOISE_DBFS, Recognised
 
 
 class Ears:
@@ -64,8 +69,8 @@ async def test_of_a_silent_call_there_is_nothing_to_wait_for() -> None:
 
 
 def test_the_noise_is_that_of_a_quiet_line() -> None:
-    line = with_noise(audio.silence(2000))
-    assert line == with_noise(audio.silence(2000))
+    line = with_noise(audio.silence(2000), NOISE_DBFS)
+    assert line == with_noise(audio.silence(2000), NOISE_DBFS)
     frames = [line[i : i + 160] for i in range(0, len(line), 160)]
     assert not any(map(caller.is_speech, frames))
     power = sum(decoded(code) ** 2 for code in line) / len(line)
@@ -74,7 +79,7 @@ def test_the_noise_is_that_of_a_quiet_line() -> None:
 
 def test_speech_stays_what_it_was_under_the_noise() -> None:
     clip = clips.load("agent-hours-week")
-    noisy = with_noise(clip)
+    noisy = with_noise(clip, NOISE_DBFS)
     assert len(noisy) == len(clip)
     wrong = array("d", (decoded(a) - decoded(b) for a, b in zip(noisy, clip, strict=True)))
     power = sum(decoded(code) ** 2 for code in clip)

@@ -147,7 +147,7 @@ async def _by_espeak(texts: Sequence[str]) -> dict[str, Line]:
         lines = {}
         for text in texts:
             samples = mulaw.decode(await _said(speaker, text))
-            lines[text] = Line(_with_noise(on_the_line(samples)), ESPEAK)
+            lines[text] = Line(mulaw.with_noise(on_the_line(samples), NOISE_DBFS), ESPEAK)
         return lines
 
 
@@ -162,17 +162,6 @@ async def _said(speaker: Speaker, text: str) -> bytes:
     except TimeoutError:
         speech.cancel()
     return bytes(said)
-
-
-def _with_noise(line: bytes) -> bytes:
-    """The same noise in every run: what was understood once is understood again."""
-    import numpy
-
-    from offhook.rehearsal.local import mulaw
-
-    samples = mulaw.decode(line)
-    noise = numpy.random.default_rng(0).standard_normal(len(samples))
-    return mulaw.encode(samples + noise * 32768 * 10 ** (NOISE_DBFS / 20))
 
 
 def _unsaid(text: str, missing: Problem) -> Problem:

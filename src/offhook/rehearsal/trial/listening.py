@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import httpx2
 
@@ -14,9 +14,11 @@ from offhook.rehearsal.trial.from_the_wire import FromTheWire
 from offhook.rehearsal.trial.known import Known
 from offhook.rehearsal.trial.own_server import OwnServer
 from offhook.rehearsal.trial.possible import Sight
-from offhook.rehearsal.trial.recognised import Recognised
 from offhook.rehearsal.trial.runner import Listening
 from offhook.rehearsal.trial.transcribed import Listen, Transcribe, Transcribed
+
+if TYPE_CHECKING:
+    from offhook.rehearsal.trial.recognised import Recognised  # which needs the extra [local]
 
 Choice: TypeAlias = tuple[Sight, Callable[[str], Listening]]
 """What can be seen, and who listens to the call with a CallSid."""
@@ -54,7 +56,7 @@ class Outside:
 
     wire: FromTheWire | None = None
 
-    def __init__(self, heard: Transcribed | Recognised) -> None:
+    def __init__(self, heard: "Transcribed | Recognised") -> None:
         self._heard = heard
         self.hearing: Hearing = heard
 
@@ -105,6 +107,8 @@ class Listeners:
             if missing is None:
                 how = "recognised in the caller's audio, by the words of the dialogue"
                 ears = await self._ears(known)
+                from offhook.rehearsal.trial.recognised import Recognised
+
                 sight = Sight(how, words=True, inside=False)
                 return sight, lambda _: Outside(Recognised(ears()))
             why = missing

@@ -7,23 +7,17 @@ Of 23 sentences of the front desk, each said after its greeting, 4.6 % of the wo
 """
 
 import asyncio
-import random
-from array import array
 from collections.abc import Sequence
-from functools import cache, partial
-from itertools import cycle
+from functools import partial
 from typing import Final
 
-from offhook import audio, wav
 from offhook.rehearsal.hearing import FunctionCalled, Stretch
+from offhook.rehearsal.local import mulaw
 from offhook.rehearsal.senses import Ears, Heard
 
 NOISE_DBFS: Final = -50.0
 LEARNING_S: Final = 2.0
 """Seconds of speech that are heard twice."""
-
-_LEVELS: Final = 64
-"""Different values that the noise has."""
 
 
 class Recognised:
@@ -41,7 +35,7 @@ class Recognised:
         """Have it recognised."""
         self._under_way += 1
         self._idle.clear()
-        sound = with_noise(bytes(stretch.audio))
+        sound = mulaw.with_noise(bytes(stretch.audio), NOISE_DBFS)
         if self._learnt_s < LEARNING_S:
             self._learnt_s += stretch.ended - stretch.began
             self._ears.hear(sound)
@@ -71,35 +65,3 @@ class Recognised:
 
 def _ignore(heard: Heard) -> None:
     """What was heard to learn the line."""
-
-
-def with_noise(sound: bytes) -> bytes:
-    """Mu-law audio with the noise of a quiet line under it, the same each time."""
-    louder, noise = _noise()
-    return bytes([louder[level + sample] for level, sample in zip(cycle(noise), sound)])
-
-
-@cache
-def _noise() -> tuple[bytes, list[int]]:
-    """Each mu-law byte with each level of noise added, level by level; a second of levels."""
-    generator = random.Random(NOISE_DBFS)
-    deviation = 32768 * 10 ** (NOISE_DBFS / 20)
-    levels = [round(generator.gauss(0, deviation)) for _ in range(_LEVELS)]
-    louder = b"".join(
-        wav.encode(array("h", [_clipped(sample + level) for sample in _linear()]).tobytes())
-        for level in levels
-    )
-    return louder, [256 * generator.randrange(_LEVELS) for _ in range(audio.BYTES_PER_SECOND)]
-
-
-def _linear() -> list[int]:
-    """Of each mu-law byte its sample (G.711)."""
-    samples = []
-    for code in range(256):
-        magnitude = (((~code & 0x0F) << 3) + 132 << (~code >> 4 & 7)) - 132
-        samples.append(magnitude if code & 0x80 else -magnitude)
-    return samples
-
-
-def _clipped(sample: int) -> int:
-    return max(-32768, min(32767, sample))
