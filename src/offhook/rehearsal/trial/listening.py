@@ -134,7 +134,7 @@ async def listeners(own: OwnServer | None, deepgram_key: str | None) -> AsyncIte
     """Keep what they need until all calls are over."""
     async with (
         AsyncExitStack() as recognisers,
-        httpx2.AsyncClient(timeout=None, trust_env=False) as http,
+        httpx2.AsyncClient(timeout=None) as http,
         asyncio.TaskGroup() as group,
     ):
         deepgram = None if deepgram_key is None else Listen(deepgram_key, http)
