@@ -135,7 +135,7 @@ def voices(texts: list[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
             return said
 
         yield f"flite {voice}", asyncio.run(speak())
-    espeak = asyncio.run(render._by_espeak(texts))
+    espeak = asyncio.run(render.by_espeak(texts))
     yield f"eSpeak NG {render.VOICE}", {text: line.audio for text, line in espeak.items()}
 
 
@@ -189,7 +189,7 @@ def main() -> None:
     print(f"or {calls:.0f} calls in which the caller talks for {TALK:.0%} of the time, a core.")
     print(f"Trust, from which {len(inside)} sentences of the trade are believed, and how many of")
     print(f"{len(elsewhere)} others are not (recogniser.py has {TRUSTED:g}):")
-    for trust in (0.01, TRUSTED, 0.0005, 0.0002, 0.0001, 0.00001):
+    for trust in (0.01, 0.002, 0.0005, 0.0002, 0.0001, 0.00001):
         believed = sum(each >= trust for each in inside)
         refused = sum(each < trust for each in elsewhere)
         print(f"  {trust:7.5f} {believed:4} {refused:4}")

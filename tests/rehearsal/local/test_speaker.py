@@ -1,15 +1,14 @@
 """The local voice, with eSpeak NG's real process."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from tests.rehearsal.local.processes import children
 
 from offhook import audio
 from offhook.errors import Problem
@@ -46,17 +45,6 @@ async def said(speaker: Speaker, text: str) -> bytes:
     speaker.speak(text, listener.audio, listener.finish)
     await listener.done.wait()
     return listener.heard
-
-
-def children() -> set[int]:
-    """Processes of ours that are alive."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == os.getpid() and state != "Z":
-                found.add(int(stat.parent.name))
-    return found
 
 
 async def test_a_sentence_is_speech_of_its_length_in_pieces_and_at_once() -> None:
@@ -132,6 +120,39 @@ async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixt
             while not await said(speaker, "Hello."):
                 pass
     assert children() <= before
+
+
+async def test_whoever_is_told_may_fail_and_others_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(piece: bytes = b"") -> None:
+        raise ValueError(piece)
+
+    async with speaking() as speaker:
+        speaker.speak("Hello.", fail, fail)
+        assert await said(speaker, "Hello.")
+    assert "ValueError" in caplog.text
+
+
+async def test_of_a_process_that_dies_nobody_who_called_off_is_told() -> None:
+    before = children()
+    async with speaking() as speaker:
+        (pid,) = children() - before
+        os.kill(pid, signal.SIGSTOP)
+        first, second = Listener(), Listener()
+
+        def called_off() -> None:
+            first.finish()
+            waiting.cancel()
+
+        speaker.speak(HOURS, first.audio, called_off)
+        waiting = speaker.speak(HOURS, second.audio, second.finish)
+        os.kill(pid, signal.SIGKILL)
+        await first.done.wait()
+        async with asyncio.timeout(30):
+            while not await said(speaker, "Hello."):
+                pass
+        assert second.times_done == 0
 
 
 async def test_where_there_is_no_synthesiser_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,10 @@ def words_of(vocabulary: Vocabulary) -> Iterator[tuple[list[str], int]]:
             yield spoken, phrase.weight
 
 
+def _own(vocabulary: Vocabulary) -> dict[str, str]:
+    return {word.lower(): spoken for word, spoken in vocabulary.pronunciations.items()}
+
+
 def check(vocabulary: Vocabulary) -> list[Finding]:
     """What the recogniser cannot hear: words that it does not know, each told once, by its place.
 
@@ -62,15 +66,16 @@ def check(vocabulary: Vocabulary) -> list[Finding]:
     """
     findings = []
     told: set[str] = set()
-    for word, spoken in vocabulary.pronunciations.items():
+    own = _own(vocabulary)
+    for word, spoken in own.items():
         wrong = [phone for phone in spoken.split() if phone not in phones()]
         if wrong or not spoken.split():
-            what = f"{wrong[0]} is no phone of CMU's" if wrong else "no phones"
+            what = f"{wrong[0]}, which is no phone of CMU's" if wrong else "no phones"
             fix = f"Write them as the dictionary does: {' '.join(sorted(phones()))}."
             findings.append(Finding("error", f'The pronunciation of "{word}" has {what}.', fix))
     for phrase in vocabulary.phrases:
         for word in phrase.text.lower().split():
-            if word in told or word in vocabulary.pronunciations or word in _known():
+            if word in told or word in own or word in _known():
                 continue
             told.add(word)
             near = difflib.get_close_matches(word, _known(), n=_NEAR)
@@ -87,9 +92,9 @@ def lines(vocabulary: Vocabulary) -> Iterable[str]:
     if findings:
         raise BadFile("E-EAR-01", findings)
     needed = dict.fromkeys(word for spoken, _ in words_of(vocabulary) for word in spoken)
+    own = _own(vocabulary)
     for word in needed:
-        own = vocabulary.pronunciations.get(word)
-        ways = [tuple(own.split())] if own is not None else _known()[word]
+        ways = [tuple(own[word].split())] if word in own else _known()[word]
         for count, way in enumerate(ways, 1):
             entry = word if count == 1 else f"{word}({count})"
             yield f"{entry} {' '.join(way)}"

@@ -5,7 +5,7 @@
 A process of its own, because eSpeak NG is under the GPL and Offhook is not (docs/licences.md), and
 because the library keeps its state in globals, so that one thread uses it and no other.
 
-On stdin come JSON lines: `{"id": 1, "text": "Hello.", "voice": "en-us", "speed": 160, "gap": 0}`,
+On stdin come JSON lines: `{"id": 1, "text": "Hello.", "voice": "en-us", "speed": 160}`,
 or `{"cancel": 1}`. On stdout go pieces: HEADER with id, size and kind, then so many bytes of mu-law
 audio at 8000 Hz. The last piece of each text, which is empty, is of kind DONE.
 """
@@ -37,7 +37,7 @@ KNEE: Final = 0.5
 
 _BUFFER_MS: Final = 60
 _SYNCHRONOUS: Final = 2
-_RATE, _WORD_GAP = 1, 7
+_RATE: Final = 1
 _CHARACTERS: Final = 1
 _UTF8: Final = 1
 _OK: Final = 0
@@ -79,9 +79,7 @@ class Library:
         )(self._on_samples)
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def say(
-        self, text: str, voice: str, speed: int, gap: int, heard: Callable[[bytes], bool]
-    ) -> None:
+    def say(self, text: str, voice: str, speed: int, heard: Callable[[bytes], bool]) -> None:
         """Synthesise; `heard` gets 16-bit samples as they come, and says whether to go on.
 
         A voice that there is none of is taken for the one before.
@@ -89,7 +87,6 @@ class Library:
         self._heard = heard
         self._library.espeak_SetVoiceByName(voice.encode())
         self._library.espeak_SetParameter(_RATE, speed, 0)
-        self._library.espeak_SetParameter(_WORD_GAP, gap, 0)
         spoken = text.replace("\0", " ").encode()
         self._library.espeak_Synth(spoken, len(spoken) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
 
@@ -189,9 +186,7 @@ class Worker:
             line.feed(samples)
             return number in self._waiting
 
-        self._library.say(
-            request["text"], request["voice"], request["speed"], request["gap"], heard
-        )
+        self._library.say(request["text"], request["voice"], request["speed"], heard)
         if number in self._waiting:
             line.feed(b"", last=True)
 

@@ -15,6 +15,8 @@ MIRROR_DB: Final = -16.0
 """Level of the mirror; -10 to -24 are all alike."""
 
 _TAPS: Final = 63
+_BITS: Final = 15
+"""Of a tap, after the point: whole numbers sum up to the same however the audio is cut."""
 
 
 def _filter() -> Any:
@@ -25,7 +27,7 @@ def _filter() -> Any:
     mirror = 10 ** (MIRROR_DB / 20)
     both = (1 - mirror) * low_pass
     both[_TAPS // 2] += mirror * 2
-    return both
+    return numpy.rint(both * 2**_BITS).astype(numpy.int64)
 
 
 class Folding:
@@ -33,15 +35,16 @@ class Folding:
 
     def __init__(self) -> None:
         self._filter = _filter()
-        self._before = numpy.zeros(_TAPS - 1)
+        self._before = numpy.zeros(_TAPS - 1, numpy.int64)
 
     def feed(self, audio: bytes) -> bytes:
         """16-bit samples at 16 kHz, delayed by 2 ms, of mu-law audio of any length."""
-        samples = mulaw.decode(audio)
-        stuffed = numpy.zeros(2 * len(samples))
-        stuffed[::2] = samples
+        if not audio:
+            return b""
+        stuffed = numpy.zeros(2 * len(audio), numpy.int64)
+        stuffed[::2] = mulaw.decode(audio)
         stuffed = numpy.concatenate([self._before, stuffed])
         self._before = stuffed[len(stuffed) - (_TAPS - 1) :]
-        heard = numpy.convolve(stuffed, self._filter, "valid")
+        heard = numpy.convolve(stuffed, self._filter, "valid") >> _BITS
         wide: bytes = numpy.clip(heard, -32768, 32767).astype("<i2").tobytes()
         return wide

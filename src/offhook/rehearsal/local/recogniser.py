@@ -11,31 +11,34 @@ import itertools
 import json
 import logging
 import os
-import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
 from offhook.errors import Problem
-from offhook.rehearsal.local import dictionary, ngram
+from offhook.rehearsal.local import child, dictionary, ngram
+from offhook.rehearsal.local.child import call_back
 from offhook.rehearsal.local.sphinx import AUDIO, CLOSE, END, FORGET, HEADER
 from offhook.rehearsal.senses import Heard
 from offhook.rehearsal.vocabulary import Vocabulary
 
 _log: Final = logging.getLogger("offhook.rehearsal.local")
 
-TRUSTED: Final = 0.002
-"""Of the probability that the decoder gives: below are sentences of another trade, and noise."""
+TRUSTED: Final = 0.0002
+"""Of the probability that the decoder gives: below are sentences of another trade, and noise.
+bench/ears.py prints what other bounds would do."""
 
 BACKLOG_MAX: Final = 512 * 1024
 """Bytes that wait for a process, a minute of speech; a turn that comes on top is not heard."""
 
+_PIECE: Final = 8000
+"""Bytes of a recording that are passed on at once."""
+
 WORKERS_MAX: Final = 4
 START_S: Final = 30.0
-LEAVE_S: Final = 2.0
 
 Told = Callable[[Heard], None]
 
@@ -51,6 +54,8 @@ class _Worker:
         self._waiting: dict[int, deque[Told | None]] = {}
         """By session, whom to tell of each turn that is over; None: nobody any more."""
         self.sessions = 0
+        self.deaths = 0
+        """A turn that began before the last of them is lost."""
 
     def send(self, session: int, kind: int, audio: bytes = b"") -> bool:
         """Pass something on. Says whether that could be done."""
@@ -66,12 +71,19 @@ class _Worker:
         pipe.write(HEADER.pack(session, len(audio), kind) + audio)
         return True
 
-    def end(self, session: int, told: Told) -> None:
-        """A turn is over: `told` is called when it is known what it was."""
-        if self.send(session, END):
+    def end(self, session: int, told: Told) -> bool:
+        """A turn is over. Says whether `told` will be called, when it is known what it was."""
+        sent = self.send(session, END)
+        if sent:
             self._waiting.setdefault(session, deque()).append(told)
-        else:
-            asyncio.get_running_loop().call_soon(told, _NOTHING)
+        return sent
+
+    async def has_room(self) -> None:
+        """Wait until the process has taken what was sent, or is gone."""
+        if self._process is not None:
+            assert self._process.stdin is not None  # it was started with a pipe
+            with contextlib.suppress(ConnectionError):
+                await self._process.stdin.drain()
 
     def forget(self, session: int) -> None:
         """Nobody waits for earlier turns."""
@@ -81,16 +93,7 @@ class _Worker:
 
     async def start(self) -> None:
         """Start the process. Raises Problem E-EAR-03 when it does not start."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "offhook.rehearsal.local.sphinx",
-            str(self._folder),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            start_new_session=True,  # Ctrl-C is ours: it ends when its input does
-        )
+        process = await child.start("offhook.rehearsal.local.sphinx", str(self._folder))
         self._process = process
         assert process.stdout is not None  # it was started with a pipe
         line = b""
@@ -99,24 +102,24 @@ class _Worker:
                 line = await process.stdout.readline()
         if not line:
             await self.close()
-            assert process.stderr is not None  # it was started with a pipe
-            said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
             raise Problem(
                 "E-EAR-03",
-                f"The recogniser does not start: {said[-1] if said else 'it said nothing'}.",
+                f"The recogniser does not start: {await child.last_words(process)}.",
                 "Install it: pip install 'offhook[local]'",
             )
 
     async def run(self) -> None:
         """Pass on what the process tells; start it anew when it dies, unless it only dies."""
+        deaths = 0
         while True:
-            told = False
             while (line := await self._line()) is not None:
-                told = True
+                deaths = 0
                 self._tell(line)
+            deaths += 1
             self._process = None
+            self.deaths += 1
             self._give_up()
-            if not told:
+            if deaths == child.DEATHS_MAX:
                 _log.error("the recogniser has died again: nothing more is understood")
                 return
             _log.error("the recogniser's process has died: it is started anew")
@@ -134,18 +137,23 @@ class _Worker:
 
     def _tell(self, line: bytes) -> None:
         found = json.loads(line)
+        text = found["text"]
         waiting = self._waiting.get(found["session"])
         if not waiting:
             return  # the session is closed
         told = waiting.popleft()
         if told is not None:
-            told(Heard(found["text"], found["prob"] >= TRUSTED))
+            call_back(told, Heard(text, bool(text) and found["prob"] >= TRUSTED))
 
     def _give_up(self) -> None:
-        waiting = [told for turns in self._waiting.values() for told in turns if told is not None]
-        self._waiting.clear()
-        for told in waiting:
-            told(_NOTHING)
+        while self._waiting:  # one at a time: who is told may forget the rest
+            session = next(iter(self._waiting))
+            turns = self._waiting[session]
+            told = turns.popleft() if turns else None
+            if not turns:
+                del self._waiting[session]
+            if told is not None:
+                call_back(told, _NOTHING)
 
     def drop(self, session: int) -> None:
         """The session is over."""
@@ -155,16 +163,8 @@ class _Worker:
     async def close(self) -> None:
         """End the process."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None  # it was started with a pipe
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(LEAVE_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await child.end(process)
 
 
 class SphinxEars:
@@ -173,29 +173,38 @@ class SphinxEars:
     def __init__(self, worker: _Worker, session: int) -> None:
         self._worker = worker
         self._session = session
+        self._deaths: int | None = None
+        """Those of the process when this turn began, if it has."""
         self._deaf = False
-        """This turn found no room, and so it cannot be understood."""
+        """A part of this turn is lost, and so it cannot be understood."""
+        self._lost: deque[Told] = deque()
+        """Whom to tell that a turn was not understood."""
         self._closed = False
         worker.sessions += 1
 
     def hear(self, audio: bytes) -> None:
         """Audio of the present turn."""
-        if not self._deaf and not self._worker.send(self._session, AUDIO, audio):
-            self._deaf = True
-            _log.warning("a turn is not understood: the recogniser cannot keep up, or is gone")
+        if self._deaths is None:
+            self._deaths = self._worker.deaths
+        if self._is_lost() or self._worker.send(self._session, AUDIO, audio):
+            return
+        self._deaf = True
+        _log.warning("a turn is not understood: the recogniser cannot keep up, or is gone")
 
     def end(self, heard: Told) -> None:
         """The turn is over."""
-        deaf, self._deaf = self._deaf, False
-        if deaf:
+        lost = self._is_lost()
+        if lost:
             self._worker.send(self._session, FORGET)
-            asyncio.get_running_loop().call_soon(heard, _NOTHING)
-        else:
-            self._worker.end(self._session, heard)
+        if lost or not self._worker.end(self._session, heard):
+            self._lost.append(heard)
+            asyncio.get_running_loop().call_soon(self._tell_of_lost)
+        self._begin_anew()
 
     def forget(self) -> None:
         """The present turn was none, and earlier ones are of no interest."""
-        self._deaf = False
+        self._begin_anew()
+        self._lost.clear()
         self._worker.send(self._session, FORGET)
         self._worker.forget(self._session)
 
@@ -203,8 +212,24 @@ class SphinxEars:
         """The caller is gone."""
         if not self._closed:
             self._closed = True
+            self._lost.clear()
             self._worker.sessions -= 1
             self._worker.drop(self._session)
+
+    async def has_room(self) -> None:
+        """Wait until what was heard is on its way."""
+        await self._worker.has_room()
+
+    def _is_lost(self) -> bool:
+        return self._deaf or self._deaths not in (None, self._worker.deaths)
+
+    def _begin_anew(self) -> None:
+        self._deaf = False
+        self._deaths = None
+
+    def _tell_of_lost(self) -> None:
+        if self._lost:
+            call_back(self._lost.popleft(), _NOTHING)
 
 
 class Recogniser:
@@ -213,6 +238,8 @@ class Recogniser:
     def __init__(self, workers: list[_Worker]) -> None:
         self._workers = workers
         self._numbers = itertools.count(1)
+        self._transcribing = asyncio.Semaphore(len(workers))
+        """Recordings do not come in real time: each takes a process as fast as that can go."""
 
     def ears(self) -> SphinxEars:
         """Ears for one caller, at the process with the fewest."""
@@ -222,13 +249,16 @@ class Recogniser:
     async def transcribe(self, audio: bytes) -> Heard:
         """What is said in mu-law audio: one turn of somebody."""
         known: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
-        ears = self.ears()
-        try:
-            ears.hear(audio)
-            ears.end(lambda heard: None if known.done() else known.set_result(heard))
-            return await known
-        finally:
-            ears.close()
+        async with self._transcribing:
+            ears = self.ears()
+            try:
+                for start in range(0, len(audio), _PIECE):
+                    ears.hear(audio[start : start + _PIECE])
+                    await ears.has_room()
+                ears.end(lambda heard: None if known.done() else known.set_result(heard))
+                return await known
+            finally:
+                ears.close()
 
 
 @contextlib.asynccontextmanager

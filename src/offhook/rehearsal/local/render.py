@@ -1,7 +1,7 @@
 """What a rehearsed caller says: recorded speech where there is some, else what can be synthesised.
 
-flite is understood best, where it is installed; eSpeak NG speaks otherwise, by a voice and in a
-manner that are understood well enough (local-voice.md §2).
+flite is understood best, where it is installed; eSpeak NG speaks otherwise, in a manner that is
+understood well enough (bench/voices.py).
 """
 
 import asyncio
@@ -16,10 +16,8 @@ from offhook.errors import Problem
 from offhook.rehearsal import clips
 from offhook.rehearsal.local.speaker import Speaker, speaking
 
-VOICE: Final = "en-us+klatt4"
-SPEED: Final = 140
-GAP: Final = 3
-"""Between words, in 10 ms."""
+SPEED: Final = 185
+"""Words a minute of eSpeak NG: slower speech is understood worse, by bench/voices.py."""
 
 NOISE_DBFS: Final = -50.0
 """Of the noise beneath eSpeak NG, whose pauses are more silent than the recogniser expects."""
@@ -85,10 +83,10 @@ async def render(texts: Iterable[str]) -> Rendered:
             lines[text] = Line(clips.load(name), RECORDED)
         else:
             others.append(text)
-    lines |= await _by_flite(others)
+    lines |= await by_flite(others)
     missing = None
     try:
-        lines |= await _by_espeak([text for text in others if text not in lines])
+        lines |= await by_espeak([text for text in others if text not in lines])
     except Problem as problem:
         missing = problem
     return Rendered(lines, missing)
@@ -113,7 +111,7 @@ def on_the_line(samples: Any) -> bytes:
     return mulaw.encode(speech * (_PEAK / loudest))
 
 
-async def _by_flite(texts: Sequence[str]) -> dict[str, Line]:
+async def by_flite(texts: Sequence[str]) -> dict[str, Line]:
     """What flite says, if there is one and it works."""
     if not texts or find_spec("numpy") is None:
         return {}
@@ -137,31 +135,31 @@ async def _by_flite(texts: Sequence[str]) -> dict[str, Line]:
     return lines
 
 
-async def _by_espeak(texts: Sequence[str]) -> dict[str, Line]:
+async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, Line]:
     """What eSpeak NG says. Raises Problem E-EAR-02 when there is none."""
     if not texts:
         return {}
-    async with speaking(VOICE, SPEED, GAP) as speaker:
+    async with speaking(speed=speed) as speaker:
         from offhook.rehearsal.local import mulaw
 
         lines = {}
         for text in texts:
-            samples = mulaw.decode(await _said(speaker, text))
+            samples = mulaw.decode(await said(speaker, text))
             lines[text] = Line(mulaw.with_noise(on_the_line(samples), NOISE_DBFS), ESPEAK)
         return lines
 
 
-async def _said(speaker: Speaker, text: str) -> bytes:
+async def said(speaker: Speaker, text: str) -> bytes:
     """All of it, or what there was of it when time ran out."""
-    said = bytearray()
+    pieces = bytearray()
     done = asyncio.Event()
-    speech = speaker.speak(text, said.extend, done.set)
+    speech = speaker.speak(text, pieces.extend, done.set)
     try:
         async with asyncio.timeout(_SAY_S):
             await done.wait()
     except TimeoutError:
         speech.cancel()
-    return bytes(said)
+    return bytes(pieces)
 
 
 def _unsaid(text: str, missing: Problem) -> Problem:

@@ -8,28 +8,28 @@ import contextlib
 import itertools
 import json
 import logging
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from offhook.errors import Problem
+from offhook.rehearsal.local import child
+from offhook.rehearsal.local.child import call_back
 from offhook.rehearsal.local.espeak import DONE, HEADER
 
 _log: Final = logging.getLogger("offhook.rehearsal.local")
 
 VOICE: Final = "en-us+klatt4"
-"""Of eSpeak NG's, the one that our own recogniser understands best (local-voice.md §2)."""
+"""Of eSpeak NG's, the one that our own recogniser understands best, by bench/voices.py."""
 
-SPEED: Final = 150
-"""Words a minute."""
+SPEED: Final = 170
+"""Words a minute. The recogniser would have it faster yet; people would not."""
 
 WAITING_MAX: Final = 500
 """Sentences that may wait for the process; one beyond that is not said."""
 
 START_S: Final = 20.0
-LEAVE_S: Final = 2.0
 
 _PROBE: Final = 0
 """The id of the first request, which is silent and asks whether the process works."""
@@ -56,8 +56,8 @@ class _Said:
 class Speaker:
     """A senses.Voice for any number of calls. Made by `speaking`."""
 
-    def __init__(self, voice: str = VOICE, speed: int = SPEED, gap: int = 0) -> None:
-        self._manner = {"voice": voice, "speed": speed, "gap": gap}
+    def __init__(self, voice: str = VOICE, speed: int = SPEED) -> None:
+        self._manner = {"voice": voice, "speed": speed}
         self._numbers = itertools.count(_PROBE + 1)
         self._sentences: dict[int, _Sentence] = {}
         self._process: Process | None = None
@@ -94,16 +94,7 @@ class Speaker:
 
     async def start(self) -> None:
         """Start the process. Raises Problem E-EAR-02 when there is no eSpeak NG to start."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "offhook.rehearsal.local.espeak",
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            start_new_session=True,  # Ctrl-C is ours: it ends when its input does
-        )
-        self._process = process
+        self._process = process = await child.start("offhook.rehearsal.local.espeak")
         self._ask(_PROBE, "")
         try:
             async with asyncio.timeout(START_S):
@@ -112,24 +103,23 @@ class Speaker:
             works = False
         if not works:
             await self.close()
-            assert process.stderr is not None  # it was started with a pipe
-            said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
             raise Problem(
                 "E-EAR-02",
-                f"The local voice does not start: {said[-1] if said else 'it said nothing'}.",
+                f"The local voice does not start: {await child.last_words(process)}.",
                 "Install it: pip install 'offhook[local]'",
             )
 
     async def run(self) -> None:
-        """Pass on what the process says; start it anew when it dies, once without a word."""
+        """Pass on what the process says; start it anew when it dies, unless it only dies."""
+        deaths = 0
         while True:
-            spoke = False
             while (piece := await self._read()) is not None:
-                spoke = True
+                deaths = 0
                 self._pass_on(*piece)
+            deaths += 1
             self._process = None
             self._give_up()
-            if not spoke:
+            if deaths == child.DEATHS_MAX:
                 _log.error("the local voice has died again: it says nothing more")
                 return
             _log.error("the local voice's process has died: it is started anew")
@@ -155,37 +145,28 @@ class Speaker:
             return  # called off
         if kind == DONE:
             del self._sentences[number]
-            sentence.done()
+            call_back(sentence.done)
         elif audio:
-            sentence.audio(audio)
+            call_back(sentence.audio, audio)
 
     def _give_up(self) -> None:
-        sentences, self._sentences = self._sentences, {}
-        for sentence in sentences.values():
-            sentence.done()
+        while self._sentences:  # one at a time: who is told may call off another
+            call_back(self._sentences.pop(next(iter(self._sentences))).done)
 
     async def close(self) -> None:
         """End the process."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None  # it was started with a pipe
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(LEAVE_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await child.end(process)
 
 
 @contextlib.asynccontextmanager
-async def speaking(voice: str = VOICE, speed: int = SPEED, gap: int = 0) -> AsyncIterator[Speaker]:
+async def speaking(voice: str = VOICE, speed: int = SPEED) -> AsyncIterator[Speaker]:
     """A voice, until the end of the block. Raises Problem E-EAR-02 when there is none here.
 
-    `voice` is one of eSpeak NG's, `speed` in words a minute, `gap` between words in 10 ms.
+    `voice` is one of eSpeak NG's, `speed` in words a minute.
     """
-    speaker = Speaker(voice, speed, gap)
+    speaker = Speaker(voice, speed)
     await speaker.start()
     try:
         async with asyncio.TaskGroup() as group:

@@ -41,7 +41,8 @@ class Turn:
 
     def hear(self, mulaw: bytes) -> None:
         """A piece of it."""
-        self.decoder.process_raw(self._folding.feed(mulaw))
+        if mulaw:  # of nothing the decoder makes an error
+            self.decoder.process_raw(self._folding.feed(mulaw))
 
     def end(self) -> tuple[str, float]:
         """The words, and how far they are to be trusted, 0 to 1."""
