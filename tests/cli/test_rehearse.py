@@ -411,14 +411,14 @@ def test_a_token_is_needed_to_sign(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_nobody_recorded_is_synthesised_and_the_report_says_by_whom(port: int) -> None:
-    address = f"ws://127.0.0.1:{port}/x"
-    _, output = rehearse("--say", "Sing!", "--to", address, "--json")
-    told = json.loads(output)
-    (engine,) = told["synthesised"].values()
-    assert told["synthesised"] == {"Sing!": engine}
-    assert told["scenarios"][0]["calls"][0]["said"][0]["text"] == "Sing!"
-    _, output = rehearse("--say", "Sing!", "--to", address)
-    assert f"One line of callers said by {engine}." in output
+    call = ("--say", "Sing!", "--unsigned", "--to", f"ws://127.0.0.1:{port}/x")  # it is refused
+    _, output = rehearse(*call, "--json")
+    synthesised = json.loads(output)["synthesised"]
+    assert synthesised in ({"Sing!": "flite"}, {"Sing!": "eSpeak NG"})
+    _, output = rehearse(*call)
+    assert f"One line of callers said by {synthesised['Sing!']}." in output
+    _, output = rehearse("--say", "Stop.", *call[2:], "--json")
+    assert json.loads(output)["synthesised"] == {}
 
 
 def test_without_a_voice_it_is_told_what_can_be_said(

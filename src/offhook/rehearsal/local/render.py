@@ -30,6 +30,8 @@ FLITE: Final = "flite"
 ESPEAK: Final = "eSpeak NG"
 
 _PEAK: Final = 10 ** (-3 / 20) * 32768
+_QUIET: Final = 1000
+"""Of 32768: what is nowhere louder is no speech. flite says "…" so."""
 _MARGIN: Final = 20 * audio.BYTES_PER_MS
 _SAY_S: Final = 60.0
 
@@ -95,8 +97,8 @@ async def render(texts: Iterable[str]) -> Rendered:
 def on_the_line(samples: Any) -> bytes:
     """Speech of any level as a caller's clip: to the same peak, without silence at its ends.
 
-    `samples` are at 8000 Hz. 20 ms of what surrounds the speech are kept, so that a clip's length
-    is its speech's.
+    `samples` are at 8000 Hz, full scale 32768. Of what surrounds the speech 20 ms are kept, so that
+    a clip's length is its speech's. Empty when there is no speech.
     """
     import numpy
 
@@ -104,9 +106,9 @@ def on_the_line(samples: Any) -> bytes:
 
     level = numpy.abs(samples[: SECONDS_MAX * audio.BYTES_PER_SECOND])
     loudest = level.max(initial=0)
-    loud = numpy.flatnonzero(level > loudest / 50)
-    if not len(loud):
+    if loudest < _QUIET:
         return b""
+    loud = numpy.flatnonzero(level > loudest / 50)
     speech = samples[max(loud[0] - _MARGIN, 0) : loud[-1] + _MARGIN]
     return mulaw.encode(speech * (_PEAK / loudest))
 
