@@ -71,7 +71,7 @@ def test_without_the_local_engines_a_script_answers_and_says_so(tmp_path: Path) 
     )
     ended = demo(tmp_path, hidden.name)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "plays a script and understands nothing: pocketsphinx not installed" in ended.stdout
+    assert "plays a script and understands nothing: pocketsphinx" in ended.stdout
     assert "pip install 'offhook[local]'" in ended.stdout
     said = re.findall(r"  agent +(.+)", ended.stdout)
     assert sum("(interrupted after" in each for each in said) == 1

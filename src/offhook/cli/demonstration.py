@@ -22,13 +22,9 @@ from offhook.clock import Clock, LoopClock
 from offhook.config import DEFAULT, Config, Overrides, Twilio, load
 from offhook.conversation import Conversation
 from offhook.errors import Problem
-from offhook.rehearsal import scenario, standin_server
-from offhook.rehearsal.dialogue.file import front_desk
+from offhook.rehearsal import agents, scenario, standin_server
 from offhook.rehearsal.dialogue.words import words
-from offhook.rehearsal.local import agent as local
-from offhook.rehearsal.mind import Agent, agent_of
 from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.script import front_desk as scripted_front_desk
 from offhook.rehearsal.standin import StandIn
 from offhook.rehearsal.trial import files, listening, preparing, runner
 from offhook.rehearsal.trial.account import CallResult
@@ -97,21 +93,14 @@ async def _house(
     if config.deepgram.api_key is not None:
         yield _House(config, "Deepgram's agent", "demo.yaml", standin=False, understands=False)
         return
-    missing = local.missing()
     async with contextlib.AsyncExitStack() as stack:
-        agent: Agent = agent_of(scripted_front_desk())
-        if missing is None:
-            agent = await stack.enter_async_context(local.talking(front_desk()))
-        else:
-            console.print(
-                f"The stand-in plays a script and understands nothing: {escape(missing)}\n",
-                soft_wrap=True,
-            )
-        standin = await standin_server.serve("127.0.0.1", 0, agent, clock, sessions.append)
+        ready = await stack.enter_async_context(agents.ready())
+        standin = await standin_server.serve("127.0.0.1", 0, ready.agent, clock, sessions.append)
         stack.push_async_callback(standin.close)
         environ = {**environ, "DEEPGRAM_API_KEY": "any"}
         overrides = Overrides(deepgram_url=standin.url)
-        if missing is not None:
+        if ready.dialogue is None:
+            console.print(f"The stand-in agent: {escape(ready.words)}\n", soft_wrap=True)
             config = load(None, environ, overrides=overrides)
             yield _House(config, "a script", "demo.yaml", standin=True, understands=False)
             return
