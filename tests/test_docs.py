@@ -18,8 +18,10 @@ from offhook import config, yamlfile
 from offhook.call.ending import Slug
 from offhook.cli import app
 from offhook.rehearsal.dialogue.file import Dialogue
-from offhook.rehearsal.scenario import Scenario
+from offhook.rehearsal.scenario import Loaded, Scenario
 from offhook.rehearsal.script import Script
+from offhook.rehearsal.trial import possible
+from offhook.rehearsal.trial.possible import Sight
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "offhook"
@@ -237,7 +239,8 @@ def examples() -> Iterator[tuple[str, str]]:
 def test_the_examples_can_be_used(where: str, text: str, tmp_path: Path) -> None:
     document = yamlfile.parse(text, Path(where))
     if "steps" in document.value:
-        yamlfile.validate(Scenario, document)
+        loaded = Loaded(yamlfile.validate(Scenario, document), document)
+        possible.check(loaded, None, Sight("", words=True, inside=True))
     elif "turns" in document.value:
         yamlfile.validate(Script, document)
     elif "intents" in document.value:

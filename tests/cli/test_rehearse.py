@@ -1,12 +1,14 @@
 """`offhook rehearse`, as a user runs it."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -18,6 +20,7 @@ from typer.testing import CliRunner
 from offhook import wav, wire
 from offhook.cli import app
 from offhook.errors import Problem
+from offhook.rehearsal.local import agent as local
 from offhook.twilio.media import MediaWriter
 
 SPEECH = b"\x10" * 1600
@@ -290,6 +293,103 @@ def test_ctrl_c_hangs_up_every_call(port: int, tmp_path: Path) -> None:
     assert process.returncode not in (0, None)
     assert "Traceback" not in errors
     assert Agent.stopped
+
+
+# --- A server within the rehearsal ---
+
+DESK = Path("examples/front-desk").resolve()
+SCRIPT = """\
+turns:
+  - hear: What are your opening hours?
+    say: ["Of course, what else?"]
+    function_calls: [{name: look_up, arguments: {day: friday}}]
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "script.yaml"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_a_server_within_the_rehearsal_is_seen_from_inside(tmp_path: Path, script: Path) -> None:
+    file = tmp_path / "inside.yaml"
+    file.write_text(
+        "steps:\n"
+        "  - expect: How can I help you\n"
+        "  - say: What are your opening hours?\n"
+        "  - expect: {says: what else, called: {function: look_up, exactly: {day: friday}}}\n"
+        "  - hang_up\n"
+        "expect: {ending: {slug: caller_hung_up, doing: nobody}}\n"
+    )
+    code, output = rehearse(file, "--standin", script, "--json")
+    facts = json.loads(output)
+    assert (code, facts["scenarios"][0]["failures"]) == (0, [])
+    assert facts["scenarios"][0]["words_heard"].startswith("taken from the wire")
+    lines = [line["text"] for line in facts["scenarios"][0]["calls"][0]["conversation"]]
+    assert "Of course, what else?" in lines
+    assert "calls look_up(day='friday')" in lines
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(local.missing() is not None, reason="there is no recogniser here")
+def test_the_front_desk_is_rehearsed_by_one_command() -> None:
+    code, output = rehearse(
+        DESK / "scenarios" / "hours-on-sunday.yaml",
+        "--config",
+        DESK / "offhook.yaml",
+        "--standin",
+        DESK / "dialogue.yaml",
+    )
+    assert "We are closed on Sundays." in output
+    assert "1 passed" in output
+    assert code == 0
+
+
+def test_a_server_without_an_agent_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
+    with pytest.raises(Problem, match="E-SCENARIO-06"):
+        rehearse("--say", "Stop.", "--config", DESK / "offhook.yaml")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it looks into /proc")
+@pytest.mark.skipif(local.missing() is not None, reason="there are no processes to end")
+def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
+    (tmp_path / "long.yaml").write_text("steps: [wait_for_agent, {wait: 100}, hang_up]")
+    # The server reads its tools when ears and voice are there, right before the call.
+    started = tmp_path / "started"
+    tool = "from offhook.tools import tool\n\n@tool\ndef f() -> None:\n    'Nothing.'\n"
+    (tmp_path / "tools.py").write_text(f"open({str(started)!r}, 'w').close()\n{tool}")
+    (tmp_path / "agent.yaml").write_text("settings: {greeting: Hello!}\ntools: [tools.py]\n")
+    (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
+    command = [sys.executable, "-m", "offhook", "rehearse", "long.yaml", "--standin"]
+    process = subprocess.Popen(
+        [*command, str(DESK / "dialogue.yaml")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 40
+    while not started.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)  # the process has nobody to tell that it has begun
+    children = children_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert children, errors
+    assert process.returncode not in (0, None)
+    assert "Traceback" not in errors
+    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
+
+
+def children_of(pid: int) -> set[int]:
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # one that has just ended
+            # The name, in brackets, may hold anything; state and parent follow.
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.add(int(stat.parent.name))
+    return found
 
 
 def test_the_schema_is_printed() -> None:

@@ -271,21 +271,21 @@ def test_a_caller_who_goes_on_before_the_answer_has_not_finished() -> None:
     assert client.new() == ["UserStartedSpeaking", *ANSWER]
 
 
-def test_a_cough_before_the_answer_only_holds_it_up() -> None:
+def test_a_cough_before_the_answer_is_not_heard() -> None:
     client = Client(Script(turns=[Turn(hear="x", say=["Hello?"])], reply_ms=500)).settle()
     client.new()
     client.talk("caller-yes", then=0.9)
     client.speech = clips.load("caller-opening-hours")[800:1600]
     client.clock.run(3)
-    assert client.new() == ["UserStartedSpeaking", "UserStartedSpeaking", *ANSWER]
+    assert client.new() == ["UserStartedSpeaking", *ANSWER]
 
 
-def test_a_burst_alone_is_announced_and_not_answered() -> None:
+def test_a_burst_of_less_than_150_ms_is_neither_announced_nor_answered() -> None:
     client = Client(Script()).settle()
     client.new()
     client.speech = clips.load("caller-opening-hours")[800:1600]
     client.clock.run(5)
-    assert client.new() == ["UserStartedSpeaking"]
+    assert client.new() == []
 
 
 def test_an_answer_may_end_the_call_once_it_has_played() -> None:
@@ -568,15 +568,9 @@ class TestInjection:
         client = self.user_mid_turn()
         assert self.inject(client, "interrupt", 0.03) == ["assistant", "audio"]
         client.clock.run(1.2)
-        assert client.kinds() == [
-            "assistant",
-            "audio",
-            "UserStartedSpeaking",
-            "AgentAudioDone",
-        ] or (
-            client.kinds()
-            == ["assistant", "audio", "UserStartedSpeaking", "audio", "AgentAudioDone"]
-        )
+        kinds = client.kinds()
+        assert kinds[:2] == ["assistant", "audio"]
+        assert kinds.count("UserStartedSpeaking") == kinds.count("AgentAudioDone") == 1
 
     def test_the_agent_speaks(self) -> None:
         client = self.agent_mid_turn()

@@ -83,10 +83,9 @@ class Rehearsal:
         dialogues = files.Dialogues(
             agent if isinstance(agent, Dialogue) else None, files.greetings(loaded)
         )
-        key = configuration.load(None, self._environ).deepgram.api_key
         async with (
             self._target(agent, clock) as (target, own),
-            listening.listeners(own, key.get_secret_value() if key else None) as listeners,
+            listening.listeners(own, self._deepgram_key(own)) as listeners,
         ):
             cases = await preparing.prepare(loaded, dialogues, listeners, rendered)
             results = await self._watched(cases, target, clock)
@@ -167,6 +166,13 @@ class Rehearsal:
             own = await stack.enter_async_context(own_server.run(loaded, clock))
             account = loaded.twilio.account_sid or "AC" + "0" * 32
             yield Target(own.url, own.token, account), own
+
+    def _deepgram_key(self, own: OwnServer | None) -> str | None:
+        """The key to transcribe with what a server elsewhere says."""
+        if own is not None:
+            return None
+        key = configuration.load(None, self._environ).deepgram.api_key
+        return None if key is None else key.get_secret_value()
 
     def _elsewhere(self) -> Target:
         wishes = self._wishes

@@ -100,15 +100,8 @@ class Listener:
                 self._ears.hear(self._before)
                 self._before = b""
                 self._started()
-            elif change is Change.ENDED:
-                self._pause()
-            elif self._stretches:
-                # A cough held up the answer to what was said before it.
-                self._ears.end(_ignore)
-                self._paused()
-                self._tell()
             else:
-                self._ears.forget()
+                self._pause()
 
     def _pause(self) -> None:
         stretch = _Stretch()
@@ -133,7 +126,3 @@ class Listener:
         trusted = [part for part in parts if part.understood] or parts
         text = " ".join(part.text for part in trusted if part.text)
         self._heard(Heard(text, any(part.understood for part in parts)))
-
-
-def _ignore(heard: Heard) -> None:
-    """What a cough was taken for."""

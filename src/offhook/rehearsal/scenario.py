@@ -254,12 +254,13 @@ class at:  # noqa: N801 - reads as a word
 def asking(text: str, *, clip: bool = False) -> Scenario:
     """One question: let the agent greet, ask, hear the answer, hang up."""
     return Scenario(
+        name=text,
         steps=(
             Step(wait_for_agent=WaitForAgent()),
             Step(clip=text) if clip else Step(say=text),
             Step(wait_for_agent=WaitForAgent()),
             Step(hang_up=HangUp()),
-        )
+        ),
     )
 
 

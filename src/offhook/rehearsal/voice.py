@@ -15,10 +15,13 @@ import webrtcvad
 from offhook import audio
 
 ONSET_FRAMES: Final = 3
-"""Speech frames in a row (60 ms) that begin a turn."""
+"""Speech frames in a row (60 ms) with which a turn may begin."""
 
-TURN_MS: Final = 150
-"""Less speech than this was a click or a cough, and gets no answer."""
+TURN_FRAMES: Final = 8
+"""Speech frames (160 ms) that are a turn: less is a click or a cough, and interrupts nobody."""
+
+GAP_FRAMES: Final = 5
+"""Frames without speech (100 ms) that there may be between those."""
 
 _FLOOR: Final = 150.0**2
 """Mean square of the quietest frame that can be speech: -47 dBFS."""
@@ -57,11 +60,9 @@ class Change(enum.Enum):
     """What a stretch of audio changed."""
 
     STARTED = "started"
-    """The caller speaks, since 60 ms."""
+    """The caller has been speaking for TURN_FRAMES."""
     ENDED = "ended"
     """The turn is over."""
-    DISMISSED = "dismissed"
-    """What had started was too short to be a turn."""
 
 
 class TurnFinder:
@@ -72,7 +73,6 @@ class TurnFinder:
         self._vad = webrtcvad.Vad(_VAD_MODE)
         self._powers: deque[float] = deque(maxlen=_NOISE_FRAMES)
         self._rest = b""
-        self._onset = 0
         self._speech = 0
         self._silence = 0
         self.speaking = False
@@ -99,22 +99,28 @@ class TurnFinder:
     def _frame(self, frame: bytes) -> Change | None:
         speech = self._is_speech(frame)
         if not self.speaking:
-            self._onset = self._onset + 1 if speech and not _is_dtmf(frame) else 0
-            if self._onset < ONSET_FRAMES:
-                return None
-            self.speaking = True
-            self._speech = ONSET_FRAMES
-            return Change.STARTED
+            return self._begin(speech and not _is_dtmf(frame))
         if speech:
-            self._speech += 1
             self._silence = 0
             return None
         self._silence += 1
         if self._silence * audio.FRAME_MS < self.silence_ms:
             return None
-        long_enough = self._speech * audio.FRAME_MS >= TURN_MS
         self._reset()
-        return Change.ENDED if long_enough else Change.DISMISSED
+        return Change.ENDED
+
+    def _begin(self, speech: bool) -> Change | None:
+        if speech:
+            self._speech += 1
+            self._silence = 0
+        else:
+            self._silence += 1
+            if self._speech < ONSET_FRAMES or self._silence > GAP_FRAMES:
+                self._reset()
+        if self._speech < TURN_FRAMES:
+            return None
+        self.speaking = True
+        return Change.STARTED
 
     def _is_speech(self, frame: bytes) -> bool:
         power = sum(map(_SQUARE.__getitem__, frame)) / audio.FRAME_BYTES
@@ -128,7 +134,7 @@ class TurnFinder:
 
     def _reset(self) -> None:
         self.speaking = False
-        self._onset = self._speech = self._silence = 0
+        self._speech = self._silence = 0
 
 
 def _is_dtmf(frame: bytes) -> bool:

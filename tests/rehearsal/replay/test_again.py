@@ -192,7 +192,7 @@ def test_an_answer_that_was_cut_as_it_began_need_not_be_heard(
     tmp_path: Path, reply_ms: int
 ) -> None:
     """The caller goes on just as the agent answers: 0.1 s of that are heard, or nothing."""
-    steps = (GREET, ASK, Step(wait=0.7), Step(say="Stop."), GREET, HANG_UP)
+    steps = (GREET, ASK, Step(wait=0.6), Step(say="Stop."), GREET, HANG_UP)
     one = capture_of(tmp_path, *steps)
     script = changed(reply_ms=reply_ms)
     assert replay(one, script).differences == ()

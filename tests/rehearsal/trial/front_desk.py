@@ -6,14 +6,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.rehearsal.trial.knowing import KnowingEars
+
 from offhook import config as configuration
 from offhook import yamlfile
 from offhook.clock import LoopClock
 from offhook.config import Config, Overrides
 from offhook.rehearsal import standin_server
+from offhook.rehearsal.clip_voice import ClipVoice
 from offhook.rehearsal.dialogue import file as dialogue_file
 from offhook.rehearsal.dialogue.file import Dialogue
 from offhook.rehearsal.dialogue.mind import conversing
+from offhook.rehearsal.local import agent as local
 from offhook.rehearsal.mind import Agent
 from offhook.rehearsal.senses import Ears, Voice
 from offhook.rehearsal.trial import files, listening, own_server, preparing, runner
@@ -54,25 +58,42 @@ async def serving(agent: Agent, clock: LoopClock) -> AsyncIterator[Config]:
         await standin.close()
 
 
-async def rehearse(
-    paths: Iterable[Path], senses: Senses, *, dialogue: Dialogue | None = None, jobs: int = 10
+@asynccontextmanager
+async def senses() -> AsyncIterator[Senses]:
+    """This machine's ears and voice; where it has none, ears that know the recordings."""
+    if local.missing() is not None:
+        yield Senses(KnowingEars, ClipVoice())
+        return
+    from offhook.rehearsal.local.recogniser import recognising
+    from offhook.rehearsal.local.speaker import speaking
+
+    vocabulary = dialogue_file.read(DIALOGUE).vocabulary()
+    async with recognising(vocabulary) as recogniser, speaking() as voice:
+        yield Senses(recogniser.ears, voice)
+
+
+def desk(senses: Senses, dialogue: Dialogue | None = None) -> Agent:
+    """The agent that talks along the front desk's dialogue, or a mutated one."""
+    return conversing(dialogue or dialogue_file.read(DIALOGUE), senses.ears, senses.voice)
+
+
+async def run(
+    paths: Iterable[Path], agent: Agent, *, jobs: int = 14, outside: bool = False
 ) -> list[Result]:
-    """Run scenarios against the front desk, whose agent talks along `dialogue`."""
-    dialogue = dialogue or dialogue_file.read(DIALOGUE)
-    return await run(paths, conversing(dialogue, senses.ears, senses.voice), jobs=jobs)
+    """Run scenarios against the front desk with that agent.
 
-
-async def run(paths: Iterable[Path], agent: Agent, *, jobs: int = 10) -> list[Result]:
-    """Run scenarios against the front desk with that agent."""
+    `outside`: as if the server ran elsewhere, so that only the caller's audio tells what was said.
+    """
     clock = LoopClock(asyncio.get_running_loop())
     loaded = files.load_all(files.find(paths), {})
     rendered = await preparing.rendering(loaded)
     async with (
         serving(agent, clock) as config,
         own_server.run(config, clock) as own,
-        listening.listeners(own, None) as listeners,
+        listening.listeners(None if outside else own, None) as listeners,
     ):
-        cases = await preparing.prepare(loaded, files.Dialogues(None), listeners, rendered)
+        dialogues = files.Dialogues(None, files.greetings(loaded))
+        cases = await preparing.prepare(loaded, dialogues, listeners, rendered)
         target = Target(own.url, own.token, "AC" + "0" * 32)
         return await runner.run(cases, target, clock, jobs=jobs)
 

@@ -40,10 +40,10 @@ class Wires:
         if passed_on:
             self.play(seconds)
 
-    def receive(self, seconds: float) -> None:
+    def receive(self, seconds: float, code: bytes = b"\x10") -> None:
         """In pieces of 100 ms."""
         for _ in range(round(seconds * 10)):
-            self.message("agent", "in", "binary", b"\x10" * 800)
+            self.message("agent", "in", "binary", code * 800)
 
     def play(self, seconds: float) -> None:
         for _ in range(round(seconds * 50)):
@@ -98,7 +98,18 @@ def test_a_sentence_with_a_pause_in_it_is_heard_in_two_stretches(wires: Wires) -
     assert wires.heard.words(first) == "one two"
 
 
-def test_a_sentence_that_ends_in_silence_is_heard_whole_when_it_is_over(wires: Wires) -> None:
+def test_a_sentence_is_over_when_only_silence_follows(wires: Wires) -> None:
+    wires.says(SIX, 2.0)
+    wires.receive(1.0, b"\xff")
+    wires.play(1.0)
+    stretch = Stretch(0.0, 1.9, True)
+    wires.clock.run(2.5)
+    assert wires.heard.words(stretch) == SIX
+    wires.clear()  # a caller who speaks now cuts off nothing that is heard
+    assert wires.heard.words(stretch) == SIX
+
+
+def test_a_sentence_that_falls_quiet_is_heard_whole_when_it_is_over(wires: Wires) -> None:
     wires.says(SIX, 3.0)
     stretch = Stretch(0.0, 2.0, True)
     wires.clock.run(2.5)

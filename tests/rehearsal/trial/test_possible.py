@@ -76,13 +76,13 @@ def test_what_is_possible(text: str, known: Known) -> None:
             "[{say: x}, wait_for_agent, {barge_in: {after_ms: 1, say: x}}]",
             "1:35",
             "quiet",
-            "right after",
+            "Exchange the two",
         ),
         (
             "[{say: x}, {expect: people}, {barge_in: {after: for, say: x}}]",
             "1:37",
             "quiet",
-            "right after",
+            "Exchange the two",
         ),
         (
             "[{say: x}, {expect: {interrupted_within_ms: 9}}]",

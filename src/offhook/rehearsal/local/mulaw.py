@@ -21,3 +21,10 @@ def encode(samples: Any) -> bytes:
     code = segment << 4 | magnitude >> segment + 1 & 0x0F
     encoded: bytes = (code ^ numpy.where(samples < 0, 0x7F, 0xFF)).astype(numpy.uint8).tobytes()
     return encoded
+
+
+def with_noise(audio: bytes, dbfs: float) -> bytes:
+    """The same with the noise of a line beneath it, which is the same noise in every run."""
+    samples = decode(audio)
+    noise = numpy.random.default_rng(0).standard_normal(len(samples))
+    return encode(samples + noise * 32768 * 10 ** (dbfs / 20))

@@ -27,8 +27,9 @@ from offhook.rehearsal.vocabulary import Vocabulary
 
 _log: Final = logging.getLogger("offhook.rehearsal.local")
 
-TRUSTED: Final = 0.002
-"""Of the probability that the decoder gives: below are sentences of another trade, and noise."""
+TRUSTED: Final = 0.0002
+"""Of the probability that the decoder gives: below are sentences of another trade, and noise.
+bench/ears.py prints what other bounds would do."""
 
 BACKLOG_MAX: Final = 512 * 1024
 """Bytes that wait for a process, a minute of speech; a turn that comes on top is not heard."""

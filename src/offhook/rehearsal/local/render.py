@@ -147,7 +147,7 @@ async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, Line]
         lines = {}
         for text in texts:
             samples = mulaw.decode(await said(speaker, text))
-            lines[text] = Line(_with_noise(on_the_line(samples)), ESPEAK)
+            lines[text] = Line(mulaw.with_noise(on_the_line(samples), NOISE_DBFS), ESPEAK)
         return lines
 
 
@@ -162,16 +162,6 @@ async def said(speaker: Speaker, text: str) -> bytes:
     except TimeoutError:
         speech.cancel()
     return bytes(pieces)
-
-
-def _with_noise(line: bytes) -> bytes:
-    import numpy
-
-    from offhook.rehearsal.local import mulaw
-
-    samples = mulaw.decode(line)
-    noise = numpy.random.default_rng(0).standard_normal(len(samples))
-    return mulaw.encode(samples + noise * 32768 * 10 ** (NOISE_DBFS / 20))
 
 
 def _unsaid(text: str, missing: Problem) -> Problem:

@@ -22,6 +22,9 @@ from offhook.rehearsal.trial.judge import ServersEnding
 from offhook.tap import OnWire
 from offhook.twilio import media
 
+_SILENT: Final = b"\xff\x7f"
+"""Both zeros of mu-law."""
+
 _OVERLAP_S: Final = 0.05
 """What a sentence and a stretch have in common, at least, if the one is heard in the other."""
 
@@ -31,6 +34,8 @@ class _Sentence:
     text: str
     received: int = 0
     """Bytes of its audio that came from the agent."""
+    spoken: int = 0
+    """Those up to the last that is no silence."""
     queued: int = 0
     """Those of them that were not passed on yet."""
     began: float | None = None
@@ -39,11 +44,17 @@ class _Sentence:
     heard_in: list[Stretch] = field(default_factory=list)
     """In order: a sentence with a pause in it is heard in two."""
 
+    @property
+    def until(self) -> float:
+        """When its last sound has played."""
+        began = float("-inf") if self.began is None else self.began
+        return min(self.ended, began + self.spoken / audio.BYTES_PER_SECOND)
+
     def is_in(self, stretch: Stretch) -> bool:
         """Whether it is heard in that stretch."""
         if self.began is None:
             return False
-        until = min(self.ended, stretch.ended)
+        until = min(self.until, stretch.ended)
         return until - max(self.began, stretch.began) >= _OVERLAP_S
 
     def add(self, stretch: Stretch) -> None:
@@ -58,14 +69,14 @@ class _Sentence:
         index = self.heard_in.index(stretch)
         first = self._place(self.heard_in[index - 1].ended, len(words)) if index else 0
         # What follows a stretch may be another, until the sentence is nearly over.
-        rest = self.ended - stretch.ended < PAUSE_S or now >= self.ended
+        rest = self.until - stretch.ended < PAUSE_S or now >= self.until
         if self.cut_at is None and stretch.over and stretch is self.heard_in[-1] and rest:
             return " ".join(words[first:])
         return " ".join(words[first : self._place(stretch.ended, len(words))])
 
     def _place(self, at: float, words: int) -> int:
         """How many of its words had been played at that time."""
-        length = self.received / audio.BYTES_PER_SECOND
+        length = self.spoken / audio.BYTES_PER_SECOND
         if self.began is None or not length:
             return 0
         part = (min(at, self.ended) - self.began) / length
@@ -103,7 +114,7 @@ class FromTheWire:
         """A message of either wire."""
         if message.leg == "agent" and message.direction == "in":
             if message.kind == "binary":
-                self._receive(len(message.data))
+                self._receive(message.data)
             elif message.kind == "text":
                 self._read(message.data)
         elif message.leg == "caller" and message.direction == "out" and message.kind == "text":
@@ -137,10 +148,14 @@ class FromTheWire:
             case _:
                 pass
 
-    def _receive(self, size: int) -> None:
+    def _receive(self, data: bytes) -> None:
         if self._queue and self._queue[-1].cut_at is None:
-            self._queue[-1].received += size
-            self._queue[-1].queued += size
+            sentence = self._queue[-1]
+            sound = len(data.rstrip(_SILENT))
+            if sound:
+                sentence.spoken = sentence.received + sound
+            sentence.received += len(data)
+            sentence.queued += len(data)
 
     def _pass_on(self, text: bytes) -> None:
         try:
@@ -173,7 +188,7 @@ class FromTheWire:
     def _cut(self) -> None:
         now = self._now()
         for sentence in self._sentences:
-            if sentence.cut_at is None and (sentence.began is None or sentence.ended > now):
+            if sentence.cut_at is None and (sentence.began is None or sentence.until > now):
                 sentence.cut_at = now
                 sentence.ended = min(sentence.ended, now)
         self._queue.clear()

@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import httpx2
 
 from offhook.rehearsal.hearing import Hearing, NoWords
 from offhook.rehearsal.local import agent as local
+from offhook.rehearsal.senses import Ears
 from offhook.rehearsal.trial.from_the_wire import FromTheWire
 from offhook.rehearsal.trial.known import Known
 from offhook.rehearsal.trial.own_server import OwnServer
 from offhook.rehearsal.trial.possible import Sight
 from offhook.rehearsal.trial.runner import Listening
 from offhook.rehearsal.trial.transcribed import Listen, Transcribe, Transcribed
+
+if TYPE_CHECKING:
+    from offhook.rehearsal.trial.recognised import Recognised  # which needs the extra [local]
 
 Choice: TypeAlias = tuple[Sight, Callable[[str], Listening]]
 """What can be seen, and who listens to the call with a CallSid."""
@@ -52,13 +56,13 @@ class Outside:
 
     wire: FromTheWire | None = None
 
-    def __init__(self, transcribe: Transcribe, group: asyncio.TaskGroup) -> None:
-        self._transcribed = Transcribed(transcribe, group)
-        self.hearing: Hearing = self._transcribed
+    def __init__(self, heard: "Transcribed | Recognised") -> None:
+        self._heard = heard
+        self.hearing: Hearing = heard
 
     async def finish(self) -> None:
         """Wait for the last words. Raises Problem when some could not be had."""
-        await self._transcribed.finish()
+        await self._heard.finish()
 
 
 class Nobody:
@@ -89,7 +93,7 @@ class Listeners:
         self._deepgram = deepgram
         self._group = group
         self._recognisers = recognisers
-        self._by_dialogue: dict[Known, Transcribe] = {}
+        self._by_dialogue: dict[Known, Callable[[], Ears]] = {}
 
     async def choose(self, known: Known | None) -> Choice:
         """Who listens to the calls of a scenario. Raises Problem E-EAR-… for a bad word."""
@@ -102,25 +106,26 @@ class Listeners:
             missing = local.missing()
             if missing is None:
                 how = "recognised in the caller's audio, by the words of the dialogue"
-                recognise = await self._recognise(known)
-                return Sight(how, words=True, inside=False), lambda _: Outside(recognise, group)
+                ears = await self._ears(known)
+                from offhook.rehearsal.trial.recognised import Recognised
+
+                sight = Sight(how, words=True, inside=False)
+                return sight, lambda _: Outside(Recognised(ears()))
             why = missing
         if deepgram is not None:
             how = "transcribed by Deepgram from the caller's audio"
-            return Sight(how, words=True, inside=False), lambda _: Outside(deepgram, group)
+            sight = Sight(how, words=True, inside=False)
+            return sight, lambda _: Outside(Transcribed(deepgram, group))
         how = f"{why}, and no DEEPGRAM_API_KEY"
         return Sight(how, words=False, inside=False), lambda _: Nobody()
 
-    async def _recognise(self, known: Known) -> Transcribe:
+    async def _ears(self, known: Known) -> Callable[[], Ears]:
+        """Ears for what the agent of a dialogue says: for all of its scenarios the same workers."""
         if known not in self._by_dialogue:
             from offhook.rehearsal.local.recogniser import recognising
 
             recogniser = await self._recognisers.enter_async_context(recognising(known.vocabulary))
-
-            async def recognise(audio: bytes) -> str:
-                return (await recogniser.transcribe(audio)).text
-
-            self._by_dialogue[known] = recognise
+            self._by_dialogue[known] = recogniser.ears
         return self._by_dialogue[known]
 
 
@@ -129,7 +134,7 @@ async def listeners(own: OwnServer | None, deepgram_key: str | None) -> AsyncIte
     """Keep what they need until all calls are over."""
     async with (
         AsyncExitStack() as recognisers,
-        httpx2.AsyncClient(timeout=None, trust_env=False) as http,
+        httpx2.AsyncClient(timeout=None) as http,
         asyncio.TaskGroup() as group,
     ):
         deepgram = None if deepgram_key is None else Listen(deepgram_key, http)

@@ -76,7 +76,8 @@ class _Checks:
                 yield self._wrong(
                     "There is nothing to barge in on: the step before waits until the agent is"
                     " quiet.",
-                    "Put barge_in right after what the agent answers, or use say.",
+                    "Exchange the two: barge_in comes right after what the agent answers to, and"
+                    " what is expected after that.",
                     place,
                 )
 

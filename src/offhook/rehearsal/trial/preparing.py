@@ -26,7 +26,8 @@ async def prepare(
         except BadFile as error:
             bad.append(error)
             continue
-        cases.append(Case(one, _sounds(one, rendered), known, sight.how, listen))
+        how = sight.how if sight.words else f"not known, for {sight.how}"
+        cases.append(Case(one, _sounds(one, rendered), known, how, listen))
     raise_together(bad)
     return cases
 
