@@ -8,6 +8,7 @@ each call; and for a TwiML Bin, which can hold none, that a CallSid is let in on
 
 import asyncio
 import hmac
+import json
 import logging
 import secrets
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from offhook.call.plan import Plan
 from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
-from offhook.events import AgentConnected, CallEnded, Happening, Subscriber
+from offhook.events import AgentConnected, CallBegan, CallBilled, CallEnded, Happening, Subscriber
 from offhook.seen import Seen
 from offhook.session import Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
@@ -54,14 +55,18 @@ class CallEntry:
         "after_owed",
         "agent",
         "answered",
+        "began",
         "ending",
         "expected_until",
         "session",
         "token",
     )
 
-    def __init__(self, session: Session, agent: Agent, account_sid: str, token: str | None) -> None:
+    def __init__(
+        self, session: Session, agent: Agent, account_sid: str, token: str | None, began: float
+    ) -> None:
         self.session: Session | None = session
+        self.began = began
         self.ending: Ending | None = None
         self.agent = agent
         self.account_sid = account_sid
@@ -204,7 +209,19 @@ class Calls:
             tools=self._tools(toolbox, handle),
             tap=tap_for(self._make_tap, call),
         )
-        entry = self._live[call.call_sid] = CallEntry(session, agent, account_sid, token)
+        entry = CallEntry(session, agent, account_sid, token, self._clock.now())
+        self._live[call.call_sid] = entry
+        session.note(
+            CallBegan(
+                account_sid,
+                agent.name,
+                "inbound",
+                "webhook" if call.webhook else "bin",
+                call.from_,
+                call.to,
+                json.dumps({}),
+            )
+        )
         return entry, session
 
     # --- going out -----------------------------------------------------------------------------
@@ -214,6 +231,13 @@ class Calls:
         entry = self._live.get(call_sid)
         if entry is not None and entry.session is not None:
             entry.session.receive(message)
+
+    def billed(self, call_sid: str, status: str, seconds: int) -> None:
+        """Twilio said how long a call was; it is over, here too."""
+        entry = self.find(call_sid)
+        began = entry.began if entry is not None else self._clock.now()
+        at_ms = round((self._clock.now() - began) * 1000)
+        self._publish(Happening(call_sid, at_ms, CallBilled(status, seconds * 1000)))
 
     def after_answered(self, entry: CallEntry) -> None:
         """Twilio asked what comes after the stream, and was told."""

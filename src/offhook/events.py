@@ -1,11 +1,12 @@
 """Everything that Offhook says about itself: each event with its fields and their units.
 
-Whoever wants to know (the terminal, logs, later records, metrics and the console) subscribes; no
-subscriber can slow or break a call. The call core hands these out as `Note` commands; the session
-adds which call it was and when (Happening).
+Whoever wants to know (the record, logs, metrics, the API, the terminal) subscribes; no subscriber
+can slow or break a call. The call core hands most of these out as `Note` commands; the session adds
+which call it was and when (Happening).
 
-Fields whose names end in `_ms` are milliseconds. Texts are what was said in the call: they are
-private, and no subscriber may log them unless a setting says so.
+Fields whose names end in `_ms` are milliseconds; those named `start_ms` count from the beginning
+of the call, as a Happening does. Texts are what was said in the call: they are private, and no
+subscriber may log them unless a setting says so.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,28 @@ from typing import Final, Literal, TypeAlias
 
 Leg: TypeAlias = Literal["caller", "agent"]
 
+Direction: TypeAlias = Literal["inbound", "outbound"]
+
 DELAY_EDGES_MS: Final = (1, 2, 5, 10, 20, 50, 100, 250)
 """Upper edges of the buckets in which delays are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallBegan:
+    """Twilio announced a call to our webhook, or a TwiML Bin's stream came: the first event of all.
+
+    Numbers are as Twilio gives them, and empty where it gives none; they are private. `variables`
+    is a JSON object of texts: what fills `{{name}}` in this call's prompt, greeting and
+    announcement.
+    """
+
+    account_sid: str
+    agent: str
+    direction: Direction
+    by: Literal["webhook", "bin", "api"]
+    from_: str
+    to: str
+    variables: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +56,21 @@ class AgentConnected:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentDisconnected:
+    """The agent's socket is closed; it was open for `connected_ms`, for which Deepgram charges."""
+
+    connected_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallerSaid:
-    """A confirmed turn of the caller."""
+    """A confirmed turn of the caller, which ended by now.
+
+    `start_ms` is when Deepgram said that the caller speaks; None when it did not.
+    """
 
     text: str
+    start_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +78,15 @@ class AgentSaid:
     """An utterance of the agent is over, or was cut.
 
     `text` is what was heard; when `interrupted` it is an estimate from `heard_ms`, since Deepgram
-    gives no word timings. `intended` is all that the agent meant to say.
+    gives no word timings. `intended` is all that the agent meant to say. `start_ms` is when its
+    first sound was played; None when nothing of it was.
     """
 
     text: str
     intended: str
     heard_ms: int
     interrupted: bool
+    start_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +221,22 @@ class CallEnded:
     duration_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class CallBilled:
+    """Twilio's last word on a call: how long it was on the line, of which it bills begun minutes.
+
+    `status` is Twilio's, such as completed, busy or failed. Comes after the end, or never.
+    """
+
+    status: str
+    duration_ms: int
+
+
 Event: TypeAlias = (
-    CallStarted
+    CallBegan
+    | CallStarted
     | AgentConnected
+    | AgentDisconnected
     | CallerSaid
     | AgentSaid
     | Answered
@@ -205,6 +252,7 @@ Event: TypeAlias = (
     | StreamTrouble
     | DelaysSampled
     | CallEnded
+    | CallBilled
 )
 
 

@@ -34,6 +34,7 @@ from offhook.deepgram import messages as deepgram
 from offhook.deepgram.leg import AgentLeg, Dial
 from offhook.events import (
     DELAY_EDGES_MS,
+    AgentDisconnected,
     AudioDropped,
     DelaysSampled,
     Event,
@@ -112,6 +113,7 @@ class Session:
         self._tools = tools
         self._caller: CallerLeg | None = None
         self._agent: AgentLeg | None = None
+        self._agent_open_at: float | None = None
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._pieces_to_agent = 0
@@ -219,9 +221,14 @@ class Session:
             self.receive(inputs.CallBroke(why))
         self.receive(inputs.LegLost("caller", why, oversized))
 
+    def on_agent_open(self) -> None:
+        """Deepgram's socket is open."""
+        self._agent_open_at = self._now()
+
     def on_agent_lost(self, why: str, *, ours: bool) -> None:
         """Deepgram's socket is gone."""
         self._agent = None
+        self._note_agent_gone()
         if ours:
             self.receive(inputs.CallBroke(why))
         self.receive(inputs.LegLost("agent", why))
@@ -239,6 +246,7 @@ class Session:
     def _obey(self, commands: list[Command]) -> None:
         if commands and isinstance(commands[-1], End):
             self._note_delays()
+            self._note_agent_gone()
         for command in commands:
             match command:
                 case Note():
@@ -270,6 +278,11 @@ class Session:
                 case End():
                     self._end()
 
+    def _note_agent_gone(self) -> None:
+        if self._agent_open_at is not None:
+            self.note(AgentDisconnected(round((self._now() - self._agent_open_at) * 1000)))
+            self._agent_open_at = None
+
     def _note_delays(self) -> None:
         counts = (self._to_agent.counts, self._to_caller.counts, self._to_clear.counts)
         to_agent, to_caller, to_clear = (tuple(each) for each in counts)
@@ -282,6 +295,7 @@ class Session:
         self._unguarded(lambda: self.receive(finished))
 
     def _hang_up_agent(self) -> None:
+        self._note_agent_gone()
         if self._agent is not None:
             self._agent.hang_up()
             self._agent = None

@@ -183,8 +183,12 @@ class Webhooks:
         return _xml(document)
 
     async def _status(self, form: Form, origin: str) -> Response:
-        if form.get("CallStatus") in _OVER:
+        status = form.get("CallStatus", "")
+        if status in _OVER:
             self._calls.tell(form["CallSid"], inputs.CallOver())
+            seconds = form.get("CallDuration", "0")
+            if seconds.isascii() and seconds.isdigit() and len(seconds) < 7:
+                self._calls.billed(form["CallSid"], status, int(seconds))
         return Response(status_code=204)
 
     async def _stream_status(self, form: Form, origin: str) -> Response:

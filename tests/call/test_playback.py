@@ -111,7 +111,7 @@ def test_an_utterance_that_was_confirmed_whole_needs_no_last_mark() -> None:
     assert playback.confirm("0:160", 0.02) == []
     pieces, said = playback.finish(0.1)
     assert pieces == []
-    assert said == [AgentSaid("", "", 20, interrupted=False)]
+    assert said == [AgentSaid("", "", 20, interrupted=False, start_ms=0)]
 
 
 def test_a_chunk_that_needs_no_cutting_is_not_copied() -> None:
@@ -196,7 +196,8 @@ def test_queued_utterances_are_over_one_by_one_as_they_are_heard() -> None:
         assert playback.finish(0.0)[1] == []
     assert playback.confirm("0:160", 0.02) == []
     one, two, three = (
-        AgentSaid(text, text, 40, interrupted=False) for text in ("One.", "Two.", "Three.")
+        AgentSaid(text, text, 40, interrupted=False, start_ms=start_ms)
+        for text, start_ms in (("One.", 0), ("Two.", 40), ("Three.", 80))
     )
     assert playback.confirm("0:320", 0.04) == [one]
     assert playback.confirm("0:960", 0.12) == [two, three]
@@ -211,7 +212,7 @@ def test_a_cut_says_of_each_utterance_what_was_heard_of_it() -> None:
     playback.confirm("0:1600", 0.2)
     playback.confirm("0:1760", 0.22)
     assert playback.cut(0.22 + 0.08) == [
-        AgentSaid("Three", "Three four.", 100, interrupted=True),
+        AgentSaid("Three", "Three four.", 100, interrupted=True, start_ms=200),
         AgentSaid("", "Five six.", 0, interrupted=True),
     ]
     assert playback.cut(0.3) == []
@@ -225,7 +226,7 @@ def test_text_without_audio_waits_its_turn_and_was_not_heard() -> None:
     playback.say("Silent.")
     assert playback.finish(0.0) == ([], [])
     assert playback.confirm("0:160", 0.02) == [
-        AgentSaid("Heard.", "Heard.", 20, interrupted=False),
+        AgentSaid("Heard.", "Heard.", 20, interrupted=False, start_ms=0),
         AgentSaid("", "Silent.", 0, interrupted=False),
     ]
 
@@ -245,7 +246,7 @@ def test_the_estimate_of_an_unfinished_utterance_follows_the_agents_pace() -> No
     for name in ("1:160", "1:1760", "1:3360", "1:4960", "1:6560"):
         playback.confirm(name, 21.0)
     assert playback.cut(30.0) == [
-        AgentSaid("five six", "five six seven nine ten", 1000, interrupted=True)
+        AgentSaid("five six", "five six seven nine ten", 1000, interrupted=True, start_ms=20_000)
     ]
 
 

@@ -22,6 +22,9 @@ class Owner:
     def __init__(self) -> None:
         self.told: list[Any] = []
 
+    def on_agent_open(self) -> None:
+        """Of interest to the session alone."""
+
     def on_agent_audio(self, audio: bytes) -> None:
         self.told.append(audio)
 

@@ -177,7 +177,7 @@ class Call:
         self.ending: Ending | None = None
         self._plan = plan
         self._began = now
-        self._playback = Playback()
+        self._playback = Playback(now)
         self._commands: list[Command] = []
         self._due: dict[_Due, float] = {}
 
@@ -199,6 +199,7 @@ class Call:
 
         self._active_at = now
         self._asked = False
+        self._speech_start_ms: int | None = None
         self._turn_at: float | None = None
         self._answer: tuple[str, float, float] | None = None
         # Called and not answered, oldest first.
@@ -415,6 +416,8 @@ class Call:
         if text.role == "assistant":
             if self.phase is Phase.BARGE_IN:
                 self._lift_fence()
+            else:
+                self._speech_start_ms = None  # It was no speech: the agent has its turn.
             self._playback.say(text.content)
             # Other speech may come before the farewell, which comes in sentences: it is there when
             # its last sentence is.
@@ -425,7 +428,8 @@ class Call:
         # A reply can end without AgentAudioDone (deepgram-voice-agent.md §3.2); the caller's next
         # turn ends it at the latest.
         self._finish_utterance(now)
-        self._note(CallerSaid(text.content))
+        self._note(CallerSaid(text.content, self._speech_start_ms))
+        self._speech_start_ms = None
         self._turn_at = now
         self._answer = None
         self._caller_is_there(now)
@@ -458,6 +462,8 @@ class Call:
         self._look_for_farewell(now)
 
     def _on_barge_in(self, now: float) -> None:
+        if self._speech_start_ms is None:
+            self._speech_start_ms = _ms(now - self._began)
         self._caller_is_there(now)
         if self.phase is not Phase.TALKING:
             return  # Cut already; or the time is up, and the farewell may still be heard.

@@ -23,19 +23,22 @@ _BYTES_PER_CHARACTER: Final = 530.0
 
 
 class _Utterance:
-    __slots__ = ("complete", "size", "start", "texts")
+    __slots__ = ("began_at", "complete", "size", "start", "texts")
 
     def __init__(self, start: int) -> None:
         self.start = start
+        self.began_at = 0.0
+        """When its first byte is played, in seconds; nothing while there is none."""
         self.size = 0
         self.texts: list[str] = []
         self.complete = False
 
 
 class Playback:
-    """The agent's audio on its way to the caller's ear."""
+    """The agent's audio on its way to the caller's ear. The call began at `began`, in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float = 0.0) -> None:
+        self._began = began
         self._epoch = 0
         self._sent = 0
         self._marks: deque[int] = deque()
@@ -165,11 +168,13 @@ class Playback:
         return pieces
 
     def _count(self, utterance: _Utterance, size: int, now: float) -> None:
-        self._sent += size
-        utterance.size += size
         # Playback stands still once it has run out: what comes then is played from now on.
         if self._ends_at < now:
             self._ends_at = now
+        if not utterance.size:
+            utterance.began_at = self._ends_at
+        self._sent += size
+        utterance.size += size
         self._ends_at += size / BYTES_PER_SECOND
 
     def _mark_name(self, position: int) -> str:
@@ -194,13 +199,14 @@ class Playback:
     def _said(self, utterance: _Utterance, heard: int) -> AgentSaid:
         intended = " ".join(utterance.texts)
         own = max(0, min(heard - utterance.start, utterance.size))
+        start_ms = round((utterance.began_at - self._began) * 1000) if own else None
         if utterance.complete and own == utterance.size:
             text = intended if own else ""
-            return AgentSaid(text, intended, milliseconds(own), interrupted=False)
+            return AgentSaid(text, intended, milliseconds(own), False, start_ms)
         # No word timings exist: the share of the audio is taken for the share of the words.
         whole = max(utterance.size, 1)
         if not utterance.complete:
             whole = max(whole, int(len(intended) * self._pace))
         words = intended.split()
         text = " ".join(words[: round(len(words) * own / whole)])
-        return AgentSaid(text, intended, milliseconds(own), interrupted=True)
+        return AgentSaid(text, intended, milliseconds(own), True, start_ms)

@@ -38,6 +38,9 @@ class Owner(Protocol):
     def on_agent_writable(self, writable: bool) -> None:
         """The socket is full (False) or takes data again (True)."""
 
+    def on_agent_open(self) -> None:
+        """The socket is open."""
+
     def on_agent_failed(self, error: Refused | Unreachable) -> None:
         """The socket could not be opened."""
 
@@ -95,6 +98,8 @@ class AgentLeg:
         """The upgrade is done; Deepgram speaks first."""
         if self._hung_up:
             socket.close()
+        else:
+            self._owner.on_agent_open()
         self._channel = socket
 
     def on_text(self, text: bytes) -> None:
