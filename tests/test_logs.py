@@ -36,6 +36,7 @@ async def test_a_call_leaves_its_facts_and_none_of_its_secrets(
         events.CallerSaid("private"),
         events.AgentSaid("private", "private", 1, interrupted=False),
         events.KeyPressed("private"),
+        events.FunctionCalled("private", "private", "private"),
     ],
 )
 def test_what_was_said_or_pressed_is_not_logged(

@@ -10,6 +10,8 @@ from offhook.events import (
     AgentConnected,
     AgentWarned,
     AudioDropped,
+    CallBegan,
+    CallBilled,
     CallEnded,
     CallStarted,
     Event,
@@ -36,6 +38,8 @@ def log_calls(happening: Happening) -> None:
 
 def _tell(event: Event) -> tuple[int, str] | None:
     match event:
+        case CallBegan():
+            return logging.INFO, f"began, {event.direction}, by {event.by}, agent {event.agent!r}"
         case CallStarted():
             return logging.INFO, "the caller's leg is up"
         case AgentConnected():
@@ -46,6 +50,11 @@ def _tell(event: Event) -> tuple[int, str] | None:
             level = logging.INFO if event.fault in ("nobody", "caller") else logging.WARNING
             detail = f" ({event.detail[:DESCRIPTION_MAX]!r})" if event.detail else ""
             return level, f"ended, {event.slug}, by {event.fault}: {event.words}{detail}"
+        case CallBilled():
+            return (
+                logging.INFO,
+                f"Twilio: {event.status}, {event.duration_ms // 1000} s on the line",
+            )
         case AgentWarned():
             level = logging.ERROR if event.fatal else logging.WARNING
             return level, f"Deepgram: {event.code} {event.description[:DESCRIPTION_MAX]!r}"
