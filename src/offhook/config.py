@@ -230,12 +230,23 @@ class Deepgram(DeepgramFile):
     api_key: SecretStr | None = None
 
 
+class Logs(_Part):
+    """What `logs:` in offhook.yaml may say."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+
+    texts: bool = False
+    """Whether the log has what is said and pressed in calls, and whole phone numbers."""
+
+
 class ConfigFile(_Part):
     """What offhook.yaml may say."""
 
     server: ServerFile = ServerFile()
     twilio: TwilioFile = TwilioFile()
     deepgram: DeepgramFile = DeepgramFile()
+    logs: Logs = Logs()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
     ] = {}
@@ -364,6 +375,7 @@ class Config:
     server: Server
     twilio: Twilio
     deepgram: Deepgram
+    logs: Logs
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
@@ -431,6 +443,7 @@ def load(
         server=_server(file.server, document.path.parent, overrides),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
+        logs=file.logs,
         lines=lines,
         remarks=remarks,
     )
