@@ -9,7 +9,7 @@ from offhook.metrics.meter import Metrics
 
 ROUNDS = 20_000
 EVENTS = (
-    events.CallBegan("AC", "seed", "inbound", "webhook", "", "", "{}"),
+    events.CallBegan("AC", "seed", "", "inbound", "webhook", "", "", "{}"),
     events.CallStarted(),
     events.Answered(400, 450),
     events.LatencyReported(10, 300, 90, 400),

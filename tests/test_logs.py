@@ -95,7 +95,7 @@ def test_numbers_are_in_the_fields_of_a_log_that_may_hold_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    began = events.CallBegan("AC1", "shop", "inbound", "webhook", CALLING, CALLED, "{}")
+    began = events.CallBegan("AC1", "shop", "standard", "inbound", "webhook", CALLING, CALLED, "{}")
     for texts in (False, True):
         CallLog(texts=texts)(Happening("CA1", 0, began))
     without, with_them = (fields(record)["fields"] for record in caplog.records)
@@ -103,6 +103,7 @@ def test_numbers_are_in_the_fields_of_a_log_that_may_hold_them(
         "happened": "CallBegan",
         "account_sid": "AC1",
         "agent": "shop",
+        "tier": "standard",
         "direction": "inbound",
         "by": "webhook",
     }
@@ -112,7 +113,7 @@ def test_numbers_are_in_the_fields_of_a_log_that_may_hold_them(
 def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:
     harmless = {
         *("account_sid", "agent", "by", "code", "detail", "direction", "fault", "id", "leg"),
-        *("name", "outcome", "request_id", "slug", "status", "what", "why", "words"),
+        *("name", "outcome", "request_id", "tier", "slug", "status", "what", "why", "words"),
         "description",
     }
     texts = {

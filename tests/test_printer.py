@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -20,6 +20,11 @@ def pipe() -> Iterator[tuple[int, int]]:
     reading, writing = os.pipe()
     yield reading, writing
     os.close(reading)
+
+
+def until(done: Callable[[], bool]) -> None:
+    while not done():
+        time.sleep(0)
 
 
 def read_all(reading: int) -> list[str]:
@@ -51,8 +56,7 @@ def test_a_reader_who_stands_still_costs_lines_that_are_counted(pipe: tuple[int,
     got = b""
     while b"lost" not in got:
         got += os.read(reading, 65536)
-    while printer.full:
-        time.sleep(0)
+    until(lambda: not printer.full)
     printer.write("after\n")
     printer.stop()
     os.close(writing)

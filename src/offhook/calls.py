@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from offhook.call import inputs
@@ -83,7 +83,7 @@ class Calls:
     """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
     `tools` runs the functions of a call's agent. `make_tap` is asked about each call who is to see
-    what goes over its wires, if anyone.
+    what goes over its wires, if anyone. `seen` are the CallSids that an earlier run let in.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class Calls:
         publish: Subscriber,
         tools: ToolsFor,
         make_tap: MakeTap | None = None,
+        seen: Iterable[str] = (),
     ) -> None:
         self.draining = False
         self._config = config
@@ -106,6 +107,8 @@ class Calls:
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._seen = Seen(clock.now())
+        for call_sid in seen:
+            self._seen.add(call_sid, clock.now())
         self._changed = asyncio.Event()
 
     # --- asking --------------------------------------------------------------------------------
@@ -212,6 +215,7 @@ class Calls:
             CallBegan(
                 account_sid,
                 agent.name,
+                agent.tier,
                 "inbound",
                 "webhook" if call.webhook else "bin",
                 call.from_,

@@ -240,6 +240,39 @@ class Logs(_Part):
     """Whether the log has what is said and pressed in calls, and whole phone numbers."""
 
 
+class PricesFile(_Part):
+    """What a minute costs, in `currency`. Without any price no cost is shown."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    twilio_minute: float | None = Field(default=None, ge=0)
+    """Of a call's leg at Twilio, which bills begun minutes."""
+
+    stream_minute: float | None = Field(default=None, ge=0)
+    """Of a media stream, for each begun minute."""
+
+    deepgram_minute: dict[Text, Annotated[float, Field(ge=0)]] = {}
+    """Tier to price of a minute of connection; an agent file names its `tier`."""
+
+
+class RecordsFile(_Part):
+    """What `records:` in offhook.yaml may say."""
+
+    folder: Path = Path("offhook-data")
+    """Where the database, the journal and recordings are; relative to offhook.yaml."""
+
+    database: str | None = None
+    """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL goes before it."""
+
+    prices: PricesFile = PricesFile()
+
+
+class Records(RecordsFile):
+    """What calls leave behind, and where. `folder` is ready to use."""
+
+    database: str = Field(repr=False)
+    """A URL, which may hold a password."""
+
+
 class ConfigFile(_Part):
     """What offhook.yaml may say."""
 
@@ -247,6 +280,7 @@ class ConfigFile(_Part):
     twilio: TwilioFile = TwilioFile()
     deepgram: DeepgramFile = DeepgramFile()
     logs: Logs = Logs()
+    records: RecordsFile = RecordsFile()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
     ] = {}
@@ -341,6 +375,9 @@ class Agent(_Part):
     limits: Limits = Limits()
     phrases: Phrases = Phrases()
 
+    tier: Text = "standard"
+    """Which of `records.prices.deepgram_minute` the agent costs."""
+
     tools: tuple[Path, ...] = ()
     """Python files with functions for the agent, relative to this file."""
 
@@ -376,6 +413,7 @@ class Config:
     twilio: Twilio
     deepgram: Deepgram
     logs: Logs
+    records: Records
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
@@ -397,7 +435,8 @@ class Config:
         """Every key and token, for whoever must keep them out of a file."""
         key = self.deepgram.api_key
         known = self.twilio.auth_tokens if key is None else (*self.twilio.auth_tokens, key)
-        return tuple(secret.get_secret_value() for secret in known)
+        password = urlsplit(self.records.database).password
+        return (*(secret.get_secret_value() for secret in known), *([password] if password else ()))
 
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""
@@ -444,6 +483,7 @@ def load(
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
         logs=file.logs,
+        records=_records(file.records, document.path.parent, env),
         lines=lines,
         remarks=remarks,
     )
@@ -553,6 +593,12 @@ def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) 
     if overrides.deepgram_url is not None:
         values["url"] = overrides.deepgram_url
     return _outside(Deepgram, values, {"url": "--deepgram-url"})
+
+
+def _records(file: RecordsFile, folder: Path, env: Mapping[str, str]) -> Records:
+    folder = folder / file.folder
+    database = env.get("OFFHOOK_DATABASE_URL", file.database) or f"sqlite:///{folder}/offhook.db"
+    return Records(**file.model_dump() | {"folder": folder, "database": database})
 
 
 _M = TypeVar("_M", bound=_Part)

@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Generator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -27,6 +27,9 @@ from offhook.publisher import Publisher
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
+
+if TYPE_CHECKING:  # SQLAlchemy takes its time, and not every server keeps records
+    from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.server")
 
@@ -56,6 +59,8 @@ class _Uvicorn(uvicorn.Server):
 class Server:
     """One server on one port. `run` serves until it is told to stop.
 
+    `record` keeps what calls leave behind; its owner runs it.
+
     `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
     the configuration names cannot be used. `make_tap` is asked about each call who is to see what
@@ -68,6 +73,8 @@ class Server:
         sock: socket.socket,
         subscribers: list[Subscriber],
         make_tap: MakeTap | None = None,
+        *,
+        record: "Record | None" = None,
     ) -> None:
         _check_certificate(config)
         self.port: Final[int] = sock.getsockname()[1]
@@ -76,7 +83,9 @@ class Server:
         self._config = config
         self._sock = sock
         self.metrics: Final = Metrics()
-        self._subscribers: Final[list[Subscriber]] = [self.metrics, *subscribers]
+        recorded = [record] if record is not None else []
+        self._subscribers: Final[list[Subscriber]] = [*recorded, self.metrics, *subscribers]
+        self._record = record
         self._make_tap = make_tap
         self._stops = 0
         self._stopping = asyncio.Event()
@@ -97,9 +106,10 @@ class Server:
                 publish=publish,
                 tools=runner.for_call,
                 make_tap=self._make_tap,
+                seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
-            webhooks = Webhooks(self._config, self.calls, lobby, self.metrics)
+            webhooks = Webhooks(self._config, self.calls, lobby, self.metrics, self._record)
             self._measure(publish, lobby, runner)
             lag = group.create_task(self.metrics.watch_loop(clock), name="loop lag")
             web = self._uvicorn(webhooks)
@@ -126,6 +136,11 @@ class Server:
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: publish.failures)
         ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
         ask(catalogue.TOOL_THREADS, lambda: runner.threads)
+        record = self._record
+        if record is not None:
+            ask(catalogue.RECORD_WAITING, lambda: record.waiting)
+            ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
+            ask(catalogue.RECORD_LOST, lambda: record.lost)
 
     def _uvicorn(self, webhooks: Webhooks) -> _Uvicorn:
         server = self._config.server

@@ -50,7 +50,7 @@ def buckets(name: str, found: Samples) -> dict[str, float]:
 
 
 async def test_how_calls_came_and_ended() -> None:
-    began = events.CallBegan("AC1", "seed", "inbound", "bin", "", "", "{}")
+    began = events.CallBegan("AC1", "seed", "", "inbound", "bin", "", "", "{}")
     ended = events.CallEnded("agent", "agent_lost", "words", "", 61_000)
     found = await counted(began, events.CallStarted(), ended, at_ms=(0, 1000, 61_000))
     assert found["offhook_calls_admitted_total{by=bin}"] == 1
@@ -138,7 +138,7 @@ async def test_what_deepgram_did_not_measure_is_no_zero() -> None:
 async def test_what_was_said_is_in_no_metric() -> None:
     metrics = Metrics()
     for event in (
-        events.CallBegan("AC1", "seed", "inbound", "webhook", "CANARY", "CANARY", "CANARY"),
+        events.CallBegan("AC1", "seed", "", "inbound", "webhook", "CANARY", "CANARY", "CANARY"),
         events.CallerSaid("CANARY"),
         events.AgentSaid("CANARY", "CANARY", 1, interrupted=False),
         events.KeyPressed("CANARY"),

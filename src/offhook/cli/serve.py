@@ -47,10 +47,14 @@ def serve(
     from offhook.cli.running import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.conversation import Conversation
+    from offhook.events import Subscriber
     from offhook.loglines import log_to
     from offhook.logs import CallLog
     from offhook.metrics import catalogue
     from offhook.printer import Printer
+    from offhook.records import database
+    from offhook.records.prices import Prices
+    from offhook.records.record import Record
     from offhook.server import Server, listen
 
     overrides = Overrides(
@@ -69,11 +73,17 @@ def serve(
     captures = None if capture is None else Captures(capture, loaded.secrets)
     sock = listen(loaded.server.host, loaded.server.port)
 
+    records = loaded.records
+    engine = database.open_engine(database.url_of(records.database))
+    record = Record(engine, records.folder / "journal", Prices(**records.prices.model_dump()))
+
     async def answer(printer: Printer) -> None:
         terminal = printer.isatty()
         console = Console(file=cast("IO[str]", printer), force_terminal=terminal)
-        show_it = [Conversation(console)] if show else []
-        server = Server(loaded, sock, [CallLog(texts=loaded.logs.texts), *show_it], captures)
+        subscribers: list[Subscriber] = [CallLog(texts=loaded.logs.texts)]
+        if show:
+            subscribers.append(Conversation(console))
+        server = Server(loaded, sock, subscribers, captures, record=record)
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)
         on_stop_signal(server.stop)
@@ -87,6 +97,7 @@ def serve(
         ]
         if loaded.server.unsigned:
             banner.append("  [yellow]unsigned: requests from this machine alone are answered[/]")
+        banner.append(f"  records          {escape(str(records.folder))}")
         if capture is not None:
             banner.append(f"  [yellow]every call is captured[/] into {escape(str(capture))}")
         banner.append("  Ctrl-C lets live calls finish; twice ends them.")
@@ -99,6 +110,7 @@ def serve(
 
     with (
         log_to(sys.stderr.fileno(), loaded.logs, loaded.secrets) as printer,
+        record,
         captures or contextlib.nullcontext(),
     ):
         run(answer(printer))

@@ -205,6 +205,18 @@ LOBBY_STREAMS: Final = Metric(
 TOOL_THREADS: Final = Metric(
     "offhook_tool_threads", "gauge", "Threads in which functions run, or hang; 32 at most."
 )
+RECORD_WAITING: Final = Metric(
+    "offhook_record_lines_waiting", "gauge", "Of the record, lines that the database has not yet."
+)
+RECORD_JOURNAL: Final = Metric(
+    "offhook_record_journal_ratio",
+    "gauge",
+    "How much of the journal, which takes lines while the database does not, is in use.",
+    "ratio",
+)
+RECORD_LOST: Final = Metric(
+    "offhook_record_lines_lost_total", "counter", "Lines of the record that no disk had room for."
+)
 LOG_WAITING: Final = Metric(
     "offhook_log_waiting_bytes", "gauge", "Of the log, what waits to be written to stderr.", "bytes"
 )
@@ -233,6 +245,7 @@ SECTIONS: Final = {
         TWILIO_SECONDS,
         TWILIO_MINUTES,
     ),
+    "Records": (RECORD_WAITING, RECORD_JOURNAL, RECORD_LOST),
     "Process": (LOOP_LAG, LOBBY_STREAMS, LOG_WAITING, LOG_LOST),
 }
 """All of them, under the headings of the dashboard."""
