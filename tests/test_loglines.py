@@ -1,5 +1,6 @@
 """Lines of the log as they come out of the process."""
 
+import asyncio
 import json
 import logging
 import os
@@ -85,6 +86,17 @@ def test_an_exception_tells_where_and_what_kind_but_not_its_words() -> None:
     kinds = [row for row in line["exception"].splitlines() if not row.startswith("  ")]
     assert kinds == ["ValueError", "ExceptionGroup", "KeyError"]
     assert line["exception"].count(", in fail") == 2
+    assert SAID not in json.dumps(line)
+
+
+def test_nor_are_they_where_the_event_loop_tells_of_it() -> None:
+    async def call_back() -> None:
+        asyncio.get_running_loop().call_soon(int, SAID)
+        await asyncio.sleep(0)
+
+    (line,) = logged(lambda: asyncio.run(call_back()))
+    assert (line["logger"], line["event"]) == ("asyncio", "Exception in callback int")
+    assert line["exception"].endswith("ValueError")
     assert SAID not in json.dumps(line)
 
 

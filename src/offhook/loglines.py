@@ -98,6 +98,9 @@ def _formatter(terminal: bool, logs: Logs, masks: Masks) -> logging.Formatter:
         raised = line["_record"].exc_info
         if raised and raised[0] is not None:
             line["exception"] = "\n".join(_fault(raised[1], logs.texts))
+        if line["_record"].name == "asyncio" and not logs.texts:
+            # It quotes what a callback was called with, and the words of what a task raised.
+            line["event"] = re.split(r"[(<\n]", line["event"])[0].strip()
         return line
 
     def clean(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
