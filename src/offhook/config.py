@@ -230,12 +230,29 @@ class Deepgram(DeepgramFile):
     api_key: SecretStr | None = None
 
 
+class RecordsFile(_Part):
+    """What `records:` in offhook.yaml may say."""
+
+    folder: Path = Path("offhook-data")
+    """What calls leave behind; relative to offhook.yaml."""
+
+
+class Records(RecordsFile):
+    """What calls leave behind."""
+
+    @property
+    def recordings(self) -> Path:
+        """The folder of their recordings."""
+        return self.folder / "recordings"
+
+
 class ConfigFile(_Part):
     """What offhook.yaml may say."""
 
     server: ServerFile = ServerFile()
     twilio: TwilioFile = TwilioFile()
     deepgram: DeepgramFile = DeepgramFile()
+    records: RecordsFile = RecordsFile()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
     ] = {}
@@ -323,6 +340,9 @@ class Agent(_Part):
     """A Settings message, its agent block or a stored agent's UUID, checked by `read_agent`."""
 
     announcement: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    recording: bool = False
+    """Whether calls are recorded. It takes an announcement, which says so to the caller."""
+
     fallback: Fallback = Fallback()
     busy: Annotated[Busy, BeforeValidator(_said)] = Busy(
         say="All our lines are busy. Please call again later."
@@ -334,6 +354,16 @@ class Agent(_Part):
     """Python files with functions for the agent, relative to this file."""
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
+
+    @pydantic.field_validator("recording")
+    @classmethod
+    def _announced(cls, value: bool, info: pydantic.ValidationInfo) -> bool:
+        if value and "announcement" in info.data and info.data["announcement"] is None:
+            raise yamlfile.refuse(
+                "recording is on, and no announcement tells callers so.",
+                "Add announcement: with what they are told, or remove this line.",
+            )
+        return value
 
     @property
     def tool_files(self) -> ToolFiles:
@@ -364,6 +394,7 @@ class Config:
     server: Server
     twilio: Twilio
     deepgram: Deepgram
+    records: Records
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
@@ -431,6 +462,7 @@ def load(
         server=_server(file.server, document.path.parent, overrides),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
+        records=Records(folder=document.path.parent / file.records.folder),
         lines=lines,
         remarks=remarks,
     )
