@@ -11,7 +11,7 @@ import hmac
 import json
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from offhook.call import inputs
@@ -95,7 +95,8 @@ class Calls:
     """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
     `tools` runs the functions of a call's agent. `make_tap` is asked about each call who is to see
-    what goes over its wires, if anyone. `recordings` record the calls of agents that say so.
+    what goes over its wires, if anyone. `recordings` record the calls of agents that say so. `seen`
+    are the CallSids that an earlier run let in.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Calls:
         tools: ToolsFor,
         make_tap: MakeTap | None = None,
         recordings: Recordings | None = None,
+        seen: Iterable[str] = (),
     ) -> None:
         self.draining = False
         self._config = config
@@ -120,6 +122,8 @@ class Calls:
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._seen = Seen(clock.now())
+        for call_sid in seen:
+            self._seen.add(call_sid, clock.now())
         self._changed = asyncio.Event()
 
     # --- asking --------------------------------------------------------------------------------
@@ -228,6 +232,7 @@ class Calls:
             CallBegan(
                 account_sid,
                 agent.name,
+                agent.tier,
                 "inbound",
                 "webhook" if call.webhook else "bin",
                 call.from_,

@@ -230,15 +230,37 @@ class Deepgram(DeepgramFile):
     api_key: SecretStr | None = None
 
 
+class PricesFile(_Part):
+    """What a minute costs, in `currency`. Without any price no cost is shown."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    twilio_minute: float | None = Field(default=None, ge=0)
+    """Of a call's leg at Twilio, which bills begun minutes."""
+
+    stream_minute: float | None = Field(default=None, ge=0)
+    """Of a media stream, for each begun minute."""
+
+    deepgram_minute: dict[Text, Annotated[float, Field(ge=0)]] = {}
+    """Tier to price of a minute of connection; an agent file names its `tier`."""
+
+
 class RecordsFile(_Part):
     """What `records:` in offhook.yaml may say."""
 
     folder: Path = Path("offhook-data")
-    """What calls leave behind; relative to offhook.yaml."""
+    """Where the database, the journal and recordings are; relative to offhook.yaml."""
+
+    database: str | None = None
+    """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL goes before it."""
+
+    prices: PricesFile = PricesFile()
 
 
 class Records(RecordsFile):
-    """What calls leave behind."""
+    """What calls leave behind, and where. `folder` is ready to use."""
+
+    database: str = Field(repr=False)
+    """A URL, which may hold a password."""
 
     @property
     def recordings(self) -> Path:
@@ -349,6 +371,9 @@ class Agent(_Part):
     )
     limits: Limits = Limits()
     phrases: Phrases = Phrases()
+
+    tier: Text = "standard"
+    """Which of `records.prices.deepgram_minute` the agent costs."""
 
     tools: tuple[Path, ...] = ()
     """Python files with functions for the agent, relative to this file."""
@@ -462,7 +487,7 @@ def load(
         server=_server(file.server, document.path.parent, overrides),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
-        records=Records(folder=document.path.parent / file.records.folder),
+        records=_records(file.records, document.path.parent, env),
         lines=lines,
         remarks=remarks,
     )
@@ -572,6 +597,12 @@ def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) 
     if overrides.deepgram_url is not None:
         values["url"] = overrides.deepgram_url
     return _outside(Deepgram, values, {"url": "--deepgram-url"})
+
+
+def _records(file: RecordsFile, folder: Path, env: Mapping[str, str]) -> Records:
+    folder = folder / file.folder
+    database = env.get("OFFHOOK_DATABASE_URL", file.database) or f"sqlite:///{folder}/offhook.db"
+    return Records(**file.model_dump() | {"folder": folder, "database": database})
 
 
 _M = TypeVar("_M", bound=_Part)

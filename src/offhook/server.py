@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Generator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -26,6 +26,9 @@ from offhook.recordings.recorder import Recordings
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
+
+if TYPE_CHECKING:  # SQLAlchemy takes its time, and not every server keeps records
+    from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.server")
 
@@ -55,9 +58,11 @@ class _Uvicorn(uvicorn.Server):
 class Server:
     """One server on one port. `run` serves until it is told to stop.
 
+    `record` keeps what calls leave behind; its owner runs it.
+
     `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
-    the configuration names cannot be used, and E-REC-01 when an agent's calls are to be recorded
+    the configuration names cannot be used, and E-AUD-01 when an agent's calls are to be recorded
     into a folder that cannot be written. `make_tap` is asked about each call who is to see what
     goes over its wires, if anyone (tap.py).
     """
@@ -68,6 +73,8 @@ class Server:
         sock: socket.socket,
         subscribers: list[Subscriber],
         make_tap: MakeTap | None = None,
+        *,
+        record: "Record | None" = None,
     ) -> None:
         _check_certificate(config)
         self.port: Final[int] = sock.getsockname()[1]
@@ -75,7 +82,8 @@ class Server:
         self.started = asyncio.Event()
         self._config = config
         self._sock = sock
-        self._publish = publisher(subscribers)
+        self._publish = publisher([*([record] if record is not None else []), *subscribers])
+        self._record = record
         self._make_tap = make_tap
         self._recordings = _recordings(config)
         self._stops = 0
@@ -100,8 +108,10 @@ class Server:
                 tools=Runner(group).for_call,
                 make_tap=self._make_tap,
                 recordings=self._recordings,
+                seen=self._record.recent if self._record is not None else (),
             )
-            webhooks = Webhooks(self._config, self.calls, Lobby(clock, self.calls.admit))
+            lobby = Lobby(clock, self.calls.admit)
+            webhooks = Webhooks(self._config, self.calls, lobby, self._record)
             web = self._uvicorn(webhooks)
             serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
             await self._stopping.wait()

@@ -108,7 +108,7 @@ def test_what_is_no_recording_is_named_and_left_alone(
     )
     with Recordings(LocalFiles(tmp_path)):
         pass
-    assert caplog.text.count("E-REC-05") == 3
+    assert caplog.text.count("E-AUD-05") == 3
 
 
 def test_a_recording_that_another_process_still_writes_takes_no_harm(tmp_path: Path) -> None:

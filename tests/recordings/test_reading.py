@@ -177,7 +177,7 @@ def test_deleting_leaves_nothing(files: LocalFiles) -> None:
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("../secret.wav", "E-REC-03"), ("CA2.wav", "E-REC-04"), ("CA3.wav", "E-REC-05")],
+    [("../secret.wav", "E-AUD-03"), ("CA2.wav", "E-AUD-04"), ("CA3.wav", "E-AUD-05")],
 )
 def test_what_cannot_be_read_is_told(
     files: LocalFiles, tmp_path: Path, name: str, code: str

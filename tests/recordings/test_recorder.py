@@ -295,7 +295,7 @@ def test_a_full_disk_stops_the_recording_and_not_the_call(
         rehearsal = recorded_call(recordings)
     assert about_recording(rehearsal) == ["RecordingStarted", "RecordingFailed"]
     assert RecordingFailed("No space left on device") in rehearsal.events
-    assert caplog.text.count("E-REC-02") == 1
+    assert caplog.text.count("E-AUD-02") == 1
     left, right = wav.read_stereo(only(tmp_path))
     assert len(left) == len(right) == (40_000 - 58) // 2
     assert left[160:] == rehearsal.stream.spoken[: len(left) - 160], "what is there can be heard"

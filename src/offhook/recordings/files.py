@@ -15,7 +15,7 @@ class FileStore(Protocol):
     """Files by name. Each method blocks; a name is a plain one, without a folder.
 
     Raises OSError as the disk does (FileNotFoundError for a file that is not there), and Problem
-    E-REC-03 for a name that could lead elsewhere.
+    E-AUD-03 for a name that could lead elsewhere.
     """
 
     def create(self, name: str) -> BinaryIO:
@@ -41,14 +41,14 @@ class LocalFiles:
         self._folder = folder
 
     def prepare(self) -> None:
-        """Make the folder, for its owner alone. Raises Problem E-REC-01 if none can write there."""
+        """Make the folder, for its owner alone. Raises Problem E-AUD-01 if none can write there."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder):
                 pass
         except OSError as error:
             raise Problem(
-                "E-REC-01",
+                "E-AUD-01",
                 f"Calls cannot be recorded into {self._folder}: {error.strerror}.",
                 "Set records.folder to a folder that can be written.",
             ) from None
@@ -88,7 +88,7 @@ class LocalFiles:
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise Problem(
-                "E-REC-03",
+                "E-AUD-03",
                 "This is not the name of a recording: it could lead out of their folder.",
                 'Use a name as "offhook calls" shows it, such as 20261124T134326Z-CA….wav.',
             )

@@ -70,8 +70,8 @@ def names(store: FileStore) -> list[str]:
 def find(store: FileStore, name: str) -> Found:
     """What there is of a recording.
 
-    Raises Problem E-REC-03 for a name that cannot be one, E-REC-04 when there is none of it, and
-    E-REC-05 when the file is not a recording.
+    Raises Problem E-AUD-03 for a name that cannot be one, E-AUD-04 when there is none of it, and
+    E-AUD-05 when the file is not a recording.
     """
     with _opened(store, name) as file:
         return _found(store, name, file)
@@ -150,7 +150,7 @@ def silence(store: FileStore, name: str, start_ms: int, end_ms: int, side: Side)
 def delete(store: FileStore, name: str) -> bool:
     """Remove a recording and what is kept beside it. Says whether there was one.
 
-    Raises Problem E-REC-03 for a name that cannot be one.
+    Raises Problem E-AUD-03 for a name that cannot be one.
     """
     _forget_peaks(store, name)
     try:
@@ -174,7 +174,7 @@ def _opened(store: FileStore, name: str, *, change: bool = False) -> BinaryIO:
         return store.open(name, change=change)
     except OSError as error:
         raise Problem(
-            "E-REC-04",
+            "E-AUD-04",
             f"The recording {name} cannot be read: {error.strerror}.",
             "It may have been erased: look the call up again.",
         ) from None
@@ -184,7 +184,7 @@ def _found(store: FileStore, name: str, file: BinaryIO) -> Found:
     header = file.read(STEREO_HEADER_BYTES)
     if not name.endswith(SUFFIX) or not is_ours(header):
         raise Problem(
-            "E-REC-05",
+            "E-AUD-05",
             f"{name} is not a recording, or only its first bytes were ever written.",
             "Delete the file, or put it elsewhere.",
         )

@@ -186,7 +186,7 @@ class Recordings:
         trace: TracebackType | None,
     ) -> None:
         if not self._writer.stop():
-            _log.warning("E-REC-02 The last seconds of the recordings were not written in time.")
+            _log.warning("E-AUD-02 The last seconds of the recordings were not written in time.")
 
     def begin(self, call_sid: str, clock: Clock, note: Callable[[Event], None]) -> CallRecorder:
         """The recorder of a call whose stream starts now. Waits for nothing."""
@@ -217,4 +217,4 @@ class Recordings:
             if found.mended:
                 _log.info("recordings that a crash had left unfinished: %d", len(found.mended))
             for name in found.unreadable:
-                _log.warning("E-REC-05 %s is not a recording, or cannot be mended.", name)
+                _log.warning("E-AUD-05 %s is not a recording, or cannot be mended.", name)
