@@ -75,6 +75,10 @@ SHOWN: list[tuple[Event, str]] = [
         "trouble the caller's socket sent a binary message",
     ),
     (events.StreamTrouble("31901", "It timed out."), "trouble Twilio: 31901 It timed out."),
+    (events.RecordingStarted("CA1.wav"), "call    it is recorded into CA1.wav"),
+    (events.RecordingPaused(), "call    the recording is paused"),
+    (events.RecordingResumed(), "call    the recording goes on"),
+    (events.RecordingFailed("disk full"), "trouble the call is not recorded: disk full"),
     (
         events.CallEnded("caller", "caller_hung_up", "the caller hung up", "", 61_234),
         "call    over: the caller hung up [caller_hung_up]",
@@ -95,6 +99,7 @@ NOT_SHOWN: list[Event] = [
     events.LatencyReported(None, None, None, 900),
     events.AudioDropped("caller", 40, "late"),
     events.DelaysSampled((1, 0), (2, 0), (0, 0)),
+    events.RecordingEnded(61_000),
 ]
 
 

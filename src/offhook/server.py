@@ -24,6 +24,8 @@ from offhook.lobby import Lobby
 from offhook.metrics import catalogue
 from offhook.metrics.meter import Metrics
 from offhook.publisher import Publisher
+from offhook.recordings.files import LocalFiles
+from offhook.recordings.recorder import Recordings
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
@@ -63,7 +65,8 @@ class Server:
 
     `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
-    the configuration names cannot be used. `make_tap` is asked about each call who is to see what
+    the configuration names cannot be used, and E-AUD-01 when an agent's calls are to be recorded
+    into a folder that cannot be written. `make_tap` is asked about each call who is to see what
     goes over its wires, if anyone (tap.py).
     """
 
@@ -87,12 +90,17 @@ class Server:
         self._subscribers: Final[list[Subscriber]] = [*recorded, self.metrics, *subscribers]
         self._record = record
         self._make_tap = make_tap
+        self._recordings = _recordings(config)
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
 
     async def run(self) -> None:
         """Serve. After `stop` take no new call, let the live ones finish, and return."""
+        with self._recordings or contextlib.nullcontext():
+            await self._serve()
+
+    async def _serve(self) -> None:
         clock = LoopClock(asyncio.get_running_loop())
         key = self._config.require_deepgram_key().get_secret_value()
         async with asyncio.TaskGroup() as group:
@@ -106,6 +114,7 @@ class Server:
                 publish=publish,
                 tools=runner.for_call,
                 make_tap=self._make_tap,
+                recordings=self._recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
@@ -203,6 +212,15 @@ def listen(host: str, port: int) -> socket.socket:
             f"Stop it, or use another port: --port {port + 1}.",
         ) from None
     return sock
+
+
+def _recordings(config: Config) -> Recordings | None:
+    """What records calls, if any are to be recorded."""
+    if not any(agent.recording for agent in config.lines.values()):
+        return None
+    files = LocalFiles(config.records.recordings)
+    files.prepare()
+    return Recordings(files)
 
 
 def _check_certificate(config: Config) -> None:
