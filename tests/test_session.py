@@ -13,6 +13,7 @@ from tests.house import (
     NoTools,
     caller,
     configured,
+    nothing_known,
     texts,
 )
 
@@ -49,6 +50,7 @@ class Rehearsal:
             dial=self._dial,
             publish=self.happened.append,
             tools=lambda toolbox, call: NoTools(self.clock),
+            look_up=nothing_known,
         )
         self.stream = SimulatedStream(
             caller(*steps),

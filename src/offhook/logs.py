@@ -17,6 +17,7 @@ from offhook.events import (
     FunctionAnswered,
     FunctionDropped,
     Happening,
+    LookedUp,
     StreamTrouble,
 )
 
@@ -36,6 +37,10 @@ def log_calls(happening: Happening) -> None:
 
 def _tell(event: Event) -> tuple[int, str] | None:
     match event:
+        case LookedUp():
+            level = logging.WARNING if event.why else logging.INFO
+            words = event.outcome.replace("_", " ") + (f", {event.why}" if event.why else "")
+            return level, f"lookup: {words}, after {event.after_ms} ms"
         case CallStarted():
             return logging.INFO, "the caller's leg is up"
         case AgentConnected():

@@ -8,11 +8,12 @@ import logging
 import socket
 import ssl
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Final
 
 import uvicorn
 
+from offhook import lookup
 from offhook.calls import Calls, publisher
 from offhook.clock import LoopClock
 from offhook.config import Config
@@ -21,6 +22,8 @@ from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
 from offhook.lobby import Lobby
+from offhook.lookup import Lookups
+from offhook.redaction import redacting
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
@@ -54,9 +57,10 @@ class Server:
     """One server on one port. `run` serves until it is told to stop.
 
     `sock` listens already, so that a port in use is found before anything is started. Signals
-    are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
-    the configuration names cannot be used. `make_tap` is asked about each call who is to see what
-    goes over its wires, if anyone (tap.py).
+    are the caller's to catch: they go to `stop`. `make_tap` is asked about each call who is to see
+    what goes over its wires, if anyone (tap.py). `subscribers` are told of everything with its
+    texts redacted, `watchers` as it was. Raises Problem E-CFG-05 when the certificate that the
+    configuration names cannot be used, E-LOOKUP-01 when a lookup has no secret.
     """
 
     def __init__(
@@ -65,14 +69,18 @@ class Server:
         sock: socket.socket,
         subscribers: list[Subscriber],
         make_tap: MakeTap | None = None,
+        *,
+        watchers: Sequence[Subscriber] = (),
     ) -> None:
         _check_certificate(config)
+        config.require_lookup_secrets()
         self.port: Final[int] = sock.getsockname()[1]
         self.calls: Calls
         self.started = asyncio.Event()
         self._config = config
         self._sock = sock
-        self._publish = publisher(subscribers)
+        told = redacting(config.records.redact, publisher(subscribers))
+        self._publish = publisher([told, *watchers])
         self._make_tap = make_tap
         self._stops = 0
         self._stopping = asyncio.Event()
@@ -82,7 +90,7 @@ class Server:
         """Serve. After `stop` take no new call, let the live ones finish, and return."""
         clock = LoopClock(asyncio.get_running_loop())
         key = self._config.require_deepgram_key().get_secret_value()
-        async with asyncio.TaskGroup() as group:
+        async with lookup.client() as http, asyncio.TaskGroup() as group:
             dial = Dialler(self._config.deepgram, key, group)
             self.calls = Calls(
                 self._config,
@@ -90,6 +98,7 @@ class Server:
                 dial=dial,
                 publish=self._publish,
                 tools=Runner(group).for_call,
+                look_up=Lookups(http, self._config.lookup_secrets, clock).find,
                 make_tap=self._make_tap,
             )
             webhooks = Webhooks(self._config, self.calls, Lobby(clock, self.calls.admit))

@@ -79,9 +79,10 @@ class BadFile(Problem):
 class Document:
     """What a file says, and where it says it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str = "") -> None:
         self.path = path
         self.value: Any = None
+        self._text = text
         self._values: dict[Loc, Place] = {(): Place(path, 1, 1)}
         self._keys: dict[Loc, Place] = {}
 
@@ -96,6 +97,16 @@ class Document:
             if (*found, step) in self._values:
                 found = (*found, step)
         return self._keys.get(found, self._values[found]) if key else self._values[found]
+
+    def place_within(self, loc: Iterable[str | int], part: str) -> Place:
+        """Where `part` of the text at `loc` is written; where the text begins, if not as it is."""
+        begin = self.place(loc)
+        lines = self._text.splitlines()[begin.line - 1 :]
+        for number, line in enumerate(lines, begin.line):
+            column = line.find(part, begin.column - 1 if number == begin.line else 0)
+            if column >= 0:
+                return Place(self.path, number, column + 1)
+        return begin
 
 
 def read(path: Path) -> Document:
@@ -116,7 +127,7 @@ def read(path: Path) -> Document:
 
 def parse(text: str, path: Path) -> Document:
     """`text` as the content of the file at `path`, as in `read`."""
-    document = Document(path)
+    document = Document(path, text)
     yaml = YAML(typ="safe", pure=True)
     try:
         root = yaml.compose(text)

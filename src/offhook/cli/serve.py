@@ -71,7 +71,7 @@ def serve(
 
     async def answer() -> None:
         show_it = [Conversation(console)] if show else []
-        server = Server(loaded, sock, [log_calls, *show_it], captures)
+        server = Server(loaded, sock, [log_calls], captures, watchers=show_it)
         on_stop_signal(server.stop)
         scheme = "https" if loaded.server.tls_cert else "http"
         public = loaded.server.public_url or "https://YOUR-HOST"

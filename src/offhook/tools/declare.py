@@ -11,8 +11,8 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
 import pydantic
@@ -57,6 +57,9 @@ class Call:
 
     called: str | None
     """The number that was called; None likewise."""
+
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What fills `{{name}}` in this call: docs/variables.md. Words of others may be among them."""
 
 
 class Tool(Generic[P, R]):
