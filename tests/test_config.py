@@ -382,7 +382,7 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
             f"{AGENT}recording: {{}}",
             (
                 'agent.yaml:2:1 "recording" is not known here. Known here: announcement, busy,'
-                " fallback, limits, name, phrases, settings, tools."
+                " fallback, limits, lookup, name, phrases, settings, timezone, tools, variables."
             ),
         ),
         (

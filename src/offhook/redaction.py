@@ -80,7 +80,8 @@ _SAID: Final = {
     "nine": "9",
 }
 _TIMES: Final = {"double": 2, "triple": 3, "treble": 3}
-_GROUP: Final = re.compile(rf"\d+|\b(?:{'|'.join([*_SAID, *_TIMES])})\b", re.IGNORECASE)
+_GROUP: Final = re.compile(r"\d+|(?<![^\W\d_])[A-Za-z]{1,6}(?![^\W\d_])")
+"""Digits, and words that are short enough to be one of those."""
 
 _CARD_GAP: Final = re.compile(r"[\s,.;/_\-\u2010-\u2015\u2212\u200b]{1,3}")
 _PHONE_GAP: Final = re.compile(r" ?[-./\u2010-\u2015\u2212] ?|[ \u00a0]|\)[ -]?| ?\(0?\)? ?")
@@ -102,12 +103,12 @@ _MONTH: Final = r"(?:0?[1-9]|1[0-2])"
 _TIME: Final = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?"
 _CLOCK: Final = re.compile(_TIME)
 _ORDINARY: Final = re.compile(
-    rf"{_TIME}"
+    rf"(?=[\d$€£¥])(?:{_TIME}"
     rf"|(?<!\d)(?:19|20)\d{{2}}([-./]){_MONTH}\1{_DAY}(?![-./]?\d)"
     rf"|(?<![-./\d])(?:{_DAY}([-./]){_MONTH}|{_MONTH}([-./]){_DAY})(?:\2|\3)"
     r"(?:(?:19|20)\d{2}|\d{2})(?![-./]?\d)"
     r"|[$€£¥]\s?\d[\d,. ]{0,20}"
-    r"|\d[\d,. ]{0,20}(?=\s?(?:[$€£¥%]|(?:dollar|euro|pound|cent|percent|people)s?\b))"
+    r"|\d[\d,. ]{0,20}(?=\s?(?:[$€£¥%]|(?:dollar|euro|pound|cent|percent|people)s?\b)))"
 )
 """Times, dates and amounts, which are no phone numbers."""
 
@@ -133,8 +134,9 @@ def _groups(text: str) -> list[_Group]:
             times = 1
             continue
         word = word.lower()
-        if word in _TIMES:
-            times, begin = _TIMES[word], match.start()
+        if word not in _SAID:
+            if word in _TIMES:
+                times, begin = _TIMES[word], match.start()
             continue
         near = times > 1 and _SAID_GAP.fullmatch(text, begin + 6, match.start()) is not None
         start = begin if near else match.start()
@@ -206,7 +208,7 @@ def _phones(text: str, groups: list[_Group], taken: list[Span]) -> Iterator[Span
     free = [group for group in groups if not is_taken(group)]
     if sum(len(group.digits) for group in free) < _PHONE_DIGITS.start:
         return
-    clock = _overlapped(_CLOCK, text, free)
+    clock = _overlapped(_CLOCK, text, free) if "+" in text else set()
     ordinary = _overlapped(_ORDINARY, text, free)
     run: list[_Group] = []
     for group in [*free, None]:
@@ -354,7 +356,8 @@ class Redactor:
         """The same object if there is nothing in it."""
         match value:
             case str():
-                return self.text(value) if self.spans(value) else value
+                spans = self.spans(value)
+                return applied(value, spans) if spans else value
             case bool() | None:
                 return value
             case int() | float():

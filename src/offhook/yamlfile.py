@@ -34,6 +34,9 @@ _CONSTRUCTED: Final = frozenset(_TAG + name for name in ("int", "float", "bool",
 _TEXT: Final = frozenset(_TAG + name for name in ("str", "timestamp"))
 
 
+_QUOTES: Final = "Put a text that begins with {{ in quotes."
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Place:
     """A point in a file. Lines and columns count from 1."""
@@ -140,6 +143,8 @@ def parse(text: str, path: Path) -> Document:
         if error.context == "while scanning a simple key":
             fix = "If this was pasted, begin it on the line of its key, or indent all of it."
             raise _syntax(where, what, fix) from None
+        if "{{" in "".join(text.splitlines()[where.line - 1 : where.line]):
+            raise _syntax(where, what, _QUOTES) from None
         raise _syntax(where, what or "this is not YAML") from None
     except YAMLError as error:
         # A character that YAML does not allow. The error knows its position, not its line.
@@ -198,7 +203,8 @@ class _Builder:
                 merged += value.value if isinstance(value, SequenceNode) else [value]
                 continue
             if not isinstance(key, ScalarNode):
-                raise _syntax(self._place(key), "a key must be a word or text")
+                fix = _QUOTES if isinstance(key, MappingNode) else "Correct this line."
+                raise _syntax(self._place(key), "a key must be a word or text", fix)
             if key.value in written:
                 line = self._place(written[key.value]).line
                 raise _syntax(self._place(key), f'"{key.value}" stands here and in line {line}')
