@@ -382,7 +382,8 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
             f"{AGENT}recording: {{}}",
             (
                 'agent.yaml:2:1 "recording" is not known here. Known here: announcement, busy,'
-                " fallback, limits, lookup, name, phrases, settings, timezone, tools, variables."
+                " fallback, limits, lookup, name, phrases, settings, tier, timezone, tools,"
+                " variables."
             ),
         ),
         (

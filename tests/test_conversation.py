@@ -83,6 +83,10 @@ SHOWN: list[tuple[Event, str]] = [
         events.CallEnded("deepgram", "agent_lost", "the agent was lost", "code 1011", 61_234),
         "call    over: the agent was lost (code 1011) [agent_lost]",
     ),
+    (
+        events.LookedUp("too_late", "no answer within 1000 ms", 1000),
+        "trouble lookup: too late, no answer within 1000 ms",
+    ),
 ]
 
 NOT_SHOWN: list[Event] = [
@@ -92,6 +96,11 @@ NOT_SHOWN: list[Event] = [
     events.LatencyReported(None, None, None, 900),
     events.AudioDropped("caller", 40, "late"),
     events.DelaysSampled((1, 0), (2, 0), (0, 0)),
+    events.CallBegan("AC1", "desk", "standard", "inbound", "webhook", "", "", "{}"),
+    events.CallBilled("completed", 61_000),
+    events.AgentDisconnected(60_000),
+    events.UtteranceRedacted("caller", 0, 900),
+    events.LookedUp("answered", "", 90),
 ]
 
 

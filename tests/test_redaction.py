@@ -348,7 +348,7 @@ def test_what_is_private_in_events_is_redacted() -> None:
 def test_numbers_of_the_call_itself_are_masked_when_that_is_wanted() -> None:
     variables = json.dumps({"caller": "+12025550142", "mail": "ada@example.com", "name": "Ada"})
     began = CallBegan(
-        "AC1", "desk", "inbound", "webhook", "+12025550142", "+12025550100", variables
+        "AC1", "desk", "standard", "inbound", "webhook", "+12025550142", "+12025550100", variables
     )
     (kept,) = Told().tell(began)
     assert isinstance(kept, CallBegan)

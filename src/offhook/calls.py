@@ -11,7 +11,7 @@ import hmac
 import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -104,7 +104,7 @@ class Calls:
 
     `look_up` asks about calls of the webhook before they are announced. `tools` runs the functions
     of a call's agent. `make_tap` is asked about each call who is to see what goes over its wires,
-    if anyone.
+    if anyone. `seen` are the CallSids that an earlier run let in.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class Calls:
         tools: ToolsFor,
         look_up: LookUp,
         make_tap: MakeTap | None = None,
+        seen: Iterable[str] = (),
     ) -> None:
         self.draining = False
         self._config = config
@@ -130,6 +131,8 @@ class Calls:
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._seen = Seen(clock.now())
+        for call_sid in seen:
+            self._seen.add(call_sid, clock.now())
         self._changed = asyncio.Event()
 
     # --- asking --------------------------------------------------------------------------------
@@ -323,6 +326,7 @@ class Calls:
             CallBegan(
                 account_sid,
                 agent.name,
+                agent.tier,
                 "inbound",
                 "webhook" if call.webhook else "bin",
                 call.from_,

@@ -286,6 +286,20 @@ class Deepgram(DeepgramFile):
     api_key: SecretStr | None = None
 
 
+class PricesFile(_Part):
+    """What a minute costs, in `currency`. Without any price no cost is shown."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    twilio_minute: float | None = Field(default=None, ge=0)
+    """Of a call's leg at Twilio, which bills begun minutes."""
+
+    stream_minute: float | None = Field(default=None, ge=0)
+    """Of a media stream, for each begun minute."""
+
+    deepgram_minute: dict[Text, Annotated[float, Field(ge=0)]] = {}
+    """Tier to price of a minute of connection; an agent file names its `tier`."""
+
+
 class Redact(_Part):
     """What is taken out of texts before they are kept or passed on: redaction.py."""
 
@@ -308,7 +322,21 @@ class Redact(_Part):
 class RecordsFile(_Part):
     """What `records:` in offhook.yaml may say."""
 
+    folder: Path = Path("offhook-data")
+    """Where the database, the journal and recordings are; relative to offhook.yaml."""
+
+    database: str | None = None
+    """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL goes before it."""
+
+    prices: PricesFile = PricesFile()
     redact: Redact = Redact()
+
+
+class Records(RecordsFile):
+    """What calls leave behind, and where. `folder` is ready to use."""
+
+    database: str = Field(repr=False)
+    """A URL, which may hold a password."""
 
 
 class ConfigFile(_Part):
@@ -451,6 +479,8 @@ class Agent(_Part):
     limits: Limits = Limits()
     phrases: Phrases = Phrases()
 
+    tier: Text = "standard"
+    """Which of `records.prices.deepgram_minute` the agent costs."""
     variables: Annotated[dict[Name, Default], BeforeValidator(_or_empty)] = {}
     """What fills `{{name}}` when nothing else gives it: variables.py."""
 
@@ -533,7 +563,7 @@ class Config:
     server: Server
     twilio: Twilio
     deepgram: Deepgram
-    records: RecordsFile
+    records: Records
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
@@ -616,7 +646,7 @@ def load(
         server=_server(file.server, document.path.parent, overrides),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
-        records=file.records,
+        records=_records(file.records, document.path.parent, env),
         lines=lines,
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=remarks,
@@ -774,6 +804,12 @@ def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) 
     if overrides.deepgram_url is not None:
         values["url"] = overrides.deepgram_url
     return _outside(Deepgram, values, {"url": "--deepgram-url"})
+
+
+def _records(file: RecordsFile, folder: Path, env: Mapping[str, str]) -> Records:
+    folder = folder / file.folder
+    database = env.get("OFFHOOK_DATABASE_URL", file.database) or f"sqlite:///{folder}/offhook.db"
+    return Records(**file.model_dump() | {"folder": folder, "database": database})
 
 
 _M = TypeVar("_M", bound=_Part)

@@ -27,11 +27,12 @@ class CallBegan:
 
     Numbers are as Twilio gives them, and empty where it gives none; they are private. `variables`
     is a JSON object of texts: what fills `{{name}}` in this call's prompt, greeting and
-    announcement.
+    announcement. `tier` is that of Deepgram's prices which the agent file names.
     """
 
     account_sid: str
     agent: str
+    tier: str
     direction: Direction
     by: Literal["webhook", "bin", "api"]
     from_: str

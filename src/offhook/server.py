@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Generator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -27,6 +27,9 @@ from offhook.redaction import redacting
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
+
+if TYPE_CHECKING:  # SQLAlchemy takes its time, and not every server keeps records
+    from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.server")
 
@@ -56,6 +59,8 @@ class _Uvicorn(uvicorn.Server):
 class Server:
     """One server on one port. `run` serves until it is told to stop.
 
+    `record` keeps what calls leave behind; its owner runs it.
+
     `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. `make_tap` is asked about each call who is to see
     what goes over its wires, if anyone (tap.py). `subscribers` are told of everything with its
@@ -71,6 +76,7 @@ class Server:
         make_tap: MakeTap | None = None,
         *,
         watchers: Sequence[Subscriber] = (),
+        record: "Record | None" = None,
     ) -> None:
         _check_certificate(config)
         config.require_lookup_secrets()
@@ -79,8 +85,10 @@ class Server:
         self.started = asyncio.Event()
         self._config = config
         self._sock = sock
-        told = redacting(config.records.redact, publisher(subscribers))
+        kept = [record] if record is not None else []
+        told = redacting(config.records.redact, publisher([*kept, *subscribers]))
         self._publish = publisher([told, *watchers])
+        self._record = record
         self._make_tap = make_tap
         self._stops = 0
         self._stopping = asyncio.Event()
@@ -100,8 +108,10 @@ class Server:
                 tools=Runner(group).for_call,
                 look_up=Lookups(http, self._config.lookup_secrets, clock).find,
                 make_tap=self._make_tap,
+                seen=self._record.recent if self._record is not None else (),
             )
-            webhooks = Webhooks(self._config, self.calls, Lobby(clock, self.calls.admit))
+            lobby = Lobby(clock, self.calls.admit)
+            webhooks = Webhooks(self._config, self.calls, lobby, self._record)
             web = self._uvicorn(webhooks)
             serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
             await self._stopping.wait()

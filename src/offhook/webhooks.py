@@ -10,7 +10,7 @@ import contextlib
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -27,6 +27,9 @@ from offhook.events import StreamTrouble
 from offhook.lobby import Lobby
 from offhook.twilio import stream_errors, twiml
 from offhook.twilio.signature import HEADER, Signatures
+
+if TYPE_CHECKING:
+    from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.webhooks")
 
@@ -87,10 +90,13 @@ class Doors:
 class Webhooks:
     """Twilio's requests, answered from the calls that are known."""
 
-    def __init__(self, config: Config, calls: Calls, lobby: Lobby) -> None:
+    def __init__(
+        self, config: Config, calls: Calls, lobby: Lobby, record: "Record | None" = None
+    ) -> None:
         self._config = config
         self._calls = calls
         self._lobby = lobby
+        self._record = record
         self._doors = Doors(config)
 
     def app(self) -> Starlette:
@@ -227,7 +233,13 @@ class Webhooks:
     async def _readyz(self, request: Request) -> Response:
         calls = self._calls
         state = "draining" if calls.draining else "full" if calls.full else "ready"
-        body = {"state": state, "live": calls.live, "capacity": self._config.server.capacity}
+        body: dict[str, Any] = {
+            "state": state,
+            "live": calls.live,
+            "capacity": self._config.server.capacity,
+        }
+        if self._record is not None:
+            body["records"] = self._record.state
         return JSONResponse(body, 200 if state == "ready" else 503)
 
     # --- who may ask ---------------------------------------------------------------------------

@@ -34,6 +34,7 @@ class Slug(Enum):
     AGENT_LEG_GARBAGE = "agent_leg_garbage", "agent", "Deepgram's socket sent too much nonsense"
 
     SHUT_DOWN = "shut_down", "operator", "the server was told to stop"
+    SERVER_DIED = "server_died", "offhook", "the server died during the call"
     INTERNAL_ERROR = "internal_error", "offhook", "a fault in Offhook"
 
     def __init__(self, slug: str, fault: Fault, words: str) -> None:

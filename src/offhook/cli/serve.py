@@ -45,6 +45,9 @@ def serve(
     from offhook.config import Overrides, load
     from offhook.conversation import Conversation
     from offhook.logs import log_calls
+    from offhook.records import database
+    from offhook.records.prices import Prices
+    from offhook.records.record import Record
     from offhook.server import Server, listen
 
     overrides = Overrides(
@@ -69,9 +72,13 @@ def serve(
     captures = None if capture is None else Captures(capture, loaded.secrets)
     sock = listen(loaded.server.host, loaded.server.port)
 
+    records = loaded.records
+    engine = database.open_engine(database.url_of(records.database))
+    record = Record(engine, records.folder / "journal", Prices(**records.prices.model_dump()))
+
     async def answer() -> None:
         show_it = [Conversation(console)] if show else []
-        server = Server(loaded, sock, [log_calls], captures, watchers=show_it)
+        server = Server(loaded, sock, [log_calls], captures, watchers=show_it, record=record)
         on_stop_signal(server.stop)
         scheme = "https" if loaded.server.tls_cert else "http"
         public = loaded.server.public_url or "https://YOUR-HOST"
@@ -81,11 +88,12 @@ def serve(
         console.print(f"  TwiML Bin        offhook twiml --public-url {public}")
         if loaded.server.unsigned:
             console.print("  [yellow]unsigned: requests from this machine alone are answered[/]")
+        console.print(f"  records          {escape(str(records.folder))}", soft_wrap=True)
         if capture is not None:
             where = escape(str(capture))
             console.print(f"  [yellow]every call is captured[/] into {where}", soft_wrap=True)
         console.print("  Ctrl-C lets live calls finish; twice ends them.")
         await server.run()
 
-    with captures or contextlib.nullcontext():
+    with record, captures or contextlib.nullcontext():
         run(answer())

@@ -1,0 +1,143 @@
+"""The database: SQLite out of the box, PostgreSQL by its URL; and its schema's version."""
+
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table
+from sqlalchemy import column as column_of
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from offhook.errors import Problem
+
+HEAD: Final = "0001"
+"""The schema that this version of Offhook works with: the last of migrations/versions."""
+
+_VERSIONS: Final = table("alembic_version", column_of("version_num"))
+
+CONNECT_S: Final = 5
+STATEMENT_S: Final = 15
+
+
+def url_of(text: str) -> URL:
+    """A database's URL as SQLAlchemy takes it. Raises Problem E-REC-03: no such kind is known."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise Problem(
+            "E-REC-03",
+            "records.database is no URL of a database that Offhook knows.",
+            "Write postgresql://user@host/name, or leave it out: SQLite needs nothing.",
+        )
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine of which each thread may use connections. Nothing is connected yet."""
+    if url.get_backend_name() == "sqlite":
+        if url.database and url.database != ":memory:":
+            _make_private(Path(url.database))
+        engine = create_engine(url, connect_args={"timeout": 5.0})
+        event.listen(engine, "connect", _set_pragmas)
+        return engine
+    options = f"-c statement_timeout={STATEMENT_S * 1000} -c application_name=offhook"
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_S, "options": options}
+    return create_engine(url, pool_pre_ping=True, pool_size=5, connect_args=arguments)
+
+
+def _make_private(path: Path) -> None:
+    """What was said in calls is for nobody else on this machine. Raises Problem E-REC-01."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise Problem(
+            "E-REC-01",
+            f"The database {path} cannot be made: {error.strerror}.",
+            "Let this user write there, or set records.folder in offhook.yaml.",
+        ) from None
+
+
+def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
+    cursor = connection.cursor()
+    # FULL: what is committed survives the end of the machine, as on PostgreSQL.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def version(connection: Connection) -> str | None:
+    """The version of the schema; None: there is none yet."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.scalar(select(_VERSIONS.c.version_num))
+
+
+def upgrade(engine: Engine) -> tuple[str | None, str]:
+    """Bring the schema up to HEAD. Returns the versions before and after.
+
+    Raises Problem E-REC-04 when a newer Offhook has upgraded it, and E-REC-05 when the database
+    cannot be reached or refuses.
+    """
+    try:
+        with engine.connect() as connection:
+            before = version(connection)
+        if before == HEAD:
+            return before, HEAD
+        known = revisions()
+        if before is not None and before not in known:
+            raise Problem(
+                "E-REC-04",
+                f"The database has schema {before}, which is newer than this Offhook ({HEAD}).",
+                "Use the Offhook that upgraded it, or a newer one.",
+            )
+        _run_migrations(engine, HEAD)
+    except SQLAlchemyError as error:
+        raise unreachable(engine, error) from None
+    return before, HEAD
+
+
+def unreachable(engine: Engine, error: Exception) -> Problem:
+    """What to tell of a database that cannot be used. Its password stays untold."""
+    words = type(error).__name__
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        words = str(error.orig).strip().splitlines()[0][:200] if str(error.orig) else words
+    where = engine.url.render_as_string(hide_password=True)
+    return Problem(
+        "E-REC-05",
+        f"The database {where} cannot be used: {words}.",
+        "See that it runs, and that records.database names it; then run: offhook db upgrade",
+    )
+
+
+def revisions() -> list[str]:
+    """Every version of the schema, oldest first."""
+    folder = resources.files("offhook.records.migrations.versions")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name[:4].isdigit())
+    return [name[:4] for name in names]
+
+
+def migrate(engine: Engine, to: str) -> None:
+    """Upgrade to a version, for tests of what comes after it."""
+    _run_migrations(engine, to)
+
+
+def _run_migrations(engine: Engine, to: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    with resources.as_file(resources.files("offhook.records.migrations")) as folder:
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                # Two servers that start at once upgrade one after the other.
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(706_401_337)")
+            config.attributes["connection"] = connection
+            command.upgrade(config, to)

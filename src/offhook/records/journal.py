@@ -1,0 +1,307 @@
+"""The journal: every line is here first, and until the database has it.
+
+A line that was appended survives the end of the process at once, because the kernel has it, and the
+end of the machine once `sync` was called. The space is taken beforehand, so a full disk does not
+stop it. How it lies on the disk: README.md.
+"""
+
+import logging
+import os
+import struct
+import threading
+import uuid
+import zlib
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from offhook.errors import Problem
+
+_log: Final = logging.getLogger("offhook.records")
+
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
+SEGMENTS: Final = 8
+"""Taken beforehand: 64 MiB in all. Beyond, the journal grows as long as the disk lets it."""
+
+GAP: Final = 1 << 20
+"""Numbers that are left out at each opening. A machine that lost its power may have lost the last
+half minute of lines here, which the database has: their numbers must not be given twice."""
+
+LINE_MAX: Final = 1024 * 1024
+"""Bytes of one line."""
+
+_MAGIC: Final = b"offhook journal 1\n"
+_HEADER: Final = struct.Struct("<18s32sQ")
+"""Magic, the journal's id, and the number of the first line of this segment."""
+_RECORD: Final = struct.Struct("<II")
+"""Length of the line, and the CRC-32 of its number and itself. Length 0: no line follows."""
+_BEGIN: Final = 64
+
+
+class JournalFull(Exception):  # noqa: N818 - a state, not a mistake
+    """The disk has no room for another line."""
+
+
+class _Segment:
+    """One file. `first` is the number of its first line, `count` of how many it holds."""
+
+    def __init__(self, path: Path, fd: int, first: int, count: int, end: int) -> None:
+        self.path = path
+        self.fd = fd
+        self.first = first
+        self.count = count
+        self.end = end
+        self.read_at = _BEGIN
+        self.read_count = 0
+
+    @property
+    def next(self) -> int:
+        return self.first + self.count
+
+
+class Journal:
+    """The lines of one server, in a folder of their own. Their numbers rise, with gaps.
+
+    One process has it at a time. `append` is for the event loop, everything else for the one thread
+    that writes the database. Raises Problem E-REC-01 when the folder cannot be used and E-REC-02
+    when another process has it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder: Final = folder
+        self._lock = threading.Lock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock_fd = _claim(folder)
+            self.id: Final = _identity(folder)
+            self._segments: deque[_Segment] = deque()
+            self._free: list[_Segment] = []
+            self._open_segments()
+        except OSError as error:
+            raise Problem(
+                "E-REC-01",
+                f"The journal {folder} cannot be made: {error.strerror}.",
+                "Make room for 64 MB there and let this user write, or set records.folder.",
+            ) from None
+        self.first: Final = self._segments[-1].first
+        """The number of the first line that is appended after this opening."""
+        # Lines up to this number are done, as far as is known here.
+        self._done = self._segments[0].first - 1
+
+    # --- the event loop ------------------------------------------------------------------------
+
+    def append(self, line: bytes) -> int:
+        """Keep a line; returns its number. Raises JournalFull: the line is not kept then."""
+        if len(line) > LINE_MAX:
+            raise ValueError("a line of more than 1 MiB")
+        with self._lock:
+            segment = self._segments[-1]
+            if segment.end + _RECORD.size + len(line) > SEGMENT_BYTES:
+                segment = self._begin_segment()
+            number = segment.next
+            record = _RECORD.pack(len(line), _check(number, line)) + line
+            try:
+                if os.pwrite(segment.fd, record, segment.end) != len(record):
+                    raise JournalFull
+            except OSError as error:
+                raise JournalFull(error.strerror) from None
+            segment.end += len(record)
+            segment.count += 1
+            return number
+
+    @property
+    def waiting(self) -> int:
+        """Lines that the database does not have yet."""
+        with self._lock:
+            return sum(segment.count - self._done_of(segment) for segment in self._segments)
+
+    @property
+    def filled(self) -> float:
+        """How much of the space that was taken beforehand is in use; above 1, it has grown."""
+        with self._lock:
+            used = sum(segment.end for segment in self._segments)
+        return used / (SEGMENTS * SEGMENT_BYTES)
+
+    # --- the writing thread --------------------------------------------------------------------
+
+    def read(self, limit: int) -> list[tuple[int, bytes]]:
+        """The next lines in order, each once, `limit` at most; see `rewind`."""
+        lines: list[tuple[int, bytes]] = []
+        with self._lock:
+            reading = [(segment, segment.end) for segment in self._segments]
+        for segment, end in reading:
+            while segment.read_at < end and len(lines) < limit:
+                found = _read(segment.fd, segment.read_at, segment.first + segment.read_count)
+                if found is None:
+                    # Only a disk that loses what it had could do this.
+                    _log.error("the journal is damaged: %d lines are lost", self.waiting)
+                    segment.read_at = end
+                    segment.read_count = segment.count
+                    break
+                lines.append((segment.first + segment.read_count, found))
+                segment.read_at += _RECORD.size + len(found)
+                segment.read_count += 1
+        return lines
+
+    def rewind(self) -> None:
+        """Read again from the first line that is not done."""
+        for segment in self._segments:
+            segment.read_at, segment.read_count = _BEGIN, 0
+            while segment.read_count < self._done_of(segment):
+                size, _ = _RECORD.unpack(os.pread(segment.fd, _RECORD.size, segment.read_at))
+                segment.read_at += _RECORD.size + size
+                segment.read_count += 1
+
+    def _done_of(self, segment: _Segment) -> int:
+        return max(0, min(self._done + 1 - segment.first, segment.count))
+
+    def done(self, number: int) -> None:
+        """The database has every line up to this one: they are wiped here as soon as may be."""
+        self._done = max(self._done, number)
+        with self._lock:
+            while len(self._segments) > 1 and self._segments[0].next <= number + 1:
+                self._retire(self._segments.popleft())
+            only = self._segments[0]
+            if only.count and only.next <= number + 1:
+                self._wipe(only, only.next)
+
+    def sync(self) -> None:
+        """Have the disk keep what was appended so far."""
+        for segment in list(self._segments):
+            os.fdatasync(segment.fd)
+
+    def close(self) -> None:
+        """Give the folder back. What is not done stays for the next who opens it."""
+        for segment in (*self._segments, *self._free):
+            os.close(segment.fd)
+        os.close(self._lock_fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- segments ------------------------------------------------------------------------------
+
+    def _open_segments(self) -> None:
+        for path in sorted(self.folder.glob("*.lines")):
+            segment = self._open(path)
+            (self._segments if segment.count else self._free).append(segment)
+        self._segments = deque(sorted(self._segments, key=lambda segment: segment.first))
+        following = max((s.next for s in (*self._segments, *self._free)), default=1) + GAP
+        while len(self._segments) + len(self._free) < SEGMENTS:
+            self._free.append(self._create())
+        segment = self._free.pop() if self._free else self._create()
+        self._wipe(segment, following)
+        self._segments.append(segment)
+
+    def _open(self, path: Path) -> _Segment:
+        fd = os.open(path, os.O_RDWR)
+        header = os.pread(fd, _HEADER.size, 0)
+        first = 1
+        if len(header) == _HEADER.size:
+            magic, identity, number = _HEADER.unpack(header)
+            if magic == _MAGIC and identity == self.id.encode():
+                first = number
+        end, count = _BEGIN, 0
+        while (line := _read(fd, end, first + count)) is not None:
+            end += _RECORD.size + len(line)
+            count += 1
+        return _Segment(path, fd, first, count, end)
+
+    def _create(self) -> _Segment:
+        taken = [int(path.stem) for path in self.folder.glob("*.lines") if path.stem.isdigit()]
+        path = self.folder / f"{max(taken, default=0) + 1:04}.lines"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, SEGMENT_BYTES)
+        except AttributeError:  # not on macOS or Windows
+            os.pwrite(fd, bytes(SEGMENT_BYTES), 0)
+        except OSError:
+            os.close(fd)
+            path.unlink()
+            raise
+        segment = _Segment(path, fd, 1, 0, _BEGIN)
+        self._wipe(segment, 1)
+        return segment
+
+    def _begin_segment(self) -> _Segment:
+        following = self._segments[-1].next
+        if not self._free:
+            try:
+                self._free.append(self._create())
+            except OSError as error:
+                raise JournalFull(error.strerror) from None
+        segment = self._free.pop()
+        self._wipe(segment, following)
+        self._segments.append(segment)
+        return segment
+
+    def _retire(self, segment: _Segment) -> None:
+        if len(self._segments) + len(self._free) < SEGMENTS:
+            self._wipe(segment, segment.next)
+            self._free.append(segment)
+        else:
+            os.close(segment.fd)
+            segment.path.unlink()
+
+    def _wipe(self, segment: _Segment, first: int) -> None:
+        """Nothing that was said stays here longer than it must."""
+        used = max(segment.end - _BEGIN, 0) + _RECORD.size
+        header = _HEADER.pack(_MAGIC, self.id.encode(), first).ljust(_BEGIN, b"\0")
+        os.pwrite(segment.fd, header + bytes(used), 0)
+        segment.first, segment.count, segment.end = first, 0, _BEGIN
+        segment.read_at, segment.read_count = _BEGIN, 0
+
+
+def _check(number: int, line: bytes) -> int:
+    return zlib.crc32(line, number & 0xFFFFFFFF)
+
+
+def _read(fd: int, at: int, number: int) -> bytes | None:
+    head = os.pread(fd, _RECORD.size, at)
+    if len(head) < _RECORD.size:
+        return None
+    size, check = _RECORD.unpack(head)
+    if not 0 < size <= LINE_MAX:
+        return None
+    line = os.pread(fd, size, at + _RECORD.size)
+    return line if len(line) == size and _check(number, line) == check else None
+
+
+def _identity(folder: Path) -> str:
+    """The journal's id, by which the database knows its lines from those of other servers."""
+    path = folder / "id"
+    try:
+        known = path.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        known = ""
+    if len(known) != 32:
+        known = uuid.uuid4().hex
+        path.write_text(known + "\n", encoding="ascii")
+    return known
+
+
+def _claim(folder: Path) -> int:
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        import fcntl
+    except ImportError:  # Windows: two servers on one folder are the user's to avoid
+        return fd
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise Problem(
+            "E-REC-02",
+            f"Another Offhook has the journal in {folder}.",
+            "Stop it, or give this one a folder of its own: records.folder in offhook.yaml.",
+        ) from None
+    return fd

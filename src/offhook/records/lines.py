@@ -1,0 +1,50 @@
+"""A line of the journal: one event, as JSON, with the call it belongs to and when it was.
+
+    ["CallerSaid", "CA0123…", 5230, 1795536000123, {"text": "Hello?", "start_ms": 4310}]
+
+Name of the event, CallSid, ms of the call, wall clock in ms since 1970, fields. A later version
+may add fields with defaults to an event, and events: lines of an earlier one stay readable.
+"""
+
+from typing import Any, Final, NamedTuple, get_args
+
+import msgspec
+
+from offhook.events import Event, Happening
+
+_EVENTS: Final = {event.__name__: event for event in get_args(Event)}
+
+
+class BadLine(Exception):  # noqa: N818 - what was read
+    """A line that cannot be understood."""
+
+
+class Line(NamedTuple):
+    """A line and its number. `wall_ms` is the wall clock when it was written."""
+
+    number: int
+    call_sid: str
+    at_ms: int
+    wall_ms: int
+    event: Event
+
+
+def encode(happening: Happening, wall_ms: int) -> bytes:
+    """The line of an event."""
+    event = happening.event
+    return msgspec.json.encode(
+        (type(event).__name__, happening.call_sid, happening.at_ms, wall_ms, event)
+    )
+
+
+def decode(number: int, line: bytes) -> Line:
+    """The event of a line. Raises BadLine: it was written by a newer version, or is damaged."""
+    try:
+        name, call_sid, at_ms, wall_ms, fields = msgspec.json.decode(
+            line, type=tuple[str, str, int, int, dict[str, Any]]
+        )
+        event: Event = msgspec.convert(fields, _EVENTS[name])
+    except (msgspec.MsgspecError, KeyError) as error:
+        # Its words may hold what was said.
+        raise BadLine(type(error).__name__) from None
+    return Line(number, call_sid, at_ms, wall_ms, event)

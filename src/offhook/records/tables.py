@@ -1,0 +1,160 @@
+"""The tables of the record. `migrations/` makes them; a test holds the two equal.
+
+Times that are columns named `…_ms` are milliseconds since the call began, but for `started_ms`:
+that is the wall clock when it did, in ms since 1970, UTC. It is read once a call, so no jump of the
+clock makes a duration negative.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata: Final = MetaData()
+
+
+def _call_sid(*, primary_key: bool = False) -> Column[str]:
+    parent = ForeignKey("calls.sid", ondelete="CASCADE")
+    return Column("call_sid", String(64), parent, primary_key=primary_key, nullable=False)
+
+
+def _line() -> Column[int]:
+    """The number of the line in the journal: with the call it is unique, and gives the order."""
+    return Column("line", BigInteger, primary_key=True, autoincrement=False)
+
+
+calls: Final = Table(
+    "calls",
+    metadata,
+    Column("sid", String(64), primary_key=True),
+    Column("account_sid", String(64), nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("direction", String(16), nullable=False),
+    Column("came_by", String(16), nullable=False),
+    Column("from_number", Text, nullable=False),
+    Column("to_number", Text, nullable=False),
+    Column("variables", Text, nullable=False),  # JSON
+    Column("journal", String(32), nullable=False),  # the server that had it
+    Column("line", BigInteger, nullable=False),  # with which it began there
+    Column("started_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),  # when the last line came
+    Column("stream_at_ms", BigInteger),  # None: no stream came
+    Column("duration_ms", BigInteger),  # None: it is live
+    Column("fault", String(16)),
+    Column("slug", String(64)),
+    Column("words", Text),
+    Column("detail", Text),
+    Column("delays", Text),  # JSON: counts by events.DELAY_EDGES_MS
+    Column("recording", Text),  # its name in the store of files
+    Column("recording_ms", BigInteger),
+    Column("recording_fault", Text),
+    Column("billed_status", String(16)),
+    Column("billed_ms", BigInteger),  # by Twilio, which rounds up to minutes
+    Column("agent_ms", BigInteger, nullable=False),  # Deepgram's sockets, together
+    Column("tier", String(32), nullable=False),  # of Deepgram's prices
+    Column("cost_micros", BigInteger),  # millionths of the currency; None: without prices
+    Column("text_erased", Boolean, nullable=False, default=False),
+)
+Index("calls_by_time", calls.c.started_ms.desc(), calls.c.sid.desc())
+Index("calls_by_from", calls.c.from_number, calls.c.started_ms)
+Index("calls_by_to", calls.c.to_number, calls.c.started_ms)
+Index("calls_by_agent", calls.c.agent, calls.c.started_ms)
+Index("calls_by_slug", calls.c.slug, calls.c.started_ms)
+Index(
+    "calls_live",
+    calls.c.journal,
+    sqlite_where=calls.c.duration_ms.is_(None),
+    postgresql_where=calls.c.duration_ms.is_(None),
+)
+
+utterances: Final = Table(
+    "utterances",
+    metadata,
+    _call_sid(primary_key=True),
+    _line(),
+    Column("who", String(8), nullable=False),  # caller, agent
+    Column("text", Text, nullable=False),  # what was heard; an estimate when interrupted
+    Column("intended", Text, nullable=False),
+    Column("start_ms", BigInteger),  # None: not told, or nothing was heard
+    Column("end_ms", BigInteger, nullable=False),
+    Column("heard_ms", BigInteger),  # of the agent's
+    Column("interrupted", Boolean, nullable=False),
+)
+
+functions: Final = Table(
+    "functions",
+    metadata,
+    _call_sid(primary_key=True),
+    _line(),
+    Column("id", Text, nullable=False),  # Deepgram's, of this call of the function
+    Column("name", Text, nullable=False),
+    Column("arguments", Text, nullable=False),  # JSON, as the model wrote it
+    Column("called_ms", BigInteger, nullable=False),
+    Column("outcome", String(16)),  # FunctionOutcome, cancelled, call_over; None: not yet
+    Column("content", Text),
+    Column("after_ms", BigInteger),
+)
+
+keys: Final = Table(
+    "keys",
+    metadata,
+    _call_sid(primary_key=True),
+    _line(),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("digit", String(8), nullable=False),
+)
+
+agent_sessions: Final = Table(
+    "agent_sessions",
+    metadata,
+    _call_sid(primary_key=True),
+    _line(),
+    Column("request_id", Text, nullable=False),
+    Column("ready_at_ms", BigInteger, nullable=False),
+    Column("dialled_ms", BigInteger, nullable=False),  # from the dial until it was ready
+)
+
+turns: Final = Table(
+    "turns",
+    metadata,
+    _call_sid(primary_key=True),
+    _line(),
+    Column("at_ms", BigInteger, nullable=False),
+    # Ours, from the caller's confirmed text.
+    Column("first_byte_ms", BigInteger),
+    Column("first_played_ms", BigInteger),
+    # Deepgram's own account.
+    Column("listen_ms", BigInteger),
+    Column("think_ms", BigInteger),
+    Column("speak_ms", BigInteger),
+    Column("total_ms", BigInteger),
+)
+
+troubles: Final = Table(
+    "troubles",
+    metadata,
+    _call_sid(primary_key=True),
+    _line(),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", String(32), nullable=False),  # the event's name
+    Column("leg", String(8)),
+    Column("code", Text),
+    Column("words", Text, nullable=False),
+    Column("ms", BigInteger),  # of audio that was dropped, or heard before a barge-in
+)
+
+applied: Final = Table(
+    "applied",
+    metadata,
+    Column("journal", String(32), primary_key=True),
+    Column("line", BigInteger, nullable=False),  # the last line of that journal that is in here
+)

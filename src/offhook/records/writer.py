@@ -1,0 +1,221 @@
+"""The one writer: a thread that follows the journal into the database.
+
+It may hang for as long as the database does. Calls never wait for it: their lines are in the
+journal already, which is read again from the first line that is not in the database.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+
+from offhook.call.ending import Slug
+from offhook.errors import Problem
+from offhook.events import CallEnded
+from offhook.records import database
+from offhook.records.journal import Journal
+from offhook.records.lines import BadLine, Line, decode
+from offhook.records.prices import Prices
+from offhook.records.store import Store
+
+_log: Final = logging.getLogger("offhook.records")
+
+GATHER_S: Final = 0.02
+"""How long lines are gathered into one transaction."""
+
+BATCH_LINES: Final = 2000
+
+RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
+"""How long to wait after a failure, and after each further one."""
+
+RECENT_S: Final = 24 * 3600
+"""A CallSid of so long ago may be asked for again: as long as a call can last (twilio.md §1.8)."""
+
+STOP_S: Final = 5.0
+"""How long a stopping server waits for the database to take the last lines."""
+
+_UNAVAILABLE: Final = (OperationalError, InterfaceError)
+
+Ended = Callable[[list[str]], None]
+
+
+class Writer:
+    """Follows `journal` into the database behind `engine`, from `start` to `stop`.
+
+    `on_ended` is told, on the thread, of calls whose end has just been committed.
+    """
+
+    def __init__(
+        self, engine: Engine, journal: Journal, prices: Prices, on_ended: Ended | None = None
+    ) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._store = Store(journal.id, prices)
+        self._on_ended = on_ended
+        self._some = threading.Event()
+        self._stopping = threading.Event()
+        self._spoilt = 0
+        self._ready = False
+        self.settled: Final = threading.Event()
+        """Set when all that an earlier run left behind is in the database, or it has refused."""
+        self.refused: Problem | None = None
+        """Why the database cannot be used by this version of Offhook at all, if it cannot."""
+        self.recent: list[str] = []
+        """CallSids of the last RECENT_S, known once `settled`, if ever."""
+        self.failing_since: float | None = None
+        """When the database began to refuse, by time.monotonic; None: it takes lines."""
+        self._thread = threading.Thread(target=self._run, name="records", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is a line."""
+        if not self._some.is_set():
+            self._some.set()
+
+    def stop(self) -> bool:
+        """Write what is left, for STOP_S at most; the rest stays in the journal.
+
+        Returns whether the thread is done with the journal: a database that hangs may hold it.
+        """
+        self._stopping.set()
+        self._some.set()
+        self._thread.join(STOP_S)
+        if self._journal.waiting:
+            _log.warning(
+                "%d lines wait in the journal for the database: the next start writes them",
+                self._journal.waiting,
+            )
+        return not self._thread.is_alive()
+
+    # --- the thread ----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            self._some.wait(1.0)
+            self._stopping.wait(GATHER_S)
+            self._some.clear()
+            stopping = self._stopping.is_set()
+            try:
+                self._follow()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well
+                self._on_failure(error)
+                pause = RETRY_S[min(failures, len(RETRY_S) - 1)]
+                failures += 1
+                if stopping or self._stopping.wait(pause):
+                    return
+                continue
+            failures = 0
+            if self.failing_since is not None:
+                _log.warning("the database takes lines again; none was lost")
+                self.failing_since = None
+            if stopping:
+                return
+
+    def _on_failure(self, error: Exception) -> None:
+        # What was being committed may be there or not: that is asked first, at the next try.
+        self._ready = False
+        self._engine.dispose()
+        self._journal.sync()
+        if self.failing_since is None:
+            self.failing_since = time.monotonic()
+            if isinstance(error, Problem):
+                problem = error
+                self.refused = error if error.code == "E-REC-04" else None
+            else:
+                problem = database.unreachable(self._engine, error)
+            if not isinstance(error, Problem | SQLAlchemyError):
+                _log.error("a fault in the records' writer", exc_info=error)
+            _log.error(
+                "%s %s Calls go on, and their lines wait in the journal. %s",
+                problem.code,
+                problem.what,
+                problem.fix,
+            )
+        self.settled.set()
+
+    def _follow(self) -> None:
+        if not self._ready:
+            self._get_ready()
+        while lines := self._journal.read(BATCH_LINES):
+            self._write(lines)
+
+    def _get_ready(self) -> None:
+        """What an earlier run left behind goes in first, and then its calls that have no end."""
+        database.upgrade(self._engine)
+        with self._engine.connect() as connection:
+            applied = self._store.applied(connection)
+        self._journal.done(applied)
+        self._journal.rewind()
+        while lines := self._journal.read(BATCH_LINES):
+            self._write(lines)
+        how = Slug.SERVER_DIED
+        ending = CallEnded(how.fault, how.slug, how.words, "", 0)
+        with self._engine.begin() as connection:
+            ghosts = self._store.end_ghosts(connection, self._journal.first, ending)
+            since_ms = (time.time() - RECENT_S) * 1000
+            self.recent = self._store.since(connection, round(since_ms))
+        if ghosts:
+            _log.warning("%d calls had no end when the server last did: they have now", len(ghosts))
+            self._tell(ghosts)
+        self._ready = True
+        self.settled.set()
+
+    def _write(self, numbered: list[tuple[int, bytes]]) -> None:
+        last = numbered[-1][0]
+        lines = []
+        for number, line in numbered:
+            try:
+                lines.append(decode(number, line))
+            except BadLine as bad:
+                self._spoil(number, line, str(bad))
+        try:
+            ended = self._apply(lines, last)
+        except _UNAVAILABLE:
+            raise
+        except Exception:  # noqa: BLE001 - a line that no column takes, in whatever way that shows
+            ended = self._apply_one_by_one(lines)
+        self._journal.done(last)
+        self._tell(ended)
+
+    def _apply(self, lines: list[Line], last: int) -> list[str]:
+        with self._engine.begin() as connection:
+            return self._store.apply(connection, lines, last)
+
+    def _apply_one_by_one(self, lines: list[Line]) -> list[str]:
+        """One line that the database does not take must not keep the others out."""
+        ended = []
+        for line in lines:
+            try:
+                ended += self._apply([line], line.number)
+            except _UNAVAILABLE:
+                raise
+            except Exception as error:  # noqa: BLE001 - see above
+                self._spoil(line.number, repr(line.event).encode(), type(error).__name__)
+        return ended
+
+    def _spoil(self, number: int, line: bytes, why: str) -> None:
+        self._spoilt += 1
+        path = self._journal.folder / "spoilt"
+        _log.error("line %d cannot be written (%s): it is kept in %s", number, why, path)
+        _append(path, line)
+
+    def _tell(self, ended: list[str]) -> None:
+        if ended and self._on_ended is not None:
+            self._on_ended(ended)
+
+
+def _append(path: Path, line: bytes) -> None:
+    try:
+        with path.open("ab") as file:
+            file.write(line + b"\n")
+    except OSError as error:
+        _log.error("nor can it be kept there: %s", error.strerror)
