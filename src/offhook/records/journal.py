@@ -63,8 +63,8 @@ class _Segment:
 class Journal:
     """The lines of one server, in a folder of their own. Their numbers rise, with gaps.
 
-    One process has it at a time. `append` is for the event loop, everything else for the one thread
-    that writes the database. Raises Problem E-REC-01 when the folder cannot be used and E-REC-02
+    One process has it at a time. `append` is for one thread, everything else for the one that
+    writes the database. Raises Problem E-REC-01 when the folder cannot be used and E-REC-02
     when another process has it.
     """
 
@@ -89,7 +89,7 @@ class Journal:
         # Lines up to this number are done, as far as is known here.
         self._done = self._segments[0].first - 1
 
-    # --- the event loop ------------------------------------------------------------------------
+    # --- the appending thread ------------------------------------------------------------------
 
     def append(self, line: bytes) -> int:
         """Keep a line; returns its number. Raises JournalFull: the line is not kept then."""
