@@ -85,14 +85,15 @@ class Server:
         self._publish = publisher([*([record] if record is not None else []), *subscribers])
         self._record = record
         self._make_tap = make_tap
-        self._recordings = _recordings(config)
+        self.recordings: Final = _recordings(config)
+        """None when no agent's calls are recorded."""
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
 
     async def run(self) -> None:
         """Serve. After `stop` take no new call, let the live ones finish, and return."""
-        with self._recordings or contextlib.nullcontext():
+        with self.recordings or contextlib.nullcontext():
             await self._serve()
 
     async def _serve(self) -> None:
@@ -107,7 +108,7 @@ class Server:
                 publish=self._publish,
                 tools=Runner(group).for_call,
                 make_tap=self._make_tap,
-                recordings=self._recordings,
+                recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit)
