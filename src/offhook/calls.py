@@ -9,7 +9,6 @@ each call; and for a TwiML Bin, which can hold none, that a CallSid is let in on
 import asyncio
 import hmac
 import json
-import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -24,8 +23,17 @@ from offhook.call.plan import Plan
 from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
-from offhook.events import AgentConnected, CallBegan, CallBilled, CallEnded, Happening, Subscriber
+from offhook.events import (
+    AgentConnected,
+    CallBegan,
+    CallBilled,
+    CallEnded,
+    Happening,
+    RecordingFailed,
+    Subscriber,
+)
 from offhook.lookup import Found, LookUp
+from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
 from offhook.session import Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
@@ -33,8 +41,6 @@ from offhook.tools.declare import Call
 from offhook.tools.files import Toolbox
 from offhook.twilio.media import Start
 from offhook.wire import Channel
-
-_log: Final = logging.getLogger("offhook.calls")
 
 ToolsFor: TypeAlias = Callable[[Toolbox, Call], Tools]
 """What runs an agent's functions in one call."""
@@ -104,7 +110,8 @@ class Calls:
 
     `look_up` asks about calls of the webhook before they are announced. `tools` runs the functions
     of a call's agent. `make_tap` is asked about each call who is to see what goes over its wires,
-    if anyone. `seen` are the CallSids that an earlier run let in.
+    if anyone. `recordings` record the calls of agents that say so. `seen` are the CallSids that an
+    earlier run let in.
     """
 
     def __init__(
@@ -117,6 +124,7 @@ class Calls:
         tools: ToolsFor,
         look_up: LookUp,
         make_tap: MakeTap | None = None,
+        recordings: Recordings | None = None,
         seen: Iterable[str] = (),
     ) -> None:
         self.draining = False
@@ -127,6 +135,7 @@ class Calls:
         self._tools = tools
         self._look_up = look_up
         self._make_tap = make_tap
+        self._recordings = recordings
         self._coming: dict[str, _Coming] = {}
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
@@ -179,7 +188,7 @@ class Calls:
         known = self.variables(call_sid, agent, from_, to)
         coming = self._coming[call_sid] = _Coming()
         try:
-            found = await self._look_up(agent, _handle(call_sid, agent, from_, to, known))
+            found = await self._look_up(agent, self._handle(call_sid, agent, from_, to, known))
         finally:
             del self._coming[call_sid]
             coming.announced.set()
@@ -305,7 +314,9 @@ class Calls:
     ) -> tuple[CallEntry, Session]:
         values = self.variables(call.call_sid, agent, call.from_, call.to, given)
         agent = agent.filled(values)
+        handle = self._handle(call.call_sid, agent, call.from_, call.to, values)
         toolbox = agent.tool_files.latest()
+        recorded = agent.recording and self._recordings is not None
         session = Session(
             call.call_sid,
             plan_of(agent),
@@ -317,8 +328,9 @@ class Calls:
             dial=self._dial,
             publish=self._on_happening,
             ended=self._on_ended,
-            tools=self._tools(toolbox, _handle(call.call_sid, agent, call.from_, call.to, values)),
+            tools=self._tools(toolbox, handle),
             tap=tap_for(self._make_tap, call),
+            recordings=self._recordings if recorded and call.webhook else None,
         )
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
         self._live[call.call_sid] = entry
@@ -334,7 +346,16 @@ class Calls:
                 json.dumps(values, ensure_ascii=False),
             )
         )
+        if recorded and not call.webhook:
+            session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry, session
+
+    def _handle(
+        self, call_sid: str, agent: Agent, from_: str, to: str, values: Mapping[str, str]
+    ) -> Call:
+        """The call as a user's functions are given it."""
+        known = MappingProxyType(values)
+        return Call(call_sid, agent.name, from_ or None, to or None, known, self)
 
     # --- going out -----------------------------------------------------------------------------
 
@@ -347,6 +368,23 @@ class Calls:
         entry = self._live.get(call_sid)
         if entry is not None and entry.session is not None:
             entry.session.receive(message)
+
+    def pause_recording(self, call_sid: str) -> bool:
+        """Record silence on both sides of a call from now on, from any thread.
+
+        False when there is no such call, or it is not recorded.
+        """
+        session = self._session(call_sid)
+        return session is not None and session.pause_recording()
+
+    def resume_recording(self, call_sid: str) -> bool:
+        """Record what is said in a call again, as in `pause_recording`."""
+        session = self._session(call_sid)
+        return session is not None and session.resume_recording()
+
+    def _session(self, call_sid: str) -> Session | None:
+        entry = self._live.get(call_sid)
+        return None if entry is None else entry.session
 
     def billed(self, call_sid: str, status: str, seconds: int) -> None:
         """Twilio said how long a call was; it is over, here too."""
@@ -413,11 +451,6 @@ class Calls:
         self._publish(happening)
 
 
-def _handle(call_sid: str, agent: Agent, from_: str, to: str, values: Mapping[str, str]) -> Call:
-    """The call as a user's functions are given it."""
-    return Call(call_sid, agent.name, from_ or None, to or None, MappingProxyType(values))
-
-
 def plan_of(agent: Agent) -> Plan:
     """What an agent's file says about the limits of its calls."""
     return Plan(
@@ -428,16 +461,3 @@ def plan_of(agent: Agent) -> Plan:
         time_up=agent.phrases.time_up,
         one_moment=agent.phrases.one_moment,
     )
-
-
-def publisher(subscribers: list[Subscriber]) -> Callable[[Happening], None]:
-    """One subscriber that tells many; what one of them raises harms neither call nor others."""
-
-    def publish(happening: Happening) -> None:
-        for subscriber in subscribers:
-            try:
-                subscriber(happening)
-            except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
-                _log.exception("a subscriber failed on %s", type(happening.event).__name__)
-
-    return publish

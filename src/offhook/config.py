@@ -286,6 +286,16 @@ class Deepgram(DeepgramFile):
     api_key: SecretStr | None = None
 
 
+class Logs(_Part):
+    """What `logs:` in offhook.yaml may say."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+
+    texts: bool = False
+    """Whether the log has what is said and pressed in calls, and whole phone numbers."""
+
+
 class PricesFile(_Part):
     """What a minute costs, in `currency`. Without any price no cost is shown."""
 
@@ -338,6 +348,11 @@ class Records(RecordsFile):
     database: str = Field(repr=False)
     """A URL, which may hold a password."""
 
+    @property
+    def recordings(self) -> Path:
+        """The folder of their recordings."""
+        return self.folder / "recordings"
+
 
 class ConfigFile(_Part):
     """What offhook.yaml may say."""
@@ -345,6 +360,7 @@ class ConfigFile(_Part):
     server: ServerFile = ServerFile()
     twilio: TwilioFile = TwilioFile()
     deepgram: DeepgramFile = DeepgramFile()
+    logs: Logs = Logs()
     records: RecordsFile = RecordsFile()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
@@ -472,6 +488,9 @@ class Agent(_Part):
     """A Settings message, its agent block or a stored agent's UUID, checked by `read_agent`."""
 
     announcement: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    recording: bool = False
+    """Whether calls are recorded. It takes an announcement, which says so to the caller."""
+
     fallback: Fallback = Fallback()
     busy: Annotated[Busy, BeforeValidator(_said)] = Busy(
         say="All our lines are busy. Please call again later."
@@ -494,6 +513,16 @@ class Agent(_Part):
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
     _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)
+
+    @pydantic.field_validator("recording")
+    @classmethod
+    def _announced(cls, value: bool, info: pydantic.ValidationInfo) -> bool:
+        if value and "announcement" in info.data and info.data["announcement"] is None:
+            raise yamlfile.refuse(
+                "recording is on, and no announcement tells callers so.",
+                "Add announcement: with what they are told, or remove this line.",
+            )
+        return value
 
     @property
     def tool_files(self) -> ToolFiles:
@@ -563,6 +592,7 @@ class Config:
     server: Server
     twilio: Twilio
     deepgram: Deepgram
+    logs: Logs
     records: Records
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
@@ -589,7 +619,8 @@ class Config:
         key = self.deepgram.api_key
         known = (*self.twilio.auth_tokens, *self.lookup_secrets.values())
         known = known if key is None else (*known, key)
-        return tuple(secret.get_secret_value() for secret in known)
+        password = urlsplit(self.records.database).password
+        return (*(secret.get_secret_value() for secret in known), *([password] if password else ()))
 
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""
@@ -646,6 +677,7 @@ def load(
         server=_server(file.server, document.path.parent, overrides),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
+        logs=file.logs,
         records=_records(file.records, document.path.parent, env),
         lines=lines,
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
