@@ -16,7 +16,7 @@ from offhook import wire
 from offhook.call.inputs import ToolFinished
 from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
-from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
+from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening, Subscriber
 from offhook.lookup import Found
 from offhook.records.record import Record
 from offhook.rehearsal import clips, standin_server
@@ -191,6 +191,7 @@ async def house(
     deepgram_url: str | None = None,
     twilio: Twilio | None = None,
     make_tap: MakeTap | None = None,
+    watchers: Sequence[Subscriber] = (),
     record: Record | None = None,
     **options: Any,
 ) -> AsyncIterator[House]:
@@ -203,7 +204,14 @@ async def house(
     config = config or configured(deepgram_url or standin.url, **options)
     url = config.deepgram.model_copy(update={"url": deepgram_url or standin.url})
     config = dataclasses.replace(config, deepgram=url, twilio=twilio or config.twilio)
-    server = Server(config, listen("127.0.0.1", 0), [happened.append], make_tap, record=record)
+    server = Server(
+        config,
+        listen("127.0.0.1", 0),
+        [happened.append],
+        make_tap,
+        watchers=watchers,
+        record=record,
+    )
     async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
         serving = group.create_task(server.run())
         await server.started.wait()

@@ -336,6 +336,20 @@ def test_an_origin_alone_gets_the_path(url: str, whole: str) -> None:
             ),
         ),
         ("hello", "offhook.yaml:1:1 This must be a mapping. Write keys and values."),
+        (
+            "records: {redact: {patterns: ['a+', '(']}}",
+            (
+                "offhook.yaml:1:37 This is not a regular expression: missing ), unterminated"
+                " subpattern at position 0. Correct it; single quotes keep its \\."
+            ),
+        ),
+        (
+            "records: {redact: {patterns: ['a*']}}",
+            (
+                "offhook.yaml:1:31 This regular expression finds the empty text, which is"
+                " everywhere. Have it find one character at least: + in place of *."
+            ),
+        ),
     ],
 )
 def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
