@@ -38,11 +38,12 @@ BEGAN_MS = 1_793_000_000_000
 MOST_MS = 100
 
 AGENTS = ["front-desk", "workshop", "sales", "after-hours"]
-WORDS = (
-    "the a and to is you can we it that for on are this have with your bicycle appointment tomorrow"
-    " morning afternoon repair brake wheel please thank hello yes no open hours price Monday Tuesday"
-    " order number name address collect ready change cancel delivery Öffnungszeiten"
-).split()
+SPEECH = """
+The bicycle is ready, and you can collect it tomorrow morning or in the afternoon. We have to order
+the wheel. That is your name and your address? Please change the appointment, or cancel it. Hello,
+thank you, yes, no: what are the Öffnungszeiten, and what is the price of this repair on Monday?
+"""
+WORDS = SPEECH.split()
 ENDINGS = [Slug.CALLER_HUNG_UP] * 900 + [Slug.TIME_LIMIT] * 90 + [Slug.AGENT_LOST] * 10
 RARE = "Ventoux"
 """What is said in one call of a thousand."""

@@ -60,7 +60,7 @@ class Teller:
 
 
 def _words(name: str, fields: dict[str, Any]) -> tuple[str, str]:
-    """In words, as serve --show has them; else the fields, of which a newer server may have more."""
+    """In words, as serve --show has them; else the fields, as a newer server may have others."""
     try:
         told = tell(msgspec.convert(fields, _EVENTS[name]))
     except (KeyError, msgspec.ValidationError):
