@@ -1,0 +1,71 @@
+"""What every question needs: the configuration, and a connection that only reads."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from offhook import config as configuration
+from offhook.config import Records
+from offhook.errors import Problem
+from offhook.recordings.files import LocalFiles
+from offhook.records import database, queries
+from offhook.records.answers import Call
+from offhook.records.questions import PAGE_MAX, Filter
+
+
+def records_of(config: Path | None) -> Records:
+    """Where the record is."""
+    return configuration.load(config, os.environ).records
+
+
+@contextmanager
+def opened(records: Records) -> Iterator[Connection]:
+    """A connection to the record.
+
+    Raises Problem E-ASK-06 when there is none yet, E-ASK-07 and E-REC-04 when its schema is
+    another's, and E-REC-05 when the database cannot be used.
+    """
+    url = database.url_of(records.database)
+    path = url.database
+    if url.get_backend_name() == "sqlite" and not (path and Path(path).is_file()):
+        raise Problem(
+            "E-ASK-06",
+            f"There is no record of calls yet: {path} is not there.",
+            "Take a call with offhook serve, or name its offhook.yaml with --config.",
+        )
+    engine = database.open_engine(url)
+    try:
+        with engine.connect() as connection:
+            database.require_head(connection)
+            yield connection
+    except SQLAlchemyError as error:
+        raise database.unreachable(engine, error) from None
+    finally:
+        engine.dispose()
+
+
+def every(connection: Connection, asked: Filter) -> Iterator[Call]:
+    """All calls that are meant, page by page."""
+    cursor = None
+    while True:
+        page = queries.find(connection, asked, PAGE_MAX, cursor)
+        yield from page.calls
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def recording(records: Records, name: str) -> BinaryIO | None:
+    """The file of a recording; None: it is not there, or is no plain file.
+
+    Raises Problem E-AUD-03 for a name that could lead out of the folder of recordings.
+    """
+    try:
+        return LocalFiles(records.recordings).open(name)
+    except OSError:
+        return None
