@@ -230,6 +230,16 @@ class Deepgram(DeepgramFile):
     api_key: SecretStr | None = None
 
 
+class Logs(_Part):
+    """What `logs:` in offhook.yaml may say."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+
+    texts: bool = False
+    """Whether the log has what is said and pressed in calls, and whole phone numbers."""
+
+
 class PricesFile(_Part):
     """What a minute costs, in `currency`. Without any price no cost is shown."""
 
@@ -262,6 +272,11 @@ class Records(RecordsFile):
     database: str = Field(repr=False)
     """A URL, which may hold a password."""
 
+    @property
+    def recordings(self) -> Path:
+        """The folder of their recordings."""
+        return self.folder / "recordings"
+
 
 class ConfigFile(_Part):
     """What offhook.yaml may say."""
@@ -269,6 +284,7 @@ class ConfigFile(_Part):
     server: ServerFile = ServerFile()
     twilio: TwilioFile = TwilioFile()
     deepgram: DeepgramFile = DeepgramFile()
+    logs: Logs = Logs()
     records: RecordsFile = RecordsFile()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
@@ -357,6 +373,9 @@ class Agent(_Part):
     """A Settings message, its agent block or a stored agent's UUID, checked by `read_agent`."""
 
     announcement: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    recording: bool = False
+    """Whether calls are recorded. It takes an announcement, which says so to the caller."""
+
     fallback: Fallback = Fallback()
     busy: Annotated[Busy, BeforeValidator(_said)] = Busy(
         say="All our lines are busy. Please call again later."
@@ -371,6 +390,16 @@ class Agent(_Part):
     """Python files with functions for the agent, relative to this file."""
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
+
+    @pydantic.field_validator("recording")
+    @classmethod
+    def _announced(cls, value: bool, info: pydantic.ValidationInfo) -> bool:
+        if value and "announcement" in info.data and info.data["announcement"] is None:
+            raise yamlfile.refuse(
+                "recording is on, and no announcement tells callers so.",
+                "Add announcement: with what they are told, or remove this line.",
+            )
+        return value
 
     @property
     def tool_files(self) -> ToolFiles:
@@ -401,6 +430,7 @@ class Config:
     server: Server
     twilio: Twilio
     deepgram: Deepgram
+    logs: Logs
     records: Records
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
@@ -423,7 +453,8 @@ class Config:
         """Every key and token, for whoever must keep them out of a file."""
         key = self.deepgram.api_key
         known = self.twilio.auth_tokens if key is None else (*self.twilio.auth_tokens, key)
-        return tuple(secret.get_secret_value() for secret in known)
+        password = urlsplit(self.records.database).password
+        return (*(secret.get_secret_value() for secret in known), *([password] if password else ()))
 
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""
@@ -469,6 +500,7 @@ def load(
         server=_server(file.server, document.path.parent, overrides),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
+        logs=file.logs,
         records=_records(file.records, document.path.parent, env),
         lines=lines,
         remarks=remarks,

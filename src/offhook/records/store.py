@@ -155,6 +155,12 @@ class _Batch:
             case events.AgentDisconnected():
                 self._agent_ms[sid] += event.connected_ms
                 self.metered.append(sid)
+            case events.RecordingStarted():
+                change["recording"] = event.name
+            case events.RecordingEnded():
+                change["recording_ms"] = event.length_ms
+            case events.RecordingFailed():
+                change["recording_fault"] = event.why
             case events.DelaysSampled():
                 change["delays"] = msgspec.json.encode(event).decode()
             case _:
