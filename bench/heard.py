@@ -274,7 +274,7 @@ class Conversation:
             call_sid="CA" + "2" * 32,
             stream_sid="MZ" + "3" * 32,
         )
-        lobby = Lobby(clock, calls.admit)
+        lobby = Lobby(clock, calls.admit, lambda why: None)
         connect_in_memory(clock, self._stream, lobby.receiver(), manner.twilio_s)
         assert clock.run_until(lambda: self._ready, 5)
 

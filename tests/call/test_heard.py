@@ -60,7 +60,7 @@ def test_what_was_heard_out_is_on_record_word_for_word(figures: Figures) -> None
 
 
 def test_the_rig_sees_an_error(figures: Figures) -> None:
-    """With a word left out of each record, or one more in it, the figures are worse."""
+    """With a word left out of each record, or five more in it, the figures are worse."""
     for change in (lambda text: text.rpartition(" ")[0], lambda text: f"{text} x x x x x"):
         changed = [
             (manner, replace(turn, said=[replace(s, text=change(s.text)) for s in turn.said]))

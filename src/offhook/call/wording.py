@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+# Measured on eSpeak NG at 170 words a minute, by bench/word_times.py.
 BYTES_PER_LETTER: Final = 480.0
-"""60 ms, of eSpeak NG at 170 words a minute (bench/word_times.py), as what follows: until the
-agent's own utterances have shown their pace."""
+"""60 ms, until the agent's own utterances have shown their pace."""
 
 _DIGIT: Final = 5
 _CLAUSE: Final = 4
@@ -83,12 +83,12 @@ def heard_words(
             break
         share = (heard - stretch.begins) / max(stretch.ends - stretch.begins, 1)
         reached = share * _effort(stretch.words)
-        for word, last in _with_last(stretch.words):
+        for word in stretch.words:
             spoken = _letters(word)
             if reached < spoken / 2:
                 break
             words.append(word)
-            reached -= spoken if last else spoken + _pause(word)
+            reached -= spoken + _pause(word)
     return " ".join(words)
 
 
@@ -126,11 +126,6 @@ def _stretches(
 
 def _words(passages: Sequence[Passage]) -> list[str]:
     return [word for passage in passages for word in passage.text.split()]
-
-
-def _with_last(words: list[str]) -> Iterator[tuple[str, bool]]:
-    last = len(words) - 1
-    return ((word, number == last) for number, word in enumerate(words))
 
 
 def _effort(words: list[str]) -> int:
