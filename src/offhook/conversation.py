@@ -20,6 +20,7 @@ from offhook.events import (
     FunctionCalled,
     FunctionDropped,
     Happening,
+    LookedUp,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
@@ -66,6 +67,8 @@ def inert(text: str) -> str:
 
 def _tell(event: Event) -> tuple[str, str] | None:
     match event:
+        case LookedUp() if event.why:
+            return "trouble", f"lookup: {event.outcome.replace('_', ' ')}, {event.why}"
         case CallStarted():
             return "call", "the caller is on the line"
         case AgentConnected():
