@@ -31,7 +31,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from tests.house import ACCOUNT, NoTools, configured
+from tests.house import ACCOUNT, NoTools, configured, nothing_known
 
 from offhook import audio
 from offhook.calls import Calls
@@ -266,6 +266,7 @@ class Conversation:
             dial=self._dial,
             publish=self._happened.append,
             tools=lambda toolbox, call: NoTools(clock),
+            look_up=nothing_known,
         )
         self._stream = SimulatedStream(
             Silent(),
