@@ -7,6 +7,7 @@ summer time never moves them.
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import datetime, tzinfo
 from typing import Protocol
 
 
@@ -55,3 +56,8 @@ class LoopClock:
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` at `when`, in this clock's seconds."""
         return self._loop.call_later((when - self.now()) / self._speed, callback)
+
+
+def wall_clock(zone: tzinfo | None = None) -> datetime:
+    """Date and time in that zone, or in this machine's: to be said, never to measure by."""
+    return datetime.now(zone)

@@ -34,7 +34,11 @@ DOTENV: Final = Path(".env")
 DEFAULT: Final = "default"
 """The line that answers every number without a line of its own."""
 
+HARD_TO_GUESS: Final = r"[\x21-\x7e]{16,256}"
+"""A token for the API: it fits into a header, and takes longer to guess than anybody has."""
+
 _SECRETS: Final = (
+    ("server", "api_token", "OFFHOOK_API_TOKEN"),
     ("deepgram", "api_key", "DEEPGRAM_API_KEY"),
     ("twilio", "auth_token", "TWILIO_AUTH_TOKEN"),
     ("twilio", "auth_tokens", "TWILIO_AUTH_TOKEN"),
@@ -170,6 +174,19 @@ class Server(ServerFile):
 
     unsigned: bool = False
     """Whether to answer requests without Twilio's signature. Only the command line can say so."""
+
+    api_token: SecretStr | None = None
+    """What opens the API; None: one is made, into `records.folder` (api/token.py)."""
+
+    @pydantic.field_validator("api_token")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(HARD_TO_GUESS, value.get_secret_value()):
+            raise yamlfile.refuse(
+                "This is not 16 to 256 characters of ASCII without spaces.",
+                "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            )
+        return value
 
 
 class TwilioFile(_Part):
@@ -421,9 +438,8 @@ class Config:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every key and token, for whoever must keep them out of a file."""
-        key = self.deepgram.api_key
-        known = self.twilio.auth_tokens if key is None else (*self.twilio.auth_tokens, key)
-        return tuple(secret.get_secret_value() for secret in known)
+        known = (*self.twilio.auth_tokens, self.deepgram.api_key, self.server.api_token)
+        return tuple(secret.get_secret_value() for secret in known if secret is not None)
 
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""
@@ -466,7 +482,7 @@ def load(
     lines, remarks = _read_lines(file.lines, document)
     env = _environment(environ)
     return Config(
-        server=_server(file.server, document.path.parent, overrides),
+        server=_server(file.server, document.path.parent, overrides, env),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
         records=_records(file.records, document.path.parent, env),
@@ -548,7 +564,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value.strip() for name, value in both if value and value.strip()}
 
 
-def _server(file: ServerFile, folder: Path, overrides: Overrides) -> Server:
+def _server(file: ServerFile, folder: Path, overrides: Overrides, env: Mapping[str, str]) -> Server:
     given = {
         "host": overrides.host,
         "port": overrides.port,
@@ -562,7 +578,9 @@ def _server(file: ServerFile, folder: Path, overrides: Overrides) -> Server:
         if values[name] is not None:
             values[name] = folder / values[name]
     values |= {name: value for name, value in given.items() if value is not None}
-    return _outside(Server, values, {name: f"--{name.replace('_', '-')}" for name in given})
+    values["api_token"] = env.get("OFFHOOK_API_TOKEN")
+    sources = {name: f"--{name.replace('_', '-')}" for name in given}
+    return _outside(Server, values, sources | {"api_token": "OFFHOOK_API_TOKEN"})
 
 
 def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:

@@ -12,7 +12,9 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
+from offhook import wire
 from offhook.calls import Calls, publisher
 from offhook.clock import LoopClock
 from offhook.config import Config
@@ -25,13 +27,17 @@ from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
 
-if TYPE_CHECKING:  # SQLAlchemy takes its time, and not every server keeps records
+if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
+    from offhook.api.app import Api
     from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.server")
 
 STREAM_MESSAGE_MAX: Final = 64 * 1024
 """Bytes; Twilio's own are under 1 KB."""
+
+LINGER_S: Final = 2.0
+"""How long responses may go on that a client is still taking when the last call is over."""
 
 HAND_OVER_S: Final = 3.0
 """How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
@@ -52,11 +58,20 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets=sockets)
         self._listening.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        cut = asyncio.get_running_loop().call_later(LINGER_S, self._cut)
+        await super().shutdown(sockets=sockets)
+        cut.cancel()
+
+    def _cut(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
 
 class Server:
     """One server on one port. `run` serves until it is told to stop.
 
-    `record` keeps what calls leave behind; its owner runs it.
+    `record` keeps what calls leave behind; its owner runs it. `api` answers questions about it.
 
     `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
@@ -72,6 +87,7 @@ class Server:
         make_tap: MakeTap | None = None,
         *,
         record: "Record | None" = None,
+        api: "Api | None" = None,
     ) -> None:
         _check_certificate(config)
         self.port: Final[int] = sock.getsockname()[1]
@@ -79,8 +95,11 @@ class Server:
         self.started = asyncio.Event()
         self._config = config
         self._sock = sock
-        self._publish = publisher([*([record] if record is not None else []), *subscribers])
+        records = [record] if record is not None else []
+        live = [api.live] if api is not None else []
+        self._publish = publisher([*records, *live, *subscribers])
         self._record = record
+        self._api = api
         self._make_tap = make_tap
         self._stops = 0
         self._stopping = asyncio.Event()
@@ -103,12 +122,19 @@ class Server:
             )
             lobby = Lobby(clock, self.calls.admit)
             webhooks = Webhooks(self._config, self.calls, lobby, self._record)
-            web = self._uvicorn(webhooks)
+            app: ASGIApp = webhooks.app()
+            if self._api is not None:
+                app = self._api.around(app, self.calls, clock)
+            web = self._uvicorn(app, webhooks.decide)
             serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
             await self._stopping.wait()
             await self._drain(group)
+            if self._api is not None:
+                self._api.live.close()
             web.should_exit = True
             await serving
+            if self._api is not None:
+                self._api.close()
 
     def stop(self) -> None:
         """Stop when the last call is over; asked again, end the calls now."""
@@ -117,16 +143,17 @@ class Server:
         if self._stops > 1:
             self._hurry.set()
 
-    def _uvicorn(self, webhooks: Webhooks) -> _Uvicorn:
+    def _uvicorn(self, app: ASGIApp, decide: wire.Decide) -> _Uvicorn:
         server = self._config.server
         config = uvicorn.Config(
-            webhooks.app(),
-            http=functools.partial(Front, webhooks.decide, STREAM_MESSAGE_MAX),  # type: ignore[arg-type]
+            app,
+            http=functools.partial(Front, decide, STREAM_MESSAGE_MAX),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # anybody can write them, and nothing here believes them
             ssl_certfile=server.tls_cert,
             ssl_keyfile=server.tls_key,
         )

@@ -6,14 +6,11 @@ import hmac
 import re
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from pydantic import SecretStr
 
-PATH: Final = re.compile(r"/api/calls/[A-Za-z0-9]{1,64}/audio", re.ASCII)
-
-LASTS_S: Final = 3600
-LASTS_MAX_S: Final = 7 * 24 * 3600
+_PATH: Final = re.compile(r"/api/calls/([^/]{1,64})/audio")
 
 
 class Links:
@@ -28,18 +25,25 @@ class Links:
         self._key = hmac.digest(token_bytes, b"offhook audio link 1", hashlib.sha256)
         self._wall_s = wall_s
 
-    def make(self, path: str, lasts_s: int) -> tuple[str, int]:
-        """The path with what makes it a link, and when it expires, in seconds since 1970."""
+    def make(self, call_sid: str, lasts_s: int) -> tuple[str, int]:
+        """A path with its query, and when it expires, in seconds since 1970."""
         expires = int(self._wall_s()) + lasts_s
-        return f"{path}?expires={expires}&signature={self._sign(path, expires)}", expires
+        signature = self._sign(f"/api/calls/{call_sid}/audio", expires)
+        path = f"/api/calls/{quote(call_sid, safe='')}/audio"
+        return f"{path}?expires={expires}&signature={signature}", expires
 
     def opens(self, method: str, path: str, query: bytes) -> bool:
         """Whether a request needs no token, because its path is signed and not expired."""
-        fields = parse_qs(query.decode("latin-1"), max_num_fields=20) if query else {}
-        expires, signature = fields.get("expires", []), fields.get("signature", [])
-        if method not in ("GET", "HEAD") or len(expires) != 1 or len(signature) != 1:
+        if method not in ("GET", "HEAD") or not _PATH.fullmatch(path):
             return False
-        if not PATH.fullmatch(path) or not re.fullmatch(r"[0-9]{1,12}", expires[0], re.ASCII):
+        try:
+            fields = parse_qs(query.decode("latin-1"), max_num_fields=20)
+        except ValueError:  # more fields than any link has
+            return False
+        expires, signature = fields.get("expires", []), fields.get("signature", [])
+        if len(expires) != 1 or len(signature) != 1:
+            return False
+        if not re.fullmatch(r"[0-9]{1,12}", expires[0], re.ASCII):
             return False
         until = int(expires[0])
         wanted = self._sign(path, until).encode()

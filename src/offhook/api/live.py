@@ -97,6 +97,13 @@ class Live:
                 size += len(kept.block)
         return b"".join(blocks), number
 
+    def forget(self, call_sid: str) -> None:
+        """A call is erased: what is kept of it goes, and its numbers stay."""
+        for number, kept in self._kept.items():
+            if kept.call_sid == call_sid:
+                self._kept[number] = _Kept("", b"")
+                self._bytes -= len(kept.block)
+
     def listen(
         self, last_id: str | None, call_sid: str | None, heartbeat_s: float = HEARTBEAT_S
     ) -> "Listener":

@@ -22,6 +22,7 @@ class Refused(Exception):  # noqa: N818 - what the client gets, not what Python 
 
 STATUS: Final = {
     "E-REC-05": 503,
+    "E-ASK-04": 404,
 }
 """Of Problems that come from elsewhere; any other is the client's mistake: 422."""
 

@@ -32,13 +32,13 @@ class Which(Shape):
     until: Annotated[str | None, Field(description=f"Began before that. {_MOMENT}")] = None
     agent: str | None = None
     """Name of the agent."""
-    number: str | None = Field(None, examples=["+12025550142"])
+    number: str | None = Field(default=None, examples=["+12025550142"])
     """The caller's or the called number, in E.164; in a URL, + is %2B."""
     direction: str | None = None
     """inbound or outbound."""
     live: bool | None = None
     """Whether it goes on."""
-    slug: str | None = Field(None, examples=["caller_hung_up"])
+    slug: str | None = Field(default=None, examples=["caller_hung_up"])
     """How it ended."""
     fault: str | None = None
     """Whose doing the ending was."""
@@ -62,7 +62,7 @@ _SAME = ("agent", "number", "direction", "live", "slug", "fault", "text", "min_m
 class WhichPage(Which):
     """Which calls, and which page of them."""
 
-    limit: int = Field(50, json_schema_extra={"minimum": 1, "maximum": 500})
+    limit: int = Field(default=50, json_schema_extra={"minimum": 1, "maximum": 500})
     """How many calls on a page."""
     cursor: str | None = None
     """`next_cursor` of the page before."""
@@ -87,7 +87,7 @@ class Link(Shape):
 class LinkAsked(Shape):
     """How long a link is to work."""
 
-    lasts_s: int = Field(3600, ge=1, le=7 * 24 * 3600)
+    lasts_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
     """Seconds; a week at most."""
 
 

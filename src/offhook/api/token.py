@@ -10,13 +10,11 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from offhook.config import HARD_TO_GUESS
 from offhook.errors import Problem
 
 FILE: Final = "api-token"
 """Its name in the folder of the records."""
-
-SHAPE: Final = r"[\x21-\x7e]{16,256}"
-"""What fits into a header, and takes longer to guess than anybody has."""
 
 
 def token_in(folder: Path) -> SecretStr:
@@ -32,7 +30,7 @@ def token_in(folder: Path) -> SecretStr:
             found = _read(path)
     except OSError as error:
         raise _unusable(path, f"{error.strerror}.") from None
-    if found is None or not re.fullmatch(SHAPE, found):
+    if found is None or not re.fullmatch(HARD_TO_GUESS, found):
         raise _unusable(path, "it holds no token of 16 to 256 characters.")
     return SecretStr(found)
 

@@ -40,11 +40,14 @@ def serve(
     from rich.markup import escape
 
     from offhook import __version__
+    from offhook.api import token
+    from offhook.api.app import Api
     from offhook.capture import Captures
     from offhook.cli.running import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.conversation import Conversation
     from offhook.logs import log_calls
+    from offhook.recordings.files import LocalFiles
     from offhook.records import database
     from offhook.records.prices import Prices
     from offhook.records.record import Record
@@ -75,10 +78,12 @@ def serve(
     records = loaded.records
     engine = database.open_engine(database.url_of(records.database))
     record = Record(engine, records.folder / "journal", Prices(**records.prices.model_dump()))
+    api_token = loaded.server.api_token or token.token_in(records.folder)
+    api = Api(loaded, api_token, engine, LocalFiles(records.folder / "recordings"))
 
     async def answer() -> None:
         show_it = [Conversation(console)] if show else []
-        server = Server(loaded, sock, [log_calls, *show_it], captures, record=record)
+        server = Server(loaded, sock, [log_calls, *show_it], captures, record=record, api=api)
         on_stop_signal(server.stop)
         scheme = "https" if loaded.server.tls_cert else "http"
         public = loaded.server.public_url or "https://YOUR-HOST"
@@ -89,6 +94,10 @@ def serve(
         if loaded.server.unsigned:
             console.print("  [yellow]unsigned: requests from this machine alone are answered[/]")
         console.print(f"  records          {escape(str(records.folder))}", soft_wrap=True)
+        where = "OFFHOOK_API_TOKEN"
+        if loaded.server.api_token is None:
+            where = escape(str(records.folder / token.FILE))
+        console.print(f"  API              {address}/docs, its token: {where}", soft_wrap=True)
         if capture is not None:
             where = escape(str(capture))
             console.print(f"  [yellow]every call is captured[/] into {where}", soft_wrap=True)
