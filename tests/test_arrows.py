@@ -28,6 +28,7 @@ CLOCK: Final = re.compile(
 MAY_READ_THE_CLOCK: Final = (
     "offhook.clock",
     "offhook.capture",  # the date in the name of a file
+    "offhook.recordings.recorder",  # likewise
     "offhook.rehearsal.phone",  # the date in Twilio's callbacks, which no monotonic clock knows
     "offhook.records.record",  # when a call was, for whoever looks for it
     "offhook.records.writer",  # which calls are a day old

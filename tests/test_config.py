@@ -72,6 +72,7 @@ lines: {"+15550100100": agent.yaml, default: agent.yaml}
 name: desk
 settings: 7ab1e2c4-9d4b-4f0a-8b1e-0123456789ab
 announcement: This call may be recorded.
+recording: true
 fallback: {say: ~, dial: "sip:desk@example.com"}
 busy: {dial: "+15550100101"}
 limits: {max_minutes: 0.5, silence_seconds: 0}
@@ -90,6 +91,7 @@ phrases: {time_up: Bye.}
     assert agent.name == "desk"
     assert agent.settings.stored
     assert agent.announcement == config.Announcement(say="This call may be recorded.")
+    assert agent.recording
     assert agent.fallback == config.Fallback(say=None, dial="sip:desk@example.com")
     assert agent.busy == config.Busy(dial="+15550100101")
     assert agent.phrases.time_up == "Bye."
@@ -379,11 +381,22 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
             ),
         ),
         (
-            f"{AGENT}recording: {{}}",
+            f"{AGENT}transfer: {{}}",
             (
-                'agent.yaml:2:1 "recording" is not known here. Known here: announcement, busy,'
-                " fallback, limits, name, phrases, settings, tier, tools."
+                'agent.yaml:2:1 "transfer" is not known here. Known here: announcement, busy,'
+                " fallback, limits, name, phrases, recording, settings, tier, tools."
             ),
+        ),
+        (
+            f"{AGENT}recording: true",
+            (
+                "agent.yaml:2:12 recording is on, and no announcement tells callers so."
+                " Add announcement: with what they are told, or remove this line."
+            ),
+        ),
+        (
+            f"{AGENT}recording: on\nannouncement: {{say: Recorded., sey: x}}",
+            'agent.yaml:3:32 "sey" is not known here. Did you mean "say"?',
         ),
         (
             "settings:\n  audio: {input: {encoding: linear16}}\n  agent: {}",

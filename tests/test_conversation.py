@@ -75,6 +75,10 @@ SHOWN: list[tuple[Event, str]] = [
         "trouble the caller's socket sent a binary message",
     ),
     (events.StreamTrouble("31901", "It timed out."), "trouble Twilio: 31901 It timed out."),
+    (events.RecordingStarted("CA1.wav"), "call    it is recorded into CA1.wav"),
+    (events.RecordingPaused(), "call    the recording is paused"),
+    (events.RecordingResumed(), "call    the recording goes on"),
+    (events.RecordingFailed("disk full"), "trouble the call is not recorded: disk full"),
     (
         events.CallEnded("caller", "caller_hung_up", "the caller hung up", "", 61_234),
         "call    over: the caller hung up [caller_hung_up]",
@@ -86,12 +90,16 @@ SHOWN: list[tuple[Event, str]] = [
 ]
 
 NOT_SHOWN: list[Event] = [
+    events.CallBegan("AC1", "desk", "standard", "inbound", "webhook", "+1555", "+1556", "{}"),
+    events.AgentDisconnected(60_000),
+    events.CallBilled("completed", 61_000),
     events.Answered(400, 450),
     events.Interrupted(840),
     events.KeyPressed("5"),
     events.LatencyReported(None, None, None, 900),
     events.AudioDropped("caller", 40, "late"),
     events.DelaysSampled((1, 0), (2, 0), (0, 0)),
+    events.RecordingEnded(61_000),
 ]
 
 

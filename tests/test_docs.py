@@ -127,6 +127,8 @@ def test_the_log_says_what_the_page_quotes() -> None:
         "E-DG-03",
         "E-DG-04",
         "E-DG-05",
+        "E-AUD-02",
+        "E-AUD-05",
         "E-REC-06",
         "E-SEC-01",
         "E-SEC-02",

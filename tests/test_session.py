@@ -20,6 +20,7 @@ from offhook.calls import Calls
 from offhook.config import Limits
 from offhook.events import AgentSaid, AudioDropped, CallEnded, CallerSaid, DelaysSampled, Happening
 from offhook.lobby import Lobby
+from offhook.recordings.recorder import Recordings
 from offhook.rehearsal.memory import VirtualClock, connect_in_memory
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Stage, Turn
@@ -34,28 +35,48 @@ class Called:
 
 
 class Rehearsal:
-    """One call to a Bin's stream, without sockets."""
+    """One call to a Bin's stream, or by the `webhook`, without sockets."""
 
-    def __init__(self, *steps: Step, script: Script = QUICK, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        *steps: Step,
+        script: Script = QUICK,
+        limits: Limits | None = None,
+        recordings: Recordings | None = None,
+        webhook: bool | None = None,
+    ) -> None:
         self.clock = VirtualClock(1000.0)
         self.happened: list[Happening] = []
         self.agents: list[StandIn] = []
         self.agent_channels: list[Channel] = []
         self.script = script
-        config = configured("ws://127.0.0.1:1/", limits=(limits or Limits()).model_dump())
+        config = configured(
+            "ws://127.0.0.1:1/",
+            limits=(limits or Limits()).model_dump(),
+            announcement="This call is recorded.",
+            recording=True,
+        )
         self.calls = Calls(
             config,
             clock=self.clock,
             dial=self._dial,
             publish=self.happened.append,
             tools=lambda toolbox, call: NoTools(self.clock),
+            recordings=recordings,
         )
+        call_sid = "CA" + "2" * 32
+        parameters: dict[str, str] = {}
+        if webhook if webhook is not None else recordings is not None:
+            entry = self.calls.announce(call_sid, ACCOUNT, config.lines["default"])
+            assert entry.token is not None
+            parameters["token"] = entry.token
         self.stream = SimulatedStream(
             caller(*steps),
             self.clock,
             account_sid=ACCOUNT,
-            call_sid="CA" + "2" * 32,
+            call_sid=call_sid,
             stream_sid="MZ" + "3" * 32,
+            parameters=parameters,
         )
         lobby = Lobby(self.clock, self.calls.admit)
         self.near, self.far = connect_in_memory(self.clock, self.stream, lobby.receiver(), 0.02)

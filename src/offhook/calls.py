@@ -21,7 +21,16 @@ from offhook.call.plan import Plan
 from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
-from offhook.events import AgentConnected, CallBegan, CallBilled, CallEnded, Happening, Subscriber
+from offhook.events import (
+    AgentConnected,
+    CallBegan,
+    CallBilled,
+    CallEnded,
+    Happening,
+    RecordingFailed,
+    Subscriber,
+)
+from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
 from offhook.session import Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
@@ -86,7 +95,8 @@ class Calls:
     """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
     `tools` runs the functions of a call's agent. `make_tap` is asked about each call who is to see
-    what goes over its wires, if anyone. `seen` are the CallSids that an earlier run let in.
+    what goes over its wires, if anyone. `recordings` record the calls of agents that say so. `seen`
+    are the CallSids that an earlier run let in.
     """
 
     def __init__(
@@ -98,6 +108,7 @@ class Calls:
         publish: Subscriber,
         tools: ToolsFor,
         make_tap: MakeTap | None = None,
+        recordings: Recordings | None = None,
         seen: Iterable[str] = (),
     ) -> None:
         self.draining = False
@@ -107,6 +118,7 @@ class Calls:
         self._publish = publish
         self._tools = tools
         self._make_tap = make_tap
+        self._recordings = recordings
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._seen = Seen(clock.now())
@@ -200,7 +212,8 @@ class Calls:
         self, call: NewCall, account_sid: str, agent: Agent, token: str | None
     ) -> tuple[CallEntry, Session]:
         toolbox = agent.tool_files.latest()
-        handle = Call(call.call_sid, agent.name, call.from_ or None, call.to or None)
+        handle = Call(call.call_sid, agent.name, call.from_ or None, call.to or None, self)
+        recorded = agent.recording and self._recordings is not None
         session = Session(
             call.call_sid,
             plan_of(agent),
@@ -211,6 +224,7 @@ class Calls:
             ended=self._on_ended,
             tools=self._tools(toolbox, handle),
             tap=tap_for(self._make_tap, call),
+            recordings=self._recordings if recorded and call.webhook else None,
         )
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
         self._live[call.call_sid] = entry
@@ -226,6 +240,10 @@ class Calls:
                 json.dumps({}),
             )
         )
+        if recorded and not call.webhook:
+            why = "a TwiML Bin's caller has not heard the announcement"
+            _log.warning("call %s is not recorded: %s", call.call_sid, why)
+            session.note(RecordingFailed(why))
         return entry, session
 
     # --- going out -----------------------------------------------------------------------------
@@ -235,6 +253,23 @@ class Calls:
         entry = self._live.get(call_sid)
         if entry is not None and entry.session is not None:
             entry.session.receive(message)
+
+    def pause_recording(self, call_sid: str) -> bool:
+        """Record silence on both sides of a call from now on, from any thread.
+
+        False when there is no such call, or it is not recorded.
+        """
+        session = self._session(call_sid)
+        return session is not None and session.pause_recording()
+
+    def resume_recording(self, call_sid: str) -> bool:
+        """Record what is said in a call again, as in `pause_recording`."""
+        session = self._session(call_sid)
+        return session is not None and session.resume_recording()
+
+    def _session(self, call_sid: str) -> Session | None:
+        entry = self._live.get(call_sid)
+        return None if entry is None else entry.session
 
     def billed(self, call_sid: str, status: str, seconds: int) -> None:
         """Twilio said how long a call was; it is over, here too."""

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import tempfile
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ import msgspec
 
 from offhook import __version__
 from offhook.call.ending import Ending
+from offhook.disk import DiskWriter
 from offhook.errors import Problem
 from offhook.events import Leg
 from offhook.masking import Masks
@@ -33,14 +33,8 @@ _log: Final = logging.getLogger("offhook.capture")
 VERSION: Final = 1
 """Of the format. A reader takes files of its own version and of those before it."""
 
-GATHER_S: Final = 0.2
-"""Lines are written so often, many at once: how much a crash of the process can lose."""
-
 WAITING_BYTES: Final = 16 * 1024 * 1024
 """Of lines that wait for the disk, of all calls together. Whose next finds no room is stopped."""
-
-FLUSH_S: Final = 10.0
-"""How long a stopping server waits for the disk to take the last lines."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -103,7 +97,7 @@ class Captures:
             ) from None
         self._folder = folder
         self._secrets = secrets
-        self._writer = _Writer()
+        self._writer = DiskWriter("captures", WAITING_BYTES)
 
     def __enter__(self) -> "Captures":
         self._writer.start()
@@ -115,7 +109,8 @@ class Captures:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._writer.stop()
+        if not self._writer.stop():
+            _log.warning("E-CAP-02 The last lines of the captures were not written in time.")
 
     def __call__(self, call: NewCall) -> Tap:
         """The tap of a call that begins."""
@@ -181,7 +176,7 @@ def _audio(message: OnWire) -> tuple[bytes | None, int | None]:
 class _Capture:
     """One call's Tap."""
 
-    def __init__(self, file: "_File", writer: "_Writer", masks: Masks) -> None:
+    def __init__(self, file: "_File", writer: DiskWriter, masks: Masks) -> None:
         self._file = file
         self._writer = writer
         self._masks = masks
@@ -201,7 +196,7 @@ class _Capture:
 
 
 class _File:
-    """The file of one call. Only the writer's thread touches the disk."""
+    """The file of one call: a disk.GrowingFile."""
 
     def __init__(self, call_sid: str, path: Path) -> None:
         self.stopped = False
@@ -216,10 +211,11 @@ class _File:
             self.stopped = True
             _log.warning("E-CAP-02 The capture of call %s has stopped: %s.", self.call_sid, why)
 
-    def write(self, data: bytes) -> None:
-        """Append, as the thread."""
+    def write(self, parts: list[bytes]) -> None:
+        """Append lines, as the thread."""
         if self._broken:
             return
+        data = b"".join(line + b"\n" for line in parts)
         try:
             if self._descriptor is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -239,78 +235,3 @@ class _File:
                 os.close(descriptor)
             except OSError as error:
                 self.stop(str(error.strerror))
-
-
-class _Writer:
-    """The thread that writes the lines of all calls."""
-
-    def __init__(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="captures", daemon=True)
-        self._lock = threading.Lock()
-        self._lines: list[tuple[_File, bytes | None]] = []
-        self._bytes = 0
-        self._some = threading.Event()
-        self._stopping = threading.Event()
-
-    def start(self) -> None:
-        """Begin to write."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write what waits, and end."""
-        self._stopping.set()
-        self._some.set()
-        self._thread.join(FLUSH_S)
-        if self._thread.is_alive():
-            _log.warning("E-CAP-02 The last lines of the captures were not written in time.")
-
-    def put(self, file: _File, line: bytes) -> None:
-        """Have a line written after all others of that file. Never waits for the disk."""
-        if file.stopped:
-            return
-        with self._lock:
-            full = self._bytes + len(line) > WAITING_BYTES
-            if not full:
-                self._bytes += len(line)
-                self._lines.append((file, line))
-        if full:
-            file.stop("the disk is too slow")
-        elif not self._some.is_set():
-            self._some.set()
-
-    def close(self, file: _File) -> None:
-        """Have a file closed after its last line."""
-        with self._lock:
-            self._lines.append((file, None))
-        self._some.set()
-
-    # --- the thread ---
-
-    def _run(self) -> None:
-        while True:
-            self._some.wait()
-            self._stopping.wait(GATHER_S)
-            self._some.clear()
-            # Asked only now: whoever says stop after this wakes the next round.
-            stopping = self._stopping.is_set()
-            with self._lock:
-                lines, self._lines = self._lines, []
-            self._write(lines)
-            written = sum(len(line) for _, line in lines if line is not None)
-            with self._lock:
-                self._bytes -= written
-                if stopping and not self._lines:
-                    return
-
-    def _write(self, lines: list[tuple[_File, bytes | None]]) -> None:
-        gathered: dict[_File, list[bytes]] = {}
-        over: list[_File] = []
-        for file, line in lines:
-            if line is None:
-                over.append(file)
-            else:
-                gathered.setdefault(file, []).extend((line, b"\n"))
-        for file, parts in gathered.items():
-            file.write(b"".join(parts))
-        for file in over:
-            file.close()

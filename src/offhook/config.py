@@ -279,6 +279,11 @@ class Records(RecordsFile):
     database: str = Field(repr=False)
     """A URL, which may hold a password."""
 
+    @property
+    def recordings(self) -> Path:
+        """The folder of their recordings."""
+        return self.folder / "recordings"
+
 
 class ConfigFile(_Part):
     """What offhook.yaml may say."""
@@ -374,6 +379,9 @@ class Agent(_Part):
     """A Settings message, its agent block or a stored agent's UUID, checked by `read_agent`."""
 
     announcement: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    recording: bool = False
+    """Whether calls are recorded. It takes an announcement, which says so to the caller."""
+
     fallback: Fallback = Fallback()
     busy: Annotated[Busy, BeforeValidator(_said)] = Busy(
         say="All our lines are busy. Please call again later."
@@ -388,6 +396,16 @@ class Agent(_Part):
     """Python files with functions for the agent, relative to this file."""
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
+
+    @pydantic.field_validator("recording")
+    @classmethod
+    def _announced(cls, value: bool, info: pydantic.ValidationInfo) -> bool:
+        if value and "announcement" in info.data and info.data["announcement"] is None:
+            raise yamlfile.refuse(
+                "recording is on, and no announcement tells callers so.",
+                "Add announcement: with what they are told, or remove this line.",
+            )
+        return value
 
     @property
     def tool_files(self) -> ToolFiles:

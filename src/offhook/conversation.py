@@ -20,6 +20,10 @@ from offhook.events import (
     FunctionCalled,
     FunctionDropped,
     Happening,
+    RecordingFailed,
+    RecordingPaused,
+    RecordingResumed,
+    RecordingStarted,
     StreamTrouble,
 )
 
@@ -85,6 +89,14 @@ def _tell(event: Event) -> tuple[str, str] | None:
             return "trouble", f"{event.ms} ms of audio to the {event.leg} were dropped"
         case Fault():
             return "trouble", f"the {event.leg}'s socket sent {event.what}"
+        case RecordingStarted():
+            return "call", f"it is recorded into {event.name}"
+        case RecordingPaused():
+            return "call", "the recording is paused"
+        case RecordingResumed():
+            return "call", "the recording goes on"
+        case RecordingFailed():
+            return "trouble", f"the call is not recorded: {event.why}"
         case StreamTrouble():
             return "trouble", f"Twilio: {event.code} {event.words}"
         case CallEnded():

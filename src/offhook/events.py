@@ -209,6 +209,37 @@ class DelaysSampled:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingStarted:
+    """The call is recorded from here on, into the file of that `name`, whose time begins now."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPaused:
+    """From here on the recording is silent on both sides; its time goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingResumed:
+    """What is said is recorded again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEnded:
+    """The recording ends with the call; it is `length_ms` long."""
+
+    length_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFailed:
+    """The call is not recorded, or no longer, because `why`; what was written can be heard."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """The one ending of a call: whose doing (`fault`), a stable `slug`, the same in `words`.
 
@@ -252,6 +283,11 @@ Event: TypeAlias = (
     | AudioDropped
     | StreamTrouble
     | DelaysSampled
+    | RecordingStarted
+    | RecordingPaused
+    | RecordingResumed
+    | RecordingEnded
+    | RecordingFailed
     | CallEnded
     | CallBilled
 )

@@ -17,6 +17,9 @@ from offhook.events import (
     FunctionAnswered,
     FunctionDropped,
     Happening,
+    RecordingPaused,
+    RecordingResumed,
+    RecordingStarted,
     StreamTrouble,
 )
 
@@ -59,6 +62,12 @@ def _tell(event: Event) -> tuple[int, str] | None:
             return logging.WARNING, f"the {event.leg}'s leg broke its protocol: {event.what}"
         case AudioDropped(why="full"):
             return logging.WARNING, f"{event.ms} ms of audio to the {event.leg} were dropped"
+        case RecordingStarted():
+            return logging.INFO, f"recorded into {event.name}"
+        case RecordingPaused():
+            return logging.INFO, "the recording is paused"
+        case RecordingResumed():
+            return logging.INFO, "the recording goes on"
         case StreamTrouble():
             return logging.WARNING, f"stream error {event.code}: {event.words}"
         case _:

@@ -23,6 +23,8 @@ from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
 from offhook.lobby import Lobby
+from offhook.recordings.files import LocalFiles
+from offhook.recordings.recorder import Recordings
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
@@ -75,7 +77,8 @@ class Server:
 
     `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
-    the configuration names cannot be used. `make_tap` is asked about each call who is to see what
+    the configuration names cannot be used, and E-AUD-01 when an agent's calls are to be recorded
+    into a folder that cannot be written. `make_tap` is asked about each call who is to see what
     goes over its wires, if anyone (tap.py).
     """
 
@@ -101,12 +104,17 @@ class Server:
         self._record = record
         self._api = api
         self._make_tap = make_tap
+        self._recordings = _recordings(config)
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
 
     async def run(self) -> None:
         """Serve. After `stop` take no new call, let the live ones finish, and return."""
+        with self._recordings or contextlib.nullcontext():
+            await self._serve()
+
+    async def _serve(self) -> None:
         clock = LoopClock(asyncio.get_running_loop())
         key = self._config.require_deepgram_key().get_secret_value()
         async with asyncio.TaskGroup() as group:
@@ -118,6 +126,7 @@ class Server:
                 publish=self._publish,
                 tools=Runner(group).for_call,
                 make_tap=self._make_tap,
+                recordings=self._recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit)
@@ -205,6 +214,15 @@ def listen(host: str, port: int) -> socket.socket:
             f"Stop it, or use another port: --port {port + 1}.",
         ) from None
     return sock
+
+
+def _recordings(config: Config) -> Recordings | None:
+    """What records calls, if any are to be recorded."""
+    if not any(agent.recording for agent in config.lines.values()):
+        return None
+    files = LocalFiles(config.records.recordings)
+    files.prepare()
+    return Recordings(files)
 
 
 def _check_certificate(config: Config) -> None:

@@ -40,8 +40,10 @@ from offhook.events import (
     Event,
     Happening,
     Leg,
+    RecordingStarted,
     Subscriber,
 )
+from offhook.recordings.recorder import CallRecorder, Recordings
 from offhook.tap import Tap, Tapped
 from offhook.twilio import media as twilio
 from offhook.twilio.leg import CallerLeg
@@ -84,7 +86,8 @@ class Session:
     """One call and its two legs.
 
     `settings` is the Settings message as Deepgram gets it; `ended` is called once, at the end.
-    Whoever is to see what goes over the two wires is the `tap`.
+    Whoever is to see what goes over the two wires is the `tap`; `recordings` record what is said,
+    from the stream's start to the end.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Session:
         ended: Callable[["Session"], None],
         tools: Tools,
         tap: Tap | None = None,
+        recordings: Recordings | None = None,
     ) -> None:
         self.call_sid = call_sid
         self._began = clock.now()
@@ -111,6 +115,8 @@ class Session:
         self._publish = publish
         self._ended = ended
         self._tools = tools
+        self._recordings = recordings
+        self._recorder: CallRecorder | None = None
         self._caller: CallerLeg | None = None
         self._agent: AgentLeg | None = None
         self._agent_open_at: float | None = None
@@ -141,7 +147,10 @@ class Session:
         """Twilio's stream is verified: this channel is the caller's leg from now on."""
         if self._tapped is not None:
             channel = self._tapped.caller(channel, start)
-        self._caller = CallerLeg(channel, start.stream_sid, self)
+        if self._recordings is not None:
+            self._recorder = self._recordings.begin(self.call_sid, self._clock, self.note)
+            self.note(RecordingStarted(self._recorder.name))
+        self._caller = CallerLeg(channel, start.stream_sid, self, self._recorder)
         channel.receiver = self._caller
         self.receive(start)
 
@@ -154,6 +163,14 @@ class Session:
         """Tell whoever subscribes of something that the call need not know."""
         at_ms = round((self._now() - self._began) * 1000)
         self._publish(Happening(self.call_sid, at_ms, event))
+
+    def pause_recording(self) -> bool:
+        """Record silence from now on, from any thread. False when the call is not recorded."""
+        return self._recorder is not None and self._recorder.pause()
+
+    def resume_recording(self) -> bool:
+        """Record what is said again, from any thread. False when the call is not recorded."""
+        return self._recorder is not None and self._recorder.resume()
 
     # --- the audio path -----------------------------------------------------------------------
 
@@ -247,6 +264,8 @@ class Session:
         if commands and isinstance(commands[-1], End):
             self._note_delays()
             self._note_agent_gone()
+            if self._recorder is not None:
+                self._recorder.finish()
         for command in commands:
             match command:
                 case Note():

@@ -20,8 +20,25 @@ _EXTENSIBLE: Final = 0xFFFE
 """The format itself stands further on."""
 
 _HEADER: Final = struct.Struct("<4sI4s 4sIHHIIHHH 4sII 4sI")
-_UNKNOWN_SIZE: Final = 0xFFFFFFFF
+UNKNOWN_SIZE: Final = 0xFFFFFFFF
 """In the header while the file grows; readers take it as "until the end of the file"."""
+
+STEREO_HEADER_BYTES: Final = _HEADER.size
+"""Before the samples of a call's file."""
+
+
+def _linear(sample: int) -> int:
+    """One mu-law byte as 16-bit linear (G.711)."""
+    inverted = ~sample & 0xFF
+    magnitude = (((inverted & 0x0F) << 3) + 132 << (inverted >> 4 & 7)) - 132
+    return -magnitude if inverted & 0x80 else magnitude
+
+
+LINEAR: Final = tuple(map(_linear, range(256)))
+"""Every mu-law byte as a 16-bit sample."""
+
+_LOW_BYTE: Final = bytes(value & 0xFF for value in LINEAR)
+_HIGH_BYTE: Final = bytes(value >> 8 & 0xFF for value in LINEAR)
 
 
 class StereoWriter:
@@ -34,7 +51,7 @@ class StereoWriter:
         self._file = file
         self._samples = 0
         self._begin = file.tell()
-        file.write(_stereo_header(None))
+        file.write(stereo_header(None))
 
     def write(self, caller: bytes, agent: bytes) -> None:
         """Append what both said in the same stretch of time: mu-law, of equal length."""
@@ -49,15 +66,16 @@ class StereoWriter:
     def close(self) -> None:
         """Put the sizes into the header. The file itself stays open: it is its owner's."""
         self._file.seek(self._begin)
-        self._file.write(_stereo_header(self._samples))
+        self._file.write(stereo_header(self._samples))
         self._file.seek(0, 2)
 
 
-def _stereo_header(samples: int | None) -> bytes:
-    size = _UNKNOWN_SIZE if samples is None else 2 * samples
+def stereo_header(samples: int | None) -> bytes:
+    """What a call's file begins with; None while it grows."""
+    size = UNKNOWN_SIZE if samples is None else 2 * samples
     return _HEADER.pack(
         b"RIFF",
-        _UNKNOWN_SIZE if samples is None else _HEADER.size - 8 + size,
+        UNKNOWN_SIZE if samples is None else _HEADER.size - 8 + size,
         b"WAVE",
         b"fmt ",
         18,
@@ -70,7 +88,7 @@ def _stereo_header(samples: int | None) -> bytes:
         0,  # no extension
         b"fact",
         4,
-        _UNKNOWN_SIZE if samples is None else samples,
+        UNKNOWN_SIZE if samples is None else samples,
         b"data",
         size,
     )
@@ -115,6 +133,14 @@ def encode(pcm: bytes) -> bytes:
     if byteorder == "big":
         samples.byteswap()
     return bytes(map(_mulaw, samples))
+
+
+def decode(mulaw: bytes) -> bytes:
+    """G.711 mu-law as 16-bit little-endian PCM; channels stay interleaved."""
+    pcm = bytearray(2 * len(mulaw))
+    pcm[0::2] = mulaw.translate(_LOW_BYTE)
+    pcm[1::2] = mulaw.translate(_HIGH_BYTE)
+    return bytes(pcm)
 
 
 def _mulaw(sample: int) -> int:

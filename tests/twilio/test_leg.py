@@ -217,6 +217,73 @@ def test_a_socket_that_fills_up_again_gets_no_more_than_it_takes(line: Line) -> 
     assert line.told[3:] == [("writable", True)]
 
 
+# --- To whoever records --------------------------------------------------------------------------
+
+
+class Tape:
+    """A leg.Recorder that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def heard(self, timestamp: str | int, audio: bytes) -> None:
+        self.told.append((timestamp, audio))
+
+    def played(self, audio: bytes) -> None:
+        self.told.append(audio)
+
+    def cut(self) -> None:
+        self.told.append("cut")
+
+
+@pytest.fixture
+def taped(line: Line) -> tuple[Line, list[Any]]:
+    tape = Tape()
+    line.leg = line.channel.receiver = CallerLeg(line.channel, MZ, line.owner, tape)
+    return line, tape.told
+
+
+def test_a_recorder_is_told_of_inbound_audio_with_its_time(taped: tuple[Line, list[Any]]) -> None:
+    line, tape = taped
+    for details in (
+        media.MediaDetails(FRAME, timestamp="40"),
+        media.MediaDetails(FRAME, timestamp=60),
+        media.MediaDetails(FRAME, track="outbound", timestamp="80"),
+    ):
+        line.leg.on_text(media.write(media.Media(MZ, details)))
+    line.leg.on_text(media.write(media.Media("MZ1", media.MediaDetails(FRAME))))
+    assert tape == [("40", FRAME), (60, FRAME)]
+
+
+def test_a_recorder_is_told_of_what_was_sent_when_it_was(taped: tuple[Line, list[Any]]) -> None:
+    line, tape = taped
+    line.leg.play([(FRAME, "0:160"), (FRAME * 2, None), (b"", "0:480")])
+    assert tape == [FRAME, FRAME * 2]
+    line.leg.clear()
+    assert tape[2:] == ["cut"]
+    line.leg.on_writable(False)
+    line.leg.play([(FRAME, "1:160"), (FRAME * 3, None)])
+    assert tape[3:] == [], "it waits in the outbox"
+    line.channel.on_send = lambda: line.leg.on_writable(False)
+    line.leg.on_writable(True)
+    assert tape[3:] == [FRAME]
+    line.leg.clear()
+    line.channel.on_send = lambda: None
+    line.leg.on_writable(True)
+    assert tape[4:] == ["cut"], "what the clear emptied was never played"
+
+
+def test_a_recorder_is_not_told_of_what_found_no_room(taped: tuple[Line, list[Any]]) -> None:
+    line, tape = taped
+    line.leg.on_writable(False)
+    for _ in range(2000):
+        line.leg.play([(FRAME, None)])
+    dropped = sum(told == ("dropped", 160) for told in line.told)
+    assert dropped > 500
+    line.leg.on_writable(True)
+    assert tape == [FRAME] * (2000 - dropped)
+
+
 # --- How it ends ---------------------------------------------------------------------------------
 
 

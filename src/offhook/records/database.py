@@ -103,7 +103,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
     return before, HEAD
 
 
-def unreachable(engine: Engine, error: SQLAlchemyError) -> Problem:
+def unreachable(engine: Engine, error: Exception) -> Problem:
     """What to tell of a database that cannot be used. Its password stays untold."""
     words = type(error).__name__
     if isinstance(error, DBAPIError) and error.orig is not None:

@@ -13,6 +13,7 @@ from typing import Final
 import webrtcvad
 
 from offhook import audio
+from offhook.wav import LINEAR, decode
 
 ONSET_FRAMES: Final = 3
 """Speech frames in a row (60 ms) with which a turn may begin."""
@@ -41,19 +42,7 @@ _DTMF_SHARE: Final = 0.8
 """The part of a frame's energy that two of these tones hold when it is a key and not a voice."""
 
 
-def _linear(sample: int) -> int:
-    """One mu-law byte as 16-bit linear (G.711)."""
-    inverted = ~sample & 0xFF
-    magnitude = (((inverted & 0x0F) << 3) + 132 << (inverted >> 4 & 7)) - 132
-    return -magnitude if inverted & 0x80 else magnitude
-
-
-LINEAR: Final = tuple(map(_linear, range(256)))
-"""Every mu-law byte as a 16-bit sample."""
-
 _SQUARE: Final = tuple(value * value for value in LINEAR)
-_LOW_BYTE: Final = bytes(value & 0xFF for value in LINEAR)
-_HIGH_BYTE: Final = bytes(value >> 8 & 0xFF for value in LINEAR)
 
 
 class Change(enum.Enum):
@@ -124,11 +113,8 @@ class TurnFinder:
 
     def _is_speech(self, frame: bytes) -> bool:
         power = sum(map(_SQUARE.__getitem__, frame)) / audio.FRAME_BYTES
-        linear = bytearray(2 * audio.FRAME_BYTES)
-        linear[::2] = frame.translate(_LOW_BYTE)
-        linear[1::2] = frame.translate(_HIGH_BYTE)
         # Every frame is shown to the detector, which learns the line from silence too.
-        voiced: bool = self._vad.is_speech(bytes(linear), audio.BYTES_PER_SECOND)
+        voiced: bool = self._vad.is_speech(decode(frame), audio.BYTES_PER_SECOND)
         self._powers.append(power)
         return voiced and power > max(_FLOOR, _ABOVE_NOISE * min(self._powers))
 

@@ -12,8 +12,8 @@ import inspect
 import re
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import pydantic
 
@@ -39,6 +39,16 @@ class BadArguments(Exception):  # noqa: N818 - what the model has written
     """Arguments that a tool does not take: words for the model, which may try again."""
 
 
+class House(Protocol):
+    """What does to a call what a tool asks for, from any thread."""
+
+    def pause_recording(self, call_sid: str) -> bool:
+        """Record silence from now on; False when the call is not recorded."""
+
+    def resume_recording(self, call_sid: str) -> bool:
+        """Record what is said again; False when the call is not recorded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """The phone call in which a tool runs: annotate a parameter with it, and it is passed in.
@@ -57,6 +67,20 @@ class Call:
 
     called: str | None
     """The number that was called; None likewise."""
+
+    _house: House | None = field(default=None, repr=False, compare=False)
+    """None in a test that makes a call of its own."""
+
+    def pause_recording(self) -> bool:
+        """Record silence on both sides from now on, as while a card number is said.
+
+        False when the call is not recorded.
+        """
+        return self._house is not None and self._house.pause_recording(self.sid)
+
+    def resume_recording(self) -> bool:
+        """Record what is said again. False when the call is not recorded."""
+        return self._house is not None and self._house.resume_recording(self.sid)
 
 
 class Tool(Generic[P, R]):

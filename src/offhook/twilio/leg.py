@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from offhook.twilio import media
+from offhook.twilio.media import Counter
 from offhook.wire import INTERNAL_ERROR, MESSAGE_TOO_BIG, Channel, Closed
 
 OUTBOX_BYTES: Final = 256 * 1024
@@ -33,13 +34,33 @@ class Owner(Protocol):
         """That many bytes of agent audio found no room."""
 
 
+class Recorder(Protocol):
+    """What a caller's leg tells whoever records the call: what really is on the wire."""
+
+    def heard(self, timestamp: Counter, audio: bytes) -> None:
+        """A piece of what the caller says, and Twilio's time of it, in ms."""
+
+    def played(self, audio: bytes) -> None:
+        """Agent audio went to Twilio; what is dropped, or waits in the outbox, did not."""
+
+    def cut(self) -> None:
+        """Twilio was told to throw away what it has not played."""
+
+
 class CallerLeg:
     """Reads Twilio's messages and writes ours: a wire.Receiver."""
 
-    def __init__(self, channel: Channel, stream_sid: str, owner: Owner) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        stream_sid: str,
+        owner: Owner,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._channel = channel
         self._stream_sid = stream_sid
         self._owner = owner
+        self._recorder = recorder
         self._writer = media.MediaWriter(stream_sid)
         self._writable = True
         self._outbox: deque[bytes] = deque()
@@ -54,6 +75,8 @@ class CallerLeg:
                 message = self._writer.play(audio)
                 if self._writable:
                     self._channel.send_text(message)
+                    if self._recorder is not None:
+                        self._recorder.played(audio)
                 elif self._outbox_size + len(message) <= OUTBOX_BYTES:
                     self._queue(message)
                 else:
@@ -70,6 +93,8 @@ class CallerLeg:
         self._outbox.clear()
         self._outbox_size = 0
         self._channel.send_text(self._writer.clear)
+        if self._recorder is not None:
+            self._recorder.cut()
 
     def close(self) -> None:
         """End the stream: Twilio goes on with the TwiML after `<Connect>` (twilio.md §1.7)."""
@@ -95,6 +120,8 @@ class CallerLeg:
             if message.stream_sid != self._stream_sid:
                 self._owner.on_caller_garbage("media of a foreign stream")
             elif message.media.track == "inbound":
+                if self._recorder is not None:
+                    self._recorder.heard(message.media.timestamp, message.media.payload)
                 self._owner.on_caller_audio(message.media.payload)
         elif isinstance(message, media.Connected | media.Unknown):
             self._owner.on_caller_message(message)
@@ -114,6 +141,10 @@ class CallerLeg:
             message = self._outbox.popleft()
             self._outbox_size -= len(message)
             self._channel.send_text(message)
+            if self._recorder is not None:
+                sent = media.read_ours(message)
+                if isinstance(sent, media.Play):
+                    self._recorder.played(sent.media.payload)
         if self._writable == writable:  # else it filled up again, which has been told already
             self._owner.on_caller_writable(writable)
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy
 
-from offhook.rehearsal.voice import LINEAR
+from offhook.wav import LINEAR
 
 _LINEAR: Final = numpy.array(LINEAR, numpy.float64)
 

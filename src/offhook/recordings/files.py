@@ -1,0 +1,95 @@
+"""Where the files of recordings are kept: one small interface, and a folder of this machine."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+from offhook.errors import Problem
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+
+
+class FileStore(Protocol):
+    """Files by name. Each method blocks; a name is a plain one, without a folder.
+
+    Raises OSError as the disk does (FileNotFoundError for a file that is not there), and Problem
+    E-AUD-03 for a name that could lead elsewhere.
+    """
+
+    def create(self, name: str) -> BinaryIO:
+        """A new file, to be written and read. Raises FileExistsError when it is there."""
+
+    def open(self, name: str, *, change: bool = False) -> BinaryIO:
+        """A file as it is, to be read, or to `change` some of its bytes too."""
+
+    def size(self, name: str) -> int:
+        """Its size in bytes, now."""
+
+    def delete(self, name: str) -> None:
+        """Remove it for good."""
+
+    def names(self) -> list[str]:
+        """Every file there is, in the order of their names."""
+
+
+class LocalFiles:
+    """A FileStore in a folder. The folder need not be there until something is created."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def prepare(self) -> None:
+        """Make the folder, for its owner alone. Raises Problem E-AUD-01 if none can write there."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+        except OSError as error:
+            raise Problem(
+                "E-AUD-01",
+                f"Calls cannot be recorded into {self._folder}: {error.strerror}.",
+                "Set records.folder to a folder that can be written.",
+            ) from None
+
+    def create(self, name: str) -> BinaryIO:
+        """A new file, readable by its owner alone."""
+        return os.fdopen(self._descriptor(name, os.O_RDWR | os.O_CREAT | os.O_EXCL), "w+b")
+
+    def open(self, name: str, *, change: bool = False) -> BinaryIO:
+        """A file as it is; what a link leads to is not opened."""
+        if change:
+            return os.fdopen(self._descriptor(name, os.O_RDWR), "r+b")
+        return os.fdopen(self._descriptor(name, os.O_RDONLY), "rb")
+
+    def size(self, name: str) -> int:
+        """Its size in bytes, now."""
+        return self._path(name).lstat().st_size
+
+    def delete(self, name: str) -> None:
+        """Remove it for good."""
+        self._path(name).unlink()
+
+    def names(self) -> list[str]:
+        """Every plain file; none when there is no folder yet."""
+        try:
+            with os.scandir(self._folder) as entries:
+                found = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+        return sorted(filter(_NAME.fullmatch, found))
+
+    def _descriptor(self, name: str, flags: int) -> int:
+        # Windows has no such links to refuse, and needs to be told that the bytes are bytes.
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        return os.open(self._path(name), flags, 0o600)
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise Problem(
+                "E-AUD-03",
+                "This is not the name of a recording: it could lead out of their folder.",
+                'Use a name as "offhook calls" shows it, such as 20261124T134326Z-CA….wav.',
+            )
+        return self._folder / name

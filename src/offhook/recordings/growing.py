@@ -1,0 +1,115 @@
+"""The file of one recording while its call goes on, as the disk's thread sees it."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+from offhook.recordings.files import FileStore
+from offhook.recordings.mending import mend
+from offhook.recordings.silencing import Side, overwrite
+from offhook.wav import StereoWriter
+
+_log: Final = logging.getLogger("offhook.recordings")
+
+
+class GrowingRecording:
+    """A disk.GrowingFile. A part is a stretch of the left side, then as much of the right.
+
+    `over` is called once, by the thread, when the file is closed.
+    """
+
+    def __init__(
+        self, store: FileStore, name: str, call_sid: str, over: Callable[[], None]
+    ) -> None:
+        self.why: str | None = None
+        """Why it takes nothing more, if it does not."""
+        self._store = store
+        self._name = name
+        self._call_sid = call_sid
+        self._over = over
+        self._file: BinaryIO | None = None
+        self._wav: StereoWriter | None = None
+        self._samples = 0
+        self._broken = False
+        # Stretches to be silenced come from any thread, until the file is closed.
+        self._lock = threading.Lock()
+        self._silences: list[tuple[int, int, Side]] = []
+        self._closed = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it takes nothing more."""
+        return self.why is not None
+
+    def stop(self, why: str) -> None:
+        """Take nothing more: what is there stays, and the call goes on."""
+        if self.why is None:
+            self.why = why
+            _log.warning("E-AUD-02 The recording of call %s has stopped: %s.", self._call_sid, why)
+
+    def silence(self, start: int, end: int, side: Side) -> bool:
+        """Have those samples silenced, now or as soon as they come. False: the file is closed."""
+        with self._lock:
+            if not self._closed:
+                self._silences.append((start, end, side))
+            return not self._closed
+
+    def write(self, parts: list[bytes]) -> None:
+        """Append, as the thread."""
+        if self._broken:
+            return
+        try:
+            if self._wav is None or self._file is None:
+                self._file = self._store.create(self._name)
+                self._wav = StereoWriter(self._file)
+            for part in parts:
+                half = len(part) // 2
+                self._wav.write(part[:half], part[half:])
+                self._samples += half
+            self._silence_written()
+            self._file.flush()
+        except OSError as error:
+            self._break(error)
+
+    def close(self) -> None:
+        """Put the sizes in and let go of the file, as the thread."""
+        try:
+            if self._wav is not None and self._file is not None:
+                self._silence_written()
+                self._wav.close()
+                self._file.close()
+        except OSError as error:
+            self._break(error)
+        self._file = self._wav = None
+        with self._lock:
+            self._closed = True
+            left, self._silences = self._silences, []
+        if left:  # asked for just now, or the disk had failed before their turn
+            with contextlib.suppress(OSError), self._store.open(self._name, change=True) as file:
+                for start, end, side in left:
+                    overwrite(file, start, min(end, self._samples), side)
+        self._over()
+
+    def _silence_written(self) -> None:
+        with self._lock:
+            due, self._silences = self._silences, []
+            # The rest of a stretch that is not written yet waits for it.
+            self._silences += [
+                (max(s, self._samples), e, side) for s, e, side in due if e > self._samples
+            ]
+        if due and self._file is not None:
+            for start, end, side in due:
+                overwrite(self._file, start, min(end, self._samples), side)
+            self._file.seek(0, 2)
+
+    def _break(self, error: OSError) -> None:
+        self._broken = True
+        self.stop(str(error.strerror or error))
+        file, self._file, self._wav = self._file, None, None
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.close()
+            with contextlib.suppress(OSError, ValueError):
+                mend(self._store, self._name)

@@ -1,0 +1,212 @@
+"""Reading recordings, live ones too: as PCM for browsers, and as peaks to draw.
+
+All of it blocks. Where there is an event loop, call it in a thread.
+"""
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from offhook.audio import BYTES_PER_SECOND, milliseconds
+from offhook.errors import Problem
+from offhook.recordings.files import FileStore
+from offhook.recordings.mending import SUFFIX, is_ours
+from offhook.recordings.silencing import Side, overwrite, samples
+from offhook.wav import LINEAR, PCM, STEREO_HEADER_BYTES, UNKNOWN_SIZE, decode
+
+PEAKS_SUFFIX: Final = ".peaks"
+"""Of the file beside a recording that keeps its peaks."""
+
+BUCKET_MS: Final = 100
+
+_PCM_HEADER: Final = struct.Struct("<4sI4s 4sIHHIIHH 4sI")
+_PCM_SAMPLE: Final = 4
+"""Bytes of one sample of both channels, 16 bits each."""
+
+_STRETCH: Final = 32 * 1024
+"""Samples that are read at once."""
+
+_BUCKET: Final = BUCKET_MS * BYTES_PER_SECOND // 1000
+_LOUDEST: Final = max(LINEAR)
+_MAGNITUDE: Final = bytes(round(255 * abs(value) / _LOUDEST) for value in LINEAR)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A recording, as it was when it was looked at: one that is live goes on growing."""
+
+    name: str
+    samples: int
+    """Of each side, 8000 a second."""
+    growing: bool
+    """Whether its call goes on, or a crash left it so."""
+
+    @property
+    def length_ms(self) -> int:
+        """How long it is."""
+        return milliseconds(self.samples)
+
+    @property
+    def pcm16_bytes(self) -> int:
+        """The size of its PCM view, header and all."""
+        return _PCM_HEADER.size + _PCM_SAMPLE * self.samples
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """How loud each side is at its loudest in every BUCKET_MS: 0 to 255, linear."""
+
+    caller: bytes
+    agent: bytes
+
+
+def names(store: FileStore) -> list[str]:
+    """Every recording in the folder, the oldest first."""
+    return [name for name in store.names() if name.endswith(SUFFIX)]
+
+
+def find(store: FileStore, name: str) -> Found:
+    """What there is of a recording.
+
+    Raises Problem E-AUD-03 for a name that cannot be one, E-AUD-04 when there is none of it, and
+    E-AUD-05 when the file is not a recording.
+    """
+    with _opened(store, name) as file:
+        return _found(store, name, file)
+
+
+def pcm16(store: FileStore, name: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """The bytes from `start` to `stop` of a recording as a 16-bit PCM WAV file, in stereo.
+
+    The whole has Found.pcm16_bytes; only what is asked for is read and decoded. Raises as `find`
+    does, before the first piece.
+    """
+    found = find(store, name)
+    size = found.pcm16_bytes
+    return _pieces(store, found, max(0, start), size if stop is None else min(stop, size))
+
+
+def _pieces(store: FileStore, found: Found, start: int, stop: int) -> Iterator[bytes]:
+    header = _PCM_HEADER.size
+    if start < min(stop, header):
+        yield _pcm_header(found.samples)[start:stop]
+    begin, end = max(0, start - header), stop - header
+    if begin >= end:
+        return
+    first, last = begin // _PCM_SAMPLE, -(-end // _PCM_SAMPLE)
+    with store.open(found.name) as file:
+        file.seek(STEREO_HEADER_BYTES + 2 * first)
+        for at in range(first, last, _STRETCH):
+            pcm = decode(file.read(2 * min(_STRETCH, last - at)))
+            yield pcm[max(0, begin - _PCM_SAMPLE * at) : end - _PCM_SAMPLE * at]
+
+
+def peaks(store: FileStore, name: str) -> Peaks:
+    """The peaks of a recording: computed once, and kept beside it when its call is over.
+
+    Raises as `find` does.
+    """
+    found = find(store, name)
+    kept = name.removesuffix(SUFFIX) + PEAKS_SUFFIX
+    size = 2 * -(-found.samples // _BUCKET)
+    with contextlib.suppress(OSError), store.open(kept) as file:
+        both = file.read()
+        if len(both) == size:
+            return Peaks(both[0::2], both[1::2])
+    both = _peaks(store, found)
+    if not found.growing:
+        # A disk that is full keeps nobody from seeing them.
+        with contextlib.suppress(OSError):
+            _forget_peaks(store, name)
+            with store.create(kept) as file:
+                file.write(both)
+    return Peaks(both[0::2], both[1::2])
+
+
+def _peaks(store: FileStore, found: Found) -> bytes:
+    both = bytearray()
+    with store.open(found.name) as file:
+        file.seek(STEREO_HEADER_BYTES)
+        for at in range(0, found.samples, _BUCKET):
+            bucket = file.read(2 * min(_BUCKET, found.samples - at)).translate(_MAGNITUDE)
+            both += bytes((max(bucket[0::2], default=0), max(bucket[1::2], default=0)))
+    return bytes(both)
+
+
+def silence(store: FileStore, name: str, start_ms: int, end_ms: int, side: Side) -> None:
+    """Silence a stretch of a finished recording for good. Times are of the recording.
+
+    What lies outside of it is passed over. A live recording is silenced by Recordings.silence.
+    Raises as `find` does.
+    """
+    with _opened(store, name, change=True) as file:
+        found = _found(store, name, file)
+        overwrite(file, samples(start_ms), min(samples(end_ms), found.samples), side)
+    _forget_peaks(store, name)
+
+
+def delete(store: FileStore, name: str) -> bool:
+    """Remove a recording and what is kept beside it. Says whether there was one.
+
+    Raises Problem E-AUD-03 for a name that cannot be one.
+    """
+    _forget_peaks(store, name)
+    try:
+        store.delete(_checked(name))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _forget_peaks(store: FileStore, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        store.delete(name.removesuffix(SUFFIX) + PEAKS_SUFFIX)
+
+
+def _checked(name: str) -> str:
+    return name if name.endswith(SUFFIX) else name + SUFFIX
+
+
+def _opened(store: FileStore, name: str, *, change: bool = False) -> BinaryIO:
+    try:
+        return store.open(name, change=change)
+    except OSError as error:
+        raise Problem(
+            "E-AUD-04",
+            f"The recording {name} cannot be read: {error.strerror}.",
+            "It may have been erased: look the call up again.",
+        ) from None
+
+
+def _found(store: FileStore, name: str, file: BinaryIO) -> Found:
+    header = file.read(STEREO_HEADER_BYTES)
+    if not name.endswith(SUFFIX) or not is_ours(header):
+        raise Problem(
+            "E-AUD-05",
+            f"{name} is not a recording, or only its first bytes were ever written.",
+            "Delete the file, or put it elsewhere.",
+        )
+    count = max(0, store.size(name) - STEREO_HEADER_BYTES) // 2
+    stated = int.from_bytes(header[-4:], "little")
+    return Found(name, count, growing=stated == UNKNOWN_SIZE)
+
+
+def _pcm_header(count: int) -> bytes:
+    size = _PCM_SAMPLE * count
+    return _PCM_HEADER.pack(
+        b"RIFF",
+        _PCM_HEADER.size - 8 + size,
+        b"WAVE",
+        b"fmt ",
+        16,
+        PCM,
+        2,  # channels
+        BYTES_PER_SECOND,
+        _PCM_SAMPLE * BYTES_PER_SECOND,
+        _PCM_SAMPLE,
+        16,  # bits a sample
+        b"data",
+        size,
+    )

@@ -1,0 +1,220 @@
+"""Who records: one CallRecorder a call, and the house that writes what all of them hand on."""
+
+import contextlib
+import logging
+import re
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final
+
+from offhook.audio import milliseconds
+from offhook.clock import Clock
+from offhook.disk import DiskWriter
+from offhook.events import (
+    Event,
+    Fault,
+    RecordingEnded,
+    RecordingFailed,
+    RecordingPaused,
+    RecordingResumed,
+)
+from offhook.recordings import reading
+from offhook.recordings.files import FileStore
+from offhook.recordings.growing import GrowingRecording
+from offhook.recordings.mending import SUFFIX, repair
+from offhook.recordings.silencing import Side, samples
+from offhook.recordings.timeline import Timeline
+
+_log: Final = logging.getLogger("offhook.recordings")
+
+WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Of audio that waits for the disk, of all calls together: 40 s of a hundred calls. Whose next
+second finds no room is stopped, and the others go on."""
+
+ASKED_MAX: Final = 64
+"""Pauses and resumptions between two frames of a call."""
+
+
+class CallRecorder:
+    """One call's recording, told of what is on the caller's wire. `note` publishes its events.
+
+    Nothing that goes wrong in here reaches the call: the recording stops, and says so. Everything
+    is called on the event loop, but for `pause` and `resume`, which any thread may call.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        file: GrowingRecording,
+        writer: DiskWriter,
+        clock: Clock,
+        note: Callable[[Event], None],
+    ) -> None:
+        self.name: Final = name
+        self._file = file
+        self._writer = writer
+        self._now = clock.now
+        self._note = note
+        self._timeline = Timeline(clock.now())
+        self._over = False
+        self._paused = False
+        # What was asked for, by any thread, and when; of more than anybody means, the last.
+        self._asked: deque[tuple[bool, float]] = deque(maxlen=ASKED_MAX)
+        writer.put(file, b"")
+
+    # --- what is on the caller's wire ---
+
+    def heard(self, timestamp: str | int, audio: bytes) -> None:
+        """A frame came from Twilio; `timestamp` is its own, in ms."""
+        if self._over:
+            return
+        try:
+            if self._asked:
+                self._obey()
+            timeline, faults = self._timeline, self._timeline.faults
+            timeline.heard(timestamp, audio, self._now())
+            if timeline.faults != faults == 0:
+                self._note(Fault("caller", "a media timestamp that makes no sense"))
+            done = timeline.take()
+            if done is not None:
+                self._put(done)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not the call's business
+            self._break(error)
+
+    def played(self, audio: bytes) -> None:
+        """Audio went to Twilio, to be played."""
+        if self._over:
+            return
+        try:
+            if self._asked:
+                self._obey()
+            self._timeline.played(audio, self._now())
+        except Exception as error:  # noqa: BLE001 - as above
+            self._break(error)
+
+    def cut(self) -> None:
+        """A `clear` went to Twilio."""
+        if self._over:
+            return
+        try:
+            self._timeline.cut(self._now())
+        except Exception as error:  # noqa: BLE001 - as above
+            self._break(error)
+
+    # --- what is asked of it ---
+
+    def pause(self) -> bool:
+        """Record silence on both sides from now on. Says whether there is a recording to pause."""
+        return self._ask(pause=True)
+
+    def resume(self) -> bool:
+        """Record what is said again. Says whether there is a recording to resume."""
+        return self._ask(pause=False)
+
+    def finish(self) -> None:
+        """The call is over. The last of its audio is written soon after."""
+        if self._over:
+            return
+        try:
+            self._obey()
+            self._put(self._timeline.finish(self._now()))
+            if not self._over:
+                self._note(RecordingEnded(milliseconds(self._timeline.length)))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._break(error)
+        self._close()
+
+    # --- within ---
+
+    def _ask(self, *, pause: bool) -> bool:
+        if self._over:
+            return False
+        # Times are put down here, and obeyed with the next frame, on the loop.
+        self._asked.append((pause, self._now()))
+        return True
+
+    def _obey(self) -> None:
+        while self._asked:
+            pause, at = self._asked.popleft()
+            if pause == self._paused:
+                continue
+            self._paused = pause
+            if pause:
+                self._timeline.pause(at)
+                self._note(RecordingPaused())
+            else:
+                self._timeline.resume(at)
+                self._note(RecordingResumed())
+
+    def _put(self, sides: tuple[bytes, bytes]) -> None:
+        self._writer.put(self._file, b"".join(sides))
+        if self._file.why is not None:
+            self._note(RecordingFailed(self._file.why))
+            self._close()
+
+    def _break(self, error: Exception) -> None:
+        if not self._over:
+            _log.exception("a fault in a recorder")
+            self._file.stop(type(error).__name__)
+            self._note(RecordingFailed(type(error).__name__))
+            self._close()
+
+    def _close(self) -> None:
+        if not self._over:
+            self._over = True
+            self._writer.close(self._file)
+
+
+class Recordings:
+    """Records calls into `store` while it is entered; mends there first what a crash has left."""
+
+    def __init__(self, store: FileStore) -> None:
+        self._store = store
+        self._writer = DiskWriter("recordings", WAITING_BYTES, self._repair)
+        self._live: dict[str, GrowingRecording] = {}
+
+    def __enter__(self) -> "Recordings":
+        self._writer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._writer.stop():
+            _log.warning("E-AUD-02 The last seconds of the recordings were not written in time.")
+
+    def begin(self, call_sid: str, clock: Clock, note: Callable[[Event], None]) -> CallRecorder:
+        """The recorder of a call whose stream starts now. Waits for nothing."""
+        sid = re.sub(r"[^A-Za-z0-9]", "_", call_sid, flags=re.ASCII)[:40]
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{sid}{SUFFIX}"
+        file = GrowingRecording(self._store, name, call_sid, lambda: self._over(name))
+        self._live[name] = file
+        return CallRecorder(name, file, self._writer, clock, note)
+
+    def silence(self, name: str, start_ms: int, end_ms: int, side: Side) -> None:
+        """Silence a stretch of a recording for good, live or not, from any thread.
+
+        Times are of the recording, which begins at its RecordingStarted; the stretch may lie ahead.
+        Blocks when the recording is finished, and then raises as reading.silence does.
+        """
+        live = self._live.get(name)
+        if live is not None and live.silence(samples(start_ms), samples(end_ms), side):
+            self._writer.put(live, b"")
+        else:
+            reading.silence(self._store, name, start_ms, end_ms, side)
+
+    def _over(self, name: str) -> None:
+        self._live.pop(name, None)
+
+    def _repair(self) -> None:
+        with contextlib.suppress(OSError):
+            found = repair(self._store)
+            if found.mended:
+                _log.info("recordings that a crash had left unfinished: %d", len(found.mended))
+            for name in found.unreadable:
+                _log.warning("E-AUD-05 %s is not a recording, or cannot be mended.", name)
