@@ -248,7 +248,7 @@ def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[Call]:
 
     def count(column: ColumnElement[str], *conditions: ColumnElement[bool]) -> dict[str, int]:
         query = select(column, func.count()).where(column.in_(sids), *conditions)
-        return dict(connection.execute(query.group_by(column)).tuples().all())
+        return dict(connection.execute(query.group_by(column)).all())
 
     turns = count(_utterances.call_sid, _utterances.who == "caller")
     interruptions = count(_utterances.call_sid, _utterances.interrupted)
