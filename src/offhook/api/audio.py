@@ -149,7 +149,7 @@ def router(operator: Operator) -> APIRouter:
         name = await operator.ask(lambda connection: recording_of(connection, sid))
 
         def work() -> bytes:
-            found = _found(operator.files, name)
+            found = reading.find(operator.files, name)
             peaks = reading.peaks(operator.files, name)
             body = {
                 "bucket_ms": reading.BUCKET_MS,
@@ -194,18 +194,14 @@ def recording_of(connection: Connection, sid: str) -> str:
 
 
 def _look(files: FileStore, name: str, form: Form) -> _View:
-    found = _found(files, name)
-    with files.open(name) as file:
-        # What is silenced later keeps its length, and is another file all the same.
-        changed = os.fstat(file.fileno()).st_mtime_ns
-    return _View(files, found, form, changed)
-
-
-def _found(files: FileStore, name: str) -> reading.Found:
+    found = reading.find(files, name)
     try:
-        return reading.find(files, name)
-    except FileNotFoundError:
+        with files.open(name) as file:
+            # What is silenced later keeps its length, and is another file all the same.
+            changed = os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError:  # erased since
         raise _none() from None
+    return _View(files, found, form, changed)
 
 
 def _none() -> Refused:

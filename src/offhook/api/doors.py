@@ -101,6 +101,15 @@ class Doors:
         if self._links.opens(scope["method"], scope["path"], scope["query_string"]):
             return None
         given = _credentials(headers.get("authorization", ""), basic=scope["path"] in PAGES)
+        if given is None and b"signature=" in scope["query_string"]:
+            return Refused(
+                403,
+                Problem(
+                    "E-API-11",
+                    "This link has expired, or it is not one that Offhook has made.",
+                    "Have a new one made, by who has the API's token.",
+                ),
+            )
         if given is None:
             return self._unauthorised(scope["path"], "The API's token is missing.")
         address = scope["client"][0] if scope.get("client") else ""

@@ -23,6 +23,9 @@ class Refused(Exception):  # noqa: N818 - what the client gets, not what Python 
 STATUS: Final = {
     "E-REC-05": 503,
     "E-ASK-04": 404,
+    "E-AUD-03": 500,  # what the record says of a recording is wrong, or the file is
+    "E-AUD-04": 404,
+    "E-AUD-05": 500,
 }
 """Of Problems that come from elsewhere; any other is the client's mistake: 422."""
 
