@@ -13,7 +13,7 @@ from tests.house import House, configured, house, until
 
 from offhook.api.app import Api
 from offhook.api.reading import Readers
-from offhook.config import Records
+from offhook.config import Records, WebhookFile
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, tables
 from offhook.records.prices import Prices
@@ -68,13 +68,15 @@ async def desk(
     url: str | None = None,
     readers: Readers | None = None,
     hosts: tuple[str, ...] | None = None,
+    webhook: str | None = None,
     **options: Any,
 ) -> AsyncIterator[Desk]:
     """A house with records in that folder, and the API."""
     script = {"script": options.pop("script")} if "script" in options else {}
     config = configured("ws://127.0.0.1:1/", **options)
     given = url or f"sqlite:///{folder}/offhook.db"
-    config = dataclasses.replace(config, records=Records(folder=folder, database=given))
+    records = Records(folder=folder, database=given, webhook=WebhookFile(url=webhook))
+    config = dataclasses.replace(config, records=records)
     if hosts is not None:
         server = config.server.model_copy(update={"operator_hosts": hosts})
         config = dataclasses.replace(config, server=server)

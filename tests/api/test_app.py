@@ -6,14 +6,15 @@ import json
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from jsonschema import Draft202012Validator
-from sqlalchemy import update
-from tests.api.desk import Desk, desk
+from sqlalchemy import select, update
+from tests.api.desk import TOKEN, Desk, desk
 from tests.api.spec import Spec
 from tests.house import ASK, GREET, HANG_UP, until
 from tests.postgres import Postgres
@@ -283,7 +284,6 @@ async def test_what_cannot_be_asked_is_refused_and_said(tmp_path: Path) -> None:
             ("POST", "/links", {"lasts_s": 5}),
             ("POST", "/recording", {"state": "paused"}),
             ("DELETE", "", None),
-            ("POST", "/resend", None),
         ):
             full = f"/api/calls/{UNKNOWN}{path}"
             answer = await ask(full, method=method, body=body)
@@ -297,6 +297,59 @@ async def test_what_cannot_be_asked_is_refused_and_said(tmp_path: Path) -> None:
             await refused(
                 ask, f"/api/calls/{sid}/recording", 422, "E-API-08", method="POST", body=bad
             )
+
+
+async def test_an_erased_call_is_gone(tmp_path: Path) -> None:
+    async with asked(tmp_path, **RECORDED) as ask:
+        sids = [(await ask.desk.house.call(GREET, HANG_UP)).call_sid for _ in range(2)]
+        await ask.desk.until_stored(2)
+        paths = [f"/api/calls/{sids[0]}{path}" for path in ("", "/audio", "/peaks")]
+        for path in paths:
+            assert (await ask(path)).status_code == 200
+        removed = (await ask(paths[0], method="DELETE")).json()["removed"]
+        assert (removed["calls"], removed["recordings"]) == (1, 1)
+        assert removed["utterances"] >= 1
+        for path in paths:
+            await refused(ask, path, 404, "E-ASK-04")
+        await refused(ask, paths[0], 404, "E-ASK-04", method="DELETE")
+        left = [path.name for path in (tmp_path / "recordings").iterdir()]
+        assert len(left) == 1
+        assert sids[1] in left[0]
+        assert (await ask("/api/totals")).json()["calls"] == 1
+        # Nor can it be had from what is kept for those who follow.
+        live = ask.desk.api.live
+        kept, _ = live.after(live.first - 1, None)
+        assert sids[0].encode() not in kept
+        assert sids[1].encode() in kept
+
+
+async def test_a_call_is_delivered_again(tmp_path: Path) -> None:
+    async with asked(tmp_path) as ask:
+        sid = (await ask.desk.house.call(GREET, HANG_UP)).call_sid
+        await ask.desk.until_stored()
+        path = f"/api/calls/{sid}/resend"
+        await refused(ask, path, 409, "E-API-17", method="POST")
+    async with asked(tmp_path, webhook="https://hook.example") as ask:
+        for _ in range(2):
+            assert (await ask(path, method="POST")).status_code == 202
+        with ask.desk.engine.connect() as connection:
+            due = connection.execute(select(tables.jobs.c.call_sid, tables.jobs.c.due_ms)).all()
+        assert [row.call_sid for row in due] == [sid]
+        assert due[0].due_ms is not None
+        await refused(ask, f"/api/calls/{UNKNOWN}/resend", 404, "E-ASK-04", method="POST")
+
+
+async def test_a_body_without_end_is_not_read(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        url = f"{d.house.origin}/api/calls/CA1/recording"
+
+        async def endless() -> AsyncIterator[bytes]:
+            yield b" " * 1000
+
+        for content in (b" " * 20_000, endless()):
+            answer = await d.house.http.post(url, content=content, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (413, "E-API-06")
 
 
 @pytest.mark.parametrize(
@@ -411,6 +464,6 @@ async def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         for _, path, operation in Spec((await d.ask("/openapi.json")).json()).operations():
             assert path in answer.text
-            assert operation["summary"] in answer.text
+            assert operation["summary"] in unescape(answer.text)
         for foreign in ("<script", "http://", "https://", "//cdn", "url("):
             assert foreign not in answer.text

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp
 
 from offhook import __version__
-from offhook.api import audio, calls, following, page
+from offhook.api import after, audio, calls, following, page
 from offhook.api.doors import Doors
 from offhook.api.links import Links
 from offhook.api.live import Live
@@ -37,6 +37,7 @@ beginning. Whatever is not done is answered with a problem: what and why, and wh
 _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
     401: {"model": ProblemBody, "description": "The token is missing or wrong."},
     403: {"model": ProblemBody, "description": "The request comes from a page of another site."},
+    413: {"model": ProblemBody, "description": "The body is too long."},
     422: {"model": ProblemBody, "description": "Something is asked that cannot be."},
     429: {"model": ProblemBody, "description": "There were too many wrong tokens."},
     503: {"model": ProblemBody, "description": "The database does not answer, or too many ask."},
@@ -63,12 +64,22 @@ class Api:
         self._token = token
         self._engine = engine
         self._files = files
+        self._records = config.records
         self._links = Links(token, lambda: wall_clock(UTC).timestamp())
         self._readers = readers or Readers()
 
     def around(self, others: ASGIApp, calls: Calls, clock: Clock) -> ASGIApp:
         """What answers on the port: the API behind its doors, and `others` on every other path."""
-        operator = Operator(self._engine, self._files, calls, self.live, self._links, self._readers)
+        operator = Operator(
+            engine=self._engine,
+            files=self._files,
+            journal=self._records.folder / "journal",
+            delivers=self._records.webhook.url is not None,
+            calls=calls,
+            live=self.live,
+            links=self._links,
+            readers=self._readers,
+        )
         return Doors(
             _application(operator),
             others,
@@ -94,7 +105,7 @@ def _application(operator: Operator) -> FastAPI:
         redirect_slashes=False,
     )
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
-    for part in (calls, audio, following):
+    for part in (calls, audio, after, following):
         app.include_router(
             part.router(operator),
             prefix="/api",

@@ -34,6 +34,9 @@ METRICS: Final = "/metrics"
 FAILURES_MAX: Final = 20
 """Wrong tokens from one address within FAILURES_S; beyond, none from there is looked at."""
 FAILURES_S: Final = 60.0
+BODY_MAX: Final = 16 * 1024
+"""Bytes of what is sent to us: a few fields at most."""
+
 ADDRESSES_MAX: Final = 1000
 """Addresses whose failures are counted; the one that failed longest ago is forgotten first."""
 
@@ -127,6 +130,16 @@ class Doors:
         if not hmac.compare_digest(given, self._token):
             self._failures.add(address)
             return self._unauthorised(scope["path"], "This is not the API's token.")
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not length.isdigit() or int(length) > BODY_MAX:
+            return Refused(
+                413,
+                Problem(
+                    "E-API-06",
+                    f"The body is longer than {BODY_MAX} bytes, or does not say how long it is.",
+                    "Send a short one, with Content-Length.",
+                ),
+            )
         return None
 
     def _unauthorised(self, path: str, what: str) -> Refused:

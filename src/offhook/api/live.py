@@ -53,11 +53,11 @@ class Live:
 
     def __call__(self, happening: Happening) -> None:
         """Keep it, and wake those who wait for it."""
-        self.last += 1
         event = happening.event
         data = msgspec.json.encode(
             {"call_sid": happening.call_sid, "at_ms": happening.at_ms, "event": event}
         )
+        self.last += 1
         block = b"id: %s\nevent: %s\ndata: %s\n\n" % (
             self.id_of(self.last),
             type(event).__name__.encode(),

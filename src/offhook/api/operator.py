@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,10 +20,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """What the API stands on. `files` has the recordings."""
+    """What the API stands on. `files` has the recordings, `journal` is the journal's folder.
+
+    `delivers`: whether there is an after-call webhook.
+    """
 
     engine: Engine
     files: FileStore
+    journal: Path
+    delivers: bool
     calls: Calls
     live: Live
     links: Links
@@ -36,6 +42,15 @@ class Operator:
                 return question(connection)
 
         return await self.readers.run(work)
+
+    async def change(self, work: Callable[[Connection], None]) -> None:
+        """Have `work` done in a thread, in a transaction that is committed."""
+
+        def committed() -> None:
+            with self.engine.begin() as connection:
+                work(connection)
+
+        await self.readers.run(committed)
 
     async def answer(self, question: Callable[[Connection], Any]) -> Response:
         """The same as JSON, which is made in the thread too: the loop is for calls."""

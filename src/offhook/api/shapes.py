@@ -20,7 +20,7 @@ class Shape(pydantic.BaseModel):
 class ProblemBody(Shape):
     """What went wrong and why, and the one thing that fixes it. Codes: docs/errors.md."""
 
-    code: str = Field(examples=["E-API-06"])
+    code: str = Field(examples=["E-ASK-04"])
     what: str = Field(examples=["There is no call with that CallSid."])
     fix: str = Field(examples=["See which there are: GET /api/calls"])
 
@@ -112,3 +112,9 @@ class PeaksBody(Shape):
     length_ms: int
     caller: list[int]
     agent: list[int]
+
+
+class Erased(Shape):
+    """What was removed, by kind: rows by their tables, and files."""
+
+    removed: dict[str, int] = Field(examples=[{"calls": 1, "utterances": 12, "recordings": 1}])
