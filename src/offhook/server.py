@@ -104,14 +104,15 @@ class Server:
         self._record = record
         self._api = api
         self._make_tap = make_tap
-        self._recordings = _recordings(config)
+        self.recordings: Final = _recordings(config)
+        """None when no agent's calls are recorded."""
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
 
     async def run(self) -> None:
         """Serve. After `stop` take no new call, let the live ones finish, and return."""
-        with self._recordings or contextlib.nullcontext():
+        with self.recordings or contextlib.nullcontext():
             await self._serve()
 
     async def _serve(self) -> None:
@@ -126,7 +127,7 @@ class Server:
                 publish=self._publish,
                 tools=Runner(group).for_call,
                 make_tap=self._make_tap,
-                recordings=self._recordings,
+                recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit)
