@@ -90,8 +90,8 @@ SHOWN: list[tuple[Event, str]] = [
 ]
 
 NOT_SHOWN: list[Event] = [
-    events.CallBegan("AC1", "desk", "standard", "inbound", "webhook", "+1555", "+1556", "{}"),
-    events.AgentDisconnected(60_000),
+    events.CallBegan("AC1", "seed", "", "inbound", "webhook", "+12025550142", "+12025550100", "{}"),
+    events.AgentDisconnected(4200),
     events.CallBilled("completed", 61_000),
     events.Answered(400, 450),
     events.Interrupted(840),

@@ -78,7 +78,7 @@ class Rehearsal:
             stream_sid="MZ" + "3" * 32,
             parameters=parameters,
         )
-        lobby = Lobby(self.clock, self.calls.admit)
+        lobby = Lobby(self.clock, self.calls.admit, lambda why: None)
         self.near, self.far = connect_in_memory(self.clock, self.stream, lobby.receiver(), 0.02)
 
     def _dial(self, receiver: Receiver, failed: Callable[[Refused | Unreachable], None]) -> Called:

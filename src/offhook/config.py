@@ -247,6 +247,16 @@ class Deepgram(DeepgramFile):
     api_key: SecretStr | None = None
 
 
+class Logs(_Part):
+    """What `logs:` in offhook.yaml may say."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+
+    texts: bool = False
+    """Whether the log has what is said and pressed in calls, and whole phone numbers."""
+
+
 class PricesFile(_Part):
     """What a minute costs, in `currency`. Without any price no cost is shown."""
 
@@ -291,6 +301,7 @@ class ConfigFile(_Part):
     server: ServerFile = ServerFile()
     twilio: TwilioFile = TwilioFile()
     deepgram: DeepgramFile = DeepgramFile()
+    logs: Logs = Logs()
     records: RecordsFile = RecordsFile()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
@@ -436,6 +447,7 @@ class Config:
     server: Server
     twilio: Twilio
     deepgram: Deepgram
+    logs: Logs
     records: Records
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
@@ -457,7 +469,9 @@ class Config:
     def secrets(self) -> tuple[str, ...]:
         """Every key and token, for whoever must keep them out of a file."""
         known = (*self.twilio.auth_tokens, self.deepgram.api_key, self.server.api_token)
-        return tuple(secret.get_secret_value() for secret in known if secret is not None)
+        secrets = [secret.get_secret_value() for secret in known if secret is not None]
+        password = urlsplit(self.records.database).password
+        return (*secrets, *([password] if password else ()))
 
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""
@@ -503,6 +517,7 @@ def load(
         server=_server(file.server, document.path.parent, overrides, env),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
+        logs=file.logs,
         records=_records(file.records, document.path.parent, env),
         lines=lines,
         remarks=remarks,

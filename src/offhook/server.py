@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from offhook import wire
-from offhook.calls import Calls, publisher
+from offhook.calls import Calls
 from offhook.clock import LoopClock
 from offhook.config import Config
 from offhook.deepgram.connection import Dialler
@@ -23,6 +23,9 @@ from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
 from offhook.lobby import Lobby
+from offhook.metrics import catalogue
+from offhook.metrics.meter import Metrics
+from offhook.publisher import Publisher
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.tap import MakeTap
@@ -98,9 +101,15 @@ class Server:
         self.started = asyncio.Event()
         self._config = config
         self._sock = sock
-        records = [record] if record is not None else []
+        self.metrics: Final = Metrics()
+        recorded = [record] if record is not None else []
         live = [api.live] if api is not None else []
-        self._publish = publisher([*records, *live, *subscribers])
+        self._subscribers: Final[list[Subscriber]] = [
+            *recorded,
+            self.metrics,
+            *live,
+            *subscribers,
+        ]
         self._record = record
         self._api = api
         self._make_tap = make_tap
@@ -120,18 +129,22 @@ class Server:
         key = self._config.require_deepgram_key().get_secret_value()
         async with asyncio.TaskGroup() as group:
             dial = Dialler(self._config.deepgram, key, group)
+            publish = Publisher(self._subscribers, clock.now)
+            runner = Runner(group)
             self.calls = Calls(
                 self._config,
                 clock=clock,
                 dial=dial,
-                publish=self._publish,
-                tools=Runner(group).for_call,
+                publish=publish,
+                tools=runner.for_call,
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
-            lobby = Lobby(clock, self.calls.admit)
-            webhooks = Webhooks(self._config, self.calls, lobby, self._record)
+            lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
+            webhooks = Webhooks(self._config, self.calls, lobby, self.metrics, self._record)
+            self._measure(publish, lobby, runner)
+            lag = group.create_task(self.metrics.watch_loop(clock), name="loop lag")
             app: ASGIApp = webhooks.app()
             if self._api is not None:
                 app = self._api.around(app, self.calls, clock)
@@ -143,6 +156,7 @@ class Server:
                 self._api.live.close()
             web.should_exit = True
             await serving
+            lag.cancel()
             if self._api is not None:
                 self._api.close()
 
@@ -152,6 +166,21 @@ class Server:
         self._stopping.set()
         if self._stops > 1:
             self._hurry.set()
+
+    def _measure(self, publish: Publisher, lobby: Lobby, runner: Runner) -> None:
+        """Have the metrics ask what only shows when one looks."""
+        ask = self.metrics.ask
+        ask(catalogue.CALLS_LIVE, lambda: self.calls.live)
+        ask(catalogue.CALLS_CAPACITY, lambda: self._config.server.capacity)
+        ask(catalogue.DRAINING, lambda: self.calls.draining)
+        ask(catalogue.SUBSCRIBER_FAILURES, lambda: publish.failures)
+        ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
+        ask(catalogue.TOOL_THREADS, lambda: runner.threads)
+        record = self._record
+        if record is not None:
+            ask(catalogue.RECORD_WAITING, lambda: record.waiting)
+            ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
+            ask(catalogue.RECORD_LOST, lambda: record.lost)
 
     def _uvicorn(self, app: ASGIApp, decide: wire.Decide) -> _Uvicorn:
         server = self._config.server
