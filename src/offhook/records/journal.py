@@ -27,6 +27,9 @@ SEGMENTS: Final = 8
 LINE_MAX: Final = 1024 * 1024
 """Bytes of one line."""
 
+SPOILT: Final = "spoilt"
+"""The file in a journal's folder that keeps lines which no database took, and why is in the log."""
+
 _MAGIC: Final = b"offhook journal 1\n"
 _HEADER: Final = struct.Struct("<18s32sQ")
 """Magic, the journal's id, and the number of the first line of this segment."""
