@@ -17,6 +17,7 @@ from offhook.call.inputs import ToolFinished
 from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
+from offhook.records.record import Record
 from offhook.rehearsal import clips, standin_server
 from offhook.rehearsal.caller import Caller
 from offhook.rehearsal.phone import place_call
@@ -188,6 +189,7 @@ async def house(
     deepgram_url: str | None = None,
     twilio: Twilio | None = None,
     make_tap: MakeTap | None = None,
+    record: Record | None = None,
     **options: Any,
 ) -> AsyncIterator[House]:
     """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets."""
@@ -199,7 +201,7 @@ async def house(
     config = config or configured(deepgram_url or standin.url, **options)
     url = config.deepgram.model_copy(update={"url": deepgram_url or standin.url})
     config = dataclasses.replace(config, deepgram=url, twilio=twilio or config.twilio)
-    server = Server(config, listen("127.0.0.1", 0), [happened.append], make_tap)
+    server = Server(config, listen("127.0.0.1", 0), [happened.append], make_tap, record=record)
     async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
         serving = group.create_task(server.run())
         await server.started.wait()

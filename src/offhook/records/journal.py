@@ -24,6 +24,10 @@ SEGMENT_BYTES: Final = 8 * 1024 * 1024
 SEGMENTS: Final = 8
 """Taken beforehand: 64 MiB in all. Beyond, the journal grows as long as the disk lets it."""
 
+GAP: Final = 1 << 20
+"""Numbers that are left out at each opening. A machine that lost its power may have lost the last
+half minute of lines here, which the database has: their numbers must not be given twice."""
+
 LINE_MAX: Final = 1024 * 1024
 """Bytes of one line."""
 
@@ -60,7 +64,7 @@ class _Segment:
 
 
 class Journal:
-    """The lines of one server, numbered from 1, in a folder of their own.
+    """The lines of one server, in a folder of their own. Their numbers rise, with gaps.
 
     One process has it at a time. `append` is for the event loop, everything else for the one thread
     that writes the database. Raises Problem E-REC-01 when the folder cannot be used and E-REC-02
@@ -83,8 +87,8 @@ class Journal:
                 f"The journal {folder} cannot be made: {error.strerror}.",
                 "Make room for 64 MB there and let this user write, or set records.folder.",
             ) from None
-        # Lines of this number and above are not applied, as far as is known here.
-        self._applied = self._segments[0].first - 1
+        # Lines up to this number are done, as far as is known here.
+        self._done = self._segments[0].first - 1
 
     # --- the event loop ------------------------------------------------------------------------
 
@@ -110,7 +114,8 @@ class Journal:
     @property
     def waiting(self) -> int:
         """Lines that the database does not have yet."""
-        return self._segments[-1].next - 1 - self._applied
+        with self._lock:
+            return sum(segment.count - self._done_of(segment) for segment in self._segments)
 
     @property
     def filled(self) -> float:
@@ -143,15 +148,18 @@ class Journal:
     def rewind(self) -> None:
         """Read again from the first line that is not done."""
         for segment in self._segments:
-            segment.read_at = _BEGIN
-            segment.read_count = 0
-        done = self._applied
-        if done >= self._segments[0].first:
-            self.read(done - self._segments[0].first + 1)
+            segment.read_at, segment.read_count = _BEGIN, 0
+            while segment.read_count < self._done_of(segment):
+                size, _ = _RECORD.unpack(os.pread(segment.fd, _RECORD.size, segment.read_at))
+                segment.read_at += _RECORD.size + size
+                segment.read_count += 1
+
+    def _done_of(self, segment: _Segment) -> int:
+        return max(0, min(self._done + 1 - segment.first, segment.count))
 
     def done(self, number: int) -> None:
         """The database has every line up to this one: they are wiped here as soon as may be."""
-        self._applied = max(self._applied, number)
+        self._done = max(self._done, number)
         with self._lock:
             while len(self._segments) > 1 and self._segments[0].next <= number + 1:
                 self._retire(self._segments.popleft())
@@ -188,13 +196,12 @@ class Journal:
             segment = self._open(path)
             (self._segments if segment.count else self._free).append(segment)
         self._segments = deque(sorted(self._segments, key=lambda segment: segment.first))
-        following = max((s.next for s in (*self._segments, *self._free)), default=1)
+        following = max((s.next for s in (*self._segments, *self._free)), default=1) + GAP
         while len(self._segments) + len(self._free) < SEGMENTS:
             self._free.append(self._create())
-        if not self._segments or self._segments[-1].end + LINE_MAX > SEGMENT_BYTES:
-            segment = self._free.pop()
-            self._wipe(segment, following)
-            self._segments.append(segment)
+        segment = self._free.pop() if self._free else self._create()
+        self._wipe(segment, following)
+        self._segments.append(segment)
 
     def _open(self, path: Path) -> _Segment:
         fd = os.open(path, os.O_RDWR)

@@ -89,7 +89,9 @@ class Store:
     def _mark(self, connection: Connection, last: int) -> None:
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         mark = dialect.insert(tables.applied).values(journal=self._journal, line=last)
-        connection.execute(mark.on_conflict_do_update(["journal"], set_={"line": last}))
+        connection.execute(
+            mark.on_conflict_do_update(index_elements=["journal"], set_={"line": last})
+        )
 
     def _cost(self, connection: Connection, call_sids: Sequence[str]) -> None:
         calls = tables.calls.c
@@ -236,18 +238,15 @@ class _Batch:
                     called_ms=at_ms,
                 )
             case events.FunctionAnswered():
-                self._functions.append(
-                    {
-                        "of_call": line.call_sid,
-                        "of_id": event.id,
-                        "outcome": event.outcome,
-                        "content": event.content,
-                        "after_ms": event.after_ms,
-                    }
+                self._function(
+                    line,
+                    event.id,
+                    outcome=event.outcome,
+                    content=event.content,
+                    after_ms=event.after_ms,
                 )
             case events.FunctionDropped():
-                dropped = {"outcome": event.why, "content": None, "after_ms": None}
-                self._functions.append({"of_call": line.call_sid, "of_id": event.id, **dropped})
+                self._function(line, event.id, outcome=event.why, content=None, after_ms=None)
             case events.AgentWarned():
                 self._trouble(line, "agent", event.code, event.description, None)
             case events.Fault():
@@ -282,6 +281,14 @@ class _Batch:
             interrupted=cut,
         )
 
+    def _function(self, line: Line, function_id: str, **outcome: Any) -> None:
+        """What became of a function: of this batch, or of one before."""
+        for row in reversed(self._inserts[tables.functions]):
+            if (row["call_sid"], row["id"]) == (line.call_sid, function_id):
+                row |= outcome
+                return
+        self._functions.append({"of_call": line.call_sid, "of_id": function_id, **outcome})
+
     def _trouble(self, line: Line, leg: str, code: str | None, words: str, ms: int | None) -> None:
         kind = type(line.event).__name__
         self._insert(
@@ -305,12 +312,23 @@ class _Batch:
             row |= self._changes.pop(sid, {})
         if self._new:
             self._insert_new(connection)
+        self._update_functions(connection)
         known = self._known(connection)
         for table, rows in self._inserts.items():
             kept = [_clean(row) for row in rows if row["call_sid"] in known]
             # Rows of one table name different columns; together, they must name the same.
             for columns in {tuple(row) for row in kept}:
                 connection.execute(insert(table), [row for row in kept if tuple(row) == columns])
+        calls = tables.calls.c
+        for sid, change in self._changes.items():
+            values = _clean(change)
+            if self._agent_ms.get(sid):
+                values["agent_ms"] = calls.agent_ms + self._agent_ms[sid]
+            if values:
+                connection.execute(update(tables.calls).where(calls.sid == sid).values(**values))
+        return [sid for sid in self._ended if sid in known]
+
+    def _update_functions(self, connection: Connection) -> None:
         if self._functions:
             functions = tables.functions.c
             connection.execute(
@@ -321,14 +339,6 @@ class _Batch:
                 ),
                 [_clean(row) for row in self._functions],
             )
-        calls = tables.calls.c
-        for sid, change in self._changes.items():
-            values = _clean(change)
-            if self._agent_ms.get(sid):
-                values["agent_ms"] = calls.agent_ms + self._agent_ms[sid]
-            if values:
-                connection.execute(update(tables.calls).where(calls.sid == sid).values(**values))
-        return [sid for sid in self._ended if sid in known]
 
     def _insert_new(self, connection: Connection) -> None:
         for sid, row in self._new.items():

@@ -1,0 +1,43 @@
+"""Databases to test on: SQLite in a file, and a real PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from tests.postgres import Postgres
+
+from offhook.records import database
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database, as a user writes it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/offhook.db"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as of_postgres:
+        yield of_postgres.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def empty(url: str) -> Iterator[Engine]:
+    """A database without a schema."""
+    engine = database.open_engine(database.url_of(url))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def engine(empty: Engine) -> Engine:
+    """A database with the present schema."""
+    database.upgrade(empty)
+    return empty

@@ -1,0 +1,70 @@
+"""A line of the journal is the event that it was made of."""
+
+import typing
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from offhook import events
+from offhook.events import Event, Happening
+from offhook.records.lines import BadLine, decode, encode
+
+EVENTS: tuple[type, ...] = typing.get_args(Event)
+
+
+def example(kind: type) -> Any:
+    """An event whose fields all have a value of their own."""
+    values: dict[str, Any] = {}
+    hints = typing.get_type_hints(kind)
+    for number, field in enumerate(fields(kind), 1):
+        hint = hints[field.name]
+        options = typing.get_args(hint)
+        if typing.get_origin(hint) is tuple:
+            values[field.name] = (number, 0, 3)
+        elif typing.get_origin(hint) is typing.Literal:
+            values[field.name] = options[-1]
+        elif hint is bool:
+            values[field.name] = True
+        elif int in (hint, *options):
+            values[field.name] = number
+        else:
+            values[field.name] = f"{field.name} \u00e9\n\0"
+    return kind(**values)
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_every_event_comes_back_as_it_was(kind: type) -> None:
+    event = example(kind)
+    line = decode(7, encode(Happening("CA1", 12, event), 1_700_000_000_000))
+    assert line == (7, "CA1", 12, 1_700_000_000_000, event)
+
+
+def test_a_line_of_a_version_that_did_not_know_a_field_is_read() -> None:
+    assert decode(1, b'["CallerSaid","CA1",1,2,{"text":"Hello."}]').event == events.CallerSaid(
+        "Hello.", start_ms=None
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b'["CallerSaid","CA1",1,2]',
+        b'["NoSuchEvent","CA1",1,2,{}]',
+        b'["CallerSaid","CA1","1",2,{"text":"x"}]',
+        b'["CallerSaid","CA1",1,2,{"text":7}]',
+        b'["CallerSaid","CA1",1,2,{}]',
+    ],
+)
+def test_what_is_no_line_is_told_without_its_content(line: bytes) -> None:
+    with pytest.raises(BadLine) as bad:
+        decode(1, line)
+    assert str(bad.value) in ("DecodeError", "ValidationError", "KeyError")
+
+
+def test_fields_of_a_later_version_are_passed_over() -> None:
+    line = b'["CallerSaid","CA1",1,2,{"text":"Hello.","mood":"glad"}]'
+    assert decode(1, line).event == events.CallerSaid("Hello.")

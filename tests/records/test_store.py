@@ -1,0 +1,198 @@
+"""Lines into rows, on both databases: each once, whatever comes twice, late or without its call."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, Table, select
+
+from offhook import events
+from offhook.call.ending import Slug
+from offhook.events import Event
+from offhook.records import tables
+from offhook.records.lines import Line
+from offhook.records.prices import Prices
+from offhook.records.store import Store
+
+PRICES = Prices(twilio_minute=0.01, stream_minute=0.004, deepgram_minute={"standard": 0.06})
+WALL = 1_795_000_000_000
+
+
+def began(**changed: Any) -> events.CallBegan:
+    fields = {
+        "account_sid": "AC1",
+        "agent": "front-desk",
+        "tier": "standard",
+        "direction": "inbound",
+        "by": "webhook",
+        "from_": "+12025550142",
+        "to": "+12025550100",
+        "variables": '{"name": "Ada"}',
+    }
+    return events.CallBegan(**{**fields, **changed})
+
+
+def ended(slug: Slug = Slug.CALLER_HUNG_UP, duration_ms: int = 90_000) -> events.CallEnded:
+    return events.CallEnded(slug.fault, slug.slug, slug.words, "", duration_ms)
+
+
+def lines(*happened: tuple[int, Event], call_sid: str = "CA1", first: int = 1) -> list[Line]:
+    return [
+        Line(number, call_sid, at_ms, WALL + at_ms, event)
+        for number, (at_ms, event) in enumerate(happened, first)
+    ]
+
+
+def apply(
+    engine: Engine,
+    batch: Sequence[Line],
+    journal: str = "j",
+    run: str = "r",
+    prices: Prices = PRICES,
+) -> list[str]:
+    with engine.begin() as connection:
+        return Store(journal, run, prices).apply(connection, batch, batch[-1].number)
+
+
+def rows(engine: Engine, table: Table) -> list[dict[str, Any]]:
+    with engine.connect() as connection:
+        order = list(table.primary_key.columns)
+        return [dict(row._mapping) for row in connection.execute(select(table).order_by(*order))]
+
+
+def call(engine: Engine, sid: str = "CA1") -> dict[str, Any]:
+    return next(row for row in rows(engine, tables.calls) if row["sid"] == sid)
+
+
+WHOLE = lines(
+    (0, began()),
+    (120, events.AgentConnected("request-1", 110)),
+    (200, events.CallStarted()),
+    (2200, events.AgentSaid("Hello.", "Hello.", 900, False, 1100)),
+    (4000, events.CallerSaid("A table?\0", 3100)),
+    (4300, events.LatencyReported(100, 200, None, 300)),
+    (4500, events.Answered(400, 480)),
+    (4600, events.FunctionCalled("f1", "book", '{"people": 2}')),
+    (4900, events.FunctionAnswered("f1", "book", "answered", '"done"', 300)),
+    (5000, events.FunctionCalled("f2", "book", "{}")),
+    (5100, events.FunctionDropped("f2", "book", "cancelled")),
+    (5200, events.Interrupted(300)),
+    (5200, events.AgentSaid("One", "One two three.", 300, True, 4900)),
+    (5300, events.KeyPressed("5")),
+    (5400, events.AgentWarned("SLOW", "slow", fatal=False)),
+    (5500, events.Fault("caller", "a second start")),
+    (5600, events.AudioDropped("agent", 40, "full")),
+    (5700, events.StreamTrouble("31921", "closed")),
+    (90_000, events.DelaysSampled((1, 2), (3, 4), (5, 6))),
+    (90_000, events.AgentDisconnected(89_900)),
+    (90_000, ended()),
+    (90_400, events.CallBilled("completed", 91_000)),
+)
+
+
+@pytest.mark.parametrize("size", [1, 3, len(WHOLE)])
+def test_a_whole_call_whatever_the_batches(engine: Engine, size: int) -> None:
+    told = []
+    for at in range(0, len(WHOLE), size):
+        told += apply(engine, WHOLE[at : at + size])
+    assert told == ["CA1"]
+    found = call(engine)
+    assert found["started_ms"] == WALL
+    assert found["stream_at_ms"] == 200
+    assert (found["duration_ms"], found["last_ms"]) == (90_000, 90_000)
+    assert (found["fault"], found["slug"]) == ("nobody", "caller_hung_up")
+    assert (found["billed_status"], found["billed_ms"]) == ("completed", 91_000)
+    assert found["agent_ms"] == 89_900
+    assert json.loads(found["delays"])["to_clear"] == [5, 6]
+    # Two begun minutes of the call and of its stream; 89.9 s of Deepgram.
+    assert found["cost_micros"] == 20_000 + 8_000 + 89_900
+    said = rows(engine, tables.utterances)
+    assert [(one["who"], one["text"], one["start_ms"], one["end_ms"]) for one in said] == [
+        ("agent", "Hello.", 1100, 2200),
+        ("caller", "A table?\ufffd", 3100, 4000),
+        ("agent", "One", 4900, 5200),
+    ]
+    assert [one["interrupted"] for one in said] == [False, False, True]
+    assert [(f["id"], f["outcome"], f["after_ms"]) for f in rows(engine, tables.functions)] == [
+        ("f1", "answered", 300),
+        ("f2", "cancelled", None),
+    ]
+    turns = rows(engine, tables.turns)
+    assert [(t["listen_ms"], t["speak_ms"], t["first_byte_ms"]) for t in turns] == [
+        (100, None, None),
+        (None, None, 400),
+    ]
+    assert [one["digit"] for one in rows(engine, tables.keys)] == ["5"]
+    assert [one["request_id"] for one in rows(engine, tables.agent_sessions)] == ["request-1"]
+    assert [(one["kind"], one["ms"]) for one in rows(engine, tables.troubles)] == [
+        ("AgentWarned", None),
+        ("Fault", None),
+        ("AudioDropped", 40),
+        ("StreamTrouble", None),
+    ]
+
+
+def test_how_far_it_is_known_is_committed_with_the_rows(engine: Engine) -> None:
+    apply(engine, WHOLE[:4])
+    apply(engine, WHOLE[4:9])
+    with engine.connect() as connection:
+        assert Store("j", "r", PRICES).applied(connection) == 9
+        assert Store("another", "r", PRICES).applied(connection) == 0
+
+
+def test_a_function_that_is_called_again_under_its_old_id_is_another(engine: Engine) -> None:
+    called, answered = WHOLE[7].event, WHOLE[8].event
+    apply(engine, lines((0, began()), (1, called), (2, answered), (3, called)))
+    assert [one["outcome"] for one in rows(engine, tables.functions)] == ["answered", None]
+
+
+def test_a_call_that_two_servers_were_asked_about_is_one(engine: Engine) -> None:
+    """Twilio repeats a webhook at another node."""
+    apply(engine, lines((0, began(agent="first"))), journal="a")
+    apply(engine, lines((0, began(agent="second")), (5, events.CallerSaid("Hi."))), journal="b")
+    assert [one["agent"] for one in rows(engine, tables.calls)] == ["first"]
+    assert len(rows(engine, tables.utterances)) == 1
+
+
+def test_lines_of_a_call_that_was_erased_are_dropped(engine: Engine) -> None:
+    apply(engine, WHOLE[:5])
+    with engine.begin() as connection:
+        connection.execute(tables.calls.delete())
+    assert rows(engine, tables.utterances) == []
+    assert apply(engine, WHOLE[5:]) == []
+    assert all(
+        rows(engine, table) == []
+        for table in tables.metadata.sorted_tables[:-1]
+        if table is not tables.applied
+    )
+
+
+def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
+    apply(
+        engine, lines((0, began()), (200, events.CallStarted()), (61_000, events.CallerSaid("x")))
+    )
+    apply(engine, lines((0, began()), call_sid="CA2"), run="present")
+    apply(engine, lines((0, began()), call_sid="CA3"), journal="of another server")
+    store = Store("j", "present", PRICES)
+    with engine.begin() as connection:
+        assert store.end_ghosts(connection, ended(Slug.SERVER_DIED, 0)) == ["CA1"]
+        assert store.end_ghosts(connection, ended(Slug.SERVER_DIED, 0)) == []
+    found = call(engine)
+    assert (found["slug"], found["duration_ms"]) == ("server_died", 61_000)
+    assert found["cost_micros"] == 2 * 4_000
+    assert call(engine, "CA2")["duration_ms"] is None
+    assert call(engine, "CA3")["duration_ms"] is None
+
+
+def test_without_prices_there_is_no_cost(engine: Engine) -> None:
+    apply(engine, WHOLE, prices=Prices())
+    assert call(engine)["cost_micros"] is None
+
+
+def test_since(engine: Engine) -> None:
+    apply(engine, lines((0, began())))
+    with engine.connect() as connection:
+        store = Store("j", "r", PRICES)
+        assert store.since(connection, WALL) == ["CA1"]
+        assert store.since(connection, WALL + 1) == []
