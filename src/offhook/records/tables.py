@@ -172,9 +172,18 @@ Index(
     postgresql_where=jobs.c.due_ms.is_not(None),
 )
 
+# Recordings of erased calls which were not on the machine that erased them: the one that has such a
+# file deletes it.
+unwanted_files: Final = Table("unwanted_files", metadata, Column("name", Text, primary_key=True))
+
 applied: Final = Table(
     "applied",
     metadata,
     Column("journal", String(32), primary_key=True),
     Column("line", BigInteger, nullable=False),  # the last line of that journal that is in here
 )
+
+
+def of_calls() -> list[Table]:
+    """Every table with rows of calls, `calls` last, as they can be emptied."""
+    return [table for table in reversed(metadata.sorted_tables) if table.foreign_keys] + [calls]

@@ -1,4 +1,4 @@
-"""Jobs: after-call webhooks that are to be delivered."""
+"""After-call webhooks that are to be delivered, and files that are to be deleted."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the tables."""
     op.create_table(
         "jobs",
         sa.Column(
@@ -25,3 +25,4 @@ def upgrade() -> None:
     )
     due = sa.text("due_ms IS NOT NULL")
     op.create_index("jobs_due", "jobs", ["due_ms"], sqlite_where=due, postgresql_where=due)
+    op.create_table("unwanted_files", sa.Column("name", sa.Text, primary_key=True))
