@@ -1,0 +1,228 @@
+"""What the record answers with: plain dataclasses, JSON-ready, under names that do not change.
+
+Every name that ends in `_ms` is in milliseconds; those of a call's timeline count from the call's
+beginning, `started_ms` from 1970 (UTC). Money is in millionths of the currency that
+`records.prices` names. `docs/calls.md` lists the fields.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call, as a list shows it. What is None is not known, or not yet.
+
+    `started` is ISO 8601 in UTC. `turns` counts what the caller said; `interruptions` how often the
+    agent was cut; `troubles` what went wrong without ending the call. `twilio_minutes` are those
+    that Twilio bills: begun ones.
+    """
+
+    sid: str
+    started: str
+    started_ms: int
+    duration_ms: int | None
+    live: bool
+    agent: str
+    direction: str
+    came_by: str
+    from_number: str
+    to_number: str
+    fault: str | None
+    slug: str | None
+    words: str | None
+    turns: int
+    interruptions: int
+    functions: int
+    troubles: int
+    recording: str | None
+    twilio_minutes: int | None
+    cost_micros: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Calls, newest first. `next_cursor` asks for those that follow; None: there are none.
+
+    A page of a text search may hold fewer calls than it could, even none, and have a cursor all
+    the same: a page looks through `queries.SCAN_CALLS` calls at most.
+    """
+
+    calls: list[Call]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over calls. Minutes of call and stream are begun ones, as Twilio bills them.
+
+    `cost_micros` is None when no call has a cost; `without_cost` counts those that have none.
+    `endings` counts ended calls by slug, `deepgram_minutes` is by tier.
+    """
+
+    calls: int = 0
+    live: int = 0
+    duration_ms: int = 0
+    twilio_minutes: int = 0
+    stream_minutes: int = 0
+    deepgram_minutes: dict[str, float] = field(default_factory=dict)
+    cost_micros: int | None = None
+    without_cost: int = 0
+    endings: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Totals of one agent, or of one day (UTC, ISO 8601): `key`."""
+
+    key: str
+    totals: Totals
+
+
+# --- One call ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """What caller or agent said.
+
+    `text` was heard; when `estimated`, the agent was cut and the text is taken from `heard_ms` of
+    its audio. `intended` is all that it meant to say. `at_ms` is `start_ms` where that is known.
+    """
+
+    kind: Literal["utterance"] = "utterance"
+    at_ms: int
+    who: str
+    text: str
+    intended: str
+    start_ms: int | None
+    end_ms: int
+    heard_ms: int | None
+    interrupted: bool
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function that the agent called. `arguments` is JSON, as the model wrote it.
+
+    `outcome`: answered, failed, unknown, too_late, cancelled, call_over; None: not yet.
+    """
+
+    kind: Literal["function"] = "function"
+    at_ms: int
+    id: str
+    name: str
+    arguments: str
+    outcome: str | None
+    content: str | None
+    after_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A key that the caller pressed."""
+
+    kind: Literal["key"] = "key"
+    at_ms: int
+    digit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSession:
+    """The agent's leg came up, `dialled_ms` after it was dialled. `request_id` is Deepgram's."""
+
+    kind: Literal["agent_session"] = "agent_session"
+    at_ms: int
+    request_id: str
+    dialled_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What went wrong: `event` is one of `events.py`. `ms` of audio were dropped."""
+
+    kind: Literal["trouble"] = "trouble"
+    at_ms: int
+    event: str
+    leg: str | None
+    code: str | None
+    words: str
+    ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """How long an answer took: our own times beside Deepgram's account of the same turn.
+
+    Ours count from the caller's confirmed text: to the agent's first byte of audio, and until
+    Twilio had played its first 20 ms. Deepgram's: hearing, thinking, speaking, and all together.
+    """
+
+    kind: Literal["turn"] = "turn"
+    at_ms: int
+    first_byte_ms: int | None = None
+    first_played_ms: int | None = None
+    listen_ms: int | None = None
+    think_ms: int | None = None
+    speak_ms: int | None = None
+    total_ms: int | None = None
+
+
+Entry: TypeAlias = Utterance | Function | Key | AgentSession | Trouble | Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of delays that were counted in buckets: the upper edge of the bucket that holds each.
+
+    None beside samples: it is beyond the last edge of `events.DELAY_EDGES_MS`.
+    """
+
+    samples: int
+    p50_ms: int | None
+    p95_ms: int | None
+    p99_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How long this process held what it passed on."""
+
+    to_agent: Percentiles
+    to_caller: Percentiles
+    to_clear: Percentiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meters:
+    """What is charged for. `twilio_ms` is None until Twilio has told; minutes are begun ones."""
+
+    twilio_status: str | None
+    twilio_ms: int | None
+    twilio_minutes: int | None
+    stream_ms: int
+    stream_minutes: int
+    deepgram_ms: int
+    deepgram_tier: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """Everything that is known of one call.
+
+    `detail` is what the other side gave as its reason for the ending. `stream_at_ms` is when
+    Twilio's stream was there. `text_erased`: what was said has been erased since.
+    """
+
+    call: Call
+    account_sid: str
+    variables: dict[str, str]
+    stream_at_ms: int | None
+    detail: str | None
+    recording_ms: int | None
+    recording_fault: str | None
+    text_erased: bool
+    meters: Meters
+    delays: Delays | None
+    timeline: list[Entry]

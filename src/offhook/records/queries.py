@@ -1,0 +1,541 @@
+"""Questions to the record: which calls there were, what they come to, and all of one of them.
+
+Plain functions on a connection, for the command line and the API alike. None of them writes.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+
+from offhook import events
+from offhook.errors import Problem
+from offhook.records import tables
+from offhook.records.answers import (
+    AgentSession,
+    Call,
+    CallRecord,
+    Delays,
+    Entry,
+    Function,
+    Key,
+    Meters,
+    Page,
+    Percentiles,
+    Sum,
+    Totals,
+    Trouble,
+    Turn,
+    Utterance,
+)
+from offhook.records.prices import begun_minutes
+from offhook.records.questions import Filter, Position, check_limit, cursor_of, position_of
+
+SCAN_CALLS: Final = 2000
+"""How many calls one page of a text search looks through, so that a page has its time too."""
+
+SUFFIX_MIN: Final = 4
+"""Characters of a CallSid's end that may stand for it."""
+
+JSON_VERSION: Final = 1
+"""Of `record_as_json`: raised when a field changes its meaning or goes; new ones may come."""
+
+_DAY_MS: Final = 86_400_000
+
+_calls = tables.calls.c
+_utterances = tables.utterances.c
+_troubles = tables.troubles.c
+
+_LISTED: Final = (
+    _calls.sid,
+    _calls.started_ms,
+    _calls.duration_ms,
+    _calls.agent,
+    _calls.direction,
+    _calls.came_by,
+    _calls.from_number,
+    _calls.to_number,
+    _calls.fault,
+    _calls.slug,
+    _calls.words,
+    _calls.recording,
+    _calls.billed_ms,
+    _calls.cost_micros,
+)
+_NEWEST_FIRST: Final = (_calls.started_ms.desc(), _calls.sid.desc())
+
+
+# --- Which calls ---------------------------------------------------------------------------------
+
+
+def find(
+    connection: Connection, asked: Filter, limit: int = 50, after_cursor: str | None = None
+) -> Page:
+    """The calls that are meant, newest first; `limit` is 1 to PAGE_MAX.
+
+    Pages that follow each other by `next_cursor` hold each call once, whatever begins meanwhile.
+    Raises Problem E-ASK-01 for the limit and E-ASK-02 for the cursor.
+    """
+    check_limit(limit)
+    after = None if after_cursor is None else position_of(after_cursor)
+    if asked.text is None:
+        rows = connection.execute(_newest(asked, after, limit + 1, _LISTED)).all()
+        return _page(connection, rows, limit, None)
+    seen = _newest(asked, after, SCAN_CALLS, (_calls.sid, _calls.started_ms)).subquery()
+    query = (
+        select(*_LISTED)
+        .join(seen, seen.c.sid == _calls.sid)
+        .where(_says(asked.text, connection))
+        .order_by(*_NEWEST_FIRST)
+        .limit(limit + 1)
+    )
+    rows = connection.execute(query).all()
+    last = None
+    if len(rows) <= limit:
+        end = select(seen.c.started_ms, seen.c.sid).order_by(
+            seen.c.started_ms.desc(), seen.c.sid.desc()
+        )
+        found = connection.execute(end.offset(SCAN_CALLS - 1).limit(1)).first()
+        last = None if found is None else Position(*found)
+    return _page(connection, rows, limit, last)
+
+
+def find_sid(connection: Connection, text: str) -> str:
+    """The CallSid that `text` is, or that alone ends so.
+
+    Raises Problem E-ASK-04 when there is none, and E-ASK-05 when there are several.
+    """
+    known = select(_calls.sid)
+    if connection.scalar(known.where(_calls.sid == text)) is not None:
+        return text
+    found: Sequence[str] = []
+    if len(text) >= SUFFIX_MIN and "\x00" not in text:
+        # LIKE takes the cases for equal on SQLite, a CallSid does not.
+        like = known.where(_calls.sid.endswith(text, autoescape=True))
+        found = [sid for sid in connection.scalars(like) if sid.endswith(text)]
+    if not found:
+        raise no_call()
+    if len(found) > 1:
+        raise Problem(
+            "E-ASK-05",
+            f"The CallSids of {len(found)} calls end so.",
+            "Give more of its end, or all of it.",
+        )
+    return found[0]
+
+
+def no_call() -> Problem:
+    """What to tell whoever asks for a call that is not there."""
+    return Problem(
+        "E-ASK-04",
+        "The record has no call with that CallSid.",
+        "See which there are: offhook calls",
+    )
+
+
+def _newest(
+    asked: Filter, after: Position | None, count: int, columns: Iterable[ColumnElement[Any]]
+) -> Select[Any]:
+    """The newest calls behind `after` that are meant, the text set aside."""
+    conditions = _conditions(asked)
+    if after is not None:
+        here = tuple_(_calls.started_ms, _calls.sid)
+        conditions.append(here < tuple_(literal(after.started_ms), literal(after.sid)))
+    query = select(*columns).order_by(*_NEWEST_FIRST).limit(count)
+    if asked.number is None:
+        return query.where(*conditions)
+    # Each half has an index that is in order already; an OR would have neither.
+    halves = [
+        select(_calls.sid).where(one, *conditions).order_by(*_NEWEST_FIRST).limit(count).subquery()
+        for one in (
+            _calls.from_number == asked.number,
+            and_(_calls.to_number == asked.number, _calls.from_number != asked.number),
+        )
+    ]
+    return query.where(_calls.sid.in_(union_all(*(select(half.c.sid) for half in halves))))
+
+
+def _conditions(asked: Filter) -> list[ColumnElement[bool]]:
+    """What a row of `calls` has to meet, but for number and text."""
+    conditions: list[ColumnElement[bool]] = []
+    if asked.since_ms is not None:
+        conditions.append(_calls.started_ms >= asked.since_ms)
+    if asked.until_ms is not None:
+        conditions.append(_calls.started_ms < asked.until_ms)
+    if asked.live is not None:
+        over = _calls.duration_ms.is_not(None)
+        conditions.append(_calls.duration_ms.is_(None) if asked.live else over)
+    if asked.min_ms is not None:
+        conditions.append(_calls.duration_ms >= asked.min_ms)
+    for column, value in (
+        (_calls.agent, asked.agent),
+        (_calls.direction, asked.direction),
+        (_calls.slug, asked.slug),
+        (_calls.fault, asked.fault),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    return conditions
+
+
+def _says(text: str, connection: Connection) -> ColumnElement[bool]:
+    """Whether something was heard in a call that holds this text, whatever its case."""
+    heard = _utterances.text
+    sqlite = connection.dialect.name == "sqlite"
+    holds: ColumnElement[bool]
+    if text.isascii():
+        for special in ("\\", "%", "_"):
+            text = text.replace(special, f"\\{special}")
+        like = heard.like if sqlite else heard.ilike
+        holds = like(f"%{text}%", escape="\\")
+    elif sqlite:
+        # LIKE knows the case of ASCII alone there.
+        holds = heard.op("GLOB")(f"*{''.join(map(_in_glob, text))}*")
+    else:
+        # ILIKE knows what the database's locale knows, which may be ASCII alone as well.
+        holds = heard.regexp_match("".join(map(_in_regex, text)))
+    return exists().where(_utterances.call_sid == _calls.sid, holds)
+
+
+def _in_glob(letter: str) -> str:
+    return f"[{letter}]" if letter in "*?[" else _either_case(letter)
+
+
+def _in_regex(letter: str) -> str:
+    special = letter.isascii() and not letter.isalnum()
+    return f"\\{letter}" if special else _either_case(letter)
+
+
+def _either_case(letter: str) -> str:
+    cases = sorted({case for case in (letter, letter.lower(), letter.upper()) if len(case) == 1})
+    return letter if len(cases) == 1 else f"[{''.join(cases)}]"
+
+
+def _page(
+    connection: Connection, rows: Sequence[Row[Any]], limit: int, seen_to: Position | None
+) -> Page:
+    """One page of the rows; there is one more than `limit` if others follow."""
+    kept = rows[:limit]
+    if len(rows) > limit:
+        seen_to = Position(kept[-1].started_ms, kept[-1].sid)
+    calls = _as_calls(connection, kept)
+    return Page(calls, None if seen_to is None else cursor_of(seen_to))
+
+
+def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[Call]:
+    """Calls, with what is counted in other tables."""
+    sids = [row.sid for row in rows]
+
+    def count(column: ColumnElement[str], *conditions: ColumnElement[bool]) -> dict[str, int]:
+        query = select(column, func.count()).where(column.in_(sids), *conditions)
+        return dict(connection.execute(query.group_by(column)).tuples().all())
+
+    turns = count(_utterances.call_sid, _utterances.who == "caller")
+    interruptions = count(_utterances.call_sid, _utterances.interrupted)
+    functions = count(tables.functions.c.call_sid)
+    # What a barge-in throws away is no trouble.
+    barge_in = and_(_troubles.kind == events.AudioDropped.__name__, _troubles.words == "late")
+    troubles = count(_troubles.call_sid, not_(barge_in))
+    return [
+        Call(
+            sid=row.sid,
+            started=iso(row.started_ms),
+            started_ms=row.started_ms,
+            duration_ms=row.duration_ms,
+            live=row.duration_ms is None,
+            agent=row.agent,
+            direction=row.direction,
+            came_by=row.came_by,
+            from_number=row.from_number,
+            to_number=row.to_number,
+            fault=row.fault,
+            slug=row.slug,
+            words=row.words,
+            turns=turns.get(row.sid, 0),
+            interruptions=interruptions.get(row.sid, 0),
+            functions=functions.get(row.sid, 0),
+            troubles=troubles.get(row.sid, 0),
+            recording=row.recording,
+            twilio_minutes=None if row.billed_ms is None else begun_minutes(row.billed_ms),
+            cost_micros=row.cost_micros,
+        )
+        for row in rows
+    ]
+
+
+def iso(ms: int) -> str:
+    """A moment in ms since 1970 as ISO 8601 in UTC, with its milliseconds."""
+    when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# --- Sums ----------------------------------------------------------------------------------------
+
+
+def totals(connection: Connection, asked: Filter) -> Totals:
+    """What the calls that are meant come to."""
+    groups = _grouped(connection, asked, literal(0))
+    return groups.get(0, Totals())
+
+
+def sums(connection: Connection, asked: Filter, by: Literal["agent", "day"]) -> list[Sum]:
+    """The same for each agent, by name, or each day (UTC), the newest first."""
+    if by == "agent":
+        groups = _grouped(connection, asked, _calls.agent)
+        return [Sum(agent, groups[agent]) for agent in sorted(groups)]
+    days = _grouped(connection, asked, _calls.started_ms // _DAY_MS)
+    return [Sum(iso(day * _DAY_MS)[:10], days[day]) for day in sorted(days, reverse=True)]
+
+
+def _grouped(connection: Connection, asked: Filter, key: ColumnElement[Any]) -> dict[Any, Totals]:
+    conditions = _conditions(asked)
+    if asked.number is not None:
+        one = or_(_calls.from_number == asked.number, _calls.to_number == asked.number)
+        conditions.append(one)
+    if asked.text is not None:
+        conditions.append(_says(asked.text, connection))
+    streamed = _calls.duration_ms - _calls.stream_at_ms
+    named = key.label("key")
+    query = (
+        select(
+            named,
+            _calls.tier,
+            _calls.slug,
+            func.count(),
+            func.count(_calls.duration_ms),
+            func.sum(_calls.duration_ms),
+            func.sum(_begun_minutes(_calls.billed_ms)),
+            func.sum(_begun_minutes(streamed)),
+            func.sum(_calls.agent_ms),
+            func.count(_calls.cost_micros),
+            func.sum(_calls.cost_micros),
+        )
+        .where(*conditions)
+        .group_by(named, _calls.tier, _calls.slug)
+    )
+    groups: dict[Any, _Adding] = defaultdict(_Adding)
+    for row in connection.execute(query):
+        groups[row[0]].add(*row[1:])
+    return {of: adding.totals() for of, adding in groups.items()}
+
+
+def _begun_minutes(ms: ColumnElement[int]) -> ColumnElement[int]:
+    return (ms + 59_999) // 60_000
+
+
+class _Adding:
+    """Adds up what one agent or day has by tier and slug. Databases sum nothing to None."""
+
+    def __init__(self) -> None:
+        self._calls = self._over = self._priced = 0
+        self._ms = self._twilio = self._stream = self._cost = 0
+        self._agent_ms: dict[str, int] = defaultdict(int)
+        self._endings: dict[str, int] = defaultdict(int)
+
+    def add(
+        self,
+        tier: str,
+        slug: str | None,
+        calls: int,
+        over: int,
+        ms: int | None,
+        twilio: int | None,
+        stream: int | None,
+        agent_ms: int | None,
+        priced: int,
+        cost: int | None,
+    ) -> None:
+        self._calls += calls
+        self._over += over
+        self._ms += int(ms or 0)
+        self._twilio += int(twilio or 0)
+        self._stream += int(stream or 0)
+        self._agent_ms[tier] += int(agent_ms or 0)
+        self._priced += priced
+        self._cost += int(cost or 0)
+        if slug is not None:
+            self._endings[slug] += calls
+
+    def totals(self) -> Totals:
+        return Totals(
+            calls=self._calls,
+            live=self._calls - self._over,
+            duration_ms=self._ms,
+            twilio_minutes=self._twilio,
+            stream_minutes=self._stream,
+            deepgram_minutes={
+                tier: round(ms / 60_000, 3) for tier, ms in sorted(self._agent_ms.items())
+            },
+            cost_micros=self._cost if self._priced else None,
+            without_cost=self._calls - self._priced,
+            endings=dict(sorted(self._endings.items(), key=lambda one: (-one[1], one[0]))),
+        )
+
+
+# --- One call ------------------------------------------------------------------------------------
+
+
+def show(connection: Connection, sid: str) -> CallRecord | None:
+    """Everything about one call; None: there is none with that CallSid."""
+    row = connection.execute(select(tables.calls).where(_calls.sid == sid)).first()
+    if row is None:
+        return None
+    [call] = _as_calls(connection, [row])
+    streamed = 0
+    if row.stream_at_ms is not None:
+        streamed = max(0, (row.last_ms if call.live else row.duration_ms) - row.stream_at_ms)
+    return CallRecord(
+        call=call,
+        account_sid=row.account_sid,
+        variables=msgspec.json.decode(row.variables or "{}", type=dict[str, str]),
+        stream_at_ms=row.stream_at_ms,
+        detail=row.detail or None,
+        recording_ms=row.recording_ms,
+        recording_fault=row.recording_fault,
+        text_erased=row.text_erased,
+        meters=Meters(
+            twilio_status=row.billed_status,
+            twilio_ms=row.billed_ms,
+            twilio_minutes=call.twilio_minutes,
+            stream_ms=streamed,
+            stream_minutes=begun_minutes(streamed),
+            deepgram_ms=row.agent_ms,
+            deepgram_tier=row.tier,
+        ),
+        delays=None if row.delays is None else _delays(row.delays),
+        timeline=_timeline(connection, sid),
+    )
+
+
+def record_as_json(record: CallRecord, currency: str) -> dict[str, Any]:
+    """One call as the export and the after-call webhook send it (docs/calls.md), ready for JSON."""
+    return {"version": JSON_VERSION, "currency": currency, **msgspec.to_builtins(record)}
+
+
+def _timeline(connection: Connection, sid: str) -> list[Entry]:
+    """All that happened, in its order."""
+
+    def rows(table: Table) -> Sequence[Row[Any]]:
+        return connection.execute(
+            select(table).where(table.c.call_sid == sid).order_by(table.c.line)
+        ).all()
+
+    utterances, turns = rows(tables.utterances), rows(tables.turns)
+    entries: list[tuple[int, Entry]] = [(row.line, _utterance(row)) for row in utterances]
+    entries += _turns(turns, [row.line for row in utterances if row.who == "caller"])
+    for row in rows(tables.functions):
+        entry: Entry = Function(
+            at_ms=row.called_ms,
+            id=row.id,
+            name=row.name,
+            arguments=row.arguments,
+            outcome=row.outcome,
+            content=row.content,
+            after_ms=row.after_ms,
+        )
+        entries.append((row.line, entry))
+    for row in rows(tables.keys):
+        entries.append((row.line, Key(at_ms=row.at_ms, digit=row.digit)))
+    for row in rows(tables.agent_sessions):
+        entry = AgentSession(
+            at_ms=row.ready_at_ms, request_id=row.request_id, dialled_ms=row.dialled_ms
+        )
+        entries.append((row.line, entry))
+    for row in rows(tables.troubles):
+        entry = Trouble(
+            at_ms=row.at_ms,
+            event=row.kind,
+            leg=row.leg,
+            code=row.code,
+            words=row.words,
+            ms=row.ms,
+        )
+        entries.append((row.line, entry))
+    entries.sort(key=lambda one: (one[1].at_ms, one[0]))
+    return [entry for _, entry in entries]
+
+
+def _utterance(row: Row[Any]) -> Utterance:
+    return Utterance(
+        at_ms=row.end_ms if row.start_ms is None else row.start_ms,
+        who=row.who,
+        text=row.text,
+        intended=row.intended,
+        start_ms=row.start_ms,
+        end_ms=row.end_ms,
+        heard_ms=row.heard_ms,
+        interrupted=row.interrupted,
+        estimated=row.interrupted and row.text != row.intended,
+    )
+
+
+_LATENCIES: Final = (
+    "first_byte_ms",
+    "first_played_ms",
+    "listen_ms",
+    "think_ms",
+    "speak_ms",
+    "total_ms",
+)
+
+
+def _turns(rows: Sequence[Row[Any]], caller_lines: list[int]) -> list[tuple[int, Turn]]:
+    """Our times and Deepgram's come as two lines, in either order: those of one turn are one.
+
+    A turn begins with what the caller said: neither line names it.
+    """
+    turns: dict[int, list[tuple[int, Turn]]] = defaultdict(list)
+    for row in rows:
+        given = {name: row._mapping[name] for name in _LATENCIES if row._mapping[name] is not None}
+        same = turns[bisect_right(caller_lines, row.line)]
+        for index, (line, turn) in enumerate(same):
+            if all(getattr(turn, name) is None for name in given):
+                same[index] = line, replace(turn, **given)
+                break
+        else:
+            same.append((row.line, replace(Turn(at_ms=row.at_ms), **given)))
+    return [entry for same in turns.values() for entry in same]
+
+
+def _delays(text: str) -> Delays:
+    sampled = msgspec.json.decode(text, type=events.DelaysSampled)
+    return Delays(
+        to_agent=percentiles(sampled.to_agent),
+        to_caller=percentiles(sampled.to_caller),
+        to_clear=percentiles(sampled.to_clear),
+    )
+
+
+def percentiles(counts: Sequence[int]) -> Percentiles:
+    """Of delays counted by events.DELAY_EDGES_MS, and last those beyond."""
+    samples = sum(counts)
+
+    def up_to(share: float) -> int | None:
+        below = 0
+        for edge, count in zip(events.DELAY_EDGES_MS, counts, strict=False):
+            below += count
+            if count and below >= share * samples:
+                return edge
+        return None
+
+    return Percentiles(samples, up_to(0.50), up_to(0.95), up_to(0.99))
