@@ -611,9 +611,7 @@ def _refuse_secrets(document: Document) -> None:
         if isinstance(section, dict) and path[-1] in section:
             text = f'"{path[-1]}" is a secret, and this file is meant to be shared.'
             fix = f"Remove it, and set {variable} in .env."
-            raise BadFile(
-                "E-CFG-04", [Finding("error", text, fix, document.place(path, key=True))]
-            )
+            raise BadFile("E-CFG-04", [Finding("error", text, fix, document.place(path, key=True))])
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

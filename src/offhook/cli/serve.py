@@ -46,6 +46,7 @@ def serve(
     from offhook.conversation import Conversation
     from offhook.logs import log_calls
     from offhook.records import database
+    from offhook.records.delivery import Deliveries
     from offhook.records.prices import Prices
     from offhook.records.record import Record
     from offhook.server import Server, listen
@@ -74,7 +75,18 @@ def serve(
 
     records = loaded.records
     engine = database.open_engine(database.url_of(records.database))
-    record = Record(engine, records.folder / "journal", Prices(**records.prices.model_dump()))
+    target = records.webhook.url
+    record = Record(
+        engine,
+        records.folder / "journal",
+        Prices(**records.prices.model_dump()),
+        after_call=target is not None,
+    )
+
+    deliveries = None
+    if target is not None:
+        secrets = tuple(one.get_secret_value() for one in loaded.require_webhook_secrets())
+        deliveries = Deliveries(engine, target, secrets, records.prices.currency)
 
     async def answer() -> None:
         show_it = [Conversation(console)] if show else []
@@ -89,11 +101,13 @@ def serve(
         if loaded.server.unsigned:
             console.print("  [yellow]unsigned: requests from this machine alone are answered[/]")
         console.print(f"  records          {escape(str(records.folder))}", soft_wrap=True)
+        if target is not None:
+            console.print(f"  after-call hook  {escape(target)}", soft_wrap=True)
         if capture is not None:
             where = escape(str(capture))
             console.print(f"  [yellow]every call is captured[/] into {where}", soft_wrap=True)
         console.print("  Ctrl-C lets live calls finish; twice ends them.")
         await server.run()
 
-    with record, captures or contextlib.nullcontext():
+    with record, deliveries or contextlib.nullcontext(), captures or contextlib.nullcontext():
         run(answer())

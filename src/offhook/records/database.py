@@ -85,7 +85,7 @@ def clock_ms(connection: Connection) -> int:
         found = connection.scalar(text("SELECT extract(epoch FROM clock_timestamp()) * 1000"))
     else:
         found = connection.scalar(text("SELECT (julianday('now') - 2440587.5) * 86400000"))
-    return round(found)  # type: ignore[arg-type]
+    return round(found or 0)
 
 
 def upgrade(engine: Engine) -> tuple[str | None, str]:

@@ -22,7 +22,7 @@ from offhook import __version__, tls
 from offhook.records import jobs
 from offhook.records.database import clock_ms
 from offhook.records.jobs import Job
-from offhook.records.queries import record_as_json
+from offhook.records.queries import iso, record_as_json, show
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -55,8 +55,9 @@ class Deliveries:
     Each of `secrets` signs each request, so that a target can check either while one is rotated.
     """
 
-    def __init__(self, engine: Engine, url: str, secrets: tuple[str, ...]) -> None:
+    def __init__(self, engine: Engine, url: str, secrets: tuple[str, ...], currency: str) -> None:
         self._engine = engine
+        self._currency = currency
         self._url = url
         self._secrets = secrets
         self._tls = tls.verifying()
@@ -112,11 +113,11 @@ class Deliveries:
     def _deliver(self, job: Job) -> None:
         try:
             with self._engine.connect() as connection:
-                record = record_as_json(connection, job.call_sid)
+                record = show(connection, job.call_sid)
                 now_ms = clock_ms(connection)
             if record is None:
                 return  # erased since it was claimed
-            body = body_of(job, record)
+            body = body_of(job, record_as_json(record, self._currency))
             headers = {
                 "Content-Type": "application/json",
                 "User-Agent": f"Offhook/{__version__}",
@@ -135,6 +136,9 @@ class Deliveries:
             # What came of it cannot be kept, so it is done again when the claim has run out.
             words = type(error).__name__
             _log.warning("call %s: its webhook waits for the database (%s)", job.call_sid, words)
+        except Exception as error:  # noqa: BLE001 - one record that cannot be sent holds up no other
+            # Its words may hold what was said. The claim runs out, and it is tried again.
+            _log.error("a fault: the webhook of %s raised %s", job.call_sid, type(error).__name__)
         finally:
             self._threads.discard(threading.current_thread())
             self._free.release()
@@ -190,8 +194,7 @@ def body_of(job: Job, record: dict[str, Any]) -> bytes:
         {
             "id": f"call.ended:{job.call_sid}",
             "type": "call.ended",
-            "version": 1,
-            "created_ms": job.made_ms,
+            "created": iso(job.made_ms),
             "call": record,
         }
     )

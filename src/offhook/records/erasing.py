@@ -5,28 +5,29 @@ know their names.
 """
 
 import contextlib
-import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from sqlalchemy import Connection, Engine, delete, select, text
+from sqlalchemy import Connection, Engine, delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from offhook.errors import Problem
-from offhook.records import tables
-from offhook.records.journal import SPOILT
+from offhook.records import database, tables
+from offhook.records.journal import SPOILT, waiting_in
+from offhook.records.prices import Prices
+from offhook.records.record import Record
+
+WAIT_S: Final = 10.0
+"""How long a running server may take to write what waits in its journal."""
 
 BATCH_CALLS: Final = 200
 """Calls in one transaction, so that nobody waits long for its locks."""
 
 PEAKS: Final = ".peaks"
 """What the name of a recording's peaks ends in (recordings/reading.py)."""
-
-_NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
-_AGE: Final = re.compile(r"(\d{1,5})([hdw])")
-_UNIT_MS: Final = {"h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 
 _calls: Final = tables.calls.c
 
@@ -39,35 +40,6 @@ class Files(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove one. Raises FileNotFoundError when it is not there."""
-
-
-def number_of(words: str) -> str:
-    """A number as calls have it. Raises Problem E-ERA-01: it cannot be one.
-
-    A SIP address or the like, which has a colon, is taken as it is.
-    """
-    if ":" in words:
-        return words.strip()
-    number = re.sub(r"[\s().-]", "", words)
-    if not _NUMBER.fullmatch(number):
-        raise Problem(
-            "E-ERA-01",
-            "What was given is not a phone number in international form.",
-            'Write + and the country first: --number "+1 202 555 0142".',
-        )
-    return number
-
-
-def age_ms(words: str) -> int:
-    """An age such as 90d in ms. Raises Problem E-ERA-02: it is none."""
-    found = _AGE.fullmatch(words.strip().lower())
-    if found is None:
-        raise Problem(
-            "E-ERA-02",
-            "What was given is not an age.",
-            "Write a number of hours, days or weeks: --older-than 90d.",
-        )
-    return int(found[1]) * _UNIT_MS[found[2]]
 
 
 def select_calls(
@@ -87,7 +59,9 @@ def select_calls(
         raise ValueError("this would be every call")
     if number is not None:
         inbound = (_calls.direction == "inbound") & (_calls.from_number == number)
-        query = query.where(inbound | (_calls.direction == "outbound") & (_calls.to_number == number))
+        query = query.where(
+            inbound | (_calls.direction == "outbound") & (_calls.to_number == number)
+        )
     if call_sids is not None:
         query = query.where(_calls.sid.in_(call_sids))
     if before_ms is not None:
@@ -115,12 +89,56 @@ def counts(connection: Connection, call_sids: Sequence[str]) -> Counter[str]:
     """What `erase` would remove, by kind. Recordings count wherever they are."""
     found: Counter[str] = Counter()
     for batch in _batches(call_sids):
-        for table in tables.of_calls():
-            of_call = table.c.get("call_sid", table.c.get("sid"))
-            found[table.name] += len(connection.execute(select(of_call).where(of_call.in_(batch))).all())
-        recorded = select(_calls.sid).where(_calls.sid.in_(batch), _calls.recording.is_not(None))
-        found["recordings"] += len(connection.scalars(recorded).all())
+        for table, of_call in tables.of_calls():
+            rows = select(func.count()).select_from(table).where(of_call.in_(batch))
+            found[table.name] += connection.scalar(rows) or 0
+        recorded = select(func.count(_calls.recording)).where(_calls.sid.in_(batch))
+        found["recordings"] += connection.scalar(recorded) or 0
     return +found
+
+
+def settle(engine: Engine, journal: Path, prices: Prices, *, after_call: bool) -> None:
+    """Have the database take what waits in this machine's journal, or `erase` would not find it.
+
+    A running server does so itself within moments. Raises Problem E-REC-05 when the database cannot
+    be used, and E-ERA-01 when the server that runs does not get its lines into it.
+    """
+    database.upgrade(engine)
+    if not (journal / "id").exists():
+        return
+    try:
+        record = Record(engine, journal, prices, after_call=after_call)
+    except Problem as problem:
+        if problem.code != "E-REC-02":
+            raise
+        _await_server(engine, journal)
+    else:
+        with record:
+            pass
+        if record.waiting:
+            raise _still_waiting(record.waiting)
+
+
+def _await_server(engine: Engine, journal: Path) -> None:
+    give_up = time.monotonic() + WAIT_S
+    while True:
+        with engine.connect() as connection:
+            line = tables.applied.c.line
+            mine = tables.applied.c.journal == _identity(journal)
+            waiting = waiting_in(journal, connection.scalar(select(line).where(mine)) or 0)
+        if not waiting:
+            return
+        if time.monotonic() > give_up:
+            raise _still_waiting(waiting)
+        time.sleep(0.1)
+
+
+def _still_waiting(lines: int) -> Problem:
+    return Problem(
+        "E-ERA-01",
+        f"Nothing was erased: {lines} lines of calls wait in the journal for the database.",
+        "See in the server's log why the database does not take them, and then erase again.",
+    )
 
 
 def delete_recording(files: Files, name: str) -> bool:
@@ -161,8 +179,7 @@ def _erase(engine: Engine, files: Files, journal: Path, batch: Sequence[str]) ->
             unwanted = dialect.insert(tables.unwanted_files).on_conflict_do_nothing()
             connection.execute(unwanted, elsewhere)
             removed["recordings_elsewhere"] += len(elsewhere)
-        for table in tables.of_calls():
-            of_call = table.c.get("call_sid", table.c.get("sid"))
+        for table, of_call in tables.of_calls():
             gone = connection.execute(delete(table).where(of_call.in_(batch)))
             removed[table.name] += gone.rowcount
     return removed

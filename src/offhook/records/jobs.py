@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from offhook.errors import Problem
 from offhook.records import tables
+from offhook.records.queries import no_call
 
 WAITS_S: Final = (1, 5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800)
 """Seconds from one failed attempt to the next: a day in all. They are counted and not dated, so a
@@ -112,21 +113,22 @@ def give_up(connection: Connection, job: Job, error: str) -> None:
 def resend(connection: Connection, call_sid: str, now_ms: int) -> None:
     """Deliver a call's record once more, from now on and with every attempt.
 
-    Raises Problem E-REC-10: there is no such call, or it is live.
+    Raises Problem E-ASK-04 when there is no such call, and E-HOOK-03 when it is live.
     """
     calls = tables.calls.c
     found = connection.execute(select(calls.duration_ms).where(calls.sid == call_sid)).one_or_none()
-    if found is None or found.duration_ms is None:
-        state = "is not over yet" if found is not None else "is not in the records"
+    if found is None:
+        raise no_call()
+    if found.duration_ms is None:
         raise Problem(
-            "E-REC-10",
-            f"Nothing can be sent about this call: it {state}.",
-            "Name a call that offhook calls lists with an ending.",
+            "E-HOOK-03",
+            "The call is not over: its webhook is delivered when it is.",
+            "Wait for its end.",
         )
     values: dict[str, Any] = {"attempts": 0, "due_ms": now_ms, "last_error": None, "done_ms": None}
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     new = dialect.insert(tables.jobs).values(call_sid=call_sid, made_ms=now_ms, **values)
-    connection.execute(new.on_conflict_do_update(["call_sid"], set_=values))
+    connection.execute(new.on_conflict_do_update(index_elements=["call_sid"], set_=values))
 
 
 def _settle(connection: Connection, job: Job, **values: Any) -> None:

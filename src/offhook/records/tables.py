@@ -184,6 +184,7 @@ applied: Final = Table(
 )
 
 
-def of_calls() -> list[Table]:
-    """Every table with rows of calls, `calls` last, as they can be emptied."""
-    return [table for table in reversed(metadata.sorted_tables) if table.foreign_keys] + [calls]
+def of_calls() -> list[tuple[Table, Column[str]]]:
+    """Every table with rows of calls and its column with the CallSid; `calls` is the last."""
+    children = [table for table in reversed(metadata.sorted_tables) if "call_sid" in table.c]
+    return [*((table, table.c.call_sid) for table in children), (calls, calls.c.sid)]
