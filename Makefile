@@ -11,7 +11,7 @@ help:
 	@echo "make run          one phone call in this terminal; no accounts needed"
 	@echo "make test         everything that must be true: lint, types, tests"
 	@echo "make bench        what this machine carries, in minutes; rewrites docs/performance.md"
-	@echo "make soak         5,000 calls held, 40,000 placed, while memory is watched"
+	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times"
 	@echo "make lock         resolve the dependencies anew into requirements/"
 	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
 
@@ -47,6 +47,9 @@ bench: setup
 	    | $(BIN)/python bench/write_table.py
 
 soak: setup
+	$(BIN)/python -m bench.faults kill --rounds 100 --calls 20
+	$(BIN)/python -m bench.faults outage --calls 50
+	$(BIN)/python -m bench.faults full-disk --calls 20
 	$(BIN)/python bench/soak.py
 
 # Addresses stay out of the file: no committed file names a package registry's host.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 from sqlalchemy.engine import URL, make_url
 
@@ -42,6 +43,19 @@ class Postgres:
         finally:
             with psycopg.connect(self._server.get_uri(), autocommit=True) as admin:
                 admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+    def shut_down(self) -> None:
+        """Stop it as an operator would; whoever is connected is cut off."""
+        self._server.stop()
+
+    def start_again(self) -> None:
+        """Start it after `shut_down`, under the same address."""
+        self._server.start()
+
+    def processes(self) -> list[psutil.Process]:
+        """The postmaster and all of its processes."""
+        postmaster = psutil.Process(self.pid)
+        return [postmaster, *postmaster.children(recursive=True)]
 
     def stop(self) -> None:
         """End it, and leave nothing behind."""

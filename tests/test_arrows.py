@@ -31,6 +31,7 @@ MAY_READ_THE_CLOCK: Final = (
     "offhook.rehearsal.phone",  # the date in Twilio's callbacks, which no monotonic clock knows
     "offhook.records.record",  # when a call was, for whoever looks for it
     "offhook.records.writer",  # which calls are a day old
+    "offhook.cli.calls.filters",  # which moment "24h" ago was
     "offhook.bench",  # it measures the process that reads the clock it is given
 )
 ENVIRONMENT: Final = re.compile(r"^os\.(environb?|getenvb?|putenv)$")

@@ -23,7 +23,7 @@ from offhook.events import (
     StreamTrouble,
 )
 
-_STYLES: Final = {
+STYLES: Final = {
     "caller": "cyan",
     "agent": "green",
     "tool": "magenta",
@@ -43,15 +43,15 @@ class Conversation:
 
     def __call__(self, happening: Happening) -> None:
         """Print it, if a person watching would want to know."""
-        told = _tell(happening.event)
+        told = tell(happening.event)
         if told is None:
             return
         who, words = told
         sid = inert(happening.call_sid[-4:])
         line = Text()
         line.append(f"{happening.at_ms / 1000:7.2f} s  {sid}  ", "dim")
-        line.append(f"{who:8}", _STYLES[who])
-        line.append(inert(words), "" if who in ("caller", "agent") else _STYLES[who])
+        line.append(f"{who:8}", STYLES[who])
+        line.append(inert(words), "" if who in ("caller", "agent") else STYLES[who])
         self._console.print(line, soft_wrap=True)
 
 
@@ -60,7 +60,8 @@ def inert(text: str) -> str:
     return _NOT_TEXT.sub(" ", text)
 
 
-def _tell(event: Event) -> tuple[str, str] | None:
+def tell(event: Event) -> tuple[str, str] | None:
+    """Who (a key of STYLES), and what, in words; None: a person watching need not know."""
     match event:
         case CallStarted():
             return "call", "the caller is on the line"

@@ -52,7 +52,7 @@ def apply(
     prices: Prices = PRICES,
 ) -> list[str]:
     with engine.begin() as connection:
-        return Store(journal, run, prices).apply(connection, batch, batch[-1].number)
+        return Store(journal, prices).apply(connection, batch, batch[-1].number)
 
 
 def rows(engine: Engine, table: Table) -> list[dict[str, Any]]:
@@ -137,8 +137,8 @@ def test_how_far_it_is_known_is_committed_with_the_rows(engine: Engine) -> None:
     apply(engine, WHOLE[:4])
     apply(engine, WHOLE[4:9])
     with engine.connect() as connection:
-        assert Store("j", "r", PRICES).applied(connection) == 9
-        assert Store("another", "r", PRICES).applied(connection) == 0
+        assert Store("j", PRICES).applied(connection) == 9
+        assert Store("another", PRICES).applied(connection) == 0
 
 
 def test_a_function_that_is_called_again_under_its_old_id_is_another(engine: Engine) -> None:
@@ -172,12 +172,12 @@ def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
     apply(
         engine, lines((0, began()), (200, events.CallStarted()), (61_000, events.CallerSaid("x")))
     )
-    apply(engine, lines((0, began()), call_sid="CA2"), run="present")
+    apply(engine, lines((0, began()), call_sid="CA2", first=100))
     apply(engine, lines((0, began()), call_sid="CA3"), journal="of another server")
-    store = Store("j", "present", PRICES)
+    store = Store("j", PRICES)
     with engine.begin() as connection:
-        assert store.end_ghosts(connection, ended(Slug.SERVER_DIED, 0)) == ["CA1"]
-        assert store.end_ghosts(connection, ended(Slug.SERVER_DIED, 0)) == []
+        assert store.end_ghosts(connection, 100, ended(Slug.SERVER_DIED, 0)) == ["CA1"]
+        assert store.end_ghosts(connection, 100, ended(Slug.SERVER_DIED, 0)) == []
     found = call(engine)
     assert (found["slug"], found["duration_ms"]) == ("server_died", 61_000)
     assert found["cost_micros"] == 2 * 4_000
@@ -193,6 +193,6 @@ def test_without_prices_there_is_no_cost(engine: Engine) -> None:
 def test_since(engine: Engine) -> None:
     apply(engine, lines((0, began())))
     with engine.connect() as connection:
-        store = Store("j", "r", PRICES)
+        store = Store("j", PRICES)
         assert store.since(connection, WALL) == ["CA1"]
         assert store.since(connection, WALL + 1) == []

@@ -101,18 +101,36 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
             return before, HEAD
         known = revisions()
         if before is not None and before not in known:
-            raise Problem(
-                "E-REC-04",
-                f"The database has schema {before}, which is newer than this Offhook ({HEAD}).",
-                "Use the Offhook that upgraded it, or a newer one.",
-            )
+            raise _newer(before)
         _run_migrations(engine, HEAD)
     except SQLAlchemyError as error:
         raise unreachable(engine, error) from None
     return before, HEAD
 
 
-def unreachable(engine: Engine, error: SQLAlchemyError) -> Problem:
+def require_head(connection: Connection) -> None:
+    """For whoever only reads. Raises Problem E-REC-04 for a newer schema, E-ASK-07 for an older."""
+    found = version(connection)
+    if found == HEAD:
+        return
+    if found is not None and found not in revisions():
+        raise _newer(found)
+    raise Problem(
+        "E-ASK-07",
+        f"The database has schema {found or 'none'}, which is older than this Offhook ({HEAD}).",
+        "Run: offhook db upgrade",
+    )
+
+
+def _newer(found: str) -> Problem:
+    return Problem(
+        "E-REC-04",
+        f"The database has schema {found}, which is newer than this Offhook ({HEAD}).",
+        "Use the Offhook that upgraded it, or a newer one.",
+    )
+
+
+def unreachable(engine: Engine, error: Exception) -> Problem:
     """What to tell of a database that cannot be used. Its password stays untold."""
     words = type(error).__name__
     if isinstance(error, DBAPIError) and error.orig is not None:

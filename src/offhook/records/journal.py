@@ -87,6 +87,8 @@ class Journal:
                 f"The journal {folder} cannot be made: {error.strerror}.",
                 "Make room for 64 MB there and let this user write, or set records.folder.",
             ) from None
+        self.first: Final = self._segments[-1].first
+        """The number of the first line that is appended after this opening."""
         # Lines up to this number are done, as far as is known here.
         self._done = self._segments[0].first - 1
 

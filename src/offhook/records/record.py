@@ -78,7 +78,7 @@ class Record:
         self._writer.start()
         self._writer.settled.wait(SETTLING_S)
         if self._writer.refused is not None:
-            self._writer.stop()
+            self._close()
             raise self._writer.refused
         return self
 
@@ -88,5 +88,8 @@ class Record:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._writer.stop():
             self.journal.close()

@@ -21,16 +21,13 @@ Row = dict[str, Any]
 
 
 class Store:
-    """Writes the lines of one journal. `run` names this run of the server.
+    """Writes the lines of one journal.
 
     With `after_call` each call has a job (jobs.py) from the transaction on that writes its end.
     """
 
-    def __init__(
-        self, journal_id: str, run: str, prices: Prices, *, after_call: bool = False
-    ) -> None:
+    def __init__(self, journal_id: str, prices: Prices, *, after_call: bool = False) -> None:
         self._journal = journal_id
-        self._run = run
         self._prices = prices
         self._after_call = after_call
 
@@ -43,7 +40,7 @@ class Store:
 
     def apply(self, connection: Connection, lines: Sequence[Line], last: int) -> list[str]:
         """Add lines in order; those up to `last` are in then. Returns the calls that ended."""
-        batch = _Batch(self._journal, self._run)
+        batch = _Batch(self._journal)
         for line in lines:
             batch.add(line)
         ended = batch.write(connection)
@@ -52,13 +49,11 @@ class Store:
         self._mark(connection, last)
         return ended
 
-    def end_ghosts(self, connection: Connection, ending: events.CallEnded) -> list[str]:
-        """End the calls that an earlier run of this server left without an end; returns them."""
+    def end_ghosts(self, connection: Connection, first: int, ending: events.CallEnded) -> list[str]:
+        """End the calls that began before line `first` and have no end; returns them."""
         calls = tables.calls.c
         ghosts = (
-            (calls.journal == self._journal)
-            & (calls.run != self._run)
-            & calls.duration_ms.is_(None)
+            (calls.journal == self._journal) & (calls.line < first) & calls.duration_ms.is_(None)
         )
         found = list(connection.scalars(select(calls.sid).where(ghosts)))
         if found:
@@ -120,11 +115,10 @@ class Store:
 class _Batch:
     """Rows to insert by table, and what changes in the rows of calls and functions."""
 
-    def __init__(self, journal_id: str, run: str) -> None:
+    def __init__(self, journal_id: str) -> None:
         self.metered: list[str] = []
         self.billed: list[str] = []
         self._journal = journal_id
-        self._run = run
         self._new: dict[str, Row] = {}
         self._changes: dict[str, Row] = defaultdict(dict)
         self._agent_ms: dict[str, int] = defaultdict(int)
@@ -148,7 +142,7 @@ class _Batch:
                 "to_number": event.to,
                 "variables": event.variables,
                 "journal": self._journal,
-                "run": self._run,
+                "line": line.number,
                 "started_ms": line.wall_ms - line.at_ms,
                 "last_ms": line.at_ms,
                 "agent_ms": 0,

@@ -45,7 +45,7 @@ calls: Final = Table(
     Column("to_number", Text, nullable=False),
     Column("variables", Text, nullable=False),  # JSON
     Column("journal", String(32), nullable=False),  # the server that had it
-    Column("run", String(32), nullable=False),  # and the run of that server
+    Column("line", BigInteger, nullable=False),  # with which it began there
     Column("started_ms", BigInteger, nullable=False),
     Column("last_ms", BigInteger, nullable=False),  # when the last line came
     Column("stream_at_ms", BigInteger),  # None: no stream came

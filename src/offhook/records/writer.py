@@ -7,13 +7,12 @@ journal already, which is read again from the first line that is not in the data
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from offhook.call.ending import Slug
 from offhook.errors import Problem
@@ -40,6 +39,8 @@ RECENT_S: Final = 24 * 3600
 STOP_S: Final = 5.0
 """How long a stopping server waits for the database to take the last lines."""
 
+_UNAVAILABLE: Final = (OperationalError, InterfaceError)
+
 Ended = Callable[[list[str]], None]
 
 
@@ -61,7 +62,7 @@ class Writer:
     ) -> None:
         self._engine = engine
         self._journal = journal
-        self._store = Store(journal.id, uuid.uuid4().hex, prices, after_call=after_call)
+        self._store = Store(journal.id, prices, after_call=after_call)
         self._on_ended = on_ended
         self._some = threading.Event()
         self._stopping = threading.Event()
@@ -112,7 +113,7 @@ class Writer:
             stopping = self._stopping.is_set()
             try:
                 self._follow()
-            except (SQLAlchemyError, Problem) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well
                 self._on_failure(error)
                 pause = RETRY_S[min(failures, len(RETRY_S) - 1)]
                 failures += 1
@@ -126,11 +127,11 @@ class Writer:
             if stopping:
                 return
 
-    def _on_failure(self, error: SQLAlchemyError | Problem) -> None:
+    def _on_failure(self, error: Exception) -> None:
+        # What was being committed may be there or not: that is asked first, at the next try.
+        self._ready = False
         self._engine.dispose()
-        self._journal.rewind()
         self._journal.sync()
-        self.settled.set()
         if self.failing_since is None:
             self.failing_since = time.monotonic()
             if isinstance(error, Problem):
@@ -138,12 +139,15 @@ class Writer:
                 self.refused = error if error.code == "E-REC-04" else None
             else:
                 problem = database.unreachable(self._engine, error)
+            if not isinstance(error, Problem | SQLAlchemyError):
+                _log.error("a fault in the records' writer", exc_info=error)
             _log.error(
                 "%s %s Calls go on, and their lines wait in the journal. %s",
                 problem.code,
                 problem.what,
                 problem.fix,
             )
+        self.settled.set()
 
     def _follow(self) -> None:
         if not self._ready:
@@ -163,7 +167,7 @@ class Writer:
         how = Slug.SERVER_DIED
         ending = CallEnded(how.fault, how.slug, how.words, "", 0)
         with self._engine.begin() as connection:
-            ghosts = self._store.end_ghosts(connection, ending)
+            ghosts = self._store.end_ghosts(connection, self._journal.first, ending)
             since_ms = (time.time() - RECENT_S) * 1000
             self.recent = self._store.since(connection, round(since_ms))
         if ghosts:
@@ -182,9 +186,9 @@ class Writer:
                 self._spoil(number, line, str(bad))
         try:
             ended = self._apply(lines, last)
-        except (OperationalError, InterfaceError):
+        except _UNAVAILABLE:
             raise
-        except DBAPIError:
+        except Exception:  # noqa: BLE001 - a line that no column takes, in whatever way that shows
             ended = self._apply_one_by_one(lines)
         self._journal.done(last)
         self._tell(ended)
@@ -199,9 +203,9 @@ class Writer:
         for line in lines:
             try:
                 ended += self._apply([line], line.number)
-            except (OperationalError, InterfaceError):
+            except _UNAVAILABLE:
                 raise
-            except DBAPIError as error:
+            except Exception as error:  # noqa: BLE001 - see above
                 happening = Happening(line.call_sid, line.at_ms, line.event)
                 self._spoil(line.number, encode(happening, line.wall_ms), type(error).__name__)
         return ended

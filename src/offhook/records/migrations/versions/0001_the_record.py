@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.Column("to_number", sa.Text, nullable=False),
         sa.Column("variables", sa.Text, nullable=False),
         sa.Column("journal", sa.String(32), nullable=False),
-        sa.Column("run", sa.String(32), nullable=False),
+        sa.Column("line", sa.BigInteger, nullable=False),
         sa.Column("started_ms", sa.BigInteger, nullable=False),
         sa.Column("last_ms", sa.BigInteger, nullable=False),
         sa.Column("stream_at_ms", sa.BigInteger),

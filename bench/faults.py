@@ -1,0 +1,415 @@
+"""make soak: what a record survives. A real `offhook serve`, talking calls, and then trouble.
+
+    python -m bench.faults kill [--rounds 100] [--calls 20]
+    python -m bench.faults outage [--calls 50]
+    python -m bench.faults full-disk [--calls 20]
+
+`kill` ends the server with SIGKILL in mid-call, starts it again, and looks for every line that had
+arrived more than 100 ms before. `outage` stops a real PostgreSQL for a while, `full-disk` lets the
+database's files grow no further: no call may notice, and afterwards no line may be missing or
+doubled. Exits with 1 when something is not as it must be.
+
+The agent here is a plain one that says numbered things ten times a second, so that each line can
+be told from all others; the callers are plain streams of audio.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import websockets
+from sqlalchemy import Engine, select
+
+from offhook import wav
+from offhook.records import database, tables
+from offhook.twilio.signature import sign
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+FRAME = b"\xff" * 160
+FRAME_S = 0.02
+LINE_EVERY = 5
+"""Frames between two lines of an agent, each of the caller's and of its own."""
+GRACE_S = 0.1
+"""A line that arrived so long before the end must have survived it."""
+SILENT_S = 0.5
+"""A call in which the caller heard nothing for so long has noticed something."""
+
+AGENT = """
+# recording: true
+announcement: This call is recorded.
+settings:
+  listen: {provider: {type: deepgram, model: nova-3}}
+  think: {provider: {type: open_ai, model: gpt-4o-mini}}
+  speak: {provider: {type: deepgram, model: aura-2-thalia-en}}
+"""
+
+
+@dataclass
+class Told:
+    """What an agent has told a server, by call: the text of each line and when it was sent."""
+
+    lines: list[tuple[str, float]] = field(default_factory=list)
+
+    def before(self, moment: float) -> set[str]:
+        return {text for text, sent_at in self.lines if sent_at < moment}
+
+
+class Agent:
+    """A Deepgram that talks without end."""
+
+    def __init__(self) -> None:
+        self.told = Told()
+        self._sessions = 0
+
+    async def serve(self, socket_: websockets.ServerConnection) -> None:
+        self._sessions += 1
+        me = self._sessions
+        try:
+            await socket_.send(json.dumps({"type": "Welcome", "request_id": f"request-{me}"}))
+            await socket_.recv()
+            await socket_.send('{"type": "SettingsApplied"}')
+            await asyncio.gather(self._talk(socket_, me), self._listen(socket_))
+        except websockets.ConnectionClosed:
+            pass
+
+    async def _listen(self, socket_: websockets.ServerConnection) -> None:
+        async for _ in socket_:
+            pass
+
+    async def _talk(self, socket_: websockets.ServerConnection, me: int) -> None:
+        began = time.monotonic()
+        for number in range(10**9):
+            if number % LINE_EVERY == 0:
+                role = "user" if number % (2 * LINE_EVERY) else "assistant"
+                text = f"call {me} says line {number}"
+                line = {"type": "ConversationText", "role": role, "content": text}
+                await socket_.send(json.dumps(line))
+                if role == "user":  # What the agent says is a line only once it was heard.
+                    self.told.lines.append((text, time.monotonic()))
+            await socket_.send(FRAME)
+            await asyncio.sleep(max(0.0, began + number * FRAME_S - time.monotonic()))
+
+
+@dataclass
+class Caller:
+    """A stream of audio to the server's /twilio, and how long it was without an answer."""
+
+    call_sid: str = field(default_factory=lambda: "CA" + secrets.token_hex(16))
+    longest_silence: float = 0.0
+    frames: int = 0
+
+    async def call(self, port: int, stop: asyncio.Event) -> None:
+        signature = sign(TOKEN, f"wss://127.0.0.1:{port}/twilio")
+        headers = {"X-Twilio-Signature": signature}
+        url = f"ws://127.0.0.1:{port}/twilio"
+        try:
+            async with websockets.connect(
+                url, additional_headers=headers, compression=None, proxy=None
+            ) as line:
+                await self._start(line)
+                speaking = asyncio.gather(self._speak(line, stop), self._hear(line))
+                await speaking
+        except (websockets.ConnectionClosed, OSError):
+            pass
+
+    async def _start(self, line: websockets.ClientConnection) -> None:
+        await line.send('{"event": "connected", "protocol": "Call", "version": "1.0.0"}')
+        details = {
+            "accountSid": "AC" + "a" * 32,
+            "callSid": self.call_sid,
+            "streamSid": "MZ1",
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            "customParameters": {},
+        }
+        start = {"event": "start", "sequenceNumber": "1", "streamSid": "MZ1", "start": details}
+        await line.send(json.dumps(start))
+
+    async def _speak(self, line: websockets.ClientConnection, stop: asyncio.Event) -> None:
+        payload = base64.b64encode(FRAME).decode()
+        began = time.monotonic()
+        number = 0
+        while not stop.is_set():
+            media = {
+                "track": "inbound",
+                "chunk": str(number + 1),
+                "timestamp": str(number * 20),
+                "payload": payload,
+            }
+            message = {"event": "media", "streamSid": "MZ1", "media": media}
+            await line.send(json.dumps(message | {"sequenceNumber": str(number + 2)}))
+            number += 1
+            await asyncio.sleep(max(0.0, began + number * FRAME_S - time.monotonic()))
+        stopped = {"event": "stop", "streamSid": "MZ1", "sequenceNumber": str(number + 2)}
+        stopped["stop"] = {"accountSid": "AC" + "a" * 32, "callSid": self.call_sid}
+        await line.send(json.dumps(stopped))
+
+    async def _hear(self, line: websockets.ClientConnection) -> None:
+        last = None
+        async for text in line:
+            message = json.loads(text)
+            if message["event"] == "media":
+                now = time.monotonic()
+                if last is not None:
+                    self.longest_silence = max(self.longest_silence, now - last)
+                last = now
+                self.frames += 1
+            elif message["event"] == "mark":
+                await line.send(text)
+
+
+class House:
+    """A folder with its configuration, and the server that runs on it."""
+
+    def __init__(self, folder: Path, agent_port: int, database_url: str | None) -> None:
+        self.port = _free_port()
+        self.folder = folder
+        self.url = database_url or f"sqlite:///{folder}/offhook-data/offhook.db"
+        (folder / "agent.yaml").write_text(AGENT)
+        records = f"records: {{database: '{database_url}'}}\n" if database_url else ""
+        (folder / "offhook.yaml").write_text(
+            f"server: {{port: {self.port}, capacity: 200}}\n"
+            f"deepgram: {{url: 'ws://127.0.0.1:{agent_port}'}}\n"
+            f"lines: {{default: agent.yaml}}\n{records}"
+        )
+        self.log = folder / "log"
+
+    async def start(self) -> asyncio.subprocess.Process:
+        offhook = Path(sys.executable).with_name("offhook")
+        keys = {"DEEPGRAM_API_KEY": "any", "TWILIO_AUTH_TOKEN": TOKEN}
+        with self.log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                str(offhook), "serve", cwd=self.folder, env=os.environ | keys, stderr=log
+            )
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            for _ in range(600):
+                try:
+                    await http.get(f"http://127.0.0.1:{self.port}/healthz")
+                    return process
+                except httpx2.TransportError:
+                    await asyncio.sleep(0.05)
+        raise SystemExit(f"the server did not start:\n{self.log.read_text()}")
+
+    async def state(self) -> str:
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            answer = await http.get(f"http://127.0.0.1:{self.port}/readyz")
+        return str(answer.json()["records"])
+
+    async def until(self, state: str) -> None:
+        async with asyncio.timeout(60):
+            while await self.state() != state:  # noqa: ASYNC110 - it shows from outside alone
+                await asyncio.sleep(0.1)
+
+    def engine(self) -> Engine:
+        return database.open_engine(database.url_of(self.url))
+
+    def recordings(self) -> list[Path]:
+        return sorted((self.folder / "offhook-data" / "recordings").rglob("*.wav"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Faults:
+    """What was found wrong, and how much was looked at."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.lines = 0
+
+    def check(self, good: bool, what: str) -> None:
+        if not good:
+            self.found.append(what)
+
+    def lines_are_there(self, engine: Engine, wanted: set[str], where: str) -> None:
+        with engine.connect() as connection:
+            there = Counter(
+                connection.scalars(
+                    select(tables.utterances.c.text).where(tables.utterances.c.who == "caller")
+                )
+            )
+        missing = wanted - there.keys()
+        doubled = [text for text, count in there.items() if count > 1]
+        self.lines += len(wanted)
+        self.check(not missing, f"{where}: {len(missing)} of {len(wanted)} lines are missing")
+        self.check(not doubled, f"{where}: {len(doubled)} lines are doubled")
+
+    def none_live(self, engine: Engine, where: str) -> None:
+        with engine.connect() as connection:
+            live = select(tables.calls.c.sid).where(tables.calls.c.duration_ms.is_(None))
+            ghosts = list(connection.scalars(live))
+        self.check(not ghosts, f"{where}: {len(ghosts)} calls without an end")
+
+    def nobody_noticed(self, callers: list[Caller], where: str) -> None:
+        silent = [caller for caller in callers if caller.longest_silence > SILENT_S]
+        self.check(not silent, f"{where}: {len(silent)} callers heard nothing for a while")
+        self.check(all(caller.frames for caller in callers), f"{where}: a caller heard nothing")
+
+
+@asynccontextmanager
+async def agent() -> AsyncIterator[tuple[Agent, int]]:
+    one = Agent()
+    async with websockets.serve(one.serve, "127.0.0.1", 0, compression=None) as server:
+        yield one, server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def talking(house: House, count: int) -> AsyncIterator[list[Caller]]:
+    """That many calls, which have talked for a moment; afterwards they hang up."""
+    callers = [Caller() for _ in range(count)]
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for caller in callers:
+            group.create_task(caller.call(house.port, stop))
+        async with asyncio.timeout(30):
+            while not all(caller.frames > 20 for caller in callers):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        yield callers
+        stop.set()
+
+
+async def kill(folder: Path, rounds: int, calls: int) -> Faults:
+    """SIGKILL in the middle of talking calls, and a look at what the next start finds."""
+    faults = Faults()
+    recordings = 0
+    async with agent() as (deepgram, port):
+        house = House(folder, port, None)
+        engine = house.engine()
+        process = await house.start()
+        for round_ in range(1, rounds + 1):
+            deepgram.told = Told()
+            async with talking(house, calls):
+                await asyncio.sleep(random.uniform(0.2, 1.0))
+                killed_at = time.monotonic()
+                process.send_signal(signal.SIGKILL)
+                await process.wait()
+            process = await house.start()
+            where = f"round {round_}"
+            faults.lines_are_there(engine, deepgram.told.before(killed_at - GRACE_S), where)
+            faults.none_live(engine, where)
+            files = house.recordings()
+            faults.check(len(files) >= calls * round_, f"{where}: {len(files)} recordings")
+            for path in files[recordings:]:
+                caller, spoken = wav.read_stereo(path)
+                faults.check(len(caller) == len(spoken) > 0, f"{where}: {path.name} is empty")
+            recordings = len(files)
+        process.terminate()
+        await process.wait()
+        engine.dispose()
+    print(f"  {recordings} recordings opened")
+    return faults
+
+
+async def _trouble(
+    house: House,
+    deepgram: Agent,
+    calls: int,
+    begin: Callable[[asyncio.subprocess.Process], None],
+    end: Callable[[asyncio.subprocess.Process], None],
+) -> Faults:
+    """Calls that talk before, during and after trouble with the database."""
+    faults = Faults()
+    process = await house.start()
+    async with talking(house, calls) as callers:
+        await asyncio.sleep(1)
+        for caller in callers:
+            caller.longest_silence = 0.0
+        begin(process)
+        await house.until("waiting for the database")
+        await asyncio.sleep(2)
+        end(process)
+        await house.until("ok")
+        await asyncio.sleep(1)
+        faults.nobody_noticed(callers, "during the trouble")
+    process.terminate()
+    await process.wait()
+    engine = house.engine()
+    faults.lines_are_there(engine, deepgram.told.before(time.monotonic() - 2), "afterwards")
+    faults.none_live(engine, "afterwards")
+    engine.dispose()
+    return faults
+
+
+async def outage(folder: Path, calls: int) -> Faults:
+    """PostgreSQL is stopped under talking calls, and started again."""
+    from tests.postgres import Postgres
+
+    server = Postgres()
+    try:
+        with server.database() as url:
+            async with agent() as (deepgram, port):
+                house = House(folder, port, url.render_as_string(hide_password=False))
+                return await _trouble(
+                    house,
+                    deepgram,
+                    calls,
+                    lambda _: server.shut_down(),
+                    lambda _: server.start_again(),
+                )
+    finally:
+        server.stop()
+
+
+async def full_disk(folder: Path, calls: int) -> Faults:
+    """No file of the server may grow beyond what the database has already."""
+    import resource
+
+    def limit(process: asyncio.subprocess.Process, size: int) -> None:
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+    async with agent() as (deepgram, port):
+        house = House(folder, port, None)
+        data = folder / "offhook-data"
+
+        def fill(process: asyncio.subprocess.Process) -> None:
+            limit(process, max(path.stat().st_size for path in data.glob("offhook.db*")))
+
+        return await _trouble(
+            house, deepgram, calls, fill, lambda process: limit(process, resource.RLIM_INFINITY)
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["kill", "outage", "full-disk"])
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--calls", type=int, default=20)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="offhook-faults-") as name:
+        folder = Path(name)
+        began = time.monotonic()
+        if asked.what == "kill":
+            faults = asyncio.run(kill(folder, asked.rounds, asked.calls))
+        elif asked.what == "outage":
+            faults = asyncio.run(outage(folder, asked.calls))
+        else:
+            faults = asyncio.run(full_disk(folder, asked.calls))
+        seconds = time.monotonic() - began
+    print(f"{asked.what}: {faults.lines} lines looked for in {seconds:.0f} s")
+    for found in faults.found:
+        print(f"  WRONG {found}")
+    sys.exit(bool(faults.found) or not faults.lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""offhook calls export: whole calls into a file, or their recordings into a folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from offhook.cli.calls import filters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from offhook.config import Records
+    from offhook.records.questions import Filter
+
+FORMATS = ("jsonl", "csv", "audio")
+
+
+def export(
+    format_: Annotated[
+        str, typer.Option("--format", help="jsonl, csv or audio.", metavar="FORMAT")
+    ] = "jsonl",
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The file, or of audio the folder. Default: standard output."),
+    ] = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    agent: filters.Agent = None,
+    number: filters.Number = None,
+    direction: filters.Direction = None,
+    live: filters.Live = None,
+    slug: filters.Ending = None,
+    fault: filters.Fault = None,
+    text: filters.Text = None,
+    min_seconds: filters.MinSeconds = None,
+    config: filters.Config = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was exported as JSON; needs --output.")
+    ] = False,
+) -> None:
+    """Export calls, the newest first: JSON Lines with all there is, CSV, or recordings."""
+    import json
+    import sys
+
+    from offhook.cli.calls.reading import opened, records_of
+
+    if format_ not in FORMATS:
+        raise typer.BadParameter(" or ".join(FORMATS), param_hint="--format")
+    if output is None and (as_json or format_ == "audio"):
+        raise typer.BadParameter("Give --output.", param_hint="--output")
+    asked = filters.meant(
+        since=since,
+        until=until,
+        agent=agent,
+        number=number,
+        direction=direction,
+        live=live,
+        slug=slug,
+        fault=fault,
+        text=text,
+        min_seconds=min_seconds,
+    )
+    records = records_of(config)
+    missing: list[str] = []
+    with opened(records) as connection:
+        if format_ == "audio" and output is not None:
+            exported, missing = _copy(connection, asked, records, output)
+        else:
+            make = _csv if format_ == "csv" else _jsonl
+            exported = _write(make(connection, asked, records.prices.currency), output)
+    if as_json:
+        print(json.dumps({"exported": exported, "output": str(output), "missing": missing}))
+    elif output is not None:
+        what = "recordings" if format_ == "audio" else "calls"
+        print(f"{exported} {what} in {output}", file=sys.stderr)
+        for sid in missing:
+            print(f"  the recording of {sid} is not there", file=sys.stderr)
+    if missing:
+        raise typer.Exit(1)
+
+
+def _jsonl(connection: "Connection", asked: "Filter", currency: str) -> "Iterator[str]":
+    import msgspec
+
+    from offhook.cli.calls.reading import every
+    from offhook.records import queries
+
+    for call in every(connection, asked):
+        record = queries.show(connection, call.sid)
+        if record is not None:
+            yield msgspec.json.encode(queries.record_as_json(record, currency)).decode() + "\n"
+
+
+def _csv(connection: "Connection", asked: "Filter", currency: str) -> "Iterator[str]":
+    """A header, and a line for each call: the fields of answers.Call."""
+    import csv
+    import dataclasses
+    import io
+
+    from offhook.cli.calls.reading import every
+    from offhook.records.answers import Call
+
+    names = [field.name for field in dataclasses.fields(Call)]
+    line = io.StringIO(newline="")
+    writer = csv.writer(line)
+    writer.writerow([*names, "currency"])
+    for call in every(connection, asked):
+        # Buffered by one, so that the header and each call are one piece.
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+        writer.writerow([*(_cell(getattr(call, name)) for name in names), currency])
+    yield line.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A spreadsheet takes what begins so for a formula, and a caller chooses some texts."""
+    if isinstance(value, str) and value[:1] in ("=", "@", "-", "\t", "\r"):
+        return f"'{value}"
+    return value
+
+
+def _write(pieces: "Iterator[str]", output: Path | None) -> int:
+    """Write one piece a line; returns how many were calls. Raises Problem E-ASK-11."""
+    import os
+    import sys
+
+    from offhook.errors import Problem
+
+    count = 0
+    try:
+        if output is None:
+            for piece in pieces:
+                sys.stdout.write(piece)
+                count += 1
+            sys.stdout.flush()
+            return count
+        # What was said is for nobody else on this machine.
+        fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
+            for piece in pieces:
+                file.write(piece)
+                count += 1
+    except BrokenPipeError:
+        # Whoever reads has enough; nothing more may be written when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise Problem(
+            "E-ASK-08",
+            f"{output or 'Standard output'} cannot be written: {error.strerror}.",
+            "Give another --output.",
+        ) from None
+    return count
+
+
+def _copy(
+    connection: "Connection", asked: "Filter", records: "Records", folder: Path
+) -> tuple[int, list[str]]:
+    """Copy recordings, named by their CallSids. Returns how many, and those that are not there."""
+    import shutil
+
+    from offhook.cli.calls.reading import every, recording_path
+    from offhook.errors import Problem
+
+    copied, missing = 0, []
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for call in every(connection, asked):
+            if call.recording is None:
+                continue
+            path = recording_path(records, call.recording)
+            if path is None:
+                missing.append(call.sid)
+                continue
+            target = folder / f"{_plain(call.sid)}{path.suffix}"
+            target.touch(mode=0o600)
+            shutil.copyfile(path, target)
+            copied += 1
+    except OSError as error:
+        raise Problem(
+            "E-ASK-08",
+            f"{folder} cannot be written: {error.strerror}.",
+            "Give another --output.",
+        ) from None
+    return copied, missing
+
+
+def _plain(sid: str) -> str:
+    """A CallSid comes from outside: as a file's name it may lead nowhere."""
+    return "".join(letter if letter.isalnum() else "_" for letter in sid)

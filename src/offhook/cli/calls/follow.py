@@ -1,0 +1,35 @@
+"""offhook calls follow: what happens in calls, as it happens."""
+
+from typing import Annotated
+
+import typer
+
+from offhook.cli.calls import filters
+
+
+def follow(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="The server. Default: on this machine, at server.port.", show_default=False
+        ),
+    ] = None,
+    config: filters.Config = None,
+    as_json: filters.Json = False,
+) -> None:
+    """Print one line for each event of the calls of a running server, until Ctrl-C."""
+    import os
+
+    from offhook import config as configuration
+    from offhook.cli.calls.following import Following, token_of
+    from offhook.cli.calls.telling import Teller
+
+    loaded = configuration.load(config, os.environ)
+    if url is None:
+        scheme = "https" if loaded.server.tls_cert else "http"
+        url = f"{scheme}://127.0.0.1:{loaded.server.port}"
+    token = token_of(os.environ, loaded.records.folder)
+    try:
+        Following(url, token).run(Teller(as_json=as_json))
+    except KeyboardInterrupt:
+        raise typer.Exit from None

@@ -1,0 +1,147 @@
+"""offhook calls list: which calls there were, and what they come to."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from offhook.cli.calls import filters
+
+if TYPE_CHECKING:
+    from offhook.records.answers import Call, Sum, Totals
+
+
+def list_(
+    since: filters.Since = None,
+    until: filters.Until = None,
+    agent: filters.Agent = None,
+    number: filters.Number = None,
+    direction: filters.Direction = None,
+    live: filters.Live = None,
+    slug: filters.Ending = None,
+    fault: filters.Fault = None,
+    text: filters.Text = None,
+    min_seconds: filters.MinSeconds = None,
+    by: Annotated[
+        str | None, typer.Option(help="Sums for each agent or day instead.", metavar="agent|day")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many calls are shown.", min=1, max=500)] = 25,
+    after: Annotated[
+        str | None, typer.Option(help="The next_cursor of the page before.", metavar="CURSOR")
+    ] = None,
+    config: filters.Config = None,
+    as_json: filters.Json = False,
+) -> None:
+    """List calls, the newest first, and the totals of all that are meant."""
+    import json
+
+    import msgspec
+
+    from offhook.cli.calls.reading import opened, records_of
+    from offhook.records import queries
+    from offhook.records.answers import Page
+
+    if by not in (None, "agent", "day"):
+        raise typer.BadParameter("agent or day", param_hint="--by")
+    asked = filters.meant(
+        since=since,
+        until=until,
+        agent=agent,
+        number=number,
+        direction=direction,
+        live=live,
+        slug=slug,
+        fault=fault,
+        text=text,
+        min_seconds=min_seconds,
+    )
+    records = records_of(config)
+    currency = records.prices.currency
+    with opened(records) as connection:
+        totals = queries.totals(connection, asked)
+        sums = None if by is None else queries.sums(connection, asked, _grouping(by))
+        found: list[Call] = []
+        cursor = after
+        while sums is None:
+            # A page of a text search may end before it is full.
+            page: Page = queries.find(connection, asked, limit - len(found), cursor)
+            found += page.calls
+            cursor = page.next_cursor
+            if cursor is None or len(found) == limit:
+                break
+    if as_json:
+        answer: dict[str, object] = {"currency": currency, "totals": totals}
+        if sums is None:
+            answer |= {"calls": found, "next_cursor": cursor}
+        else:
+            answer["sums"] = sums
+        print(json.dumps(msgspec.to_builtins(answer), indent=2, ensure_ascii=False))
+        return
+    _print(found, sums, totals, currency, more=cursor is not None and sums is None)
+
+
+def _grouping(by: str) -> Literal["agent", "day"]:
+    return "agent" if by == "agent" else "day"
+
+
+def _print(
+    calls: "list[Call]", sums: "list[Sum] | None", totals: "Totals", currency: str, *, more: bool
+) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from offhook.cli.calls import words
+    from offhook.conversation import inert
+
+    console = Console(highlight=False)
+    if sums is not None:
+        for one in sums:
+            line = f"{inert(one.key)}: {words.sum_of(one.totals, currency)}"
+            console.print(Text(line), soft_wrap=True)
+    elif calls:
+        console.print(_table(calls, currency))
+        if more:
+            console.print("There are more: --limit, or --since and --until.", style="dim")
+    console.print(Text(words.sum_of(totals, currency), "bold"), soft_wrap=True)
+    endings = ", ".join(f"{inert(slug)} {n}" for slug, n in totals.endings.items())
+    if endings:
+        console.print(Text(f"Ended: {endings}", "dim"), soft_wrap=True)
+
+
+def _table(calls: "list[Call]", currency: str) -> object:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from offhook.cli.calls import words
+    from offhook.conversation import inert
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, right in (
+        ("began", False),
+        ("length", True),
+        ("agent", False),
+        ("from", False),
+        ("to", False),
+        ("turns", True),
+        ("ended", False),
+        ("cost", True),
+        ("SID", False),
+    ):
+        table.add_column(title, justify="right" if right else "left", no_wrap=title != "ended")
+    for call in calls:
+        trouble = f" +{call.troubles} troubles" if call.troubles else ""
+        style = "green" if call.live else "" if call.fault == "nobody" else "yellow"
+        ended = Text(f"{inert(call.slug or 'live')}{trouble}", style)
+        cells: tuple[str | Text, ...] = (
+            words.local(call.started_ms),
+            words.length(call.duration_ms),
+            inert(call.agent),
+            words.party(call.from_number),
+            words.party(call.to_number),
+            str(call.turns),
+            ended,
+            words.money(call.cost_micros, currency),
+            inert(call.sid[-8:]),
+        )
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
+    return table

@@ -1,0 +1,74 @@
+"""offhook calls play: hear a call."""
+
+from pathlib import Path
+
+import typer
+
+from offhook.cli.calls import filters
+
+PLAYERS: tuple[tuple[str, ...], ...] = (
+    ("afplay",),
+    ("paplay",),
+    ("pw-play",),
+    ("ffplay", "-nodisp", "-autoexit", "-loglevel", "error"),
+    ("aplay", "-q"),
+)
+"""Programs that play a mu-law WAV file, of which the first that is there does."""
+
+
+def play(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json = False) -> None:
+    """Play the recording of a call, caller left, agent right. --json prints where it is."""
+    import json
+
+    from offhook.cli.calls.reading import opened, recording_path, records_of
+    from offhook.errors import Problem
+    from offhook.records import queries
+
+    records = records_of(config)
+    with opened(records) as connection:
+        record = queries.show(connection, queries.find_sid(connection, sid))
+    if record is None:  # erased in between
+        raise queries.no_call()
+    name = record.call.recording
+    path = None if name is None else recording_path(records, name)
+    if path is None:
+        why = "it was not recorded" if name is None else "its recording is not there any more"
+        raise Problem(
+            "E-ASK-09",
+            f"The call cannot be heard: {why}.",
+            "See what is known of it with offhook calls show.",
+        )
+    if as_json:
+        answer = {"sid": record.call.sid, "path": str(path), "duration_ms": record.recording_ms}
+        print(json.dumps(answer, indent=2))
+    else:
+        _play(path)
+
+
+def _play(path: Path) -> None:
+    import os
+    import shutil
+    import subprocess
+    import sys
+
+    from offhook.errors import Problem
+
+    print(path)
+    if sys.platform == "win32":
+        os.startfile(path)  # noqa: S606 - our own file, with what the user has for WAV files
+        return
+    found = next((player for player in PLAYERS if shutil.which(player[0])), None)
+    if found is None:
+        names = ", ".join(player[0] for player in PLAYERS)
+        print(f"No player is installed here ({names}). Open the file in any other.")
+        return
+    try:
+        ended = subprocess.run([*found, str(path)], check=False)  # noqa: S603 - one of PLAYERS
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+    if ended.returncode:
+        raise Problem(
+            "E-ASK-10",
+            f"{found[0]} could not play the recording: exit code {ended.returncode}.",
+            "Open the file whose path is printed in another player.",
+        )

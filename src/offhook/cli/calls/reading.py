@@ -1,0 +1,74 @@
+"""What every question needs: the configuration, and a connection that only reads."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from offhook import config as configuration
+from offhook.config import Records
+from offhook.errors import Problem
+from offhook.records import database, queries
+from offhook.records.answers import Call
+from offhook.records.questions import PAGE_MAX, Filter
+
+
+def records_of(config: Path | None) -> Records:
+    """Where the record is."""
+    return configuration.load(config, os.environ).records
+
+
+@contextmanager
+def opened(records: Records) -> Iterator[Connection]:
+    """A connection to the record.
+
+    Raises Problem E-ASK-06 when there is none yet, E-ASK-07 and E-REC-04 when its schema is
+    another's, and E-REC-05 when the database cannot be used.
+    """
+    url = database.url_of(records.database)
+    path = url.database
+    if url.get_backend_name() == "sqlite" and not (path and Path(path).is_file()):
+        raise Problem(
+            "E-ASK-06",
+            f"There is no record of calls yet: {path} is not there.",
+            "Take a call with offhook serve, or name its offhook.yaml with --config.",
+        )
+    engine = database.open_engine(url)
+    try:
+        with engine.connect() as connection:
+            database.require_head(connection)
+            yield connection
+    except SQLAlchemyError as error:
+        raise database.unreachable(engine, error) from None
+    finally:
+        engine.dispose()
+
+
+def every(connection: Connection, asked: Filter) -> Iterator[Call]:
+    """All calls that are meant, page by page."""
+    cursor = None
+    while True:
+        page = queries.find(connection, asked, PAGE_MAX, cursor)
+        yield from page.calls
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def recording_path(records: Records, name: str) -> Path | None:
+    """The file of a recording; None: it is not there.
+
+    Raises Problem E-ASK-12 for a name that leads out of the folder of recordings.
+    """
+    folder = records.folder / "recordings"
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise Problem(
+            "E-ASK-12",
+            "The record names a recording that lies outside of the folder of recordings.",
+            "See that records.folder is the one of the server that took the call.",
+        )
+    return path if path.is_file() else None

@@ -1,0 +1,50 @@
+"""How times, lengths, money and numbers look in a terminal."""
+
+from datetime import datetime
+
+from offhook.conversation import inert
+from offhook.records.answers import Totals
+
+
+def local(ms: int) -> str:
+    """A moment in ms since 1970, on this machine's clock."""
+    return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def length(ms: int | None) -> str:
+    """Minutes and seconds."""
+    if ms is None:
+        return "live"
+    minutes, seconds = divmod(ms // 1000, 60)
+    return f"{minutes}:{seconds:02}"
+
+
+def money(micros: int | None, currency: str) -> str:
+    """An amount in millionths of the currency."""
+    return "" if micros is None else f"{currency} {micros / 1_000_000:.4f}"
+
+
+def party(number: str) -> str:
+    """A number, or that there was none."""
+    return inert(number) or "unknown"
+
+
+def ending(fault: str, slug: str, words: str) -> str:
+    """How a call ended, and whose doing it was."""
+    whose = "as it should" if fault == "nobody" else f"{fault}'s doing"
+    return inert(f"{words} ({whose}) [{slug}]")
+
+
+def sum_of(totals: Totals, currency: str) -> str:
+    """Totals in one line."""
+    parts = [f"{totals.calls} calls" + (f", {totals.live} live" if totals.live else "")]
+    parts.append(f"{totals.twilio_minutes} min billed by Twilio")
+    parts.append(f"{totals.stream_minutes} min of streams")
+    parts += [
+        f"{minutes:.1f} min of Deepgram ({inert(tier)})"
+        for tier, minutes in totals.deepgram_minutes.items()
+    ]
+    if totals.cost_micros is not None:
+        without = f" ({totals.without_cost} without)" if totals.without_cost else ""
+        parts.append(money(totals.cost_micros, currency) + without)
+    return " · ".join(parts)

@@ -1,0 +1,27 @@
+"""Short forms of `bench/faults.py`: real servers, real sockets, real trouble."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "what",
+    [
+        ["kill", "--rounds", "10", "--calls", "20"],
+        ["outage", "--calls", "50"],
+        ["full-disk", "--calls", "20"],
+    ],
+    ids=lambda what: what[0],
+)
+def test_nothing_is_lost_and_no_call_notices(what: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.faults", *what], cwd=ROOT, capture_output=True, text=True
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,263 @@
+"""The record of a server: what it is told is in the database soon, and once, whatever happens."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, func, select, text
+from tests.postgres import Postgres
+from tests.records.test_store import began, ended, rows
+
+from offhook import events
+from offhook.errors import Problem
+from offhook.events import Event, Happening
+from offhook.records import database, tables
+from offhook.records.prices import Prices
+from offhook.records.record import Record
+
+
+def until(done: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def record_of(engine: Engine, folder: Path) -> Record:
+    return Record(engine, folder / "journal", Prices())
+
+
+class Calls:
+    """Some calls that say one numbered thing after another."""
+
+    def __init__(self, record: Record, count: int = 3) -> None:
+        self._record = record
+        self._at_ms = 0
+        self.sids = [f"CA{number}" for number in range(count)]
+        self.said: list[tuple[str, str]] = []
+        for sid in self.sids:
+            self._tell(sid, began())
+
+    def say(self, times: int) -> None:
+        for _ in range(times):
+            self._at_ms += 1
+            for sid in self.sids:
+                self.said.append((sid, f"line {self._at_ms}"))
+                self._tell(sid, events.CallerSaid(f"line {self._at_ms}"))
+
+    def end(self) -> None:
+        for sid in self.sids:
+            self._tell(sid, ended())
+
+    def _tell(self, sid: str, happened: Event) -> None:
+        self._record(Happening(sid, self._at_ms, happened))
+
+
+def said(engine: Engine) -> list[tuple[str, str]]:
+    rows_of = sorted(rows(engine, tables.utterances), key=lambda row: row["line"])
+    return [(row["call_sid"], row["text"]) for row in rows_of]
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.WARNING, "offhook.records")
+    return caplog
+
+
+def test_what_is_told_is_soon_in_the_database(engine: Engine, tmp_path: Path) -> None:
+    with record_of(engine, tmp_path) as record:
+        calls = Calls(record)
+        calls.say(20)
+        until(lambda: record.waiting == 0)
+        assert said(engine) == calls.said
+        assert record.state == "ok"
+
+
+def test_leaving_writes_what_is_left(engine: Engine, tmp_path: Path) -> None:
+    with record_of(engine, tmp_path) as record:
+        calls = Calls(record)
+        calls.say(200)
+        calls.end()
+    assert said(engine) == calls.said
+    assert {row["slug"] for row in rows(engine, tables.calls)} == {"caller_hung_up"}
+
+
+def test_it_makes_its_schema(empty: Engine, tmp_path: Path) -> None:
+    with record_of(empty, tmp_path), empty.connect() as connection:
+        assert database.version(connection) == database.HEAD
+
+
+def test_ends_are_told_when_they_are_committed(engine: Engine, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def on_ended(call_sids: list[str]) -> None:
+        with engine.connect() as connection:
+            count = select(func.count()).where(tables.calls.c.duration_ms.is_not(None))
+            assert (connection.scalar(count) or 0) >= len(call_sids)
+        told.extend(call_sids)
+
+    with Record(engine, tmp_path / "journal", Prices(), on_ended) as record:
+        calls = Calls(record)
+        calls.end()
+    assert sorted(told) == calls.sids
+
+
+def test_what_a_killed_server_left_is_in_order_and_its_calls_end(
+    engine: Engine, tmp_path: Path, quiet: pytest.LogCaptureFixture
+) -> None:
+    """A record whose writer never ran is one that was killed before it could write."""
+    killed = record_of(engine, tmp_path)
+    calls = Calls(killed)
+    calls.say(50)
+    killed.journal.close()
+    with record_of(engine, tmp_path) as record:
+        # All of it is there before the first call is answered.
+        assert said(engine) == calls.said
+        assert {row["slug"] for row in rows(engine, tables.calls)} == {"server_died"}
+        assert {row["duration_ms"] for row in rows(engine, tables.calls)} == {50}
+        assert sorted(record.recent) == calls.sids
+    assert "3 calls had no end" in quiet.text
+
+
+def test_a_database_of_a_newer_version_is_refused(engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Problem, match=r"E-REC-04 .*9999"), record_of(engine, tmp_path):
+        pass
+    # It gave its folder back.
+    with pytest.raises(Problem, match="E-REC-04"), record_of(engine, tmp_path):
+        pass
+
+
+def test_a_line_that_the_database_refuses_keeps_none_of_the_others_out(
+    engine: Engine, tmp_path: Path, quiet: pytest.LogCaptureFixture
+) -> None:
+    with record_of(engine, tmp_path) as record:
+        calls = Calls(record)
+        calls.say(5)
+        # No column takes so large a number.
+        record(Happening(calls.sids[0], 7, events.AudioDropped("agent", 2**70, "full")))
+        calls.say(5)
+        until(lambda: record.waiting == 0)
+        assert said(engine) == calls.said
+    spoilt = (tmp_path / "journal" / "spoilt").read_text()
+    assert "AudioDropped" in spoilt
+    assert quiet.text.count("cannot be written") == 1
+
+
+def test_a_line_of_a_newer_version_is_kept_aside(
+    engine: Engine, tmp_path: Path, quiet: pytest.LogCaptureFixture
+) -> None:
+    with record_of(engine, tmp_path) as record:
+        calls = Calls(record)
+        record.journal.append(b'["CallerSang","CA0",3,4,{"tune":"daisy"}]')
+        calls.say(3)
+        until(lambda: record.waiting == 0)
+        assert said(engine) == calls.said
+    assert "CallerSang" in (tmp_path / "journal" / "spoilt").read_text()
+    assert "daisy" not in quiet.text
+
+
+def test_a_database_that_is_locked_for_long(
+    tmp_path: Path, quiet: pytest.LogCaptureFixture
+) -> None:
+    engine = database.open_engine(database.url_of(f"sqlite:///{tmp_path}/offhook.db"))
+    event.listen(engine, "connect", lambda c, _: c.execute("PRAGMA busy_timeout=50"))
+    with record_of(engine, tmp_path) as record:
+        with engine.connect() as other:
+            other.exec_driver_sql("BEGIN EXCLUSIVE")
+            calls = Calls(record)
+            calls.say(20)
+            until(lambda: record.state == "waiting for the database")
+            calls.say(20)
+            assert record.waiting == len(calls.said) + len(calls.sids)
+        until(lambda: record.waiting == 0)
+        until(lambda: record.state == "ok")
+    assert said(engine) == calls.said
+    assert "E-REC-05" in quiet.text
+    assert "none was lost" in quiet.text
+    engine.dispose()
+
+
+def test_a_commit_of_which_no_answer_came_is_not_made_twice(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with record_of(engine, tmp_path) as record:
+        calls = Calls(record)
+        until(lambda: record.waiting == 0)
+        commit = engine.dialect.do_commit
+        kind = engine.dialect.loaded_dbapi.OperationalError
+
+        def commit_and_break_off(connection: Any) -> None:
+            commit(connection)
+            monkeypatch.undo()
+            raise kind("the server closed the connection unexpectedly")
+
+        monkeypatch.setattr(engine.dialect, "do_commit", commit_and_break_off)
+        calls.say(10)
+        until(lambda: record.waiting == 0)
+        calls.say(10)
+        calls.end()
+    assert said(engine) == calls.said
+    assert not (tmp_path / "journal" / "spoilt").exists()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that a test may stop."""
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+def test_a_postgresql_that_is_stopped_for_a_while_and_one_that_hangs(
+    own_postgres: Postgres, tmp_path: Path, quiet: pytest.LogCaptureFixture
+) -> None:
+    with own_postgres.database() as url:
+        engine = database.open_engine(database.url_of(url.render_as_string(hide_password=False)))
+        with record_of(engine, tmp_path) as record:
+            calls = Calls(record, 10)
+            calls.say(10)
+            own_postgres.shut_down()
+            calls.say(50)
+            until(lambda: record.state == "waiting for the database")
+            calls.say(50)
+            own_postgres.start_again()
+            until(lambda: record.waiting == 0)
+            assert said(engine) == calls.said
+            assert record.state == "ok"
+
+            stopped = own_postgres.processes()
+            for process in stopped:
+                process.suspend()
+            try:
+                began_at = time.perf_counter()
+                calls.say(100)
+                # What is told waits for nobody: 1,000 lines in the time that a disk would need.
+                assert time.perf_counter() - began_at < 5
+            finally:
+                for process in reversed(stopped):
+                    process.resume()
+            until(lambda: record.waiting == 0)
+            assert said(engine) == calls.said
+        engine.dispose()
+
+
+def test_a_postgresql_that_is_not_there_at_the_start_is_waited_for(
+    own_postgres: Postgres, tmp_path: Path, quiet: pytest.LogCaptureFixture
+) -> None:
+    with own_postgres.database() as url:
+        own_postgres.shut_down()
+        engine = database.open_engine(database.url_of(url.render_as_string(hide_password=False)))
+        with record_of(engine, tmp_path) as record:
+            assert record.state == "waiting for the database"
+            calls = Calls(record)
+            calls.say(10)
+            own_postgres.start_again()
+            until(lambda: record.waiting == 0)
+            assert said(engine) == calls.said
+        engine.dispose()
