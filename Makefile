@@ -4,7 +4,7 @@ UV     := .uv/bin/uv
 BIN    := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup run test lint types bench soak lock clean-clone
+.PHONY: help setup run test lint types bench soak pages lock clean-clone
 
 help:
 	@echo "make setup        the environment, in .venv"
@@ -12,6 +12,7 @@ help:
 	@echo "make test         everything that must be true: lint, types, tests"
 	@echo "make bench        what this machine carries, in minutes; rewrites docs/performance.md"
 	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times"
+	@echo "make pages        write the pages that are made from the code"
 	@echo "make lock         resolve the dependencies anew into requirements/"
 	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
 
@@ -51,6 +52,9 @@ soak: setup
 	$(BIN)/python -m bench.faults outage --calls 50
 	$(BIN)/python -m bench.faults full-disk --calls 20
 	$(BIN)/python bench/soak.py
+
+pages: setup
+	$(BIN)/python scripts/write_pages.py
 
 # Addresses stay out of the file: no committed file names a package registry's host.
 lock: $(UV)

@@ -20,6 +20,9 @@ RIGS: Final = ("offhook.rehearsal", "offhook.bench")
 LAYERS: Final = ("offhook.call", "offhook.session", "offhook.server", "offhook.cli")
 """From the one that all may use to the one that uses all."""
 
+OWNERS: Final = {"structlog": "offhook.loglines", "prometheus_client": "offhook.metrics"}
+"""Libraries, and the one place that knows each."""
+
 CLOCK: Final = re.compile(
     r"(^|\.)(loop|get_running_loop\(\)|get_event_loop\(\))\.time$"
     r"|^time\.(time|monotonic|perf_counter|process_time)(_ns)?$"
@@ -84,6 +87,9 @@ def faults(name: str, tree: ast.Module) -> Iterator[str]:
             yield f"{name} is below everything, and imports {target}"
         if within(target, ("picows",)) and name != "offhook.wire":
             yield f"{name} imports {target}: only offhook.wire knows the engine"
+        for library, owner in OWNERS.items():
+            if within(target, (library,)) and not within(name, (owner,)):
+                yield f"{name} imports {target}: only {owner} knows it"
         if within(target, RIGS) and not within(name, (*RIGS, "offhook.cli")):
             yield f"{name} is the product, and imports {target}"
         if within(target, ("offhook.cli",)) and not within(
@@ -130,6 +136,8 @@ def test_the_core_is_where_it_is_looked_for() -> None:
         ("offhook.events", "from offhook.call.ending import Slug"),
         ("offhook.server", "import os\nkey = os.environ['KEY']"),
         ("offhook.server", "from os import getenv"),
+        ("offhook.logs", "import structlog"),
+        ("offhook.webhooks", "from prometheus_client import Counter"),
         ("offhook.session", "import time\nnow = time.monotonic()"),
         ("offhook.session", "from datetime import datetime\nnow = datetime.now()"),
         ("offhook.session", "class A:\n    def f(self):\n        return self._loop.time()"),

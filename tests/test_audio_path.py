@@ -188,11 +188,11 @@ async def test_a_frame_is_one_receive_and_one_send(tmp_path: Path) -> None:
     assert process.stderr is not None
     try:
         async with asyncio.timeout(30):
-            banner = await process.stderr.readuntil(b"answers at ")
-            banner += await process.stderr.readline()
-        port = int(banner.rpartition(b":")[2])
+            await process.stderr.readuntil(b"answers at ")
+            banner = await process.stderr.readline()
+        url = banner.partition(b'"')[0].decode()
         report = await place_call(
-            f"http://127.0.0.1:{port}/twilio/voice",
+            f"{url}/twilio/voice",
             caller(GREET, ASK, GREET, HANG_UP),
             clock=clock,
             auth_token=TOKEN,

@@ -86,6 +86,9 @@ SHOWN: list[tuple[Event, str]] = [
 ]
 
 NOT_SHOWN: list[Event] = [
+    events.CallBegan("AC1", "seed", "", "inbound", "webhook", "+12025550142", "+12025550100", "{}"),
+    events.AgentDisconnected(4200),
+    events.CallBilled("completed", 61_000),
     events.Answered(400, 450),
     events.Interrupted(840),
     events.KeyPressed("5"),

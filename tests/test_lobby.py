@@ -47,7 +47,8 @@ class House:
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
-        self.lobby = Lobby(self.clock, self.admit)
+        self.refusals: list[str] = []
+        self.lobby = Lobby(self.clock, self.admit, self.refusals.append)
         self.refusal: str | None = None
         self.owner = Owner()
         self.admitted: list[media.Start] = []
@@ -117,6 +118,8 @@ def test_start_alone_is_enough(house: House) -> None:
 def test_one_wrong_word_closes_the_socket(house: House, messages: list[bytes], why: str) -> None:
     twilio = house.stream(*messages)
     assert (refused(twilio) or "").startswith(why)
+    # What is counted has few forms, whatever was sent.
+    assert house.refusals == [why if why.endswith("before 'start'") else "no media-stream message"]
     assert house.admitted == []
     assert house.lobby.waiting == 0
 
@@ -156,6 +159,7 @@ def test_a_refusal_closes_and_names_the_call_in_the_log(
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"refused a stream of call '{CA}': a used token"
+    assert record.__dict__["call_sid"] == CA
 
 
 @pytest.mark.parametrize("field", ["callSid", "event"])

@@ -29,7 +29,7 @@ from tests.house import (
     until,
 )
 
-from offhook import calls, wire
+from offhook import wire
 from offhook.errors import Problem
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Fault, KeyPressed, StreamTrouble
 from offhook.rehearsal.scenario import Step
@@ -500,21 +500,6 @@ def test_an_address_of_another_machine_says_so() -> None:
     with pytest.raises(Problem) as problem:
         listen("203.0.113.1", 5000)
     assert problem.value.code == "E-NET-02"
-
-
-def test_a_subscriber_that_raises_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    from offhook.events import CallStarted, Happening
-
-    got: list[Happening] = []
-
-    def broken(happening: Happening) -> None:
-        raise RuntimeError("boom")
-
-    publish = calls.publisher([broken, got.append])
-    happening = Happening("CA1", 0, CallStarted())
-    publish(happening)
-    assert got == [happening]
-    assert "a subscriber failed" in caplog.text
 
 
 # --- TLS ends here ---------------------------------------------------------------------------

@@ -57,7 +57,7 @@ class Rehearsal:
             call_sid="CA" + "2" * 32,
             stream_sid="MZ" + "3" * 32,
         )
-        lobby = Lobby(self.clock, self.calls.admit)
+        lobby = Lobby(self.clock, self.calls.admit, lambda why: None)
         self.near, self.far = connect_in_memory(self.clock, self.stream, lobby.receiver(), 0.02)
 
     def _dial(self, receiver: Receiver, failed: Callable[[Refused | Unreachable], None]) -> Called:

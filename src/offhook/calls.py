@@ -9,7 +9,6 @@ each call; and for a TwiML Bin, which can hold none, that a CallSid is let in on
 import asyncio
 import hmac
 import json
-import logging
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
@@ -29,8 +28,6 @@ from offhook.tools.declare import Call
 from offhook.tools.files import Toolbox
 from offhook.twilio.media import Start
 from offhook.wire import Channel
-
-_log: Final = logging.getLogger("offhook.calls")
 
 ToolsFor: TypeAlias = Callable[[Toolbox, Call], Tools]
 """What runs an agent's functions in one call."""
@@ -307,16 +304,3 @@ def plan_of(agent: Agent) -> Plan:
         time_up=agent.phrases.time_up,
         one_moment=agent.phrases.one_moment,
     )
-
-
-def publisher(subscribers: list[Subscriber]) -> Callable[[Happening], None]:
-    """One subscriber that tells many; what one of them raises harms neither call nor others."""
-
-    def publish(happening: Happening) -> None:
-        for subscriber in subscribers:
-            try:
-                subscriber(happening)
-            except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
-                _log.exception("a subscriber failed on %s", type(happening.event).__name__)
-
-    return publish

@@ -214,7 +214,10 @@ class _File:
         """Write nothing more: what is there stays, and the call goes on."""
         if not self.stopped:
             self.stopped = True
-            _log.warning("E-CAP-02 The capture of call %s has stopped: %s.", self.call_sid, why)
+            sid = {"call_sid": self.call_sid}
+            _log.warning(
+                "E-CAP-02 The capture of call %s has stopped: %s.", self.call_sid, why, extra=sid
+            )
 
     def write(self, data: bytes) -> None:
         """Append, as the thread."""

@@ -243,6 +243,16 @@ class Deepgram(DeepgramFile):
     api_key: SecretStr | None = None
 
 
+class Logs(_Part):
+    """What `logs:` in offhook.yaml may say."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+
+    texts: bool = False
+    """Whether the log has what is said and pressed in calls, and whole phone numbers."""
+
+
 class PricesFile(_Part):
     """What a minute costs, in `currency`. Without any price no cost is shown."""
 
@@ -334,6 +344,7 @@ class ConfigFile(_Part):
     server: ServerFile = ServerFile()
     twilio: TwilioFile = TwilioFile()
     deepgram: DeepgramFile = DeepgramFile()
+    logs: Logs = Logs()
     records: RecordsFile = RecordsFile()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
@@ -466,6 +477,7 @@ class Config:
     server: Server
     twilio: Twilio
     deepgram: Deepgram
+    logs: Logs
     records: Records
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
@@ -489,7 +501,8 @@ class Config:
         key = self.deepgram.api_key
         known = [*self.twilio.auth_tokens, *self.records.webhook_secrets]
         known += [] if key is None else [key]
-        return tuple(secret.get_secret_value() for secret in known)
+        password = urlsplit(self.records.database).password
+        return (*(secret.get_secret_value() for secret in known), *([password] if password else ()))
 
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""
@@ -547,6 +560,7 @@ def load(
         server=_server(file.server, document.path.parent, overrides),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
+        logs=file.logs,
         records=_records(file.records, document.path.parent, env),
         lines=lines,
         remarks=remarks,

@@ -5,7 +5,7 @@ can slow or break a call. The call core hands most of these out as `Note` comman
 which call it was and when (Happening).
 
 Fields whose names end in `_ms` are milliseconds; those named `start_ms` count from the beginning
-of the call, as a Happening does. Texts are what was said in the call: they are private, and no
+of the call, as a Happening does. Those in PRIVATE are what was said, and phone numbers: no
 subscriber may log them unless a setting says so.
 """
 
@@ -19,6 +19,11 @@ Direction: TypeAlias = Literal["inbound", "outbound"]
 
 DELAY_EDGES_MS: Final = (1, 2, 5, 10, 20, 50, 100, 250)
 """Upper edges of the buckets in which delays are counted."""
+
+PRIVATE: Final = frozenset(
+    {"arguments", "content", "digit", "from_", "intended", "text", "to", "variables"}
+)
+"""Fields, by name, that hold what was said or pressed in a call, or who called whom."""
 
 
 @dataclass(frozen=True, slots=True)

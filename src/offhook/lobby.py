@@ -27,11 +27,12 @@ Admit = Callable[[Channel, media.Start], str | None]
 
 
 class Lobby:
-    """The unverified streams of one server."""
+    """The unverified streams of one server. `refused` is told why, of each that is sent away."""
 
-    def __init__(self, clock: Clock, admit: Admit) -> None:
+    def __init__(self, clock: Clock, admit: Admit, refused: Callable[[str], None]) -> None:
         self.clock = clock
         self.admit = admit
+        self.refused = refused
         self.waiting = 0
 
     @property
@@ -70,7 +71,7 @@ class UnverifiedStream:
         try:
             message = media.read(text)
         except media.BadMessage as bad:
-            self._refuse(str(bad))
+            self._refuse(str(bad), kind="no media-stream message")
             return
         if isinstance(message, media.Connected) and not self._connected:
             self._connected = True
@@ -93,13 +94,16 @@ class UnverifiedStream:
     def _start(self, start: media.Start) -> None:
         why = self._lobby.admit(self._channel, start)
         if why is not None:
-            self._refuse(why, start.start.call_sid)
+            self._refuse(why, call_sid=start.start.call_sid)
         else:
             self._leave()
 
-    def _refuse(self, why: str, call_sid: str = "not told") -> None:
+    def _refuse(self, why: str, *, kind: str = "", call_sid: str = "not told") -> None:
+        """`kind` stands for a `why` that can have any many forms."""
         if not self._left:
-            _log.warning("refused a stream of call %r: %s", call_sid[:40], why)
+            self._lobby.refused(kind or why)
+            sid = call_sid[:40]
+            _log.warning("refused a stream of call %r: %s", sid, why, extra={"call_sid": sid})
             self._leave()
             self._channel.close(POLICY_VIOLATION, why[:100])
 

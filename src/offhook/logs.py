@@ -1,22 +1,33 @@
 """What the log says about calls: a subscriber. One line an event, each with the CallSid.
 
-Never what was said, a pressed key or a phone number: those are in no event that is logged here.
+Never what was said, a pressed key or a phone number, unless `logs.texts` says so.
 """
 
+import contextlib
+import dataclasses
 import logging
-from typing import Final
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, Final
 
 from offhook.events import (
+    PRIVATE,
     AgentConnected,
+    AgentSaid,
     AgentWarned,
     AudioDropped,
+    CallBegan,
+    CallBilled,
     CallEnded,
+    CallerSaid,
     CallStarted,
     Event,
     Fault,
     FunctionAnswered,
+    FunctionCalled,
     FunctionDropped,
     Happening,
+    KeyPressed,
     StreamTrouble,
 )
 
@@ -25,17 +36,52 @@ _log: Final = logging.getLogger("offhook.call")
 DESCRIPTION_MAX: Final = 200
 """Characters of a vendor's own words."""
 
+current_call: Final = ContextVar("current_call", default="")
+"""The CallSid of the call for which something runs: a dial, a function. Tasks and threads that
+come of it inherit it, and so do the lines that they log."""
 
-def log_calls(happening: Happening) -> None:
-    """Log one event, if the log is to know of it."""
-    told = _tell(happening.event)
-    if told is not None:
+
+@contextlib.contextmanager
+def of_call(call_sid: str) -> Iterator[None]:
+    """What is begun within belongs to that call."""
+    token = current_call.set(call_sid)
+    try:
+        yield
+    finally:
+        current_call.reset(token)
+
+
+class CallLog:
+    """Logs each event that the log is to know of; with `texts` also what is said.
+
+    A record has `call_sid`, `at_ms` and, as `fields`, those of the event: without the private ones
+    unless `texts`.
+    """
+
+    def __init__(self, *, texts: bool) -> None:
+        self._texts = texts
+
+    def __call__(self, happening: Happening) -> None:
+        """Log one event, if the log is to know of it."""
+        event = happening.event
+        told = _tell(event) or (_quote(event) if self._texts else None)
+        if told is None:
+            return
         level, words = told
-        _log.log(level, "%s +%d ms: %s", happening.call_sid, happening.at_ms, words)
+        if not _log.isEnabledFor(level):
+            return
+        fields: dict[str, Any] = {"happened": type(event).__name__}
+        for field in dataclasses.fields(event):
+            if self._texts or field.name not in PRIVATE:
+                fields[field.name] = getattr(event, field.name)
+        extra = {"call_sid": happening.call_sid, "at_ms": happening.at_ms, "fields": fields}
+        _log.log(level, "%s", words, extra=extra)
 
 
 def _tell(event: Event) -> tuple[int, str] | None:
     match event:
+        case CallBegan():
+            return logging.INFO, f"began, {event.direction}, by {event.by}, agent {event.agent!r}"
         case CallStarted():
             return logging.INFO, "the caller's leg is up"
         case AgentConnected():
@@ -46,6 +92,9 @@ def _tell(event: Event) -> tuple[int, str] | None:
             level = logging.INFO if event.fault in ("nobody", "caller") else logging.WARNING
             detail = f" ({event.detail[:DESCRIPTION_MAX]!r})" if event.detail else ""
             return level, f"ended, {event.slug}, by {event.fault}: {event.words}{detail}"
+        case CallBilled():
+            seconds = event.duration_ms // 1000
+            return logging.INFO, f"Twilio: {event.status}, {seconds} s on the line"
         case AgentWarned():
             level = logging.ERROR if event.fatal else logging.WARNING
             return level, f"Deepgram: {event.code} {event.description[:DESCRIPTION_MAX]!r}"
@@ -61,5 +110,21 @@ def _tell(event: Event) -> tuple[int, str] | None:
             return logging.WARNING, f"{event.ms} ms of audio to the {event.leg} were dropped"
         case StreamTrouble():
             return logging.WARNING, f"stream error {event.code}: {event.words}"
+        case _:
+            return None
+
+
+def _quote(event: Event) -> tuple[int, str] | None:
+    """What is said, for a log that may hold it."""
+    match event:
+        case CallerSaid():
+            return logging.INFO, f"caller: {event.text}"
+        case AgentSaid():
+            cut = f" (interrupted after {event.heard_ms} ms)" if event.interrupted else ""
+            return logging.INFO, f"agent: {event.text}{cut}"
+        case KeyPressed():
+            return logging.INFO, f"key {event.digit}"
+        case FunctionCalled():
+            return logging.INFO, f"function {event.name!r} called with {event.arguments}"
         case _:
             return None

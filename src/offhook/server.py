@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
-from offhook.calls import Calls, publisher
+from offhook.calls import Calls
 from offhook.clock import LoopClock
 from offhook.config import Config
 from offhook.deepgram.connection import Dialler
@@ -21,6 +21,9 @@ from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
 from offhook.lobby import Lobby
+from offhook.metrics import catalogue
+from offhook.metrics.meter import Metrics
+from offhook.publisher import Publisher
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
@@ -79,7 +82,9 @@ class Server:
         self.started = asyncio.Event()
         self._config = config
         self._sock = sock
-        self._publish = publisher([*([record] if record is not None else []), *subscribers])
+        self.metrics: Final = Metrics()
+        recorded = [record] if record is not None else []
+        self._subscribers: Final[list[Subscriber]] = [*recorded, self.metrics, *subscribers]
         self._record = record
         self._make_tap = make_tap
         self._stops = 0
@@ -92,23 +97,28 @@ class Server:
         key = self._config.require_deepgram_key().get_secret_value()
         async with asyncio.TaskGroup() as group:
             dial = Dialler(self._config.deepgram, key, group)
+            publish = Publisher(self._subscribers, clock.now)
+            runner = Runner(group)
             self.calls = Calls(
                 self._config,
                 clock=clock,
                 dial=dial,
-                publish=self._publish,
-                tools=Runner(group).for_call,
+                publish=publish,
+                tools=runner.for_call,
                 make_tap=self._make_tap,
                 seen=self._record.recent if self._record is not None else (),
             )
-            lobby = Lobby(clock, self.calls.admit)
-            webhooks = Webhooks(self._config, self.calls, lobby, self._record)
+            lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
+            webhooks = Webhooks(self._config, self.calls, lobby, self.metrics, self._record)
+            self._measure(publish, lobby, runner)
+            lag = group.create_task(self.metrics.watch_loop(clock), name="loop lag")
             web = self._uvicorn(webhooks)
             serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
             await self._stopping.wait()
             await self._drain(group)
             web.should_exit = True
             await serving
+            lag.cancel()
 
     def stop(self) -> None:
         """Stop when the last call is over; asked again, end the calls now."""
@@ -116,6 +126,21 @@ class Server:
         self._stopping.set()
         if self._stops > 1:
             self._hurry.set()
+
+    def _measure(self, publish: Publisher, lobby: Lobby, runner: Runner) -> None:
+        """Have the metrics ask what only shows when one looks."""
+        ask = self.metrics.ask
+        ask(catalogue.CALLS_LIVE, lambda: self.calls.live)
+        ask(catalogue.CALLS_CAPACITY, lambda: self._config.server.capacity)
+        ask(catalogue.DRAINING, lambda: self.calls.draining)
+        ask(catalogue.SUBSCRIBER_FAILURES, lambda: publish.failures)
+        ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
+        ask(catalogue.TOOL_THREADS, lambda: runner.threads)
+        record = self._record
+        if record is not None:
+            ask(catalogue.RECORD_WAITING, lambda: record.waiting)
+            ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
+            ask(catalogue.RECORD_LOST, lambda: record.lost)
 
     def _uvicorn(self, webhooks: Webhooks) -> _Uvicorn:
         server = self._config.server

@@ -42,6 +42,7 @@ from offhook.events import (
     Leg,
     Subscriber,
 )
+from offhook.logs import of_call
 from offhook.tap import Tap, Tapped
 from offhook.twilio import media as twilio
 from offhook.twilio.leg import CallerLeg
@@ -106,7 +107,7 @@ class Session:
         self._settings = settings
         self._clock = clock
         self._now = clock.now
-        self._tapped = Tapped(tap, clock) if tap is not None else None
+        self._tapped = Tapped(call_sid, tap, clock) if tap is not None else None
         self._dial = self._tapped.agent(dial) if self._tapped is not None else dial
         self._publish = publish
         self._ended = ended
@@ -272,7 +273,8 @@ class Session:
                 case CancelTool():
                     self._tools.cancel(command.id, over=command.why == "call_over")
                 case DialAgent():
-                    self._agent = AgentLeg(self, self._dial)
+                    with of_call(self.call_sid):
+                        self._agent = AgentLeg(self, self._dial)
                 case HangUpAgent():
                     self._hang_up_agent()
                 case End():
@@ -289,7 +291,8 @@ class Session:
         self.note(DelaysSampled(to_agent, to_caller, to_clear))
 
     def _run_tool(self, command: RunTool) -> None:
-        self._tools.run(command.id, command.name, command.arguments, self._on_tool_finished)
+        with of_call(self.call_sid):
+            self._tools.run(command.id, command.name, command.arguments, self._on_tool_finished)
 
     def _on_tool_finished(self, finished: inputs.ToolFinished) -> None:
         self._unguarded(lambda: self.receive(finished))
@@ -334,5 +337,5 @@ class Session:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - see above
-            _log.exception("call %s: fault outside its sockets", self.call_sid)
+            _log.exception("fault outside the sockets", extra={"call_sid": self.call_sid})
             self.receive(inputs.CallBroke(type(error).__name__))

@@ -77,14 +77,15 @@ def tap_for(make: MakeTap | None, call: NewCall) -> Tap | None:
     try:
         return make(call)
     except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
-        _log.exception("call %s is not tapped", call.call_sid)
+        _log.exception("the call is not tapped", extra={"call_sid": call.call_sid})
         return None
 
 
 class Tapped:
     """The two wires of one call, and the tap on them."""
 
-    def __init__(self, tap: Tap, clock: Clock) -> None:
+    def __init__(self, call_sid: str, tap: Tap, clock: Clock) -> None:
+        self._sid = {"call_sid": call_sid}
         self._tap: Tap | None = tap
         self._now = clock.now
         self._began = clock.now()
@@ -122,7 +123,7 @@ class Tapped:
             try:
                 tap.on_ended(ending)
             except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
-                _log.exception("a tap failed at the end of its call")
+                _log.exception("a tap failed at the end of its call", extra=self._sid)
 
     def tell(self, leg: Leg, direction: Direction, kind: Kind, data: bytes = b"") -> None:
         """Tell the tap, if it still listens."""
@@ -133,7 +134,7 @@ class Tapped:
             self._tap.on_wire(OnWire(at_ms, leg, direction, kind, data))
         except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
             self._tap = None
-            _log.exception("a tap failed and is told nothing more")
+            _log.exception("a tap failed and is told nothing more", extra=self._sid)
 
 
 class _Wire:

@@ -24,6 +24,7 @@ from offhook.calls import CallEntry, Calls
 from offhook.config import Agent, Config
 from offhook.events import StreamTrouble
 from offhook.lobby import Lobby
+from offhook.metrics.meter import Metrics
 from offhook.twilio import stream_errors, twiml
 from offhook.twilio.signature import HEADER, Signatures
 
@@ -90,11 +91,17 @@ class Webhooks:
     """Twilio's requests, answered from the calls that are known."""
 
     def __init__(
-        self, config: Config, calls: Calls, lobby: Lobby, record: "Record | None" = None
+        self,
+        config: Config,
+        calls: Calls,
+        lobby: Lobby,
+        metrics: Metrics,
+        record: "Record | None" = None,
     ) -> None:
         self._config = config
         self._calls = calls
         self._lobby = lobby
+        self._metrics = metrics
         self._record = record
         self._doors = Doors(config)
 
@@ -107,11 +114,12 @@ class Webhooks:
             "/twilio/stream-status": self._stream_status,
         }
         routes = [
-            Route(path, self._signed(endpoint), methods=["POST"])
+            Route(path, self._timed(path, self._signed(endpoint)), methods=["POST"])
             for path, endpoint in posts.items()
         ]
         routes.append(Route("/healthz", self._operators_only(self._healthz), methods=["GET"]))
         routes.append(Route("/readyz", self._operators_only(self._readyz), methods=["GET"]))
+        routes.append(Route("/metrics", self._operators_only(self._scrape), methods=["GET"]))
         return Starlette(routes=routes)
 
     def decide(self, upgrade: wire.Upgrade) -> wire.Acceptance | wire.Refusal:
@@ -120,29 +128,38 @@ class Webhooks:
         if path.rstrip("/") != STREAM_PATH:
             return wire.Refusal(404, "Not found.\n")
         if not self._doors.upgrade(upgrade.headers, upgrade.path):
+            self._metrics.refused("upgrade", "a wrong signature")
             self._say_unsigned(_wss(self._doors.origin(upgrade.headers)) + path)
             return wire.Refusal(403, "The signature is missing or wrong.\n")
         if self._lobby.full:
+            self._metrics.refused("upgrade", "the lobby is full")
             return wire.Refusal(503, "Too many streams have not said whose call they are.\n")
         return wire.Acceptance(self._lobby.receiver())
 
     # --- Twilio's requests ---------------------------------------------------------------------
 
     async def _voice(self, form: Form, origin: str) -> Response:
+        sid = {"call_sid": form["CallSid"]}
         agent = self._config.agent_for(form.get("To") or form.get("Called"))
         if agent is None:
-            _log.warning("a call to a number without a line, and there is no default: rejected")
+            self._metrics.refused("webhook", "no line")
+            _log.warning(
+                "a call to a number without a line, and there is no default: rejected", extra=sid
+            )
             return _xml(twiml.reject())
         call_sid, account_sid = form["CallSid"], form.get("AccountSid", "")
         after = origin + "/twilio/after"
         if self._config.twilio.account_sid not in (None, account_sid):
+            self._metrics.refused("webhook", "a foreign account")
             return PlainTextResponse("This is not our account.\n", 403)
         if self._calls.is_long_over(call_sid):
-            _log.warning("call %s is over, and its webhook was asked again: hung up", call_sid)
+            self._metrics.refused("webhook", "the call is over")
+            _log.warning("the call is over, and its webhook was asked again: hung up", extra=sid)
             return _xml(twiml.hang_up())
         entry = self._calls.find(call_sid)
         if entry is None and self._calls.full:
-            _log.warning("the house is full: call %s gets the busy answer", call_sid)
+            self._metrics.refused("webhook", "the house is full")
+            _log.warning("the house is full: the call gets the busy answer", extra=sid)
             return _xml(twiml.busy(agent, after))
         if entry is None:
             to = form.get("To") or form.get("Called", "")
@@ -202,10 +219,13 @@ class Webhooks:
             code, words = stream_errors.explain(form.get("StreamError", ""))
             entry = self._calls.find(form["CallSid"])
             # 31921 also comes when we have closed the stream on purpose (twilio.md §1.9).
-            if code != "31921" or entry is None or entry.ending is None:
-                _log.warning("call %s: stream error %s: %s", form["CallSid"], code, words)
-                if entry is not None and entry.session is not None:
-                    entry.session.note(StreamTrouble(code, words))
+            if code == "31921" and entry is not None and entry.ending is not None:
+                pass
+            elif entry is not None and entry.session is not None:
+                entry.session.note(StreamTrouble(code, words))
+            else:
+                sid = {"call_sid": form["CallSid"]}
+                _log.warning("stream error %s: %s", code, words, extra=sid)
         return Response(status_code=204)
 
     def _farewell(self, entry: CallEntry, after: str) -> str:
@@ -238,6 +258,9 @@ class Webhooks:
             body["records"] = self._record.state
         return JSONResponse(body, 200 if state == "ready" else 503)
 
+    async def _scrape(self, request: Request) -> Response:
+        return Response(await self._metrics.text(), media_type=self._metrics.content_type)
+
     # --- who may ask ---------------------------------------------------------------------------
 
     def _signed(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
@@ -262,6 +285,7 @@ class Webhooks:
             except ValueError:
                 return PlainTextResponse("The request holds no form.\n", 400)
             if not self._doors.webhook(request.headers, target, fields):
+                self._metrics.refused("webhook", "a wrong signature")
                 self._say_unsigned(self._doors.origin(request.headers) + target)
                 return PlainTextResponse("The signature is missing or wrong.\n", 403)
             form = dict(fields)
@@ -270,6 +294,22 @@ class Webhooks:
             return await endpoint(form, self._doors.origin(request.headers))
 
         return checked
+
+    def _timed(
+        self, path: str, endpoint: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        now = self._lobby.clock.now
+
+        async def timed(request: Request) -> Response:
+            began, status = now(), 500
+            try:
+                response = await endpoint(request)
+                status = response.status_code
+            finally:
+                self._metrics.answered(path, status, now() - began)
+            return response
+
+        return timed
 
     def _operators_only(
         self, endpoint: Callable[[Request], Awaitable[Response]]

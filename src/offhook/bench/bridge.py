@@ -9,13 +9,13 @@ from typing import Any
 
 from offhook.bench import child
 from offhook.config import Config, Overrides, load
-from offhook.logs import log_calls
+from offhook.logs import CallLog
 from offhook.server import Server, listen
 
 
 async def serve(config: Config) -> None:
     """Answer calls until the runner is gone."""
-    server = Server(config, listen(child.HOST, 0), [log_calls])
+    server = Server(config, listen(child.HOST, 0), [CallLog(texts=False)])
     async with asyncio.TaskGroup() as group:
         group.create_task(server.run(), name="server")
         await server.started.wait()

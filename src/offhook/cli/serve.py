@@ -35,16 +35,23 @@ def serve(
     import contextlib
     import logging
     import os
+    import sys
+    from typing import IO, cast
 
     from rich.console import Console
     from rich.markup import escape
+    from rich.text import Text
 
     from offhook import __version__
     from offhook.capture import Captures
     from offhook.cli.running import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.conversation import Conversation
-    from offhook.logs import log_calls
+    from offhook.events import Subscriber
+    from offhook.loglines import log_to
+    from offhook.logs import CallLog
+    from offhook.metrics import catalogue
+    from offhook.printer import Printer
     from offhook.records import database
     from offhook.records.delivery import Deliveries
     from offhook.records.prices import Prices
@@ -64,12 +71,6 @@ def serve(
     loaded.require_deepgram_key()
     if not loaded.server.unsigned:
         loaded.require_auth_tokens()
-    console = Console(stderr=True)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("offhook.wire.picows").setLevel(logging.CRITICAL)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     captures = None if capture is None else Captures(capture, loaded.secrets)
     sock = listen(loaded.server.host, loaded.server.port)
 
@@ -88,26 +89,43 @@ def serve(
         secrets = tuple(one.get_secret_value() for one in loaded.require_webhook_secrets())
         deliveries = Deliveries(engine, target, secrets, records.prices.currency)
 
-    async def answer() -> None:
-        show_it = [Conversation(console)] if show else []
-        server = Server(loaded, sock, [log_calls, *show_it], captures, record=record)
+    async def answer(printer: Printer) -> None:
+        terminal = printer.isatty()
+        console = Console(file=cast("IO[str]", printer), force_terminal=terminal)
+        subscribers: list[Subscriber] = [CallLog(texts=loaded.logs.texts)]
+        if show:
+            subscribers.append(Conversation(console))
+        server = Server(loaded, sock, subscribers, captures, record=record)
+        server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
+        server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)
         on_stop_signal(server.stop)
         scheme = "https" if loaded.server.tls_cert else "http"
         public = loaded.server.public_url or "https://YOUR-HOST"
         address = f"{scheme}://{loaded.server.host}:{server.port}"
-        console.print(f"[bold]Offhook {__version__}[/] answers at {address}")
-        console.print(f"  voice webhook    {public}/twilio/voice")
-        console.print(f"  TwiML Bin        offhook twiml --public-url {public}")
+        banner = [
+            f"[bold]Offhook {__version__}[/] answers at {address}",
+            f"  voice webhook    {public}/twilio/voice",
+            f"  TwiML Bin        offhook twiml --public-url {public}",
+        ]
         if loaded.server.unsigned:
-            console.print("  [yellow]unsigned: requests from this machine alone are answered[/]")
-        console.print(f"  records          {escape(str(records.folder))}", soft_wrap=True)
+            banner.append("  [yellow]unsigned: requests from this machine alone are answered[/]")
+        banner.append(f"  records          {escape(str(records.folder))}")
         if target is not None:
-            console.print(f"  after-call hook  {escape(target)}", soft_wrap=True)
+            banner.append(f"  after-call hook  {escape(target)}")
         if capture is not None:
-            where = escape(str(capture))
-            console.print(f"  [yellow]every call is captured[/] into {where}", soft_wrap=True)
-        console.print("  Ctrl-C lets live calls finish; twice ends them.")
+            banner.append(f"  [yellow]every call is captured[/] into {escape(str(capture))}")
+        banner.append("  Ctrl-C lets live calls finish; twice ends them.")
+        for line in banner:
+            if terminal:
+                console.print(line, soft_wrap=True)
+            else:
+                logging.getLogger("offhook").info("%s", Text.from_markup(line).plain.strip())
         await server.run()
 
-    with record, deliveries or contextlib.nullcontext(), captures or contextlib.nullcontext():
-        run(answer())
+    with (
+        log_to(sys.stderr.fileno(), loaded.logs, loaded.secrets) as printer,
+        record,
+        deliveries or contextlib.nullcontext(),
+        captures or contextlib.nullcontext(),
+    ):
+        run(answer(printer))

@@ -32,6 +32,11 @@ class Runner:
         self._group = group
         self._threads = Threads()
 
+    @property
+    def threads(self) -> int:
+        """Threads in which tools run, or hang."""
+        return self._threads.running.total()
+
     def for_call(self, toolbox: Toolbox, call: Call) -> "CallTools":
         """What runs the tools of one call."""
         return CallTools(self._group, self._threads, toolbox, call)

@@ -89,7 +89,7 @@ def call(
     stream = SimulatedStream(
         party, clock, account_sid=ACCOUNT, call_sid="CA" + "2" * 32, stream_sid="MZ" + "3" * 32
     )
-    lobby = Lobby(clock, calls.admit)
+    lobby = Lobby(clock, calls.admit, lambda why: None)
     connect_in_memory(clock, stream, lobby.receiver(), to_twilio)
     clock.run(120)
     assert stream.ended_by is not None

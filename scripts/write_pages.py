@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Write the pages that are made from the code; tests/test_pages.py holds both equal.
+
+docs/events.md from events.py; the table in docs/operating.md and docs/grafana-dashboard.json from
+metrics/catalogue.py.
+"""
+
+import inspect
+import json
+import re
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from offhook import events
+from offhook.metrics.catalogue import SECTIONS, Metric
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+OPERATING: Final = DOCS / "operating.md"
+TABLE: Final = re.compile(r"(?<=<!-- metrics -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+UNITS: Final = {
+    "": "short",
+    "seconds": "s",
+    "bytes": "bytes",
+    "minutes": "m",
+    "ratio": "percentunit",
+}
+"""What Grafana calls them."""
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is made here, and what belongs in it."""
+    table = TABLE.sub(lambda _: metrics_table(), OPERATING.read_text(encoding="utf-8"))
+    return {
+        DOCS / "events.md": events_page(),
+        OPERATING: table,
+        DOCS / "grafana-dashboard.json": json.dumps(dashboard(), indent=1) + "\n",
+    }
+
+
+# --- docs/events.md ---
+
+
+def events_page() -> str:
+    edges = ", ".join(map(str, events.DELAY_EDGES_MS))
+    parts = [
+        "# Events",
+        "Made from [events.py](../src/offhook/events.py) by `make pages`.",
+        _paragraphs(inspect.getdoc(events)),
+        "Every event comes in a `Happening`:",
+        _fields(events.Happening),
+        f"`DELAY_EDGES_MS`: {edges}.",
+    ]
+    for event in get_args(events.Event):
+        parts += [f"## {event.__name__}", _paragraphs(inspect.getdoc(event)), _fields(event)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _paragraphs(doc: str | None) -> str:
+    assert doc is not None
+    return "\n\n".join(" ".join(part.split()) for part in doc.split("\n\n"))
+
+
+def _fields(event: type) -> str:
+    rows = [
+        f"| `{name}` | {_kind(kind)} | {_unit(name, kind)} |"
+        + (" yes |" if name in events.PRIVATE else " |")
+        for name, kind in get_type_hints(event).items()
+    ]
+    return "\n".join(
+        ["| Field | Type | Unit | Private |", "| --- | --- | --- | --- |", *rows]
+    ) * bool(rows)
+
+
+def _kind(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(kind))
+    if get_origin(kind) in (Union, types.UnionType):
+        if kind == events.Event:
+            return "one of those below"
+        return ", ".join(
+            "none" if part is types.NoneType else _kind(part) for part in get_args(kind)
+        )
+    if get_origin(kind) is tuple:
+        return "counts"
+    return {str: "text", int: "integer", bool: "yes or no"}[kind]
+
+
+def _unit(name: str, kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return "by `DELAY_EDGES_MS`"
+    return "ms" if name == "ms" or name.endswith("_ms") else ""
+
+
+# --- docs/operating.md ---
+
+
+def metrics_table() -> str:
+    lines = ["| Metric | Kind | Labels | Meaning |", "| --- | --- | --- | --- |"]
+    for section in SECTIONS.values():
+        for metric in section:
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(lines) + "\n"
+
+
+# --- docs/grafana-dashboard.json ---
+
+
+def dashboard() -> dict[str, Any]:
+    """One row for each section, one panel for each metric."""
+    return {
+        "title": "Offhook",
+        "uid": "offhook",
+        "schemaVersion": 39,
+        "editable": True,
+        "refresh": "30s",
+        "time": {"from": "now-6h", "to": "now"},
+        "templating": {
+            "list": [
+                {
+                    "name": "source",
+                    "label": "Prometheus",
+                    "type": "datasource",
+                    "query": "prometheus",
+                },
+                {
+                    "name": "instance",
+                    "label": "Server",
+                    "type": "query",
+                    "datasource": _SOURCE,
+                    "query": "label_values(offhook_calls_live, instance)",
+                    "refresh": 2,
+                    "includeAll": True,
+                    "multi": True,
+                    "current": {"text": "All", "value": "$__all"},
+                },
+            ]
+        },
+        "panels": list(_panels()),
+    }
+
+
+_SOURCE: Final = {"type": "prometheus", "uid": "${source}"}
+_WHERE: Final = '{instance=~"$instance"}'
+WIDTH, HEIGHT, ACROSS = 8, 8, 3
+
+
+def _panels() -> Iterator[dict[str, Any]]:
+    number = top = 0
+    for title, section in SECTIONS.items():
+        number += 1
+        place = {"x": 0, "y": top, "w": WIDTH * ACROSS, "h": 1}
+        yield {"id": number, "type": "row", "title": title, "gridPos": place, "panels": []}
+        top += 1
+        for index, metric in enumerate(section):
+            number += 1
+            down, across = divmod(index, ACROSS)
+            place = {"x": across * WIDTH, "y": top + down * HEIGHT, "w": WIDTH, "h": HEIGHT}
+            yield _panel(metric, number, place)
+        top += -(-len(section) // ACROSS) * HEIGHT
+
+
+def _panel(metric: Metric, number: int, place: dict[str, int]) -> dict[str, Any]:
+    name = metric.name.removeprefix("offhook_").removesuffix("_total")
+    drawn: dict[str, Any] = {"unit": UNITS[metric.unit], "min": 0}
+    if metric.kind == "counter":
+        drawn["custom"] = {"drawStyle": "bars", "fillOpacity": 60, "stacking": {"mode": "normal"}}
+    return {
+        "id": number,
+        "type": "timeseries",
+        "title": name.replace("_", " ").capitalize(),
+        "description": metric.help,
+        "datasource": _SOURCE,
+        "gridPos": place,
+        "fieldConfig": {"defaults": drawn, "overrides": []},
+        "targets": [
+            {"refId": letter, "datasource": _SOURCE, "expr": query, "legendFormat": legend}
+            for letter, (query, legend) in zip("ABC", _queries(metric), strict=False)
+        ],
+    }
+
+
+def _queries(metric: Metric) -> Iterator[tuple[str, str]]:
+    by = ", ".join(metric.labels)
+    legend = " ".join(f"{{{{{label}}}}}" for label in metric.labels)
+    if metric.kind == "gauge":
+        yield f"sum({metric.name}{_WHERE})", "now"
+    elif metric.kind == "counter":
+        over = f"increase({metric.name}{_WHERE}[$__rate_interval])"
+        yield (f"sum by ({by}) ({over})" if by else f"sum({over})"), legend or "more"
+    else:
+        over = f"sum by ({', '.join(('le', *metric.labels))})"
+        over += f" (rate({metric.name}_bucket{_WHERE}[$__rate_interval]))"
+        for share in ("0.5", "0.95"):
+            yield (
+                f"histogram_quantile({share}, {over})",
+                f"p{float(share) * 100:g} {legend}".strip(),
+            )
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        print(path)

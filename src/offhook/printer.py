@@ -1,0 +1,118 @@
+"""Writing to stderr without ever waiting for whoever reads it.
+
+A pipe that nobody empties, a terminal held with Ctrl-S and a full disk all make a write wait or
+fail. On the event loop that would stop every call, so a thread writes, what waits for it has a
+bound, and what finds no room is lost and counted.
+"""
+
+import io
+import os
+import threading
+from collections.abc import Callable
+from typing import Final
+
+WAITING_BYTES: Final = 256 * 1024
+"""Of text that waits for the thread: about a thousand lines of log. Beyond, what is new is lost."""
+
+FLUSH_S: Final = 2.0
+"""How long a stopping process waits for the last lines to be taken."""
+
+
+class Printer(io.TextIOBase):
+    """A text file that takes everything at once, and writes it to the file descriptor `fd`.
+
+    Each `write` is kept or lost as a whole. As soon as there is room again, `tell` is asked for
+    the line that says how many were lost; it is called in the printer's thread.
+    """
+
+    def __init__(self, fd: int, tell: Callable[[int], str]) -> None:
+        self._fd = fd
+        self._tell = tell
+        self._changed = threading.Condition()
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._untold = 0
+        self._stopping = False
+        self.lost = 0
+        """Writes that were lost, since the start."""
+        # A daemon: a write that never ends must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name="printer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not written yet."""
+        return self._size
+
+    @property
+    def full(self) -> bool:
+        """Whether the next text is lost, so that nobody need go and make it."""
+        return self._size >= WAITING_BYTES
+
+    def write(self, text: str, /) -> int:
+        """Have it written soon."""
+        data = text.encode("utf-8", "backslashreplace")
+        with self._changed:
+            if self.full:
+                self._count_lost(1)
+            else:
+                self._waiting.append(data)
+                self._size += len(data)
+            self._changed.notify()
+        return len(text)
+
+    def lose(self) -> None:
+        """Count one that was not even made."""
+        with self._changed:
+            self._count_lost(1)
+            self._changed.notify()
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return os.isatty(self._fd)
+
+    def stop(self) -> None:
+        """Write what waits, for FLUSH_S seconds at most."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(FLUSH_S)
+
+    def _count_lost(self, count: int) -> None:
+        self.lost += count
+        self._untold += count
+
+    # --- in the thread ---
+
+    def _run(self) -> None:
+        batch: list[bytes] = []
+        failing = False
+        while True:
+            with self._changed:
+                # In one step, so that all of the next batch is older than what was lost meanwhile.
+                self._size -= sum(map(len, batch))
+                while not (self._waiting or self._stopping or (self._untold and not failing)):
+                    self._changed.wait()
+                batch, self._waiting = self._waiting, []
+                untold, self._untold = self._untold, 0
+            if not batch and (failing or not untold):
+                return
+            failed = sum(not self._write(data) for data in batch)
+            untold += failed
+            failing = bool(untold) and not self._write(self._tell(untold).encode())
+            with self._changed:
+                self.lost += failed
+                if failing:
+                    self._untold += untold
+
+    def _write(self, data: bytes) -> bool:
+        """Whether it was written. Not by sys.stderr, whose buffer Python locks and flushes at exit:
+        a thread that hangs in it would crash or hang the whole process.
+        """  # noqa: D205
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,183 @@
+"""The log of a server process: who reads it, and who does not."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
+from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
+
+from offhook.clock import LoopClock
+from offhook.metrics.catalogue import LOG_LOST, LOG_WAITING, SECTIONS
+from offhook.rehearsal import standin_server
+from offhook.rehearsal.phone import place_call
+from offhook.rehearsal.report import CallReport
+
+SAID = ("How can I help", "opening hours", "+12025550142", "+12025550100", TOKEN, "canary-key")
+
+
+class Piped:
+    """A server process whose stderr goes into a pipe that is read when the test says so."""
+
+    def __init__(self, process: asyncio.subprocess.Process, reading: int) -> None:
+        self.process = process
+        self._reading = reading
+        self.url = ""
+        self.said = b""
+
+    def read_until(self, words: bytes) -> None:
+        while words not in self.said:
+            self.read()
+
+    def read(self) -> bytes:
+        got = os.read(self._reading, 65536)
+        assert got, self.said[-2000:]
+        self.said += got
+        return got
+
+    def read_to_the_end(self) -> None:
+        while got := os.read(self._reading, 65536):
+            self.said += got
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.said.splitlines()]
+
+    async def call(self) -> CallReport:
+        return await place_call(
+            self.url + "/twilio/voice",
+            caller(GREET, ASK, GREET, HANG_UP),
+            clock=LoopClock(asyncio.get_running_loop()),
+            auth_token=TOKEN,
+            account_sid=ACCOUNT,
+            from_="+12025550142",
+            to="+12025550100",
+        )
+
+    async def metrics(self, http: httpx2.AsyncClient) -> str:
+        answer = await http.get(self.url + "/metrics")
+        assert answer.status_code == 200
+        return answer.text
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def piped(folder: Path, *arguments: str) -> AsyncIterator[Piped]:
+    standin = await standin_server.serve(
+        "127.0.0.1", 0, QUICK, LoopClock(asyncio.get_running_loop())
+    )
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *("--port", "0", "--deepgram-url", standin.url, *arguments),
+        env=CLEAN | SECRETS,
+        cwd=folder,
+        stderr=writing,
+    )
+    os.close(writing)
+    served = Piped(process, reading)
+    try:
+        await asyncio.to_thread(served.read_until, b"twice ends them.")
+        found = re.search(rb"answers at (http://127\.0\.0\.1:\d+)", served.said)
+        assert found is not None
+        served.url = found[1].decode()
+        yield served
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        os.close(reading)
+        await standin.close()
+
+
+async def flood(server: Piped, http: httpx2.AsyncClient) -> int:
+    """Forged requests with long URLs until their lines find no room; how many were lost by then."""
+    while True:
+        for _ in range(20):
+            forged = await http.post(
+                f"{server.url}/twilio/voice?x={'y' * 7000}", content="CallSid=1"
+            )
+            assert forged.status_code == 403
+        lost = metric(await server.metrics(http), LOG_LOST.name)
+        if lost:
+            return int(lost)
+
+
+def metric(scrape: str, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", scrape, re.MULTILINE)
+    assert found is not None, name
+    return float(found[1])
+
+
+async def test_a_log_that_nobody_reads_stops_no_call(tmp_path: Path) -> None:
+    async with piped(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+        # The pipe is full now, and whoever wrote to it from the loop would hang.
+        assert await flood(server, http) > 0
+        report = await server.call()
+        assert report.faults == []
+        assert report.ending == "caller_hung_up"
+        scrape = await server.metrics(http)
+        lost = metric(scrape, LOG_LOST.name)
+        assert metric(scrape, LOG_WAITING.name) > 0
+        await asyncio.to_thread(server.read_until, b"lines of the log were lost")
+        assert await server.stop() == 0
+        server.read_to_the_end()
+        told = [int(n) for n in re.findall(rb'"(\d+) lines of the log were lost', server.said)]
+        assert sum(told) >= lost
+        assert all(line["timestamp"].endswith("Z") for line in server.lines())
+
+
+async def test_a_server_stops_though_nobody_reads_its_log(tmp_path: Path) -> None:
+    async with piped(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+        await flood(server, http)
+        assert await server.stop() == 0
+
+
+async def test_every_line_of_a_call_has_its_sid_and_no_line_what_was_said(tmp_path: Path) -> None:
+    async with piped(tmp_path) as server:
+        report = await server.call()
+        assert await server.stop() == 0
+        server.read_to_the_end()
+    lines = server.lines()
+    of_call = [line for line in lines if line["logger"] == "offhook.call"]
+    happened = {line["fields"]["happened"] for line in of_call}
+    assert happened == {"CallBegan", "CallStarted", "AgentConnected", "CallEnded"}
+    assert {line["call_sid"] for line in of_call} == {report.call_sid}
+    assert [text for text in SAID if text in server.said.decode()] == []
+
+
+async def test_a_setting_has_the_log_say_what_was_said(tmp_path: Path) -> None:
+    (tmp_path / "offhook.yaml").write_text("logs: {level: info, texts: true}\n")
+    async with piped(tmp_path) as server:
+        await server.call()
+        assert await server.stop() == 0
+        server.read_to_the_end()
+    events = [line["event"] for line in server.lines()]
+    assert "agent: Hello! How can I help you today?" in events
+    assert "caller: What are your opening hours?" in events
+    assert [secret for secret in (TOKEN, "canary-key") if secret in server.said.decode()] == []
+
+
+async def test_a_scrape_after_a_call_has_every_metric(tmp_path: Path) -> None:
+    async with piped(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+        await server.call()
+        scrape = await server.metrics(http)
+        assert await server.stop() == 0
+    typed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", scrape, re.MULTILINE))
+    every = [metric for section in SECTIONS.values() for metric in section]
+    board = (Path(__file__).parents[2] / "docs" / "grafana-dashboard.json").read_text()
+    named = {n.removesuffix("_bucket") for n in re.findall(r"\b(offhook_\w+)[{]", board)}
+    assert len(named) == len(every)
+    assert named <= typed.keys()
+    assert {m.name: typed.get(m.name) for m in every} == {m.name: m.kind for m in every}
+    assert 'offhook_calls_admitted_total{by="webhook"} 1.0' in scrape

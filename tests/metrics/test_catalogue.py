@@ -1,0 +1,24 @@
+"""The list of metrics keeps Prometheus' customs."""
+
+import re
+
+import pytest
+
+from offhook.metrics.catalogue import SECTIONS, Metric
+
+EVERY = [metric for section in SECTIONS.values() for metric in section]
+
+
+@pytest.mark.parametrize("metric", EVERY, ids=lambda metric: metric.name)
+def test_a_name_says_kind_and_unit(metric: Metric) -> None:
+    assert re.fullmatch(r"offhook(_[a-z]+)+", metric.name)
+    assert metric.name.endswith("_total") == (metric.kind == "counter")
+    assert metric.name.removesuffix("_total").endswith(metric.unit)
+    assert metric.help.endswith(".")
+    assert bool(metric.edges) == (metric.kind == "histogram")
+    assert list(metric.edges) == sorted(set(metric.edges))
+    assert not {"le", "call_sid", "number"} & set(metric.labels)
+
+
+def test_no_two_have_one_name() -> None:
+    assert len({metric.name for metric in EVERY}) == len(EVERY)

@@ -1,0 +1,96 @@
+"""Writing for a reader who may not read."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from offhook.printer import WAITING_BYTES, Printer
+
+LINE = "x" * 999 + "\n"
+
+
+def told(lost: int) -> str:
+    return f"{lost} lost\n"
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    os.close(reading)
+
+
+def until(done: Callable[[], bool]) -> None:
+    while not done():
+        time.sleep(0)
+
+
+def read_all(reading: int) -> list[str]:
+    with os.fdopen(os.dup(reading)) as file:
+        return file.read().splitlines()
+
+
+def test_what_is_written_comes_in_its_order(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    printer = Printer(writing, told)
+    for number in range(100):
+        printer.write(f"{number} \N{SNOWMAN} \ud800\n")
+    printer.stop()
+    os.close(writing)
+    assert read_all(reading) == [f"{number} \N{SNOWMAN} \\ud800" for number in range(100)]
+    assert (printer.lost, printer.waiting, printer.isatty()) == (0, 0, False)
+
+
+def test_a_reader_who_stands_still_costs_lines_that_are_counted(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    printer = Printer(writing, told)
+    count = 0
+    while not printer.lost:
+        printer.write(LINE)
+        count += 1
+    printer.lose()
+    assert printer.full
+    assert printer.waiting <= WAITING_BYTES + len(LINE)
+    got = b""
+    while b"lost" not in got:
+        got += os.read(reading, 65536)
+    until(lambda: not printer.full)
+    printer.write("after\n")
+    printer.stop()
+    os.close(writing)
+    lines = [*got.decode().splitlines(), *read_all(reading)]
+    kept, said = lines[: count - 1], lines[count - 1 :]
+    # What was kept is whole and in order; then, in the place of what was lost, how much it was:
+    # in one line or in two, by whether the thread had begun to write before.
+    assert kept == [LINE.strip()] * (count - 1)
+    assert said in (["2 lost", "after"], ["1 lost", "1 lost", "after"])
+    assert printer.lost == 2
+
+
+def test_nobody_waits_long_for_a_reader_who_never_comes(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    printer = Printer(writing, told)
+    while not printer.lost:
+        printer.write(LINE)
+    printer.stop()
+    assert printer.waiting
+    # Let its thread go: nothing of it outlives the test.
+    got = b""
+    while b"lost" not in got:
+        got += os.read(reading, 65536)
+    printer.stop()
+    os.close(writing)
+
+
+def test_a_write_that_fails_loses_its_line_and_nothing_else() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    printer = Printer(writing, told)
+    for _ in range(3):
+        printer.write(LINE)
+    printer.stop()
+    os.close(writing)
+    assert printer.lost == 3
+    assert printer.waiting == 0
