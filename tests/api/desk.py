@@ -14,6 +14,7 @@ from tests.house import House, configured, house, until
 from offhook.api.app import Api
 from offhook.api.reading import Readers
 from offhook.config import Records, WebhookFile
+from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, tables
 from offhook.records.prices import Prices
@@ -25,7 +26,10 @@ TOKEN = "a-token-of-the-operator"
 class Desk:
     """The operator's side of a running house."""
 
-    def __init__(self, house: House, engine: Engine, record: Record, api: Api) -> None:
+    def __init__(
+        self, house: House, folder: Path, engine: Engine, record: Record, api: Api
+    ) -> None:
+        self.folder = folder
         self.house = house
         self.engine = engine
         self.record = record
@@ -51,12 +55,15 @@ class Desk:
         )
 
     async def until_stored(self, count: int = 1) -> None:
-        """Wait until the database has so many calls, whole: with nothing waiting for it."""
+        """Wait until the disk has so many calls, whole: rows and recordings."""
+        files = LocalFiles(self.folder / "recordings")
 
         def stored() -> bool:
             query = select(tables.calls.c.sid).where(tables.calls.c.duration_ms.is_not(None))
             with self.engine.connect() as connection:
-                return len(connection.execute(query).all()) >= count and not self.record.waiting
+                rows = connection.execute(query).all()
+            growing = [reading.find(files, name).growing for name in reading.names(files)]
+            return len(rows) >= count and not self.record.waiting and not any(growing)
 
         await until(stored)
 
@@ -86,6 +93,6 @@ async def desk(
     try:
         with record:
             async with house(config=config, record=record, api=api, **script) as made:
-                yield Desk(made, engine, record, api)
+                yield Desk(made, folder, engine, record, api)
     finally:
         engine.dispose()

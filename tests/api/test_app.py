@@ -293,7 +293,8 @@ async def test_what_cannot_be_asked_is_refused_and_said(tmp_path: Path) -> None:
         await refused(
             ask, f"/api/calls/{sid}/links", 404, "E-API-12", method="POST", body={"lasts_s": 5}
         )
-        for bad in (None, {}, {"state": "off"}, [], {"state": "paused", "more": 1}):
+        bodies: list[Any] = [None, {}, {"state": "off"}, [], {"state": "paused", "more": 1}]
+        for bad in bodies:
             await refused(
                 ask, f"/api/calls/{sid}/recording", 422, "E-API-08", method="POST", body=bad
             )

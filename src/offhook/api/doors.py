@@ -75,7 +75,9 @@ class Doors:
         """One request."""
         path = scope.get("path", "")
         api = path == API or path.startswith(f"{API}/")
-        if scope["type"] != "http" or not (api or path in PAGES or path == METRICS):
+        # With a slash at its end too: Starlette answers that by where it is without.
+        guarded = api or path.rstrip("/") in (*PAGES, METRICS)
+        if scope["type"] != "http" or not guarded:
             await self._others(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -85,7 +87,7 @@ class Doors:
         refused = self._refuse(scope, headers)
         if refused is not None:
             await response(refused)(scope, receive, _with_headers(send))
-        elif path == METRICS:
+        elif path.rstrip("/") == METRICS:
             await self._others(scope, receive, _with_headers(send))
         else:
             await self._operator(scope, receive, _with_headers(send))

@@ -56,6 +56,7 @@ def serve(
     from offhook.printer import Printer
     from offhook.recordings.files import LocalFiles
     from offhook.records import database
+    from offhook.records.delivery import Deliveries
     from offhook.records.prices import Prices
     from offhook.records.record import Record
     from offhook.server import Server, listen
@@ -78,9 +79,21 @@ def serve(
 
     records = loaded.records
     engine = database.open_engine(database.url_of(records.database))
-    record = Record(engine, records.folder / "journal", Prices(**records.prices.model_dump()))
+    target = records.webhook.url
+    record = Record(
+        engine,
+        records.folder / "journal",
+        Prices(**records.prices.model_dump()),
+        after_call=target is not None,
+    )
+
+    deliveries = None
+    if target is not None:
+        secrets = tuple(one.get_secret_value() for one in loaded.require_webhook_secrets())
+        deliveries = Deliveries(engine, target, secrets, records.prices.currency)
+
     api_token = loaded.server.api_token or token.token_in(records.folder)
-    api = Api(loaded, api_token, engine, LocalFiles(records.folder / "recordings"))
+    api = Api(loaded, api_token, engine, LocalFiles(records.recordings))
 
     async def answer(printer: Printer) -> None:
         terminal = printer.isatty()
@@ -107,6 +120,8 @@ def serve(
         if loaded.server.api_token is None:
             where = escape(str(records.folder / token.FILE))
         banner.append(f"  API              {address}/docs, its token: {where}")
+        if target is not None:
+            banner.append(f"  after-call hook  {escape(target)}")
         if capture is not None:
             banner.append(f"  [yellow]every call is captured[/] into {escape(str(capture))}")
         banner.append("  Ctrl-C lets live calls finish; twice ends them.")
@@ -120,6 +135,7 @@ def serve(
     with (
         log_to(sys.stderr.fileno(), loaded.logs, loaded.secrets) as printer,
         record,
+        deliveries or contextlib.nullcontext(),
         captures or contextlib.nullcontext(),
     ):
         run(answer(printer))

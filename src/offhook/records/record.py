@@ -29,12 +29,18 @@ class Record:
     """
 
     def __init__(
-        self, engine: Engine, folder: Path, prices: Prices, on_ended: Ended | None = None
+        self,
+        engine: Engine,
+        folder: Path,
+        prices: Prices,
+        on_ended: Ended | None = None,
+        *,
+        after_call: bool = False,
     ) -> None:
         self.lost = 0
         """Lines for which no disk had room."""
         self.journal: Final = Journal(folder)
-        self._writer = Writer(engine, self.journal, prices, on_ended)
+        self._writer = Writer(engine, self.journal, prices, on_ended, after_call=after_call)
 
     def __call__(self, happening: Happening) -> None:
         """Keep it: from here on it survives this process."""

@@ -16,10 +16,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from offhook.call.ending import Slug
 from offhook.errors import Problem
-from offhook.events import CallEnded
+from offhook.events import CallEnded, Happening
 from offhook.records import database
-from offhook.records.journal import Journal
-from offhook.records.lines import BadLine, Line, decode
+from offhook.records.journal import SPOILT, Journal
+from offhook.records.lines import BadLine, Line, decode, encode
 from offhook.records.prices import Prices
 from offhook.records.store import Store
 
@@ -47,15 +47,22 @@ Ended = Callable[[list[str]], None]
 class Writer:
     """Follows `journal` into the database behind `engine`, from `start` to `stop`.
 
-    `on_ended` is told, on the thread, of calls whose end has just been committed.
+    `on_ended` is told, on the thread, of calls whose end has just been committed. With
+    `after_call` each of them gets a job for its webhook (jobs.py).
     """
 
     def __init__(
-        self, engine: Engine, journal: Journal, prices: Prices, on_ended: Ended | None = None
+        self,
+        engine: Engine,
+        journal: Journal,
+        prices: Prices,
+        on_ended: Ended | None = None,
+        *,
+        after_call: bool = False,
     ) -> None:
         self._engine = engine
         self._journal = journal
-        self._store = Store(journal.id, prices)
+        self._store = Store(journal.id, prices, after_call=after_call)
         self._on_ended = on_ended
         self._some = threading.Event()
         self._stopping = threading.Event()
@@ -199,12 +206,13 @@ class Writer:
             except _UNAVAILABLE:
                 raise
             except Exception as error:  # noqa: BLE001 - see above
-                self._spoil(line.number, repr(line.event).encode(), type(error).__name__)
+                happening = Happening(line.call_sid, line.at_ms, line.event)
+                self._spoil(line.number, encode(happening, line.wall_ms), type(error).__name__)
         return ended
 
     def _spoil(self, number: int, line: bytes, why: str) -> None:
         self._spoilt += 1
-        path = self._journal.folder / "spoilt"
+        path = self._journal.folder / SPOILT
         _log.error("line %d cannot be written (%s): it is kept in %s", number, why, path)
         _append(path, line)
 
