@@ -19,6 +19,7 @@ import base64
 import json
 import os
 import random
+import re
 import secrets
 import signal
 import socket
@@ -40,6 +41,7 @@ from offhook.records import database, tables
 from offhook.twilio.signature import sign
 
 TOKEN = "0123456789abcdef0123456789abcdef"
+ACCOUNT = "AC" + "a" * 32
 FRAME = b"\xff" * 160
 FRAME_S = 0.02
 LINE_EVERY = 5
@@ -50,7 +52,7 @@ SILENT_S = 0.5
 """A call in which the caller heard nothing for so long has noticed something."""
 
 AGENT = """
-# recording: true
+recording: true
 announcement: This call is recorded.
 settings:
   listen: {provider: {type: deepgram, model: nova-3}}
@@ -114,6 +116,7 @@ class Caller:
     frames: int = 0
 
     async def call(self, port: int, stop: asyncio.Event) -> None:
+        token = await self._announce(port)
         signature = sign(TOKEN, f"wss://127.0.0.1:{port}/twilio")
         headers = {"X-Twilio-Signature": signature}
         url = f"ws://127.0.0.1:{port}/twilio"
@@ -121,21 +124,34 @@ class Caller:
             async with websockets.connect(
                 url, additional_headers=headers, compression=None, proxy=None
             ) as line:
-                await self._start(line)
-                speaking = asyncio.gather(self._speak(line, stop), self._hear(line))
-                await speaking
+                await self._start(line, token)
+                await asyncio.gather(self._speak(line, stop), self._hear(line))
         except (websockets.ConnectionClosed, OSError):
             pass
 
-    async def _start(self, line: websockets.ClientConnection) -> None:
+    async def _announce(self, port: int) -> str:
+        form = {"CallSid": self.call_sid, "AccountSid": ACCOUNT, "To": "+12025550100"}
+        host = f"127.0.0.1:{port}"
+        signature = sign(TOKEN, f"https://{host}/twilio/voice", form.items())
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            answer = await http.post(
+                f"http://{host}/twilio/voice",
+                data=form,
+                headers={"X-Twilio-Signature": signature},
+            )
+        found = re.search(r'name="token" value="([^"]+)"', answer.text)
+        assert found is not None, answer.text
+        return found[1]
+
+    async def _start(self, line: websockets.ClientConnection, token: str) -> None:
         await line.send('{"event": "connected", "protocol": "Call", "version": "1.0.0"}')
         details = {
-            "accountSid": "AC" + "a" * 32,
+            "accountSid": ACCOUNT,
             "callSid": self.call_sid,
             "streamSid": "MZ1",
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-            "customParameters": {},
+            "customParameters": {"token": token},
         }
         start = {"event": "start", "sequenceNumber": "1", "streamSid": "MZ1", "start": details}
         await line.send(json.dumps(start))
@@ -156,7 +172,7 @@ class Caller:
             number += 1
             await asyncio.sleep(max(0.0, began + number * FRAME_S - time.monotonic()))
         stopped = {"event": "stop", "streamSid": "MZ1", "sequenceNumber": str(number + 2)}
-        stopped["stop"] = {"accountSid": "AC" + "a" * 32, "callSid": self.call_sid}
+        stopped["stop"] = {"accountSid": ACCOUNT, "callSid": self.call_sid}
         await line.send(json.dumps(stopped))
 
     async def _hear(self, line: websockets.ClientConnection) -> None:
@@ -298,7 +314,7 @@ async def kill(folder: Path, rounds: int, calls: int) -> Faults:
         for round_ in range(1, rounds + 1):
             deepgram.told = Told()
             async with talking(house, calls):
-                await asyncio.sleep(random.uniform(0.2, 1.0))
+                await asyncio.sleep(random.uniform(2.0, 3.0))
                 killed_at = time.monotonic()
                 process.send_signal(signal.SIGKILL)
                 await process.wait()

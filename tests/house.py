@@ -18,6 +18,7 @@ from offhook.call.inputs import ToolFinished
 from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
+from offhook.lookup import Found
 from offhook.records.record import Record
 from offhook.rehearsal import clips, standin_server
 from offhook.rehearsal.caller import Caller
@@ -28,6 +29,7 @@ from offhook.rehearsal.script import Script, Turn
 from offhook.rehearsal.standin import StandIn
 from offhook.server import Server, listen
 from offhook.tap import MakeTap
+from offhook.tools.declare import Call
 from offhook.twilio import media
 from offhook.twilio.signature import sign
 
@@ -262,3 +264,8 @@ class NoTools:
 
     def cancel(self, call_id: str, *, over: bool) -> None:
         pass
+
+
+async def nothing_known(agent: Agent, call: Call) -> Found:
+    """A LookUp that asks nobody."""
+    return Found()

@@ -384,7 +384,8 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
             f"{AGENT}transfer: {{}}",
             (
                 'agent.yaml:2:1 "transfer" is not known here. Known here: announcement, busy,'
-                " fallback, limits, name, phrases, recording, settings, tier, tools."
+                " fallback, limits, lookup, name, phrases, recording, settings, tier, timezone,"
+                " tools, variables."
             ),
         ),
         (

@@ -87,6 +87,10 @@ SHOWN: list[tuple[Event, str]] = [
         events.CallEnded("deepgram", "agent_lost", "the agent was lost", "code 1011", 61_234),
         "call    over: the agent was lost (code 1011) [agent_lost]",
     ),
+    (
+        events.LookedUp("too_late", "no answer within 1000 ms", 1000),
+        "trouble lookup: too late, no answer within 1000 ms",
+    ),
 ]
 
 NOT_SHOWN: list[Event] = [
@@ -100,6 +104,8 @@ NOT_SHOWN: list[Event] = [
     events.AudioDropped("caller", 40, "late"),
     events.DelaysSampled((1, 0), (2, 0), (0, 0)),
     events.RecordingEnded(61_000),
+    events.UtteranceRedacted("caller", 0, 900),
+    events.LookedUp("answered", "", 90),
 ]
 
 

@@ -13,6 +13,7 @@ from tests.house import (
     NoTools,
     caller,
     configured,
+    nothing_known,
     texts,
 )
 
@@ -63,6 +64,7 @@ class Rehearsal:
             publish=self.happened.append,
             tools=lambda toolbox, call: NoTools(self.clock),
             recordings=recordings,
+            look_up=nothing_known,
         )
         call_sid = "CA" + "2" * 32
         parameters: dict[str, str] = {}

@@ -10,14 +10,17 @@ import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from offhook import variables
 from offhook.call import inputs
 from offhook.call.call import Input
 from offhook.call.ending import Ending
 from offhook.call.plan import Plan
-from offhook.clock import Clock
+from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
 from offhook.events import (
@@ -29,6 +32,7 @@ from offhook.events import (
     RecordingFailed,
     Subscriber,
 )
+from offhook.lookup import Found, LookUp
 from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
 from offhook.session import Session, Tools
@@ -46,6 +50,8 @@ RECENT_MAX: Final = 1000
 
 STREAM_DUE_S: Final = 15.0
 """How long after its announcement a call without a stream counts as one that may still come."""
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 _CHARACTER_MS: Final = 65
 """What Twilio's voices take for a character, about."""
@@ -88,12 +94,24 @@ class CallEntry:
         return self.session is not None and self.session.has_stream
 
 
+class _Coming:
+    """A call of the webhook whose lookup is on its way."""
+
+    __slots__ = ("announced", "owed")
+
+    def __init__(self) -> None:
+        self.announced = asyncio.Event()
+        self.owed: list[Callable[[], None]] = []
+        """What happened to it meanwhile, to be told once it is there: two or three things."""
+
+
 class Calls:
     """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
-    `tools` runs the functions of a call's agent. `make_tap` is asked about each call who is to see
-    what goes over its wires, if anyone. `recordings` record the calls of agents that say so. `seen`
-    are the CallSids that an earlier run let in.
+    `look_up` asks about calls of the webhook before they are announced. `tools` runs the functions
+    of a call's agent. `make_tap` is asked about each call who is to see what goes over its wires,
+    if anyone. `recordings` record the calls of agents that say so. `seen` are the CallSids that an
+    earlier run let in.
     """
 
     def __init__(
@@ -104,6 +122,7 @@ class Calls:
         dial: Dial,
         publish: Subscriber,
         tools: ToolsFor,
+        look_up: LookUp,
         make_tap: MakeTap | None = None,
         recordings: Recordings | None = None,
         seen: Iterable[str] = (),
@@ -114,8 +133,10 @@ class Calls:
         self._dial = dial
         self._publish = publish
         self._tools = tools
+        self._look_up = look_up
         self._make_tap = make_tap
         self._recordings = recordings
+        self._coming: dict[str, _Coming] = {}
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._seen = Seen(clock.now())
@@ -129,7 +150,9 @@ class Calls:
     def live(self) -> int:
         """Calls that have a stream, or are expected to have one any moment."""
         now = self._clock.now()
-        return sum(e.has_stream or now < e.expected_until for e in self._live.values())
+        return len(self._coming) + sum(
+            e.has_stream or now < e.expected_until for e in self._live.values()
+        )
 
     @property
     def full(self) -> bool:
@@ -140,26 +163,100 @@ class Calls:
         """A call that is announced, live or lately over."""
         return self._live.get(call_sid) or self._over.get(call_sid)
 
+    def is_coming(self, call_sid: str) -> bool:
+        """Whether the lookup of a call is on its way."""
+        return call_sid in self._coming
+
     def is_long_over(self, call_sid: str) -> bool:
         """Whether all that is known of a call is that it was there."""
         return call_sid in self._seen and self.find(call_sid) is None
 
     # --- coming in -----------------------------------------------------------------------------
 
-    def announce(
+    async def arrive(
         self, call_sid: str, account_sid: str, agent: Agent, *, from_: str = "", to: str = ""
     ) -> CallEntry:
-        """Our signed webhook was asked about this call. Asked again, the answer is the same."""
+        """Our signed webhook was asked about this call: have it looked up, then announce it.
+
+        Asked again meanwhile, it waits for the same lookup.
+        """
+        other = self._coming.get(call_sid)
+        if other is not None:
+            await other.announced.wait()
+        if other is not None or self.find(call_sid) is not None:
+            return self.announce(call_sid, account_sid, agent, from_=from_, to=to)
+        known = self.variables(call_sid, agent, from_, to)
+        coming = self._coming[call_sid] = _Coming()
+        try:
+            found = await self._look_up(agent, self._handle(call_sid, agent, from_, to, known))
+        finally:
+            del self._coming[call_sid]
+            coming.announced.set()
+            self._changed.set()
+        return self._announce(call_sid, account_sid, agent, from_, to, found, coming.owed)
+
+    def announce(
+        self,
+        call_sid: str,
+        account_sid: str,
+        agent: Agent,
+        *,
+        from_: str = "",
+        to: str = "",
+        variables: Mapping[str, str] = _NONE,
+    ) -> CallEntry:
+        """A call will have a stream. Asked again, the answer is the same.
+
+        `variables` are those given for this call alone; they went through `variables.taken`.
+        """
         known = self.find(call_sid)
         if known is not None:
             return known
+        return self._announce(call_sid, account_sid, agent, from_, to, Found(variables), [])
+
+    def _announce(
+        self,
+        call_sid: str,
+        account_sid: str,
+        agent: Agent,
+        from_: str,
+        to: str,
+        found: Found,
+        owed: list[Callable[[], None]],
+    ) -> CallEntry:
         call = NewCall(call_sid, agent.name, webhook=True, from_=from_, to=to)
-        entry, session = self._enter(call, account_sid, agent, secrets.token_urlsafe(24))
+        entry, session = self._enter(
+            call, account_sid, agent, secrets.token_urlsafe(24), found.variables
+        )
+        if found.event is not None:
+            session.note(found.event)
+        agent = entry.agent
         spoken = agent.announcement.say if agent.announcement is not None else ""
         announcement_ms = len(spoken) * _CHARACTER_MS
         entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
+        for tell in owed:
+            tell()
         session.receive(inputs.CallAnnounced(announcement_ms))
         return entry
+
+    def variables(
+        self,
+        call_sid: str,
+        agent: Agent,
+        from_: str,
+        to: str,
+        given: Mapping[str, str] = _NONE,
+    ) -> dict[str, str]:
+        """What fills `{{name}}` for such a call, with what was `given` for it."""
+        return variables.of_call(
+            agent.variables,
+            agent=agent.name,
+            call_sid=call_sid,
+            caller=from_,
+            called=to,
+            now=wall_clock(agent.timezone),
+            given=given,
+        )
 
     def admit(self, channel: Channel, start: Start) -> str | None:
         """A stream whose upgrade was signed says whose call it is. Returns why it may not, if so.
@@ -176,7 +273,8 @@ class Calls:
             return self._admit_announced(channel, start, entry, token)
         if not self._config.twilio.bin:
             return "no token, and twilio.bin is off"
-        if entry is not None or details.call_sid in self._seen:
+        sid = details.call_sid
+        if entry is not None or sid in self._seen or sid in self._coming:
             return "this CallSid was seen before, or owes a token"
         if self.full:
             return "the house is full"
@@ -184,7 +282,8 @@ class Calls:
         if agent is None:
             return "no default line"
         call = NewCall(details.call_sid, agent.name, webhook=False)
-        _, session = self._enter(call, details.account_sid, agent, None)
+        given, _ = variables.taken(details.custom_parameters)
+        _, session = self._enter(call, details.account_sid, agent, None, given)
         session.begin(channel, start)
         return None
 
@@ -206,15 +305,25 @@ class Calls:
         return None
 
     def _enter(
-        self, call: NewCall, account_sid: str, agent: Agent, token: str | None
+        self,
+        call: NewCall,
+        account_sid: str,
+        agent: Agent,
+        token: str | None,
+        given: Mapping[str, str],
     ) -> tuple[CallEntry, Session]:
+        values = self.variables(call.call_sid, agent, call.from_, call.to, given)
+        agent = agent.filled(values)
+        handle = self._handle(call.call_sid, agent, call.from_, call.to, values)
         toolbox = agent.tool_files.latest()
-        handle = Call(call.call_sid, agent.name, call.from_ or None, call.to or None, self)
         recorded = agent.recording and self._recordings is not None
         session = Session(
             call.call_sid,
             plan_of(agent),
-            agent.settings.message(functions=[tool.definition for tool in toolbox.values()]),
+            agent.settings.message(
+                functions=[tool.definition for tool in toolbox.values()],
+                fill=lambda text: variables.fill(text, values),
+            ),
             clock=self._clock,
             dial=self._dial,
             publish=self._on_happening,
@@ -234,17 +343,28 @@ class Calls:
                 "webhook" if call.webhook else "bin",
                 call.from_,
                 call.to,
-                json.dumps({}),
+                json.dumps(values, ensure_ascii=False),
             )
         )
         if recorded and not call.webhook:
             session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry, session
 
+    def _handle(
+        self, call_sid: str, agent: Agent, from_: str, to: str, values: Mapping[str, str]
+    ) -> Call:
+        """The call as a user's functions are given it."""
+        known = MappingProxyType(values)
+        return Call(call_sid, agent.name, from_ or None, to or None, known, self)
+
     # --- going out -----------------------------------------------------------------------------
 
     def tell(self, call_sid: str, message: Input) -> None:
         """Something outside the two sockets happened to a call."""
+        coming = self._coming.get(call_sid)
+        if coming is not None:
+            coming.owed.append(partial(self.tell, call_sid, message))
+            return
         entry = self._live.get(call_sid)
         if entry is not None and entry.session is not None:
             entry.session.receive(message)
@@ -268,6 +388,10 @@ class Calls:
 
     def billed(self, call_sid: str, status: str, seconds: int) -> None:
         """Twilio said how long a call was; it is over, here too."""
+        coming = self._coming.get(call_sid)
+        if coming is not None:
+            coming.owed.append(partial(self.billed, call_sid, status, seconds))
+            return
         entry = self.find(call_sid)
         began = entry.began if entry is not None else self._clock.now()
         at_ms = round((self._clock.now() - began) * 1000)
@@ -280,7 +404,7 @@ class Calls:
 
     def stop_all(self) -> None:
         """End every call now."""
-        for call_sid in list(self._live):
+        for call_sid in [*self._live, *self._coming]:
             self.tell(call_sid, inputs.ServerStopped())
 
     async def until_idle(self) -> None:

@@ -10,7 +10,8 @@ A mistake is told with file, line and column, and nothing is half loaded.
 
 import ipaddress
 import re
-from collections.abc import Mapping
+import zoneinfo
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -20,12 +21,13 @@ import dotenv
 import pydantic
 from pydantic import BeforeValidator, Field, SecretStr, SkipValidation
 
-from offhook import yamlfile
+from offhook import variables, yamlfile
 from offhook.deepgram import settings
 from offhook.deepgram.settings import Settings
 from offhook.errors import Problem
+from offhook.tools import modules
 from offhook.tools.files import ToolFiles
-from offhook.yamlfile import BadFile, Document, Finding, Place
+from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
 
 FILE: Final = Path("offhook.yaml")
 """The file that is read, if it is there, when no other is named."""
@@ -127,7 +129,61 @@ def _speakable(value: Any) -> Any:
     return value
 
 
+def _variable_name(value: Any) -> Any:
+    if not isinstance(value, str) or not variables.NAME.fullmatch(value):
+        raise yamlfile.refuse(
+            "This is no name for a variable.", "Write letters, digits and _, with no digit first."
+        )
+    if value == variables.NOT_A_VARIABLE:
+        raise yamlfile.refuse(
+            f'"{value}" is how Offhook knows its own streams.', "Give it another name."
+        )
+    return value
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        # A number is read as one: 1.10 is 1.1 by then, and +1555 is 1555.
+        raise yamlfile.refuse("This is a number or a switch to YAML.", "Put it in quotes.")
+    return "" if value is None else _speakable(value)
+
+
+def _zone(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    close = yamlfile.nearest(value, zoneinfo.available_timezones())
+    raise yamlfile.refuse(
+        "This machine knows no time zone of that name.",
+        f'Did you mean "{close}"?' if close else "Write one as Europe/Berlin.",
+    )
+
+
+def _pattern(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        pattern = re.compile(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise yamlfile.refuse(
+            f"This is not a regular expression: {error}.", "Correct it; single quotes keep its \\."
+        ) from None
+    if pattern.search(""):
+        raise yamlfile.refuse(
+            "This regular expression finds the empty text, which is everywhere.",
+            "Have it find one character at least: + in place of *.",
+        )
+    return pattern
+
+
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_speakable)]
+Name = Annotated[str, BeforeValidator(_variable_name)]
+Default = Annotated[str, BeforeValidator(_default)]
+Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
+Pattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
 Destination = Annotated[str, BeforeValidator(_destination)]
 
 
@@ -331,6 +387,25 @@ class RetentionFile(_Part):
     """Recordings."""
 
 
+class Redact(_Part):
+    """What is taken out of texts before they are kept or passed on: redaction.py."""
+
+    cards: bool = False
+    """Card numbers, by Luhn; keys that the caller presses are then kept without their digits."""
+
+    phone_numbers: bool = False
+    emails: bool = False
+
+    patterns: tuple[Pattern, ...] = ()
+    """Regular expressions of your own, as Python's re has them."""
+
+    caller_id: bool = False
+    """The numbers of the call itself, of which the ends are left."""
+
+    audio: bool = False
+    """Whether what was taken out of an utterance is to be silenced in its recording too."""
+
+
 class RecordsFile(_Part):
     """What `records:` in offhook.yaml may say."""
 
@@ -343,6 +418,7 @@ class RecordsFile(_Part):
     prices: PricesFile = PricesFile()
     webhook: WebhookFile = WebhookFile()
     retention: RetentionFile = RetentionFile()
+    redact: Redact = Redact()
 
 
 class Records(RecordsFile):
@@ -445,6 +521,45 @@ class Phrases(_Part):
     """Said when a function takes long."""
 
 
+class Lookup(_Part):
+    """Who is asked about a call before it is answered: one of `url` and `python`."""
+
+    url: str | None = None
+    """It is posted JSON with call_sid, caller, called and agent, and answers with a JSON object."""
+
+    python: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """`file.py:function`, relative to the agent file. It is given the Call of offhook.tools."""
+
+    timeout_ms: int = Field(default=1000, ge=50, le=5000)
+    """Then the call goes on without it. The caller hears ringing until then."""
+
+    secret_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """The variable of the environment whose value is sent as `Authorization: Bearer`."""
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _web(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or re.search(r"\s", value):
+            raise yamlfile.refuse("This is not a web address.", "Write https:// and a host.")
+        if url.username or url.password:
+            raise yamlfile.refuse(
+                "This address has a secret in it, and this file is meant to be shared.",
+                "Put the secret into the environment, and name it in secret_env.",
+            )
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "Lookup":
+        if (self.url is None) == (self.python is None):
+            raise yamlfile.refuse("lookup must have one of url and python.", "Keep one.")
+        if self.secret_env is not None and self.url is None:
+            raise yamlfile.refuse("secret_env goes with url only.", "Remove it.")
+        return self
+
+
 class Agent(_Part):
     """Who answers a line: one agent file."""
 
@@ -467,11 +582,19 @@ class Agent(_Part):
 
     tier: Text = "standard"
     """Which of `records.prices.deepgram_minute` the agent costs."""
+    variables: Annotated[dict[Name, Default], BeforeValidator(_or_empty)] = {}
+    """What fills `{{name}}` when nothing else gives it: variables.py."""
+
+    timezone: Zone | None = None
+    """Of `{{date}}` and `{{time}}`; None is this machine's."""
+
+    lookup: Lookup | None = None
 
     tools: tuple[Path, ...] = ()
     """Python files with functions for the agent, relative to this file."""
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
+    _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)
 
     @pydantic.field_validator("recording")
     @classmethod
@@ -487,6 +610,45 @@ class Agent(_Part):
     def tool_files(self) -> ToolFiles:
         """What `tools` names, loaded by `read_agent`."""
         return self._tool_files
+
+    @property
+    def lookup_function(self) -> Callable[..., Any] | None:
+        """What `lookup.python` names, loaded by `read_agent`, as its file is now."""
+        return self._lookup_function.get() if self._lookup_function is not None else None
+
+    def texts(self) -> Iterator[tuple[Loc, str]]:
+        """Every text in which `{{name}}` is filled, with the way to it in the agent file."""
+        yield from _said_in(self, ())
+        yield from ((("settings", *loc), text) for loc, text in self.settings.texts())
+
+    def filled(self, values: Mapping[str, str]) -> "Agent":
+        """The agent with a call's variables in its set phrases.
+
+        Its settings stay as they are: they are filled when they are sent.
+        """
+        return _fill(self, values)
+
+
+def _said_in(part: _Part, way: Loc) -> Iterator[tuple[Loc, str]]:
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, _Part):
+            yield from _said_in(value, (*way, name))
+        elif isinstance(value, str) and (name == "say" or isinstance(part, Phrases)):
+            yield (*way, name), value
+
+
+_P = TypeVar("_P", bound=_Part)
+
+
+def _fill(part: _P, values: Mapping[str, str]) -> _P:
+    update: dict[str, Any] = {}
+    for (name, *rest), text in _said_in(part, ()):
+        if rest:
+            update[str(name)] = _fill(getattr(part, str(name)), values)
+        else:
+            update[str(name)] = variables.fill(text, values)
+    return part.model_copy(update=update)
 
 
 # --- The whole -------------------------------------------------------------------------------
@@ -517,6 +679,9 @@ class Config:
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
+    lookup_secrets: Mapping[str, SecretStr] = field(default_factory=dict)
+    """What the environment has of the names in the agents' `lookup.secret_env`."""
+
     remarks: tuple[Finding, ...] = field(default=(), repr=False)
     """What `offhook check` has to say about the agents' settings."""
 
@@ -536,6 +701,7 @@ class Config:
         known = (
             *self.twilio.auth_tokens,
             *self.records.webhook_secrets,
+            *self.lookup_secrets.values(),
             self.deepgram.api_key,
             self.server.api_token,
         )
@@ -576,6 +742,17 @@ class Config:
             )
         return secrets
 
+    def require_lookup_secrets(self) -> Mapping[str, SecretStr]:
+        """The lookups' secrets by name. Raises Problem E-LOOKUP-01 when one is missing."""
+        for name in _lookup_secrets(self.lines):
+            if name not in self.lookup_secrets:
+                raise Problem(
+                    "E-LOOKUP-01",
+                    f"No secret for a lookup. Looked in: {name}, {DOTENV}.",
+                    "Set it there, or remove secret_env from the agent file.",
+                )
+        return self.lookup_secrets
+
 
 NOTHING: Final = Overrides()
 
@@ -602,8 +779,15 @@ def load(
         logs=file.logs,
         records=_records(file.records, document.path.parent, env),
         lines=lines,
+        lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=remarks,
     )
+
+
+def _lookup_secrets(lines: Mapping[str, Agent]) -> Iterator[str]:
+    for agent in lines.values():
+        if agent.lookup is not None and agent.lookup.secret_env is not None:
+            yield agent.lookup.secret_env
 
 
 def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
@@ -624,7 +808,48 @@ def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
     update = {"settings": accepted, "name": agent.name or path.stem, "tools": tools}
     agent = agent.model_copy(update=update)
     agent._tool_files = ToolFiles(tools)
-    return agent, remarks
+    agent._lookup_function = _lookup_function(agent, document)
+    _check_variables(agent, document)
+    return agent, remarks + _lookup_remarks(agent, document)
+
+
+def _lookup_function(agent: Agent, document: Document) -> modules.Latest[Callable[..., Any]] | None:
+    if agent.lookup is None or agent.lookup.python is None:
+        return None
+    name, _, function = agent.lookup.python.rpartition(":")
+    path = document.path.parent / name
+    if not path.is_file():
+        fix = "Correct the path: it starts at the folder of this file."
+        where = document.place(("lookup", "python"))
+        raise BadFile("E-CFG-01", [Finding("error", f"There is no file {path}.", fix, where)])
+    return modules.Latest((path,), lambda: modules.function(path, function))
+
+
+def _lookup_remarks(agent: Agent, document: Document) -> tuple[Finding, ...]:
+    url = urlsplit(agent.lookup.url or "") if agent.lookup is not None else None
+    if url is None or url.scheme != "http" or url.hostname in ("localhost", "127.0.0.1", "::1"):
+        return ()
+    text = "The lookup goes over the network unencrypted, with callers' numbers and the secret."
+    return (Finding("remark", text, "Use https.", document.place(("lookup", "url"))),)
+
+
+def _check_variables(agent: Agent, document: Document) -> None:
+    known = {*agent.variables, *variables.BUILT_IN}
+    findings = []
+    for loc, text in agent.texts():
+        for name, written in variables.places(text):
+            if name in known:
+                continue
+            close = yamlfile.nearest(name, known)
+            fix = (
+                f'Did you mean "{close}"?'
+                if close
+                else f"Give it a default: variables: {{{name}: …}}."
+            )
+            where = document.place_within(loc, written)
+            findings.append(Finding("error", f'No variable is called "{name}".', fix, where))
+    if findings:
+        raise BadFile("E-VAR-01", findings)
 
 
 def _read_lines(

@@ -20,6 +20,7 @@ from offhook.events import (
     FunctionCalled,
     FunctionDropped,
     Happening,
+    LookedUp,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
@@ -67,6 +68,8 @@ def inert(text: str) -> str:
 def tell(event: Event) -> tuple[str, str] | None:
     """Who (a key of STYLES), and what, in words; None: a person watching need not know."""
     match event:
+        case LookedUp() if event.why:
+            return "trouble", f"lookup: {event.outcome.replace('_', ' ')}, {event.why}"
         case CallStarted():
             return "call", "the caller is on the line"
         case AgentConnected():

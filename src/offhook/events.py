@@ -46,6 +46,19 @@ class CallBegan:
 
 
 @dataclass(frozen=True, slots=True)
+class LookedUp:
+    """The agent's lookup was asked about the call before it was answered: `after_ms` it went on.
+
+    `answered`: its variables are in CallBegan, all but those that `why` counts; `failed`, and
+    `why`; `too_late`: no answer in time. Without an answer the agent file's defaults are used.
+    """
+
+    outcome: Literal["answered", "failed", "too_late"]
+    why: str
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class CallStarted:
     """Twilio's stream is verified: the caller's leg is up."""
 
@@ -93,6 +106,19 @@ class AgentSaid:
     heard_ms: int
     interrupted: bool
     start_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceRedacted:
+    """Something was taken out of what was said on this leg: its audio is to be silent there too.
+
+    From `start_ms` to `end_ms` of the call; published when `records.redact.audio` is on, after the
+    event with the text.
+    """
+
+    leg: Leg
+    start_ms: int
+    end_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +297,13 @@ class CallBilled:
 
 Event: TypeAlias = (
     CallBegan
+    | LookedUp
     | CallStarted
     | AgentConnected
     | AgentDisconnected
     | CallerSaid
     | AgentSaid
+    | UtteranceRedacted
     | Answered
     | Interrupted
     | KeyPressed

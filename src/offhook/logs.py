@@ -28,6 +28,7 @@ from offhook.events import (
     FunctionDropped,
     Happening,
     KeyPressed,
+    LookedUp,
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
@@ -85,6 +86,10 @@ def _tell(event: Event) -> tuple[int, str] | None:
     match event:
         case CallBegan():
             return logging.INFO, f"began, {event.direction}, by {event.by}, agent {event.agent!r}"
+        case LookedUp():
+            level = logging.WARNING if event.why else logging.INFO
+            words = event.outcome.replace("_", " ") + (f", {event.why}" if event.why else "")
+            return level, f"lookup: {words}, after {event.after_ms} ms"
         case CallStarted():
             return logging.INFO, "the caller's leg is up"
         case AgentConnected():

@@ -8,13 +8,13 @@ import logging
 import socket
 import ssl
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from offhook import wire
+from offhook import lookup, wire
 from offhook.calls import Calls
 from offhook.clock import LoopClock
 from offhook.config import Config
@@ -23,11 +23,14 @@ from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
 from offhook.lobby import Lobby
+from offhook.lookup import Lookups
 from offhook.metrics import catalogue
 from offhook.metrics.meter import Metrics
 from offhook.publisher import Publisher
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
+from offhook.recordings.redacted import SilenceRedacted
+from offhook.redaction import redacting
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
@@ -79,10 +82,11 @@ class Server:
     `record` keeps what calls leave behind; its owner runs it. `api` answers questions about it.
 
     `sock` listens already, so that a port in use is found before anything is started. Signals
-    are the caller's to catch: they go to `stop`. Raises Problem E-CFG-05 when the certificate that
-    the configuration names cannot be used, and E-AUD-01 when an agent's calls are to be recorded
-    into a folder that cannot be written. `make_tap` is asked about each call who is to see what
-    goes over its wires, if anyone (tap.py).
+    are the caller's to catch: they go to `stop`. `make_tap` is asked about each call who is to see
+    what goes over its wires, if anyone (tap.py). `subscribers` are told of everything with its
+    texts redacted, `watchers` as it was. Raises Problem E-CFG-05 when the certificate that the
+    configuration names cannot be used, E-LOOKUP-01 when a lookup has no secret, and E-AUD-01 when
+    an agent's calls are to be recorded into a folder that cannot be written.
     """
 
     def __init__(
@@ -92,29 +96,29 @@ class Server:
         subscribers: list[Subscriber],
         make_tap: MakeTap | None = None,
         *,
+        watchers: Sequence[Subscriber] = (),
         record: "Record | None" = None,
         api: "Api | None" = None,
     ) -> None:
         _check_certificate(config)
+        config.require_lookup_secrets()
         self.port: Final[int] = sock.getsockname()[1]
         self.calls: Calls
         self.started = asyncio.Event()
         self._config = config
         self._sock = sock
         self.metrics: Final = Metrics()
-        recorded = [record] if record is not None else []
+        kept = [record] if record is not None else []
         live = [api.live] if api is not None else []
-        self._subscribers: Final[list[Subscriber]] = [
-            *recorded,
-            self.metrics,
-            *live,
-            *subscribers,
-        ]
+        self._subscribers: Final[list[Subscriber]] = [*kept, self.metrics, *live, *subscribers]
+        self._watchers = watchers
         self._record = record
         self._api = api
         self._make_tap = make_tap
         self.recordings: Final = _recordings(config)
         """None when no agent's calls are recorded."""
+        if self.recordings is not None:
+            self._subscribers.append(SilenceRedacted(self.recordings))
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -127,9 +131,11 @@ class Server:
     async def _serve(self) -> None:
         clock = LoopClock(asyncio.get_running_loop())
         key = self._config.require_deepgram_key().get_secret_value()
-        async with asyncio.TaskGroup() as group:
+        async with lookup.client() as http, asyncio.TaskGroup() as group:
             dial = Dialler(self._config.deepgram, key, group)
-            publish = Publisher(self._subscribers, clock.now)
+            told = Publisher(self._subscribers, clock.now)
+            redacted = redacting(self._config.records.redact, told)
+            publish = Publisher([redacted, *self._watchers], clock.now)
             runner = Runner(group)
             self.calls = Calls(
                 self._config,
@@ -137,13 +143,14 @@ class Server:
                 dial=dial,
                 publish=publish,
                 tools=runner.for_call,
+                look_up=Lookups(http, self._config.lookup_secrets, clock).find,
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
             webhooks = Webhooks(self._config, self.calls, lobby, self.metrics, self._record)
-            self._measure(publish, lobby, runner)
+            self._measure(told, publish, lobby, runner)
             lag = group.create_task(self.metrics.watch_loop(clock), name="loop lag")
             app: ASGIApp = webhooks.app()
             if self._api is not None:
@@ -167,13 +174,13 @@ class Server:
         if self._stops > 1:
             self._hurry.set()
 
-    def _measure(self, publish: Publisher, lobby: Lobby, runner: Runner) -> None:
+    def _measure(self, told: Publisher, publish: Publisher, lobby: Lobby, runner: Runner) -> None:
         """Have the metrics ask what only shows when one looks."""
         ask = self.metrics.ask
         ask(catalogue.CALLS_LIVE, lambda: self.calls.live)
         ask(catalogue.CALLS_CAPACITY, lambda: self._config.server.capacity)
         ask(catalogue.DRAINING, lambda: self.calls.draining)
-        ask(catalogue.SUBSCRIBER_FAILURES, lambda: publish.failures)
+        ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
         ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
         ask(catalogue.TOOL_THREADS, lambda: runner.threads)
         record = self._record

@@ -1,6 +1,7 @@
 """The HTTP that Twilio speaks to us: TwiML for a call, what comes after a stream, and statuses.
 
-Everything here is answered at once: Twilio gives up after 15 s (twilio.md §4.1). Each request is
+Everything here is answered at once, but for a new call's lookup and Deepgram's first word, which
+take 6 s at most: Twilio gives up after 15 s (twilio.md §4.1). Each request is
 checked for its signature before a field of it is believed.
 """
 
@@ -157,15 +158,13 @@ class Webhooks:
             _log.warning("the call is over, and its webhook was asked again: hung up", extra=sid)
             return _xml(twiml.hang_up())
         entry = self._calls.find(call_sid)
-        if entry is None and self._calls.full:
+        if entry is None and self._calls.full and not self._calls.is_coming(call_sid):
             self._metrics.refused("webhook", "the house is full")
             _log.warning("the house is full: the call gets the busy answer", extra=sid)
-            return _xml(twiml.busy(agent, after))
+            return _xml(twiml.busy(self._filled(agent, form), after))
         if entry is None:
-            to = form.get("To") or form.get("Called", "")
-            entry = self._calls.announce(
-                call_sid, account_sid, agent, from_=form.get("From", ""), to=to
-            )
+            from_, to = _numbers(form)
+            entry = await self._calls.arrive(call_sid, account_sid, agent, from_=from_, to=to)
         if entry.session is not None and entry.session.has_agent:
             with contextlib.suppress(TimeoutError):
                 # Deepgram may take its time: the stream can be opened meanwhile.
@@ -178,8 +177,8 @@ class Webhooks:
                 after_url=after,
                 stream_status_url=origin + "/twilio/stream-status",
                 token=entry.token,
-                announcement=agent.announcement,
-                apology=agent.fallback.say,
+                announcement=entry.agent.announcement,
+                apology=entry.agent.fallback.say,
             )
         )
 
@@ -239,7 +238,12 @@ class Webhooks:
     def _agent_of(self, entry: CallEntry | None, form: Form) -> Agent | None:
         if entry is not None:
             return entry.agent
-        return self._config.agent_for(form.get("To") or form.get("Called"))
+        agent = self._config.agent_for(form.get("To") or form.get("Called"))
+        return self._filled(agent, form) if agent is not None else None
+
+    def _filled(self, agent: Agent, form: Form) -> Agent:
+        """An agent as it speaks to a call that has not come in: nothing was looked up for it."""
+        return agent.filled(self._calls.variables(form["CallSid"], agent, *_numbers(form)))
 
     # --- the operator's ------------------------------------------------------------------------
 
@@ -330,6 +334,11 @@ class Webhooks:
                 " Twilio may have called another host. Set --public-url, and TWILIO_AUTH_TOKEN.",
                 url,
             )
+
+
+def _numbers(form: Form) -> tuple[str, str]:
+    """Who calls, and which number was called; empty where Twilio does not tell."""
+    return form.get("From", ""), form.get("To") or form.get("Called", "")
 
 
 async def _body(request: Request) -> bytes | None:

@@ -34,6 +34,9 @@ _CONSTRUCTED: Final = frozenset(_TAG + name for name in ("int", "float", "bool",
 _TEXT: Final = frozenset(_TAG + name for name in ("str", "timestamp"))
 
 
+_QUOTES: Final = "Put a text that begins with {{ in quotes."
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Place:
     """A point in a file. Lines and columns count from 1."""
@@ -79,9 +82,10 @@ class BadFile(Problem):
 class Document:
     """What a file says, and where it says it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str = "") -> None:
         self.path = path
         self.value: Any = None
+        self._text = text
         self._values: dict[Loc, Place] = {(): Place(path, 1, 1)}
         self._keys: dict[Loc, Place] = {}
 
@@ -96,6 +100,16 @@ class Document:
             if (*found, step) in self._values:
                 found = (*found, step)
         return self._keys.get(found, self._values[found]) if key else self._values[found]
+
+    def place_within(self, loc: Iterable[str | int], part: str) -> Place:
+        """Where `part` of the text at `loc` is written; where the text begins, if not as it is."""
+        begin = self.place(loc)
+        lines = self._text.splitlines()[begin.line - 1 :]
+        for number, line in enumerate(lines, begin.line):
+            column = line.find(part, begin.column - 1 if number == begin.line else 0)
+            if column >= 0:
+                return Place(self.path, number, column + 1)
+        return begin
 
 
 def read(path: Path) -> Document:
@@ -116,7 +130,7 @@ def read(path: Path) -> Document:
 
 def parse(text: str, path: Path) -> Document:
     """`text` as the content of the file at `path`, as in `read`."""
-    document = Document(path)
+    document = Document(path, text)
     yaml = YAML(typ="safe", pure=True)
     try:
         root = yaml.compose(text)
@@ -129,6 +143,8 @@ def parse(text: str, path: Path) -> Document:
         if error.context == "while scanning a simple key":
             fix = "If this was pasted, begin it on the line of its key, or indent all of it."
             raise _syntax(where, what, fix) from None
+        if "{{" in "".join(text.splitlines()[where.line - 1 : where.line]):
+            raise _syntax(where, what, _QUOTES) from None
         raise _syntax(where, what or "this is not YAML") from None
     except YAMLError as error:
         # A character that YAML does not allow. The error knows its position, not its line.
@@ -187,7 +203,8 @@ class _Builder:
                 merged += value.value if isinstance(value, SequenceNode) else [value]
                 continue
             if not isinstance(key, ScalarNode):
-                raise _syntax(self._place(key), "a key must be a word or text")
+                fix = _QUOTES if isinstance(key, MappingNode) else "Correct this line."
+                raise _syntax(self._place(key), "a key must be a word or text", fix)
             if key.value in written:
                 line = self._place(written[key.value]).line
                 raise _syntax(self._place(key), f'"{key.value}" stands here and in line {line}')

@@ -204,7 +204,7 @@ def by_calls(rehearsal: Rehearsal) -> bool:
 
 def by_a_tool_in_a_thread(rehearsal: Rehearsal) -> bool:
     answers: list[bool] = []
-    handle = Call(SID, "seed", None, None, rehearsal.calls)
+    handle = Call(SID, "seed", None, None, {}, rehearsal.calls)
     thread = threading.Thread(target=lambda: answers.append(handle.pause_recording()))
     thread.start()
     thread.join()

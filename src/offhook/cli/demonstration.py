@@ -53,7 +53,7 @@ async def demonstrate(
         own = OwnServer(sock.getsockname()[1], token, clock)
         config = dataclasses.replace(house.config, twilio=Twilio(auth_tokens=(SecretStr(token),)))
         async with asyncio.TaskGroup() as group:
-            server = Server(config, sock, [Conversation(console)], own.tap)
+            server = Server(config, sock, [], own.tap, watchers=[Conversation(console)])
             serving = group.create_task(server.run(), name="server")
             await server.started.wait()
             console.print(

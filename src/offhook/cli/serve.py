@@ -49,7 +49,6 @@ def serve(
     from offhook.cli.running import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.conversation import Conversation
-    from offhook.events import Subscriber
     from offhook.loglines import log_to
     from offhook.logs import CallLog
     from offhook.metrics import catalogue
@@ -98,10 +97,9 @@ def serve(
     async def answer(printer: Printer) -> None:
         terminal = printer.isatty()
         console = Console(file=cast("IO[str]", printer), force_terminal=terminal)
-        subscribers: list[Subscriber] = [CallLog(texts=loaded.logs.texts)]
-        if show:
-            subscribers.append(Conversation(console))
-        server = Server(loaded, sock, subscribers, captures, record=record, api=api)
+        log = CallLog(texts=loaded.logs.texts)
+        watchers = [Conversation(console)] if show else []
+        server = Server(loaded, sock, [log], captures, watchers=watchers, record=record, api=api)
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)
         on_stop_signal(server.stop)

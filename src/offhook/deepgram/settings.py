@@ -6,14 +6,14 @@ session is found by `checks` before any call.
 """
 
 import importlib.resources
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from offhook.deepgram import checks
 from offhook.deepgram.messages import History
-from offhook.yamlfile import BadFile, Finding
+from offhook.yamlfile import BadFile, Finding, Loc
 
 
 class Settings:
@@ -45,8 +45,9 @@ class Settings:
         greeting: bool = True,
         context: Sequence[History] | None = None,
         functions: Sequence[Mapping[str, Any]] = (),
+        fill: Callable[[str], str] | None = None,
     ) -> bytes:
-        """The message for the wire.
+        """The message for the wire, its prompts and its greeting (`texts`) as `fill` returns them.
 
         `functions` are added to those of every think provider, unless one of that name is there.
 
@@ -57,6 +58,8 @@ class Settings:
         agent = self._message["agent"]
         if isinstance(agent, str):
             return msgspec.json.encode(self._message)
+        if fill is not None:
+            agent = _filled(agent, fill)
         if not greeting:
             agent = {key: value for key, value in agent.items() if key != "greeting"}
         if context:
@@ -65,6 +68,19 @@ class Settings:
         if functions:
             agent = {**agent, "think": _with_functions(agent.get("think") or {}, functions)}
         return msgspec.json.encode({**self._message, "agent": agent})
+
+    def texts(self) -> Iterator[tuple[Loc, str]]:
+        """Every prompt and greeting, with the way to it: what a call's variables may stand in."""
+        agent = self._message["agent"]
+        if isinstance(agent, str):
+            return
+        if isinstance(agent.get("greeting"), str):
+            yield ("agent", "greeting"), agent["greeting"]
+        think = agent.get("think")
+        several = isinstance(think, list)
+        for index, block in enumerate(think if several else [think]):
+            if isinstance(block, dict) and isinstance(block.get("prompt"), str):
+                yield ("agent", "think", *([index] if several else []), "prompt"), block["prompt"]
 
     @property
     def stored(self) -> bool:
@@ -94,6 +110,19 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings(stored={self.stored})"
+
+
+def _filled(agent: dict[str, Any], fill: Callable[[str], str]) -> dict[str, Any]:
+    def block(think: Any) -> Any:
+        if isinstance(think, list):
+            return [block(each) for each in think]
+        if not isinstance(think, dict) or not isinstance(think.get("prompt"), str):
+            return think
+        return {**think, "prompt": fill(think["prompt"])}
+
+    if isinstance(agent.get("greeting"), str):
+        agent = {**agent, "greeting": fill(agent["greeting"])}
+    return {**agent, "think": block(agent["think"])} if "think" in agent else agent
 
 
 def _with_functions(think: Any, functions: Sequence[Mapping[str, Any]]) -> Any:

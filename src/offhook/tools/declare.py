@@ -11,7 +11,7 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -67,6 +67,9 @@ class Call:
 
     called: str | None
     """The number that was called; None likewise."""
+
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What fills `{{name}}` in this call: docs/variables.md. Words of others may be among them."""
 
     _house: House | None = field(default=None, repr=False, compare=False)
     """None in a test that makes a call of its own."""

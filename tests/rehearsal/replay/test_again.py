@@ -20,6 +20,7 @@ from tests.house import (
     configured,
     fresh_sid,
     house,
+    nothing_known,
 )
 
 from offhook.audio import milliseconds
@@ -84,6 +85,7 @@ def call(
         dial=dial,
         publish=lambda _: None,
         tools=lambda toolbox, call: NoTools(clock),
+        look_up=nothing_known,
         make_tap=make_tap,
     )
     stream = SimulatedStream(

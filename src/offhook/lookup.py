@@ -1,0 +1,133 @@
+"""What an agent's `lookup:` finds out about a call while its caller hears ringing.
+
+Whatever goes wrong with it, the call goes on with the defaults of the agent file; LookedUp says
+so, in words that hold nothing of question or answer.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import httpx2
+import msgspec
+from pydantic import SecretStr
+
+from offhook import variables
+from offhook.clock import Clock
+from offhook.config import Agent, Lookup
+from offhook.events import LookedUp
+from offhook.tools.declare import Call
+from offhook.tools.threads import NoThread, Threads
+
+ANSWER_MAX: Final = 64 * 1024
+"""Bytes of an answer; a longer one is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The variables that a lookup gave, and how it went: None where nobody was to be asked."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    event: LookedUp | None = None
+
+
+LookUp: TypeAlias = Callable[[Agent, Call], Awaitable[Found]]
+"""Asks about a call. It never raises, and takes no longer than the agent file allows."""
+
+
+class _Failed(Exception):  # noqa: N818 - a state of the world
+    """Why there is no answer, in words for the log."""
+
+
+class Lookups:
+    """The lookups of one server. `secrets` has what the agents' `secret_env` name."""
+
+    def __init__(
+        self, http: httpx2.AsyncClient, secrets: Mapping[str, SecretStr], clock: Clock
+    ) -> None:
+        self._http = http
+        self._secrets = secrets
+        self._clock = clock
+        self._threads = Threads()
+
+    async def find(self, agent: Agent, call: Call) -> Found:
+        """A LookUp."""
+        lookup = agent.lookup
+        if lookup is None:
+            return Found()
+        began = self._clock.now()
+
+        def event(outcome: Any, why: str) -> LookedUp:
+            return LookedUp(outcome, why, round((self._clock.now() - began) * 1000))
+
+        try:
+            async with asyncio.timeout(lookup.timeout_ms / 1000):
+                answer = await self._ask(agent, lookup, call)
+        except TimeoutError:
+            return Found({}, event("too_late", f"no answer within {lookup.timeout_ms} ms"))
+        except _Failed as failed:
+            return Found({}, event("failed", str(failed)))
+        values, left_out = variables.taken(answer)
+        why = f"{left_out} of its members are no variables" if left_out else ""
+        return Found(values, event("answered", why))
+
+    async def _ask(self, agent: Agent, lookup: Lookup, call: Call) -> Mapping[Any, Any]:
+        function = agent.lookup_function
+        try:
+            if lookup.url is not None:
+                answer = await self._post(lookup.url, lookup.secret_env, call)
+            elif function is None:
+                raise _Failed("its function is not loaded")
+            elif inspect.iscoroutinefunction(function):
+                answer = await function(call)
+            else:
+                answer = await self._threads.run("lookup", lambda: function(call))
+        except _Failed:
+            raise
+        except httpx2.HTTPError as error:
+            raise _Failed(f"{type(error).__name__} at its address") from None
+        except NoThread:
+            raise _Failed("too many are running") from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's function does
+            raise _Failed(f"it raised {type(error).__name__}") from None
+        if not isinstance(answer, Mapping):
+            raise _Failed("its answer is not an object of names and values")
+        return answer
+
+    async def _post(self, url: str, secret_env: str | None, call: Call) -> Any:
+        question = {
+            "call_sid": call.sid,
+            "caller": call.caller,
+            "called": call.called,
+            "agent": call.agent,
+        }
+        # What is compressed could be far longer than it looks.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if secret_env is not None:
+            headers["Authorization"] = f"Bearer {self._secrets[secret_env].get_secret_value()}"
+        body = b""
+        async with self._http.stream("POST", url, json=question, headers=headers) as response:
+            if response.status_code == 204:
+                return {}
+            if response.status_code != 200:
+                raise _Failed(f"HTTP status {response.status_code}")
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > ANSWER_MAX:
+                    raise _Failed(f"more than {ANSWER_MAX} bytes")
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            raise _Failed("its answer is not JSON") from None
+
+
+def client() -> httpx2.AsyncClient:
+    """The HTTP client of a server, closed by whoever enters it.
+
+    Every question has a time limit of its own, and there is one for each call at most; so the
+    client has no limits. Like all of Offhook it takes nothing from the environment.
+    """
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=30)
+    return httpx2.AsyncClient(timeout=None, limits=limits, trust_env=False)

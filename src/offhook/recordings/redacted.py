@@ -1,0 +1,25 @@
+"""A subscriber that silences, in recordings, what was taken out of a call's texts."""
+
+from offhook.events import CallEnded, Happening, RecordingStarted, UtteranceRedacted
+from offhook.recordings.recorder import Recordings
+
+
+class SilenceRedacted:
+    """Knows of each live recording when it began, since its times are its own."""
+
+    def __init__(self, recordings: Recordings) -> None:
+        self._recordings = recordings
+        self._began: dict[str, tuple[str, int]] = {}
+
+    def __call__(self, happening: Happening) -> None:
+        """It happened."""
+        call_sid, event = happening.call_sid, happening.event
+        match event:
+            case RecordingStarted():
+                self._began[call_sid] = event.name, happening.at_ms
+            case UtteranceRedacted() if call_sid in self._began:
+                name, began_ms = self._began[call_sid]
+                start_ms, end_ms = event.start_ms - began_ms, event.end_ms - began_ms
+                self._recordings.silence(name, start_ms, end_ms, event.leg)
+            case CallEnded():
+                self._began.pop(call_sid, None)

@@ -1,0 +1,95 @@
+"""A user's Python files: loaded once, and again for new calls when they have changed."""
+
+import importlib.util
+import inspect
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from offhook.tools.declare import BadTool
+from offhook.yamlfile import BadFile, Finding, Place
+
+_log: Final = logging.getLogger("offhook.tools")
+
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
+    """What `load` makes of some files, and makes anew when one of them has changed.
+
+    Making it raises what `load` does. A changed file with a mistake is logged, and leaves what was
+    there; `load` raises BadFile then.
+    """
+
+    def __init__(self, paths: Sequence[Path], load: Callable[[], T]) -> None:
+        self.paths: Final = tuple(paths)
+        self._load = load
+        self._stamps = self._look()
+        self._made = load()
+
+    def get(self) -> T:
+        """It, as the files are now."""
+        stamps = self._look()
+        if stamps != self._stamps:
+            self._stamps = stamps
+            names = ", ".join(path.name for path in self.paths)
+            try:
+                self._made = self._load()
+            except BadFile as bad:
+                _log.error("%s %s Nothing of %s changes. %s", bad.code, bad.what, names, bad.fix)
+            else:
+                _log.info("read again: %s", names)
+        return self._made
+
+    def _look(self) -> tuple[int, ...]:
+        return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in self.paths)
+
+
+def load(path: Path) -> Any:
+    """The module in that file. Raises BadFile E-TOOL-01.
+
+    A file's folder is where it may import from, as with a script.
+    """
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    # Not entered in sys.modules: two agents may each have a tools.py of their own.
+    spec = importlib.util.spec_from_file_location(f"offhook_tools.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise mistake(path, 1, "This is not a Python file.", "Give it a name that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        text = f"This is not Python: {error.msg}."
+        raise mistake(path, error.lineno or 1, text, "Correct this line.") from None
+    except BadTool as bad:
+        raise mistake(path, _line(path, bad), f"{bad}.", "Correct this function.") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's file does
+        # What it says may hold anything, also a secret: its kind and line have to do.
+        text = f"The file raised {type(error).__name__} when it was loaded."
+        raise mistake(path, _line(path, error), text, f"Run it: python {path}") from None
+    return module
+
+
+def function(path: Path, name: str) -> Callable[..., Any]:
+    """The function of that name in that file. Raises BadFile E-TOOL-01."""
+    found = vars(load(path)).get(name)
+    if not inspect.isfunction(found):
+        text = f'There is no function "{name}" in this file.'
+        raise mistake(path, 1, text, "Correct its name, or write it.")
+    return found
+
+
+def _line(path: Path, error: BaseException) -> int:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if f.lineno and Path(f.filename) == path]
+    return lines[-1] if lines else 1
+
+
+def mistake(path: Path, line: int, text: str, fix: str) -> BadFile:
+    """What is wrong in such a file, and where."""
+    return BadFile("E-TOOL-01", [Finding("error", text, fix, Place(path, line, 1))])
