@@ -163,7 +163,7 @@ def test_a_target_that_is_gone_is_asked_once(
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    ("url", "error"),
+    ("where", "error"),
     [
         ("http://127.0.0.1:1/", "ConnectError"),
         ("https://no-such-host.invalid/", "ConnectError"),
@@ -172,10 +172,10 @@ def test_a_target_that_is_gone_is_asked_once(
     ],
 )
 def test_a_target_that_is_not_there_is_given_up_at_last(
-    engine: Engine, url: str, error: str
+    engine: Engine, where: str, error: str
 ) -> None:
     keep(engine, WHOLE)
-    with delivering(engine, url):
+    with delivering(engine, where):
         eventually(over(engine))
     assert job(engine)["done_ms"] is None
     assert job(engine)["last_error"].startswith(error)

@@ -21,9 +21,9 @@ NOW = 1_795_000_100_000
 DAY_MS = 86_400_000
 
 
-def keep(engine: Engine, batch: list[Line], run: str = "r", *, after_call: bool = True) -> None:
+def keep(engine: Engine, batch: list[Line], *, after_call: bool = True) -> None:
     with engine.begin() as connection:
-        store = Store("j", run, Prices(), after_call=after_call)
+        store = Store("j", Prices(), after_call=after_call)
         store.apply(connection, batch, batch[-1].number)
 
 
@@ -87,12 +87,12 @@ def test_without_a_target_there_are_no_jobs(engine: Engine) -> None:
 
 
 def test_a_call_whose_server_died_has_a_job_too(engine: Engine) -> None:
-    keep(engine, lines((0, began())), run="the one that died")
+    keep(engine, lines((0, began())))
     how = Slug.SERVER_DIED
     with engine.begin() as connection:
-        store = Store("j", "the next", Prices(), after_call=True)
+        store = Store("j", Prices(), after_call=True)
         ending = events.CallEnded(how.fault, how.slug, how.words, "", 0)
-        assert store.end_ghosts(connection, ending) == ["CA1"]
+        assert store.end_ghosts(connection, 2, ending) == ["CA1"]
     assert job(engine)["attempts"] == 0
 
 

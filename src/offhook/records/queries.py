@@ -61,6 +61,8 @@ JSON_VERSION: Final = 1
 """Of `record_as_json`: raised when a field changes its meaning or goes; new ones may come."""
 
 _DAY_MS: Final = 86_400_000
+_NUL: Final = "\x00"
+"""PostgreSQL takes none, not even in a question."""
 
 _calls = tables.calls.c
 _utterances = tables.utterances.c
@@ -126,10 +128,12 @@ def find_sid(connection: Connection, text: str) -> str:
     Raises Problem E-ASK-04 when there is none, and E-ASK-05 when there are several.
     """
     known = select(_calls.sid)
+    if _NUL in text:
+        raise no_call()
     if connection.scalar(known.where(_calls.sid == text)) is not None:
         return text
     found: Sequence[str] = []
-    if len(text) >= SUFFIX_MIN and "\x00" not in text:
+    if len(text) >= SUFFIX_MIN:
         # LIKE takes the cases for equal on SQLite, a CallSid does not.
         like = known.where(_calls.sid.endswith(text, autoescape=True))
         found = [sid for sid in connection.scalars(like) if sid.endswith(text)]
@@ -248,7 +252,7 @@ def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[Call]:
 
     def count(column: ColumnElement[str], *conditions: ColumnElement[bool]) -> dict[str, int]:
         query = select(column, func.count()).where(column.in_(sids), *conditions)
-        return dict(connection.execute(query.group_by(column)).all())
+        return {row[0]: row[1] for row in connection.execute(query.group_by(column))}
 
     turns = count(_utterances.call_sid, _utterances.who == "caller")
     interruptions = count(_utterances.call_sid, _utterances.interrupted)
@@ -397,7 +401,9 @@ class _Adding:
 
 def show(connection: Connection, sid: str) -> CallRecord | None:
     """Everything about one call; None: there is none with that CallSid."""
-    row = connection.execute(select(tables.calls).where(_calls.sid == sid)).first()
+    row = None
+    if _NUL not in sid:
+        row = connection.execute(select(tables.calls).where(_calls.sid == sid)).first()
     if row is None:
         return None
     [call] = _as_calls(connection, [row])

@@ -12,7 +12,7 @@ from offhook.events import Happening
 from offhook.records.journal import Journal, JournalFull
 from offhook.records.lines import encode
 from offhook.records.prices import Prices
-from offhook.records.writer import Ended, Writer
+from offhook.records.writer import Writer
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -33,14 +33,13 @@ class Record:
         engine: Engine,
         folder: Path,
         prices: Prices,
-        on_ended: Ended | None = None,
         *,
         after_call: bool = False,
     ) -> None:
         self.lost = 0
         """Lines for which no disk had room."""
         self.journal: Final = Journal(folder)
-        self._writer = Writer(engine, self.journal, prices, on_ended, after_call=after_call)
+        self._writer = Writer(engine, self.journal, prices, after_call=after_call)
 
     def __call__(self, happening: Happening) -> None:
         """Keep it: from here on it survives this process."""

@@ -1,0 +1,87 @@
+"""A record with a few calls in it, as a server on this machine leaves behind."""
+
+import contextlib
+import io
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from sqlalchemy import update
+from tests.records.filling import BEGAN_MS, Filler, began, ended, sid_of
+
+from offhook import events
+from offhook.cli import main
+from offhook.records import database, tables
+
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def offhook(folder: Path, *arguments: str, **environ: str) -> Ended:
+    """Run a command as a user does, in a folder, but in this process: it is sooner there."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, CLEAN | {"TZ": "UTC", "COLUMNS": "200"} | environ, clear=True),
+        mock.patch.object(sys, "argv", ["offhook", *arguments]),
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        time.tzset()
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    time.tzset()
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A working directory with a record of three calls; the second was recorded."""
+    data = tmp_path / "offhook-data"
+    engine = database.open_engine(database.url_of(f"sqlite:///{data}/offhook.db"))
+    database.upgrade(engine)
+    filler = Filler(engine)
+    filler.short(1, agent="sales")
+    filler.call(
+        sid_of(2),
+        [
+            (0, began()),
+            (40, events.CallStarted()),
+            (300, events.AgentConnected("req-1", 260)),
+            (1900, events.AgentSaid("We are", "We are open from nine", 900, True, 1000)),
+            (3000, events.CallerSaid("Is it \x1b[31mred\x1b[0m?", 2500)),
+            (3300, events.LatencyReported(100, 300, 200, 600)),
+            (3350, events.Answered(310, 350)),
+            (3400, events.FunctionCalled("f1", "paint", '{"colour": "red"}')),
+            (3450, events.FunctionAnswered("f1", "paint", "answered", '"done"', 50)),
+            (3500, events.KeyPressed("7")),
+            (4000, events.AgentDisconnected(3700)),
+            (4000, ended(4000, "agent_lost", "agent")),
+            (4100, events.CallBilled("completed", 4200)),
+        ],
+        BEGAN_MS + 2000,
+    )
+    filler.call(sid_of(3), [(0, began(from_="=cmd()"))], BEGAN_MS + 3000)
+    with engine.begin() as connection:
+        recorded = update(tables.calls).where(tables.calls.c.sid == sid_of(2))
+        connection.execute(recorded.values(recording="two.wav", recording_ms=4000))
+    (data / "recordings").mkdir()
+    (data / "recordings" / "two.wav").write_bytes(b"RIFF of a call")
+    yield tmp_path
+    engine.dispose()

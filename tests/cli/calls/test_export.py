@@ -1,0 +1,76 @@
+"""offhook calls export: JSON Lines, CSV and recordings."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from tests.cli.calls.conftest import offhook
+from tests.records.filling import sid_of
+
+from offhook.records import database, tables
+
+
+def test_json_lines(folder: Path) -> None:
+    ended = offhook(folder, "calls", "export", "--output", "calls.jsonl")
+    assert ended.returncode == 0, ended.stderr
+    lines = (folder / "calls.jsonl").read_text().splitlines()
+    assert [json.loads(line)["call"]["sid"] for line in lines] == [sid_of(n) for n in (3, 2, 1)]
+    if os.name == "posix":
+        assert (folder / "calls.jsonl").stat().st_mode & 0o077 == 0
+    assert offhook(folder, "calls", "export").stdout.splitlines() == lines
+
+
+def test_csv_holds_no_formula(folder: Path) -> None:
+    ended = offhook(folder, "calls", "export", "--format", "csv")
+    rows = list(csv.DictReader(ended.stdout.splitlines()))
+    assert [row["sid"] for row in rows] == [sid_of(n) for n in (3, 2, 1)]
+    assert rows[0]["from_number"] == "'=cmd()"
+    assert (rows[1]["from_number"], rows[1]["slug"]) == ("+12025550142", "agent_lost")
+    assert rows[1]["currency"] == "USD"
+
+
+def test_recordings(folder: Path) -> None:
+    arguments = ["calls", "export", "--format", "audio", "--output", "audio", "--json"]
+    ended = offhook(folder, *arguments)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == {"exported": 1, "output": "audio", "missing": []}
+    assert (folder / "audio" / f"{sid_of(2)}.wav").read_bytes() == b"RIFF of a call"
+    (folder / "offhook-data" / "recordings" / "two.wav").unlink()
+    ended = offhook(folder, *arguments)
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["missing"] == [sid_of(2)]
+
+
+@pytest.mark.parametrize("name", ["../offhook.db", "/etc/passwd", "link.wav"])
+def test_no_path_leads_out_of_the_folder(folder: Path, name: str) -> None:
+    data = folder / "offhook-data"
+    (data / "recordings" / "link.wav").symlink_to(data / "offhook.db")
+    engine = database.open_engine(database.url_of(f"sqlite:///{data}/offhook.db"))
+    with engine.begin() as connection:
+        calls = update(tables.calls).where(tables.calls.c.sid == sid_of(2))
+        connection.execute(calls.values(recording=name))
+    engine.dispose()
+    for words in (
+        ["export", "--format", "audio", "--output", "audio"],
+        ["play", sid_of(2)],
+    ):
+        ended = offhook(folder, "calls", *words)
+        assert ended.returncode == 1
+        assert ended.stderr.startswith("E-ASK-12")
+    assert list((folder / "audio").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_said(folder: Path) -> None:
+    (folder / "file").touch()
+    for words in (["--output", "file/x"], ["--format", "audio", "--output", "file"]):
+        ended = offhook(folder, "calls", "export", *words)
+        assert ended.returncode == 1
+        assert ended.stderr.startswith("E-ASK-08")
+
+
+@pytest.mark.parametrize("arguments", [["--format", "xml"], ["--format", "audio"], ["--json"]])
+def test_wrong_use(folder: Path, arguments: list[str]) -> None:
+    assert offhook(folder, "calls", "export", *arguments).returncode == 2

@@ -1,0 +1,223 @@
+"""offhook calls follow: a client of server-sent events, against servers on real sockets."""
+
+import contextlib
+import http.server
+import itertools
+import json
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.cli.calls.conftest import offhook
+
+from offhook.cli.calls.following import Following, ServerSentEvent, Stream, token_of
+from offhook.cli.calls.telling import Teller
+from offhook.errors import Problem
+
+TOKEN = "a-token-of-the-api"
+
+
+class Connection:
+    """What one connection is answered: a status, and what is then sent."""
+
+    def __init__(self, body: str, status: int = 200) -> None:
+        self.body = body
+        self.status = status
+
+
+@contextmanager
+def serving(answers: Sequence[Connection]) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A server that answers one connection after the other so; the headers that it got."""
+    asked: list[dict[str, str]] = []
+    left = iter(answers)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
+            answer = next(left)
+            self.send_response(answer.status)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(answer.body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Enough(Exception):  # noqa: N818 - it is no fault
+    """A test has seen what it wanted."""
+
+
+class Seen:
+    """A following.Listening."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def event(self, event: ServerSentEvent) -> None:
+        self.said.append(f"{event.name} {event.data}")
+
+    def lost(self, why: str) -> None:
+        self.said.append(f"lost: {why}")
+
+    def back(self) -> None:
+        self.said.append("back")
+
+
+def followed(url: str, connections: int) -> tuple[list[str], list[float]]:
+    """What is seen of so many connections, and how long was waited between them."""
+    seen, waited = Seen(), []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == connections:
+            raise Enough
+
+    with contextlib.suppress(Enough):
+        Following(url + "/", TOKEN, sleep).run(seen)
+    return seen.said, waited
+
+
+def test_it_goes_on_behind_the_last_event() -> None:
+    answers = [
+        Connection("retry: 50\nid: r-0\n\nid: r-1\nevent: A\ndata: 1\n\nid: r-2\nevent: B\nda"),
+        Connection("busy", 503),
+        Connection(": still here\n\nid: r-2\nevent: B\ndata: 2\n\n"),
+    ]
+    with serving(answers) as (url, asked):
+        said, waited = followed(url, 3)
+    ended = "lost: it ended the connection"
+    assert said == ["A 1", ended, "lost: HTTP 503", "back", "B 2", ended]
+    assert waited == [0.05] * 3
+    assert [one.get("last-event-id") for one in asked] == [None, "r-1", "r-1"]
+    assert {one["path"] for one in asked} == {"/api/live"}
+    assert {one["authorization"] for one in asked} == {f"Bearer {TOKEN}"}
+
+
+def test_a_server_that_refuses_is_not_asked_again() -> None:
+    body = json.dumps({"code": "E-API-02", "what": "The token is wrong.", "fix": "Give another."})
+    with serving([Connection(body, 401)]) as (url, asked), pytest.raises(Problem) as refused:
+        followed(url, 9)
+    assert refused.value.code == "E-ASK-13"
+    assert refused.value.what.endswith("HTTP 401, The token is wrong.")
+    assert TOKEN not in str(refused.value)
+    assert len(asked) == 1
+
+
+def test_a_server_that_is_not_there_is_said() -> None:
+    with serving([]) as (url, _):
+        pass
+    with pytest.raises(Problem, match="E-ASK-14"):
+        followed(url, 9)
+
+
+def test_the_token_is_the_variables_or_the_files(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="E-ASK-11"):
+        token_of({}, tmp_path)
+    (tmp_path / "api-token").write_text("from-the-file\n")
+    assert token_of({}, tmp_path) == "from-the-file"
+    assert token_of({"OFFHOOK_API_TOKEN": " mine "}, tmp_path) == "mine"
+    with pytest.raises(Problem, match="E-ASK-11"):
+        token_of({"OFFHOOK_API_TOKEN": "one\ntwo"}, tmp_path)
+
+
+# --- The format ----------------------------------------------------------------------------------
+
+TEXT = (
+    ": a comment\r\nid: 1\r\nevent: A\r\ndata: one\r\ndata:two\r\n\r\n"
+    "data: no name\r\rid\nevent: only a name\n\nid: 2\n\ndata: 3\nunknown: x\n\ndata: cut off"
+)
+EVENTS = [
+    ServerSentEvent("A", "one\ntwo"),
+    ServerSentEvent("message", "no name"),
+    ServerSentEvent("message", "3"),
+]
+
+
+@given(st.lists(st.integers(0, len(TEXT)), max_size=20))
+def test_events_are_the_same_wherever_the_text_is_cut(cuts: list[int]) -> None:
+    ends = sorted({0, *cuts, len(TEXT)})
+    stream = Stream()
+    pieces = [TEXT[a:b] for a, b in itertools.pairwise(ends)]
+    assert list(stream.events(pieces)) == EVENTS
+    assert stream.last_id == "2"
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("50", 0.05), ("9999999", 30.0), ("x", 1.0)])
+def test_the_time_between_attempts_has_a_bound(value: str, seconds: float) -> None:
+    stream = Stream()
+    assert list(stream.events([f"retry: {value}\n\n"])) == []
+    assert stream.retry_s == seconds
+
+
+def test_a_line_without_end_is_not_kept() -> None:
+    def endless() -> Iterable[str]:
+        while True:
+            yield "x" * 100_000
+
+    with pytest.raises(Exception, match="without end"):
+        list(Stream().events(endless()))
+
+
+# --- What is printed -----------------------------------------------------------------------------
+
+
+def happened(name: str, **fields: object) -> ServerSentEvent:
+    data = {"call_sid": "CA" + "0" * 24 + "1234abcd", "at_ms": 5230, "event": fields}
+    return ServerSentEvent(name, json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            happened("CallerSaid", text="Is it \x1b[31mred?", start_ms=None),
+            "5230 1234abcd CallerSaid Is it [31mred?",
+        ),
+        (happened("KeyPressed", digit="5"), "5230 1234abcd KeyPressed digit 5"),
+        (happened("OfTomorrow", what="new"), "5230 1234abcd OfTomorrow what new"),
+    ],
+)
+def test_one_line_for_each_event(
+    capsys: pytest.CaptureFixture[str], event: ServerSentEvent, line: str
+) -> None:
+    Teller(as_json=False).event(event)
+    assert " ".join(capsys.readouterr().out.split()) == line
+
+
+def test_a_gap_is_told_aside(capsys: pytest.CaptureFixture[str]) -> None:
+    Teller(as_json=True).event(ServerSentEvent("gap", '{"lost": 3}'))
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", 'gap {"lost": 3}\n')
+
+
+def test_the_command_follows_until_the_server_refuses(tmp_path: Path) -> None:
+    """The server that is restarted with another token ends it."""
+    event = happened("KeyPressed", digit="5")
+    body = f"retry: 1\nid: 1\nevent: {event.name}\ndata: {event.data}\n\n"
+    with serving([Connection(body), Connection("", 401)]) as (url, _):
+        words = ("calls", "follow", "--json", "--url", url)
+        ended = offhook(tmp_path, *words, OFFHOOK_API_TOKEN=TOKEN)
+    assert ended.returncode == 1
+    [line] = ended.stdout.splitlines()
+    assert json.loads(line) == {
+        "call_sid": "CA" + "0" * 24 + "1234abcd",
+        "at_ms": 5230,
+        "name": "KeyPressed",
+        "event": {"digit": "5"},
+    }
+    assert "E-ASK-13" in ended.stderr

@@ -1,0 +1,88 @@
+"""offhook calls: the list, its filters and totals."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.calls.conftest import offhook
+from tests.records.filling import CALLER, sid_of
+
+
+def test_without_a_further_word_it_lists(folder: Path) -> None:
+    ended = offhook(folder, "calls")
+    assert ended.returncode == 0, ended.stderr
+    rows = [line for line in ended.stdout.splitlines() if "2026-10-26" in line]
+    assert [row.split()[-1] for row in rows] == [sid_of(n)[-8:] for n in (3, 2, 1)]
+    assert "2026-10-26 07:33:22" in rows[1]
+    assert CALLER in rows[1]
+    assert "agent_lost" in rows[1]
+    assert "3 calls, 1 live" in ended.stdout
+    assert "agent_lost 1" in ended.stdout
+
+
+def test_filters_stand_without_the_word_too(folder: Path) -> None:
+    with_, without = (
+        offhook(folder, "calls", *word, "--fault", "agent", "--json") for word in (["list"], [])
+    )
+    assert with_.stdout == without.stdout
+    answer = json.loads(with_.stdout)
+    assert [call["sid"] for call in answer["calls"]] == [sid_of(2)]
+    assert answer["totals"]["calls"] == 1
+    assert answer["currency"] == "USD"
+    assert answer["next_cursor"] is None
+
+
+def test_pages(folder: Path) -> None:
+    sids: list[str] = []
+    after: list[str] = []
+    cursor: str | None = "the first"
+    while cursor is not None:
+        answer = json.loads(offhook(folder, "calls", "--limit", "1", "--json", *after).stdout)
+        sids += [call["sid"] for call in answer["calls"]]
+        cursor = answer["next_cursor"]
+        after = ["--after", str(cursor)]
+        assert answer["totals"]["calls"] == 3
+    assert sids == [sid_of(n) for n in (3, 2, 1)]
+
+
+def test_sums(folder: Path) -> None:
+    answer = json.loads(offhook(folder, "calls", "--by", "agent", "--json").stdout)
+    assert [(one["key"], one["totals"]["calls"]) for one in answer["sums"]] == [
+        ("desk", 2),
+        ("sales", 1),
+    ]
+    shown = offhook(folder, "calls", "--by", "day", "--over").stdout
+    assert shown.startswith("2026-10-26: 2 calls · ")
+
+
+def test_no_escape_sequence_of_a_call_reaches_the_terminal(folder: Path) -> None:
+    for words in (["calls"], ["calls", "show", sid_of(2)], ["calls", "--by", "agent"]):
+        assert "\x1b" not in offhook(folder, *words, FORCE_COLOR="").stdout.replace("\x1b[0m", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--number", "2025550142"], "E-ASK-01"),
+        (["--fault", "him"], "E-ASK-01"),
+        (["--since", "yesterday"], "E-ASK-03"),
+        (["--after", "x"], "E-ASK-02"),
+    ],
+)
+def test_bad_filters_are_said(folder: Path, arguments: list[str], code: str) -> None:
+    ended = offhook(folder, "calls", *arguments)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(code)
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--by", "month"], ["--limit", "0"], ["--live", "--ov"]])
+def test_wrong_use(folder: Path, arguments: list[str]) -> None:
+    assert offhook(folder, "calls", *arguments).returncode == 2
+
+
+def test_no_record_is_said_and_none_is_made(tmp_path: Path) -> None:
+    ended = offhook(tmp_path, "calls")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("E-ASK-06")
+    assert list(tmp_path.iterdir()) == []
