@@ -130,7 +130,7 @@ def test_a_text_search_looks_through_all_calls_in_pages(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page may be short, or empty, and has a cursor all the same until all was looked through."""
-    monkeypatch.setattr(queries, "SCAN_CALLS", 3)
+    monkeypatch.setattr(queries, "SCAN_CALLS", (1, 2))
     filler = Filler(engine)
     for number in range(10):
         filler.call(sid_of(number), said("yes" if number in (0, 4, 9) else "no"), BEGAN_MS + number)

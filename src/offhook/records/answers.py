@@ -45,7 +45,7 @@ class Page:
     """Calls, newest first. `next_cursor` asks for those that follow; None: there are none.
 
     A page of a text search may hold fewer calls than it could, even none, and have a cursor all
-    the same: a page looks through `queries.SCAN_CALLS` calls at most.
+    the same: a page looks through as many calls as `queries.SCAN_CALLS` says.
     """
 
     calls: list[Call]

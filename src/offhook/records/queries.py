@@ -51,8 +51,9 @@ from offhook.records.answers import (
 from offhook.records.prices import begun_minutes
 from offhook.records.questions import Filter, Position, check_limit, cursor_of, position_of
 
-SCAN_CALLS: Final = 2000
-"""How many calls one page of a text search looks through, so that a page has its time too."""
+SCAN_CALLS: Final = (200, 800)
+"""How many calls one page of a text search looks through: first so many, which is enough for what
+is often said, and then so many more. So a page has its time, whatever is looked for."""
 
 SUFFIX_MIN: Final = 4
 """Characters of a CallSid's end that may stand for it."""
@@ -103,23 +104,32 @@ def find(
     if asked.text is None:
         rows = connection.execute(_newest(asked, after, limit + 1, _LISTED)).all()
         return _page(connection, rows, limit, None)
-    seen = _newest(asked, after, SCAN_CALLS, (_calls.sid, _calls.started_ms)).subquery()
-    query = (
-        select(*_LISTED)
-        .join(seen, seen.c.sid == _calls.sid)
-        .where(_says(asked.text, connection))
-        .order_by(*_NEWEST_FIRST)
-        .limit(limit + 1)
-    )
-    rows = connection.execute(query).all()
-    last = None
-    if len(rows) <= limit:
-        end = select(seen.c.started_ms, seen.c.sid).order_by(
-            seen.c.started_ms.desc(), seen.c.sid.desc()
+    return _search(connection, asked, asked.text, after, limit)
+
+
+def _search(
+    connection: Connection, asked: Filter, text: str, after: Position | None, limit: int
+) -> Page:
+    rows: list[Row[Any]] = []
+    for count in SCAN_CALLS:
+        seen = _newest(asked, after, count, (_calls.sid, _calls.started_ms)).subquery()
+        query: Select[Any] = (
+            select(*_LISTED)
+            .join(seen, seen.c.sid == _calls.sid)
+            .where(_says(text, connection))
+            .order_by(*_NEWEST_FIRST)
+            .limit(limit + 1 - len(rows))
         )
-        found = connection.execute(end.offset(SCAN_CALLS - 1).limit(1)).first()
-        last = None if found is None else Position(*found)
-    return _page(connection, rows, limit, last)
+        rows += connection.execute(query).all()
+        if len(rows) > limit:
+            break
+        last = select(seen.c.started_ms, seen.c.sid)
+        last = last.order_by(seen.c.started_ms.desc(), seen.c.sid.desc()).offset(count - 1)
+        end = connection.execute(last).first()
+        after = None if end is None else Position(*end)
+        if after is None:
+            break
+    return _page(connection, rows, limit, after)
 
 
 def find_sid(connection: Connection, text: str) -> str:

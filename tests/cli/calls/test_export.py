@@ -44,8 +44,15 @@ def test_recordings(folder: Path) -> None:
     assert json.loads(ended.stdout)["missing"] == [sid_of(2)]
 
 
-@pytest.mark.parametrize("name", ["../offhook.db", "/etc/passwd", "link.wav"])
-def test_no_path_leads_out_of_the_folder(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("../offhook.db", "E-AUD-03"),
+        ("/etc/hostname", "E-AUD-03"),
+        ("link.wav", "is not there"),
+    ],
+)
+def test_no_path_leads_out_of_the_folder(folder: Path, name: str, said: str) -> None:
     data = folder / "offhook-data"
     (data / "recordings" / "link.wav").symlink_to(data / "offhook.db")
     engine = database.open_engine(database.url_of(f"sqlite:///{data}/offhook.db"))
@@ -59,7 +66,7 @@ def test_no_path_leads_out_of_the_folder(folder: Path, name: str) -> None:
     ):
         ended = offhook(folder, "calls", *words)
         assert ended.returncode == 1
-        assert ended.stderr.startswith("E-ASK-12")
+        assert said in ended.stderr
     assert list((folder / "audio").iterdir()) == []
 
 

@@ -112,7 +112,7 @@ def test_a_server_that_refuses_is_not_asked_again() -> None:
     body = json.dumps({"code": "E-API-02", "what": "The token is wrong.", "fix": "Give another."})
     with serving([Connection(body, 401)]) as (url, asked), pytest.raises(Problem) as refused:
         followed(url, 9)
-    assert refused.value.code == "E-ASK-13"
+    assert refused.value.code == "E-ASK-12"
     assert refused.value.what.endswith("HTTP 401, The token is wrong.")
     assert TOKEN not in str(refused.value)
     assert len(asked) == 1
@@ -121,7 +121,7 @@ def test_a_server_that_refuses_is_not_asked_again() -> None:
 def test_a_server_that_is_not_there_is_said() -> None:
     with serving([]) as (url, _):
         pass
-    with pytest.raises(Problem, match="E-ASK-14"):
+    with pytest.raises(Problem, match="E-ASK-13"):
         followed(url, 9)
 
 
@@ -220,4 +220,4 @@ def test_the_command_follows_until_the_server_refuses(tmp_path: Path) -> None:
         "name": "KeyPressed",
         "event": {"digit": "5"},
     }
-    assert "E-ASK-13" in ended.stderr
+    assert "E-ASK-12" in ended.stderr

@@ -162,7 +162,7 @@ def _copy(
     """Copy recordings, named by their CallSids. Returns how many, and those that are not there."""
     import shutil
 
-    from offhook.cli.calls.reading import every, recording_path
+    from offhook.cli.calls.reading import every, recording
     from offhook.errors import Problem
 
     copied, missing = 0, []
@@ -171,13 +171,14 @@ def _copy(
         for call in every(connection, asked):
             if call.recording is None:
                 continue
-            path = recording_path(records, call.recording)
-            if path is None:
+            source = recording(records, call.recording)
+            if source is None:
                 missing.append(call.sid)
                 continue
-            target = folder / f"{_plain(call.sid)}{path.suffix}"
+            target = folder / f"{_plain(call.sid)}.wav"
             target.touch(mode=0o600)
-            shutil.copyfile(path, target)
+            with source, target.open("wb") as file:
+                shutil.copyfileobj(source, file)
             copied += 1
     except OSError as error:
         raise Problem(

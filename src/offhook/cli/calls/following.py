@@ -78,7 +78,7 @@ class Following:
     def run(self, listening: Listening) -> None:
         """Go on until interrupted.
 
-        Raises Problem E-ASK-13 when the server refuses, and E-ASK-14 when it never was there.
+        Raises Problem E-ASK-12 when the server refuses, and E-ASK-13 when it never was there.
         """
         timeout = httpx2.Timeout(10.0, read=SILENCE_S)
         with httpx2.Client(trust_env=False, timeout=timeout) as client:
@@ -86,7 +86,7 @@ class Following:
                 why = self._listen(client, listening)
                 if not self._ever:
                     raise Problem(
-                        "E-ASK-14",
+                        "E-ASK-13",
                         f"No server answers at {self._url}: {why}.",
                         "Start offhook serve, or name the server with --url.",
                     )
@@ -121,7 +121,7 @@ def _refused(url: str, response: httpx2.Response) -> Problem:
     with contextlib.suppress(msgspec.MsgspecError):
         what += f", {msgspec.json.decode(response.content, type=_Refusal).what}"
     return Problem(
-        "E-ASK-13",
+        "E-ASK-12",
         f"The server at {url} does not tell its events: {what}",
         "Give --url and OFFHOOK_API_TOKEN of a server of this version.",
     )

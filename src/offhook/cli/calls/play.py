@@ -20,7 +20,7 @@ def play(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json 
     """Play the recording of a call, caller left, agent right. --json prints where it is."""
     import json
 
-    from offhook.cli.calls.reading import opened, recording_path, records_of
+    from offhook.cli.calls.reading import opened, recording, records_of
     from offhook.errors import Problem
     from offhook.records import queries
 
@@ -30,14 +30,16 @@ def play(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json 
     if record is None:  # erased in between
         raise queries.no_call()
     name = record.call.recording
-    path = None if name is None else recording_path(records, name)
-    if path is None:
-        why = "it was not recorded" if name is None else "its recording is not there any more"
+    file = None if name is None else recording(records, name)
+    if name is None or file is None:
+        why = "it was not recorded" if name is None else "its recording is not there"
         raise Problem(
             "E-ASK-09",
             f"The call cannot be heard: {why}.",
             "See what is known of it with offhook calls show.",
         )
+    file.close()
+    path = records.recordings / name
     if as_json:
         answer = {"sid": record.call.sid, "path": str(path), "duration_ms": record.recording_ms}
         print(json.dumps(answer, indent=2))

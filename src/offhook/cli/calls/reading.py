@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from offhook import config as configuration
 from offhook.config import Records
 from offhook.errors import Problem
+from offhook.recordings.files import LocalFiles
 from offhook.records import database, queries
 from offhook.records.answers import Call
 from offhook.records.questions import PAGE_MAX, Filter
@@ -58,17 +60,12 @@ def every(connection: Connection, asked: Filter) -> Iterator[Call]:
             return
 
 
-def recording_path(records: Records, name: str) -> Path | None:
-    """The file of a recording; None: it is not there.
+def recording(records: Records, name: str) -> BinaryIO | None:
+    """The file of a recording; None: it is not there, or is no plain file.
 
-    Raises Problem E-ASK-12 for a name that leads out of the folder of recordings.
+    Raises Problem E-AUD-03 for a name that could lead out of the folder of recordings.
     """
-    folder = records.folder / "recordings"
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise Problem(
-            "E-ASK-12",
-            "The record names a recording that lies outside of the folder of recordings.",
-            "See that records.folder is the one of the server that took the call.",
-        )
-    return path if path.is_file() else None
+    try:
+        return LocalFiles(records.recordings).open(name)
+    except OSError:
+        return None
