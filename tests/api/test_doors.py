@@ -136,6 +136,14 @@ async def test_asking_without_a_token_does_not_count(tmp_path: Path) -> None:
         assert (await d.ask("/api/calls")).status_code == 200
 
 
+async def test_metrics_are_behind_the_same_doors(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        answer = await d.ask("/metrics")
+        assert answer.status_code == 200
+        assert "offhook_calls_live" in answer.text
+        assert answer.headers["cache-control"] == "no-store"
+
+
 async def test_twilios_paths_and_health_stay_as_they_are(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         assert (await d.ask("/healthz", token=None)).text == "ok\n"
