@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy import Engine, event, text
 from tests.postgres import Postgres
 from tests.records.test_store import began, ended, rows
 
@@ -98,21 +98,6 @@ def test_leaving_writes_what_is_left(engine: Engine, tmp_path: Path) -> None:
 def test_it_makes_its_schema(empty: Engine, tmp_path: Path) -> None:
     with record_of(empty, tmp_path), empty.connect() as connection:
         assert database.version(connection) == database.HEAD
-
-
-def test_ends_are_told_when_they_are_committed(engine: Engine, tmp_path: Path) -> None:
-    told: list[str] = []
-
-    def on_ended(call_sids: list[str]) -> None:
-        with engine.connect() as connection:
-            count = select(func.count()).where(tables.calls.c.duration_ms.is_not(None))
-            assert (connection.scalar(count) or 0) >= len(call_sids)
-        told.extend(call_sids)
-
-    with Record(engine, tmp_path / "journal", Prices(), on_ended) as record:
-        calls = Calls(record)
-        calls.end()
-    assert sorted(told) == calls.sids
 
 
 def test_what_a_killed_server_left_is_in_order_and_its_calls_end(

@@ -14,7 +14,7 @@ from offhook.events import Happening
 from offhook.records.journal import Journal, JournalFull
 from offhook.records.lines import encode
 from offhook.records.prices import Prices
-from offhook.records.writer import Ended, Writer
+from offhook.records.writer import Writer
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -41,12 +41,17 @@ class Record:
     """
 
     def __init__(
-        self, engine: Engine, folder: Path, prices: Prices, on_ended: Ended | None = None
+        self,
+        engine: Engine,
+        folder: Path,
+        prices: Prices,
+        *,
+        after_call: bool = False,
     ) -> None:
         self.lost = 0
         """Lines for which no disk had room."""
         self.journal: Final = Journal(folder)
-        self._writer = Writer(engine, self.journal, prices, on_ended)
+        self._writer = Writer(engine, self.journal, prices, after_call=after_call)
         self._lines: deque[bytes] = deque()
         self._some = threading.Event()
         self._stopping = threading.Event()
