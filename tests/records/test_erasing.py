@@ -22,7 +22,7 @@ def two_calls(engine: Engine, folder: Path) -> LocalFiles:
     recordings = folder / "recordings"
     recordings.mkdir(parents=True)
     (recordings / "one.wav").write_bytes(b"RIFF")
-    (recordings / "one.wav.peaks").write_bytes(b"peaks")
+    (recordings / "one.peaks").write_bytes(b"peaks")
     (recordings / "two.wav").write_bytes(b"RIFF")
     recorded = lines((1, RecordingStarted("one.wav")), (2, RecordingEnded(900)), first=90)
     apply(engine, [*WHOLE, *recorded])
