@@ -18,7 +18,7 @@ from offhook.records.writer import Writer
 
 _log: Final = logging.getLogger("offhook.records")
 
-GATHER_S: Final = 0.005
+GATHER_S: Final = 0.02
 """How long lines are gathered for the journal: a server that is killed loses no older ones."""
 
 WAITING_MAX: Final = 100_000

@@ -24,7 +24,7 @@ from offhook.records.store import Store
 
 _log: Final = logging.getLogger("offhook.records")
 
-GATHER_S: Final = 0.02
+GATHER_S: Final = 0.04
 """How long lines are gathered into one transaction."""
 
 BATCH_LINES: Final = 2000
