@@ -13,10 +13,11 @@ import httpx2
 from pydantic import SecretStr
 
 from offhook import wire
+from offhook.api.app import Api
 from offhook.call.inputs import ToolFinished
 from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
-from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening
+from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening, Subscriber
 from offhook.lookup import Found
 from offhook.records.record import Record
 from offhook.rehearsal import clips, standin_server
@@ -62,6 +63,7 @@ class House:
         self.http = http
         self.sessions: list[StandIn] = []
         self.happened: list[Happening] = []
+        self.stopped = asyncio.Event()
 
     @property
     def origin(self) -> str:
@@ -72,6 +74,9 @@ class House:
 
     def endings(self, call_sid: str | None = None) -> list[str]:
         return [e.slug for e in self.events(call_sid) if isinstance(e, CallEnded)]
+
+    async def until_stopped(self) -> None:
+        await self.stopped.wait()
 
     async def until_ended(self, count: int = 1) -> None:
         await until(lambda: len(self.endings()) >= count)
@@ -191,7 +196,9 @@ async def house(
     deepgram_url: str | None = None,
     twilio: Twilio | None = None,
     make_tap: MakeTap | None = None,
+    watchers: Sequence[Subscriber] = (),
     record: Record | None = None,
+    api: Api | None = None,
     **options: Any,
 ) -> AsyncIterator[House]:
     """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets."""
@@ -203,12 +210,22 @@ async def house(
     config = config or configured(deepgram_url or standin.url, **options)
     url = config.deepgram.model_copy(update={"url": deepgram_url or standin.url})
     config = dataclasses.replace(config, deepgram=url, twilio=twilio or config.twilio)
-    server = Server(config, listen("127.0.0.1", 0), [happened.append], make_tap, record=record)
+    sock = listen("127.0.0.1", 0)
+    server = Server(
+        config,
+        sock,
+        [happened.append],
+        make_tap,
+        watchers=watchers,
+        record=record,
+        api=api,
+    )
     async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
         serving = group.create_task(server.run())
         await server.started.wait()
         made = House(server, clock, http)
         made.sessions, made.happened = sessions, happened
+        serving.add_done_callback(lambda _: made.stopped.set())
         try:
             yield made
         finally:

@@ -20,7 +20,11 @@ RIGS: Final = ("offhook.rehearsal", "offhook.bench")
 LAYERS: Final = ("offhook.call", "offhook.session", "offhook.server", "offhook.cli")
 """From the one that all may use to the one that uses all."""
 
-OWNERS: Final = {"structlog": "offhook.loglines", "prometheus_client": "offhook.metrics"}
+OWNERS: Final = {
+    "fastapi": "offhook.api",
+    "prometheus_client": "offhook.metrics",
+    "structlog": "offhook.loglines",
+}
 """Libraries, and the one place that knows each."""
 
 CLOCK: Final = re.compile(
@@ -93,6 +97,10 @@ def faults(name: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{name} imports {target}: only {owner} knows it"
         if within(target, RIGS) and not within(name, (*RIGS, "offhook.cli")):
             yield f"{name} is the product, and imports {target}"
+        if within(target, ("offhook.api",)) and not within(
+            name, ("offhook.api", "offhook.server", "offhook.cli")
+        ):
+            yield f"{name} imports {target}, which answers questions about all of them"
         if within(target, ("offhook.cli",)) and not within(
             name, ("offhook.cli", "offhook.__main__")
         ):
@@ -134,6 +142,8 @@ def test_the_core_is_where_it_is_looked_for() -> None:
         ("offhook.server", "from offhook.bench import load"),
         ("offhook.server", "import offhook.cli.serve"),
         ("offhook.webhooks", "from offhook.cli import app"),
+        ("offhook.webhooks", "from fastapi import FastAPI"),
+        ("offhook.calls", "from offhook.api.live import Live"),
         ("offhook.events", "from offhook.call.ending import Slug"),
         ("offhook.server", "import os\nkey = os.environ['KEY']"),
         ("offhook.server", "from os import getenv"),

@@ -170,11 +170,25 @@ def test_no_secret_is_ever_shown() -> None:
         "lines: {default: agent.yaml}",
         "settings: {think: {provider: {type: open_ai, model: m},"
         " endpoint: {url: 'https://llm.example', headers: {authorization: canary-c}}}}",
-        {"DEEPGRAM_API_KEY": "canary-a", "TWILIO_AUTH_TOKEN": "canary-b"},
+        {
+            "DEEPGRAM_API_KEY": "canary-a",
+            "TWILIO_AUTH_TOKEN": "canary-b",
+            "OFFHOOK_API_TOKEN": "canary-0123456789",
+        },
     )
+    assert "canary-0123456789" in loaded.secrets
     assert b"canary-c" in loaded.lines["default"].settings.message()
     for shown in (repr(loaded), str(loaded), repr(loaded.lines["default"])):
         assert "canary" not in shown
+
+
+@pytest.mark.parametrize("token", ["letmein", "x" * 257, "has a space in its middle", "ümläut" * 9])
+def test_an_api_token_that_cannot_be_one_is_refused(token: str) -> None:
+    with pytest.raises(Problem) as raised:
+        load(env={"OFFHOOK_API_TOKEN": token})
+    assert raised.value.code == "E-CFG-02"
+    assert raised.value.what.startswith("OFFHOOK_API_TOKEN: ")
+    assert token not in str(raised.value)
 
 
 def test_missing_secrets_are_told_when_they_are_needed() -> None:
@@ -336,6 +350,20 @@ def test_an_origin_alone_gets_the_path(url: str, whole: str) -> None:
             ),
         ),
         ("hello", "offhook.yaml:1:1 This must be a mapping. Write keys and values."),
+        (
+            "records: {redact: {patterns: ['a+', '(']}}",
+            (
+                "offhook.yaml:1:37 This is not a regular expression: missing ), unterminated"
+                " subpattern at position 0. Correct it; single quotes keep its \\."
+            ),
+        ),
+        (
+            "records: {redact: {patterns: ['a*']}}",
+            (
+                "offhook.yaml:1:31 This regular expression finds the empty text, which is"
+                " everywhere. Have it find one character at least: + in place of *."
+            ),
+        ),
     ],
 )
 def test_mistakes_in_the_configuration(text: str, expected: str) -> None:

@@ -1,5 +1,6 @@
 """What is taken out of texts, and above all what is not."""
 
+import dataclasses
 import json
 import re
 import time
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.house import ASK, GREET, HANG_UP, HOURS, configured, house, texts
 
 from offhook.config import Redact
 from offhook.events import (
@@ -34,6 +36,7 @@ from offhook.redaction import (
     merged,
     redacting,
 )
+from offhook.rehearsal.scenario import Step
 
 EVERYTHING = Redact(cards=True, phone_numbers=True, emails=True, audio=True)
 WORDS = dict(
@@ -439,6 +442,20 @@ def test_pressed_digits_are_not_kept_with_cards() -> None:
     ]
     assert told.tell(KeyPressed("#"), 3100) == [KeyPressed("#")]
     assert Told(Redact(emails=True)).tell(KeyPressed("4")) == [KeyPressed("4")]
+
+
+async def test_everybody_but_the_watchers_is_told_what_is_left() -> None:
+    made = configured("ws://127.0.0.1:1/")
+    wanted = Redact.model_validate({"cards": True, "patterns": ["(?i)opening hours"]})
+    records = made.records.model_copy(update={"redact": wanted})
+    made = dataclasses.replace(made, records=records)
+    watched: list[Happening] = []
+    async with house(config=made, watchers=[watched.append]) as h:
+        await h.call(GREET, ASK, GREET, Step(press="4"), HANG_UP)
+        assert texts(h.events(), CallerSaid) == ["What are your [redacted]?"]
+        assert texts([w.event for w in watched], CallerSaid) == [HOURS]
+        assert [e.digit for e in h.events() if isinstance(e, KeyPressed)] == ["?"]
+        assert [w.at_ms for w in watched] == [told.at_ms for told in h.happened]
 
 
 def test_nothing_is_remembered_of_a_call_that_is_over() -> None:

@@ -8,6 +8,7 @@ Deepgram's sample server.
 A mistake is told with file, line and column, and nothing is half loaded.
 """
 
+import ipaddress
 import re
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
@@ -36,11 +37,19 @@ DOTENV: Final = Path(".env")
 DEFAULT: Final = "default"
 """The line that answers every number without a line of its own."""
 
-_SECRETS: Final = (
-    ("deepgram", "api_key", "DEEPGRAM_API_KEY"),
-    ("twilio", "auth_token", "TWILIO_AUTH_TOKEN"),
-    ("twilio", "auth_tokens", "TWILIO_AUTH_TOKEN"),
-)
+HARD_TO_GUESS: Final = r"[\x21-\x7e]{16,256}"
+"""A token for the API: it fits into a header, and takes longer to guess than anybody has."""
+
+_SECRETS: Final = {
+    ("server", "api_token"): "OFFHOOK_API_TOKEN",
+    ("deepgram", "api_key"): "DEEPGRAM_API_KEY",
+    ("twilio", "auth_token"): "TWILIO_AUTH_TOKEN",
+    ("twilio", "auth_tokens"): "TWILIO_AUTH_TOKEN",
+    ("records", "webhook", "secret"): "OFFHOOK_WEBHOOK_SECRET",
+}
+
+WEBHOOK_SECRET_MIN: Final = 16
+"""Characters: what is shorter can be guessed from one signature."""
 
 
 class _Part(pydantic.BaseModel):
@@ -72,6 +81,14 @@ def _number(value: Any) -> Any:
             'Write + and digits alone, in quotes: "+1…".',
         )
     return value
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a URL's host is this machine, by its name alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _line(value: Any) -> Any:
@@ -227,6 +244,19 @@ class Server(ServerFile):
     unsigned: bool = False
     """Whether to answer requests without Twilio's signature. Only the command line can say so."""
 
+    api_token: SecretStr | None = None
+    """What opens the API; None: one is made, into `records.folder` (api/token.py)."""
+
+    @pydantic.field_validator("api_token")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(HARD_TO_GUESS, value.get_secret_value()):
+            raise yamlfile.refuse(
+                "This is not 16 to 256 characters of ASCII without spaces.",
+                "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            )
+        return value
+
 
 class TwilioFile(_Part):
     """What `twilio:` in offhook.yaml may say."""
@@ -310,6 +340,53 @@ class PricesFile(_Part):
     """Tier to price of a minute of connection; an agent file names its `tier`."""
 
 
+class WebhookFile(_Part):
+    """Who is told of each call when it is over."""
+
+    url: str | None = None
+    """An https URL, or an http one of this machine; None tells nobody."""
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _target(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = urlsplit(value)
+            good = bool(url.hostname) and url.port != 0
+        except ValueError:
+            raise _no_target() from None
+        if not good or url.scheme not in ("http", "https") or url.fragment:
+            raise _no_target()
+        if url.username or url.password:
+            raise yamlfile.refuse(
+                "A user in this URL is a secret, and this file is meant to be shared.",
+                "Remove it: the target knows us by the signature of each request.",
+            )
+        if url.scheme == "http" and not is_this_machine(url.hostname or ""):
+            raise yamlfile.refuse(
+                "http:// to another machine would send what was said in calls in clear.",
+                "Write https://, or name this machine: http://127.0.0.1:8080/….",
+            )
+        return value
+
+
+def _no_target() -> Exception:
+    return yamlfile.refuse(
+        "This is not the URL of a web server.", "Write it whole: https://example.com/calls."
+    )
+
+
+class RetentionFile(_Part):
+    """How long records are kept, in days since a call began; None keeps them."""
+
+    text_days: int | None = Field(default=None, ge=1)
+    """What was said, pressed and looked up, and the numbers."""
+
+    audio_days: int | None = Field(default=None, ge=1)
+    """Recordings."""
+
+
 class Redact(_Part):
     """What is taken out of texts before they are kept or passed on: redaction.py."""
 
@@ -339,6 +416,8 @@ class RecordsFile(_Part):
     """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL goes before it."""
 
     prices: PricesFile = PricesFile()
+    webhook: WebhookFile = WebhookFile()
+    retention: RetentionFile = RetentionFile()
     redact: Redact = Redact()
 
 
@@ -347,6 +426,9 @@ class Records(RecordsFile):
 
     database: str = Field(repr=False)
     """A URL, which may hold a password."""
+
+    webhook_secrets: tuple[SecretStr, ...] = ()
+    """Each signs what `webhook.url` is sent: several while one is being rotated."""
 
     @property
     def recordings(self) -> Path:
@@ -616,11 +698,16 @@ class Config:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every key and token, for whoever must keep them out of a file."""
-        key = self.deepgram.api_key
-        known = (*self.twilio.auth_tokens, *self.lookup_secrets.values())
-        known = known if key is None else (*known, key)
+        known = (
+            *self.twilio.auth_tokens,
+            *self.records.webhook_secrets,
+            *self.lookup_secrets.values(),
+            self.deepgram.api_key,
+            self.server.api_token,
+        )
+        secrets = [secret.get_secret_value() for secret in known if secret is not None]
         password = urlsplit(self.records.database).password
-        return (*(secret.get_secret_value() for secret in known), *([password] if password else ()))
+        return (*secrets, *([password] if password else ()))
 
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""
@@ -642,6 +729,18 @@ class Config:
                 "Set it there (Twilio Console, Account Info), or develop with --unsigned.",
             )
         return self.twilio.auth_tokens
+
+    def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
+        """What signs after-call webhooks, at least one. Raises Problem E-HOOK-01."""
+        secrets = self.records.webhook_secrets
+        if not secrets or any(len(one) < WEBHOOK_SECRET_MIN for one in secrets):
+            raise Problem(
+                "E-HOOK-01",
+                "records.webhook.url is set, but there is no secret of 16 characters or more to"
+                f" sign with. Looked in: OFFHOOK_WEBHOOK_SECRET, {DOTENV}.",
+                "Set it there, and give the same to the target: openssl rand -hex 32",
+            )
+        return secrets
 
     def require_lookup_secrets(self) -> Mapping[str, SecretStr]:
         """The lookups' secrets by name. Raises Problem E-LOOKUP-01 when one is missing."""
@@ -674,7 +773,7 @@ def load(
     lines, remarks = _read_lines(file.lines, document)
     env = _environment(environ)
     return Config(
-        server=_server(file.server, document.path.parent, overrides),
+        server=_server(file.server, document.path.parent, overrides, env),
         twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
         logs=file.logs,
@@ -783,14 +882,14 @@ def _read_lines(
 
 
 def _refuse_secrets(document: Document) -> None:
-    for part, key, variable in _SECRETS:
-        section = document.value.get(part) if isinstance(document.value, dict) else None
-        if isinstance(section, dict) and key in section:
-            text = f'"{key}" is a secret, and this file is meant to be shared.'
+    for path, variable in _SECRETS.items():
+        section = document.value
+        for part in path[:-1]:
+            section = section.get(part) if isinstance(section, dict) else None
+        if isinstance(section, dict) and path[-1] in section:
+            text = f'"{path[-1]}" is a secret, and this file is meant to be shared.'
             fix = f"Remove it, and set {variable} in .env."
-            raise BadFile(
-                "E-CFG-04", [Finding("error", text, fix, document.place((part, key), key=True))]
-            )
+            raise BadFile("E-CFG-04", [Finding("error", text, fix, document.place(path, key=True))])
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -805,7 +904,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value.strip() for name, value in both if value and value.strip()}
 
 
-def _server(file: ServerFile, folder: Path, overrides: Overrides) -> Server:
+def _server(file: ServerFile, folder: Path, overrides: Overrides, env: Mapping[str, str]) -> Server:
     given = {
         "host": overrides.host,
         "port": overrides.port,
@@ -819,7 +918,9 @@ def _server(file: ServerFile, folder: Path, overrides: Overrides) -> Server:
         if values[name] is not None:
             values[name] = folder / values[name]
     values |= {name: value for name, value in given.items() if value is not None}
-    return _outside(Server, values, {name: f"--{name.replace('_', '-')}" for name in given})
+    values["api_token"] = env.get("OFFHOOK_API_TOKEN")
+    sources = {name: f"--{name.replace('_', '-')}" for name in given}
+    return _outside(Server, values, sources | {"api_token": "OFFHOOK_API_TOKEN"})
 
 
 def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:
@@ -841,7 +942,13 @@ def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) 
 def _records(file: RecordsFile, folder: Path, env: Mapping[str, str]) -> Records:
     folder = folder / file.folder
     database = env.get("OFFHOOK_DATABASE_URL", file.database) or f"sqlite:///{folder}/offhook.db"
-    return Records(**file.model_dump() | {"folder": folder, "database": database})
+    secrets = env.get("OFFHOOK_WEBHOOK_SECRET", "").split(",")
+    values = file.model_dump() | {
+        "folder": folder,
+        "database": database,
+        "webhook_secrets": tuple(SecretStr(one.strip()) for one in secrets if one.strip()),
+    }
+    return Records(**values)
 
 
 _M = TypeVar("_M", bound=_Part)

@@ -29,6 +29,7 @@ from offhook.events import (
     Happening,
     KeyPressed,
     LookedUp,
+    RecordingFailed,
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
@@ -122,6 +123,8 @@ def _tell(event: Event) -> tuple[int, str] | None:
             return logging.INFO, "the recording is paused"
         case RecordingResumed():
             return logging.INFO, "the recording goes on"
+        case RecordingFailed():
+            return logging.WARNING, f"not recorded: {event.why}"
         case StreamTrouble():
             return logging.WARNING, f"stream error {event.code}: {event.words}"
         case _:

@@ -12,8 +12,9 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from offhook import lookup
+from offhook import lookup, wire
 from offhook.calls import Calls
 from offhook.clock import LoopClock
 from offhook.config import Config
@@ -34,13 +35,17 @@ from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.webhooks import Webhooks
 
-if TYPE_CHECKING:  # SQLAlchemy takes its time, and not every server keeps records
+if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
+    from offhook.api.app import Api
     from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.server")
 
 STREAM_MESSAGE_MAX: Final = 64 * 1024
 """Bytes; Twilio's own are under 1 KB."""
+
+LINGER_S: Final = 2.0
+"""How long responses may go on that a client is still taking when the last call is over."""
 
 HAND_OVER_S: Final = 3.0
 """How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
@@ -61,11 +66,20 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets=sockets)
         self._listening.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        cut = asyncio.get_running_loop().call_later(LINGER_S, self._cut)
+        await super().shutdown(sockets=sockets)
+        cut.cancel()
+
+    def _cut(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
 
 class Server:
     """One server on one port. `run` serves until it is told to stop.
 
-    `record` keeps what calls leave behind; its owner runs it.
+    `record` keeps what calls leave behind; its owner runs it. `api` answers questions about it.
 
     `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. `make_tap` is asked about each call who is to see
@@ -84,6 +98,7 @@ class Server:
         *,
         watchers: Sequence[Subscriber] = (),
         record: "Record | None" = None,
+        api: "Api | None" = None,
     ) -> None:
         _check_certificate(config)
         config.require_lookup_secrets()
@@ -94,20 +109,23 @@ class Server:
         self._sock = sock
         self.metrics: Final = Metrics()
         kept = [record] if record is not None else []
-        self._subscribers: Final[list[Subscriber]] = [*kept, self.metrics, *subscribers]
+        live = [api.live] if api is not None else []
+        self._subscribers: Final[list[Subscriber]] = [*kept, self.metrics, *live, *subscribers]
         self._watchers = watchers
         self._record = record
+        self._api = api
         self._make_tap = make_tap
-        self._recordings = _recordings(config)
-        if self._recordings is not None:
-            self._subscribers.append(SilenceRedacted(self._recordings))
+        self.recordings: Final = _recordings(config)
+        """None when no agent's calls are recorded."""
+        if self.recordings is not None:
+            self._subscribers.append(SilenceRedacted(self.recordings))
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
 
     async def run(self) -> None:
         """Serve. After `stop` take no new call, let the live ones finish, and return."""
-        with self._recordings or contextlib.nullcontext():
+        with self.recordings or contextlib.nullcontext():
             await self._serve()
 
     async def _serve(self) -> None:
@@ -127,20 +145,27 @@ class Server:
                 tools=runner.for_call,
                 look_up=Lookups(http, self._config.lookup_secrets, clock).find,
                 make_tap=self._make_tap,
-                recordings=self._recordings,
+                recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
             webhooks = Webhooks(self._config, self.calls, lobby, self.metrics, self._record)
             self._measure(told, publish, lobby, runner)
             lag = group.create_task(self.metrics.watch_loop(clock), name="loop lag")
-            web = self._uvicorn(webhooks)
+            app: ASGIApp = webhooks.app()
+            if self._api is not None:
+                app = self._api.around(app, self.calls, clock)
+            web = self._uvicorn(app, webhooks.decide)
             serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
             await self._stopping.wait()
             await self._drain(group)
+            if self._api is not None:
+                self._api.live.close()
             web.should_exit = True
             await serving
             lag.cancel()
+            if self._api is not None:
+                self._api.close()
 
     def stop(self) -> None:
         """Stop when the last call is over; asked again, end the calls now."""
@@ -164,16 +189,17 @@ class Server:
             ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
             ask(catalogue.RECORD_LOST, lambda: record.lost)
 
-    def _uvicorn(self, webhooks: Webhooks) -> _Uvicorn:
+    def _uvicorn(self, app: ASGIApp, decide: wire.Decide) -> _Uvicorn:
         server = self._config.server
         config = uvicorn.Config(
-            webhooks.app(),
-            http=functools.partial(Front, webhooks.decide, STREAM_MESSAGE_MAX),  # type: ignore[arg-type]
+            app,
+            http=functools.partial(Front, decide, STREAM_MESSAGE_MAX),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # anybody can write them, and nothing here believes them
             ssl_certfile=server.tls_cert,
             ssl_keyfile=server.tls_key,
         )

@@ -319,7 +319,7 @@ class Webhooks:
         self, endpoint: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def checked(request: Request) -> Response:
-            if _host_name(request.headers) not in self._config.server.operator_hosts:
+            if host_name(request.headers) not in self._config.server.operator_hosts:
                 return PlainTextResponse("Not found.\n", 404)
             return await endpoint(request)
 
@@ -359,8 +359,9 @@ def _wss(origin: str) -> str:
     return "wss" + origin.removeprefix("https")
 
 
-def _host_name(headers: Mapping[str, str]) -> str:
-    host = headers.get("host", "")
+def host_name(headers: Mapping[str, str]) -> str:
+    """The name that a request is for, without a port and in small letters."""
+    host = headers.get("host", "").lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rpartition(":")[0] if ":" in host else host
@@ -370,7 +371,7 @@ def _is_local(headers: Mapping[str, str]) -> bool:
     """Addressed to this machine by name, and neither handed on by a proxy nor a web page's."""
     if any(name in headers for name in _NOT_TWILIOS):
         return False
-    name = _host_name(headers)
+    name = host_name(headers)
     if name == "localhost":
         return True
     try:

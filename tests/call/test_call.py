@@ -698,7 +698,7 @@ def test_a_barge_in_into_an_unfinished_utterance_cuts_it_and_drops_what_still_co
         >> BARGE_IN
         << ClearCaller()
         << Interrupted(345)
-        << AgentSaid("One", "One two three four five six.", 345, interrupted=True)
+        << AgentSaid("One two", "One two three four five six.", 345, interrupted=True)
         >> mark("0:3360")  # cleared, not heard
         >> mark("0:4960")
         >> speech(300)
@@ -721,7 +721,7 @@ def test_a_finished_utterance_is_cut_without_a_fence(call: Playbook) -> None:
         >> BARGE_IN
         << ClearCaller()
         << Interrupted(145)
-        << AgentSaid("One", "One two three four.", 145, interrupted=True)
+        << AgentSaid("One two", "One two three four.", 145, interrupted=True)
         >> speech(20)
         << Sent(160, "1:160")
     )
@@ -1236,7 +1236,7 @@ def test_a_caller_who_is_gone_needs_no_clear(
         >> mark("0:160")
         >> Wait(0.1)
         >> last
-        << AgentSaid("One", "One two three four.", 120, interrupted=True)
+        << AgentSaid("One two", "One two three four.", 120, interrupted=True)
     )
     ends(call, how, detail)
 

@@ -42,6 +42,7 @@ def test_the_slugs_that_records_and_dashboards_already_know() -> None:
         "agent_leg_garbage": "agent",
         "shut_down": "operator",
         "internal_error": "offhook",
+        "server_died": "offhook",
     }
 
 

@@ -233,21 +233,45 @@ def test_text_without_audio_waits_its_turn_and_was_not_heard() -> None:
 
 def test_the_estimate_of_an_unfinished_utterance_follows_the_agents_pace() -> None:
     """Half of its audio has not come yet, so hearing all that came is not hearing all of it."""
+    slow = Playback()
+    for _ in range(10):
+        slow.say("one two three four")  # 15 letters in 1.9 s: half as fast as agents usually speak
+        slow.play(bytes(15200), 0.0)
+        slow.finish(0.0)
+    slow.cut(0.0)
+    for playback, said in ((Playback(), "five six seven nine"), (slow, "five six")):
+        playback.say("five six seven nine ten")
+        playback.play(bytes(8000), 20.0)
+        position = 0
+        for position in (160, 1760, 3360, 4960, 6560):
+            playback.confirm(f"{1 if playback is slow else 0}:{position}", 21.0)
+        assert playback.cut(30.0) == [
+            AgentSaid(said, "five six seven nine ten", 1000, interrupted=True, start_ms=20_000)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "heard"),
+    [
+        ("Just a short little one. The second has more words, and is spoken faster.", "", 5),
+        ("Just a short little one.", "The second has more words, and is spoken faster.", 6),
+    ],
+)
+def test_a_text_that_comes_where_its_audio_begins_holds_the_two_together(
+    before: str, after: str, heard: int
+) -> None:
+    """Nothing tells in the first case that no pause is made between the sentences."""
     playback = Playback()
-    playback.say("one two three four ")  # 19 characters in 1.9 s: ten a second
+    playback.say(before)
+    playback.play(bytes(8000), 0.0)
+    if after:
+        playback.say(after)
     playback.play(bytes(15200), 0.0)
     playback.finish(0.0)
-    playback.confirm("0:15200", 1.9)
-    playback.say("five six seven nine ten")  # by that pace 2.3 s
-    playback.play(bytes(8000), 2.0)
-    assert playback.cut(10.0)[0].heard_ms == 20
-    playback.say("five six seven nine ten")
-    playback.play(bytes(8000), 20.0)
-    for name in ("1:160", "1:1760", "1:3360", "1:4960", "1:6560"):
-        playback.confirm(name, 21.0)
-    assert playback.cut(30.0) == [
-        AgentSaid("five six", "five six seven nine ten", 1000, interrupted=True, start_ms=20_000)
-    ]
+    playback.confirm("0:8160", 1.02)
+    (said,) = playback.cut(1.08)
+    assert said.heard_ms == 1080
+    assert len(said.text.split()) == heard
 
 
 def test_finishing_between_utterances_does_nothing() -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
 
@@ -115,6 +116,25 @@ async def test_sigterm_lets_the_live_call_finish(tmp_path: Path) -> None:
         assert await server.end() == 0
 
 
+async def test_the_api_is_open_to_the_token_whose_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "offhook-data" / "api-token"
+    tokens = set()
+    for _ in range(2):
+        async with serving(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+            assert f"{server.url}/docs" in server.said
+            assert "its token: offhook-data/api-token" in server.said
+            token = path.read_text().strip()
+            tokens.add(token)
+            headers = {"Authorization": f"Bearer {token}"}
+            for at in ("/api/calls", "/metrics", "/openapi.json"):
+                assert (await http.get(server.url + at)).status_code == 401
+                assert (await http.get(server.url + at, headers=headers)).status_code == 200
+            server.process.send_signal(signal.SIGTERM)
+            assert await server.end() == 0
+            assert token not in server.said
+    assert len(tokens) == 1, "the second start takes what the first one has made"
+
+
 def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments],
@@ -137,6 +157,24 @@ def test_a_missing_secret_is_said_at_start(
     ended = run(tmp_path, **environ)
     assert ended.returncode == 1
     assert code in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_token_that_could_be_guessed_is_refused(tmp_path: Path) -> None:
+    ended = run(tmp_path, **SECRETS, OFFHOOK_API_TOKEN="letmein")
+    assert ended.returncode == 1
+    assert "E-CFG-02" in ended.stderr
+    assert "OFFHOOK_API_TOKEN" in ended.stderr
+    assert "letmein" not in ended.stderr
+
+
+def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "offhook-data").mkdir()
+    (tmp_path / "offhook-data" / "api-token").write_text("0123456789abcdef0123\n")
+    (tmp_path / "offhook-data" / "api-token").chmod(0o644)
+    ended = run(tmp_path, "--port", "0", **SECRETS)
+    assert ended.returncode == 1
+    assert "E-API-01" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -52,6 +52,16 @@ def test_an_announcement_is_said_first_and_escaped() -> None:
     assert (root[0].text, root[0].attrib) == ("Tea & <talk>", {"language": "en-GB"})
 
 
+def test_what_a_bin_cannot_know_is_left_to_twilio_or_has_its_default() -> None:
+    Path("a.yaml").write_text(
+        "settings: {greeting: hi}\nvariables: {name: friend}\n"
+        "announcement: 'Hello {{name}}, {{caller}}, of {{agent}}, on {{date}}.'\n"
+    )
+    Path("offhook.yaml").write_text("lines: {default: a.yaml}\n")
+    root = ElementTree.fromstring(json.loads(twiml(*URL, "--json")[1])["bin"].encode())
+    assert root[0].text == "Hello friend, {{From}}, of a, on ."
+
+
 def test_json() -> None:
     answer = json.loads(twiml(*URL, "--json")[1])
     assert answer["voice_url"] == "https://voice.example.com/twilio/voice"

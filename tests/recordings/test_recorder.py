@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from tests.house import ASK, GREET, HANG_UP, HOURS, configured, house
+from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, configured, house
 from tests.recordings.played import DifferentError, compare
 from tests.recordings.talk import ENDLESS, LONG, TALKATIVE, steps, talk
 from tests.test_session import Rehearsal
 
 from offhook import disk, wav
+from offhook.config import load
+from offhook.errors import Problem
 from offhook.events import (
     CallEnded,
     Event,
     Fault,
+    FunctionAnswered,
     RecordingEnded,
     RecordingFailed,
     RecordingPaused,
@@ -33,7 +36,8 @@ from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.rehearsal.memory import VirtualClock
 from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import Script, Turn
+from offhook.rehearsal.script import FunctionCall, Script, Turn
+from offhook.server import Server, listen
 from offhook.tools.declare import Call
 
 BARGE_IN = Step.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})
@@ -105,6 +109,56 @@ async def test_a_server_records_the_calls_of_its_webhook(tmp_path: Path) -> None
     assert RecordingStarted(path.name) in events
     kinds = [type(e) for e in events]
     assert kinds.index(RecordingEnded) < kinds.index(CallEnded)
+
+
+TOOLS = '''
+from offhook.tools import Call, tool
+
+@tool
+def hide(call: Call) -> str:
+    """Before a card number."""
+    return str(call.pause_recording())
+'''
+AGENT = """
+settings:
+  listen: {provider: {type: deepgram, version: v2, model: flux-general-en}}
+  think: {provider: {type: open_ai, model: gpt-4o-mini}, prompt: Be brief.}
+  speak: {provider: {type: deepgram, model: aura-2-thalia-en}}
+  greeting: Hello! How can I help you today?
+announcement: This is recorded.
+recording: true
+tools: [tools.py]
+"""
+
+
+async def test_a_tool_in_a_thread_pauses_the_recording(tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text(TOOLS)
+    (tmp_path / "agent.yaml").write_text(AGENT)
+    (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}")
+    config = load(
+        tmp_path / "offhook.yaml", {"DEEPGRAM_API_KEY": "a-key", "TWILIO_AUTH_TOKEN": TOKEN}
+    )
+    turn = Turn(hear=HOURS, function_calls=[FunctionCall(name="hide")], say=["Of course."])
+    async with house(Script(turns=[turn], silence_ms=300), config=config) as h:
+        await h.call(GREET, ASK, GREET, HANG_UP)
+        await h.until_ended()
+        events = h.events()
+    assert [e.content for e in events if isinstance(e, FunctionAnswered)] == ["True"]
+    assert [e for e in events if isinstance(e, RecordingPaused)] == [RecordingPaused()]
+    paused_at = next(h.at_ms for h in h.happened if isinstance(h.event, RecordingPaused))
+    began_at = next(h.at_ms for h in h.happened if isinstance(h.event, RecordingStarted))
+    left, right = wav.read_stereo(only(tmp_path / "offhook-data" / "recordings"))
+    begin = 8 * (paused_at - began_at + 100)
+    assert set(left[begin:]) == set(right[begin:]) == {0xFF}
+    assert right.strip(b"\xff"), "the greeting was recorded"
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_call(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    config = configured("ws://127.0.0.1:1/", announcement="This is recorded.", recording=True)
+    records = config.records.model_copy(update={"folder": tmp_path / "data"})
+    with listen("127.0.0.1", 0) as sock, pytest.raises(Problem, match="E-AUD-01"):
+        Server(dataclasses.replace(config, records=records), sock, [])
 
 
 async def test_a_server_that_records_nobody_makes_no_folder(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy import Engine, event, text
 from tests.postgres import Postgres
 from tests.records.test_store import began, ended, rows
 
@@ -15,6 +15,8 @@ from offhook import events
 from offhook.errors import Problem
 from offhook.events import Event, Happening
 from offhook.records import database, tables
+from offhook.records.journal import Journal
+from offhook.records.lines import encode
 from offhook.records.prices import Prices
 from offhook.records.record import Record
 
@@ -34,7 +36,7 @@ def record_of(engine: Engine, folder: Path) -> Record:
 class Calls:
     """Some calls that say one numbered thing after another."""
 
-    def __init__(self, record: Record, count: int = 3) -> None:
+    def __init__(self, record: Callable[[Happening], object], count: int = 3) -> None:
         self._record = record
         self._at_ms = 0
         self.sids = [f"CA{number}" for number in range(count)]
@@ -77,6 +79,13 @@ def test_what_is_told_is_soon_in_the_database(engine: Engine, tmp_path: Path) ->
         assert record.state == "ok"
 
 
+def test_what_was_let_in_lately_is_known_to_the_next_run(engine: Engine, tmp_path: Path) -> None:
+    with record_of(engine, tmp_path) as record:
+        calls = Calls(record)
+    with record_of(engine, tmp_path) as record:
+        assert sorted(record.recent) == calls.sids
+
+
 def test_leaving_writes_what_is_left(engine: Engine, tmp_path: Path) -> None:
     with record_of(engine, tmp_path) as record:
         calls = Calls(record)
@@ -91,35 +100,18 @@ def test_it_makes_its_schema(empty: Engine, tmp_path: Path) -> None:
         assert database.version(connection) == database.HEAD
 
 
-def test_ends_are_told_when_they_are_committed(engine: Engine, tmp_path: Path) -> None:
-    told: list[str] = []
-
-    def on_ended(call_sids: list[str]) -> None:
-        with engine.connect() as connection:
-            count = select(func.count()).where(tables.calls.c.duration_ms.is_not(None))
-            assert (connection.scalar(count) or 0) >= len(call_sids)
-        told.extend(call_sids)
-
-    with Record(engine, tmp_path / "journal", Prices(), on_ended) as record:
-        calls = Calls(record)
-        calls.end()
-    assert sorted(told) == calls.sids
-
-
 def test_what_a_killed_server_left_is_in_order_and_its_calls_end(
     engine: Engine, tmp_path: Path, quiet: pytest.LogCaptureFixture
 ) -> None:
-    """A record whose writer never ran is one that was killed before it could write."""
-    killed = record_of(engine, tmp_path)
-    calls = Calls(killed)
-    calls.say(50)
-    killed.journal.close()
-    with record_of(engine, tmp_path) as record:
+    """Of a killed server the journal is there, and a database that knows nothing of it."""
+    with Journal(tmp_path / "journal") as journal:
+        calls = Calls(lambda happening: journal.append(encode(happening, 1_795_000_000_000)))
+        calls.say(50)
+    with record_of(engine, tmp_path):
         # All of it is there before the first call is answered.
         assert said(engine) == calls.said
         assert {row["slug"] for row in rows(engine, tables.calls)} == {"server_died"}
         assert {row["duration_ms"] for row in rows(engine, tables.calls)} == {50}
-        assert sorted(record.recent) == calls.sids
     assert "3 calls had no end" in quiet.text
 
 

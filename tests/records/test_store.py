@@ -196,3 +196,26 @@ def test_since(engine: Engine) -> None:
         store = Store("j", PRICES)
         assert store.since(connection, WALL) == ["CA1"]
         assert store.since(connection, WALL + 1) == []
+
+
+def test_a_call_knows_its_recording(engine: Engine) -> None:
+    apply(
+        engine,
+        lines(
+            (0, began()),
+            (200, events.RecordingStarted("20261124T134326Z-CA1.wav")),
+            (3000, events.RecordingPaused()),
+            (5000, events.RecordingResumed()),
+            (90_000, events.RecordingEnded(89_800)),
+            (90_000, ended()),
+        ),
+    )
+    found = call(engine)
+    assert (found["recording"], found["recording_ms"]) == ("20261124T134326Z-CA1.wav", 89_800)
+    assert found["recording_fault"] is None
+
+
+def test_a_call_knows_why_its_recording_failed(engine: Engine) -> None:
+    failed = events.RecordingFailed("No space left on device")
+    apply(engine, lines((0, began()), (9000, failed), (90_000, ended())))
+    assert call(engine)["recording_fault"] == "No space left on device"

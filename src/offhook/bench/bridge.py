@@ -5,17 +5,21 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offhook.bench import child
 from offhook.config import Config, Overrides, load
 from offhook.logs import CallLog
 from offhook.server import Server, listen
 
+if TYPE_CHECKING:
+    from offhook.records.record import Record
 
-async def serve(config: Config) -> None:
+
+async def serve(config: Config, record: "Record | None" = None) -> None:
     """Answer calls until the runner is gone."""
-    server = Server(config, listen(child.HOST, 0), [CallLog(texts=False)])
+    log = CallLog(texts=False)
+    server = Server(config, listen(child.HOST, 0), [log], record=record)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.run(), name="server")
         await server.started.wait()

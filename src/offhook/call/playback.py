@@ -13,24 +13,22 @@ from typing import Final
 
 from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
 from offhook.call.commands import Piece
+from offhook.call.wording import Pace, Passage, heard_words
 from offhook.events import AgentSaid
 
 MARK_EVERY: Final = 200 * 8
 """Bytes between marks, after the first, which follows the first 20 ms of an utterance."""
 
-_BYTES_PER_CHARACTER: Final = 530.0
-"""About 15 characters a second, until the agent's own utterances have shown their pace."""
-
 
 class _Utterance:
-    __slots__ = ("began_at", "complete", "size", "start", "texts")
+    __slots__ = ("began_at", "complete", "passages", "size", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.began_at = 0.0
         """When its first byte is played, in seconds; nothing while there is none."""
         self.size = 0
-        self.texts: list[str] = []
+        self.passages: list[Passage] = []
         self.complete = False
 
 
@@ -49,7 +47,7 @@ class Playback:
         self._ends_at = 0.0
         self._utterances: deque[_Utterance] = deque()
         self._open: _Utterance | None = None
-        self._pace = _BYTES_PER_CHARACTER
+        self._pace = Pace()
 
     # --- what is asked ---
 
@@ -93,7 +91,7 @@ class Playback:
     def say(self, text: str) -> None:
         """The agent announced a piece of what it says: of this utterance or of a new one."""
         utterance = self._open or self._begin()
-        utterance.texts.append(text)
+        utterance.passages.append(Passage(text, utterance.size))
 
     def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
         """The utterance is complete: what remains to be sent, with a last mark.
@@ -107,9 +105,7 @@ class Playback:
         pieces = self._send(utterance, rest, len(rest), now)
         utterance.complete = True
         if utterance.size:
-            spoken = sum(map(len, utterance.texts))
-            if spoken:
-                self._pace = utterance.size / spoken
+            self._pace.learn(utterance.passages, utterance.size)
             if not (self._marks and self._marks[-1] == self._sent) and self.unconfirmed:
                 self._marks.append(self._sent)
                 pieces.append((b"", self._mark_name(self._sent)))
@@ -197,16 +193,17 @@ class Playback:
         return said
 
     def _said(self, utterance: _Utterance, heard: int) -> AgentSaid:
-        intended = " ".join(utterance.texts)
+        intended = " ".join(passage.text for passage in utterance.passages)
         own = max(0, min(heard - utterance.start, utterance.size))
         start_ms = round((utterance.began_at - self._began) * 1000) if own else None
-        if utterance.complete and own == utterance.size:
-            text = intended if own else ""
-            return AgentSaid(text, intended, milliseconds(own), False, start_ms)
-        # No word timings exist: the share of the audio is taken for the share of the words.
-        whole = max(utterance.size, 1)
-        if not utterance.complete:
-            whole = max(whole, int(len(intended) * self._pace))
-        words = intended.split()
-        text = " ".join(words[: round(len(words) * own / whole)])
-        return AgentSaid(text, intended, milliseconds(own), True, start_ms)
+        interrupted = not utterance.complete or own < utterance.size
+        text = intended if own else ""
+        if interrupted:
+            text = heard_words(
+                utterance.passages,
+                utterance.size,
+                own,
+                self._pace.bytes_per_letter,
+                complete=utterance.complete,
+            )
+        return AgentSaid(text, intended, milliseconds(own), interrupted, start_ms)

@@ -43,6 +43,8 @@ def serve(
     from rich.text import Text
 
     from offhook import __version__
+    from offhook.api import token
+    from offhook.api.app import Api
     from offhook.capture import Captures
     from offhook.cli.running import on_stop_signal, run
     from offhook.config import Overrides, load
@@ -51,7 +53,9 @@ def serve(
     from offhook.logs import CallLog
     from offhook.metrics import catalogue
     from offhook.printer import Printer
+    from offhook.recordings.files import LocalFiles
     from offhook.records import database
+    from offhook.records.delivery import Deliveries
     from offhook.records.prices import Prices
     from offhook.records.record import Record
     from offhook.server import Server, listen
@@ -74,14 +78,28 @@ def serve(
 
     records = loaded.records
     engine = database.open_engine(database.url_of(records.database))
-    record = Record(engine, records.folder / "journal", Prices(**records.prices.model_dump()))
+    target = records.webhook.url
+    record = Record(
+        engine,
+        records.folder / "journal",
+        Prices(**records.prices.model_dump()),
+        after_call=target is not None,
+    )
+
+    deliveries = None
+    if target is not None:
+        secrets = tuple(one.get_secret_value() for one in loaded.require_webhook_secrets())
+        deliveries = Deliveries(engine, target, secrets, records.prices.currency)
+
+    api_token = loaded.server.api_token or token.token_in(records.folder)
+    api = Api(loaded, api_token, engine, LocalFiles(records.recordings))
 
     async def answer(printer: Printer) -> None:
         terminal = printer.isatty()
         console = Console(file=cast("IO[str]", printer), force_terminal=terminal)
         log = CallLog(texts=loaded.logs.texts)
         watchers = [Conversation(console)] if show else []
-        server = Server(loaded, sock, [log], captures, watchers=watchers, record=record)
+        server = Server(loaded, sock, [log], captures, watchers=watchers, record=record, api=api)
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)
         on_stop_signal(server.stop)
@@ -96,6 +114,12 @@ def serve(
         if loaded.server.unsigned:
             banner.append("  [yellow]unsigned: requests from this machine alone are answered[/]")
         banner.append(f"  records          {escape(str(records.folder))}")
+        where = "OFFHOOK_API_TOKEN"
+        if loaded.server.api_token is None:
+            where = escape(str(records.folder / token.FILE))
+        banner.append(f"  API              {address}/docs, its token: {where}")
+        if target is not None:
+            banner.append(f"  after-call hook  {escape(target)}")
         if capture is not None:
             banner.append(f"  [yellow]every call is captured[/] into {escape(str(capture))}")
         banner.append("  Ctrl-C lets live calls finish; twice ends them.")
@@ -109,6 +133,7 @@ def serve(
     with (
         log_to(sys.stderr.fileno(), loaded.logs, loaded.secrets) as printer,
         record,
+        deliveries or contextlib.nullcontext(),
         captures or contextlib.nullcontext(),
     ):
         run(answer(printer))

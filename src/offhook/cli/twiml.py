@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from offhook.config import Announcement
+    from offhook.config import Agent, Announcement
 
 
 def twiml(
@@ -31,7 +31,7 @@ def twiml(
     if origin is None:
         raise typer.BadParameter("Give it, or set server.public_url.", param_hint="--public-url")
     agent = loaded.agent_for(None)
-    bin_ = _bin(origin, agent.announcement if agent else None) if loaded.twilio.bin else None
+    bin_ = _bin(origin, _announcement(agent)) if loaded.twilio.bin else None
     voice, status = f"{origin}/twilio/voice", f"{origin}/twilio/status"
     if as_json:
         answer = {"bin": bin_, "voice_url": voice, "status_callback": status, "method": "POST"}
@@ -47,6 +47,20 @@ def twiml(
     print("sentence, a person or voicemail. Set them at your number under Voice:\n")
     print(f"  A call comes in      Webhook  {voice}  HTTP POST")
     print(f"  Call status changes           {status}  HTTP POST")
+
+
+_TWILIOS = {"caller": "{{From}}", "called": "{{To}}", "call_sid": "{{CallSid}}"}
+"""What Twilio fills in a Bin by itself (twilio.md §2.7)."""
+
+
+def _announcement(agent: "Agent | None") -> "Announcement | None":
+    """As a Bin has it, which we cannot fill for each call: with what is always the same."""
+    if agent is None:
+        return None
+    nothing = {"date": "", "time": ""}
+    return agent.filled(
+        {**nothing, **agent.variables, "agent": agent.name, **_TWILIOS}
+    ).announcement
 
 
 def _bin(origin: str, announcement: "Announcement | None") -> str:

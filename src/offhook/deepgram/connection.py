@@ -1,17 +1,13 @@
 """Opening agent legs: where Deepgram is, how we identify ourselves, what its refusals mean."""
 
 import asyncio
-import ipaddress
 import logging
-import ssl
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-import certifi
-
-from offhook import wire
-from offhook.config import Deepgram
+from offhook import tls, wire
+from offhook.config import Deepgram, is_this_machine
 from offhook.deepgram.leg import Dialling
 
 _log: Final = logging.getLogger("offhook.deepgram")
@@ -38,8 +34,8 @@ class Dialler:
         # Deepgram answers 401 when scheme and kind of key do not match (§1.2).
         self._headers = {"Authorization": f"{config.auth.capitalize()} {key}"}
         self._group = group
-        self._tls = _tls() if config.url.startswith("wss:") else None
-        if self._tls is None and not _is_this_machine(config.url):
+        self._tls = tls.verifying() if config.url.startswith("wss:") else None
+        if self._tls is None and not is_this_machine(urlsplit(config.url).hostname or ""):
             _log.warning("deepgram.url is ws:// to another machine: the key goes there in clear")
 
     def __call__(
@@ -85,21 +81,3 @@ class Dialler:
             _log.exception("a fault while dialling Deepgram")
             return wire.Unreachable("a fault in Offhook")
         return None
-
-
-def _tls() -> ssl.SSLContext:
-    """Verifies certificates against the system's authorities and Mozilla's.
-
-    The first may be a company's own, the second help where a Python has none configured.
-    """
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
-def _is_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

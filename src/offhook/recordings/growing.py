@@ -47,7 +47,12 @@ class GrowingRecording:
         """Take nothing more: what is there stays, and the call goes on."""
         if self.why is None:
             self.why = why
-            _log.warning("E-AUD-02 The recording of call %s has stopped: %s.", self._call_sid, why)
+            _log.warning(
+                "E-AUD-02 The recording of call %s has stopped: %s.",
+                self._call_sid,
+                why,
+                extra={"call_sid": self._call_sid},
+            )
 
     def silence(self, start: int, end: int, side: Side) -> bool:
         """Have those samples silenced, now or as soon as they come. False: the file is closed."""

@@ -5,14 +5,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table, text
 from sqlalchemy import column as column_of
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from offhook.errors import Problem
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The schema that this version of Offhook works with: the last of migrations/versions."""
 
 _VERSIONS: Final = table("alembic_version", column_of("version_num"))
@@ -77,6 +77,15 @@ def version(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.scalar(select(_VERSIONS.c.version_num))
+
+
+def clock_ms(connection: Connection) -> int:
+    """The wall clock in ms since 1970: one for all servers that share a PostgreSQL."""
+    if connection.dialect.name == "postgresql":
+        found = connection.scalar(text("SELECT extract(epoch FROM clock_timestamp()) * 1000"))
+    else:
+        found = connection.scalar(text("SELECT (julianday('now') - 2440587.5) * 86400000"))
+    return round(found or 0)
 
 
 def upgrade(engine: Engine) -> tuple[str | None, str]:

@@ -31,6 +31,9 @@ half minute of lines here, which the database has: their numbers must not be giv
 LINE_MAX: Final = 1024 * 1024
 """Bytes of one line."""
 
+SPOILT: Final = "spoilt"
+"""The file in a journal's folder that keeps lines which no database took, and why is in the log."""
+
 _MAGIC: Final = b"offhook journal 1\n"
 _HEADER: Final = struct.Struct("<18s32sQ")
 """Magic, the journal's id, and the number of the first line of this segment."""
@@ -63,8 +66,8 @@ class _Segment:
 class Journal:
     """The lines of one server, in a folder of their own. Their numbers rise, with gaps.
 
-    One process has it at a time. `append` is for the event loop, everything else for the one thread
-    that writes the database. Raises Problem E-REC-01 when the folder cannot be used and E-REC-02
+    One process has it at a time. `append` is for one thread, everything else for the one that
+    writes the database. Raises Problem E-REC-01 when the folder cannot be used and E-REC-02
     when another process has it.
     """
 
@@ -89,7 +92,7 @@ class Journal:
         # Lines up to this number are done, as far as is known here.
         self._done = self._segments[0].first - 1
 
-    # --- the event loop ------------------------------------------------------------------------
+    # --- the appending thread ------------------------------------------------------------------
 
     def append(self, line: bytes) -> int:
         """Keep a line; returns its number. Raises JournalFull: the line is not kept then."""
@@ -204,16 +207,7 @@ class Journal:
 
     def _open(self, path: Path) -> _Segment:
         fd = os.open(path, os.O_RDWR)
-        header = os.pread(fd, _HEADER.size, 0)
-        first = 1
-        if len(header) == _HEADER.size:
-            magic, identity, number = _HEADER.unpack(header)
-            if magic == _MAGIC and identity == self.id.encode():
-                first = number
-        end, count = _BEGIN, 0
-        while (line := _read(fd, end, first + count)) is not None:
-            end += _RECORD.size + len(line)
-            count += 1
+        first, count, end = _scan(fd, self.id.encode())
         return _Segment(path, fd, first, count, end)
 
     def _create(self) -> _Segment:
@@ -259,6 +253,35 @@ class Journal:
         os.pwrite(segment.fd, header + bytes(used), 0)
         segment.first, segment.count, segment.end = first, 0, _BEGIN
         segment.read_at, segment.read_count = _BEGIN, 0
+
+
+def waiting_in(folder: Path, applied: int) -> int:
+    """How many lines beyond `applied` there are in a journal that another process has."""
+    known = _identity(folder).encode()
+    found = 0
+    for path in folder.glob("*.lines"):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            first, count, _ = _scan(fd, known)
+        finally:
+            os.close(fd)
+        found += max(0, first + count - 1 - max(applied, first - 1))
+    return found
+
+
+def _scan(fd: int, identity: bytes) -> tuple[int, int, int]:
+    """The number of a segment's first line, how many it holds, and where they end."""
+    header = os.pread(fd, _HEADER.size, 0)
+    first = 1
+    if len(header) == _HEADER.size:
+        magic, owner, number = _HEADER.unpack(header)
+        if magic == _MAGIC and owner == identity:
+            first = number
+    end, count = _BEGIN, 0
+    while (line := _read(fd, end, first + count)) is not None:
+        end += _RECORD.size + len(line)
+        count += 1
+    return first, count, end
 
 
 def _check(number: int, line: bytes) -> int:

@@ -1,7 +1,9 @@
-"""The record as the server has it: a subscriber that loses nothing, and its writer."""
+"""The record as the server has it: a subscriber that loses nothing, and its two threads."""
 
 import logging
+import threading
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -12,44 +14,58 @@ from offhook.events import Happening
 from offhook.records.journal import Journal, JournalFull
 from offhook.records.lines import encode
 from offhook.records.prices import Prices
-from offhook.records.writer import Ended, Writer
+from offhook.records.writer import Writer
 
 _log: Final = logging.getLogger("offhook.records")
 
+GATHER_S: Final = 0.005
+"""How long lines are gathered for the journal: a server that is killed loses no older ones."""
+
+WAITING_MAX: Final = 100_000
+"""Lines that wait for a disk that takes nothing at all; beyond, they are lost and counted."""
 
 SETTLING_S: Final = 10.0
 """How long a starting server waits for what an earlier run left behind to be in the database."""
 
+FLUSH_S: Final = 5.0
+"""How long a stopping server waits for the disk to take the last lines."""
+
 
 class Record:
-    """Keeps every event of every call. A subscriber; a context manager that runs the writer.
+    """Keeps every event of every call. A subscriber; a context manager that runs the threads.
 
-    `folder` is the journal's. Raises Problem as Journal does; on entering, E-REC-04 for a database
-    of a newer version. One that cannot be reached is waited for, while calls are answered.
+    One of them writes the journal, so that the event loop never waits for a disk; the other
+    follows the journal into the database, which may take its time. `folder` is the journal's.
+    Raises Problem as Journal does; on entering, E-REC-04 for a database of a newer version. One
+    that cannot be reached is waited for, while calls are answered.
     """
 
     def __init__(
-        self, engine: Engine, folder: Path, prices: Prices, on_ended: Ended | None = None
+        self,
+        engine: Engine,
+        folder: Path,
+        prices: Prices,
+        *,
+        after_call: bool = False,
     ) -> None:
         self.lost = 0
         """Lines for which no disk had room."""
         self.journal: Final = Journal(folder)
-        self._writer = Writer(engine, self.journal, prices, on_ended)
+        self._writer = Writer(engine, self.journal, prices, after_call=after_call)
+        self._lines: deque[bytes] = deque()
+        self._some = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     def __call__(self, happening: Happening) -> None:
-        """Keep it: from here on it survives this process."""
-        try:
-            self.journal.append(encode(happening, time.time_ns() // 1_000_000))
-        except JournalFull as full:
-            self.lost += 1
-            if self.lost == 1 or self.lost % 1000 == 0:
-                _log.critical(
-                    "E-REC-06 the disk is full and the database takes nothing (%s): %d lines lost",
-                    full,
-                    self.lost,
-                )
+        """Keep it: some milliseconds from now it survives this process."""
+        line = encode(happening, time.time_ns() // 1_000_000)
+        if len(self._lines) >= WAITING_MAX:
+            self._lose("the disk takes nothing")
             return
-        self._writer.wake()
+        self._lines.append(line)
+        if not self._some.is_set():
+            self._some.set()
 
     @property
     def recent(self) -> list[str]:
@@ -59,16 +75,17 @@ class Record:
     @property
     def waiting(self) -> int:
         """Lines that the database does not have yet."""
-        return self.journal.waiting
+        return len(self._lines) + self.journal.waiting
 
     @property
     def state(self) -> str:
-        """One word or two for readiness: `ok`, `waiting for the database`, `losing lines`."""
+        """Some words for readiness: `ok`, `waiting for the database`, `losing lines`."""
         if self._writer.failing_since is None:
             return "ok"
         return "losing lines" if self.lost else "waiting for the database"
 
     def __enter__(self) -> Self:
+        self._thread.start()
         self._writer.start()
         self._writer.settled.wait(SETTLING_S)
         if self._writer.refused is not None:
@@ -85,5 +102,35 @@ class Record:
         self._close()
 
     def _close(self) -> None:
-        if self._writer.stop():
+        self._stopping.set()
+        self._some.set()
+        self._thread.join(FLUSH_S)
+        if self._writer.stop() and not self._thread.is_alive():
             self.journal.close()
+
+    # --- the journal's thread ------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            self._some.wait()
+            self._stopping.wait(GATHER_S)
+            self._some.clear()
+            stopping = self._stopping.is_set()
+            while self._lines:
+                try:
+                    self.journal.append(self._lines[0])
+                except JournalFull as full:
+                    self._lose(str(full))
+                self._lines.popleft()
+            self._writer.wake()
+            if stopping:
+                return
+
+    def _lose(self, why: str) -> None:
+        self.lost += 1
+        if self.lost == 1 or self.lost % 1000 == 0:
+            _log.critical(
+                "E-REC-06 the disk is full and the database takes nothing (%s): %d lines lost",
+                why,
+                self.lost,
+            )

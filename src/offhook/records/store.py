@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from offhook import events
-from offhook.records import tables
+from offhook.records import jobs, tables
+from offhook.records.database import clock_ms
 from offhook.records.lines import Line
 from offhook.records.prices import Meters, Prices
 
@@ -20,11 +21,15 @@ Row = dict[str, Any]
 
 
 class Store:
-    """Writes the lines of one journal."""
+    """Writes the lines of one journal.
 
-    def __init__(self, journal_id: str, prices: Prices) -> None:
+    With `after_call` each call has a job (jobs.py) from the transaction on that writes its end.
+    """
+
+    def __init__(self, journal_id: str, prices: Prices, *, after_call: bool = False) -> None:
         self._journal = journal_id
         self._prices = prices
+        self._after_call = after_call
 
     def applied(self, connection: Connection) -> int:
         """The number of the last line that the database has; 0: none."""
@@ -40,6 +45,7 @@ class Store:
             batch.add(line)
         ended = batch.write(connection)
         self._cost(connection, batch.metered)
+        self._add_jobs(connection, ended, batch.billed)
         self._mark(connection, last)
         return ended
 
@@ -59,12 +65,21 @@ class Store:
             values |= {"detail": ending.detail, "duration_ms": calls.last_ms}
             connection.execute(update(tables.calls).where(calls.sid.in_(found)).values(**values))
             self._cost(connection, found)
+            self._add_jobs(connection, found, [])
         return found
 
     def since(self, connection: Connection, started_ms: int) -> list[str]:
         """CallSids of calls that began at that time of the wall clock or later."""
         calls = tables.calls.c
         return list(connection.scalars(select(calls.sid).where(calls.started_ms >= started_ms)))
+
+    def _add_jobs(
+        self, connection: Connection, ended: Sequence[str], billed: Sequence[str]
+    ) -> None:
+        if self._after_call and (ended or billed):
+            now_ms = clock_ms(connection)
+            jobs.add(connection, ended, now_ms)
+            jobs.hurry(connection, billed, now_ms)
 
     def _mark(self, connection: Connection, last: int) -> None:
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
@@ -102,6 +117,7 @@ class _Batch:
 
     def __init__(self, journal_id: str) -> None:
         self.metered: list[str] = []
+        self.billed: list[str] = []
         self._journal = journal_id
         self._new: dict[str, Row] = {}
         self._changes: dict[str, Row] = defaultdict(dict)
@@ -137,6 +153,7 @@ class _Batch:
         if isinstance(event, events.CallBilled):
             change |= {"billed_status": event.status, "billed_ms": event.duration_ms}
             self.metered.append(sid)
+            self.billed.append(sid)
             return
         change["last_ms"] = line.at_ms
         match event:

@@ -2,7 +2,7 @@
 
 Times that are columns named `…_ms` are milliseconds since the call began, but for `started_ms`:
 that is the wall clock when it did, in ms since 1970, UTC. It is read once a call, so no jump of the
-clock makes a duration negative.
+clock makes a duration negative. Those of `jobs` are of the wall clock too.
 """
 
 from typing import Final
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
+    Integer,
     MetaData,
     String,
     Table,
@@ -152,9 +153,38 @@ troubles: Final = Table(
     Column("ms", BigInteger),  # of audio that was dropped, or heard before a barge-in
 )
 
+# Of each ended call one, if a target for after-call webhooks is configured. Its times are those of
+# `database.clock_ms`, not of the call.
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    _call_sid(primary_key=True),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),  # begun so far
+    Column("due_ms", BigInteger),  # when the next may begin; None: there is none to come
+    Column("last_error", Text),
+    Column("done_ms", BigInteger),  # None: not delivered
+)
+Index(
+    "jobs_due",
+    jobs.c.due_ms,
+    sqlite_where=jobs.c.due_ms.is_not(None),
+    postgresql_where=jobs.c.due_ms.is_not(None),
+)
+
+# Recordings of erased calls which were not on the machine that erased them: the one that has such a
+# file deletes it.
+unwanted_files: Final = Table("unwanted_files", metadata, Column("name", Text, primary_key=True))
+
 applied: Final = Table(
     "applied",
     metadata,
     Column("journal", String(32), primary_key=True),
     Column("line", BigInteger, nullable=False),  # the last line of that journal that is in here
 )
+
+
+def of_calls() -> list[tuple[Table, Column[str]]]:
+    """Every table with rows of calls and its column with the CallSid; `calls` is the last."""
+    children = [table for table in reversed(metadata.sorted_tables) if "call_sid" in table.c]
+    return [*((table, table.c.call_sid) for table in children), (calls, calls.c.sid)]

@@ -7,7 +7,6 @@ journal already, which is read again from the first line that is not in the data
 import logging
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +15,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from offhook.call.ending import Slug
 from offhook.errors import Problem
-from offhook.events import CallEnded
+from offhook.events import CallEnded, Happening
 from offhook.records import database
-from offhook.records.journal import Journal
-from offhook.records.lines import BadLine, Line, decode
+from offhook.records.journal import SPOILT, Journal
+from offhook.records.lines import BadLine, Line, decode, encode
 from offhook.records.prices import Prices
 from offhook.records.store import Store
 
@@ -41,22 +40,24 @@ STOP_S: Final = 5.0
 
 _UNAVAILABLE: Final = (OperationalError, InterfaceError)
 
-Ended = Callable[[list[str]], None]
-
 
 class Writer:
     """Follows `journal` into the database behind `engine`, from `start` to `stop`.
 
-    `on_ended` is told, on the thread, of calls whose end has just been committed.
+    With `after_call` each call that ends gets a job for its webhook (jobs.py).
     """
 
     def __init__(
-        self, engine: Engine, journal: Journal, prices: Prices, on_ended: Ended | None = None
+        self,
+        engine: Engine,
+        journal: Journal,
+        prices: Prices,
+        *,
+        after_call: bool = False,
     ) -> None:
         self._engine = engine
         self._journal = journal
-        self._store = Store(journal.id, prices)
-        self._on_ended = on_ended
+        self._store = Store(journal.id, prices, after_call=after_call)
         self._some = threading.Event()
         self._stopping = threading.Event()
         self._spoilt = 0
@@ -165,7 +166,6 @@ class Writer:
             self.recent = self._store.since(connection, round(since_ms))
         if ghosts:
             _log.warning("%d calls had no end when the server last did: they have now", len(ghosts))
-            self._tell(ghosts)
         self._ready = True
         self.settled.set()
 
@@ -178,39 +178,33 @@ class Writer:
             except BadLine as bad:
                 self._spoil(number, line, str(bad))
         try:
-            ended = self._apply(lines, last)
+            self._apply(lines, last)
         except _UNAVAILABLE:
             raise
         except Exception:  # noqa: BLE001 - a line that no column takes, in whatever way that shows
-            ended = self._apply_one_by_one(lines)
+            self._apply_one_by_one(lines)
         self._journal.done(last)
-        self._tell(ended)
 
-    def _apply(self, lines: list[Line], last: int) -> list[str]:
+    def _apply(self, lines: list[Line], last: int) -> None:
         with self._engine.begin() as connection:
-            return self._store.apply(connection, lines, last)
+            self._store.apply(connection, lines, last)
 
-    def _apply_one_by_one(self, lines: list[Line]) -> list[str]:
+    def _apply_one_by_one(self, lines: list[Line]) -> None:
         """One line that the database does not take must not keep the others out."""
-        ended = []
         for line in lines:
             try:
-                ended += self._apply([line], line.number)
+                self._apply([line], line.number)
             except _UNAVAILABLE:
                 raise
             except Exception as error:  # noqa: BLE001 - see above
-                self._spoil(line.number, repr(line.event).encode(), type(error).__name__)
-        return ended
+                happening = Happening(line.call_sid, line.at_ms, line.event)
+                self._spoil(line.number, encode(happening, line.wall_ms), type(error).__name__)
 
     def _spoil(self, number: int, line: bytes, why: str) -> None:
         self._spoilt += 1
-        path = self._journal.folder / "spoilt"
+        path = self._journal.folder / SPOILT
         _log.error("line %d cannot be written (%s): it is kept in %s", number, why, path)
         _append(path, line)
-
-    def _tell(self, ended: list[str]) -> None:
-        if ended and self._on_ended is not None:
-            self._on_ended(ended)
 
 
 def _append(path: Path, line: bytes) -> None:

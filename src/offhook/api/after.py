@@ -1,0 +1,79 @@
+"""What is done about a call that is over: erasing it, and delivering its record once more."""
+
+from fastapi import APIRouter
+from sqlalchemy import Connection, select
+from starlette.responses import Response
+
+from offhook.api.operator import Operator
+from offhook.api.problems import Refused
+from offhook.api.shapes import Erased, ProblemBody
+from offhook.errors import Problem
+from offhook.records import erasing, jobs, queries, tables
+from offhook.records.database import clock_ms
+
+
+def router(operator: Operator) -> APIRouter:
+    """Erasing and resending."""
+    made = APIRouter(tags=["calls"])
+    unknown = {"model": ProblemBody, "description": "There is no such call."}
+    early = {"model": ProblemBody, "description": "It is not over, or there is no such webhook."}
+
+    @made.delete(
+        "/calls/{sid}",
+        operation_id="eraseCall",
+        summary="Erase a call",
+        response_model=Erased,
+        responses={404: unknown, 409: {**early, "description": "It is not over."}},
+    )
+    async def erase_call(sid: str) -> Erased:
+        """Remove its rows and its recording, for good, and say what was removed.
+
+        Times out like everything else, but is done all the same then: ask again.
+        """
+        await operator.ask(lambda connection: _over(connection, sid))
+        operator.live.forget(sid)
+        removed = await operator.readers.run(
+            lambda: erasing.erase(operator.engine, operator.files, operator.journal, [sid])
+        )
+        return Erased(removed=dict(removed))
+
+    @made.post(
+        "/calls/{sid}/resend",
+        operation_id="resendCall",
+        summary="Deliver a call's record again",
+        status_code=202,
+        response_class=Response,
+        responses={404: unknown, 409: early},
+    )
+    async def resend_call(sid: str) -> Response:
+        """Have the after-call webhook delivered once more, with all its attempts."""
+        if not operator.delivers:
+            raise Refused(
+                409,
+                Problem(
+                    "E-API-17",
+                    "No after-call webhook is configured, so nothing can be delivered.",
+                    "Set records.webhook.url in offhook.yaml, and restart.",
+                ),
+            )
+        await operator.change(lambda connection: jobs.resend(connection, sid, clock_ms(connection)))
+        return Response(status_code=202)
+
+    return made
+
+
+def _over(connection: Connection, sid: str) -> None:
+    """Raises Problem E-ASK-04 for no such call, and Refused 409 for one that is live."""
+    query = select(tables.calls.c.duration_ms).where(tables.calls.c.sid == sid)
+    row = None if "\x00" in sid else connection.execute(query).one_or_none()
+    if row is None:
+        raise queries.no_call()
+    if row.duration_ms is None:
+        raise Refused(
+            409,
+            Problem(
+                "E-API-16",
+                "This call is live: what it leaves behind is still being written.",
+                "Erase it when it is over.",
+            ),
+        )

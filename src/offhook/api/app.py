@@ -1,0 +1,184 @@
+"""The API as an ASGI application: FastAPI over what its parts need, and its form of errors."""
+
+from datetime import UTC
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from pydantic import SecretStr
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp
+
+from offhook import __version__
+from offhook.api import after, audio, calls, following, page
+from offhook.api.doors import Doors
+from offhook.api.links import Links
+from offhook.api.live import Live
+from offhook.api.operator import Operator
+from offhook.api.problems import Refused, response
+from offhook.api.reading import Readers
+from offhook.api.shapes import ProblemBody
+from offhook.calls import Calls
+from offhook.clock import Clock, wall_clock
+from offhook.config import Config
+from offhook.errors import Problem
+from offhook.recordings.files import FileStore
+from offhook.records import database
+
+_ABOUT: Final = """\
+The calls that were and are. All times are in milliseconds; those of a call count from its
+beginning. Whatever is not done is answered with a problem: what and why, and what fixes it.
+"""
+
+_EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"model": ProblemBody, "description": "The token is missing or wrong."},
+    403: {"model": ProblemBody, "description": "The request comes from a page of another site."},
+    413: {"model": ProblemBody, "description": "The body is too long."},
+    422: {"model": ProblemBody, "description": "Something is asked that cannot be."},
+    429: {"model": ProblemBody, "description": "There were too many wrong tokens."},
+    503: {"model": ProblemBody, "description": "The database does not answer, or too many ask."},
+}
+
+
+class Api:
+    """The operator's side of a server that keeps records in `engine` and `files`.
+
+    `live` is a subscriber; `around` puts the rest in front of what the port serves already.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        token: SecretStr,
+        engine: Engine,
+        files: FileStore,
+        *,
+        readers: Readers | None = None,
+    ) -> None:
+        self.live: Final = Live()
+        self._hosts = config.server.operator_hosts
+        self._token = token
+        self._engine = engine
+        self._files = files
+        self._records = config.records
+        self._links = Links(token, lambda: wall_clock(UTC).timestamp())
+        self._readers = readers or Readers()
+
+    def around(self, others: ASGIApp, calls: Calls, clock: Clock) -> ASGIApp:
+        """What answers on the port: the API behind its doors, and `others` on every other path."""
+        operator = Operator(
+            engine=self._engine,
+            files=self._files,
+            journal=self._records.folder / "journal",
+            delivers=self._records.webhook.url is not None,
+            calls=calls,
+            live=self.live,
+            links=self._links,
+            readers=self._readers,
+        )
+        return Doors(
+            _application(operator),
+            others,
+            hosts=self._hosts,
+            token=self._token,
+            links=self._links,
+            clock=clock,
+        )
+
+    def close(self) -> None:
+        """The threads may end."""
+        self._readers.close()
+
+
+def _application(operator: Operator) -> FastAPI:
+    app = FastAPI(
+        title="Offhook",
+        version=__version__,
+        description=_ABOUT,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
+    for part in (calls, audio, after, following):
+        app.include_router(
+            part.router(operator),
+            prefix="/api",
+            responses=_EVERYWHERE,
+            dependencies=[Depends(bearer)],
+        )
+    schema = app.openapi()
+    html = page.page(schema)
+
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(schema)
+
+    async def docs(_: Request) -> Response:
+        return HTMLResponse(html, headers={"Content-Security-Policy": page.POLICY})
+
+    app.add_route("/openapi.json", openapi, methods=["GET"])
+    app.add_route("/docs", docs, methods=["GET"])
+    _answer_errors(app, operator)
+    return app
+
+
+def _answer_errors(app: FastAPI, operator: Operator) -> None:
+    """Everything that is not done is answered in one form."""
+
+    async def on_refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused | Problem)
+        return response(error)
+
+    async def on_database(_: Request, error: Exception) -> Response:
+        assert isinstance(error, SQLAlchemyError)
+        return response(database.unreachable(operator.engine, error))
+
+    async def on_bad_request(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return response(
+            Problem(
+                "E-API-08",
+                f"{where} cannot be taken: {first['msg']}.",
+                "See /docs for what this path takes.",
+            )
+        )
+
+    async def on_http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return response(
+            Refused(
+                error.status_code,
+                Problem(
+                    "E-API-07",
+                    f"There is nothing here that takes this request: {error.detail}.",
+                    "See /docs for the paths, and the methods that they take.",
+                ),
+                error.headers,
+            )
+        )
+
+    async def on_fault(_: Request, error: Exception) -> Response:
+        return response(
+            Refused(
+                500,
+                Problem(
+                    "E-API-15",
+                    f"Offhook has a fault ({type(error).__name__}); its log has more.",
+                    "Report it, with those lines of the log.",
+                ),
+            )
+        )
+
+    app.add_exception_handler(Refused, on_refused)
+    app.add_exception_handler(Problem, on_refused)
+    app.add_exception_handler(SQLAlchemyError, on_database)
+    app.add_exception_handler(RequestValidationError, on_bad_request)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_fault)

@@ -1,0 +1,101 @@
+"""The record, over HTTP: which calls there were, what they come to, all of one of them."""
+
+from datetime import UTC
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from offhook.api.operator import Operator
+from offhook.api.problems import Refused
+from offhook.api.shapes import ProblemBody, RecordingAsked, RecordingIs, WhichPage, WhichSums
+from offhook.clock import wall_clock
+from offhook.errors import Problem
+from offhook.records import queries
+from offhook.records.answers import CallRecord, Page, Sum, Totals
+
+
+def router(operator: Operator) -> APIRouter:
+    """Asking, and what can be done about one call."""
+    made = APIRouter(tags=["calls"])
+    unknown = {"model": ProblemBody, "description": "There is no such call."}
+
+    @made.get("/calls", operation_id="listCalls", summary="List calls", response_model=Page)
+    async def list_calls(asked: Annotated[WhichPage, Query()]) -> Response:
+        """Calls, newest first. `next_cursor` of one page asks for the next one."""
+        which = asked.filter(wall_clock(UTC))
+
+        def question(connection: Connection) -> Page:
+            return queries.find(connection, which, asked.limit, asked.cursor)
+
+        return await operator.answer(question)
+
+    @made.get(
+        "/totals",
+        operation_id="sumCalls",
+        summary="What calls come to",
+        response_model=Totals | list[Sum],
+    )
+    async def sum_calls(asked: Annotated[WhichSums, Query()]) -> Response:
+        """Sums over calls: one of all of them, or one for each agent or day (UTC)."""
+        which, by = asked.filter(wall_clock(UTC)), asked.by
+
+        def question(connection: Connection) -> Totals | list[Sum]:
+            if by is None:
+                return queries.totals(connection, which)
+            return queries.sums(connection, which, by)
+
+        return await operator.answer(question)
+
+    @made.get(
+        "/calls/{sid}",
+        operation_id="showCall",
+        summary="All of one call",
+        response_model=CallRecord,
+        responses={404: unknown},
+    )
+    async def show_call(sid: str) -> Response:
+        """Everything that is known of a call, with its timeline."""
+
+        def question(connection: Connection) -> CallRecord:
+            return shown(connection, sid)
+
+        return await operator.answer(question)
+
+    @made.post(
+        "/calls/{sid}/recording",
+        operation_id="pauseRecording",
+        summary="Pause or resume a recording",
+        response_model=RecordingIs,
+        responses={
+            404: unknown,
+            409: {"model": ProblemBody, "description": "It is over, or is not recorded."},
+        },
+    )
+    async def set_recording(sid: str, asked: RecordingAsked) -> RecordingIs:
+        """While a recording is paused both sides are silent in it, and its time goes on."""
+        paused = asked.state == "paused"
+        change = operator.calls.pause_recording if paused else operator.calls.resume_recording
+        if not change(sid):
+            if operator.calls.find(sid) is None:
+                await operator.ask(lambda connection: shown(connection, sid))
+            raise Refused(
+                409,
+                Problem(
+                    "E-API-13",
+                    "This call is over, or it is not recorded.",
+                    'Calls are recorded whose agent file says "recording: on".',
+                ),
+            )
+        return RecordingIs(call_sid=sid, state=asked.state)
+
+    return made
+
+
+def shown(connection: Connection, sid: str) -> CallRecord:
+    """All of one call. Raises Problem E-ASK-04: there is none."""
+    record = None if "\x00" in sid else queries.show(connection, sid)
+    if record is None:
+        raise queries.no_call()
+    return record

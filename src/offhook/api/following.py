@@ -1,0 +1,65 @@
+"""GET /api/live: what happens in calls, as it happens."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from offhook.api.live import Listener
+from offhook.api.operator import Operator
+
+_EXAMPLE = """\
+id: 5f1d02c4-17
+event: CallerSaid
+data: {"call_sid":"CA0123456789abcdef0123456789abcdef","at_ms":5230,"event":{"text":"Hello?","start_ms":4310}}
+
+"""  # noqa: E501 - one line it is
+
+
+class _Stream(StreamingResponse):
+    """Ends the listening when the client is gone, however that shows."""
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(listener, media_type="text/event-stream")
+        self._listener = listener
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._listener:
+            await super().__call__(scope, receive, send)
+
+
+def router(operator: Operator) -> APIRouter:
+    """The live events."""
+    made = APIRouter(tags=["live"])
+
+    @made.get(
+        "/live",
+        operation_id="followCalls",
+        summary="Follow what happens",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "Events, until the client goes or the server stops.",
+                "content": {
+                    "text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}
+                },
+            }
+        },
+    )
+    async def follow(
+        call_sid: Annotated[str | None, Query(description="Of this call alone.")] = None,
+        last_event_id: Annotated[
+            str | None, Header(description="`id` of the last event that was received.")
+        ] = None,
+    ) -> Response:
+        """Server-sent events, from now on, or from behind `Last-Event-ID`.
+
+        `event` is the name of an event of Offhook and `data` is JSON: `call_sid`, `at_ms` since
+        that call began, and the `event`'s fields. An event named `gap` says that some are not
+        available any more: `lost` of them, or null when their number is not known, as after a
+        restart of the server. Every 15 s a comment shows that the line is alive.
+        """
+        return _Stream(operator.live.listen(last_event_id, call_sid))
+
+    return made

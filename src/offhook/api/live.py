@@ -1,0 +1,211 @@
+"""What happens in calls, as it happens: server-sent events that can be resumed.
+
+All listeners read from one ring, each from where it is. So one who is slow holds nothing but his
+place in it; when the ring has gone past that, he is told of the gap and goes on behind it.
+
+The format is that of the WHATWG's HTML standard, "Server-sent events".
+"""
+
+import asyncio
+import contextlib
+import secrets
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from offhook.api.problems import Refused
+from offhook.errors import Problem
+from offhook.events import Happening
+
+KEPT_MAX: Final = 5000
+KEPT_BYTES: Final = 4 * 1024 * 1024
+"""How much the ring holds; the oldest goes first."""
+
+LISTENERS_MAX: Final = 32
+HEARTBEAT_S: Final = 15.0
+GATHER_S: Final = 0.05
+"""How long events are gathered for a listener that has just been sent some."""
+CHUNK_BYTES: Final = 32 * 1024
+RETRY_MS: Final = 1000
+"""How soon a client is to come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    call_sid: str
+    block: bytes
+
+
+class Live:
+    """A subscriber that keeps the last events for those who listen. `run` names this process."""
+
+    def __init__(self, *, run: str | None = None, kept_max: int = KEPT_MAX) -> None:
+        self._run = run if run is not None else secrets.token_hex(4)
+        self._kept_max = kept_max
+        self._kept: dict[int, _Kept] = {}
+        self._bytes = 0
+        self.last: int = 0
+        """The number of the last event."""
+        self.closed = False
+        self._listeners: set[Listener] = set()
+
+    def __call__(self, happening: Happening) -> None:
+        """Keep it, and wake those who wait for it."""
+        event = happening.event
+        data = msgspec.json.encode(
+            {"call_sid": happening.call_sid, "at_ms": happening.at_ms, "event": event}
+        )
+        self.last += 1
+        block = b"id: %s\nevent: %s\ndata: %s\n\n" % (
+            self.id_of(self.last),
+            type(event).__name__.encode(),
+            data,
+        )
+        self._kept[self.last] = _Kept(happening.call_sid, block)
+        self._bytes += len(block)
+        while len(self._kept) > self._kept_max or self._bytes > KEPT_BYTES:
+            self._bytes -= len(self._kept.pop(self.first).block)
+        for listener in self._listeners:
+            listener.wake(happening.call_sid)
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest event that is kept, or of the next one when none is."""
+        return self.last + 1 - len(self._kept)
+
+    def id_of(self, number: int) -> bytes:
+        """The id of an event: with the run, so that after a restart an old one is known as such."""
+        return f"{self._run}-{number}".encode()
+
+    def place_of(self, last_id: str) -> int | None:
+        """The number of the event with that id; None: it is of another run, or of none."""
+        run, _, number = last_id.rpartition("-")
+        if run != self._run or not number.isascii() or not number.isdigit() or len(number) > 15:
+            return None
+        return int(number) if int(number) <= self.last else None
+
+    def after(self, number: int, call_sid: str | None) -> tuple[bytes, int]:
+        """Events after that one as they are sent, CHUNK_BYTES about, and the last one looked at."""
+        blocks, size = [], 0
+        while number < self.last and size < CHUNK_BYTES:
+            number += 1
+            kept = self._kept[number]
+            if call_sid in (None, kept.call_sid):
+                blocks.append(kept.block)
+                size += len(kept.block)
+        return b"".join(blocks), number
+
+    def forget(self, call_sid: str) -> None:
+        """A call is erased: what is kept of it goes, and its numbers stay."""
+        for number, kept in self._kept.items():
+            if kept.call_sid == call_sid:
+                self._kept[number] = _Kept("", b"")
+                self._bytes -= len(kept.block)
+
+    def listen(
+        self, last_id: str | None, call_sid: str | None, heartbeat_s: float = HEARTBEAT_S
+    ) -> "Listener":
+        """One more listener, after the event with that id, or from now on.
+
+        Raises Refused 503 when there are LISTENERS_MAX.
+        """
+        if len(self._listeners) >= LISTENERS_MAX:
+            raise Refused(
+                503,
+                Problem(
+                    "E-API-14",
+                    f"{LISTENERS_MAX} clients follow the live events already.",
+                    "Close one of them, or follow all calls over one connection.",
+                ),
+                {"Retry-After": "5"},
+            )
+        listener = Listener(self, last_id, call_sid, heartbeat_s)
+        self._listeners.add(listener)
+        return listener
+
+    def leave(self, listener: "Listener") -> None:
+        """A listener is gone."""
+        self._listeners.discard(listener)
+
+    def close(self) -> None:
+        """The server stops: whoever listens gets what is still kept, and the end."""
+        self.closed = True
+        for listener in self._listeners:
+            listener.wake(None)
+
+
+class Listener:
+    """One stream, as an asynchronous iterator of what is to be sent. Used as a context."""
+
+    def __init__(
+        self, live: Live, last_id: str | None, call_sid: str | None, heartbeat_s: float
+    ) -> None:
+        self._live = live
+        self._call_sid = call_sid
+        self._heartbeat_s = heartbeat_s
+        self._some = asyncio.Event()
+        place = live.last if last_id is None else live.place_of(last_id)
+        # What is kept of this run is sent to who comes with the id of another.
+        self._at = live.first - 1 if place is None else place
+        self._lost: int | None = None
+        self._gap = place is None
+        self._begun = False
+        self._sent = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.leave(self)
+
+    def wake(self, call_sid: str | None) -> None:
+        """Something happened in that call; None: the stream is to end."""
+        if call_sid is None or self._call_sid in (None, call_sid):
+            self._some.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._begun:
+            self._begun = True
+            # The id, so that who is cut off before the first event misses nothing.
+            return b"retry: %d\n" % RETRY_MS + self._place()
+        if self._sent and not self._live.closed:
+            await asyncio.sleep(GATHER_S)
+        while True:
+            self._some.clear()
+            chunk = self._next()
+            self._sent = bool(chunk)
+            if chunk:
+                return chunk
+            if self._live.closed:
+                raise StopAsyncIteration
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._heartbeat_s):
+                    await self._some.wait()
+                    continue
+            # With a filter nothing may be sent for long, while the ring goes on.
+            return b": still here\n" + self._place()
+
+    def _next(self) -> bytes:
+        if self._at < self._live.first - 1:
+            self._gap, self._lost = True, self._live.first - 1 - self._at
+            self._at = self._live.first - 1
+        gap = b""
+        if self._gap:
+            lost = msgspec.json.encode({"lost": self._lost})
+            gap = b"id: %s\nevent: gap\ndata: %s\n\n" % (self._live.id_of(self._at), lost)
+            self._gap, self._lost = False, None
+        chunk, self._at = self._live.after(self._at, self._call_sid)
+        return gap + chunk
+
+    def _place(self) -> bytes:
+        return b"id: %s\n\n" % self._live.id_of(self._at)

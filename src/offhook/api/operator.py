@@ -1,0 +1,66 @@
+"""What every part of the API works with: the record, the calls that are live, and threads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, Engine
+from starlette.responses import Response
+
+from offhook.api.links import Links
+from offhook.api.live import Live
+from offhook.api.reading import Readers
+from offhook.calls import Calls
+from offhook.recordings.files import FileStore
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What the API stands on. `files` has the recordings, `journal` is the journal's folder.
+
+    `delivers`: whether there is an after-call webhook.
+    """
+
+    engine: Engine
+    files: FileStore
+    journal: Path
+    delivers: bool
+    calls: Calls
+    live: Live
+    links: Links
+    readers: Readers
+
+    async def ask(self, question: Callable[[Connection], _T]) -> _T:
+        """What `question` answers, asked in a thread, in a transaction that writes nothing."""
+
+        def work() -> _T:
+            with self.engine.connect() as connection:
+                return question(connection)
+
+        return await self.readers.run(work)
+
+    async def change(self, work: Callable[[Connection], None]) -> None:
+        """Have `work` done in a thread, in a transaction that is committed."""
+
+        def committed() -> None:
+            with self.engine.begin() as connection:
+                work(connection)
+
+        await self.readers.run(committed)
+
+    async def answer(self, question: Callable[[Connection], Any]) -> Response:
+        """The same as JSON, which is made in the thread too: the loop is for calls."""
+
+        def work(connection: Connection) -> bytes:
+            return msgspec.json.encode(question(connection))
+
+        return as_json(await self.ask(work))
+
+
+def as_json(content: bytes) -> Response:
+    """An answer that is JSON already."""
+    return Response(content, media_type="application/json")

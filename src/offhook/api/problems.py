@@ -1,0 +1,39 @@
+"""What the API answers when it does not do what was asked: a Problem, with HTTP's status."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.responses import JSONResponse
+
+from offhook.errors import Problem
+
+
+class Refused(Exception):  # noqa: N818 - what the client gets, not what Python raised
+    """A Problem with the status, and the headers that belong to it."""
+
+    def __init__(
+        self, status: int, problem: Problem, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(problem.code)
+        self.status = status
+        self.problem = problem
+        self.headers = dict(headers or {})
+
+
+STATUS: Final = {
+    "E-REC-05": 503,
+    "E-ASK-04": 404,
+    "E-AUD-03": 500,  # what the record says of a recording is wrong, or the file is
+    "E-AUD-04": 404,
+    "E-AUD-05": 500,
+}
+"""Of Problems that come from elsewhere; any other is the client's mistake: 422."""
+
+
+def response(refused: Refused | Problem) -> JSONResponse:
+    """The answer: `{"code", "what", "fix"}`."""
+    if isinstance(refused, Problem):
+        refused = Refused(STATUS.get(refused.code, 422), refused)
+    problem = refused.problem
+    body = {"code": problem.code, "what": problem.what, "fix": problem.fix}
+    return JSONResponse(body, refused.status, refused.headers)

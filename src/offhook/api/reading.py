@@ -1,0 +1,109 @@
+"""The few threads in which the API asks the database and reads files, never on the loop."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from offhook.api.problems import Refused
+from offhook.errors import Problem
+
+THREADS: Final = 4
+WAITING_MAX: Final = 32
+"""Requests that wait for a thread; the next one is refused."""
+PATIENCE_S: Final = 10.0
+"""How long a request waits for its answer."""
+
+_T = TypeVar("_T")
+
+
+class Readers:
+    """Runs functions in THREADS threads, which are daemons: a database that hangs holds as many,
+    and neither the loop nor the end of the process.
+    """  # noqa: D205
+
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads = 0
+        self._open = 0
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """What `work` returns or raises. Raises Refused 503 when it takes too long, or cannot
+        begin; it runs on then, if it has begun.
+        """  # noqa: D205
+        if self._open >= THREADS + WAITING_MAX:
+            raise _too_slow()
+        if self._threads < min(THREADS, self._open + 1):
+            self._threads += 1
+            threading.Thread(target=self._work, name="API", daemon=True).start()
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop, loop.create_future(), self._on_done)
+        self._open += 1
+        self._jobs.put(job)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                answer: _T = await job.answer
+                return answer
+        except TimeoutError:
+            raise _too_slow() from None
+
+    def close(self) -> None:
+        """Let the threads end, each when it has done what it is doing."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+    def _on_done(self) -> None:
+        self._open -= 1
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job.run()
+
+
+class _Job:
+    def __init__(
+        self,
+        work: Callable[[], Any],
+        loop: asyncio.AbstractEventLoop,
+        answer: asyncio.Future[Any],
+        done: Callable[[], None],
+    ) -> None:
+        self.answer = answer
+        self._work = work
+        self._loop = loop
+        self._done = done
+
+    def run(self) -> None:
+        result: Any = None
+        error: BaseException | None = None
+        if not self.answer.cancelled():  # else nobody waits for it any more
+            try:
+                result = self._work()
+            except BaseException as raised:  # noqa: BLE001 - it is told to who asked
+                error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._settle, result, error)
+
+    def _settle(self, result: Any, error: BaseException | None) -> None:
+        self._done()
+        if self.answer.done():
+            return
+        if error is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(result)
+
+
+def _too_slow() -> Refused:
+    return Refused(
+        503,
+        Problem(
+            "E-API-09",
+            "The database or the disk has not answered in time. Calls go on.",
+            "Try again soon; /readyz says how the records are.",
+        ),
+        {"Retry-After": "5"},
+    )

@@ -1,0 +1,120 @@
+"""What the API takes and gives beyond the answers of records/answers.py, for OpenAPI."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+from offhook.records.questions import Filter, moment
+
+_MOMENT = "ISO 8601 (UTC unless it says otherwise), or so long ago: 90m, 24h, 7d, 2w."
+
+
+class Shape(pydantic.BaseModel):
+    """What every one of them has in common."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ProblemBody(Shape):
+    """What went wrong and why, and the one thing that fixes it. Codes: docs/errors.md."""
+
+    code: str = Field(examples=["E-ASK-04"])
+    what: str = Field(examples=["There is no call with that CallSid."])
+    fix: str = Field(examples=["See which there are: GET /api/calls"])
+
+
+class Which(Shape):
+    """Which calls are meant: those that meet everything that is given."""
+
+    since: Annotated[str | None, Field(description=f"Began then or later. {_MOMENT}")] = None
+    until: Annotated[str | None, Field(description=f"Began before that. {_MOMENT}")] = None
+    agent: str | None = None
+    """Name of the agent."""
+    number: str | None = Field(default=None, examples=["+12025550142"])
+    """The caller's or the called number, in E.164; in a URL, + is %2B."""
+    direction: str | None = None
+    """inbound or outbound."""
+    live: bool | None = None
+    """Whether it goes on."""
+    slug: str | None = Field(default=None, examples=["caller_hung_up"])
+    """How it ended."""
+    fault: str | None = None
+    """Whose doing the ending was."""
+    text: str | None = None
+    """Something that was heard in it, whatever its case."""
+    min_ms: int | None = None
+    """It lasted so many ms at least, and is over."""
+
+    def filter(self, now: datetime) -> Filter:
+        """The filter. Raises Problem E-ASK-01 and E-ASK-03 for what cannot be."""
+        return Filter(
+            since_ms=None if self.since is None else moment(self.since, now),
+            until_ms=None if self.until is None else moment(self.until, now),
+            **self.model_dump(include=set(_SAME)),
+        )
+
+
+_SAME = ("agent", "number", "direction", "live", "slug", "fault", "text", "min_ms")
+
+
+class WhichPage(Which):
+    """Which calls, and which page of them."""
+
+    limit: int = Field(default=50, json_schema_extra={"minimum": 1, "maximum": 500})
+    """How many calls on a page."""
+    cursor: str | None = None
+    """`next_cursor` of the page before."""
+
+
+class WhichSums(Which):
+    """Which calls, and what they are summed by."""
+
+    by: Literal["agent", "day"] | None = None
+    """Without it there is one sum, of all."""
+
+
+class Link(Shape):
+    """A link to a call's audio that needs no token."""
+
+    url: str
+    """Path and query, to be put behind this server's address. `&format=pcm16` may be added."""
+    expires: int
+    """When it stops to work, in seconds since 1970 (UTC)."""
+
+
+class LinkAsked(Shape):
+    """How long a link is to work."""
+
+    lasts_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
+    """Seconds; a week at most."""
+
+
+class RecordingAsked(Shape):
+    """What is to become of the recording of a live call."""
+
+    state: Literal["paused", "recording"]
+    """While it is paused, both sides are silent in it, and its time goes on."""
+
+
+class RecordingIs(Shape):
+    """What has become of it."""
+
+    call_sid: str
+    state: Literal["paused", "recording"]
+
+
+class PeaksBody(Shape):
+    """How loud each side is at its loudest, 0 to 255, in stretches of `bucket_ms`."""
+
+    bucket_ms: int
+    length_ms: int
+    caller: list[int]
+    agent: list[int]
+
+
+class Erased(Shape):
+    """What was removed, by kind: rows by their tables, and files."""
+
+    removed: dict[str, int] = Field(examples=[{"calls": 1, "utterances": 12, "recordings": 1}])

@@ -1,0 +1,209 @@
+"""After-call webhooks: each ended call's record is POSTed to a target, signed, until it is taken.
+
+All of it runs in threads of its own: a target, a name server or a database that hangs costs at most
+SLOTS threads, and never the event loop. What is to be done is in the database (jobs.py).
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import random
+import threading
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx2
+import msgspec
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from offhook import __version__, tls
+from offhook.records import jobs
+from offhook.records.database import clock_ms
+from offhook.records.jobs import Job
+from offhook.records.queries import iso, record_as_json, show
+
+_log: Final = logging.getLogger("offhook.records")
+
+SLOTS: Final = 4
+"""Deliveries at the same time."""
+
+ATTEMPT_S: Final = 10.0
+"""How long name, network, TLS and the target's answer may take together."""
+
+POLL_S: Final = 1.0
+"""How often it is looked for a job that is due."""
+
+STOP_S: Final = 3.0
+"""How long a stopping server waits for deliveries that have begun; they come back otherwise."""
+
+SIGNATURE: Final = "Offhook-Signature"
+
+
+class Answer(Exception):  # noqa: N818 - what the target said, or the network did
+    """The record was not taken. `gone`: the target wants no more of it."""
+
+    def __init__(self, words: str, *, gone: bool = False) -> None:
+        super().__init__(words)
+        self.gone = gone
+
+
+class Deliveries:
+    """Delivers to `url` what is due in the database behind `engine`. A context manager.
+
+    Each of `secrets` signs each request, so that a target can check either while one is rotated.
+    """
+
+    def __init__(self, engine: Engine, url: str, secrets: tuple[str, ...], currency: str) -> None:
+        self._engine = engine
+        self._currency = currency
+        self._url = url
+        self._secrets = secrets
+        self._tls = tls.verifying()
+        self._free = threading.Semaphore(SLOTS)
+        self._stopping = threading.Event()
+        self._threads: set[threading.Thread] = set()
+        self._thread = threading.Thread(target=self._run, name="after calls", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        for thread in (self._thread, *self._threads):
+            thread.join(STOP_S)
+
+    # --- the thread that claims ----------------------------------------------------------------
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stopping.is_set():
+            if not self._free.acquire(timeout=POLL_S):
+                continue
+            job = None
+            try:
+                with self._engine.begin() as connection:
+                    job = jobs.claim(connection, clock_ms(connection))
+                failing = False
+            except SQLAlchemyError as error:
+                if not failing:
+                    _log.warning(
+                        "after-call webhooks wait for the database (%s)", type(error).__name__
+                    )
+                failing = True
+            if job is None:
+                self._free.release()
+                self._stopping.wait(POLL_S)
+                continue
+            thread = threading.Thread(
+                target=self._deliver, args=(job,), name=f"after {job.call_sid}", daemon=True
+            )
+            self._threads.add(thread)
+            thread.start()
+
+    # --- the threads that deliver --------------------------------------------------------------
+
+    def _deliver(self, job: Job) -> None:
+        try:
+            with self._engine.connect() as connection:
+                record = show(connection, job.call_sid)
+                now_ms = clock_ms(connection)
+            if record is None:
+                return  # erased since it was claimed
+            body = body_of(job, record_as_json(record, self._currency))
+            headers = {
+                "Content-Type": "application/json",
+                "User-Agent": f"Offhook/{__version__}",
+                "Offhook-Attempt": str(job.attempt),
+                SIGNATURE: sign(body, now_ms // 1000, self._secrets),
+            }
+            try:
+                asyncio.run(self._post(body, headers))
+            except Answer as answer:
+                self._on_refused(job, answer)
+            else:
+                with self._engine.begin() as connection:
+                    jobs.done(connection, job, clock_ms(connection))
+                _log.info("call %s: its webhook was delivered", job.call_sid)
+        except SQLAlchemyError as error:
+            # What came of it cannot be kept, so it is done again when the claim has run out.
+            words = type(error).__name__
+            _log.warning("call %s: its webhook waits for the database (%s)", job.call_sid, words)
+        except Exception as error:  # noqa: BLE001 - one record that cannot be sent holds up no other
+            # Its words may hold what was said. The claim runs out, and it is tried again.
+            _log.error("a fault: the webhook of %s raised %s", job.call_sid, type(error).__name__)
+        finally:
+            self._threads.discard(threading.current_thread())
+            self._free.release()
+
+    def _on_refused(self, job: Job, answer: Answer) -> None:
+        with self._engine.begin() as connection:
+            now_ms = clock_ms(connection)
+            if answer.gone:
+                due_ms = None
+                jobs.give_up(connection, job, str(answer))
+            else:
+                due_ms = jobs.failed(connection, job, now_ms, str(answer), random.random())
+        if due_ms is None:
+            _log.error(
+                "E-HOOK-02 The after-call webhook of %s is given up after %d attempts: %s."
+                " Mend the target, then run: offhook calls resend %s",
+                job.call_sid,
+                job.attempt,
+                answer,
+                job.call_sid,
+            )
+        else:
+            _log.warning(
+                "call %s: its webhook was not taken (%s); attempt %d follows in %d s",
+                job.call_sid,
+                answer,
+                job.attempt + 1,
+                (due_ms - now_ms) // 1000,
+            )
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> None:
+        """Raises Answer, whatever went wrong."""
+        try:
+            async with (
+                asyncio.timeout(ATTEMPT_S),
+                # Redirects are not followed: the record goes to whom the configuration names.
+                httpx2.AsyncClient(verify=self._tls, trust_env=False, timeout=None) as client,
+                # Nothing of the answer's body is read, however long it is.
+                client.stream("POST", self._url, content=body, headers=headers) as response,
+            ):
+                status = response.status_code
+        except TimeoutError:
+            raise Answer(f"no answer within {ATTEMPT_S:g} s") from None
+        except Exception as error:  # noqa: BLE001 - there are many ways for a target not to be there
+            raise Answer(f"{type(error).__name__}: {error}") from None
+        if not 200 <= status < 300:
+            raise Answer(f"HTTP {status}", gone=status == 410)
+
+
+def body_of(job: Job, record: dict[str, Any]) -> bytes:
+    """The JSON that is sent. `id` is the same however often it is."""
+    return msgspec.json.encode(
+        {
+            "id": f"call.ended:{job.call_sid}",
+            "type": "call.ended",
+            "created": iso(job.made_ms),
+            "call": record,
+        }
+    )
+
+
+def sign(body: bytes, at_s: int, secrets: tuple[str, ...]) -> str:
+    """The signature's header: when it was signed, in s since 1970, and by each secret."""
+    parts = [f"t={at_s}"]
+    for secret in secrets:
+        signed = hmac.new(secret.encode(), b"%d." % at_s + body, hashlib.sha256)
+        parts.append(f"v1={signed.hexdigest()}")
+    return ",".join(parts)

@@ -1,0 +1,212 @@
+"""Erasing calls: rows, recordings, and what waits elsewhere. The journal is `journal.py`'s.
+
+It is done in an order that lets it be done again: files first, since without the row nobody would
+know their names.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from sqlalchemy import Connection, Engine, delete, func, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from offhook.errors import Problem
+from offhook.records import database, tables
+from offhook.records.journal import SPOILT, waiting_in
+from offhook.records.prices import Prices
+from offhook.records.record import Record
+
+WAIT_S: Final = 10.0
+"""How long a running server may take to write what waits in its journal."""
+
+BATCH_CALLS: Final = 200
+"""Calls in one transaction, so that nobody waits long for its locks."""
+
+PEAKS: Final = ".peaks"
+"""What the name of a recording's peaks ends in (recordings/reading.py)."""
+
+_calls: Final = tables.calls.c
+
+
+class Files(Protocol):
+    """What is needed of the store of recordings."""
+
+    def names(self) -> list[str]:
+        """Every file there is."""
+
+    def delete(self, name: str) -> None:
+        """Remove one. Raises FileNotFoundError when it is not there."""
+
+
+def select_calls(
+    connection: Connection,
+    *,
+    number: str | None = None,
+    call_sids: Sequence[str] | None = None,
+    before_ms: int | None = None,
+) -> list[str]:
+    """CallSids of the calls that meet all that is given; at least one condition must be.
+
+    `number` is that of the other party: who called us, or whom we called. `before_ms` is a wall
+    clock's time before which a call began.
+    """
+    query = select(_calls.sid)
+    if number is None and call_sids is None and before_ms is None:
+        raise ValueError("this would be every call")
+    if number is not None:
+        inbound = (_calls.direction == "inbound") & (_calls.from_number == number)
+        query = query.where(
+            inbound | (_calls.direction == "outbound") & (_calls.to_number == number)
+        )
+    if call_sids is not None:
+        query = query.where(_calls.sid.in_(call_sids))
+    if before_ms is not None:
+        query = query.where(_calls.started_ms < before_ms)
+    return list(connection.scalars(query))
+
+
+def erase(engine: Engine, files: Files, journal: Path, call_sids: Sequence[str]) -> Counter[str]:
+    """Remove these calls, and count what is removed by kind: tables' names, and files.
+
+    `journal` is this machine's folder. A recording that is on another machine counts as
+    `recordings_elsewhere`: its server deletes it (retention.py). Raises OSError for a file that
+    cannot be deleted, and SQLAlchemyError; what is gone by then stays gone, the rest is as it was.
+    """
+    removed: Counter[str] = Counter()
+    for batch in _batches(call_sids):
+        removed += _erase(engine, files, journal, batch)
+    removed["spoilt_lines"] += _erase_spoilt(journal / SPOILT, call_sids)
+    if removed["calls"]:
+        leave_nothing(engine)
+    return +removed
+
+
+def counts(connection: Connection, call_sids: Sequence[str]) -> Counter[str]:
+    """What `erase` would remove, by kind. Recordings count wherever they are."""
+    found: Counter[str] = Counter()
+    for batch in _batches(call_sids):
+        for table, of_call in tables.of_calls():
+            rows = select(func.count()).select_from(table).where(of_call.in_(batch))
+            found[table.name] += connection.scalar(rows) or 0
+        recorded = select(func.count(_calls.recording)).where(_calls.sid.in_(batch))
+        found["recordings"] += connection.scalar(recorded) or 0
+    return +found
+
+
+def settle(engine: Engine, journal: Path, prices: Prices, *, after_call: bool) -> None:
+    """Have the database take what waits in this machine's journal, or `erase` would not find it.
+
+    A running server does so itself within moments. Raises Problem E-REC-05 when the database cannot
+    be used, and E-ERA-01 when the server that runs does not get its lines into it.
+    """
+    database.upgrade(engine)
+    if not (journal / "id").exists():
+        return
+    try:
+        record = Record(engine, journal, prices, after_call=after_call)
+    except Problem as problem:
+        if problem.code != "E-REC-02":
+            raise
+        _await_server(engine, journal)
+    else:
+        with record:
+            pass
+        if record.waiting:
+            raise _still_waiting(record.waiting)
+
+
+def _await_server(engine: Engine, journal: Path) -> None:
+    give_up = time.monotonic() + WAIT_S
+    while True:
+        with engine.connect() as connection:
+            line = tables.applied.c.line
+            mine = tables.applied.c.journal == _identity(journal)
+            waiting = waiting_in(journal, connection.scalar(select(line).where(mine)) or 0)
+        if not waiting:
+            return
+        if time.monotonic() > give_up:
+            raise _still_waiting(waiting)
+        time.sleep(0.1)
+
+
+def _still_waiting(lines: int) -> Problem:
+    return Problem(
+        "E-ERA-01",
+        f"Nothing was erased: {lines} lines of calls wait in the journal for the database.",
+        "See in the server's log why the database does not take them, and then erase again.",
+    )
+
+
+def delete_recording(files: Files, name: str) -> bool:
+    """Remove a recording and its peaks; returns whether it was here."""
+    with contextlib.suppress(FileNotFoundError):
+        files.delete(name.removesuffix(".wav") + PEAKS)
+    try:
+        files.delete(name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def leave_nothing(engine: Engine) -> None:
+    """Have SQLite's write-ahead log forget what was erased, as far as nobody is reading in it.
+
+    The file itself holds zeros by then (secure_delete). PostgreSQL's VACUUM does the like.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+
+
+def _erase(engine: Engine, files: Files, journal: Path, batch: Sequence[str]) -> Counter[str]:
+    removed: Counter[str] = Counter()
+    with engine.begin() as connection:
+        elsewhere = []
+        recorded = select(_calls.recording, _calls.journal).where(
+            _calls.sid.in_(batch), _calls.recording.is_not(None)
+        )
+        for name, owner in connection.execute(recorded).all():
+            if delete_recording(files, name):
+                removed["recordings"] += 1
+            elif owner != _identity(journal):
+                elsewhere.append({"name": name})
+        if elsewhere:
+            dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+            unwanted = dialect.insert(tables.unwanted_files).on_conflict_do_nothing()
+            connection.execute(unwanted, elsewhere)
+            removed["recordings_elsewhere"] += len(elsewhere)
+        for table, of_call in tables.of_calls():
+            gone = connection.execute(delete(table).where(of_call.in_(batch)))
+            removed[table.name] += gone.rowcount
+    return removed
+
+
+def _erase_spoilt(path: Path, call_sids: Sequence[str]) -> int:
+    """Lines of these calls that no database took."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return 0
+    sids = [sid.encode() for sid in call_sids]
+    kept = [line for line in lines if not any(sid in line for sid in sids)]
+    if len(kept) < len(lines):
+        # In place: the server may be about to append to this very file.
+        with path.open("r+b") as file:
+            file.write(b"".join(kept))
+            file.truncate()
+    return len(lines) - len(kept)
+
+
+def _identity(journal: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return (journal / "id").read_text(encoding="ascii", errors="replace").strip()
+    return ""
+
+
+def _batches(call_sids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for at in range(0, len(call_sids), BATCH_CALLS):
+        yield call_sids[at : at + BATCH_CALLS]

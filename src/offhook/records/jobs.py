@@ -1,0 +1,137 @@
+"""Jobs: which after-call webhooks are to be delivered, when, and what became of them.
+
+A job's row is its call's: there is one a call, and it goes when the call is erased. A claim moves
+the time at which the job is due by LEASE_MS, so the job of a server that was killed comes back by
+itself. Times come from `database.clock_ms`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from offhook.errors import Problem
+from offhook.records import tables
+from offhook.records.queries import no_call
+
+WAITS_S: Final = (1, 5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800)
+"""Seconds from one failed attempt to the next: a day in all. They are counted and not dated, so a
+clock that jumps gives no job up."""
+
+LEASE_MS: Final = 60_000
+"""How long an attempt may take until it counts as lost with its server."""
+
+BILL_WAIT_MS: Final = 5_000
+"""How long the first attempt waits for Twilio to tell what it bills."""
+
+ERROR_MAX: Final = 200
+
+_jobs: Final = tables.jobs.c
+
+
+class Job(NamedTuple):
+    """One attempt at one job, by who claimed it. `attempt` counts from 1."""
+
+    call_sid: str
+    made_ms: int
+    attempt: int
+
+
+def add(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None:
+    """Calls have ended: each has a job from now on, unless it has one."""
+    if not call_sids:
+        return
+    calls = tables.calls.c
+    billed = select(calls.sid).where(calls.sid.in_(call_sids), calls.billed_ms.is_not(None))
+    complete = set(connection.scalars(billed))
+    rows = [
+        {
+            "call_sid": sid,
+            "made_ms": now_ms,
+            "attempts": 0,
+            "due_ms": now_ms + (0 if sid in complete else BILL_WAIT_MS),
+        }
+        for sid in dict.fromkeys(call_sids)
+    ]
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(dialect.insert(tables.jobs).on_conflict_do_nothing(), rows)
+
+
+def hurry(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None:
+    """Twilio told what it bills for these calls: nothing is waited for any more."""
+    if call_sids:
+        waiting = _jobs.call_sid.in_(call_sids) & (_jobs.attempts == 0) & (_jobs.due_ms > now_ms)
+        connection.execute(update(tables.jobs).where(waiting).values(due_ms=now_ms))
+
+
+def claim(connection: Connection, now_ms: int) -> Job | None:
+    """Take the job that has been due for longest; None: there is none. Commit before the work.
+
+    Servers on one PostgreSQL do not wait for each other, and none takes what another has.
+    """
+    due = (
+        select(_jobs.call_sid, _jobs.made_ms, _jobs.attempts)
+        .where(_jobs.due_ms <= now_ms)
+        .order_by(_jobs.due_ms)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    row = connection.execute(due).one_or_none()
+    if row is None:
+        return None
+    job = Job(row.call_sid, row.made_ms, row.attempts + 1)
+    # SQLite has no FOR UPDATE: somebody else may have been here since the SELECT.
+    same = (_jobs.call_sid == job.call_sid) & (_jobs.attempts == row.attempts)
+    values = {"attempts": job.attempt, "due_ms": now_ms + LEASE_MS}
+    taken = connection.execute(update(tables.jobs).where(same).values(**values))
+    return job if taken.rowcount else None
+
+
+def done(connection: Connection, job: Job, now_ms: int) -> None:
+    """It was delivered."""
+    _settle(connection, job, due_ms=None, done_ms=now_ms, last_error=None)
+
+
+def failed(connection: Connection, job: Job, now_ms: int, error: str, spread: float) -> int | None:
+    """It was not delivered; returns when it is tried again, or None: it is given up.
+
+    `spread`, from 0 to 1, is chance: jobs that failed together do not come back together.
+    """
+    due_ms = None
+    if job.attempt <= len(WAITS_S):
+        due_ms = now_ms + round(WAITS_S[job.attempt - 1] * 1000 * (0.75 + spread / 2))
+    _settle(connection, job, due_ms=due_ms, last_error=error[:ERROR_MAX])
+    return due_ms
+
+
+def give_up(connection: Connection, job: Job, error: str) -> None:
+    """It is not to be tried again."""
+    _settle(connection, job, due_ms=None, last_error=error[:ERROR_MAX])
+
+
+def resend(connection: Connection, call_sid: str, now_ms: int) -> None:
+    """Deliver a call's record once more, from now on and with every attempt.
+
+    Raises Problem E-ASK-04 when there is no such call, and E-HOOK-03 when it is live.
+    """
+    calls = tables.calls.c
+    found = connection.execute(select(calls.duration_ms).where(calls.sid == call_sid)).one_or_none()
+    if found is None:
+        raise no_call()
+    if found.duration_ms is None:
+        raise Problem(
+            "E-HOOK-03",
+            "The call is not over: its webhook is delivered when it is.",
+            "Wait for its end.",
+        )
+    values: dict[str, Any] = {"attempts": 0, "due_ms": now_ms, "last_error": None, "done_ms": None}
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    new = dialect.insert(tables.jobs).values(call_sid=call_sid, made_ms=now_ms, **values)
+    connection.execute(new.on_conflict_do_update(index_elements=["call_sid"], set_=values))
+
+
+def _settle(connection: Connection, job: Job, **values: Any) -> None:
+    """Unless the job was claimed anew since: then what becomes of it is decided there."""
+    same = (_jobs.call_sid == job.call_sid) & (_jobs.attempts == job.attempt)
+    connection.execute(update(tables.jobs).where(same).values(**values))

@@ -1,0 +1,215 @@
+"""Retention: what was said, and recordings, go when they are old enough; each by its own age.
+
+A call's age is counted from its `started_ms`. A clock that jumps forwards makes nothing old: see
+Aging.
+"""
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, NamedTuple, Self, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Engine, delete, select, tuple_, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from offhook.records import tables
+from offhook.records.database import clock_ms
+from offhook.records.erasing import BATCH_CALLS, Files, delete_recording, leave_nothing
+
+_log: Final = logging.getLogger("offhook.records")
+
+EVERY_S: Final = 3600.0
+"""How often it is looked for what is old."""
+
+AGAIN_S: Final = 60.0
+"""How soon when the database refused."""
+
+JUMP_MS: Final = 5 * 60_000
+"""By how much more than its due a clock may go on and be believed at once."""
+
+BELIEVED_S: Final = 24 * 3600.0
+"""How long a clock must stay ahead until it is believed all the same."""
+
+STOP_S: Final = 3.0
+
+_DAY_MS: Final = 86_400_000
+_calls: Final = tables.calls.c
+
+
+class _Old(NamedTuple):
+    """A call that is old enough."""
+
+    sid: str
+    started_ms: int
+    journal: str
+    recording: str | None
+
+
+_Erase: TypeAlias = Callable[[Connection, list[_Old]], int]
+
+
+class Kept(NamedTuple):
+    """How long, in days; None: for ever."""
+
+    text_days: int | None
+    audio_days: int | None
+
+
+class Swept(NamedTuple):
+    """Of how many calls the text was erased, and the audio."""
+
+    texts: int
+    recordings: int
+
+
+class Aging:
+    """The wall clock, unless it has jumped forwards: then as it would have gone on.
+
+    A jump is believed after BELIEVED_S; that it has not, nobody can know who has just started.
+    """
+
+    def __init__(self) -> None:
+        self._believed: tuple[int, float] | None = None
+        self._ahead_since: float | None = None
+
+    def now_ms(self, wall_ms: int, monotonic_s: float) -> int:
+        """What counts as now, in ms since 1970."""
+        if self._believed is not None:
+            before_ms, at_s = self._believed
+            due_ms = before_ms + round((monotonic_s - at_s) * 1000)
+            if wall_ms > due_ms + JUMP_MS:
+                if self._ahead_since is None:
+                    self._ahead_since = monotonic_s
+                    _log.warning("the clock has jumped ahead: retention waits for a day")
+                if monotonic_s - self._ahead_since < BELIEVED_S:
+                    return due_ms
+        self._ahead_since = None
+        self._believed = wall_ms, monotonic_s
+        return wall_ms
+
+
+class Retention:
+    """Erases what `kept` says, at start and every hour, in a thread. A context manager.
+
+    `journal_id` is that of this machine's journal: recordings of other machines are theirs.
+    """
+
+    def __init__(self, engine: Engine, files: Files, journal_id: str, kept: Kept) -> None:
+        self._engine = engine
+        self._files = files
+        self._journal_id = journal_id
+        self._kept = kept
+        self._aging = Aging()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        self._thread.join(STOP_S)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            pause = EVERY_S
+            try:
+                with self._engine.connect() as connection:
+                    wall_ms = clock_ms(connection)
+                swept = self.sweep(self._aging.now_ms(wall_ms, time.monotonic()))
+            except (SQLAlchemyError, OSError) as error:
+                _log.warning("retention waits: %s", type(error).__name__)
+                pause = AGAIN_S
+            else:
+                if any(swept):
+                    _log.info("retention: text of %d calls and %d recordings are erased", *swept)
+            self._stopping.wait(pause)
+
+    def sweep(self, now_ms: int) -> Swept:
+        """Erase what is too old at this time. Raises SQLAlchemyError, and OSError for a file."""
+        texts = recordings = 0
+        here = set(self._files.names())
+        if self._kept.text_days is not None:
+            before_ms = now_ms - self._kept.text_days * _DAY_MS
+            # A call can last a day (twilio.md §1.8): one without an end yet may go on talking.
+            over = _calls.duration_ms.is_not(None) | (_calls.started_ms < before_ms - _DAY_MS)
+            texts = self._in_batches(before_ms, _calls.text_erased.is_(False) & over, _erase_texts)
+        if self._kept.audio_days is not None:
+            before_ms = now_ms - self._kept.audio_days * _DAY_MS
+            recorded = _calls.recording.is_not(None) & _calls.duration_ms.is_not(None)
+            erase_audio = functools.partial(self._erase_audio, here)
+            recordings = self._in_batches(before_ms, recorded, erase_audio)
+        recordings += self._delete_unwanted(here)
+        if texts:
+            leave_nothing(self._engine)
+        return Swept(texts, recordings)
+
+    def _in_batches(self, before_ms: int, which: ColumnElement[bool], erase: _Erase) -> int:
+        """Erase calls that began before then, oldest first, each batch in its own transaction.
+
+        What another server is at is left to it. Returns of how many calls something was erased.
+        """
+        count = 0
+        position = tuple_(_calls.started_ms, _calls.sid)
+        after = (-1, "")
+        while not self._stopping.is_set():
+            query = (
+                select(_calls.sid, _calls.started_ms, _calls.journal, _calls.recording)
+                .where(which, _calls.started_ms < before_ms, position > after)
+                .order_by(_calls.started_ms, _calls.sid)
+                .limit(BATCH_CALLS)
+                .with_for_update(skip_locked=True)
+            )
+            with self._engine.begin() as connection:
+                batch = [_Old(*row) for row in connection.execute(query)]
+                if not batch:
+                    break
+                count += erase(connection, batch)
+            after = batch[-1].started_ms, batch[-1].sid
+        return count
+
+    def _erase_audio(self, here: set[str], connection: Connection, batch: list[_Old]) -> int:
+        gone = []
+        for row in batch:
+            if row.recording is not None and row.recording in here:
+                delete_recording(self._files, row.recording)
+            elif row.journal != self._journal_id:
+                continue
+            gone.append(row.sid)
+        values = {"recording": None, "recording_ms": None}
+        connection.execute(update(tables.calls).where(_calls.sid.in_(gone)).values(**values))
+        return len(gone)
+
+    def _delete_unwanted(self, here: set[str]) -> int:
+        """Recordings of calls which another machine has erased."""
+        names = tables.unwanted_files.c.name
+        with self._engine.connect() as connection:
+            unwanted = here.intersection(connection.scalars(select(names)))
+        for name in sorted(unwanted):
+            delete_recording(self._files, name)
+            with self._engine.begin() as connection:
+                connection.execute(delete(tables.unwanted_files).where(names == name))
+        return len(unwanted)
+
+
+def _erase_texts(connection: Connection, batch: list[_Old]) -> int:
+    """Everything that was said, pressed or looked up; the rest of the record stays."""
+    sids = [row.sid for row in batch]
+    for table in (tables.utterances, tables.keys):
+        connection.execute(delete(table).where(table.c.call_sid.in_(sids)))
+    functions = tables.functions
+    connection.execute(
+        update(functions).where(functions.c.call_sid.in_(sids)).values(arguments="", content=None)
+    )
+    nothing = {"from_number": "", "to_number": "", "variables": "{}", "text_erased": True}
+    connection.execute(update(tables.calls).where(_calls.sid.in_(sids)).values(**nothing))
+    return len(sids)

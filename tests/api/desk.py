@@ -1,0 +1,98 @@
+"""A whole house that keeps records, and the operator who asks it."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from pydantic import SecretStr
+from sqlalchemy import Engine, select
+from tests.house import House, configured, house, until
+
+from offhook.api.app import Api
+from offhook.api.reading import Readers
+from offhook.config import Records, WebhookFile
+from offhook.recordings import reading
+from offhook.recordings.files import LocalFiles
+from offhook.records import database, tables
+from offhook.records.prices import Prices
+from offhook.records.record import Record
+
+TOKEN = "a-token-of-the-operator"
+
+
+class Desk:
+    """The operator's side of a running house."""
+
+    def __init__(
+        self, house: House, folder: Path, engine: Engine, record: Record, api: Api
+    ) -> None:
+        self.folder = folder
+        self.house = house
+        self.engine = engine
+        self.record = record
+        self.api = api
+
+    async def ask(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        token: str | None = TOKEN,
+        host: str | None = None,
+        headers: dict[str, str] | None = None,
+        body: Any = None,
+    ) -> httpx2.Response:
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        if host is not None:
+            sent["Host"] = host
+        return await self.house.http.request(
+            method, self.house.origin + path, headers=sent, json=body, timeout=20
+        )
+
+    async def until_stored(self, count: int = 1) -> None:
+        """Wait until the disk has so many calls, whole: rows and recordings."""
+        files = LocalFiles(self.folder / "recordings")
+
+        def stored() -> bool:
+            query = select(tables.calls.c.sid).where(tables.calls.c.duration_ms.is_not(None))
+            with self.engine.connect() as connection:
+                rows = connection.execute(query).all()
+            growing = [reading.find(files, name).growing for name in reading.names(files)]
+            return len(rows) >= count and not self.record.waiting and not any(growing)
+
+        await until(stored)
+
+
+@asynccontextmanager
+async def desk(
+    folder: Path,
+    *,
+    url: str | None = None,
+    readers: Readers | None = None,
+    hosts: tuple[str, ...] | None = None,
+    webhook: str | None = None,
+    **options: Any,
+) -> AsyncIterator[Desk]:
+    """A house with records in that folder, and the API."""
+    script = {"script": options.pop("script")} if "script" in options else {}
+    config = configured("ws://127.0.0.1:1/", **options)
+    given = url or f"sqlite:///{folder}/offhook.db"
+    records = Records(folder=folder, database=given, webhook=WebhookFile(url=webhook))
+    config = dataclasses.replace(config, records=records)
+    if hosts is not None:
+        server = config.server.model_copy(update={"operator_hosts": hosts})
+        config = dataclasses.replace(config, server=server)
+    engine = database.open_engine(database.url_of(given))
+    record = Record(engine, folder / "journal", Prices())
+    api = Api(config, SecretStr(TOKEN), engine, LocalFiles(folder / "recordings"), readers=readers)
+    try:
+        with record:
+            async with house(config=config, record=record, api=api, **script) as made:
+                yield Desk(made, folder, engine, record, api)
+    finally:
+        engine.dispose()

@@ -1,0 +1,153 @@
+"""Who gets in at the operator's paths: by host, origin and token."""
+
+import base64
+import logging
+from pathlib import Path
+
+import pytest
+from tests.api.desk import TOKEN, desk
+
+from offhook.api.doors import FAILURES_MAX
+
+API = ("/api/calls", "/api/totals", "/api/nothing", "/api", "/metrics")
+PAGES = ("/docs", "/openapi.json")
+WRONG = "a-token-of-somebody-else"
+THERE = (200, 404)
+"""What answers behind the doors: some of these paths have nothing."""
+
+
+def basic(password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"me:{password}".encode()).decode()}
+
+
+@pytest.mark.parametrize("path", [*API, *PAGES])
+async def test_without_the_token_there_is_nothing_but_a_refusal(tmp_path: Path, path: str) -> None:
+    async with desk(tmp_path) as d:
+        for given in (
+            None,
+            "Bearer",
+            f"Bearer {WRONG}",
+            f"Bearer {TOKEN[:-1]}",
+            f"Bearer {TOKEN}x",
+            f"Bearer {TOKEN.upper()}",
+            f"Token {TOKEN}",
+            TOKEN,
+            "Basic !!!",
+            basic(WRONG)["Authorization"],
+        ):
+            headers = {} if given is None else {"Authorization": given}
+            answer = await d.ask(path, token=None, headers=headers)
+            assert answer.status_code == 401, given
+            assert answer.json()["code"] == "E-API-03"
+            scheme = "Basic" if path in PAGES else "Bearer"
+            assert answer.headers["www-authenticate"] == f'{scheme} realm="Offhook"'
+            assert answer.headers["cache-control"] == "no-store"
+        answer = await d.ask(path)
+        assert answer.status_code in THERE
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_browser_signs_in_to_the_pages_with_the_token_as_password(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        for path in PAGES:
+            assert (await d.ask(path, token=None, headers=basic(TOKEN))).status_code == 200
+        # What a browser remembers must not open what a foreign page could have it ask for.
+        for path in API:
+            assert (await d.ask(path, token=None, headers=basic(TOKEN))).status_code == 401
+
+
+@pytest.mark.parametrize("host", ["voice.example.com", "localhost.example.com", "", "[::2]:5000"])
+async def test_another_host_name_has_none_of_it(tmp_path: Path, host: str) -> None:
+    async with desk(tmp_path) as d:
+        unknown = await d.ask("/nothing", host=host)
+        assert unknown.status_code == 404
+        for path in (*API, *PAGES, "/api/calls/CA1/audio", "/healthz"):
+            for token in (TOKEN, None):
+                answer = await d.ask(path, host=host, token=token)
+                assert answer.status_code == 404
+                if path != "/healthz":
+                    assert answer.content == unknown.content
+                    assert "www-authenticate" not in answer.headers
+        assert (await d.ask("/api/calls", method="DELETE", host=host)).status_code == 404
+
+
+async def test_the_configured_hosts_are_served_and_no_others(tmp_path: Path) -> None:
+    async with desk(tmp_path, hosts=("Ops.example.com",)) as d:
+        for host in ("ops.example.com", "OPS.example.com:5000"):
+            assert (await d.ask("/api/calls", host=host)).status_code == 200
+        assert (await d.ask("/api/calls", host="localhost")).status_code == 404
+
+
+async def test_what_a_foreign_page_asks_for_is_refused(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        for path in (*API, *PAGES):
+            for origin in ("https://evil.example", "null", "http://127.0.0.1:1", "", "http://["):
+                for method in ("GET", "OPTIONS", "POST"):
+                    answer = await d.ask(path, method=method, headers={"Origin": origin})
+                    assert answer.status_code == 403, (path, origin)
+                    assert answer.json()["code"] == "E-API-04"
+                    assert "access-control-allow-origin" not in answer.headers
+            answer = await d.ask(path, headers={"Origin": d.house.origin})
+            assert answer.status_code in THERE
+
+
+async def test_paths_that_only_look_like_it_open_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        for path in (
+            "//api/calls",
+            "/api//calls",
+            "/API/calls",
+            "/twilio/../api/calls",
+            "/apix",
+            "/%61pi/calls",
+            "/docs/",
+            "/openapi.json/",
+            "/metrics/",
+            "/.api/calls",
+        ):
+            answer = await d.ask(path, token=None)
+            assert answer.status_code in (401, 404), path
+            assert b"calls" not in answer.content
+
+
+async def test_wrong_tokens_are_counted_and_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(tmp_path) as d:
+        with caplog.at_level(logging.WARNING):
+            for _ in range(FAILURES_MAX):
+                assert (await d.ask("/api/calls", token=WRONG)).status_code == 401
+            for token in (WRONG, TOKEN):
+                answer = await d.ask("/api/calls", token=token)
+                assert answer.status_code == 429
+                assert answer.json()["code"] == "E-API-05"
+                assert 0 < int(answer.headers["retry-after"]) <= 61
+        said = [r.getMessage() for r in caplog.records if "E-API-02" in r.getMessage()]
+        assert len(said) == 1
+        assert WRONG not in caplog.text
+        assert TOKEN not in caplog.text
+
+
+async def test_asking_without_a_token_does_not_count(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        for _ in range(FAILURES_MAX + 5):
+            assert (await d.ask("/api/calls", token=None)).status_code == 401
+        assert (await d.ask("/api/calls")).status_code == 200
+
+
+async def test_metrics_are_behind_the_same_doors(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        answer = await d.ask("/metrics")
+        assert answer.status_code == 200
+        assert "offhook_calls_live" in answer.text
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_twilios_paths_and_health_stay_as_they_are(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        assert (await d.ask("/healthz", token=None)).text == "ok\n"
+        assert (await d.ask("/readyz", token=None)).status_code == 200
+        answer = await d.house.post("/twilio/voice")
+        assert answer.status_code == 200
+        assert "cache-control" not in answer.headers

@@ -1,0 +1,279 @@
+"""After-call webhooks over real sockets: delivered once they can be, whatever the target does."""
+
+import hashlib
+import hmac
+import re
+import ssl
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from sqlalchemy import Engine, update
+from tests.records.test_jobs import job, keep, now_of
+from tests.records.test_store import WHOLE, began, ended, lines, rows
+from tests.target import (
+    Behaviour,
+    Received,
+    answer,
+    cut,
+    drip,
+    eventually,
+    flood,
+    hang,
+    target,
+)
+
+from offhook.records import delivery, erasing, jobs, tables
+from offhook.records.delivery import Deliveries
+from offhook.records.queries import record_as_json, show
+
+SECRETS = ("the-first-secret-of-two", "the-second-secret-of-two")
+PAGE = Path(__file__).parents[2] / "docs" / "after-call.md"
+
+
+@contextmanager
+def delivering(engine: Engine, url: str) -> Iterator[None]:
+    with Deliveries(engine, url, SECRETS, "USD"):
+        yield
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that a test can wait for."""
+    monkeypatch.setattr(jobs, "WAITS_S", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(delivery, "POLL_S", 0.02)
+    monkeypatch.setattr(delivery, "ATTEMPT_S", 0.5)
+
+
+def delivered(engine: Engine, sid: str = "CA1") -> Callable[[], bool]:
+    return lambda: job(engine, sid)["done_ms"] is not None
+
+
+def over(engine: Engine, sid: str = "CA1") -> Callable[[], bool]:
+    return lambda: job(engine, sid)["due_ms"] is None
+
+
+def verification() -> Callable[..., Any]:
+    """The receiver's function as the page has it."""
+    found = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found is not None
+    scope: dict[str, Any] = {}
+    exec(textwrap.dedent(found[1]), scope)
+    return scope["verified"]  # type: ignore[no-any-return]
+
+
+def test_the_record_is_posted_and_can_be_verified_as_the_page_says(engine: Engine) -> None:
+    keep(engine, WHOLE)
+    with target() as t, delivering(engine, t.url):
+        eventually(delivered(engine))
+    [request] = t.received
+    assert request.json["id"] == "call.ended:CA1"
+    assert request.json["type"] == "call.ended"
+    with engine.connect() as connection:
+        record = show(connection, "CA1")
+        assert record is not None
+        assert request.json["call"] == record_as_json(record, "USD")
+    assert request.headers["Offhook-Attempt"] == "1"
+    assert request.headers["Content-Type"] == "application/json"
+    header = request.headers["Offhook-Signature"]
+    verified = verification()
+    at_s = now_of(engine) / 1000
+    for secret in SECRETS:
+        assert verified(request.body, header, secret, at_s)
+    assert not verified(request.body, header, "another secret", at_s)
+    assert not verified(request.body + b" ", header, SECRETS[0], at_s)
+    assert not verified(request.body, header, SECRETS[0], at_s + 3600)
+    assert not verified(request.body, header.replace("v1=", "v0="), SECRETS[0], at_s)
+
+
+def test_the_signature_is_of_the_time_and_the_body() -> None:
+    expected = hmac.new(b"secret", b'1700000000.{"a":1}', hashlib.sha256).hexdigest()
+    signed = delivery.sign(b'{"a":1}', 1_700_000_000, ("secret",))
+    assert signed == f"t=1700000000,v1={expected}"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("behaviour", "error"),
+    [
+        (answer(500), "HTTP 500"),
+        (answer(404), "HTTP 404"),
+        (cut, "RemoteProtocolError"),
+        (hang, "no answer within"),
+        (drip, "no answer within"),
+    ],
+)
+def test_what_was_not_taken_comes_again(
+    engine: Engine, behaviour: Behaviour, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(engine, WHOLE)
+    errors = []
+    failed = jobs.failed
+
+    def note(*arguments: Any) -> Any:
+        errors.append(arguments[3])
+        return failed(*arguments)
+
+    monkeypatch.setattr(jobs, "failed", note)
+    with target(behaviour, behaviour, answer(200)) as t, delivering(engine, t.url):
+        eventually(delivered(engine))
+    assert [found.startswith(error) for found in errors] == [True, True]
+    assert [found.headers["Offhook-Attempt"] for found in t.received] == ["1", "2", "3"]
+    assert len({found.json["id"] for found in t.received}) == 1
+    assert job(engine)["last_error"] is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_redirect_is_not_followed(engine: Engine) -> None:
+    keep(engine, WHOLE)
+    with target() as elsewhere:
+        with target(answer(307, Location=elsewhere.url)) as t, delivering(engine, t.url):
+            eventually(over(engine))
+        assert elsewhere.received == []
+    assert job(engine)["last_error"] == "HTTP 307"
+    assert len(t.received) == len(jobs.WAITS_S) + 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_answer_without_an_end_is_not_read(engine: Engine) -> None:
+    keep(engine, WHOLE)
+    with target(flood) as t, delivering(engine, t.url):
+        eventually(delivered(engine))
+    assert len(t.received) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_target_that_is_gone_is_asked_once(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(engine, WHOLE)
+    with target(answer(410)) as t, delivering(engine, t.url):
+        eventually(over(engine))
+    assert len(t.received) == 1
+    assert job(engine)["last_error"] == "HTTP 410"
+    assert "E-HOOK-02" in caplog.text
+    assert "+1202" not in caplog.text
+    assert SECRETS[0] not in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("http://127.0.0.1:1/", "ConnectError"),
+        ("https://no-such-host.invalid/", "ConnectError"),
+        ("https://a..b/", ""),
+        ("http://[::1]:99999/", ""),
+    ],
+)
+def test_a_target_that_is_not_there_is_given_up_at_last(
+    engine: Engine, where: str, error: str
+) -> None:
+    keep(engine, WHOLE)
+    with delivering(engine, where):
+        eventually(over(engine))
+    assert job(engine)["done_ms"] is None
+    assert job(engine)["last_error"].startswith(error)
+    assert job(engine)["attempts"] == len(jobs.WAITS_S) + 1
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("trusted", [False, True])
+def test_over_tls_the_certificate_must_hold(
+    engine: Engine, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    if trusted:
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    keep(engine, WHOLE)
+    with target(tls=context) as t, delivering(engine, t.url):
+        eventually(over(engine))
+    assert (job(engine)["done_ms"] is not None) == trusted
+    assert len(t.received) == trusted
+    if not trusted:
+        assert "CERTIFICATE_VERIFY_FAILED" in job(engine)["last_error"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_so_many_at_once_and_no_more(engine: Engine) -> None:
+    sids = [f"CA{number}" for number in range(12)]
+    for index, sid in enumerate(sids):
+        keep(engine, lines((0, began()), (9, ended()), call_sid=sid, first=9 * index + 1))
+    make_due(engine)
+    together = threading.Barrier(delivery.SLOTS)
+
+    def meet(request: Any) -> None:
+        together.wait(20)
+        answer(200)(request)
+
+    with target(meet) as t, delivering(engine, t.url):
+        eventually(lambda: all(row["done_ms"] for row in rows(engine, tables.jobs)))
+    assert t.most_at_once == delivery.SLOTS
+    assert sorted(found.json["call"]["call"]["sid"] for found in t.received) == sorted(sids)
+
+
+@pytest.mark.usefixtures("quick")
+def test_of_an_erased_call_nothing_more_is_sent(engine: Engine, tmp_path: Path) -> None:
+    keep(engine, WHOLE)
+    with target(answer(500)) as t, delivering(engine, t.url):
+        t.until(1)
+        erasing.erase(engine, NoFiles(), tmp_path, ["CA1"])
+        assert rows(engine, tables.jobs) == []
+        sent = len(t.received)
+    assert len(t.received) <= sent + 1  # one may have been on its way
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_a_stopping_server_had_begun_comes_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "ATTEMPT_S", 30.0)
+    monkeypatch.setattr(delivery, "STOP_S", 0.1)
+    keep(engine, WHOLE)
+    with target(hang, answer(200)) as t:
+        with delivering(engine, t.url):
+            t.until(1)
+        make_due(engine)  # as when the claim has run out
+        with delivering(engine, t.url):
+            eventually(delivered(engine))
+        assert ids(t.received) == {"call.ended:CA1"}
+        assert [found.headers["Offhook-Attempt"] for found in t.received] == ["1", "2"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_database_that_fails_is_tried_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(engine, WHOLE)
+    tables.jobs.name, known = "not_there", tables.jobs.name
+    with target() as t, delivering(engine, t.url):
+        eventually(lambda: "wait for the database" in caplog.text)
+        tables.jobs.name = known
+        engine.clear_compiled_cache()
+        eventually(delivered(engine))
+    assert len(t.received) == 1
+
+
+class NoFiles:
+    def names(self) -> list[str]:
+        return []
+
+    def delete(self, name: str) -> None:
+        raise FileNotFoundError
+
+
+def make_due(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(tables.jobs).values(due_ms=0))
+
+
+def ids(received: list[Received]) -> set[str]:
+    return {found.json["id"] for found in received}
