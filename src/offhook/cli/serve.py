@@ -58,6 +58,7 @@ def serve(
     from offhook.records.delivery import Deliveries
     from offhook.records.prices import Prices
     from offhook.records.record import Record
+    from offhook.records.retention import Kept, Retention
     from offhook.server import Server, listen
 
     overrides = Overrides(
@@ -92,7 +93,12 @@ def serve(
         deliveries = Deliveries(engine, target, secrets, records.prices.currency)
 
     api_token = loaded.server.api_token or token.token_in(records.folder)
-    api = Api(loaded, api_token, engine, LocalFiles(records.recordings))
+    files = LocalFiles(records.recordings)
+    api = Api(loaded, api_token, engine, files)
+    kept = Kept(records.retention.text_days, records.retention.audio_days)
+    retention = (
+        None if kept == Kept(None, None) else Retention(engine, files, record.journal.id, kept)
+    )
 
     async def answer(printer: Printer) -> None:
         terminal = printer.isatty()
@@ -134,6 +140,7 @@ def serve(
         log_to(sys.stderr.fileno(), loaded.logs, loaded.secrets) as printer,
         record,
         deliveries or contextlib.nullcontext(),
+        retention or contextlib.nullcontext(),
         captures or contextlib.nullcontext(),
     ):
         run(answer(printer))

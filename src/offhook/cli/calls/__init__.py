@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from offhook.cli.calls import export, follow, list_, play, show
+from offhook.cli.calls import erase, export, follow, list_, play, resend, show
 
 
 class _ListsByDefault(TyperGroup):
@@ -19,7 +19,7 @@ class _ListsByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_ListsByDefault,
-    help="What calls there were: list, show, hear, export and follow them.",
+    help="What calls there were: list, show, hear, export, follow and erase them.",
     add_completion=False,
 )
 app.command("list")(list_.list_)
@@ -27,3 +27,5 @@ app.command("show")(show.show)
 app.command("play")(play.play)
 app.command("export")(export.export)
 app.command("follow")(follow.follow)
+app.command("resend")(resend.resend)
+app.command("erase")(erase.erase)

@@ -1,0 +1,36 @@
+"""offhook calls resend: deliver a call's record to the after-call webhook once more."""
+
+from offhook.cli.calls import filters
+
+
+def resend(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json = False) -> None:
+    """Have the running server deliver a call's record once more, with all its attempts."""
+    import json
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from offhook.cli.calls.reading import records_of
+    from offhook.errors import Problem
+    from offhook.records import database, jobs, queries
+
+    records = records_of(config)
+    if records.webhook.url is None:
+        raise Problem(
+            "E-HOOK-04",
+            "No after-call webhook is configured, so there is nowhere to send it.",
+            "Set records.webhook.url in offhook.yaml.",
+        )
+    engine = database.open_engine(database.url_of(records.database))
+    try:
+        database.upgrade(engine)
+        with engine.begin() as connection:
+            found = queries.find_sid(connection, sid)
+            jobs.resend(connection, found, database.clock_ms(connection))
+    except SQLAlchemyError as error:
+        raise database.unreachable(engine, error) from None
+    finally:
+        engine.dispose()
+    if as_json:
+        print(json.dumps({"sid": found, "resent": True}))
+    else:
+        print(f"{found} will be delivered to {records.webhook.url} by the running server.")

@@ -1,0 +1,60 @@
+"""The schema: from every earlier version, with data in it, up to the present one."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect, text
+
+from offhook.errors import Problem
+from offhook.records import database, tables
+
+CALL_0001 = (
+    "INSERT INTO calls (sid, account_sid, agent, direction, came_by, from_number, to_number,"
+    " variables, journal, line, started_ms, last_ms, duration_ms, slug, agent_ms, tier,"
+    " text_erased) VALUES ('CA1', 'AC1', 'desk', 'inbound', 'webhook', '+15550100142',"
+    " '+15550100100', '{}', 'j', 7, 1795000000000, 900, 1000, 'caller_hung_up', 800, 'standard',"
+    " FALSE)"
+)
+SAID_0001 = (
+    "INSERT INTO utterances (call_sid, line, who, text, intended, end_ms, interrupted)"
+    " VALUES ('CA1', 8, 'caller', 'A table for two.', 'A table for two.', 900, FALSE)"
+)
+
+
+@pytest.mark.parametrize("version", database.revisions())
+def test_what_was_there_is_there_after_the_upgrade(empty: Engine, version: str) -> None:
+    database.migrate(empty, version)
+    with empty.begin() as connection:
+        connection.execute(text(CALL_0001))
+        connection.execute(text(SAID_0001))
+    assert database.upgrade(empty) == (version, database.HEAD)
+    with empty.connect() as connection:
+        row = connection.execute(text("SELECT sid, line, slug FROM calls")).one()
+        assert tuple(row) == ("CA1", 7, "caller_hung_up")
+        said = connection.scalar(text("SELECT text FROM utterances WHERE call_sid = 'CA1'"))
+        assert said == "A table for two."
+
+
+def test_the_last_of_the_migrations_is_what_this_version_works_with() -> None:
+    assert database.revisions()[-1] == database.HEAD
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        found = compare_metadata(context, tables.metadata)
+        # SQLAlchemy reads no expressions of an index back from SQLite.
+        differences = [one for one in found if "index" not in str(one[0])]
+        assert differences == []
+        assert set(tables.metadata.tables) <= set(inspect(connection).get_table_names())
+
+
+def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
+    assert database.upgrade(engine) == (database.HEAD, database.HEAD)
+
+
+def test_a_newer_version_is_left_alone(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Problem, match="E-REC-04"):
+        database.upgrade(engine)
