@@ -113,13 +113,13 @@ def fill(engine: Engine, calls: int, utterances: int) -> None:
                 lines.append(Line(number, sid(index), at_ms, wall_ms + at_ms, event))
         with engine.begin() as connection:
             store.apply(connection, lines, number)
-    analyse(engine)
 
 
 def copy(source: Engine, target: Engine) -> None:
     """Every row of the record, as PostgreSQL takes many of them."""
     raw = target.raw_connection()
     with source.connect() as reading, raw.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
         for table in tables.metadata.sorted_tables:
             names = ", ".join(column.name for column in table.columns)
             with cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copying:
@@ -127,12 +127,8 @@ def copy(source: Engine, target: Engine) -> None:
                     copying.write_row(row)
         raw.commit()
     raw.close()
-    analyse(target)
-
-
-def analyse(engine: Engine) -> None:
-    """Let the database know what it has, as PostgreSQL's own housekeeping does in time."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with target.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # As its own housekeeping does in time; SQLite has none.
         connection.execute(text("ANALYZE"))
 
 

@@ -1,34 +1,56 @@
-"""A call over real sockets, and what the commands then tell of it."""
+"""A call over real sockets: followed while it is live, and asked about afterwards."""
 
 import asyncio
 import json
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.cli.calls.conftest import offhook
 from tests.cli.test_serve import CLEAN, serving
 
 
-async def asked(folder: Path, *arguments: str) -> str:
+@asynccontextmanager
+async def following(folder: Path, url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """offhook calls follow, from when it is connected."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "offhook", *arguments),
+        *(sys.executable, "-m", "offhook", "calls", "follow", "--json", "--url", url),
         env=CLEAN,
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
-    out, _ = await process.communicate()
-    assert process.returncode == 0
-    return out.decode()
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(30):
+            assert await process.stderr.readline() == f"following {url}\n".encode()
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
-async def test_the_call_is_listed_and_shown(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server:
+async def test_a_call_is_followed_listed_and_shown(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, following(tmp_path, server.url) as follower:
         report = await server.call()
+        names = []
+        async with asyncio.timeout(20):
+            while "CallEnded" not in names:
+                assert follower.stdout is not None
+                line = json.loads(await follower.stdout.readline())
+                assert line["call_sid"] == report.call_sid
+                names.append(line["name"])
+            follower.send_signal(signal.SIGINT)
+            assert await follower.wait() == 0
         server.process.send_signal(signal.SIGTERM)
         assert await server.end() == 0
-    # As a process of its own; what the rest would add to that is time.
-    listed = json.loads(await asked(tmp_path, "calls", "--json", "--text", "opening HOURS"))
+    assert names[0] == "CallBegan"
+    assert {"CallStarted", "AgentConnected", "AgentSaid", "CallerSaid", "Answered"} < set(names)
+
+    listed = json.loads(offhook(tmp_path, "calls", "--json", "--text", "opening HOURS").stdout)
     assert [call["sid"] for call in listed["calls"]] == [report.call_sid]
     assert listed["totals"]["endings"] == {"caller_hung_up": 1}
     [call] = listed["calls"]

@@ -16,6 +16,7 @@ from tests.cli.calls.conftest import offhook
 
 from offhook.cli.calls.following import Following, ServerSentEvent, Stream, token_of
 from offhook.cli.calls.telling import Teller
+from offhook.config import load
 from offhook.errors import Problem
 
 TOKEN = "a-token-of-the-api"
@@ -74,8 +75,8 @@ class Seen:
     def lost(self, why: str) -> None:
         self.said.append(f"lost: {why}")
 
-    def back(self) -> None:
-        self.said.append("back")
+    def connected(self, url: str) -> None:
+        self.said.append("connected")
 
 
 def followed(url: str, connections: int) -> tuple[list[str], list[float]]:
@@ -101,7 +102,7 @@ def test_it_goes_on_behind_the_last_event() -> None:
     with serving(answers) as (url, asked):
         said, waited = followed(url, 3)
     ended = "lost: it ended the connection"
-    assert said == ["A 1", ended, "lost: HTTP 503", "back", "B 2", ended]
+    assert said == ["connected", "A 1", ended, "lost: HTTP 503", "connected", "B 2", ended]
     assert waited == [0.05] * 3
     assert [one.get("last-event-id") for one in asked] == [None, "r-1", "r-1"]
     assert {one["path"] for one in asked} == {"/api/live"}
@@ -126,13 +127,18 @@ def test_a_server_that_is_not_there_is_said() -> None:
 
 
 def test_the_token_is_the_variables_or_the_files(tmp_path: Path) -> None:
+    file = tmp_path / "offhook.yaml"
+    file.write_text("records:\n  folder: .\n")
     with pytest.raises(Problem, match="E-ASK-11"):
-        token_of({}, tmp_path)
-    (tmp_path / "api-token").write_text("from-the-file\n")
-    assert token_of({}, tmp_path) == "from-the-file"
-    assert token_of({"OFFHOOK_API_TOKEN": " mine "}, tmp_path) == "mine"
-    with pytest.raises(Problem, match="E-ASK-11"):
-        token_of({"OFFHOOK_API_TOKEN": "one\ntwo"}, tmp_path)
+        token_of(load(file, {}))
+    assert list(tmp_path.iterdir()) == [file], "who follows makes no token"
+    written = tmp_path / "api-token"
+    written.touch(mode=0o600)
+    with pytest.raises(Problem, match="E-API-01"):
+        token_of(load(file, {}))
+    written.write_text("that-of-the-file\n")
+    assert token_of(load(file, {})) == "that-of-the-file"
+    assert token_of(load(file, {"OFFHOOK_API_TOKEN": TOKEN})) == TOKEN
 
 
 # --- The format ----------------------------------------------------------------------------------

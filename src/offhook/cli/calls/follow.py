@@ -28,8 +28,7 @@ def follow(
     if url is None:
         scheme = "https" if loaded.server.tls_cert else "http"
         url = f"{scheme}://127.0.0.1:{loaded.server.port}"
-    token = token_of(os.environ, loaded.records.folder)
     try:
-        Following(url, token).run(Teller(as_json=as_json))
+        Following(url, token_of(loaded)).run(Teller(as_json=as_json))
     except KeyboardInterrupt:
         raise typer.Exit from None

@@ -5,14 +5,15 @@ The format is that of the WHATWG's HTML standard, "Server-sent events".
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
 
 import httpx2
 import msgspec
 
+from offhook.api import token
+from offhook.config import Config
 from offhook.errors import Problem
 
 PATH: Final = "/api/live"
@@ -44,33 +45,35 @@ class Listening(Protocol):
     def lost(self, why: str) -> None:
         """The server is gone, for now."""
 
-    def back(self) -> None:
-        """It is there again."""
+    def connected(self, url: str) -> None:
+        """The server is there, for the first time or again."""
 
 
-def token_of(environ: Mapping[str, str], folder: Path) -> str:
-    """OFFHOOK_API_TOKEN, else what the server put into its folder. Raises Problem E-ASK-11."""
-    token = environ.get("OFFHOOK_API_TOKEN", "").strip()
-    path = folder / "api-token"
-    try:
-        token = token or path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        token = ""
-    if not (token.isascii() and token.isprintable() and token):
+def token_of(config: Config) -> str:
+    """OFFHOOK_API_TOKEN, else what the server put into its folder.
+
+    Raises Problem E-ASK-11 when there is neither, and E-API-01 for a file that cannot be used.
+    """
+    if config.server.api_token is not None:
+        return config.server.api_token.get_secret_value()
+    path = config.records.folder / token.FILE
+    if not path.exists():
         raise Problem(
             "E-ASK-11",
             f"No token of the API. Looked in: OFFHOOK_API_TOKEN, {path}.",
             "Start offhook serve, which makes one; of a server elsewhere set OFFHOOK_API_TOKEN.",
         )
-    return token
+    return token.token_in(config.records.folder).get_secret_value()
 
 
 class Following:
     """Follows one server for as long as it runs, and waits for it to come back."""
 
-    def __init__(self, url: str, token: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, url: str, api_token: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._url = url.rstrip("/")
-        self._token = token
+        self._token = api_token
         self._sleep = sleep
         self._stream = Stream()
         self._ever = False
@@ -106,9 +109,8 @@ class Following:
                 if response.status_code != 200:
                     response.read()
                     raise _refused(self._url, response)
-                if self._ever:
-                    listening.back()
                 self._ever = True
+                listening.connected(self._url)
                 for event in self._stream.events(response.iter_text()):
                     listening.event(event)
         except (httpx2.TransportError, httpx2.InvalidURL) as error:

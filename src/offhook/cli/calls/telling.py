@@ -54,9 +54,9 @@ class Teller:
         """The server is gone."""
         self._aside.print(Text(f"the server is gone ({inert(why)}); trying again", "yellow"))
 
-    def back(self) -> None:
-        """And there again."""
-        self._aside.print(Text("the server is there again", "green"))
+    def connected(self, url: str) -> None:
+        """It is there."""
+        self._aside.print(Text(f"following {inert(url)}", "green"), soft_wrap=True)
 
 
 def _words(name: str, fields: dict[str, Any]) -> tuple[str, str]:
