@@ -207,7 +207,9 @@ async def test_an_oversized_message_closes_whole_or_in_parts() -> None:
             assert far.messages == []
 
 
-async def test_an_exception_in_a_receiver_closes_that_socket_only() -> None:
+async def test_an_exception_in_a_receiver_is_logged_and_closes_that_socket_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Broken(Recorder):
         def on_text(self, text: bytes) -> None:
             raise RuntimeError("boom")
@@ -223,6 +225,7 @@ async def test_an_exception_in_a_receiver_closes_that_socket_only() -> None:
         await well.until(1)
         second.close()
         await well.closed
+    assert "boom" in caplog.text
 
 
 async def test_a_slow_reader_is_noticed_and_so_is_its_catching_up() -> None:

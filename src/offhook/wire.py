@@ -210,12 +210,17 @@ class Socket(WSListener):
         if self._sent_code is not None and kind is not _CLOSE:
             return
         if frame.fin and not self._parts:
-            if kind is _TEXT:
-                self.receiver.on_text(frame.get_payload_as_bytes())
-                return
-            if kind is _BINARY:
-                self.receiver.on_binary(frame.get_payload_as_bytes())
-                return
+            try:
+                if kind is _TEXT:
+                    self.receiver.on_text(frame.get_payload_as_bytes())
+                    return
+                if kind is _BINARY:
+                    self.receiver.on_binary(frame.get_payload_as_bytes())
+                    return
+            except Exception:
+                # picows closes with 1011 then, which says nothing of where the fault is.
+                _log.exception("a fault in what receives a socket's messages")
+                raise
         if kind is _CLOSE:
             self._on_close_frame(transport, frame)
         elif kind is not _PING and kind is not _PONG:
