@@ -26,8 +26,9 @@ SAID = ("How can I help", "opening hours", "+12025550142", "+12025550100", TOKEN
 class Piped:
     """A server process whose stderr goes into a pipe that is read when the test says so."""
 
-    def __init__(self, process: asyncio.subprocess.Process, reading: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, reading: int, folder: Path) -> None:
         self.process = process
+        self._folder = folder
         self._reading = reading
         self.url = ""
         self.said = b""
@@ -61,7 +62,9 @@ class Piped:
         )
 
     async def metrics(self, http: httpx2.AsyncClient) -> str:
-        answer = await http.get(self.url + "/metrics")
+        token = (self._folder / "offhook-data" / "api-token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await http.get(self.url + "/metrics", headers=headers)
         assert answer.status_code == 200
         return answer.text
 
@@ -85,7 +88,7 @@ async def piped(folder: Path, *arguments: str) -> AsyncIterator[Piped]:
         stderr=writing,
     )
     os.close(writing)
-    served = Piped(process, reading)
+    served = Piped(process, reading, folder)
     try:
         await asyncio.to_thread(served.read_until, b"twice ends them.")
         found = re.search(rb"answers at (http://127\.0\.0\.1:\d+)", served.said)
