@@ -196,23 +196,13 @@ class Calls:
         return self._announce(call_sid, account_sid, agent, from_, to, found, coming.owed)
 
     def announce(
-        self,
-        call_sid: str,
-        account_sid: str,
-        agent: Agent,
-        *,
-        from_: str = "",
-        to: str = "",
-        variables: Mapping[str, str] = _NONE,
+        self, call_sid: str, account_sid: str, agent: Agent, *, from_: str = "", to: str = ""
     ) -> CallEntry:
-        """A call will have a stream. Asked again, the answer is the same.
-
-        `variables` are those given for this call alone; they went through `variables.taken`.
-        """
+        """A call will have a stream. Asked again, the answer is the same."""
         known = self.find(call_sid)
         if known is not None:
             return known
-        return self._announce(call_sid, account_sid, agent, from_, to, Found(variables), [])
+        return self._announce(call_sid, account_sid, agent, from_, to, Found(), [])
 
     def _announce(
         self,

@@ -145,16 +145,13 @@ def _groups(text: str) -> list[_Group]:
     return found
 
 
-def _runs(text: str, groups: list[_Group], *, card: bool) -> Iterator[list[_Group]]:
-    """Groups with nothing between them but what separates the parts of one number."""
+def _runs(text: str, groups: list[_Group]) -> Iterator[list[_Group]]:
+    """Groups with nothing between them but what separates the parts of a card's number."""
     run: list[_Group] = []
     for group in groups:
-        if run:
-            said = run[-1].said and group.said
-            gap = _CARD_GAP if card else _SAID_GAP if said else _PHONE_GAP
-            if gap.fullmatch(text, run[-1].end, group.start) is None:
-                yield run
-                run = []
+        if run and _CARD_GAP.fullmatch(text, run[-1].end, group.start) is None:
+            yield run
+            run = []
         run.append(group)
     if run:
         yield run
@@ -191,7 +188,7 @@ def _joined(run: list[_Group]) -> tuple[str, list[int]]:
 
 
 def _cards(text: str, groups: list[_Group]) -> Iterator[Span]:
-    for run in _runs(text, groups, card=True):
+    for run in _runs(text, groups):
         digits, edges = _joined(run)
         if len(digits) >= _CARD_DIGITS.start:
             for first, last in _card_windows(digits, edges):
@@ -463,7 +460,7 @@ class _Speaker:
     ) -> tuple[list[Span], tuple[Stretch, ...]]:
         """More was said: what of it ends a card's number, and where the number's begin was said."""
         before, self.number = self.number, None
-        runs = list(_runs(text, _groups(text), card=True))
+        runs = list(_runs(text, _groups(text)))
         if not runs:
             return [], ()
         head, tail = runs[0], runs[-1]

@@ -102,7 +102,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
         known = revisions()
         if before is not None and before not in known:
             raise _newer(before)
-        _run_migrations(engine, HEAD)
+        migrate(engine, HEAD)
     except SQLAlchemyError as error:
         raise unreachable(engine, error) from None
     return before, HEAD
@@ -151,11 +151,7 @@ def revisions() -> list[str]:
 
 
 def migrate(engine: Engine, to: str) -> None:
-    """Upgrade to a version, for tests of what comes after it."""
-    _run_migrations(engine, to)
-
-
-def _run_migrations(engine: Engine, to: str) -> None:
+    """Upgrade to that version. Whoever does not test older ones calls `upgrade`."""
     from alembic import command
     from alembic.config import Config
 

@@ -60,7 +60,6 @@ class Writer:
         self._store = Store(journal.id, prices, after_call=after_call)
         self._some = threading.Event()
         self._stopping = threading.Event()
-        self._spoilt = 0
         self._ready = False
         self.settled: Final = threading.Event()
         """Set when all that an earlier run left behind is in the database, or it has refused."""
@@ -201,7 +200,6 @@ class Writer:
                 self._spoil(line.number, encode(happening, line.wall_ms), type(error).__name__)
 
     def _spoil(self, number: int, line: bytes, why: str) -> None:
-        self._spoilt += 1
         path = self._journal.folder / SPOILT
         _log.error("line %d cannot be written (%s): it is kept in %s", number, why, path)
         _append(path, line)
