@@ -28,6 +28,7 @@ from tests.target import (
     target,
 )
 
+from offhook.recordings.files import LocalFiles
 from offhook.records import delivery, erasing, jobs, tables
 from offhook.records.delivery import Deliveries
 from offhook.records.queries import record_as_json, show
@@ -225,7 +226,7 @@ def test_of_an_erased_call_nothing_more_is_sent(engine: Engine, tmp_path: Path) 
     keep(engine, WHOLE)
     with target(answer(500)) as t, delivering(engine, t.url):
         t.until(1)
-        erasing.erase(engine, NoFiles(), tmp_path, ["CA1"])
+        erasing.erase(engine, LocalFiles(tmp_path / "recordings"), tmp_path, ["CA1"])
         assert rows(engine, tables.jobs) == []
         sent = len(t.received)
     assert len(t.received) <= sent + 1  # one may have been on its way
@@ -260,14 +261,6 @@ def test_a_database_that_fails_is_tried_again(
         engine.clear_compiled_cache()
         eventually(delivered(engine))
     assert len(t.received) == 1
-
-
-class NoFiles:
-    def names(self) -> list[str]:
-        return []
-
-    def delete(self, name: str) -> None:
-        raise FileNotFoundError
 
 
 def make_due(engine: Engine) -> None:

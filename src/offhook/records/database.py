@@ -5,8 +5,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    select,
+    table,
+    text,
+)
 from sqlalchemy import column as column_of
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
@@ -70,6 +81,13 @@ def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def insert(connection: Connection, into: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that can say what becomes of a row that is there: both databases have it alike."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(into)
+    return postgresql.insert(into)
 
 
 def version(connection: Connection) -> str | None:

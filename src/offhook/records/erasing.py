@@ -9,12 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from sqlalchemy import Connection, Engine, delete, func, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 from offhook.errors import Problem
+from offhook.recordings import reading
+from offhook.recordings.files import FileStore
 from offhook.records import database, tables
 from offhook.records.journal import SPOILT, waiting_in
 from offhook.records.prices import Prices
@@ -26,20 +27,7 @@ WAIT_S: Final = 10.0
 BATCH_CALLS: Final = 200
 """Calls in one transaction, so that nobody waits long for its locks."""
 
-PEAKS: Final = ".peaks"
-"""What the name of a recording's peaks ends in (recordings/reading.py)."""
-
 _calls: Final = tables.calls.c
-
-
-class Files(Protocol):
-    """What is needed of the store of recordings."""
-
-    def names(self) -> list[str]:
-        """Every file there is."""
-
-    def delete(self, name: str) -> None:
-        """Remove one. Raises FileNotFoundError when it is not there."""
 
 
 def select_calls(
@@ -69,7 +57,9 @@ def select_calls(
     return list(connection.scalars(query))
 
 
-def erase(engine: Engine, files: Files, journal: Path, call_sids: Sequence[str]) -> Counter[str]:
+def erase(
+    engine: Engine, files: FileStore, journal: Path, call_sids: Sequence[str]
+) -> Counter[str]:
     """Remove these calls, and count what is removed by kind: tables' names, and files.
 
     `journal` is this machine's folder. A recording that is on another machine counts as
@@ -141,17 +131,6 @@ def _still_waiting(lines: int) -> Problem:
     )
 
 
-def delete_recording(files: Files, name: str) -> bool:
-    """Remove a recording and its peaks; returns whether it was here."""
-    with contextlib.suppress(FileNotFoundError):
-        files.delete(name.removesuffix(".wav") + PEAKS)
-    try:
-        files.delete(name)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def leave_nothing(engine: Engine) -> None:
     """Have SQLite's write-ahead log forget what was erased, as far as nobody is reading in it.
 
@@ -162,7 +141,7 @@ def leave_nothing(engine: Engine) -> None:
             connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
 
-def _erase(engine: Engine, files: Files, journal: Path, batch: Sequence[str]) -> Counter[str]:
+def _erase(engine: Engine, files: FileStore, journal: Path, batch: Sequence[str]) -> Counter[str]:
     removed: Counter[str] = Counter()
     with engine.begin() as connection:
         elsewhere = []
@@ -170,13 +149,12 @@ def _erase(engine: Engine, files: Files, journal: Path, batch: Sequence[str]) ->
             _calls.sid.in_(batch), _calls.recording.is_not(None)
         )
         for name, owner in connection.execute(recorded).all():
-            if delete_recording(files, name):
+            if reading.delete(files, name):
                 removed["recordings"] += 1
             elif owner != _identity(journal):
                 elsewhere.append({"name": name})
         if elsewhere:
-            dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-            unwanted = dialect.insert(tables.unwanted_files).on_conflict_do_nothing()
+            unwanted = database.insert(connection, tables.unwanted_files).on_conflict_do_nothing()
             connection.execute(unwanted, elsewhere)
             removed["recordings_elsewhere"] += len(elsewhere)
         for table, of_call in tables.of_calls():

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from offhook.errors import Problem
 from offhook.records import tables
+from offhook.records.database import insert
 from offhook.records.queries import no_call
 
 WAITS_S: Final = (1, 5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800)
@@ -54,8 +54,7 @@ def add(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None:
         }
         for sid in dict.fromkeys(call_sids)
     ]
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(dialect.insert(tables.jobs).on_conflict_do_nothing(), rows)
+    connection.execute(insert(connection, tables.jobs).on_conflict_do_nothing(), rows)
 
 
 def hurry(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None:
@@ -126,8 +125,7 @@ def resend(connection: Connection, call_sid: str, now_ms: int) -> None:
             "Wait for its end.",
         )
     values: dict[str, Any] = {"attempts": 0, "due_ms": now_ms, "last_error": None, "done_ms": None}
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    new = dialect.insert(tables.jobs).values(call_sid=call_sid, made_ms=now_ms, **values)
+    new = insert(connection, tables.jobs).values(call_sid=call_sid, made_ms=now_ms, **values)
     connection.execute(new.on_conflict_do_update(index_elements=["call_sid"], set_=values))
 
 

@@ -15,9 +15,11 @@ from typing import Final, NamedTuple, Self, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Engine, delete, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from offhook.recordings import reading
+from offhook.recordings.files import FileStore
 from offhook.records import tables
 from offhook.records.database import clock_ms
-from offhook.records.erasing import BATCH_CALLS, Files, delete_recording, leave_nothing
+from offhook.records.erasing import BATCH_CALLS, leave_nothing
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -97,7 +99,7 @@ class Retention:
     `journal_id` is that of this machine's journal: recordings of other machines are theirs.
     """
 
-    def __init__(self, engine: Engine, files: Files, journal_id: str, kept: Kept) -> None:
+    def __init__(self, engine: Engine, files: FileStore, journal_id: str, kept: Kept) -> None:
         self._engine = engine
         self._files = files
         self._journal_id = journal_id
@@ -181,7 +183,7 @@ class Retention:
         gone = []
         for row in batch:
             if row.recording is not None and row.recording in here:
-                delete_recording(self._files, row.recording)
+                reading.delete(self._files, row.recording)
             elif row.journal != self._journal_id:
                 continue
             gone.append(row.sid)
@@ -195,7 +197,7 @@ class Retention:
         with self._engine.connect() as connection:
             unwanted = here.intersection(connection.scalars(select(names)))
         for name in sorted(unwanted):
-            delete_recording(self._files, name)
+            reading.delete(self._files, name)
             with self._engine.begin() as connection:
                 connection.execute(delete(tables.unwanted_files).where(names == name))
         return len(unwanted)

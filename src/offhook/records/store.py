@@ -6,11 +6,9 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Table, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from offhook import events
-from offhook.records import jobs, tables
-from offhook.records.database import clock_ms
+from offhook.records import database, jobs, tables
 from offhook.records.lines import Line
 from offhook.records.prices import Meters, Prices
 
@@ -77,13 +75,12 @@ class Store:
         self, connection: Connection, ended: Sequence[str], billed: Sequence[str]
     ) -> None:
         if self._after_call and (ended or billed):
-            now_ms = clock_ms(connection)
+            now_ms = database.clock_ms(connection)
             jobs.add(connection, ended, now_ms)
             jobs.hurry(connection, billed, now_ms)
 
     def _mark(self, connection: Connection, last: int) -> None:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        mark = dialect.insert(tables.applied).values(journal=self._journal, line=last)
+        mark = database.insert(connection, tables.applied).values(journal=self._journal, line=last)
         connection.execute(
             mark.on_conflict_do_update(index_elements=["journal"], set_={"line": last})
         )
@@ -345,9 +342,10 @@ class _Batch:
             row["agent_ms"] = self._agent_ms.pop(sid, 0)
         for columns in {tuple(row) for row in self._new.values()}:
             rows = [_clean(row) for row in self._new.values() if tuple(row) == columns]
-            dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
             # Another server may have begun this call: a webhook that Twilio repeated elsewhere.
-            connection.execute(dialect.insert(tables.calls).on_conflict_do_nothing(), rows)
+            connection.execute(
+                database.insert(connection, tables.calls).on_conflict_do_nothing(), rows
+            )
 
     def _known(self, connection: Connection) -> set[str]:
         """Calls that are there: lines of one that was erased while it lasted are dropped."""
