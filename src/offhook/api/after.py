@@ -1,7 +1,7 @@
 """What is done about a call that is over: erasing it, and delivering its record once more."""
 
 from fastapi import APIRouter
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from offhook.api.operator import Operator
@@ -64,11 +64,7 @@ def router(operator: Operator) -> APIRouter:
 
 def _over(connection: Connection, sid: str) -> None:
     """Raises Problem E-ASK-04 for no such call, and Refused 409 for one that is live."""
-    query = select(tables.calls.c.duration_ms).where(tables.calls.c.sid == sid)
-    row = None if "\x00" in sid else connection.execute(query).one_or_none()
-    if row is None:
-        raise queries.no_call()
-    if row.duration_ms is None:
+    if queries.columns_of(connection, sid, tables.calls.c.duration_ms).duration_ms is None:
         raise Refused(
             409,
             Problem(

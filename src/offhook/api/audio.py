@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Header, Query
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -183,11 +183,7 @@ def recording_of(connection: Connection, sid: str) -> str:
 
     Raises Problem E-ASK-04 when there is no such call, and Refused 404 when it has no recording.
     """
-    query = select(tables.calls.c.recording).where(tables.calls.c.sid == sid)
-    row = None if "\x00" in sid else connection.execute(query).one_or_none()
-    if row is None:
-        raise queries.no_call()
-    name: str | None = row.recording
+    name: str | None = queries.columns_of(connection, sid, tables.calls.c.recording).recording
     if name is None:
         raise _none()
     return name

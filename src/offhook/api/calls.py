@@ -59,7 +59,7 @@ def router(operator: Operator) -> APIRouter:
         """Everything that is known of a call, with its timeline."""
 
         def question(connection: Connection) -> CallRecord:
-            return shown(connection, sid)
+            return queries.shown(connection, sid)
 
         return await operator.answer(question)
 
@@ -79,7 +79,7 @@ def router(operator: Operator) -> APIRouter:
         change = operator.calls.pause_recording if paused else operator.calls.resume_recording
         if not change(sid):
             if operator.calls.find(sid) is None:
-                await operator.ask(lambda connection: shown(connection, sid))
+                await operator.ask(lambda connection: queries.shown(connection, sid))
             raise Refused(
                 409,
                 Problem(
@@ -91,11 +91,3 @@ def router(operator: Operator) -> APIRouter:
         return RecordingIs(call_sid=sid, state=asked.state)
 
     return made
-
-
-def shown(connection: Connection, sid: str) -> CallRecord:
-    """All of one call. Raises Problem E-ASK-04: there is none."""
-    record = None if "\x00" in sid else queries.show(connection, sid)
-    if record is None:
-        raise queries.no_call()
-    return record

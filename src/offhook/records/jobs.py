@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, update
 from offhook.errors import Problem
 from offhook.records import tables
 from offhook.records.database import insert
-from offhook.records.queries import no_call
+from offhook.records.queries import columns_of
 
 WAITS_S: Final = (1, 5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800)
 """Seconds from one failed attempt to the next: a day in all. They are counted and not dated, so a
@@ -114,11 +114,7 @@ def resend(connection: Connection, call_sid: str, now_ms: int) -> None:
 
     Raises Problem E-ASK-04 when there is no such call, and E-HOOK-03 when it is live.
     """
-    calls = tables.calls.c
-    found = connection.execute(select(calls.duration_ms).where(calls.sid == call_sid)).one_or_none()
-    if found is None:
-        raise no_call()
-    if found.duration_ms is None:
+    if columns_of(connection, call_sid, tables.calls.c.duration_ms).duration_ms is None:
         raise Problem(
             "E-HOOK-03",
             "The call is not over: its webhook is delivered when it is.",

@@ -158,6 +158,16 @@ def find_sid(connection: Connection, text: str) -> str:
     return found[0]
 
 
+def columns_of(connection: Connection, sid: str, *columns: ColumnElement[Any]) -> Row[Any]:
+    """Some columns of `calls`, of one call. Raises Problem E-ASK-04: there is none."""
+    row = None
+    if _NUL not in sid:
+        row = connection.execute(select(*columns).where(_calls.sid == sid)).one_or_none()
+    if row is None:
+        raise no_call()
+    return row
+
+
 def no_call() -> Problem:
     """What to tell whoever asks for a call that is not there."""
     return Problem(
@@ -443,6 +453,14 @@ def show(connection: Connection, sid: str) -> CallRecord | None:
         delays=None if row.delays is None else _delays(row.delays),
         timeline=_timeline(connection, sid),
     )
+
+
+def shown(connection: Connection, sid: str) -> CallRecord:
+    """The same. Raises Problem E-ASK-04: there is none."""
+    record = show(connection, sid)
+    if record is None:
+        raise no_call()
+    return record
 
 
 def record_as_json(record: CallRecord, currency: str) -> dict[str, Any]:

@@ -26,9 +26,7 @@ def play(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json 
 
     records = records_of(config)
     with opened(records) as connection:
-        record = queries.show(connection, queries.find_sid(connection, sid))
-    if record is None:  # erased in between
-        raise queries.no_call()
+        record = queries.shown(connection, queries.find_sid(connection, sid))
     name = record.call.recording
     file = None if name is None else recording(records, name)
     if name is None or file is None:

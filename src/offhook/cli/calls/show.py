@@ -33,9 +33,7 @@ def show(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json 
     records = records_of(config)
     currency = records.prices.currency
     with opened(records) as connection:
-        record = queries.show(connection, queries.find_sid(connection, sid))
-    if record is None:  # erased in between
-        raise queries.no_call()
+        record = queries.shown(connection, queries.find_sid(connection, sid))
     if as_json:
         print(json.dumps(queries.record_as_json(record, currency), indent=2, ensure_ascii=False))
         return
