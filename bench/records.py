@@ -26,9 +26,9 @@ from tests.postgres import Postgres  # noqa: E402
 
 from offhook import events  # noqa: E402
 from offhook.call.ending import Slug  # noqa: E402
+from offhook.config import Prices  # noqa: E402
 from offhook.records import database, queries, tables  # noqa: E402
 from offhook.records.lines import Line  # noqa: E402
-from offhook.records.prices import Prices  # noqa: E402
 from offhook.records.questions import Filter  # noqa: E402
 from offhook.records.store import Store  # noqa: E402
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from offhook import calls
 from offhook.bench import bridge
-from offhook.config import Config
+from offhook.config import Config, Prices
 from offhook.records import database
-from offhook.records.prices import Prices
 from offhook.records.record import Record
 from offhook.tap import NewCall
 

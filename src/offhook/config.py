@@ -326,7 +326,7 @@ class Logs(_Part):
     """Whether the log has what is said and pressed in calls, and whole phone numbers."""
 
 
-class PricesFile(_Part):
+class Prices(_Part):
     """What a minute costs, in `currency`. Without any price no cost is shown."""
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
@@ -377,7 +377,7 @@ def _no_target() -> Exception:
     )
 
 
-class RetentionFile(_Part):
+class Kept(_Part):
     """How long records are kept, in days since a call began; None keeps them."""
 
     text_days: int | None = Field(default=None, ge=1)
@@ -415,9 +415,9 @@ class RecordsFile(_Part):
     database: str | None = None
     """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL goes before it."""
 
-    prices: PricesFile = PricesFile()
+    prices: Prices = Prices()
     webhook: WebhookFile = WebhookFile()
-    retention: RetentionFile = RetentionFile()
+    retention: Kept = Kept()
     redact: Redact = Redact()
 
 

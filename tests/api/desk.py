@@ -13,11 +13,10 @@ from tests.house import House, configured, house, until
 
 from offhook.api.app import Api
 from offhook.api.reading import Readers
-from offhook.config import Records, WebhookFile
+from offhook.config import Prices, Records, WebhookFile
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, tables
-from offhook.records.prices import Prices
 from offhook.records.record import Record
 
 TOKEN = "a-token-of-the-operator"

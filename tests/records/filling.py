@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from sqlalchemy import Engine
 
 from offhook import events
+from offhook.config import Prices
 from offhook.events import Event
 from offhook.records.lines import Line
-from offhook.records.prices import Prices
 from offhook.records.store import Store
 
 BEGAN_MS = 1_793_000_000_000

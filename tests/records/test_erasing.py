@@ -9,10 +9,11 @@ from tests.records.test_store import WALL, WHOLE, apply, began, ended, lines, ro
 from typer.testing import CliRunner
 
 from offhook.cli import app
+from offhook.config import Kept
 from offhook.events import RecordingEnded, RecordingStarted
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, erasing, tables
-from offhook.records.retention import Kept, Retention
+from offhook.records.retention import Retention
 
 DAY_MS = 86_400_000
 

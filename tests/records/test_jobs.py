@@ -9,12 +9,12 @@ from tests.records.test_store import WHOLE, apply, began, ended, lines, rows
 
 from offhook import events
 from offhook.call.ending import Slug
+from offhook.config import Prices
 from offhook.errors import Problem
 from offhook.records import jobs, tables
 from offhook.records.database import clock_ms
 from offhook.records.jobs import Job
 from offhook.records.lines import Line
-from offhook.records.prices import Prices
 from offhook.records.store import Store
 
 NOW = 1_795_000_100_000

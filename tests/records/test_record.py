@@ -12,12 +12,12 @@ from tests.postgres import Postgres
 from tests.records.test_store import began, ended, rows
 
 from offhook import events
+from offhook.config import Prices
 from offhook.errors import Problem
 from offhook.events import Event, Happening
 from offhook.records import database, tables
 from offhook.records.journal import Journal
 from offhook.records.lines import encode
-from offhook.records.prices import Prices
 from offhook.records.record import Record
 
 

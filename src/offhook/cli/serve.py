@@ -47,7 +47,7 @@ def serve(
     from offhook.api.app import Api
     from offhook.capture import Captures
     from offhook.cli.running import on_stop_signal, run
-    from offhook.config import Overrides, load
+    from offhook.config import Kept, Overrides, load
     from offhook.conversation import Conversation
     from offhook.loglines import log_to
     from offhook.logs import CallLog
@@ -56,9 +56,8 @@ def serve(
     from offhook.recordings.files import LocalFiles
     from offhook.records import database
     from offhook.records.delivery import Deliveries
-    from offhook.records.prices import Prices
     from offhook.records.record import Record
-    from offhook.records.retention import Kept, Retention
+    from offhook.records.retention import Retention
     from offhook.server import Server, listen
 
     overrides = Overrides(
@@ -83,7 +82,7 @@ def serve(
     record = Record(
         engine,
         records.folder / "journal",
-        Prices(**records.prices.model_dump()),
+        records.prices,
         after_call=target is not None,
     )
 
@@ -95,10 +94,8 @@ def serve(
     api_token = loaded.server.api_token or token.token_in(records.folder)
     files = LocalFiles(records.recordings)
     api = Api(loaded, api_token, engine, files)
-    kept = Kept(records.retention.text_days, records.retention.audio_days)
-    retention = (
-        None if kept == Kept(None, None) else Retention(engine, files, record.journal.id, kept)
-    )
+    kept = records.retention
+    retention = None if kept == Kept() else Retention(engine, files, record.journal.id, kept)
 
     async def answer(printer: Printer) -> None:
         terminal = printer.isatty()

@@ -13,12 +13,12 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, delete, func, select, text
 
+from offhook.config import Prices
 from offhook.errors import Problem
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
 from offhook.records import database, tables
 from offhook.records.journal import SPOILT, waiting_in
-from offhook.records.prices import Prices
 from offhook.records.record import Record
 
 WAIT_S: Final = 10.0

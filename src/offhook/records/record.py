@@ -10,10 +10,10 @@ from typing import Final, Self
 
 from sqlalchemy import Engine
 
+from offhook.config import Prices
 from offhook.events import Happening
 from offhook.records.journal import Journal, JournalFull
 from offhook.records.lines import encode
-from offhook.records.prices import Prices
 from offhook.records.writer import Writer
 
 _log: Final = logging.getLogger("offhook.records")

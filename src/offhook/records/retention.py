@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Self, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Engine, delete, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from offhook.config import Kept
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
 from offhook.records import tables
@@ -51,13 +52,6 @@ class _Old(NamedTuple):
 
 
 _Erase: TypeAlias = Callable[[Connection, list[_Old]], int]
-
-
-class Kept(NamedTuple):
-    """How long, in days; None: for ever."""
-
-    text_days: int | None
-    audio_days: int | None
 
 
 class Swept(NamedTuple):

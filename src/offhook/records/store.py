@@ -8,9 +8,10 @@ import msgspec
 from sqlalchemy import Connection, Table, bindparam, insert, select, update
 
 from offhook import events
+from offhook.config import Prices
 from offhook.records import database, jobs, tables
 from offhook.records.lines import Line
-from offhook.records.prices import Meters, Prices
+from offhook.records.prices import cost_micros
 
 _NUL: Final = "\x00"
 """PostgreSQL's text holds no NUL."""
@@ -102,7 +103,13 @@ class Store:
             streamed = 0
             if stream_at_ms is not None and duration_ms is not None:
                 streamed = duration_ms - stream_at_ms
-            cost = self._prices.cost_micros(Meters(billed_ms, streamed, agent_ms, tier))
+            cost = cost_micros(
+                self._prices,
+                twilio_ms=billed_ms,
+                stream_ms=streamed,
+                agent_ms=agent_ms,
+                tier=tier,
+            )
             if cost is not None:
                 costs.append({"of": sid, "cost_micros": cost})
         if costs:

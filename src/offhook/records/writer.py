@@ -14,12 +14,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from offhook.call.ending import Slug
+from offhook.config import Prices
 from offhook.errors import Problem
 from offhook.events import CallEnded, Happening
 from offhook.records import database
 from offhook.records.journal import SPOILT, Journal
 from offhook.records.lines import BadLine, Line, decode, encode
-from offhook.records.prices import Prices
 from offhook.records.store import Store
 
 _log: Final = logging.getLogger("offhook.records")

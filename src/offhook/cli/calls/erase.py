@@ -34,17 +34,15 @@ def erase(
     from offhook.cli.calls.reading import records_of
     from offhook.recordings.files import LocalFiles
     from offhook.records import database, erasing, queries
-    from offhook.records.prices import Prices
 
     if number is None and not call and older_than is None:
         raise typer.BadParameter("Give --number, --call or --older-than.")
     records = records_of(config)
     engine = database.open_engine(database.url_of(records.database))
     journal = records.folder / "journal"
-    prices = Prices(**records.prices.model_dump())
     hooked = records.webhook.url is not None
     try:
-        erasing.settle(engine, journal, prices, after_call=hooked)
+        erasing.settle(engine, journal, records.prices, after_call=hooked)
         with engine.connect() as connection:
             chosen = erasing.select_calls(
                 connection,
