@@ -8,7 +8,6 @@ from sqlalchemy import Engine
 from tests.records.test_store import WHOLE, apply, began, ended, lines, rows
 
 from offhook import events
-from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.errors import Problem
 from offhook.records import jobs, tables
@@ -88,11 +87,9 @@ def test_without_a_target_there_are_no_jobs(engine: Engine) -> None:
 
 def test_a_call_whose_server_died_has_a_job_too(engine: Engine) -> None:
     keep(engine, lines((0, began())))
-    how = Slug.SERVER_DIED
     with engine.begin() as connection:
         store = Store("j", Prices(), after_call=True)
-        ending = events.CallEnded(how.fault, how.slug, how.words, "", 0)
-        assert store.end_ghosts(connection, 2, ending) == ["CA1"]
+        assert store.end_ghosts(connection, 2) == ["CA1"]
     assert job(engine)["attempts"] == 0
 
 

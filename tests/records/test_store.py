@@ -176,8 +176,8 @@ def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
     apply(engine, lines((0, began()), call_sid="CA3"), journal="of another server")
     store = Store("j", PRICES)
     with engine.begin() as connection:
-        assert store.end_ghosts(connection, 100, ended(Slug.SERVER_DIED, 0)) == ["CA1"]
-        assert store.end_ghosts(connection, 100, ended(Slug.SERVER_DIED, 0)) == []
+        assert store.end_ghosts(connection, 100) == ["CA1"]
+        assert store.end_ghosts(connection, 100) == []
     found = call(engine)
     assert (found["slug"], found["duration_ms"]) == ("server_died", 61_000)
     assert found["cost_micros"] == 2 * 4_000

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection, Table, bindparam, insert, select, update
 
 from offhook import events
+from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.records import database, jobs, tables
 from offhook.records.lines import Line
@@ -48,7 +49,7 @@ class Store:
         self._mark(connection, last)
         return ended
 
-    def end_ghosts(self, connection: Connection, first: int, ending: events.CallEnded) -> list[str]:
+    def end_ghosts(self, connection: Connection, first: int) -> list[str]:
         """End the calls that began before line `first` and have no end; returns them."""
         calls = tables.calls.c
         ghosts = (
@@ -56,13 +57,19 @@ class Store:
         )
         found = list(connection.scalars(select(calls.sid).where(ghosts)))
         if found:
-            values: dict[str, Any] = {
-                "fault": ending.fault,
-                "slug": ending.slug,
-                "words": ending.words,
-            }
-            values |= {"detail": ending.detail, "duration_ms": calls.last_ms}
-            connection.execute(update(tables.calls).where(calls.sid.in_(found)).values(**values))
+            died = Slug.SERVER_DIED
+            ended = (
+                update(tables.calls)
+                .where(calls.sid.in_(found))
+                .values(
+                    fault=died.fault,
+                    slug=died.slug,
+                    words=died.words,
+                    detail="",
+                    duration_ms=calls.last_ms,
+                )
+            )
+            connection.execute(ended)
             self._cost(connection, found)
             self._add_jobs(connection, found, [])
         return found

@@ -13,10 +13,9 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.errors import Problem
-from offhook.events import CallEnded, Happening
+from offhook.events import Happening
 from offhook.records import database
 from offhook.records.journal import SPOILT, Journal
 from offhook.records.lines import BadLine, Line, decode, encode
@@ -157,10 +156,8 @@ class Writer:
         self._journal.rewind()
         while lines := self._journal.read(BATCH_LINES):
             self._write(lines)
-        how = Slug.SERVER_DIED
-        ending = CallEnded(how.fault, how.slug, how.words, "", 0)
         with self._engine.begin() as connection:
-            ghosts = self._store.end_ghosts(connection, self._journal.first, ending)
+            ghosts = self._store.end_ghosts(connection, self._journal.first)
             since_ms = (time.time() - RECENT_S) * 1000
             self.recent = self._store.since(connection, round(since_ms))
         if ghosts:
