@@ -4,7 +4,6 @@ It is done in an order that lets it be done again: files first, since without th
 know their names.
 """
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from offhook.errors import Problem
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
 from offhook.records import database, tables
-from offhook.records.journal import SPOILT, waiting_in
+from offhook.records.journal import SPOILT, identity_of, waiting_in
 from offhook.records.record import Record
 
 WAIT_S: Final = 10.0
@@ -94,7 +93,7 @@ def settle(engine: Engine, journal: Path, prices: Prices, *, after_call: bool) -
     be used, and E-ERA-01 when the server that runs does not get its lines into it.
     """
     database.upgrade(engine)
-    if not (journal / "id").exists():
+    if not identity_of(journal):
         return
     try:
         record = Record(engine, journal, prices, after_call=after_call)
@@ -114,7 +113,7 @@ def _await_server(engine: Engine, journal: Path) -> None:
     while True:
         with engine.connect() as connection:
             line = tables.applied.c.line
-            mine = tables.applied.c.journal == _identity(journal)
+            mine = tables.applied.c.journal == identity_of(journal)
             waiting = waiting_in(journal, connection.scalar(select(line).where(mine)) or 0)
         if not waiting:
             return
@@ -151,7 +150,7 @@ def _erase(engine: Engine, files: FileStore, journal: Path, batch: Sequence[str]
         for name, owner in connection.execute(recorded).all():
             if reading.delete(files, name):
                 removed["recordings"] += 1
-            elif owner != _identity(journal):
+            elif owner != identity_of(journal):
                 elsewhere.append({"name": name})
         if elsewhere:
             unwanted = database.insert(connection, tables.unwanted_files).on_conflict_do_nothing()
@@ -177,12 +176,6 @@ def _erase_spoilt(path: Path, call_sids: Sequence[str]) -> int:
             file.write(b"".join(kept))
             file.truncate()
     return len(lines) - len(kept)
-
-
-def _identity(journal: Path) -> str:
-    with contextlib.suppress(FileNotFoundError):
-        return (journal / "id").read_text(encoding="ascii", errors="replace").strip()
-    return ""
 
 
 def _batches(call_sids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -77,7 +77,7 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock_fd = _claim(folder)
-            self.id: Final = _identity(folder)
+            self.id: Final = _made_identity(folder)
             self._segments: deque[_Segment] = deque()
             self._free: list[_Segment] = []
             self._open_segments()
@@ -257,7 +257,7 @@ class Journal:
 
 def waiting_in(folder: Path, applied: int) -> int:
     """How many lines beyond `applied` there are in a journal that another process has."""
-    known = _identity(folder).encode()
+    known = identity_of(folder).encode()
     found = 0
     for path in folder.glob("*.lines"):
         fd = os.open(path, os.O_RDONLY)
@@ -299,16 +299,22 @@ def _read(fd: int, at: int, number: int) -> bytes | None:
     return line if len(line) == size and _check(number, line) == check else None
 
 
-def _identity(folder: Path) -> str:
-    """The journal's id, by which the database knows its lines from those of other servers."""
-    path = folder / "id"
+def identity_of(folder: Path) -> str:
+    """The journal's id, by which the database knows its lines from those of other servers.
+
+    Empty when there is no journal.
+    """
     try:
-        known = path.read_text(encoding="ascii", errors="replace").strip()
+        return (folder / "id").read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
-        known = ""
+        return ""
+
+
+def _made_identity(folder: Path) -> str:
+    known = identity_of(folder)
     if len(known) != 32:
         known = uuid.uuid4().hex
-        path.write_text(known + "\n", encoding="ascii")
+        (folder / "id").write_text(known + "\n", encoding="ascii")
     return known
 
 
