@@ -10,7 +10,6 @@ What is done with captures: rehearsal/replay.
 
 import logging
 import os
-import re
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ import msgspec
 
 from offhook import __version__
 from offhook.call.ending import Ending
-from offhook.disk import DiskWriter
+from offhook.disk import DiskWriter, file_of_call
 from offhook.errors import Problem
 from offhook.events import Leg
 from offhook.masking import Masks
@@ -115,8 +114,7 @@ class Captures:
     def __call__(self, call: NewCall) -> Tap:
         """The tap of a call that begins."""
         now = datetime.now(UTC)
-        sid = re.sub(r"[^A-Za-z0-9]", "_", call.call_sid)[:40]
-        path = self._folder / f"{now:%Y%m%dT%H%M%SZ}-{sid}.jsonl"
+        path = self._folder / file_of_call(call.call_sid, now, ".jsonl")
         header = Header(
             offhook_capture=VERSION,
             offhook=__version__,

@@ -6,8 +6,10 @@ part finds no room is stopped, and is told why. Nobody else is.
 """
 
 import logging
+import re
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final, Protocol
 
 _log: Final = logging.getLogger("offhook.disk")
@@ -17,6 +19,12 @@ GATHER_S: Final = 0.2
 
 FLUSH_S: Final = 10.0
 """How long a stopping server waits for the disk to take the last parts."""
+
+
+def file_of_call(call_sid: str, began: datetime, suffix: str) -> str:
+    """The name of a call's file. A CallSid comes from outside: as a name it may lead nowhere."""
+    sid = re.sub(r"[^A-Za-z0-9]", "_", call_sid)[:40]
+    return f"{began:%Y%m%dT%H%M%SZ}-{sid}{suffix}"
 
 
 class GrowingFile(Protocol):

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import Final
 
 from offhook.audio import milliseconds
 from offhook.clock import Clock
-from offhook.disk import DiskWriter
+from offhook.disk import DiskWriter, file_of_call
 from offhook.events import (
     Event,
     Fault,
@@ -190,8 +189,7 @@ class Recordings:
 
     def begin(self, call_sid: str, clock: Clock, note: Callable[[Event], None]) -> CallRecorder:
         """The recorder of a call whose stream starts now. Waits for nothing."""
-        sid = re.sub(r"[^A-Za-z0-9]", "_", call_sid, flags=re.ASCII)[:40]
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{sid}{SUFFIX}"
+        name = file_of_call(call_sid, datetime.now(UTC), SUFFIX)
         file = GrowingRecording(self._store, name, call_sid, lambda: self._over(name))
         self._live[name] = file
         return CallRecorder(name, file, self._writer, clock, note)
