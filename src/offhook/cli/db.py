@@ -22,17 +22,13 @@ def upgrade(
 ) -> None:
     """Bring the database to the schema of this version, as offhook serve does at its start."""
     import json
-    import os
 
-    from offhook import config as configuration
+    from offhook.cli.calls.reading import engine_of, records_of
     from offhook.records import database
 
-    records = configuration.load(config, os.environ).records
-    engine = database.open_engine(database.url_of(records.database))
-    try:
+    records = records_of(config)
+    with engine_of(records) as engine:
         before, after = database.upgrade(engine)
-    finally:
-        engine.dispose()
     where = engine.url.render_as_string(hide_password=True)
     if as_json:
         print(json.dumps({"database": where, "before": before, "after": after}, indent=2))

@@ -29,19 +29,16 @@ def erase(
     """
     import json
 
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from offhook.cli.calls.reading import records_of
+    from offhook.cli.calls.reading import engine_of, records_of
     from offhook.recordings.files import LocalFiles
     from offhook.records import database, erasing, queries
 
     if number is None and not call and older_than is None:
         raise typer.BadParameter("Give --number, --call or --older-than.")
     records = records_of(config)
-    engine = database.open_engine(database.url_of(records.database))
     journal = records.folder / "journal"
     hooked = records.webhook.url is not None
-    try:
+    with engine_of(records) as engine:
         erasing.settle(engine, journal, records.prices, after_call=hooked)
         with engine.connect() as connection:
             chosen = erasing.select_calls(
@@ -55,10 +52,6 @@ def erase(
             found = erasing.counts(connection, chosen)
         if not dry_run:
             found = erasing.erase(engine, LocalFiles(records.recordings), journal, chosen)
-    except SQLAlchemyError as error:
-        raise database.unreachable(engine, error) from None
-    finally:
-        engine.dispose()
     if as_json:
         print(json.dumps({"removed": {} if dry_run else dict(found), "found": dict(found)}))
         return

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from offhook import config as configuration
@@ -24,6 +24,18 @@ def records_of(config: Path | None) -> Records:
 
 
 @contextmanager
+def engine_of(records: Records) -> Iterator[Engine]:
+    """The record's database, closed afterwards. Raises Problem E-REC-05 when it cannot be used."""
+    engine = database.open_engine(database.url_of(records.database))
+    try:
+        yield engine
+    except SQLAlchemyError as error:
+        raise database.unreachable(engine, error) from None
+    finally:
+        engine.dispose()
+
+
+@contextmanager
 def opened(records: Records) -> Iterator[Connection]:
     """A connection to the record.
 
@@ -38,15 +50,9 @@ def opened(records: Records) -> Iterator[Connection]:
             f"There is no record of calls yet: {path} is not there.",
             "Take a call with offhook serve, or name its offhook.yaml with --config.",
         )
-    engine = database.open_engine(url)
-    try:
-        with engine.connect() as connection:
-            database.require_head(connection)
-            yield connection
-    except SQLAlchemyError as error:
-        raise database.unreachable(engine, error) from None
-    finally:
-        engine.dispose()
+    with engine_of(records) as engine, engine.connect() as connection:
+        database.require_head(connection)
+        yield connection
 
 
 def every(connection: Connection, asked: Filter) -> Iterator[Call]:

@@ -7,9 +7,7 @@ def resend(sid: filters.Sid, config: filters.Config = None, as_json: filters.Jso
     """Have the running server deliver a call's record once more, with all its attempts."""
     import json
 
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from offhook.cli.calls.reading import records_of
+    from offhook.cli.calls.reading import engine_of, records_of
     from offhook.errors import Problem
     from offhook.records import database, jobs, queries
 
@@ -20,16 +18,11 @@ def resend(sid: filters.Sid, config: filters.Config = None, as_json: filters.Jso
             "No after-call webhook is configured, so there is nowhere to send it.",
             "Set records.webhook.url in offhook.yaml.",
         )
-    engine = database.open_engine(database.url_of(records.database))
-    try:
+    with engine_of(records) as engine:
         database.upgrade(engine)
         with engine.begin() as connection:
             found = queries.find_sid(connection, sid)
             jobs.resend(connection, found, database.clock_ms(connection))
-    except SQLAlchemyError as error:
-        raise database.unreachable(engine, error) from None
-    finally:
-        engine.dispose()
     if as_json:
         print(json.dumps({"sid": found, "resent": True}))
     else:
