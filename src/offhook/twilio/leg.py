@@ -120,9 +120,9 @@ class CallerLeg:
             if message.stream_sid != self._stream_sid:
                 self._owner.on_caller_garbage("media of a foreign stream")
             elif message.media.track == "inbound":
+                self._owner.on_caller_audio(message.media.payload)
                 if self._recorder is not None:
                     self._recorder.heard(message.media.timestamp, message.media.payload)
-                self._owner.on_caller_audio(message.media.payload)
         elif isinstance(message, media.Connected | media.Unknown):
             self._owner.on_caller_message(message)
         elif message.stream_sid != self._stream_sid and not isinstance(message, media.Start):
