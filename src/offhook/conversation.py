@@ -14,6 +14,8 @@ from offhook.events import (
     CallEnded,
     CallerSaid,
     CallStarted,
+    DialRefused,
+    DoNotCall,
     Event,
     Fault,
     FunctionAnswered,
@@ -21,6 +23,7 @@ from offhook.events import (
     FunctionDropped,
     Happening,
     LookedUp,
+    MessageTaken,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
@@ -87,6 +90,13 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "tool", f"{event.name}, {event.after_ms} ms: {words}{event.content}"
         case FunctionDropped(why="cancelled"):
             return "tool", f"{event.name} was called off"
+        case DialRefused():
+            return "trouble", f"{event.kind} to {event.to} refused: {event.why}"
+        case MessageTaken():
+            number = f", {event.number}" if event.number else ""
+            return "tool", f"message of {event.from_name}{number}: {event.text}"
+        case DoNotCall():
+            return "tool", f"{event.number} is never to be rung again"
         case AgentWarned():
             return "trouble", f"Deepgram: {event.code} {event.description}"
         case AudioDropped(why="full"):
