@@ -63,6 +63,15 @@ SHOWN: list[tuple[Event, str]] = [
         "tool    book was called off",
     ),
     (
+        events.DialRefused("text", "country", "+18095551234"),
+        "trouble text to +18095551234 refused: country",
+    ),
+    (
+        events.MessageTaken("Ada", "555 0143", "Call back."),
+        "tool    message of Ada, 555 0143: Call back.",
+    ),
+    (events.DoNotCall("+12025550142"), "tool    +12025550142 is never to be rung again"),
+    (
         events.AgentWarned("SLOW_THINK_REQUEST", "It takes time.", fatal=False),
         "trouble Deepgram: SLOW_THINK_REQUEST It takes time.",
     ),

@@ -40,7 +40,7 @@ from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
 from offhook.session import Brief, Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
-from offhook.tools.declare import Call
+from offhook.tools.declare import Call, ToolError
 from offhook.tools.files import Toolbox
 from offhook.twilio.media import Start
 from offhook.wire import Channel
@@ -420,6 +420,30 @@ class Calls:
         """Record what is said in a call again, as in `pause_recording`."""
         session = self._session(call_sid)
         return session is not None and session.resume_recording()
+
+    async def hang_up(self, call_sid: str, farewell: str) -> str:
+        """End a call when the farewell was heard. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def transfer(self, call_sid: str, destination: str) -> str:
+        """Put a caller through. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def send_digits(self, call_sid: str, digits: str) -> str:
+        """Press keys in a call. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def send_text(self, call: Call, text: str, to: str) -> str:
+        """Send a text message. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def take_message(self, call: Call, name: str, number: str, text: str) -> str:
+        """Keep a message in the record. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def stop_calling(self, call: Call) -> str:
+        """Never ring the other party again. Raises ToolError."""
+        raise ToolError("not available")
 
     def _session(self, call_sid: str) -> Session | None:
         entry = self._live.get(call_sid)

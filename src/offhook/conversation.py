@@ -19,6 +19,8 @@ from offhook.events import (
     CallerLeft,
     CallerSaid,
     CallStarted,
+    DialRefused,
+    DoNotCall,
     Event,
     Fault,
     FunctionAnswered,
@@ -26,6 +28,7 @@ from offhook.events import (
     FunctionDropped,
     Happening,
     LookedUp,
+    MessageTaken,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
@@ -108,6 +111,13 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "call", f"the agent is now {event.agent}"
         case AgentMuted():
             return "call", "the agent is muted" if event.on else "the agent is heard again"
+        case DialRefused():
+            return "trouble", f"{event.kind} to {event.to} refused: {event.why}"
+        case MessageTaken():
+            number = f", {event.number}" if event.number else ""
+            return "tool", f"message of {event.from_name}{number}: {event.text}"
+        case DoNotCall():
+            return "tool", f"{event.number} is never to be rung again"
         case AgentWarned():
             return "trouble", f"Deepgram: {event.code} {event.description}"
         case AudioDropped(why="full"):

@@ -21,7 +21,18 @@ DELAY_EDGES_MS: Final = (1, 2, 5, 10, 20, 50, 100, 250)
 """Upper edges of the buckets in which delays are counted."""
 
 PRIVATE: Final = frozenset(
-    {"arguments", "content", "digit", "from_", "intended", "text", "to", "variables"}
+    {
+        "arguments",
+        "content",
+        "digit",
+        "from_",
+        "from_name",
+        "intended",
+        "number",
+        "text",
+        "to",
+        "variables",
+    }
 )
 """Fields, by name, that hold what was said or pressed in a call, or who called whom."""
 
@@ -230,6 +241,37 @@ class AgentMuted:
 
 
 @dataclass(frozen=True, slots=True)
+class DialRefused:
+    """Something was not dialled or texted: `why` is a word of guard.py, `to` the destination."""
+
+    kind: Literal["call", "transfer", "text"]
+    why: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTaken:
+    """The caller left a message for the people here.
+
+    `number` is where to call back, as it was said; empty: at the number that called.
+    """
+
+    from_name: str
+    number: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoNotCall:
+    """The other party, whose number this is in E.164, is never to be rung again.
+
+    It comes whole, also where `records.redact` takes numbers out: masked it could not be kept to.
+    """
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentWarned:
     """Deepgram sent a Warning, an Error (`fatal`), or refused an injection."""
 
@@ -364,6 +406,9 @@ Event: TypeAlias = (
     | CallerBack
     | AgentSwitched
     | AgentMuted
+    | DialRefused
+    | MessageTaken
+    | DoNotCall
     | AgentWarned
     | LatencyReported
     | Fault

@@ -54,6 +54,9 @@ def test_a_callers_calls_are_gone_and_nobody_elses(engine: Engine, tmp_path: Pat
     assert set(counted(engine).values()) == {0}
     assert removed["calls"] == promised["calls"] == 1
     assert removed["utterances"] == promised["utterances"] == 3
+    assert removed["messages"] == promised["messages"] == 1
+    # Whoever does not want to be rung is not forgotten with the call.
+    assert [row["number"] for row in rows(engine, tables.do_not_call)] == ["+12025550177"]
     assert sorted(path.name for path in (tmp_path / "recordings").iterdir()) == ["two.wav"]
     assert [row["sid"] for row in rows(engine, tables.calls)] == ["CA2"]
     assert len(rows(engine, tables.utterances)) == 1
@@ -67,6 +70,7 @@ def test_what_was_erased_is_not_in_the_file_any_more(tmp_path: Path) -> None:
     engine.dispose()
     left = b"".join(path.read_bytes() for path in tmp_path.glob("offhook.db*"))
     assert b"+12025550142" not in left
+    assert b"Call back." not in left
     assert b"+12025550199" in left
 
 
@@ -83,6 +87,7 @@ def test_text_and_audio_go_each_at_its_own_age(engine: Engine, tmp_path: Path) -
     kept.sweep(WALL + 31 * DAY_MS)
     calls = rows(engine, tables.calls)
     assert rows(engine, tables.utterances) == []
+    assert rows(engine, tables.messages) == []
     assert {row["content"] for row in rows(engine, tables.functions)} <= {None, ""}
     assert [row["text_erased"] for row in calls] == [True, True]
     assert all("+1202" not in row["from_number"] for row in calls)
