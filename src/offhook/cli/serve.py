@@ -47,7 +47,7 @@ def serve(
     from offhook.api.app import Api
     from offhook.capture import Captures
     from offhook.cli.running import on_stop_signal, run
-    from offhook.config import Kept, Overrides, load
+    from offhook.config import Overrides, load
     from offhook.conversation import Conversation
     from offhook.loglines import log_to
     from offhook.logs import CallLog
@@ -94,8 +94,7 @@ def serve(
     api_token = loaded.server.api_token or token.token_in(records.folder)
     files = LocalFiles(records.recordings)
     api = Api(loaded, api_token, engine, files)
-    kept = records.retention
-    retention = None if kept == Kept() else Retention(engine, files, record.journal.id, kept)
+    retention = Retention(engine, files, record.journal.id, records.retention)
 
     async def answer(printer: Printer) -> None:
         terminal = printer.isatty()
@@ -137,7 +136,7 @@ def serve(
         log_to(sys.stderr.fileno(), loaded.logs, loaded.secrets) as printer,
         record,
         deliveries or contextlib.nullcontext(),
-        retention or contextlib.nullcontext(),
+        retention,
         captures or contextlib.nullcontext(),
     ):
         run(answer(printer))

@@ -35,6 +35,9 @@ ATTEMPT_S: Final = 10.0
 POLL_S: Final = 1.0
 """How often it is looked for a job that is due."""
 
+PAUSE_S: Final = 10.0
+"""How long nothing is claimed after a fault of our own."""
+
 STOP_S: Final = 3.0
 """How long a stopping server waits for deliveries that have begun; they come back otherwise."""
 
@@ -87,7 +90,7 @@ class Deliveries:
         while not self._stopping.is_set():
             if not self._free.acquire(timeout=POLL_S):
                 continue
-            job = None
+            job, pause = None, POLL_S
             try:
                 with self._engine.begin() as connection:
                     job = jobs.claim(connection, clock_ms(connection))
@@ -98,15 +101,25 @@ class Deliveries:
                         "after-call webhooks wait for the database (%s)", type(error).__name__
                     )
                 failing = True
+            except Exception as error:  # noqa: BLE001 - webhooks go on whatever it is
+                # Its words may hold what was said.
+                _log.error("a fault: claiming a webhook raised %s", type(error).__name__)
+                pause = PAUSE_S
             if job is None:
                 self._free.release()
-                self._stopping.wait(POLL_S)
+                self._stopping.wait(pause)
                 continue
             thread = threading.Thread(
                 target=self._deliver, args=(job,), name=f"after {job.call_sid}", daemon=True
             )
             self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads: the claim runs out, and it is tried again
+                _log.warning("call %s: no thread for its webhook", job.call_sid)
+                self._threads.discard(thread)
+                self._free.release()
+                self._stopping.wait(PAUSE_S)
 
     # --- the threads that deliver --------------------------------------------------------------
 

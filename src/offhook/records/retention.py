@@ -1,5 +1,7 @@
 """Retention: what was said, and recordings, go when they are old enough; each by its own age.
 
+So do recordings of calls that another machine has erased, with or without an age.
+
 A call's age is counted from its `started_ms`. A clock that jumps forwards makes nothing old: see
 Aging.
 """
@@ -122,8 +124,12 @@ class Retention:
                 with self._engine.connect() as connection:
                     wall_ms = clock_ms(connection)
                 swept = self.sweep(self._aging.now_ms(wall_ms, time.monotonic()))
-            except (SQLAlchemyError, OSError) as error:
-                _log.warning("retention waits: %s", type(error).__name__)
+            except SQLAlchemyError as error:
+                _log.warning("retention waits for the database: %s", type(error).__name__)
+                pause = AGAIN_S
+            except Exception as error:  # noqa: BLE001 - what is old goes, whatever it was
+                # Its words may hold what was said.
+                _log.error("a fault: retention raised %s", type(error).__name__)
                 pause = AGAIN_S
             else:
                 if any(swept):
@@ -131,7 +137,10 @@ class Retention:
             self._stopping.wait(pause)
 
     def sweep(self, now_ms: int) -> Swept:
-        """Erase what is too old at this time. Raises SQLAlchemyError, and OSError for a file."""
+        """Erase what is too old at this time. Raises SQLAlchemyError, and OSError for the folder.
+
+        A file that cannot be deleted is left for the next time, with its call's row.
+        """
         texts = recordings = 0
         here = set(self._files.names())
         if self._kept.text_days is not None:
@@ -177,7 +186,8 @@ class Retention:
         gone = []
         for row in batch:
             if row.recording is not None and row.recording in here:
-                reading.delete(self._files, row.recording)
+                if not self._delete(row.recording):
+                    continue
             elif row.journal != self._journal_id:
                 continue
             gone.append(row.sid)
@@ -186,15 +196,24 @@ class Retention:
         return len(gone)
 
     def _delete_unwanted(self, here: set[str]) -> int:
-        """Recordings of calls which another machine has erased."""
+        """Recordings of calls which another machine has erased, or which could not be deleted."""
         names = tables.unwanted_files.c.name
         with self._engine.connect() as connection:
             unwanted = here.intersection(connection.scalars(select(names)))
-        for name in sorted(unwanted):
-            reading.delete(self._files, name)
+        gone = [name for name in sorted(unwanted) if self._delete(name)]
+        for name in gone:
             with self._engine.begin() as connection:
                 connection.execute(delete(tables.unwanted_files).where(names == name))
-        return len(unwanted)
+        return len(gone)
+
+    def _delete(self, name: str) -> bool:
+        """Whether it is gone."""
+        try:
+            reading.delete(self._files, name)
+        except OSError as error:
+            _log.warning("the recording %s cannot be deleted: %s", name, error.strerror)
+            return False
+        return True
 
 
 def _erase_texts(connection: Connection, batch: list[_Old]) -> int:
