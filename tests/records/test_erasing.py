@@ -3,21 +3,27 @@
 import errno
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 from tests.records.test_store import WALL, WHOLE, apply, began, ended, lines, rows
+from tests.target import eventually
 from typer.testing import CliRunner
 
 from offhook.cli import app
-from offhook.config import Kept
+from offhook.config import Kept, Prices
 from offhook.errors import Problem
-from offhook.events import RecordingEnded, RecordingStarted
+from offhook.events import CallerSaid, Event, Happening, RecordingEnded, RecordingStarted
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, erasing, tables
+from offhook.records import record as record_module
+from offhook.records.journal import SPOILT, Journal
+from offhook.records.lines import encode
+from offhook.records.record import Record
 from offhook.records.retention import Retention
 
 
@@ -113,6 +119,110 @@ def test_the_command_says_what_it_removed(house: Path) -> None:
     code, listed = run("list", "--json")
     assert "CA2" in listed
     assert "CA1" not in listed
+
+
+def told(*events: Event, call_sid: str = "CA1") -> list[Happening]:
+    return [Happening(call_sid, at_ms, event) for at_ms, event in enumerate(events)]
+
+
+def keep_waiting(journal: Path) -> str:
+    """A whole call that the journal has and the database has not. Returns the journal's id."""
+    with Journal(journal) as kept:
+        for happening in told(began(), CallerSaid("My name is Ada."), ended(), call_sid="CA5"):
+            kept.append(encode(happening, WALL))
+        return kept.id
+
+
+def in_journal(journal: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in journal.iterdir())
+
+
+def test_what_waits_in_the_journal_of_a_server_that_is_down_is_erased(
+    engine: Engine, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    keep_waiting(journal)
+    assert b"Ada" in in_journal(journal)
+    erasing.settle(engine, journal, Prices(), after_call=True)
+    with engine.connect() as connection:
+        chosen = erasing.select_calls(connection, number="+12025550142")
+    assert (chosen.over, chosen.live) == (["CA5"], [])
+    removed, _ = erasing.erase(engine, LocalFiles(tmp_path), journal, chosen.over)
+    assert (removed["calls"], removed["utterances"], removed["jobs"]) == (1, 1, 1)
+    assert b"Ada" not in in_journal(journal)
+    assert rows(engine, tables.utterances) == []
+    # Nor does it come back when the server starts.
+    with Record(engine, journal, Prices()) as record:
+        eventually(lambda: record.waiting == 0)
+    assert rows(engine, tables.calls) == []
+
+
+def test_a_call_that_the_killed_server_left_open_is_over_then(
+    engine: Engine, tmp_path: Path
+) -> None:
+    with Journal(tmp_path / "journal") as kept:
+        for happening in told(began(), CallerSaid("My name is Ada."), call_sid="CA5"):
+            kept.append(encode(happening, WALL))
+    erasing.settle(engine, tmp_path / "journal", Prices(), after_call=False)
+    with engine.connect() as connection:
+        assert erasing.select_calls(connection, number="+12025550142") == (["CA5"], [])
+
+
+def test_what_waits_in_the_journal_of_a_running_server_is_waited_for(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_module, "SETTLING_S", 0.1)
+    journal = tmp_path / "journal"
+    keep_waiting(journal)
+    database_is_back = threading.Timer(0.5, lambda: keep_out.rollback())
+    with engine.connect() as connection, connection.begin() as keep_out:
+        # The server cannot write until this is over.
+        if engine.dialect.name == "sqlite":
+            connection.execute(text("DELETE FROM unwanted_files"))
+        else:
+            connection.execute(text("LOCK TABLE calls IN EXCLUSIVE MODE"))
+        with Record(engine, journal, Prices()) as record:
+            assert record.waiting == 3
+            database_is_back.start()
+            erasing.settle(engine, journal, Prices(), after_call=False)
+            with engine.connect() as reading:
+                chosen = erasing.select_calls(reading, number="+12025550142")
+            assert chosen.over == ["CA5"]
+            erasing.erase(engine, LocalFiles(tmp_path), journal, chosen.over)
+            assert b"Ada" not in in_journal(journal)
+    assert rows(engine, tables.calls) == []
+
+
+def test_without_the_journals_lines_nothing_is_erased(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server has the journal, and its database takes nothing."""
+    monkeypatch.setattr(erasing, "WAIT_S", 0.3)
+    journal = house / "offhook-data" / "journal"
+    keep_waiting(journal)
+    with Journal(journal):  # as another process has it
+        code, said = run("erase", "--older-than", "1m")
+    assert (code, "E-ERA-01" in said, "3 lines" in said) == (1, True, True)
+    listed = json.loads(run("list", "--json")[1])["calls"]
+    assert sorted(call["sid"] for call in listed) == ["CA1", "CA2"]
+    # The server is down; then they are taken, and erased.
+    code, said = run("erase", "--older-than", "1m", "--json")
+    assert (code, json.loads(said)["removed"]["calls"]) == (0, 3)
+    assert b"Ada" not in in_journal(journal)
+
+
+def test_lines_that_no_database_took_are_erased(engine: Engine, tmp_path: Path) -> None:
+    two_calls(engine, tmp_path)
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    mine, other = (
+        encode(Happening(sid, 5, CallerSaid("My name is Ada.")), WALL) + b"\n"
+        for sid in ("CA1", "CA2")
+    )
+    (journal / SPOILT).write_bytes(mine + other)
+    removed, _ = erasing.erase(engine, LocalFiles(tmp_path), journal, ["CA1"])
+    assert removed["spoilt_lines"] == 1
+    assert (journal / SPOILT).read_bytes() == other
 
 
 def test_without_a_condition_nothing_is_erased(house: Path) -> None:
