@@ -336,6 +336,42 @@ def test_a_clock_that_jumps_an_hour_loses_nothing(
     assert row["last_error"] is None
 
 
+@pytest.mark.usefixtures("quick")
+def test_what_becomes_of_deliveries_is_counted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LOOK_MS", 0)
+    for index, sid in enumerate(("CA1", "CA2")):
+        keep(engine, lines((0, began()), (9, ended()), call_sid=sid, first=9 * index + 1))
+    with engine.begin() as connection:
+        connection.execute(update(tables.jobs).values(made_ms=now_of(engine) - 60_000))
+    with (
+        target(answer(500), answer(410), hang, answer(200)) as t,
+        Deliveries(engine, t.url, SECRETS, "USD") as deliveries,
+    ):
+        assert deliveries.waiting.calls in (0, 2)
+        make_due(engine)
+        eventually(lambda: deliveries.delivered == 1)
+        eventually(lambda: deliveries.waiting == (0, 0))
+        assert (deliveries.failed, deliveries.given_up) == (2, 1)
+
+
+def test_how_many_wait_and_for_how_long(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert jobs.waiting(connection, 0) == (0, 0)
+    keep(engine, WHOLE)
+    keep(engine, lines((0, began()), (9, ended()), call_sid="CA2", first=50))
+    made_ms = min(row["made_ms"] for row in rows(engine, tables.jobs))
+    with engine.begin() as connection:
+        assert jobs.waiting(connection, made_ms + 90_000) == (2, 90_000)
+        assert jobs.waiting(connection, made_ms - 3_600_000) == (2, 0)  # a clock that was set back
+        claimed = jobs.claim(connection, made_ms + 90_000)
+        assert claimed is not None
+        assert jobs.waiting(connection, made_ms + 90_000).calls == 2, "until it is done"
+        jobs.done(connection, claimed, made_ms + 90_000)
+        assert jobs.waiting(connection, made_ms + 90_000).calls == 1
+
+
 SERVER = """
 import sys, time
 from offhook.records import database, delivery

@@ -25,6 +25,7 @@ from offhook.records.journal import SPOILT, Journal
 from offhook.records.lines import encode
 from offhook.records.record import Record
 from offhook.records.retention import Retention
+from offhook.records.store import Store
 
 
 def two_calls(engine: Engine, folder: Path) -> LocalFiles:
@@ -304,7 +305,9 @@ def test_a_file_that_cannot_be_deleted_holds_up_nothing_else(house: Path) -> Non
     (recordings / "one.wav").rmdir()
     (recordings / "one.wav").write_bytes(b"RIFF")
     with opened(house) as engine:
-        assert Retention(engine, LocalFiles(recordings), "j", Kept()).sweep(WALL) == (0, 1)
+        assert Retention(engine, LocalFiles(recordings), Store("j", Prices()), Kept()).sweep(
+            WALL
+        ) == (0, 1)
         assert rows(engine, tables.unwanted_files) == []
     assert list(recordings.iterdir()) == []
 

@@ -9,21 +9,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 from tests.records.test_erasing import two_calls
-from tests.records.test_store import WALL, WHOLE, apply, began, ended, lines, rows
+from tests.records.test_store import PRICES, WALL, WHOLE, apply, began, ended, lines, rows
 from tests.target import eventually
 
-from offhook.config import Kept
-from offhook.events import RecordingStarted
+from offhook.config import Kept, Prices
+from offhook.events import AgentDisconnected, CallerSaid, CallStarted, RecordingStarted
 from offhook.recordings.files import LocalFiles
-from offhook.records import erasing, retention, tables
-from offhook.records.retention import Aging, Retention
+from offhook.records import erasing, queries, retention, tables
+from offhook.records.questions import Filter
+from offhook.records.retention import LOST_MS, Aging, Retention
+from offhook.records.store import Store
 
 DAY_MS = 86_400_000
 
 
 def test_text_and_audio_go_each_at_its_own_age(engine: Engine, tmp_path: Path) -> None:
     files = two_calls(engine, tmp_path)
-    kept = Retention(engine, files, "j", Kept(text_days=30, audio_days=7))
+    kept = Retention(engine, files, Store("j", Prices()), Kept(text_days=30, audio_days=7))
     kept.sweep(WALL + 6 * DAY_MS)
     assert len(rows(engine, tables.utterances)) == 4
     assert {row["recording"] for row in rows(engine, tables.calls)} == {"one.wav", "two.wav"}
@@ -50,7 +52,7 @@ def test_a_recording_that_another_machine_erased_goes_without_any_age(
     removed, _ = erasing.erase(engine, elsewhere, tmp_path / "journal", ["CA1"])
     assert removed["recordings_elsewhere"] == 1
     assert (tmp_path / "recordings" / "one.wav").exists()
-    with Retention(engine, here, "j", Kept()):
+    with Retention(engine, here, Store("j", Prices()), Kept()):
         eventually(lambda: rows(engine, tables.unwanted_files) == [])
     assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["two.wav"]
 
@@ -74,7 +76,7 @@ def test_a_fault_of_our_own_ends_no_thread(
         return names(store)
 
     monkeypatch.setattr(LocalFiles, "names", fail_first)
-    with Retention(engine, files, "j", Kept()):
+    with Retention(engine, files, Store("j", Prices()), Kept()):
         eventually(lambda: rows(engine, tables.unwanted_files) == [])
     assert "retention raised ValueError" in caplog.text
     assert "retention raised PermissionError" in caplog.text
@@ -92,7 +94,7 @@ def test_a_file_that_cannot_be_deleted_holds_up_no_other(
             raise PermissionError(13, "Permission denied")
         delete(store, name)
 
-    kept = Retention(engine, files, "j", Kept(audio_days=7))
+    kept = Retention(engine, files, Store("j", Prices()), Kept(audio_days=7))
     with monkeypatch.context() as patched:
         patched.setattr(LocalFiles, "delete", stuck)
         assert kept.sweep(WALL + 8 * DAY_MS).recordings == 1
@@ -101,15 +103,48 @@ def test_a_file_that_cannot_be_deleted_holds_up_no_other(
     assert list((tmp_path / "recordings").iterdir()) == []
 
 
+def test_a_call_whose_machine_never_comes_back_gets_an_end(engine: Engine, tmp_path: Path) -> None:
+    """By whoever sweeps, an hour later than any call can last."""
+    said = (
+        (0, began()),
+        (10, CallStarted()),
+        (4000, CallerSaid("My name is Ada.")),
+        (5000, AgentDisconnected(4000)),
+    )
+    apply(engine, lines(*said), journal="gone")
+    apply(engine, lines((0, began()), call_sid="CA2"), journal="there")  # not a line but the first
+    store = Store("j", PRICES, after_call=True)
+    sweeping = Retention(engine, LocalFiles(tmp_path), store, Kept())
+    sweeping.sweep(WALL + LOST_MS)
+    assert [row["duration_ms"] for row in rows(engine, tables.calls)] == [None, None]
+    sweeping.sweep(WALL + LOST_MS + 1)
+    first, second = rows(engine, tables.calls)
+    assert (first["slug"], first["fault"]) == ("server_died", "offhook")
+    assert (first["duration_ms"], second["duration_ms"]) == (5000, 0)
+    assert first["cost_micros"] > 0
+    assert [row["call_sid"] for row in rows(engine, tables.jobs)] == ["CA1", "CA2"]
+    with engine.connect() as connection:
+        assert queries.totals(connection, Filter()).live == 0
+    # It does come back, and its journal knows better.
+    back = lines((6000, CallerSaid("Bye.")), (90_000, ended()), first=50)
+    apply(engine, back, journal="gone")
+    sweeping.sweep(WALL + LOST_MS + 2)
+    first = rows(engine, tables.calls)[0]
+    assert (first["slug"], first["duration_ms"]) == ("caller_hung_up", 90_000)
+    assert len(rows(engine, tables.jobs)) == 2
+
+
 SWEEPER = """
 import sys
 from pathlib import Path
-from offhook.config import Kept
+from offhook.config import Kept, Prices
 from offhook.recordings.files import LocalFiles
 from offhook.records import database
 from offhook.records.retention import Retention
+from offhook.records.store import Store
 engine = database.open_engine(database.url_of(sys.argv[1]))
-kept = Retention(engine, LocalFiles(Path(sys.argv[2])), "j", Kept(text_days=30, audio_days=7))
+ages = Kept(text_days=30, audio_days=7)
+kept = Retention(engine, LocalFiles(Path(sys.argv[2])), Store("j", Prices()), ages)
 print("ready", flush=True)
 sys.stdin.readline()
 print(*kept.sweep(int(sys.argv[3])))
@@ -132,7 +167,8 @@ def test_two_processes_that_sweep_at_once_do_it_once(
         )
         apply(engine, lines(*events, call_sid=f"CA{number:04}", first=line))
         line += len(events)
-    apply(engine, lines((0, began()), call_sid="CA9999", first=line))  # live, and old
+    live = [one._replace(wall_ms=WALL + 30 * DAY_MS) for one in lines((0, began()), first=line)]
+    apply(engine, [one._replace(call_sid="CA9999") for one in live])
     command = [sys.executable, "-c", SWEEPER, url, str(folder), str(WALL + 30 * DAY_MS + 1000)]
     sweepers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -157,7 +193,7 @@ def test_two_processes_that_sweep_at_once_do_it_once(
 def test_a_folder_that_is_gone_is_no_fault(engine: Engine, tmp_path: Path) -> None:
     files = two_calls(engine, tmp_path)
     shutil.rmtree(tmp_path / "recordings")
-    kept = Retention(engine, files, "j", Kept(audio_days=7))
+    kept = Retention(engine, files, Store("j", Prices()), Kept(audio_days=7))
     kept.sweep(WALL + 8 * DAY_MS)
     assert {row["recording"] for row in rows(engine, tables.calls)} == {None}
 
