@@ -144,7 +144,7 @@ def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:
             "leg",
         ),
         *("name", "outcome", "request_id", "tier", "slug", "status", "what", "why", "words"),
-        "description",
+        *("description", "destination", "errand"),
     }
     texts = {
         name

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -18,11 +18,14 @@ from typing import Final, TypeAlias
 from offhook import variables
 from offhook.call import inputs
 from offhook.call.call import Input
-from offhook.call.ending import Ending
+from offhook.call.ending import Ending, Slug
+from offhook.call.errands import Errand
 from offhook.call.plan import Plan
+from offhook.call.wishes import Wish
 from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
+from offhook.deepgram.messages import History
 from offhook.events import (
     AgentConnected,
     CallBegan,
@@ -37,7 +40,7 @@ from offhook.lookup import Found, LookUp
 from offhook.office import Office
 from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
-from offhook.session import Session, Tools
+from offhook.session import Brief, Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
 from offhook.tools.declare import Call, ToolError
 from offhook.tools.files import Toolbox
@@ -71,6 +74,7 @@ class CallEntry:
         "answered",
         "began",
         "ending",
+        "errand",
         "expected_until",
         "session",
         "token",
@@ -87,6 +91,8 @@ class CallEntry:
         self.token = token
         self.expected_until = 0.0
         self.after_owed = False
+        self.errand: Errand | None = None
+        """For which the stream was left, until the caller is back or through."""
         self.answered = asyncio.Event()
         """Set when the agent's leg is up, or the call is over without it."""
 
@@ -140,6 +146,7 @@ class Calls:
         self._office = office
         self._make_tap = make_tap
         self._recordings = recordings
+        self._agents = {agent.name: agent for agent in config.lines.values()}
         self._coming: dict[str, _Coming] = {}
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
@@ -295,6 +302,7 @@ class Calls:
         if entry.session.has_stream:
             return "a used token"
         entry.after_owed = True
+        entry.errand = None
         entry.session.begin(channel, start)
         return None
 
@@ -308,21 +316,16 @@ class Calls:
     ) -> tuple[CallEntry, Session]:
         values = self.variables(call.call_sid, agent, call.from_, call.to, given)
         agent = agent.filled(values)
-        handle = self._handle(call.call_sid, agent, call.from_, call.to, values)
-        toolbox = agent.tool_files.latest()
         recorded = agent.recording and self._recordings is not None
         session = Session(
             call.call_sid,
-            plan_of(agent),
-            agent.settings.message(
-                functions=[tool.definition for tool in toolbox.values()],
-                fill=lambda text: variables.fill(text, values),
-            ),
+            self._brief(call, agent, values),
             clock=self._clock,
             dial=self._dial,
             publish=self._on_happening,
+            line=self,
             ended=self._on_ended,
-            tools=self._tools(toolbox, handle),
+            brief_for=lambda name: self._brief(call, self._agents[name].filled(values), values),
             tap=tap_for(self._make_tap, call),
             recordings=self._recordings if recorded and call.webhook else None,
         )
@@ -344,6 +347,21 @@ class Calls:
             session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry, session
 
+    def _brief(self, call: NewCall, agent: Agent, values: Mapping[str, str]) -> Brief:
+        """What an agent is in a call."""
+        toolbox = agent.tool_files.latest()
+        handle = self._handle(call.call_sid, agent, call.from_, call.to, values)
+
+        def settings(greeting: bool, history: Sequence[History]) -> bytes:
+            return agent.settings.message(
+                greeting=greeting,
+                context=history,
+                functions=[tool.definition for tool in toolbox.values()],
+                fill=lambda text: variables.fill(text, values),
+            )
+
+        return Brief(plan_of(agent), settings, self._tools(toolbox, handle))
+
     def _handle(
         self, call_sid: str, agent: Agent, from_: str, to: str, values: Mapping[str, str]
     ) -> Call:
@@ -362,6 +380,37 @@ class Calls:
         entry = self._live.get(call_sid)
         if entry is not None and entry.session is not None:
             entry.session.receive(message)
+
+    async def ask(self, call_sid: str, wish: Wish) -> tuple[bool, str]:
+        """Ask something of a call: whether it was done, and what happened."""
+        session = self._session(call_sid)
+        if session is None:
+            return False, "there is no such call"
+        reply: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
+
+        def replied(done: bool, what: str) -> None:
+            if not reply.done():
+                reply.set_result((done, what))
+
+        session.ask(wish, replied)
+        return await reply
+
+    # --- leaving a stream: a session.Line ---
+
+    def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
+        """Close the stream: /twilio/after sends the caller on the errand."""
+        entry = self._live[call_sid]
+        entry.errand = errand
+        entry.token = secrets.token_urlsafe(24)
+        close()
+
+    def hang_up(self, call_sid: str, close: Callable[[], None]) -> None:
+        """Close the stream: /twilio/after ends the call."""
+        close()
+
+    def returns(self, entry: CallEntry) -> None:
+        """A caller who had left the stream gets a new one."""
+        entry.expected_until = self._clock.now() + STREAM_DUE_S
 
     def pause_recording(self, call_sid: str) -> bool:
         """Record silence on both sides of a call from now on, from any thread.
@@ -460,7 +509,9 @@ class Calls:
         entry.ending = session.ending
         entry.session = None
         # Twilio asks nothing more about a caller who has hung up.
-        entry.after_owed &= session.ending is not None and session.ending.how.fault != "nobody"
+        entry.after_owed &= (
+            session.ending is not None and session.ending.how is not Slug.CALLER_HUNG_UP
+        )
         self._over[session.call_sid] = entry
         self._seen.add(session.call_sid, now)
         if len(self._over) > RECENT_MAX:
@@ -484,4 +535,5 @@ def plan_of(agent: Agent) -> Plan:
         silent_goodbye=agent.phrases.silent_goodbye,
         time_up=agent.phrases.time_up,
         one_moment=agent.phrases.one_moment,
+        transferring=agent.phrases.transferring,
     )

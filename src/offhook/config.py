@@ -670,6 +670,8 @@ class Phrases(_Part):
     time_up: Text = "We have reached the end of our time. Goodbye."
     one_moment: Text = "One moment, please."
     """Said when a function takes long."""
+    transferring: Text = "One moment, I am connecting you."
+    """Said before the caller is put through."""
 
 
 class Lookup(_Part):

@@ -8,10 +8,15 @@ from rich.text import Text
 
 from offhook.events import (
     AgentConnected,
+    AgentMuted,
     AgentSaid,
+    AgentSwitched,
+    AgentTold,
     AgentWarned,
     AudioDropped,
     CallEnded,
+    CallerBack,
+    CallerLeft,
     CallerSaid,
     CallStarted,
     DialRefused,
@@ -29,6 +34,7 @@ from offhook.events import (
     RecordingResumed,
     RecordingStarted,
     StreamTrouble,
+    TransferFailed,
 )
 
 STYLES: Final = {
@@ -90,6 +96,21 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "tool", f"{event.name}, {event.after_ms} ms: {words}{event.content}"
         case FunctionDropped(why="cancelled"):
             return "tool", f"{event.name} was called off"
+        case AgentTold():
+            return "call", f"the agent is told: {event.text}"
+        case CallerLeft(errand="transfer"):
+            return "call", f"the caller is put through to {event.destination}"
+        case CallerLeft():
+            return "call", "keys are pressed"
+        case TransferFailed():
+            why = event.why.replace("-", " ")
+            return "trouble", f"{event.destination} could not be reached: {why}"
+        case CallerBack():
+            return "call", "the caller is back on the line"
+        case AgentSwitched():
+            return "call", f"the agent is now {event.agent}"
+        case AgentMuted():
+            return "call", "the agent is muted" if event.on else "the agent is heard again"
         case DialRefused():
             return "trouble", f"{event.kind} to {event.to} refused: {event.why}"
         case MessageTaken():

@@ -192,6 +192,54 @@ class FunctionDropped:
     why: Literal["cancelled", "call_over"]
 
 
+ErrandOutcome: TypeAlias = Literal["reached", "busy", "no-answer", "failed", "canceled"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTold:
+    """The agent was told something that the caller did not say, and answers to it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerLeft:
+    """The stream was left on purpose: to put the caller through, or to press keys.
+
+    `destination` is a name in the agent file, empty for keys.
+    """
+
+    errand: Literal["transfer", "digits"]
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFailed:
+    """The destination could not be reached, because `why`: the caller comes back to the agent."""
+
+    destination: str
+    why: ErrandOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class CallerBack:
+    """A new stream came after the caller had left the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSwitched:
+    """From here on the call is that agent's."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentMuted:
+    """Somebody had the agent muted toward the caller, or heard again."""
+
+    on: bool
+
+
 @dataclass(frozen=True, slots=True)
 class DialRefused:
     """Something was not dialled or texted: `why` is a word of guard.py, `to` the destination."""
@@ -256,7 +304,7 @@ class AudioDropped:
 
     leg: Leg
     ms: int
-    why: Literal["late", "full"]
+    why: Literal["late", "full", "muted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +400,12 @@ Event: TypeAlias = (
     | FunctionCalled
     | FunctionAnswered
     | FunctionDropped
+    | AgentTold
+    | CallerLeft
+    | TransferFailed
+    | CallerBack
+    | AgentSwitched
+    | AgentMuted
     | DialRefused
     | MessageTaken
     | DoNotCall

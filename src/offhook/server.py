@@ -189,7 +189,7 @@ class Server:
         ask(catalogue.DRAINING, lambda: self.calls.draining)
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
         ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
-        ask(catalogue.TOOL_THREADS, lambda: runner.threads)
+        ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
         record = self._record
         if record is not None:
             ask(catalogue.RECORD_WAITING, lambda: record.waiting)

@@ -43,6 +43,19 @@ def test_what_was_there_is_there_after_the_upgrade(empty: Engine, version: str) 
         assert connection.scalars(left).all() == (["Call."] if version >= "0003" else [])
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_postgresql_that_vanishes_is_noticed_soon(engine: Engine) -> None:
+    """libpq has been told so; nobody here can pull the plug of a network."""
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        told = driver.info.get_parameters()
+    assert told["keepalives_idle"] == "5"
+    idle_s, between_s = int(told["keepalives_idle"]), int(told["keepalives_interval"])
+    assert 10 <= idle_s + between_s * int(told["keepalives_count"]) <= 20
+    assert 10_000 <= int(told["tcp_user_timeout"]) <= 20_000
+
+
 def test_the_last_of_the_migrations_is_what_this_version_works_with() -> None:
     assert database.revisions()[-1] == database.HEAD
 

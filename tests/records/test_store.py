@@ -231,3 +231,14 @@ def test_a_call_knows_why_its_recording_failed(engine: Engine) -> None:
     failed = events.RecordingFailed("No space left on device")
     apply(engine, lines((0, began()), (9000, failed), (90_000, ended())))
     assert call(engine)["recording_fault"] == "No space left on device"
+
+
+def test_what_became_of_the_lookup_is_kept(engine: Engine) -> None:
+    looked_up = events.LookedUp("too_late", "no answer within 1000 ms", 1000)
+    apply(engine, lines((0, began()), (1000, looked_up), (2000, ended())))
+    found = call(engine)
+    assert found["lookup"] == "too_late"
+    assert found["lookup_why"] == "no answer within 1000 ms"
+    assert found["lookup_ms"] == 1000
+    apply(engine, lines((0, began()), (9, ended()), call_sid="CA2", first=50))
+    assert call(engine, "CA2")["lookup"] is None

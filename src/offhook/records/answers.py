@@ -219,16 +219,27 @@ class Meters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """What became of the agent's lookup before the call: LookedUp of `events.py`."""
+
+    outcome: str
+    why: str
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
     """Everything that is known of one call.
 
     `detail` is what the other side gave as its reason for the ending. `stream_at_ms` is when
-    Twilio's stream was there. `text_erased`: what was said has been erased since.
+    Twilio's stream was there. `text_erased`: what was said has been erased since. `lookup` is None
+    when nothing was looked up.
     """
 
     call: Call
     account_sid: str
     variables: dict[str, str]
+    lookup: Lookup | None
     stream_at_ms: int | None
     detail: str | None
     recording_ms: int | None

@@ -39,6 +39,7 @@ from offhook.records.answers import (
     Entry,
     Function,
     Key,
+    Lookup,
     Message,
     Meters,
     Page,
@@ -437,6 +438,9 @@ def show(connection: Connection, sid: str) -> CallRecord | None:
         call=call,
         account_sid=row.account_sid,
         variables=msgspec.json.decode(row.variables or "{}", type=dict[str, str]),
+        lookup=None
+        if row.lookup is None
+        else Lookup(outcome=row.lookup, why=row.lookup_why, after_ms=row.lookup_ms),
         stream_at_ms=row.stream_at_ms,
         detail=row.detail or None,
         recording_ms=row.recording_ms,

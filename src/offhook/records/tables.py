@@ -64,6 +64,9 @@ calls: Final = Table(
     Column("tier", String(32), nullable=False),  # of Deepgram's prices
     Column("cost_micros", BigInteger),  # millionths of the currency; None: without prices
     Column("text_erased", Boolean, nullable=False, default=False),
+    Column("lookup", String(16)),  # LookedUp's outcome; None: nothing was looked up
+    Column("lookup_why", Text),
+    Column("lookup_ms", BigInteger),
 )
 Index("calls_by_time", calls.c.started_ms.desc(), calls.c.sid.desc())
 Index("calls_by_from", calls.c.from_number, calls.c.started_ms)

@@ -62,6 +62,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         sid_of(2),
         [
             (0, began()),
+            (0, events.LookedUp("failed", "HTTP 503", 90)),
             (40, events.CallStarted()),
             (300, events.AgentConnected("req-1", 260)),
             (1900, events.AgentSaid("We are", "We are open from nine", 900, True, 1000)),

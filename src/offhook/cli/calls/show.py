@@ -66,6 +66,10 @@ def _head(record: "CallRecord") -> "list[Text]":
     if record.variables:
         given = ", ".join(f"{name}={value}" for name, value in record.variables.items())
         rows.append(_row("variables", given))
+    if record.lookup is not None:
+        outcome = record.lookup.outcome.replace("_", " ")
+        why = f": {record.lookup.why}" if record.lookup.why else ""
+        rows.append(_row("lookup", f"{outcome} after {record.lookup.after_ms} ms{why}"))
     return rows
 
 
