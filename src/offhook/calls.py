@@ -31,11 +31,13 @@ from offhook.events import (
     CallBegan,
     CallBilled,
     CallEnded,
+    Event,
     Happening,
     RecordingFailed,
     Subscriber,
 )
 from offhook.lookup import Found, LookUp
+from offhook.office import Office
 from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
 from offhook.session import Brief, Session, Tools
@@ -115,9 +117,9 @@ class Calls:
     """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
     `look_up` asks about calls of the webhook before they are announced. `tools` runs the functions
-    of a call's agent. `make_tap` is asked about each call who is to see what goes over its wires,
-    if anyone. `recordings` record the calls of agents that say so. `seen` are the CallSids that an
-    earlier run let in.
+    of a call's agent; `office` does what they ask for beside the call. `make_tap` is asked about
+    each call who is to see what goes over its wires, if anyone. `recordings` record the calls of
+    agents that say so. `seen` are the CallSids that an earlier run let in.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class Calls:
         publish: Subscriber,
         tools: ToolsFor,
         look_up: LookUp,
+        office: Office,
         make_tap: MakeTap | None = None,
         recordings: Recordings | None = None,
         seen: Iterable[str] = (),
@@ -140,6 +143,7 @@ class Calls:
         self._publish = publish
         self._tools = tools
         self._look_up = look_up
+        self._office = office
         self._make_tap = make_tap
         self._recordings = recordings
         self._agents = {agent.name: agent for agent in config.lines.values()}
@@ -441,15 +445,17 @@ class Calls:
 
     async def send_text(self, call: Call, text: str, to: str) -> str:
         """Send a text message. Raises ToolError."""
-        raise ToolError("not available")
+        entry = self.find(call.sid)
+        texts = entry.agent.texts if entry is not None else None
+        return await self._office.send_text(texts, call, text, to, partial(self._note, call.sid))
 
     async def take_message(self, call: Call, name: str, number: str, text: str) -> str:
         """Keep a message in the record. Raises ToolError."""
-        raise ToolError("not available")
+        return self._office.take_message(name, number, text, partial(self._note, call.sid))
 
     async def stop_calling(self, call: Call) -> str:
         """Never ring the other party again. Raises ToolError."""
-        raise ToolError("not available")
+        return self._office.stop_calling(call, partial(self._note, call.sid))
 
     def _session(self, call_sid: str) -> Session | None:
         entry = self._live.get(call_sid)
@@ -461,10 +467,14 @@ class Calls:
         if coming is not None:
             coming.owed.append(partial(self.billed, call_sid, status, seconds))
             return
+        self._note(call_sid, CallBilled(status, seconds * 1000))
+
+    def _note(self, call_sid: str, event: Event) -> None:
+        """Tell an event of a call that may be over."""
         entry = self.find(call_sid)
         began = entry.began if entry is not None else self._clock.now()
         at_ms = round((self._clock.now() - began) * 1000)
-        self._publish(Happening(call_sid, at_ms, CallBilled(status, seconds * 1000)))
+        self._publish(Happening(call_sid, at_ms, event))
 
     def after_answered(self, entry: CallEntry) -> None:
         """Twilio asked what comes after the stream, and was told."""
