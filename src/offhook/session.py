@@ -82,7 +82,7 @@ class Line(Protocol):
         """Have Twilio go on an errand; `close` closes the stream, if that is how."""
 
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
-        """End the phone call; `close` closes the stream, upon which Twilio asks what comes after."""
+        """End the phone call; `close` closes the stream: then Twilio asks what comes after."""
 
 
 @dataclass(frozen=True, slots=True)
