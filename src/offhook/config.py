@@ -1054,10 +1054,11 @@ def _read_agent(path: Path) -> _Read:
     def locate(loc: yamlfile.Loc, key: bool) -> Place:
         return document.place(("settings", *loc), key=key)
 
-    accepted, remarks = settings.accept(agent.settings, locate)
+    tools = _tools(agent, document)
+    accepted, remarks = settings.accept(agent.settings, locate, tools.latest())
     agent = _with_agent_paths(agent, document)
     agent = agent.model_copy(update={"settings": accepted, "name": agent.name or path.stem})
-    agent._tool_files = _tools(agent, document)
+    agent._tool_files = tools
     agent._lookup_function = _lookup_function(agent, document)
     _check_variables(agent, document)
     return _Read(agent, document, remarks + _lookup_remarks(agent, document))
