@@ -70,7 +70,7 @@ class NoLine:
     def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
         raise AssertionError
 
-    def hang_up(self, call_sid: str, close: Callable[[], None]) -> None:
+    def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         raise AssertionError
 
 

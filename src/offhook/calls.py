@@ -19,9 +19,9 @@ from offhook import variables
 from offhook.call import inputs
 from offhook.call.call import Input
 from offhook.call.ending import Ending, Slug
-from offhook.call.errands import Errand
+from offhook.call.errands import Errand, SendDigits
 from offhook.call.plan import Plan
-from offhook.call.wishes import Wish
+from offhook.call.wishes import HangUp, Leave, Wish
 from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
@@ -404,7 +404,7 @@ class Calls:
         entry.token = secrets.token_urlsafe(24)
         close()
 
-    def hang_up(self, call_sid: str, close: Callable[[], None]) -> None:
+    def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         """Close the stream: /twilio/after ends the call."""
         close()
 
@@ -427,7 +427,7 @@ class Calls:
 
     async def hang_up(self, call_sid: str, farewell: str) -> str:
         """End a call when the farewell was heard. Raises ToolError."""
-        raise ToolError("not available")
+        return await self._asked(call_sid, HangUp("agent", farewell))
 
     async def transfer(self, call_sid: str, destination: str) -> str:
         """Put a caller through. Raises ToolError."""
@@ -435,7 +435,13 @@ class Calls:
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys in a call. Raises ToolError."""
-        raise ToolError("not available")
+        return await self._asked(call_sid, Leave(SendDigits(digits)))
+
+    async def _asked(self, call_sid: str, wish: Wish) -> str:
+        done, what = await self.ask(call_sid, wish)
+        if not done:
+            raise ToolError(what)
+        return what
 
     async def send_text(self, call: Call, text: str, to: str) -> str:
         """Send a text message. Raises ToolError."""

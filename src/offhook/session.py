@@ -81,8 +81,8 @@ class Line(Protocol):
     def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
         """Have Twilio go on an errand; `close` closes the stream, if that is how."""
 
-    def hang_up(self, call_sid: str, close: Callable[[], None]) -> None:
-        """End the call; `close` closes the stream, upon which Twilio asks what comes after."""
+    def drop(self, call_sid: str, close: Callable[[], None]) -> None:
+        """End the phone call; `close` closes the stream: then Twilio asks what comes after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +394,7 @@ class Session:
         ending = self.ending
         if ending is not None and ending.how.hangs_up:
             close = self._caller.close if self._caller is not None else _nothing
-            self._line.hang_up(self.call_sid, close)
+            self._line.drop(self.call_sid, close)
         elif self._caller is not None:
             self._caller.close()
         if self._timer is not None:
