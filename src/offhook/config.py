@@ -1004,7 +1004,7 @@ def load(
     lines, agents, remarks = _read_lines(file.lines, document)
     env = _environment(environ)
     twilio = _twilio(file.twilio, env)
-    _check_dialled(agents, _rules(file.dialling, lines))
+    _check_dialled(agents, file.dialling, lines)
     _check_rest(agents, twilio)
     return Config(
         server=_server(file.server, document.path.parent, overrides, env),
@@ -1238,22 +1238,27 @@ def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
             yield ("texts", "destinations", name, "to"), text.to
 
 
-def _check_dialled(agents: Mapping[Path, _Read], rules: "Rules") -> None:
+def _check_dialled(
+    agents: Mapping[Path, _Read], dialling: Dialling, lines: Mapping[str, Agent]
+) -> None:
     """Raises BadFile E-DIAL-01 for every destination that guard.py would refuse in a call."""
+    dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
+    if not dialled:
+        return
     from offhook.guard import Why, refusal
 
+    rules = _rules(dialling, lines)
     fixes = {
         Why.COUNTRY: "Add the country to dialling.countries in offhook.yaml, if you mean it.",
         Why.SIP_HOST: "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it.",
     }
     errors = []
-    for read in agents.values():
-        for loc, to in _dialled(read.agent):
-            refused = refusal(rules, to)
-            if refused is not None:
-                text = f"This would never be dialled: {refused.words}."
-                fix = fixes.get(refused.why, "Give another number.")
-                errors.append(Finding("error", text, fix, read.document.place(loc)))
+    for read, loc, to in dialled:
+        refused = refusal(rules, to)
+        if refused is not None:
+            text = f"This would never be dialled: {refused.words}."
+            fix = fixes.get(refused.why, "Give another number.")
+            errors.append(Finding("error", text, fix, read.document.place(loc)))
     if errors:
         raise BadFile("E-DIAL-01", errors)
 
