@@ -22,10 +22,12 @@ from offhook.deepgram.connection import Dialler
 from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
+from offhook.guard import Guard
 from offhook.lobby import Lobby
 from offhook.lookup import Lookups
 from offhook.metrics import catalogue
 from offhook.metrics.meter import Metrics
+from offhook.office import Office
 from offhook.publisher import Publisher
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
@@ -33,6 +35,7 @@ from offhook.recordings.redacted import SilenceRedacted
 from offhook.redaction import redacting
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
+from offhook.twilio.rest import TwilioRest
 from offhook.webhooks import Webhooks
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
@@ -137,6 +140,9 @@ class Server:
             redacted = redacting(self._config.records.redact, told)
             publish = Publisher([redacted, *self._watchers], clock.now)
             runner = Runner(group)
+            guard = Guard(self._config.dialling_rules())
+            twilio = self._config.twilio
+            rest = TwilioRest(twilio, http) if twilio.rest_credentials is not None else None
             self.calls = Calls(
                 self._config,
                 clock=clock,
@@ -144,6 +150,7 @@ class Server:
                 publish=publish,
                 tools=runner.for_call,
                 look_up=Lookups(http, self._config.lookup_secrets, clock).find,
+                office=Office(guard, rest, clock, recorded=self._record is not None),
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
@@ -182,7 +189,7 @@ class Server:
         ask(catalogue.DRAINING, lambda: self.calls.draining)
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
         ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
-        ask(catalogue.TOOL_THREADS, lambda: runner.threads)
+        ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
         record = self._record
         if record is not None:
             ask(catalogue.RECORD_WAITING, lambda: record.waiting)

@@ -65,6 +65,9 @@ def test_a_callers_calls_are_gone_and_nobody_elses(engine: Engine, tmp_path: Pat
     assert set(counted(engine).values()) == {0}
     assert removed["calls"] == promised["calls"] == 1
     assert removed["utterances"] == promised["utterances"] == 3
+    assert removed["messages"] == promised["messages"] == 1
+    # Whoever does not want to be rung is not forgotten with the call.
+    assert [row["number"] for row in rows(engine, tables.do_not_call)] == ["+12025550177"]
     assert sorted(path.name for path in (tmp_path / "recordings").iterdir()) == ["two.wav"]
     assert [row["sid"] for row in rows(engine, tables.calls)] == ["CA2"]
     assert len(rows(engine, tables.utterances)) == 1
@@ -78,6 +81,7 @@ def test_what_was_erased_is_not_in_the_file_any_more(tmp_path: Path) -> None:
     engine.dispose()
     left = b"".join(path.read_bytes() for path in tmp_path.glob("offhook.db*"))
     assert b"+12025550142" not in left
+    assert b"Call back." not in left
     assert b"+12025550199" in left
 
 

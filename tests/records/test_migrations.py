@@ -19,6 +19,10 @@ SAID_0001 = (
     "INSERT INTO utterances (call_sid, line, who, text, intended, end_ms, interrupted)"
     " VALUES ('CA1', 8, 'caller', 'A table for two.', 'A table for two.', 900, FALSE)"
 )
+LEFT_0003 = (
+    "INSERT INTO messages (call_sid, line, at_ms, from_name, number, text)"
+    " VALUES ('CA1', 9, 950, 'Ada', '', 'Call.')"
+)
 
 
 @pytest.mark.parametrize("version", database.revisions())
@@ -27,12 +31,16 @@ def test_what_was_there_is_there_after_the_upgrade(empty: Engine, version: str) 
     with empty.begin() as connection:
         connection.execute(text(CALL_0001))
         connection.execute(text(SAID_0001))
+        if version >= "0003":
+            connection.execute(text(LEFT_0003))
     assert database.upgrade(empty) == (version, database.HEAD)
     with empty.connect() as connection:
         row = connection.execute(text("SELECT sid, line, slug FROM calls")).one()
         assert tuple(row) == ("CA1", 7, "caller_hung_up")
         said = connection.scalar(text("SELECT text FROM utterances WHERE call_sid = 'CA1'"))
         assert said == "A table for two."
+        left = text("SELECT text FROM messages WHERE call_sid = 'CA1'")
+        assert connection.scalars(left).all() == (["Call."] if version >= "0003" else [])
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

@@ -147,6 +147,13 @@ FUNCTION_SECONDS: Final = Metric(
     TURN_S,
 )
 
+DIALS_REFUSED: Final = Metric(
+    "offhook_dials_refused_total",
+    "counter",
+    "Calls, transfers and texts that `dialling` forbids, by kind and reason (design/guard.md).",
+    labels=("kind", "why"),
+)
+
 # --- vendors ---
 
 AGENT_CONNECT_SECONDS: Final = Metric(
@@ -262,7 +269,7 @@ SECTIONS: Final = {
     ),
     "Turns": (TURN_SECONDS, BARGE_INS, BARGE_IN_SECONDS, HEARD_RATIO, ADDED_DELAY),
     "Trouble": (AUDIO_DROPPED, FAULTS, AGENT_WARNINGS, STREAM_ERRORS, SUBSCRIBER_FAILURES),
-    "Functions": (FUNCTION_CALLS, FUNCTION_SECONDS, TOOL_THREADS),
+    "Functions": (FUNCTION_CALLS, FUNCTION_SECONDS, TOOL_THREADS, DIALS_REFUSED),
     "Vendors": (
         AGENT_CONNECT_SECONDS,
         WEBHOOK_SECONDS,

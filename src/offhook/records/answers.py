@@ -129,6 +129,17 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message that the caller left. `number` is as it was said; empty: the one that called."""
+
+    kind: Literal["message"] = "message"
+    at_ms: int
+    from_name: str
+    number: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSession:
     """The agent's leg came up, `dialled_ms` after it was dialled. `request_id` is Deepgram's."""
 
@@ -169,7 +180,7 @@ class Turn:
     total_ms: int | None = None
 
 
-Entry: TypeAlias = Utterance | Function | Key | AgentSession | Trouble | Turn
+Entry: TypeAlias = Utterance | Function | Key | Message | AgentSession | Trouble | Turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from offhook.records.answers import (
     Function,
     Key,
     Lookup,
+    Message,
     Meters,
     Page,
     Percentiles,
@@ -496,6 +497,9 @@ def _timeline(connection: Connection, sid: str) -> list[Entry]:
         entries.append((row.line, entry))
     for row in rows(tables.keys):
         entries.append((row.line, Key(at_ms=row.at_ms, digit=row.digit)))
+    for row in rows(tables.messages):
+        entry = Message(at_ms=row.at_ms, from_name=row.from_name, number=row.number, text=row.text)
+        entries.append((row.line, entry))
     for row in rows(tables.agent_sessions):
         entry = AgentSession(
             at_ms=row.ready_at_ms, request_id=row.request_id, dialled_ms=row.dialled_ms

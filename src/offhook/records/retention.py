@@ -228,7 +228,7 @@ class Retention:
 def _erase_texts(connection: Connection, batch: list[_Old]) -> int:
     """Everything that was said, pressed or looked up; the rest of the record stays."""
     sids = [row.sid for row in batch]
-    for table in (tables.utterances, tables.keys):
+    for table in (tables.utterances, tables.keys, tables.messages):
         connection.execute(delete(table).where(table.c.call_sid.in_(sids)))
     functions = tables.functions
     connection.execute(

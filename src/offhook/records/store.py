@@ -11,6 +11,7 @@ from offhook import events
 from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.records import database, jobs, tables
+from offhook.records.dnc import ASKED, Barred, bar
 from offhook.records.lines import Line
 from offhook.records.prices import cost_micros
 
@@ -147,6 +148,7 @@ class _Batch:
         self._inserts: dict[Table, list[Row]] = defaultdict(list)
         self._functions: list[Row] = []
         self._ended: list[str] = []
+        self._barred: list[Barred] = []
 
     # --- lines ---------------------------------------------------------------------------------
 
@@ -256,6 +258,19 @@ class _Batch:
                 )
             case events.KeyPressed():
                 self._insert(tables.keys, line, at_ms=at_ms, digit=event.digit)
+            case events.MessageTaken():
+                self._insert(
+                    tables.messages,
+                    line,
+                    at_ms=at_ms,
+                    from_name=event.from_name,
+                    number=event.number,
+                    text=event.text,
+                )
+            case events.DoNotCall():
+                self._barred.append(Barred(event.number, line.wall_ms, ASKED, line.call_sid))
+            case events.DialRefused():
+                self._trouble(line, "caller", event.kind, event.why, None)
             case events.FunctionCalled():
                 self._insert(
                     tables.functions,
@@ -347,6 +362,8 @@ class _Batch:
             # Rows of one table name different columns; together, they must name the same.
             for columns in {tuple(row) for row in kept}:
                 connection.execute(insert(table), [row for row in kept if tuple(row) == columns])
+        for one in self._barred:
+            bar(connection, one)
         calls = tables.calls.c
         for sid, change in self._changes.items():
             values = _clean(change)

@@ -72,6 +72,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
             (3400, events.FunctionCalled("f1", "paint", '{"colour": "red"}')),
             (3450, events.FunctionAnswered("f1", "paint", "answered", '"done"', 50)),
             (3500, events.KeyPressed("7")),
+            (3600, events.MessageTaken("Ada", "555 0143", "Call back.")),
             (4000, events.AgentDisconnected(3700)),
             (4000, ended(4000, "agent_lost", "agent")),
             (4100, events.CallBilled("completed", 4200)),

@@ -28,6 +28,7 @@ def test_the_page_tells_all_of_it(folder: Path) -> None:
         f"3300 answer {LATENCIES}",
         '3400 tool paint({"colour": "red"}) → answered, 50 ms: "done"',
         "3500 key 7",
+        "3600 message from Ada, 555 0143: Call back.",
         "ended agent lost (agent's doing) [agent_lost]",
         "Twilio 1 min (4200 ms, completed); stream 1 min",
         "Deepgram 3700 ms (standard)",
