@@ -63,6 +63,10 @@ SHOWN: list[tuple[Event, str]] = [
         "tool    book was called off",
     ),
     (
+        events.InterpreterHeld("book", "tools.py:7", 900),
+        "trouble book held the interpreter for 900 ms, at tools.py:7",
+    ),
+    (
         events.AgentWarned("SLOW_THINK_REQUEST", "It takes time.", fatal=False),
         "trouble Deepgram: SLOW_THINK_REQUEST It takes time.",
     ),

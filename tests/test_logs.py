@@ -113,7 +113,19 @@ def test_numbers_are_in_the_fields_of_a_log_that_may_hold_them(
 def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:
     harmless = {
         *("account_sid", "agent", "by", "code", "detail", "direction", "fault", "id", "leg"),
-        *("name", "outcome", "request_id", "tier", "slug", "status", "what", "why", "words"),
+        *(
+            "name",
+            "outcome",
+            "request_id",
+            "tier",
+            "tool",
+            "where",
+            "slug",
+            "status",
+            "what",
+            "why",
+            "words",
+        ),
         "description",
     }
     texts = {

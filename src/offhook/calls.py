@@ -28,6 +28,7 @@ from offhook.events import (
     CallBegan,
     CallBilled,
     CallEnded,
+    Event,
     Happening,
     RecordingFailed,
     Subscriber,
@@ -358,6 +359,12 @@ class Calls:
         entry = self._live.get(call_sid)
         if entry is not None and entry.session is not None:
             entry.session.receive(message)
+
+    def note(self, call_sid: str, event: Event) -> None:
+        """Tell whoever subscribes of something about a call that is not over."""
+        session = self._session(call_sid)
+        if session is not None:
+            session.note(event)
 
     def pause_recording(self, call_sid: str) -> bool:
         """Record silence on both sides of a call from now on, from any thread.

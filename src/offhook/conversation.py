@@ -20,6 +20,7 @@ from offhook.events import (
     FunctionCalled,
     FunctionDropped,
     Happening,
+    InterpreterHeld,
     LookedUp,
     RecordingFailed,
     RecordingPaused,
@@ -87,6 +88,9 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "tool", f"{event.name}, {event.after_ms} ms: {words}{event.content}"
         case FunctionDropped(why="cancelled"):
             return "tool", f"{event.name} was called off"
+        case InterpreterHeld():
+            held = f"held the interpreter for {event.held_ms} ms"
+            return "trouble", f"{event.tool} {held}, at {event.where}"
         case AgentWarned():
             return "trouble", f"Deepgram: {event.code} {event.description}"
         case AudioDropped(why="full"):

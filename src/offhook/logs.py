@@ -27,6 +27,7 @@ from offhook.events import (
     FunctionCalled,
     FunctionDropped,
     Happening,
+    InterpreterHeld,
     KeyPressed,
     LookedUp,
     RecordingFailed,
@@ -113,6 +114,9 @@ def _tell(event: Event) -> tuple[int, str] | None:
             return level, f"function {event.name!r}: {words} after {event.after_ms} ms"
         case FunctionDropped():
             return logging.INFO, f"function {event.name!r} was not answered: {event.why}"
+        case InterpreterHeld():
+            held = f"held the interpreter for {event.held_ms} ms"
+            return logging.WARNING, f"function {event.tool!r} {held}, at {event.where}"
         case Fault():
             return logging.WARNING, f"the {event.leg}'s leg broke its protocol: {event.what}"
         case AudioDropped(why="full"):
