@@ -1,11 +1,16 @@
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from offhook.tools.builtin import Destinations, offered
+from offhook.tools.declare import Call
 from offhook.tools.files import ToolFiles
 from offhook.yamlfile import BadFile
+
+CALL = Call("CA1", "shop", None, None)
 
 GOOD = '''
 from offhook.tools import tool
@@ -29,6 +34,14 @@ def test_tools_are_found_in_their_files(tmp_path: Path) -> None:
     assert tools["greet"]("Ada") == "Hello, Ada"
 
 
+def test_built_in_tools_stand_beside_those_of_files(tmp_path: Path) -> None:
+    built_in = offered(["hang_up", "take_message"], Destinations({}, {}))
+    tools = ToolFiles([write(tmp_path / "tools.py", GOOD)], built_in).latest()
+    assert list(tools) == ["hang_up", "take_message", "greet"]
+    assert ToolFiles((), built_in) == ToolFiles((), built_in)
+    assert ToolFiles((), built_in) != ToolFiles()
+
+
 def test_a_tool_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
     write(tmp_path / "words_beside_it.py", 'HELLO = "Good morning"')
     text = GOOD.replace("Hello, {name}", "{HELLO}, {name}")
@@ -45,6 +58,41 @@ def test_two_agents_may_each_have_a_tools_py(tmp_path: Path) -> None:
         assert ToolFiles([tmp_path / name / "tools.py"]).latest()["greet"]("A") == f"{name}, A"
 
 
+MODELS = '''
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Literal
+from pydantic import BaseModel
+from offhook.tools import tool
+
+class Order(BaseModel):
+    items: list[Item]
+
+class Item(BaseModel):
+    size: Literal["small"]
+
+@dataclass
+class Guest:
+    name: str = "Ada"
+
+@tool
+def take(order: Order, guest: Guest = Guest()) -> str:
+    """Take an order."""
+    return f"{order.items[0].size} for {guest.name}"
+'''
+
+
+def test_a_tool_file_may_put_off_its_hints_and_have_models_of_its_own(tmp_path: Path) -> None:
+    before = set(sys.modules)
+    files = ToolFiles([write(tmp_path / "tools.py", MODELS)])
+    for stamp, name in enumerate(("Grace", "Mary"), start=2):
+        write(tmp_path / "tools.py", MODELS.replace("Ada", name), stamp)
+        function, _ = files.latest()["take"].bind('{"order": {"items": [{"size": "small"}]}}', CALL)
+        assert function() == f"small for {name}"
+    ours = [name for name in set(sys.modules) - before if name.startswith("offhook_tools.")]
+    assert len(ours) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
@@ -53,6 +101,9 @@ def test_two_agents_may_each_have_a_tools_py(tmp_path: Path) -> None:
         ("import sys\nsys.exit(3)", 2, "raised SystemExit"),
         ("x = 1", 1, "no tool"),
         (GOOD.replace('    """Greet somebody."""\n', ""), 4, "docstring"),
+        (GOOD.replace("name: str", "name"), 4, "the parameter name has no type hint"),
+        (GOOD.replace("name: str", "name: tuple[int, str]"), 4, "take a list"),
+        (GOOD.replace("def greet", "def hang_up"), 4, "the name of a built-in tool"),
         (GOOD + GOOD.replace("def greet", "def again").replace("@tool", '@tool(name="greet")'),
          11, "another tool, at tools.py:4"),
     ],
@@ -62,7 +113,7 @@ def test_a_mistake_is_named_by_file_and_line(
 ) -> None:
     path = write(tmp_path / "tools.py", text)
     with pytest.raises(BadFile) as caught:
-        ToolFiles([path])
+        ToolFiles([path], offered(["hang_up"], Destinations({}, {})))
     assert caught.value.code == "E-TOOL-01"
     (finding,) = caught.value.findings
     assert finding.place is not None

@@ -10,10 +10,22 @@ Source of what the agent is told: deepgram-voice-agent.md §4.1.
 import functools
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 import pydantic
 
@@ -23,8 +35,11 @@ R = TypeVar("R")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What models' makers allow in a function's name."""
 
-_NOT_SENT: Final = frozenset({"title", "additionalProperties"})
-"""Of pydantic's schema: the first says nothing new, the second not every maker knows."""
+_NOT_SENT: Final = frozenset({"title", "additionalProperties", "discriminator"})
+"""Of pydantic's schema: the first says nothing new, the others not every maker knows."""
+
+_VALUES: Final = frozenset({"default", "const", "enum", "examples"})
+"""What is under these is no schema, but the user's own values."""
 
 
 class ToolError(Exception):
@@ -40,13 +55,31 @@ class BadArguments(Exception):  # noqa: N818 - what the model has written
 
 
 class House(Protocol):
-    """What does to a call what a tool asks for, from any thread."""
+    """What does to a call what a tool asks for: see the methods of Call."""
 
     def pause_recording(self, call_sid: str) -> bool:
-        """Record silence from now on; False when the call is not recorded."""
+        """Record silence from now on; False when the call is not recorded. From any thread."""
 
     def resume_recording(self, call_sid: str) -> bool:
-        """Record what is said again; False when the call is not recorded."""
+        """Record what is said again; False when the call is not recorded. From any thread."""
+
+    async def hang_up(self, call_sid: str, farewell: str) -> str:
+        """End the call when the farewell was heard."""
+
+    async def transfer(self, call_sid: str, destination: str, summary: str) -> str:
+        """Put the caller through."""
+
+    async def send_digits(self, call_sid: str, digits: str) -> str:
+        """Press keys."""
+
+    async def send_text(self, call: "Call", text: str, to: str) -> str:
+        """Send a text message."""
+
+    async def take_message(self, call: "Call", name: str, number: str, text: str) -> str:
+        """Keep a message in the record."""
+
+    async def stop_calling(self, call: "Call") -> str:
+        """Never ring the other party again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +107,13 @@ class Call:
     _house: House | None = field(default=None, repr=False, compare=False)
     """None in a test that makes a call of its own."""
 
+    direction: Literal["inbound", "outbound"] = "inbound"
+
+    @property
+    def party(self) -> str | None:
+        """The number of the person at the other end; None when it is not known."""
+        return self.caller if self.direction == "inbound" else self.called
+
     def pause_recording(self) -> bool:
         """Record silence on both sides from now on, as while a card number is said.
 
@@ -85,6 +125,57 @@ class Call:
         """Record what is said again. False when the call is not recorded."""
         return self._house is not None and self._house.resume_recording(self.sid)
 
+    async def hang_up(self, farewell: str = "") -> str:
+        """End the call when the farewell was heard; without one, when the agent's own last words
+        were. Asked again, it changes nothing. Returns what happens; raises ToolError.
+        """  # noqa: D205
+        return await self._at_home().hang_up(self.sid, farewell)
+
+    async def transfer(self, destination: str, summary: str = "") -> str:
+        """Put the caller through to a destination that the agent file names.
+
+        A person who is called first hears the `summary`.
+
+        Returns what happened, in words for the agent; raises ToolError when it is refused.
+        """
+        return await self._at_home().transfer(self.sid, destination, summary)
+
+    async def send_digits(self, digits: str) -> str:
+        """Press keys: 0 to 9, *, #, and w for half a second of silence. As `transfer`."""
+        return await self._at_home().send_digits(self.sid, digits)
+
+    async def send_text(self, text: str, to: str = "caller") -> str:
+        """Send a text message to the other party, or to one of the agent file's `texts`.
+
+        Returns what happened, in words for the agent; raises ToolError when it was not sent.
+        """
+        return await self._at_home().send_text(self, text, to)
+
+    async def take_message(self, name: str, number: str, text: str) -> str:
+        """Keep a message in the call's record. As `send_text`."""
+        return await self._at_home().take_message(self, name, number, text)
+
+    async def stop_calling(self) -> str:
+        """Put the other party's number on the list of those that are never rung. As `send_text`."""
+        return await self._at_home().stop_calling(self)
+
+    def _at_home(self) -> House:
+        if self._house is None:
+            raise ToolError("this call is not one of a server, so nothing can be done to it")
+        return self._house
+
+
+class _OfTheCall:
+    """Marks a parameter that is a variable of the call."""
+
+
+Variable: TypeAlias = Annotated[str, _OfTheCall()]
+"""Annotate a parameter with it, and it is passed the call's variable of the same name.
+
+Like `Call` it is not shown to the agent. A call without that variable takes the parameter's
+default; if it has none, the agent is told that the function cannot run.
+"""
+
 
 class Tool(Generic[P, R]):
     """A function and what an agent is told of it. Calling it calls the function."""
@@ -95,19 +186,24 @@ class Tool(Generic[P, R]):
         name: str | None,
         *,
         irreversible: bool,
+        repeatable: bool,
         finish_after_hangup: bool,
     ) -> None:
         if not inspect.isfunction(function):
             raise BadTool(f"{function!r} is no function")
+        if inspect.isasyncgenfunction(function):
+            raise BadTool(f"{function.__name__} yields; an answer is returned, once")
         functools.update_wrapper(self, function)
         self._function: Callable[P, R] = function
         self.name: Final = name or function.__name__
         self.description: Final = inspect.getdoc(function) or ""
         self.irreversible: Final = irreversible
+        self.repeatable: Final = repeatable
         self.finish_after_hangup: Final = finish_after_hangup
         self.asynchronous: Final = inspect.iscoroutinefunction(function)
-        self.file: Final = function.__code__.co_filename
-        self.line: Final = function.__code__.co_firstlineno
+        self.code: Final = function.__code__
+        self.file: Final = self.code.co_filename
+        self.line: Final = self.code.co_firstlineno
         if not _NAME.fullmatch(self.name):
             raise BadTool(
                 f'"{self.name}" is no name for a tool: letters, digits, _ and -, 64 of them'
@@ -116,7 +212,7 @@ class Tool(Generic[P, R]):
             raise BadTool(
                 f"{self.name} has no docstring, and so the agent cannot know what it does"
             )
-        self._arguments, self._call_parameters = _arguments(self.name, function)
+        self._arguments, self._names, self._passed = _arguments(self.name, function)
         self.parameters: Final = _schema(self.name, self._arguments)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -144,9 +240,13 @@ class Tool(Generic[P, R]):
             details = error.errors(include_url=False, include_input=False)
             faults = [f"{_where(detail['loc'])}{detail['msg']}" for detail in details[:5]]
             raise BadArguments("; ".join(faults)) from None
-        values = {name: getattr(given, name) for name in type(given).model_fields}
-        values |= dict.fromkeys(self._call_parameters, call)
-        return functools.partial(self._function, **values), given.model_dump_json()
+        values = {name: getattr(given, field) for field, name in self._names.items()}
+        for name, (variable, default) in self._passed.items():
+            value = call.variables.get(name, default) if variable else call
+            if value is inspect.Parameter.empty:
+                raise BadArguments(f"this cannot be done in this call, of which no {name} is known")
+            values[name] = value
+        return functools.partial(self._function, **values), given.model_dump_json(by_alias=True)
 
 
 @overload
@@ -155,7 +255,11 @@ def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 
 @overload
 def tool(
-    *, name: str | None = None, irreversible: bool = False, finish_after_hangup: bool = False
+    *,
+    name: str | None = None,
+    irreversible: bool = False,
+    repeatable: bool = False,
+    finish_after_hangup: bool = False,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -165,19 +269,26 @@ def tool(
     *,
     name: str | None = None,
     irreversible: bool = False,
+    repeatable: bool = False,
     finish_after_hangup: bool = False,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Let the agent call this function, sync or async.
 
     Every parameter has a type hint; its JSON Schema is made from them. A parameter annotated `Call`
-    is passed the call. `irreversible`: it pays, books or sends something, so the agent may call it
-    only once the caller's turn is confirmed (`defer_until_eot`, §4.4), and a repeat gets the first
-    result. `finish_after_hangup`: a caller who hangs up does not stop it. Raises BadTool.
+    is passed the call, one annotated `Variable` a variable of the call. `irreversible`: it pays,
+    books or sends something, so the agent may call it only once the caller's turn is confirmed
+    (`defer_until_eot`, §4.4), it is not stopped once it runs, and a repeat gets the first
+    result, unless it is `repeatable`. `finish_after_hangup`: a caller who hangs up does not stop
+    it. Raises BadTool.
     """
 
     def declare(function: Callable[P, R]) -> Tool[P, R]:
         return Tool(
-            function, name, irreversible=irreversible, finish_after_hangup=finish_after_hangup
+            function,
+            name,
+            irreversible=irreversible,
+            repeatable=repeatable,
+            finish_after_hangup=finish_after_hangup,
         )
 
     return declare if function is None else declare(function)
@@ -185,29 +296,53 @@ def tool(
 
 def _arguments(
     name: str, function: Callable[..., Any]
-) -> tuple[type[pydantic.BaseModel], tuple[str, ...]]:
-    """A model of what the agent has to give, and the parameters that are given the call."""
+) -> tuple[type[pydantic.BaseModel], dict[str, str], dict[str, tuple[bool, Any]]]:
+    """A model of what the agent has to give, the parameters by its fields, and those that are
+    passed: whether it is a variable (else the call), and its default.
+    """  # noqa: D205
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
         raise BadTool(f"{name}: its type hints name something unknown: {error}") from None
     fields: dict[str, Any] = {}
-    call_parameters = []
+    names: dict[str, str] = {}
+    passed: dict[str, tuple[bool, Any]] = {}
+    annotated: Any = Annotated
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise BadTool(f"{name}: the parameter {parameter} cannot be given by name")
         if parameter.name not in hints:
             raise BadTool(f"{name}: the parameter {parameter.name} has no type hint")
-        if hints[parameter.name] is Call:
-            call_parameters.append(parameter.name)
+        hint = hints[parameter.name]
+        if _is_call(hint) or _is_variable(hint):
+            passed[parameter.name] = (_is_variable(hint), parameter.default)
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (hints[parameter.name], default)
+        # Not under its own name, which pydantic may have a use for: `schema`, `model_config`, `_x`.
+        field = f"field{len(fields)}"
+        names[field] = parameter.name
+        inner, *notes = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+        alias = pydantic.Field(alias=parameter.name)  # first, so that one of the user's own wins
+        fields[field] = (annotated[(inner, alias, *notes)], default)
     config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False)
     try:
-        return pydantic.create_model(name, __config__=config, **fields), tuple(call_parameters)
-    except (pydantic.errors.PydanticUserError, TypeError, NameError) as error:
+        return pydantic.create_model(name, __config__=config, **fields), names, passed
+    except (pydantic.errors.PydanticUserError, TypeError, NameError, ValueError) as error:
         raise BadTool(f"{name}: {str(error).splitlines()[0]}") from None
+
+
+def _is_call(hint: Any) -> bool:
+    """Whether it is `Call`, or `Call | None`."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return set(typing.get_args(hint)) == {Call, type(None)}
+    return hint is Call
+
+
+def _is_variable(hint: Any) -> bool:
+    """Whether it is `Variable`, or `Variable | None`."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(map(_is_variable, typing.get_args(hint)))
+    return any(isinstance(each, _OfTheCall) for each in getattr(hint, "__metadata__", ()))
 
 
 def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
@@ -229,10 +364,18 @@ def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
                 raise BadTool(f"{name}: {referred} holds itself, which an agent cannot be told")
             rest = {key: value for key, value in part.items() if key != "$ref"}
             return inline(definitions[referred], (*inside, referred)) | inline(rest, inside)
+        if "prefixItems" in part:
+            raise BadTool(f"{name}: a tuple is nothing that every maker knows; take a list")
+        if "const" in part:  # nor is this
+            part = {key: value for key, value in part.items() if key != "const"} | {
+                "enum": [part["const"]]
+            }
         return {
             # The names of properties are the user's own words.
             key: {each: inline(of, inside) for each, of in value.items()}
             if key == "properties"
+            else value
+            if key in _VALUES
             else inline(value, inside)
             for key, value in part.items()
             if key not in _NOT_SENT
