@@ -86,7 +86,7 @@ async def test_a_caller_who_is_not_put_through_comes_back_to_the_same_conversati
         )
         await h.until_ended()
         events = h.events()
-        first, second = h.sessions
+        _first, second = h.sessions
         assert h.endings() == ["caller_hung_up"]
     assert [e for e in events if isinstance(e, CallerLeft)] == [CallerLeft("transfer", "desk")]
     assert [e for e in events if isinstance(e, TransferFailed)] == [TransferFailed("desk", status)]
