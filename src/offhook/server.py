@@ -23,6 +23,7 @@ from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
 from offhook.guard import Guard
+from offhook.line import Lines
 from offhook.lobby import Lobby
 from offhook.lookup import Lookups
 from offhook.metrics import catalogue
@@ -151,6 +152,8 @@ class Server:
                 tools=runner.for_call,
                 look_up=Lookups(http, self._config.lookup_secrets, clock).find,
                 office=Office(guard, rest, clock, recorded=self._record is not None),
+                guard=guard,
+                lines=Lines(rest, group),
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),

@@ -14,7 +14,8 @@ from offhook.events import DELAY_EDGES_MS
 class Metric:
     """One metric. `unit` is none for a plain count; a histogram has upper edges in its unit.
 
-    A histogram is not `summed` when only the bucket of each value is known.
+    A histogram is not `summed` when only the bucket of each value is known. Of a gauge that is
+    `common` each server tells the same: that of the database which they share.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
     summed: bool = True
+    common: bool = False
 
 
 DELAY_S: Final = tuple(edge / 1000 for edge in DELAY_EDGES_MS)
@@ -239,12 +241,14 @@ AFTER_CALL_WAITING: Final = Metric(
     "offhook_after_call_waiting",
     "gauge",
     "After-call webhooks that are to be delivered, by whichever server of this database.",
+    common=True,
 )
 AFTER_CALL_OLDEST: Final = Metric(
     "offhook_after_call_oldest_seconds",
     "gauge",
     "How long ago the call of the oldest of them ended. It is looked every 10 s.",
     "seconds",
+    common=True,
 )
 LOG_WAITING: Final = Metric(
     "offhook_log_waiting_bytes", "gauge", "Of the log, what waits to be written to stderr.", "bytes"

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
 from offhook import audio
 from offhook.rehearsal import stream
@@ -30,6 +31,24 @@ class Document:
     body: str
 
 
+Sound: TypeAlias = Literal[
+    "say", "play", "ringing", "stream", "together", "waiting", "recording", "keypad"
+]
+"""What can be on a line, besides silence: `together` with others, `waiting` for them (music)."""
+
+A_PAUSE_S: Final = 0.05
+"""Seconds that one verb may take to follow another without anybody taking it for a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Time in which something is on the line. Times are the clock's, in seconds."""
+
+    sound: Sound
+    began: float
+    ended: float
+
+
 @dataclass(slots=True)
 class CallReport:
     """What became of one call. Times are the clock's, in seconds."""
@@ -45,6 +64,24 @@ class CallReport:
     """Those that were executed; <Dial> and <Record> only in so far as they stand here."""
     notes: list[Note] = field(default_factory=list)
     streams: list[SimulatedStream] = field(default_factory=list)
+    line: list[Span] = field(default_factory=list)
+    """What was on the line, in the order in which it ended."""
+
+    @property
+    def silences(self) -> list[tuple[float, float]]:
+        """When nothing at all was on the line between answer and end: from and until.
+
+        Within a stream it is the agent's to speak, and the caller's to measure it.
+        """
+        found: list[tuple[float, float]] = []
+        until = self.answered_at
+        for span in sorted(self.line, key=lambda span: span.began):
+            if span.began - until > A_PAUSE_S:
+                found.append((until, span.began))
+            until = max(until, span.ended)
+        if self.ended_at - until > A_PAUSE_S:
+            found.append((until, self.ended_at))
+        return found
 
     @property
     def times_to_answer(self) -> list[float]:
