@@ -732,7 +732,7 @@ class TransferDestination(_Part):
     """How long it rings."""
 
     caller_id: PhoneNumber | None = None
-    """The number that the person sees; None is the caller's."""
+    """The number that the person sees; None is the caller's, if warm the line that was called."""
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> "TransferDestination":
