@@ -439,6 +439,12 @@ class Calls:
         self.transfers.over(call_sid)
         entry.expected_until = self._clock.now() + STREAM_DUE_S
 
+    def note(self, call_sid: str, event: Event) -> None:
+        """Tell whoever subscribes of something about a call that is not over."""
+        session = self._session(call_sid)
+        if session is not None:
+            session.note(event)
+
     def pause_recording(self, call_sid: str) -> bool:
         """Record silence on both sides of a call from now on, from any thread.
 

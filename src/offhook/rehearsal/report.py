@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from offhook import audio
 from offhook.rehearsal import stream
@@ -36,9 +36,6 @@ Sound: TypeAlias = Literal[
 ]
 """What can be on a line, besides silence: `together` with others, `waiting` for them (music)."""
 
-A_PAUSE_S: Final = 0.05
-"""Seconds that one verb may take to follow another without anybody taking it for a pause."""
-
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -67,21 +64,19 @@ class CallReport:
     line: list[Span] = field(default_factory=list)
     """What was on the line, in the order in which it ended."""
 
-    @property
-    def silences(self) -> list[tuple[float, float]]:
+    def silences(self, at_least_s: float = 1.0) -> list[tuple[float, float]]:
         """When nothing at all was on the line between answer and end: from and until.
 
-        Within a stream it is the agent's to speak, and the caller's to measure it.
+        Shorter ones are left out: between two verbs a server is asked. Within a stream it is the
+        agent's to speak, and the caller's to measure it.
         """
         found: list[tuple[float, float]] = []
         until = self.answered_at
         for span in sorted(self.line, key=lambda span: span.began):
-            if span.began - until > A_PAUSE_S:
-                found.append((until, span.began))
+            found.append((until, span.began))
             until = max(until, span.ended)
-        if self.ended_at - until > A_PAUSE_S:
-            found.append((until, self.ended_at))
-        return found
+        found.append((until, self.ended_at))
+        return [(began, ended) for began, ended in found if ended - began >= at_least_s]
 
     @property
     def times_to_answer(self) -> list[float]:

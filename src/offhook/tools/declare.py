@@ -201,8 +201,9 @@ class Tool(Generic[P, R]):
         self.repeatable: Final = repeatable
         self.finish_after_hangup: Final = finish_after_hangup
         self.asynchronous: Final = inspect.iscoroutinefunction(function)
-        self.file: Final = function.__code__.co_filename
-        self.line: Final = function.__code__.co_firstlineno
+        self.code: Final = function.__code__
+        self.file: Final = self.code.co_filename
+        self.line: Final = self.code.co_firstlineno
         if not _NAME.fullmatch(self.name):
             raise BadTool(
                 f'"{self.name}" is no name for a tool: letters, digits, _ and -, 64 of them'

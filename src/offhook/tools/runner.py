@@ -161,7 +161,7 @@ class CallTools:
             result = await function()
         else:
             result = await self._runner.threads.run(
-                tool.name, lambda: _unless_awaited(function()), file=tool.file, begun=begun
+                tool.name, lambda: _unless_awaited(function()), code=tool.code, begun=begun
             )
             if inspect.isawaitable(result):  # a sync function around an async one
                 result = await result

@@ -59,7 +59,9 @@ async def dial(leg: Leg, verb: Verb, base: str, follow: Follow) -> dict[str, str
     for child in children:
         leg.board.group.create_task(_live(child, follow), name=f"leg {child.leg.sid}")
     try:
-        with leg.hears("ringing"):
+        # Without these the caller may hear nothing (§2.6).
+        heard = verb.attributes.get("answerOnBridge") == "true" or "ringTone" in verb.attributes
+        with leg.hears("ringing") if heard else nullcontext():
             first = await _first(children, news)
         for child in children:
             if child is not first:
@@ -180,13 +182,14 @@ async def _confer(leg: Leg, noun: Verb) -> dict[str, str]:
     leaves = False
     try:
         while not conference.over:
-            talking, changed = conference.talking, conference.changed
+            talking = conference.talking
             if talking and not leaves and leg.person.talks_s is not None:
                 leaves = True
                 leg.at(leg.person.talks_s, lambda: leg.end("caller_hung_up"))
             silent = not talking and attributes.get("waitUrl") == ""
             with nullcontext() if silent else leg.hears("together" if talking else "waiting"):
-                await changed.wait()
+                while conference.talking == talking and not conference.over:
+                    await conference.changed.wait()
     finally:
         met.left_at = board.clock.now()
         conference.legs.remove(leg)

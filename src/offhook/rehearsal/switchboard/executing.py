@@ -198,6 +198,9 @@ def _number(leg: Leg, verb: Verb, attribute: str, default: int = 1) -> int:
 
 def _play_seconds(verb: Verb) -> float:
     digits = verb.attributes.get("digits")
-    if digits is None:
-        return PLAY_S
+    return PLAY_S if digits is None else digits_seconds(digits)
+
+
+def digits_seconds(digits: str) -> float:
+    """How long it takes to play them; `w` is half a second of nothing, `W` a whole one (§2.5)."""
     return sum({"w": 0.5, "W": 1.0}.get(digit, 0.2) for digit in digits)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
@@ -67,7 +68,8 @@ class Leg:
         self.status = "queued"
         self.answered_by: str | None = None
         self.made = self.changed_at = dates.now()
-        self.started_at = self.ended_at = None if direction != "inbound" else self.made
+        self.started_at = self.made if direction == "inbound" else None
+        self.ended_at: datetime | None = None
         self.time_limit_s: float | None = None
         self._next: Ending | Work | None = None
         self._running: asyncio.Task[Ending] | None = None
