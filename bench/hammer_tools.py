@@ -100,7 +100,7 @@ def huge() -> str:
 @tool(irreversible=True)
 async def pay(amount: int, call: Call) -> str:
     """Pay, which takes a moment. The answer says how often it was done."""
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.7)
     PAID[call.sid, amount] += 1
     return f"paid {PAID[call.sid, amount]} times"
 
@@ -108,7 +108,7 @@ async def pay(amount: int, call: Call) -> str:
 @tool(irreversible=True)
 def sync_pay(amount: int, call: Call) -> str:
     """The same in a thread."""
-    time.sleep(0.3)
+    time.sleep(0.7)
     PAID[call.sid, amount] += 1
     return f"paid {PAID[call.sid, amount]} times"
 
