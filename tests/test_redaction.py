@@ -19,13 +19,17 @@ from offhook.events import (
     CallBegan,
     CallEnded,
     CallerSaid,
+    DialRefused,
+    DoNotCall,
     Event,
     FunctionAnswered,
     FunctionCalled,
     Happening,
     KeyPressed,
+    MessageTaken,
     UtteranceRedacted,
 )
+from offhook.findings import merged
 from offhook.redaction import (
     JSON_MAX,
     LEAD_MS,
@@ -33,7 +37,6 @@ from offhook.redaction import (
     Redaction,
     Redactor,
     masked,
-    merged,
     redacting,
 )
 from offhook.rehearsal.scenario import Step
@@ -345,6 +348,13 @@ def test_what_is_private_in_events_is_redacted() -> None:
     assert told.tell(CallEnded("agent", "agent_lost", "lost", f"{CARD}!", 5)) == [
         CallEnded("agent", "agent_lost", "lost", "[card]!", 5)
     ]
+    assert told.tell(MessageTaken("Ada", "+12025550142", f"Card {CARD}")) == [
+        MessageTaken("Ada", "[phone number]", "Card [card]")
+    ]
+    assert told.tell(DialRefused("text", "country", "+18095551234")) == [
+        DialRefused("text", "country", "+18*******34")
+    ]
+    assert told.tell(DoNotCall("+12025550142")) == [DoNotCall("+12025550142")], "or it is no use"
     assert told.tell(Answered(1, 2)) == [Answered(1, 2)]
 
 

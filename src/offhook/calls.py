@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -18,11 +18,14 @@ from typing import Final, TypeAlias
 from offhook import variables
 from offhook.call import inputs
 from offhook.call.call import Input
-from offhook.call.ending import Ending
+from offhook.call.ending import Ending, Slug
+from offhook.call.errands import Errand, SendDigits
 from offhook.call.plan import Plan
+from offhook.call.wishes import HangUp, Leave, Wish
 from offhook.clock import Clock, wall_clock
-from offhook.config import Agent, Config
+from offhook.config import Agent, Config, TransferDestination
 from offhook.deepgram.leg import Dial
+from offhook.deepgram.messages import History
 from offhook.events import (
     AgentConnected,
     CallBegan,
@@ -33,13 +36,17 @@ from offhook.events import (
     RecordingFailed,
     Subscriber,
 )
+from offhook.guard import Guard
+from offhook.line import Lines
 from offhook.lookup import Found, LookUp
+from offhook.office import Office
 from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
-from offhook.session import Session, Tools
+from offhook.session import Brief, Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
-from offhook.tools.declare import Call
+from offhook.tools.declare import Call, ToolError
 from offhook.tools.files import Toolbox
+from offhook.transfers import Party, Transfers
 from offhook.twilio.media import Start
 from offhook.wire import Channel
 
@@ -69,8 +76,12 @@ class CallEntry:
         "agent",
         "answered",
         "began",
+        "by_webhook",
         "ending",
+        "errand",
         "expected_until",
+        "line",
+        "origin",
         "session",
         "token",
     )
@@ -86,6 +97,14 @@ class CallEntry:
         self.token = token
         self.expected_until = 0.0
         self.after_owed = False
+        self.by_webhook = token is not None
+        """Twilio asks /twilio/after by itself when the stream is over."""
+        self.line = ""
+        """The number that was called."""
+        self.origin = ""
+        """Our https address, as Twilio's request for this call had it."""
+        self.errand: Errand | None = None
+        """For which the stream was left, until the caller is back or through."""
         self.answered = asyncio.Event()
         """Set when the agent's leg is up, or the call is over without it."""
 
@@ -110,9 +129,9 @@ class Calls:
     """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
     `look_up` asks about calls of the webhook before they are announced. `tools` runs the functions
-    of a call's agent. `make_tap` is asked about each call who is to see what goes over its wires,
-    if anyone. `recordings` record the calls of agents that say so. `seen` are the CallSids that an
-    earlier run let in.
+    of a call's agent; `office` does what they ask for beside the call. `make_tap` is asked about
+    each call who is to see what goes over its wires, if anyone. `recordings` record the calls of
+    agents that say so. `seen` are the CallSids that an earlier run let in.
     """
 
     def __init__(
@@ -124,6 +143,9 @@ class Calls:
         publish: Subscriber,
         tools: ToolsFor,
         look_up: LookUp,
+        office: Office,
+        guard: Guard,
+        lines: Lines,
         make_tap: MakeTap | None = None,
         recordings: Recordings | None = None,
         seen: Iterable[str] = (),
@@ -135,8 +157,12 @@ class Calls:
         self._publish = publish
         self._tools = tools
         self._look_up = look_up
+        self._office = office
+        self._lines = lines
+        self.transfers: Final = Transfers(guard, lines, clock, plan_of)
         self._make_tap = make_tap
         self._recordings = recordings
+        self._agents = {agent.name: agent for agent in config.agents.values()}
         self._coming: dict[str, _Coming] = {}
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
@@ -292,6 +318,7 @@ class Calls:
         if entry.session.has_stream:
             return "a used token"
         entry.after_owed = True
+        entry.errand = None
         entry.session.begin(channel, start)
         return None
 
@@ -305,25 +332,21 @@ class Calls:
     ) -> tuple[CallEntry, Session]:
         values = self.variables(call.call_sid, agent, call.from_, call.to, given)
         agent = agent.filled(values)
-        handle = self._handle(call.call_sid, agent, call.from_, call.to, values)
-        toolbox = agent.tool_files.latest()
         recorded = agent.recording and self._recordings is not None
         session = Session(
             call.call_sid,
-            plan_of(agent),
-            agent.settings.message(
-                functions=[tool.definition for tool in toolbox.values()],
-                fill=lambda text: variables.fill(text, values),
-            ),
+            self._brief(call, agent, values),
             clock=self._clock,
             dial=self._dial,
             publish=self._on_happening,
+            line=self,
             ended=self._on_ended,
-            tools=self._tools(toolbox, handle),
+            brief_for=lambda name: self._take_agent(call, name, values),
             tap=tap_for(self._make_tap, call),
             recordings=self._recordings if recorded and call.webhook else None,
         )
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
+        entry.line = call.to
         self._live[call.call_sid] = entry
         session.note(
             CallBegan(
@@ -340,6 +363,26 @@ class Calls:
         if recorded and not call.webhook:
             session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry, session
+
+    def _take_agent(self, call: NewCall, name: str, values: Mapping[str, str]) -> Brief:
+        """What another agent of the house is in a call, which is that agent's now."""
+        agent = self._live[call.call_sid].agent = self._agents[name].filled(values)
+        return self._brief(call, agent, values)
+
+    def _brief(self, call: NewCall, agent: Agent, values: Mapping[str, str]) -> Brief:
+        """What an agent is in a call."""
+        toolbox = agent.tool_files.latest()
+        handle = self._handle(call.call_sid, agent, call.from_, call.to, values)
+
+        def settings(greeting: bool, history: Sequence[History]) -> bytes:
+            return agent.settings.message(
+                greeting=greeting,
+                context=history,
+                functions=[tool.definition for tool in toolbox.values()],
+                fill=lambda text: variables.fill(text, values),
+            )
+
+        return Brief(plan_of(agent), settings, self._tools(toolbox, handle))
 
     def _handle(
         self, call_sid: str, agent: Agent, from_: str, to: str, values: Mapping[str, str]
@@ -360,6 +403,42 @@ class Calls:
         if entry is not None and entry.session is not None:
             entry.session.receive(message)
 
+    async def ask(self, call_sid: str, wish: Wish) -> tuple[bool, str]:
+        """Ask something of a call: whether it was done, and what happened."""
+        session = self._session(call_sid)
+        if session is None:
+            return False, "there is no such call"
+        reply: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
+
+        def replied(done: bool, what: str) -> None:
+            if not reply.done():
+                reply.set_result((done, what))
+
+        session.ask(wish, replied)
+        return await reply
+
+    # --- leaving a stream: a session.Line ---
+
+    def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
+        """Have Twilio ask /twilio/after, which sends the caller on the errand."""
+        entry = self._live[call_sid]
+        entry.errand = errand
+        entry.token = secrets.token_urlsafe(24)
+        if entry.by_webhook:
+            close()
+        else:
+            origin = self._config.server.public_url or entry.origin
+            self._lines.send_to(call_sid, origin + "/twilio/after", close)
+
+    def drop(self, call_sid: str, close: Callable[[], None]) -> None:
+        """End the phone call."""
+        self._lines.hang_up(call_sid, close)
+
+    def returns(self, entry: CallEntry, call_sid: str) -> None:
+        """A caller who had left the stream gets a new one."""
+        self.transfers.over(call_sid)
+        entry.expected_until = self._clock.now() + STREAM_DUE_S
+
     def note(self, call_sid: str, event: Event) -> None:
         """Tell whoever subscribes of something about a call that is not over."""
         session = self._session(call_sid)
@@ -379,6 +458,55 @@ class Calls:
         session = self._session(call_sid)
         return session is not None and session.resume_recording()
 
+    async def hang_up(self, call_sid: str, farewell: str) -> str:
+        """End a call when the farewell was heard. Raises ToolError."""
+        return await self._asked(call_sid, HangUp("agent", farewell))
+
+    async def transfer(self, call_sid: str, destination: str, summary: str) -> str:
+        """Put a caller through. Raises ToolError."""
+        entry = self._live.get(call_sid)
+        if entry is None:
+            raise ToolError("there is no such call")
+        party = Party(
+            call_sid,
+            entry.agent,
+            entry.line,
+            self._config.server.public_url or entry.origin,
+            entry.by_webhook,
+            partial(self.ask, call_sid),
+            partial(self._note, call_sid),
+        )
+        return await self.transfers.begin(party, destination, summary, self._agent_at)
+
+    def _agent_at(self, destination: TransferDestination) -> Agent:
+        if destination.agent is None:
+            raise ValueError("a destination that is no agent")
+        return self._config.agents[destination.agent]
+
+    async def send_digits(self, call_sid: str, digits: str) -> str:
+        """Press keys in a call. Raises ToolError."""
+        return await self._asked(call_sid, Leave(SendDigits(digits)))
+
+    async def _asked(self, call_sid: str, wish: Wish) -> str:
+        done, what = await self.ask(call_sid, wish)
+        if not done:
+            raise ToolError(what)
+        return what
+
+    async def send_text(self, call: Call, text: str, to: str) -> str:
+        """Send a text message. Raises ToolError."""
+        entry = self.find(call.sid)
+        texts = entry.agent.texts if entry is not None else None
+        return await self._office.send_text(texts, call, text, to, partial(self._note, call.sid))
+
+    async def take_message(self, call: Call, name: str, number: str, text: str) -> str:
+        """Keep a message in the record. Raises ToolError."""
+        return self._office.take_message(name, number, text, partial(self._note, call.sid))
+
+    async def stop_calling(self, call: Call) -> str:
+        """Never ring the other party again. Raises ToolError."""
+        return self._office.stop_calling(call, partial(self._note, call.sid))
+
     def _session(self, call_sid: str) -> Session | None:
         entry = self._live.get(call_sid)
         return None if entry is None else entry.session
@@ -389,10 +517,14 @@ class Calls:
         if coming is not None:
             coming.owed.append(partial(self.billed, call_sid, status, seconds))
             return
+        self._note(call_sid, CallBilled(status, seconds * 1000))
+
+    def _note(self, call_sid: str, event: Event) -> None:
+        """Tell an event of a call that may be over."""
         entry = self.find(call_sid)
         began = entry.began if entry is not None else self._clock.now()
         at_ms = round((self._clock.now() - began) * 1000)
-        self._publish(Happening(call_sid, at_ms, CallBilled(status, seconds * 1000)))
+        self._publish(Happening(call_sid, at_ms, event))
 
     def after_answered(self, entry: CallEntry) -> None:
         """Twilio asked what comes after the stream, and was told."""
@@ -432,8 +564,11 @@ class Calls:
         now = self._clock.now()
         entry.ending = session.ending
         entry.session = None
+        self.transfers.over(session.call_sid)
         # Twilio asks nothing more about a caller who has hung up.
-        entry.after_owed &= session.ending is not None and session.ending.how.fault != "nobody"
+        entry.after_owed &= (
+            session.ending is not None and session.ending.how is not Slug.CALLER_HUNG_UP
+        )
         self._over[session.call_sid] = entry
         self._seen.add(session.call_sid, now)
         if len(self._over) > RECENT_MAX:
@@ -457,4 +592,5 @@ def plan_of(agent: Agent) -> Plan:
         silent_goodbye=agent.phrases.silent_goodbye,
         time_up=agent.phrases.time_up,
         one_moment=agent.phrases.one_moment,
+        transferring=agent.phrases.transferring,
     )

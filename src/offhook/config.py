@@ -9,12 +9,13 @@ A mistake is told with file, line and column, and nothing is half loaded.
 """
 
 import ipaddress
+import os.path
 import re
 import zoneinfo
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import dotenv
@@ -25,9 +26,13 @@ from offhook import variables, yamlfile
 from offhook.deepgram import settings
 from offhook.deepgram.settings import Settings
 from offhook.errors import Problem
-from offhook.tools import modules
+from offhook.tools import builtin, modules
+from offhook.tools.builtin.texts import CALLER
 from offhook.tools.files import ToolFiles
 from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
+
+if TYPE_CHECKING:  # its metadata takes its time
+    from offhook.guard import Rules
 
 FILE: Final = Path("offhook.yaml")
 """The file that is read, if it is there, when no other is named."""
@@ -45,6 +50,8 @@ _SECRETS: Final = {
     ("deepgram", "api_key"): "DEEPGRAM_API_KEY",
     ("twilio", "auth_token"): "TWILIO_AUTH_TOKEN",
     ("twilio", "auth_tokens"): "TWILIO_AUTH_TOKEN",
+    ("twilio", "api_key"): "TWILIO_API_KEY",
+    ("twilio", "api_secret"): "TWILIO_API_SECRET",
     ("records", "webhook", "secret"): "OFFHOOK_WEBHOOK_SECRET",
 }
 
@@ -179,7 +186,39 @@ def _pattern(value: Any) -> Any:
     return pattern
 
 
+def _country(value: Any) -> Any:
+    from offhook.guard import is_country
+
+    if isinstance(value, str) and not is_country(value):
+        raise yamlfile.refuse(
+            "This is not the code of a country.", "Write ISO 3166's two capital letters, as US."
+        )
+    return value
+
+
+def _host(value: Any) -> Any:
+    if isinstance(value, str):
+        value = value.lower()
+        if not re.fullmatch(r"[a-z0-9.\-]{1,253}|\[[0-9a-f:.]{2,45}\]", value):
+            raise yamlfile.refuse(
+                "This is not the name of a host.", "Write it without port: pbx.example.com."
+            )
+    return value
+
+
+def _destination_name(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise yamlfile.refuse(
+            "This is no name for a destination.", "Write letters, digits, _ and -, as front_desk."
+        )
+    return value
+
+
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_speakable)]
+PhoneNumber = Annotated[str, BeforeValidator(_number)]
+Country = Annotated[str, BeforeValidator(_country)]
+Host = Annotated[str, BeforeValidator(_host)]
+DestinationName = Annotated[str, BeforeValidator(_destination_name)]
 Name = Annotated[str, BeforeValidator(_variable_name)]
 Default = Annotated[str, BeforeValidator(_default)]
 Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
@@ -267,12 +306,100 @@ class TwilioFile(_Part):
     bin: bool = True
     """Whether a stream may come from a TwiML Bin, without passing through our webhook."""
 
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}[0-9]$")] | None = None
+    """Where calls are processed, such as ie1; none is us1 (twilio.md §5.1)."""
+
+    edge: Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)*$")] | None = None
+    """Where Twilio is entered, such as dublin."""
+
+    api_url: str | None = None
+    """The origin of the REST API, if it is not Twilio's."""
+
+    @pydantic.field_validator("api_url")
+    @classmethod
+    def _rest_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        url = urlsplit(value)
+        safe = url.scheme == "https" or (
+            url.scheme == "http" and is_this_machine(url.hostname or "")
+        )
+        if not safe or not url.hostname or url.path.strip("/") or url.query or url.username:
+            raise yamlfile.refuse(
+                "api_url is not an https origin; credentials are sent there.",
+                "Write https:// and a host, such as https://api.twilio.com.",
+            )
+        return f"{url.scheme}://{url.netloc}"
+
+    @pydantic.model_validator(mode="after")
+    def _place(self) -> "TwilioFile":
+        if self.region is not None and self.edge is None:
+            raise yamlfile.refuse(
+                "region without edge: Twilio would take such requests to us1.",
+                "Write both, such as region: ie1 and edge: dublin.",
+            )
+        return self
+
 
 class Twilio(TwilioFile):
     """The Twilio account."""
 
     auth_tokens: tuple[SecretStr, ...] = ()
     """Tokens that may have signed a request: several while one is being rotated."""
+
+    api_key: Annotated[str, Field(pattern=r"^SK[0-9a-f]{32}$")] | None = None
+    api_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    """What REST requests are made with; else the account and the first of its tokens."""
+
+    @pydantic.field_validator("api_secret")
+    @classmethod
+    def _key_and_secret(
+        cls, value: SecretStr | None, info: pydantic.ValidationInfo
+    ) -> SecretStr | None:
+        if "api_key" in info.data and (info.data["api_key"] is None) != (value is None):
+            missing = "TWILIO_API_SECRET" if value is None else "TWILIO_API_KEY"
+            raise yamlfile.refuse(
+                f"a key and its secret need each other, and {missing} is not set.",
+                "Set both in .env (Twilio Console, API keys), or neither.",
+            )
+        return value
+
+    @property
+    def rest_credentials(self) -> tuple[str, str] | None:
+        """User and password of REST requests; None when they are not complete."""
+        if self.account_sid is None:
+            return None
+        if self.api_key is not None and self.api_secret is not None:
+            return self.api_key, self.api_secret.get_secret_value()
+        if self.auth_tokens:
+            return self.account_sid, self.auth_tokens[0].get_secret_value()
+        return None
+
+    @property
+    def rest_origin(self) -> str:
+        """Scheme and host of the REST API (twilio.md §5.1)."""
+        if self.api_url is not None:
+            return self.api_url
+        if self.edge is None:
+            return "https://api.twilio.com"
+        return f"https://api.{self.edge}.{self.region or 'us1'}.twilio.com"
+
+    def require_rest(self) -> tuple[str, str]:
+        """User and password of REST requests. Raises Problem E-TW-02 when there are none."""
+        credentials = self.rest_credentials
+        if credentials is None:
+            missing = (
+                "TWILIO_ACCOUNT_SID"
+                if self.account_sid is None
+                else "TWILIO_API_KEY and TWILIO_API_SECRET"
+            )
+            raise Problem(
+                "E-TW-02",
+                "No credentials for Twilio's REST API, so nobody can be called or texted."
+                f" Looked in: {missing}, {DOTENV}.",
+                "Set them there (Twilio Console, Account, API keys).",
+            )
+        return credentials
 
 
 class DeepgramFile(_Part):
@@ -436,6 +563,29 @@ class Records(RecordsFile):
         return self.folder / "recordings"
 
 
+class Dialling(_Part):
+    """What may be dialled and texted, whoever asks for it: guard.py."""
+
+    countries: tuple[Country, ...] | None = None
+    """ISO codes; None: those of the numbers in `lines`, or US and CA if these tell none."""
+
+    sip_hosts: tuple[Host, ...] = ()
+    """Hosts whose SIP addresses may be dialled."""
+
+    calls_per_hour: int = Field(default=60, ge=0)
+    """Calls that we place, and transfers."""
+
+    texts_per_hour: int = Field(default=60, ge=0)
+    spend_per_hour: float = Field(default=20.0, ge=0)
+    """What the calls and texts of an hour may cost together, by the two prices here."""
+
+    price_per_call: float = Field(default=0.2, ge=0)
+    """What a call costs, about: a minute's price times the minutes that it lasts."""
+
+    price_per_text: float = Field(default=0.01, ge=0)
+    """Of each segment: 160 letters, or 70 with letters that few know."""
+
+
 class ConfigFile(_Part):
     """What offhook.yaml may say."""
 
@@ -444,6 +594,7 @@ class ConfigFile(_Part):
     deepgram: DeepgramFile = DeepgramFile()
     logs: Logs = Logs()
     records: RecordsFile = RecordsFile()
+    dialling: Dialling = Dialling()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
     ] = {}
@@ -519,6 +670,8 @@ class Phrases(_Part):
     time_up: Text = "We have reached the end of our time. Goodbye."
     one_moment: Text = "One moment, please."
     """Said when a function takes long."""
+    transferring: Text = "One moment, I am connecting you."
+    """Said before the caller is put through."""
 
 
 class Lookup(_Part):
@@ -560,6 +713,72 @@ class Lookup(_Part):
         return self
 
 
+class TransferDestination(_Part):
+    """Where `transfer_call` may put a caller through to: a person, or another agent."""
+
+    to: Destination | None = None
+    """A number in E.164, or a sip: address."""
+
+    agent: Path | None = None
+    """Another agent file, instead of `to`; relative to this one."""
+
+    describe: str = ""
+    """What the agent is told of it: who is there, and for what."""
+
+    warm: bool = False
+    """Whether the person first hears what the call is about, and may decline."""
+
+    timeout_seconds: int = Field(default=25, ge=5, le=600)
+    """How long it rings."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that the person sees; None is the caller's."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "TransferDestination":
+        if (self.to is None) == (self.agent is None):
+            raise yamlfile.refuse("A destination must have one of to and agent.", "Keep one.")
+        if self.agent is not None and (self.warm or self.caller_id):
+            raise yamlfile.refuse(
+                "warm and caller_id go with to: no telephone rings at another agent.", "Remove it."
+            )
+        return self
+
+
+class Transfer(_Part):
+    """Whom `transfer_call` may reach, by the names that the agent knows them by."""
+
+    destinations: dict[DestinationName, TransferDestination] = Field(min_length=1)
+
+
+class TextDestination(_Part):
+    """Whom `send_sms` may reach beside the caller."""
+
+    to: PhoneNumber
+    describe: str = ""
+    """What the agent is told of it."""
+
+
+class Texts(_Part):
+    """How `send_sms` sends."""
+
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+
+    from_: PhoneNumber = Field(alias="from")
+    """A number of the account that can send texts."""
+
+    destinations: Annotated[dict[DestinationName, TextDestination], BeforeValidator(_or_empty)] = {}
+
+    @pydantic.field_validator("destinations")
+    @classmethod
+    def _not_the_caller(cls, value: dict[str, TextDestination]) -> dict[str, TextDestination]:
+        if CALLER in value:
+            raise yamlfile.refuse(
+                f'"{CALLER}" is whoever is on the line.', "Give this one another name."
+            )
+        return value
+
+
 class Agent(_Part):
     """Who answers a line: one agent file."""
 
@@ -590,8 +809,11 @@ class Agent(_Part):
 
     lookup: Lookup | None = None
 
-    tools: tuple[Path, ...] = ()
-    """Python files with functions for the agent, relative to this file."""
+    tools: tuple[Text, ...] = ()
+    """Python files with functions for the agent, relative to this file; and built-in tools."""
+
+    transfer: Transfer | None = None
+    texts: Texts | None = None
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
     _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)
@@ -608,7 +830,7 @@ class Agent(_Part):
 
     @property
     def tool_files(self) -> ToolFiles:
-        """What `tools` names, loaded by `read_agent`."""
+        """What `tools` names, made by `read_agent`."""
         return self._tool_files
 
     @property
@@ -616,7 +838,7 @@ class Agent(_Part):
         """What `lookup.python` names, loaded by `read_agent`, as its file is now."""
         return self._lookup_function.get() if self._lookup_function is not None else None
 
-    def texts(self) -> Iterator[tuple[Loc, str]]:
+    def templates(self) -> Iterator[tuple[Loc, str]]:
         """Every text in which `{{name}}` is filled, with the way to it in the agent file."""
         yield from _said_in(self, ())
         yield from ((("settings", *loc), text) for loc, text in self.settings.texts())
@@ -679,6 +901,10 @@ class Config:
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
+    dialling: Dialling = field(default_factory=Dialling)
+    agents: Mapping[Path, Agent] = field(default_factory=dict)
+    """Every agent of `lines`, and those to which they may transfer, by the path of its file."""
+
     lookup_secrets: Mapping[str, SecretStr] = field(default_factory=dict)
     """What the environment has of the names in the agents' `lookup.secret_env`."""
 
@@ -695,11 +921,16 @@ class Config:
             return next(iter(self.lines.values()))
         return agent
 
+    def dialling_rules(self) -> "Rules":
+        """What guard.py allows."""
+        return _rules(self.dialling, self.lines)
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every key and token, for whoever must keep them out of a file."""
         known = (
             *self.twilio.auth_tokens,
+            self.twilio.api_secret,
             *self.records.webhook_secrets,
             *self.lookup_secrets.values(),
             self.deepgram.api_key,
@@ -770,15 +1001,20 @@ def load(
     document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
     _refuse_secrets(document)
     file = yamlfile.validate(ConfigFile, document)
-    lines, remarks = _read_lines(file.lines, document)
+    lines, agents, remarks = _read_lines(file.lines, document)
     env = _environment(environ)
+    twilio = _twilio(file.twilio, env)
+    _check_dialled(agents, file.dialling, lines)
+    _check_rest(agents, twilio)
     return Config(
         server=_server(file.server, document.path.parent, overrides, env),
-        twilio=_twilio(file.twilio, env),
+        twilio=twilio,
         deepgram=_deepgram(file.deepgram, env, overrides),
         logs=file.logs,
         records=_records(file.records, document.path.parent, env),
         lines=lines,
+        dialling=file.dialling,
+        agents={path: read.agent for path, read in agents.items()},
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=remarks,
     )
@@ -790,27 +1026,114 @@ def _lookup_secrets(lines: Mapping[str, Agent]) -> Iterator[str]:
             yield agent.lookup.secret_env
 
 
+class _Read(NamedTuple):
+    """An agent file that was read."""
+
+    agent: Agent
+    document: Document
+    remarks: tuple[Finding, ...]
+
+    def other_agents(self) -> Iterator[tuple[str, Path]]:
+        """To which agent files it may transfer, by the destination's name."""
+        if self.agent.transfer is not None:
+            for name, destination in self.agent.transfer.destinations.items():
+                if destination.agent is not None:
+                    yield name, destination.agent
+
+
 def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
     """One agent file, with the remarks about its settings. Raises as `load` does."""
+    read = _read_agent(path)
+    return read.agent, read.remarks
+
+
+def _read_agent(path: Path) -> _Read:
     document = yamlfile.read(path)
     agent = yamlfile.validate(Agent, document)
 
     def locate(loc: yamlfile.Loc, key: bool) -> Place:
         return document.place(("settings", *loc), key=key)
 
-    accepted, remarks = settings.accept(agent.settings, locate)
-    tools = tuple(path.parent / tool for tool in agent.tools)
-    for index, tool in enumerate(tools):
-        if not tool.is_file():
-            fix = "Correct the path: it starts at the folder of this file."
-            where = document.place(("tools", index))
-            raise BadFile("E-CFG-01", [Finding("error", f"There is no file {tool}.", fix, where)])
-    update = {"settings": accepted, "name": agent.name or path.stem, "tools": tools}
-    agent = agent.model_copy(update=update)
-    agent._tool_files = ToolFiles(tools)
+    tools = _tools(agent, document)
+    accepted, remarks = settings.accept(agent.settings, locate, tools.latest())
+    agent = _with_agent_paths(agent, document)
+    agent = agent.model_copy(update={"settings": accepted, "name": agent.name or path.stem})
+    agent._tool_files = tools
     agent._lookup_function = _lookup_function(agent, document)
     _check_variables(agent, document)
-    return agent, remarks + _lookup_remarks(agent, document)
+    return _Read(agent, document, remarks + _lookup_remarks(agent, document))
+
+
+def _no_file(path: Path, document: Document, *loc: str | int) -> Finding:
+    fix = "Correct the path: it starts at the folder of this file."
+    return Finding("error", f"There is no file {path}.", fix, document.place(loc))
+
+
+def _with_agent_paths(agent: Agent, document: Document) -> Agent:
+    """The agent, with the files of those to which it may transfer as `Config.agents` has them."""
+    if agent.transfer is None:
+        return agent
+    found = {}
+    for name, destination in agent.transfer.destinations.items():
+        if destination.agent is not None:
+            path = _at(document, destination.agent)
+            if not path.is_file():
+                where = ("transfer", "destinations", name, "agent")
+                raise BadFile("E-CFG-01", [_no_file(path, document, *where)])
+            destination = destination.model_copy(update={"agent": path})
+        found[name] = destination
+    transfer = agent.transfer.model_copy(update={"destinations": found})
+    return agent.model_copy(update={"transfer": transfer})
+
+
+def _at(document: Document, name: str | Path) -> Path:
+    """A path that is relative to a file, in the one form in which paths are compared."""
+    return Path(os.path.normpath(document.path.parent / name))
+
+
+def _tools(agent: Agent, document: Document) -> ToolFiles:
+    paths = []
+    names: list[str] = []
+    errors = []
+    for index, tool in enumerate(agent.tools):
+        if tool in builtin.NAMES:
+            fault = _unfit(tool, agent, names)
+            if fault is not None:
+                errors.append(Finding("error", *fault, document.place(("tools", index))))
+            names.append(tool)
+        elif re.fullmatch(r"[\w-]+", tool):
+            close = yamlfile.nearest(tool, builtin.NAMES)
+            fix = f'Did you mean "{close}"?' if close else f"There are: {', '.join(builtin.NAMES)}."
+            text = f'No built-in tool is called "{tool}", and a file\'s name ends in .py.'
+            errors.append(Finding("error", text, fix, document.place(("tools", index))))
+        else:
+            path = document.path.parent / tool
+            if not path.is_file():
+                raise BadFile("E-CFG-01", [_no_file(path, document, "tools", index)])
+            paths.append(path)
+    if errors:
+        raise BadFile("E-TOOL-02", errors)
+    transfer = agent.transfer.destinations if agent.transfer is not None else {}
+    texts = agent.texts.destinations if agent.texts is not None else {}
+    named = builtin.Destinations(
+        {name: each.describe for name, each in transfer.items()},
+        {name: each.describe for name, each in texts.items()},
+    )
+    return ToolFiles(paths, builtin.offered(names, named))
+
+
+def _unfit(tool: str, agent: Agent, before: Sequence[str]) -> tuple[str, str] | None:
+    """Why a built-in tool cannot be had, and what to do, if so."""
+    if tool in before:
+        return f'"{tool}" stands here twice.', "Remove one."
+    if tool == "transfer_call" and agent.transfer is None:
+        text = (
+            "transfer_call has no destinations: an agent dials no number that you have not named."
+        )
+        return text, 'Add transfer: {destinations: {front_desk: {to: "+1…"}}}.'
+    if tool == "send_sms" and agent.texts is None:
+        return "send_sms has no number to send from.", 'Add texts: {from: "+1…"}.'
+    return None
 
 
 def _lookup_function(agent: Agent, document: Document) -> modules.Latest[Callable[..., Any]] | None:
@@ -819,9 +1142,7 @@ def _lookup_function(agent: Agent, document: Document) -> modules.Latest[Callabl
     name, _, function = agent.lookup.python.rpartition(":")
     path = document.path.parent / name
     if not path.is_file():
-        fix = "Correct the path: it starts at the folder of this file."
-        where = document.place(("lookup", "python"))
-        raise BadFile("E-CFG-01", [Finding("error", f"There is no file {path}.", fix, where)])
+        raise BadFile("E-CFG-01", [_no_file(path, document, "lookup", "python")])
     return modules.Latest((path,), lambda: modules.function(path, function))
 
 
@@ -836,7 +1157,7 @@ def _lookup_remarks(agent: Agent, document: Document) -> tuple[Finding, ...]:
 def _check_variables(agent: Agent, document: Document) -> None:
     known = {*agent.variables, *variables.BUILT_IN}
     findings = []
-    for loc, text in agent.texts():
+    for loc, text in agent.templates():
         for name, written in variables.places(text):
             if name in known:
                 continue
@@ -854,31 +1175,118 @@ def _check_variables(agent: Agent, document: Document) -> None:
 
 def _read_lines(
     files: Mapping[str, str], document: Document
-) -> tuple[dict[str, Agent], tuple[Finding, ...]]:
+) -> tuple[dict[str, Agent], dict[Path, _Read], tuple[Finding, ...]]:
     """Every agent, each file read once; the findings of all of them together."""
     if not files:
         seed, remarks = settings.seed()
-        return {DEFAULT: Agent(name="seed", settings=seed)}, remarks
-    agents: dict[str, Agent] = {}
-    remarks = ()
+        return {DEFAULT: Agent(name="seed", settings=seed)}, {}, remarks
+    agents: dict[Path, _Read] = {}
     errors: list[Finding] = []
     code = "E-CFG-01"
-    for name in dict.fromkeys(files.values()):
-        path = document.path.parent / name
-        where = next(document.place(("lines", line)) for line, of in files.items() if of == name)
+    waiting = {_at(document, name): document.place(("lines", of)) for of, name in files.items()}
+    tried: set[Path] = set()
+    while waiting:
+        path = next(iter(waiting))
+        where = waiting.pop(path)
+        tried.add(path)
         if not path.is_file():
             fix = "Correct the path: it starts at the folder of this file."
             errors.append(Finding("error", f"There is no agent file {path}.", fix, where))
             continue
         try:
-            agents[name], about = read_agent(path)
-            remarks += about
+            read = agents[path] = _read_agent(path)
         except BadFile as bad:
             errors += bad.findings
             code = bad.code
+            continue
+        for name, named in read.other_agents():
+            if named not in tried:
+                loc = ("transfer", "destinations", name, "agent")
+                waiting[named] = read.document.place(loc)
+    remarks = tuple(remark for read in agents.values() for remark in read.remarks)
     if errors:
         raise BadFile(code, [*errors, *remarks])
-    return {line: agents[name] for line, name in files.items()}, remarks
+    lines = {line: agents[_at(document, name)].agent for line, name in files.items()}
+    return lines, agents, remarks
+
+
+def _rules(dialling: Dialling, lines: Mapping[str, Agent]) -> "Rules":
+    from offhook import guard
+
+    home = frozenset(filter(None, map(guard.country_of, lines)))
+    allowed = frozenset(dialling.countries or home or guard.DEFAULT_COUNTRIES)
+    return guard.Rules(
+        countries=allowed,
+        home=home or allowed,
+        **dialling.model_dump(exclude={"countries", "sip_hosts"}),
+        sip_hosts=frozenset(dialling.sip_hosts),
+    )
+
+
+def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
+    """Every number and address that an agent file has dialled or texted."""
+    if agent.fallback.dial is not None:
+        yield ("fallback", "dial"), agent.fallback.dial
+    if agent.busy.dial is not None:
+        yield ("busy", "dial"), agent.busy.dial
+    if agent.transfer is not None:
+        for name, transfer in agent.transfer.destinations.items():
+            if transfer.to is not None:
+                yield ("transfer", "destinations", name, "to"), transfer.to
+    if agent.texts is not None:
+        for name, text in agent.texts.destinations.items():
+            yield ("texts", "destinations", name, "to"), text.to
+
+
+def _check_dialled(
+    agents: Mapping[Path, _Read], dialling: Dialling, lines: Mapping[str, Agent]
+) -> None:
+    """Raises BadFile E-DIAL-01 for every destination that guard.py would refuse in a call."""
+    dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
+    if not dialled:
+        return
+    from offhook.guard import Why, refusal
+
+    rules = _rules(dialling, lines)
+    fixes = {
+        Why.COUNTRY: "Add the country to dialling.countries in offhook.yaml, if you mean it.",
+        Why.SIP_HOST: "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it.",
+    }
+    errors = []
+    for read, loc, to in dialled:
+        refused = refusal(rules, to)
+        if refused is not None:
+            text = f"This would never be dialled: {refused.words}."
+            fix = fixes.get(refused.why, "Give another number.")
+            errors.append(Finding("error", text, fix, read.document.place(loc)))
+    if errors:
+        raise BadFile("E-DIAL-01", errors)
+
+
+def _check_rest(agents: Mapping[Path, _Read], twilio: Twilio) -> None:
+    """Raises BadFile E-DIAL-02 for what an agent can do only by Twilio's REST API, without it."""
+    if twilio.rest_credentials is not None:
+        return
+    errors = []
+    for read in agents.values():
+        transfer = read.agent.transfer
+        where: list[tuple[Loc, str]] = [
+            (("tools", index), tool)
+            for index, tool in enumerate(read.agent.tools)
+            if tool == "send_sms"
+        ]
+        if transfer is not None:
+            where += [
+                (("transfer", "destinations", name, "warm"), "a warm transfer")
+                for name, to in transfer.destinations.items()
+                if to.warm
+            ]
+        for loc, what in where:
+            text = f"{what} takes Twilio's REST API, and there are no credentials for it."
+            fix = f"Set TWILIO_ACCOUNT_SID, TWILIO_API_KEY and TWILIO_API_SECRET in {DOTENV}."
+            errors.append(Finding("error", text, fix, read.document.place(loc)))
+    if errors:
+        raise BadFile("E-DIAL-02", errors)
 
 
 def _refuse_secrets(document: Document) -> None:
@@ -928,8 +1336,15 @@ def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:
     values = file.model_dump() | {
         "account_sid": env.get("TWILIO_ACCOUNT_SID", file.account_sid),
         "auth_tokens": tuple(SecretStr(token.strip()) for token in tokens if token.strip()),
+        "api_key": env.get("TWILIO_API_KEY"),
+        "api_secret": env.get("TWILIO_API_SECRET"),
     }
-    return _outside(Twilio, values, {"account_sid": "TWILIO_ACCOUNT_SID"})
+    sources = {
+        "account_sid": "TWILIO_ACCOUNT_SID",
+        "api_key": "TWILIO_API_KEY",
+        "api_secret": "TWILIO_API_SECRET",
+    }
+    return _outside(Twilio, values, sources)
 
 
 def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) -> Deepgram:

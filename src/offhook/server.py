@@ -22,10 +22,13 @@ from offhook.deepgram.connection import Dialler
 from offhook.errors import Problem
 from offhook.events import InterpreterHeld, Subscriber
 from offhook.front import Front
+from offhook.guard import Guard
+from offhook.line import Lines
 from offhook.lobby import Lobby
 from offhook.lookup import Lookups
 from offhook.metrics import catalogue
 from offhook.metrics.meter import Metrics
+from offhook.office import Office
 from offhook.publisher import Publisher
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
@@ -34,6 +37,7 @@ from offhook.redaction import redacting
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
+from offhook.twilio.rest import TwilioRest
 from offhook.webhooks import Webhooks
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
@@ -138,6 +142,9 @@ class Server:
             redacted = redacting(self._config.records.redact, told)
             publish = Publisher([redacted, *self._watchers], clock.now)
             runner = Runner(group)
+            guard = Guard(self._config.dialling_rules())
+            twilio = self._config.twilio
+            rest = TwilioRest(twilio, http) if twilio.rest_credentials is not None else None
             lookups = Lookups(http, self._config.lookup_secrets, clock)
             self.calls = Calls(
                 self._config,
@@ -146,6 +153,9 @@ class Server:
                 publish=publish,
                 tools=runner.for_call,
                 look_up=lookups.find,
+                office=Office(guard, rest, clock, recorded=self._record is not None),
+                guard=guard,
+                lines=Lines(rest, group),
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),

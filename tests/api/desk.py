@@ -13,7 +13,7 @@ from tests.house import House, configured, house, until
 
 from offhook.api.app import Api
 from offhook.api.reading import Readers
-from offhook.config import Prices, Records, WebhookFile
+from offhook.config import Config, Prices, Records, WebhookFile
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, tables
@@ -75,11 +75,12 @@ async def desk(
     readers: Readers | None = None,
     hosts: tuple[str, ...] | None = None,
     webhook: str | None = None,
+    config: Config | None = None,
     **options: Any,
 ) -> AsyncIterator[Desk]:
     """A house with records in that folder, and the API."""
     script = {"script": options.pop("script")} if "script" in options else {}
-    config = configured("ws://127.0.0.1:1/", **options)
+    config = config or configured("ws://127.0.0.1:1/", **options)
     given = url or f"sqlite:///{folder}/offhook.db"
     records = Records(folder=folder, database=given, webhook=WebhookFile(url=webhook))
     config = dataclasses.replace(config, records=records)

@@ -14,7 +14,8 @@ from offhook.events import DELAY_EDGES_MS
 class Metric:
     """One metric. `unit` is none for a plain count; a histogram has upper edges in its unit.
 
-    A histogram is not `summed` when only the bucket of each value is known.
+    A histogram is not `summed` when only the bucket of each value is known. Of a gauge that is
+    `common` each server tells the same: that of the database which they share.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
     summed: bool = True
+    common: bool = False
 
 
 DELAY_S: Final = tuple(edge / 1000 for edge in DELAY_EDGES_MS)
@@ -145,6 +147,12 @@ FUNCTION_SECONDS: Final = Metric(
     TURN_S,
 )
 
+DIALS_REFUSED: Final = Metric(
+    "offhook_dials_refused_total",
+    "counter",
+    "Calls, transfers and texts that `dialling` forbids, by kind and reason (design/guard.md).",
+    labels=("kind", "why"),
+)
 HELD_SECONDS: Final = Metric(
     "offhook_interpreter_held_seconds_total",
     "counter",
@@ -230,6 +238,30 @@ RECORD_JOURNAL: Final = Metric(
 RECORD_LOST: Final = Metric(
     "offhook_record_lines_lost_total", "counter", "Lines of the record that no disk had room for."
 )
+AFTER_CALL_DELIVERED: Final = Metric(
+    "offhook_after_call_delivered_total", "counter", "After-call webhooks that the target took."
+)
+AFTER_CALL_FAILED: Final = Metric(
+    "offhook_after_call_failed_total",
+    "counter",
+    "Attempts at one that it did not take; another follows.",
+)
+AFTER_CALL_GIVEN_UP: Final = Metric(
+    "offhook_after_call_given_up_total", "counter", "After-call webhooks that are not tried again."
+)
+AFTER_CALL_WAITING: Final = Metric(
+    "offhook_after_call_waiting",
+    "gauge",
+    "After-call webhooks that are to be delivered, by whichever server of this database.",
+    common=True,
+)
+AFTER_CALL_OLDEST: Final = Metric(
+    "offhook_after_call_oldest_seconds",
+    "gauge",
+    "How long ago the call of the oldest of them ended. It is looked every 10 s.",
+    "seconds",
+    common=True,
+)
 LOG_WAITING: Final = Metric(
     "offhook_log_waiting_bytes", "gauge", "Of the log, what waits to be written to stderr.", "bytes"
 )
@@ -255,6 +287,7 @@ SECTIONS: Final = {
         TOOL_THREADS,
         TOOL_THREADS_STUCK,
         HELD_SECONDS,
+        DIALS_REFUSED,
     ),
     "Vendors": (
         AGENT_CONNECT_SECONDS,
@@ -265,6 +298,13 @@ SECTIONS: Final = {
         TWILIO_MINUTES,
     ),
     "Records": (RECORD_WAITING, RECORD_JOURNAL, RECORD_LOST),
+    "After calls": (
+        AFTER_CALL_DELIVERED,
+        AFTER_CALL_FAILED,
+        AFTER_CALL_GIVEN_UP,
+        AFTER_CALL_WAITING,
+        AFTER_CALL_OLDEST,
+    ),
     "Process": (LOOP_LAG, LOBBY_STREAMS, LOG_WAITING, LOG_LOST),
 }
 """All of them, under the headings of the dashboard."""

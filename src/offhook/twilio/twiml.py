@@ -3,8 +3,10 @@
 Source: twilio.md §2. Every document ends the call or hands it on: none leaves a silent line.
 """
 
-from twilio.twiml.voice_response import Connect, Dial, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
+from offhook.call.errands import Dial as DialErrand
+from offhook.call.errands import Meet
 from offhook.config import Agent, Announcement
 
 
@@ -16,14 +18,18 @@ def connect(
     token: str | None,
     announcement: Announcement | None,
     apology: str | None,
+    keys: str = "",
 ) -> str:
-    """Say the announcement, then open a stream. `apology` is spoken should `after_url` not answer.
+    """Say the announcement, press `keys`, then open a stream.
 
+    `apology` is spoken should `after_url` not answer.
     Without the URLs and the token it is what a TwiML Bin holds.
     """
     document = VoiceResponse()
     if announcement is not None:
         _say(document, announcement.say, announcement)
+    if keys:
+        document.play(digits=keys)
     verb = Connect(action=after_url, method="POST") if after_url else Connect()
     if stream_status_url is None:
         stream = verb.stream(url=stream_url)
@@ -35,6 +41,42 @@ def connect(
     if apology is not None:
         _say(document, apology, announcement)
         document.hangup()
+    return _text(document)
+
+
+def put_through(errand: DialErrand, after_url: str) -> str:
+    """Ring somebody and connect the caller; `after_url` is told what became of it."""
+    document = VoiceResponse()
+    _dial(document, errand.to, after_url, errand.timeout_s, errand.caller_id)
+    return _text(document)
+
+
+def meet(errand: Meet, after_url: str) -> str:
+    """Put the caller into the conference in which somebody waits."""
+    return wait_in(errand.conference, after_url)
+
+
+def wait_in(conference: str, after_url: str) -> str:
+    """Put a leg into a conference of two, which ends with either."""
+    document = VoiceResponse()
+    dial = Dial(action=after_url, method="POST")
+    dial.conference(
+        conference, beep=False, start_conference_on_enter=True, end_conference_on_exit=True
+    )
+    document.append(dial)
+    return _text(document)
+
+
+def whisper(summary: str, key: str, answer_url: str) -> str:
+    """Tell a person what a call is about, twice, and ask for the key; `answer_url` is told."""
+    document = VoiceResponse()
+    gather = Gather(action=answer_url, method="POST", num_digits=1, timeout=8)
+    about = f" It is about: {summary}" if summary else ""
+    for _ in range(2):
+        gather.say(f"A caller would like to talk with you.{about} Press {key} to take the call.")
+        gather.pause(length=2)
+    document.append(gather)
+    document.redirect(answer_url, method="POST")
     return _text(document)
 
 
@@ -102,8 +144,21 @@ def sorry(agent: Agent) -> str:
     return _text(document)
 
 
-def _dial(document: VoiceResponse, destination: str, after_url: str) -> None:
-    dial = Dial(action=after_url, method="POST", timeout=30, answer_on_bridge=True)
+def _dial(
+    document: VoiceResponse,
+    destination: str,
+    after_url: str,
+    timeout_s: int = 30,
+    caller_id: str | None = None,
+) -> None:
+    # Without answerOnBridge a caller on the line hears nothing while it rings (twilio.md §2.6).
+    dial = Dial(
+        action=after_url,
+        method="POST",
+        timeout=timeout_s,
+        answer_on_bridge=True,
+        caller_id=caller_id,
+    )
     if destination.startswith(("sip:", "sips:")):
         dial.sip(destination)
     else:
