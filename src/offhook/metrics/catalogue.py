@@ -153,6 +153,13 @@ DIALS_REFUSED: Final = Metric(
     "Calls, transfers and texts that `dialling` forbids, by kind and reason (design/guard.md).",
     labels=("kind", "why"),
 )
+HELD_SECONDS: Final = Metric(
+    "offhook_interpreter_held_seconds_total",
+    "counter",
+    "Functions stopped every call of the process for so long, from 0.3 s on at a time.",
+    "seconds",
+    ("function",),
+)
 
 # --- vendors ---
 
@@ -204,7 +211,7 @@ TWILIO_MINUTES: Final = Metric(
 LOOP_LAG: Final = Metric(
     "offhook_loop_lag_seconds",
     "histogram",
-    "How late the event loop is, four times a second.",
+    "How late the event loop is, ten times a second.",
     "seconds",
     edges=(*DELAY_S, 0.5, 1.0),
 )
@@ -213,6 +220,11 @@ LOBBY_STREAMS: Final = Metric(
 )
 TOOL_THREADS: Final = Metric(
     "offhook_tool_threads", "gauge", "Threads in which functions run, or hang; 32 at most."
+)
+TOOL_THREADS_STUCK: Final = Metric(
+    "offhook_tool_threads_stuck",
+    "gauge",
+    "Of these threads, those whose function nobody waits for any more.",
 )
 RECORD_WAITING: Final = Metric(
     "offhook_record_lines_waiting", "gauge", "Of the record, lines that the database has not yet."
@@ -269,7 +281,14 @@ SECTIONS: Final = {
     ),
     "Turns": (TURN_SECONDS, BARGE_INS, BARGE_IN_SECONDS, HEARD_RATIO, ADDED_DELAY),
     "Trouble": (AUDIO_DROPPED, FAULTS, AGENT_WARNINGS, STREAM_ERRORS, SUBSCRIBER_FAILURES),
-    "Functions": (FUNCTION_CALLS, FUNCTION_SECONDS, TOOL_THREADS, DIALS_REFUSED),
+    "Functions": (
+        FUNCTION_CALLS,
+        FUNCTION_SECONDS,
+        TOOL_THREADS,
+        TOOL_THREADS_STUCK,
+        HELD_SECONDS,
+        DIALS_REFUSED,
+    ),
     "Vendors": (
         AGENT_CONNECT_SECONDS,
         WEBHOOK_SECONDS,
