@@ -249,6 +249,8 @@ def test_what_a_stopping_server_had_begun_comes_again(
             eventually(delivered(engine))
         assert ids(t.received) == {"call.ended:CA1"}
         assert [found.headers["Offhook-Attempt"] for found in t.received] == ["1", "2"]
+    # The first server's thread has its answer now, and still tells the database.
+    eventually(lambda: all(one.name != "after CA1" for one in threading.enumerate()))
 
 
 @pytest.mark.usefixtures("quick")
