@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.house import ACCOUNT, ASK, GREET, HOURS, TOKEN, House, house, texts, until
+from tests.house import ASK, GREET, HOURS, TOKEN, House, house, texts, until
 
 from offhook.config import Config, load
 from offhook.deepgram.messages import FunctionCallResponse, InjectUserMessage
