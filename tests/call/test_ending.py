@@ -28,6 +28,12 @@ def test_the_slugs_that_records_and_dashboards_already_know() -> None:
         "caller_hung_up": "nobody",
         "caller_silent": "caller",
         "time_limit": "offhook",
+        "not_answered": "nobody",
+        "line_busy": "nobody",
+        "call_canceled": "operator",
+        "call_failed": "twilio",
+        "machine_answered": "nobody",
+        "message_left": "nobody",
         "stream_never_came": "twilio",
         "caller_leg_lost": "twilio",
         "caller_leg_stuck": "twilio",
@@ -49,4 +55,5 @@ def test_the_slugs_that_records_and_dashboards_already_know() -> None:
 @pytest.mark.parametrize("how", Slug)
 def test_the_fallback_is_for_callers_who_were_let_down(how: Slug) -> None:
     went_as_it_should = {Slug.CALLER_HUNG_UP, Slug.CALLER_SILENT, Slug.TIME_LIMIT}
-    assert Ending(how).wants_fallback == (how not in went_as_it_should)
+    nobody_there = {Slug.NOT_ANSWERED, Slug.LINE_BUSY, Slug.MACHINE_ANSWERED, Slug.MESSAGE_LEFT}
+    assert Ending(how).wants_fallback == (how not in went_as_it_should | nobody_there)

@@ -68,6 +68,7 @@ Input: TypeAlias = (
     | inputs.GarbageReceived
     | inputs.ToolFinished
     | inputs.CallOver
+    | inputs.NobodyReached
     | inputs.ServerStopped
     | inputs.CallBroke
 )
@@ -286,6 +287,8 @@ class Call:
                 self._caller_is_there(now)
             case twilio.Stop() | inputs.CallOver():
                 self._end(Slug.CALLER_HUNG_UP, "", now)
+            case inputs.NobodyReached():
+                self._end(message.how, message.detail, now)
             case inputs.CallAnnounced():
                 self._on_announced(message, now)
             case inputs.AgentLegRefused():
