@@ -11,14 +11,15 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from offhook import variables
 from offhook.call import inputs
 from offhook.call.call import Input
-from offhook.call.ending import Ending
+from offhook.call.ending import Ending, Slug
 from offhook.call.plan import Plan
 from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config
@@ -28,6 +29,7 @@ from offhook.events import (
     CallBegan,
     CallBilled,
     CallEnded,
+    Direction,
     Happening,
     RecordingFailed,
     Subscriber,
@@ -55,6 +57,25 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 _CHARACTER_MS: Final = 65
 """What Twilio's voices take for a character, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A call that we place, before anybody has told its CallSid. `named` is told it, once.
+
+    `token` is in the TwiML that Twilio was given: whoever brings it is this call's stream.
+    """
+
+    token: str
+    agent: Agent
+    account_sid: str
+    from_: str
+    to: str
+    variables: Mapping[str, str]
+    rings_s: float
+    """How long it may ring, in seconds."""
+
+    named: Callable[[str], None]
 
 
 class CallEntry:
@@ -137,6 +158,7 @@ class Calls:
         self._make_tap = make_tap
         self._recordings = recordings
         self._coming: dict[str, _Coming] = {}
+        self._outgoing: dict[str, Outgoing] = {}
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._seen = Seen(clock.now())
@@ -166,6 +188,11 @@ class Calls:
     def is_coming(self, call_sid: str) -> bool:
         """Whether the lookup of a call is on its way."""
         return call_sid in self._coming
+
+    def announcement_ms(self, agent: Agent) -> int:
+        """How long Twilio speaks before it opens the stream, about."""
+        spoken = agent.announcement.say if agent.announcement is not None else ""
+        return len(spoken) * _CHARACTER_MS
 
     def is_long_over(self, call_sid: str) -> bool:
         """Whether all that is known of a call is that it was there."""
@@ -221,12 +248,44 @@ class Calls:
         if found.event is not None:
             session.note(found.event)
         agent = entry.agent
-        spoken = agent.announcement.say if agent.announcement is not None else ""
-        announcement_ms = len(spoken) * _CHARACTER_MS
+        announcement_ms = self.announcement_ms(agent)
         entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
         for tell in owed:
             tell()
         session.receive(inputs.CallAnnounced(announcement_ms))
+        return entry
+
+    def expect(self, outgoing: Outgoing) -> None:
+        """Twilio is about to be asked for this call. Its stream may be the first to name it."""
+        self._outgoing[outgoing.token] = outgoing
+
+    def unexpect(self, outgoing: Outgoing) -> None:
+        """There is no such call, and a stream that says so is refused."""
+        self._outgoing.pop(outgoing.token, None)
+
+    def place(self, call_sid: str, outgoing: Outgoing) -> CallEntry:
+        """A call that we place has got its CallSid. Told again, the answer is the same.
+
+        It waits for its stream, or its final status, however long it rings; the agent is dialled
+        when CallAnnounced tells that somebody answered, or when the stream comes.
+        """
+        self._outgoing.pop(outgoing.token, None)
+        known = self.find(call_sid)
+        if known is not None:
+            return known
+        call = NewCall(
+            call_sid, outgoing.agent.name, webhook=True, from_=outgoing.from_, to=outgoing.to
+        )
+        entry, _ = self._enter(
+            call,
+            outgoing.account_sid,
+            outgoing.agent,
+            outgoing.token,
+            outgoing.variables,
+            direction="outbound",
+        )
+        entry.expected_until = self._clock.now() + outgoing.rings_s + STREAM_DUE_S
+        outgoing.named(call_sid)
         return entry
 
     def variables(
@@ -280,6 +339,11 @@ class Calls:
     def _admit_announced(
         self, channel: Channel, start: Start, entry: CallEntry | None, token: str
     ) -> str | None:
+        if entry is None:
+            outgoing = self._outgoing.get(token)
+            if outgoing is not None and outgoing.account_sid == start.start.account_sid:
+                # Twilio's answer to our request is still on its way.
+                entry = self.place(start.start.call_sid, outgoing)
         if entry is None or entry.token is None:
             return "an unknown token"
         if not hmac.compare_digest(entry.token.encode(), token.encode()):
@@ -301,6 +365,8 @@ class Calls:
         agent: Agent,
         token: str | None,
         given: Mapping[str, str],
+        *,
+        direction: Direction = "inbound",
     ) -> tuple[CallEntry, Session]:
         values = self.variables(call.call_sid, agent, call.from_, call.to, given)
         agent = agent.filled(values)
@@ -329,8 +395,8 @@ class Calls:
                 account_sid,
                 agent.name,
                 agent.tier,
-                "inbound",
-                "webhook" if call.webhook else "bin",
+                direction,
+                _came_by(call, direction),
                 call.from_,
                 call.to,
                 json.dumps(values, ensure_ascii=False),
@@ -425,8 +491,11 @@ class Calls:
         now = self._clock.now()
         entry.ending = session.ending
         entry.session = None
-        # Twilio asks nothing more about a caller who has hung up.
-        entry.after_owed &= session.ending is not None and session.ending.how.fault != "nobody"
+        # Twilio asks nothing more about a caller who has hung up; a machine is still there.
+        how = session.ending.how if session.ending is not None else None
+        entry.after_owed &= how is not None and (
+            how.fault != "nobody" or how in (Slug.MACHINE_ANSWERED, Slug.MESSAGE_LEFT)
+        )
         self._over[session.call_sid] = entry
         self._seen.add(session.call_sid, now)
         if len(self._over) > RECENT_MAX:
@@ -439,6 +508,12 @@ class Calls:
             if entry is not None:
                 entry.answered.set()
         self._publish(happening)
+
+
+def _came_by(call: NewCall, direction: Direction) -> Literal["webhook", "bin", "api"]:
+    if direction == "outbound":
+        return "api"
+    return "webhook" if call.webhook else "bin"
 
 
 def plan_of(agent: Agent) -> Plan:

@@ -25,6 +25,7 @@ from offhook import variables, yamlfile
 from offhook.deepgram import settings
 from offhook.deepgram.settings import Settings
 from offhook.errors import Problem
+from offhook.outbound.hours import DAYS, Day, Hours, read_hours
 from offhook.tools import modules
 from offhook.tools.files import ToolFiles
 from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
@@ -185,6 +186,7 @@ Default = Annotated[str, BeforeValidator(_default)]
 Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
 Pattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
 Destination = Annotated[str, BeforeValidator(_destination)]
+PhoneNumber = Annotated[str, BeforeValidator(_number)]
 
 
 # --- offhook.yaml ----------------------------------------------------------------------------
@@ -436,6 +438,22 @@ class Records(RecordsFile):
         return self.folder / "recordings"
 
 
+class Outbound(_Part):
+    """What `outbound:` in offhook.yaml may say: the calls that we place."""
+
+    agents: tuple[Path, ...] = ()
+    """Agent files that place calls and answer no line; relative to offhook.yaml."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that people see; None is the line of the agent."""
+
+    calls_per_second: float = Field(default=1, gt=0, le=100)
+    """How fast calls are placed: Twilio's own limit is 1 until it is raised (twilio.md §5.2)."""
+
+    concurrent: int = Field(default=5, ge=1)
+    """How many calls that we place may ring or go on at once."""
+
+
 class ConfigFile(_Part):
     """What offhook.yaml may say."""
 
@@ -444,6 +462,7 @@ class ConfigFile(_Part):
     deepgram: DeepgramFile = DeepgramFile()
     logs: Logs = Logs()
     records: RecordsFile = RecordsFile()
+    outbound: Outbound = Outbound()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
     ] = {}
@@ -560,6 +579,56 @@ class Lookup(_Part):
         return self
 
 
+class Placing(_Part):
+    """How an agent's file wants the calls that it places."""
+
+    answering_machine: Literal["hang_up", "leave_message", "talk"] = "hang_up"
+    """What becomes of a call that a machine answers."""
+
+    message: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    """What Twilio says to a machine after the tone; `leave_message` needs it."""
+
+    ring_seconds: int = Field(default=30, ge=5, le=600)
+    """How long it may ring; Twilio may add about 5 s."""
+
+    call_reason: Annotated[str, Field(min_length=1, max_length=50)] | None = None
+    """Shown to the called person, where carriers do that."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that people see; None is `outbound.caller_id` of offhook.yaml."""
+
+    hours: str = "09:00-20:00"
+    """When people of lists may be rung, in their own time zone."""
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1)] = DAYS
+    """On which days."""
+
+    @pydantic.field_validator("hours")
+    @classmethod
+    def _range(cls, value: str) -> str:
+        if read_hours(value, DAYS) is None:
+            raise yamlfile.refuse(
+                "These are no hours of a day.", 'Write from and until: "09:00-20:00".'
+            )
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _something_to_say(self) -> "Placing":
+        if self.answering_machine == "leave_message" and self.message is None:
+            raise yamlfile.refuse(
+                "answering_machine is leave_message, and there is no message.",
+                "Add message: with what a machine is told.",
+            )
+        return self
+
+    @property
+    def calling_hours(self) -> Hours:
+        """`hours` and `days`, read."""
+        found = read_hours(self.hours, self.days)
+        assert found is not None, "it was validated"
+        return found
+
+
 class Agent(_Part):
     """Who answers a line: one agent file."""
 
@@ -579,6 +648,7 @@ class Agent(_Part):
     )
     limits: Limits = Limits()
     phrases: Phrases = Phrases()
+    outbound: Placing = Placing()
 
     tier: Text = "standard"
     """Which of `records.prices.deepgram_minute` the agent costs."""
@@ -679,6 +749,11 @@ class Config:
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
+    outbound: Outbound = field(default_factory=Outbound)
+
+    placers: tuple[Agent, ...] = ()
+    """Agents that place calls and answer no line."""
+
     lookup_secrets: Mapping[str, SecretStr] = field(default_factory=dict)
     """What the environment has of the names in the agents' `lookup.secret_env`."""
 
@@ -694,6 +769,16 @@ class Config:
         if agent is None and number is None and len(self.lines) == 1:
             return next(iter(self.lines.values()))
         return agent
+
+    def agents_by_name(self) -> Mapping[str, Agent]:
+        """Every agent that can place calls."""
+        return {agent.name: agent for agent in (*self.placers, *self.lines.values())}
+
+    def caller_id_of(self, agent: Agent) -> str | None:
+        """The number that people see whom this agent rings; None: nothing says."""
+        lines = self.lines.items()
+        own = (line for line, of in lines if of.name == agent.name and line != DEFAULT)
+        return agent.outbound.caller_id or self.outbound.caller_id or next(own, None)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -771,6 +856,8 @@ def load(
     _refuse_secrets(document)
     file = yamlfile.validate(ConfigFile, document)
     lines, remarks = _read_lines(file.lines, document)
+    placers, more = _read_placers(file.outbound.agents, document)
+    remarks += more
     env = _environment(environ)
     return Config(
         server=_server(file.server, document.path.parent, overrides, env),
@@ -779,6 +866,8 @@ def load(
         logs=file.logs,
         records=_records(file.records, document.path.parent, env),
         lines=lines,
+        outbound=file.outbound,
+        placers=placers,
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=remarks,
     )
@@ -879,6 +968,25 @@ def _read_lines(
     if errors:
         raise BadFile(code, [*errors, *remarks])
     return {line: agents[name] for line, name in files.items()}, remarks
+
+
+def _read_placers(
+    files: tuple[Path, ...], document: Document
+) -> tuple[tuple[Agent, ...], tuple[Finding, ...]]:
+    agents: list[Agent] = []
+    remarks: tuple[Finding, ...] = ()
+    for index, name in enumerate(files):
+        path = document.path.parent / name
+        if not path.is_file():
+            fix = "Correct the path: it starts at the folder of this file."
+            where = document.place(("outbound", "agents", index))
+            raise BadFile(
+                "E-CFG-01", [Finding("error", f"There is no agent file {path}.", fix, where)]
+            )
+        agent, about = read_agent(path)
+        agents.append(agent)
+        remarks += about
+    return tuple(agents), remarks
 
 
 def _refuse_secrets(document: Document) -> None:

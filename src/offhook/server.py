@@ -9,23 +9,27 @@ import socket
 import ssl
 import sys
 from collections.abc import Generator, Sequence
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
+import httpx2
 import uvicorn
 from starlette.types import ASGIApp
 
 from offhook import lookup, wire
 from offhook.calls import Calls
-from offhook.clock import LoopClock
+from offhook.clock import Clock, LoopClock, wall_clock
 from offhook.config import Config
 from offhook.deepgram.connection import Dialler
 from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
+from offhook.guard import Guard, Rules
 from offhook.lobby import Lobby
 from offhook.lookup import Lookups
 from offhook.metrics import catalogue
 from offhook.metrics.meter import Metrics
+from offhook.outbound.placing import Placing
 from offhook.publisher import Publisher
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
@@ -33,6 +37,7 @@ from offhook.recordings.redacted import SilenceRedacted
 from offhook.redaction import redacting
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
+from offhook.twilio.rest import TwilioRest
 from offhook.webhooks import Webhooks
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
@@ -149,12 +154,17 @@ class Server:
                 seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
-            webhooks = Webhooks(self._config, self.calls, lobby, self.metrics, self._record)
+            placing = self._placing(http, clock)
+            webhooks = Webhooks(
+                self._config, self.calls, lobby, self.metrics, self._record, placing
+            )
             self._measure(told, publish, lobby, runner)
-            lag = group.create_task(self.metrics.watch_loop(clock), name="loop lag")
+            running = [group.create_task(self.metrics.watch_loop(clock), name="loop lag")]
+            if placing is not None:
+                running.append(group.create_task(placing.watch(), name="placed calls"))
             app: ASGIApp = webhooks.app()
             if self._api is not None:
-                app = self._api.around(app, self.calls, clock)
+                app = self._api.around(app, self.calls, clock, placing)
             web = self._uvicorn(app, webhooks.decide)
             serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
             await self._stopping.wait()
@@ -163,7 +173,8 @@ class Server:
                 self._api.live.close()
             web.should_exit = True
             await serving
-            lag.cancel()
+            for task in running:
+                task.cancel()
             if self._api is not None:
                 self._api.close()
 
@@ -173,6 +184,22 @@ class Server:
         self._stopping.set()
         if self._stops > 1:
             self._hurry.set()
+
+    def _placing(self, http: httpx2.AsyncClient, clock: Clock) -> Placing | None:
+        """What places calls, where somebody can ask for one and Twilio can be asked."""
+        twilio = self._config.twilio
+        if self._api is None or twilio.rest_credentials is None:
+            return None
+        return Placing(
+            self._config,
+            self.calls,
+            TwilioRest(twilio, http),
+            self._api.ledger,
+            guard=Guard(Rules()),
+            barred=_nobody,
+            clock=clock,
+            wall=lambda: wall_clock(UTC),
+        )
 
     def _measure(self, told: Publisher, publish: Publisher, lobby: Lobby, runner: Runner) -> None:
         """Have the metrics ask what only shows when one looks."""
@@ -260,6 +287,10 @@ def _recordings(config: Config) -> Recordings | None:
     files = LocalFiles(config.records.recordings)
     files.prepare()
     return Recordings(files)
+
+
+async def _nobody(number: str) -> bool:
+    return False
 
 
 def _check_certificate(config: Config) -> None:

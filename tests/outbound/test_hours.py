@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.outbound.hours import DAYS, Hours, read
+from offhook.outbound.hours import DAYS, Day, Hours, read_hours
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ANGELES = ZoneInfo("America/Los_Angeles")
@@ -13,8 +13,8 @@ WEEK = frozenset(DAYS)
 WORK = frozenset(DAYS[:5])
 
 
-def hours(text: str, days: frozenset[str] = WEEK) -> Hours:
-    made = read(text, days)
+def hours(text: str, days: frozenset[Day] = WEEK) -> Hours:
+    made = read_hours(text, days)
     assert made is not None
     return made
 
@@ -62,7 +62,7 @@ def test_nine_is_nine_across_the_change_of_the_clocks() -> None:
     st.sampled_from([BERLIN, ANGELES, UTC]),
     st.sets(st.sampled_from(DAYS), min_size=1),
 )
-def test_when_it_opens_it_is_open(naive: datetime, zone: ZoneInfo, days: set[str]) -> None:
+def test_when_it_opens_it_is_open(naive: datetime, zone: ZoneInfo, days: set[Day]) -> None:
     wanted = hours("08:30-19:00", frozenset(days))
     now = naive.replace(tzinfo=UTC)
     opens = wanted.opens(now, zone)
@@ -73,7 +73,7 @@ def test_when_it_opens_it_is_open(naive: datetime, zone: ZoneInfo, days: set[str
 
 @pytest.mark.parametrize("text", ["9-20", "09:00", "20:00-09:00", "09:00-25:00", "", "09:00-09:00"])
 def test_what_is_no_range_of_hours_is_none(text: str) -> None:
-    assert read(text, WEEK) is None
+    assert read_hours(text, WEEK) is None
 
 
 def test_hours_as_people_write_them() -> None:

@@ -1,11 +1,14 @@
 """When people may be rung: hours of the day, in their own time zone. No I/O."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
-DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+DAYS: Final[tuple[Day, ...]] = get_args(Day)
 
 _RANGE: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d) ?[-–] ?(?:([01]\d|2[0-3]):([0-5]\d)|24:00)")  # noqa: RUF001 - people write the dash too
 
@@ -36,7 +39,7 @@ class Hours:
         return datetime.combine(day, self.begin, zone)
 
 
-def read(hours: str, days: frozenset[str]) -> Hours | None:
+def read_hours(hours: str, days: Iterable[Day]) -> Hours | None:
     """`09:00-20:00` and names of days; None: the hours are written otherwise, or end too soon."""
     found = _RANGE.fullmatch(hours.strip())
     if found is None:

@@ -38,6 +38,14 @@ def connect(
     return _text(document)
 
 
+def message(manner: Announcement) -> str:
+    """Leave a message, and end the call."""
+    document = VoiceResponse()
+    _say(document, manner.say, manner)
+    document.hangup()
+    return _text(document)
+
+
 def hang_up() -> str:
     """End the call."""
     document = VoiceResponse()
