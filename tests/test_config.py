@@ -8,6 +8,7 @@ from offhook import config
 from offhook.config import Overrides
 from offhook.deepgram import settings
 from offhook.errors import Problem
+from offhook.guard import Rules
 from offhook.yamlfile import BadFile
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -66,6 +67,7 @@ server:
   tls_key: /keys/key.pem
 twilio: {account_sid: AC0123456789abcdef0123456789abcdef, bin: off}
 deepgram: {url: "https://api.eu.deepgram.com", auth: bearer, connect_timeout_s: 2.5}
+dialling: {sip_hosts: [Example.com]}
 lines: {"+15550100100": agent.yaml, default: agent.yaml}
 """,
         """
@@ -74,7 +76,7 @@ settings: 7ab1e2c4-9d4b-4f0a-8b1e-0123456789ab
 announcement: This call may be recorded.
 recording: true
 fallback: {say: ~, dial: "sip:desk@example.com"}
-busy: {dial: "+15550100101"}
+busy: {dial: "+12025550101"}
 limits: {max_minutes: 0.5, silence_seconds: 0}
 phrases: {time_up: Bye.}
 """,
@@ -93,7 +95,7 @@ phrases: {time_up: Bye.}
     assert agent.announcement == config.Announcement(say="This call may be recorded.")
     assert agent.recording
     assert agent.fallback == config.Fallback(say=None, dial="sip:desk@example.com")
-    assert agent.busy == config.Busy(dial="+15550100101")
+    assert agent.busy == config.Busy(dial="+12025550101")
     assert agent.phrases.time_up == "Bye."
     assert agent.phrases.still_there == "Are you still there?"
 
@@ -142,6 +144,53 @@ def test_the_called_number_chooses_the_agent() -> None:
     both = load('lines: {"+15550100100": agent.yaml, default: two.yaml}')
     assert both.agent_for("+15550100199") is both.lines["default"]
     assert both.agent_for(None) is both.lines["default"]
+
+
+def test_agents_may_transfer_to_each_other_and_each_is_read_once() -> None:
+    other = AGENT + "transfer: {destinations: {first: {agent: agent.yaml}}}\n"
+    Path("other.yaml").write_text(other)
+    agent = AGENT + "transfer: {destinations: {second: {agent: ./other.yaml}}}\n"
+    loaded = load("lines: {default: agent.yaml}", agent)
+    assert set(loaded.agents) == {Path("agent.yaml"), Path("other.yaml")}
+    second = loaded.lines["default"].transfer
+    assert second is not None
+    assert second.destinations["second"].agent == Path("other.yaml")
+    assert loaded.agents[Path("agent.yaml")] is loaded.lines["default"]
+    Path("other.yaml").write_text(other + "tools: [dance]\n")
+    assert (
+        'other.yaml:3:9 No built-in tool is called "dance"'
+        in mistakes("lines: {default: agent.yaml}", agent)[0]
+    )
+
+
+def test_built_in_tools_know_the_destinations_of_their_agent() -> None:
+    agent = f"""{AGENT}
+tools: [hang_up, transfer_call, send_sms]
+transfer:
+  destinations:
+    front_desk: {{to: "+12025550142", describe: People at the desk.}}
+texts: {{from: "+12025550100", destinations: {{shop: {{to: "+12025550143"}}}}}}
+"""
+    tools = load("lines: {default: agent.yaml}", agent).lines["default"].tool_files.latest()
+    assert list(tools) == ["hang_up", "transfer_call", "send_sms"]
+    transfer, texts = tools["transfer_call"].definition, tools["send_sms"].definition
+    assert transfer["parameters"]["properties"]["destination"]["enum"] == ["front_desk"]
+    assert "- front_desk: People at the desk." in transfer["description"]
+    assert texts["parameters"]["properties"]["to"]["enum"] == ["caller", "shop"]
+    assert "+1" not in str(transfer) + str(texts), "a model knows names, and no numbers"
+
+
+def test_what_may_be_dialled_is_by_default_what_the_lines_are_of() -> None:
+    defaults = Rules()
+    loaded = load()
+    assert loaded.dialling_rules() == defaults
+    german = load('lines: {"+4930123456": agent.yaml}').dialling_rules()
+    assert (german.countries, german.home) == (frozenset({"DE"}),) * 2
+    both = load('dialling: {countries: [FR]}\nlines: {"+4930123456": agent.yaml}')
+    assert both.dialling_rules().countries == {"FR"}
+    assert both.dialling_rules().home == {"DE"}
+    unknown = load('lines: {"+15550100100": agent.yaml}').dialling_rules()
+    assert unknown.countries == {"US", "CA"}
 
 
 # --- The environment and the command line ---
@@ -409,11 +458,109 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
             ),
         ),
         (
-            f"{AGENT}transfer: {{}}",
+            f"{AGENT}voices: {{}}",
             (
-                'agent.yaml:2:1 "transfer" is not known here. Known here: announcement, busy,'
-                " fallback, limits, lookup, name, phrases, recording, settings, tier, timezone,"
-                " tools, variables."
+                'agent.yaml:2:1 "voices" is not known here. Known here: announcement, busy,'
+                " fallback, limits, lookup, name, outbound, phrases, recording, settings, texts, tier,"
+                " timezone, tools, transfer, variables."
+            ),
+        ),
+        (
+            f"{AGENT}tools: [hang_up, transfer]",
+            (
+                'agent.yaml:2:18 No built-in tool is called "transfer", and a file\'s name ends in'
+                ' .py. Did you mean "transfer_call"?'
+            ),
+        ),
+        (
+            f"{AGENT}tools:\n- hang_up\n- missing.py",
+            (
+                "agent.yaml:4:3 There is no file missing.py."
+                " Correct the path: it starts at the folder of this file."
+            ),
+        ),
+        (
+            f"{AGENT}tools: [hang_up, hang_up]",
+            'agent.yaml:2:18 "hang_up" stands here twice. Remove one.',
+        ),
+        (
+            f"{AGENT}tools: [transfer_call]",
+            (
+                "agent.yaml:2:9 transfer_call has no destinations: an agent dials no number that"
+                ' you have not named. Add transfer: {destinations: {front_desk: {to: "+1…"}}}.'
+            ),
+        ),
+        (
+            f"{AGENT}tools: [send_sms]",
+            'agent.yaml:2:9 send_sms has no number to send from. Add texts: {from: "+1…"}.',
+        ),
+        (
+            f"{AGENT}transfer: {{destinations: {{desk: {{to: +12025550142}}}}}}",
+            (
+                "agent.yaml:2:38 A phone number without quotes is an integer to YAML: its + is"
+                ' lost. Put it in quotes: "+1…".'
+            ),
+        ),
+        (
+            f'{AGENT}transfer: {{destinations: {{desk: {{to: "2025550142"}}}}}}',
+            (
+                "agent.yaml:2:38 This is not a phone number in international form."
+                ' Write + and digits alone, in quotes: "+1…".'
+            ),
+        ),
+        (
+            f'{AGENT}transfer: {{destinations: {{desk: {{to: "+19005551234"}}}}}}',
+            (
+                "agent.yaml:2:38 This would never be dialled: it is a premium-rate number."
+                " Give another number."
+            ),
+        ),
+        (
+            f'{AGENT}transfer: {{destinations: {{desk: {{to: "+18095551234"}}}}}}',
+            (
+                "agent.yaml:2:38 This would never be dialled: its country is not one that may be"
+                " dialled. Add the country to dialling.countries in offhook.yaml, if you mean it."
+            ),
+        ),
+        (
+            f'{AGENT}fallback: {{dial: "sip:desk@pbx.example.com"}}',
+            (
+                "agent.yaml:2:18 This would never be dialled: its SIP host is not one that the"
+                " configuration names."
+                " Add the host to dialling.sip_hosts in offhook.yaml, if you mean it."
+            ),
+        ),
+        (
+            f"{AGENT}transfer: {{destinations: {{desk: {{agent: other.yaml}}}}}}",
+            (
+                "agent.yaml:2:41 There is no file other.yaml."
+                " Correct the path: it starts at the folder of this file."
+            ),
+        ),
+        (
+            f"{AGENT}transfer: {{destinations: {{desk: {{describe: Somebody.}}}}}}",
+            "agent.yaml:2:33 A destination must have one of to and agent. Keep one.",
+        ),
+        (
+            f"{AGENT}transfer: {{destinations: {{desk: {{agent: a.yaml, warm: true}}}}}}",
+            (
+                "agent.yaml:2:33 warm and caller_id go with to: no telephone rings at another"
+                " agent. Remove it."
+            ),
+        ),
+        (
+            f"{AGENT}transfer: {{destinations: {{front desk: {{agent: a.yaml}}}}}}",
+            (
+                "agent.yaml:2:27 This is no name for a destination."
+                " Write letters, digits, _ and -, as front_desk."
+            ),
+        ),
+        (f"{AGENT}texts: {{}}", 'agent.yaml:2:8 "from" is missing here. Add "from".'),
+        (
+            f'{AGENT}texts:\n  from: "+12025550100"\n  destinations: {{caller: {{to: "+1"}}}}',
+            (
+                "agent.yaml:4:31 This is not a phone number in international form."
+                ' Write + and digits alone, in quotes: "+1…".'
             ),
         ),
         (

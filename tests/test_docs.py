@@ -193,9 +193,10 @@ def commands(group: Any, base: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def keys(model: type[BaseModel], base: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    for name, field in model.model_fields.items():
+    for python_name, field in model.model_fields.items():
+        name = field.alias or python_name
         parts = [part for part in members(field.annotation) if issubclass(part, BaseModel)]
-        if not parts:
+        if not parts or name == "destinations":
             yield base + name, field
         for part in parts:
             yield from keys(part, f"{base}{name}.")

@@ -39,7 +39,7 @@ from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
 from offhook.session import Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
-from offhook.tools.declare import Call
+from offhook.tools.declare import Call, ToolError
 from offhook.tools.files import Toolbox
 from offhook.twilio.media import Start
 from offhook.wire import Channel
@@ -370,7 +370,7 @@ class Calls:
     ) -> tuple[CallEntry, Session]:
         values = self.variables(call.call_sid, agent, call.from_, call.to, given)
         agent = agent.filled(values)
-        handle = self._handle(call.call_sid, agent, call.from_, call.to, values)
+        handle = self._handle(call.call_sid, agent, call.from_, call.to, values, direction)
         toolbox = agent.tool_files.latest()
         recorded = agent.recording and self._recordings is not None
         session = Session(
@@ -407,11 +407,17 @@ class Calls:
         return entry, session
 
     def _handle(
-        self, call_sid: str, agent: Agent, from_: str, to: str, values: Mapping[str, str]
+        self,
+        call_sid: str,
+        agent: Agent,
+        from_: str,
+        to: str,
+        values: Mapping[str, str],
+        direction: Direction = "inbound",
     ) -> Call:
         """The call as a user's functions are given it."""
         known = MappingProxyType(values)
-        return Call(call_sid, agent.name, from_ or None, to or None, known, self)
+        return Call(call_sid, agent.name, from_ or None, to or None, known, self, direction)
 
     # --- going out -----------------------------------------------------------------------------
 
@@ -437,6 +443,30 @@ class Calls:
         """Record what is said in a call again, as in `pause_recording`."""
         session = self._session(call_sid)
         return session is not None and session.resume_recording()
+
+    async def hang_up(self, call_sid: str, farewell: str) -> str:
+        """End a call when the farewell was heard. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def transfer(self, call_sid: str, destination: str) -> str:
+        """Put a caller through. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def send_digits(self, call_sid: str, digits: str) -> str:
+        """Press keys in a call. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def send_text(self, call: Call, text: str, to: str) -> str:
+        """Send a text message. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def take_message(self, call: Call, name: str, number: str, text: str) -> str:
+        """Keep a message in the record. Raises ToolError."""
+        raise ToolError("not available")
+
+    async def stop_calling(self, call: Call) -> str:
+        """Never ring the other party again. Raises ToolError."""
+        raise ToolError("not available")
 
     def _session(self, call_sid: str) -> Session | None:
         entry = self._live.get(call_sid)

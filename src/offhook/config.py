@@ -9,12 +9,13 @@ A mistake is told with file, line and column, and nothing is half loaded.
 """
 
 import ipaddress
+import os.path
 import re
 import zoneinfo
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import dotenv
@@ -26,9 +27,13 @@ from offhook.deepgram import settings
 from offhook.deepgram.settings import Settings
 from offhook.errors import Problem
 from offhook.outbound.hours import DAYS, Day, Hours, read_hours
-from offhook.tools import modules
+from offhook.tools import builtin, modules
+from offhook.tools.builtin.texts import CALLER
 from offhook.tools.files import ToolFiles
 from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
+
+if TYPE_CHECKING:  # its metadata takes its time
+    from offhook.guard import Rules
 
 FILE: Final = Path("offhook.yaml")
 """The file that is read, if it is there, when no other is named."""
@@ -180,7 +185,38 @@ def _pattern(value: Any) -> Any:
     return pattern
 
 
+def _country(value: Any) -> Any:
+    from offhook.guard import is_country
+
+    if isinstance(value, str) and not is_country(value):
+        raise yamlfile.refuse(
+            "This is not the code of a country.", "Write ISO 3166's two capital letters, as US."
+        )
+    return value
+
+
+def _host(value: Any) -> Any:
+    if isinstance(value, str):
+        value = value.lower()
+        if not re.fullmatch(r"[a-z0-9.\-]{1,253}|\[[0-9a-f:.]{2,45}\]", value):
+            raise yamlfile.refuse(
+                "This is not the name of a host.", "Write it without port: pbx.example.com."
+            )
+    return value
+
+
+def _destination_name(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise yamlfile.refuse(
+            "This is no name for a destination.", "Write letters, digits, _ and -, as front_desk."
+        )
+    return value
+
+
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_speakable)]
+Country = Annotated[str, BeforeValidator(_country)]
+Host = Annotated[str, BeforeValidator(_host)]
+DestinationName = Annotated[str, BeforeValidator(_destination_name)]
 Name = Annotated[str, BeforeValidator(_variable_name)]
 Default = Annotated[str, BeforeValidator(_default)]
 Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
@@ -454,6 +490,29 @@ class Outbound(_Part):
     """How many calls that we place may ring or go on at once."""
 
 
+class Dialling(_Part):
+    """What may be dialled and texted, whoever asks for it: guard.py."""
+
+    countries: tuple[Country, ...] | None = None
+    """ISO codes; None: those of the numbers in `lines`, or US and CA if these tell none."""
+
+    sip_hosts: tuple[Host, ...] = ()
+    """Hosts whose SIP addresses may be dialled."""
+
+    calls_per_hour: int = Field(default=60, ge=0)
+    """Calls that we place, and transfers."""
+
+    texts_per_hour: int = Field(default=60, ge=0)
+    spend_per_hour: float = Field(default=20.0, ge=0)
+    """What the calls and texts of an hour may cost together, by the two prices here."""
+
+    price_per_call: float = Field(default=0.2, ge=0)
+    """What a call costs, about: a minute's price times the minutes that it lasts."""
+
+    price_per_text: float = Field(default=0.01, ge=0)
+    """Of each segment: 160 letters, or 70 with letters that few know."""
+
+
 class ConfigFile(_Part):
     """What offhook.yaml may say."""
 
@@ -463,6 +522,7 @@ class ConfigFile(_Part):
     logs: Logs = Logs()
     records: RecordsFile = RecordsFile()
     outbound: Outbound = Outbound()
+    dialling: Dialling = Dialling()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
     ] = {}
@@ -629,6 +689,72 @@ class Placing(_Part):
         return found
 
 
+class TransferDestination(_Part):
+    """Where `transfer_call` may put a caller through to: a person, or another agent."""
+
+    to: Destination | None = None
+    """A number in E.164, or a sip: address."""
+
+    agent: Path | None = None
+    """Another agent file, instead of `to`; relative to this one."""
+
+    describe: str = ""
+    """What the agent is told of it: who is there, and for what."""
+
+    warm: bool = False
+    """Whether the person first hears what the call is about, and may decline."""
+
+    timeout_seconds: int = Field(default=25, ge=5, le=600)
+    """How long it rings."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that the person sees; None is the caller's."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "TransferDestination":
+        if (self.to is None) == (self.agent is None):
+            raise yamlfile.refuse("A destination must have one of to and agent.", "Keep one.")
+        if self.agent is not None and (self.warm or self.caller_id):
+            raise yamlfile.refuse(
+                "warm and caller_id go with to: no telephone rings at another agent.", "Remove it."
+            )
+        return self
+
+
+class Transfer(_Part):
+    """Whom `transfer_call` may reach, by the names that the agent knows them by."""
+
+    destinations: dict[DestinationName, TransferDestination] = Field(min_length=1)
+
+
+class TextDestination(_Part):
+    """Whom `send_sms` may reach beside the caller."""
+
+    to: PhoneNumber
+    describe: str = ""
+    """What the agent is told of it."""
+
+
+class Texts(_Part):
+    """How `send_sms` sends."""
+
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+
+    from_: PhoneNumber = Field(alias="from")
+    """A number of the account that can send texts."""
+
+    destinations: Annotated[dict[DestinationName, TextDestination], BeforeValidator(_or_empty)] = {}
+
+    @pydantic.field_validator("destinations")
+    @classmethod
+    def _not_the_caller(cls, value: dict[str, TextDestination]) -> dict[str, TextDestination]:
+        if CALLER in value:
+            raise yamlfile.refuse(
+                f'"{CALLER}" is whoever is on the line.', "Give this one another name."
+            )
+        return value
+
+
 class Agent(_Part):
     """Who answers a line: one agent file."""
 
@@ -660,8 +786,11 @@ class Agent(_Part):
 
     lookup: Lookup | None = None
 
-    tools: tuple[Path, ...] = ()
-    """Python files with functions for the agent, relative to this file."""
+    tools: tuple[Text, ...] = ()
+    """Python files with functions for the agent, relative to this file; and built-in tools."""
+
+    transfer: Transfer | None = None
+    texts: Texts | None = None
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
     _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)
@@ -678,7 +807,7 @@ class Agent(_Part):
 
     @property
     def tool_files(self) -> ToolFiles:
-        """What `tools` names, loaded by `read_agent`."""
+        """What `tools` names, made by `read_agent`."""
         return self._tool_files
 
     @property
@@ -686,7 +815,7 @@ class Agent(_Part):
         """What `lookup.python` names, loaded by `read_agent`, as its file is now."""
         return self._lookup_function.get() if self._lookup_function is not None else None
 
-    def texts(self) -> Iterator[tuple[Loc, str]]:
+    def templates(self) -> Iterator[tuple[Loc, str]]:
         """Every text in which `{{name}}` is filled, with the way to it in the agent file."""
         yield from _said_in(self, ())
         yield from ((("settings", *loc), text) for loc, text in self.settings.texts())
@@ -753,6 +882,9 @@ class Config:
 
     placers: tuple[Agent, ...] = ()
     """Agents that place calls and answer no line."""
+    dialling: Dialling = field(default_factory=Dialling)
+    agents: Mapping[Path, Agent] = field(default_factory=dict)
+    """Every agent of `lines`, and those to which they may transfer, by the path of its file."""
 
     lookup_secrets: Mapping[str, SecretStr] = field(default_factory=dict)
     """What the environment has of the names in the agents' `lookup.secret_env`."""
@@ -779,6 +911,10 @@ class Config:
         lines = self.lines.items()
         own = (line for line, of in lines if of.name == agent.name and line != DEFAULT)
         return agent.outbound.caller_id or self.outbound.caller_id or next(own, None)
+
+    def dialling_rules(self) -> "Rules":
+        """What guard.py allows."""
+        return _rules(self.dialling, self.lines)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -855,9 +991,8 @@ def load(
     document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
     _refuse_secrets(document)
     file = yamlfile.validate(ConfigFile, document)
-    lines, remarks = _read_lines(file.lines, document)
-    placers, more = _read_placers(file.outbound.agents, document)
-    remarks += more
+    lines, agents, remarks = _read_lines(file.lines, file.outbound.agents, document)
+    _check_dialled(agents, _rules(file.dialling, lines))
     env = _environment(environ)
     return Config(
         server=_server(file.server, document.path.parent, overrides, env),
@@ -867,7 +1002,9 @@ def load(
         records=_records(file.records, document.path.parent, env),
         lines=lines,
         outbound=file.outbound,
-        placers=placers,
+        placers=tuple(agents[_at(document, path)].agent for path in file.outbound.agents),
+        dialling=file.dialling,
+        agents={path: read.agent for path, read in agents.items()},
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=remarks,
     )
@@ -879,8 +1016,28 @@ def _lookup_secrets(lines: Mapping[str, Agent]) -> Iterator[str]:
             yield agent.lookup.secret_env
 
 
+class _Read(NamedTuple):
+    """An agent file that was read."""
+
+    agent: Agent
+    document: Document
+    remarks: tuple[Finding, ...]
+
+    def other_agents(self) -> Iterator[tuple[str, Path]]:
+        """To which agent files it may transfer, by the destination's name."""
+        if self.agent.transfer is not None:
+            for name, destination in self.agent.transfer.destinations.items():
+                if destination.agent is not None:
+                    yield name, destination.agent
+
+
 def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
     """One agent file, with the remarks about its settings. Raises as `load` does."""
+    read = _read_agent(path)
+    return read.agent, read.remarks
+
+
+def _read_agent(path: Path) -> _Read:
     document = yamlfile.read(path)
     agent = yamlfile.validate(Agent, document)
 
@@ -888,18 +1045,84 @@ def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
         return document.place(("settings", *loc), key=key)
 
     accepted, remarks = settings.accept(agent.settings, locate)
-    tools = tuple(path.parent / tool for tool in agent.tools)
-    for index, tool in enumerate(tools):
-        if not tool.is_file():
-            fix = "Correct the path: it starts at the folder of this file."
-            where = document.place(("tools", index))
-            raise BadFile("E-CFG-01", [Finding("error", f"There is no file {tool}.", fix, where)])
-    update = {"settings": accepted, "name": agent.name or path.stem, "tools": tools}
-    agent = agent.model_copy(update=update)
-    agent._tool_files = ToolFiles(tools)
+    agent = _with_agent_paths(agent, document)
+    agent = agent.model_copy(update={"settings": accepted, "name": agent.name or path.stem})
+    agent._tool_files = _tools(agent, document)
     agent._lookup_function = _lookup_function(agent, document)
     _check_variables(agent, document)
-    return agent, remarks + _lookup_remarks(agent, document)
+    return _Read(agent, document, remarks + _lookup_remarks(agent, document))
+
+
+def _no_file(path: Path, document: Document, *loc: str | int) -> Finding:
+    fix = "Correct the path: it starts at the folder of this file."
+    return Finding("error", f"There is no file {path}.", fix, document.place(loc))
+
+
+def _with_agent_paths(agent: Agent, document: Document) -> Agent:
+    """The agent, with the files of those to which it may transfer as `Config.agents` has them."""
+    if agent.transfer is None:
+        return agent
+    found = {}
+    for name, destination in agent.transfer.destinations.items():
+        if destination.agent is not None:
+            path = _at(document, destination.agent)
+            if not path.is_file():
+                where = ("transfer", "destinations", name, "agent")
+                raise BadFile("E-CFG-01", [_no_file(path, document, *where)])
+            destination = destination.model_copy(update={"agent": path})
+        found[name] = destination
+    transfer = agent.transfer.model_copy(update={"destinations": found})
+    return agent.model_copy(update={"transfer": transfer})
+
+
+def _at(document: Document, name: str | Path) -> Path:
+    """A path that is relative to a file, in the one form in which paths are compared."""
+    return Path(os.path.normpath(document.path.parent / name))
+
+
+def _tools(agent: Agent, document: Document) -> ToolFiles:
+    paths = []
+    names: list[str] = []
+    errors = []
+    for index, tool in enumerate(agent.tools):
+        if tool in builtin.NAMES:
+            fault = _unfit(tool, agent, names)
+            if fault is not None:
+                errors.append(Finding("error", *fault, document.place(("tools", index))))
+            names.append(tool)
+        elif re.fullmatch(r"[\w-]+", tool):
+            close = yamlfile.nearest(tool, builtin.NAMES)
+            fix = f'Did you mean "{close}"?' if close else f"There are: {', '.join(builtin.NAMES)}."
+            text = f'No built-in tool is called "{tool}", and a file\'s name ends in .py.'
+            errors.append(Finding("error", text, fix, document.place(("tools", index))))
+        else:
+            path = document.path.parent / tool
+            if not path.is_file():
+                raise BadFile("E-CFG-01", [_no_file(path, document, "tools", index)])
+            paths.append(path)
+    if errors:
+        raise BadFile("E-TOOL-02", errors)
+    transfer = agent.transfer.destinations if agent.transfer is not None else {}
+    texts = agent.texts.destinations if agent.texts is not None else {}
+    named = builtin.Destinations(
+        {name: each.describe for name, each in transfer.items()},
+        {name: each.describe for name, each in texts.items()},
+    )
+    return ToolFiles(paths, builtin.offered(names, named))
+
+
+def _unfit(tool: str, agent: Agent, before: Sequence[str]) -> tuple[str, str] | None:
+    """Why a built-in tool cannot be had, and what to do, if so."""
+    if tool in before:
+        return f'"{tool}" stands here twice.', "Remove one."
+    if tool == "transfer_call" and agent.transfer is None:
+        text = (
+            "transfer_call has no destinations: an agent dials no number that you have not named."
+        )
+        return text, 'Add transfer: {destinations: {front_desk: {to: "+1…"}}}.'
+    if tool == "send_sms" and agent.texts is None:
+        return "send_sms has no number to send from.", 'Add texts: {from: "+1…"}.'
+    return None
 
 
 def _lookup_function(agent: Agent, document: Document) -> modules.Latest[Callable[..., Any]] | None:
@@ -908,9 +1131,7 @@ def _lookup_function(agent: Agent, document: Document) -> modules.Latest[Callabl
     name, _, function = agent.lookup.python.rpartition(":")
     path = document.path.parent / name
     if not path.is_file():
-        fix = "Correct the path: it starts at the folder of this file."
-        where = document.place(("lookup", "python"))
-        raise BadFile("E-CFG-01", [Finding("error", f"There is no file {path}.", fix, where)])
+        raise BadFile("E-CFG-01", [_no_file(path, document, "lookup", "python")])
     return modules.Latest((path,), lambda: modules.function(path, function))
 
 
@@ -925,7 +1146,7 @@ def _lookup_remarks(agent: Agent, document: Document) -> tuple[Finding, ...]:
 def _check_variables(agent: Agent, document: Document) -> None:
     known = {*agent.variables, *variables.BUILT_IN}
     findings = []
-    for loc, text in agent.texts():
+    for loc, text in agent.templates():
         for name, written in variables.places(text):
             if name in known:
                 continue
@@ -942,51 +1163,90 @@ def _check_variables(agent: Agent, document: Document) -> None:
 
 
 def _read_lines(
-    files: Mapping[str, str], document: Document
-) -> tuple[dict[str, Agent], tuple[Finding, ...]]:
+    files: Mapping[str, str], placers: Sequence[Path], document: Document
+) -> tuple[dict[str, Agent], dict[Path, _Read], tuple[Finding, ...]]:
     """Every agent, each file read once; the findings of all of them together."""
-    if not files:
-        seed, remarks = settings.seed()
-        return {DEFAULT: Agent(name="seed", settings=seed)}, remarks
-    agents: dict[str, Agent] = {}
-    remarks = ()
+    agents: dict[Path, _Read] = {}
     errors: list[Finding] = []
     code = "E-CFG-01"
-    for name in dict.fromkeys(files.values()):
-        path = document.path.parent / name
-        where = next(document.place(("lines", line)) for line, of in files.items() if of == name)
+    waiting = {_at(document, name): document.place(("lines", of)) for of, name in files.items()}
+    for index, name in enumerate(placers):
+        waiting.setdefault(_at(document, name), document.place(("outbound", "agents", index)))
+    tried: set[Path] = set()
+    while waiting:
+        path = next(iter(waiting))
+        where = waiting.pop(path)
+        tried.add(path)
         if not path.is_file():
             fix = "Correct the path: it starts at the folder of this file."
             errors.append(Finding("error", f"There is no agent file {path}.", fix, where))
             continue
         try:
-            agents[name], about = read_agent(path)
-            remarks += about
+            read = agents[path] = _read_agent(path)
         except BadFile as bad:
             errors += bad.findings
             code = bad.code
+            continue
+        for label, named in read.other_agents():
+            if named not in tried:
+                loc = ("transfer", "destinations", label, "agent")
+                waiting[named] = read.document.place(loc)
+    remarks = tuple(remark for read in agents.values() for remark in read.remarks)
     if errors:
         raise BadFile(code, [*errors, *remarks])
-    return {line: agents[name] for line, name in files.items()}, remarks
+    lines = {line: agents[_at(document, name)].agent for line, name in files.items()}
+    if not files:
+        seed, about = settings.seed()
+        lines, remarks = {DEFAULT: Agent(name="seed", settings=seed)}, remarks + about
+    return lines, agents, remarks
 
 
-def _read_placers(
-    files: tuple[Path, ...], document: Document
-) -> tuple[tuple[Agent, ...], tuple[Finding, ...]]:
-    agents: list[Agent] = []
-    remarks: tuple[Finding, ...] = ()
-    for index, name in enumerate(files):
-        path = document.path.parent / name
-        if not path.is_file():
-            fix = "Correct the path: it starts at the folder of this file."
-            where = document.place(("outbound", "agents", index))
-            raise BadFile(
-                "E-CFG-01", [Finding("error", f"There is no agent file {path}.", fix, where)]
-            )
-        agent, about = read_agent(path)
-        agents.append(agent)
-        remarks += about
-    return tuple(agents), remarks
+def _rules(dialling: Dialling, lines: Mapping[str, Agent]) -> "Rules":
+    from offhook import guard
+
+    home = frozenset(filter(None, map(guard.country_of, lines)))
+    allowed = frozenset(dialling.countries or home or guard.DEFAULT_COUNTRIES)
+    return guard.Rules(
+        countries=allowed,
+        home=home or allowed,
+        **dialling.model_dump(exclude={"countries", "sip_hosts"}),
+        sip_hosts=frozenset(dialling.sip_hosts),
+    )
+
+
+def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
+    """Every number and address that an agent file has dialled or texted."""
+    if agent.fallback.dial is not None:
+        yield ("fallback", "dial"), agent.fallback.dial
+    if agent.busy.dial is not None:
+        yield ("busy", "dial"), agent.busy.dial
+    if agent.transfer is not None:
+        for name, transfer in agent.transfer.destinations.items():
+            if transfer.to is not None:
+                yield ("transfer", "destinations", name, "to"), transfer.to
+    if agent.texts is not None:
+        for name, text in agent.texts.destinations.items():
+            yield ("texts", "destinations", name, "to"), text.to
+
+
+def _check_dialled(agents: Mapping[Path, _Read], rules: "Rules") -> None:
+    """Raises BadFile E-DIAL-01 for every destination that guard.py would refuse in a call."""
+    from offhook.guard import Why, refusal
+
+    fixes = {
+        Why.COUNTRY: "Add the country to dialling.countries in offhook.yaml, if you mean it.",
+        Why.SIP_HOST: "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it.",
+    }
+    errors = []
+    for read in agents.values():
+        for loc, to in _dialled(read.agent):
+            refused = refusal(rules, to)
+            if refused is not None:
+                text = f"This would never be dialled: {refused.words}."
+                fix = fixes.get(refused.why, "Give another number.")
+                errors.append(Finding("error", text, fix, read.document.place(loc)))
+    if errors:
+        raise BadFile("E-DIAL-01", errors)
 
 
 def _refuse_secrets(document: Document) -> None:

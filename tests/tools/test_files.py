@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from offhook.tools.builtin import Destinations, offered
 from offhook.tools.files import ToolFiles
 from offhook.yamlfile import BadFile
 
@@ -27,6 +28,14 @@ def test_tools_are_found_in_their_files(tmp_path: Path) -> None:
     tools = ToolFiles([write(tmp_path / "tools.py", GOOD)]).latest()
     assert list(tools) == ["greet"]
     assert tools["greet"]("Ada") == "Hello, Ada"
+
+
+def test_built_in_tools_stand_beside_those_of_files(tmp_path: Path) -> None:
+    built_in = offered(["hang_up", "take_message"], Destinations({}, {}))
+    tools = ToolFiles([write(tmp_path / "tools.py", GOOD)], built_in).latest()
+    assert list(tools) == ["hang_up", "take_message", "greet"]
+    assert ToolFiles((), built_in) == ToolFiles((), built_in)
+    assert ToolFiles((), built_in) != ToolFiles()
 
 
 def test_a_tool_file_may_import_what_lies_beside_it(tmp_path: Path) -> None:
@@ -53,6 +62,9 @@ def test_two_agents_may_each_have_a_tools_py(tmp_path: Path) -> None:
         ("import sys\nsys.exit(3)", 2, "raised SystemExit"),
         ("x = 1", 1, "no tool"),
         (GOOD.replace('    """Greet somebody."""\n', ""), 4, "docstring"),
+        (GOOD.replace("name: str", "name"), 4, "the parameter name has no type hint"),
+        (GOOD.replace("name: str", "name: tuple[int, str]"), 4, "take a list"),
+        (GOOD.replace("def greet", "def hang_up"), 4, "the name of a built-in tool"),
         (GOOD + GOOD.replace("def greet", "def again").replace("@tool", '@tool(name="greet")'),
          11, "another tool, at tools.py:4"),
     ],
@@ -62,7 +74,7 @@ def test_a_mistake_is_named_by_file_and_line(
 ) -> None:
     path = write(tmp_path / "tools.py", text)
     with pytest.raises(BadFile) as caught:
-        ToolFiles([path])
+        ToolFiles([path], offered(["hang_up"], Destinations({}, {})))
     assert caught.value.code == "E-TOOL-01"
     (finding,) = caught.value.findings
     assert finding.place is not None

@@ -13,7 +13,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 import pydantic
 
@@ -40,13 +40,31 @@ class BadArguments(Exception):  # noqa: N818 - what the model has written
 
 
 class House(Protocol):
-    """What does to a call what a tool asks for, from any thread."""
+    """What does to a call what a tool asks for: see the methods of Call."""
 
     def pause_recording(self, call_sid: str) -> bool:
-        """Record silence from now on; False when the call is not recorded."""
+        """Record silence from now on; False when the call is not recorded. From any thread."""
 
     def resume_recording(self, call_sid: str) -> bool:
-        """Record what is said again; False when the call is not recorded."""
+        """Record what is said again; False when the call is not recorded. From any thread."""
+
+    async def hang_up(self, call_sid: str, farewell: str) -> str:
+        """End the call when the farewell was heard."""
+
+    async def transfer(self, call_sid: str, destination: str) -> str:
+        """Put the caller through."""
+
+    async def send_digits(self, call_sid: str, digits: str) -> str:
+        """Press keys."""
+
+    async def send_text(self, call: "Call", text: str, to: str) -> str:
+        """Send a text message."""
+
+    async def take_message(self, call: "Call", name: str, number: str, text: str) -> str:
+        """Keep a message in the record."""
+
+    async def stop_calling(self, call: "Call") -> str:
+        """Never ring the other party again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,13 @@ class Call:
     _house: House | None = field(default=None, repr=False, compare=False)
     """None in a test that makes a call of its own."""
 
+    direction: Literal["inbound", "outbound"] = "inbound"
+
+    @property
+    def party(self) -> str | None:
+        """The number of the person at the other end; None when it is not known."""
+        return self.caller if self.direction == "inbound" else self.called
+
     def pause_recording(self) -> bool:
         """Record silence on both sides from now on, as while a card number is said.
 
@@ -84,6 +109,43 @@ class Call:
     def resume_recording(self) -> bool:
         """Record what is said again. False when the call is not recorded."""
         return self._house is not None and self._house.resume_recording(self.sid)
+
+    async def hang_up(self, farewell: str = "") -> str:
+        """End the call when the farewell was heard; without one, when the agent's own last words
+        were. Asked again, it changes nothing. Returns what happens; raises ToolError.
+        """  # noqa: D205
+        return await self._at_home().hang_up(self.sid, farewell)
+
+    async def transfer(self, destination: str) -> str:
+        """Put the caller through to a destination that the agent file names.
+
+        Returns what happened, in words for the agent; raises ToolError when it is refused.
+        """
+        return await self._at_home().transfer(self.sid, destination)
+
+    async def send_digits(self, digits: str) -> str:
+        """Press keys: 0 to 9, *, #, and w for half a second of silence. As `transfer`."""
+        return await self._at_home().send_digits(self.sid, digits)
+
+    async def send_text(self, text: str, to: str = "caller") -> str:
+        """Send a text message to the other party, or to one of the agent file's `texts`.
+
+        Returns what happened, in words for the agent; raises ToolError when it was not sent.
+        """
+        return await self._at_home().send_text(self, text, to)
+
+    async def take_message(self, name: str, number: str, text: str) -> str:
+        """Keep a message in the call's record. As `send_text`."""
+        return await self._at_home().take_message(self, name, number, text)
+
+    async def stop_calling(self) -> str:
+        """Put the other party's number on the list of those that are never rung. As `send_text`."""
+        return await self._at_home().stop_calling(self)
+
+    def _at_home(self) -> House:
+        if self._house is None:
+            raise ToolError("this call is not one of a server, so nothing can be done to it")
+        return self._house
 
 
 class Tool(Generic[P, R]):
@@ -229,6 +291,12 @@ def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
                 raise BadTool(f"{name}: {referred} holds itself, which an agent cannot be told")
             rest = {key: value for key, value in part.items() if key != "$ref"}
             return inline(definitions[referred], (*inside, referred)) | inline(rest, inside)
+        if "prefixItems" in part:
+            raise BadTool(f"{name}: a tuple is nothing that every maker knows; take a list")
+        if "const" in part:  # nor is this
+            part = {key: value for key, value in part.items() if key != "const"} | {
+                "enum": [part["const"]]
+            }
         return {
             # The names of properties are the user's own words.
             key: {each: inline(of, inside) for each, of in value.items()}

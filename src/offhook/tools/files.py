@@ -1,9 +1,9 @@
-"""The files with an agent's tools."""
+"""The tools of an agent: those in files of the user's, and those that are built in."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from offhook.tools import modules
 from offhook.tools.declare import Tool
@@ -14,25 +14,36 @@ Toolbox: TypeAlias = Mapping[str, AnyTool]
 """Tools by name."""
 
 
-class ToolFiles:
-    """What an agent's `tools:` names. Made of a file with a mistake it raises BadFile E-TOOL-01."""
+_NONE: Final[Toolbox] = MappingProxyType({})
 
-    def __init__(self, paths: Sequence[Path] = ()) -> None:
-        self._tools = Latest(paths, lambda: _load(tuple(paths)))
+
+class ToolFiles:
+    """What an agent's `tools:` names: `built_in` ones, and those of files.
+
+    Made of a file with a mistake it raises BadFile E-TOOL-01.
+    """
+
+    def __init__(self, paths: Sequence[Path] = (), built_in: Toolbox = _NONE) -> None:
+        self._built_in = tuple(built_in)
+        self._tools = Latest(paths, lambda: _load(tuple(paths), built_in))
 
     def latest(self) -> Toolbox:
         """The tools as the files are now; as they were while one of them has a mistake."""
         return self._tools.get()
 
+    @property
+    def _what(self) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+        return self._tools.paths, self._built_in
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ToolFiles) and self._tools.paths == other._tools.paths
+        return isinstance(other, ToolFiles) and self._what == other._what
 
     def __hash__(self) -> int:
-        return hash(self._tools.paths)
+        return hash(self._what)
 
 
-def _load(paths: Sequence[Path]) -> Toolbox:
-    tools: dict[str, AnyTool] = {}
+def _load(paths: Sequence[Path], built_in: Toolbox) -> Toolbox:
+    tools: dict[str, AnyTool] = dict(built_in)
     for path in paths:
         found = [each for each in vars(modules.load(path)).values() if isinstance(each, Tool)]
         if not found:
@@ -42,8 +53,10 @@ def _load(paths: Sequence[Path]) -> Toolbox:
         for each in found:
             known = tools.setdefault(each.name, each)
             if known is not each:
-                place = f"{Path(known.file).name}:{known.line}"
-                text = f'"{each.name}" is the name of another tool, at {place}.'
+                place = f"another tool, at {Path(known.file).name}:{known.line}"
+                if each.name in built_in:
+                    place = "a built-in tool, which the agent file lists too"
+                text = f'"{each.name}" is the name of {place}.'
                 raise modules.mistake(
                     Path(each.file), each.line, text, "Give one of them another name."
                 )
