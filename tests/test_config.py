@@ -222,10 +222,12 @@ def test_no_secret_is_ever_shown() -> None:
         {
             "DEEPGRAM_API_KEY": "canary-a",
             "TWILIO_AUTH_TOKEN": "canary-b",
+            "TWILIO_API_KEY": "SK" + "0" * 32,
+            "TWILIO_API_SECRET": "canary-d",
             "OFFHOOK_API_TOKEN": "canary-0123456789",
         },
     )
-    assert "canary-0123456789" in loaded.secrets
+    assert {"canary-0123456789", "canary-d"} <= {*loaded.secrets}
     assert b"canary-c" in loaded.lines["default"].settings.message()
     for shown in (repr(loaded), str(loaded), repr(loaded.lines["default"])):
         assert "canary" not in shown
@@ -295,6 +297,39 @@ def test_mistakes_on_the_command_line(given: Overrides, message: str) -> None:
 def test_a_mistake_in_the_environment_is_told_without_its_value() -> None:
     with pytest.raises(Problem, match=r"E-CFG-02 TWILIO_ACCOUNT_SID: ") as problem:
         load(env={"TWILIO_ACCOUNT_SID": "canary"})
+    assert "canary" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"TWILIO_API_KEY": "SK" + "0" * 32}, "TWILIO_API_SECRET: a key and its secret need each"),
+        ({"TWILIO_API_SECRET": "canary"}, "TWILIO_API_SECRET: .* TWILIO_API_KEY is not set"),
+        ({"TWILIO_API_KEY": "canary", "TWILIO_API_SECRET": "x"}, "TWILIO_API_KEY: "),
+    ],
+)
+def test_half_of_a_key_for_rest_is_told(env: dict[str, str], message: str) -> None:
+    with pytest.raises(Problem, match=f"E-CFG-02 {message}") as problem:
+        load(env=env)
+    assert "canary" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("region: ie1", "region without edge"),
+        ("region: Ireland", "pattern"),
+        ("edge: dub/lin", "pattern"),
+        ("api_url: http://api.twilio.com", "not an https origin"),
+        ("api_url: 'https://user:x@api.example'", "not an https origin"),
+        ("api_url: https://api.example/path", "not an https origin"),
+        ("api_secret: canary", "is a secret"),
+    ],
+)
+def test_mistakes_about_the_rest_api_are_told(file: str, message: str) -> None:
+    with pytest.raises(Problem, match=message) as problem:
+        load(f"twilio: {{{file}}}")
+    assert problem.value.code in ("E-YAML-02", "E-YAML-03", "E-CFG-04")
     assert "canary" not in str(problem.value)
 
 
@@ -616,7 +651,13 @@ def test_the_examples_are_good() -> None:
 def test_the_example_of_the_environment_names_what_is_read() -> None:
     text = (EXAMPLES.parent / ".env.example").read_text()
     names = [line.split("=")[0] for line in text.splitlines() if "=" in line]
-    assert names == ["DEEPGRAM_API_KEY", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"]
+    assert names == [
+        "DEEPGRAM_API_KEY",
+        "TWILIO_ACCOUNT_SID",
+        "TWILIO_AUTH_TOKEN",
+        "TWILIO_API_KEY",
+        "TWILIO_API_SECRET",
+    ]
 
 
 @pytest.mark.parametrize("text", ["\\x0b", "\\x1b[31m", "\\uffff", "a\\0b"])

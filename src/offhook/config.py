@@ -51,6 +51,8 @@ _SECRETS: Final = {
     ("deepgram", "api_key"): "DEEPGRAM_API_KEY",
     ("twilio", "auth_token"): "TWILIO_AUTH_TOKEN",
     ("twilio", "auth_tokens"): "TWILIO_AUTH_TOKEN",
+    ("twilio", "api_key"): "TWILIO_API_KEY",
+    ("twilio", "api_secret"): "TWILIO_API_SECRET",
     ("records", "webhook", "secret"): "OFFHOOK_WEBHOOK_SECRET",
 }
 
@@ -305,12 +307,100 @@ class TwilioFile(_Part):
     bin: bool = True
     """Whether a stream may come from a TwiML Bin, without passing through our webhook."""
 
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}[0-9]$")] | None = None
+    """Where calls are processed, such as ie1; none is us1 (twilio.md §5.1)."""
+
+    edge: Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)*$")] | None = None
+    """Where Twilio is entered, such as dublin."""
+
+    api_url: str | None = None
+    """The origin of the REST API, if it is not Twilio's."""
+
+    @pydantic.field_validator("api_url")
+    @classmethod
+    def _rest_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        url = urlsplit(value)
+        safe = url.scheme == "https" or (
+            url.scheme == "http" and is_this_machine(url.hostname or "")
+        )
+        if not safe or not url.hostname or url.path.strip("/") or url.query or url.username:
+            raise yamlfile.refuse(
+                "api_url is not an https origin; credentials are sent there.",
+                "Write https:// and a host, such as https://api.twilio.com.",
+            )
+        return f"{url.scheme}://{url.netloc}"
+
+    @pydantic.model_validator(mode="after")
+    def _place(self) -> "TwilioFile":
+        if self.region is not None and self.edge is None:
+            raise yamlfile.refuse(
+                "region without edge: Twilio would take such requests to us1.",
+                "Write both, such as region: ie1 and edge: dublin.",
+            )
+        return self
+
 
 class Twilio(TwilioFile):
     """The Twilio account."""
 
     auth_tokens: tuple[SecretStr, ...] = ()
     """Tokens that may have signed a request: several while one is being rotated."""
+
+    api_key: Annotated[str, Field(pattern=r"^SK[0-9a-f]{32}$")] | None = None
+    api_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    """What REST requests are made with; else the account and the first of its tokens."""
+
+    @pydantic.field_validator("api_secret")
+    @classmethod
+    def _key_and_secret(
+        cls, value: SecretStr | None, info: pydantic.ValidationInfo
+    ) -> SecretStr | None:
+        if "api_key" in info.data and (info.data["api_key"] is None) != (value is None):
+            missing = "TWILIO_API_SECRET" if value is None else "TWILIO_API_KEY"
+            raise yamlfile.refuse(
+                f"a key and its secret need each other, and {missing} is not set.",
+                "Set both in .env (Twilio Console, API keys), or neither.",
+            )
+        return value
+
+    @property
+    def rest_credentials(self) -> tuple[str, str] | None:
+        """User and password of REST requests; None when they are not complete."""
+        if self.account_sid is None:
+            return None
+        if self.api_key is not None and self.api_secret is not None:
+            return self.api_key, self.api_secret.get_secret_value()
+        if self.auth_tokens:
+            return self.account_sid, self.auth_tokens[0].get_secret_value()
+        return None
+
+    @property
+    def rest_origin(self) -> str:
+        """Scheme and host of the REST API (twilio.md §5.1)."""
+        if self.api_url is not None:
+            return self.api_url
+        if self.edge is None:
+            return "https://api.twilio.com"
+        return f"https://api.{self.edge}.{self.region or 'us1'}.twilio.com"
+
+    def require_rest(self) -> tuple[str, str]:
+        """User and password of REST requests. Raises Problem E-TW-02 when there are none."""
+        credentials = self.rest_credentials
+        if credentials is None:
+            missing = (
+                "TWILIO_ACCOUNT_SID"
+                if self.account_sid is None
+                else "TWILIO_API_KEY and TWILIO_API_SECRET"
+            )
+            raise Problem(
+                "E-TW-02",
+                "No credentials for Twilio's REST API, so nobody can be called or texted."
+                f" Looked in: {missing}, {DOTENV}.",
+                "Set them there (Twilio Console, Account, API keys).",
+            )
+        return credentials
 
 
 class DeepgramFile(_Part):
@@ -921,6 +1011,7 @@ class Config:
         """Every key and token, for whoever must keep them out of a file."""
         known = (
             *self.twilio.auth_tokens,
+            self.twilio.api_secret,
             *self.records.webhook_secrets,
             *self.lookup_secrets.values(),
             self.deepgram.api_key,
@@ -1296,8 +1387,15 @@ def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:
     values = file.model_dump() | {
         "account_sid": env.get("TWILIO_ACCOUNT_SID", file.account_sid),
         "auth_tokens": tuple(SecretStr(token.strip()) for token in tokens if token.strip()),
+        "api_key": env.get("TWILIO_API_KEY"),
+        "api_secret": env.get("TWILIO_API_SECRET"),
     }
-    return _outside(Twilio, values, {"account_sid": "TWILIO_ACCOUNT_SID"})
+    sources = {
+        "account_sid": "TWILIO_ACCOUNT_SID",
+        "api_key": "TWILIO_API_KEY",
+        "api_secret": "TWILIO_API_SECRET",
+    }
+    return _outside(Twilio, values, sources)
 
 
 def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) -> Deepgram:

@@ -1,0 +1,342 @@
+"""Twilio's REST API: calls placed, redirected and ended, texts sent, numbers configured.
+
+Source: twilio.md §5. What is asked is asked once, except where a repetition does no harm: creating
+a call or a text is repeated only when it is certain that the request was not carried out, because
+Twilio has no idempotency key (§5.1).
+
+Numbers, texts and TwiML are never logged, and no repr here shows them.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+from urllib.parse import quote, urlencode
+
+import httpx2
+import msgspec
+
+from offhook.config import Twilio
+from offhook.twilio import refusals
+from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
+
+_log: Final = logging.getLogger("offhook.twilio")
+
+VERSION: Final = "2010-04-01"
+
+TWIML_MAX: Final = 4000
+"""Characters of TwiML in a request (§1.8)."""
+
+AT_ONCE: Final = 10
+"""Requests in flight. Twilio counts concurrent ones, and answers too many with 429 (§5.2)."""
+
+CONNECT_S: Final = 5.0
+ANSWER_S: Final = 15.0
+"""Seconds that a connection, and one request in all, may take."""
+
+ATTEMPTS: Final = 5
+BACKOFF_S: Final = 0.25
+BACKOFF_MAX_S: Final = 4.0
+RETRY_AFTER_MAX_S: Final = 30.0
+"""A request is repeated after a random part of 0.5, 1, 2 and 4 s, on top of what Twilio wishes for.
+One that is to wait for longer than this is given up."""
+
+PAGE: Final = 100
+PAGES_MAX: Final = 100
+
+_NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+_Form: TypeAlias = Mapping[str, str | Sequence[str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineDetection:
+    """Asynchronous answering-machine detection: the verdict is posted to `callback` (§5.3).
+
+    `Enable` tells at the first sign of a machine, `DetectMessageEnd` when its greeting is over.
+    `timeout_s` 3 to 59, `speech_threshold_ms` 1000 to 6000, `speech_end_threshold_ms` 500 to 5000,
+    `silence_timeout_ms` 2000 to 10000.
+    """
+
+    mode: Literal["Enable", "DetectMessageEnd"]
+    callback: str
+    timeout_s: int = 30
+    speech_threshold_ms: int = 2400
+    speech_end_threshold_ms: int = 1200
+    silence_timeout_ms: int = 5000
+
+
+class _Resource(msgspec.Struct, frozen=True, kw_only=True):
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, 'sid', '')}>"
+
+
+class RestCall(_Resource, frozen=True, kw_only=True):
+    """A call as Twilio knows it. What is fetched may lag behind callbacks (§5.2)."""
+
+    sid: str
+    status: str
+    """queued, initiated, ringing, in-progress, completed, busy, failed, no-answer or canceled."""
+    to: str = ""
+    from_: str = msgspec.field(name="from", default="")
+    direction: str = ""
+    answered_by: str | None = None
+    parent_call_sid: str | None = None
+    duration: str | None = None
+
+    @property
+    def duration_s(self) -> int | None:
+        """How long it was answered; None while it is not over."""
+        return int(self.duration) if self.duration and self.duration.isdecimal() else None
+
+
+class RestMessage(_Resource, frozen=True, kw_only=True):
+    """A text as Twilio took it."""
+
+    sid: str
+    status: str
+    num_segments: str = "1"
+    """Of how many texts it is made, each of which is paid for."""
+
+
+class RestNumber(_Resource, frozen=True, kw_only=True):
+    """A number of the account, and where its calls go.
+
+    With a `voice_application_sid` or a `trunk_sid` Twilio ignores the URLs (§5.7).
+    """
+
+    sid: str
+    phone_number: str
+    voice_url: str | None = None
+    voice_method: str | None = None
+    status_callback: str | None = None
+    voice_application_sid: str | None = None
+    trunk_sid: str | None = None
+
+
+_T = TypeVar("_T", RestCall, RestMessage, RestNumber)
+
+
+class _Numbers(msgspec.Struct, frozen=True):
+    incoming_phone_numbers: list[RestNumber]
+    next_page_uri: str | None = None
+
+
+class TwilioRest:
+    """One account's REST API, over a client that its owner closes.
+
+    Every method raises TwilioRefused for an answer that is no success, and TwilioUnreachable when
+    there is none. It waits where Twilio asks it to (429), up to half a minute in all. Raises
+    Problem E-TW-02 when the credentials are not complete.
+    """
+
+    def __init__(self, twilio: Twilio, http: httpx2.AsyncClient) -> None:
+        user, password = twilio.require_rest()
+        self._http = http
+        self._auth = httpx2.BasicAuth(user, password)
+        self._origin = twilio.rest_origin
+        self._account = f"/{VERSION}/Accounts/{twilio.account_sid}"
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    # --- calls ---
+
+    async def create_call(
+        self,
+        *,
+        to: str,
+        from_: str,
+        twiml: str | None = None,
+        url: str | None = None,
+        status_callback: str | None = None,
+        timeout_s: int = 30,
+        time_limit_s: int | None = None,
+        machine_detection: MachineDetection | None = None,
+        call_reason: str | None = None,
+        send_digits: str | None = None,
+    ) -> RestCall:
+        """Ring somebody, and run `twiml`, or what `url` answers, when they answer.
+
+        It rings for `timeout_s` (Twilio may add 5 s), and lasts `time_limit_s` at most. The status
+        callback is asked for at every step. `send_digits` are played first, and rule out machine
+        detection. Never repeated once it may have been sent.
+        """
+        form: dict[str, str | Sequence[str] | None] = {
+            "To": to,
+            "From": from_,
+            **_instructions(twiml, url),
+            "Timeout": str(timeout_s),
+            "TimeLimit": _number(time_limit_s),
+            "CallReason": call_reason,
+            "SendDigits": send_digits,
+        }
+        if status_callback is not None:
+            form["StatusCallback"] = status_callback
+            form["StatusCallbackEvent"] = ("initiated", "ringing", "answered", "completed")
+        if machine_detection is not None:
+            form |= {
+                "MachineDetection": machine_detection.mode,
+                "AsyncAmd": "true",
+                "AsyncAmdStatusCallback": machine_detection.callback,
+                "MachineDetectionTimeout": str(machine_detection.timeout_s),
+                "MachineDetectionSpeechThreshold": str(machine_detection.speech_threshold_ms),
+                "MachineDetectionSpeechEndThreshold": str(
+                    machine_detection.speech_end_threshold_ms
+                ),
+                "MachineDetectionSilenceTimeout": str(machine_detection.silence_timeout_ms),
+            }
+        return await self._post("/Calls", form, RestCall, repeatable=False)
+
+    async def update_call(
+        self, sid: str, *, twiml: str | None = None, url: str | None = None
+    ) -> RestCall:
+        """Replace what a live call does: its stream stops, and the new TwiML runs (§5.4).
+
+        A call that is over is refused with 21220 or 20404.
+        """
+        path = f"/Calls/{quote(sid, safe='')}"
+        return await self._post(path, _instructions(twiml, url), RestCall, repeatable=True)
+
+    async def hang_up(self, sid: str) -> None:
+        """End a call in whatever state it is; one that is over already is fine."""
+        path = f"/Calls/{quote(sid, safe='')}"
+        try:
+            await self._post(path, {"Status": "completed"}, RestCall, repeatable=True)
+        except TwilioRefused as refused:
+            if refused.code not in (20404, 21220) and refused.status != 404:
+                raise
+
+    async def fetch_call(self, sid: str) -> RestCall:
+        """What Twilio knows of a call."""
+        return _read(await self._get(f"{self._account}/Calls/{quote(sid, safe='')}.json"), RestCall)
+
+    # --- texts and numbers ---
+
+    async def send_message(
+        self, *, to: str, from_: str, body: str, status_callback: str | None = None
+    ) -> RestMessage:
+        """Send a text of at most 1600 characters. Never repeated once it may have been sent."""
+        form = {"To": to, "From": from_, "Body": body, "StatusCallback": status_callback}
+        return await self._post("/Messages", form, RestMessage, repeatable=False)
+
+    async def numbers(self, phone_number: str | None = None) -> list[RestNumber]:
+        """The account's numbers, or that one (E.164) if it has it."""
+        query = {"PageSize": str(PAGE)}
+        if phone_number is not None:
+            query["PhoneNumber"] = phone_number
+        found: list[RestNumber] = []
+        path: str | None = f"{self._account}/IncomingPhoneNumbers.json?{urlencode(query)}"
+        for _ in range(PAGES_MAX):
+            if path is None:
+                break
+            page = _read(await self._get(path), _Numbers)
+            found += page.incoming_phone_numbers
+            path = page.next_page_uri
+            if path is not None and not path.startswith(f"/{VERSION}/"):
+                raise TwilioUnreachable("the next page's address is none of Twilio's", sent=True)
+        return found
+
+    async def update_number(
+        self,
+        sid: str,
+        *,
+        voice_url: str | None = None,
+        voice_method: Literal["GET", "POST"] | None = None,
+        status_callback: str | None = None,
+    ) -> RestNumber:
+        """Change where a number's calls go; None leaves it as it is, "" empties it."""
+        form = {
+            "VoiceUrl": voice_url,
+            "VoiceMethod": voice_method,
+            "StatusCallback": status_callback,
+        }
+        path = f"/IncomingPhoneNumbers/{quote(sid, safe='')}"
+        return await self._post(path, form, RestNumber, repeatable=True)
+
+    # --- requests ---
+
+    async def _post(self, path: str, form: _Form, kind: type[_T], *, repeatable: bool) -> _T:
+        given = {name: value for name, value in form.items() if value is not None}
+        url = f"{self._account}{path}.json"
+        return _read(await self._request("POST", url, given, repeatable=repeatable), kind)
+
+    async def _get(self, path: str) -> bytes:
+        return await self._request("GET", path, None, repeatable=True)
+
+    async def _request(
+        self, method: str, path: str, form: dict[str, Any] | None, *, repeatable: bool
+    ) -> bytes:
+        for attempt in range(1, ATTEMPTS):
+            retry_after = 0.0
+            try:
+                return await self._once(method, path, form)
+            except TwilioUnreachable as unreachable:
+                if unreachable.sent and not repeatable:
+                    raise
+                what = unreachable.why
+            except TwilioRefused as refused:
+                safe = refused.status == 429 or (repeatable and refused.status >= 500)
+                retry_after = refused.retry_after_s or 0.0
+                if not safe or retry_after > RETRY_AFTER_MAX_S:
+                    raise
+                what = f"HTTP {refused.status}"
+            pause = retry_after + jitter_s(attempt)
+            _log.info("Twilio gave no success (%s); again in %.1f s", what, pause)
+            await asyncio.sleep(pause)
+        return await self._once(method, path, form)
+
+    async def _once(self, method: str, path: str, form: dict[str, Any] | None) -> bytes:
+        """One request. Raises as the class says."""
+        async with self._free:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    response = await self._http.request(
+                        method,
+                        f"{self._origin}{path}",
+                        data=form,
+                        auth=self._auth,
+                        headers={"Accept": "application/json"},
+                        timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
+                        follow_redirects=False,
+                    )
+            except (httpx2.TimeoutException, TimeoutError) as error:
+                sent = not isinstance(error, _NEVER_SENT)
+                what = "no answer in time" if sent else "no connection in time"
+                raise TwilioUnreachable(what, sent=sent) from None
+            except httpx2.HTTPError as error:
+                # Its text may hold the address, and that a number.
+                why = type(error).__name__
+                raise TwilioUnreachable(why, sent=not isinstance(error, _NEVER_SENT)) from None
+        if response.is_success:
+            return response.content
+        headers = response.headers
+        raise refusals.read(response.status_code, response.content, headers.get("retry-after"))
+
+
+def jitter_s(attempt: int) -> float:
+    """How long to wait after that many attempts (from 1), by chance, so that no two meet again."""
+    return random.uniform(0, min(BACKOFF_MAX_S, BACKOFF_S * 2**attempt))
+
+
+def _instructions(twiml: str | None, url: str | None) -> dict[str, str | Sequence[str] | None]:
+    """What a call is to do. One of the two: given both, Twilio ignores `Twiml` (§5.3)."""
+    if (twiml is None) == (url is None):
+        raise ValueError("either twiml or url")
+    if twiml is not None and len(twiml) > TWIML_MAX:
+        raise ValueError(f"TwiML of {len(twiml)} characters: Twilio takes {TWIML_MAX}")
+    return {"Twiml": twiml, "Url": url}
+
+
+def _number(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+_R = TypeVar("_R")
+
+
+def _read(body: bytes, kind: type[_R]) -> _R:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, RecursionError):
+        raise TwilioUnreachable("its answer is not what Twilio answers", sent=True) from None
