@@ -24,12 +24,10 @@ from offhook.deepgram.connection import Dialler
 from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
-from offhook.guard import Guard, Rules
 from offhook.lobby import Lobby
 from offhook.lookup import Lookups
 from offhook.metrics import catalogue
 from offhook.metrics.meter import Metrics
-from offhook.outbound.placing import Placing
 from offhook.publisher import Publisher
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
@@ -42,6 +40,7 @@ from offhook.webhooks import Webhooks
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
     from offhook.api.app import Api
+    from offhook.outbound.placing import Placing
     from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.server")
@@ -185,17 +184,20 @@ class Server:
         if self._stops > 1:
             self._hurry.set()
 
-    def _placing(self, http: httpx2.AsyncClient, clock: Clock) -> Placing | None:
+    def _placing(self, http: httpx2.AsyncClient, clock: Clock) -> "Placing | None":
         """What places calls, where somebody can ask for one and Twilio can be asked."""
         twilio = self._config.twilio
         if self._api is None or twilio.rest_credentials is None:
             return None
+        from offhook.guard import Guard
+        from offhook.outbound.placing import Placing
+
         return Placing(
             self._config,
             self.calls,
             TwilioRest(twilio, http),
             self._api.ledger,
-            guard=Guard(Rules()),
+            guard=Guard(self._config.dialling_rules()),
             barred=_nobody,
             clock=clock,
             wall=lambda: wall_clock(UTC),

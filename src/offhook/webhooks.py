@@ -26,11 +26,11 @@ from offhook.config import Agent, Config
 from offhook.events import StreamTrouble
 from offhook.lobby import Lobby
 from offhook.metrics.meter import Metrics
-from offhook.outbound.placing import Placing
 from offhook.twilio import stream_errors, twiml
 from offhook.twilio.signature import HEADER, Signatures
 
 if TYPE_CHECKING:
+    from offhook.outbound.placing import Placing
     from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.webhooks")
@@ -99,7 +99,7 @@ class Webhooks:
         lobby: Lobby,
         metrics: Metrics,
         record: "Record | None" = None,
-        placing: Placing | None = None,
+        placing: "Placing | None" = None,
     ) -> None:
         self._placing = placing
         self._config = config

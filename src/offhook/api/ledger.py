@@ -6,8 +6,8 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from offhook.api.reading import Readers
 from offhook.api.problems import Refused
+from offhook.api.reading import Readers
 from offhook.outbound.ledger import Placement
 from offhook.records import database, placements
 

@@ -11,22 +11,21 @@ from offhook.api.problems import Refused
 from offhook.api.shapes import CallAsked, CallPlaced, CallState, ProblemBody
 from offhook.errors import Problem
 from offhook.outbound.placing import Placing, Wanted
-from offhook.outbound.problems import NotNow, Uncertain
+from offhook.outbound.problems import NotNow
 from offhook.records import queries, tables
 
 WAIT_MAX_S: Final = 25
 """How long a question about a call may wait for news."""
 
-_STATUS: Final = {
-    "E-OUT-05": 422,
+_STATUS: Final = {  # of any other: 422, or 503 when it passes
+    "E-OUT-07": 409,
+    "E-OUT-08": 409,
     "E-OUT-10": 409,
-    "E-OUT-11": 409,
-    "E-OUT-13": 409,
-    "E-OUT-15": 429,
-    "E-OUT-16": 429,
-    "E-OUT-20": 429,
-    "E-OUT-06": 403,
-    "E-OUT-14": 403,
+    "E-OUT-12": 429,
+    "E-OUT-13": 429,
+    "E-OUT-17": 429,
+    "E-OUT-05": 403,
+    "E-OUT-11": 403,
     "E-TW-02": 503,
     "E-TW-03": 502,
 }
@@ -65,7 +64,7 @@ def router(operator: Operator) -> APIRouter:
 
         Nobody is rung twice for one key, whatever happens on the way. With `Retry-After` in a
         refusal the same request may be made again then. When Twilio may have been asked already
-        and has not said so (E-OUT-17), make it again with the same key: the call is looked for.
+        and has not said so (E-OUT-14), make it again with the same key: the call is looked for.
         """
         wanted = Wanted(
             asked.to,
@@ -108,7 +107,7 @@ def router(operator: Operator) -> APIRouter:
             raise Refused(
                 404,
                 Problem(
-                    "E-OUT-21",
+                    "E-OUT-18",
                     "Twilio knows no call with that CallSid.",
                     "Take the call_sid that POST /api/calls has answered.",
                 ),
@@ -136,12 +135,12 @@ def _placing(operator: Operator) -> Placing:
     return operator.placing
 
 
-def _refused(problem: Problem) -> Refused | Problem:
+def _refused(problem: Problem) -> Refused:
     headers = {}
     status = _STATUS.get(problem.code, 422)
     if isinstance(problem, NotNow):
         headers["Retry-After"] = str(math.ceil(problem.after_s))
-        status = _STATUS.get(problem.code, 503) if not isinstance(problem, Uncertain) else 503
+        status = _STATUS.get(problem.code, 503)
     return Refused(status, problem, headers)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from offhook import __version__
-from offhook.cli import bench, calls, check, db, demo, rehearse, serve, standin, twiml
+from offhook.cli import bench, call, calls, check, db, demo, rehearse, serve, standin, twiml
 from offhook.errors import Problem
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ def _offhook(
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
+app.command("call")(call.call)
 app.add_typer(calls.app, name="calls")
 app.add_typer(db.app, name="db")
 app.command("rehearse")(rehearse.rehearse)

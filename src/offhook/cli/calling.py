@@ -21,7 +21,7 @@ WAIT_S: Final = 20
 TRIES: Final = 5
 """How often a server that does not answer is asked again, a second and more apart."""
 
-UNCERTAIN: Final = "E-OUT-17"
+UNCERTAIN: Final = "E-OUT-14"
 
 
 class _Told(msgspec.Struct):
@@ -95,7 +95,7 @@ class Client:
             return Fate(state.status, state.final, state.slug, state.words)
 
     async def _ask(self, method: str, path: str, **how: Any) -> bytes:
-        """The body of a success. Raises Problem: what the server says, or E-OUT-22."""
+        """The body of a success. Raises Problem: what the server says, or E-OUT-19."""
         why = ""
         for attempt in range(TRIES):
             if attempt:
@@ -112,7 +112,7 @@ class Client:
                 return response.content
             raise _problem(self._url, response)
         raise Problem(
-            "E-OUT-22",
+            "E-OUT-19",
             f"No server answers at {self._url}: {why}.",
             "Start offhook serve, or name the server with --url. The same command then goes on.",
         )
@@ -122,10 +122,10 @@ def _problem(url: str, response: httpx2.Response) -> Problem:
     try:
         told = msgspec.json.decode(response.content, type=_Told)
     except msgspec.MsgspecError:
-        told = _Told("E-OUT-23", f"HTTP {response.status_code} is no answer of Offhook's.", "")
-    if response.status_code in (401, 404) or told.code == "E-OUT-23":
+        told = _Told("E-OUT-20", f"HTTP {response.status_code} is no answer of Offhook's.", "")
+    if response.status_code in (401, 404) or told.code == "E-OUT-20":
         return Problem(
-            "E-OUT-23",
+            "E-OUT-20",
             f"The server at {url} does not place calls: {told.what}",
             "Give --url and OFFHOOK_API_TOKEN of a server of this version.",
         )

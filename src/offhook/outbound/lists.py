@@ -23,7 +23,7 @@ REFUSALS_MAX: Final = 5
 """So many of Twilio's refusals, one after the other, are about the account, not about people."""
 
 EVERYBODYS: Final = frozenset(
-    {"E-OUT-02", "E-OUT-03", "E-OUT-04", "E-OUT-12", "E-TW-02", "E-OUT-22", "E-OUT-23"}
+    {"E-OUT-01", "E-OUT-02", "E-OUT-03", "E-OUT-09", "E-TW-02", "E-OUT-19", "E-OUT-20"}
 )
 """Problems that every other row would have too: the run ends with them."""
 
@@ -90,7 +90,9 @@ class Report:
 
 
 class ListRun:
-    """One run over a list. `changed` is called whenever the report has changed."""
+    """One run over a list. `variables` are everybody's, under those of each row; `changed` is
+    called whenever the report has changed.
+    """  # noqa: D205
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class ListRun:
         asking: Asking,
         *,
         at_once: int,
+        variables: Mapping[str, str] | None = None,
         changed: Callable[[Report], None] = lambda _: None,
     ) -> None:
         self.report = Report(total=len(people))
@@ -106,6 +109,7 @@ class ListRun:
         self._progress = progress
         self._asking = asking
         self._places = asyncio.Semaphore(at_once)
+        self._variables = dict(variables or {})
         self._changed = changed
         self._refusals = 0
         self._stopping = asyncio.Event()
@@ -168,7 +172,8 @@ class ListRun:
         key = self._progress.key(person.number)
         while True:
             try:
-                return await self._asking.place(person.number, person.variables, person.zone, key)
+                given = {**self._variables, **person.variables}
+                return await self._asking.place(person.number, given, person.zone, key)
             except NotNow as not_now:
                 if not_now.after_s > PATIENCE_S and not isinstance(not_now, Uncertain):
                     raise

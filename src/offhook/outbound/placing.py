@@ -130,7 +130,6 @@ class Placing:
         barred: Callable[[str], Awaitable[bool]],
         clock: Clock,
         wall: Callable[[], datetime],
-        settled_s: float = SETTLED_S,
     ) -> None:
         self._config = config
         self._calls = calls
@@ -140,7 +139,6 @@ class Placing:
         self._barred = barred
         self._clock = clock
         self._wall = wall
-        self._settled_s = settled_s
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
         self._by_id: dict[str, Outgoing] = {}
         self._busy: set[str] = set()
@@ -166,7 +164,7 @@ class Placing:
         key = wanted.key or f"unnamed:{secrets.token_hex(16)}"
         if key in self._busy:
             raise NotNow(
-                "E-OUT-11",
+                "E-OUT-08",
                 "A call with this idempotency key is being placed at this moment.",
                 "Ask again, with the same key.",
                 1.0,
@@ -250,7 +248,7 @@ class Placing:
             sid = await self._listed(outgoing.from_, outgoing.to, placement)
             if sid is not None:
                 return sid
-        raise _uncertain(self._settled_s)
+        raise _uncertain(SETTLED_S)
 
     async def _known(
         self,
@@ -262,7 +260,7 @@ class Placing:
         """The key was used before: the CallSid of its call; None: there is none, and it is ours."""
         if known.fingerprint != wanted_now.fingerprint:
             raise Problem(
-                "E-OUT-10",
+                "E-OUT-07",
                 "This idempotency key was used for another call.",
                 "Use a key of its own for each call that is to be placed.",
             )
@@ -277,8 +275,8 @@ class Placing:
             await self._ledger.name(known.id, sid)
             return sid
         age_s = (wanted_now.made_ms - known.made_ms) / 1000
-        if age_s < self._settled_s:
-            raise _uncertain(self._settled_s - age_s)
+        if age_s < SETTLED_S:
+            raise _uncertain(SETTLED_S - age_s)
         stale = self._by_id.pop(known.id, None)
         if stale is not None:
             self._calls.unexpect(stale)
@@ -309,14 +307,14 @@ class Placing:
         if name not in agents:
             close = yamlfile.nearest(name, agents)
             fix = f'Did you mean "{close}"?' if close else f"There are: {', '.join(agents)}."
-            raise Problem("E-OUT-03", "No agent has that name.", fix)
+            raise Problem("E-OUT-02", "No agent has that name.", fix)
         return agents[name]
 
     def _caller_id(self, agent: Agent) -> str:
         found = self._config.caller_id_of(agent)
         if found is None:
             raise Problem(
-                "E-OUT-04",
+                "E-OUT-03",
                 f"No number is set that people see whom the agent {agent.name} calls.",
                 "Set outbound.caller_id in offhook.yaml to a number of your Twilio account.",
             )
@@ -328,13 +326,13 @@ class Placing:
         """The call as it will be. Raises Problem for what can never be placed."""
         if self._config.server.public_url is None or self._config.twilio.account_sid is None:
             raise Problem(
-                "E-OUT-02",
+                "E-OUT-01",
                 "Twilio cannot be told where this server is: a public_url or the account is missing.",  # noqa: E501
                 "Set server.public_url, and TWILIO_ACCOUNT_SID.",
             )
         if not E164.fullmatch(wanted.to):
             raise Problem(
-                "E-OUT-05",
+                "E-OUT-04",
                 "This is not a phone number in international form.",
                 "Write + and 7 to 15 digits, as +12025550142.",
             )
@@ -355,7 +353,7 @@ class Placing:
         )
         if len(self._document(outgoing)) > TWIML_MAX:
             raise Problem(
-                "E-OUT-12",
+                "E-OUT-09",
                 f"The agent's announcement makes TwiML of more than {TWIML_MAX} characters.",
                 "Shorten announcement.say in the agent file, or a variable that fills it.",
             )
@@ -371,14 +369,14 @@ class Placing:
             opens = agent.outbound.calling_hours.opens(now, self._zone(wanted.zone, agent))
             if opens is not None:
                 raise NotNow(
-                    "E-OUT-13",
+                    "E-OUT-10",
                     f"It is outside the calling hours there, until {opens:%Y-%m-%d %H:%M %Z}.",
                     "Ask again then; the agent file has the hours.",
                     max((opens - now).total_seconds(), 1.0),
                 )
         if await self._barred(wanted.to):
             raise Problem(
-                "E-OUT-14",
+                "E-OUT-11",
                 "This number is on the list of those that are never to be called.",
                 "Leave it out.",
             )
@@ -390,18 +388,20 @@ class Placing:
             return zoneinfo.ZoneInfo(name)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             raise Problem(
-                "E-OUT-19", "This machine knows no time zone of that name.", "Write Europe/Berlin."
+                "E-OUT-16",
+                "This machine knows no time zone of that name.",
+                "Write one as Europe/Berlin.",
             ) from None
 
     def _find_room(self) -> None:
         """Raises NotNow when no further call may ring."""
         if self._calls.draining:
             raise NotNow(
-                "E-OUT-07", "The server is stopping, and places no calls.", "Ask again later.", 10.0
+                "E-OUT-06", "The server is stopping, and places no calls.", "Ask again later.", 10.0
             )
         if self.live >= self._config.outbound.concurrent or self._calls.full:
             raise NotNow(
-                "E-OUT-15",
+                "E-OUT-12",
                 "As many calls as may be are ringing or going on.",
                 "Ask again when one is over, or raise outbound.concurrent or server.capacity.",
                 1.0,
@@ -414,7 +414,7 @@ class Placing:
             return
         if refused.why in (Why.CALLS_PER_HOUR, Why.SPEND_PER_HOUR):
             raise NotNow(
-                "E-OUT-20",
+                "E-OUT-17",
                 f"This number is not called now: {refused.words}.",
                 "Ask again in an hour, or raise the limits of dialling: in offhook.yaml.",
                 60.0,
@@ -427,7 +427,7 @@ class Placing:
         at = max(now, self._turn_at)
         if at - now > PACE_MAX_S:
             raise NotNow(
-                "E-OUT-16",
+                "E-OUT-13",
                 "More calls are asked for than outbound.calls_per_second lets through.",
                 "Ask again more slowly.",
                 at - now - PACE_MAX_S,
@@ -615,7 +615,7 @@ class Placing:
 
 def _forbidden(words: str) -> Problem:
     return Problem(
-        "E-OUT-06",
+        "E-OUT-05",
         f"This number is not called: {words}.",
         "If it is to be, change what dialling: in offhook.yaml allows.",
     )
@@ -623,7 +623,7 @@ def _forbidden(words: str) -> Problem:
 
 def _uncertain(after_s: float) -> Uncertain:
     return Uncertain(
-        "E-OUT-17",
+        "E-OUT-14",
         "Twilio may have been asked for this call already, and has not said so.",
         "Ask again with the same key: the call is looked for, and not rung twice.",
         max(after_s, 1.0),
@@ -632,7 +632,7 @@ def _uncertain(after_s: float) -> Uncertain:
 
 def _unasked() -> NotNow:
     return NotNow(
-        "E-OUT-18",
+        "E-OUT-15",
         "Twilio cannot be asked what became of this call.",
         "Ask again in a moment.",
         2.0,
