@@ -31,7 +31,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from tests.house import ACCOUNT, NoTools, configured, nothing_known
+from tests.house import ACCOUNT, NoTools, configured, empty_office, nothing_known
 
 from offhook import audio
 from offhook.calls import Calls
@@ -267,6 +267,7 @@ class Conversation:
             publish=self._happened.append,
             tools=lambda toolbox, call: NoTools(clock),
             look_up=nothing_known,
+            office=empty_office(clock),
         )
         self._stream = SimulatedStream(
             Silent(),

@@ -18,7 +18,9 @@ from offhook.call.inputs import ToolFinished
 from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening, Subscriber
+from offhook.guard import Guard, Rules
 from offhook.lookup import Found
+from offhook.office import Office
 from offhook.records.record import Record
 from offhook.rehearsal import clips, standin_server
 from offhook.rehearsal.caller import Caller
@@ -273,6 +275,11 @@ class NoTools:
 
     def cancel(self, call_id: str, *, over: bool) -> None:
         pass
+
+
+def empty_office(clock: Clock) -> Office:
+    """Nothing can be done there."""
+    return Office(Guard(Rules()), None, clock, recorded=False)
 
 
 async def nothing_known(agent: Agent, call: Call) -> Found:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
 
+from offhook.call.errands import Errand
 from offhook.call.plan import Plan
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
@@ -21,7 +22,7 @@ from offhook.rehearsal import standin_server
 from offhook.rehearsal.memory import VirtualClock
 from offhook.rehearsal.phone import place_call
 from offhook.rehearsal.standin import StandIn
-from offhook.session import Session
+from offhook.session import Brief, Session
 from offhook.twilio import media
 from offhook.twilio.leg import CallerLeg
 from offhook.wire import Receiver, Refused, Unreachable
@@ -63,6 +64,16 @@ class Dialled:
         pass
 
 
+class NoLine:
+    """A session.Line on which nothing is left and nothing hung up."""
+
+    def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
+        raise AssertionError
+
+    def drop(self, call_sid: str, close: Callable[[], None]) -> None:
+        raise AssertionError
+
+
 class Rig:
     """A session in mid-call, and what its two legs receive from outside."""
 
@@ -70,15 +81,16 @@ class Rig:
         self.clock = VirtualClock()
         self.twilio, self.deepgram = Counter(), Counter()
         self.receivers: list[Receiver] = []
+        brief = Brief(Plan(), lambda greeting, history: b"{}", NoTools(self.clock))
         session = Session(
             "CA1",
-            Plan(),
-            b"{}",
+            brief,
             clock=self.clock,
             dial=self._dial,
             publish=lambda happening: None,
+            line=NoLine(),
             ended=lambda session: None,
-            tools=NoTools(self.clock),
+            brief_for=lambda name: brief,
         )
         details = media.StartDetails(account_sid="AC1", call_sid="CA1")
         session.begin(self.twilio, media.Start(stream_sid=SID, start=details))

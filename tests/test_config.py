@@ -146,6 +146,24 @@ def test_the_called_number_chooses_the_agent() -> None:
     assert both.agent_for(None) is both.lines["default"]
 
 
+def test_what_takes_rest_is_refused_without_its_credentials() -> None:
+    agent = f"""{AGENT}
+tools: [send_sms]
+texts: {{from: "+12025550100"}}
+transfer:
+  destinations:
+    desk: {{to: "+12025550142", warm: true}}
+"""
+    found = mistakes("lines: {default: agent.yaml}", agent)
+    assert [line.split(" takes")[0] for line in found] == [
+        "agent.yaml:3:9 send_sms",
+        "agent.yaml:7:38 a warm transfer",
+    ]
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "token"}
+    loaded = load("lines: {default: agent.yaml}", agent, env)
+    assert loaded.twilio.rest_credentials is not None
+
+
 def test_agents_may_transfer_to_each_other_and_each_is_read_once() -> None:
     other = AGENT + "transfer: {destinations: {first: {agent: agent.yaml}}}\n"
     Path("other.yaml").write_text(other)
@@ -171,7 +189,8 @@ transfer:
     front_desk: {{to: "+12025550142", describe: People at the desk.}}
 texts: {{from: "+12025550100", destinations: {{shop: {{to: "+12025550143"}}}}}}
 """
-    tools = load("lines: {default: agent.yaml}", agent).lines["default"].tool_files.latest()
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "token"}
+    tools = load("lines: {default: agent.yaml}", agent, env).lines["default"].tool_files.latest()
     assert list(tools) == ["hang_up", "transfer_call", "send_sms"]
     transfer, texts = tools["transfer_call"].definition, tools["send_sms"].definition
     assert transfer["parameters"]["properties"]["destination"]["enum"] == ["front_desk"]

@@ -63,6 +63,15 @@ SHOWN: list[tuple[Event, str]] = [
         "tool    book was called off",
     ),
     (
+        events.DialRefused("text", "country", "+18095551234"),
+        "trouble text to +18095551234 refused: country",
+    ),
+    (
+        events.MessageTaken("Ada", "555 0143", "Call back."),
+        "tool    message of Ada, 555 0143: Call back.",
+    ),
+    (events.DoNotCall("+12025550142"), "tool    +12025550142 is never to be rung again"),
+    (
         events.AgentWarned("SLOW_THINK_REQUEST", "It takes time.", fatal=False),
         "trouble Deepgram: SLOW_THINK_REQUEST It takes time.",
     ),
@@ -74,6 +83,20 @@ SHOWN: list[tuple[Event, str]] = [
         events.Fault("caller", "a binary message"),
         "trouble the caller's socket sent a binary message",
     ),
+    (events.AgentTold("(The line is busy.)"), "call    the agent is told: (The line is busy.)"),
+    (
+        events.CallerLeft("transfer", "front_desk"),
+        "call    the caller is put through to front_desk",
+    ),
+    (events.CallerLeft("digits", ""), "call    keys are pressed"),
+    (
+        events.TransferFailed("front_desk", "no-answer"),
+        "trouble front_desk could not be reached: no answer",
+    ),
+    (events.CallerBack(), "call    the caller is back on the line"),
+    (events.AgentSwitched("billing"), "call    the agent is now billing"),
+    (events.AgentMuted(True), "call    the agent is muted"),
+    (events.AgentMuted(False), "call    the agent is heard again"),
     (events.StreamTrouble("31901", "It timed out."), "trouble Twilio: 31901 It timed out."),
     (events.RecordingStarted("CA1.wav"), "call    it is recorded into CA1.wav"),
     (events.RecordingPaused(), "call    the recording is paused"),

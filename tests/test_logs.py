@@ -91,6 +91,25 @@ def test_a_setting_has_the_log_say_what_was_said(
     assert [record.getMessage() for record in caplog.records] == [words]
 
 
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (events.DialRefused("text", "country", CALLED), "text refused: country"),
+        (events.MessageTaken("Ada", CALLED, "Call back."), "a message was taken"),
+        (events.DoNotCall(CALLED), "the other party is never to be rung again"),
+    ],
+)
+def test_what_was_done_for_a_caller_is_logged_without_numbers(
+    event: events.Event, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    log_calls(Happening("CA1", 7, event))
+    (record,) = caplog.records
+    assert record.getMessage() == words
+    told = str(fields(record))
+    assert not any(secret in told for secret in (CALLED, "Ada", "back"))
+
+
 def test_numbers_are_in_the_fields_of_a_log_that_may_hold_them(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -112,9 +131,20 @@ def test_numbers_are_in_the_fields_of_a_log_that_may_hold_them(
 
 def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:
     harmless = {
-        *("account_sid", "agent", "by", "code", "detail", "direction", "fault", "id", "leg"),
+        *(
+            "account_sid",
+            "agent",
+            "by",
+            "code",
+            "detail",
+            "direction",
+            "fault",
+            "id",
+            "kind",
+            "leg",
+        ),
         *("name", "outcome", "request_id", "tier", "slug", "status", "what", "why", "words"),
-        "description",
+        *("description", "destination", "errand"),
     }
     texts = {
         name

@@ -19,11 +19,14 @@ from offhook.events import (
     CallBegan,
     CallEnded,
     CallerSaid,
+    DialRefused,
+    DoNotCall,
     Event,
     FunctionAnswered,
     FunctionCalled,
     Happening,
     KeyPressed,
+    MessageTaken,
     UtteranceRedacted,
 )
 from offhook.redaction import (
@@ -345,6 +348,13 @@ def test_what_is_private_in_events_is_redacted() -> None:
     assert told.tell(CallEnded("agent", "agent_lost", "lost", f"{CARD}!", 5)) == [
         CallEnded("agent", "agent_lost", "lost", "[card]!", 5)
     ]
+    assert told.tell(MessageTaken("Ada", "+12025550142", f"Card {CARD}")) == [
+        MessageTaken("Ada", "[phone number]", "Card [card]")
+    ]
+    assert told.tell(DialRefused("text", "country", "+18095551234")) == [
+        DialRefused("text", "country", "+18*******34")
+    ]
+    assert told.tell(DoNotCall("+12025550142")) == [DoNotCall("+12025550142")], "or it is no use"
     assert told.tell(Answered(1, 2)) == [Answered(1, 2)]
 
 

@@ -142,7 +142,14 @@ class _Said:
     def __init__(self, message: bytes) -> None:
         self._message = message
 
-    def message(self, *, functions: Sequence[object], fill: object) -> bytes:
+    def message(
+        self,
+        *,
+        greeting: bool,
+        context: Sequence[object],
+        functions: Sequence[object],
+        fill: object,
+    ) -> bytes:
         return self._message
 
 

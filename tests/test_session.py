@@ -13,6 +13,7 @@ from tests.house import (
     NoTools,
     caller,
     configured,
+    empty_office,
     nothing_known,
     texts,
 )
@@ -65,6 +66,7 @@ class Rehearsal:
             tools=lambda toolbox, call: NoTools(self.clock),
             recordings=recordings,
             look_up=nothing_known,
+            office=empty_office(self.clock),
         )
         call_sid = "CA" + "2" * 32
         parameters: dict[str, str] = {}

@@ -10,7 +10,7 @@ import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -20,24 +20,29 @@ from offhook import variables
 from offhook.call import inputs
 from offhook.call.call import Input
 from offhook.call.ending import Ending, Slug
+from offhook.call.errands import Errand, SendDigits
 from offhook.call.plan import Plan
+from offhook.call.wishes import HangUp, Leave, Wish
 from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config
 from offhook.deepgram.leg import Dial
+from offhook.deepgram.messages import History
 from offhook.events import (
     AgentConnected,
     CallBegan,
     CallBilled,
     CallEnded,
     Direction,
+    Event,
     Happening,
     RecordingFailed,
     Subscriber,
 )
 from offhook.lookup import Found, LookUp
+from offhook.office import Office
 from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
-from offhook.session import Session, Tools
+from offhook.session import Brief, Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
 from offhook.tools.declare import Call, ToolError
 from offhook.tools.files import Toolbox
@@ -90,6 +95,7 @@ class CallEntry:
         "answered",
         "began",
         "ending",
+        "errand",
         "expected_until",
         "session",
         "token",
@@ -106,6 +112,8 @@ class CallEntry:
         self.token = token
         self.expected_until = 0.0
         self.after_owed = False
+        self.errand: Errand | None = None
+        """For which the stream was left, until the caller is back or through."""
         self.answered = asyncio.Event()
         """Set when the agent's leg is up, or the call is over without it."""
 
@@ -130,9 +138,9 @@ class Calls:
     """The house. `dial` opens agent legs, `publish` is told of everything that happens.
 
     `look_up` asks about calls of the webhook before they are announced. `tools` runs the functions
-    of a call's agent. `make_tap` is asked about each call who is to see what goes over its wires,
-    if anyone. `recordings` record the calls of agents that say so. `seen` are the CallSids that an
-    earlier run let in.
+    of a call's agent; `office` does what they ask for beside the call. `make_tap` is asked about
+    each call who is to see what goes over its wires, if anyone. `recordings` record the calls of
+    agents that say so. `seen` are the CallSids that an earlier run let in.
     """
 
     def __init__(
@@ -144,6 +152,7 @@ class Calls:
         publish: Subscriber,
         tools: ToolsFor,
         look_up: LookUp,
+        office: Office,
         make_tap: MakeTap | None = None,
         recordings: Recordings | None = None,
         seen: Iterable[str] = (),
@@ -155,8 +164,10 @@ class Calls:
         self._publish = publish
         self._tools = tools
         self._look_up = look_up
+        self._office = office
         self._make_tap = make_tap
         self._recordings = recordings
+        self._agents = {agent.name: agent for agent in config.lines.values()}
         self._coming: dict[str, _Coming] = {}
         self._outgoing: dict[str, Outgoing] = {}
         self._live: dict[str, CallEntry] = {}
@@ -355,6 +366,7 @@ class Calls:
         if entry.session.has_stream:
             return "a used token"
         entry.after_owed = True
+        entry.errand = None
         entry.session.begin(channel, start)
         return None
 
@@ -370,21 +382,18 @@ class Calls:
     ) -> tuple[CallEntry, Session]:
         values = self.variables(call.call_sid, agent, call.from_, call.to, given)
         agent = agent.filled(values)
-        handle = self._handle(call.call_sid, agent, call.from_, call.to, values, direction)
-        toolbox = agent.tool_files.latest()
         recorded = agent.recording and self._recordings is not None
         session = Session(
             call.call_sid,
-            plan_of(agent),
-            agent.settings.message(
-                functions=[tool.definition for tool in toolbox.values()],
-                fill=lambda text: variables.fill(text, values),
-            ),
+            self._brief(call, agent, values, direction),
             clock=self._clock,
             dial=self._dial,
             publish=self._on_happening,
+            line=self,
             ended=self._on_ended,
-            tools=self._tools(toolbox, handle),
+            brief_for=lambda name: self._brief(
+                call, self._agents[name].filled(values), values, direction
+            ),
             tap=tap_for(self._make_tap, call),
             recordings=self._recordings if recorded and call.webhook else None,
         )
@@ -405,6 +414,23 @@ class Calls:
         if recorded and not call.webhook:
             session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry, session
+
+    def _brief(
+        self, call: NewCall, agent: Agent, values: Mapping[str, str], direction: Direction
+    ) -> Brief:
+        """What an agent is in a call."""
+        toolbox = agent.tool_files.latest()
+        handle = self._handle(call.call_sid, agent, call.from_, call.to, values, direction)
+
+        def settings(greeting: bool, history: Sequence[History]) -> bytes:
+            return agent.settings.message(
+                greeting=greeting,
+                context=history,
+                functions=[tool.definition for tool in toolbox.values()],
+                fill=lambda text: variables.fill(text, values),
+            )
+
+        return Brief(plan_of(agent), settings, self._tools(toolbox, handle))
 
     def _handle(
         self,
@@ -431,6 +457,37 @@ class Calls:
         if entry is not None and entry.session is not None:
             entry.session.receive(message)
 
+    async def ask(self, call_sid: str, wish: Wish) -> tuple[bool, str]:
+        """Ask something of a call: whether it was done, and what happened."""
+        session = self._session(call_sid)
+        if session is None:
+            return False, "there is no such call"
+        reply: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
+
+        def replied(done: bool, what: str) -> None:
+            if not reply.done():
+                reply.set_result((done, what))
+
+        session.ask(wish, replied)
+        return await reply
+
+    # --- leaving a stream: a session.Line ---
+
+    def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
+        """Close the stream: /twilio/after sends the caller on the errand."""
+        entry = self._live[call_sid]
+        entry.errand = errand
+        entry.token = secrets.token_urlsafe(24)
+        close()
+
+    def drop(self, call_sid: str, close: Callable[[], None]) -> None:
+        """Close the stream: /twilio/after ends the call."""
+        close()
+
+    def returns(self, entry: CallEntry) -> None:
+        """A caller who had left the stream gets a new one."""
+        entry.expected_until = self._clock.now() + STREAM_DUE_S
+
     def pause_recording(self, call_sid: str) -> bool:
         """Record silence on both sides of a call from now on, from any thread.
 
@@ -446,7 +503,7 @@ class Calls:
 
     async def hang_up(self, call_sid: str, farewell: str) -> str:
         """End a call when the farewell was heard. Raises ToolError."""
-        raise ToolError("not available")
+        return await self._asked(call_sid, HangUp("agent", farewell))
 
     async def transfer(self, call_sid: str, destination: str) -> str:
         """Put a caller through. Raises ToolError."""
@@ -454,19 +511,27 @@ class Calls:
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys in a call. Raises ToolError."""
-        raise ToolError("not available")
+        return await self._asked(call_sid, Leave(SendDigits(digits)))
+
+    async def _asked(self, call_sid: str, wish: Wish) -> str:
+        done, what = await self.ask(call_sid, wish)
+        if not done:
+            raise ToolError(what)
+        return what
 
     async def send_text(self, call: Call, text: str, to: str) -> str:
         """Send a text message. Raises ToolError."""
-        raise ToolError("not available")
+        entry = self.find(call.sid)
+        texts = entry.agent.texts if entry is not None else None
+        return await self._office.send_text(texts, call, text, to, partial(self._note, call.sid))
 
     async def take_message(self, call: Call, name: str, number: str, text: str) -> str:
         """Keep a message in the record. Raises ToolError."""
-        raise ToolError("not available")
+        return self._office.take_message(name, number, text, partial(self._note, call.sid))
 
     async def stop_calling(self, call: Call) -> str:
         """Never ring the other party again. Raises ToolError."""
-        raise ToolError("not available")
+        return self._office.stop_calling(call, partial(self._note, call.sid))
 
     def _session(self, call_sid: str) -> Session | None:
         entry = self._live.get(call_sid)
@@ -478,10 +543,14 @@ class Calls:
         if coming is not None:
             coming.owed.append(partial(self.billed, call_sid, status, seconds))
             return
+        self._note(call_sid, CallBilled(status, seconds * 1000))
+
+    def _note(self, call_sid: str, event: Event) -> None:
+        """Tell an event of a call that may be over."""
         entry = self.find(call_sid)
         began = entry.began if entry is not None else self._clock.now()
         at_ms = round((self._clock.now() - began) * 1000)
-        self._publish(Happening(call_sid, at_ms, CallBilled(status, seconds * 1000)))
+        self._publish(Happening(call_sid, at_ms, event))
 
     def after_answered(self, entry: CallEntry) -> None:
         """Twilio asked what comes after the stream, and was told."""
@@ -521,10 +590,9 @@ class Calls:
         now = self._clock.now()
         entry.ending = session.ending
         entry.session = None
-        # Twilio asks nothing more about a caller who has hung up; a machine is still there.
-        how = session.ending.how if session.ending is not None else None
-        entry.after_owed &= how is not None and (
-            how.fault != "nobody" or how in (Slug.MACHINE_ANSWERED, Slug.MESSAGE_LEFT)
+        # Twilio asks nothing more about a caller who has hung up.
+        entry.after_owed &= (
+            session.ending is not None and session.ending.how is not Slug.CALLER_HUNG_UP
         )
         self._over[session.call_sid] = entry
         self._seen.add(session.call_sid, now)
@@ -555,4 +623,5 @@ def plan_of(agent: Agent) -> Plan:
         silent_goodbye=agent.phrases.silent_goodbye,
         time_up=agent.phrases.time_up,
         one_moment=agent.phrases.one_moment,
+        transferring=agent.phrases.transferring,
     )

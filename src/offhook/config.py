@@ -688,6 +688,8 @@ class Phrases(_Part):
     time_up: Text = "We have reached the end of our time. Goodbye."
     one_moment: Text = "One moment, please."
     """Said when a function takes long."""
+    transferring: Text = "One moment, I am connecting you."
+    """Said before the caller is put through."""
 
 
 class Lookup(_Part):
@@ -1083,11 +1085,13 @@ def load(
     _refuse_secrets(document)
     file = yamlfile.validate(ConfigFile, document)
     lines, agents, remarks = _read_lines(file.lines, file.outbound.agents, document)
-    _check_dialled(agents, _rules(file.dialling, lines))
     env = _environment(environ)
+    twilio = _twilio(file.twilio, env)
+    _check_dialled(agents, _rules(file.dialling, lines))
+    _check_rest(agents, twilio)
     return Config(
         server=_server(file.server, document.path.parent, overrides, env),
-        twilio=_twilio(file.twilio, env),
+        twilio=twilio,
         deepgram=_deepgram(file.deepgram, env, overrides),
         logs=file.logs,
         records=_records(file.records, document.path.parent, env),
@@ -1338,6 +1342,32 @@ def _check_dialled(agents: Mapping[Path, _Read], rules: "Rules") -> None:
                 errors.append(Finding("error", text, fix, read.document.place(loc)))
     if errors:
         raise BadFile("E-DIAL-01", errors)
+
+
+def _check_rest(agents: Mapping[Path, _Read], twilio: Twilio) -> None:
+    """Raises BadFile E-DIAL-02 for what an agent can do only by Twilio's REST API, without it."""
+    if twilio.rest_credentials is not None:
+        return
+    errors = []
+    for read in agents.values():
+        transfer = read.agent.transfer
+        where: list[tuple[Loc, str]] = [
+            (("tools", index), tool)
+            for index, tool in enumerate(read.agent.tools)
+            if tool == "send_sms"
+        ]
+        if transfer is not None:
+            where += [
+                (("transfer", "destinations", name, "warm"), "a warm transfer")
+                for name, to in transfer.destinations.items()
+                if to.warm
+            ]
+        for loc, what in where:
+            text = f"{what} takes Twilio's REST API, and there are no credentials for it."
+            fix = f"Set TWILIO_ACCOUNT_SID, TWILIO_API_KEY and TWILIO_API_SECRET in {DOTENV}."
+            errors.append(Finding("error", text, fix, read.document.place(loc)))
+    if errors:
+        raise BadFile("E-DIAL-02", errors)
 
 
 def _refuse_secrets(document: Document) -> None:

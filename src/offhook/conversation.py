@@ -8,12 +8,19 @@ from rich.text import Text
 
 from offhook.events import (
     AgentConnected,
+    AgentMuted,
     AgentSaid,
+    AgentSwitched,
+    AgentTold,
     AgentWarned,
     AudioDropped,
     CallEnded,
+    CallerBack,
+    CallerLeft,
     CallerSaid,
     CallStarted,
+    DialRefused,
+    DoNotCall,
     Event,
     Fault,
     FunctionAnswered,
@@ -21,11 +28,13 @@ from offhook.events import (
     FunctionDropped,
     Happening,
     LookedUp,
+    MessageTaken,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
     StreamTrouble,
+    TransferFailed,
 )
 
 STYLES: Final = {
@@ -87,6 +96,28 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "tool", f"{event.name}, {event.after_ms} ms: {words}{event.content}"
         case FunctionDropped(why="cancelled"):
             return "tool", f"{event.name} was called off"
+        case AgentTold():
+            return "call", f"the agent is told: {event.text}"
+        case CallerLeft(errand="transfer"):
+            return "call", f"the caller is put through to {event.destination}"
+        case CallerLeft():
+            return "call", "keys are pressed"
+        case TransferFailed():
+            why = event.why.replace("-", " ")
+            return "trouble", f"{event.destination} could not be reached: {why}"
+        case CallerBack():
+            return "call", "the caller is back on the line"
+        case AgentSwitched():
+            return "call", f"the agent is now {event.agent}"
+        case AgentMuted():
+            return "call", "the agent is muted" if event.on else "the agent is heard again"
+        case DialRefused():
+            return "trouble", f"{event.kind} to {event.to} refused: {event.why}"
+        case MessageTaken():
+            number = f", {event.number}" if event.number else ""
+            return "tool", f"message of {event.from_name}{number}: {event.text}"
+        case DoNotCall():
+            return "tool", f"{event.number} is never to be rung again"
         case AgentWarned():
             return "trouble", f"Deepgram: {event.code} {event.description}"
         case AudioDropped(why="full"):

@@ -21,7 +21,18 @@ DELAY_EDGES_MS: Final = (1, 2, 5, 10, 20, 50, 100, 250)
 """Upper edges of the buckets in which delays are counted."""
 
 PRIVATE: Final = frozenset(
-    {"arguments", "content", "digit", "from_", "intended", "text", "to", "variables"}
+    {
+        "arguments",
+        "content",
+        "digit",
+        "from_",
+        "from_name",
+        "intended",
+        "number",
+        "text",
+        "to",
+        "variables",
+    }
 )
 """Fields, by name, that hold what was said or pressed in a call, or who called whom."""
 
@@ -181,6 +192,85 @@ class FunctionDropped:
     why: Literal["cancelled", "call_over"]
 
 
+ErrandOutcome: TypeAlias = Literal["reached", "busy", "no-answer", "failed", "canceled"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTold:
+    """The agent was told something that the caller did not say, and answers to it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerLeft:
+    """The stream was left on purpose: to put the caller through, or to press keys.
+
+    `destination` is a name in the agent file, empty for keys.
+    """
+
+    errand: Literal["transfer", "digits"]
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFailed:
+    """The destination could not be reached, because `why`: the caller comes back to the agent."""
+
+    destination: str
+    why: ErrandOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class CallerBack:
+    """A new stream came after the caller had left the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSwitched:
+    """From here on the call is that agent's."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentMuted:
+    """Somebody had the agent muted toward the caller, or heard again."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DialRefused:
+    """Something was not dialled or texted: `why` is a word of guard.py, `to` the destination."""
+
+    kind: Literal["call", "transfer", "text"]
+    why: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTaken:
+    """The caller left a message for the people here.
+
+    `number` is where to call back, as it was said; empty: at the number that called.
+    """
+
+    from_name: str
+    number: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoNotCall:
+    """The other party, whose number this is in E.164, is never to be rung again.
+
+    It comes whole, also where `records.redact` takes numbers out: masked it could not be kept to.
+    """
+
+    number: str
+
+
 @dataclass(frozen=True, slots=True)
 class AgentWarned:
     """Deepgram sent a Warning, an Error (`fatal`), or refused an injection."""
@@ -214,7 +304,7 @@ class AudioDropped:
 
     leg: Leg
     ms: int
-    why: Literal["late", "full"]
+    why: Literal["late", "full", "muted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +400,15 @@ Event: TypeAlias = (
     | FunctionCalled
     | FunctionAnswered
     | FunctionDropped
+    | AgentTold
+    | CallerLeft
+    | TransferFailed
+    | CallerBack
+    | AgentSwitched
+    | AgentMuted
+    | DialRefused
+    | MessageTaken
+    | DoNotCall
     | AgentWarned
     | LatencyReported
     | Fault

@@ -110,13 +110,15 @@ def country_of(number: str) -> str | None:
 
     Not its calling code: +1 is 25 countries, and +44 four.
     """
-    if not _E164.fullmatch(number):
-        return None
-    try:
-        region = phonenumbers.region_code_for_number(phonenumbers.parse(number))
-    except phonenumbers.NumberParseException:
-        return None
+    parsed = _parsed(number)
+    region = None if parsed is None else phonenumbers.region_code_for_number(parsed)
     return None if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else region
+
+
+def is_number(number: str) -> bool:
+    """Whether somebody may have that E.164 number. What Twilio gives for a withheld one is none."""
+    parsed = _parsed(number)
+    return parsed is not None and phonenumbers.is_valid_number(parsed)
 
 
 def is_country(code: str) -> bool:
@@ -142,9 +144,8 @@ def refusal(rules: Rules, destination: str) -> Refusal | None:
 def _judge(rules: Rules, number: str) -> Refusal | None:
     if not _E164.fullmatch(number):
         return Refusal(Why.SHORT_NUMBER if _SHORT.fullmatch(number) else Why.MALFORMED)
-    try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException:
+    parsed = _parsed(number)
+    if parsed is None:
         return Refusal(Why.NO_SUCH_NUMBER)
     written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     # Other than written: it has a national prefix in it, such as +44 (0)7…; networks differ then.
@@ -152,6 +153,16 @@ def _judge(rules: Rules, number: str) -> Refusal | None:
         short = phonenumbers.is_possible_short_number(parsed)
         return Refusal(Why.SHORT_NUMBER if short else Why.NO_SUCH_NUMBER)
     return _judge_valid(rules, number, parsed)
+
+
+def _parsed(number: str) -> phonenumbers.PhoneNumber | None:
+    """A number in E.164; None for anything else, and for calling codes that there are not."""
+    if not _E164.fullmatch(number):
+        return None
+    try:
+        return phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return None
 
 
 def _judge_valid(rules: Rules, number: str, parsed: phonenumbers.PhoneNumber) -> Refusal | None:

@@ -21,6 +21,8 @@ from offhook.events import (
     CallEnded,
     CallerSaid,
     CallStarted,
+    DialRefused,
+    DoNotCall,
     Event,
     Fault,
     FunctionAnswered,
@@ -29,6 +31,7 @@ from offhook.events import (
     Happening,
     KeyPressed,
     LookedUp,
+    MessageTaken,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
@@ -113,6 +116,12 @@ def _tell(event: Event) -> tuple[int, str] | None:
             return level, f"function {event.name!r}: {words} after {event.after_ms} ms"
         case FunctionDropped():
             return logging.INFO, f"function {event.name!r} was not answered: {event.why}"
+        case DialRefused():
+            return logging.WARNING, f"{event.kind} refused: {event.why}"
+        case MessageTaken():
+            return logging.INFO, "a message was taken"
+        case DoNotCall():
+            return logging.INFO, "the other party is never to be rung again"
         case Fault():
             return logging.WARNING, f"the {event.leg}'s leg broke its protocol: {event.what}"
         case AudioDropped(why="full"):

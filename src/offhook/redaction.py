@@ -21,12 +21,14 @@ from offhook.events import (
     CallBegan,
     CallEnded,
     CallerSaid,
+    DialRefused,
     Event,
     FunctionAnswered,
     FunctionCalled,
     Happening,
     KeyPressed,
     Leg,
+    MessageTaken,
     Subscriber,
     UtteranceRedacted,
 )
@@ -525,6 +527,12 @@ class Redaction:
                 return replace(event, arguments=redactor.json(event.arguments)), []
             case FunctionAnswered():
                 return replace(event, content=redactor.json(event.content)), []
+            case MessageTaken():
+                name, number = redactor.text(event.from_name), redactor.text(event.number)
+                text = redactor.text(event.text)
+                return replace(event, from_name=name, number=number, text=text), []
+            case DialRefused() if self._wanted.caller_id or self._wanted.phone_numbers:
+                return replace(event, to=masked(event.to)), []
             case AgentWarned():
                 return replace(event, description=redactor.text(event.description)), []
             case CallBegan():

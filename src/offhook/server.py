@@ -12,7 +12,6 @@ from collections.abc import Generator, Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
-import httpx2
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -24,10 +23,13 @@ from offhook.deepgram.connection import Dialler
 from offhook.errors import Problem
 from offhook.events import Subscriber
 from offhook.front import Front
+from offhook.guard import Guard
 from offhook.lobby import Lobby
 from offhook.lookup import Lookups
 from offhook.metrics import catalogue
 from offhook.metrics.meter import Metrics
+from offhook.office import Office
+from offhook.outbound.placing import Placing
 from offhook.publisher import Publisher
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
@@ -40,7 +42,6 @@ from offhook.webhooks import Webhooks
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
     from offhook.api.app import Api
-    from offhook.outbound.placing import Placing
     from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.server")
@@ -141,6 +142,9 @@ class Server:
             redacted = redacting(self._config.records.redact, told)
             publish = Publisher([redacted, *self._watchers], clock.now)
             runner = Runner(group)
+            guard = Guard(self._config.dialling_rules())
+            twilio = self._config.twilio
+            rest = TwilioRest(twilio, http) if twilio.rest_credentials is not None else None
             self.calls = Calls(
                 self._config,
                 clock=clock,
@@ -148,12 +152,13 @@ class Server:
                 publish=publish,
                 tools=runner.for_call,
                 look_up=Lookups(http, self._config.lookup_secrets, clock).find,
+                office=Office(guard, rest, clock, recorded=self._record is not None),
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
-            placing = self._placing(http, clock)
+            placing = self._placing(rest, guard, clock)
             webhooks = Webhooks(
                 self._config, self.calls, lobby, self.metrics, self._record, placing
             )
@@ -184,21 +189,16 @@ class Server:
         if self._stops > 1:
             self._hurry.set()
 
-    def _placing(self, http: httpx2.AsyncClient, clock: Clock) -> "Placing | None":
+    def _placing(self, rest: TwilioRest | None, guard: Guard, clock: Clock) -> Placing | None:
         """What places calls, where somebody can ask for one and Twilio can be asked."""
-        twilio = self._config.twilio
-        if self._api is None or twilio.rest_credentials is None:
+        if self._api is None or rest is None:
             return None
-        from offhook.guard import Guard
-        from offhook.outbound.placing import Placing
-
         return Placing(
             self._config,
             self.calls,
-            TwilioRest(twilio, http),
+            rest,
             self._api.ledger,
-            guard=Guard(self._config.dialling_rules()),
-            barred=_nobody,
+            guard=guard,
             clock=clock,
             wall=lambda: wall_clock(UTC),
         )
@@ -211,7 +211,7 @@ class Server:
         ask(catalogue.DRAINING, lambda: self.calls.draining)
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
         ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
-        ask(catalogue.TOOL_THREADS, lambda: runner.threads)
+        ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
         record = self._record
         if record is not None:
             ask(catalogue.RECORD_WAITING, lambda: record.waiting)
@@ -289,10 +289,6 @@ def _recordings(config: Config) -> Recordings | None:
     files = LocalFiles(config.records.recordings)
     files.prepare()
     return Recordings(files)
-
-
-async def _nobody(number: str) -> bool:
-    return False
 
 
 def _check_certificate(config: Config) -> None:

@@ -7,7 +7,8 @@ loop in which the cause came in.
 
 import logging
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from offhook.audio import milliseconds
@@ -20,15 +21,20 @@ from offhook.call.commands import (
     DialAgent,
     End,
     HangUpAgent,
+    LeaveStream,
     Note,
     Play,
+    Reply,
     RunTool,
     SendAudio,
     SendSettings,
+    TakeAgent,
     TellAgent,
 )
 from offhook.call.ending import Ending
+from offhook.call.errands import Errand
 from offhook.call.plan import Plan
+from offhook.call.wishes import Wish
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.leg import AgentLeg, Dial
@@ -69,6 +75,28 @@ class Tools(Protocol):
         """Stop it: the agent does not want the answer, or the call is `over`."""
 
 
+class Line(Protocol):
+    """What becomes of a call's line when we leave its stream: Twilio's doing, told by us."""
+
+    def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
+        """Have Twilio go on an errand; `close` closes the stream, if that is how."""
+
+    def drop(self, call_sid: str, close: Callable[[], None]) -> None:
+        """End the phone call; `close` closes the stream: then Twilio asks what comes after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What an agent is in one call: its limits, its Settings as Deepgram gets them, its functions.
+
+    `settings` are made with their greeting or without, and with what was said before.
+    """
+
+    plan: Plan
+    settings: Callable[[bool, Sequence[deepgram.History]], bytes]
+    tools: Tools
+
+
 SAMPLE_EVERY: Final = 50
 """Of one in so many pieces of audio, each way, the delay is taken: about once a second."""
 
@@ -86,7 +114,7 @@ class _Delays:
 class Session:
     """One call and its two legs.
 
-    `settings` is the Settings message as Deepgram gets it; `ended` is called once, at the end.
+    `brief_for` tells what another agent is, by its name; `ended` is called once, at the end.
     Whoever is to see what goes over the two wires is the `tap`; `recordings` record what is said,
     from the stream's start to the end.
     """
@@ -94,28 +122,31 @@ class Session:
     def __init__(
         self,
         call_sid: str,
-        plan: Plan,
-        settings: bytes,
+        brief: Brief,
         *,
         clock: Clock,
         dial: Dial,
         publish: Subscriber,
+        line: Line,
         ended: Callable[["Session"], None],
-        tools: Tools,
+        brief_for: Callable[[str], Brief],
         tap: Tap | None = None,
         recordings: Recordings | None = None,
     ) -> None:
         self.call_sid = call_sid
         self._began = clock.now()
-        self._call = Call(plan, self._began)
-        self._settings = settings
+        self._call = Call(brief.plan, self._began)
+        self._brief = brief
+        self._brief_for = brief_for
         self._clock = clock
         self._now = clock.now
         self._tapped = Tapped(call_sid, tap, clock) if tap is not None else None
         self._dial = self._tapped.agent(dial) if self._tapped is not None else dial
         self._publish = publish
+        self._line = line
         self._ended = ended
-        self._tools = tools
+        self._asks = 0
+        self._replies: dict[int, Callable[[bool, str], None]] = {}
         self._recordings = recordings
         self._recorder: CallRecorder | None = None
         self._caller: CallerLeg | None = None
@@ -145,10 +176,15 @@ class Session:
         return self._agent is not None
 
     def begin(self, channel: Channel, start: twilio.Start) -> None:
-        """Twilio's stream is verified: this channel is the caller's leg from now on."""
+        """Twilio's stream is verified: this channel is the caller's leg from now on.
+
+        So is that of a caller who comes back after an errand.
+        """
         if self._tapped is not None:
             channel = self._tapped.caller(channel, start)
-        if self._recordings is not None:
+        if self._recorder is not None:
+            self._recorder.resume_stream()
+        elif self._recordings is not None:
             self._recorder = self._recordings.begin(self.call_sid, self._clock, self.note)
             self.note(RecordingStarted(self._recorder.name))
         self._caller = CallerLeg(channel, start.stream_sid, self, self._recorder)
@@ -159,6 +195,17 @@ class Session:
         """Something happened."""
         self._obey(self._call.receive(message, self._now()))
         self._arm()
+
+    def ask(self, wish: Wish, replied: Callable[[bool, str], None]) -> None:
+        """Ask something of the call; `replied` is told once whether it was done, and what happened.
+
+        It may be told before this returns.
+        """
+        self._asks += 1
+        self._replies[self._asks] = replied
+        self.receive(inputs.Asked(self._asks, wish))
+        if self.ending is not None:
+            self._forget_asks()
 
     def note(self, event: Event) -> None:
         """Tell whoever subscribes of something that the call need not know."""
@@ -286,16 +333,23 @@ class Session:
                         self._agent.send_audio(command.audio)
                 case SendSettings():
                     if self._agent is not None:
-                        self._agent.send(self._settings)
+                        settings = self._brief.settings(command.greeting, command.history)
+                        self._agent.send(settings)
                 case RunTool():
                     self._run_tool(command)
                 case CancelTool():
-                    self._tools.cancel(command.id, over=command.why == "call_over")
+                    self._brief.tools.cancel(command.id, over=command.why == "call_over")
                 case DialAgent():
                     with of_call(self.call_sid):
                         self._agent = AgentLeg(self, self._dial)
                 case HangUpAgent():
                     self._hang_up_agent()
+                case LeaveStream():
+                    self._leave_stream(command.errand)
+                case TakeAgent():
+                    self._brief = self._brief_for(command.agent)
+                case Reply():
+                    self._replies.pop(command.id)(command.done, command.what)
                 case End():
                     self._end()
 
@@ -311,7 +365,8 @@ class Session:
 
     def _run_tool(self, command: RunTool) -> None:
         with of_call(self.call_sid):
-            self._tools.run(command.id, command.name, command.arguments, self._on_tool_finished)
+            run = self._brief.tools.run
+            run(command.id, command.name, command.arguments, self._on_tool_finished)
 
     def _on_tool_finished(self, finished: inputs.ToolFinished) -> None:
         self._unguarded(lambda: self.receive(finished))
@@ -322,15 +377,32 @@ class Session:
             self._agent.hang_up()
             self._agent = None
 
+    def _leave_stream(self, errand: Errand) -> None:
+        caller, self._caller = self._caller, None
+        if self._recorder is not None:
+            self._recorder.cut()
+        if caller is not None:
+            self._line.leave(self.call_sid, errand, caller.leave())
+
+    def _forget_asks(self) -> None:
+        for replied in self._replies.values():
+            replied(False, "the call is over")
+        self._replies.clear()
+
     def _end(self) -> None:
         self._hang_up_agent()
-        if self._caller is not None:
+        ending = self.ending
+        if ending is not None and ending.how.hangs_up:
+            close = self._caller.close if self._caller is not None else _nothing
+            self._line.drop(self.call_sid, close)
+        elif self._caller is not None:
             self._caller.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._tapped is not None:
-            self._tapped.end(self.ending)
+            self._tapped.end(ending)
+        self._forget_asks()
         self._ended(self)
 
     # --- the timer -----------------------------------------------------------------------------
@@ -358,3 +430,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 - see above
             _log.exception("fault outside the sockets", extra={"call_sid": self.call_sid})
             self.receive(inputs.CallBroke(type(error).__name__))
+
+
+def _nothing() -> None:
+    """There is no stream to close."""

@@ -21,16 +21,17 @@ from starlette.routing import Route
 from offhook import wire
 from offhook.call import inputs
 from offhook.call.ending import Slug
+from offhook.call.errands import Errand, Meet, SendDigits
 from offhook.calls import CallEntry, Calls
-from offhook.config import Agent, Config
-from offhook.events import StreamTrouble
+from offhook.config import Agent, Announcement, Config
+from offhook.events import ErrandOutcome, StreamTrouble
 from offhook.lobby import Lobby
 from offhook.metrics.meter import Metrics
+from offhook.outbound.placing import Placing
 from offhook.twilio import stream_errors, twiml
 from offhook.twilio.signature import HEADER, Signatures
 
 if TYPE_CHECKING:
-    from offhook.outbound.placing import Placing
     from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.webhooks")
@@ -44,6 +45,15 @@ VERDICT_S: Final = 1.0
 then is answered without picking up; later ones reach /twilio/after."""
 
 _OVER: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+
+_OUTCOMES: Final[dict[str, ErrandOutcome]] = {
+    "completed": "reached",
+    "answered": "reached",
+    "busy": "busy",
+    "no-answer": "no-answer",
+    "canceled": "canceled",
+}
+"""What DialCallStatus says (twilio.md §2.6)."""
 
 _NOT_TWILIOS: Final = (
     "forwarded",
@@ -99,7 +109,7 @@ class Webhooks:
         lobby: Lobby,
         metrics: Metrics,
         record: "Record | None" = None,
-        placing: "Placing | None" = None,
+        placing: Placing | None = None,
     ) -> None:
         self._placing = placing
         self._config = config
@@ -175,38 +185,76 @@ class Webhooks:
                 await asyncio.wait_for(entry.answered.wait(), VERDICT_S)
         if entry.ending is not None:
             return _xml(self._farewell(entry, after))
-        return _xml(
-            twiml.connect(
-                stream_url=_wss(origin) + STREAM_PATH,
-                after_url=after,
-                stream_status_url=origin + "/twilio/stream-status",
-                token=entry.token,
-                announcement=entry.agent.announcement,
-                apology=entry.agent.fallback.say,
-            )
+        return _xml(self._stream(entry, origin, announcement=entry.agent.announcement))
+
+    def _stream(
+        self,
+        entry: CallEntry,
+        origin: str,
+        *,
+        announcement: Announcement | None = None,
+        keys: str = "",
+    ) -> str:
+        return twiml.connect(
+            stream_url=_wss(origin) + STREAM_PATH,
+            after_url=origin + "/twilio/after",
+            stream_status_url=origin + "/twilio/stream-status",
+            token=entry.token,
+            announcement=announcement,
+            apology=entry.agent.fallback.say,
+            keys=keys,
         )
 
     async def _after(self, form: Form, origin: str) -> Response:
         call_sid, after = form["CallSid"], origin + "/twilio/after"
         entry = self._calls.find(call_sid)
         agent = self._agent_of(entry, form)
-        if form.get("CallStatus") in _OVER:
+        outcome = form.get("DialCallStatus")
+        if outcome is not None and entry is not None and entry.errand is not None:
+            document = self._after_errand(entry, outcome, form, origin)
+        elif form.get("CallStatus") in _OVER:
             self._calls.tell(call_sid, inputs.CallOver())
             document = twiml.nothing()
-        elif "DialCallStatus" in form:
-            reached = form["DialCallStatus"] in ("completed", "answered")
+        elif outcome is not None:
+            reached = _OUTCOMES.get(outcome) == "reached"
             document = twiml.hang_up() if reached or agent is None else twiml.sorry(agent)
         elif "RecordingUrl" in form or "RecordingSid" in form or agent is None:
             document = twiml.hang_up()
         elif entry is None:
             # Our memory of the call is gone (a restart), or it never reached us: its caller waits.
             document = twiml.fallback(agent, after)
+        elif entry.errand is not None:
+            document = self._errand(entry, entry.errand, origin)
         else:
             self._calls.tell(call_sid, inputs.LegLost("caller", "Twilio left the stream"))
             document = self._farewell(entry, after)
         if entry is not None:
             self._calls.after_answered(entry)
         return _xml(document)
+
+    def _errand(self, entry: CallEntry, errand: Errand, origin: str) -> str:
+        """What the stream was left for. Asked again, the answer is the same."""
+        if isinstance(errand, SendDigits):
+            self._calls.returns(entry)
+            return self._stream(entry, origin, keys=errand.digits)
+        after = origin + "/twilio/after"
+        return (
+            twiml.meet(errand, after)
+            if isinstance(errand, Meet)
+            else twiml.put_through(errand, after)
+        )
+
+    def _after_errand(self, entry: CallEntry, outcome: str, form: Form, origin: str) -> str:
+        """The caller was put through, or comes back."""
+        call_sid = form["CallSid"]
+        self._calls.tell(call_sid, inputs.ErrandDone(_OUTCOMES.get(outcome, "failed")))
+        if form.get("CallStatus") in _OVER:
+            self._calls.tell(call_sid, inputs.CallOver())
+            return twiml.nothing()
+        if entry.ending is not None:
+            return self._farewell(entry, origin + "/twilio/after")
+        self._calls.returns(entry)
+        return self._stream(entry, origin)
 
     async def _status(self, form: Form, origin: str) -> Response:
         status = form.get("CallStatus", "")

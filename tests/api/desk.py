@@ -76,11 +76,12 @@ async def desk(
     hosts: tuple[str, ...] | None = None,
     webhook: str | None = None,
     change: Callable[[Config], Config] = lambda config: config,
+    config: Config | None = None,
     **options: Any,
 ) -> AsyncIterator[Desk]:
     """A house with records in that folder, and the API."""
     script = {"script": options.pop("script")} if "script" in options else {}
-    config = configured("ws://127.0.0.1:1/", **options)
+    config = config or configured("ws://127.0.0.1:1/", **options)
     given = url or f"sqlite:///{folder}/offhook.db"
     records = Records(folder=folder, database=given, webhook=WebhookFile(url=webhook))
     config = dataclasses.replace(config, records=records)

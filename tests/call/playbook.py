@@ -29,15 +29,18 @@ from offhook.call.commands import (
     DialAgent,
     End,
     HangUpAgent,
+    LeaveStream,
     Note,
     Piece,
     Play,
+    Reply,
     RunTool,
     SendAudio,
     SendSettings,
+    TakeAgent,
     TellAgent,
 )
-from offhook.call.inputs import CallAnnounced
+from offhook.call.inputs import Asked, CallAnnounced
 from offhook.call.phases import Phase
 from offhook.call.plan import Plan
 from offhook.deepgram import messages as deepgram
@@ -151,12 +154,16 @@ class Contract:
         self.sent = 0
         self.owed: set[str] = set()
         """Functions that were begun, and have neither been answered nor called off."""
+        self.asked: set[int] = set()
+        """What was asked from outside, and has had no reply."""
 
     def enter(self, message: Input) -> None:
         if isinstance(message, twilio.Start):
             self.started = True
         elif isinstance(message, deepgram.SettingsApplied):
             self.applied = self.dialled
+        elif isinstance(message, Asked) and not self.over:
+            self.asked.add(message.id)
 
     def play(self, pieces: list[Piece]) -> None:
         if pieces:
@@ -188,6 +195,14 @@ class Contract:
                     assert command.id in self.owed, "an answer is due all the same"
                 case CancelTool():
                     self.owed.remove(command.id)
+                case LeaveStream():
+                    assert self.started, "no stream to leave"
+                    assert not self.dialled, "the agent would listen to nobody"
+                    self.started = False
+                case TakeAgent():
+                    assert not self.dialled, "the agent before is there"
+                case Reply():
+                    self.asked.remove(command.id)
                 case Play():
                     self.play(list(command.pieces))
                 case ClearCaller():
@@ -199,6 +214,7 @@ class Contract:
                     assert isinstance(commands[-2], Note)
                     assert isinstance(commands[-2].event, CallEnded)
                     assert not self.owed, "functions that nobody stopped"
+                    assert not self.asked, "somebody outside waits for a reply"
                     self.over = True
                 case Note():
                     pass

@@ -26,6 +26,9 @@ def test_the_slugs_that_records_and_dashboards_already_know() -> None:
     """A slug may be added here, never renamed or taken away."""
     assert {how.slug: how.fault for how in Slug} == {
         "caller_hung_up": "nobody",
+        "agent_hung_up": "nobody",
+        "transferred": "nobody",
+        "operator_hung_up": "operator",
         "caller_silent": "caller",
         "time_limit": "offhook",
         "not_answered": "nobody",
@@ -54,6 +57,16 @@ def test_the_slugs_that_records_and_dashboards_already_know() -> None:
 
 @pytest.mark.parametrize("how", Slug)
 def test_the_fallback_is_for_callers_who_were_let_down(how: Slug) -> None:
-    went_as_it_should = {Slug.CALLER_HUNG_UP, Slug.CALLER_SILENT, Slug.TIME_LIMIT}
-    nobody_there = {Slug.NOT_ANSWERED, Slug.LINE_BUSY, Slug.MACHINE_ANSWERED, Slug.MESSAGE_LEFT}
-    assert Ending(how).wants_fallback == (how not in went_as_it_should | nobody_there)
+    went_as_it_should = {
+        Slug.CALLER_HUNG_UP,
+        Slug.CALLER_SILENT,
+        Slug.TIME_LIMIT,
+        Slug.AGENT_HUNG_UP,
+        Slug.TRANSFERRED,
+        Slug.OPERATOR_HUNG_UP,
+        Slug.NOT_ANSWERED,
+        Slug.LINE_BUSY,
+        Slug.MACHINE_ANSWERED,
+        Slug.MESSAGE_LEFT,
+    }
+    assert Ending(how).wants_fallback == (how not in went_as_it_should)

@@ -35,6 +35,7 @@ from tests.call.playbook import (
 )
 
 from offhook.audio import FRAME_BYTES, milliseconds
+from offhook.call import wishes
 from offhook.call.call import (
     FAULTS_MAX,
     FENCE_QUIET_S,
@@ -44,12 +45,15 @@ from offhook.call.call import (
     Input,
 )
 from offhook.call.commands import Command, End, HangUpAgent, Note, Piece, Play, SendAudio
+from offhook.call.errands import Dial, SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
     AgentLegUnreachable,
+    Asked,
     CallAnnounced,
     CallBroke,
     CallOver,
+    ErrandDone,
     GarbageReceived,
     LegLost,
     LegRecovered,
@@ -60,7 +64,7 @@ from offhook.call.inputs import (
 from offhook.call.phases import Phase
 from offhook.call.plan import Plan
 from offhook.deepgram import messages as deepgram
-from offhook.events import AgentSaid, AudioDropped, CallEnded, Leg
+from offhook.events import AgentSaid, AudioDropped, CallEnded, ErrandOutcome, Leg
 from offhook.twilio import media as twilio
 
 PLANS: Final = st.builds(
@@ -94,11 +98,30 @@ FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
         st.lists(IDS, min_size=1, max_size=3),
     ),
     st.builds(lambda each: deepgram.FunctionCallCancelled([deepgram.CancelledFunction(each)]), IDS),
+    st.just(deepgram.PromptUpdated()),
+    st.just(deepgram.ListenUpdated()),
+    st.just(deepgram.Warning("UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED", "")),
     st.just(deepgram.History("user", "Hello.")),
     st.just(deepgram.Unknown("Novelty")),
 )
 
 
+WISHES: Final[st.SearchStrategy[wishes.Wish]] = st.one_of(
+    st.builds(wishes.HangUp, st.sampled_from(["agent", "operator"]), st.just("Goodbye.")),
+    st.just(wishes.HangUp("agent")),
+    st.builds(
+        wishes.Say,
+        st.just("One two three."),
+        st.sampled_from(["default", "queue", "interrupt"]),
+    ),
+    st.just(wishes.Tell("Goodbye.")),
+    st.just(wishes.Update(deepgram.UpdatePrompt("Be brief."))),
+    st.just(wishes.Update(deepgram.UpdateListen({}))),
+    st.builds(wishes.Mute, st.booleans()),
+    st.just(wishes.Leave(Dial("desk", "+12025550123"), "One two three.")),
+    st.just(wishes.Leave(SendDigits("12"))),
+    st.just(wishes.SwitchAgent("billing", Plan(), "One two three.")),
+)
 LAST: Final[st.SearchStrategy[list[Input]]] = st.one_of(
     st.sampled_from(
         [
@@ -133,6 +156,7 @@ class Conversation(RuleBasedStateMachine):
         self.told_ms = 0
         self.late = 0
         self.endings = 0
+        self.asks = 0
         self.quiet_since = -math.inf
         # Agent audio that came in, was too much to hold, came behind a fence, or was given up.
         self.received = self.too_much = self.all_late = self.given_up = 0
@@ -200,6 +224,18 @@ class Conversation(RuleBasedStateMachine):
     @rule(message=FROM_AGENT)
     def the_agent_says_something(self, message: Input) -> None:
         self.receive(message)
+
+    @rule(wish=WISHES)
+    def something_is_asked(self, wish: wishes.Wish) -> None:
+        self.asks += 1
+        self.receive(Asked(self.asks, wish))
+
+    @precondition(lambda self: self.call.phase is Phase.AWAY)
+    @rule(outcome=st.sampled_from(["busy", "no-answer", "reached"]), back=st.booleans())
+    def an_errand_is_done(self, outcome: ErrandOutcome, back: bool) -> None:
+        self.receive(ErrandDone(outcome))
+        if back and self.call.phase is Phase.AWAY:
+            self.receive(START)
 
     @rule(call_id=IDS)
     def a_function_is_done(self, call_id: str) -> None:
@@ -304,7 +340,7 @@ class Conversation(RuleBasedStateMachine):
             self.quiet_since = self.now
         elif before is Phase.WAITING:
             self.too_much += len(chunk) - (self.held() - held)
-        elif before in (Phase.SETTLING, Phase.ENDED):
+        elif self.call._muted or before in (Phase.SETTLING, Phase.AWAY, Phase.ENDED):
             self.given_up += len(chunk)
         self.account(0)
 

@@ -19,12 +19,15 @@ from tests.call.playbook import (
     key,
 )
 
-from offhook.call import phases
-from offhook.call.inputs import CallAnnounced, CallOver
+from offhook.call import phases, wishes
+from offhook.call.errands import Dial
+from offhook.call.inputs import Asked, CallAnnounced, CallOver, ErrandDone
 from offhook.call.phases import TRANSITIONS, Phase, Step
 from offhook.call.plan import Plan
 
 IMPATIENT = Plan(silence_s=1)
+TRANSFER = Asked(1, wishes.Leave(Dial("desk", "+12025550123"), "I connect you."))
+SWITCH = Asked(1, wishes.SwitchAgent("billing", Plan(), "I connect you."))
 
 
 def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +50,9 @@ def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.Monk
         [*barge_in, AUDIO_DONE],
         [*closing, Wait(5)],
         [*closing, key("1")],
+        [*talking, TRANSFER, agent("I connect you."), AUDIO_DONE, START],
+        [*talking, TRANSFER, agent("I connect you."), AUDIO_DONE, ErrandDone("reached")],
+        [*talking, SWITCH, agent("I connect you."), AUDIO_DONE],
     ]
     for conversation in conversations:
         playbook = Playbook(IMPATIENT)

@@ -102,6 +102,11 @@ async def test_a_call_without_a_stream_costs_no_stream_seconds() -> None:
             1,
         ),
         (
+            events.DialRefused("transfer", "country", "+18095551234"),
+            "offhook_dials_refused_total{kind=transfer,why=country}",
+            1,
+        ),
+        (
             events.FunctionDropped("1", "book", "cancelled"),
             "offhook_function_calls_total{function=book,outcome=cancelled}",
             1,
@@ -142,6 +147,9 @@ async def test_what_was_said_is_in_no_metric() -> None:
         events.CallerSaid("CANARY"),
         events.AgentSaid("CANARY", "CANARY", 1, interrupted=False),
         events.KeyPressed("CANARY"),
+        events.MessageTaken("CANARY", "CANARY", "CANARY"),
+        events.DoNotCall("CANARY"),
+        events.DialRefused("text", "country", "CANARY"),
         events.FunctionCalled("1", "book", "CANARY"),
         events.FunctionAnswered("1", "book", "answered", "CANARY", 1),
         events.FunctionAnswered("1", "CANARY", "unknown", "CANARY", 1),

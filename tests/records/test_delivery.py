@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import re
 import ssl
+import subprocess
+import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
@@ -261,6 +263,154 @@ def test_a_database_that_fails_is_tried_again(
         engine.clear_compiled_cache()
         eventually(delivered(engine))
     assert len(t.received) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_fault_of_our_own_ends_no_thread(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(engine, WHOLE)
+    monkeypatch.setattr(delivery, "PAUSE_S", 0.05)
+    claim = jobs.claim
+    raised: list[int] = []
+
+    def fail_first(*arguments: Any) -> Any:
+        if len(raised) < 3:
+            raised.append(1)
+            raise ValueError("what Ada said")
+        return claim(*arguments)
+
+    monkeypatch.setattr(jobs, "claim", fail_first)
+    with target() as t, delivering(engine, t.url):
+        eventually(delivered(engine))
+    assert len(t.received) == 1
+    assert caplog.text.count("claiming a webhook raised ValueError") == 3
+    assert "what Ada said" not in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_thread_to_be_had_is_tried_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(engine, WHOLE)
+    monkeypatch.setattr(delivery, "PAUSE_S", 0.05)
+    start = threading.Thread.start
+    refused: list[int] = []
+
+    def refuse_first(thread: threading.Thread) -> None:
+        if thread.name == "after CA1" and len(refused) < delivery.SLOTS + 1:
+            refused.append(1)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_first)
+    monkeypatch.setattr(jobs, "LEASE_MS", 10)
+    with target() as t, delivering(engine, t.url):
+        eventually(delivered(engine))
+    assert len(t.received) == 1
+    assert "no thread for its webhook" in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000])
+def test_a_clock_that_jumps_an_hour_loses_nothing(
+    engine: Engine, jump_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(engine, WHOLE)
+    jumped = threading.Event()
+
+    def clock_ms(_: Any) -> int:
+        return now_of(engine) + (jump_ms if jumped.is_set() else 0)
+
+    monkeypatch.setattr(delivery, "clock_ms", clock_ms)
+
+    def jump(request: Any) -> None:
+        jumped.set()
+        answer(500)(request)
+
+    with target(jump, answer(200)) as t, delivering(engine, t.url):
+        eventually(delivered(engine))
+    assert ids(t.received) == {"call.ended:CA1"}
+    row = job(engine)
+    assert row["attempts"] == len(t.received) == 2
+    assert row["last_error"] is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_becomes_of_deliveries_is_counted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "LOOK_MS", 0)
+    for index, sid in enumerate(("CA1", "CA2")):
+        keep(engine, lines((0, began()), (9, ended()), call_sid=sid, first=9 * index + 1))
+    with engine.begin() as connection:
+        connection.execute(update(tables.jobs).values(made_ms=now_of(engine) - 60_000))
+    with (
+        target(answer(500), answer(410), hang, answer(200)) as t,
+        Deliveries(engine, t.url, SECRETS, "USD") as deliveries,
+    ):
+        assert deliveries.waiting.calls in (0, 2)
+        make_due(engine)
+        eventually(lambda: deliveries.delivered == 1)
+        eventually(lambda: deliveries.waiting == (0, 0))
+        assert (deliveries.failed, deliveries.given_up) == (2, 1)
+
+
+def test_how_many_wait_and_for_how_long(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert jobs.waiting(connection, 0) == (0, 0)
+    keep(engine, WHOLE)
+    keep(engine, lines((0, began()), (9, ended()), call_sid="CA2", first=50))
+    made_ms = min(row["made_ms"] for row in rows(engine, tables.jobs))
+    with engine.begin() as connection:
+        assert jobs.waiting(connection, made_ms + 90_000) == (2, 90_000)
+        assert jobs.waiting(connection, made_ms - 3_600_000) == (2, 0)  # a clock that was set back
+        claimed = jobs.claim(connection, made_ms + 90_000)
+        assert claimed is not None
+        assert jobs.waiting(connection, made_ms + 90_000).calls == 2, "until it is done"
+        jobs.done(connection, claimed, made_ms + 90_000)
+        assert jobs.waiting(connection, made_ms + 90_000).calls == 1
+
+
+SERVER = """
+import sys, time
+from offhook.records import database, delivery
+from offhook.records.delivery import Deliveries
+delivery.POLL_S = 0.02
+engine = database.open_engine(database.url_of(sys.argv[1]))
+with Deliveries(engine, sys.argv[2], ("the-first-secret-of-two",), "USD"):
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def server(url: str, to: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that delivers what is due."""
+    process = subprocess.Popen([sys.executable, "-c", SERVER, url, to])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_server_killed_in_mid_delivery_delivers_after_its_restart(
+    engine: Engine, url: str
+) -> None:
+    keep(engine, WHOLE)
+    with target(hang, answer(200)) as t:
+        with server(url, t.url):
+            t.until(1)  # and SIGKILL
+        claimed = job(engine)
+        assert (claimed["attempts"], claimed["done_ms"]) == (1, None)
+        assert claimed["due_ms"] > now_of(engine), "nobody has it before the claim has run out"
+        make_due(engine)
+        with server(url, t.url):
+            eventually(delivered(engine))
+        first, second = t.received
+    assert first.json == second.json
+    assert first.json["id"] == "call.ended:CA1"
+    assert [found.headers["Offhook-Attempt"] for found in t.received] == ["1", "2"]
 
 
 def make_due(engine: Engine) -> None:

@@ -1,21 +1,31 @@
-"""Erasing and retention: what is to go is gone from everywhere, and nothing else is."""
+"""Erasing: what is to go is gone from everywhere, and nothing else is."""
 
+import errno
 import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 from tests.records.test_store import WALL, WHOLE, apply, began, ended, lines, rows
+from tests.target import eventually
 from typer.testing import CliRunner
 
 from offhook.cli import app
-from offhook.config import Kept
-from offhook.events import RecordingEnded, RecordingStarted
+from offhook.config import Kept, Prices
+from offhook.errors import Problem
+from offhook.events import CallerSaid, Event, Happening, RecordingEnded, RecordingStarted
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, erasing, tables
+from offhook.records import record as record_module
+from offhook.records.journal import SPOILT, Journal
+from offhook.records.lines import encode
+from offhook.records.record import Record
 from offhook.records.retention import Retention
-
-DAY_MS = 86_400_000
+from offhook.records.store import Store
 
 
 def two_calls(engine: Engine, folder: Path) -> LocalFiles:
@@ -49,11 +59,15 @@ def test_a_callers_calls_are_gone_and_nobody_elses(engine: Engine, tmp_path: Pat
     assert sum(counted(engine).values()) > 10
     with engine.connect() as connection:
         chosen = erasing.select_calls(connection, number="+12025550142")
-        promised = erasing.counts(connection, chosen)
-    removed = erasing.erase(engine, files, tmp_path / "journal", chosen)
+        promised = erasing.counts(connection, chosen.over)
+    removed, stuck = erasing.erase(engine, files, tmp_path / "journal", chosen.over)
+    assert (chosen.live, stuck) == ([], {})
     assert set(counted(engine).values()) == {0}
     assert removed["calls"] == promised["calls"] == 1
     assert removed["utterances"] == promised["utterances"] == 3
+    assert removed["messages"] == promised["messages"] == 1
+    # Whoever does not want to be rung is not forgotten with the call.
+    assert [row["number"] for row in rows(engine, tables.do_not_call)] == ["+12025550177"]
     assert sorted(path.name for path in (tmp_path / "recordings").iterdir()) == ["two.wav"]
     assert [row["sid"] for row in rows(engine, tables.calls)] == ["CA2"]
     assert len(rows(engine, tables.utterances)) == 1
@@ -67,28 +81,8 @@ def test_what_was_erased_is_not_in_the_file_any_more(tmp_path: Path) -> None:
     engine.dispose()
     left = b"".join(path.read_bytes() for path in tmp_path.glob("offhook.db*"))
     assert b"+12025550142" not in left
+    assert b"Call back." not in left
     assert b"+12025550199" in left
-
-
-def test_text_and_audio_go_each_at_its_own_age(engine: Engine, tmp_path: Path) -> None:
-    files = two_calls(engine, tmp_path)
-    kept = Retention(engine, files, "j", Kept(text_days=30, audio_days=7))
-    kept.sweep(WALL + 6 * DAY_MS)
-    assert len(rows(engine, tables.utterances)) == 4
-    assert {row["recording"] for row in rows(engine, tables.calls)} == {"one.wav", "two.wav"}
-    kept.sweep(WALL + 8 * DAY_MS)
-    assert list((tmp_path / "recordings").iterdir()) == []
-    assert {row["recording"] for row in rows(engine, tables.calls)} == {None}
-    assert len(rows(engine, tables.utterances)) == 4
-    kept.sweep(WALL + 31 * DAY_MS)
-    calls = rows(engine, tables.calls)
-    assert rows(engine, tables.utterances) == []
-    assert {row["content"] for row in rows(engine, tables.functions)} <= {None, ""}
-    assert [row["text_erased"] for row in calls] == [True, True]
-    assert all("+1202" not in row["from_number"] for row in calls)
-    # What is no text stays: how long it was, how it ended, what it cost.
-    assert {row["slug"] for row in calls} == {"caller_hung_up"}
-    assert {row["duration_ms"] for row in calls} == {90_000}
 
 
 @pytest.fixture
@@ -101,8 +95,17 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@contextmanager
+def opened(house: Path) -> Iterator[Engine]:
+    engine = database.open_engine(database.url_of(f"sqlite:///{house}/offhook-data/offhook.db"))
+    yield engine
+    engine.dispose()
+
+
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, ["calls", *arguments])
+    if isinstance(result.exception, Problem):  # printed by main
+        return result.exit_code, f"{result.output}{result.exception}"
     return result.exit_code, result.output
 
 
@@ -123,6 +126,110 @@ def test_the_command_says_what_it_removed(house: Path) -> None:
     assert "CA1" not in listed
 
 
+def told(*events: Event, call_sid: str = "CA1") -> list[Happening]:
+    return [Happening(call_sid, at_ms, event) for at_ms, event in enumerate(events)]
+
+
+def keep_waiting(journal: Path) -> str:
+    """A whole call that the journal has and the database has not. Returns the journal's id."""
+    with Journal(journal) as kept:
+        for happening in told(began(), CallerSaid("My name is Ada."), ended(), call_sid="CA5"):
+            kept.append(encode(happening, WALL))
+        return kept.id
+
+
+def in_journal(journal: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in journal.iterdir())
+
+
+def test_what_waits_in_the_journal_of_a_server_that_is_down_is_erased(
+    engine: Engine, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    keep_waiting(journal)
+    assert b"Ada" in in_journal(journal)
+    erasing.settle(engine, journal, Prices(), after_call=True)
+    with engine.connect() as connection:
+        chosen = erasing.select_calls(connection, number="+12025550142")
+    assert (chosen.over, chosen.live) == (["CA5"], [])
+    removed, _ = erasing.erase(engine, LocalFiles(tmp_path), journal, chosen.over)
+    assert (removed["calls"], removed["utterances"], removed["jobs"]) == (1, 1, 1)
+    assert b"Ada" not in in_journal(journal)
+    assert rows(engine, tables.utterances) == []
+    # Nor does it come back when the server starts.
+    with Record(engine, journal, Prices()) as record:
+        eventually(lambda: record.waiting == 0)
+    assert rows(engine, tables.calls) == []
+
+
+def test_a_call_that_the_killed_server_left_open_is_over_then(
+    engine: Engine, tmp_path: Path
+) -> None:
+    with Journal(tmp_path / "journal") as kept:
+        for happening in told(began(), CallerSaid("My name is Ada."), call_sid="CA5"):
+            kept.append(encode(happening, WALL))
+    erasing.settle(engine, tmp_path / "journal", Prices(), after_call=False)
+    with engine.connect() as connection:
+        assert erasing.select_calls(connection, number="+12025550142") == (["CA5"], [])
+
+
+def test_what_waits_in_the_journal_of_a_running_server_is_waited_for(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_module, "SETTLING_S", 0.1)
+    journal = tmp_path / "journal"
+    keep_waiting(journal)
+    database_is_back = threading.Timer(0.5, lambda: keep_out.rollback())
+    with engine.connect() as connection, connection.begin() as keep_out:
+        # The server cannot write until this is over.
+        if engine.dialect.name == "sqlite":
+            connection.execute(text("DELETE FROM unwanted_files"))
+        else:
+            connection.execute(text("LOCK TABLE calls IN EXCLUSIVE MODE"))
+        with Record(engine, journal, Prices()) as record:
+            assert record.waiting == 3
+            database_is_back.start()
+            erasing.settle(engine, journal, Prices(), after_call=False)
+            with engine.connect() as reading:
+                chosen = erasing.select_calls(reading, number="+12025550142")
+            assert chosen.over == ["CA5"]
+            erasing.erase(engine, LocalFiles(tmp_path), journal, chosen.over)
+            assert b"Ada" not in in_journal(journal)
+    assert rows(engine, tables.calls) == []
+
+
+def test_without_the_journals_lines_nothing_is_erased(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server has the journal, and its database takes nothing."""
+    monkeypatch.setattr(erasing, "WAIT_S", 0.3)
+    journal = house / "offhook-data" / "journal"
+    keep_waiting(journal)
+    with Journal(journal):  # as another process has it
+        code, said = run("erase", "--older-than", "1m")
+    assert (code, "E-ERA-01" in said, "3 lines" in said) == (1, True, True)
+    listed = json.loads(run("list", "--json")[1])["calls"]
+    assert sorted(call["sid"] for call in listed) == ["CA1", "CA2"]
+    # The server is down; then they are taken, and erased.
+    code, said = run("erase", "--older-than", "1m", "--json")
+    assert (code, json.loads(said)["removed"]["calls"]) == (0, 3)
+    assert b"Ada" not in in_journal(journal)
+
+
+def test_lines_that_no_database_took_are_erased(engine: Engine, tmp_path: Path) -> None:
+    two_calls(engine, tmp_path)
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    mine, other = (
+        encode(Happening(sid, 5, CallerSaid("My name is Ada.")), WALL) + b"\n"
+        for sid in ("CA1", "CA2")
+    )
+    (journal / SPOILT).write_bytes(mine + other)
+    removed, _ = erasing.erase(engine, LocalFiles(tmp_path), journal, ["CA1"])
+    assert removed["spoilt_lines"] == 1
+    assert (journal / SPOILT).read_bytes() == other
+
+
 def test_without_a_condition_nothing_is_erased(house: Path) -> None:
     code, _ = run("erase")
     assert code == 2
@@ -130,5 +237,92 @@ def test_without_a_condition_nothing_is_erased(house: Path) -> None:
 
 
 def test_by_age(house: Path) -> None:
-    code, done = run("erase", "--older-than", "36500", "--json")
+    code, done = run("erase", "--older-than", "99999d", "--json")
     assert (code, json.loads(done)["removed"]) == (0, {})
+    with opened(house) as engine, engine.connect() as connection:
+        ago_ms = database.clock_ms(connection) - WALL
+    hours = ago_ms // 3_600_000
+    assert run("erase", "--older-than", f"{hours + 1}h")[0] == 0
+    assert len(json.loads(run("list", "--json")[1])["calls"]) == 2
+    code, done = run("erase", "--older-than", f"{hours}h", "--json")
+    assert (code, json.loads(done)["removed"]["calls"]) == (0, 2)
+
+
+@pytest.mark.parametrize("age", ["90", "d", "-1d", "1.5h", "90 d", "a month", "90D", "999999d", ""])
+def test_an_age_that_is_none(house: Path, age: str) -> None:
+    code, said = run("erase", f"--older-than={age}")
+    assert (code, "E-ERA-04" in said, "90d" in said) == (1, True, True)
+    assert "CA1" in run("list", "--json")[1]
+
+
+@pytest.mark.parametrize("number", ["12025550142", "+1 202 555 0142", "(202) 555-0142", "+0", ""])
+def test_a_number_that_is_none_does_not_find_nothing_in_silence(house: Path, number: str) -> None:
+    code, said = run("erase", f"--number={number}")
+    assert (code, "E-ASK-01" in said, "country code" in said) == (1, True, True)
+    assert "CA1" in run("list", "--json")[1]
+
+
+def test_a_caller_without_a_number_is_found_exactly(house: Path) -> None:
+    with opened(house) as engine:
+        for number, name in enumerate(("anonymous", "client:ada"), 3):
+            whole = ((0, began(from_=name)), (9, ended()))
+            apply(engine, lines(*whole, call_sid=f"CA{number}", first=100 * number))
+    code, done = run("erase", "--number", "anonymous", "--json")
+    assert (code, json.loads(done)["removed"]["calls"]) == (0, 1)
+    left = [call["sid"] for call in json.loads(run("list", "--json")[1])["calls"]]
+    assert sorted(left) == ["CA1", "CA2", "CA4"]
+
+
+def test_a_live_call_is_left_alone(house: Path) -> None:
+    recordings = house / "offhook-data" / "recordings"
+    (recordings / "three.wav").write_bytes(b"RIFF")
+    live = ((0, began()), (1, RecordingStarted("three.wav")), (5, WHOLE[4].event))
+    with opened(house) as engine:
+        apply(engine, lines(*live, call_sid="CA3", first=300))
+    number = ("--number", "+12025550142", "--json")
+    code, said = run("erase", *number, "--dry-run")
+    assert (code, "E-ERA-02" in said, "CA3" in said) == (1, True, True)
+    code, said = run("erase", *number)
+    told = json.loads(said.splitlines()[0])
+    assert (code, told["removed"]["calls"], told["live"]) == (1, 1, ["CA3"])
+    assert "E-ERA-02" in said
+    assert (recordings / "three.wav").exists()
+    with opened(house) as engine:
+        assert len([row for row in rows(engine, tables.utterances) if row["call_sid"] == "CA3"])
+        apply(engine, lines((9, ended()), call_sid="CA3", first=400))
+    assert run("erase", *number)[0] == 0
+    assert not (recordings / "three.wav").exists()
+
+
+def test_a_file_that_cannot_be_deleted_holds_up_nothing_else(house: Path) -> None:
+    recordings = house / "offhook-data" / "recordings"
+    (recordings / "one.wav").unlink()
+    (recordings / "one.wav").mkdir()  # which root cannot unlink either
+    code, said = run("erase", "--older-than", "1m", "--json")
+    told = json.loads(said.splitlines()[0])
+    assert (code, told["removed"]["calls"], told["removed"]["recordings"]) == (1, 2, 1)
+    assert told["stuck"] == {"one.wav": os.strerror(errno.EISDIR)}
+    assert "E-ERA-03" in said
+    assert "one.wav" in said
+    assert json.loads(run("list", "--json")[1])["calls"] == []
+    # The server deletes it as soon as it can.
+    (recordings / "one.wav").rmdir()
+    (recordings / "one.wav").write_bytes(b"RIFF")
+    with opened(house) as engine:
+        assert Retention(engine, LocalFiles(recordings), Store("j", Prices()), Kept()).sweep(
+            WALL
+        ) == (0, 1)
+        assert rows(engine, tables.unwanted_files) == []
+    assert list(recordings.iterdir()) == []
+
+
+def test_a_recording_whose_name_leads_elsewhere_is_not_touched(
+    engine: Engine, tmp_path: Path
+) -> None:
+    files = two_calls(engine, tmp_path)
+    (tmp_path / "elsewhere.wav").write_bytes(b"RIFF")
+    apply(engine, lines((3, RecordingStarted("../elsewhere.wav")), first=500))
+    removed, stuck = erasing.erase(engine, files, tmp_path / "journal", ["CA1"])
+    assert (removed["calls"], list(stuck)) == (1, ["../elsewhere.wav"])
+    assert (tmp_path / "elsewhere.wav").exists()
+    assert rows(engine, tables.unwanted_files) == []

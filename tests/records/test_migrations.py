@@ -19,6 +19,10 @@ SAID_0001 = (
     "INSERT INTO utterances (call_sid, line, who, text, intended, end_ms, interrupted)"
     " VALUES ('CA1', 8, 'caller', 'A table for two.', 'A table for two.', 900, FALSE)"
 )
+LEFT_0003 = (
+    "INSERT INTO messages (call_sid, line, at_ms, from_name, number, text)"
+    " VALUES ('CA1', 9, 950, 'Ada', '', 'Call.')"
+)
 
 
 @pytest.mark.parametrize("version", database.revisions())
@@ -27,12 +31,29 @@ def test_what_was_there_is_there_after_the_upgrade(empty: Engine, version: str) 
     with empty.begin() as connection:
         connection.execute(text(CALL_0001))
         connection.execute(text(SAID_0001))
+        if version >= "0003":
+            connection.execute(text(LEFT_0003))
     assert database.upgrade(empty) == (version, database.HEAD)
     with empty.connect() as connection:
         row = connection.execute(text("SELECT sid, line, slug FROM calls")).one()
         assert tuple(row) == ("CA1", 7, "caller_hung_up")
         said = connection.scalar(text("SELECT text FROM utterances WHERE call_sid = 'CA1'"))
         assert said == "A table for two."
+        left = text("SELECT text FROM messages WHERE call_sid = 'CA1'")
+        assert connection.scalars(left).all() == (["Call."] if version >= "0003" else [])
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_postgresql_that_vanishes_is_noticed_soon(engine: Engine) -> None:
+    """libpq has been told so; nobody here can pull the plug of a network."""
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        told = driver.info.get_parameters()
+    assert told["keepalives_idle"] == "5"
+    idle_s, between_s = int(told["keepalives_idle"]), int(told["keepalives_interval"])
+    assert 10 <= idle_s + between_s * int(told["keepalives_count"]) <= 20
+    assert 10_000 <= int(told["tcp_user_timeout"]) <= 20_000
 
 
 def test_the_last_of_the_migrations_is_what_this_version_works_with() -> None:

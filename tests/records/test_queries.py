@@ -13,7 +13,7 @@ from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended
 from offhook import events
 from offhook.errors import Problem
 from offhook.records import queries, tables
-from offhook.records.answers import CallRecord, Function, Percentiles, Turn, Utterance
+from offhook.records.answers import CallRecord, Function, Message, Percentiles, Turn, Utterance
 from offhook.records.questions import Filter, Position, cursor_of
 
 OTHER = "+442079460123"
@@ -252,6 +252,7 @@ WHOLE: list[tuple[int, events.Event]] = [
     (6001, events.AgentSaid("We are open", "We are open from nine", 1100, True, 4930)),
     (6900, events.CallerSaid("Thanks.", None)),
     (7000, events.KeyPressed("5")),
+    (7100, events.MessageTaken("Ada", "", "Call back.")),
     (7300, events.Answered(300, 400)),
     (7500, events.AgentWarned("SLOW", "thinks long", False)),
     (7900, events.FunctionCalled("f2", "transfer", "{}")),
@@ -286,7 +287,9 @@ def test_the_timeline_is_in_order(whole: CallRecord) -> None:
     assert times == sorted(times)
     kinds = [entry.kind for entry in whole.timeline]
     assert kinds.count("utterance") == 4
-    assert {"agent_session", "key", "trouble", "function", "turn"} < set(kinds)
+    assert {"agent_session", "key", "trouble", "function", "turn", "message"} < set(kinds)
+    (message,) = [entry for entry in whole.timeline if isinstance(entry, Message)]
+    assert message == Message(at_ms=7100, from_name="Ada", number="", text="Call back.")
 
 
 def test_what_was_cut_is_marked_as_an_estimate(whole: CallRecord) -> None:

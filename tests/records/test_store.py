@@ -84,6 +84,9 @@ WHOLE = lines(
     (5500, events.Fault("caller", "a second start")),
     (5600, events.AudioDropped("agent", 40, "full")),
     (5700, events.StreamTrouble("31921", "closed")),
+    (5800, events.DialRefused("text", "country", "+18095551234")),
+    (5900, events.MessageTaken("Ada\0", "555 0143", "Call back.")),
+    (6000, events.DoNotCall("+12025550177")),
     (90_000, events.DelaysSampled((1, 2), (3, 4), (5, 6))),
     (90_000, events.AgentDisconnected(89_900)),
     (90_000, ended()),
@@ -130,6 +133,14 @@ def test_a_whole_call_whatever_the_batches(engine: Engine, size: int) -> None:
         ("Fault", None),
         ("AudioDropped", 40),
         ("StreamTrouble", None),
+        ("DialRefused", None),
+    ]
+    assert "+18095551234" not in str(rows(engine, tables.troubles))
+    assert [(m["from_name"], m["number"], m["text"]) for m in rows(engine, tables.messages)] == [
+        ("Ada\ufffd", "555 0143", "Call back.")
+    ]
+    assert [tuple(row.values()) for row in rows(engine, tables.do_not_call)] == [
+        ("+12025550177", WALL + 6000, "asked in a call", "CA1")
     ]
 
 
@@ -164,8 +175,9 @@ def test_lines_of_a_call_that_was_erased_are_dropped(engine: Engine) -> None:
     assert all(
         rows(engine, table) == []
         for table in tables.metadata.sorted_tables[:-1]
-        if table is not tables.applied
+        if table not in (tables.applied, tables.do_not_call)
     )
+    assert len(rows(engine, tables.do_not_call)) == 1, "whoever asked is not rung all the same"
 
 
 def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
@@ -219,3 +231,14 @@ def test_a_call_knows_why_its_recording_failed(engine: Engine) -> None:
     failed = events.RecordingFailed("No space left on device")
     apply(engine, lines((0, began()), (9000, failed), (90_000, ended())))
     assert call(engine)["recording_fault"] == "No space left on device"
+
+
+def test_what_became_of_the_lookup_is_kept(engine: Engine) -> None:
+    looked_up = events.LookedUp("too_late", "no answer within 1000 ms", 1000)
+    apply(engine, lines((0, began()), (1000, looked_up), (2000, ended())))
+    found = call(engine)
+    assert found["lookup"] == "too_late"
+    assert found["lookup_why"] == "no answer within 1000 ms"
+    assert found["lookup_ms"] == 1000
+    apply(engine, lines((0, began()), (9, ended()), call_sid="CA2", first=50))
+    assert call(engine, "CA2")["lookup"] is None

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from offhook.tools import Call, ToolError, tool
+from offhook.tools import Call, ToolError, Variable, tool
 from offhook.tools.declare import BadArguments, BadTool
 
 CALL = Call("CA1", "shop", "+12025550142", None)
@@ -110,6 +110,59 @@ def test_nested_arguments_arrive_as_models() -> None:
     assert function() == Party(guests=[Guest(name="Ada")])
 
 
+def test_variables_of_the_call_are_passed_in_and_never_shown_to_the_agent() -> None:
+    @tool
+    def status(
+        order: str,
+        customer: Variable,
+        plan: Variable = "basic",
+        vip: Variable | None = None,
+        call: Call | None = None,
+    ) -> Any:
+        """Status."""
+        return (order, customer, plan, vip, call)
+
+    assert list(status.parameters["properties"]) == ["order"]
+    call = Call("CA1", "shop", None, None, {"customer": "Ada", "vip": "yes"})
+    function, canonical = status.bind('{"order": "7"}', call)
+    assert function() == ("7", "Ada", "basic", "yes", call)
+    assert json.loads(canonical) == {"order": "7"}
+    for forged in ("customer", "plan", "vip", "call"):
+        with pytest.raises(BadArguments):
+            status.bind(json.dumps({"order": "7", forged: "Eve"}), call)
+    with pytest.raises(BadArguments, match="customer"):
+        status.bind('{"order": "7"}', CALL)
+
+
+def test_a_parameter_may_have_any_name() -> None:
+    @tool
+    def take(
+        schema: str, model_config: str, model_dump: str, _x: str, self: str, model_extra: int = 1
+    ) -> Any:
+        """Take."""
+        return (schema, model_config, model_dump, _x, self, model_extra)
+
+    names = ["schema", "model_config", "model_dump", "_x", "self", "model_extra"]
+    assert list(take.parameters["properties"]) == names
+    arguments = json.dumps(dict.fromkeys(names[:5], "v") | {"model_extra": 2})
+    function, canonical = take.bind(arguments, CALL)
+    assert function() == ("v", "v", "v", "v", "v", 2)
+    assert json.loads(canonical) == json.loads(arguments)
+    with pytest.raises(BadArguments, match="schema: Field required"):
+        take.bind("{}", CALL)
+
+
+def test_values_in_a_schema_are_left_as_they_are() -> None:
+    ada = Guest(name="Ada", title="Mr")
+
+    @tool
+    def seat(guest: Guest = ada) -> str:
+        """Seat."""
+        return guest.title
+
+    assert seat.parameters["properties"]["guest"]["default"] == {"name": "Ada", "title": "Mr"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -153,6 +206,11 @@ def opaque(part: object, other: ToolError) -> str:
     return str((part, other))
 
 
+async def yielding() -> Any:
+    """Yield."""
+    yield 1
+
+
 def unknown(part: "Nowhere") -> str:  # type: ignore[name-defined]  # noqa: F821
     """Unknown."""
     return str(part)
@@ -167,6 +225,7 @@ def unknown(part: "Nowhere") -> str:  # type: ignore[name-defined]  # noqa: F821
         (endless, "holds itself"),
         (opaque, "opaque"),
         (unknown, "unknown"),
+        (yielding, "yields"),
     ],
 )
 def test_what_an_agent_cannot_be_told_is_no_tool(function: Any, why: str) -> None:

@@ -1,12 +1,16 @@
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from offhook.tools.builtin import Destinations, offered
+from offhook.tools.declare import Call
 from offhook.tools.files import ToolFiles
 from offhook.yamlfile import BadFile
+
+CALL = Call("CA1", "shop", None, None)
 
 GOOD = '''
 from offhook.tools import tool
@@ -52,6 +56,41 @@ def test_two_agents_may_each_have_a_tools_py(tmp_path: Path) -> None:
         write(tmp_path / name / "tools.py", GOOD.replace("Hello", name))
     for name in ("one", "two"):
         assert ToolFiles([tmp_path / name / "tools.py"]).latest()["greet"]("A") == f"{name}, A"
+
+
+MODELS = '''
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Literal
+from pydantic import BaseModel
+from offhook.tools import tool
+
+class Order(BaseModel):
+    items: list[Item]
+
+class Item(BaseModel):
+    size: Literal["small"]
+
+@dataclass
+class Guest:
+    name: str = "Ada"
+
+@tool
+def take(order: Order, guest: Guest = Guest()) -> str:
+    """Take an order."""
+    return f"{order.items[0].size} for {guest.name}"
+'''
+
+
+def test_a_tool_file_may_put_off_its_hints_and_have_models_of_its_own(tmp_path: Path) -> None:
+    before = set(sys.modules)
+    files = ToolFiles([write(tmp_path / "tools.py", MODELS)])
+    for stamp, name in enumerate(("Grace", "Mary"), start=2):
+        write(tmp_path / "tools.py", MODELS.replace("Ada", name), stamp)
+        function, _ = files.latest()["take"].bind('{"order": {"items": [{"size": "small"}]}}', CALL)
+        assert function() == f"small for {name}"
+    ours = [name for name in set(sys.modules) - before if name.startswith("offhook_tools.")]
+    assert len(ours) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pydantic
 import pytest
 import pytest_asyncio
 
@@ -264,3 +265,198 @@ async def test_threads_are_bounded_and_a_stuck_one_is_named(
         pass
     assert answer.content == "free"
     assert all(a.id.startswith("call-") for a in house.finished), "a late result is dropped"
+
+
+async def test_more_tools_than_threads_wait_for_a_thread(house: House) -> None:
+    gate = threading.Event()
+
+    @tool
+    def look() -> str:
+        """Look."""
+        gate.wait(30)
+        return "seen"
+
+    tools = house.call(look)
+    for number in range(THREADS_MAX + 8):
+        tools.run(f"look-{number}", "look", "", house.tell)
+    while len(house.runner.threads.running) < THREADS_MAX:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.01)
+    tools.cancel(f"look-{THREADS_MAX + 7}", over=False)
+    gate.set()
+    answers = await house.answers(THREADS_MAX + 7)
+    assert {answer.content for answer in answers} == {"seen"}
+    assert len({answer.id for answer in answers}) == THREADS_MAX + 7
+
+
+async def test_what_waits_for_a_thread_and_is_called_off_never_ran(house: House) -> None:
+    gate = threading.Event()
+    ran = []
+
+    @tool
+    def fill() -> str:
+        """Take a thread."""
+        gate.wait(30)
+        return "done"
+
+    @tool(irreversible=True)
+    def pay() -> str:
+        """Pay."""
+        ran.append(True)
+        return "paid"
+
+    tools = house.call(fill, pay)
+    for number in range(THREADS_MAX):
+        tools.run(f"fill-{number}", "fill", "", house.tell)
+    tools.run("pay", "pay", "", house.tell)
+    while len(house.runner.threads.running) < THREADS_MAX:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.01)
+    tools.cancel("pay", over=False)
+    gate.set()
+    await house.answers(THREADS_MAX)
+    assert ran == []
+    assert (await house.ask(tools, "pay")).content == "paid"
+
+
+async def test_a_thread_that_nobody_waits_for_is_named_with_the_line_at_which_it_hangs(
+    house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offhook.tools.threads.STUCK_S", 0.01)
+    gate, inside = threading.Event(), threading.Event()
+
+    @tool
+    def hang() -> str:
+        """Hang."""
+        inside.set()
+        gate.wait(30)
+        return "late"
+
+    tools = house.call(hang)
+    tools.run("1", "hang", "", house.tell)
+    await asyncio.to_thread(inside.wait)
+    assert house.runner.threads.stuck == 0
+    tools.cancel("1", over=True)
+    while "hangs at test_runner.py:" not in caplog.text:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.01)
+    assert house.runner.threads.stuck == 1
+    gate.set()
+    while house.runner.threads.running:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.01)
+    assert house.finished == []
+
+
+@pytest.mark.parametrize("late", ["running", "done"])
+async def test_a_repeat_of_what_still_runs_gets_its_result(house: House, late: str) -> None:
+    slow = Slow(irreversible=True)
+    tools = house.call(slow.tool)
+    tools.run("1", "slow", "", house.tell)
+    await slow.began.wait()
+    tools.cancel("1", over=False)
+    if late == "running":
+        tools.run("2", "slow", '{"size": 1}', house.tell)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        slow.gate.set()
+    else:
+        slow.gate.set()
+        await slow.ended.wait()
+        tools.run("2", "slow", '{"size": 1}', house.tell)
+    assert await house.answers(1) == [ToolFinished("2", "number 1", "answered")]
+    assert slow.count == 1
+
+
+async def test_what_failed_may_be_tried_again(house: House) -> None:
+    tries = []
+
+    @tool(irreversible=True)
+    async def pay() -> str:
+        """Pay."""
+        tries.append(True)
+        if len(tries) == 1:
+            raise ToolError("the bank is closed")
+        return "paid"
+
+    tools = house.call(pay)
+    assert "bank" in (await house.ask(tools, "pay")).content
+    assert (await house.ask(tools, "pay")).content == "paid"
+    assert (await house.ask(tools, "pay")).content == "paid"
+    assert len(tries) == 2
+
+
+class Odd(pydantic.BaseModel):
+    """Arguments whose own check is wrong."""
+
+    size: int
+
+    @pydantic.field_validator("size")
+    @classmethod
+    def check(cls, size: int) -> int:
+        raise KeyError(size)
+
+
+@tool
+def take_odd(odd: Odd) -> str:
+    """Take it."""
+    return "taken"
+
+
+@tool
+def exhaust() -> Any:
+    """Take the next of nothing."""
+    return next(iter(()))
+
+
+@tool
+async def wait_for_nothing() -> str:
+    """Wait for something that was cancelled."""
+    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    future.cancel()
+    return await future
+
+
+@tool
+def interrupt() -> str:
+    """Raise what would stop the process."""
+    raise KeyboardInterrupt
+
+
+@tool
+async def group_of_exits() -> str:
+    """Raise several at once."""
+    raise BaseExceptionGroup("all", [SystemExit(1)])
+
+
+@pytest.mark.parametrize(
+    "wrong", [take_odd, exhaust, wait_for_nothing, interrupt, group_of_exits], ids=lambda t: t.name
+)
+async def test_nothing_that_a_function_does_goes_unanswered_or_ends_the_server(
+    house: House, caplog: pytest.LogCaptureFixture, wrong: Any
+) -> None:
+    arguments = '{"odd": {"size": 1}}' if wrong is take_odd else ""
+    answer = await house.ask(house.call(wrong), wrong.name, arguments)
+    assert json.loads(answer.content) == {"error": "the function failed"}
+    assert answer.outcome == "failed"
+    assert "test_runner.py:" in caplog.text
+
+
+async def test_a_sync_function_around_an_async_one_is_awaited(house: House) -> None:
+    async def inner() -> str:
+        return "inner"
+
+    @tool
+    def outer() -> Any:
+        """Hand it on."""
+        return inner()
+
+    assert (await house.ask(house.call(outer), "outer")).content == "inner"
+
+
+async def test_half_a_character_does_not_break_the_answer(house: House) -> None:
+    answer = await house.ask(house.call(returning("a\ud800b")), "give")
+    assert answer.content == "a?b"
+
+    @tool
+    async def explain() -> str:
+        """Explain."""
+        raise ToolError("a\ud800b")
+
+    assert json.loads((await house.ask(house.call(explain), "explain")).content) == {"error": "a?b"}

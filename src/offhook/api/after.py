@@ -23,7 +23,11 @@ def router(operator: Operator) -> APIRouter:
         operation_id="eraseCall",
         summary="Erase a call",
         response_model=Erased,
-        responses={404: unknown, 409: {**early, "description": "It is not over."}},
+        responses={
+            404: unknown,
+            409: {**early, "description": "It is not over."},
+            500: {"model": ProblemBody, "description": "Erased, but for its recording's file."},
+        },
     )
     async def erase_call(sid: str) -> Erased:
         """Remove its rows and its recording, for good, and say what was removed.
@@ -32,10 +36,11 @@ def router(operator: Operator) -> APIRouter:
         """
         await operator.ask(lambda connection: _over(connection, sid))
         operator.live.forget(sid)
-        removed = await operator.readers.run(
+        erasure = await operator.readers.run(
             lambda: erasing.erase(operator.engine, operator.files, operator.journal, [sid])
         )
-        return Erased(removed=dict(removed))
+        erasing.require_all_gone(erasure)
+        return Erased(removed=dict(erasure.removed))
 
     @made.post(
         "/calls/{sid}/resend",

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from offhook.api.problems import Refused
 from offhook.api.reading import Readers
 from offhook.outbound.ledger import Placement
-from offhook.records import database, placements
+from offhook.records import database, dnc, placements
 
 _T = TypeVar("_T")
 
@@ -36,6 +36,10 @@ class DatabaseLedger:
     async def release(self, placement: Placement) -> None:
         """As Ledger has it."""
         await self._do(lambda connection: placements.release(connection, placement))
+
+    async def is_barred(self, number: str) -> bool:
+        """As Ledger has it."""
+        return await self._do(lambda connection: dnc.is_barred(connection, number))
 
     async def named(self, sids: Sequence[str]) -> frozenset[str]:
         """As Ledger has it."""

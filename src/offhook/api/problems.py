@@ -26,6 +26,7 @@ STATUS: Final = {
     "E-AUD-03": 500,  # what the record says of a recording is wrong, or the file is
     "E-AUD-04": 404,
     "E-AUD-05": 500,
+    "E-ERA-03": 500,
 }
 """Of Problems that come from elsewhere; any other is the client's mistake: 422."""
 

@@ -8,49 +8,56 @@ order, and arm a timer for `deadline()`.
 import math
 from collections import deque
 from enum import Enum
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from offhook.audio import BYTES_PER_MS, milliseconds, silence
-from offhook.call import inputs
+from offhook.call import errands, inputs, wishes
+from offhook.call.asking import Asked, Asking, Change, Injection
 from offhook.call.commands import (
-    CancelTool,
     ClearCaller,
     Command,
     DialAgent,
     End,
     HangUpAgent,
+    LeaveStream,
     Note,
     Piece,
     Play,
-    RunTool,
+    Reply,
     SendAudio,
     SendSettings,
+    TakeAgent,
     TellAgent,
 )
 from offhook.call.ending import Ending, Slug
+from offhook.call.errands import Errand
+from offhook.call.functions import Functions
+from offhook.call.history import History
 from offhook.call.phases import Phase, Step, after
 from offhook.call.plan import Plan
 from offhook.call.playback import Playback
 from offhook.deepgram import messages as deepgram
 from offhook.events import (
     AgentConnected,
+    AgentMuted,
     AgentSaid,
+    AgentSwitched,
+    AgentTold,
     AgentWarned,
     Answered,
     AudioDropped,
     CallEnded,
+    CallerBack,
+    CallerLeft,
     CallerSaid,
     CallStarted,
     Event,
     Fault,
-    FunctionAnswered,
-    FunctionCalled,
-    FunctionDropped,
-    FunctionOutcome,
     Interrupted,
     KeyPressed,
     LatencyReported,
     Leg,
+    TransferFailed,
 )
 from offhook.twilio import media as twilio
 
@@ -67,6 +74,8 @@ Input: TypeAlias = (
     | inputs.LegRecovered
     | inputs.GarbageReceived
     | inputs.ToolFinished
+    | inputs.Asked
+    | inputs.ErrandDone
     | inputs.CallOver
     | inputs.NobodyReached
     | inputs.ServerStopped
@@ -89,15 +98,19 @@ GAP_FILL_MS: Final = 100
 FENCE_QUIET_S: Final = 0.5
 """Late audio of a cut utterance has ended when none came for that long."""
 STUCK_S: Final = 10.0
-FUNCTION_SOFT_S: Final = 3.0
-"""A function that takes longer has the agent say so (deepgram-voice-agent.md §4.5)."""
-FUNCTION_HARD_S: Final = 10.0
-"""A function that takes longer is stopped, and the agent told: it must not wait for ever."""
 FAREWELL_MIN_S: Final = 5.0
 """How long the first sound of a farewell is waited for, at least."""
 FAREWELL_SLACK_S: Final = 3.0
 FAREWELL_MAX_S: Final = 15.0
 """What is being played gets its remaining length + 3 s, 15 s at most, whatever marks come."""
+LAST_WORD_S: Final = 1.0
+"""How long the goodbye of a model that gave us none may take to begin."""
+AWAY_S: Final = 4 * 3600.0 + 60.0
+"""How long a caller may be away: as long as Twilio lets two people talk (twilio.md §2.6)."""
+AWAY_OVER_S: Final = 3.0
+"""How long after the call's end Twilio may yet tell that its caller had been put through."""
+ON_RETURN_S: Final = 60.0
+"""At least that much of its time has a call whose caller comes back."""
 ERROR_LINGER_S: Final = 2.0
 """After a fatal Error the socket usually closes by itself (deepgram-voice-agent.md §1.4)."""
 FAULTS_MAX: Final = 20
@@ -112,8 +125,9 @@ _SETTINGS_ERRORS: Final = frozenset(
         "FAILED_TO_START_LISTENING",
     }
 )
+_DURING_AGENT_SPEECH: Final = "INJECT_AGENT_MESSAGE_DURING_AGENT_SPEECH"
 _INJECTION_REFUSED: Final = frozenset(
-    {"INJECT_AGENT_MESSAGE_DURING_USER_SPEECH", "INJECT_AGENT_MESSAGE_DURING_AGENT_SPEECH"}
+    {"INJECT_AGENT_MESSAGE_DURING_USER_SPEECH", _DURING_AGENT_SPEECH}
 )
 _CALLER_GONE: Final = frozenset(
     {
@@ -123,6 +137,18 @@ _CALLER_GONE: Final = frozenset(
         Slug.CALLER_LEG_OVERSIZED,
     }
 )
+_ANSWERED: Final = (
+    deepgram.PromptUpdated,
+    deepgram.ThinkUpdated,
+    deepgram.SpeakUpdated,
+    deepgram.ListenUpdated,
+)
+_NOT_REACHED: Final = {
+    "busy": "the line is busy",
+    "no-answer": "nobody answered",
+    "failed": "the number could not be reached",
+    "canceled": "it was called off",
+}
 _GARBAGE: Final[dict[Leg, Slug]] = {
     "caller": Slug.CALLER_LEG_GARBAGE,
     "agent": Slug.AGENT_LEG_GARBAGE,
@@ -143,11 +169,16 @@ _SETTLING: Final = Phase.SETTLING
 _TALKING: Final = Phase.TALKING
 _BARGE_IN: Final = Phase.BARGE_IN
 _CLOSING: Final = Phase.CLOSING
+_AWAY: Final = Phase.AWAY
 
 
-class _Function(NamedTuple):
-    name: str
-    called_at: float
+class _Closing(NamedTuple):
+    """Last words: what they are, since when, what follows, and who asked for it."""
+
+    then: Slug | Errand | wishes.SwitchAgent
+    text: str
+    began_at: float
+    ask: int | None
 
 
 class _Due(Enum):
@@ -162,6 +193,8 @@ class _Due(Enum):
     FAREWELL = "the end of the farewell"
     FUNCTION_SOFT = "a function's answer, or the agent's word that it takes a while"
     FUNCTION_HARD = "a function's answer"
+    ASKED = "Deepgram's word on what it was asked"
+    AWAY = "the caller's return"
     AGENT_ERROR = "the socket's closing after an Error"
     CALLER_STUCK = "room in the caller's socket"
     AGENT_STUCK = "room in the agent's socket"
@@ -203,13 +236,17 @@ class Call:
         self._speech_start_ms: int | None = None
         self._turn_at: float | None = None
         self._answer: tuple[str, float, float] | None = None
-        # Called and not answered, oldest first.
-        self._functions: dict[str, _Function] = {}
-        self._said_one_moment = False
-        self._farewell = Slug.TIME_LIMIT
-        self._farewell_text = ""
-        self._farewell_at = now
-        self._farewell_announced = False
+        self._history = History()
+        self._functions = Functions(self._do, self._history.ran)
+        self._asking = Asking()
+        self._closing: _Closing | None = None
+        self._announced = False
+        self._limit_at = math.inf
+        self._errand: Errand | None = None
+        self._resumed = False
+        self._on_return = ""
+        self._muted = False
+        self._unheard_bytes = 0
         self._faults: dict[Leg, deque[float]] = {"caller": deque(), "agent": deque()}
 
     # --- the audio path ------------------------------------------------------------------------
@@ -225,6 +262,9 @@ class Call:
 
     def speak(self, chunk: bytes, now: float) -> list[Piece]:
         """Audio of the agent: what of it to send to Twilio at once, with which marks."""
+        if self._muted:
+            self._unheard_bytes += len(chunk)
+            return []
         if self.phase is _TALKING or self.phase is _CLOSING:
             pieces = self._playback.play(chunk, now)
             if self._turn_at is not None and self._answer is None:
@@ -264,20 +304,33 @@ class Call:
             case deepgram.SettingsApplied():
                 self._on_settings_applied(now)
             case deepgram.FunctionCallRequest():
-                self._on_functions(message, now)
+                if self._agent is _READY:
+                    self._functions.call(message, now)
+                    self._await_functions()
             case deepgram.FunctionCallCancelled():
-                self._on_functions_cancelled(message)
+                self._functions.call_off(message)
+                self._await_functions()
             case inputs.ToolFinished():
-                self._on_tool_finished(message, now)
+                self._functions.finish(message, now)
+                self._await_functions()
+            case inputs.Asked():
+                self._on_asked(message.id, message.wish, now)
+            case inputs.ErrandDone():
+                self._on_errand_done(message, now)
             case deepgram.LatencyReport():
                 self._on_latency(message)
             case deepgram.Warning():
                 self._note(AgentWarned(message.code, message.description, fatal=False))
                 if message.code in _INJECTION_REFUSED:
-                    self._on_injection_refused(now)
+                    self._on_injection_refused(message.code, message.description, now)
+                elif message.code == "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED":
+                    self._reply(self._asking.change_refused(), message.description, done=False)
             case deepgram.InjectionRefused():
                 self._note(AgentWarned("INJECTION_REFUSED", message.message, fatal=False))
-                self._on_injection_refused(now)
+                self._on_injection_refused("", message.message, now)
+            case _ if isinstance(message, _ANSWERED):
+                self._reply(self._asking.acknowledged(message))
+                self._await_answers()
             case deepgram.Error():
                 self._on_error(message, now)
             case twilio.Start():
@@ -285,8 +338,11 @@ class Call:
             case twilio.Dtmf():
                 self._note(KeyPressed(message.dtmf.digit))
                 self._caller_is_there(now)
-            case twilio.Stop() | inputs.CallOver():
-                self._end(Slug.CALLER_HUNG_UP, "", now)
+            case twilio.Stop():
+                if self.phase is not Phase.AWAY:  # else it is of the stream that was left
+                    self._end(Slug.CALLER_HUNG_UP, "", now)
+            case inputs.CallOver():
+                self._on_call_over(now)
             case inputs.NobodyReached():
                 self._end(message.how, message.detail, now)
             case inputs.CallAnnounced():
@@ -344,15 +400,20 @@ class Call:
         self._do(DialAgent())
 
     def _on_start(self, now: float) -> None:
-        if self.phase is not Phase.WAITING:
+        if self.phase not in (Phase.WAITING, Phase.AWAY):
             self._on_garbage("caller", "a second 'start'", now)
             return
+        if self.phase is Phase.WAITING:
+            self._note(CallStarted())
+            self._limit_at = now + self._plan.max_s
+        else:
+            self._note(CallerBack())
+            self._limit_at = max(self._limit_at, now + ON_RETURN_S)
         self._step(Step.STREAM_STARTED)
-        self._note(CallStarted())
-        for due in (_Due.STREAM, _Due.AGENT_USE, _Due.KEEP_ALIVE):
+        for due in (_Due.STREAM, _Due.AGENT_USE, _Due.KEEP_ALIVE, _Due.AWAY):
             self._due.pop(due, None)
         self._heard_at = self._active_at = now
-        self._due[_Due.TIME_LIMIT] = now + self._plan.max_s
+        self._due[_Due.TIME_LIMIT] = self._limit_at
         if self._agent is _Agent.ABSENT:
             self._dial(now)
         elif self._agent is _Agent.READY:
@@ -362,7 +423,8 @@ class Call:
         if self._agent is _Agent.DIALLED:
             self._agent = _Agent.WELCOMED
             self._request_id = welcome.request_id
-            self._do(SendSettings())
+            history = self._history.so_far()
+            self._do(SendSettings(greeting=not self._resumed, history=history))
 
     def _on_settings_applied(self, now: float) -> None:
         if self._agent is not _Agent.WELCOMED:
@@ -392,6 +454,11 @@ class Call:
                 self._on_text(speech, now)
             else:
                 self._on_audio_done(speech, now)
+        for change in self._asking.kept:
+            self._do(TellAgent(change))
+        if self._on_return:
+            self._tell_agent(self._on_return, None, now)
+            self._on_return = ""
 
     def _hold(self, frame: bytes) -> None:
         self._held_frames.append(frame)
@@ -421,17 +488,26 @@ class Call:
                 self._lift_fence()
             else:
                 self._speech_start_ms = None  # It was no speech: the agent has its turn.
-            self._playback.say(text.content)
-            # Other speech may come before the farewell, which comes in sentences: it is there when
-            # its last sentence is.
+            if not self._muted:
+                self._playback.say(text.content)
+            # Other speech may come before the last words, which come in sentences: they are there
+            # when their last sentence is.
             last = text.content.strip()
-            if self.phase is Phase.CLOSING and last and self._farewell_text.endswith(last):
-                self._farewell_announced = True
+            if self._closing is not None and last and self._closing.text.endswith(last):
+                self._announced = True
+            self._reply(self._asking.spoken(last), "it is being said")
+            return
+        told = self._asking.told(text.content)
+        if told is not None:
+            self._finish_utterance(now)
+            self._reply(told, "the agent was told")
             return
         # A reply can end without AgentAudioDone (deepgram-voice-agent.md §3.2); the caller's next
         # turn ends it at the latest.
         self._finish_utterance(now)
-        self._note(CallerSaid(text.content, self._speech_start_ms))
+        said = CallerSaid(text.content, self._speech_start_ms)
+        self._note(said)
+        self._history.said(said)
         self._speech_start_ms = None
         self._turn_at = now
         self._answer = None
@@ -497,71 +573,20 @@ class Call:
             self._note(AudioDropped("caller", milliseconds(self._late_bytes), "late"))
             self._late_bytes = 0
 
-    def _on_functions(self, request: deepgram.FunctionCallRequest, now: float) -> None:
-        if self._agent is not _READY:
-            return
-        for function in request.functions:
-            # What has an endpoint is called by Deepgram itself (deepgram-voice-agent.md §4.3).
-            if function.client_side and function.id not in self._functions:
-                self._functions[function.id] = _Function(function.name, now)
-                self._note(FunctionCalled(function.id, function.name, function.arguments))
-                self._do(RunTool(function.id, function.name, function.arguments))
-        self._await_functions()
-
-    def _on_functions_cancelled(self, cancelled: deepgram.FunctionCallCancelled) -> None:
-        # No answer: one that comes now would be dropped (deepgram-voice-agent.md §4.4).
-        for each in cancelled.functions:
-            function = self._functions.pop(each.id, None)
-            if function is not None:
-                self._do(CancelTool(each.id, "cancelled"))
-                self._note(FunctionDropped(each.id, function.name, "cancelled"))
-        self._await_functions()
-
-    def _on_tool_finished(self, finished: inputs.ToolFinished, now: float) -> None:
-        if finished.id in self._functions:
-            self._answer_function(finished.id, finished.content, finished.outcome, now)
-            self._await_functions()
-
-    def _answer_function(
-        self, call_id: str, content: str, outcome: FunctionOutcome, now: float
-    ) -> None:
-        name, called_at = self._functions.pop(call_id)
-        answer = deepgram.FunctionCallResponse(id=call_id, name=name, content=content)
-        self._do(TellAgent(answer))
-        self._note(FunctionAnswered(call_id, name, outcome, content, _ms(now - called_at)))
-
-    def _drop_functions(self, why: Literal["cancelled", "call_over"]) -> None:
-        for call_id, function in self._functions.items():
-            self._do(CancelTool(call_id, why))
-            self._note(FunctionDropped(call_id, function.name, why))
-        self._functions.clear()
-        self._await_functions()
-
     def _await_functions(self) -> None:
-        """Arm the deadlines of the function that has waited longest."""
-        if not self._functions:
-            self._due.pop(_Due.FUNCTION_SOFT, None)
-            self._due.pop(_Due.FUNCTION_HARD, None)
-            self._said_one_moment = False
-            return
-        oldest = next(iter(self._functions.values())).called_at
-        self._due[_Due.FUNCTION_HARD] = oldest + FUNCTION_HARD_S
-        if not self._said_one_moment:
-            self._due[_Due.FUNCTION_SOFT] = oldest + FUNCTION_SOFT_S
+        """Arm the deadlines of the function that has waited longest.
 
-    def _say_one_moment(self) -> None:
-        self._said_one_moment = True
+        In last words there are none: the function that asked for them is open until they are over.
+        """
+        closing = self.phase is Phase.CLOSING
+        self._arm(_Due.FUNCTION_SOFT, None if closing else self._functions.soft_due())
+        self._arm(_Due.FUNCTION_HARD, None if closing else self._functions.hard_due())
+
+    def _say_one_moment(self, now: float) -> None:
+        self._functions.said_one_moment()
         if self.phase is Phase.TALKING:
             filler = deepgram.InjectAgentMessage(message=self._plan.one_moment, behavior="queue")
-            self._do(TellAgent(filler))
-
-    def _give_up_functions(self, now: float) -> None:
-        for call_id, function in list(self._functions.items()):
-            if now >= function.called_at + FUNCTION_HARD_S:
-                self._do(CancelTool(call_id, "too_late"))
-                late = '{"error": "this takes too long; it was stopped"}'
-                self._answer_function(call_id, late, "too_late", now)
-        self._await_functions()
+            self._ask_agent(filler, None, now)
 
     def _on_latency(self, report: deepgram.LatencyReport) -> None:
         self._note(
@@ -593,13 +618,20 @@ class Call:
             case _Due.SILENCE:
                 self._mind_silence(now)
             case _Due.TIME_LIMIT:
-                self._say_farewell(Slug.TIME_LIMIT, self._plan.time_up, now)
+                self._close(Slug.TIME_LIMIT, self._plan.time_up, now)
             case _Due.FAREWELL:
                 self._mind_farewell(now)
             case _Due.FUNCTION_SOFT:
-                self._say_one_moment()
+                self._say_one_moment(now)
             case _Due.FUNCTION_HARD:
-                self._give_up_functions(now)
+                self._functions.give_up(now)
+                self._await_functions()
+            case _Due.ASKED:
+                for asked in self._asking.overdue(now):
+                    self._reply(asked, "Deepgram has not answered within 10 s", done=False)
+                self._await_answers()
+            case _Due.AWAY:
+                self._on_away_too_long(now)
             case _Due.AGENT_ERROR:
                 self._on_leg_lost(inputs.LegLost("agent"), now)
             case _Due.CALLER_STUCK:
@@ -616,7 +648,11 @@ class Call:
         self._held_speech_bytes = 0
         self._overflow["caller"] = 0
         self._faults["agent"].clear()
-        self._drop_functions("cancelled")
+        self._functions.drop("cancelled")
+        self._await_functions()
+        for asked in self._asking.forget():
+            self._reply(asked, "the agent's leg was given up", done=False)
+        self._await_answers()
         self._do(HangUpAgent())
 
     def _fill_gap(self, now: float) -> None:
@@ -636,65 +672,245 @@ class Call:
     def _caller_is_there(self, now: float) -> None:
         self._active_at = now
         self._asked = False
-        if self.phase is Phase.CLOSING and self._farewell is Slug.CALLER_SILENT:
-            self._step(Step.CALLER_BACK)
-            del self._due[_Due.FAREWELL]
-            self._due[_Due.SILENCE] = now + self._plan.silence_s / 2
-
-    def _on_injection_refused(self, now: float) -> None:
-        # What is to be queued, as farewells are, is refused only while the caller speaks
-        # (deepgram-voice-agent.md §2.14): then the caller is not silent.
-        if self.phase is Phase.CLOSING:
-            self._caller_is_there(now)
+        if self._closing is not None and self._closing.then is Slug.CALLER_SILENT:
+            self._go_on(now)
 
     def _mind_silence(self, now: float) -> None:
         due = max(self._active_at, self._playback.ends_at) + self._plan.silence_s / 2
         if now < due:
             self._due[_Due.SILENCE] = due
         elif self._asked:
-            self._say_farewell(Slug.CALLER_SILENT, self._plan.silent_goodbye, now)
+            self._close(Slug.CALLER_SILENT, self._plan.silent_goodbye, now)
         else:
             self._asked = True
             self._active_at = now
-            self._do(TellAgent(deepgram.InjectAgentMessage(message=self._plan.still_there)))
+            question = deepgram.InjectAgentMessage(message=self._plan.still_there)
+            self._ask_agent(question, None, now)
             self._due[_Due.SILENCE] = now + self._plan.silence_s / 2
 
-    def _say_farewell(self, how: Slug, text: str, now: float) -> None:
+    # --- last words ----------------------------------------------------------------------------
+
+    def _close(
+        self,
+        then: Slug | Errand | wishes.SwitchAgent,
+        text: str,
+        now: float,
+        ask: int | None = None,
+    ) -> None:
+        """Have the agent say `text`; when it was heard, do what comes `then`."""
         if self.phase is Phase.BARGE_IN:
             self._lift_fence()
         if self.phase is Phase.CLOSING:
-            # The time is up while the silent caller is being seen off, and may yet come back.
+            # The time is up in last words after which the call may yet go on.
             self._due[_Due.TIME_LIMIT] = now + FAREWELL_MAX_S
             return
-        if self.phase is Phase.SETTLING:
-            self._end(how, "", now)
+        if self.phase is Phase.SETTLING and isinstance(then, Slug):
+            self._end(then, "", now)
             return
+        if self._muted:
+            self._mute(False, now)
         self._due.pop(_Due.SILENCE, None)
         self._step(Step.FAREWELL_BEGUN)
-        self._farewell = how
-        self._farewell_text = text
-        self._farewell_at = now
-        self._farewell_announced = False
-        self._due[_Due.FAREWELL] = now + FAREWELL_MIN_S
-        self._do(TellAgent(deepgram.InjectAgentMessage(message=text, behavior="queue")))
+        self._closing = _Closing(then, text, now, ask)
+        self._announced = not text
+        self._await_functions()
+        self._due[_Due.FAREWELL] = now + (FAREWELL_MIN_S if text else LAST_WORD_S)
+        if text:
+            message = deepgram.InjectAgentMessage(message=text, behavior="queue")
+            self._ask_agent(message, None, now)
 
     def _mind_farewell(self, now: float) -> None:
-        due = max(self._farewell_at + FAREWELL_MIN_S, self._playback.ends_at + FAREWELL_SLACK_S)
-        due = min(due, self._farewell_at + FAREWELL_MAX_S)
+        closing = self._closing
+        assert closing is not None
+        self._look_for_farewell(now)
+        if self._closing is not closing:
+            return
+        due = self._playback.ends_at + FAREWELL_SLACK_S
+        if closing.text:
+            due = max(closing.began_at + FAREWELL_MIN_S, due)
+        due = min(due, closing.began_at + FAREWELL_MAX_S)
         if now < due:
             self._due[_Due.FAREWELL] = due
         else:
-            self._end(self._farewell, "", now)
+            self._closed(closing, now)
 
     def _look_for_farewell(self, now: float) -> None:
-        playback = self._playback
+        closing, playback = self._closing, self._playback
         if (
-            self.phase is Phase.CLOSING
-            and self._farewell_announced
+            closing is not None
+            and self._announced
             and not playback.unfinished
             and not playback.unconfirmed
+            and (closing.text or now >= closing.began_at + LAST_WORD_S)
         ):
-            self._end(self._farewell, "", now)
+            self._closed(closing, now)
+
+    def _closed(self, closing: _Closing, now: float) -> None:
+        """The last words were heard, or have had their time."""
+        if isinstance(closing.then, Slug):
+            self._end(closing.then, "", now)
+            return
+        self._closing = None
+        self._due.pop(_Due.FAREWELL, None)
+        if isinstance(closing.then, wishes.SwitchAgent):
+            self._switch(closing.then, now)
+        else:
+            self._leave(closing.then, now)
+        if closing.ask is not None:
+            self._do(Reply(closing.ask, True, "it is done"))
+
+    def _go_on(self, now: float, why: str = "") -> None:
+        """They were not the last words after all."""
+        closing, self._closing = self._closing, None
+        self._step(Step.CALLER_BACK)
+        del self._due[_Due.FAREWELL]
+        if self._plan.silence_s:
+            self._due[_Due.SILENCE] = now + self._plan.silence_s / 2
+        self._await_functions()
+        if closing is not None and closing.ask is not None:
+            self._do(Reply(closing.ask, False, why))
+
+    # --- away and back -------------------------------------------------------------------------
+
+    def _leave(self, errand: Errand, now: float) -> None:
+        self._step(Step.CALLER_LEFT)
+        self._note_said(self._cut(now, clear=False))
+        for due in (_Due.GAP, _Due.SILENCE, _Due.TIME_LIMIT, _Due.CALLER_STUCK):
+            self._due.pop(due, None)
+        self._drop_agent()
+        self._errand = errand
+        self._resumed = True
+        self._due[_Due.AWAY] = now + AWAY_S
+        if isinstance(errand, errands.SendDigits):
+            self._on_return = "(The keys were pressed. Go on.)"
+            self._note(CallerLeft("digits", ""))
+        else:
+            self._note(CallerLeft("transfer", errand.name))
+        self._do(LeaveStream(errand))
+
+    def _on_errand_done(self, done: inputs.ErrandDone, now: float) -> None:
+        errand = self._errand
+        if self.phase is not Phase.AWAY or not isinstance(errand, errands.Dial | errands.Meet):
+            return
+        if done.outcome == "reached":
+            self._end(Slug.TRANSFERRED, errand.name, now)
+            return
+        self._errand = None
+        self._note(TransferFailed(errand.name, done.outcome))
+        self._on_return = (
+            f"(The transfer to {errand.name} did not work: {_NOT_REACHED[done.outcome]}."
+            " Tell the caller, and go on helping.)"
+        )
+        self._due[_Due.AWAY] = now + STREAM_OWED_S
+        if self._agent is _Agent.ABSENT:
+            self._dial(now)
+            self._due[_Due.AGENT_USE] = now + AGENT_UNUSED_S
+
+    def _on_call_over(self, now: float) -> None:
+        if self.phase is Phase.AWAY and isinstance(self._errand, errands.Dial | errands.Meet):
+            # Statuses come in any order (twilio.md §4.3): perhaps the caller was put through.
+            self._due[_Due.AWAY] = now + AWAY_OVER_S
+            self._limit_at = -math.inf
+        else:
+            self._end(Slug.CALLER_HUNG_UP, "", now)
+
+    def _on_away_too_long(self, now: float) -> None:
+        over = self._limit_at == -math.inf
+        self._end(Slug.CALLER_HUNG_UP if over else Slug.STREAM_NEVER_CAME, "", now)
+
+    def _switch(self, wish: wishes.SwitchAgent, now: float) -> None:
+        self._step(Step.AGENT_SWITCHED)
+        self._note_said(self._cut(now, clear=False))
+        for due in (_Due.GAP, _Due.SILENCE):
+            self._due.pop(due, None)
+        self._drop_agent()
+        self._asking.kept.clear()
+        self._resumed = False  # It is new to the caller, and greets.
+        self._plan = wish.plan
+        self._note(AgentSwitched(wish.agent))
+        self._do(TakeAgent(wish.agent))
+        self._dial(now)
+
+    # --- asked from outside --------------------------------------------------------------------
+
+    def _on_asked(self, ask: int, wish: wishes.Wish, now: float) -> None:
+        refusal = self._why_not(wish)
+        if refusal:
+            self._do(Reply(ask, False, refusal))
+            return
+        match wish:
+            case wishes.HangUp(by="operator", farewell=""):
+                self._do(Reply(ask, True, "the call is over"))
+                self._end(Slug.OPERATOR_HUNG_UP, "", now)
+            case wishes.HangUp():
+                how = Slug.AGENT_HUNG_UP if wish.by == "agent" else Slug.OPERATOR_HUNG_UP
+                self._close(how, wish.farewell, now, ask)
+            case wishes.Leave():
+                self._close(wish.errand, wish.first, now, ask)
+            case wishes.SwitchAgent():
+                self._close(wish, wish.first, now, ask)
+            case wishes.Say():
+                say = deepgram.InjectAgentMessage(message=wish.text, behavior=wish.behavior)
+                self._ask_agent(say, ask, now)
+            case wishes.Tell():
+                self._tell_agent(wish.text, ask, now)
+            case wishes.Update():
+                self._ask_agent(wish.message, ask, now)
+            case wishes.Mute():
+                self._mute(wish.on, now)
+                self._do(Reply(ask, True, "muted" if wish.on else "not muted"))
+
+    def _why_not(self, wish: wishes.Wish) -> str:
+        """Why that cannot be done now; empty when it can."""
+        if isinstance(wish, wishes.HangUp) and wish.by == "operator" and not wish.farewell:
+            return ""
+        if self.phase is Phase.CLOSING:
+            return "the call is being ended, or its caller put through, already"
+        if self.phase not in (Phase.TALKING, Phase.BARGE_IN):
+            return "nobody talks with the agent at the moment"
+        return ""
+
+    def _ask_agent(self, message: Injection | Change, ask: int | None, now: float) -> None:
+        self._do(TellAgent(message))
+        self._asking.add(message, ask, now)
+        self._await_answers()
+
+    def _tell_agent(self, text: str, ask: int | None, now: float) -> None:
+        told = AgentTold(text)
+        self._note(told)
+        self._history.said(told)
+        self._ask_agent(deepgram.InjectUserMessage(content=text), ask, now)
+
+    def _await_answers(self) -> None:
+        self._arm(_Due.ASKED, self._asking.due())
+
+    def _on_injection_refused(self, code: str, why: str, now: float) -> None:
+        refused = self._asking.refused(while_agent_speaks=code == _DURING_AGENT_SPEECH)
+        self._reply(refused, why or "somebody was speaking", done=False)
+        # What is to be queued, as last words are, is refused only while the caller speaks
+        # (deepgram-voice-agent.md §2.14): then the caller is there, and has something to say.
+        closing = self._closing
+        if closing is None:
+            return
+        self._caller_is_there(now)
+        if self._closing is not None and closing.then is not Slug.TIME_LIMIT:
+            self._go_on(now, "the caller is speaking; listen first")
+
+    def _mute(self, on: bool, now: float) -> None:
+        if on == self._muted:
+            return
+        self._muted = on
+        if on:
+            self._note_said(self._cut(now, clear=True))
+        elif self._unheard_bytes:
+            self._note(AudioDropped("caller", milliseconds(self._unheard_bytes), "muted"))
+            self._unheard_bytes = 0
+        self._note(AgentMuted(on))
+
+    def _reply(self, asked: Asked | None, what: str = "it is done", *, done: bool = True) -> None:
+        self._await_answers()
+        if asked is not None and asked.ask is not None:
+            self._do(Reply(asked.ask, done, what))
 
     # --- trouble -------------------------------------------------------------------------------
 
@@ -716,7 +932,10 @@ class Call:
     def _on_leg_lost(self, lost: inputs.LegLost, now: float) -> None:
         if lost.leg == "agent" and self._agent is _Agent.ABSENT:
             return  # We hung it up ourselves.
-        if lost.leg == "agent" and self.phase is Phase.WAITING and self._agent is _Agent.READY:
+        if lost.leg == "caller" and self.phase is Phase.AWAY:
+            return  # The stream was left, and Twilio has done its errand.
+        early = self.phase in (Phase.WAITING, Phase.AWAY)
+        if lost.leg == "agent" and early and self._agent is _Agent.READY:
             self._drop_agent()  # It is dialled anew when the stream comes.
         elif lost.leg == "agent":
             self._lose_agent(lost.why, now)
@@ -747,7 +966,13 @@ class Call:
         self._note_late()
         self._note_said(self._cut(now, clear=how not in _CALLER_GONE))
         self._note_overflow()
-        self._drop_functions("call_over")
+        self._functions.drop("call_over")
+        for asked in self._asking.forget():
+            self._reply(asked, "the call is over", done=False)
+        if self._closing is not None and self._closing.ask is not None:
+            meant = isinstance(self._closing.then, Slug)
+            self._do(Reply(self._closing.ask, meant, "the call is over"))
+        self._closing = None
         self._step(Step.ENDED)
         self._agent = _Agent.ABSENT
         self._due.clear()
@@ -770,9 +995,16 @@ class Call:
     def _note(self, event: Event) -> None:
         self._commands.append(Note(event))
 
+    def _arm(self, due: _Due, at: float | None) -> None:
+        if at is None:
+            self._due.pop(due, None)
+        else:
+            self._due[due] = at
+
     def _note_said(self, said: list[AgentSaid]) -> None:
         for utterance in said:
             self._note(utterance)
+            self._history.said(utterance)
 
     def _note_overflow(self) -> None:
         for leg, size in self._overflow.items():

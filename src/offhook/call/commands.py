@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from offhook.call.ending import Ending
-from offhook.deepgram.messages import ClientMessage
+from offhook.call.errands import Errand
+from offhook.deepgram.messages import ClientMessage, History
 from offhook.events import Event
 
 Piece: TypeAlias = tuple[bytes, str | None]
@@ -24,7 +25,13 @@ class HangUpAgent:
 
 @dataclass(frozen=True, slots=True)
 class SendSettings:
-    """Deepgram said welcome: send the agent's Settings."""
+    """Deepgram said welcome: send the agent's Settings.
+
+    A conversation that goes on has none of their `greeting`, and what was said as `history`.
+    """
+
+    greeting: bool = True
+    history: tuple[History, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,29 @@ class ClearCaller:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveStream:
+    """Close the caller's stream, and have Twilio go on an errand with the caller."""
+
+    errand: Errand
+
+
+@dataclass(frozen=True, slots=True)
+class TakeAgent:
+    """From now on the call is another agent's: its Settings, its functions."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to what was asked from outside: whether it was `done`, and what happened."""
+
+    id: int
+    done: bool
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Tell whoever subscribes."""
 
@@ -94,6 +124,9 @@ Command: TypeAlias = (
     | RunTool
     | CancelTool
     | ClearCaller
+    | LeaveStream
+    | TakeAgent
+    | Reply
     | Note
     | End
 )

@@ -16,6 +16,9 @@ class Slug(Enum):
     """Every way in which a call can end: slug, whose doing, in words."""
 
     CALLER_HUNG_UP = "caller_hung_up", "nobody", "the caller hung up"
+    AGENT_HUNG_UP = "agent_hung_up", "nobody", "the agent said goodbye and hung up"
+    TRANSFERRED = "transferred", "nobody", "the caller was put through to somebody else"
+    OPERATOR_HUNG_UP = "operator_hung_up", "operator", "an operator ended the call"
     CALLER_SILENT = "caller_silent", "caller", "the caller said nothing"
     TIME_LIMIT = "time_limit", "offhook", "the call reached its time limit"
 
@@ -49,6 +52,11 @@ class Slug(Enum):
         self.fault: Fault = fault
         self.words = words
 
+    @property
+    def hangs_up(self) -> bool:
+        """Whether we end the phone call with it; else the caller is gone, or hears the fallback."""
+        return self in _OURS
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -60,9 +68,14 @@ class Ending:
     @property
     def wants_fallback(self) -> bool:
         """Whether the caller was let down, and may still be there to hear the fallback."""
-        return self.how is not Slug.TIME_LIMIT and self.how.fault in (
+        return self.how not in _MEANT and self.how.fault in (
             "agent",
             "offhook",
             "operator",
             "twilio",
         )
+
+
+_OURS = frozenset({Slug.AGENT_HUNG_UP, Slug.OPERATOR_HUNG_UP, Slug.CALLER_SILENT, Slug.TIME_LIMIT})
+_MEANT = frozenset({Slug.TIME_LIMIT, Slug.OPERATOR_HUNG_UP})
+"""Somebody's doing, and yet as it was meant to be."""

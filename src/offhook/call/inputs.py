@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from offhook.call.ending import Slug
-from offhook.events import FunctionOutcome, Leg
+from offhook.call.wishes import Wish
+from offhook.events import ErrandOutcome, FunctionOutcome, Leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,21 @@ class ToolFinished:
     id: str
     content: str
     outcome: FunctionOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody outside wants something of the call; `id` is in the one Reply to it."""
+
+    id: int
+    wish: Wish
+
+
+@dataclass(frozen=True, slots=True)
+class ErrandDone:
+    """Twilio told what became of the dialling for which the stream was left."""
+
+    outcome: ErrandOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ class Phase(Enum):
     BARGE_IN = "barge-in"
     """The caller cut an utterance that Deepgram had not finished: its late audio is dropped."""
     CLOSING = "closing"
-    """The farewell is being spoken; the call ends when it was heard."""
+    """Last words are being spoken; when they were heard the call ends, or leaves its stream."""
+    AWAY = "away"
+    """The caller has left the stream for an errand, and may come back."""
     ENDED = "ended"
     """Nothing follows."""
 
@@ -33,6 +35,8 @@ class Step(Enum):
     FENCE_LIFTED = "fence lifted"
     FAREWELL_BEGUN = "farewell begun"
     CALLER_BACK = "caller back"
+    CALLER_LEFT = "caller left"
+    AGENT_SWITCHED = "agent switched"
     ENDED = "ended"
 
 
@@ -47,7 +51,11 @@ TRANSITIONS: Final[dict[tuple[Phase, Step], Phase]] = {
     (Phase.BARGE_IN, Step.FENCE_LIFTED): Phase.TALKING,
     (Phase.BARGE_IN, Step.ENDED): Phase.ENDED,
     (Phase.CLOSING, Step.CALLER_BACK): Phase.TALKING,
+    (Phase.CLOSING, Step.CALLER_LEFT): Phase.AWAY,
+    (Phase.CLOSING, Step.AGENT_SWITCHED): Phase.SETTLING,
     (Phase.CLOSING, Step.ENDED): Phase.ENDED,
+    (Phase.AWAY, Step.STREAM_STARTED): Phase.SETTLING,
+    (Phase.AWAY, Step.ENDED): Phase.ENDED,
 }
 
 

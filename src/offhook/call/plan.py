@@ -15,3 +15,4 @@ class Plan:
     time_up: str = "We have reached the end of our time. Goodbye."
     one_moment: str = "One moment, please."
     """Said when a function takes long."""
+    transferring: str = "One moment, I am connecting you."

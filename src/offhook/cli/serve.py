@@ -1,9 +1,13 @@
 """offhook serve: answer the phone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from offhook.metrics.meter import Metrics
+    from offhook.records.delivery import Deliveries
 
 
 def serve(
@@ -47,7 +51,7 @@ def serve(
     from offhook.api.app import Api
     from offhook.capture import Captures
     from offhook.cli.running import on_stop_signal, run
-    from offhook.config import Kept, Overrides, load
+    from offhook.config import Overrides, load
     from offhook.conversation import Conversation
     from offhook.loglines import log_to
     from offhook.logs import CallLog
@@ -58,6 +62,7 @@ def serve(
     from offhook.records.delivery import Deliveries
     from offhook.records.record import Record
     from offhook.records.retention import Retention
+    from offhook.records.store import Store
     from offhook.server import Server, listen
 
     overrides = Overrides(
@@ -94,8 +99,8 @@ def serve(
     api_token = loaded.server.api_token or token.token_in(records.folder)
     files = LocalFiles(records.recordings)
     api = Api(loaded, api_token, engine, files)
-    kept = records.retention
-    retention = None if kept == Kept() else Retention(engine, files, record.journal.id, kept)
+    store = Store(record.journal.id, records.prices, after_call=target is not None)
+    retention = Retention(engine, files, store, records.retention)
 
     async def answer(printer: Printer) -> None:
         terminal = printer.isatty()
@@ -105,6 +110,8 @@ def serve(
         server = Server(loaded, sock, [log], captures, watchers=watchers, record=record, api=api)
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)
+        if deliveries is not None:
+            _measure(server.metrics, deliveries)
         on_stop_signal(server.stop)
         scheme = "https" if loaded.server.tls_cert else "http"
         public = loaded.server.public_url or "https://YOUR-HOST"
@@ -137,7 +144,18 @@ def serve(
         log_to(sys.stderr.fileno(), loaded.logs, loaded.secrets) as printer,
         record,
         deliveries or contextlib.nullcontext(),
-        retention or contextlib.nullcontext(),
+        retention,
         captures or contextlib.nullcontext(),
     ):
         run(answer(printer))
+
+
+def _measure(metrics: "Metrics", deliveries: "Deliveries") -> None:
+    """Have the metrics ask after deliveries."""
+    from offhook.metrics import catalogue
+
+    metrics.ask(catalogue.AFTER_CALL_DELIVERED, lambda: deliveries.delivered)
+    metrics.ask(catalogue.AFTER_CALL_FAILED, lambda: deliveries.failed)
+    metrics.ask(catalogue.AFTER_CALL_GIVEN_UP, lambda: deliveries.given_up)
+    metrics.ask(catalogue.AFTER_CALL_WAITING, lambda: deliveries.waiting.calls)
+    metrics.ask(catalogue.AFTER_CALL_OLDEST, lambda: deliveries.waiting.oldest_ms / 1000)

@@ -145,6 +145,13 @@ FUNCTION_SECONDS: Final = Metric(
     TURN_S,
 )
 
+DIALS_REFUSED: Final = Metric(
+    "offhook_dials_refused_total",
+    "counter",
+    "Calls, transfers and texts that `dialling` forbids, by kind and reason (design/guard.md).",
+    labels=("kind", "why"),
+)
+
 # --- vendors ---
 
 AGENT_CONNECT_SECONDS: Final = Metric(
@@ -217,6 +224,28 @@ RECORD_JOURNAL: Final = Metric(
 RECORD_LOST: Final = Metric(
     "offhook_record_lines_lost_total", "counter", "Lines of the record that no disk had room for."
 )
+AFTER_CALL_DELIVERED: Final = Metric(
+    "offhook_after_call_delivered_total", "counter", "After-call webhooks that the target took."
+)
+AFTER_CALL_FAILED: Final = Metric(
+    "offhook_after_call_failed_total",
+    "counter",
+    "Attempts at one that it did not take; another follows.",
+)
+AFTER_CALL_GIVEN_UP: Final = Metric(
+    "offhook_after_call_given_up_total", "counter", "After-call webhooks that are not tried again."
+)
+AFTER_CALL_WAITING: Final = Metric(
+    "offhook_after_call_waiting",
+    "gauge",
+    "After-call webhooks that are to be delivered, by whichever server of this database.",
+)
+AFTER_CALL_OLDEST: Final = Metric(
+    "offhook_after_call_oldest_seconds",
+    "gauge",
+    "How long ago the call of the oldest of them ended. It is looked every 10 s.",
+    "seconds",
+)
 LOG_WAITING: Final = Metric(
     "offhook_log_waiting_bytes", "gauge", "Of the log, what waits to be written to stderr.", "bytes"
 )
@@ -236,7 +265,7 @@ SECTIONS: Final = {
     ),
     "Turns": (TURN_SECONDS, BARGE_INS, BARGE_IN_SECONDS, HEARD_RATIO, ADDED_DELAY),
     "Trouble": (AUDIO_DROPPED, FAULTS, AGENT_WARNINGS, STREAM_ERRORS, SUBSCRIBER_FAILURES),
-    "Functions": (FUNCTION_CALLS, FUNCTION_SECONDS, TOOL_THREADS),
+    "Functions": (FUNCTION_CALLS, FUNCTION_SECONDS, TOOL_THREADS, DIALS_REFUSED),
     "Vendors": (
         AGENT_CONNECT_SECONDS,
         WEBHOOK_SECONDS,
@@ -246,6 +275,13 @@ SECTIONS: Final = {
         TWILIO_MINUTES,
     ),
     "Records": (RECORD_WAITING, RECORD_JOURNAL, RECORD_LOST),
+    "After calls": (
+        AFTER_CALL_DELIVERED,
+        AFTER_CALL_FAILED,
+        AFTER_CALL_GIVEN_UP,
+        AFTER_CALL_WAITING,
+        AFTER_CALL_OLDEST,
+    ),
     "Process": (LOOP_LAG, LOBBY_STREAMS, LOG_WAITING, LOG_LOST),
 }
 """All of them, under the headings of the dashboard."""

@@ -32,6 +32,7 @@ from offhook.events import (
     CallEnded,
     CallStarted,
     DelaysSampled,
+    DialRefused,
     Fault,
     FunctionAnswered,
     FunctionDropped,
@@ -144,6 +145,8 @@ class Metrics:
                 self._observe(catalogue.FUNCTION_SECONDS, event.after_ms / 1000, (name,))
             case FunctionDropped():
                 self._count(catalogue.FUNCTION_CALLS, (event.name, event.why))
+            case DialRefused():
+                self._count(catalogue.DIALS_REFUSED, (event.kind, event.why))
             case AgentWarned():
                 self._count(catalogue.AGENT_WARNINGS, (event.code, str(event.fatal).lower()))
             case Fault():

@@ -30,7 +30,10 @@ def fingerprint(to: str, agent: str, variables: Mapping[str, str]) -> str:
 
 
 class Ledger(Protocol):
-    """Where placements are kept. Each method raises Problem E-REC-05 when it cannot."""
+    """Where placements are kept, and who is not to be rung.
+
+    Each method raises Problem E-REC-05 when it cannot, and E-API-09 when that takes too long.
+    """
 
     async def claim(self, placement: Placement) -> Placement | None:
         """Take the key. None: it is ours; else what is there under it, and nothing is changed."""
@@ -43,6 +46,9 @@ class Ledger(Protocol):
 
     async def release(self, placement: Placement) -> None:
         """It is certain that this attempt became no call: the key is free again."""
+
+    async def is_barred(self, number: str) -> bool:
+        """Whether that number is never to be rung (records/dnc.py)."""
 
     async def named(self, sids: Sequence[str]) -> frozenset[str]:
         """Which of these calls belong to a placement."""

@@ -11,7 +11,7 @@ import logging
 import secrets
 import zoneinfo
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Final
@@ -116,7 +116,6 @@ class Placing:
     """The calls that one server places. `watch` is its owner's to run.
 
     `account_sid` and `public_url` are those of the configuration. `wall` is the wall clock, UTC.
-    `barred` says whether a number is one that is never to be called.
     """
 
     def __init__(
@@ -127,7 +126,6 @@ class Placing:
         ledger: Ledger,
         *,
         guard: Guard,
-        barred: Callable[[str], Awaitable[bool]],
         clock: Clock,
         wall: Callable[[], datetime],
     ) -> None:
@@ -136,7 +134,6 @@ class Placing:
         self._rest = rest
         self._ledger = ledger
         self._guard = guard
-        self._barred = barred
         self._clock = clock
         self._wall = wall
         self._followed: OrderedDict[str, _Followed] = OrderedDict()
@@ -374,7 +371,7 @@ class Placing:
                     "Ask again then; the agent file has the hours.",
                     max((opens - now).total_seconds(), 1.0),
                 )
-        if await self._barred(wanted.to):
+        if await self._ledger.is_barred(wanted.to):
             raise Problem(
                 "E-OUT-11",
                 "This number is on the list of those that are never to be called.",
@@ -533,8 +530,8 @@ class Placing:
         if verdict not in MACHINES or wants.answering_machine == "talk" or followed.truth.final:
             return
         entry = self._calls.find(sid)
-        if entry is None or entry.ending is not None:
-            return
+        if entry is None or entry.ending is not None or entry.errand is not None:
+            return  # over, or being put through to somebody
         leave = wants.answering_machine == "leave_message" and verdict in END_OF_GREETING
         had_stream = entry.has_stream
         slug = Slug.MESSAGE_LEFT if leave else Slug.MACHINE_ANSWERED

@@ -102,6 +102,15 @@ class CallRecorder:
         except Exception as error:  # noqa: BLE001 - as above
             self._break(error)
 
+    def resume_stream(self) -> None:
+        """The caller is back on a new stream, whose time begins anew."""
+        if self._over:
+            return
+        try:
+            self._timeline.restart(self._now())
+        except Exception as error:  # noqa: BLE001 - as above
+            self._break(error)
+
     # --- what is asked of it ---
 
     def pause(self) -> bool:

@@ -84,6 +84,14 @@ class Timeline:
         """A `clear` was sent: what has not been played never is."""
         del self._right[self._present(now) - self._base :]
 
+    def restart(self, now: float) -> None:
+        """A new stream begins: its time 0 is now, at a whole frame."""
+        at = self._present(now)
+        at += -at % FRAME_BYTES
+        self._left += SILENCE * (at - self._edge)
+        self._edge = self._known = self._shift = at
+        self._known_at = now
+
     def pause(self, now: float) -> None:
         """From here on both sides are silent. Not to be called again before `resume`."""
         at = self._present(now)

@@ -129,6 +129,17 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message that the caller left. `number` is as it was said; empty: the one that called."""
+
+    kind: Literal["message"] = "message"
+    at_ms: int
+    from_name: str
+    number: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSession:
     """The agent's leg came up, `dialled_ms` after it was dialled. `request_id` is Deepgram's."""
 
@@ -169,7 +180,7 @@ class Turn:
     total_ms: int | None = None
 
 
-Entry: TypeAlias = Utterance | Function | Key | AgentSession | Trouble | Turn
+Entry: TypeAlias = Utterance | Function | Key | Message | AgentSession | Trouble | Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,16 +219,27 @@ class Meters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """What became of the agent's lookup before the call: LookedUp of `events.py`."""
+
+    outcome: str
+    why: str
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
     """Everything that is known of one call.
 
     `detail` is what the other side gave as its reason for the ending. `stream_at_ms` is when
-    Twilio's stream was there. `text_erased`: what was said has been erased since.
+    Twilio's stream was there. `text_erased`: what was said has been erased since. `lookup` is None
+    when nothing was looked up.
     """
 
     call: Call
     account_sid: str
     variables: dict[str, str]
+    lookup: Lookup | None
     stream_at_ms: int | None
     detail: str | None
     recording_ms: int | None

@@ -23,13 +23,23 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from offhook.errors import Problem
 
-HEAD: Final = "0003"
+HEAD: Final = "0005"
 """The schema that this version of Offhook works with: the last of migrations/versions."""
 
 _VERSIONS: Final = table("alembic_version", column_of("version_num"))
 
 CONNECT_S: Final = 5
 STATEMENT_S: Final = 15
+
+_VANISHED: Final = {
+    "keepalives": 1,
+    "keepalives_idle": 5,  # s
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 12_000,  # ms
+}
+"""A PostgreSQL that is gone without a word is noticed within 15 s, whether it is waited for or
+written to: the kernel alone would take two hours, or a quarter of one."""
 
 
 def url_of(text: str) -> URL:
@@ -58,7 +68,7 @@ def open_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_pragmas)
         return engine
     options = f"-c statement_timeout={STATEMENT_S * 1000} -c application_name=offhook"
-    arguments: dict[str, Any] = {"connect_timeout": CONNECT_S, "options": options}
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_S, "options": options, **_VANISHED}
     return create_engine(url, pool_pre_ping=True, pool_size=5, connect_args=arguments)
 
 

@@ -35,6 +35,12 @@ ATTEMPT_S: Final = 10.0
 POLL_S: Final = 1.0
 """How often it is looked for a job that is due."""
 
+PAUSE_S: Final = 10.0
+"""How long nothing is claimed after a fault of our own."""
+
+LOOK_MS: Final = 10_000
+"""How often it is counted how many wait."""
+
 STOP_S: Final = 3.0
 """How long a stopping server waits for deliveries that have begun; they come back otherwise."""
 
@@ -61,7 +67,14 @@ class Deliveries:
         self._url = url
         self._secrets = secrets
         self._tls = tls.verifying()
+        self.delivered = 0
+        self.failed = 0
+        """Attempts that were not taken, and are to be followed by another."""
+        self.given_up = 0
+        self.waiting = jobs.Waiting(0, 0)
+        """What is to be delivered by whichever server, as it last was."""
         self._free = threading.Semaphore(SLOTS)
+        self._counting = threading.Lock()
         self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._thread = threading.Thread(target=self._run, name="after calls", daemon=True)
@@ -83,14 +96,18 @@ class Deliveries:
     # --- the thread that claims ----------------------------------------------------------------
 
     def _run(self) -> None:
-        failing = False
+        failing, looked_ms = False, 0
         while not self._stopping.is_set():
             if not self._free.acquire(timeout=POLL_S):
                 continue
-            job = None
+            job, pause = None, POLL_S
             try:
                 with self._engine.begin() as connection:
-                    job = jobs.claim(connection, clock_ms(connection))
+                    now_ms = clock_ms(connection)
+                    job = jobs.claim(connection, now_ms)
+                    if abs(now_ms - looked_ms) >= LOOK_MS:
+                        self.waiting = jobs.waiting(connection, now_ms)
+                        looked_ms = now_ms
                 failing = False
             except SQLAlchemyError as error:
                 if not failing:
@@ -98,15 +115,25 @@ class Deliveries:
                         "after-call webhooks wait for the database (%s)", type(error).__name__
                     )
                 failing = True
+            except Exception as error:  # noqa: BLE001 - webhooks go on whatever it is
+                # Its words may hold what was said.
+                _log.error("a fault: claiming a webhook raised %s", type(error).__name__)
+                pause = PAUSE_S
             if job is None:
                 self._free.release()
-                self._stopping.wait(POLL_S)
+                self._stopping.wait(pause)
                 continue
             thread = threading.Thread(
                 target=self._deliver, args=(job,), name=f"after {job.call_sid}", daemon=True
             )
             self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads: the claim runs out, and it is tried again
+                _log.warning("call %s: no thread for its webhook", job.call_sid)
+                self._threads.discard(thread)
+                self._free.release()
+                self._stopping.wait(PAUSE_S)
 
     # --- the threads that deliver --------------------------------------------------------------
 
@@ -131,6 +158,7 @@ class Deliveries:
             else:
                 with self._engine.begin() as connection:
                     jobs.done(connection, job, clock_ms(connection))
+                self._count(delivered=1)
                 _log.info("call %s: its webhook was delivered", job.call_sid)
         except SQLAlchemyError as error:
             # What came of it cannot be kept, so it is done again when the claim has run out.
@@ -151,6 +179,7 @@ class Deliveries:
                 jobs.give_up(connection, job, str(answer))
             else:
                 due_ms = jobs.failed(connection, job, now_ms, str(answer), random.random())
+        self._count(failed=due_ms is not None, given_up=due_ms is None)
         if due_ms is None:
             _log.error(
                 "E-HOOK-02 The after-call webhook of %s is given up after %d attempts: %s."
@@ -168,6 +197,12 @@ class Deliveries:
                 job.attempt + 1,
                 (due_ms - now_ms) // 1000,
             )
+
+    def _count(self, *, delivered: int = 0, failed: int = 0, given_up: int = 0) -> None:
+        with self._counting:
+            self.delivered += delivered
+            self.failed += failed
+            self.given_up += given_up
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> None:
         """Raises Answer, whatever went wrong."""

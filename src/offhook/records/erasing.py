@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, func, select, text
 
@@ -29,19 +29,36 @@ BATCH_CALLS: Final = 200
 _calls: Final = tables.calls.c
 
 
+class Chosen(NamedTuple):
+    """CallSids that were asked for. Live calls are not erased: they are still being written."""
+
+    over: list[str]
+    live: list[str]
+
+
+class Erasure(NamedTuple):
+    """What is gone, counted by kind: tables' names, and files.
+
+    `stuck` are recordings that could not be deleted, by name, and why. Their calls are gone.
+    """
+
+    removed: Counter[str]
+    stuck: dict[str, str]
+
+
 def select_calls(
     connection: Connection,
     *,
     number: str | None = None,
     call_sids: Sequence[str] | None = None,
     before_ms: int | None = None,
-) -> list[str]:
-    """CallSids of the calls that meet all that is given; at least one condition must be.
+) -> Chosen:
+    """The calls that meet all that is given; at least one condition must be.
 
     `number` is that of the other party: who called us, or whom we called. `before_ms` is a wall
     clock's time before which a call began.
     """
-    query = select(_calls.sid)
+    query = select(_calls.sid, _calls.duration_ms)
     if number is None and call_sids is None and before_ms is None:
         raise ValueError("this would be every call")
     if number is not None:
@@ -53,25 +70,39 @@ def select_calls(
         query = query.where(_calls.sid.in_(call_sids))
     if before_ms is not None:
         query = query.where(_calls.started_ms < before_ms)
-    return list(connection.scalars(query))
+    chosen = Chosen([], [])
+    for sid, duration_ms in connection.execute(query):
+        (chosen.live if duration_ms is None else chosen.over).append(sid)
+    return chosen
 
 
-def erase(
-    engine: Engine, files: FileStore, journal: Path, call_sids: Sequence[str]
-) -> Counter[str]:
-    """Remove these calls, and count what is removed by kind: tables' names, and files.
+def erase(engine: Engine, files: FileStore, journal: Path, call_sids: Sequence[str]) -> Erasure:
+    """Remove these calls, which are over.
 
     `journal` is this machine's folder. A recording that is on another machine counts as
-    `recordings_elsewhere`: its server deletes it (retention.py). Raises OSError for a file that
-    cannot be deleted, and SQLAlchemyError; what is gone by then stays gone, the rest is as it was.
+    `recordings_elsewhere`: its server deletes it (retention.py), as it does one that is stuck.
+    Raises SQLAlchemyError; what is gone by then stays gone, the rest is as it was.
     """
     removed: Counter[str] = Counter()
+    stuck: dict[str, str] = {}
     for batch in _batches(call_sids):
-        removed += _erase(engine, files, journal, batch)
+        removed += _erase(engine, files, journal, batch, stuck)
     removed["spoilt_lines"] += _erase_spoilt(journal / SPOILT, call_sids)
     if removed["calls"]:
         leave_nothing(engine)
-    return +removed
+    return Erasure(+removed, stuck)
+
+
+def require_all_gone(erasure: Erasure) -> None:
+    """Raises Problem E-ERA-03: there are recordings that could not be deleted."""
+    if erasure.stuck:
+        name, why = next(iter(erasure.stuck.items()))
+        raise Problem(
+            "E-ERA-03",
+            f"{len(erasure.stuck)} recordings could not be deleted, such as {name}: {why}."
+            " Everything else is erased.",
+            "Let the user of the server delete files there: it tries again every hour.",
+        )
 
 
 def counts(connection: Connection, call_sids: Sequence[str]) -> Counter[str]:
@@ -140,22 +171,33 @@ def leave_nothing(engine: Engine) -> None:
             connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
 
-def _erase(engine: Engine, files: FileStore, journal: Path, batch: Sequence[str]) -> Counter[str]:
+def _erase(
+    engine: Engine, files: FileStore, journal: Path, batch: Sequence[str], stuck: dict[str, str]
+) -> Counter[str]:
     removed: Counter[str] = Counter()
     with engine.begin() as connection:
-        elsewhere = []
+        unwanted = []
         recorded = select(_calls.recording, _calls.journal).where(
             _calls.sid.in_(batch), _calls.recording.is_not(None)
         )
         for name, owner in connection.execute(recorded).all():
-            if reading.delete(files, name):
-                removed["recordings"] += 1
-            elif owner != identity_of(journal):
-                elsewhere.append({"name": name})
-        if elsewhere:
-            unwanted = database.insert(connection, tables.unwanted_files).on_conflict_do_nothing()
-            connection.execute(unwanted, elsewhere)
-            removed["recordings_elsewhere"] += len(elsewhere)
+            try:
+                if reading.delete(files, name):
+                    removed["recordings"] += 1
+                    continue
+            except OSError as error:
+                stuck[name] = error.strerror or type(error).__name__
+            except Problem as problem:  # a name that is none: no file of ours
+                stuck[name] = problem.what.rstrip(".")
+                continue
+            else:
+                if owner == identity_of(journal):
+                    continue
+                removed["recordings_elsewhere"] += 1
+            unwanted.append({"name": name})
+        if unwanted:
+            later = database.insert(connection, tables.unwanted_files).on_conflict_do_nothing()
+            connection.execute(later, unwanted)
         for table, of_call in tables.of_calls():
             gone = connection.execute(delete(table).where(of_call.in_(batch)))
             removed[table.name] += gone.rowcount

@@ -8,7 +8,7 @@ itself. Times come from `database.clock_ms`.
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from offhook.errors import Problem
 from offhook.records import tables
@@ -62,6 +62,20 @@ def hurry(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None
     if call_sids:
         waiting = _jobs.call_sid.in_(call_sids) & (_jobs.attempts == 0) & (_jobs.due_ms > now_ms)
         connection.execute(update(tables.jobs).where(waiting).values(due_ms=now_ms))
+
+
+class Waiting(NamedTuple):
+    """Of how many calls the webhook is to be delivered, and how long ago the oldest ended."""
+
+    calls: int
+    oldest_ms: int
+
+
+def waiting(connection: Connection, now_ms: int) -> Waiting:
+    """What is to be done by whichever server."""
+    query = select(func.count(), func.min(_jobs.made_ms)).where(_jobs.due_ms.is_not(None))
+    count, made_ms = connection.execute(query).one()
+    return Waiting(count, 0 if made_ms is None else max(0, now_ms - made_ms))
 
 
 def claim(connection: Connection, now_ms: int) -> Job | None:

@@ -39,6 +39,8 @@ from offhook.records.answers import (
     Entry,
     Function,
     Key,
+    Lookup,
+    Message,
     Meters,
     Page,
     Percentiles,
@@ -436,6 +438,9 @@ def show(connection: Connection, sid: str) -> CallRecord | None:
         call=call,
         account_sid=row.account_sid,
         variables=msgspec.json.decode(row.variables or "{}", type=dict[str, str]),
+        lookup=None
+        if row.lookup is None
+        else Lookup(outcome=row.lookup, why=row.lookup_why, after_ms=row.lookup_ms),
         stream_at_ms=row.stream_at_ms,
         detail=row.detail or None,
         recording_ms=row.recording_ms,
@@ -492,6 +497,9 @@ def _timeline(connection: Connection, sid: str) -> list[Entry]:
         entries.append((row.line, entry))
     for row in rows(tables.keys):
         entries.append((row.line, Key(at_ms=row.at_ms, digit=row.digit)))
+    for row in rows(tables.messages):
+        entry = Message(at_ms=row.at_ms, from_name=row.from_name, number=row.number, text=row.text)
+        entries.append((row.line, entry))
     for row in rows(tables.agent_sessions):
         entry = AgentSession(
             at_ms=row.ready_at_ms, request_id=row.request_id, dialled_ms=row.dialled_ms

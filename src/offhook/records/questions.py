@@ -152,6 +152,18 @@ def moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> int:
         ) from None
 
 
+def age_ms(text: str) -> int:
+    """An age in ms: 90m, 24h, 7d, 2w. Raises Problem E-ERA-04."""
+    ago = _AGO.fullmatch(text)
+    if ago is None:
+        raise Problem(
+            "E-ERA-04",
+            "An age is given that is none.",
+            "Write a number and its unit, m, h, d or w: 90m, 12h, 90d, 2w.",
+        )
+    return timedelta(**{_UNITS[ago[2]]: int(ago[1])}) // timedelta(milliseconds=1)
+
+
 def when_ms(when: datetime) -> int:
     """Milliseconds since 1970."""
     return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

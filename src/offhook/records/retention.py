@@ -1,5 +1,8 @@
 """Retention: what was said, and recordings, go when they are old enough; each by its own age.
 
+So do recordings of calls that another machine has erased, with or without an age; and calls whose
+machine did not come back get an end.
+
 A call's age is counted from its `started_ms`. A clock that jumps forwards makes nothing old: see
 Aging.
 """
@@ -21,6 +24,7 @@ from offhook.recordings.files import FileStore
 from offhook.records import tables
 from offhook.records.database import clock_ms
 from offhook.records.erasing import BATCH_CALLS, leave_nothing
+from offhook.records.store import Store
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -35,6 +39,10 @@ JUMP_MS: Final = 5 * 60_000
 
 BELIEVED_S: Final = 24 * 3600.0
 """How long a clock must stay ahead until it is believed all the same."""
+
+LOST_MS: Final = 25 * 3_600_000
+"""A call that began so long ago and has no end has lost its server: none lasts longer than 24 hours
+(twilio.md §1.8)."""
 
 STOP_S: Final = 3.0
 
@@ -90,13 +98,13 @@ class Aging:
 class Retention:
     """Erases what `kept` says, at start and every hour, in a thread. A context manager.
 
-    `journal_id` is that of this machine's journal: recordings of other machines are theirs.
+    `store` is of this machine's journal: recordings of other machines are theirs.
     """
 
-    def __init__(self, engine: Engine, files: FileStore, journal_id: str, kept: Kept) -> None:
+    def __init__(self, engine: Engine, files: FileStore, store: Store, kept: Kept) -> None:
         self._engine = engine
         self._files = files
-        self._journal_id = journal_id
+        self._store = store
         self._kept = kept
         self._aging = Aging()
         self._stopping = threading.Event()
@@ -122,8 +130,12 @@ class Retention:
                 with self._engine.connect() as connection:
                     wall_ms = clock_ms(connection)
                 swept = self.sweep(self._aging.now_ms(wall_ms, time.monotonic()))
-            except (SQLAlchemyError, OSError) as error:
-                _log.warning("retention waits: %s", type(error).__name__)
+            except SQLAlchemyError as error:
+                _log.warning("retention waits for the database: %s", type(error).__name__)
+                pause = AGAIN_S
+            except Exception as error:  # noqa: BLE001 - what is old goes, whatever it was
+                # Its words may hold what was said.
+                _log.error("a fault: retention raised %s", type(error).__name__)
                 pause = AGAIN_S
             else:
                 if any(swept):
@@ -131,14 +143,20 @@ class Retention:
             self._stopping.wait(pause)
 
     def sweep(self, now_ms: int) -> Swept:
-        """Erase what is too old at this time. Raises SQLAlchemyError, and OSError for a file."""
+        """Erase what is too old at this time. Raises SQLAlchemyError, and OSError for the folder.
+
+        A file that cannot be deleted is left for the next time, with its call's row.
+        """
         texts = recordings = 0
+        with self._engine.begin() as connection:
+            lost = self._store.end_lost(connection, now_ms - LOST_MS)
+        if lost:
+            _log.warning("%d calls had no end, and their server did not come back", len(lost))
         here = set(self._files.names())
         if self._kept.text_days is not None:
             before_ms = now_ms - self._kept.text_days * _DAY_MS
-            # A call can last a day (twilio.md §1.8): one without an end yet may go on talking.
-            over = _calls.duration_ms.is_not(None) | (_calls.started_ms < before_ms - _DAY_MS)
-            texts = self._in_batches(before_ms, _calls.text_erased.is_(False) & over, _erase_texts)
+            spoken = _calls.text_erased.is_(False) & _calls.duration_ms.is_not(None)
+            texts = self._in_batches(before_ms, spoken, _erase_texts)
         if self._kept.audio_days is not None:
             before_ms = now_ms - self._kept.audio_days * _DAY_MS
             recorded = _calls.recording.is_not(None) & _calls.duration_ms.is_not(None)
@@ -177,8 +195,9 @@ class Retention:
         gone = []
         for row in batch:
             if row.recording is not None and row.recording in here:
-                reading.delete(self._files, row.recording)
-            elif row.journal != self._journal_id:
+                if not self._delete(row.recording):
+                    continue
+            elif row.journal != self._store.journal_id:
                 continue
             gone.append(row.sid)
         values = {"recording": None, "recording_ms": None}
@@ -186,21 +205,30 @@ class Retention:
         return len(gone)
 
     def _delete_unwanted(self, here: set[str]) -> int:
-        """Recordings of calls which another machine has erased."""
+        """Recordings of calls which another machine has erased, or which could not be deleted."""
         names = tables.unwanted_files.c.name
         with self._engine.connect() as connection:
             unwanted = here.intersection(connection.scalars(select(names)))
-        for name in sorted(unwanted):
-            reading.delete(self._files, name)
+        gone = [name for name in sorted(unwanted) if self._delete(name)]
+        for name in gone:
             with self._engine.begin() as connection:
                 connection.execute(delete(tables.unwanted_files).where(names == name))
-        return len(unwanted)
+        return len(gone)
+
+    def _delete(self, name: str) -> bool:
+        """Whether it is gone."""
+        try:
+            reading.delete(self._files, name)
+        except OSError as error:
+            _log.warning("the recording %s cannot be deleted: %s", name, error.strerror)
+            return False
+        return True
 
 
 def _erase_texts(connection: Connection, batch: list[_Old]) -> int:
     """Everything that was said, pressed or looked up; the rest of the record stays."""
     sids = [row.sid for row in batch]
-    for table in (tables.utterances, tables.keys):
+    for table in (tables.utterances, tables.keys, tables.messages):
         connection.execute(delete(table).where(table.c.call_sid.in_(sids)))
     functions = tables.functions
     connection.execute(

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, select, update
 
 from offhook import events
 from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.records import database, jobs, tables
+from offhook.records.dnc import ASKED, Barred, bar
 from offhook.records.lines import Line
 from offhook.records.prices import cost_micros
 
@@ -27,20 +28,20 @@ class Store:
     """
 
     def __init__(self, journal_id: str, prices: Prices, *, after_call: bool = False) -> None:
-        self._journal = journal_id
+        self.journal_id: Final = journal_id
         self._prices = prices
         self._after_call = after_call
 
     def applied(self, connection: Connection) -> int:
         """The number of the last line that the database has; 0: none."""
         found = connection.scalar(
-            select(tables.applied.c.line).where(tables.applied.c.journal == self._journal)
+            select(tables.applied.c.line).where(tables.applied.c.journal == self.journal_id)
         )
         return found or 0
 
     def apply(self, connection: Connection, lines: Sequence[Line], last: int) -> list[str]:
         """Add lines in order; those up to `last` are in then. Returns the calls that ended."""
-        batch = _Batch(self._journal)
+        batch = _Batch(self.journal_id)
         for line in lines:
             batch.add(line)
         ended = batch.write(connection)
@@ -52,24 +53,33 @@ class Store:
     def end_ghosts(self, connection: Connection, first: int) -> list[str]:
         """End the calls that began before line `first` and have no end; returns them."""
         calls = tables.calls.c
-        ghosts = (
-            (calls.journal == self._journal) & (calls.line < first) & calls.duration_ms.is_(None)
-        )
-        found = list(connection.scalars(select(calls.sid).where(ghosts)))
-        if found:
-            died = Slug.SERVER_DIED
-            ended = (
-                update(tables.calls)
-                .where(calls.sid.in_(found))
-                .values(
-                    fault=died.fault,
-                    slug=died.slug,
-                    words=died.words,
-                    detail="",
-                    duration_ms=calls.last_ms,
-                )
+        return self._end(connection, (calls.journal == self.journal_id) & (calls.line < first))
+
+    def end_lost(self, connection: Connection, before_ms: int) -> list[str]:
+        """End the calls that began before that time of the wall clock; returns them.
+
+        Their machine did not come back. If it ever does, the end that its journal has replaces
+        this one.
+        """
+        return self._end(connection, tables.calls.c.started_ms < before_ms)
+
+    def _end(self, connection: Connection, which: ColumnElement[bool]) -> list[str]:
+        """Of these calls, those that have no end have died with their server."""
+        calls, died = tables.calls.c, Slug.SERVER_DIED
+        ended = (
+            update(tables.calls)
+            .where(which, calls.duration_ms.is_(None))
+            .values(
+                fault=died.fault,
+                slug=died.slug,
+                words=died.words,
+                detail="",
+                duration_ms=calls.last_ms,
             )
-            connection.execute(ended)
+            .returning(calls.sid)
+        )
+        found = list(connection.scalars(ended))
+        if found:
             self._cost(connection, found)
             self._add_jobs(connection, found, [])
         return found
@@ -88,7 +98,9 @@ class Store:
             jobs.hurry(connection, billed, now_ms)
 
     def _mark(self, connection: Connection, last: int) -> None:
-        mark = database.insert(connection, tables.applied).values(journal=self._journal, line=last)
+        mark = database.insert(connection, tables.applied).values(
+            journal=self.journal_id, line=last
+        )
         connection.execute(
             mark.on_conflict_do_update(index_elements=["journal"], set_={"line": last})
         )
@@ -136,6 +148,7 @@ class _Batch:
         self._inserts: dict[Table, list[Row]] = defaultdict(list)
         self._functions: list[Row] = []
         self._ended: list[str] = []
+        self._barred: list[Barred] = []
 
     # --- lines ---------------------------------------------------------------------------------
 
@@ -189,6 +202,12 @@ class _Batch:
                 change["recording_ms"] = event.length_ms
             case events.RecordingFailed():
                 change["recording_fault"] = event.why
+            case events.LookedUp():
+                change |= {
+                    "lookup": event.outcome,
+                    "lookup_why": event.why,
+                    "lookup_ms": event.after_ms,
+                }
             case events.DelaysSampled():
                 change["delays"] = msgspec.json.encode(event).decode()
             case _:
@@ -239,6 +258,19 @@ class _Batch:
                 )
             case events.KeyPressed():
                 self._insert(tables.keys, line, at_ms=at_ms, digit=event.digit)
+            case events.MessageTaken():
+                self._insert(
+                    tables.messages,
+                    line,
+                    at_ms=at_ms,
+                    from_name=event.from_name,
+                    number=event.number,
+                    text=event.text,
+                )
+            case events.DoNotCall():
+                self._barred.append(Barred(event.number, line.wall_ms, ASKED, line.call_sid))
+            case events.DialRefused():
+                self._trouble(line, "caller", event.kind, event.why, None)
             case events.FunctionCalled():
                 self._insert(
                     tables.functions,
@@ -330,6 +362,8 @@ class _Batch:
             # Rows of one table name different columns; together, they must name the same.
             for columns in {tuple(row) for row in kept}:
                 connection.execute(insert(table), [row for row in kept if tuple(row) == columns])
+        for one in self._barred:
+            bar(connection, one)
         calls = tables.calls.c
         for sid, change in self._changes.items():
             values = _clean(change)

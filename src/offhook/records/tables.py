@@ -64,6 +64,9 @@ calls: Final = Table(
     Column("tier", String(32), nullable=False),  # of Deepgram's prices
     Column("cost_micros", BigInteger),  # millionths of the currency; None: without prices
     Column("text_erased", Boolean, nullable=False, default=False),
+    Column("lookup", String(16)),  # LookedUp's outcome; None: nothing was looked up
+    Column("lookup_why", Text),
+    Column("lookup_ms", BigInteger),
 )
 Index("calls_by_time", calls.c.started_ms.desc(), calls.c.sid.desc())
 Index("calls_by_from", calls.c.from_number, calls.c.started_ms)
@@ -112,6 +115,17 @@ keys: Final = Table(
     _line(),
     Column("at_ms", BigInteger, nullable=False),
     Column("digit", String(8), nullable=False),
+)
+
+messages: Final = Table(
+    "messages",
+    metadata,
+    _call_sid(primary_key=True),
+    _line(),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("from_name", Text, nullable=False),
+    Column("number", Text, nullable=False),  # as it was said; empty: the one that called
+    Column("text", Text, nullable=False),
 )
 
 agent_sessions: Final = Table(
@@ -189,6 +203,17 @@ placements: Final = Table(
 )
 Index("placements_by_time", placements.c.made_ms)
 Index("placements_by_sid", placements.c.sid)
+
+# Numbers that are never to be rung (dnc.py). They outlive the calls in which that was asked for, so
+# no call owns them.
+do_not_call: Final = Table(
+    "do_not_call",
+    metadata,
+    Column("number", String(32), primary_key=True),  # E.164
+    Column("since_ms", BigInteger, nullable=False),  # ms since 1970
+    Column("why", Text, nullable=False),
+    Column("in_call", String(64)),  # CallSid; None: not in a call
+)
 
 applied: Final = Table(
     "applied",

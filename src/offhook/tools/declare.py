@@ -10,10 +10,22 @@ Source of what the agent is told: deepgram-voice-agent.md §4.1.
 import functools
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 import pydantic
 
@@ -23,8 +35,11 @@ R = TypeVar("R")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What models' makers allow in a function's name."""
 
-_NOT_SENT: Final = frozenset({"title", "additionalProperties"})
-"""Of pydantic's schema: the first says nothing new, the second not every maker knows."""
+_NOT_SENT: Final = frozenset({"title", "additionalProperties", "discriminator"})
+"""Of pydantic's schema: the first says nothing new, the others not every maker knows."""
+
+_VALUES: Final = frozenset({"default", "const", "enum", "examples"})
+"""What is under these is no schema, but the user's own values."""
 
 
 class ToolError(Exception):
@@ -148,6 +163,18 @@ class Call:
         return self._house
 
 
+class _OfTheCall:
+    """Marks a parameter that is a variable of the call."""
+
+
+Variable: TypeAlias = Annotated[str, _OfTheCall()]
+"""Annotate a parameter with it, and it is passed the call's variable of the same name.
+
+Like `Call` it is not shown to the agent. A call without that variable takes the parameter's
+default; if it has none, the agent is told that the function cannot run.
+"""
+
+
 class Tool(Generic[P, R]):
     """A function and what an agent is told of it. Calling it calls the function."""
 
@@ -161,6 +188,8 @@ class Tool(Generic[P, R]):
     ) -> None:
         if not inspect.isfunction(function):
             raise BadTool(f"{function!r} is no function")
+        if inspect.isasyncgenfunction(function):
+            raise BadTool(f"{function.__name__} yields; an answer is returned, once")
         functools.update_wrapper(self, function)
         self._function: Callable[P, R] = function
         self.name: Final = name or function.__name__
@@ -178,7 +207,7 @@ class Tool(Generic[P, R]):
             raise BadTool(
                 f"{self.name} has no docstring, and so the agent cannot know what it does"
             )
-        self._arguments, self._call_parameters = _arguments(self.name, function)
+        self._arguments, self._names, self._passed = _arguments(self.name, function)
         self.parameters: Final = _schema(self.name, self._arguments)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -206,9 +235,13 @@ class Tool(Generic[P, R]):
             details = error.errors(include_url=False, include_input=False)
             faults = [f"{_where(detail['loc'])}{detail['msg']}" for detail in details[:5]]
             raise BadArguments("; ".join(faults)) from None
-        values = {name: getattr(given, name) for name in type(given).model_fields}
-        values |= dict.fromkeys(self._call_parameters, call)
-        return functools.partial(self._function, **values), given.model_dump_json()
+        values = {name: getattr(given, field) for field, name in self._names.items()}
+        for name, (variable, default) in self._passed.items():
+            value = call.variables.get(name, default) if variable else call
+            if value is inspect.Parameter.empty:
+                raise BadArguments(f"this cannot be done in this call, of which no {name} is known")
+            values[name] = value
+        return functools.partial(self._function, **values), given.model_dump_json(by_alias=True)
 
 
 @overload
@@ -232,8 +265,9 @@ def tool(
     """Let the agent call this function, sync or async.
 
     Every parameter has a type hint; its JSON Schema is made from them. A parameter annotated `Call`
-    is passed the call. `irreversible`: it pays, books or sends something, so the agent may call it
-    only once the caller's turn is confirmed (`defer_until_eot`, §4.4), and a repeat gets the first
+    is passed the call, one annotated `Variable` a variable of the call. `irreversible`: it pays,
+    books or sends something, so the agent may call it only once the caller's turn is confirmed
+    (`defer_until_eot`, §4.4), it is not stopped once it runs, and a repeat gets the first
     result. `finish_after_hangup`: a caller who hangs up does not stop it. Raises BadTool.
     """
 
@@ -247,29 +281,53 @@ def tool(
 
 def _arguments(
     name: str, function: Callable[..., Any]
-) -> tuple[type[pydantic.BaseModel], tuple[str, ...]]:
-    """A model of what the agent has to give, and the parameters that are given the call."""
+) -> tuple[type[pydantic.BaseModel], dict[str, str], dict[str, tuple[bool, Any]]]:
+    """A model of what the agent has to give, the parameters by its fields, and those that are
+    passed: whether it is a variable (else the call), and its default.
+    """  # noqa: D205
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
         raise BadTool(f"{name}: its type hints name something unknown: {error}") from None
     fields: dict[str, Any] = {}
-    call_parameters = []
+    names: dict[str, str] = {}
+    passed: dict[str, tuple[bool, Any]] = {}
+    annotated: Any = Annotated
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise BadTool(f"{name}: the parameter {parameter} cannot be given by name")
         if parameter.name not in hints:
             raise BadTool(f"{name}: the parameter {parameter.name} has no type hint")
-        if hints[parameter.name] is Call:
-            call_parameters.append(parameter.name)
+        hint = hints[parameter.name]
+        if _is_call(hint) or _is_variable(hint):
+            passed[parameter.name] = (_is_variable(hint), parameter.default)
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (hints[parameter.name], default)
+        # Not under its own name, which pydantic may have a use for: `schema`, `model_config`, `_x`.
+        field = f"field{len(fields)}"
+        names[field] = parameter.name
+        inner, *notes = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+        alias = pydantic.Field(alias=parameter.name)  # first, so that one of the user's own wins
+        fields[field] = (annotated[(inner, alias, *notes)], default)
     config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False)
     try:
-        return pydantic.create_model(name, __config__=config, **fields), tuple(call_parameters)
-    except (pydantic.errors.PydanticUserError, TypeError, NameError) as error:
+        return pydantic.create_model(name, __config__=config, **fields), names, passed
+    except (pydantic.errors.PydanticUserError, TypeError, NameError, ValueError) as error:
         raise BadTool(f"{name}: {str(error).splitlines()[0]}") from None
+
+
+def _is_call(hint: Any) -> bool:
+    """Whether it is `Call`, or `Call | None`."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return set(typing.get_args(hint)) == {Call, type(None)}
+    return hint is Call
+
+
+def _is_variable(hint: Any) -> bool:
+    """Whether it is `Variable`, or `Variable | None`."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(map(_is_variable, typing.get_args(hint)))
+    return any(isinstance(each, _OfTheCall) for each in getattr(hint, "__metadata__", ()))
 
 
 def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
@@ -301,6 +359,8 @@ def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
             # The names of properties are the user's own words.
             key: {each: inline(of, inside) for each, of in value.items()}
             if key == "properties"
+            else value
+            if key in _VALUES
             else inline(value, inside)
             for key, value in part.items()
             if key not in _NOT_SENT

@@ -1,10 +1,13 @@
 """A user's Python files: loaded once, and again for new calls when they have changed."""
 
+import contextlib
 import importlib.util
 import inspect
 import logging
+import os
 import sys
 import traceback
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -45,7 +48,7 @@ class Latest(Generic[T]):
         return self._made
 
     def _look(self) -> tuple[int, ...]:
-        return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in self.paths)
+        return tuple(_stamp(path) for path in self.paths)
 
 
 def load(path: Path) -> Any:
@@ -56,11 +59,14 @@ def load(path: Path) -> Any:
     folder = str(path.parent.resolve())
     if folder not in sys.path:
         sys.path.append(folder)
-    # Not entered in sys.modules: two agents may each have a tools.py of their own.
-    spec = importlib.util.spec_from_file_location(f"offhook_tools.{path.stem}", path)
+    # Two agents may each have a tools.py of their own, so its name is made of the whole path.
+    name = f"offhook_tools.{path.stem}_{zlib.crc32(os.fsencode(path.resolve())):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise mistake(path, 1, "This is not a Python file.", "Give it a name that ends in .py.")
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    sys.modules[name] = module  # where dataclasses and pydantic look for what hints name
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -72,6 +78,13 @@ def load(path: Path) -> Any:
         # What it says may hold anything, also a secret: its kind and line have to do.
         text = f"The file raised {type(error).__name__} when it was loaded."
         raise mistake(path, _line(path, error), text, f"Run it: python {path}") from None
+    else:
+        before = module
+    finally:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
     return module
 
 
@@ -82,6 +95,12 @@ def function(path: Path, name: str) -> Callable[..., Any]:
         text = f'There is no function "{name}" in this file.'
         raise mistake(path, 1, text, "Correct its name, or write it.")
     return found
+
+
+def _stamp(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns
+    return 0
 
 
 def _line(path: Path, error: BaseException) -> int:

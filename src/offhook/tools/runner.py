@@ -1,20 +1,21 @@
 """Running tools: tasks and threads, arguments in, one short text out."""
 
 import asyncio
+import inspect
 import json
 import logging
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pydantic_core
 
 from offhook.call.inputs import ToolFinished
+from offhook.events import FunctionOutcome
 from offhook.tools.declare import BadArguments, Call, ToolError
 from offhook.tools.files import AnyTool, Toolbox
-from offhook.tools.threads import NoThread, Threads
+from offhook.tools.places import place_of
+from offhook.tools.threads import STUCK_S, NoThread, Threads
 
 _log: Final = logging.getLogger("offhook.tools")
 
@@ -24,53 +25,69 @@ RESULT_MAX: Final = 8 * 1024
 AFTER_HANGUP_S: Final = 60.0
 """How long a tool that may finish after a hang-up has for that."""
 
+_Answer = tuple[str, FunctionOutcome]
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """One request of an agent, until nothing of it runs any more."""
+
+    name: str
+    tool: AnyTool | None
+    call_sid: str
+    task: asyncio.Task[None] = field(init=False)
+    begun: bool = False
+    """The function itself has been entered."""
+
 
 class Runner:
     """Runs the tools of every call, in tasks of `group`."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
-        self._threads = Threads()
+        self._runs: dict[asyncio.Task[None], Run] = {}
+        self.threads: Final = Threads()
 
     @property
-    def threads(self) -> int:
-        """Threads in which tools run, or hang."""
-        return self._threads.running.total()
+    def runs(self) -> tuple[Run, ...]:
+        """Those of all calls that have a task, wanted or not; from any thread."""
+        return tuple(self._runs.values())
 
     def for_call(self, toolbox: Toolbox, call: Call) -> "CallTools":
         """What runs the tools of one call."""
-        return CallTools(self._group, self._threads, toolbox, call)
+        return CallTools(self, toolbox, call)
 
-
-@dataclass(slots=True)
-class _Run:
-    tool: AnyTool | None
-    task: asyncio.Task[None]
-    begun: bool = False
-    """The function itself has been entered."""
+    def start(self, run: Run, work: Callable[[], Any]) -> None:
+        """Give it its task."""
+        run.task = self._group.create_task(work(), name=f"tool {run.name}")
+        self._runs[run.task] = run
+        run.task.add_done_callback(self._runs.pop)
 
 
 class CallTools:
     """The tools of one call: a session.Tools."""
 
-    def __init__(
-        self, group: asyncio.TaskGroup, threads: Threads, toolbox: Toolbox, call: Call
-    ) -> None:
-        self._group = group
-        self._threads = threads
+    def __init__(self, runner: Runner, toolbox: Toolbox, call: Call) -> None:
+        self._runner = runner
         self._toolbox = toolbox
         self._call = call
-        self._runs: dict[str, _Run] = {}
-        self._done: dict[tuple[str, str], str] = {}
-        """Results of irreversible tools, by name and arguments."""
+        self._runs: dict[str, Run] = {}
+        self._first: dict[tuple[str, str], asyncio.Future[_Answer]] = {}
+        """Of irreversible tools, by name and arguments: what came of them, or will."""
 
     def run(
         self, call_id: str, name: str, arguments: str, finished: Callable[[ToolFinished], None]
     ) -> None:
         """Begin; `finished` is told once, later, unless it is cancelled."""
-        work = self._work(call_id, name, arguments, finished)
-        task = self._group.create_task(work, name=f"tool {name}")
-        self._runs[call_id] = _Run(self._toolbox.get(name), task)
+        run = self._runs[call_id] = Run(name, self._toolbox.get(name), self._call.sid)
+
+        async def work() -> None:
+            content, outcome = await self._outcome(run, arguments)
+            if self._runs.get(call_id) is run:
+                del self._runs[call_id]
+                finished(ToolFinished(call_id, content, outcome))
+
+        self._runner.start(run, work)
 
     def cancel(self, call_id: str, *, over: bool) -> None:
         """Nobody wants the answer any more.
@@ -90,45 +107,76 @@ class CallTools:
             if not over and tool.irreversible:
                 return
         run.task.cancel()
+        asyncio.get_running_loop().call_later(STUCK_S, _name_unstoppable, run)
 
-    async def _work(
-        self, call_id: str, name: str, arguments: str, finished: Callable[[ToolFinished], None]
-    ) -> None:
-        outcome = await self._outcome(call_id, name, arguments)
-        if self._runs.pop(call_id, None) is not None:
-            finished(outcome)
-
-    async def _outcome(self, call_id: str, name: str, arguments: str) -> ToolFinished:
-        tool = self._toolbox.get(name)
+    async def _outcome(self, run: Run, arguments: str) -> _Answer:
+        """What the agent is told, whatever the function does. Only its own cancelling is raised."""
+        tool = run.tool
         if tool is None:
             names = ", ".join(self._toolbox)
-            words = f"there is no function {name!r}" + (f"; there are: {names}" if names else "")
-            return ToolFinished(call_id, _error(words), "unknown")
+            words = f"there is no function {run.name!r}"
+            return _error(words + (f"; there are: {names}" if names else "")), "unknown"
         try:
             function, canonical = tool.bind(arguments, self._call)
-        except BadArguments as bad:
-            return ToolFinished(call_id, _error(str(bad)), "failed")
-        known = self._done.get((name, canonical))
-        if known is not None:
-            return ToolFinished(call_id, known, "answered")
-        self._runs[call_id].begun = True
-        try:
-            if tool.asynchronous:
-                result = await function()
-            else:
-                result = await self._threads.run(name, function)
-            content = _text(result)
-        except ToolError as told:
-            return ToolFinished(call_id, _error(str(told)), "failed")
+            if tool.irreversible:
+                return await self._only_once(run, tool, function, canonical)
+            return await self._result(run, tool, function), "answered"
+        except (BadArguments, ToolError) as told:
+            return _error(str(told)), "failed"
         except NoThread:
-            return ToolFinished(call_id, _error("too much is going on, try later"), "failed")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's function does
-            # Its words may hold what was said in the call, so only its kind and line are logged.
-            _log.error("the tool %s raised %s at %s", name, type(error).__name__, _where(error))
-            return ToolFinished(call_id, _error("the function failed"), "failed")
-        if tool.irreversible:
-            self._done[name, canonical] = content
-        return ToolFinished(call_id, content, "answered")
+            return _error("too much is going on, try later"), "failed"
+        except asyncio.CancelledError as error:
+            if run.task.cancelling():
+                raise
+            return _failed(tool, error)  # something that the function waited for was cancelled
+        except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - user code
+            return _failed(tool, error)
+
+    async def _only_once(
+        self, run: Run, tool: AnyTool, function: Callable[[], Any], canonical: str
+    ) -> _Answer:
+        key = (tool.name, canonical)
+        known = self._first.get(key)
+        if known is not None:
+            # Perhaps it still runs: it was called off, and the agent asks anew.
+            return await asyncio.shield(known)
+        first = self._first[key] = asyncio.get_running_loop().create_future()
+        try:
+            answer: _Answer = await self._result(run, tool, function), "answered"
+        except BaseException as error:
+            # It may be tried again; who waits for this one is told that it failed.
+            del self._first[key]
+            words = str(error) if isinstance(error, ToolError) else "the function failed"
+            first.set_result((_error(words), "failed"))
+            raise
+        first.set_result(answer)
+        return answer
+
+    async def _result(self, run: Run, tool: AnyTool, function: Callable[[], Any]) -> str:
+        def begun() -> None:
+            run.begun = True
+
+        if tool.asynchronous:
+            begun()
+            result = await function()
+        else:
+            result = await self._runner.threads.run(
+                tool.name, lambda: _unless_awaited(function()), file=tool.file, begun=begun
+            )
+            if inspect.isawaitable(result):  # a sync function around an async one
+                result = await result
+        return _text(result)
+
+
+def _unless_awaited(result: Any) -> Any:
+    """As text, made where it came to be: to go through a result may run a user's code, or long."""
+    return result if inspect.isawaitable(result) else _text(result)
+
+
+def _name_unstoppable(run: Run) -> None:
+    if not run.task.done():
+        extra = {"call_sid": run.call_sid}
+        _log.warning("the tool %s was cancelled, and does not stop", run.name, extra=extra)
 
 
 def _text(result: Any) -> str:
@@ -138,15 +186,17 @@ def _text(result: Any) -> str:
         text = pydantic_core.to_json(text, fallback=str).decode()
     data = text.encode("utf-8", "replace")
     if len(data) <= RESULT_MAX:
-        return text
+        return data.decode()
     note = f" … (cut: {len(data)} bytes are more than {RESULT_MAX})"
     return data[: RESULT_MAX - len(note.encode())].decode("utf-8", "ignore") + note
 
 
 def _error(words: str) -> str:
-    return json.dumps({"error": words}, ensure_ascii=False)
+    return _text(json.dumps({"error": words}, ensure_ascii=False))
 
 
-def _where(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+def _failed(tool: AnyTool, error: BaseException) -> _Answer:
+    # Its words may hold what was said in the call, so only its kind and line are logged.
+    kind = type(error).__name__
+    _log.error("the tool %s raised %s at %s", tool.name, kind, place_of(error, tool.file))
+    return _error("the function failed"), "failed"

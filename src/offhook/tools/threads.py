@@ -4,43 +4,101 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
+
+from offhook.logs import current_call
+from offhook.tools.places import place
 
 _log: Final = logging.getLogger("offhook.tools")
 
 THREADS_MAX: Final = 32
 
+STUCK_S: Final = 1.0
+"""A function that runs on for so long though nobody waits for it is named."""
+
 
 class NoThread(Exception):  # noqa: N818 - a state of the world
-    """As many tools as may run at once are running."""
+    """All threads hang in functions that nobody waits for any more, or none can be started."""
+
+
+@dataclass(eq=False, slots=True)
+class Running:
+    """A function in a thread of its own, until it ends."""
+
+    name: str
+    file: str
+    """Where it was written; empty when that is not known."""
+    call_sid: str
+    thread: threading.Thread
+    wanted: bool = True
+    """Somebody waits for what it returns."""
+    cpu_clock: int | None = None
+    """Set by the thread itself: to ask about one that has ended is not safe."""
+
+    def cpu_s(self) -> float | None:
+        """The time that a core has spent on the thread, where the system tells."""
+        if self.cpu_clock is None:
+            return None
+        with contextlib.suppress(OSError):  # it has ended
+            return time.clock_gettime(self.cpu_clock)
+        return None
+
+    def where(self) -> str:
+        """File and line at which it is, in the file where it was written if possible."""
+        frame = sys._current_frames().get(self.thread.ident or 0)
+        return place(frame, self.file) if frame is not None else "?"
 
 
 class Threads:
-    """Runs functions, each in a thread of its own, THREADS_MAX at once.
+    """Runs functions, each in a thread of its own, THREADS_MAX at once; the others wait.
 
     They are daemons: a tool that never returns does not keep the process alive.
     """
 
     def __init__(self) -> None:
-        self.running: Final = Counter[str]()
-        """Tools whose threads have not ended, wanted or not, by name."""
+        self._running: set[Running] = set()
+        self._room = asyncio.Semaphore(THREADS_MAX)
 
-    async def run(self, name: str, function: Callable[[], Any]) -> Any:
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """Those that have not ended, wanted or not; from any thread."""
+        return tuple(self._running)
+
+    @property
+    def stuck(self) -> int:
+        """Threads whose function nobody waits for any more."""
+        return sum(not each.wanted for each in self._running)
+
+    async def run(
+        self,
+        name: str,
+        function: Callable[[], Any],
+        *,
+        file: str = "",
+        begun: Callable[[], None] = lambda: None,
+    ) -> Any:
         """What the function returns or raises. Cancelled, it runs on, and its result is dropped.
 
+        `begun` is told once there is a thread for it: until then, to cancel it is to undo it.
         Raises NoThread.
         """
-        if self.running.total() >= THREADS_MAX:
-            _log.error("no thread is left for the tool %s; these run: %s", name, dict(self.running))
+        if self.stuck >= THREADS_MAX:
+            _log.error("no thread is left for the tool %s; these hang: %s", name, self._names())
             raise NoThread
+        await self._room.acquire()
+        begun()
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
+        future: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
         context = contextvars.copy_context()
 
         def body() -> None:
+            running.cpu_clock = _cpu_clock()
             result: Any = None
             error: BaseException | None = None
             try:
@@ -51,14 +109,54 @@ class Threads:
                 loop.call_soon_threadsafe(settle, result, error)
 
         def settle(result: Any, error: BaseException | None) -> None:
-            self.running[name] -= 1
+            self._forget(running)
             if future.done():
                 _log.warning("the tool %s has ended at last; nobody waits for it", name)
-            elif error is not None:
-                future.set_exception(error)
             else:
-                future.set_result(result)
+                future.set_result((result, error))
 
-        self.running[name] += 1
-        threading.Thread(target=body, name=f"tool {name}", daemon=True).start()
-        return await future
+        thread = threading.Thread(target=body, name=f"tool {name}", daemon=True)
+        running = Running(name, file, current_call.get(), thread)
+        self._running.add(running)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._forget(running)
+            _log.error("the system starts no thread for the tool %s", name)
+            raise NoThread from None
+        try:
+            result, error = await future
+        except asyncio.CancelledError:
+            running.wanted = False
+            loop.call_later(STUCK_S, self._name_stuck, running)
+            raise
+        if error is None:
+            return result
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, StopIteration):
+            raise error
+        # Raised here, these would end something else than the function.
+        raise RuntimeError(type(error).__name__) from error
+
+    def _forget(self, running: Running) -> None:
+        self._running.discard(running)
+        self._room.release()
+
+    def _name_stuck(self, running: Running) -> None:
+        if running in self._running:
+            _log.warning(
+                "the tool %s hangs at %s, and nobody waits for it any more; of %d threads hang: %s",
+                running.name,
+                running.where(),
+                THREADS_MAX,
+                self._names(),
+                extra={"call_sid": running.call_sid},
+            )
+
+    def _names(self) -> dict[str, int]:
+        return dict(Counter(each.name for each in self._running if not each.wanted))
+
+
+def _cpu_clock() -> int | None:
+    # macOS and Windows have none.
+    ask = getattr(time, "pthread_getcpuclockid", None)
+    return None if ask is None else ask(threading.get_ident())

@@ -1,7 +1,7 @@
 """The caller's leg: Twilio's media stream, once it has said whose call it is."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from offhook.twilio import media
@@ -100,6 +100,11 @@ class CallerLeg:
         """End the stream: Twilio goes on with the TwiML after `<Connect>` (twilio.md §1.7)."""
         self._channel.close()
 
+    def leave(self) -> Callable[[], None]:
+        """Hear no more of this stream: it is left on purpose. What closes it is returned."""
+        self._channel.receiver = _Left()
+        return self._channel.close
+
     def _queue(self, message: bytes) -> None:
         self._outbox.append(message)
         self._outbox_size += len(message)
@@ -156,3 +161,22 @@ class CallerLeg:
             oversized=closed.sent == MESSAGE_TOO_BIG,
             ours=closed.sent == INTERNAL_ERROR,
         )
+
+
+class _Left:
+    """The receiver of a stream that was left: what it still says is of no interest."""
+
+    def on_open(self, socket: Channel) -> None:
+        """It was open."""
+
+    def on_text(self, text: bytes) -> None:
+        """Audio of the last moment, and `stop`."""
+
+    def on_binary(self, data: bytes) -> None:
+        """Twilio sends none."""
+
+    def on_writable(self, writable: bool) -> None:
+        """Nothing is written."""
+
+    def on_close(self, closed: Closed) -> None:
+        """As it should be."""

@@ -5,6 +5,8 @@ Source: twilio.md §2. Every document ends the call or hands it on: none leaves 
 
 from twilio.twiml.voice_response import Connect, Dial, VoiceResponse
 
+from offhook.call.errands import Dial as DialErrand
+from offhook.call.errands import Meet
 from offhook.config import Agent, Announcement
 
 
@@ -16,14 +18,18 @@ def connect(
     token: str | None,
     announcement: Announcement | None,
     apology: str | None,
+    keys: str = "",
 ) -> str:
-    """Say the announcement, then open a stream. `apology` is spoken should `after_url` not answer.
+    """Say the announcement, press `keys`, then open a stream.
 
+    `apology` is spoken should `after_url` not answer.
     Without the URLs and the token it is what a TwiML Bin holds.
     """
     document = VoiceResponse()
     if announcement is not None:
         _say(document, announcement.say, announcement)
+    if keys:
+        document.play(digits=keys)
     verb = Connect(action=after_url, method="POST") if after_url else Connect()
     if stream_status_url is None:
         stream = verb.stream(url=stream_url)
@@ -44,6 +50,27 @@ def message(manner: Announcement) -> str:
     _say(document, manner.say, manner)
     document.hangup()
     return _text(document)
+
+
+def put_through(errand: DialErrand, after_url: str) -> str:
+    """Ring somebody and connect the caller; `after_url` is told what became of it."""
+    document = VoiceResponse()
+    _dial(document, errand.to, after_url, errand.timeout_s, errand.caller_id)
+    return _text(document)
+
+
+def meet(errand: Meet, after_url: str) -> str:
+    """Put the caller into the conference in which somebody waits; it ends with either of them."""
+    document = VoiceResponse()
+    document.append(conference(errand.conference, after_url))
+    return _text(document)
+
+
+def conference(name: str, after_url: str) -> Dial:
+    """The verb that puts a leg into a conference of two, which ends with either."""
+    dial = Dial(action=after_url, method="POST")
+    dial.conference(name, beep=False, start_conference_on_enter=True, end_conference_on_exit=True)
+    return dial
 
 
 def hang_up() -> str:
@@ -110,8 +137,21 @@ def sorry(agent: Agent) -> str:
     return _text(document)
 
 
-def _dial(document: VoiceResponse, destination: str, after_url: str) -> None:
-    dial = Dial(action=after_url, method="POST", timeout=30, answer_on_bridge=True)
+def _dial(
+    document: VoiceResponse,
+    destination: str,
+    after_url: str,
+    timeout_s: int = 30,
+    caller_id: str | None = None,
+) -> None:
+    # Without answerOnBridge a caller on the line hears nothing while it rings (twilio.md §2.6).
+    dial = Dial(
+        action=after_url,
+        method="POST",
+        timeout=timeout_s,
+        answer_on_bridge=True,
+        caller_id=caller_id,
+    )
     if destination.startswith(("sip:", "sips:")):
         dial.sip(destination)
     else:

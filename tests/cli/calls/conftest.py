@@ -62,6 +62,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         sid_of(2),
         [
             (0, began()),
+            (0, events.LookedUp("failed", "HTTP 503", 90)),
             (40, events.CallStarted()),
             (300, events.AgentConnected("req-1", 260)),
             (1900, events.AgentSaid("We are", "We are open from nine", 900, True, 1000)),
@@ -71,6 +72,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
             (3400, events.FunctionCalled("f1", "paint", '{"colour": "red"}')),
             (3450, events.FunctionAnswered("f1", "paint", "answered", '"done"', 50)),
             (3500, events.KeyPressed("7")),
+            (3600, events.MessageTaken("Ada", "555 0143", "Call back.")),
             (4000, events.AgentDisconnected(3700)),
             (4000, ended(4000, "agent_lost", "agent")),
             (4100, events.CallBilled("completed", 4200)),

@@ -22,11 +22,13 @@ def test_the_page_tells_all_of_it(folder: Path) -> None:
         "began 2026-10-26 07:33:22, 0:04 long",
         "from, to +12025550142 → +12025550100",
         "agent desk (inbound, by webhook)",
+        "lookup failed after 90 ms: HTTP 503",
         "1000 agent We are ⟨not heard: open from nine⟩ [cut after 900 ms, estimated]",
         "2500 caller Is it [31mred [0m?",
         f"3300 answer {LATENCIES}",
         '3400 tool paint({"colour": "red"}) → answered, 50 ms: "done"',
         "3500 key 7",
+        "3600 message from Ada, 555 0143: Call back.",
         "ended agent lost (agent's doing) [agent_lost]",
         "Twilio 1 min (4200 ms, completed); stream 1 min",
         "Deepgram 3700 ms (standard)",
@@ -48,6 +50,7 @@ def test_the_json_is_that_of_the_export(folder: Path) -> None:
     exported = offhook(folder, "calls", "export", "--fault", "agent").stdout
     assert shown == json.loads(exported)
     assert shown["version"] == 1
+    assert shown["lookup"] == {"outcome": "failed", "why": "HTTP 503", "after_ms": 90}
     assert [entry["kind"] for entry in shown["timeline"]].count("utterance") == 2
 
 

@@ -18,6 +18,7 @@ from tests.house import (
     NoTools,
     caller,
     configured,
+    empty_office,
     fresh_sid,
     house,
     nothing_known,
@@ -86,6 +87,7 @@ def call(
         publish=lambda _: None,
         tools=lambda toolbox, call: NoTools(clock),
         look_up=nothing_known,
+        office=empty_office(clock),
         make_tap=make_tap,
     )
     stream = SimulatedStream(

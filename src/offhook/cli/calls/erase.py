@@ -15,7 +15,8 @@ def erase(
         list[str] | None, typer.Option(help="One call; may be given several times.", metavar="SID")
     ] = None,
     older_than: Annotated[
-        int | None, typer.Option(help="Calls that began so many days ago.", min=0, metavar="DAYS")
+        str | None,
+        typer.Option(help="Calls that began so long ago: 90m, 12h, 90d, 2w.", metavar="AGE"),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be removed.")
@@ -25,19 +26,23 @@ def erase(
 ) -> None:
     """Remove calls: their rows, recordings, and what waits of them in the journal.
 
-    A call must meet all that is given.
+    A call must meet all that is given. Live calls are left alone.
     """
     import json
 
     from offhook.cli.calls.reading import engine_of, records_of
+    from offhook.errors import Problem
     from offhook.recordings.files import LocalFiles
-    from offhook.records import database, erasing, queries
+    from offhook.records import database, erasing, queries, questions
 
     if number is None and not call and older_than is None:
         raise typer.BadParameter("Give --number, --call or --older-than.")
+    questions.Filter(number=number)  # or it would find nothing, and nobody would wonder
+    age_ms = None if older_than is None else questions.age_ms(older_than)
     records = records_of(config)
     journal = records.folder / "journal"
     hooked = records.webhook.url is not None
+    erasure = None
     with engine_of(records) as engine:
         erasing.settle(engine, journal, records.prices, after_call=hooked)
         with engine.connect() as connection:
@@ -45,16 +50,30 @@ def erase(
                 connection,
                 number=number,
                 call_sids=[queries.find_sid(connection, sid) for sid in call] if call else None,
-                before_ms=None
-                if older_than is None
-                else database.clock_ms(connection) - older_than * 86_400_000,
+                before_ms=None if age_ms is None else database.clock_ms(connection) - age_ms,
             )
-            found = erasing.counts(connection, chosen)
+            found = erasing.counts(connection, chosen.over)
         if not dry_run:
-            found = erasing.erase(engine, LocalFiles(records.recordings), journal, chosen)
+            files = LocalFiles(records.recordings)
+            erasure = erasing.erase(engine, files, journal, chosen.over)
+            found = erasure.removed
     if as_json:
-        print(json.dumps({"removed": {} if dry_run else dict(found), "found": dict(found)}))
-        return
-    print("Would be removed:" if dry_run else "Removed:")
-    for kind, count in sorted(found.items()) or [("calls", 0)]:
-        print(f"  {count:>8} {kind.replace('_', ' ')}")
+        told = {
+            "removed": dict(found) if erasure else {},
+            "found": dict(found),
+            "live": chosen.live,
+            "stuck": erasure.stuck if erasure else {},
+        }
+        print(json.dumps(told))
+    else:
+        print("Would be removed:" if dry_run else "Removed:")
+        for kind, count in sorted(found.items()) or [("calls", 0)]:
+            print(f"  {count:>8} {kind.replace('_', ' ')}")
+    if erasure is not None:
+        erasing.require_all_gone(erasure)
+    if chosen.live:
+        raise Problem(
+            "E-ERA-02",
+            f"{len(chosen.live)} calls are live and were left alone, such as {chosen.live[0]}.",
+            "Erase again when they are over.",
+        )

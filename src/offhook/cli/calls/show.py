@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Entry,
         Function,
         Key,
+        Message,
         Percentiles,
         Trouble,
         Turn,
@@ -65,6 +66,10 @@ def _head(record: "CallRecord") -> "list[Text]":
     if record.variables:
         given = ", ".join(f"{name}={value}" for name, value in record.variables.items())
         rows.append(_row("variables", given))
+    if record.lookup is not None:
+        outcome = record.lookup.outcome.replace("_", " ")
+        why = f": {record.lookup.why}" if record.lookup.why else ""
+        rows.append(_row("lookup", f"{outcome} after {record.lookup.after_ms} ms{why}"))
     return rows
 
 
@@ -96,7 +101,9 @@ def _line(entry: "Entry") -> "Text":
     return line
 
 
-def _happened(entry: "Function | Key | AgentSession | Trouble | Turn") -> tuple[str, str, str]:
+def _happened(
+    entry: "Function | Key | Message | AgentSession | Trouble | Turn",
+) -> tuple[str, str, str]:
     """Who, in which style, and what."""
     from offhook.records import answers
 
@@ -108,6 +115,9 @@ def _happened(entry: "Function | Key | AgentSession | Trouble | Turn") -> tuple[
             return "tool", "magenta", f"{entry.name}({entry.arguments}) → {outcome}{took}{said}"
         case answers.Key():
             return "key", "cyan", entry.digit
+        case answers.Message():
+            number = f", {entry.number}" if entry.number else ""
+            return "message", "magenta", f"from {entry.from_name}{number}: {entry.text}"
         case answers.AgentSession():
             words = f"the agent is on the line after {entry.dialled_ms} ms ({entry.request_id})"
             return "call", "dim", words

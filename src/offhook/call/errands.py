@@ -1,0 +1,39 @@
+"""What Twilio does with a caller who leaves the stream on purpose, and may come back to it.
+
+A stream cannot dial and cannot press keys (twilio.md §5.4), so it is left for a while: the agent's
+leg is hung up meanwhile, and resumed with the conversation so far.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Ring a destination of the agent file, by its `name`, and put the caller through.
+
+    `to` is an E.164 number or a SIP address; `caller_id` what the person sees, None: the caller.
+    """
+
+    name: str
+    to: str
+    timeout_s: int = 30
+    caller_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Meet:
+    """Put the caller together with somebody of that `name`, who waits in a conference."""
+
+    name: str
+    conference: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendDigits:
+    """Press keys toward the caller's side: 0 to 9, *, #, w for half a second, W for a whole one."""
+
+    digits: str
+
+
+Errand: TypeAlias = Dial | Meet | SendDigits

@@ -1,0 +1,116 @@
+"""The functions that the agent has called and that are not answered: each is, once, or never.
+
+Source: deepgram-voice-agent.md §4. Who runs them, and how, is not known here.
+"""
+
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
+
+from offhook.call import inputs
+from offhook.call.commands import CancelTool, Command, Note, RunTool, TellAgent
+from offhook.deepgram import messages as deepgram
+from offhook.events import FunctionAnswered, FunctionCalled, FunctionDropped, FunctionOutcome
+
+SOFT_S: Final = 3.0
+"""A function that takes longer has the agent say so (§4.5)."""
+HARD_S: Final = 10.0
+"""A function that takes longer is stopped, and the agent told: it must not wait for ever."""
+
+_TOO_LATE: Final = '{"error": "this takes too long; it was stopped"}'
+
+
+class _Function(NamedTuple):
+    name: str
+    arguments: str
+    called_at: float
+
+
+class Functions:
+    """Those of one call; `do` takes the commands, `answered` is told of each that was answered."""
+
+    def __init__(
+        self,
+        do: Callable[[Command], None],
+        answered: Callable[[deepgram.FinishedFunction], None],
+    ) -> None:
+        self._do = do
+        self._answered = answered
+        # Oldest first.
+        self._open: dict[str, _Function] = {}
+        self._said_one_moment = False
+
+    # --- what happens --------------------------------------------------------------------------
+
+    def call(self, request: deepgram.FunctionCallRequest, now: float) -> None:
+        """The agent calls some: they run at once."""
+        for function in request.functions:
+            # What has an endpoint is called by Deepgram itself (§4.3).
+            if function.client_side and function.id not in self._open:
+                self._open[function.id] = _Function(function.name, function.arguments, now)
+                self._do(Note(FunctionCalled(function.id, function.name, function.arguments)))
+                self._do(RunTool(function.id, function.name, function.arguments))
+
+    def call_off(self, cancelled: deepgram.FunctionCallCancelled) -> None:
+        """The agent wants some no more: an answer that came now would be dropped (§4.4)."""
+        for each in cancelled.functions:
+            function = self._open.pop(each.id, None)
+            if function is not None:
+                self._do(CancelTool(each.id, "cancelled"))
+                self._do(Note(FunctionDropped(each.id, function.name, "cancelled")))
+        self._rest()
+
+    def finish(self, finished: inputs.ToolFinished, now: float) -> None:
+        """One is done."""
+        if finished.id in self._open:
+            self._answer(finished.id, finished.content, finished.outcome, now)
+
+    def give_up(self, now: float) -> None:
+        """Stop those that have had their time."""
+        for call_id, function in list(self._open.items()):
+            if now >= function.called_at + HARD_S:
+                self._do(CancelTool(call_id, "too_late"))
+                self._answer(call_id, _TOO_LATE, "too_late", now)
+
+    def drop(self, why: Literal["cancelled", "call_over"]) -> None:
+        """Nobody is there any more to be answered."""
+        for call_id, function in self._open.items():
+            self._do(CancelTool(call_id, why))
+            self._do(Note(FunctionDropped(call_id, function.name, why)))
+        self._open.clear()
+        self._rest()
+
+    def said_one_moment(self) -> None:
+        """The caller was told that it takes a while; once is enough while any is open."""
+        self._said_one_moment = True
+
+    # --- what is asked -------------------------------------------------------------------------
+
+    def soft_due(self) -> float | None:
+        """When the caller is to be told that it takes a while, in seconds."""
+        return None if self._said_one_moment or not self._open else self._oldest() + SOFT_S
+
+    def hard_due(self) -> float | None:
+        """When `give_up` has something to do, in seconds."""
+        return self._oldest() + HARD_S if self._open else None
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _oldest(self) -> float:
+        return next(iter(self._open.values())).called_at
+
+    def _answer(self, call_id: str, content: str, outcome: FunctionOutcome, now: float) -> None:
+        name, arguments, called_at = self._open.pop(call_id)
+        answer = deepgram.FunctionCallResponse(id=call_id, name=name, content=content)
+        self._do(TellAgent(answer))
+        after_ms = round((now - called_at) * 1000)
+        self._do(Note(FunctionAnswered(call_id, name, outcome, content, after_ms)))
+        self._answered(
+            deepgram.FinishedFunction(
+                id=call_id, name=name, client_side=True, arguments=arguments, response=content
+            )
+        )
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._open:
+            self._said_one_moment = False

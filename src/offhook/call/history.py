@@ -1,0 +1,42 @@
+"""What was said so far, for an agent that goes on with the conversation.
+
+Source: deepgram-voice-agent.md §2.8 and §5.4: what the caller heard, not what was meant to be said.
+"""
+
+from collections import deque
+from typing import Final
+
+from offhook.deepgram import messages as deepgram
+from offhook.events import AgentSaid, AgentTold, CallerSaid
+
+BUDGET: Final = 16 * 1024
+"""Letters that are handed on, the latest: an hour of talk would fill the model's attention."""
+
+
+class History:
+    """A conversation; keeps no more than is handed on."""
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[deepgram.History, int]] = deque()
+        self._size = 0
+
+    def said(self, said: CallerSaid | AgentSaid | AgentTold) -> None:
+        """One of the two has said something, or the agent was told it in the caller's stead."""
+        if said.text:
+            role = "assistant" if isinstance(said, AgentSaid) else "user"
+            self._add(deepgram.History(role=role, content=said.text), len(said.text))
+
+    def ran(self, function: deepgram.FinishedFunction) -> None:
+        """A function was answered."""
+        size = len(function.arguments) + len(function.response)
+        self._add(deepgram.History(function_calls=[function]), size)
+
+    def so_far(self) -> tuple[deepgram.History, ...]:
+        """Oldest first."""
+        return tuple(entry for entry, _ in self._entries)
+
+    def _add(self, entry: deepgram.History, size: int) -> None:
+        self._entries.append((entry, size))
+        self._size += size
+        while self._size > BUDGET and len(self._entries) > 1:
+            self._size -= self._entries.popleft()[1]

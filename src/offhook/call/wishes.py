@@ -1,0 +1,68 @@
+"""What may be asked of a call from outside: by one of its functions, the API or an operator.
+
+Each is answered once, with what happened (`commands.Reply`), not with what was asked.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from offhook.call.errands import Errand
+from offhook.call.plan import Plan
+from offhook.deepgram.messages import UpdateListen, UpdatePrompt, UpdateSpeak, UpdateThink
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call when the farewell was heard; without one, when what is being said was."""
+
+    by: Literal["agent", "operator"]
+    farewell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Have the agent say this; what it does to other speech: deepgram-voice-agent.md §2.14."""
+
+    text: str
+    behavior: Literal["default", "queue", "interrupt"] = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the agent something that it answers to, as if the caller had said it (§2.15)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change prompt, think, speak or listen (§2.10 to §2.13)."""
+
+    message: UpdatePrompt | UpdateThink | UpdateSpeak | UpdateListen
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Let the caller hear nothing of the agent, or hear it again."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Have the agent say `first`, then leave the stream for an errand."""
+
+    errand: Errand
+    first: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchAgent:
+    """Have the agent say `first`, then hand the caller to the agent of that name, and `plan`."""
+
+    agent: str
+    plan: Plan
+    first: str = ""
+
+
+Wish: TypeAlias = HangUp | Say | Tell | Update | Mute | Leave | SwitchAgent

@@ -1,0 +1,55 @@
+"""Numbers that are never to be rung: whose owners said so, or for whom somebody here did.
+
+Plain functions on a connection. Numbers are E.164. Erasing a call, and retention, leave them: to
+forget who does not want to be called would be no favour.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, delete, select
+
+from offhook.records import database, tables
+
+_numbers = tables.do_not_call.c
+
+ASKED: Final = "asked in a call"
+"""The reason when the other party of a call said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """A number, since when (ms since 1970), and why. `in_call` is a CallSid, or None."""
+
+    number: str
+    since_ms: int
+    why: str
+    in_call: str | None
+
+
+def is_barred(connection: Connection, number: str) -> bool:
+    """Whether that number is never to be rung."""
+    found = select(_numbers.number).where(_numbers.number == number)
+    return connection.scalar(found) is not None
+
+
+def barred(connection: Connection) -> list[Barred]:
+    """All of them, the latest first."""
+    order = (_numbers.since_ms.desc(), _numbers.number)
+    rows = connection.execute(select(tables.do_not_call).order_by(*order))
+    return [Barred(**row._mapping) for row in rows]
+
+
+def bar(connection: Connection, one: Barred) -> bool:
+    """Add it; one that is there stays as it is, and False is returned."""
+    adding = database.insert(connection, tables.do_not_call).values(
+        number=one.number, since_ms=one.since_ms, why=one.why, in_call=one.in_call
+    )
+    added = adding.on_conflict_do_nothing().returning(_numbers.number)
+    return connection.scalar(added) is not None
+
+
+def unbar(connection: Connection, number: str) -> bool:
+    """It may be rung again. False: it might all along."""
+    gone = connection.execute(delete(tables.do_not_call).where(_numbers.number == number))
+    return gone.rowcount > 0

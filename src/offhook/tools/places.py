@@ -1,0 +1,43 @@
+"""File and line of a user's code, for the log: never what it holds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType, TracebackType
+
+
+def place(frame: FrameType, file: str) -> str:
+    """Where a stack is in that file, innermost; where it is at all, if it is not in there."""
+    inside = next((each for each in outward(frame) if each.f_code.co_filename == file), frame)
+    return f"{Path(inside.f_code.co_filename).name}:{inside.f_lineno}"
+
+
+def outward(frame: FrameType | None) -> Iterator[FrameType]:
+    """A stack from its innermost frame."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def place_of(error: BaseException, file: str) -> str:
+    """Where something was raised, in that file if possible: by its cause, if it has one there."""
+    steps = [step for cause in _causes(error) for step in _steps(cause.__traceback__)]
+    if not steps:
+        return "?"
+    name, line = next((each for each in reversed(steps) if each[0] == file), steps[-1])
+    return f"{Path(name).name}:{line}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Outermost first."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__
+
+
+def _steps(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
+    while traceback is not None:
+        yield traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
+        traceback = traceback.tb_next

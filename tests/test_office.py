@@ -1,0 +1,183 @@
+"""Texts, messages and wishes of callers: what is done, and what is told when it is not."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+from tests.vendor import SENT, Vendor, vendor
+
+from offhook.config import Texts, Twilio
+from offhook.events import DialRefused, DoNotCall, Event, MessageTaken
+from offhook.guard import Guard, Rules
+from offhook.office import Office
+from offhook.rehearsal.memory import VirtualClock
+from offhook.tools.declare import Call, ToolError
+from offhook.twilio.rest import TwilioRest
+from offhook.twilio.sms import segments
+
+ACCOUNT = "AC" + "1" * 32
+ADA, SHOP, OURS = "+12025550142", "+12025550143", "+12025550100"
+TEXTS = Texts.model_validate(
+    {
+        "from": OURS,
+        "destinations": {"shop": {"to": SHOP}, "abroad": {"to": "+18095551234"}},
+    }
+)
+
+
+def call(caller: str | None = ADA, **more: Any) -> Call:
+    return Call("CA1", "desk", caller, OURS, **more)
+
+
+class Desk:
+    """An office, what its vendor was asked, and the events that it told."""
+
+    def __init__(self, office: Office, twilio: Vendor) -> None:
+        self.office = office
+        self.twilio = twilio
+        self.events: list[Event] = []
+
+    async def text(self, text: str = "Hello", to: str = "caller", of: Call | None = None) -> str:
+        return await self.office.send_text(TEXTS, of or call(), text, to, self.events.append)
+
+    async def refused(self, *arguments: Any, **more: Any) -> str:
+        with pytest.raises(ToolError) as told:
+            await self.text(*arguments, **more)
+        return str(told.value)
+
+
+@asynccontextmanager
+async def desk(
+    status: int = 201, body: Any = None, *, recorded: bool = True, **rules: Any
+) -> AsyncIterator[Desk]:
+    async with (
+        vendor(status, body if body is not None else SENT) as twilio,
+        httpx2.AsyncClient(trust_env=False) as http,
+    ):
+        tokens = (SecretStr("t"),)
+        settings = Twilio(account_sid=ACCOUNT, auth_tokens=tokens, api_url=twilio.url)
+        rest = TwilioRest(settings, http)
+        guard = Guard(Rules(**rules))
+        yield Desk(Office(guard, rest, VirtualClock(0.0), recorded=recorded), twilio)
+
+
+async def test_a_text_goes_to_who_is_on_the_line_or_to_a_named_destination() -> None:
+    async with desk() as d:
+        assert await d.text("See you at 7, Ada") == "the text is on its way"
+        assert await d.text("Come", "shop") == "the text is on its way"
+        outgoing = Call("CA2", "desk", OURS, ADA, direction="outbound")
+        await d.text("We called", of=outgoing)
+    path = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
+    assert d.twilio.forms == [
+        {"path": path, "To": ADA, "From": OURS, "Body": "See you at 7, Ada"},
+        {"path": path, "To": SHOP, "From": OURS, "Body": "Come"},
+        {"path": path, "To": ADA, "From": OURS, "Body": "We called"},
+    ]
+    assert d.events == []
+
+
+@pytest.mark.parametrize(
+    "caller", [None, "anonymous", "+266696687", "client:ada", "sip:a@b.example"]
+)
+async def test_no_text_goes_to_a_withheld_number(caller: str | None) -> None:
+    async with desk() as d:
+        assert "withheld" in await d.refused(of=call(caller))
+    assert d.twilio.forms == []
+
+
+async def test_no_text_passes_the_guard() -> None:
+    async with desk() as d:
+        told = await d.refused(to="abroad")
+        assert told == "the text was not sent: its country is not one that may be dialled"
+        assert "country" in await d.refused(of=call("+447400123456"))
+        assert d.events == [
+            DialRefused("text", "country", "+18095551234"),
+            DialRefused("text", "country", "+447400123456"),
+        ]
+    assert d.twilio.forms == []
+
+
+async def test_texts_have_a_limit_and_long_ones_cost_more() -> None:
+    async with desk(spend_per_hour=0.05, price_per_text=0.01) as d:
+        await d.text("x" * 460)  # of four segments
+        assert "money" in await d.refused("x" * 161)
+        await d.text("x" * 160)
+        assert "money" in await d.refused()
+    assert [len(form["Body"]) for form in d.twilio.forms] == [460, 160]
+    assert d.events == [DialRefused("text", "spend_per_hour", ADA)] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (400, 21610, "opted out of texts"),
+        (400, 21614, "cannot receive texts"),
+        (401, 20003, "credentials are not accepted"),
+    ],
+)
+async def test_twilios_refusal_is_told_in_plain_words(status: int, code: int, words: str) -> None:
+    async with desk(status, {"code": code, "message": f"secret {ADA}", "status": status}) as d:
+        told = await d.refused()
+    assert words in told
+    assert ADA not in told
+
+
+async def test_an_answer_that_is_none_leaves_it_open_whether_the_text_was_sent() -> None:
+    async with desk(201, "nonsense") as d:
+        assert "not known whether" in await d.refused()
+    assert len(d.twilio.forms) == 1, "it is not sent twice"
+
+
+@pytest.mark.parametrize("length", [0, 1601])
+async def test_a_text_has_a_length(length: int) -> None:
+    async with desk() as d:
+        assert "1 to 1600 characters" in await d.refused("x" * length)
+        assert "no destination" in await d.refused(to="+12025550199")
+    assert d.twilio.forms == []
+
+
+async def test_what_is_not_there_is_said() -> None:
+    nothing = Office(Guard(Rules()), None, VirtualClock(0.0), recorded=False)
+    events: list[Event] = []
+    with pytest.raises(ToolError, match="no number to send texts from"):
+        await nothing.send_text(None, call(), "Hello", "caller", events.append)
+    with pytest.raises(ToolError, match="no credentials"):
+        await nothing.send_text(TEXTS, call(), "Hello", "caller", events.append)
+    with pytest.raises(ToolError, match="no record here"):
+        nothing.take_message("Ada", "", "Call back.", events.append)
+    with pytest.raises(ToolError, match="no record here"):
+        nothing.stop_calling(call(), events.append)
+    assert events == []
+
+
+async def test_a_message_and_a_wish_are_told_as_events() -> None:
+    async with desk() as d:
+        d.office.take_message("Ada", "555 0143", "Call back.", d.events.append)
+        d.office.stop_calling(call(), d.events.append)
+        with pytest.raises(ToolError, match="withheld"):
+            d.office.stop_calling(call("anonymous"), d.events.append)
+    assert d.events == [MessageTaken("Ada", "555 0143", "Call back."), DoNotCall(ADA)]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", 1),
+        ("x" * 160, 1),
+        ("x" * 161, 2),
+        ("x" * 306, 2),
+        ("x" * 307, 3),
+        ("€" * 80, 1),  # two characters each
+        ("€" * 81, 2),
+        ("ж" * 70, 1),
+        ("ж" * 71, 2),
+        ("\N{BICYCLE}" * 35, 1),  # two units each
+        ("\N{BICYCLE}" * 36, 2),
+        ("x" * 1600, 11),
+    ],
+)
+def test_segments(text: str, count: int) -> None:
+    assert segments(text) == count
