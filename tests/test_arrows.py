@@ -36,7 +36,7 @@ MAY_READ_THE_CLOCK: Final = (
     "offhook.clock",
     "offhook.capture",  # the date in the name of a file
     "offhook.recordings.recorder",  # likewise
-    "offhook.rehearsal.phone",  # the date in Twilio's callbacks, which no monotonic clock knows
+    "offhook.rehearsal.switchboard.dates",  # in Twilio's callbacks: no monotonic clock knows them
     "offhook.records.record",  # when a call was, for whoever looks for it
     "offhook.records.erasing",  # how long it waits for a server
     "offhook.records.retention",  # it compares the wall clock with one that never jumps

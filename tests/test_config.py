@@ -146,6 +146,42 @@ def test_the_called_number_chooses_the_agent() -> None:
     assert both.agent_for(None) is both.lines["default"]
 
 
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("{name: hang_up, description: End., parameters: {}}", []),
+        (
+            "{name: hang_up, parameters: {}, endpoint: {url: 'https://x.example'}}",
+            [
+                (
+                    'agent.yaml:1:39 The function "hang_up" has an endpoint, and "tools" has one of'
+                    " its name, which would never run."
+                )
+            ],
+        ),
+        (
+            "{name: dance, parameters: {}}",
+            [
+                (
+                    'agent.yaml:1:32 The function "dance" has no endpoint, so Deepgram asks us to'
+                    ' run it, and "tools" has none of that name: it is answered with an error.'
+                )
+            ],
+        ),
+    ],
+)
+def test_functions_of_the_settings_and_tools_are_told_apart(
+    function: str, expected: list[str]
+) -> None:
+    agent = f"settings: {{think: {{functions: [{function}]}}}}\ntools: [hang_up]\n"
+    Path("agent.yaml").write_text(agent)
+    try:
+        found = config.read_agent(Path("agent.yaml"))[1]
+    except BadFile as bad:
+        found = bad.findings
+    assert [str(one) for one in found if "The function" in one.text] == expected
+
+
 def test_what_takes_rest_is_refused_without_its_credentials() -> None:
     agent = f"""{AGENT}
 tools: [send_sms]

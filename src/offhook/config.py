@@ -1087,7 +1087,7 @@ def load(
     lines, agents, remarks = _read_lines(file.lines, file.outbound.agents, document)
     env = _environment(environ)
     twilio = _twilio(file.twilio, env)
-    _check_dialled(agents, _rules(file.dialling, lines))
+    _check_dialled(agents, file.dialling, lines)
     _check_rest(agents, twilio)
     return Config(
         server=_server(file.server, document.path.parent, overrides, env),
@@ -1139,10 +1139,11 @@ def _read_agent(path: Path) -> _Read:
     def locate(loc: yamlfile.Loc, key: bool) -> Place:
         return document.place(("settings", *loc), key=key)
 
-    accepted, remarks = settings.accept(agent.settings, locate)
+    tools = _tools(agent, document)
+    accepted, remarks = settings.accept(agent.settings, locate, tools.latest())
     agent = _with_agent_paths(agent, document)
     agent = agent.model_copy(update={"settings": accepted, "name": agent.name or path.stem})
-    agent._tool_files = _tools(agent, document)
+    agent._tool_files = tools
     agent._lookup_function = _lookup_function(agent, document)
     _check_variables(agent, document)
     return _Read(agent, document, remarks + _lookup_remarks(agent, document))
@@ -1324,22 +1325,27 @@ def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
             yield ("texts", "destinations", name, "to"), text.to
 
 
-def _check_dialled(agents: Mapping[Path, _Read], rules: "Rules") -> None:
+def _check_dialled(
+    agents: Mapping[Path, _Read], dialling: Dialling, lines: Mapping[str, Agent]
+) -> None:
     """Raises BadFile E-DIAL-01 for every destination that guard.py would refuse in a call."""
+    dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
+    if not dialled:
+        return
     from offhook.guard import Why, refusal
 
+    rules = _rules(dialling, lines)
     fixes = {
         Why.COUNTRY: "Add the country to dialling.countries in offhook.yaml, if you mean it.",
         Why.SIP_HOST: "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it.",
     }
     errors = []
-    for read in agents.values():
-        for loc, to in _dialled(read.agent):
-            refused = refusal(rules, to)
-            if refused is not None:
-                text = f"This would never be dialled: {refused.words}."
-                fix = fixes.get(refused.why, "Give another number.")
-                errors.append(Finding("error", text, fix, read.document.place(loc)))
+    for read, loc, to in dialled:
+        refused = refusal(rules, to)
+        if refused is not None:
+            text = f"This would never be dialled: {refused.words}."
+            fix = fixes.get(refused.why, "Give another number.")
+            errors.append(Finding("error", text, fix, read.document.place(loc)))
     if errors:
         raise BadFile("E-DIAL-01", errors)
 

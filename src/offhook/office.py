@@ -30,7 +30,7 @@ class Office:
     def __init__(
         self, guard: Guard, rest: TwilioRest | None, clock: Clock, *, recorded: bool
     ) -> None:
-        self._guard = guard
+        self.guard: Final = guard
         self._rest = rest
         self._clock = clock
         self._recorded = recorded
@@ -51,7 +51,7 @@ class Office:
         if number is None or not is_number(number):
             raise ToolError("the caller's number is withheld, so no text can be sent to it")
         now = self._clock.now()
-        refused = self._guard.check("text", number, now, segments=segments(text))
+        refused = self.guard.check("text", number, now, segments=segments(text))
         if refused is not None:
             note(DialRefused("text", refused.why.slug, number))
             raise ToolError(f"the text was not sent: {refused.words}")

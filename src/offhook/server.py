@@ -21,9 +21,10 @@ from offhook.clock import Clock, LoopClock, wall_clock
 from offhook.config import Config
 from offhook.deepgram.connection import Dialler
 from offhook.errors import Problem
-from offhook.events import Subscriber
+from offhook.events import InterpreterHeld, Subscriber
 from offhook.front import Front
 from offhook.guard import Guard
+from offhook.line import Lines
 from offhook.lobby import Lobby
 from offhook.lookup import Lookups
 from offhook.metrics import catalogue
@@ -37,6 +38,7 @@ from offhook.recordings.redacted import SilenceRedacted
 from offhook.redaction import redacting
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
+from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
 from offhook.webhooks import Webhooks
 
@@ -145,14 +147,17 @@ class Server:
             guard = Guard(self._config.dialling_rules())
             twilio = self._config.twilio
             rest = TwilioRest(twilio, http) if twilio.rest_credentials is not None else None
+            lookups = Lookups(http, self._config.lookup_secrets, clock)
             self.calls = Calls(
                 self._config,
                 clock=clock,
                 dial=dial,
                 publish=publish,
                 tools=runner.for_call,
-                look_up=Lookups(http, self._config.lookup_secrets, clock).find,
+                look_up=lookups.find,
                 office=Office(guard, rest, clock, recorded=self._record is not None),
+                guard=guard,
+                lines=Lines(rest, group),
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
@@ -163,22 +168,27 @@ class Server:
                 self._config, self.calls, lobby, self.metrics, self._record, placing
             )
             self._measure(told, publish, lobby, runner)
-            running = [group.create_task(self.metrics.watch_loop(clock), name="loop lag")]
-            if placing is not None:
-                running.append(group.create_task(placing.watch(), name="placed calls"))
+            watching = group.create_task(placing.watch()) if placing is not None else None
             app: ASGIApp = webhooks.app()
             if self._api is not None:
                 app = self._api.around(app, self.calls, clock, placing)
             web = self._uvicorn(app, webhooks.decide)
-            serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
-            await self._stopping.wait()
-            await self._drain(group)
-            if self._api is not None:
-                self._api.live.close()
-            web.should_exit = True
-            await serving
-            for task in running:
-                task.cancel()
+            with Watchdog(
+                clock,
+                runs=lambda: runner.runs,
+                threads=lambda: (*runner.threads.lately, *lookups.threads.lately),
+                late=self.metrics.late,
+                held=self._on_held,
+            ):
+                serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
+                await self._stopping.wait()
+                await self._drain(group)
+                if self._api is not None:
+                    self._api.live.close()
+                web.should_exit = True
+                await serving
+            if watching is not None:
+                watching.cancel()
             if self._api is not None:
                 self._api.close()
 
@@ -212,11 +222,16 @@ class Server:
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
         ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
         ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
+        ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
         record = self._record
         if record is not None:
             ask(catalogue.RECORD_WAITING, lambda: record.waiting)
             ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
             ask(catalogue.RECORD_LOST, lambda: record.lost)
+
+    def _on_held(self, held: Held) -> None:
+        self.metrics.held(held.tool, held.held_ms / 1000)
+        self.calls.note(held.call_sid, InterpreterHeld(held.tool, held.where, held.held_ms))
 
     def _uvicorn(self, app: ASGIApp, decide: wire.Decide) -> _Uvicorn:
         server = self._config.server
