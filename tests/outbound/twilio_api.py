@@ -172,10 +172,15 @@ async def twilio_api() -> AsyncIterator[TwilioApi]:
 
 def outbound(api: TwilioApi, **limits: Any) -> Callable[[Config], Config]:
     """A configuration that can place calls there."""
+    return configured_for(api.url, **limits)
+
+
+def configured_for(api_url: str, **limits: Any) -> Callable[[Config], Config]:
+    """A configuration that can place calls with the account at that origin."""
 
     def changed(config: Config) -> Config:
         server = config.server.model_copy(update={"public_url": PUBLIC})
-        twilio = Twilio(account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=api.url)
+        twilio = Twilio(account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=api_url)
         placing = Outbound.model_validate(
             {"caller_id": US, "calls_per_second": 100, "concurrent": 50, **limits}
         )
