@@ -50,6 +50,8 @@ class Client:
         self._url = url.rstrip("/")
         self._agent = agent
         self._within_hours = within_hours
+        self._ever = False
+        """Whether the server ever answered: one that did may be on its way back."""
         self._http = httpx2.AsyncClient(
             trust_env=False,
             headers={"Authorization": f"Bearer {api_token}"},
@@ -102,12 +104,12 @@ class Client:
                 await asyncio.sleep(min(attempt, 3))
             try:
                 response = await self._http.request(method, self._url + path, **how)
-            except httpx2.ConnectError as error:
-                why = type(error).__name__
-                continue
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 why = type(error).__name__
+                if not self._ever and isinstance(error, httpx2.ConnectError | httpx2.InvalidURL):
+                    break
                 continue
+            self._ever = True
             if response.is_success:
                 return response.content
             raise _problem(self._url, response)
@@ -134,6 +136,6 @@ def _problem(url: str, response: httpx2.Response) -> Problem:
         return Uncertain(told.code, told.what, told.fix, float(after or 1))
     if after.isdecimal():
         return NotNow(told.code, told.what, told.fix, float(after))
-    if response.status_code >= 500 and told.code.startswith(("E-REC", "E-API")):
+    if told.code in ("E-REC-05", "E-API-09"):  # the database does not answer
         return NotNow(told.code, told.what, told.fix, 2.0)
     return Problem(told.code, told.what, told.fix)

@@ -113,6 +113,8 @@ async def everybody(
     if as_json:
         print(json.dumps(_as_json(found, report), indent=2, ensure_ascii=False))
     _tell(console, found, report)
+    if run.problem is not None:
+        raise run.problem
     return report.whole
 
 

@@ -113,7 +113,8 @@ class ListRun:
         self._changed = changed
         self._refusals = 0
         self._stopping = asyncio.Event()
-        self._problem: Problem | None = None
+        self.problem: Problem | None = None
+        """What ended the run: every other row would have it, too."""
 
     def stop(self) -> None:
         """Ring nobody else; the calls that are live go on to their end."""
@@ -121,9 +122,7 @@ class ListRun:
         self._stopping.set()
 
     async def run(self) -> Report:
-        """Go through it. Raises Problem for what concerns every row, when the live calls are over;
-        cancelled, it leaves them alone, and another run goes on from there.
-        """  # noqa: D205
+        """Go through it. Cancelled, it leaves live calls alone, and another run goes on there."""
         async with asyncio.TaskGroup() as group:
             for person in self._people:
                 if self._progress.outcome(person.number) is not None:
@@ -133,8 +132,6 @@ class ListRun:
                 if self._stopping.is_set():
                     break
                 group.create_task(self._one(person), name=f"line {person.line}")
-        if self._problem is not None:
-            raise self._problem
         return self.report
 
     async def _one(self, person: Person) -> None:
@@ -193,5 +190,5 @@ class ListRun:
         if problem.code not in EVERYBODYS:
             self.report.refused.append(NotRung(person, problem))
         if problem.code in EVERYBODYS or self._refusals >= REFUSALS_MAX:
-            self._problem = self._problem or problem
+            self.problem = self.problem or problem
             self._stopping.set()

@@ -6,6 +6,7 @@ A last line that was cut is no line. The key of a row is made of the list's own 
 the server rings once for each key, so a row of which only `ringing` is known may be asked again.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -44,8 +45,8 @@ class Progress:
             raise
 
     def key(self, number: str) -> str:
-        """The row's idempotency key."""
-        return f"{self._list}:{number}"
+        """The row's idempotency key: it is kept for long, so there is no number in it."""
+        return "list:" + hashlib.sha256(f"{self._list} {number}".encode()).hexdigest()
 
     @property
     def begun(self) -> bool:
