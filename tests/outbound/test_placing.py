@@ -15,6 +15,7 @@ from tests.outbound.twilio_api import ADA, US, Form, Phone, TwilioApi, outbound,
 
 from offhook.events import AgentConnected, CallBegan, CallBilled, CallStarted
 from offhook.outbound import placing
+from offhook.records import dnc
 
 
 class Office:
@@ -353,6 +354,15 @@ async def test_who_may_not_be_called_is_not(tmp_path: Path, body: Any, code: str
         assert (answer.json()["code"], answer.is_success) == (code, False)
         assert made.api.calls == {}
         await made.place("key")  # it is still free
+
+
+async def test_whoever_is_on_the_list_is_not_called(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        with made.desk.engine.begin() as connection:
+            dnc.bar(connection, dnc.Barred(ADA, 0, "asked", None))
+        answer = await made.ask()
+        assert (answer.status_code, answer.json()["code"]) == (403, "E-OUT-11")
+        assert made.api.calls == {}
 
 
 async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:
