@@ -216,11 +216,6 @@ class Calls:
         """Whether the lookup of a call is on its way."""
         return call_sid in self._coming
 
-    def announcement_ms(self, agent: Agent) -> int:
-        """How long Twilio speaks before it opens the stream, about."""
-        spoken = agent.announcement.say if agent.announcement is not None else ""
-        return len(spoken) * _CHARACTER_MS
-
     def is_long_over(self, call_sid: str) -> bool:
         """Whether all that is known of a call is that it was there."""
         return call_sid in self._seen and self.find(call_sid) is None
@@ -275,7 +270,7 @@ class Calls:
         if found.event is not None:
             session.note(found.event)
         agent = entry.agent
-        announcement_ms = self.announcement_ms(agent)
+        announcement_ms = _announcement_ms(agent)
         entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
         for tell in owed:
             tell()
@@ -294,7 +289,7 @@ class Calls:
         """A call that we place has got its CallSid. Told again, the answer is the same.
 
         It waits for its stream, or its final status, however long it rings; the agent is dialled
-        when CallAnnounced tells that somebody answered, or when the stream comes.
+        when it is `picked_up`, or when the stream comes.
         """
         self._outgoing.pop(outgoing.token, None)
         known = self.find(call_sid)
@@ -318,6 +313,14 @@ class Calls:
         entry.expected_until = self._clock.now() + outgoing.rings_s + STREAM_DUE_S
         outgoing.named(call_sid)
         return entry
+
+    def picked_up(self, call_sid: str) -> None:
+        """Somebody has answered a call that we placed: the agent is dialled ahead of the stream."""
+        entry = self._live.get(call_sid)
+        if entry is not None and not entry.has_stream:
+            announcement_ms = _announcement_ms(entry.agent)
+            entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
+            self.tell(call_sid, inputs.CallAnnounced(announcement_ms))
 
     def variables(
         self,
@@ -656,6 +659,12 @@ class Calls:
             if entry is not None:
                 entry.answered.set()
         self._publish(happening)
+
+
+def _announcement_ms(agent: Agent) -> int:
+    """How long Twilio speaks before it opens the stream, about."""
+    spoken = agent.announcement.say if agent.announcement is not None else ""
+    return len(spoken) * _CHARACTER_MS
 
 
 def _came_by(call: NewCall) -> Literal["webhook", "bin", "api"]:

@@ -501,12 +501,10 @@ class Placing:
                 self._calls.tell(sid, inputs.NobodyReached(slug, detail))
             else:
                 self._calls.tell(sid, inputs.CallOver())
-        elif status == "in-progress" and entry is not None:
+        elif status == "in-progress":
             limit_s = followed.agent.limits.max_minutes * 60 + GOODBYE_S
             followed.due = self._clock.now() + limit_s + OVERDUE_S
-            # The agent is dialled while Twilio opens the stream.
-            ms = self._calls.announcement_ms(entry.agent)
-            self._calls.tell(sid, inputs.CallAnnounced(ms))
+            self._calls.picked_up(sid)
         followed.changed.set()
         followed.changed = asyncio.Event()
         return True

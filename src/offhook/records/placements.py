@@ -25,7 +25,7 @@ def claim(connection: Connection, placement: Placement) -> Placement | None:
         fingerprint=placement.fingerprint,
         made_ms=placement.made_ms,
     )
-    if connection.execute(row.on_conflict_do_nothing()).rowcount == 1:
+    if connection.scalar(row.on_conflict_do_nothing().returning(_placements.key)) is not None:
         return None
     there = select(tables.placements).where(_placements.key == placement.key)
     found = connection.execute(there).one()
