@@ -77,6 +77,7 @@ Input: TypeAlias = (
     | inputs.Asked
     | inputs.ErrandDone
     | inputs.CallOver
+    | inputs.NobodyReached
     | inputs.ServerStopped
     | inputs.CallBroke
 )
@@ -342,6 +343,8 @@ class Call:
                     self._end(Slug.CALLER_HUNG_UP, "", now)
             case inputs.CallOver():
                 self._on_call_over(now)
+            case inputs.NobodyReached():
+                self._end(message.how, message.detail, now)
             case inputs.CallAnnounced():
                 self._on_announced(message, now)
             case inputs.AgentLegRefused():
