@@ -45,6 +45,7 @@ from offhook.call.call import (
     Input,
 )
 from offhook.call.commands import Command, End, HangUpAgent, Note, Piece, Play, SendAudio
+from offhook.call.ending import Slug
 from offhook.call.errands import Dial, SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
@@ -58,6 +59,7 @@ from offhook.call.inputs import (
     LegLost,
     LegRecovered,
     LegStalled,
+    NobodyReached,
     ServerStopped,
     ToolFinished,
 )
@@ -133,6 +135,7 @@ LAST: Final[st.SearchStrategy[list[Input]]] = st.one_of(
             [AgentLegUnreachable("no such host")],
             [CallOver()],
             [ServerStopped()],
+            [NobodyReached(Slug.MACHINE_ANSWERED, "machine_start")],
             [CallBroke("KeyError"), LegLost("caller", "1011")],
             [GarbageReceived("agent", "bad JSON")] * (FAULTS_MAX + 1),
         ]
