@@ -121,7 +121,7 @@ class CallEntry:
         self.by_webhook = token is not None
         """Twilio asks /twilio/after by itself when the stream is over."""
         self.line = ""
-        """The number that was called."""
+        """Our own number in this call."""
         self.origin = ""
         """Our https address, as Twilio's request for this call had it."""
         self.errand: Errand | None = None
@@ -417,7 +417,7 @@ class Calls:
             recordings=self._recordings if recorded and call.webhook else None,
         )
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
-        entry.line = call.to
+        entry.line = call.from_ if call.outbound else call.to
         self._live[call.call_sid] = entry
         session.note(
             CallBegan(

@@ -51,6 +51,10 @@ _log: Final = logging.getLogger("offhook.server")
 STREAM_MESSAGE_MAX: Final = 64 * 1024
 """Bytes; Twilio's own are under 1 KB."""
 
+SWITCH_S: Final = 0.001
+"""How long a thread that computes may keep the interpreter while the event loop wants it. Python's
+own 5 ms are most of a frame of audio once a few do (docs/design/tools.md)."""
+
 LINGER_S: Final = 2.0
 """How long responses may go on that a client is still taking when the last call is over."""
 
@@ -132,6 +136,7 @@ class Server:
 
     async def run(self) -> None:
         """Serve. After `stop` take no new call, let the live ones finish, and return."""
+        sys.setswitchinterval(SWITCH_S)
         with self.recordings or contextlib.nullcontext():
             await self._serve()
 

@@ -583,10 +583,12 @@ class Call:
         self._arm(_Due.FUNCTION_HARD, None if closing else self._functions.hard_due())
 
     def _say_one_moment(self, now: float) -> None:
+        if self.phase is Phase.BARGE_IN:
+            self._due[_Due.FUNCTION_SOFT] = now + FENCE_QUIET_S  # The caller speaks just now.
+            return
         self._functions.said_one_moment()
-        if self.phase is Phase.TALKING:
-            filler = deepgram.InjectAgentMessage(message=self._plan.one_moment, behavior="queue")
-            self._ask_agent(filler, None, now)
+        filler = deepgram.InjectAgentMessage(message=self._plan.one_moment, behavior="queue")
+        self._ask_agent(filler, None, now)
 
     def _on_latency(self, report: deepgram.LatencyReport) -> None:
         self._note(
