@@ -102,8 +102,8 @@ def tell(event: Event) -> tuple[str, str] | None:
         case KeysEntered():
             return "caller", f"[{event.digits}]"
         case SecretEntered():
-            words = "entered" if event.complete else "asked for, and not entered"
-            return "call", f"{event.count} digits were {words} in secret"
+            words = "" if event.complete else ", and they are not complete"
+            return "call", f"{event.count} digits were entered in secret{words}"
         case AgentTold():
             return "call", f"the agent is told: {event.text}"
         case CallerLeft(errand="transfer"):

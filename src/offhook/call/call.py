@@ -749,13 +749,13 @@ class Call:
             match each:
                 case str() | keypad.Say():
                     self._untold.append(each)
+                    self._tell_keys(now)
                 case _ if self.phase is Phase.CLOSING:
                     pass  # The call is being ended, or its caller put through, already.
                 case keypad.PutThrough():
                     self._do(PutThrough(each.destination))
                 case keypad.HangUp():
                     self._close(Slug.AGENT_HUNG_UP, each.farewell, now)
-        self._tell_keys(now)
 
     def _tell_keys(self, now: float) -> None:
         """Tell the agent what was entered, if it listens; else it waits."""
