@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -201,6 +202,7 @@ async def house(
     watchers: Sequence[Subscriber] = (),
     record: Record | None = None,
     api: Api | None = None,
+    sock: socket.socket | None = None,
     **options: Any,
 ) -> AsyncIterator[House]:
     """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets."""
@@ -212,7 +214,7 @@ async def house(
     config = config or configured(deepgram_url or standin.url, **options)
     url = config.deepgram.model_copy(update={"url": deepgram_url or standin.url})
     config = dataclasses.replace(config, deepgram=url, twilio=twilio or config.twilio)
-    sock = listen("127.0.0.1", 0)
+    sock = sock or listen("127.0.0.1", 0)
     server = Server(
         config,
         sock,

@@ -190,14 +190,15 @@ transfer:
   destinations:
     desk: {{to: "+12025550142", warm: true}}
 """
-    found = mistakes("lines: {default: agent.yaml}", agent)
-    assert [line.split(" takes")[0] for line in found] == [
+    with pytest.raises(BadFile) as bad:
+        load("lines: {default: agent.yaml}", agent).require_rest_of_agents()
+    assert bad.value.code == "E-DIAL-02"
+    assert [str(finding).split(" takes")[0] for finding in bad.value.findings] == [
         "agent.yaml:3:9 send_sms",
         "agent.yaml:7:38 a warm transfer",
     ]
     env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "token"}
-    loaded = load("lines: {default: agent.yaml}", agent, env)
-    assert loaded.twilio.rest_credentials is not None
+    load("lines: {default: agent.yaml}", agent, env).require_rest_of_agents()
 
 
 def test_agents_may_transfer_to_each_other_and_each_is_read_once() -> None:
@@ -225,8 +226,7 @@ transfer:
     front_desk: {{to: "+12025550142", describe: People at the desk.}}
 texts: {{from: "+12025550100", destinations: {{shop: {{to: "+12025550143"}}}}}}
 """
-    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "token"}
-    tools = load("lines: {default: agent.yaml}", agent, env).lines["default"].tool_files.latest()
+    tools = load("lines: {default: agent.yaml}", agent).lines["default"].tool_files.latest()
     assert list(tools) == ["hang_up", "transfer_call", "send_sms"]
     transfer, texts = tools["transfer_call"].definition, tools["send_sms"].definition
     assert transfer["parameters"]["properties"]["destination"]["enum"] == ["front_desk"]

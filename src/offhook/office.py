@@ -30,7 +30,7 @@ class Office:
     def __init__(
         self, guard: Guard, rest: TwilioRest | None, clock: Clock, *, recorded: bool
     ) -> None:
-        self.guard: Final = guard
+        self._guard = guard
         self._rest = rest
         self._clock = clock
         self._recorded = recorded
@@ -51,7 +51,7 @@ class Office:
         if number is None or not is_number(number):
             raise ToolError("the caller's number is withheld, so no text can be sent to it")
         now = self._clock.now()
-        refused = self.guard.check("text", number, now, segments=segments(text))
+        refused = self._guard.check("text", number, now, segments=segments(text))
         if refused is not None:
             note(DialRefused("text", refused.why.slug, number))
             raise ToolError(f"the text was not sent: {refused.words}")
@@ -62,8 +62,10 @@ class Office:
             raise ToolError(f"the text was not sent: {twilio.words}") from None
         except TwilioUnreachable as unreachable:
             _log.warning("a text was not sent: %s", unreachable)
-            known = "it is not known whether the text was sent" if unreachable.sent else "not sent"
-            raise ToolError(f"{known}: the telephone company gave no answer") from None
+            if unreachable.sent:
+                # No error: after one a model tries again, and the text may be there already.
+                return "it is not known whether the text was sent; do not send it again"
+            raise ToolError("the text was not sent: Twilio could not be reached") from None
         return "the text is on its way"
 
     def take_message(self, name: str, number: str, text: str, note: Note) -> str:

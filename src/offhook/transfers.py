@@ -68,7 +68,8 @@ class _Warm:
     party: Party
     name: str
     leg: str
-    accepted: bool = False
+    settled: bool = False
+    """They have accepted, declined, or were given up."""
 
 
 class Transfers:
@@ -124,7 +125,7 @@ class Transfers:
         self._guard.end_transfer(call_sid)
         self._calling.discard(call_sid)
         for warm in list(self._warm.values()):
-            if warm.party.call_sid == call_sid and not warm.accepted:
+            if warm.party.call_sid == call_sid and not warm.settled:
                 self._drop(warm)
 
     # --- the person's leg, as Twilio tells of it ----------------------------------------------
@@ -136,19 +137,16 @@ class Transfers:
     def answer(self, leg: str, digits: str | None) -> str:
         """TwiML for the person: the key that was pressed, if any, comes to something."""
         warm = self._warm[leg]
-        if warm.accepted or digits != ACCEPT:
-            if not warm.accepted:
-                self._fail(warm, "declined")
+        if warm.settled or digits != ACCEPT:
+            self._fail(warm, "declined")
             return twiml.hang_up()
-        warm.accepted = True
+        warm.settled = True
         _ = self._lines.start(warm.party.call_sid, self._bring_caller(warm))
         return twiml.wait_in(_conference(warm.party.call_sid), warm.party.origin + "/twilio/after")
 
     def status(self, leg: str, status: str) -> None:
         """The person's leg is over, for that reason."""
-        warm = self._warm.pop(leg)
-        if not warm.accepted:
-            self._fail(warm, _FAILED.get(status, "declined"))
+        self._fail(self._warm.pop(leg), _FAILED.get(status, "declined"))
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -212,6 +210,9 @@ class Transfers:
         self._drop(warm)
 
     def _fail(self, warm: _Warm, why: str) -> None:
+        if warm.settled:
+            return
+        warm.settled = True
         party = warm.party
         self._guard.end_transfer(party.call_sid)
         outcome = "canceled" if why == "declined" else why

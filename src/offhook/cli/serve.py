@@ -76,6 +76,7 @@ def serve(
     )
     loaded = load(config, os.environ, overrides=overrides)
     loaded.require_deepgram_key()
+    loaded.require_rest_of_agents()
     if not loaded.server.unsigned:
         loaded.require_auth_tokens()
     captures = None if capture is None else Captures(capture, loaded.secrets)

@@ -400,7 +400,7 @@ class _Batch:
             )
 
     def _known(self, connection: Connection) -> set[str]:
-        """Calls that are there: lines of one that was erased while it lasted are dropped."""
+        """Calls that are there: lines of one that was erased since are dropped."""
         asked = {row["call_sid"] for rows in self._inserts.values() for row in rows}
         asked |= set(self._ended)
         known = set(self._new)

@@ -368,6 +368,24 @@ async def test_numbers_are_listed_found_and_changed(monkeypatch: pytest.MonkeyPa
     assert refused.value.status == 404
 
 
+async def test_calls_are_listed_by_who_called_whom() -> None:
+    async with rig({BOB: Person(), CAROL: Person("busy")}) as it:
+        calls = [await it.ring(to, "<Hangup/>") for to in (BOB, CAROL, BOB)]
+        for call in calls:
+            await it.over(call)
+        base = f"{it.origin}/2010-04-01/Accounts/{ACCOUNT}/Calls.json"
+
+        async def listed(**query: Any) -> list[str]:
+            answer = await it.http.get(base, params=query, auth=(ACCOUNT, TOKEN))
+            return [one["sid"] for one in answer.json()["calls"]]
+
+        first, second, third = (call.sid for call in calls)
+        assert await listed(To=BOB, From=DESK) == [third, first]
+        assert await listed(Status="busy") == [second]
+        assert await listed(PageSize=1, Page=1) == [second]
+        assert await listed(From=ADA) == []
+
+
 async def test_leaving_hangs_up_what_is_live() -> None:
     async with rig({BOB: Person()}) as it:
         it.server.patient = True

@@ -54,10 +54,23 @@ def test_every_parameter_is_as_it_is_published(spec: Any, path: str, table: Tabl
 
 
 @published
-def test_every_parameter_of_the_list_of_numbers_is_as_it_is_published(spec: Any) -> None:
-    about = spec["paths"][f"{ACCOUNT}/IncomingPhoneNumbers.json"]["get"]["parameters"]
-    given = {one["name"]: of_schema(one["schema"], False) for one in about if one["in"] == "query"}
-    assert given == dict(parameters.LIST_NUMBERS)
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [
+        ("/Calls.json", parameters.LIST_CALLS),
+        ("/IncomingPhoneNumbers.json", parameters.LIST_NUMBERS),
+    ],
+)
+def test_every_parameter_of_a_list_is_as_it_is_published(
+    spec: Any, path: str, table: Table
+) -> None:
+    about = spec["paths"][ACCOUNT + path]["get"]["parameters"]
+    given = {
+        one["name"]: of_schema(resolved(spec, one["schema"]), False)
+        for one in about
+        if one["in"] == "query"
+    }
+    assert given == dict(table)
 
 
 def of_schema(schema: Any, required: bool) -> Parameter:

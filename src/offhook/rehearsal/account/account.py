@@ -13,6 +13,7 @@ from offhook.rehearsal.account.parameters import (
     BAD_PARAMETER,
     CREATE_CALL,
     CREATE_MESSAGE,
+    LIST_CALLS,
     LIST_NUMBERS,
     UPDATE_CALL,
     UPDATE_NUMBER,
@@ -119,9 +120,12 @@ class Account:
         if found is None or found[1] != account_sid:
             raise Refuse(404, NOT_FOUND, f"The requested resource {path} was not found")
         form = parse_qsl(body, keep_blank_values=True)
+        asked = parse_qsl(query, keep_blank_values=True)
         match (method, found[2], found[3]):
             case ("POST", "Calls", None):
                 return 201, self._create_call(Given(form, CREATE_CALL))
+            case ("GET", "Calls", None):
+                return 200, self._list_calls(Given(asked, LIST_CALLS))
             case ("POST", "Calls", sid) if sid in self.board.legs:
                 return 200, self._update_call(self.board.legs[sid], Given(form, UPDATE_CALL))
             case ("POST", "Calls", sid):
@@ -131,8 +135,7 @@ class Account:
             case ("POST", "Messages", None):
                 return 201, self._create_message(Given(form, CREATE_MESSAGE))
             case ("GET", "IncomingPhoneNumbers", None):
-                pairs = parse_qsl(query, keep_blank_values=True)
-                return 200, self._list_numbers(Given(pairs, LIST_NUMBERS))
+                return 200, self._list_numbers(Given(asked, LIST_NUMBERS))
             case ("GET" | "POST", "IncomingPhoneNumbers", sid):
                 for number in self.numbers:
                     if number.sid == sid:
@@ -230,19 +233,44 @@ class Account:
             if board.front.dialled(url) is not None:
                 await board.front.send(board.http, Request(url, "POST", form))
 
+    def _list_calls(self, given: Given) -> dict[str, Any]:
+        """The newest first. Only who called whom, and how it stands, are looked for."""
+        wanted = {name: given.text(name) for name in ("To", "From", "Status", "ParentCallSid")}
+        members = {"To": "to", "From": "from", "Status": "status"}
+        found = [resources.call(leg) for leg in reversed(self.board.legs.values())]
+        for name, value in wanted.items():
+            member = members.get(name, "parent_call_sid")
+            found = [one for one in found if value in ("", one[member])]
+        return self._page("Calls", "calls", found, given, wanted)
+
     def _list_numbers(self, given: Given) -> dict[str, Any]:
         wanted = given.text("PhoneNumber")
-        found = [one for one in self.numbers if wanted in ("", one.phone_number)]
+        found = [
+            one.json(self.board.account_sid)
+            for one in self.numbers
+            if wanted in ("", one.phone_number)
+        ]
+        name = "incoming_phone_numbers"
+        return self._page("IncomingPhoneNumbers", name, found, given, {"PhoneNumber": wanted})
+
+    def _page(
+        self,
+        resource: str,
+        name: str,
+        found: Sequence[dict[str, Any]],
+        given: Given,
+        wanted: Mapping[str, str],
+    ) -> dict[str, Any]:
         size, page = given.integer("PageSize", 50), given.integer("Page", 0)
         shown = found[page * size : (page + 1) * size]
-        base = f"/{VERSION}/Accounts/{self.board.account_sid}/IncomingPhoneNumbers.json"
+        base = f"/{VERSION}/Accounts/{self.board.account_sid}/{resource}.json"
 
         def uri(number: int) -> str:
-            query = {"PhoneNumber": wanted} if wanted else {}
+            query = {name: value for name, value in wanted.items() if value}
             return f"{base}?{urlencode({**query, 'PageSize': size, 'Page': number})}"
 
         return {
-            "incoming_phone_numbers": [one.json(self.board.account_sid) for one in shown],
+            name: shown,
             "start": page * size,
             "end": page * size + max(0, len(shown) - 1),
             "page": page,

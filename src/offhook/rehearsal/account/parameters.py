@@ -14,6 +14,10 @@ from urllib.parse import urlsplit
 BAD_PARAMETER: Final = 20001
 BAD_URL: Final = 21205
 
+STATUSES: Final = (
+    *("queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"),
+)
+
 Kind: TypeAlias = Literal["text", "url", "method", "integer", "number", "boolean"]
 
 
@@ -139,6 +143,22 @@ UPDATE_NUMBER: Final[Table] = {
     "IdentitySid": _sid("RI"),
     "AddressSid": _sid("AD"),
     "BundleSid": _sid("BU"),
+}
+
+LIST_CALLS: Final[Table] = {
+    "To": _TEXT,
+    "From": _TEXT,
+    "ParentCallSid": _sid("CA"),
+    "Status": Parameter(words=STATUSES),
+    "StartTime": _TEXT,
+    "StartTime<": _TEXT,
+    "StartTime>": _TEXT,
+    "EndTime": _TEXT,
+    "EndTime<": _TEXT,
+    "EndTime>": _TEXT,
+    "PageSize": _INTEGER,
+    "Page": _INTEGER,
+    "PageToken": _TEXT,
 }
 
 LIST_NUMBERS: Final[Table] = {
