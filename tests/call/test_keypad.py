@@ -1,5 +1,7 @@
 """Keys: entries, actions that need no agent, and digits that nobody but a function is to know."""
 
+from collections.abc import Mapping
+
 import pytest
 from tests.call.playbook import (
     APPLIED,
@@ -64,7 +66,7 @@ from offhook.events import (
     TransferFailed,
 )
 
-ACTIONS = {
+ACTIONS: Mapping[str, keypad.Action] = {
     "0": keypad.PutThrough("desk"),
     "9": keypad.HangUp("Goodbye."),
     "8": keypad.Say("We are open."),
