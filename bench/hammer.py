@@ -1,6 +1,6 @@
 """make soak: calls whose agents misuse the functions that they are given, beside calls that talk.
 
-    python -m bench.hammer [--calls 200] [--at-once 20] [--quiet 20] [--seed 1] [--short]
+    python -m bench.hammer [--calls 200] [--at-once 20] [--quiet 20] [--seed 1] [--short|--compute]
 
 A real server on loopback, in a process of its own; callers and agents are those of `offhook
 bench`. The agent of a hammered call asks for functions in parallel, with arguments that are empty,
@@ -11,7 +11,9 @@ their audio is held is measured, with the hammered calls' functions and without.
 functions hold the interpreter, and have to be named. Exits with 1 when something is not as it must
 be.
 
---short leaves out what takes 10 s, and the measurement.
+--short leaves out what takes 10 s, and the measurement. --compute has functions compute in Python,
+in threads, many at once; quiet calls are delayed then, since one thread at a time has the
+interpreter (docs/design/tools.md).
 """
 
 import argparse
@@ -34,6 +36,7 @@ from offhook import wire
 from offhook.bench import child, figures
 from offhook.bench.load import Agent, Caller, Load, Measured, Open
 from offhook.bench.runner import Child, Cores, started
+from offhook.cli.running import run as run_on_uvloop
 from offhook.deepgram import messages as deepgram
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -244,6 +247,11 @@ async def too_slow(agent: HammerAgent, rng: random.Random) -> None:
     await agent.until_answered(ids)
 
 
+async def computing(agent: HammerAgent, rng: random.Random) -> None:
+    ids = agent.ask(*[("sync_compute", {"seconds": 0.1}, is_("computed"))] * 3)
+    await agent.until_answered(ids)
+
+
 async def hanging(agent: HammerAgent, rng: random.Random) -> None:
     """In a thread, until the end of the run."""
     await agent.until_answered(agent.ask(("hang", {}, error("too long"))))
@@ -292,10 +300,11 @@ QUICK: list[Kind] = [parallel, malformed, raising, called_off, repeated]
 
 
 class Hammer:
-    def __init__(self, server: Child, port: int, seed: int, *, short: bool) -> None:
+    def __init__(self, server: Child, port: int, seed: int, *, short: bool, compute: bool) -> None:
         self.server = server
         self.port = port
         self.short = short
+        self.quick = [*QUICK, computing] if compute else QUICK
         self.quiet = Load(20, idle=False)
         self.loud = HammerLoad()
         self.hammering = False
@@ -327,7 +336,7 @@ class Hammer:
                 group.create_task(some())
 
     async def _call(self, number: int, rng: random.Random, *, functions: bool) -> None:
-        kinds = rng.sample(QUICK, 3)
+        kinds = rng.sample(self.quick, 3)
         if number % 4 == 0:
             kinds.append(slow)
         if not self.short and number % 8 == 1:
@@ -417,7 +426,7 @@ class Hammer:
 
 
 @asynccontextmanager
-async def hammer(seed: int, capacity: int, *, short: bool) -> AsyncIterator[Hammer]:
+async def hammer(seed: int, capacity: int, *, short: bool, compute: bool) -> AsyncIterator[Hammer]:
     """A server, with an agent whose tools are hammer_tools.py, and what hammers it."""
     cores = Cores()
     made: Hammer | None = None
@@ -440,14 +449,16 @@ async def hammer(seed: int, capacity: int, *, short: bool) -> AsyncIterator[Hamm
         command += ["--config", str(folder / "offhook.yaml")]
         async with started(command, "the server", cores.bridge, cores, os.environ) as server:
             port = json.loads(await server.hear())["port"]
-            made = Hammer(server, port, seed, short=short)
+            made = Hammer(server, port, seed, short=short, compute=compute)
             yield made
     sink.close()
 
 
-async def run(calls: int, at_once: int, quiet: int, seed: int, *, short: bool) -> list[str]:
+async def run(
+    calls: int, at_once: int, quiet: int, seed: int, *, short: bool, compute: bool = False
+) -> list[str]:
     """What was found wrong."""
-    async with hammer(seed, 2 * (at_once + quiet), short=short) as it:
+    async with hammer(seed, 2 * (at_once + quiet), short=short, compute=compute) as it:
         # What a server starts at its first call is no leftover.
         await it.quiet.open(Open(it.port, quiet, 0, TOKEN))
         it.hammering = True
@@ -498,15 +509,20 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=20, help="hammered calls at a time")
     parser.add_argument("--quiet", type=int, default=20, help="calls that only talk")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--short", action="store_true")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--short", action="store_true")
+    form.add_argument("--compute", action="store_true")
     given = parser.parse_args()
-    work = run(given.calls, given.at_once, given.quiet, given.seed, short=given.short)
-    faults: list[str] = []
-
-    async def work_() -> None:
-        faults.extend(await work)
-
-    child.run(work_())
+    faults = run_on_uvloop(
+        run(
+            given.calls,
+            given.at_once,
+            given.quiet,
+            given.seed,
+            short=given.short,
+            compute=given.compute,
+        )
+    )
     for fault in faults[:50]:
         print(f"  WRONG {fault}")
     print(f"hammer: {given.calls} calls, {len(faults)} faults")

@@ -60,6 +60,15 @@ async def async_sleep(seconds: float) -> str:
 
 
 @tool
+def sync_compute(seconds: float) -> str:
+    """Compute in a thread, in Python."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    return "computed"
+
+
+@tool
 def sync_raise() -> str:
     """Raise in a thread."""
     raise ValueError("secret")

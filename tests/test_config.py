@@ -603,8 +603,8 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
             f"{AGENT}voices: {{}}",
             (
                 'agent.yaml:2:1 "voices" is not known here. Known here: announcement, busy,'
-                " fallback, keypad, limits, lookup, name, phrases, recording, settings, texts,"
-                " tier, timezone, tools, transfer, variables."
+                " fallback, keypad, limits, lookup, name, outbound, phrases, recording, settings,"
+                " texts, tier, timezone, tools, transfer, variables."
             ),
         ),
         (

@@ -1,6 +1,5 @@
 """Hanging up, pressing keys and putting callers through: whole calls over real sockets."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,9 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.house import ACCOUNT, ASK, GREET, HOURS, TOKEN, House, house, texts, until
+from tests.house import ASK, GREET, HOURS, TOKEN, House, house, texts, until
 
-from offhook.clock import LoopClock
 from offhook.config import Config, load
 from offhook.deepgram.messages import FunctionCallResponse, InjectUserMessage
 from offhook.events import (
@@ -21,15 +19,9 @@ from offhook.events import (
     CallerSaid,
     TransferFailed,
 )
-from offhook.rehearsal.account.account import Account
-from offhook.rehearsal.account.resources import Number
-from offhook.rehearsal.account.server import serve
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import FunctionCall, Script, Turn
-from offhook.rehearsal.switchboard.board import Board, switchboard
-from offhook.rehearsal.switchboard.people import Person, book
-from offhook.rehearsal.webhooks import Front
-from offhook.server import listen
+from offhook.rehearsal.switchboard.people import Person
 
 DESK = "+12025550123"
 ANN = "+12025550124"
@@ -66,10 +58,10 @@ def asking(name: str, **arguments: Any) -> Script:
     )
 
 
-def configured(tmp_path: Path, agent: str, more: str = "") -> Config:
+def configured(tmp_path: Path, agent: str) -> Config:
     (tmp_path / "agent.yaml").write_text(agent)
     (tmp_path / "billing.yaml").write_text(BILLING)
-    (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n" + more)
+    (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
     environ = {"DEEPGRAM_API_KEY": "a-key", "TWILIO_AUTH_TOKEN": TOKEN}
     return load(tmp_path / "offhook.yaml", environ)
 
@@ -85,18 +77,10 @@ async def acting(tmp_path: Path, script: Script) -> AsyncIterator[House]:
 @asynccontextmanager
 async def with_account(
     tmp_path: Path, script: Script, people: Mapping[str, Person] = MappingProxyType({})
-) -> AsyncIterator[tuple[House, Board]]:
+) -> AsyncIterator[House]:
     """A house that may ask Twilio to act on calls, and the people whom it may reach."""
-    sock = listen("127.0.0.1", 0)
-    front = Front(f"http://127.0.0.1:{sock.getsockname()[1]}/twilio/voice", TOKEN, None)
-    clock = LoopClock(asyncio.get_running_loop())
-    async with (
-        switchboard(ACCOUNT, front, clock, book(people)) as board,
-        serve(Account(board, TOKEN, numbers=[Number(LINE)])) as origin,
-    ):
-        twilio = f"twilio: {{account_sid: {ACCOUNT}, api_url: '{origin}'}}\n"
-        async with house(script, config=configured(tmp_path, AGENT, twilio), sock=sock) as h:
-            yield h, board
+    async with house(script, config=configured(tmp_path, AGENT), people=people) as h:
+        yield h
 
 
 async def test_the_agent_says_goodbye_in_full_and_hangs_up(tmp_path: Path) -> None:
@@ -189,12 +173,12 @@ async def test_what_the_agent_file_does_not_name_is_not_dialled(tmp_path: Path) 
 
 
 async def test_with_credentials_a_call_is_hung_up_by_rest_exactly_once(tmp_path: Path) -> None:
-    async with with_account(tmp_path, asking("hang_up", farewell=GOODBYE)) as (h, board):
-        report = await h.call(GREET, ASK, STAY, Step(wait=30), board=board)
+    async with with_account(tmp_path, asking("hang_up", farewell=GOODBYE)) as h:
+        report = await h.call(GREET, ASK, STAY, Step(wait=30))
         await h.until_ended()
         assert h.endings() == ["agent_hung_up"]
     assert report.ending == "ended_by_rest"
-    assert [asked.in_time for asked in board.ledger.hang_ups] == [True]
+    assert [asked.in_time for asked in h.ledger.hang_ups] == [True]
     (said,) = [e for e in h.events() if isinstance(e, AgentSaid) and e.intended == GOODBYE]
     assert said.text == GOODBYE
 
@@ -204,14 +188,14 @@ WARM = asking("transfer_call", destination="ann", summary="The caller asks for t
 
 async def test_a_person_who_accepts_gets_the_caller(tmp_path: Path) -> None:
     ann = Person(after_s=0.5, keys=("1",), talks_s=1.0)
-    async with with_account(tmp_path, WARM, {ANN: ann}) as (h, board):
-        report = await h.call(GREET, ASK, STAY, Step(wait=40), board=board)
+    async with with_account(tmp_path, WARM, {ANN: ann}) as h:
+        report = await h.call(GREET, ASK, STAY, Step(wait=40))
         await h.until_ended()
         assert h.endings() == ["transferred"]
-    (rung,) = board.ledger.rung
+    (rung,) = h.ledger.rung
     assert (rung.to, rung.from_) == (ANN, LINE)
-    assert {joined.conference for joined in board.ledger.joined} == {f"offhook-{report.call_sid}"}
-    assert len(board.ledger.joined) == 2
+    assert {joined.conference for joined in h.ledger.joined} == {f"offhook-{report.call_sid}"}
+    assert len(h.ledger.joined) == 2
     assert report.silences() == []
 
 
@@ -229,11 +213,9 @@ async def test_a_person_who_accepts_gets_the_caller(tmp_path: Path) -> None:
 async def test_a_person_who_does_not_accept_leaves_the_caller_with_the_agent(
     tmp_path: Path, ann: Person, words: str
 ) -> None:
-    async with with_account(tmp_path, WARM, {ANN: ann}) as (h, board):
+    async with with_account(tmp_path, WARM, {ANN: ann}) as h:
         wait = Step.model_validate({"wait_for_agent": {"quiet_ms": 600}})
-        report = await h.call(
-            GREET, ASK, Step(wait=9), wait, Step.model_validate("hang_up"), board=board
-        )
+        report = await h.call(GREET, ASK, Step(wait=9), wait, Step.model_validate("hang_up"))
         await h.until_ended()
         assert h.endings() == ["caller_hung_up"]
         (session,) = h.sessions
@@ -242,16 +224,16 @@ async def test_a_person_who_does_not_accept_leaves_the_caller_with_the_agent(
     assert told == [
         f"(The transfer to ann did not work: {words}. Tell the caller, and go on helping.)"
     ]
-    assert len(board.ledger.rung) == 1
-    assert not board.ledger.joined
+    assert len(h.ledger.rung) == 1
+    assert not h.ledger.joined
     assert not [e for e in events if isinstance(e, CallerLeft)]
     assert len(report.streams) == 1
 
 
 async def test_a_caller_who_gives_up_does_not_leave_a_telephone_ringing(tmp_path: Path) -> None:
-    async with with_account(tmp_path, WARM, {ANN: Person(after_s=60)}) as (h, board):
-        await h.call(GREET, ASK, Step(wait=2), Step.model_validate("hang_up"), board=board)
+    async with with_account(tmp_path, WARM, {ANN: Person(after_s=60)}) as h:
+        await h.call(GREET, ASK, Step(wait=2), Step.model_validate("hang_up"))
         await h.until_ended()
-        await until(lambda: all(rung.ended_at is not None for rung in board.ledger.rung))
-    assert len(board.ledger.rung) == 1
-    assert len(board.ledger.hang_ups) == 1
+        await until(lambda: all(rung.ended_at is not None for rung in h.ledger.rung))
+    assert len(h.ledger.rung) == 1
+    assert len(h.ledger.hang_ups) == 1

@@ -11,9 +11,10 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from offhook import variables
 from offhook.call import inputs
@@ -31,6 +32,7 @@ from offhook.events import (
     CallBegan,
     CallBilled,
     CallEnded,
+    Direction,
     Event,
     Happening,
     RecordingFailed,
@@ -63,6 +65,25 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 _CHARACTER_MS: Final = 65
 """What Twilio's voices take for a character, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A call that we place, before anybody has told its CallSid. `named` is told it, once.
+
+    `token` is in the TwiML that Twilio was given: whoever brings it is this call's stream.
+    """
+
+    token: str
+    agent: Agent
+    account_sid: str
+    from_: str
+    to: str
+    variables: Mapping[str, str]
+    rings_s: float
+    """How long it may ring, in seconds."""
+
+    named: Callable[[str], None]
 
 
 class CallEntry:
@@ -100,7 +121,7 @@ class CallEntry:
         self.by_webhook = token is not None
         """Twilio asks /twilio/after by itself when the stream is over."""
         self.line = ""
-        """The number that was called."""
+        """Our own number in this call."""
         self.origin = ""
         """Our https address, as Twilio's request for this call had it."""
         self.errand: Errand | None = None
@@ -164,6 +185,7 @@ class Calls:
         self._recordings = recordings
         self._agents = {agent.name: agent for agent in config.agents.values()}
         self._coming: dict[str, _Coming] = {}
+        self._outgoing: dict[str, Outgoing] = {}
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._seen = Seen(clock.now())
@@ -248,13 +270,57 @@ class Calls:
         if found.event is not None:
             session.note(found.event)
         agent = entry.agent
-        spoken = agent.announcement.say if agent.announcement is not None else ""
-        announcement_ms = len(spoken) * _CHARACTER_MS
+        announcement_ms = _announcement_ms(agent)
         entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
         for tell in owed:
             tell()
         session.receive(inputs.CallAnnounced(announcement_ms))
         return entry
+
+    def expect(self, outgoing: Outgoing) -> None:
+        """Twilio is about to be asked for this call. Its stream may be the first to name it."""
+        self._outgoing[outgoing.token] = outgoing
+
+    def unexpect(self, outgoing: Outgoing) -> None:
+        """There is no such call, and a stream that says so is refused."""
+        self._outgoing.pop(outgoing.token, None)
+
+    def place(self, call_sid: str, outgoing: Outgoing) -> CallEntry:
+        """A call that we place has got its CallSid. Told again, the answer is the same.
+
+        It waits for its stream, or its final status, however long it rings; the agent is dialled
+        when it is `picked_up`, or when the stream comes.
+        """
+        self._outgoing.pop(outgoing.token, None)
+        known = self.find(call_sid)
+        if known is not None:
+            return known
+        call = NewCall(
+            call_sid,
+            outgoing.agent.name,
+            webhook=True,
+            from_=outgoing.from_,
+            to=outgoing.to,
+            outbound=True,
+        )
+        entry, _ = self._enter(
+            call,
+            outgoing.account_sid,
+            outgoing.agent,
+            outgoing.token,
+            outgoing.variables,
+        )
+        entry.expected_until = self._clock.now() + outgoing.rings_s + STREAM_DUE_S
+        outgoing.named(call_sid)
+        return entry
+
+    def picked_up(self, call_sid: str) -> None:
+        """Somebody has answered a call that we placed: the agent is dialled ahead of the stream."""
+        entry = self._live.get(call_sid)
+        if entry is not None and not entry.has_stream:
+            announcement_ms = _announcement_ms(entry.agent)
+            entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
+            self.tell(call_sid, inputs.CallAnnounced(announcement_ms))
 
     def variables(
         self,
@@ -307,6 +373,11 @@ class Calls:
     def _admit_announced(
         self, channel: Channel, start: Start, entry: CallEntry | None, token: str
     ) -> str | None:
+        if entry is None:
+            outgoing = self._outgoing.get(token)
+            if outgoing is not None and outgoing.account_sid == start.start.account_sid:
+                # Twilio's answer to our request is still on its way.
+                entry = self.place(start.start.call_sid, outgoing)
         if entry is None or entry.token is None:
             return "an unknown token"
         if not hmac.compare_digest(entry.token.encode(), token.encode()):
@@ -346,15 +417,15 @@ class Calls:
             recordings=self._recordings if recorded and call.webhook else None,
         )
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
-        entry.line = call.to
+        entry.line = call.from_ if call.outbound else call.to
         self._live[call.call_sid] = entry
         session.note(
             CallBegan(
                 account_sid,
                 agent.name,
                 agent.tier,
-                "inbound",
-                "webhook" if call.webhook else "bin",
+                "outbound" if call.outbound else "inbound",
+                _came_by(call),
                 call.from_,
                 call.to,
                 json.dumps(values, ensure_ascii=False),
@@ -372,7 +443,8 @@ class Calls:
     def _brief(self, call: NewCall, agent: Agent, values: Mapping[str, str]) -> Brief:
         """What an agent is in a call."""
         toolbox = agent.tool_files.latest()
-        handle = self._handle(call.call_sid, agent, call.from_, call.to, values)
+        direction: Direction = "outbound" if call.outbound else "inbound"
+        handle = self._handle(call.call_sid, agent, call.from_, call.to, values, direction)
 
         def settings(greeting: bool, history: Sequence[History]) -> bytes:
             return agent.settings.message(
@@ -385,11 +457,17 @@ class Calls:
         return Brief(plan_of(agent), settings, self._tools(toolbox, handle))
 
     def _handle(
-        self, call_sid: str, agent: Agent, from_: str, to: str, values: Mapping[str, str]
+        self,
+        call_sid: str,
+        agent: Agent,
+        from_: str,
+        to: str,
+        values: Mapping[str, str],
+        direction: Direction = "inbound",
     ) -> Call:
         """The call as a user's functions are given it."""
         known = MappingProxyType(values)
-        return Call(call_sid, agent.name, from_ or None, to or None, known, self)
+        return Call(call_sid, agent.name, from_ or None, to or None, known, self, direction)
 
     # --- going out -----------------------------------------------------------------------------
 
@@ -602,6 +680,18 @@ class Calls:
             if entry is not None:
                 entry.answered.set()
         self._publish(happening)
+
+
+def _announcement_ms(agent: Agent) -> int:
+    """How long Twilio speaks before it opens the stream, about."""
+    spoken = agent.announcement.say if agent.announcement is not None else ""
+    return len(spoken) * _CHARACTER_MS
+
+
+def _came_by(call: NewCall) -> Literal["webhook", "bin", "api"]:
+    if call.outbound:
+        return "api"
+    return "webhook" if call.webhook else "bin"
 
 
 def plan_of(agent: Agent) -> Plan:

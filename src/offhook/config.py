@@ -27,6 +27,7 @@ from offhook.call import keypad
 from offhook.deepgram import settings
 from offhook.deepgram.settings import Settings
 from offhook.errors import Problem
+from offhook.outbound.hours import DAYS, Day, Hours, read_hours
 from offhook.tools import builtin, modules
 from offhook.tools.builtin.texts import CALLER
 from offhook.tools.files import ToolFiles
@@ -231,7 +232,6 @@ def _action(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_speakable)]
-PhoneNumber = Annotated[str, BeforeValidator(_number)]
 Country = Annotated[str, BeforeValidator(_country)]
 Host = Annotated[str, BeforeValidator(_host)]
 DestinationName = Annotated[str, BeforeValidator(_destination_name)]
@@ -240,6 +240,7 @@ Default = Annotated[str, BeforeValidator(_default)]
 Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
 Pattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
 Destination = Annotated[str, BeforeValidator(_destination)]
+PhoneNumber = Annotated[str, BeforeValidator(_number)]
 Key = Annotated[str, BeforeValidator(_key)]
 
 
@@ -580,6 +581,22 @@ class Records(RecordsFile):
         return self.folder / "recordings"
 
 
+class Outbound(_Part):
+    """What `outbound:` in offhook.yaml may say: the calls that we place."""
+
+    agents: tuple[Path, ...] = ()
+    """Agent files that place calls and answer no line; relative to offhook.yaml."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that people see; None is the line of the agent."""
+
+    calls_per_second: float = Field(default=1, gt=0, le=100)
+    """How fast calls are placed: Twilio's own limit is 1 until it is raised (twilio.md §5.2)."""
+
+    concurrent: int = Field(default=5, ge=1)
+    """How many calls that we place may ring or go on at once."""
+
+
 class Dialling(_Part):
     """What may be dialled and texted, whoever asks for it: guard.py."""
 
@@ -611,6 +628,7 @@ class ConfigFile(_Part):
     deepgram: DeepgramFile = DeepgramFile()
     logs: Logs = Logs()
     records: RecordsFile = RecordsFile()
+    outbound: Outbound = Outbound()
     dialling: Dialling = Dialling()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
@@ -728,6 +746,56 @@ class Lookup(_Part):
         if self.secret_env is not None and self.url is None:
             raise yamlfile.refuse("secret_env goes with url only.", "Remove it.")
         return self
+
+
+class Placing(_Part):
+    """How an agent's file wants the calls that it places."""
+
+    answering_machine: Literal["hang_up", "leave_message", "talk"] = "hang_up"
+    """What becomes of a call that a machine answers."""
+
+    message: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    """What Twilio says to a machine after the tone; `leave_message` needs it."""
+
+    ring_seconds: int = Field(default=30, ge=5, le=600)
+    """How long it may ring; Twilio may add about 5 s."""
+
+    call_reason: Annotated[str, Field(min_length=1, max_length=50)] | None = None
+    """Shown to the called person, where carriers do that."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that people see; None is `outbound.caller_id` of offhook.yaml."""
+
+    hours: str = "09:00-20:00"
+    """When people of lists may be rung, in their own time zone."""
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1)] = DAYS
+    """On which days."""
+
+    @pydantic.field_validator("hours")
+    @classmethod
+    def _range(cls, value: str) -> str:
+        if read_hours(value, DAYS) is None:
+            raise yamlfile.refuse(
+                "These are no hours of a day.", 'Write from and until: "09:00-20:00".'
+            )
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _something_to_say(self) -> "Placing":
+        if self.answering_machine == "leave_message" and self.message is None:
+            raise yamlfile.refuse(
+                "answering_machine is leave_message, and there is no message.",
+                "Add message: with what a machine is told.",
+            )
+        return self
+
+    @property
+    def calling_hours(self) -> Hours:
+        """`hours` and `days`, read."""
+        found = read_hours(self.hours, self.days)
+        assert found is not None, "it was validated"
+        return found
 
 
 class TransferDestination(_Part):
@@ -855,6 +923,7 @@ class Agent(_Part):
     )
     limits: Limits = Limits()
     phrases: Phrases = Phrases()
+    outbound: Placing = Placing()
 
     tier: Text = "standard"
     """Which of `records.prices.deepgram_minute` the agent costs."""
@@ -970,6 +1039,10 @@ class Config:
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
+    outbound: Outbound = field(default_factory=Outbound)
+
+    placers: tuple[Agent, ...] = ()
+    """Agents that place calls and answer no line."""
     dialling: Dialling = field(default_factory=Dialling)
     agents: Mapping[Path, Agent] = field(default_factory=dict)
     """Every agent of `lines`, and those to which they may transfer, by the path of its file."""
@@ -992,6 +1065,16 @@ class Config:
         if agent is None and number is None and len(self.lines) == 1:
             return next(iter(self.lines.values()))
         return agent
+
+    def agents_by_name(self) -> Mapping[str, Agent]:
+        """Every agent that can place calls."""
+        return {agent.name: agent for agent in (*self.placers, *self.lines.values())}
+
+    def caller_id_of(self, agent: Agent) -> str | None:
+        """The number that people see whom this agent rings; None: nothing says."""
+        lines = self.lines.items()
+        own = (line for line, of in lines if of.name == agent.name and line != DEFAULT)
+        return agent.outbound.caller_id or self.outbound.caller_id or next(own, None)
 
     def dialling_rules(self) -> "Rules":
         """What guard.py allows."""
@@ -1081,7 +1164,7 @@ def load(
     document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
     _refuse_secrets(document)
     file = yamlfile.validate(ConfigFile, document)
-    lines, agents, remarks = _read_lines(file.lines, document)
+    lines, agents, remarks = _read_lines(file.lines, file.outbound.agents, document)
     _check_dialled(agents, file.dialling, lines)
     env = _environment(environ)
     return Config(
@@ -1091,6 +1174,8 @@ def load(
         logs=file.logs,
         records=_records(file.records, document.path.parent, env),
         lines=lines,
+        outbound=file.outbound,
+        placers=tuple(agents[_at(document, path)].agent for path in file.outbound.agents),
         dialling=file.dialling,
         agents={path: read.agent for path, read in agents.items()},
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
@@ -1273,16 +1358,15 @@ def _check_keypad(agent: Agent, document: Document) -> None:
 
 
 def _read_lines(
-    files: Mapping[str, str], document: Document
+    files: Mapping[str, str], placers: Sequence[Path], document: Document
 ) -> tuple[dict[str, Agent], dict[Path, _Read], tuple[Finding, ...]]:
     """Every agent, each file read once; the findings of all of them together."""
-    if not files:
-        seed, remarks = settings.seed()
-        return {DEFAULT: Agent(name="seed", settings=seed)}, {}, remarks
     agents: dict[Path, _Read] = {}
     errors: list[Finding] = []
     code = "E-CFG-01"
     waiting = {_at(document, name): document.place(("lines", of)) for of, name in files.items()}
+    for index, name in enumerate(placers):
+        waiting.setdefault(_at(document, name), document.place(("outbound", "agents", index)))
     tried: set[Path] = set()
     while waiting:
         path = next(iter(waiting))
@@ -1298,14 +1382,17 @@ def _read_lines(
             errors += bad.findings
             code = bad.code
             continue
-        for name, named in read.other_agents():
+        for label, named in read.other_agents():
             if named not in tried:
-                loc = ("transfer", "destinations", name, "agent")
+                loc = ("transfer", "destinations", label, "agent")
                 waiting[named] = read.document.place(loc)
     remarks = tuple(remark for read in agents.values() for remark in read.remarks)
     if errors:
         raise BadFile(code, [*errors, *remarks])
     lines = {line: agents[_at(document, name)].agent for line, name in files.items()}
+    if not files:
+        seed, about = settings.seed()
+        lines, remarks = {DEFAULT: Agent(name="seed", settings=seed)}, remarks + about
     return lines, agents, remarks
 
 

@@ -39,6 +39,8 @@ class NewCall:
     """Whether it came by the voice webhook; else it is a TwiML Bin's stream."""
     from_: str = ""
     to: str = ""
+    outbound: bool = False
+    """Whether we placed it."""
 
 
 @dataclass(frozen=True, slots=True)

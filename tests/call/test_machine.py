@@ -55,6 +55,7 @@ from offhook.call.commands import (
     SendAudio,
     TellAgent,
 )
+from offhook.call.ending import Slug
 from offhook.call.errands import Dial, SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
@@ -69,6 +70,7 @@ from offhook.call.inputs import (
     LegLost,
     LegRecovered,
     LegStalled,
+    NobodyReached,
     ServerStopped,
     ToolFinished,
 )
@@ -155,6 +157,7 @@ LAST: Final[st.SearchStrategy[list[Input]]] = st.one_of(
             [AgentLegUnreachable("no such host")],
             [CallOver()],
             [ServerStopped()],
+            [NobodyReached(Slug.MACHINE_ANSWERED, "machine_start")],
             [CallBroke("KeyError"), LegLost("caller", "1011")],
             [GarbageReceived("agent", "bad JSON")] * (FAULTS_MAX + 1),
         ]

@@ -54,7 +54,7 @@ class House:
             answered.set()
 
         tools = self.runner.for_call({function.name: function}, CALL)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(40):
             tools.run("1", function.name, "", finished)
             await answered.wait()
             await self.told.wait()
@@ -140,24 +140,24 @@ async def test_what_a_function_begins_is_named_after_it(house: House) -> None:
     assert held.where.startswith("test_watchdog.py:")
 
 
-def busy(seconds: float) -> int:
-    """So much to add up in one call into C, which keeps the lock all the while."""
+@pytest.fixture(scope="module")
+def a_second() -> int:
+    """So much to add up in one call into C takes a second, and keeps the lock all the while."""
     size = 100_000
     while True:
         began = time.thread_time()
         sum(range(size))
         spent = time.thread_time() - began
         if spent > 0.02:
-            return int(size * seconds / spent)
+            return int(size / spent)
         size *= 2
 
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="threads have no clock here")
 @pytest.mark.parametrize("goes_on", [True, False])
 async def test_a_thread_that_keeps_the_lock_is_named_and_one_that_waits_is_not(
-    house: House, goes_on: bool
+    a_second: int, house: House, goes_on: bool
 ) -> None:
-    size = busy(1.0)
     gate = threading.Event()
 
     @tool
@@ -169,7 +169,7 @@ async def test_a_thread_that_keeps_the_lock_is_named_and_one_that_waits_is_not(
     @tool
     def hog() -> str:
         """Add up."""
-        sum(range(size))
+        sum(range(a_second))
         if goes_on:
             gate.wait(60)
         return "done"
@@ -178,7 +178,7 @@ async def test_a_thread_that_keeps_the_lock_is_named_and_one_that_waits_is_not(
     with of_call("CA1"):
         for name in ("innocent", "hog"):
             tools.run(name, name, "", lambda answer: None)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(40):
         await house.told.wait()
     gate.set()
     assert {(held.tool, held.call_sid) for held in house.held} == {("hog", "CA1")}

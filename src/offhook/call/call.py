@@ -83,6 +83,7 @@ Input: TypeAlias = (
     | inputs.Forsaken
     | inputs.ErrandDone
     | inputs.CallOver
+    | inputs.NobodyReached
     | inputs.ServerStopped
     | inputs.CallBroke
 )
@@ -366,6 +367,8 @@ class Call:
                     self._end(Slug.CALLER_HUNG_UP, "", now)
             case inputs.CallOver():
                 self._on_call_over(now)
+            case inputs.NobodyReached():
+                self._end(message.how, message.detail, now)
             case inputs.CallAnnounced():
                 self._on_announced(message, now)
             case inputs.AgentLegRefused():
@@ -608,10 +611,12 @@ class Call:
         self._arm(_Due.FUNCTION_HARD, None if none else self._functions.hard_due())
 
     def _say_one_moment(self, now: float) -> None:
+        if self.phase is Phase.BARGE_IN:
+            self._due[_Due.FUNCTION_SOFT] = now + FENCE_QUIET_S  # The caller speaks just now.
+            return
         self._functions.said_one_moment()
-        if self.phase is Phase.TALKING:
-            filler = deepgram.InjectAgentMessage(message=self._plan.one_moment, behavior="queue")
-            self._ask_agent(filler, None, now)
+        filler = deepgram.InjectAgentMessage(message=self._plan.one_moment, behavior="queue")
+        self._ask_agent(filler, None, now)
 
     def _on_latency(self, report: deepgram.LatencyReport) -> None:
         self._note(

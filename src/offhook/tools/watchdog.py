@@ -13,6 +13,7 @@ import logging
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,9 @@ HELD_S: Final = 0.3
 """A beat that is older than that is looked into. Named within that and two beats."""
 
 HOG_SHARE: Final = 0.5
-"""If threads of functions had a core for that share of the time, then it was they."""
+HOG_MIN_S: Final = 0.1
+"""If of the time that this process had a core so much was that of functions' threads, then it was
+they. Not of all time: other processes may have had the cores."""
 
 _NOT_USERS: Final = (
     str(Path(offhook.__file__).parent),
@@ -83,7 +86,8 @@ class Watchdog:
         self._found: Held | None = None
         self._outside: frozenset[FrameType] = frozenset()
         """What is on the stack of the loop's thread whatever runs on the loop."""
-        self._cpu: dict[Running, float] = {}
+        self._cpu: dict[Running | None, float] = {}
+        """By thread, and under None that of the process."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -92,6 +96,7 @@ class Watchdog:
         self._loop_thread = threading.get_ident()
         self._beat_at = self._clock.now()
         self._timer = self._clock.call_at(self._beat_at, self._first_beat)
+        self._cpu = self._cpu_now()
         self._thread.start()
 
     def __exit__(
@@ -134,7 +139,7 @@ class Watchdog:
             held = max(silent, late + BEAT_S)
             if held < HELD_S:
                 named = False
-                self._cpu = self._cpu_of_threads()
+                self._cpu = self._cpu_now()
             elif not named:
                 found = self._find(held)
                 named = found is not None
@@ -166,7 +171,7 @@ class Watchdog:
             if found is not None:
                 tool, where, call_sid = found
                 return Held(tool, where, call_sid, held_ms)
-        return self._in_thread(held)
+        return self._in_thread(held_ms)
 
     def _on_loop(self, stack: Sequence[FrameType]) -> tuple[str, str, str] | None:
         """Tool, place and CallSid, of a stack from its innermost frame."""
@@ -185,14 +190,20 @@ class Watchdog:
                 return frame.f_code.co_name, place(frame, file), ""
         return None
 
-    def _in_thread(self, held: float) -> Held | None:
-        """The thread that had a core most of the time since the last look at which all was well."""
-        now = self._cpu_of_threads()
-        used = {each: cpu - self._cpu.get(each, 0.0) for each, cpu in now.items()}
-        if not used or sum(used.values()) < HOG_SHARE * held:
+    def _in_thread(self, held_ms: int) -> Held | None:
+        """The thread that had a core the longest since the last look at which all was well."""
+        used = {each: cpu - self._cpu.get(each, 0.0) for each, cpu in self._cpu_now().items()}
+        whole = used.pop(None, 0.0)
+        threads = {each: cpu for each, cpu in used.items() if each is not None}
+        if sum(threads.values()) < max(HOG_SHARE * whole, HOG_MIN_S):
             return None
-        hog = max(used, key=used.__getitem__)
-        return Held(hog.name, hog.where(), hog.call_sid, round(held * 1000))
+        hog = max(threads, key=threads.__getitem__)
+        return Held(hog.name, hog.where(), hog.call_sid, held_ms)
 
-    def _cpu_of_threads(self) -> dict[Running, float]:
-        return {each: cpu for each in self._threads() if (cpu := each.cpu_s()) is not None}
+    def _cpu_now(self) -> dict[Running | None, float]:
+        now: dict[Running | None, float] = {None: time.process_time()}
+        for each in self._threads():
+            cpu = each.cpu_s()
+            if cpu is not None:
+                now[each] = cpu
+        return now

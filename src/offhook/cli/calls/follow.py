@@ -21,14 +21,11 @@ def follow(
     import os
 
     from offhook import config as configuration
-    from offhook.cli.calls.following import Following, token_of
+    from offhook.cli.calls.following import Following, server_url, token_of
     from offhook.cli.calls.telling import Teller
 
     loaded = configuration.load(config, os.environ)
-    if url is None:
-        scheme = "https" if loaded.server.tls_cert else "http"
-        url = f"{scheme}://127.0.0.1:{loaded.server.port}"
     try:
-        Following(url, token_of(loaded)).run(Teller(as_json=as_json))
+        Following(url or server_url(loaded), token_of(loaded)).run(Teller(as_json=as_json))
     except KeyboardInterrupt:
         raise typer.Exit from None
