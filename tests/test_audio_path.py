@@ -73,6 +73,9 @@ class NoLine:
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         close()
 
+    def put_through(self, call_sid: str, destination: str) -> None:
+        raise AssertionError
+
 
 class Rig:
     """A session in mid-call, and what its two legs receive from outside."""
@@ -81,7 +84,7 @@ class Rig:
         self.clock = VirtualClock()
         self.twilio, self.deepgram = Counter(), Counter()
         self.receivers: list[Receiver] = []
-        brief = Brief(Plan(), lambda greeting, history: b"{}", NoTools(self.clock))
+        brief = Brief(Plan(silence_s=0), lambda greeting, history: b"{}", NoTools(self.clock))
         session = Session(
             "CA1",
             brief,

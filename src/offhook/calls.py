@@ -22,7 +22,7 @@ from offhook.call.call import Input
 from offhook.call.ending import Ending, Slug
 from offhook.call.errands import Errand, SendDigits
 from offhook.call.plan import Plan
-from offhook.call.wishes import HangUp, Leave, Wish
+from offhook.call.wishes import AskDigits, HangUp, Leave, Tell, Wish
 from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config, TransferDestination
 from offhook.deepgram.leg import Dial
@@ -492,8 +492,12 @@ class Calls:
             if not reply.done():
                 reply.set_result((done, what))
 
-        session.ask(wish, replied)
-        return await reply
+        ask = session.ask(wish, replied)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            session.receive(inputs.Forsaken(ask))
+            raise
 
     # --- leaving a stream: a session.Line ---
 
@@ -511,6 +515,17 @@ class Calls:
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         """End the phone call."""
         self._lines.hang_up(call_sid, close)
+
+    def put_through(self, call_sid: str, destination: str) -> None:
+        """A key was pressed that is mapped to a destination."""
+        _ = self._lines.start(call_sid, self._put_through(call_sid, destination))
+
+    async def _put_through(self, call_sid: str, destination: str) -> None:
+        try:
+            await self.transfer(call_sid, destination, "The caller asked for you by a key.")
+        except ToolError as refused:
+            words = f"(The caller asked for {destination} by a key; {refused}.)"
+            await self.ask(call_sid, Tell(words))
 
     def returns(self, entry: CallEntry, call_sid: str) -> None:
         """A caller who had left the stream gets a new one."""
@@ -564,6 +579,12 @@ class Calls:
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys in a call. Raises ToolError."""
         return await self._asked(call_sid, Leave(SendDigits(digits)))
+
+    async def ask_digits(
+        self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
+    ) -> str:
+        """Have the caller enter what nobody else is to know. Raises ToolError."""
+        return await self._asked(call_sid, AskDigits(prompt, max_digits, timeout_s))
 
     async def _asked(self, call_sid: str, wish: Wish) -> str:
         done, what = await self.ask(call_sid, wish)
@@ -683,4 +704,7 @@ def plan_of(agent: Agent) -> Plan:
         time_up=agent.phrases.time_up,
         one_moment=agent.phrases.one_moment,
         transferring=agent.phrases.transferring,
+        key_s=agent.keypad.timeout_seconds,
+        actions={key: each.action for key, each in agent.keypad.actions.items()},
+        forces_turns=agent.settings.listens_with_flux,
     )

@@ -32,6 +32,11 @@ class House:
     async def send_digits(self, call_sid: str, digits: str) -> str:
         return self._note("send_digits", call_sid, digits)
 
+    async def ask_digits(
+        self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
+    ) -> str:
+        return self._note("ask_digits", call_sid, prompt, max_digits, timeout_s)
+
     async def send_text(self, call: Call, text: str, to: str) -> str:
         return self._note("send_text", call.sid, text, to)
 
