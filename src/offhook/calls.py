@@ -663,7 +663,7 @@ class Calls:
         now = self._clock.now()
         entry.ending = session.ending
         entry.session = None
-        self.transfers.over(session.call_sid)
+        self.transfers.call_over(session.call_sid)
         # Twilio asks nothing more about a caller who has hung up.
         entry.after_owed &= (
             session.ending is not None and session.ending.how is not Slug.CALLER_HUNG_UP
