@@ -223,12 +223,10 @@ class Conversation(RuleBasedStateMachine):
     @precondition(lambda self: self.contract.started)
     @rule(digit=st.sampled_from("01789#*"))
     def the_caller_presses_a_key(self, digit: str) -> None:
-        secret = self.contract.concealed
+        secret, over = self.contract.concealed, self.contract.over
         commands = self.receive(key(digit))
         told = [each for each in commands if isinstance(each, Note)]
-        assert any(isinstance(each.event, KeyPressed) for each in told) == (
-            not secret and not self.contract.over
-        )
+        assert any(isinstance(each.event, KeyPressed) for each in told) == (not secret and not over)
         if secret:
             assert not any(isinstance(each, TellAgent) for each in commands)
 
