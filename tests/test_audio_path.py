@@ -18,6 +18,7 @@ from offhook.call.plan import Plan
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
+from offhook.deepgram.settings import Settings
 from offhook.rehearsal import standin_server
 from offhook.rehearsal.memory import VirtualClock
 from offhook.rehearsal.phone import place_call
@@ -81,7 +82,8 @@ class Rig:
         self.clock = VirtualClock()
         self.twilio, self.deepgram = Counter(), Counter()
         self.receivers: list[Receiver] = []
-        brief = Brief(Plan(), lambda greeting, history: b"{}", NoTools(self.clock))
+        change = Settings("").change
+        brief = Brief(Plan(), lambda greeting, history: b"{}", change, NoTools(self.clock))
         session = Session(
             "CA1",
             brief,

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp
 
 from offhook import __version__
-from offhook.api import after, audio, calls, following, page
+from offhook.api import after, audio, calls, control, following, page
 from offhook.api.doors import Doors
 from offhook.api.links import Links
 from offhook.api.live import Live
@@ -105,7 +105,7 @@ def _application(operator: Operator) -> FastAPI:
         redirect_slashes=False,
     )
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
-    for part in (calls, audio, after, following):
+    for part in (calls, audio, after, control, following):
         app.include_router(
             part.router(operator),
             prefix="/api",

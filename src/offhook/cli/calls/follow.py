@@ -1,19 +1,12 @@
 """offhook calls follow: what happens in calls, as it happens."""
 
-from typing import Annotated
-
 import typer
 
 from offhook.cli.calls import filters
 
 
 def follow(
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="The server. Default: on this machine, at server.port.", show_default=False
-        ),
-    ] = None,
+    url: filters.Url = None,
     config: filters.Config = None,
     as_json: filters.Json = False,
 ) -> None:
@@ -21,14 +14,11 @@ def follow(
     import os
 
     from offhook import config as configuration
-    from offhook.cli.calls.following import Following, token_of
+    from offhook.cli.calls.following import Following, token_of, url_of
     from offhook.cli.calls.telling import Teller
 
     loaded = configuration.load(config, os.environ)
-    if url is None:
-        scheme = "https" if loaded.server.tls_cert else "http"
-        url = f"{scheme}://127.0.0.1:{loaded.server.port}"
     try:
-        Following(url, token_of(loaded)).run(Teller(as_json=as_json))
+        Following(url or url_of(loaded), token_of(loaded)).run(Teller(as_json=as_json))
     except KeyboardInterrupt:
         raise typer.Exit from None
