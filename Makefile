@@ -11,7 +11,7 @@ help:
 	@echo "make run          one phone call in this terminal; no accounts needed"
 	@echo "make test         everything that must be true: lint, types, tests"
 	@echo "make bench        what this machine carries, in minutes; rewrites docs/performance.md"
-	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times"
+	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times, 200 hammered"
 	@echo "make pages        write the pages that are made from the code"
 	@echo "make lock         resolve the dependencies anew into requirements/"
 	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
@@ -52,6 +52,7 @@ soak: setup
 	$(BIN)/python -m bench.faults outage --calls 50
 	$(BIN)/python -m bench.faults full-disk --calls 20
 	$(BIN)/python -m bench.heard --interruptions 2000 --seed 2
+	$(BIN)/python -m bench.hammer --calls 200
 	$(BIN)/python bench/soak.py
 
 pages: setup

@@ -17,6 +17,7 @@ Exits with 1 when the median is over one word or the 95th percentile over three.
 """
 
 import argparse
+import asyncio
 import json
 import math
 import random
@@ -38,6 +39,8 @@ from offhook.calls import Calls
 from offhook.clock import Timer
 from offhook.deepgram import messages
 from offhook.events import AgentSaid, Happening
+from offhook.guard import Guard, Rules
+from offhook.line import Lines
 from offhook.lobby import Lobby
 from offhook.rehearsal.memory import VirtualClock, connect_in_memory
 from offhook.rehearsal.stream import Line, SimulatedStream
@@ -268,6 +271,8 @@ class Conversation:
             tools=lambda toolbox, call: NoTools(clock),
             look_up=nothing_known,
             office=empty_office(clock),
+            guard=Guard(Rules()),
+            lines=Lines(None, asyncio.TaskGroup()),
         )
         self._stream = SimulatedStream(
             Silent(),

@@ -187,7 +187,7 @@ def _queries(metric: Metric) -> Iterator[tuple[str, str]]:
     by = ", ".join(metric.labels)
     legend = " ".join(f"{{{{{label}}}}}" for label in metric.labels)
     if metric.kind == "gauge":
-        yield f"sum({metric.name}{_WHERE})", "now"
+        yield f"{'max' if metric.common else 'sum'}({metric.name}{_WHERE})", "now"
     elif metric.kind == "counter":
         over = f"increase({metric.name}{_WHERE}[$__rate_interval])"
         yield (f"sum by ({by}) ({over})" if by else f"sum({over})"), legend or "more"

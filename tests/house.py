@@ -3,8 +3,8 @@
 import asyncio
 import dataclasses
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,12 +23,19 @@ from offhook.lookup import Found
 from offhook.office import Office
 from offhook.records.record import Record
 from offhook.rehearsal import clips, standin_server
+from offhook.rehearsal.account.account import Account
+from offhook.rehearsal.account.resources import Number
+from offhook.rehearsal.account.server import serve
 from offhook.rehearsal.caller import Caller
 from offhook.rehearsal.phone import place_call
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Turn
 from offhook.rehearsal.standin import StandIn
+from offhook.rehearsal.switchboard.board import Callbacks, switchboard
+from offhook.rehearsal.switchboard.ledger import Ledger
+from offhook.rehearsal.switchboard.people import Person, book
+from offhook.rehearsal.webhooks import Front
 from offhook.server import Server, listen
 from offhook.tap import MakeTap
 from offhook.tools.declare import Call
@@ -66,6 +73,13 @@ class House:
         self.sessions: list[StandIn] = []
         self.happened: list[Happening] = []
         self.stopped = asyncio.Event()
+        self.account: Account | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the simulated account has seen, of a house with `people`."""
+        assert self.account is not None
+        return self.account.board.ledger
 
     @property
     def origin(self) -> str:
@@ -88,6 +102,8 @@ class House:
         options.setdefault("auth_token", TOKEN)
         options.setdefault("from_", "+12025550142")
         options.setdefault("to", "+12025550100")
+        if self.account is not None:
+            options.setdefault("board", self.account.board)
         return await place_call(
             origin + path,
             caller(*steps),
@@ -201,9 +217,15 @@ async def house(
     watchers: Sequence[Subscriber] = (),
     record: Record | None = None,
     api: Api | None = None,
+    people: Mapping[str, Person] | None = None,
+    callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **options: Any,
 ) -> AsyncIterator[House]:
-    """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets."""
+    """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets.
+
+    With `people` there is a simulated account whose REST requests act on the calls, and whoever
+    is dialled is one of them.
+    """
     loop = asyncio.get_running_loop()
     clock = LoopClock(loop)
     sessions: list[StandIn] = []
@@ -213,20 +235,32 @@ async def house(
     url = config.deepgram.model_copy(update={"url": deepgram_url or standin.url})
     config = dataclasses.replace(config, deepgram=url, twilio=twilio or config.twilio)
     sock = listen("127.0.0.1", 0)
-    server = Server(
-        config,
-        sock,
-        [happened.append],
-        make_tap,
-        watchers=watchers,
-        record=record,
-        api=api,
-    )
-    async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
+    async with (
+        AsyncExitStack() as around,
+        httpx2.AsyncClient(trust_env=False) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        account = None
+        if people is not None:
+            port = sock.getsockname()[1]
+            account, api_url = await around.enter_async_context(
+                telephones(people, callbacks, port, clock)
+            )
+            given = {"account_sid": ACCOUNT, "api_url": api_url}
+            config = dataclasses.replace(config, twilio=config.twilio.model_copy(update=given))
+        server = Server(
+            config,
+            sock,
+            [happened.append],
+            make_tap,
+            watchers=watchers,
+            record=record,
+            api=api,
+        )
         serving = group.create_task(server.run())
         await server.started.wait()
         made = House(server, clock, http)
-        made.sessions, made.happened = sessions, happened
+        made.sessions, made.happened, made.account = sessions, happened, account
         serving.add_done_callback(lambda _: made.stopped.set())
         try:
             yield made
@@ -235,6 +269,18 @@ async def house(
             server.stop()
             await serving
             await standin.close()
+
+
+@asynccontextmanager
+async def telephones(
+    people: Mapping[str, Person], callbacks: Callbacks, port: int, clock: Clock
+) -> AsyncIterator[tuple[Account, str]]:
+    """A simulated account in front of the server at that port, and where its REST API is."""
+    front = Front(f"http://127.0.0.1:{port}/twilio/voice", TOKEN)
+    async with switchboard(ACCOUNT, front, clock, book(people), callbacks) as board:
+        account = Account(board, TOKEN, numbers=[Number("+12025550100")])
+        async with serve(account) as api_url:
+            yield account, api_url
 
 
 def tokens(*values: str) -> Twilio:

@@ -36,11 +36,12 @@ MAY_READ_THE_CLOCK: Final = (
     "offhook.clock",
     "offhook.capture",  # the date in the name of a file
     "offhook.recordings.recorder",  # likewise
-    "offhook.rehearsal.phone",  # the date in Twilio's callbacks, which no monotonic clock knows
+    "offhook.rehearsal.switchboard.dates",  # in Twilio's callbacks: no monotonic clock knows them
     "offhook.records.record",  # when a call was, for whoever looks for it
     "offhook.records.erasing",  # how long it waits for a server
     "offhook.records.retention",  # it compares the wall clock with one that never jumps
     "offhook.records.writer",  # which calls are a day old
+    "offhook.tools.watchdog",  # how long this process had a core, which is no time of day
     "offhook.cli.calls.filters",  # which moment "24h" ago was
     "offhook.bench",  # it measures the process that reads the clock it is given
 )

@@ -146,6 +146,42 @@ def test_the_called_number_chooses_the_agent() -> None:
     assert both.agent_for(None) is both.lines["default"]
 
 
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("{name: hang_up, description: End., parameters: {}}", []),
+        (
+            "{name: hang_up, parameters: {}, endpoint: {url: 'https://x.example'}}",
+            [
+                (
+                    'agent.yaml:1:39 The function "hang_up" has an endpoint, and "tools" has one of'
+                    " its name, which would never run."
+                )
+            ],
+        ),
+        (
+            "{name: dance, parameters: {}}",
+            [
+                (
+                    'agent.yaml:1:32 The function "dance" has no endpoint, so Deepgram asks us to'
+                    ' run it, and "tools" has none of that name: it is answered with an error.'
+                )
+            ],
+        ),
+    ],
+)
+def test_functions_of_the_settings_and_tools_are_told_apart(
+    function: str, expected: list[str]
+) -> None:
+    agent = f"settings: {{think: {{functions: [{function}]}}}}\ntools: [hang_up]\n"
+    Path("agent.yaml").write_text(agent)
+    try:
+        found = config.read_agent(Path("agent.yaml"))[1]
+    except BadFile as bad:
+        found = bad.findings
+    assert [str(one) for one in found if "The function" in one.text] == expected
+
+
 def test_what_takes_rest_is_refused_without_its_credentials() -> None:
     agent = f"""{AGENT}
 tools: [send_sms]
@@ -154,14 +190,15 @@ transfer:
   destinations:
     desk: {{to: "+12025550142", warm: true}}
 """
-    found = mistakes("lines: {default: agent.yaml}", agent)
-    assert [line.split(" takes")[0] for line in found] == [
+    with pytest.raises(BadFile) as bad:
+        load("lines: {default: agent.yaml}", agent).require_rest_of_agents()
+    assert bad.value.code == "E-DIAL-02"
+    assert [str(finding).split(" takes")[0] for finding in bad.value.findings] == [
         "agent.yaml:3:9 send_sms",
         "agent.yaml:7:38 a warm transfer",
     ]
     env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "token"}
-    loaded = load("lines: {default: agent.yaml}", agent, env)
-    assert loaded.twilio.rest_credentials is not None
+    load("lines: {default: agent.yaml}", agent, env).require_rest_of_agents()
 
 
 def test_agents_may_transfer_to_each_other_and_each_is_read_once() -> None:
@@ -189,8 +226,7 @@ transfer:
     front_desk: {{to: "+12025550142", describe: People at the desk.}}
 texts: {{from: "+12025550100", destinations: {{shop: {{to: "+12025550143"}}}}}}
 """
-    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "token"}
-    tools = load("lines: {default: agent.yaml}", agent, env).lines["default"].tool_files.latest()
+    tools = load("lines: {default: agent.yaml}", agent).lines["default"].tool_files.latest()
     assert list(tools) == ["hang_up", "transfer_call", "send_sms"]
     transfer, texts = tools["transfer_call"].definition, tools["send_sms"].definition
     assert transfer["parameters"]["properties"]["destination"]["enum"] == ["front_desk"]

@@ -72,6 +72,10 @@ SHOWN: list[tuple[Event, str]] = [
     ),
     (events.DoNotCall("+12025550142"), "tool    +12025550142 is never to be rung again"),
     (
+        events.InterpreterHeld("book", "tools.py:7", 900),
+        "trouble book held the interpreter for 900 ms, at tools.py:7",
+    ),
+    (
         events.AgentWarned("SLOW_THINK_REQUEST", "It takes time.", fatal=False),
         "trouble Deepgram: SLOW_THINK_REQUEST It takes time.",
     ),

@@ -122,6 +122,12 @@ def test_what_is_refused_in_europe(destination: str, slug: str | None) -> None:
     assert why(EUROPE, destination) == slug
 
 
+def test_toll_free_numbers_of_a_shared_calling_code_are_at_home_in_each_of_its_countries() -> None:
+    canada = Rules(countries=frozenset({"CA"}), home=frozenset({"CA"}))
+    assert refusal(canada, "+18005550142") is None
+    assert why(canada, "+12025550142") == "country"
+
+
 def test_a_country_is_not_a_calling_code() -> None:
     numbers = (ALLOWED, "+18095551234", "+447781123456", "+870773111632", "0", "+15550100100")
     assert [country_of(number) for number in numbers] == ["US", "DO", "GG", None, None, None]

@@ -145,6 +145,21 @@ def test_every_text_of_an_event_is_private_or_known_to_be_none() -> None:
         ),
         *("name", "outcome", "request_id", "tier", "slug", "status", "what", "why", "words"),
         *("description", "destination", "errand"),
+        *("account_sid", "agent", "by", "code", "detail", "direction", "fault", "id", "leg"),
+        *(
+            "name",
+            "outcome",
+            "request_id",
+            "tier",
+            "tool",
+            "where",
+            "slug",
+            "status",
+            "what",
+            "why",
+            "words",
+        ),
+        "description",
     }
     texts = {
         name

@@ -15,7 +15,7 @@ from offhook.guard import Guard, Rules
 from offhook.office import Office
 from offhook.rehearsal.memory import VirtualClock
 from offhook.tools.declare import Call, ToolError
-from offhook.twilio.rest import TwilioRest
+from offhook.twilio import rest
 from offhook.twilio.sms import segments
 
 ACCOUNT = "AC" + "1" * 32
@@ -59,9 +59,9 @@ async def desk(
     ):
         tokens = (SecretStr("t"),)
         settings = Twilio(account_sid=ACCOUNT, auth_tokens=tokens, api_url=twilio.url)
-        rest = TwilioRest(settings, http)
+        api = rest.TwilioRest(settings, http)
         guard = Guard(Rules(**rules))
-        yield Desk(Office(guard, rest, VirtualClock(0.0), recorded=recorded), twilio)
+        yield Desk(Office(guard, api, VirtualClock(0.0), recorded=recorded), twilio)
 
 
 async def test_a_text_goes_to_who_is_on_the_line_or_to_a_named_destination() -> None:
@@ -127,8 +127,15 @@ async def test_twilios_refusal_is_told_in_plain_words(status: int, code: int, wo
 
 async def test_an_answer_that_is_none_leaves_it_open_whether_the_text_was_sent() -> None:
     async with desk(201, "nonsense") as d:
-        assert "not known whether" in await d.refused()
+        assert "not known whether" in await d.text()
     assert len(d.twilio.forms) == 1, "it is not sent twice"
+
+
+async def test_a_text_that_cannot_leave_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "BACKOFF_MAX_S", 0.0)
+    async with desk() as d:
+        await d.twilio.close()
+        assert await d.refused() == "the text was not sent: Twilio could not be reached"
 
 
 @pytest.mark.parametrize("length", [0, 1601])

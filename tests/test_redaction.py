@@ -29,6 +29,7 @@ from offhook.events import (
     MessageTaken,
     UtteranceRedacted,
 )
+from offhook.findings import merged
 from offhook.redaction import (
     JSON_MAX,
     LEAD_MS,
@@ -36,7 +37,6 @@ from offhook.redaction import (
     Redaction,
     Redactor,
     masked,
-    merged,
     redacting,
 )
 from offhook.rehearsal.scenario import Step

@@ -1,5 +1,6 @@
 """A call whole but in memory: caller, session and agent on a clock that jumps."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +22,8 @@ from tests.house import (
 from offhook.calls import Calls
 from offhook.config import Limits
 from offhook.events import AgentSaid, AudioDropped, CallEnded, CallerSaid, DelaysSampled, Happening
+from offhook.guard import Guard, Rules
+from offhook.line import Lines
 from offhook.lobby import Lobby
 from offhook.recordings.recorder import Recordings
 from offhook.rehearsal.memory import VirtualClock, connect_in_memory
@@ -67,6 +70,8 @@ class Rehearsal:
             recordings=recordings,
             look_up=nothing_known,
             office=empty_office(self.clock),
+            guard=Guard(Rules()),
+            lines=Lines(None, asyncio.TaskGroup()),
         )
         call_sid = "CA" + "2" * 32
         parameters: dict[str, str] = {}

@@ -18,6 +18,13 @@ class Vendor:
         self.body = body
         self.url = ""
         self.forms: list[dict[str, str]] = []
+        self.server: asyncio.Server | None = None
+
+    async def close(self) -> None:
+        """Nobody listens any more."""
+        assert self.server is not None
+        self.server.close()
+        await self.server.wait_closed()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -41,7 +48,7 @@ class Vendor:
 @asynccontextmanager
 async def vendor(status: int = 201, body: Any = SENT) -> AsyncIterator[Vendor]:
     made = Vendor(status, body)
-    server = await asyncio.start_server(made.connected, "127.0.0.1", 0)
+    server = made.server = await asyncio.start_server(made.connected, "127.0.0.1", 0)
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield made

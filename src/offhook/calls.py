@@ -23,7 +23,7 @@ from offhook.call.errands import Errand, SendDigits
 from offhook.call.plan import Plan
 from offhook.call.wishes import HangUp, Leave, Wish
 from offhook.clock import Clock, wall_clock
-from offhook.config import Agent, Config
+from offhook.config import Agent, Config, TransferDestination
 from offhook.deepgram.leg import Dial
 from offhook.deepgram.messages import History
 from offhook.deepgram.settings import Change, Part
@@ -37,6 +37,8 @@ from offhook.events import (
     RecordingFailed,
     Subscriber,
 )
+from offhook.guard import Guard
+from offhook.line import Lines
 from offhook.lookup import Found, LookUp
 from offhook.office import Office
 from offhook.recordings.recorder import Recordings
@@ -45,6 +47,7 @@ from offhook.session import Brief, Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
 from offhook.tools.declare import Call, ToolError
 from offhook.tools.files import Toolbox
+from offhook.transfers import Party, Transfers
 from offhook.twilio.media import Start
 from offhook.wire import Channel
 
@@ -74,9 +77,12 @@ class CallEntry:
         "agent",
         "answered",
         "began",
+        "by_webhook",
         "ending",
         "errand",
         "expected_until",
+        "line",
+        "origin",
         "session",
         "token",
     )
@@ -92,6 +98,12 @@ class CallEntry:
         self.token = token
         self.expected_until = 0.0
         self.after_owed = False
+        self.by_webhook = token is not None
+        """Twilio asks /twilio/after by itself when the stream is over."""
+        self.line = ""
+        """The number that was called."""
+        self.origin = ""
+        """Our https address, as Twilio's request for this call had it."""
         self.errand: Errand | None = None
         """For which the stream was left, until the caller is back or through."""
         self.answered = asyncio.Event()
@@ -133,6 +145,8 @@ class Calls:
         tools: ToolsFor,
         look_up: LookUp,
         office: Office,
+        guard: Guard,
+        lines: Lines,
         make_tap: MakeTap | None = None,
         recordings: Recordings | None = None,
         seen: Iterable[str] = (),
@@ -145,9 +159,11 @@ class Calls:
         self._tools = tools
         self._look_up = look_up
         self._office = office
+        self._lines = lines
+        self.transfers: Final = Transfers(guard, lines, clock, plan_of)
         self._make_tap = make_tap
         self._recordings = recordings
-        self._agents = {agent.name: agent for agent in config.lines.values()}
+        self._agents = {agent.name: agent for agent in config.agents.values()}
         self._coming: dict[str, _Coming] = {}
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
@@ -326,11 +342,12 @@ class Calls:
             publish=self._on_happening,
             line=self,
             ended=self._on_ended,
-            brief_for=lambda name: self._brief(call, self._agents[name].filled(values), values),
+            brief_for=lambda name: self._take_agent(call, name, values),
             tap=tap_for(self._make_tap, call),
             recordings=self._recordings if recorded and call.webhook else None,
         )
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
+        entry.line = call.to
         self._live[call.call_sid] = entry
         session.note(
             CallBegan(
@@ -347,6 +364,11 @@ class Calls:
         if recorded and not call.webhook:
             session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry, session
+
+    def _take_agent(self, call: NewCall, name: str, values: Mapping[str, str]) -> Brief:
+        """What another agent of the house is in a call, which is that agent's now."""
+        agent = self._live[call.call_sid].agent = self._agents[name].filled(values)
+        return self._brief(call, agent, values)
 
     def _brief(self, call: NewCall, agent: Agent, values: Mapping[str, str]) -> Brief:
         """What an agent is in a call."""
@@ -413,19 +435,30 @@ class Calls:
     # --- leaving a stream: a session.Line ---
 
     def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
-        """Close the stream: /twilio/after sends the caller on the errand."""
+        """Have Twilio ask /twilio/after, which sends the caller on the errand."""
         entry = self._live[call_sid]
         entry.errand = errand
         entry.token = secrets.token_urlsafe(24)
-        close()
+        if entry.by_webhook:
+            close()
+        else:
+            origin = self._config.server.public_url or entry.origin
+            self._lines.send_to(call_sid, origin + "/twilio/after", close)
 
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
-        """Close the stream: /twilio/after ends the call."""
-        close()
+        """End the phone call."""
+        self._lines.hang_up(call_sid, close)
 
-    def returns(self, entry: CallEntry) -> None:
+    def returns(self, entry: CallEntry, call_sid: str) -> None:
         """A caller who had left the stream gets a new one."""
+        self.transfers.over(call_sid)
         entry.expected_until = self._clock.now() + STREAM_DUE_S
+
+    def note(self, call_sid: str, event: Event) -> None:
+        """Tell whoever subscribes of something about a call that is not over."""
+        session = self._session(call_sid)
+        if session is not None:
+            session.note(event)
 
     def pause_recording(self, call_sid: str) -> bool:
         """Record silence on both sides of a call from now on, from any thread.
@@ -444,9 +477,26 @@ class Calls:
         """End a call when the farewell was heard. Raises ToolError."""
         return await self._asked(call_sid, HangUp("agent", farewell))
 
-    async def transfer(self, call_sid: str, destination: str) -> str:
+    async def transfer(self, call_sid: str, destination: str, summary: str) -> str:
         """Put a caller through. Raises ToolError."""
-        raise ToolError("not available")
+        entry = self._live.get(call_sid)
+        if entry is None:
+            raise ToolError("there is no such call")
+        party = Party(
+            call_sid,
+            entry.agent,
+            entry.line,
+            self._config.server.public_url or entry.origin,
+            entry.by_webhook,
+            partial(self.ask, call_sid),
+            partial(self._note, call_sid),
+        )
+        return await self.transfers.begin(party, destination, summary, self._agent_at)
+
+    def _agent_at(self, destination: TransferDestination) -> Agent:
+        if destination.agent is None:
+            raise ValueError("a destination that is no agent")
+        return self._config.agents[destination.agent]
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys in a call. Raises ToolError."""
@@ -529,6 +579,7 @@ class Calls:
         now = self._clock.now()
         entry.ending = session.ending
         entry.session = None
+        self.transfers.over(session.call_sid)
         # Twilio asks nothing more about a caller who has hung up.
         entry.after_owed &= (
             session.ending is not None and session.ending.how is not Slug.CALLER_HUNG_UP

@@ -732,7 +732,7 @@ class TransferDestination(_Part):
     """How long it rings."""
 
     caller_id: PhoneNumber | None = None
-    """The number that the person sees; None is the caller's."""
+    """The number that the person sees; None is the caller's, if warm the line that was called."""
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> "TransferDestination":
@@ -911,6 +911,9 @@ class Config:
     remarks: tuple[Finding, ...] = field(default=(), repr=False)
     """What `offhook check` has to say about the agents' settings."""
 
+    by_rest: tuple[Finding, ...] = field(default=(), repr=False)
+    """What agents can do by Twilio's REST API alone, as errors to tell when it cannot be asked."""
+
     def agent_for(self, number: str | None) -> Agent | None:
         """Who answers this called number; None for the number means that it is not known.
 
@@ -961,6 +964,14 @@ class Config:
             )
         return self.twilio.auth_tokens
 
+    def require_rest_of_agents(self) -> None:
+        """Raises BadFile E-DIAL-02 for what agents can do by REST alone, without credentials.
+
+        A rehearsal, in which nobody is dialled, goes without them.
+        """
+        if self.by_rest and self.twilio.rest_credentials is None:
+            raise BadFile("E-DIAL-02", self.by_rest)
+
     def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
         """What signs after-call webhooks, at least one. Raises Problem E-HOOK-01."""
         secrets = self.records.webhook_secrets
@@ -1002,13 +1013,11 @@ def load(
     _refuse_secrets(document)
     file = yamlfile.validate(ConfigFile, document)
     lines, agents, remarks = _read_lines(file.lines, document)
+    _check_dialled(agents, file.dialling, lines)
     env = _environment(environ)
-    twilio = _twilio(file.twilio, env)
-    _check_dialled(agents, _rules(file.dialling, lines))
-    _check_rest(agents, twilio)
     return Config(
         server=_server(file.server, document.path.parent, overrides, env),
-        twilio=twilio,
+        twilio=_twilio(file.twilio, env),
         deepgram=_deepgram(file.deepgram, env, overrides),
         logs=file.logs,
         records=_records(file.records, document.path.parent, env),
@@ -1017,6 +1026,7 @@ def load(
         agents={path: read.agent for path, read in agents.items()},
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=remarks,
+        by_rest=tuple(_by_rest(agents)),
     )
 
 
@@ -1054,10 +1064,11 @@ def _read_agent(path: Path) -> _Read:
     def locate(loc: yamlfile.Loc, key: bool) -> Place:
         return document.place(("settings", *loc), key=key)
 
-    accepted, remarks = settings.accept(agent.settings, locate)
+    tools = _tools(agent, document)
+    accepted, remarks = settings.accept(agent.settings, locate, tools.latest())
     agent = _with_agent_paths(agent, document)
     agent = agent.model_copy(update={"settings": accepted, "name": agent.name or path.stem})
-    agent._tool_files = _tools(agent, document)
+    agent._tool_files = tools
     agent._lookup_function = _lookup_function(agent, document)
     _check_variables(agent, document)
     return _Read(agent, document, remarks + _lookup_remarks(agent, document))
@@ -1237,31 +1248,33 @@ def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
             yield ("texts", "destinations", name, "to"), text.to
 
 
-def _check_dialled(agents: Mapping[Path, _Read], rules: "Rules") -> None:
+def _check_dialled(
+    agents: Mapping[Path, _Read], dialling: Dialling, lines: Mapping[str, Agent]
+) -> None:
     """Raises BadFile E-DIAL-01 for every destination that guard.py would refuse in a call."""
+    dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
+    if not dialled:
+        return
     from offhook.guard import Why, refusal
 
+    rules = _rules(dialling, lines)
     fixes = {
         Why.COUNTRY: "Add the country to dialling.countries in offhook.yaml, if you mean it.",
         Why.SIP_HOST: "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it.",
     }
     errors = []
-    for read in agents.values():
-        for loc, to in _dialled(read.agent):
-            refused = refusal(rules, to)
-            if refused is not None:
-                text = f"This would never be dialled: {refused.words}."
-                fix = fixes.get(refused.why, "Give another number.")
-                errors.append(Finding("error", text, fix, read.document.place(loc)))
+    for read, loc, to in dialled:
+        refused = refusal(rules, to)
+        if refused is not None:
+            text = f"This would never be dialled: {refused.words}."
+            fix = fixes.get(refused.why, "Give another number.")
+            errors.append(Finding("error", text, fix, read.document.place(loc)))
     if errors:
         raise BadFile("E-DIAL-01", errors)
 
 
-def _check_rest(agents: Mapping[Path, _Read], twilio: Twilio) -> None:
-    """Raises BadFile E-DIAL-02 for what an agent can do only by Twilio's REST API, without it."""
-    if twilio.rest_credentials is not None:
-        return
-    errors = []
+def _by_rest(agents: Mapping[Path, _Read]) -> Iterator[Finding]:
+    """Everything that agents can do only by Twilio's REST API."""
     for read in agents.values():
         transfer = read.agent.transfer
         where: list[tuple[Loc, str]] = [
@@ -1278,9 +1291,7 @@ def _check_rest(agents: Mapping[Path, _Read], twilio: Twilio) -> None:
         for loc, what in where:
             text = f"{what} takes Twilio's REST API, and there are no credentials for it."
             fix = f"Set TWILIO_ACCOUNT_SID, TWILIO_API_KEY and TWILIO_API_SECRET in {DOTENV}."
-            errors.append(Finding("error", text, fix, read.document.place(loc)))
-    if errors:
-        raise BadFile("E-DIAL-02", errors)
+            yield Finding("error", text, fix, read.document.place(loc))
 
 
 def _refuse_secrets(document: Document) -> None:

@@ -27,6 +27,7 @@ from offhook.events import (
     FunctionCalled,
     FunctionDropped,
     Happening,
+    InterpreterHeld,
     LookedUp,
     MessageTaken,
     RecordingFailed,
@@ -118,6 +119,9 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "tool", f"message of {event.from_name}{number}: {event.text}"
         case DoNotCall():
             return "tool", f"{event.number} is never to be rung again"
+        case InterpreterHeld():
+            held = f"held the interpreter for {event.held_ms} ms"
+            return "trouble", f"{event.tool} {held}, at {event.where}"
         case AgentWarned():
             return "trouble", f"Deepgram: {event.code} {event.description}"
         case AudioDropped(why="full"):

@@ -272,6 +272,18 @@ class DoNotCall:
 
 
 @dataclass(frozen=True, slots=True)
+class InterpreterHeld:
+    """A function of this call let nothing of any call move for `held_ms`, which are over now.
+
+    `tool` is its name, `where` the file and line at which it was.
+    """
+
+    tool: str
+    where: str
+    held_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentWarned:
     """Deepgram sent a Warning, an Error (`fatal`), or refused an injection."""
 
@@ -409,6 +421,7 @@ Event: TypeAlias = (
     | DialRefused
     | MessageTaken
     | DoNotCall
+    | InterpreterHeld
     | AgentWarned
     | LatencyReported
     | Fault

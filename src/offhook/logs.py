@@ -29,6 +29,7 @@ from offhook.events import (
     FunctionCalled,
     FunctionDropped,
     Happening,
+    InterpreterHeld,
     KeyPressed,
     LookedUp,
     MessageTaken,
@@ -122,6 +123,9 @@ def _tell(event: Event) -> tuple[int, str] | None:
             return logging.INFO, "a message was taken"
         case DoNotCall():
             return logging.INFO, "the other party is never to be rung again"
+        case InterpreterHeld():
+            held = f"held the interpreter for {event.held_ms} ms"
+            return logging.WARNING, f"function {event.tool!r} {held}, at {event.where}"
         case Fault():
             return logging.WARNING, f"the {event.leg}'s leg broke its protocol: {event.what}"
         case AudioDropped(why="full"):

@@ -50,7 +50,7 @@ class Lookups:
         self._http = http
         self._secrets = secrets
         self._clock = clock
-        self._threads = Threads()
+        self.threads: Final = Threads()
 
     async def find(self, agent: Agent, call: Call) -> Found:
         """A LookUp."""
@@ -83,7 +83,8 @@ class Lookups:
             elif inspect.iscoroutinefunction(function):
                 answer = await function(call)
             else:
-                answer = await self._threads.run("lookup", lambda: function(call))
+                code = function.__code__
+                answer = await self.threads.run("lookup", lambda: function(call), code=code)
         except _Failed:
             raise
         except httpx2.HTTPError as error:

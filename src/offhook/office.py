@@ -62,8 +62,10 @@ class Office:
             raise ToolError(f"the text was not sent: {twilio.words}") from None
         except TwilioUnreachable as unreachable:
             _log.warning("a text was not sent: %s", unreachable)
-            known = "it is not known whether the text was sent" if unreachable.sent else "not sent"
-            raise ToolError(f"{known}: the telephone company gave no answer") from None
+            if unreachable.sent:
+                # No error: after one a model tries again, and the text may be there already.
+                return "it is not known whether the text was sent; do not send it again"
+            raise ToolError("the text was not sent: Twilio could not be reached") from None
         return "the text is on its way"
 
     def take_message(self, name: str, number: str, text: str, note: Note) -> str:

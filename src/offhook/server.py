@@ -20,9 +20,10 @@ from offhook.clock import LoopClock
 from offhook.config import Config
 from offhook.deepgram.connection import Dialler
 from offhook.errors import Problem
-from offhook.events import Subscriber
+from offhook.events import InterpreterHeld, Subscriber
 from offhook.front import Front
 from offhook.guard import Guard
+from offhook.line import Lines
 from offhook.lobby import Lobby
 from offhook.lookup import Lookups
 from offhook.metrics import catalogue
@@ -35,6 +36,7 @@ from offhook.recordings.redacted import SilenceRedacted
 from offhook.redaction import redacting
 from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
+from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
 from offhook.webhooks import Webhooks
 
@@ -46,6 +48,10 @@ _log: Final = logging.getLogger("offhook.server")
 
 STREAM_MESSAGE_MAX: Final = 64 * 1024
 """Bytes; Twilio's own are under 1 KB."""
+
+SWITCH_S: Final = 0.001
+"""How long a thread that computes may keep the interpreter while the event loop wants it. Python's
+own 5 ms are most of a frame of audio once a few do (docs/design/tools.md)."""
 
 LINGER_S: Final = 2.0
 """How long responses may go on that a client is still taking when the last call is over."""
@@ -128,6 +134,7 @@ class Server:
 
     async def run(self) -> None:
         """Serve. After `stop` take no new call, let the live ones finish, and return."""
+        sys.setswitchinterval(SWITCH_S)
         with self.recordings or contextlib.nullcontext():
             await self._serve()
 
@@ -143,14 +150,17 @@ class Server:
             guard = Guard(self._config.dialling_rules())
             twilio = self._config.twilio
             rest = TwilioRest(twilio, http) if twilio.rest_credentials is not None else None
+            lookups = Lookups(http, self._config.lookup_secrets, clock)
             self.calls = Calls(
                 self._config,
                 clock=clock,
                 dial=dial,
                 publish=publish,
                 tools=runner.for_call,
-                look_up=Lookups(http, self._config.lookup_secrets, clock).find,
+                look_up=lookups.find,
                 office=Office(guard, rest, clock, recorded=self._record is not None),
+                guard=guard,
+                lines=Lines(rest, group),
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
@@ -158,19 +168,24 @@ class Server:
             lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
             webhooks = Webhooks(self._config, self.calls, lobby, self.metrics, self._record)
             self._measure(told, publish, lobby, runner)
-            lag = group.create_task(self.metrics.watch_loop(clock), name="loop lag")
             app: ASGIApp = webhooks.app()
             if self._api is not None:
                 app = self._api.around(app, self.calls, clock)
             web = self._uvicorn(app, webhooks.decide)
-            serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
-            await self._stopping.wait()
-            await self._drain(group)
-            if self._api is not None:
-                self._api.live.close()
-            web.should_exit = True
-            await serving
-            lag.cancel()
+            with Watchdog(
+                clock,
+                runs=lambda: runner.runs,
+                threads=lambda: (*runner.threads.lately, *lookups.threads.lately),
+                late=self.metrics.late,
+                held=self._on_held,
+            ):
+                serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
+                await self._stopping.wait()
+                await self._drain(group)
+                if self._api is not None:
+                    self._api.live.close()
+                web.should_exit = True
+                await serving
             if self._api is not None:
                 self._api.close()
 
@@ -190,11 +205,16 @@ class Server:
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
         ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
         ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
+        ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
         record = self._record
         if record is not None:
             ask(catalogue.RECORD_WAITING, lambda: record.waiting)
             ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
             ask(catalogue.RECORD_LOST, lambda: record.lost)
+
+    def _on_held(self, held: Held) -> None:
+        self.metrics.held(held.tool, held.held_ms / 1000)
+        self.calls.note(held.call_sid, InterpreterHeld(held.tool, held.where, held.held_ms))
 
     def _uvicorn(self, app: ASGIApp, decide: wire.Decide) -> _Uvicorn:
         server = self._config.server

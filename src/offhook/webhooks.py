@@ -175,6 +175,7 @@ class Webhooks:
         if entry is None:
             from_, to = _numbers(form)
             entry = await self._calls.arrive(call_sid, account_sid, agent, from_=from_, to=to)
+        entry.origin = origin
         if entry.session is not None and entry.session.has_agent:
             with contextlib.suppress(TimeoutError):
                 # Deepgram may take its time: the stream can be opened meanwhile.
@@ -203,6 +204,8 @@ class Webhooks:
 
     async def _after(self, form: Form, origin: str) -> Response:
         call_sid, after = form["CallSid"], origin + "/twilio/after"
+        if self._calls.transfers.knows(call_sid):
+            return _xml(self._calls.transfers.answer(call_sid, form.get("Digits")))
         entry = self._calls.find(call_sid)
         agent = self._agent_of(entry, form)
         outcome = form.get("DialCallStatus")
@@ -220,7 +223,7 @@ class Webhooks:
             # Our memory of the call is gone (a restart), or it never reached us: its caller waits.
             document = twiml.fallback(agent, after)
         elif entry.errand is not None:
-            document = self._errand(entry, entry.errand, origin)
+            document = self._errand(call_sid, entry, entry.errand, origin)
         else:
             self._calls.tell(call_sid, inputs.LegLost("caller", "Twilio left the stream"))
             document = self._farewell(entry, after)
@@ -228,10 +231,10 @@ class Webhooks:
             self._calls.after_answered(entry)
         return _xml(document)
 
-    def _errand(self, entry: CallEntry, errand: Errand, origin: str) -> str:
+    def _errand(self, call_sid: str, entry: CallEntry, errand: Errand, origin: str) -> str:
         """What the stream was left for. Asked again, the answer is the same."""
         if isinstance(errand, SendDigits):
-            self._calls.returns(entry)
+            self._calls.returns(entry, call_sid)
             return self._stream(entry, origin, keys=errand.digits)
         after = origin + "/twilio/after"
         return (
@@ -249,12 +252,15 @@ class Webhooks:
             return twiml.nothing()
         if entry.ending is not None:
             return self._farewell(entry, origin + "/twilio/after")
-        self._calls.returns(entry)
+        self._calls.returns(entry, call_sid)
         return self._stream(entry, origin)
 
     async def _status(self, form: Form, origin: str) -> Response:
         status = form.get("CallStatus", "")
-        if status in _OVER:
+        if self._calls.transfers.knows(form["CallSid"]):
+            if status in _OVER:
+                self._calls.transfers.status(form["CallSid"], status)
+        elif status in _OVER:
             self._calls.tell(form["CallSid"], inputs.CallOver())
             seconds = form.get("CallDuration", "0")
             if seconds.isascii() and seconds.isdigit() and len(seconds) < 7:

@@ -327,6 +327,19 @@ async def test_an_erased_call_is_gone(tmp_path: Path) -> None:
         assert sids[1].encode() in kept
 
 
+async def test_a_recording_that_cannot_be_deleted_is_said(tmp_path: Path) -> None:
+    async with asked(tmp_path, **RECORDED) as ask:
+        sid = (await ask.desk.house.call(GREET, HANG_UP)).call_sid
+        await ask.desk.until_stored()
+        [recording] = (tmp_path / "recordings").iterdir()
+        recording.unlink()
+        recording.mkdir()  # which root cannot unlink either
+        path = f"/api/calls/{sid}"
+        page = await refused(ask, path, 500, "E-ERA-03", method="DELETE")
+        assert recording.name in page.json()["what"]
+        await refused(ask, path, 404, "E-ASK-04")
+
+
 async def test_a_call_is_delivered_again(tmp_path: Path) -> None:
     async with asked(tmp_path) as ask:
         sid = (await ask.desk.house.call(GREET, HANG_UP)).call_sid

@@ -196,6 +196,15 @@ async def test_keys_are_pressed_and_the_conversation_goes_on(tmp_path: Path) -> 
         assert CallerLeft("digits", "") in house.events()
 
 
+async def test_the_caller_is_put_through(tmp_path: Path) -> None:
+    transfer = {"destinations": {"desk": {"to": "+12025550123"}}}
+    async with live(tmp_path, transfer=transfer) as call:
+        what = await call.done("transfer", {"destination": "desk", "summary": "A table."})
+        assert what == "it is done"
+        assert CallerLeft("transfer", "desk") in call.desk.house.events()
+        assert call.said()[-1] == "One moment, I am connecting you."
+
+
 async def test_a_transfer_that_no_agent_file_names_is_refused(tmp_path: Path) -> None:
     async with live(tmp_path) as call:
         assert await call.refused("transfer", {"destination": "+12025550199"})

@@ -52,6 +52,9 @@ async def test_a_database_that_hangs_holds_so_many_threads_and_no_more() -> None
 
 
 async def test_the_threads_end() -> None:
+    async with asyncio.timeout(10):  # those of the tests before may be about to end
+        while alive():  # noqa: ASYNC110 - a thread has no event for it
+            await asyncio.sleep(0.01)
     before = alive()
     readers = Readers()
     await readers.run(lambda: None)

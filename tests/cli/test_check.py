@@ -80,6 +80,45 @@ def test_the_agent_block_alone_may_be_a_file() -> None:
     assert "b.json:1:1 error agent is neither" in output
 
 
+TOOLS = """from offhook.tools import tool
+
+@tool
+def hang_up(why):
+    'End it.'
+"""
+
+
+@pytest.mark.parametrize(
+    ("tools", "source", "told"),
+    [
+        ("[hang_up, gone.py]", TOOLS, "a.yaml:2:18 error There is no file gone.py."),
+        ("[tools.py]", TOOLS, "tools.py:3:1 error hang_up: the parameter why has no type hint."),
+        (
+            "[tools.py]",
+            TOOLS.replace("why", "why: set[tuple[int, str]]"),
+            "tools.py:3:1 error hang_up: a tuple is nothing that every maker knows; take a list.",
+        ),
+        (
+            "[tools.py, hang_up]",
+            TOOLS.replace("why", ""),
+            'tools.py:3:1 error "hang_up" is the name of a built-in tool',
+        ),
+        ("[hangup]", TOOLS, 'a.yaml:2:9 error No built-in tool is called "hangup"'),
+        ("[send_sms]", TOOLS, "a.yaml:2:9 error send_sms takes Twilio's REST API"),
+    ],
+)
+def test_a_tool_that_cannot_be_is_told_with_file_and_line(
+    tools: str, source: str, told: str
+) -> None:
+    Path("tools.py").write_text(source)
+    texts = 'texts: {from: "+12025550100"}\n'
+    Path("a.yaml").write_text(f"settings: {{greeting: Hi}}\ntools: {tools}\n{texts}")
+    Path("offhook.yaml").write_text("lines: {default: a.yaml}")
+    code, output = check()
+    assert code == 1
+    assert output.startswith(told)
+
+
 def test_a_broken_file_is_told_like_any_error() -> None:
     Path("offhook.yaml").write_text("server: {port: x}\n")
     code, output = check()

@@ -19,6 +19,8 @@ from offhook.metrics.catalogue import LOG_LOST, LOG_WAITING, SECTIONS
 from offhook.rehearsal import standin_server
 from offhook.rehearsal.phone import place_call
 from offhook.rehearsal.report import CallReport
+from offhook.rehearsal.scenario import Step
+from offhook.rehearsal.script import Script
 
 SAID = ("How can I help", "opening hours", "+12025550142", "+12025550100", TOKEN, "canary-key")
 
@@ -50,10 +52,10 @@ class Piped:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.said.splitlines()]
 
-    async def call(self) -> CallReport:
+    async def call(self, *steps: Step) -> CallReport:
         return await place_call(
             self.url + "/twilio/voice",
-            caller(GREET, ASK, GREET, HANG_UP),
+            caller(*(steps or (GREET, ASK, GREET, HANG_UP))),
             clock=LoopClock(asyncio.get_running_loop()),
             auth_token=TOKEN,
             account_sid=ACCOUNT,
@@ -75,9 +77,9 @@ class Piped:
 
 
 @asynccontextmanager
-async def piped(folder: Path, *arguments: str) -> AsyncIterator[Piped]:
+async def piped(folder: Path, *arguments: str, script: Script = QUICK) -> AsyncIterator[Piped]:
     standin = await standin_server.serve(
-        "127.0.0.1", 0, QUICK, LoopClock(asyncio.get_running_loop())
+        "127.0.0.1", 0, script, LoopClock(asyncio.get_running_loop())
     )
     reading, writing = os.pipe()
     process = await asyncio.create_subprocess_exec(

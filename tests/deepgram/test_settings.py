@@ -384,7 +384,7 @@ def test_errors(text: str, place: str, what: str, fix: str) -> None:
         ),
         ('settings:\n  greeting: ""', "2:13", "greeting is empty", "Remove"),
         ("settings:\n  think_live: {}", "2:3", "by invitation", "Remove"),
-        (FUNCTION, "5:9", "tools come later", "endpoint"),
+        (FUNCTION, "5:9", "has none of that name", "endpoint"),
         (f"{THINK}    functions:\n      - name: f", "5:9", "no parameters", "Add"),
         (
             "settings:\n  think:\n    - provider: {type: open_ia, model: m}",

@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.house import ASK, GREET, HANG_UP, HOURS, QUICK, house, until
 
 from offhook import events
-from offhook.clock import LoopClock
 from offhook.events import DELAY_EDGES_MS, Event, Happening
 from offhook.metrics import catalogue
 from offhook.metrics.meter import SERIES_MAX, Metrics
@@ -203,21 +202,14 @@ async def test_two_servers_share_nothing() -> None:
     assert (await scrape(other))["offhook_barge_ins_total"] == 0
 
 
-async def test_a_loop_that_stands_still_is_seen() -> None:
+async def test_a_loop_that_is_late_and_who_held_it() -> None:
     metrics = Metrics()
-    clock = LoopClock(asyncio.get_running_loop())
-    async with asyncio.TaskGroup() as group:
-        watching = group.create_task(metrics.watch_loop(clock))
-        await asyncio.sleep(0)
-        began = clock.now()
-        while clock.now() < began + 0.4:  # longer than it is between two looks
-            pass
-        async with asyncio.timeout(10):
-            while not (await scrape(metrics))["offhook_loop_lag_seconds_count"]:
-                pass
-        watching.cancel()
+    metrics.late(0.3)
+    metrics.held("book", 0.3)
+    metrics.held("book", 0.5)
     found = await scrape(metrics)
-    assert found["offhook_loop_lag_seconds_sum"] >= 0.1
+    assert found["offhook_loop_lag_seconds_sum"] == 0.3
+    assert found["offhook_interpreter_held_seconds_total{function=book}"] == 0.8
 
 
 async def test_a_real_call_by_the_webhook_with_a_barge_in() -> None:

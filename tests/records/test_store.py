@@ -83,6 +83,7 @@ WHOLE = lines(
     (5400, events.AgentWarned("SLOW", "slow", fatal=False)),
     (5500, events.Fault("caller", "a second start")),
     (5600, events.AudioDropped("agent", 40, "full")),
+    (5650, events.InterpreterHeld("book", "tools.py:7", 900)),
     (5700, events.StreamTrouble("31921", "closed")),
     (5800, events.DialRefused("text", "country", "+18095551234")),
     (5900, events.MessageTaken("Ada\0", "555 0143", "Call back.")),
@@ -132,6 +133,7 @@ def test_a_whole_call_whatever_the_batches(engine: Engine, size: int) -> None:
         ("AgentWarned", None),
         ("Fault", None),
         ("AudioDropped", 40),
+        ("InterpreterHeld", 900),
         ("StreamTrouble", None),
         ("DialRefused", None),
     ]

@@ -28,8 +28,8 @@ class House:
     async def hang_up(self, call_sid: str, farewell: str) -> str:
         return self._note("hang_up", call_sid, farewell)
 
-    async def transfer(self, call_sid: str, destination: str) -> str:
-        return self._note("transfer", call_sid, destination)
+    async def transfer(self, call_sid: str, destination: str, summary: str) -> str:
+        return self._note("transfer", call_sid, destination, summary)
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
         return self._note("send_digits", call_sid, digits)
@@ -64,7 +64,11 @@ async def run(house: House | None, name: str, arguments: str) -> Any:
     ("name", "arguments", "asked"),
     [
         ("hang_up", '{"farewell": "Bye."}', ("hang_up", "CA1", "Bye.")),
-        ("transfer_call", '{"destination": "night"}', ("transfer", "CA1", "night")),
+        (
+            "transfer_call",
+            '{"destination": "night", "summary": "A bill."}',
+            ("transfer", "CA1", "night", "A bill."),
+        ),
         ("send_digits", '{"digits": "1w2#"}', ("send_digits", "CA1", "1w2#")),
         ("send_sms", '{"text": "Hi"}', ("send_text", "CA1", "Hi", "caller")),
         ("send_sms", '{"text": "Hi", "to": "shop"}', ("send_text", "CA1", "Hi", "shop")),

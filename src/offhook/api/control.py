@@ -120,7 +120,7 @@ def router(operator: Operator) -> APIRouter:
     @post("transfer", "transfer", "Put the caller through")
     async def transfer(sid: str, asked: TransferAsked) -> Done:
         """To one of the destinations that the agent's file names; no number is taken."""
-        return await have(sid, lambda: calls.transfer(sid, asked.destination))
+        return await have(sid, lambda: calls.transfer(sid, asked.destination, asked.summary or ""))
 
     @post("digits", "sendDigits", "Press keys")
     async def digits(sid: str, asked: DigitsAsked) -> Done:

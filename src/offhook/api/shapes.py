@@ -177,6 +177,7 @@ class TransferAsked(Shape):
 
     destination: Words
     """A name in `transfer.destinations` of the agent's file."""
+    summary: Annotated[Words | None, Field(description="For a person who is called first.")] = None
 
 
 class DigitsAsked(Shape):

@@ -57,7 +57,9 @@ def _read(file: Path | None) -> "tuple[str, tuple[Finding, ...]]":
     if path.suffix == ".json" or keys & {"type", "agent", "audio", "listen", "think", "speak"}:
         remarks = settings.accept(document.value, lambda loc, key: document.place(loc, key=key))[1]
         return str(path), remarks
-    return str(path), config.load(path, os.environ).remarks
+    loaded = config.load(path, os.environ)
+    loaded.require_rest_of_agents()
+    return str(path), loaded.remarks
 
 
 def _row(finding: "Finding") -> dict[str, str | int | None]:

@@ -76,6 +76,7 @@ def serve(
     )
     loaded = load(config, os.environ, overrides=overrides)
     loaded.require_deepgram_key()
+    loaded.require_rest_of_agents()
     if not loaded.server.unsigned:
         loaded.require_auth_tokens()
     captures = None if capture is None else Captures(capture, loaded.secrets)
@@ -110,8 +111,7 @@ def serve(
         server = Server(loaded, sock, [log], captures, watchers=watchers, record=record, api=api)
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)
-        if deliveries is not None:
-            _measure(server.metrics, deliveries)
+        _measure(server.metrics, deliveries)
         on_stop_signal(server.stop)
         scheme = "https" if loaded.server.tls_cert else "http"
         public = loaded.server.public_url or "https://YOUR-HOST"
@@ -150,10 +150,14 @@ def serve(
         run(answer(printer))
 
 
-def _measure(metrics: "Metrics", deliveries: "Deliveries") -> None:
-    """Have the metrics ask after deliveries."""
+def _measure(metrics: "Metrics", deliveries: "Deliveries | None") -> None:
+    """Have the metrics ask after deliveries; without a target none waits."""
     from offhook.metrics import catalogue
 
+    if deliveries is None:
+        metrics.ask(catalogue.AFTER_CALL_WAITING, lambda: 0)
+        metrics.ask(catalogue.AFTER_CALL_OLDEST, lambda: 0)
+        return
     metrics.ask(catalogue.AFTER_CALL_DELIVERED, lambda: deliveries.delivered)
     metrics.ask(catalogue.AFTER_CALL_FAILED, lambda: deliveries.failed)
     metrics.ask(catalogue.AFTER_CALL_GIVEN_UP, lambda: deliveries.given_up)

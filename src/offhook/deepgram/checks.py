@@ -9,7 +9,7 @@ Deepgram adds fields, models, voices and providers faster than this file can fol
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -75,12 +75,15 @@ def whole(pasted: Any) -> dict[str, Any]:
     return {"agent": pasted}
 
 
-def check(pasted: Any, locate: Locate = nowhere) -> list[Finding]:
-    """All that there is to say about pasted settings, in the order of the message."""
+def check(pasted: Any, locate: Locate = nowhere, tools: Collection[str] = ()) -> list[Finding]:
+    """All that there is to say about pasted settings, in the order of the message.
+
+    `tools` are the names of the functions that we run for this agent.
+    """
     message = whole(pasted)
     if message is pasted:
-        return _Check(locate).settings(message)
-    return _Check(lambda loc, key: locate(loc[1:], key)).settings(message)
+        return _Check(locate, tools).settings(message)
+    return _Check(lambda loc, key: locate(loc[1:], key), tools).settings(message)
 
 
 def change(part: str, block: Any) -> tuple[Any, list[Finding]]:
@@ -106,8 +109,9 @@ def change(part: str, block: Any) -> tuple[Any, list[Finding]]:
 
 
 class _Check:
-    def __init__(self, locate: Locate) -> None:
+    def __init__(self, locate: Locate, tools: Collection[str]) -> None:
         self._locate = locate
+        self._tools = tools
         self._findings: list[Finding] = []
 
     def _error(self, loc: Loc, text: str, fix: str, *, key: bool = False) -> None:
@@ -347,14 +351,23 @@ class _Check:
                 text = f'The function "{name or index}" has no parameters.'
                 fix = 'Add "parameters": {"type": "object", "properties": {}} if it takes none.'
                 self._remark(here, text, fix)
-            if not self._endpoint(
-                (*here, "endpoint"), function.get("endpoint"), fields.FUNCTION_ENDPOINT
-            ):
+            given = function.get("endpoint")
+            called_by_deepgram = self._endpoint(
+                (*here, "endpoint"), given, fields.FUNCTION_ENDPOINT
+            )
+            ours = isinstance(name, str) and name in self._tools
+            if called_by_deepgram and ours:
+                text = (
+                    f'The function "{name}" has an endpoint, and "tools" has one of its name, which'
+                    " would never run."
+                )
+                self._error((*here, "name"), text, "Rename one, or remove one.")
+            if not called_by_deepgram and not ours:
                 text = (
                     f'The function "{name or index}" has no endpoint, so Deepgram asks us to run'
-                    " it; this version answers with an error, for tools come later."
+                    ' it, and "tools" has none of that name: it is answered with an error.'
                 )
-                self._remark(here, text, "Give it an endpoint, or leave it out for now.")
+                self._remark(here, text, "Give it an endpoint, or write it: docs/tools.md.")
 
     def _inherited(self, think: Any) -> None:
         """Fallback entries are complete blocks; nothing says that they inherit (§0)."""

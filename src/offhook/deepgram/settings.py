@@ -6,7 +6,7 @@ session is found by `checks` before any call.
 """
 
 import importlib.resources
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -179,14 +179,15 @@ def _with_functions(think: Any, functions: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def accept(
-    pasted: Any, locate: checks.Locate = checks.nowhere
+    pasted: Any, locate: checks.Locate = checks.nowhere, tools: Collection[str] = ()
 ) -> tuple[Settings, tuple[Finding, ...]]:
     """Settings from what the user pasted, with the remarks about them.
 
     That is a whole Settings message, its `agent` block alone, or the UUID of a stored agent;
-    `locate` tells where a part of it was written. Raises BadFile E-SET-01 if there is an error.
+    `locate` tells where a part of it was written; `tools` are the functions that we run for it, by
+    name. Raises BadFile E-SET-01 if there is an error.
     """
-    findings = checks.check(pasted, locate)
+    findings = checks.check(pasted, locate, tools)
     if any(finding.level == "error" for finding in findings):
         raise BadFile("E-SET-01", findings)
     return Settings(pasted), tuple(findings)

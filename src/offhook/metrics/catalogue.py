@@ -14,7 +14,8 @@ from offhook.events import DELAY_EDGES_MS
 class Metric:
     """One metric. `unit` is none for a plain count; a histogram has upper edges in its unit.
 
-    A histogram is not `summed` when only the bucket of each value is known.
+    A histogram is not `summed` when only the bucket of each value is known. Of a gauge that is
+    `common` each server tells the same: that of the database which they share.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
     summed: bool = True
+    common: bool = False
 
 
 DELAY_S: Final = tuple(edge / 1000 for edge in DELAY_EDGES_MS)
@@ -151,6 +153,13 @@ DIALS_REFUSED: Final = Metric(
     "Calls, transfers and texts that `dialling` forbids, by kind and reason (design/guard.md).",
     labels=("kind", "why"),
 )
+HELD_SECONDS: Final = Metric(
+    "offhook_interpreter_held_seconds_total",
+    "counter",
+    "Functions stopped every call of the process for so long, from 0.3 s on at a time.",
+    "seconds",
+    ("function",),
+)
 
 # --- vendors ---
 
@@ -202,7 +211,7 @@ TWILIO_MINUTES: Final = Metric(
 LOOP_LAG: Final = Metric(
     "offhook_loop_lag_seconds",
     "histogram",
-    "How late the event loop is, four times a second.",
+    "How late the event loop is, ten times a second.",
     "seconds",
     edges=(*DELAY_S, 0.5, 1.0),
 )
@@ -211,6 +220,11 @@ LOBBY_STREAMS: Final = Metric(
 )
 TOOL_THREADS: Final = Metric(
     "offhook_tool_threads", "gauge", "Threads in which functions run, or hang; 32 at most."
+)
+TOOL_THREADS_STUCK: Final = Metric(
+    "offhook_tool_threads_stuck",
+    "gauge",
+    "Of these threads, those whose function nobody waits for any more.",
 )
 RECORD_WAITING: Final = Metric(
     "offhook_record_lines_waiting", "gauge", "Of the record, lines that the database has not yet."
@@ -239,12 +253,14 @@ AFTER_CALL_WAITING: Final = Metric(
     "offhook_after_call_waiting",
     "gauge",
     "After-call webhooks that are to be delivered, by whichever server of this database.",
+    common=True,
 )
 AFTER_CALL_OLDEST: Final = Metric(
     "offhook_after_call_oldest_seconds",
     "gauge",
     "How long ago the call of the oldest of them ended. It is looked every 10 s.",
     "seconds",
+    common=True,
 )
 LOG_WAITING: Final = Metric(
     "offhook_log_waiting_bytes", "gauge", "Of the log, what waits to be written to stderr.", "bytes"
@@ -265,7 +281,14 @@ SECTIONS: Final = {
     ),
     "Turns": (TURN_SECONDS, BARGE_INS, BARGE_IN_SECONDS, HEARD_RATIO, ADDED_DELAY),
     "Trouble": (AUDIO_DROPPED, FAULTS, AGENT_WARNINGS, STREAM_ERRORS, SUBSCRIBER_FAILURES),
-    "Functions": (FUNCTION_CALLS, FUNCTION_SECONDS, TOOL_THREADS, DIALS_REFUSED),
+    "Functions": (
+        FUNCTION_CALLS,
+        FUNCTION_SECONDS,
+        TOOL_THREADS,
+        TOOL_THREADS_STUCK,
+        HELD_SECONDS,
+        DIALS_REFUSED,
+    ),
     "Vendors": (
         AGENT_CONNECT_SECONDS,
         WEBHOOK_SECONDS,

@@ -19,7 +19,6 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.metrics_core import Metric as Family
 
-from offhook.clock import Clock
 from offhook.events import (
     AgentConnected,
     AgentDisconnected,
@@ -43,8 +42,6 @@ from offhook.events import (
 )
 from offhook.metrics import catalogue
 from offhook.metrics.catalogue import SECTIONS, Metric
-
-LAG_EVERY_S: Final = 0.25
 
 SERIES_MAX: Final = 100
 """Of one metric. A label that is a vendor's or a user's word could otherwise have any many; what
@@ -104,13 +101,13 @@ class Metrics:
         """A webhook was."""
         self._observe(catalogue.WEBHOOK_SECONDS, seconds, (path, str(status)))
 
-    async def watch_loop(self, clock: Clock) -> None:
-        """Measure how late the loop is, until cancelled."""
-        while True:
-            due = clock.now() + LAG_EVERY_S
-            await asyncio.sleep(LAG_EVERY_S)
-            # Loops keep time in whole milliseconds, and may be early by one (clock.py).
-            self._observe(catalogue.LOOP_LAG, max(0.0, clock.now() - due))
+    def late(self, seconds: float) -> None:
+        """The event loop was late by so much at a beat of its own."""
+        self._observe(catalogue.LOOP_LAG, seconds)
+
+    def held(self, function: str, seconds: float) -> None:
+        """A function held the interpreter."""
+        self._count(catalogue.HELD_SECONDS, (function,), seconds)
 
     def __call__(self, happening: Happening) -> None:
         """Count one event."""

@@ -151,7 +151,10 @@ class AgentSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What went wrong: `event` is one of `events.py`. `ms` of audio were dropped."""
+    """What went wrong: `event` is one of `events.py`.
+
+    `ms` of audio were dropped, or a function held the interpreter for so long.
+    """
 
     kind: Literal["trouble"] = "trouble"
     at_ms: int

@@ -296,6 +296,8 @@ class _Batch:
                 self._trouble(line, event.leg, None, event.what, None)
             case events.AudioDropped():
                 self._trouble(line, event.leg, None, event.why, event.ms)
+            case events.InterpreterHeld():
+                self._trouble(line, None, None, f"{event.tool} at {event.where}", event.held_ms)
             case events.StreamTrouble():
                 self._trouble(line, "caller", event.code, event.words, None)
             case _:
@@ -332,7 +334,9 @@ class _Batch:
                 return
         self._functions.append({"of_call": line.call_sid, "of_id": function_id, **outcome})
 
-    def _trouble(self, line: Line, leg: str, code: str | None, words: str, ms: int | None) -> None:
+    def _trouble(
+        self, line: Line, leg: str | None, code: str | None, words: str, ms: int | None
+    ) -> None:
         kind = type(line.event).__name__
         self._insert(
             tables.troubles,
@@ -396,7 +400,7 @@ class _Batch:
             )
 
     def _known(self, connection: Connection) -> set[str]:
-        """Calls that are there: lines of one that was erased while it lasted are dropped."""
+        """Calls that are there: lines of one that was erased since are dropped."""
         asked = {row["call_sid"] for rows in self._inserts.values() for row in rows}
         asked |= set(self._ended)
         known = set(self._new)

@@ -164,7 +164,7 @@ troubles: Final = Table(
     Column("leg", String(8)),
     Column("code", Text),
     Column("words", Text, nullable=False),
-    Column("ms", BigInteger),  # of audio that was dropped, or heard before a barge-in
+    Column("ms", BigInteger),  # of audio that was dropped, or that the interpreter was held
 )
 
 # Of each ended call one, if a target for after-call webhooks is configured. Its times are those of

@@ -11,6 +11,11 @@ Ending: TypeAlias = Literal[
     "stream_failed",
     "application_error",
     "given_up",
+    "ended_by_rest",
+    "out_of_time",
+    "not_answered",
+    "far_end_hung_up",
 ]
 """`stream_…`: the call was placed to a stream URL, where no TwiML follows. `given_up`: it was not
-over when its time was up, and Twilio hung up."""
+over when the rehearsal's time was up. `out_of_time`: its own, that it was created with.
+`far_end…`: of a leg that was dialled, when nobody is left to speak with."""

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from offhook import audio
 from offhook.rehearsal import stream
@@ -30,6 +31,21 @@ class Document:
     body: str
 
 
+Sound: TypeAlias = Literal[
+    "say", "play", "ringing", "stream", "together", "waiting", "recording", "keypad"
+]
+"""What can be on a line, besides silence: `together` with others, `waiting` for them (music)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Time in which something is on the line. Times are the clock's, in seconds."""
+
+    sound: Sound
+    began: float
+    ended: float
+
+
 @dataclass(slots=True)
 class CallReport:
     """What became of one call. Times are the clock's, in seconds."""
@@ -45,6 +61,22 @@ class CallReport:
     """Those that were executed; <Dial> and <Record> only in so far as they stand here."""
     notes: list[Note] = field(default_factory=list)
     streams: list[SimulatedStream] = field(default_factory=list)
+    line: list[Span] = field(default_factory=list)
+    """What was on the line, in the order in which it ended."""
+
+    def silences(self, at_least_s: float = 1.0) -> list[tuple[float, float]]:
+        """When nothing at all was on the line between answer and end: from and until.
+
+        Shorter ones are left out: between two verbs a server is asked. Within a stream it is the
+        agent's to speak, and the caller's to measure it.
+        """
+        found: list[tuple[float, float]] = []
+        until = self.answered_at
+        for span in sorted(self.line, key=lambda span: span.began):
+            found.append((until, span.began))
+            until = max(until, span.ended)
+        found.append((until, self.ended_at))
+        return [(began, ended) for began, ended in found if ended - began >= at_least_s]
 
     @property
     def times_to_answer(self) -> list[float]:

@@ -77,7 +77,8 @@ class ScriptedMind:
         """It is all the same to a script."""
 
     def resume(self, history: Sequence[History]) -> None:
-        """A script begins at its beginning."""
+        """A script goes on after the turns that were taken in an earlier session."""
+        self._next = sum(entry.role == "user" for entry in history)
 
     def update(self, settings: Settings) -> None:
         """A script calls what it calls."""

@@ -27,7 +27,9 @@ UNDECODABLE: Final = 31950
 INVALID: Final = 31951
 
 StreamEvent: TypeAlias = Literal["stream-started", "stream-stopped", "stream-error"]
-EndedBy: TypeAlias = Literal["caller", "server", "loss"]
+EndedBy: TypeAlias = Literal["caller", "server", "loss", "twilio"]
+"""`twilio`: other instructions replaced it, or the call was ended by them (twilio.md §1.7)."""
+
 Report: TypeAlias = Callable[[StreamEvent, int | None, str], None]
 """Told of each stream event: which, its 319xx code if it is an error, and a text (§1.9, §1.10)."""
 
@@ -148,6 +150,10 @@ class SimulatedStream:
 
     def hang_up(self) -> None:
         """The caller hangs up: `stop`, then close (twilio.md §1.7). Harmless after the end."""
+        self.stop("caller")
+
+    def stop(self, by: Literal["caller", "twilio"]) -> None:
+        """`stop`, then close: Twilio does the same whoever ends the stream, but for the server."""
         if self.ended_by is not None:
             return
         self._send(
@@ -157,7 +163,7 @@ class SimulatedStream:
                 sequence_number=self._next_sequence(),
             )
         )
-        self._end("caller")
+        self._end(by)
         self._channel.close()
 
     def abort(self) -> None:

@@ -14,6 +14,12 @@ _TYPES: Final = frozenset({"text/xml", "application/xml", "text/html"})
 _CALLBACK: Final = frozenset(
     {"recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent"}
 )
+_PROGRESS: Final = frozenset(
+    {"url", "method", "statusCallback", "statusCallbackMethod", "statusCallbackEvent"}
+    | {"machineDetection", "machineDetectionTimeout", "machineDetectionSpeechThreshold"}
+    | {"machineDetectionSpeechEndThreshold", "machineDetectionSilenceTimeout"}
+    | {"amdStatusCallback", "amdStatusCallbackMethod"}
+)
 _ATTRIBUTES: Final = {
     "Say": frozenset({"voice", "language", "loop"}),
     "Play": frozenset({"loop", "digits"}),
@@ -33,11 +39,24 @@ _ATTRIBUTES: Final = {
     | {"action", "method", "timeout", "timeLimit", "callerId", "callReason", "answerOnBridge"}
     | {"hangupOnStar", "record", "recordingTrack", "trim", "ringTone", "sequential", "referUrl"}
     | {"referMethod", "events", "passports"},
+    "Gather": frozenset({"action", "method", "timeout", "finishOnKey", "numDigits", "input"})
+    | {"actionOnEmptyResult", "language", "hints", "speechTimeout", "speechModel", "bargeIn"}
+    | {"profanityFilter", "enhanced", "partialResultCallback", "partialResultCallbackMethod"},
+    "Number": _PROGRESS | {"sendDigits", "byoc"},
+    "Sip": _PROGRESS | {"username", "password"},
+    "Conference": _CALLBACK
+    | {"muted", "beep", "startConferenceOnEnter", "endConferenceOnExit", "waitUrl", "waitMethod"}
+    | {"maxParticipants", "record", "region", "coach", "trim", "statusCallback"}
+    | {"statusCallbackMethod", "statusCallbackEvent", "participantLabel", "jitterBufferSize"},
 }
-_CHILDREN: Final = {"Connect": frozenset({"Stream"}), "Stream": frozenset({"Parameter"})}
-_NOUNS: Final = frozenset({"Stream", "Parameter"})
+_CHILDREN: Final = {
+    "Connect": frozenset({"Stream"}),
+    "Stream": frozenset({"Parameter"}),
+    "Gather": frozenset({"Say", "Play", "Pause"}),
+}
+_NOUNS: Final = frozenset({"Stream", "Parameter", "Number", "Sip", "Conference"})
 _OPAQUE: Final = frozenset({"Dial", "Say"})
-"""What is inside these (numbers, SSML) is noted and not checked."""
+"""What is inside these (kinds of destination, SSML) is taken as it is."""
 
 
 class BadTwiml(ValueError):  # noqa: N818 - it names what arrived, not what we did
@@ -109,3 +128,14 @@ def _verb(element: ElementTree.Element, warnings: list[str]) -> Verb:
         "".join(element.itertext() if name == "Say" else [element.text or ""]).strip(),
         tuple(_verb(child, warnings) for child in children),
     )
+
+
+def method(verb: Verb, attribute: str) -> str:
+    """The HTTP method that an attribute names; POST if it names none."""
+    return "GET" if verb.attributes.get(attribute, "").upper() == "GET" else "POST"
+
+
+def number(verb: Verb, attribute: str) -> int | None:
+    """The whole number that an attribute holds, if it does."""
+    value = verb.attributes.get(attribute, "")
+    return int(value) if value.isdecimal() else None

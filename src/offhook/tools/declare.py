@@ -79,7 +79,7 @@ class House(Protocol):
     async def hang_up(self, call_sid: str, farewell: str) -> str:
         """End the call when the farewell was heard."""
 
-    async def transfer(self, call_sid: str, destination: str) -> str:
+    async def transfer(self, call_sid: str, destination: str, summary: str) -> str:
         """Put the caller through."""
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
@@ -153,12 +153,14 @@ class Call:
         """  # noqa: D205
         return await self._at_home().hang_up(self.sid, farewell)
 
-    async def transfer(self, destination: str) -> str:
+    async def transfer(self, destination: str, summary: str = "") -> str:
         """Put the caller through to a destination that the agent file names.
+
+        A person who is called first hears the `summary`.
 
         Returns what happened, in words for the agent; raises ToolError when it is refused.
         """
-        return await self._at_home().transfer(self.sid, destination)
+        return await self._at_home().transfer(self.sid, destination, summary)
 
     async def send_digits(self, digits: str) -> str:
         """Press keys: 0 to 9, *, #, and w for half a second of silence. As `transfer`."""
@@ -289,6 +291,7 @@ class Tool(Generic[P, R]):
         name: str | None,
         *,
         irreversible: bool,
+        repeatable: bool,
         finish_after_hangup: bool,
     ) -> None:
         if not inspect.isfunction(function):
@@ -300,10 +303,12 @@ class Tool(Generic[P, R]):
         self.name: Final = name or function.__name__
         self.description: Final = inspect.getdoc(function) or ""
         self.irreversible: Final = irreversible
+        self.repeatable: Final = repeatable
         self.finish_after_hangup: Final = finish_after_hangup
         self.asynchronous: Final = inspect.iscoroutinefunction(function)
-        self.file: Final = function.__code__.co_filename
-        self.line: Final = function.__code__.co_firstlineno
+        self.code: Final = function.__code__
+        self.file: Final = self.code.co_filename
+        self.line: Final = self.code.co_firstlineno
         if not _NAME.fullmatch(self.name):
             raise BadTool(
                 f'"{self.name}" is no name for a tool: letters, digits, _ and -, 64 of them'
@@ -355,7 +360,11 @@ def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 
 @overload
 def tool(
-    *, name: str | None = None, irreversible: bool = False, finish_after_hangup: bool = False
+    *,
+    name: str | None = None,
+    irreversible: bool = False,
+    repeatable: bool = False,
+    finish_after_hangup: bool = False,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -365,6 +374,7 @@ def tool(
     *,
     name: str | None = None,
     irreversible: bool = False,
+    repeatable: bool = False,
     finish_after_hangup: bool = False,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Let the agent call this function, sync or async.
@@ -373,12 +383,17 @@ def tool(
     is passed the call, one annotated `Variable` a variable of the call. `irreversible`: it pays,
     books or sends something, so the agent may call it only once the caller's turn is confirmed
     (`defer_until_eot`, §4.4), it is not stopped once it runs, and a repeat gets the first
-    result. `finish_after_hangup`: a caller who hangs up does not stop it. Raises BadTool.
+    result, unless it is `repeatable`. `finish_after_hangup`: a caller who hangs up does not stop
+    it. Raises BadTool.
     """
 
     def declare(function: Callable[P, R]) -> Tool[P, R]:
         return Tool(
-            function, name, irreversible=irreversible, finish_after_hangup=finish_after_hangup
+            function,
+            name,
+            irreversible=irreversible,
+            repeatable=repeatable,
+            finish_after_hangup=finish_after_hangup,
         )
 
     return declare if function is None else declare(function)

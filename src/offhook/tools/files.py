@@ -57,7 +57,12 @@ def _load(paths: Sequence[Path], built_in: Toolbox) -> Toolbox:
                 if each.name in built_in:
                     place = "a built-in tool, which the agent file lists too"
                 text = f'"{each.name}" is the name of {place}.'
+                of = Path(each.file)
+                # As the user names it; and elsewhere, when it was imported into this file.
                 raise modules.mistake(
-                    Path(each.file), each.line, text, "Give one of them another name."
+                    path if of == path.absolute() else of,
+                    each.line,
+                    text,
+                    "Give one of them another name.",
                 )
     return MappingProxyType(tools)

@@ -105,7 +105,7 @@ def _stamp(path: Path) -> int:
 
 def _line(path: Path, error: BaseException) -> int:
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [f.lineno for f in frames if f.lineno and Path(f.filename) == path]
+    lines = [f.lineno for f in frames if f.lineno and Path(f.filename) == path.absolute()]
     return lines[-1] if lines else 1
 
 

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 
 
 def place(frame: FrameType, file: str) -> str:
     """Where a stack is in that file, innermost; where it is at all, if it is not in there."""
     inside = next((each for each in outward(frame) if each.f_code.co_filename == file), frame)
     return f"{Path(inside.f_code.co_filename).name}:{inside.f_lineno}"
+
+
+def first_line(code: CodeType) -> str:
+    """Where a function begins."""
+    return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
 
 
 def outward(frame: FrameType | None) -> Iterator[FrameType]:

@@ -106,7 +106,7 @@ class CallTools:
                 limit = loop.call_later(AFTER_HANGUP_S, run.task.cancel)
                 run.task.add_done_callback(lambda task: limit.cancel())
                 return
-            if not over and tool.irreversible:
+            if not over and tool.irreversible and not tool.repeatable:
                 return
         run.task.cancel()
         asyncio.get_running_loop().call_later(STUCK_S, _name_unstoppable, run)
@@ -120,7 +120,7 @@ class CallTools:
             return _error(words + (f"; there are: {names}" if names else "")), "unknown"
         try:
             function, canonical = tool.bind(arguments, self._call)
-            if tool.irreversible:
+            if tool.irreversible and not tool.repeatable:
                 return await self._only_once(run, tool, function, canonical)
             return await self._result(run, tool, function), "answered"
         except (BadArguments, ToolError) as told:
@@ -163,7 +163,7 @@ class CallTools:
             result = await function()
         else:
             result = await self._runner.threads.run(
-                tool.name, lambda: _unless_awaited(function()), file=tool.file, begun=begun
+                tool.name, lambda: _unless_awaited(function()), code=tool.code, begun=begun
             )
             if inspect.isawaitable(result):  # a sync function around an async one
                 result = await result

@@ -7,13 +7,14 @@ import logging
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, Final
 
 from offhook.logs import current_call
-from offhook.tools.places import place
+from offhook.tools.places import first_line, place
 
 _log: Final = logging.getLogger("offhook.tools")
 
@@ -32,27 +33,30 @@ class Running:
     """A function in a thread of its own, until it ends."""
 
     name: str
-    file: str
-    """Where it was written; empty when that is not known."""
+    code: CodeType | None
+    """Where it was written, if that is known."""
     call_sid: str
     thread: threading.Thread
     wanted: bool = True
     """Somebody waits for what it returns."""
     cpu_clock: int | None = None
-    """Set by the thread itself: to ask about one that has ended is not safe."""
+    """Set by the thread itself: to ask for that of one that has ended is not safe."""
+    ended_cpu_s: float | None = None
 
     def cpu_s(self) -> float | None:
-        """The time that a core has spent on the thread, where the system tells."""
-        if self.cpu_clock is None:
-            return None
-        with contextlib.suppress(OSError):  # it has ended
+        """How long the thread has had a core, in seconds, where the system tells."""
+        if self.ended_cpu_s is not None or self.cpu_clock is None:
+            return self.ended_cpu_s
+        with contextlib.suppress(OSError):  # it ends just now
             return time.clock_gettime(self.cpu_clock)
         return None
 
     def where(self) -> str:
-        """File and line at which it is, in the file where it was written if possible."""
+        """File and line at which it is, where it was written if possible; once over, its first."""
         frame = sys._current_frames().get(self.thread.ident or 0)
-        return place(frame, self.file) if frame is not None else "?"
+        if frame is not None and self.ended_cpu_s is None:
+            return place(frame, self.code.co_filename if self.code is not None else "")
+        return "?" if self.code is None else first_line(self.code)
 
 
 class Threads:
@@ -63,12 +67,18 @@ class Threads:
 
     def __init__(self) -> None:
         self._running: set[Running] = set()
+        self._ended: deque[Running] = deque(maxlen=THREADS_MAX)
         self._room = asyncio.Semaphore(THREADS_MAX)
 
     @property
     def running(self) -> tuple[Running, ...]:
         """Those that have not ended, wanted or not; from any thread."""
         return tuple(self._running)
+
+    @property
+    def lately(self) -> tuple[Running, ...]:
+        """Those, and some of which ended last; from any thread."""
+        return (*self._running, *self._ended)
 
     @property
     def stuck(self) -> int:
@@ -80,7 +90,7 @@ class Threads:
         name: str,
         function: Callable[[], Any],
         *,
-        file: str = "",
+        code: CodeType | None = None,
         begun: Callable[[], None] = lambda: None,
     ) -> Any:
         """What the function returns or raises. Cancelled, it runs on, and its result is dropped.
@@ -105,6 +115,7 @@ class Threads:
                 result = context.run(function)
             except BaseException as raised:  # noqa: BLE001 - it is told to who asked
                 error = raised
+            running.ended_cpu_s = time.thread_time()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
                 loop.call_soon_threadsafe(settle, result, error)
 
@@ -116,7 +127,7 @@ class Threads:
                 future.set_result((result, error))
 
         thread = threading.Thread(target=body, name=f"tool {name}", daemon=True)
-        running = Running(name, file, current_call.get(), thread)
+        running = Running(name, code, current_call.get(), thread)
         self._running.add(running)
         try:
             thread.start()
@@ -139,6 +150,7 @@ class Threads:
 
     def _forget(self, running: Running) -> None:
         self._running.discard(running)
+        self._ended.append(running)
         self._room.release()
 
     def _name_stuck(self, running: Running) -> None:

@@ -3,7 +3,7 @@
 Source: twilio.md §2. Every document ends the call or hands it on: none leaves a silent line.
 """
 
-from twilio.twiml.voice_response import Connect, Dial, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
 from offhook.call.errands import Dial as DialErrand
 from offhook.call.errands import Meet
@@ -52,17 +52,32 @@ def put_through(errand: DialErrand, after_url: str) -> str:
 
 
 def meet(errand: Meet, after_url: str) -> str:
-    """Put the caller into the conference in which somebody waits; it ends with either of them."""
+    """Put the caller into the conference in which somebody waits."""
+    return wait_in(errand.conference, after_url)
+
+
+def wait_in(conference: str, after_url: str) -> str:
+    """Put a leg into a conference of two, which ends with either."""
     document = VoiceResponse()
-    document.append(conference(errand.conference, after_url))
+    dial = Dial(action=after_url, method="POST")
+    dial.conference(
+        conference, beep=False, start_conference_on_enter=True, end_conference_on_exit=True
+    )
+    document.append(dial)
     return _text(document)
 
 
-def conference(name: str, after_url: str) -> Dial:
-    """The verb that puts a leg into a conference of two, which ends with either."""
-    dial = Dial(action=after_url, method="POST")
-    dial.conference(name, beep=False, start_conference_on_enter=True, end_conference_on_exit=True)
-    return dial
+def whisper(summary: str, key: str, answer_url: str) -> str:
+    """Tell a person what a call is about, twice, and ask for the key; `answer_url` is told."""
+    document = VoiceResponse()
+    gather = Gather(action=answer_url, method="POST", num_digits=1, timeout=8)
+    about = f" It is about: {summary}" if summary else ""
+    for _ in range(2):
+        gather.say(f"A caller would like to talk with you.{about} Press {key} to take the call.")
+        gather.pause(length=2)
+    document.append(gather)
+    document.redirect(answer_url, method="POST")
+    return _text(document)
 
 
 def hang_up() -> str:

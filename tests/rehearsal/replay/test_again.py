@@ -28,6 +28,8 @@ from offhook.audio import milliseconds
 from offhook.calls import Calls
 from offhook.capture import Captures
 from offhook.config import Limits
+from offhook.guard import Guard, Rules
+from offhook.line import Lines
 from offhook.lobby import Lobby
 from offhook.rehearsal.memory import VirtualClock, connect_in_memory
 from offhook.rehearsal.replay import captured
@@ -88,6 +90,8 @@ def call(
         tools=lambda toolbox, call: NoTools(clock),
         look_up=nothing_known,
         office=empty_office(clock),
+        guard=Guard(Rules()),
+        lines=Lines(None, asyncio.TaskGroup()),
         make_tap=make_tap,
     )
     stream = SimulatedStream(

@@ -106,12 +106,16 @@ def transfer(
     destination: Annotated[
         str, typer.Argument(help="A name in the agent file.", metavar="DESTINATION")
     ],
+    summary: Annotated[
+        str | None, typer.Option(help="Told to a person who is called first.", metavar="TEXT")
+    ] = None,
     url: filters.Url = None,
     config: filters.Config = None,
     as_json: filters.Json = False,
 ) -> None:
     """Put the caller through."""
-    _act(sid, "transfer", {"destination": destination}, url, config, as_json)
+    body = {"destination": destination} | ({} if summary is None else {"summary": summary})
+    _act(sid, "transfer", body, url, config, as_json)
 
 
 def digits(

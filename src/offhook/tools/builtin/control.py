@@ -10,7 +10,7 @@ from offhook.tools.declare import Call, tool
 from offhook.tools.files import AnyTool
 
 
-@tool(irreversible=True)
+@tool(irreversible=True, repeatable=True)
 async def hang_up(
     farewell: Annotated[
         str, Field(description="What is said to the caller before the call ends: one sentence.")
@@ -21,7 +21,7 @@ async def hang_up(
     return await call.hang_up(farewell)
 
 
-@tool(irreversible=True)
+@tool(irreversible=True, repeatable=True)
 async def send_digits(
     digits: Annotated[
         str,
@@ -39,8 +39,18 @@ async def send_digits(
 def transfer_call(destinations: Mapping[str, str]) -> AnyTool:
     """The tool for an agent that may transfer to these, each with its description."""
 
-    async def transfer_call(destination: Any, call: Call) -> str:
-        return await call.transfer(destination)
+    async def transfer_call(
+        destination: Any,
+        summary: Annotated[
+            str,
+            Field(
+                max_length=400,
+                description="What it is about, in a sentence, for the person who is called.",
+            ),
+        ],
+        call: Call,
+    ) -> str:
+        return await call.transfer(destination, summary)
 
     transfer_call.__annotations__["destination"] = one_of(destinations)
     transfer_call.__doc__ = (
@@ -48,4 +58,4 @@ def transfer_call(destinations: Mapping[str, str]) -> AnyTool:
         " answers, the caller comes back to you, and you are told.\n\n"
         f"Destinations:\n{described(destinations)}"
     )
-    return tool(irreversible=True)(transfer_call)
+    return tool(irreversible=True, repeatable=True)(transfer_call)

@@ -1,0 +1,58 @@
+"""The server of bench/hammer.py: Offhook as offhook.bench.bridge runs it, which tells what is left.
+
+Each line on its input is a command. Look is answered with what runs in the process; Release ends
+what hangs, and is answered likewise.
+"""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+
+from offhook.bench import bridge, child
+from offhook.config import Config
+from offhook.events import CallEnded, Happening, InterpreterHeld
+from offhook.logs import CallLog
+from offhook.server import Server, listen
+
+
+async def serve(config: Config) -> None:
+    held: list[dict[str, object]] = []
+    endings = Counter[str]()
+
+    def watch(happening: Happening) -> None:
+        event = happening.event
+        if isinstance(event, InterpreterHeld):
+            held.append({"tool": event.tool, "where": event.where, "ms": event.held_ms})
+        elif isinstance(event, CallEnded):
+            endings[event.slug] += 1
+
+    server = Server(config, listen(child.HOST, 0), [CallLog(texts=False), watch])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.run(), name="server")
+        await server.started.wait()
+        child.tell({"port": server.port})
+        async for line in child.told():
+            if json.loads(line)["type"] == "Release":
+                agent = config.lines["default"]
+                agent.tool_files.latest()["hang"].__wrapped__.__globals__["GATE"].set()
+            text = (await server.metrics.text()).decode()
+            child.tell(
+                {
+                    "tasks": dict(Counter(task.get_name() for task in asyncio.all_tasks())),
+                    "threads": dict(Counter(thread.name for thread in threading.enumerate())),
+                    "gauges": {
+                        name: float(line.split()[1])
+                        for line in text.splitlines()
+                        if (name := line.split(" ")[0]).startswith("offhook_tool_threads")
+                    },
+                    "held": held,
+                    "endings": dict(endings),
+                }
+            )
+        server.stop()
+        server.stop()
+
+
+if __name__ == "__main__":
+    bridge.main(serve)

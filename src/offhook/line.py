@@ -1,0 +1,56 @@
+"""A call's phone line, beyond its stream: ended, or sent to /twilio/after, by REST where we may.
+
+Without credentials the stream is closed, upon which Twilio asks /twilio/after by itself; a TwiML
+Bin has no such address, so that its callers can only be hung up on (twilio.md §2.4, §5.4).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from offhook.logs import of_call
+from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
+from offhook.twilio.rest import TwilioRest
+
+_log: Final = logging.getLogger("offhook.line")
+
+_T = TypeVar("_T")
+
+REST_S: Final = 4.0
+"""How long Twilio's answer is waited for, until the stream is closed instead."""
+
+
+class Lines:
+    """The lines of all calls; requests to Twilio are tasks of `group`."""
+
+    def __init__(self, rest: TwilioRest | None, group: asyncio.TaskGroup) -> None:
+        self.rest: Final = rest
+        self._group = group
+
+    def hang_up(self, call_sid: str, otherwise: Callable[[], None]) -> None:
+        """End the phone call, once; `otherwise` is done when that cannot be asked of Twilio."""
+        if self.rest is None:
+            otherwise()
+        else:
+            _ = self.start(call_sid, self._ask(self.rest.hang_up(call_sid), otherwise))
+
+    def send_to(self, call_sid: str, url: str, otherwise: Callable[[], None]) -> None:
+        """Have Twilio ask `url` what comes next, which ends the stream."""
+        if self.rest is None:
+            otherwise()
+        else:
+            _ = self.start(call_sid, self._ask(self.rest.update_call(call_sid, url=url), otherwise))
+
+    def start(self, call_sid: str, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        """Do something about a call, in a task that is the server's. It must not raise."""
+        with of_call(call_sid):
+            return self._group.create_task(work, name=f"line of {call_sid}")
+
+    async def _ask(self, request: Coroutine[Any, Any, Any], otherwise: Callable[[], None]) -> None:
+        try:
+            async with asyncio.timeout(REST_S):
+                await request
+        except (TwilioRefused, TwilioUnreachable, TimeoutError) as error:
+            _log.warning("Twilio was asked in vain, so the stream is closed: %s", error)
+            otherwise()
