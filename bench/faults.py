@@ -349,10 +349,11 @@ async def _trouble(
         await asyncio.sleep(1)
         for caller in callers:
             caller.longest_silence = 0.0
-        begin(process)
+        # In a thread: while PostgreSQL stops, the callers of this process go on hearing.
+        await asyncio.to_thread(begin, process)
         await house.until("waiting for the database")
         await asyncio.sleep(2)
-        end(process)
+        await asyncio.to_thread(end, process)
         await house.until("ok")
         await asyncio.sleep(1)
         faults.nobody_noticed(callers, "during the trouble")

@@ -74,6 +74,9 @@ class NoLine:
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         close()
 
+    def put_through(self, call_sid: str, destination: str) -> None:
+        raise AssertionError
+
 
 class Rig:
     """A session in mid-call, and what its two legs receive from outside."""
@@ -83,7 +86,8 @@ class Rig:
         self.twilio, self.deepgram = Counter(), Counter()
         self.receivers: list[Receiver] = []
         change = Settings("").change
-        brief = Brief(Plan(), lambda greeting, history: b"{}", change, NoTools(self.clock))
+        plan = Plan(silence_s=0)
+        brief = Brief(plan, lambda greeting, history: b"{}", change, NoTools(self.clock))
         session = Session(
             "CA1",
             brief,

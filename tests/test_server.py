@@ -173,7 +173,7 @@ async def test_forged_missing_and_mutated_signatures_are_refused() -> None:
 
 async def test_everything_else_is_404_and_operators_pages_need_their_host() -> None:
     async with house() as h:
-        for path in ("/", "/docs", "/api/calls", "/twilio", "/twilio/amd", "/twilio/voice/x"):
+        for path in ("/", "/docs", "/api/calls", "/twilio", "/twilio/sms", "/twilio/voice/x"):
             assert (await h.http.get(h.origin + path)).status_code == 404
         with pytest.raises(wire.Refused) as refused:
             await h.stream(path="/other")

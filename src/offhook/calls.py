@@ -11,9 +11,10 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from offhook import variables
 from offhook.call import inputs
@@ -21,7 +22,7 @@ from offhook.call.call import Input
 from offhook.call.ending import Ending, Slug
 from offhook.call.errands import Errand, SendDigits
 from offhook.call.plan import Plan
-from offhook.call.wishes import HangUp, Leave, Wish
+from offhook.call.wishes import AskDigits, HangUp, Leave, Tell, Wish
 from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config, TransferDestination
 from offhook.deepgram.leg import Dial
@@ -32,6 +33,7 @@ from offhook.events import (
     CallBegan,
     CallBilled,
     CallEnded,
+    Direction,
     Event,
     Happening,
     RecordingFailed,
@@ -64,6 +66,25 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 _CHARACTER_MS: Final = 65
 """What Twilio's voices take for a character, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A call that we place, before anybody has told its CallSid. `named` is told it, once.
+
+    `token` is in the TwiML that Twilio was given: whoever brings it is this call's stream.
+    """
+
+    token: str
+    agent: Agent
+    account_sid: str
+    from_: str
+    to: str
+    variables: Mapping[str, str]
+    rings_s: float
+    """How long it may ring, in seconds."""
+
+    named: Callable[[str], None]
 
 
 class CallEntry:
@@ -101,7 +122,7 @@ class CallEntry:
         self.by_webhook = token is not None
         """Twilio asks /twilio/after by itself when the stream is over."""
         self.line = ""
-        """The number that was called."""
+        """Our own number in this call."""
         self.origin = ""
         """Our https address, as Twilio's request for this call had it."""
         self.errand: Errand | None = None
@@ -165,6 +186,7 @@ class Calls:
         self._recordings = recordings
         self._agents = {agent.name: agent for agent in config.agents.values()}
         self._coming: dict[str, _Coming] = {}
+        self._outgoing: dict[str, Outgoing] = {}
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._seen = Seen(clock.now())
@@ -249,13 +271,57 @@ class Calls:
         if found.event is not None:
             session.note(found.event)
         agent = entry.agent
-        spoken = agent.announcement.say if agent.announcement is not None else ""
-        announcement_ms = len(spoken) * _CHARACTER_MS
+        announcement_ms = _announcement_ms(agent)
         entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
         for tell in owed:
             tell()
         session.receive(inputs.CallAnnounced(announcement_ms))
         return entry
+
+    def expect(self, outgoing: Outgoing) -> None:
+        """Twilio is about to be asked for this call. Its stream may be the first to name it."""
+        self._outgoing[outgoing.token] = outgoing
+
+    def unexpect(self, outgoing: Outgoing) -> None:
+        """There is no such call, and a stream that says so is refused."""
+        self._outgoing.pop(outgoing.token, None)
+
+    def place(self, call_sid: str, outgoing: Outgoing) -> CallEntry:
+        """A call that we place has got its CallSid. Told again, the answer is the same.
+
+        It waits for its stream, or its final status, however long it rings; the agent is dialled
+        when it is `picked_up`, or when the stream comes.
+        """
+        self._outgoing.pop(outgoing.token, None)
+        known = self.find(call_sid)
+        if known is not None:
+            return known
+        call = NewCall(
+            call_sid,
+            outgoing.agent.name,
+            webhook=True,
+            from_=outgoing.from_,
+            to=outgoing.to,
+            outbound=True,
+        )
+        entry, _ = self._enter(
+            call,
+            outgoing.account_sid,
+            outgoing.agent,
+            outgoing.token,
+            outgoing.variables,
+        )
+        entry.expected_until = self._clock.now() + outgoing.rings_s + STREAM_DUE_S
+        outgoing.named(call_sid)
+        return entry
+
+    def picked_up(self, call_sid: str) -> None:
+        """Somebody has answered a call that we placed: the agent is dialled ahead of the stream."""
+        entry = self._live.get(call_sid)
+        if entry is not None and not entry.has_stream:
+            announcement_ms = _announcement_ms(entry.agent)
+            entry.expected_until = self._clock.now() + announcement_ms / 1000 + STREAM_DUE_S
+            self.tell(call_sid, inputs.CallAnnounced(announcement_ms))
 
     def variables(
         self,
@@ -308,6 +374,11 @@ class Calls:
     def _admit_announced(
         self, channel: Channel, start: Start, entry: CallEntry | None, token: str
     ) -> str | None:
+        if entry is None:
+            outgoing = self._outgoing.get(token)
+            if outgoing is not None and outgoing.account_sid == start.start.account_sid:
+                # Twilio's answer to our request is still on its way.
+                entry = self.place(start.start.call_sid, outgoing)
         if entry is None or entry.token is None:
             return "an unknown token"
         if not hmac.compare_digest(entry.token.encode(), token.encode()):
@@ -347,15 +418,15 @@ class Calls:
             recordings=self._recordings if recorded and call.webhook else None,
         )
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
-        entry.line = call.to
+        entry.line = call.from_ if call.outbound else call.to
         self._live[call.call_sid] = entry
         session.note(
             CallBegan(
                 account_sid,
                 agent.name,
                 agent.tier,
-                "inbound",
-                "webhook" if call.webhook else "bin",
+                "outbound" if call.outbound else "inbound",
+                _came_by(call),
                 call.from_,
                 call.to,
                 json.dumps(values, ensure_ascii=False),
@@ -373,7 +444,8 @@ class Calls:
     def _brief(self, call: NewCall, agent: Agent, values: Mapping[str, str]) -> Brief:
         """What an agent is in a call."""
         toolbox = agent.tool_files.latest()
-        handle = self._handle(call.call_sid, agent, call.from_, call.to, values)
+        direction: Direction = "outbound" if call.outbound else "inbound"
+        handle = self._handle(call.call_sid, agent, call.from_, call.to, values, direction)
         functions = [tool.definition for tool in toolbox.values()]
 
         def settings(greeting: bool, history: Sequence[History]) -> bytes:
@@ -390,11 +462,17 @@ class Calls:
         return Brief(plan_of(agent), settings, change, self._tools(toolbox, handle))
 
     def _handle(
-        self, call_sid: str, agent: Agent, from_: str, to: str, values: Mapping[str, str]
+        self,
+        call_sid: str,
+        agent: Agent,
+        from_: str,
+        to: str,
+        values: Mapping[str, str],
+        direction: Direction = "inbound",
     ) -> Call:
         """The call as a user's functions are given it."""
         known = MappingProxyType(values)
-        return Call(call_sid, agent.name, from_ or None, to or None, known, self)
+        return Call(call_sid, agent.name, from_ or None, to or None, known, self, direction)
 
     # --- going out -----------------------------------------------------------------------------
 
@@ -419,8 +497,12 @@ class Calls:
             if not reply.done():
                 reply.set_result((done, what))
 
-        session.ask(wish, replied)
-        return await reply
+        ask = session.ask(wish, replied)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            session.receive(inputs.Forsaken(ask))
+            raise
 
     def change(self, call_sid: str, part: Part, block: Any) -> Change:
         """The message that changes a part of a call's agent, for an Update.
@@ -448,6 +530,17 @@ class Calls:
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         """End the phone call."""
         self._lines.hang_up(call_sid, close)
+
+    def put_through(self, call_sid: str, destination: str) -> None:
+        """A key was pressed that is mapped to a destination."""
+        _ = self._lines.start(call_sid, self._put_through(call_sid, destination))
+
+    async def _put_through(self, call_sid: str, destination: str) -> None:
+        try:
+            await self.transfer(call_sid, destination, "The caller asked for you by a key.")
+        except ToolError as refused:
+            words = f"(The caller asked for {destination} by a key; {refused}.)"
+            await self.ask(call_sid, Tell(words))
 
     def returns(self, entry: CallEntry, call_sid: str) -> None:
         """A caller who had left the stream gets a new one."""
@@ -501,6 +594,12 @@ class Calls:
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys in a call. Raises ToolError."""
         return await self._asked(call_sid, Leave(SendDigits(digits)))
+
+    async def ask_digits(
+        self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
+    ) -> str:
+        """Have the caller enter what nobody else is to know. Raises ToolError."""
+        return await self._asked(call_sid, AskDigits(prompt, max_digits, timeout_s))
 
     async def _asked(self, call_sid: str, wish: Wish) -> str:
         done, what = await self.ask(call_sid, wish)
@@ -598,6 +697,18 @@ class Calls:
         self._publish(happening)
 
 
+def _announcement_ms(agent: Agent) -> int:
+    """How long Twilio speaks before it opens the stream, about."""
+    spoken = agent.announcement.say if agent.announcement is not None else ""
+    return len(spoken) * _CHARACTER_MS
+
+
+def _came_by(call: NewCall) -> Literal["webhook", "bin", "api"]:
+    if call.outbound:
+        return "api"
+    return "webhook" if call.webhook else "bin"
+
+
 def plan_of(agent: Agent) -> Plan:
     """What an agent's file says about the limits of its calls."""
     return Plan(
@@ -608,4 +719,7 @@ def plan_of(agent: Agent) -> Plan:
         time_up=agent.phrases.time_up,
         one_moment=agent.phrases.one_moment,
         transferring=agent.phrases.transferring,
+        key_s=agent.keypad.timeout_seconds,
+        actions={key: each.action for key, each in agent.keypad.actions.items()},
+        forces_turns=agent.settings.listens_with_flux,
     )

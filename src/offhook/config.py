@@ -23,9 +23,11 @@ import pydantic
 from pydantic import BeforeValidator, Field, SecretStr, SkipValidation
 
 from offhook import variables, yamlfile
+from offhook.call import keypad
 from offhook.deepgram import settings
 from offhook.deepgram.settings import Settings
 from offhook.errors import Problem
+from offhook.outbound.hours import DAYS, Day, Hours, read_hours
 from offhook.tools import builtin, modules
 from offhook.tools.builtin.texts import CALLER
 from offhook.tools.files import ToolFiles
@@ -214,8 +216,22 @@ def _destination_name(value: Any) -> Any:
     return value
 
 
+def _key(value: Any) -> Any:
+    """A key as text; YAML takes 0 for a number."""
+    key = str(value) if type(value) is int else value
+    if isinstance(key, str) and not re.fullmatch(r"[0-9*#]", key):
+        raise yamlfile.refuse(
+            "This is no key of a telephone.", 'Write one of 0 to 9, * and #, in quotes: "0".'
+        )
+    return key
+
+
+def _action(value: Any) -> Any:
+    """The bare word hangs up without words."""
+    return {"hang_up": ""} if value == "hang_up" else value
+
+
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_speakable)]
-PhoneNumber = Annotated[str, BeforeValidator(_number)]
 Country = Annotated[str, BeforeValidator(_country)]
 Host = Annotated[str, BeforeValidator(_host)]
 DestinationName = Annotated[str, BeforeValidator(_destination_name)]
@@ -224,6 +240,8 @@ Default = Annotated[str, BeforeValidator(_default)]
 Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
 Pattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
 Destination = Annotated[str, BeforeValidator(_destination)]
+PhoneNumber = Annotated[str, BeforeValidator(_number)]
+Key = Annotated[str, BeforeValidator(_key)]
 
 
 # --- offhook.yaml ----------------------------------------------------------------------------
@@ -563,6 +581,22 @@ class Records(RecordsFile):
         return self.folder / "recordings"
 
 
+class Outbound(_Part):
+    """What `outbound:` in offhook.yaml may say: the calls that we place."""
+
+    agents: tuple[Path, ...] = ()
+    """Agent files that place calls and answer no line; relative to offhook.yaml."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that people see; None is the line of the agent."""
+
+    calls_per_second: float = Field(default=1, gt=0, le=100)
+    """How fast calls are placed: Twilio's own limit is 1 until it is raised (twilio.md §5.2)."""
+
+    concurrent: int = Field(default=5, ge=1)
+    """How many calls that we place may ring or go on at once."""
+
+
 class Dialling(_Part):
     """What may be dialled and texted, whoever asks for it: guard.py."""
 
@@ -594,6 +628,7 @@ class ConfigFile(_Part):
     deepgram: DeepgramFile = DeepgramFile()
     logs: Logs = Logs()
     records: RecordsFile = RecordsFile()
+    outbound: Outbound = Outbound()
     dialling: Dialling = Dialling()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(_or_empty)
@@ -713,6 +748,56 @@ class Lookup(_Part):
         return self
 
 
+class Placing(_Part):
+    """How an agent's file wants the calls that it places."""
+
+    answering_machine: Literal["hang_up", "leave_message", "talk"] = "hang_up"
+    """What becomes of a call that a machine answers."""
+
+    message: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    """What Twilio says to a machine after the tone; `leave_message` needs it."""
+
+    ring_seconds: int = Field(default=30, ge=5, le=600)
+    """How long it may ring; Twilio may add about 5 s."""
+
+    call_reason: Annotated[str, Field(min_length=1, max_length=50)] | None = None
+    """Shown to the called person, where carriers do that."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that people see; None is `outbound.caller_id` of offhook.yaml."""
+
+    hours: str = "09:00-20:00"
+    """When people of lists may be rung, in their own time zone."""
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1)] = DAYS
+    """On which days."""
+
+    @pydantic.field_validator("hours")
+    @classmethod
+    def _range(cls, value: str) -> str:
+        if read_hours(value, DAYS) is None:
+            raise yamlfile.refuse(
+                "These are no hours of a day.", 'Write from and until: "09:00-20:00".'
+            )
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _something_to_say(self) -> "Placing":
+        if self.answering_machine == "leave_message" and self.message is None:
+            raise yamlfile.refuse(
+                "answering_machine is leave_message, and there is no message.",
+                "Add message: with what a machine is told.",
+            )
+        return self
+
+    @property
+    def calling_hours(self) -> Hours:
+        """`hours` and `days`, read."""
+        found = read_hours(self.hours, self.days)
+        assert found is not None, "it was validated"
+        return found
+
+
 class TransferDestination(_Part):
     """Where `transfer_call` may put a caller through to: a person, or another agent."""
 
@@ -749,6 +834,46 @@ class Transfer(_Part):
     """Whom `transfer_call` may reach, by the names that the agent knows them by."""
 
     destinations: dict[DestinationName, TransferDestination] = Field(min_length=1)
+
+
+class KeyAction(_Part):
+    """What a key does in place of being told to the agent: one of the three."""
+
+    transfer: DestinationName | None = None
+    """One of `transfer.destinations`."""
+
+    hang_up: Annotated[str, BeforeValidator(_speakable)] | None = None
+    """Words before the call ends. The bare word `hang_up` has none."""
+
+    say: Text | None = None
+    """What the agent then says."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "KeyAction":
+        if [self.transfer, self.hang_up, self.say].count(None) != 2:
+            raise yamlfile.refuse(
+                "A key must have one of transfer, hang_up and say.", "Keep one of them."
+            )
+        return self
+
+    @property
+    def action(self) -> keypad.Action:
+        """As the call knows it."""
+        if self.transfer is not None:
+            return keypad.PutThrough(self.transfer)
+        return keypad.HangUp(self.hang_up or "") if self.say is None else keypad.Say(self.say)
+
+
+class Keypad(_Part):
+    """What the caller enters on the telephone's keys. The agent is told, unless it is an action."""
+
+    timeout_seconds: float = Field(default=2, ge=0.2, le=30)
+    """How long the next key of an entry is waited for; `#` ends one at once."""
+
+    actions: Annotated[
+        dict[Key, Annotated[KeyAction, BeforeValidator(_action)]], BeforeValidator(_or_empty)
+    ] = {}
+    """What an entry of that one key does."""
 
 
 class TextDestination(_Part):
@@ -798,6 +923,7 @@ class Agent(_Part):
     )
     limits: Limits = Limits()
     phrases: Phrases = Phrases()
+    outbound: Placing = Placing()
 
     tier: Text = "standard"
     """Which of `records.prices.deepgram_minute` the agent costs."""
@@ -814,6 +940,7 @@ class Agent(_Part):
 
     transfer: Transfer | None = None
     texts: Texts | None = None
+    keypad: Keypad = Keypad()
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
     _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)
@@ -856,8 +983,16 @@ def _said_in(part: _Part, way: Loc) -> Iterator[tuple[Loc, str]]:
         value = getattr(part, name)
         if isinstance(value, _Part):
             yield from _said_in(value, (*way, name))
-        elif isinstance(value, str) and (name == "say" or isinstance(part, Phrases)):
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                if isinstance(each, _Part):
+                    yield from _said_in(each, (*way, name, key))
+        elif isinstance(value, str) and _is_said(part, name):
             yield (*way, name), value
+
+
+def _is_said(part: _Part, name: str) -> bool:
+    return name in ("say", "hang_up") or isinstance(part, Phrases)
 
 
 _P = TypeVar("_P", bound=_Part)
@@ -865,11 +1000,14 @@ _P = TypeVar("_P", bound=_Part)
 
 def _fill(part: _P, values: Mapping[str, str]) -> _P:
     update: dict[str, Any] = {}
-    for (name, *rest), text in _said_in(part, ()):
-        if rest:
-            update[str(name)] = _fill(getattr(part, str(name)), values)
+    for name in {str(name) for (name, *_), _ in _said_in(part, ())}:
+        value = getattr(part, name)
+        if isinstance(value, _Part):
+            update[name] = _fill(value, values)
+        elif isinstance(value, dict):
+            update[name] = {key: _fill(each, values) for key, each in value.items()}
         else:
-            update[str(name)] = variables.fill(text, values)
+            update[name] = variables.fill(value, values)
     return part.model_copy(update=update)
 
 
@@ -901,6 +1039,10 @@ class Config:
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
+    outbound: Outbound = field(default_factory=Outbound)
+
+    placers: tuple[Agent, ...] = ()
+    """Agents that place calls and answer no line."""
     dialling: Dialling = field(default_factory=Dialling)
     agents: Mapping[Path, Agent] = field(default_factory=dict)
     """Every agent of `lines`, and those to which they may transfer, by the path of its file."""
@@ -923,6 +1065,16 @@ class Config:
         if agent is None and number is None and len(self.lines) == 1:
             return next(iter(self.lines.values()))
         return agent
+
+    def agents_by_name(self) -> Mapping[str, Agent]:
+        """Every agent that can place calls."""
+        return {agent.name: agent for agent in (*self.placers, *self.lines.values())}
+
+    def caller_id_of(self, agent: Agent) -> str | None:
+        """The number that people see whom this agent rings; None: nothing says."""
+        lines = self.lines.items()
+        own = (line for line, of in lines if of.name == agent.name and line != DEFAULT)
+        return agent.outbound.caller_id or self.outbound.caller_id or next(own, None)
 
     def dialling_rules(self) -> "Rules":
         """What guard.py allows."""
@@ -1012,7 +1164,7 @@ def load(
     document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
     _refuse_secrets(document)
     file = yamlfile.validate(ConfigFile, document)
-    lines, agents, remarks = _read_lines(file.lines, document)
+    lines, agents, remarks = _read_lines(file.lines, file.outbound.agents, document)
     _check_dialled(agents, file.dialling, lines)
     env = _environment(environ)
     return Config(
@@ -1022,6 +1174,8 @@ def load(
         logs=file.logs,
         records=_records(file.records, document.path.parent, env),
         lines=lines,
+        outbound=file.outbound,
+        placers=tuple(agents[_at(document, path)].agent for path in file.outbound.agents),
         dialling=file.dialling,
         agents={path: read.agent for path, read in agents.items()},
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
@@ -1071,6 +1225,7 @@ def _read_agent(path: Path) -> _Read:
     agent._tool_files = tools
     agent._lookup_function = _lookup_function(agent, document)
     _check_variables(agent, document)
+    _check_keypad(agent, document)
     return _Read(agent, document, remarks + _lookup_remarks(agent, document))
 
 
@@ -1183,17 +1338,35 @@ def _check_variables(agent: Agent, document: Document) -> None:
         raise BadFile("E-VAR-01", findings)
 
 
+def _check_keypad(agent: Agent, document: Document) -> None:
+    """Raises BadFile E-CFG-01 for every key that is to put through to nobody."""
+    known = agent.transfer.destinations if agent.transfer is not None else {}
+    findings = []
+    for key, action in agent.keypad.actions.items():
+        name = action.transfer
+        if name is None or name in known:
+            continue
+        close = yamlfile.nearest(name, known)
+        fix = f'Did you mean "{close}"?' if close else f"Add it to transfer.destinations: {name}."
+        # Without quotes the key is a number there; a step that is not there is passed over.
+        steps = (int(key), key) if key.isdigit() else (key,)
+        where = document.place(("keypad", "actions", *steps, "transfer"))
+        text = f'Key {key} puts through to "{name}", which is not in transfer.destinations.'
+        findings.append(Finding("error", text, fix, where))
+    if findings:
+        raise BadFile("E-CFG-01", findings)
+
+
 def _read_lines(
-    files: Mapping[str, str], document: Document
+    files: Mapping[str, str], placers: Sequence[Path], document: Document
 ) -> tuple[dict[str, Agent], dict[Path, _Read], tuple[Finding, ...]]:
     """Every agent, each file read once; the findings of all of them together."""
-    if not files:
-        seed, remarks = settings.seed()
-        return {DEFAULT: Agent(name="seed", settings=seed)}, {}, remarks
     agents: dict[Path, _Read] = {}
     errors: list[Finding] = []
     code = "E-CFG-01"
     waiting = {_at(document, name): document.place(("lines", of)) for of, name in files.items()}
+    for index, name in enumerate(placers):
+        waiting.setdefault(_at(document, name), document.place(("outbound", "agents", index)))
     tried: set[Path] = set()
     while waiting:
         path = next(iter(waiting))
@@ -1209,14 +1382,17 @@ def _read_lines(
             errors += bad.findings
             code = bad.code
             continue
-        for name, named in read.other_agents():
+        for label, named in read.other_agents():
             if named not in tried:
-                loc = ("transfer", "destinations", name, "agent")
+                loc = ("transfer", "destinations", label, "agent")
                 waiting[named] = read.document.place(loc)
     remarks = tuple(remark for read in agents.values() for remark in read.remarks)
     if errors:
         raise BadFile(code, [*errors, *remarks])
     lines = {line: agents[_at(document, name)].agent for line, name in files.items()}
+    if not files:
+        seed, about = settings.seed()
+        lines, remarks = {DEFAULT: Agent(name="seed", settings=seed)}, remarks + about
     return lines, agents, remarks
 
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Generator, Sequence
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 
 from offhook import lookup, wire
 from offhook.calls import Calls
-from offhook.clock import LoopClock
+from offhook.clock import Clock, LoopClock, wall_clock
 from offhook.config import Config
 from offhook.deepgram.connection import Dialler
 from offhook.errors import Problem
@@ -29,6 +30,7 @@ from offhook.lookup import Lookups
 from offhook.metrics import catalogue
 from offhook.metrics.meter import Metrics
 from offhook.office import Office
+from offhook.outbound.placing import Placing
 from offhook.publisher import Publisher
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
@@ -166,11 +168,15 @@ class Server:
                 seen=self._record.recent if self._record is not None else (),
             )
             lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
-            webhooks = Webhooks(self._config, self.calls, lobby, self.metrics, self._record)
+            placing = self._placing(rest, guard, clock)
+            webhooks = Webhooks(
+                self._config, self.calls, lobby, self.metrics, self._record, placing
+            )
             self._measure(told, publish, lobby, runner)
+            watching = group.create_task(placing.following.watch()) if placing is not None else None
             app: ASGIApp = webhooks.app()
             if self._api is not None:
-                app = self._api.around(app, self.calls, clock)
+                app = self._api.around(app, self.calls, clock, placing)
             web = self._uvicorn(app, webhooks.decide)
             with Watchdog(
                 clock,
@@ -186,6 +192,8 @@ class Server:
                     self._api.live.close()
                 web.should_exit = True
                 await serving
+            if watching is not None:
+                watching.cancel()
             if self._api is not None:
                 self._api.close()
 
@@ -195,6 +203,20 @@ class Server:
         self._stopping.set()
         if self._stops > 1:
             self._hurry.set()
+
+    def _placing(self, rest: TwilioRest | None, guard: Guard, clock: Clock) -> Placing | None:
+        """What places calls, where somebody can ask for one and Twilio can be asked."""
+        if self._api is None or rest is None:
+            return None
+        return Placing(
+            self._config,
+            self.calls,
+            rest,
+            self._api.ledger,
+            guard=guard,
+            clock=clock,
+            wall=lambda: wall_clock(UTC),
+        )
 
     def _measure(self, told: Publisher, publish: Publisher, lobby: Lobby, runner: Runner) -> None:
         """Have the metrics ask what only shows when one looks."""

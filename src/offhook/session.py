@@ -18,12 +18,14 @@ from offhook.call.commands import (
     CancelTool,
     ClearCaller,
     Command,
+    Conceal,
     DialAgent,
     End,
     HangUpAgent,
     LeaveStream,
     Note,
     Play,
+    PutThrough,
     Reply,
     RunTool,
     SendAudio,
@@ -84,6 +86,9 @@ class Line(Protocol):
 
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         """End the phone call; `close` closes the stream: then Twilio asks what comes after."""
+
+    def put_through(self, call_sid: str, destination: str) -> None:
+        """The caller wants to be put through: the call is asked to leave for it, if it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +204,18 @@ class Session:
         self._obey(self._call.receive(message, self._now()))
         self._arm()
 
-    def ask(self, wish: Wish, replied: Callable[[bool, str], None]) -> None:
+    def ask(self, wish: Wish, replied: Callable[[bool, str], None]) -> int:
         """Ask something of the call; `replied` is told once whether it was done, and what happened.
 
-        It may be told before this returns.
+        It may be told before this returns. What is returned names what was asked (inputs.Forsaken).
         """
         self._asks += 1
-        self._replies[self._asks] = replied
-        self.receive(inputs.Asked(self._asks, wish))
+        ask = self._asks
+        self._replies[ask] = replied
+        self.receive(inputs.Asked(ask, wish))
         if self.ending is not None:
             self._forget_asks()
+        return ask
 
     def change(self, part: Part, block: Any) -> Change:
         """The message that changes a part of the agent. Raises Problem E-SET-01 and E-SET-02."""
@@ -231,8 +238,9 @@ class Session:
 
     def on_caller_audio(self, audio: bytes) -> None:
         """Caller → agent."""
-        if self._call.hear(audio, self._now()) and self._agent is not None:
-            self._agent.send_audio(audio)
+        heard = self._call.hear(audio, self._now())
+        if heard is not None and self._agent is not None:
+            self._agent.send_audio(heard)
             if not self._pieces_to_agent % SAMPLE_EVERY:
                 self._to_agent.add(self._held())
             self._pieces_to_agent += 1
@@ -355,6 +363,10 @@ class Session:
                     self._leave_stream(command.errand)
                 case TakeAgent():
                     self._brief = self._brief_for(command.agent)
+                case PutThrough():
+                    self._line.put_through(self.call_sid, command.destination)
+                case Conceal():
+                    self._conceal(command.on)
                 case Reply():
                     self._replies.pop(command.id)(command.done, command.what)
                 case End():
@@ -390,6 +402,12 @@ class Session:
             self._recorder.cut()
         if caller is not None:
             self._line.leave(self.call_sid, errand, caller.leave())
+
+    def _conceal(self, on: bool) -> None:
+        if self._recorder is not None:
+            self._recorder.conceal(on)
+        if self._tapped is not None:
+            self._tapped.concealed = on
 
     def _forget_asks(self) -> None:
         for replied in self._replies.values():

@@ -27,6 +27,7 @@ from offhook.config import Agent, Announcement, Config
 from offhook.events import ErrandOutcome, StreamTrouble
 from offhook.lobby import Lobby
 from offhook.metrics.meter import Metrics
+from offhook.outbound.placing import Placing
 from offhook.twilio import stream_errors, twiml
 from offhook.twilio.signature import HEADER, Signatures
 
@@ -108,7 +109,9 @@ class Webhooks:
         lobby: Lobby,
         metrics: Metrics,
         record: "Record | None" = None,
+        placing: Placing | None = None,
     ) -> None:
+        self._placing = placing
         self._config = config
         self._calls = calls
         self._lobby = lobby
@@ -123,6 +126,7 @@ class Webhooks:
             "/twilio/after": self._after,
             "/twilio/status": self._status,
             "/twilio/stream-status": self._stream_status,
+            "/twilio/amd": self._answered_by,
         }
         routes = [
             Route(path, self._timed(path, self._signed(endpoint)), methods=["POST"])
@@ -260,11 +264,26 @@ class Webhooks:
         if self._calls.transfers.knows(form["CallSid"]):
             if status in _OVER:
                 self._calls.transfers.status(form["CallSid"], status)
-        elif status in _OVER:
+            return Response(status_code=204)
+        news: bool | None = None
+        if self._placing is not None:
+            sip = form.get("SipResponseCode", "")
+            news = await self._placing.following.on_status(
+                form["CallSid"], status, form.get("placing", ""), f"SIP {sip}" if sip else ""
+            )
+        if status in _OVER and news is not False:
             self._calls.tell(form["CallSid"], inputs.CallOver())
             seconds = form.get("CallDuration", "0")
             if seconds.isascii() and seconds.isdigit() and len(seconds) < 7:
                 self._calls.billed(form["CallSid"], status, int(seconds))
+        return Response(status_code=204)
+
+    async def _answered_by(self, form: Form, origin: str) -> Response:
+        if self._placing is not None:
+            verdict = form.get("AnsweredBy", "")
+            await self._placing.following.on_answered_by(
+                form["CallSid"], verdict, form.get("placing", "")
+            )
         return Response(status_code=204)
 
     async def _stream_status(self, form: Form, origin: str) -> Response:
@@ -285,6 +304,9 @@ class Webhooks:
         ending = entry.ending
         if ending is None or ending.how is Slug.CALLER_HUNG_UP:
             return twiml.hang_up()
+        message = entry.agent.outbound.message
+        if ending.how is Slug.MESSAGE_LEFT and message is not None:
+            return twiml.message(message)
         if ending.how is Slug.AGENT_BUSY:
             return twiml.busy(entry.agent, after)
         return twiml.fallback(entry.agent, after) if ending.wants_fallback else twiml.hang_up()
@@ -292,7 +314,9 @@ class Webhooks:
     def _agent_of(self, entry: CallEntry | None, form: Form) -> Agent | None:
         if entry is not None:
             return entry.agent
-        agent = self._config.agent_for(form.get("To") or form.get("Called"))
+        outbound = form.get("Direction", "").startswith("outbound")
+        ours = form.get("From") if outbound else form.get("To") or form.get("Called")
+        agent = self._config.agent_for(ours)
         return self._filled(agent, form) if agent is not None else None
 
     def _filled(self, agent: Agent, form: Form) -> Agent:
@@ -346,7 +370,8 @@ class Webhooks:
                 self._metrics.refused("webhook", "a wrong signature")
                 self._say_unsigned(self._doors.origin(request.headers) + target)
                 return PlainTextResponse("The signature is missing or wrong.\n", 403)
-            form = dict(fields)
+            # What is in the query we wrote ourselves: the signature covers it.
+            form = {**dict(parse_qsl(query)), **dict(fields)}
             if not form.get("CallSid"):
                 return PlainTextResponse("CallSid is missing.\n", 400)
             return await endpoint(form, self._doors.origin(request.headers))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ async def desk(
     readers: Readers | None = None,
     hosts: tuple[str, ...] | None = None,
     webhook: str | None = None,
+    change: Callable[[Config], Config] = lambda config: config,
     config: Config | None = None,
     **options: Any,
 ) -> AsyncIterator[Desk]:
@@ -92,6 +93,7 @@ async def desk(
     if hosts is not None:
         server = config.server.model_copy(update={"operator_hosts": hosts})
         config = dataclasses.replace(config, server=server)
+    config = change(config)
     engine = database.open_engine(database.url_of(given))
     record = Record(engine, folder / "journal", Prices())
     api = Api(config, SecretStr(TOKEN), engine, LocalFiles(folder / "recordings"), readers=readers)

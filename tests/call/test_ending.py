@@ -31,6 +31,12 @@ def test_the_slugs_that_records_and_dashboards_already_know() -> None:
         "operator_hung_up": "operator",
         "caller_silent": "caller",
         "time_limit": "offhook",
+        "not_answered": "nobody",
+        "line_busy": "nobody",
+        "call_canceled": "operator",
+        "call_failed": "twilio",
+        "machine_answered": "nobody",
+        "message_left": "nobody",
         "stream_never_came": "twilio",
         "caller_leg_lost": "twilio",
         "caller_leg_stuck": "twilio",
@@ -58,5 +64,9 @@ def test_the_fallback_is_for_callers_who_were_let_down(how: Slug) -> None:
         Slug.AGENT_HUNG_UP,
         Slug.TRANSFERRED,
         Slug.OPERATOR_HUNG_UP,
+        Slug.NOT_ANSWERED,
+        Slug.LINE_BUSY,
+        Slug.MACHINE_ANSWERED,
+        Slug.MESSAGE_LEFT,
     }
     assert Ending(how).wants_fallback == (how not in went_as_it_should)

@@ -40,6 +40,11 @@ class House:
     def change(self, call_sid: str, part: Part, block: Any) -> Change:
         raise AssertionError
 
+    async def ask_digits(
+        self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
+    ) -> str:
+        return self._note("ask_digits", call_sid, prompt, max_digits, timeout_s)
+
     async def send_text(self, call: Call, text: str, to: str) -> str:
         return self._note("send_text", call.sid, text, to)
 

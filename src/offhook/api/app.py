@@ -14,8 +14,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp
 
 from offhook import __version__
-from offhook.api import after, audio, calls, control, following, page
+from offhook.api import after, audio, calls, control, following, page, placing
 from offhook.api.doors import Doors
+from offhook.api.ledger import DatabaseLedger
 from offhook.api.links import Links
 from offhook.api.live import Live
 from offhook.api.operator import Operator
@@ -26,6 +27,7 @@ from offhook.calls import Calls
 from offhook.clock import Clock, wall_clock
 from offhook.config import Config
 from offhook.errors import Problem
+from offhook.outbound.placing import Placing
 from offhook.recordings.files import FileStore
 from offhook.records import database
 
@@ -64,11 +66,15 @@ class Api:
         self._token = token
         self._engine = engine
         self._files = files
+        self._config = config
         self._records = config.records
         self._links = Links(token, lambda: wall_clock(UTC).timestamp())
         self._readers = readers or Readers()
+        self.ledger: Final = DatabaseLedger(engine, self._readers)
 
-    def around(self, others: ASGIApp, calls: Calls, clock: Clock) -> ASGIApp:
+    def around(
+        self, others: ASGIApp, calls: Calls, clock: Clock, placing: Placing | None = None
+    ) -> ASGIApp:
         """What answers on the port: the API behind its doors, and `others` on every other path."""
         operator = Operator(
             engine=self._engine,
@@ -76,6 +82,8 @@ class Api:
             journal=self._records.folder / "journal",
             delivers=self._records.webhook.url is not None,
             calls=calls,
+            placing=placing,
+            config=self._config,
             live=self.live,
             links=self._links,
             readers=self._readers,
@@ -105,7 +113,7 @@ def _application(operator: Operator) -> FastAPI:
         redirect_slashes=False,
     )
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
-    for part in (calls, audio, after, control, following):
+    for part in (calls, placing, audio, after, control, following):
         app.include_router(
             part.router(operator),
             prefix="/api",

@@ -13,6 +13,8 @@ from offhook.api.links import Links
 from offhook.api.live import Live
 from offhook.api.reading import Readers
 from offhook.calls import Calls
+from offhook.config import Config
+from offhook.outbound.placing import Placing
 from offhook.recordings.files import FileStore
 
 _T = TypeVar("_T")
@@ -22,7 +24,8 @@ _T = TypeVar("_T")
 class Operator:
     """What the API stands on. `files` has the recordings, `journal` is the journal's folder.
 
-    `delivers`: whether there is an after-call webhook.
+    `delivers`: whether there is an after-call webhook. `placing` is None without credentials for
+    Twilio's REST API.
     """
 
     engine: Engine
@@ -30,6 +33,8 @@ class Operator:
     journal: Path
     delivers: bool
     calls: Calls
+    placing: Placing | None
+    config: Config
     live: Live
     links: Links
     readers: Readers

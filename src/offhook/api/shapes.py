@@ -193,6 +193,54 @@ class MuteAsked(Shape):
     on: pydantic.StrictBool
 
 
+class CallAsked(Shape):
+    """A call that is to be placed."""
+
+    to: str = Field(examples=["+12025550142"])
+    """Whom to call, in E.164."""
+    agent: str = Field(examples=["reminder"])
+    """The name of the agent that is to talk."""
+    variables: dict[str, str] = Field(default={}, examples=[{"name": "Ada"}])
+    """What fills `{{name}}`."""
+    timezone: str | None = Field(default=None, examples=["Europe/Berlin"])
+    """Of the called person; unless it is given, the agent's."""
+    within_hours: bool = False
+    """Whether to call only within the agent's calling hours, in that time zone."""
+
+
+class CallPlaced(Shape):
+    """There is a call. Whether anybody answers, its status tells."""
+
+    call_sid: str
+    again: bool
+    """It was placed before, under the same idempotency key; nobody was rung now."""
+
+
+class CallState(Shape):
+    """What is known of a call that was placed."""
+
+    call_sid: str
+    status: Literal[
+        "queued",
+        "initiated",
+        "ringing",
+        "in-progress",
+        "completed",
+        "busy",
+        "no-answer",
+        "failed",
+        "canceled",
+    ]
+    final: bool
+    """Whether nothing more can happen."""
+    answered_by: str | None
+    """Twilio's verdict, such as human or machine_end_beep; null: none has come."""
+    slug: str | None
+    """How it ended for Offhook; null: it has not."""
+    words: str | None
+    """The same in words."""
+
+
 class PeaksBody(Shape):
     """How loud each side is at its loudest, 0 to 255, in stretches of `bucket_ms`."""
 

@@ -22,6 +22,13 @@ class Slug(Enum):
     CALLER_SILENT = "caller_silent", "caller", "the caller said nothing"
     TIME_LIMIT = "time_limit", "offhook", "the call reached its time limit"
 
+    NOT_ANSWERED = "not_answered", "nobody", "nobody answered the call that we placed"
+    LINE_BUSY = "line_busy", "nobody", "the line of whom we called was busy"
+    CALL_CANCELED = "call_canceled", "operator", "the call that we placed was taken back"
+    CALL_FAILED = "call_failed", "twilio", "Twilio could not connect the call that we placed"
+    MACHINE_ANSWERED = "machine_answered", "nobody", "an answering machine answered"
+    MESSAGE_LEFT = "message_left", "nobody", "an answering machine gets our message"
+
     STREAM_NEVER_CAME = "stream_never_came", "twilio", "Twilio opened no stream for the call"
     CALLER_LEG_LOST = "caller_leg_lost", "twilio", "Twilio's socket broke off"
     CALLER_LEG_STUCK = "caller_leg_stuck", "twilio", "Twilio's socket took nothing for 10 s"

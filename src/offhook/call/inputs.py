@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from offhook.call.ending import Slug
 from offhook.call.wishes import Wish
 from offhook.events import ErrandOutcome, FunctionOutcome, Leg
 
@@ -76,6 +77,13 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Forsaken:
+    """Who had asked that wants it no more."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class ErrandDone:
     """Twilio told what became of the dialling for which the stream was left."""
 
@@ -85,6 +93,14 @@ class ErrandDone:
 @dataclass(frozen=True, slots=True)
 class CallOver:
     """A webhook told that Twilio has ended the call, or has left the stream behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class NobodyReached:
+    """A call that we placed reached no person: it ends so. `detail` is what Twilio gave."""
+
+    how: Slug
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from offhook import __version__
-from offhook.cli import bench, calls, check, db, demo, rehearse, serve, standin, twiml
+from offhook.cli import bench, call, calls, check, db, demo, dnc, rehearse, serve, standin, twiml
 from offhook.errors import Problem
 
 app = typer.Typer(
@@ -31,8 +31,10 @@ def _offhook(
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("check")(check.check)
+app.command("call")(call.call)
 app.add_typer(calls.app, name="calls")
 app.add_typer(db.app, name="db")
+app.add_typer(dnc.app, name="dnc")
 app.command("rehearse")(rehearse.rehearse)
 app.command("standin")(standin.standin)
 app.command("twiml")(twiml.twiml)

@@ -90,7 +90,8 @@ class Deliveries:
         trace: TracebackType | None,
     ) -> None:
         self._stopping.set()
-        for thread in (self._thread, *self._threads):
+        self._thread.join(STOP_S)  # from now on it begins no other
+        for thread in list(self._threads):
             thread.join(STOP_S)
 
     # --- the thread that claims ----------------------------------------------------------------

@@ -190,6 +190,20 @@ Index(
 # file deletes it.
 unwanted_files: Final = Table("unwanted_files", metadata, Column("name", Text, primary_key=True))
 
+# Calls that were asked for, so that nobody is rung twice: outbound/ledger.py. It holds no number,
+# and stays when the call is erased.
+placements: Final = Table(
+    "placements",
+    metadata,
+    Column("key", String(200), primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("made_ms", BigInteger, nullable=False),
+    Column("sid", String(64)),  # None: Twilio has not named the call yet
+)
+Index("placements_by_time", placements.c.made_ms)
+Index("placements_by_sid", placements.c.sid)
+
 # Numbers that are never to be rung (dnc.py). They outlive the calls in which that was asked for, so
 # no call owns them.
 do_not_call: Final = Table(

@@ -30,6 +30,7 @@ from typing import (
 
 import pydantic
 
+from offhook.call.keypad import ENTRY_MAX
 from offhook.call.wishes import Mute, Say, Tell, Update, Wish
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Change, Part
@@ -43,6 +44,9 @@ Behavior: TypeAlias = Literal["default", "queue", "interrupt"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What models' makers allow in a function's name."""
+
+PATIENCE_MAX_S: Final = 120.0
+"""So long at most a function has the call wait for a key."""
 
 _NOT_SENT: Final = frozenset({"title", "additionalProperties", "discriminator"})
 """Of pydantic's schema: the first says nothing new, the others not every maker knows."""
@@ -90,6 +94,11 @@ class House(Protocol):
 
     def change(self, call_sid: str, part: Part, block: Any) -> Change:
         """The message that changes a part of the agent. Raises Problem, and ToolError."""
+
+    async def ask_digits(
+        self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
+    ) -> str:
+        """Have the caller enter digits that nobody else is to know."""
 
     async def send_text(self, call: "Call", text: str, to: str) -> str:
         """Send a text message."""
@@ -241,6 +250,21 @@ class Call:
         except Problem as problem:
             raise ToolError(f"{problem.what} {problem.fix}") from None
         return await self._ask(Update(change))
+
+    async def ask_digits(
+        self, prompt: str = "", *, max_digits: int = 16, timeout_s: float = 30.0
+    ) -> str:
+        """What the caller enters on the keypad, after the agent has said `prompt`: docs/keypad.md.
+
+        It ends with `#` or the last of `max_digits` (1 to 32); `timeout_s` seconds are waited for
+        each key. Agent, records, recordings, logs and captures get none of it. Raises ToolError
+        when nothing came in time, the call is over, or digits are being asked for already.
+        """
+        if not 1 <= max_digits <= ENTRY_MAX or not 0 < timeout_s <= PATIENCE_MAX_S:
+            raise ValueError(
+                f"max_digits is 1 to {ENTRY_MAX}, timeout_s more than 0, at most {PATIENCE_MAX_S:g}"
+            )
+        return await self._at_home().ask_digits(self.sid, prompt, max_digits, timeout_s)
 
     async def send_text(self, text: str, to: str = "caller") -> str:
         """Send a text message to the other party, or to one of the agent file's `texts`.

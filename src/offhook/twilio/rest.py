@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -85,6 +86,15 @@ class RestCall(_Resource, frozen=True, kw_only=True):
     answered_by: str | None = None
     parent_call_sid: str | None = None
     duration: str | None = None
+    date_created: str | None = None
+
+    @property
+    def created_s(self) -> float | None:
+        """When it was created, by Twilio's wall clock, in seconds since 1970."""
+        try:
+            return parsedate_to_datetime(self.date_created or "").timestamp()
+        except ValueError:
+            return None
 
     @property
     def duration_s(self) -> int | None:
@@ -117,6 +127,10 @@ class RestNumber(_Resource, frozen=True, kw_only=True):
 
 
 _T = TypeVar("_T", RestCall, RestMessage, RestNumber)
+
+
+class _Calls(msgspec.Struct, frozen=True):
+    calls: list[RestCall]
 
 
 class _Numbers(msgspec.Struct, frozen=True):
@@ -210,6 +224,11 @@ class TwilioRest:
     async def fetch_call(self, sid: str) -> RestCall:
         """What Twilio knows of a call."""
         return _read(await self._get(f"{self._account}/Calls/{quote(sid, safe='')}.json"), RestCall)
+
+    async def calls_to(self, *, to: str, from_: str) -> list[RestCall]:
+        """Calls from one number to another, the newest first: a page of them at most."""
+        query = urlencode({"To": to, "From": from_, "PageSize": str(PAGE)})
+        return _read(await self._get(f"{self._account}/Calls.json?{query}"), _Calls).calls
 
     # --- texts and numbers ---
 

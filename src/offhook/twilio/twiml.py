@@ -44,6 +44,14 @@ def connect(
     return _text(document)
 
 
+def message(manner: Announcement) -> str:
+    """Leave a message, and end the call."""
+    document = VoiceResponse()
+    _say(document, manner.say, manner)
+    document.hangup()
+    return _text(document)
+
+
 def put_through(errand: DialErrand, after_url: str) -> str:
     """Ring somebody and connect the caller; `after_url` is told what became of it."""
     document = VoiceResponse()

@@ -209,11 +209,11 @@ def _act(
 
     from offhook import config as configuration
     from offhook.cli.calls.acting import Server
-    from offhook.cli.calls.following import token_of, url_of
+    from offhook.cli.calls.following import server_url, token_of
     from offhook.conversation import inert
 
     loaded = configuration.load(config, os.environ)
-    with Server(url or url_of(loaded), token_of(loaded)) as server:
+    with Server(url or server_url(loaded), token_of(loaded)) as server:
         sid = server.call_sid(sid)
         answer = server.act(sid, act, body)
     if as_json:

@@ -14,11 +14,11 @@ def follow(
     import os
 
     from offhook import config as configuration
-    from offhook.cli.calls.following import Following, token_of, url_of
+    from offhook.cli.calls.following import Following, server_url, token_of
     from offhook.cli.calls.telling import Teller
 
     loaded = configuration.load(config, os.environ)
     try:
-        Following(url or url_of(loaded), token_of(loaded)).run(Teller(as_json=as_json))
+        Following(url or server_url(loaded), token_of(loaded)).run(Teller(as_json=as_json))
     except KeyboardInterrupt:
         raise typer.Exit from None

@@ -66,8 +66,8 @@ def token_of(config: Config) -> str:
     return token.token_in(config.records.folder).get_secret_value()
 
 
-def url_of(config: Config) -> str:
-    """The server of that configuration, on this machine."""
+def server_url(config: Config) -> str:
+    """Where the server of that configuration is, on this machine."""
     scheme = "https" if config.server.tls_cert else "http"
     return f"{scheme}://127.0.0.1:{config.server.port}"
 

@@ -1,0 +1,58 @@
+"""The ledger of placed calls in the record's database, asked in the API's threads."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from offhook.api.problems import Refused
+from offhook.api.reading import Readers
+from offhook.outbound.ledger import Placement
+from offhook.records import database, dnc, placements
+
+_T = TypeVar("_T")
+
+
+class DatabaseLedger:
+    """An outbound.ledger.Ledger."""
+
+    def __init__(self, engine: Engine, readers: Readers) -> None:
+        self._engine = engine
+        self._readers = readers
+
+    async def claim(self, placement: Placement) -> Placement | None:
+        """As Ledger has it."""
+        return await self._do(lambda connection: placements.claim(connection, placement))
+
+    async def retake(self, old: Placement, new: Placement) -> bool:
+        """As Ledger has it."""
+        return await self._do(lambda connection: placements.retake(connection, old, new))
+
+    async def name(self, placement_id: str, sid: str) -> None:
+        """As Ledger has it."""
+        await self._do(lambda connection: placements.name(connection, placement_id, sid))
+
+    async def release(self, placement: Placement) -> None:
+        """As Ledger has it."""
+        await self._do(lambda connection: placements.release(connection, placement))
+
+    async def is_barred(self, number: str) -> bool:
+        """As Ledger has it."""
+        return await self._do(lambda connection: dnc.is_barred(connection, number))
+
+    async def named(self, sids: Sequence[str]) -> frozenset[str]:
+        """As Ledger has it."""
+        return await self._do(lambda connection: placements.named(connection, sids))
+
+    async def _do(self, work: Callable[[Connection], _T]) -> _T:
+        def committed() -> _T:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        try:
+            return await self._readers.run(committed)
+        except SQLAlchemyError as error:
+            raise database.unreachable(self._engine, error) from None
+        except Refused as refused:
+            raise refused.problem from None

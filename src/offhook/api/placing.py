@@ -1,0 +1,154 @@
+"""Placing calls, and what becomes of them."""
+
+import math
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Header, Query, Response
+from sqlalchemy import Connection
+
+from offhook.api.operator import Operator
+from offhook.api.problems import Refused
+from offhook.api.shapes import CallAsked, CallPlaced, CallState, ProblemBody
+from offhook.errors import Problem
+from offhook.outbound.placing import Placing, Wanted
+from offhook.outbound.problems import NotNow
+from offhook.records import queries, tables
+
+WAIT_MAX_S: Final = 25
+"""How long a question about a call may wait for news."""
+
+_STATUS: Final = {  # of any other: 422, or 503 when it passes
+    "E-OUT-07": 409,
+    "E-OUT-08": 409,
+    "E-OUT-10": 409,
+    "E-OUT-12": 429,
+    "E-OUT-13": 429,
+    "E-OUT-17": 429,
+    "E-OUT-05": 403,
+    "E-OUT-11": 403,
+    "E-TW-02": 503,
+    "E-TW-03": 502,
+}
+
+
+def router(operator: Operator) -> APIRouter:
+    """Placing a call, and following it."""
+    made = APIRouter(tags=["calls"])
+
+    @made.post(
+        "/calls",
+        operation_id="placeCall",
+        summary="Place a call",
+        status_code=201,
+        response_model=CallPlaced,
+        responses={
+            200: {"model": CallPlaced, "description": "It was placed before, by the same key."},
+            403: {"model": ProblemBody, "description": "This number may not be called."},
+            409: {"model": ProblemBody, "description": "Not under this key, or not at this hour."},
+            502: {"model": ProblemBody, "description": "Twilio refused."},
+        },
+    )
+    async def place_call(
+        asked: CallAsked,
+        response: Response,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                description="Asked for again with the same key, it is the same call.",
+                min_length=1,
+                max_length=200,
+            ),
+        ] = None,
+    ) -> CallPlaced:
+        """Have an agent call somebody.
+
+        Nobody is rung twice for one key, whatever happens on the way. With `Retry-After` in a
+        refusal the same request may be made again then. When Twilio may have been asked already
+        and has not said so (E-OUT-14), make it again with the same key: the call is looked for.
+        """
+        wanted = Wanted(
+            asked.to,
+            asked.agent,
+            asked.variables,
+            idempotency_key,
+            asked.timezone,
+            asked.within_hours,
+        )
+        try:
+            placed = await _placing(operator).place(wanted)
+        except Problem as problem:
+            raise _refused(problem) from None
+        if placed.again:
+            response.status_code = 200
+        return CallPlaced(call_sid=placed.sid, again=placed.again)
+
+    @made.get(
+        "/calls/{sid}/status",
+        operation_id="stateOfCall",
+        summary="What becomes of a placed call",
+        response_model=CallState,
+        responses={404: {"model": ProblemBody, "description": "There is no such call."}},
+    )
+    async def state_of_call(
+        sid: str,
+        seen: Annotated[
+            str | None, Query(description="Answer when the status is another than this.")
+        ] = None,
+        wait_s: Annotated[
+            float, Query(ge=0, le=WAIT_MAX_S, description="How long to wait for that, in s.")
+        ] = 0,
+    ) -> CallState:
+        """Whether it rings, goes on, or how it ended, by what Twilio told last."""
+        try:
+            state = await _placing(operator).following.state(sid, seen, wait_s)
+        except Problem as problem:
+            raise _refused(problem) from None
+        if state is None:
+            raise Refused(
+                404,
+                Problem(
+                    "E-OUT-18",
+                    "Twilio knows no call with that CallSid.",
+                    "Take the call_sid that POST /api/calls has answered.",
+                ),
+            )
+        slug, words = state.slug, state.words
+        if slug is None and state.final:
+            slug, words = await operator.ask(lambda connection: _ending(connection, sid))
+        return CallState(
+            call_sid=sid,
+            status=state.status,  # type: ignore[arg-type]  # pydantic checks it
+            final=state.final,
+            answered_by=state.answered_by,
+            slug=slug,
+            words=words,
+        )
+
+    return made
+
+
+def _placing(operator: Operator) -> Placing:
+    """Raises Problem E-TW-02 when there are no credentials for Twilio."""
+    if operator.placing is None:
+        operator.config.twilio.require_rest()
+    assert operator.placing is not None, "there are credentials"
+    return operator.placing
+
+
+def _refused(problem: Problem) -> Refused:
+    headers = {}
+    status = _STATUS.get(problem.code, 422)
+    if isinstance(problem, NotNow):
+        headers["Retry-After"] = str(math.ceil(problem.after_s))
+        status = _STATUS.get(problem.code, 503)
+    return Refused(status, problem, headers)
+
+
+def _ending(connection: Connection, sid: str) -> tuple[str | None, str | None]:
+    """As the record has it, of a call that an earlier run of the server had."""
+    calls = tables.calls.c
+    try:
+        row = queries.columns_of(connection, sid, calls.slug, calls.words)
+    except Problem:
+        return None, None
+    return row.slug, row.words

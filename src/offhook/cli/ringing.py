@@ -1,0 +1,211 @@
+"""What `offhook call` does and prints: one call, or everybody of a list."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from offhook.cli.calling import Client
+from offhook.cli.running import on_stop_signal
+from offhook.conversation import inert
+from offhook.outbound import people as lists
+from offhook.outbound.lists import Fate, ListRun, NotRung, Report
+from offhook.outbound.people import People
+from offhook.outbound.problems import NotNow, Uncertain
+from offhook.outbound.progress import Progress
+
+REASONS_MAX: Final = 20
+"""Rows that are printed one by one; --json has all of them."""
+
+REACHED: Final = "completed"
+
+
+async def one(
+    client: Client, number: str, variables: Mapping[str, str], key: str, *, as_json: bool
+) -> bool:
+    """Place a call and follow it to its end. Returns whether somebody, or a machine, answered.
+
+    Interrupted, it stops following; the call goes on.
+    """
+    console = Console(highlight=False, stderr=as_json)
+    following = asyncio.current_task()
+    assert following is not None, "it runs in one"
+    async with client:
+        sid = await _placed(client, number, variables, key, console)
+        on_stop_signal(following.cancel)
+        fate = Fate("queued", final=False)
+        try:
+            while True:
+                console.print(Text(f"{sid}  {_words(fate)}"), soft_wrap=True)
+                if fate.final:
+                    break
+                fate = await _news(client, sid, fate)
+        except asyncio.CancelledError:
+            following.uncancel()
+            console.print(Text(f"The call goes on: offhook calls show {sid}", "yellow"))
+            return True
+    if as_json:
+        told = {"call_sid": sid, "status": fate.status, "slug": fate.slug, "words": fate.words}
+        print(json.dumps(told, indent=2))
+    return fate.status == REACHED
+
+
+async def _placed(
+    client: Client, number: str, variables: Mapping[str, str], key: str, console: Console
+) -> str:
+    while True:
+        try:
+            return await client.place(number, variables, None, key)
+        except Uncertain as uncertain:
+            console.print(Text(f"{uncertain.what} Looking for it.", "yellow"), soft_wrap=True)
+            await asyncio.sleep(uncertain.after_s)
+
+
+async def _news(client: Client, sid: str, before: Fate) -> Fate:
+    """What is known once the status is another."""
+    fate = before
+    while fate.status == before.status and not fate.final:
+        fate = await client.fate(sid, before.status)
+    return fate
+
+
+def _words(fate: Fate) -> str:
+    words = {"in-progress": "answered", "queued": "placed"}.get(fate.status, fate.status)
+    return f"{words}: {inert(fate.words)}" if fate.final and fate.words else words
+
+
+async def everybody(
+    path: Path,
+    agent: str,
+    variables: Mapping[str, str],
+    client: Client,
+    *,
+    at_once: int,
+    as_json: bool,
+) -> bool:
+    """Go through a list. Returns whether everybody who may be rung was."""
+    found = lists.read(path)
+    console = Console(highlight=False, stderr=True)
+    for name in found.unused:
+        console.print(Text(f"column {inert(name)!r} fills no variable", "dim"), soft_wrap=True)
+    with Progress(path, agent) as progress, _bar(console) as bar:
+        row = bar.add_task("", total=len(found.people))
+
+        def show(report: Report) -> None:
+            bar.update(row, completed=report.done, description=_summary(report))
+
+        run = ListRun(
+            found.people,
+            progress,
+            client,
+            at_once=at_once,
+            variables=variables,
+            changed=show,
+        )
+        report = await _stoppable(run, client, console)
+        show(report)
+    if as_json:
+        print(json.dumps(_as_json(found, report), indent=2, ensure_ascii=False))
+    _tell(console, found, report)
+    if run.problem is not None:
+        raise run.problem
+    return report.whole
+
+
+async def _stoppable(run: ListRun, client: Client, console: Console) -> Report:
+    """Once interrupted it rings nobody else; twice, it leaves the live calls to the server."""
+    running = asyncio.current_task()
+    assert running is not None, "it runs in one"
+
+    def stop() -> None:
+        if run.report.stopped:
+            running.cancel()
+        else:
+            console.print("stopping: nobody else is rung; again to leave the live calls alone")
+            run.stop()
+
+    on_stop_signal(stop)
+    async with client:
+        try:
+            return await run.run()
+        except asyncio.CancelledError:
+            running.uncancel()
+            return run.report
+
+
+def _bar(console: Console) -> Bar:
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    return Bar(*columns, console=console, disable=not console.is_terminal)
+
+
+def _summary(report: Report) -> str:
+    counted = [f"{count} {slug}" for slug, count in report.outcomes.most_common(3)]
+    if report.refused:
+        counted.append(f"{len(report.refused)} refused")
+    return ", ".join([f"{report.live} live", *counted])
+
+
+def _tell(console: Console, found: People, report: Report) -> None:
+    for bad in found.bad[:REASONS_MAX]:
+        console.print(Text(f"line {bad.line}: {bad.why}", "yellow"), soft_wrap=True)
+    _tell_rest(console, len(found.bad))
+    for not_rung in [*report.refused, *report.later][:REASONS_MAX]:
+        what = f"line {not_rung.person.line}: {inert(not_rung.problem.what)}"
+        console.print(Text(what, "yellow"), soft_wrap=True)
+    _tell_rest(console, len(report.refused) + len(report.later))
+    endings = ", ".join(f"{inert(slug)} {count}" for slug, count in report.outcomes.most_common())
+    parts = [f"{report.outcomes.total()} rung"]
+    if endings:
+        parts[0] += f" ({endings})"
+    for count, words in (
+        (report.before, "rung before"),
+        (len(found.bad), "bad rows"),
+        (len(report.refused), "refused"),
+        (report.total - report.done - len(report.refused), "left"),
+    ):
+        if count:
+            parts.append(f"{count} {words}")
+    console.print(Text(", ".join(parts), "bold"), soft_wrap=True)
+    if report.total - report.done - len(report.refused):
+        console.print("The same command goes on from here.")
+
+
+def _tell_rest(console: Console, count: int) -> None:
+    if count > REASONS_MAX:
+        console.print(Text(f"and {count - REASONS_MAX} more: --json has them", "yellow"))
+
+
+def _as_json(found: People, report: Report) -> dict[str, Any]:
+    def rows(those: list[NotRung]) -> list[dict[str, Any]]:
+        return [
+            {
+                "line": each.person.line,
+                "code": each.problem.code,
+                "what": each.problem.what,
+                "after_s": each.problem.after_s if isinstance(each.problem, NotNow) else None,
+            }
+            for each in those
+        ]
+
+    return {
+        "rows": report.total + len(found.bad),
+        "rung": report.outcomes.total(),
+        "rung_before": report.before,
+        "outcomes": dict(report.outcomes),
+        "bad": [{"line": bad.line, "what": bad.why} for bad in found.bad],
+        "refused": rows(report.refused),
+        "later": rows(report.later),
+        "stopped": report.stopped,
+        "whole": report.whole,
+    }

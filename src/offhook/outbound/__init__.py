@@ -1,0 +1,1 @@
+"""Calls that we place: see README.md in this folder."""

@@ -1,0 +1,51 @@
+"""When people may be rung: hours of the day, in their own time zone. No I/O."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, tzinfo
+from typing import Final, Literal, TypeAlias, get_args
+
+Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+DAYS: Final[tuple[Day, ...]] = get_args(Day)
+
+_RANGE: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d) ?[-–] ?(?:([01]\d|2[0-3]):([0-5]\d)|24:00)")  # noqa: RUF001 - people write the dash too
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """From `begin` on, until before `end` (None: midnight), on these days (0 is Monday)."""
+
+    begin: time = time(9)
+    end: time | None = time(20)
+    days: frozenset[int] = frozenset(range(7))
+
+    def opens(self, now: datetime, zone: tzinfo) -> datetime | None:
+        """When people in that zone may be rung next; None: now. `now` is aware."""
+        here = now.astimezone(zone)
+        clock = here.time()
+        if (
+            here.weekday() in self.days
+            and clock >= self.begin
+            and (self.end is None or clock < self.end)
+        ):
+            return None
+        day = here.date()
+        if clock >= self.begin:
+            day += timedelta(days=1)
+        while day.weekday() not in self.days:
+            day += timedelta(days=1)
+        return datetime.combine(day, self.begin, zone)
+
+
+def read_hours(hours: str, days: Iterable[Day]) -> Hours | None:
+    """`09:00-20:00` and names of days; None: the hours are written otherwise, or end too soon."""
+    found = _RANGE.fullmatch(hours.strip())
+    if found is None:
+        return None
+    begin = time(int(found[1]), int(found[2]))
+    end = None if found[3] is None else time(int(found[3]), int(found[4]))
+    if end is not None and end <= begin:
+        return None
+    return Hours(begin, end, frozenset(DAYS.index(day) for day in days))

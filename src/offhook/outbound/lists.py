@@ -1,0 +1,194 @@
+"""Going through a list: so many at once, each person once, and stopped at any moment.
+
+Who rings is a running server, which is asked over its API. It rings once for each key, so what is
+kept here (progress.py) need only say which rows are done with; a row that was being rung when this
+process died is asked for again under its key, and the server looks the call up.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from offhook.errors import Problem
+from offhook.outbound.people import Person
+from offhook.outbound.problems import NotNow, Uncertain
+from offhook.outbound.progress import Progress
+
+PATIENCE_S: Final = 15.0
+"""A row that may be rung only later than this is left for another run."""
+
+REFUSALS_MAX: Final = 5
+"""So many of Twilio's refusals, one after the other, are about the account, not about people."""
+
+EVERYBODYS: Final = frozenset(
+    {"E-OUT-01", "E-OUT-02", "E-OUT-03", "E-OUT-09", "E-TW-02", "E-OUT-19", "E-OUT-20"}
+)
+"""Problems that every other row would have too: the run ends with them."""
+
+TWILIOS: Final = "E-TW-03"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What is known of a call: its status, and once it is over how it ended."""
+
+    status: str
+    final: bool
+    slug: str | None = None
+    words: str | None = None
+
+
+class Asking(Protocol):
+    """The running server."""
+
+    async def place(self, to: str, variables: Mapping[str, str], zone: str | None, key: str) -> str:
+        """The CallSid of the call under that key. Raises Problem, NotNow and Uncertain."""
+
+    async def fate(self, sid: str, seen: str | None) -> Fate:
+        """What became of a call, as soon as its status is not `seen`. Raises Problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotRung:
+    """A row that was not rung in this run, and why."""
+
+    person: Person
+    problem: Problem
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did."""
+
+    total: int = 0
+    before: int = 0
+    """Rows that an earlier run had done with."""
+
+    live: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """How the calls of this run ended: slug, or Twilio's status."""
+
+    refused: list[NotRung] = field(default_factory=list)
+    """They may not be called, or Twilio does not."""
+
+    later: list[NotRung] = field(default_factory=list)
+    """They may be called later: run the list again then."""
+
+    stopped: bool = False
+
+    @property
+    def done(self) -> int:
+        """Rows that need no further thought."""
+        return self.before + self.outcomes.total()
+
+    @property
+    def whole(self) -> bool:
+        """Whether everybody was rung."""
+        return self.done == self.total
+
+
+class ListRun:
+    """One run over a list. `variables` are everybody's, under those of each row; `changed` is
+    called whenever the report has changed.
+    """  # noqa: D205
+
+    def __init__(
+        self,
+        people: Sequence[Person],
+        progress: Progress,
+        asking: Asking,
+        *,
+        at_once: int,
+        variables: Mapping[str, str] | None = None,
+        changed: Callable[[Report], None] = lambda _: None,
+    ) -> None:
+        self.report = Report(total=len(people))
+        self._people = people
+        self._progress = progress
+        self._asking = asking
+        self._places = asyncio.Semaphore(at_once)
+        self._variables = dict(variables or {})
+        self._changed = changed
+        self._refusals = 0
+        self._stopping = asyncio.Event()
+        self.problem: Problem | None = None
+        """What ended the run: every other row would have it, too."""
+
+    def stop(self) -> None:
+        """Ring nobody else; the calls that are live go on to their end."""
+        self.report.stopped = True
+        self._stopping.set()
+
+    async def run(self) -> Report:
+        """Go through it. Cancelled, it leaves live calls alone, and another run goes on there."""
+        async with asyncio.TaskGroup() as group:
+            for person in self._people:
+                if self._progress.outcome(person.number) is not None:
+                    self.report.before += 1
+                    continue
+                await self._places.acquire()
+                if self._stopping.is_set():
+                    break
+                group.create_task(self._one(person), name=f"line {person.line}")
+        return self.report
+
+    async def _one(self, person: Person) -> None:
+        self.report.live += 1
+        self._changed(self.report)
+        try:
+            await self._ring(person)
+        except NotNow as not_now:
+            self.report.later.append(NotRung(person, not_now))
+        except Problem as problem:
+            self._on_problem(person, problem)
+        finally:
+            self.report.live -= 1
+            self._places.release()
+            self._changed(self.report)
+
+    async def _ring(self, person: Person) -> None:
+        sid = self._progress.sid(person.number)
+        if sid is None:
+            self._progress.ringing(person.number)
+            sid = await self._place(person)
+            if sid is None:
+                return
+            self._progress.placed(person.number, sid)
+        self._refusals = 0
+        fate = await self._asking.fate(sid, None)
+        while not fate.final:
+            fate = await self._asking.fate(sid, fate.status)
+        outcome = fate.slug or fate.status
+        self._progress.over(person.number, outcome)
+        self.report.outcomes[outcome] += 1
+
+    async def _place(self, person: Person) -> str | None:
+        """None: the run stops, and this row is for the next. Raises NotNow when it must wait."""
+        key = self._progress.key(person.number)
+        while True:
+            try:
+                given = {**self._variables, **person.variables}
+                return await self._asking.place(person.number, given, person.zone, key)
+            except NotNow as not_now:
+                if not_now.after_s > PATIENCE_S and not isinstance(not_now, Uncertain):
+                    raise
+                if await self._stopped_within(not_now.after_s):
+                    return None
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+        return self._stopping.is_set()
+
+    def _on_problem(self, person: Person, problem: Problem) -> None:
+        self._refusals += problem.code == TWILIOS
+        if problem.code not in EVERYBODYS:
+            self.report.refused.append(NotRung(person, problem))
+        if problem.code in EVERYBODYS or self._refusals >= REFUSALS_MAX:
+            self.problem = self.problem or problem
+            self._stopping.set()

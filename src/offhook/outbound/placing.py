@@ -1,0 +1,341 @@
+"""Placing a call, once: asked for, judged, announced.
+
+Nothing is ever rung twice for one request. Its key is written down before Twilio is asked; a
+request to which no answer came is looked for at Twilio, not repeated; and the stream or a status
+callback that comes before the answer names the call as well as the answer does.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from offhook import variables, yamlfile
+from offhook.calls import Calls, Outgoing
+from offhook.clock import Clock
+from offhook.config import Agent, Config
+from offhook.errors import Problem
+from offhook.guard import Guard
+from offhook.outbound.following import GOODBYE_S, Following
+from offhook.outbound.ledger import Ledger, Placement, fingerprint
+from offhook.outbound.people import E164
+from offhook.outbound.permission import Permission
+from offhook.outbound.problems import NotNow, Uncertain, uncertain
+from offhook.twilio import twiml
+from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
+from offhook.twilio.rest import MachineDetection, TwilioRest
+
+TWIML_MAX: Final = 4000
+"""Characters of TwiML in a request (twilio.md §1.8)."""
+
+TIME_LIMIT_MIN_S: Final = 60
+"""Twilio's least (twilio.md §1.8)."""
+
+SETTLED_S: Final = 30.0
+"""After which a call that Twilio does not list was not created. Longer than any request lasts."""
+
+CLOCKS_S: Final = 30.0
+"""How far Twilio's clock may be from ours."""
+
+LOOKS_S: Final = (1.0, 2.0, 4.0)
+"""When a call is looked for whose creation was not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A call that is asked for."""
+
+    to: str
+    agent: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    """Asked for again with the same key, it is the same call."""
+
+    zone: str | None = None
+    """The time zone of the person; None is the agent's."""
+
+    within_hours: bool = False
+    """Whether it is only to be placed within the agent's calling hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """There is a call. `again`: it was there before it was asked for this time."""
+
+    sid: str
+    again: bool
+
+
+class Placing:
+    """Places the calls of one server, which `following` then follows. `wall` is UTC."""
+
+    def __init__(
+        self,
+        config: Config,
+        calls: Calls,
+        rest: TwilioRest,
+        ledger: Ledger,
+        *,
+        guard: Guard,
+        clock: Clock,
+        wall: Callable[[], datetime],
+    ) -> None:
+        self._config = config
+        self._calls = calls
+        self._rest = rest
+        self._ledger = ledger
+        self._wall = wall
+        self.following: Final = Following(calls, rest, ledger, clock)
+        self._permission = Permission(config, calls, ledger, guard, clock, wall)
+        self._busy: set[str] = set()
+        """Keys that are at work."""
+        self._creating = 0
+
+    @property
+    def live(self) -> int:
+        """Calls that are being created, ring or go on."""
+        return self._creating + self.following.live
+
+    # --- placing -------------------------------------------------------------------------------
+
+    async def place(self, wanted: Wanted) -> Placed:
+        """Place a call, or say which one it is. Whether anybody answers shows later: `state`.
+
+        Raises Problem E-OUT-… for a call that is not placed, of which NotNow may be tried again
+        and Uncertain must be, with the same key.
+        """
+        agent = self._agent(wanted.agent)
+        given = variables.taken(wanted.variables)[0]
+        key = wanted.key or f"unnamed:{secrets.token_hex(16)}"
+        if key in self._busy:
+            raise NotNow(
+                "E-OUT-08",
+                "A call with this idempotency key is being placed at this moment.",
+                "Ask again, with the same key.",
+                1.0,
+            )
+        placement = self._placement(key, fingerprint(wanted.to, wanted.agent, given))
+        self._busy.add(key)
+        try:
+            known = await self._ledger.claim(placement)
+            if known is not None:
+                sid = await self._known(known, placement, wanted, agent)
+                if sid is not None:
+                    return Placed(sid, again=True)
+            return Placed(await self._place(wanted, agent, given, placement), again=False)
+        finally:
+            self._busy.discard(key)
+
+    async def _place(
+        self, wanted: Wanted, agent: Agent, given: Mapping[str, str], placement: Placement
+    ) -> str:
+        try:
+            outgoing = self._outgoing(wanted, agent, given, placement)
+            await self._permission.judge(
+                wanted.to, agent, wanted.zone, within_hours=wanted.within_hours
+            )
+            self._permission.find_room(self.live)
+            await self._permission.await_turn()
+            self._permission.find_room(self.live)
+            self._permission.count(wanted.to)
+        except Problem:
+            await self._ledger.release(placement)
+            raise
+        self._creating += 1
+        self._calls.expect(outgoing)
+        self.following.expected[placement.id] = outgoing
+        try:
+            sid = await self._create(outgoing, placement)
+            self._calls.place(sid, outgoing)
+        except Uncertain:
+            raise  # its stream, or a report of it, may still come
+        except Problem:
+            self._calls.unexpect(outgoing)
+            self.following.expected.pop(placement.id, None)
+            await self._ledger.release(placement)
+            raise
+        finally:
+            self._creating -= 1
+        await self._ledger.name(placement.id, sid)
+        return sid
+
+    async def _create(self, outgoing: Outgoing, placement: Placement) -> str:
+        agent, origin = outgoing.agent, self._config.server.public_url
+        assert origin is not None, "it was asked for"
+        wants = agent.outbound
+        query = f"?placing={placement.id}"
+        limit = round(agent.limits.max_minutes * 60) + GOODBYE_S
+        try:
+            created = await self._rest.create_call(
+                to=outgoing.to,
+                from_=outgoing.from_,
+                twiml=self._document(outgoing),
+                status_callback=f"{origin}/twilio/status{query}",
+                timeout_s=wants.ring_seconds,
+                time_limit_s=max(limit, TIME_LIMIT_MIN_S),
+                machine_detection=self._detection(agent, f"{origin}/twilio/amd{query}"),
+                call_reason=wants.call_reason,
+            )
+        except TwilioRefused as refused:
+            if refused.status >= 500:  # a gateway's, perhaps, behind which it was carried out
+                return await self._look_for(outgoing, placement)
+            if refused.status == 429 or refused.code == 10004:
+                raise NotNow.of(refused.problem(), 2.0) from None
+            raise refused.problem() from None
+        except TwilioUnreachable as unreachable:
+            if not unreachable.sent:
+                raise NotNow.of(unreachable.problem(), 5.0) from None
+            return await self._look_for(outgoing, placement)
+        return created.sid
+
+    async def _look_for(self, outgoing: Outgoing, placement: Placement) -> str:
+        """Our request left, and no answer came. Raises Uncertain when it stays so."""
+        for wait_s in LOOKS_S:
+            await asyncio.sleep(wait_s)
+            sid = await self._listed(outgoing.from_, outgoing.to, placement)
+            if sid is not None:
+                return sid
+        raise uncertain(SETTLED_S)
+
+    async def _known(
+        self,
+        known: Placement,
+        wanted_now: Placement,
+        wanted: Wanted,
+        agent: Agent,
+    ) -> str | None:
+        """The key was used before: the CallSid of its call; None: there is none, and it is ours."""
+        if known.fingerprint != wanted_now.fingerprint:
+            raise Problem(
+                "E-OUT-07",
+                "This idempotency key was used for another call.",
+                "Use a key of its own for each call that is to be placed.",
+            )
+        if known.sid is not None:
+            return known.sid
+        from_ = self._caller_id(agent)
+        sid = await self._listed(from_, wanted.to, known)
+        if sid is not None:
+            outgoing = self.following.expected.get(known.id)
+            if outgoing is not None:  # else an earlier run placed it, and its token went with that
+                self._calls.place(sid, outgoing)
+            await self._ledger.name(known.id, sid)
+            return sid
+        age_s = (wanted_now.made_ms - known.made_ms) / 1000
+        if age_s < SETTLED_S:
+            raise uncertain(SETTLED_S - age_s)
+        stale = self.following.expected.pop(known.id, None)
+        if stale is not None:
+            self._calls.unexpect(stale)
+        if not await self._ledger.retake(known, wanted_now):
+            raise uncertain(1.0)
+        return None
+
+    async def _listed(self, from_: str, to: str, placement: Placement) -> str | None:
+        """The call that Twilio made of a placement, if it has one that is nobody else's.
+
+        Twilio keeps no key of ours, so it is a call from us to that number, made since then, that
+        belongs to no other placement (twilio.md §5.1). Raises Uncertain when it cannot be asked.
+        """
+        earliest = placement.made_ms / 1000 - CLOCKS_S
+        try:
+            listed = await self._rest.calls_to(to=to, from_=from_)
+        except (TwilioRefused, TwilioUnreachable):
+            raise uncertain(5.0) from None
+        since = [call.sid for call in listed if (call.created_s or earliest) >= earliest]
+        others = await self._ledger.named(since)
+        ours = [sid for sid in since if sid not in others]
+        return ours[-1] if ours else None
+
+    # --- whether it may be placed --------------------------------------------------------------
+
+    def _agent(self, name: str) -> Agent:
+        agents = self._config.agents_by_name()
+        if name not in agents:
+            close = yamlfile.nearest(name, agents)
+            fix = f'Did you mean "{close}"?' if close else f"There are: {', '.join(agents)}."
+            raise Problem("E-OUT-02", "No agent has that name.", fix)
+        return agents[name]
+
+    def _caller_id(self, agent: Agent) -> str:
+        found = self._config.caller_id_of(agent)
+        if found is None:
+            raise Problem(
+                "E-OUT-03",
+                f"No number is set that people see whom the agent {agent.name} calls.",
+                "Set outbound.caller_id in offhook.yaml to a number of your Twilio account.",
+            )
+        return found
+
+    def _outgoing(
+        self, wanted: Wanted, agent: Agent, given: Mapping[str, str], placement: Placement
+    ) -> Outgoing:
+        """The call as it will be. Raises Problem for what can never be placed."""
+        if self._config.server.public_url is None or self._config.twilio.account_sid is None:
+            raise Problem(
+                "E-OUT-01",
+                "Twilio cannot be told where this server is: a public_url or the account is missing.",  # noqa: E501
+                "Set server.public_url, and TWILIO_ACCOUNT_SID.",
+            )
+        if not E164.fullmatch(wanted.to):
+            raise Problem(
+                "E-OUT-04",
+                "This is not a phone number in international form.",
+                "Write + and 7 to 15 digits, as +12025550142.",
+            )
+
+        def named(sid: str) -> None:
+            self.following.expected.pop(placement.id, None)
+            self.following.follow(sid, agent)
+
+        outgoing = Outgoing(
+            token=secrets.token_urlsafe(24),
+            agent=agent,
+            account_sid=self._config.twilio.account_sid,
+            from_=self._caller_id(agent),
+            to=wanted.to,
+            variables=given,
+            rings_s=agent.outbound.ring_seconds,
+            named=named,
+        )
+        if len(self._document(outgoing)) > TWIML_MAX:
+            raise Problem(
+                "E-OUT-09",
+                f"The agent's announcement makes TwiML of more than {TWIML_MAX} characters.",
+                "Shorten announcement.say in the agent file, or a variable that fills it.",
+            )
+        return outgoing
+
+    # --- what Twilio is told -------------------------------------------------------------------
+
+    def _document(self, outgoing: Outgoing) -> str:
+        origin = self._config.server.public_url or ""
+        values = self._calls.variables(
+            "", outgoing.agent, outgoing.from_, outgoing.to, outgoing.variables
+        )
+        spoken = outgoing.agent.filled(values)
+        return twiml.connect(
+            stream_url="wss" + origin.removeprefix("https") + "/twilio",
+            after_url=origin + "/twilio/after",
+            stream_status_url=origin + "/twilio/stream-status",
+            token=outgoing.token,
+            announcement=spoken.announcement,
+            apology=spoken.fallback.say,
+        )
+
+    @staticmethod
+    def _detection(agent: Agent, callback: str) -> MachineDetection | None:
+        match agent.outbound.answering_machine:
+            case "talk":
+                return None  # nothing depends on it, and each verdict costs money
+            case "hang_up":
+                return MachineDetection("Enable", callback)
+            case "leave_message":
+                return MachineDetection("DetectMessageEnd", callback)
+
+    def _placement(self, key: str, mark: str) -> Placement:
+        return Placement(
+            key, secrets.token_urlsafe(12), mark, round(self._wall().timestamp() * 1000)
+        )

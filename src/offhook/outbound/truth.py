@@ -1,0 +1,81 @@
+"""What is true of a call that we placed, whatever reports come, in whatever order. No I/O.
+
+Twilio sends status callbacks independently of each other: late, twice, the last before the first
+(twilio.md §4.3). What is asked of it by REST may be older than what was told. So a report only ever
+moves a call forward, and what is final stays.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+from offhook.call.ending import Slug
+
+Status: TypeAlias = Literal[
+    "queued",
+    "initiated",
+    "ringing",
+    "in-progress",
+    "completed",
+    "busy",
+    "no-answer",
+    "failed",
+    "canceled",
+]
+
+_STEPS: Final[dict[str, int]] = {
+    "queued": 0,
+    "initiated": 1,
+    "ringing": 2,
+    "in-progress": 3,
+    "completed": 4,
+    "busy": 4,
+    "no-answer": 4,
+    "failed": 4,
+    "canceled": 4,
+}
+_FINAL: Final = 4
+
+UNANSWERED: Final[dict[str, Slug]] = {
+    "busy": Slug.LINE_BUSY,
+    "no-answer": Slug.NOT_ANSWERED,
+    "failed": Slug.CALL_FAILED,
+    "canceled": Slug.CALL_CANCELED,
+}
+"""How calls end that nobody answered, by their final status."""
+
+MACHINES: Final = frozenset(
+    {"machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "fax"}
+)
+"""Verdicts of answering-machine detection that are no person. `unknown` is taken for one
+(twilio.md §5.3)."""
+
+END_OF_GREETING: Final = frozenset({"machine_end_beep", "machine_end_silence", "machine_end_other"})
+"""Verdicts after which a machine records what is said."""
+
+
+class Truth:
+    """One call: its status, and who answered, as far as anybody has told."""
+
+    __slots__ = ("answered_by", "status")
+
+    def __init__(self) -> None:
+        self.status: str = "queued"
+        self.answered_by: str | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more can happen to it."""
+        return _STEPS[self.status] == _FINAL
+
+    def hear(self, status: str) -> bool:
+        """A report. Returns whether it is news; unknown words never are."""
+        if _STEPS.get(status, -1) <= _STEPS[self.status]:
+            return False
+        self.status = status
+        return True
+
+    def hear_answered_by(self, verdict: str) -> bool:
+        """A verdict on who answered. Returns whether it is news: the first one stays."""
+        if self.answered_by is not None or not verdict:
+            return False
+        self.answered_by = verdict
+        return True

@@ -1,0 +1,60 @@
+"""The ledger of calls that were asked for, as rows: outbound/ledger.py says what each is for."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection, delete, select, update
+
+from offhook.outbound.ledger import Placement
+from offhook.records import tables
+from offhook.records.database import insert
+
+KEPT_MS: Final = 90 * 24 * 3600 * 1000
+"""How long a key is known: lists are gone through in days."""
+
+_placements: Final = tables.placements.c
+
+
+def claim(connection: Connection, placement: Placement) -> Placement | None:
+    """Take the key; None: it is ours now. Else what is there under it."""
+    old = _placements.made_ms < placement.made_ms - KEPT_MS
+    connection.execute(delete(tables.placements).where(old))
+    row = insert(connection, tables.placements).values(
+        key=placement.key,
+        id=placement.id,
+        fingerprint=placement.fingerprint,
+        made_ms=placement.made_ms,
+    )
+    if connection.scalar(row.on_conflict_do_nothing().returning(_placements.key)) is not None:
+        return None
+    there = select(tables.placements).where(_placements.key == placement.key)
+    found = connection.execute(there).one()
+    return Placement(found.key, found.id, found.fingerprint, found.made_ms, found.sid)
+
+
+def retake(connection: Connection, old: Placement, new: Placement) -> bool:
+    """Begin anew, unless somebody else has, or the call has its name."""
+    same = (_placements.id == old.id) & _placements.sid.is_(None)
+    changed = update(tables.placements).where(same).values(id=new.id, made_ms=new.made_ms)
+    return connection.execute(changed).rowcount == 1
+
+
+def name(connection: Connection, placement_id: str, sid: str) -> None:
+    """Twilio has named it."""
+    unnamed = (_placements.id == placement_id) & _placements.sid.is_(None)
+    connection.execute(update(tables.placements).where(unnamed).values(sid=sid))
+
+
+def release(connection: Connection, placement: Placement) -> None:
+    """It became no call."""
+    unnamed = (_placements.id == placement.id) & _placements.sid.is_(None)
+    connection.execute(delete(tables.placements).where(unnamed))
+
+
+def named(connection: Connection, sids: Sequence[str]) -> frozenset[str]:
+    """Which of these belong to a placement."""
+    return frozenset(
+        sid
+        for sid in connection.scalars(select(_placements.sid).where(_placements.sid.in_(sids)))
+        if sid is not None
+    )

@@ -1,0 +1,162 @@
+"""offhook call, as a process: what it asks of a server, what it tells, and how it stops."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.api.desk import TOKEN
+from tests.house import until
+from tests.outbound.test_people_called import Town, town
+
+from offhook.rehearsal.switchboard.people import Person
+
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
+ADA, BOB, CLEO = "+12025550142", "+12025550143", "+12025550144"
+ALWAYS = {"hours": "00:00-24:00"}
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Command:
+    folder: Path
+    town: Town
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "offhook", "call", *arguments),
+            *("--agent", "seed", "--url", self.town.desk.house.origin),
+            env=CLEAN | {"OFFHOOK_API_TOKEN": TOKEN},
+            cwd=self.folder,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def run(self, *arguments: str) -> Ran:
+        return await ended(await self.start(*arguments))
+
+
+async def ended(process: asyncio.subprocess.Process) -> Ran:
+    async with asyncio.timeout(40):
+        out, err = await process.communicate()
+    return Ran(process.returncode or 0, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def command(folder: Path, people: Mapping[str, Person]) -> AsyncIterator[Command]:
+    (folder / "here").mkdir()
+    (folder / "records").mkdir()
+    async with town(folder / "records", people, outbound=ALWAYS) as made:
+        yield Command(folder / "here", made)
+
+
+async def test_one_call_is_told_to_its_end(tmp_path: Path) -> None:
+    async with command(tmp_path, {ADA: Person("busy", after_s=0.2)}) as offhook:
+        ran = await offhook.run(ADA, "--var", "name=Ada", "--key", "once")
+        assert ran.code == 1
+        assert "placed" in ran.out
+        assert "busy: the line of whom we called was busy" in ran.out
+        again = await offhook.run(ADA, "--var", "name=Ada", "--key", "once", "--json")
+        [rung] = offhook.town.board.ledger.rung
+        assert json.loads(again.out) == {
+            "call_sid": rung.call_sid,
+            "status": "busy",
+            "slug": "line_busy",
+            "words": "the line of whom we called was busy",
+        }
+        refused = await offhook.run("+442079460000")
+        assert (refused.code, refused.err[:8]) == (1, "E-OUT-05")
+        assert "+44" not in refused.err
+
+
+async def test_a_list_tells_bad_rows_and_rings_the_rest(tmp_path: Path) -> None:
+    people = {ADA: Person("busy", after_s=0.1), BOB: Person("no-answer", after_s=0.1)}
+    async with command(tmp_path, people) as offhook:
+        (offhook.folder / "people.csv").write_text(
+            f"number,consent,name\n{ADA},yes,Ada\n{BOB},yes,Bob\n{CLEO},no,Cleo\n"
+            "+442079460000,yes,Dan\n"
+        )
+        ran = await offhook.run("--from", "people.csv")
+        assert ran.code == 1
+        assert "line 4: its consent is not yes" in ran.err
+        assert "line 5: This number is not called" in ran.err
+        assert "2 rung (" in ran.err
+        told = await offhook.run("--from", "people.csv", "--json")
+        report = json.loads(told.out)
+        assert (report["rung"], report["rung_before"], report["whole"]) == (0, 2, False)
+        assert [row["line"] for row in report["bad"]] == [4]
+        assert [row["line"] for row in report["refused"]] == [5]
+        assert len(offhook.town.board.ledger.rung) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process")
+async def test_interrupted_a_list_ends_its_live_calls_and_rings_nobody_else(
+    tmp_path: Path,
+) -> None:
+    people = {f"+1202555{n:04}": Person("no-answer", after_s=2.0) for n in range(100, 120)}
+    async with command(tmp_path, people) as offhook:
+        rows = "".join(f"{number},yes\n" for number in people)
+        (offhook.folder / "people.csv").write_text(f"number,consent\n{rows}")
+        process = await offhook.start("--from", "people.csv", "--json", "--at-once", "4")
+        rung = offhook.town.board.ledger.rung
+        await until(lambda: len(rung) == 4)
+        process.send_signal(signal.SIGINT)
+        ran = await ended(process)
+        assert ran.code == 1
+        report = json.loads(ran.out)
+        assert report["outcomes"] == {"not_answered": 4}
+        assert (report["stopped"], len(rung)) == (True, 4)
+        assert "The same command goes on from here." in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [ADA],
+        ["--agent", "seed"],
+        [ADA, "--from", "people.csv", "--agent", "seed"],
+        [ADA, "--agent", "seed", "--var", "name"],
+        ["--from", "people.csv", "--key", "x", "--agent", "seed"],
+    ],
+)
+async def test_wrong_use_is_told_as_such(tmp_path: Path, arguments: list[str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "offhook", "call", *arguments),
+        env=CLEAN,
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert (await ended(process)).code == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [({}, "E-ASK-11"), ({"OFFHOOK_API_TOKEN": TOKEN}, "E-OUT-19")],
+)
+async def test_without_a_server_it_is_told_what_to_start(
+    tmp_path: Path, more: dict[str, str], code: str
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "offhook", "call", ADA, "--agent", "seed"),
+        *("--url", "http://127.0.0.1:1"),
+        env=CLEAN | more,
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    ran = await ended(process)
+    assert (ran.code, ran.err.partition(" ")[0]) == (1, code)
+    assert "offhook serve" in ran.err

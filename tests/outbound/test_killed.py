@@ -1,0 +1,166 @@
+"""A list of 500, killed halfway and gone on with: processes, sockets and disks are real."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import httpx2
+import pytest
+from tests.house import ACCOUNT, TOKEN
+from tests.outbound.twilio_api import PUBLIC, US, TwilioApi, twilio_api
+
+from offhook.twilio.signature import sign
+
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
+SECRETS = {
+    "DEEPGRAM_API_KEY": "a-key",
+    "TWILIO_AUTH_TOKEN": TOKEN,
+    "TWILIO_ACCOUNT_SID": ACCOUNT,
+    "OFFHOOK_API_TOKEN": "a-token-of-the-operator",
+}
+COUNT = 500
+ENDS = ("busy", "no-answer", "failed")
+
+CONFIG = """
+server: {{public_url: {public}, port: {port}}}
+twilio: {{api_url: "{api}"}}
+lines: {{default: agent.yaml}}
+outbound: {{caller_id: "{us}", calls_per_second: 100, concurrent: 16}}
+dialling: {{calls_per_hour: 100000, spend_per_hour: 100000}}
+"""
+AGENT = """
+settings:
+  think: {provider: {type: open_ai, model: gpt-4o-mini}, prompt: Be brief.}
+  speak: {provider: {type: deepgram, model: aura-2-thalia-en}}
+outbound: {hours: "00:00-24:00"}
+"""
+
+
+class World:
+    """A Twilio whose called people are never there, a server, and who goes through the list."""
+
+    def __init__(self, folder: Path, api: TwilioApi, port: int) -> None:
+        self.folder = folder
+        self.api = api
+        self.port = port
+        self.chance = random.Random(7)
+        self.server: asyncio.subprocess.Process | None = None
+
+    @property
+    def rung(self) -> Counter[str]:
+        return Counter(call["to"] for call in self.api.calls.values())
+
+    async def serve(self) -> None:
+        command = [sys.executable, "-m", "offhook", "serve"]
+        self.server = await asyncio.create_subprocess_exec(
+            *command, env=CLEAN | SECRETS, cwd=self.folder, stderr=asyncio.subprocess.PIPE
+        )
+        assert self.server.stderr is not None
+        async with asyncio.timeout(30):
+            await self.server.stderr.readuntil(b"twice ends them.")
+
+    async def kill_server(self) -> None:
+        assert self.server is not None
+        self.server.kill()
+        await self.server.communicate()
+
+    async def list(self) -> asyncio.subprocess.Process:
+        command = [sys.executable, "-m", "offhook", "call", "--from", "people.csv"]
+        return await asyncio.create_subprocess_exec(
+            *command,
+            *("--agent", "agent", "--json"),
+            env=CLEAN | SECRETS,
+            cwd=self.folder,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def until_rung(self, count: int) -> None:
+        async with asyncio.timeout(40):
+            while len(self.api.calls) < count:  # noqa: ASYNC110 - another process does it
+                await asyncio.sleep(0.005)
+
+    async def hang_up(self, http: httpx2.AsyncClient, sid: str) -> None:
+        """Reports of a call that nobody answers: twice, late, and in any order."""
+        end = self.chance.choice(ENDS)
+        told = ["initiated", "ringing", end, end]
+        self.chance.shuffle(told)
+        self.api.calls[sid]["status"] = end
+        url = self.api.forms[sid]["StatusCallback"][0]
+        parts = urlsplit(url)
+        for status in told:
+            form = {"CallSid": sid, "AccountSid": ACCOUNT, "CallStatus": status}
+            with contextlib.suppress(httpx2.TransportError):  # the server may be dead
+                await http.post(
+                    f"http://127.0.0.1:{self.port}{parts.path}?{parts.query}",
+                    content=urlencode(form),
+                    headers={
+                        "Host": "voice.example.com",
+                        "X-Twilio-Signature": sign(TOKEN, url, form.items()),
+                        "Content-Type": "application/x-www-form-urlencoded",
+                    },
+                )
+
+
+@asynccontextmanager
+async def world(folder: Path, port: int) -> AsyncIterator[World]:
+    async with twilio_api() as api, httpx2.AsyncClient(trust_env=False) as http:
+        made = World(folder, api, port)
+        config = CONFIG.format(public=PUBLIC, port=port, api=api.url, us=US)
+        (folder / "offhook.yaml").write_text(config)
+        (folder / "agent.yaml").write_text(AGENT)
+        rows = [f"+1202555{n:04},yes,Person {n}" for n in range(COUNT)]
+        (folder / "people.csv").write_text("\n".join(["number,consent,name", *rows, ""]))
+        async with asyncio.TaskGroup() as group:
+
+            async def after(sid: str) -> None:
+                group.create_task(made.hang_up(http, sid))
+
+            api.after = after
+            try:
+                yield made
+            finally:
+                if made.server is not None and made.server.returncode is None:
+                    await made.kill_server()
+
+
+@pytest.mark.timeout(120)
+async def test_a_list_that_is_killed_halfway_rings_everybody_once(
+    tmp_path: Path, free_port: int
+) -> None:
+    async with world(tmp_path, free_port) as made:
+        await made.serve()
+        first = await made.list()
+        await made.until_rung(150)
+        first.send_signal(signal.SIGKILL)
+        await first.communicate()
+        assert len(made.api.calls) < COUNT
+        # Now the server too, in the midst of it.
+        second = await made.list()
+        await made.until_rung(300)
+        await made.kill_server()
+        await made.serve()
+        async with asyncio.timeout(80):
+            out, err = await second.communicate()
+        report = json.loads(out) if out else {}
+        if not report.get("whole"):  # the server was away for too long: once more
+            third = await made.list()
+            out, err = await third.communicate()
+            report = json.loads(out)
+        assert report["whole"], err.decode()
+        assert set(made.rung.values()) == {1}
+        assert len(made.rung) == COUNT
+        last = await made.list()
+        out, _ = await last.communicate()
+        assert json.loads(out)["rung_before"] == COUNT
+        assert last.returncode == 0
+        assert len(made.api.calls) == COUNT

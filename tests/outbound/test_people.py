@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offhook.errors import Problem
+from offhook.outbound.people import People, read
+
+
+def reading(folder: Path, text: str | bytes) -> People:
+    path = folder / "people.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read(path)
+
+
+def why(found: People) -> dict[int, str]:
+    return {row.line: row.why for row in found.bad}
+
+
+def test_the_good_rows_are_rung_and_the_bad_ones_told_by_line(tmp_path: Path) -> None:
+    found = reading(
+        tmp_path,
+        "number,consent,timezone,name\n"
+        "+12025550101,yes,America/New_York,Ada\n"
+        "12025550102,yes,,Bob\n"
+        "+1202555,yes\n"
+        "+12025550103,no,,Cleo\n"
+        "+12025550104,yes,Mars/Olympus,Dan\n"
+        ",yes,,Eve\n"
+        "\n"
+        "+1 (202) 555-0101,yes,,Ada again\n"
+        "+12025550105,YES,,\n",
+    )
+    assert [(p.line, p.number, p.zone, dict(p.variables)) for p in found.people] == [
+        (2, "+12025550101", "America/New_York", {"name": "Ada"}),
+        (10, "+12025550105", None, {}),
+    ]
+    assert why(found) == {
+        3: "its number does not begin with +, so its country is not known",
+        4: "it has 2 cells, and the header 4",
+        5: "its consent is not yes",
+        6: "no time zone has that name; write one as Europe/Berlin",
+        7: "it has no number",
+        9: "its number is that of line 2",
+    }
+
+
+def test_lines_are_those_of_the_file_also_behind_a_cell_of_two_lines(tmp_path: Path) -> None:
+    found = reading(tmp_path, 'number,consent,name\n+12025550101,yes,"Ada\nLovelace"\nx,yes,B\n')
+    assert found.people[0].variables == {"name": "Ada\nLovelace"}
+    assert list(why(found)) == [4]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_as_spreadsheets_write_it(tmp_path: Path, delimiter: str) -> None:
+    text = f"Number{delimiter}Consent{delimiter}name\r\n+12025550101{delimiter}Yes{delimiter}A\r\n"
+    found = reading(tmp_path, b"\xef\xbb\xbf" + text.encode())
+    assert [person.number for person in found.people] == ["+12025550101"]
+
+
+def test_columns_that_can_fill_nothing_are_told(tmp_path: Path) -> None:
+    found = reading(tmp_path, "number,consent,First name,token\n+12025550101,yes,A,B\n")
+    assert found.unused == ("First name", "token")
+    assert found.people[0].variables == {}
+
+
+@pytest.mark.parametrize("text", ["number,name\n", "consent\n", "", "number,number,consent\n"])
+def test_without_number_or_consent_it_is_no_list(tmp_path: Path, text: str) -> None:
+    with pytest.raises(Problem, match="E-LIST-02"):
+        reading(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", [b"number,consent\n\xff\xfe,yes\n", b'number,consent\n"+1,yes'])
+def test_what_is_no_csv_in_utf8_is_told(tmp_path: Path, text: bytes) -> None:
+    with pytest.raises(Problem, match="E-LIST-01"):
+        reading(tmp_path, text)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="E-LIST-01"):
+        read(tmp_path / "nobody.csv")
+
+
+@given(st.text(max_size=400))
+def test_whatever_a_file_holds_no_line_is_rung_twice_or_lost(text: str) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "people.csv"
+        path.write_bytes(b"number,consent\n" + text.encode("utf-8", "replace"))
+        try:
+            found = read(path)
+        except Problem:
+            return
+        lines = [p.line for p in found.people] + [row.line for row in found.bad]
+        assert len(lines) == len(set(lines))
+        numbers = [p.number for p in found.people]
+        assert len(numbers) == len(set(numbers))

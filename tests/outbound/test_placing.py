@@ -1,0 +1,418 @@
+"""Calls that are placed, by the API of a real server against a Twilio in a test's hands."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.responses import JSONResponse, Response
+from tests.api.desk import Desk, desk
+from tests.house import until
+from tests.outbound.twilio_api import ADA, US, Form, Phone, TwilioApi, outbound, twilio_api
+
+from offhook.events import AgentConnected, CallBegan, CallBilled, CallStarted
+from offhook.outbound import placing
+from offhook.records import dnc
+
+
+class Office:
+    """Somebody who has calls placed."""
+
+    def __init__(self, api: TwilioApi, desk: Desk) -> None:
+        self.api = api
+        self.desk = desk
+        self.phone = Phone(api, desk)
+
+    async def ask(self, key: str | None = None, **body: Any) -> httpx2.Response:
+        headers = {"Idempotency-Key": key} if key is not None else {}
+        asked = {"to": ADA, "agent": "seed", **body}
+        return await self.desk.ask("/api/calls", method="POST", body=asked, headers=headers)
+
+    async def place(self, key: str | None = None, **body: Any) -> str:
+        answer = await self.ask(key, **body)
+        assert answer.status_code == 201, answer.text
+        sid = answer.json()["call_sid"]
+        assert isinstance(sid, str)
+        return sid
+
+    async def state(self, sid: str, **query: Any) -> dict[str, Any]:
+        asked = "&".join(f"{name}={value}" for name, value in query.items())
+        answer = await self.desk.ask(f"/api/calls/{sid}/status?{asked}")
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        assert isinstance(told, dict)
+        return told
+
+
+@asynccontextmanager
+async def office(folder: Path, **options: Any) -> AsyncIterator[Office]:
+    limits = options.pop("limits", {})
+    async with (
+        twilio_api() as api,
+        desk(folder, change=outbound(api, **limits), **options) as made,
+    ):
+        yield Office(api, made)
+
+
+async def test_a_person_is_rung_and_talks_at_once(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        sid = await made.place(variables={"name": "Ada"})
+        form = made.api.forms[sid]
+        assert (form["To"], form["From"], form["Timeout"]) == ([ADA], [US], ["30"])
+        assert form["AsyncAmd"] == ["true"]
+        assert (await made.state(sid))["status"] == "queued"
+        await made.phone.report(sid, "ringing")
+        await made.phone.report(sid, "in-progress")
+        stream = await made.phone.stream(sid)
+        await until(lambda: any(isinstance(e, AgentConnected) for e in made.desk.house.events(sid)))
+        await made.phone.verdict(sid, "human")
+        state = await made.state(sid)
+        assert (state["status"], state["answered_by"]) == ("in-progress", "human")
+        await made.phone.report(sid, "completed", CallDuration="7")
+        await stream.end()
+        state = await made.state(sid)
+        assert (state["final"], state["slug"]) == (True, "caller_hung_up")
+        began = next(e for e in made.desk.house.events(sid) if isinstance(e, CallBegan))
+        assert (began.direction, began.by, began.from_, began.to) == ("outbound", "api", US, ADA)
+        assert '"name": "Ada"' in began.variables
+        await made.desk.until_stored()
+        record = (await made.desk.ask(f"/api/calls/{sid}")).json()
+        assert record["call"]["direction"] == "outbound"
+
+
+@pytest.mark.parametrize(
+    ("status", "slug"),
+    [
+        ("busy", "line_busy"),
+        ("no-answer", "not_answered"),
+        ("failed", "call_failed"),
+        ("canceled", "call_canceled"),
+    ],
+)
+async def test_whoever_is_not_reached_is_in_the_record(
+    tmp_path: Path, status: str, slug: str
+) -> None:
+    async with office(tmp_path) as made:
+        sid = await made.place()
+        for told in (status, "ringing", status, "initiated", status):
+            await made.phone.report(sid, told, SipResponseCode="486")
+        assert made.desk.house.endings(sid) == [slug]
+        billed = [e for e in made.desk.house.events(sid) if isinstance(e, CallBilled)]
+        assert [event.status for event in billed] == [status]
+        state = await made.state(sid)
+        assert (state["status"], state["final"], state["slug"]) == (status, True, slug)
+
+
+async def test_the_stream_may_be_there_before_twilios_answer_is(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        streams = []
+
+        async def talk(sid: str) -> None:
+            streams.append(await made.phone.stream(sid))
+            await until(
+                lambda: any(isinstance(e, CallStarted) for e in made.desk.house.events(sid))
+            )
+
+        made.api.after = talk
+        sid = await made.place()
+        began = [e for e in made.desk.house.events() if isinstance(e, CallBegan)]
+        assert len(began) == 1
+        assert made.desk.house.endings() == []
+        await made.phone.report(sid, "completed")
+        assert made.desk.house.endings(sid) == ["caller_hung_up"]
+
+
+async def test_a_report_may_be_there_before_twilios_answer_is(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+
+        async def report(sid: str) -> None:
+            await made.phone.report(sid, "busy")
+
+        made.api.after = report
+        sid = await made.place()
+        assert made.desk.house.endings(sid) == ["line_busy"]
+        assert (await made.state(sid))["final"]
+
+
+async def test_a_strange_token_opens_nothing(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        sid = await made.place()
+        stream = await made.phone.stream(sid, "guessed")
+        assert (await stream.end()).received == 1008
+        stream = await made.phone.stream("CA" + "9" * 32, made.api.token_of(sid))
+        assert (await stream.end()).received == 1008
+
+
+async def test_one_key_is_one_call(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        sid = await made.place("ada")
+        again = await made.ask("ada")
+        assert (again.status_code, again.json()) == (200, {"call_sid": sid, "again": True})
+        other = await made.ask("ada", variables={"name": "Bob"})
+        assert (other.status_code, other.json()["code"]) == (409, "E-OUT-07")
+        assert len(made.api.calls) == 1
+        assert await made.place("bob") != sid
+
+
+async def test_one_key_is_one_call_after_a_restart_too(tmp_path: Path) -> None:
+    async with office(tmp_path) as first:
+        sid = await first.place("ada")
+        await first.phone.report(sid, "busy")
+    async with office(tmp_path) as second:
+        assert (await second.ask("ada")).json() == {"call_sid": sid, "again": True}
+        assert second.api.calls == {}
+
+
+async def test_two_at_once_with_one_key_are_one_call(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        answers = await asyncio.gather(*(made.ask("ada") for _ in range(5)))
+        assert len(made.api.calls) == 1
+        assert sorted({answer.status_code for answer in answers}) in ([201, 409], [200, 201])
+        for answer in answers:
+            if answer.status_code == 409:
+                assert answer.json()["code"] == "E-OUT-08"
+                assert answer.headers["Retry-After"] == "1"
+
+
+async def lost(_: object) -> Response:
+    return Response(status_code=504)
+
+
+async def test_a_call_whose_creation_was_not_answered_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "LOOKS_S", (0.01,))
+    async with office(tmp_path) as made:
+        made.api.after = lost
+        sid = await made.place("ada")
+        assert list(made.api.calls) == [sid]
+        await made.phone.report(sid, "busy")
+        assert made.desk.house.endings(sid) == ["line_busy"]
+
+
+async def test_a_call_that_may_have_been_created_is_not_rung_again_before_it_is_certain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "LOOKS_S", (0.01,))
+    async with office(tmp_path) as made:
+        made.api.before = lost
+        answer = await made.ask("ada")
+        assert (answer.status_code, answer.json()["code"]) == (503, "E-OUT-14")
+        made.api.before = None
+        again = await made.ask("ada")
+        assert again.json()["code"] == "E-OUT-14"
+        assert 25 <= int(again.headers["Retry-After"]) <= 30
+        assert made.api.calls == {}
+        monkeypatch.setattr(placing, "SETTLED_S", 0.0)
+        sid = await made.place("ada")
+        assert list(made.api.calls) == [sid]
+        assert (await made.ask("ada")).json() == {"call_sid": sid, "again": True}
+
+
+async def test_a_call_that_was_created_in_spite_of_all_is_found_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "LOOKS_S", ())
+    async with office(tmp_path) as made:
+        made.api.after = lost
+        assert (await made.ask("ada")).json()["code"] == "E-OUT-14"
+        made.api.after = None
+        [sid] = made.api.calls
+        assert (await made.ask("ada")).json() == {"call_sid": sid, "again": True}
+        await made.phone.report(sid, "no-answer")
+        assert made.desk.house.endings(sid) == ["not_answered"]
+        # It is that key's, and nobody else's.
+        assert await made.place("bob") != sid
+
+
+async def test_a_call_that_twilio_names_by_itself_is_known_by_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "LOOKS_S", ())
+    async with office(tmp_path) as made:
+        made.api.after = lost
+        await made.ask("ada")
+        [sid] = made.api.calls
+        await made.phone.report(sid, "ringing")
+        assert (await made.ask("ada")).json() == {"call_sid": sid, "again": True}
+        await made.phone.report(sid, "busy")
+        assert made.desk.house.endings(sid) == ["line_busy"]
+
+
+async def test_a_refusal_leaves_the_key_free(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+
+        async def refuse(form: Form) -> Response:
+            return JSONResponse({"code": 21215, "message": f"no {form['To']}", "status": 400}, 400)
+
+        made.api.before = refuse
+        answer = await made.ask("ada")
+        assert (answer.status_code, answer.json()["code"]) == (502, "E-TW-03")
+        assert "country" in answer.json()["what"]
+        assert ADA not in answer.text
+        made.api.before = None
+        await made.place("ada")
+
+
+# --- answering machines --------------------------------------------------------------------------
+
+LEAVE = {"answering_machine": "leave_message", "message": "Dear {{name}}, please ring back."}
+
+
+async def test_a_machine_is_hung_up_on(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        sid = await made.place()
+        assert made.api.forms[sid]["MachineDetection"] == ["Enable"]
+        await made.phone.report(sid, "in-progress")
+        stream = await made.phone.stream(sid)
+        await until(lambda: made.desk.house.server.calls.find(sid).has_stream)  # type: ignore[union-attr]
+        await made.phone.verdict(sid, "machine_start")
+        await made.phone.verdict(sid, "machine_start")
+        await stream.end()
+        assert made.desk.house.endings(sid) == ["machine_answered"]
+        assert "<Hangup" in await made.phone.after(sid)
+        assert (await made.state(sid))["final"] is False
+        await made.phone.report(sid, "completed", CallDuration="4")
+        state = await made.state(sid)
+        assert (state["final"], state["slug"]) == (True, "machine_answered")
+        assert made.api.updates == []
+
+
+async def test_a_machine_gets_the_message_after_its_tone(tmp_path: Path) -> None:
+    async with office(tmp_path, outbound=LEAVE) as made:
+        sid = await made.place(variables={"name": "Ada"})
+        assert made.api.forms[sid]["MachineDetection"] == ["DetectMessageEnd"]
+        await made.phone.report(sid, "in-progress")
+        stream = await made.phone.stream(sid)
+        await until(lambda: made.desk.house.server.calls.find(sid).has_stream)  # type: ignore[union-attr]
+        await made.phone.verdict(sid, "machine_end_beep")
+        await stream.end()
+        assert made.desk.house.endings(sid) == ["message_left"]
+        document = await made.phone.after(sid)
+        assert "<Say>Dear Ada, please ring back.</Say><Hangup" in document
+        assert made.api.updates == []
+
+
+async def test_a_machine_that_answers_during_the_announcement_gets_it_by_rest(
+    tmp_path: Path,
+) -> None:
+    async with office(tmp_path, outbound=LEAVE) as made:
+        sid = await made.place(variables={"name": "Ada"})
+        await made.phone.report(sid, "in-progress")
+        await made.phone.verdict(sid, "machine_end_silence")
+        [(updated, form)] = made.api.updates
+        assert updated == sid
+        assert "Dear Ada" in form["Twiml"][0]
+        assert made.desk.house.endings(sid) == ["message_left"]
+
+
+async def test_a_fax_gets_no_message(tmp_path: Path) -> None:
+    async with office(tmp_path, outbound=LEAVE) as made:
+        sid = await made.place()
+        await made.phone.report(sid, "in-progress")
+        await made.phone.verdict(sid, "fax")
+        assert made.api.updates == [(sid, {"Status": ["completed"]})]
+        assert made.desk.house.endings(sid) == ["machine_answered"]
+
+
+@pytest.mark.parametrize("verdict", ["human", "unknown"])
+async def test_a_person_goes_on_talking(tmp_path: Path, verdict: str) -> None:
+    async with office(tmp_path) as made:
+        sid = await made.place()
+        await made.phone.report(sid, "in-progress")
+        await made.phone.stream(sid)
+        await made.phone.verdict(sid, verdict)
+        assert made.desk.house.endings(sid) == []
+        assert made.api.updates == []
+
+
+async def test_who_wants_to_talk_to_machines_pays_for_no_detection(tmp_path: Path) -> None:
+    async with office(tmp_path, outbound={"answering_machine": "talk"}) as made:
+        sid = await made.place()
+        assert "MachineDetection" not in made.api.forms[sid]
+
+
+# --- who is not called ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"to": "2025550142"}, "E-OUT-04"),
+        ({"to": "+19005550142"}, "E-OUT-05"),
+        ({"to": "+442079460000"}, "E-OUT-05"),
+        ({"agent": "sede"}, "E-OUT-02"),
+        ({"timezone": "Mars/Olympus", "within_hours": True}, "E-OUT-16"),
+    ],
+)
+async def test_who_may_not_be_called_is_not(tmp_path: Path, body: Any, code: str) -> None:
+    async with office(tmp_path) as made:
+        answer = await made.ask("key", **body)
+        assert (answer.json()["code"], answer.is_success) == (code, False)
+        assert made.api.calls == {}
+        await made.place("key")  # it is still free
+
+
+async def test_whoever_is_on_the_list_is_not_called(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        with made.desk.engine.begin() as connection:
+            dnc.bar(connection, dnc.Barred(ADA, 0, "asked", None))
+        answer = await made.ask()
+        assert (answer.status_code, answer.json()["code"]) == (403, "E-OUT-11")
+        assert made.api.calls == {}
+
+
+async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:
+    async with office(tmp_path, limits={"concurrent": 2}) as made:
+        first = await made.place()
+        await made.place()
+        answer = await made.ask("third")
+        assert (answer.status_code, answer.json()["code"]) == (429, "E-OUT-12")
+        assert answer.headers["Retry-After"] == "1"
+        await made.phone.report(first, "busy")
+        await made.place("third")
+
+
+async def test_calls_leave_one_after_the_other(tmp_path: Path) -> None:
+    async with office(tmp_path, limits={"calls_per_second": 10}) as made:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.gather(*(made.place() for _ in range(5)))
+        assert loop.time() - began >= 0.39
+
+
+async def test_whoever_would_wait_for_long_is_to_come_again(tmp_path: Path) -> None:
+    async with office(tmp_path, limits={"calls_per_second": 0.05}) as made:
+        await made.place()
+        answer = await made.ask()
+        assert (answer.status_code, answer.json()["code"]) == (429, "E-OUT-13")
+
+
+async def test_at_night_nobody_of_a_list_is_rung(tmp_path: Path) -> None:
+    never = {"hours": "00:00-00:01", "days": ["mon"]}
+    async with office(tmp_path, outbound=never) as made:
+        answer = await made.ask(within_hours=True, timezone="Europe/Berlin")
+        assert (answer.status_code, answer.json()["code"]) == (409, "E-OUT-10")
+        assert int(answer.headers["Retry-After"]) > 0
+        await made.place()  # somebody who is asked for by hand is
+
+
+async def test_a_call_that_nobody_knows(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        answer = await made.desk.ask(f"/api/calls/CA{'0' * 32}/status")
+        assert (answer.status_code, answer.json()["code"]) == (404, "E-OUT-18")
+
+
+async def test_waiting_for_news(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        sid = await made.place()
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(made.state(sid, seen="queued", wait_s=20))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            await made.phone.report(sid, "ringing")
+            assert (await waiting)["status"] == "ringing"
+        assert (await made.state(sid, seen="ringing", wait_s=0.01))["status"] == "ringing"
