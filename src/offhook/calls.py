@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from offhook import variables
 from offhook.call import inputs
@@ -27,6 +27,7 @@ from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config, TransferDestination
 from offhook.deepgram.leg import Dial
 from offhook.deepgram.messages import History
+from offhook.deepgram.settings import Change, Part
 from offhook.events import (
     AgentConnected,
     CallBegan,
@@ -445,16 +446,20 @@ class Calls:
         toolbox = agent.tool_files.latest()
         direction: Direction = "outbound" if call.outbound else "inbound"
         handle = self._handle(call.call_sid, agent, call.from_, call.to, values, direction)
+        functions = [tool.definition for tool in toolbox.values()]
 
         def settings(greeting: bool, history: Sequence[History]) -> bytes:
             return agent.settings.message(
                 greeting=greeting,
                 context=history,
-                functions=[tool.definition for tool in toolbox.values()],
+                functions=functions,
                 fill=lambda text: variables.fill(text, values),
             )
 
-        return Brief(plan_of(agent), settings, self._tools(toolbox, handle))
+        def change(part: Part, block: Any) -> Change:
+            return agent.settings.change(part, block, functions)
+
+        return Brief(plan_of(agent), settings, change, self._tools(toolbox, handle))
 
     def _handle(
         self,
@@ -498,6 +503,16 @@ class Calls:
         except asyncio.CancelledError:
             session.receive(inputs.Forsaken(ask))
             raise
+
+    def change(self, call_sid: str, part: Part, block: Any) -> Change:
+        """The message that changes a part of a call's agent, for an Update.
+
+        Raises Problem E-SET-01 and E-SET-02 for what cannot be, and ToolError for no such call.
+        """
+        session = self._session(call_sid)
+        if session is None:
+            raise ToolError("there is no such call")
+        return session.change(part, block)
 
     # --- leaving a stream: a session.Line ---
 

@@ -9,7 +9,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from offhook.audio import milliseconds
 from offhook.call import inputs
@@ -40,6 +40,7 @@ from offhook.call.wishes import Wish
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.leg import AgentLeg, Dial
+from offhook.deepgram.settings import Change, Part
 from offhook.events import (
     DELAY_EDGES_MS,
     AgentDisconnected,
@@ -94,11 +95,13 @@ class Line(Protocol):
 class Brief:
     """What an agent is in one call: its limits, its Settings as Deepgram gets them, its functions.
 
-    `settings` are made with their greeting or without, and with what was said before.
+    `settings` are made with their greeting or without, and with what was said before. `change` is
+    settings.Settings.change with the agent's functions.
     """
 
     plan: Plan
     settings: Callable[[bool, Sequence[deepgram.History]], bytes]
+    change: Callable[[Part, Any], Change]
     tools: Tools
 
 
@@ -213,6 +216,10 @@ class Session:
         if self.ending is not None:
             self._forget_asks()
         return ask
+
+    def change(self, part: Part, block: Any) -> Change:
+        """The message that changes a part of the agent. Raises Problem E-SET-01 and E-SET-02."""
+        return self._brief.change(part, block)
 
     def note(self, event: Event) -> None:
         """Tell whoever subscribes of something that the call need not know."""
