@@ -106,6 +106,7 @@ class CallEntry:
         "origin",
         "session",
         "token",
+        "values",
     )
 
     def __init__(
@@ -123,6 +124,8 @@ class CallEntry:
         """Twilio asks /twilio/after by itself when the stream is over."""
         self.line = ""
         """Our own number in this call."""
+        self.values: Mapping[str, str] = _NONE
+        """What fills `{{name}}`, while the call lasts."""
         self.origin = ""
         """Our https address, as Twilio's request for this call had it."""
         self.errand: Errand | None = None
@@ -418,6 +421,7 @@ class Calls:
             recordings=self._recordings if recorded and call.webhook else None,
         )
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
+        entry.values = values
         entry.line = call.from_ if call.outbound else call.to
         self._live[call.call_sid] = entry
         session.note(
@@ -584,12 +588,14 @@ class Calls:
             partial(self.ask, call_sid),
             partial(self._note, call_sid),
         )
-        return await self.transfers.begin(party, destination, summary, self._agent_at)
+        return await self.transfers.begin(
+            party, destination, summary, partial(self._agent_at, entry.values)
+        )
 
-    def _agent_at(self, destination: TransferDestination) -> Agent:
+    def _agent_at(self, values: Mapping[str, str], destination: TransferDestination) -> Agent:
         if destination.agent is None:
             raise ValueError("a destination that is no agent")
-        return self._config.agents[destination.agent]
+        return self._config.agents[destination.agent].filled(values)
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys in a call. Raises ToolError."""
@@ -678,6 +684,7 @@ class Calls:
         now = self._clock.now()
         entry.ending = session.ending
         entry.session = None
+        entry.values = _NONE
         self.transfers.call_over(session.call_sid)
         # Twilio asks nothing more about a caller who has hung up.
         entry.after_owed &= (
