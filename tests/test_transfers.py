@@ -213,7 +213,7 @@ async def test_a_person_who_does_not_accept_leaves_the_caller_with_the_agent(
     tmp_path: Path, ann: Person, words: str
 ) -> None:
     async with with_account(tmp_path, WARM, {ANN: ann}) as h:
-        wait = STAY
+        wait = Step.model_validate({"wait_for_agent": {"quiet_ms": 600}})
         report = await h.call(GREET, ASK, Step(wait=9), wait, Step.model_validate("hang_up"))
         await h.until_ended()
         assert h.endings() == ["caller_hung_up"]

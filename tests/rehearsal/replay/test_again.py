@@ -50,6 +50,7 @@ LOOK_UP = FunctionCall(name="look_up", arguments={"order": 7})
 SCRIPT = Script(
     turns=[
         Turn(hear=HOURS, say=[LONG]),
+        Turn(hear="12", say=["Of course, what else?"]),
         Turn(hear="Is my order ready?", say=READY, function_calls=[LOOK_UP]),
     ],
     interrupted=Turn(hear="Stop.", say=["Of course, what else?"]),
@@ -58,7 +59,7 @@ SCRIPT = Script(
 )
 BARGE_IN = Step.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})
 PRESS = Step(press="12#")
-STEPS = (GREET, ASK, BARGE_IN, GREET, PRESS, Step(say="Is my order ready?"), GREET, HANG_UP)
+STEPS = (GREET, ASK, BARGE_IN, GREET, PRESS, GREET, Step(say="Is my order ready?"), GREET, HANG_UP)
 
 
 class Dialled:
@@ -240,7 +241,7 @@ def test_an_unfinished_capture_is_played_as_far_as_it_goes(
 # What was changed, and what is then said by ear alone and with the agent's wire tapped.
 MUTANTS: dict[str, tuple[Script, str, str]] = {
     "other words as long as these": (
-        changed(turn=1, say=[READY[0], "Can I help you with anything else?"]),
+        changed(turn=2, say=[READY[0], "Can I help you with anything else?"]),
         "sounds different",
         "Can I help you with anything else?",
     ),
@@ -249,13 +250,13 @@ MUTANTS: dict[str, tuple[Script, str, str]] = {
         "sounds different",
         "Are you still there?",
     ),
-    "a sentence less": (changed(turn=1, say=READY[:1]), "the agent spoke 1.", "said 'Yes, your"),
+    "a sentence less": (changed(turn=2, say=READY[:1]), "the agent spoke 1.", "said 'Yes, your"),
     "a sentence more": (
-        changed(turn=1, say=[*READY, "Thank you for calling. Goodbye!"]),
+        changed(turn=2, say=[*READY, "Thank you for calling. Goodbye!"]),
         "",  # the caller hangs up over it
         "Goodbye!",
     ),
-    "no answer": (changed(turn=1, say=[]), "the agent said nothing", "the agent said ''"),
+    "no answer": (changed(turn=2, say=[]), "the agent said nothing", "the agent said ''"),
     "no answer to one who interrupts": (
         changed(interrupted=Turn(hear="Stop.", say=[])),
         "the agent said nothing",
@@ -263,24 +264,24 @@ MUTANTS: dict[str, tuple[Script, str, str]] = {
     ),
     "slower answers": (changed(reply_ms=1200), "ms later than captured", "later"),
     "a slower ear": (changed(silence_ms=1600), "ms later than captured", "later"),
-    "another ear": (changed(turn=1, hear="Is my murder ready?"), "", "'Is my murder ready?'"),
-    "no function": (changed(turn=1, function_calls=[]), "", "no function was called"),
+    "another ear": (changed(turn=2, hear="Is my murder ready?"), "", "'Is my murder ready?'"),
+    "no function": (changed(turn=2, function_calls=[]), "", "no function was called"),
     "another function": (
-        changed(turn=1, function_calls=[FunctionCall(name="look", arguments={"order": 7})]),
+        changed(turn=2, function_calls=[FunctionCall(name="look", arguments={"order": 7})]),
         "",
         "look({'order': 7}) was called",
     ),
     "another argument": (
-        changed(turn=1, function_calls=[FunctionCall(name="look_up", arguments={"order": 8})]),
+        changed(turn=2, function_calls=[FunctionCall(name="look_up", arguments={"order": 8})]),
         "",
         "look_up({'order': 8}) was called; captured: look_up({'order': 7})",
     ),
     "a function more": (
-        changed(turn=1, function_calls=[LOOK_UP, LOOK_UP]),
+        changed(turn=2, function_calls=[LOOK_UP, LOOK_UP]),
         "",
         "was called; captured: none",
     ),
-    "the agent leaves": (changed(turn=1, fault="close"), "ended the call", "ended the call"),
+    "the agent leaves": (changed(turn=2, fault="close"), "ended the call", "ended the call"),
     "the agent hangs up after an answer": (
         changed(turn=0, end=True, say=["Of course, what else?"]),
         "the agent said nothing",
