@@ -139,6 +139,8 @@ async def test_fifty_calls_at_once() -> None:
 
 
 class _Said:
+    listens_with_flux = False
+
     def __init__(self, message: bytes) -> None:
         self._message = message
 
