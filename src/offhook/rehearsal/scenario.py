@@ -25,7 +25,9 @@ from pydantic_core import PydanticCustomError
 
 from offhook import yamlfile
 from offhook.errors import Problem
+from offhook.rehearsal.callee import Callee
 from offhook.rehearsal.expectation import ExpectCall, ExpectTurn, Part, Phrase
+from offhook.rehearsal.script import Script
 from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
 
 _VARIABLE: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
@@ -161,6 +163,14 @@ class Scenario(Person):
     """Values of variables; --var NAME=VALUE goes before them."""
     time_limit_s: Annotated[float, Field(gt=0)] = 120.0
     """Seconds after which a call that is not over has failed, and is hung up."""
+    config: str | None = None
+    """The offhook.yaml of the server, relative to this file: it runs within the rehearsal, for this
+    scenario alone, whatever the command line says."""
+    script: Script | None = None
+    """What the agent of that server says and does, turn by turn, whatever the caller says."""
+    telephones: dict[_Digits, Callee] | None = None
+    """Who can be rung, by number; there is an account then, whose REST API the server uses. Any
+    other number does not exist."""
     callers: dict[str, Person] = Field(default_factory=dict)
     """Instead of `steps`: several callers by name, who ring at the same time."""
 
@@ -174,6 +184,16 @@ class Scenario(Person):
         if bool(self.callers) == bool(self.steps):
             raise yamlfile.refuse(
                 "A scenario has steps, or callers who have them.", "Write one of: steps, callers."
+            )
+        if (self.config is None) != (self.script is None):
+            raise yamlfile.refuse(
+                "The server of a scenario has a configuration, and an agent that plays a script.",
+                "Write both: config, script.",
+            )
+        if self.telephones is not None and self.config is None:
+            raise yamlfile.refuse(
+                "Only the server of a scenario can ring its telephones.",
+                "Write config, the server's offhook.yaml, and script, what its agent does.",
             )
         own = self.model_fields_set & (Person.model_fields.keys() - {"steps"})
         if self.callers and own:

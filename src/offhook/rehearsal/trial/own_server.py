@@ -3,19 +3,40 @@
 import asyncio
 import dataclasses
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 
 from offhook.clock import Clock
 from offhook.config import Config, Twilio
+from offhook.rehearsal.account import account
+from offhook.rehearsal.account import server as rest
+from offhook.rehearsal.account.resources import Number
+from offhook.rehearsal.switchboard.board import Board, switchboard
+from offhook.rehearsal.switchboard.people import Person, book
+from offhook.rehearsal.webhooks import Front
 from offhook.server import Server, listen
 from offhook.tap import NewCall, Tap
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The simulated account of a server: its numbers, and whose telephones it can ring.
+
+    Without `people` the server has no credentials for it.
+    """
+
+    sid: str
+    numbers: Sequence[str]
+    people: Mapping[str, Person] | None
+
+
 class OwnServer:
-    """A server that runs."""
+    """A server that runs. `board` has what its account saw, if it has one."""
+
+    board: Board | None = None
 
     def __init__(self, port: int, token: str, clock: Clock) -> None:
         self.url = f"http://127.0.0.1:{port}/twilio/voice"
@@ -33,20 +54,32 @@ class OwnServer:
 
 
 @asynccontextmanager
-async def run(config: Config, clock: Clock) -> AsyncIterator[OwnServer]:
+async def run(
+    config: Config, clock: Clock, twilio: Account | None = None
+) -> AsyncIterator[OwnServer]:
     """Run that configuration on a free loopback port, signed with a token that nobody knows."""
     token = secrets.token_hex(16)
     sock = listen("127.0.0.1", 0)
     own = OwnServer(sock.getsockname()[1], token, clock)
-    config = dataclasses.replace(
-        config,
-        server=config.server.model_copy(
-            update={"public_url": None, "tls_cert": None, "tls_key": None, "unsigned": False}
-        ),
-        twilio=Twilio(auth_tokens=(SecretStr(token),)),
-    )
-    server = Server(config, sock, [], own.tap)
-    async with asyncio.TaskGroup() as group:
+    given = Twilio(auth_tokens=(SecretStr(token),))
+    async with AsyncExitStack() as around, asyncio.TaskGroup() as group:
+        if twilio is not None and twilio.people is not None:
+            board = own.board = await around.enter_async_context(
+                switchboard(twilio.sid, Front(own.url, token), clock, book(twilio.people))
+            )
+            numbers = [Number(number) for number in dict.fromkeys(twilio.numbers)]
+            api_url = await around.enter_async_context(
+                rest.serve(account.Account(board, token, numbers=numbers))
+            )
+            given = given.model_copy(update={"account_sid": twilio.sid, "api_url": api_url})
+        config = dataclasses.replace(
+            config,
+            server=config.server.model_copy(
+                update={"public_url": None, "tls_cert": None, "tls_key": None, "unsigned": False}
+            ),
+            twilio=given,
+        )
+        server = Server(config, sock, [], own.tap)
         serving = group.create_task(server.run(), name="server")
         await server.started.wait()
         try:
