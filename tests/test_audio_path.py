@@ -18,6 +18,7 @@ from offhook.call.plan import Plan
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
+from offhook.deepgram.settings import Settings
 from offhook.rehearsal import standin_server
 from offhook.rehearsal.memory import VirtualClock
 from offhook.rehearsal.phone import place_call
@@ -73,6 +74,9 @@ class NoLine:
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         close()
 
+    def put_through(self, call_sid: str, destination: str) -> None:
+        raise AssertionError
+
 
 class Rig:
     """A session in mid-call, and what its two legs receive from outside."""
@@ -81,7 +85,9 @@ class Rig:
         self.clock = VirtualClock()
         self.twilio, self.deepgram = Counter(), Counter()
         self.receivers: list[Receiver] = []
-        brief = Brief(Plan(), lambda greeting, history: b"{}", NoTools(self.clock))
+        change = Settings("").change
+        plan = Plan(silence_s=0)
+        brief = Brief(plan, lambda greeting, history: b"{}", change, NoTools(self.clock))
         session = Session(
             "CA1",
             brief,

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from offhook import config
+from offhook.call import keypad
+from offhook.calls import plan_of
 from offhook.config import Overrides
 from offhook.deepgram import settings
 from offhook.errors import Problem
@@ -216,6 +218,56 @@ def test_agents_may_transfer_to_each_other_and_each_is_read_once() -> None:
         'other.yaml:3:9 No built-in tool is called "dance"'
         in mistakes("lines: {default: agent.yaml}", agent)[0]
     )
+
+
+KEYS = """
+transfer: {destinations: {desk: {to: "+12025550142"}}}
+variables: {shop: The Shop}
+keypad:
+  actions:
+    0: {transfer: desk}
+    "7": {say: "This is {{shop}}."}
+    "9": hang_up
+    "*": {hang_up: "{{shop}} says goodbye."}
+"""
+
+
+def test_keys_are_mapped_to_actions_with_the_calls_words() -> None:
+    agent = load("lines: {default: agent.yaml}", AGENT + KEYS).lines["default"]
+    assert plan_of(agent).key_s == 2
+    assert plan_of(agent.filled({"shop": "Ada's"})).actions == {
+        "0": keypad.PutThrough("desk"),
+        "7": keypad.Say("This is Ada's."),
+        "9": keypad.HangUp(),
+        "*": keypad.HangUp("Ada's says goodbye."),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            ("{transfer: desk}", "{transfer: dusk}"),
+            (
+                '7:19 Key 0 puts through to "dusk", which is not in transfer.destinations.'
+                ' Did you mean "desk"?'
+            ),
+        ),
+        (
+            ("0: {", '"10": {'),
+            '7:5 This is no key of a telephone. Write one of 0 to 9, * and #, in quotes: "0".',
+        ),
+        (
+            ('"9": hang_up', '"9": {}'),
+            "9:10 A key must have one of transfer, hang_up and say. Keep one of them.",
+        ),
+        (("{{shop}}.", "{{shopp}}."), '8:25 No variable is called "shopp". Did you mean "shop"?'),
+    ],
+)
+def test_mistakes_in_the_keys(change: tuple[str, str], expected: str) -> None:
+    assert mistakes("lines: {default: agent.yaml}", AGENT + KEYS.replace(*change)) == [
+        f"agent.yaml:{expected}"
+    ]
 
 
 def test_built_in_tools_know_the_destinations_of_their_agent() -> None:
@@ -551,8 +603,8 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
             f"{AGENT}voices: {{}}",
             (
                 'agent.yaml:2:1 "voices" is not known here. Known here: announcement, busy,'
-                " fallback, limits, lookup, name, outbound, phrases, recording, settings, texts,"
-                " tier, timezone, tools, transfer, variables."
+                " fallback, keypad, limits, lookup, name, outbound, phrases, recording, settings,"
+                " texts, tier, timezone, tools, transfer, variables."
             ),
         ),
         (

@@ -87,6 +87,12 @@ SHOWN: list[tuple[Event, str]] = [
         events.Fault("caller", "a binary message"),
         "trouble the caller's socket sent a binary message",
     ),
+    (events.KeysEntered("42"), "caller  [42]"),
+    (events.SecretEntered(16, True), "call    16 digits were entered in secret"),
+    (
+        events.SecretEntered(0, False),
+        "call    0 digits were entered in secret, and they are not complete",
+    ),
     (events.AgentTold("(The line is busy.)"), "call    the agent is told: (The line is busy.)"),
     (
         events.CallerLeft("transfer", "front_desk"),

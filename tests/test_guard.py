@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata
 
-from offhook.guard import DEFAULT_COUNTRIES, Guard, Refusal, Rules, Why, country_of, refusal
+from offhook.guard import (
+    DEFAULT_COUNTRIES,
+    TRANSFERS_PER_CALL,
+    Guard,
+    Refusal,
+    Rules,
+    Why,
+    country_of,
+    refusal,
+)
 
 ALLOWED = "+12025550142"
 RULES = Rules(sip_hosts=frozenset({"pbx.example.com"}))
@@ -322,3 +331,13 @@ def test_a_call_has_one_transfer_at_a_time() -> None:
     guard.end_transfer("CA1")
     guard.end_transfer("CA1")
     assert guard.begin_transfer("CA1", ALLOWED, 2.0) is None
+
+
+def test_a_call_has_five_transfers_and_no_more() -> None:
+    guard = Guard(RULES)
+    for _ in range(TRANSFERS_PER_CALL):
+        assert guard.begin_transfer("CA1", ALLOWED, 0.0) is None
+        guard.end_transfer("CA1")
+    assert guard.begin_transfer("CA1", ALLOWED, 0.0) == Refusal(Why.TRANSFERS_OF_CALL)
+    guard.forget("CA1")
+    assert guard.begin_transfer("CA1", ALLOWED, 0.0) is None

@@ -50,6 +50,7 @@ async def test_a_call_leaves_its_facts_and_none_of_its_secrets(
         events.CallerSaid("private"),
         events.AgentSaid("private", "private", 1, interrupted=False),
         events.KeyPressed("private"),
+        events.KeysEntered("private"),
         events.FunctionCalled("private", "private", "private"),
     ],
 )
@@ -77,6 +78,7 @@ def test_a_fault_of_ours_or_theirs_is_a_warning(caplog: pytest.LogCaptureFixture
             "agent: Let me (interrupted after 840 ms)",
         ),
         (events.KeyPressed("5"), "key 5"),
+        (events.KeysEntered("57"), "keys entered: 57"),
         (
             events.FunctionCalled("1", "book", '{"n": 2}'),
             """function 'book' called with {"n": 2}""",

@@ -14,6 +14,7 @@ from tests.house import ASK, GREET, HANG_UP, HOURS, configured, house, texts
 from offhook.config import Redact
 from offhook.events import (
     AgentSaid,
+    AgentTold,
     AgentWarned,
     Answered,
     CallBegan,
@@ -26,6 +27,7 @@ from offhook.events import (
     FunctionCalled,
     Happening,
     KeyPressed,
+    KeysEntered,
     MessageTaken,
     UtteranceRedacted,
 )
@@ -452,6 +454,13 @@ def test_pressed_digits_are_not_kept_with_cards() -> None:
     ]
     assert told.tell(KeyPressed("#"), 3100) == [KeyPressed("#")]
     assert Told(Redact(emails=True)).tell(KeyPressed("4")) == [KeyPressed("4")]
+    assert told.tell(KeysEntered("4*2"), 5000) == [KeysEntered("?*?")]
+    assert Told(Redact(emails=True)).tell(KeysEntered("42")) == [KeysEntered("42")]
+
+
+def test_what_an_agent_is_told_is_redacted_too() -> None:
+    told = Told(Redact(emails=True))
+    assert told.tell(AgentTold("(Write to ada@example.com.)")) == [AgentTold("(Write to [email].)")]
 
 
 async def test_everybody_but_the_watchers_is_told_what_is_left() -> None:

@@ -1,5 +1,6 @@
 """The tap on a call's two wires, with the call whole but in memory."""
 
+import base64
 import json
 from collections import Counter
 from typing import Any
@@ -90,6 +91,33 @@ def test_a_call_is_the_same_with_a_tap_and_without() -> None:
     assert tapped.run(60) == bare.run(60)
     assert tapped.happened == bare.happened
     assert tapped.stream.heard == bare.stream.heard
+
+
+def test_of_a_secret_a_tap_sees_and_hears_nothing() -> None:
+    ear = Ear()
+    rehearsal = Tapping(ear, Step(say=HOURS), Step(press="42"), Step(say=HOURS), HANG_UP)
+    rehearsal.clock.run(0.5)
+    (session,) = (rehearsal.calls._session(call.call_sid) for call in rehearsal.made)
+    assert session is not None
+    assert session._tapped is not None
+    seen = len(ear.wire)
+    session._tapped.concealed = True
+    rehearsal.run(60)
+    told = [m for m in ear.wire[seen:] if (m.leg, m.direction) == ("caller", "in")]
+    after = [json.loads(m.data) for m in told if m.kind == "text"]
+    assert [m["dtmf"]["digit"] for m in after if m["event"] == "dtmf"] == ["?", "?"]
+    heard = b"".join(
+        base64.b64decode(m["media"]["payload"]) for m in after if m["event"] == "media"
+    )
+    assert len(heard) > 8000
+    assert not heard.strip(b"\xff")
+    assert after[-1]["event"] == "stop"
+    # Nor of what is no message at all.
+    ear.wire.clear()
+    session._tapped._tap = ear
+    ear.endings.clear()
+    session._tapped.tell("caller", "in", "text", b'{"event":"dtmf","dtmf":{"digit":4217}}')
+    assert [m.data for m in ear.wire] == [b""]
 
 
 class Broken:

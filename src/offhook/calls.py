@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from offhook import variables
 from offhook.call import inputs
@@ -22,11 +22,12 @@ from offhook.call.call import Input
 from offhook.call.ending import Ending, Slug
 from offhook.call.errands import Errand, SendDigits
 from offhook.call.plan import Plan
-from offhook.call.wishes import HangUp, Leave, Wish
+from offhook.call.wishes import AskDigits, HangUp, Leave, Tell, Wish
 from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config, TransferDestination
 from offhook.deepgram.leg import Dial
 from offhook.deepgram.messages import History
+from offhook.deepgram.settings import Change, Part
 from offhook.events import (
     AgentConnected,
     CallBegan,
@@ -105,6 +106,7 @@ class CallEntry:
         "origin",
         "session",
         "token",
+        "values",
     )
 
     def __init__(
@@ -122,6 +124,8 @@ class CallEntry:
         """Twilio asks /twilio/after by itself when the stream is over."""
         self.line = ""
         """Our own number in this call."""
+        self.values: Mapping[str, str] = _NONE
+        """What fills `{{name}}`, while the call lasts."""
         self.origin = ""
         """Our https address, as Twilio's request for this call had it."""
         self.errand: Errand | None = None
@@ -417,6 +421,7 @@ class Calls:
             recordings=self._recordings if recorded and call.webhook else None,
         )
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
+        entry.values = values
         entry.line = call.from_ if call.outbound else call.to
         self._live[call.call_sid] = entry
         session.note(
@@ -445,16 +450,20 @@ class Calls:
         toolbox = agent.tool_files.latest()
         direction: Direction = "outbound" if call.outbound else "inbound"
         handle = self._handle(call.call_sid, agent, call.from_, call.to, values, direction)
+        functions = [tool.definition for tool in toolbox.values()]
 
         def settings(greeting: bool, history: Sequence[History]) -> bytes:
             return agent.settings.message(
                 greeting=greeting,
                 context=history,
-                functions=[tool.definition for tool in toolbox.values()],
+                functions=functions,
                 fill=lambda text: variables.fill(text, values),
             )
 
-        return Brief(plan_of(agent), settings, self._tools(toolbox, handle))
+        def change(part: Part, block: Any) -> Change:
+            return agent.settings.change(part, block, functions)
+
+        return Brief(plan_of(agent), settings, change, self._tools(toolbox, handle))
 
     def _handle(
         self,
@@ -492,8 +501,22 @@ class Calls:
             if not reply.done():
                 reply.set_result((done, what))
 
-        session.ask(wish, replied)
-        return await reply
+        ask = session.ask(wish, replied)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            session.receive(inputs.Forsaken(ask))
+            raise
+
+    def change(self, call_sid: str, part: Part, block: Any) -> Change:
+        """The message that changes a part of a call's agent, for an Update.
+
+        Raises Problem E-SET-01 and E-SET-02 for what cannot be, and ToolError for no such call.
+        """
+        session = self._session(call_sid)
+        if session is None:
+            raise ToolError("there is no such call")
+        return session.change(part, block)
 
     # --- leaving a stream: a session.Line ---
 
@@ -511,6 +534,17 @@ class Calls:
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         """End the phone call."""
         self._lines.hang_up(call_sid, close)
+
+    def put_through(self, call_sid: str, destination: str) -> None:
+        """A key was pressed that is mapped to a destination."""
+        _ = self._lines.start(call_sid, self._put_through(call_sid, destination))
+
+    async def _put_through(self, call_sid: str, destination: str) -> None:
+        try:
+            await self.transfer(call_sid, destination, "The caller asked for you by a key.")
+        except ToolError as refused:
+            words = f"(The caller asked for {destination} by a key; {refused}.)"
+            await self.ask(call_sid, Tell(words))
 
     def returns(self, entry: CallEntry, call_sid: str) -> None:
         """A caller who had left the stream gets a new one."""
@@ -554,16 +588,24 @@ class Calls:
             partial(self.ask, call_sid),
             partial(self._note, call_sid),
         )
-        return await self.transfers.begin(party, destination, summary, self._agent_at)
+        return await self.transfers.begin(
+            party, destination, summary, partial(self._agent_at, entry.values)
+        )
 
-    def _agent_at(self, destination: TransferDestination) -> Agent:
+    def _agent_at(self, values: Mapping[str, str], destination: TransferDestination) -> Agent:
         if destination.agent is None:
             raise ValueError("a destination that is no agent")
-        return self._config.agents[destination.agent]
+        return self._config.agents[destination.agent].filled(values)
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys in a call. Raises ToolError."""
         return await self._asked(call_sid, Leave(SendDigits(digits)))
+
+    async def ask_digits(
+        self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
+    ) -> str:
+        """Have the caller enter what nobody else is to know. Raises ToolError."""
+        return await self._asked(call_sid, AskDigits(prompt, max_digits, timeout_s))
 
     async def _asked(self, call_sid: str, wish: Wish) -> str:
         done, what = await self.ask(call_sid, wish)
@@ -642,7 +684,8 @@ class Calls:
         now = self._clock.now()
         entry.ending = session.ending
         entry.session = None
-        self.transfers.over(session.call_sid)
+        entry.values = _NONE
+        self.transfers.call_over(session.call_sid)
         # Twilio asks nothing more about a caller who has hung up.
         entry.after_owed &= (
             session.ending is not None and session.ending.how is not Slug.CALLER_HUNG_UP
@@ -683,4 +726,7 @@ def plan_of(agent: Agent) -> Plan:
         time_up=agent.phrases.time_up,
         one_moment=agent.phrases.one_moment,
         transferring=agent.phrases.transferring,
+        key_s=agent.keypad.timeout_seconds,
+        actions={key: each.action for key, each in agent.keypad.actions.items()},
+        forces_turns=agent.settings.listens_with_flux,
     )

@@ -23,6 +23,7 @@ import pydantic
 from pydantic import BeforeValidator, Field, SecretStr, SkipValidation
 
 from offhook import variables, yamlfile
+from offhook.call import keypad
 from offhook.deepgram import settings
 from offhook.deepgram.settings import Settings
 from offhook.errors import Problem
@@ -215,6 +216,21 @@ def _destination_name(value: Any) -> Any:
     return value
 
 
+def _key(value: Any) -> Any:
+    """A key as text; YAML takes 0 for a number."""
+    key = str(value) if type(value) is int else value
+    if isinstance(key, str) and not re.fullmatch(r"[0-9*#]", key):
+        raise yamlfile.refuse(
+            "This is no key of a telephone.", 'Write one of 0 to 9, * and #, in quotes: "0".'
+        )
+    return key
+
+
+def _action(value: Any) -> Any:
+    """The bare word hangs up without words."""
+    return {"hang_up": ""} if value == "hang_up" else value
+
+
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_speakable)]
 Country = Annotated[str, BeforeValidator(_country)]
 Host = Annotated[str, BeforeValidator(_host)]
@@ -225,6 +241,7 @@ Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
 Pattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
 Destination = Annotated[str, BeforeValidator(_destination)]
 PhoneNumber = Annotated[str, BeforeValidator(_number)]
+Key = Annotated[str, BeforeValidator(_key)]
 
 
 # --- offhook.yaml ----------------------------------------------------------------------------
@@ -819,6 +836,46 @@ class Transfer(_Part):
     destinations: dict[DestinationName, TransferDestination] = Field(min_length=1)
 
 
+class KeyAction(_Part):
+    """What a key does in place of being told to the agent: one of the three."""
+
+    transfer: DestinationName | None = None
+    """One of `transfer.destinations`."""
+
+    hang_up: Annotated[str, BeforeValidator(_speakable)] | None = None
+    """Words before the call ends. The bare word `hang_up` has none."""
+
+    say: Text | None = None
+    """What the agent then says."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "KeyAction":
+        if [self.transfer, self.hang_up, self.say].count(None) != 2:
+            raise yamlfile.refuse(
+                "A key must have one of transfer, hang_up and say.", "Keep one of them."
+            )
+        return self
+
+    @property
+    def action(self) -> keypad.Action:
+        """As the call knows it."""
+        if self.transfer is not None:
+            return keypad.PutThrough(self.transfer)
+        return keypad.HangUp(self.hang_up or "") if self.say is None else keypad.Say(self.say)
+
+
+class Keypad(_Part):
+    """What the caller enters on the telephone's keys. The agent is told, unless it is an action."""
+
+    timeout_seconds: float = Field(default=2, ge=0.2, le=30)
+    """How long the next key of an entry is waited for; `#` ends one at once."""
+
+    actions: Annotated[
+        dict[Key, Annotated[KeyAction, BeforeValidator(_action)]], BeforeValidator(_or_empty)
+    ] = {}
+    """What an entry of that one key does."""
+
+
 class TextDestination(_Part):
     """Whom `send_sms` may reach beside the caller."""
 
@@ -883,6 +940,7 @@ class Agent(_Part):
 
     transfer: Transfer | None = None
     texts: Texts | None = None
+    keypad: Keypad = Keypad()
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
     _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)
@@ -925,8 +983,16 @@ def _said_in(part: _Part, way: Loc) -> Iterator[tuple[Loc, str]]:
         value = getattr(part, name)
         if isinstance(value, _Part):
             yield from _said_in(value, (*way, name))
-        elif isinstance(value, str) and (name == "say" or isinstance(part, Phrases)):
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                if isinstance(each, _Part):
+                    yield from _said_in(each, (*way, name, key))
+        elif isinstance(value, str) and _is_said(part, name):
             yield (*way, name), value
+
+
+def _is_said(part: _Part, name: str) -> bool:
+    return name in ("say", "hang_up") or isinstance(part, Phrases)
 
 
 _P = TypeVar("_P", bound=_Part)
@@ -934,11 +1000,14 @@ _P = TypeVar("_P", bound=_Part)
 
 def _fill(part: _P, values: Mapping[str, str]) -> _P:
     update: dict[str, Any] = {}
-    for (name, *rest), text in _said_in(part, ()):
-        if rest:
-            update[str(name)] = _fill(getattr(part, str(name)), values)
+    for name in {str(name) for (name, *_), _ in _said_in(part, ())}:
+        value = getattr(part, name)
+        if isinstance(value, _Part):
+            update[name] = _fill(value, values)
+        elif isinstance(value, dict):
+            update[name] = {key: _fill(each, values) for key, each in value.items()}
         else:
-            update[str(name)] = variables.fill(text, values)
+            update[name] = variables.fill(value, values)
     return part.model_copy(update=update)
 
 
@@ -1156,6 +1225,7 @@ def _read_agent(path: Path) -> _Read:
     agent._tool_files = tools
     agent._lookup_function = _lookup_function(agent, document)
     _check_variables(agent, document)
+    _check_keypad(agent, document)
     return _Read(agent, document, remarks + _lookup_remarks(agent, document))
 
 
@@ -1266,6 +1336,25 @@ def _check_variables(agent: Agent, document: Document) -> None:
             findings.append(Finding("error", f'No variable is called "{name}".', fix, where))
     if findings:
         raise BadFile("E-VAR-01", findings)
+
+
+def _check_keypad(agent: Agent, document: Document) -> None:
+    """Raises BadFile E-CFG-01 for every key that is to put through to nobody."""
+    known = agent.transfer.destinations if agent.transfer is not None else {}
+    findings = []
+    for key, action in agent.keypad.actions.items():
+        name = action.transfer
+        if name is None or name in known:
+            continue
+        close = yamlfile.nearest(name, known)
+        fix = f'Did you mean "{close}"?' if close else f"Add it to transfer.destinations: {name}."
+        # Without quotes the key is a number there; a step that is not there is passed over.
+        steps = (int(key), key) if key.isdigit() else (key,)
+        where = document.place(("keypad", "actions", *steps, "transfer"))
+        text = f'Key {key} puts through to "{name}", which is not in transfer.destinations.'
+        findings.append(Finding("error", text, fix, where))
+    if findings:
+        raise BadFile("E-CFG-01", findings)
 
 
 def _read_lines(

@@ -28,12 +28,14 @@ from offhook.events import (
     FunctionDropped,
     Happening,
     InterpreterHeld,
+    KeysEntered,
     LookedUp,
     MessageTaken,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
+    SecretEntered,
     StreamTrouble,
     TransferFailed,
 )
@@ -97,6 +99,11 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "tool", f"{event.name}, {event.after_ms} ms: {words}{event.content}"
         case FunctionDropped(why="cancelled"):
             return "tool", f"{event.name} was called off"
+        case KeysEntered():
+            return "caller", f"[{event.digits}]"
+        case SecretEntered():
+            words = "" if event.complete else ", and they are not complete"
+            return "call", f"{event.count} digits were entered in secret{words}"
         case AgentTold():
             return "call", f"the agent is told: {event.text}"
         case CallerLeft(errand="transfer"):

@@ -25,6 +25,7 @@ PRIVATE: Final = frozenset(
         "arguments",
         "content",
         "digit",
+        "digits",
         "from_",
         "from_name",
         "intended",
@@ -154,6 +155,27 @@ class KeyPressed:
     """The caller pressed a key. The digit may be part of a secret: treat it as text."""
 
     digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeysEntered:
+    """The keys pressed lately are one entry, and the agent is told of it. As private as KeyPressed.
+
+    Not told of an entry that the agent file maps to an action.
+    """
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretEntered:
+    """A function asked for digits that nobody else is to know: how many were pressed.
+
+    `complete`: the function was given them; else it was told why not.
+    """
+
+    count: int
+    complete: bool
 
 
 FunctionOutcome: TypeAlias = Literal["answered", "failed", "unknown", "too_late"]
@@ -409,6 +431,8 @@ Event: TypeAlias = (
     | Answered
     | Interrupted
     | KeyPressed
+    | KeysEntered
+    | SecretEntered
     | FunctionCalled
     | FunctionAnswered
     | FunctionDropped

@@ -9,7 +9,7 @@ Nothing here reads a clock or waits: `now` is seconds, on any clock that never j
 """
 
 import re
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -18,6 +18,8 @@ import phonenumbers
 from phonenumbers import PhoneNumberType
 
 Kind: TypeAlias = Literal["call", "transfer", "text"]
+
+TRANSFERS_PER_CALL: Final = 5
 
 HOUR_S: Final = 3600.0
 """Limits are per this; it slides."""
@@ -66,6 +68,7 @@ class Why(Enum):
     CALLS_PER_HOUR = "calls_per_hour", "the calls of this hour are used up"
     TEXTS_PER_HOUR = "texts_per_hour", "the texts of this hour are used up"
     SPEND_PER_HOUR = "spend_per_hour", "the money of this hour is used up"
+    TRANSFERS_OF_CALL = "transfers_of_call", "the transfers of this call are used up"
     TRANSFER_UNDER_WAY = "transfer_under_way", "another transfer of this call is under way"
 
     def __init__(self, slug: str, words: str) -> None:
@@ -209,6 +212,8 @@ class Guard:
         self._spent: deque[_Spent] = deque()
         """Of the last hour: no more than the limits let through."""
         self._transfers: set[str] = set()
+        self._tried = Counter[str]()
+        """Transfers that each call has had, while it lasts."""
 
     def check(
         self, kind: Kind, destination: str, now: float, *, segments: int = 1
@@ -235,14 +240,25 @@ class Guard:
         return None
 
     def begin_transfer(self, call_sid: str, destination: str, now: float) -> Refusal | None:
-        """`check` for a transfer of that call, of which there is one at a time: `end_transfer`."""
+        """`check` for a transfer of that call, of which there is one at a time: `end_transfer`.
+
+        A model that is told of a failed one may try again and again: hence a limit for each call.
+        """
         if call_sid in self._transfers:
             return Refusal(Why.TRANSFER_UNDER_WAY)
+        if self._tried[call_sid] >= TRANSFERS_PER_CALL:
+            return Refusal(Why.TRANSFERS_OF_CALL)
         refused = self.check("transfer", destination, now)
         if refused is None:
             self._transfers.add(call_sid)
+            self._tried[call_sid] += 1
         return refused
 
     def end_transfer(self, call_sid: str) -> None:
-        """A transfer came to something or nothing, or its call is over. None need be under way."""
+        """A transfer came to something or nothing. None need be under way."""
         self._transfers.discard(call_sid)
+
+    def forget(self, call_sid: str) -> None:
+        """That call is over."""
+        self._transfers.discard(call_sid)
+        self._tried.pop(call_sid, None)

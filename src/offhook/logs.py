@@ -31,12 +31,14 @@ from offhook.events import (
     Happening,
     InterpreterHeld,
     KeyPressed,
+    KeysEntered,
     LookedUp,
     MessageTaken,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
+    SecretEntered,
     StreamTrouble,
 )
 
@@ -117,6 +119,9 @@ def _tell(event: Event) -> tuple[int, str] | None:
             return level, f"function {event.name!r}: {words} after {event.after_ms} ms"
         case FunctionDropped():
             return logging.INFO, f"function {event.name!r} was not answered: {event.why}"
+        case SecretEntered():
+            words = "entered" if event.complete else "not entered"
+            return logging.INFO, f"digits that a function asked for were {words}: {event.count}"
         case DialRefused():
             return logging.WARNING, f"{event.kind} refused: {event.why}"
         case MessageTaken():
@@ -154,6 +159,8 @@ def _quote(event: Event) -> tuple[int, str] | None:
             return logging.INFO, f"agent: {event.text}{cut}"
         case KeyPressed():
             return logging.INFO, f"key {event.digit}"
+        case KeysEntered():
+            return logging.INFO, f"keys entered: {event.digits}"
         case FunctionCalled():
             return logging.INFO, f"function {event.name!r} called with {event.arguments}"
         case _:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from offhook.config import Redact
 from offhook.events import (
     AgentSaid,
+    AgentTold,
     AgentWarned,
     CallBegan,
     CallEnded,
@@ -25,6 +26,7 @@ from offhook.events import (
     FunctionCalled,
     Happening,
     KeyPressed,
+    KeysEntered,
     Leg,
     MessageTaken,
     Subscriber,
@@ -201,6 +203,12 @@ class Redaction:
             case KeyPressed() if self._wanted.cards and event.digit.isdecimal():
                 at_ms = happening.at_ms
                 return replace(event, digit=KEY), [("caller", (max(0, at_ms - LEAD_MS), at_ms))]
+            case KeysEntered() if self._wanted.cards:
+                return replace(event, digits=re.sub(r"\d", KEY, event.digits)), []
+            case KeysEntered():
+                return replace(event, digits=redactor.text(event.digits)), []
+            case AgentTold():
+                return replace(event, text=redactor.text(event.text)), []
             case FunctionCalled():
                 return replace(event, arguments=redactor.json(event.arguments)), []
             case FunctionAnswered():

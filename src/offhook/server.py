@@ -173,7 +173,7 @@ class Server:
                 self._config, self.calls, lobby, self.metrics, self._record, placing
             )
             self._measure(told, publish, lobby, runner)
-            watching = group.create_task(placing.watch()) if placing is not None else None
+            watching = group.create_task(placing.following.watch()) if placing is not None else None
             app: ASGIApp = webhooks.app()
             if self._api is not None:
                 app = self._api.around(app, self.calls, clock, placing)

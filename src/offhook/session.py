@@ -9,7 +9,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from offhook.audio import milliseconds
 from offhook.call import inputs
@@ -18,12 +18,14 @@ from offhook.call.commands import (
     CancelTool,
     ClearCaller,
     Command,
+    Conceal,
     DialAgent,
     End,
     HangUpAgent,
     LeaveStream,
     Note,
     Play,
+    PutThrough,
     Reply,
     RunTool,
     SendAudio,
@@ -38,6 +40,7 @@ from offhook.call.wishes import Wish
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.leg import AgentLeg, Dial
+from offhook.deepgram.settings import Change, Part
 from offhook.events import (
     DELAY_EDGES_MS,
     AgentDisconnected,
@@ -84,16 +87,21 @@ class Line(Protocol):
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         """End the phone call; `close` closes the stream: then Twilio asks what comes after."""
 
+    def put_through(self, call_sid: str, destination: str) -> None:
+        """The caller wants to be put through: the call is asked to leave for it, if it may."""
+
 
 @dataclass(frozen=True, slots=True)
 class Brief:
     """What an agent is in one call: its limits, its Settings as Deepgram gets them, its functions.
 
-    `settings` are made with their greeting or without, and with what was said before.
+    `settings` are made with their greeting or without, and with what was said before. `change` is
+    settings.Settings.change with the agent's functions.
     """
 
     plan: Plan
     settings: Callable[[bool, Sequence[deepgram.History]], bytes]
+    change: Callable[[Part, Any], Change]
     tools: Tools
 
 
@@ -196,16 +204,22 @@ class Session:
         self._obey(self._call.receive(message, self._now()))
         self._arm()
 
-    def ask(self, wish: Wish, replied: Callable[[bool, str], None]) -> None:
+    def ask(self, wish: Wish, replied: Callable[[bool, str], None]) -> int:
         """Ask something of the call; `replied` is told once whether it was done, and what happened.
 
-        It may be told before this returns.
+        It may be told before this returns. What is returned names what was asked (inputs.Forsaken).
         """
         self._asks += 1
-        self._replies[self._asks] = replied
-        self.receive(inputs.Asked(self._asks, wish))
+        ask = self._asks
+        self._replies[ask] = replied
+        self.receive(inputs.Asked(ask, wish))
         if self.ending is not None:
             self._forget_asks()
+        return ask
+
+    def change(self, part: Part, block: Any) -> Change:
+        """The message that changes a part of the agent. Raises Problem E-SET-01 and E-SET-02."""
+        return self._brief.change(part, block)
 
     def note(self, event: Event) -> None:
         """Tell whoever subscribes of something that the call need not know."""
@@ -224,8 +238,9 @@ class Session:
 
     def on_caller_audio(self, audio: bytes) -> None:
         """Caller → agent."""
-        if self._call.hear(audio, self._now()) and self._agent is not None:
-            self._agent.send_audio(audio)
+        heard = self._call.hear(audio, self._now())
+        if heard is not None and self._agent is not None:
+            self._agent.send_audio(heard)
             if not self._pieces_to_agent % SAMPLE_EVERY:
                 self._to_agent.add(self._held())
             self._pieces_to_agent += 1
@@ -348,6 +363,10 @@ class Session:
                     self._leave_stream(command.errand)
                 case TakeAgent():
                     self._brief = self._brief_for(command.agent)
+                case PutThrough():
+                    self._line.put_through(self.call_sid, command.destination)
+                case Conceal():
+                    self._conceal(command.on)
                 case Reply():
                     self._replies.pop(command.id)(command.done, command.what)
                 case End():
@@ -383,6 +402,12 @@ class Session:
             self._recorder.cut()
         if caller is not None:
             self._line.leave(self.call_sid, errand, caller.leave())
+
+    def _conceal(self, on: bool) -> None:
+        if self._recorder is not None:
+            self._recorder.conceal(on)
+        if self._tapped is not None:
+            self._tapped.concealed = on
 
     def _forget_asks(self) -> None:
         for replied in self._replies.values():

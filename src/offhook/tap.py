@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
+import msgspec
+
+from offhook.audio import SILENCE
 from offhook.call.ending import Ending
 from offhook.clock import Clock
 from offhook.deepgram.leg import Dial, Dialling
@@ -57,8 +60,9 @@ class OnWire:
 class Tap(Protocol):
     """Who is told of one call's messages, on the event loop, and must not wait.
 
-    What it is told may hold secrets: tokens, credentials in Settings. A tap that raises is told
-    nothing more; the call goes on.
+    What it is told may hold secrets: tokens, credentials in Settings. Digits that a function has
+    asked the caller for it is not told, nor their tones. A tap that raises is told nothing more;
+    the call goes on.
     """
 
     def on_wire(self, message: OnWire) -> None:
@@ -67,6 +71,9 @@ class Tap(Protocol):
     def on_ended(self, ending: Ending | None) -> None:
         """The call is over. Called once, last."""
 
+
+HIDDEN_KEY: Final = "?"
+"""What is told of a key that is a secret."""
 
 MakeTap: TypeAlias = Callable[[NewCall], Tap | None]
 """Asked about every call when it begins; None leaves the call alone."""
@@ -91,6 +98,8 @@ class Tapped:
         self._tap: Tap | None = tap
         self._now = clock.now
         self._began = clock.now()
+        self.concealed = False
+        """Whether what the caller presses is to be seen and heard by nobody."""
 
     def caller(self, channel: Channel, start: media.Start) -> Channel:
         """The caller's channel with the tap on it, whose `start` has come in already."""
@@ -131,12 +140,29 @@ class Tapped:
         """Tell the tap, if it still listens."""
         if self._tap is None:
             return
+        if self.concealed and leg == "caller" and direction == "in" and kind == "text":
+            data = _without_keys(data)
         at_ms = 1000 * (self._now() - self._began)
         try:
             self._tap.on_wire(OnWire(at_ms, leg, direction, kind, data))
         except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
             self._tap = None
             _log.exception("a tap failed and is told nothing more", extra=self._sid)
+
+
+def _without_keys(text: bytes) -> bytes:
+    """A message of Twilio's in which no key can be seen, nor its tone heard."""
+    try:
+        message = media.read(text)
+    except media.BadMessage:
+        return b""
+    if isinstance(message, media.Dtmf):
+        return media.write(msgspec.structs.replace(message, dtmf=media.DtmfDetails(HIDDEN_KEY)))
+    if isinstance(message, media.Media):
+        silent = SILENCE * len(message.media.payload)
+        details = msgspec.structs.replace(message.media, payload=silent)
+        return media.write(msgspec.structs.replace(message, media=details))
+    return text
 
 
 class _Wire:

@@ -121,8 +121,16 @@ class Transfers:
             raise
 
     def over(self, call_sid: str) -> None:
-        """A transfer came to something or nothing, or the caller's call is over."""
+        """A transfer came to something or nothing: the caller is back."""
         self._guard.end_transfer(call_sid)
+        self._give_up(call_sid)
+
+    def call_over(self, call_sid: str) -> None:
+        """The caller's call is over."""
+        self._guard.forget(call_sid)
+        self._give_up(call_sid)
+
+    def _give_up(self, call_sid: str) -> None:
         self._calling.discard(call_sid)
         for warm in list(self._warm.values()):
             if warm.party.call_sid == call_sid and not warm.settled:

@@ -268,7 +268,7 @@ class Webhooks:
         news: bool | None = None
         if self._placing is not None:
             sip = form.get("SipResponseCode", "")
-            news = await self._placing.on_status(
+            news = await self._placing.following.on_status(
                 form["CallSid"], status, form.get("placing", ""), f"SIP {sip}" if sip else ""
             )
         if status in _OVER and news is not False:
@@ -281,7 +281,9 @@ class Webhooks:
     async def _answered_by(self, form: Form, origin: str) -> Response:
         if self._placing is not None:
             verdict = form.get("AnsweredBy", "")
-            await self._placing.on_answered_by(form["CallSid"], verdict, form.get("placing", ""))
+            await self._placing.following.on_answered_by(
+                form["CallSid"], verdict, form.get("placing", "")
+            )
         return Response(status_code=204)
 
     async def _stream_status(self, form: Form, origin: str) -> Response:

@@ -1,6 +1,7 @@
 """A whole house that keeps records, and the operator who asks it."""
 
 import dataclasses
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,8 +50,12 @@ class Desk:
             sent["Authorization"] = f"Bearer {token}"
         if host is not None:
             sent["Host"] = host
+        content = None
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+            content = json.dumps(body)
         return await self.house.http.request(
-            method, self.house.origin + path, headers=sent, json=body, timeout=20
+            method, self.house.origin + path, headers=sent, content=content, timeout=20
         )
 
     async def until_stored(self, count: int = 1) -> None:

@@ -19,6 +19,7 @@ from tests.api.spec import Spec
 from tests.house import ASK, GREET, HANG_UP, until
 from tests.postgres import Postgres
 
+from offhook.api.doors import BODY_MAX
 from offhook.api.reading import Readers
 from offhook.call.ending import Slug
 from offhook.events import CallStarted
@@ -204,7 +205,9 @@ async def test_a_live_recording_is_heard_paused_and_resumed(tmp_path: Path) -> N
         assert len(parse(tmp_path / "live.wav").data) == len(whole.content) - 58
         for state in ("paused", "paused", "recording"):
             answer = await ask(f"/api/calls/{sid}/recording", method="POST", body={"state": state})
-            assert answer.json() == {"call_sid": sid, "state": state}
+            what = "the recording is paused" if state == "paused" else "what is said is recorded"
+            is_so = {"done": True, "what": what, "call_sid": sid, "state": state}
+            assert answer.json() == is_so
         assert (await ask("/api/calls?live=true")).json()["calls"][0]["sid"] == sid
         await refused(ask, f"/api/calls/{sid}", 409, "E-API-16", method="DELETE")
         assert (await call).faults == []
@@ -361,7 +364,7 @@ async def test_a_body_without_end_is_not_read(tmp_path: Path) -> None:
         async def endless() -> AsyncIterator[bytes]:
             yield b" " * 1000
 
-        for content in (b" " * 20_000, endless()):
+        for content in (b" " * (BODY_MAX + 1), endless()):
             answer = await d.house.http.post(url, content=content, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (413, "E-API-06")
 

@@ -26,6 +26,7 @@ from offhook.call.commands import (
     CancelTool,
     ClearCaller,
     Command,
+    Conceal,
     DialAgent,
     End,
     HangUpAgent,
@@ -33,6 +34,7 @@ from offhook.call.commands import (
     Note,
     Piece,
     Play,
+    PutThrough,
     Reply,
     RunTool,
     SendAudio,
@@ -151,6 +153,7 @@ class Contract:
         self.applied = False
         self.started = False
         self.over = False
+        self.concealed = False
         self.sent = 0
         self.owed: set[str] = set()
         """Functions that were begun, and have neither been answered nor called off."""
@@ -201,6 +204,11 @@ class Contract:
                     self.started = False
                 case TakeAgent():
                     assert not self.dialled, "the agent before is there"
+                case PutThrough():
+                    assert self.started, "nobody to put through"
+                case Conceal():
+                    assert command.on is not self.concealed, "as before"
+                    self.concealed = command.on
                 case Reply():
                     self.asked.remove(command.id)
                 case Play():
@@ -243,8 +251,9 @@ class Playbook:
             case Wait():
                 self._wait(given)
             case Frame():
-                if self.call.hear(given.audio, self.now):
-                    self._out.append(Forwarded(given.audio))
+                heard = self.call.hear(given.audio, self.now)
+                if heard is not None:
+                    self._out.append(Forwarded(heard))
             case Speech():
                 pieces = self.call.speak(given.audio, self.now)
                 self.contract.play(pieces)

@@ -34,7 +34,7 @@ from tests.call.playbook import (
     mark,
 )
 
-from offhook.audio import FRAME_BYTES, milliseconds
+from offhook.audio import FRAME_BYTES, SILENCE, milliseconds
 from offhook.call import wishes
 from offhook.call.call import (
     FAULTS_MAX,
@@ -44,7 +44,17 @@ from offhook.call.call import (
     Call,
     Input,
 )
-from offhook.call.commands import Command, End, HangUpAgent, Note, Piece, Play, SendAudio
+from offhook.call.commands import (
+    Command,
+    End,
+    HangUpAgent,
+    LeaveStream,
+    Note,
+    Piece,
+    Play,
+    SendAudio,
+    TellAgent,
+)
 from offhook.call.ending import Slug
 from offhook.call.errands import Dial, SendDigits
 from offhook.call.inputs import (
@@ -55,6 +65,7 @@ from offhook.call.inputs import (
     CallBroke,
     CallOver,
     ErrandDone,
+    Forsaken,
     GarbageReceived,
     LegLost,
     LegRecovered,
@@ -63,16 +74,21 @@ from offhook.call.inputs import (
     ServerStopped,
     ToolFinished,
 )
+from offhook.call.keypad import HangUp, PutThrough, Say
 from offhook.call.phases import Phase
 from offhook.call.plan import Plan
 from offhook.deepgram import messages as deepgram
-from offhook.events import AgentSaid, AudioDropped, CallEnded, ErrandOutcome, Leg
+from offhook.events import AgentSaid, AudioDropped, CallEnded, ErrandOutcome, KeyPressed, Leg
 from offhook.twilio import media as twilio
 
 PLANS: Final = st.builds(
     Plan,
     max_s=st.sampled_from([5.0, 60.0, 1800.0]),
     silence_s=st.sampled_from([0.0, 4.0, 60.0]),
+    actions=st.sampled_from(
+        [{}, {"0": PutThrough("desk"), "9": HangUp(), "8": Say("Hello."), "*": HangUp("Bye.")}]
+    ),
+    forces_turns=st.booleans(),
 )
 SIZES: Final = st.integers(0, 5000) | st.sampled_from([1, 159, 160, 161, 1600, 1760, 100_000])
 LEGS: Final[st.SearchStrategy[Leg]] = st.sampled_from(["caller", "agent"])
@@ -120,6 +136,12 @@ WISHES: Final[st.SearchStrategy[wishes.Wish]] = st.one_of(
     st.just(wishes.Update(deepgram.UpdatePrompt("Be brief."))),
     st.just(wishes.Update(deepgram.UpdateListen({}))),
     st.builds(wishes.Mute, st.booleans()),
+    st.builds(
+        wishes.AskDigits,
+        st.sampled_from(["", "Goodbye."]),
+        st.integers(1, 4),
+        st.sampled_from([1.0, 30.0]),
+    ),
     st.just(wishes.Leave(Dial("desk", "+12025550123"), "One two three.")),
     st.just(wishes.Leave(SendDigits("12"))),
     st.just(wishes.SwitchAgent("billing", Plan(), "One two three.")),
@@ -188,7 +210,10 @@ class Conversation(RuleBasedStateMachine):
         settling = self.call.phase is Phase.SETTLING
         frame = bytes([len(self.caller_audio) % 251]) * size
         forwarded = self.call.hear(frame, self.now)
-        assert forwarded == (self.call.phase in (Phase.TALKING, Phase.BARGE_IN, Phase.CLOSING))
+        if self.contract.concealed:
+            frame = SILENCE * size
+        talking = self.call.phase in (Phase.TALKING, Phase.BARGE_IN, Phase.CLOSING)
+        assert forwarded == (frame if talking else None)
         if settling:
             self.caller_audio += frame
             self.caller_held.append(frame)
@@ -196,9 +221,24 @@ class Conversation(RuleBasedStateMachine):
                 self.caller_held.popleft()
 
     @precondition(lambda self: self.contract.started)
-    @rule(digit=st.sampled_from("0#*"))
+    @rule(digit=st.sampled_from("01789#*"))
     def the_caller_presses_a_key(self, digit: str) -> None:
-        self.receive(key(digit))
+        secret, over = self.contract.concealed, self.contract.over
+        commands = self.receive(key(digit))
+        told = [each for each in commands if isinstance(each, Note)]
+        assert any(isinstance(each.event, KeyPressed) for each in told) == (not secret and not over)
+        if secret:
+            assert not any(isinstance(each, TellAgent) for each in commands)
+
+    @precondition(lambda self: self.call._secret is not None)
+    @rule(digits=st.sampled_from(["12", "123#", "#"]))
+    def the_caller_enters_a_secret(self, digits: str) -> None:
+        for digit in digits:
+            self.the_caller_presses_a_key(digit)
+
+    @rule(ask=st.integers(1, 20))
+    def nobody_waits_for_it_any_more(self, ask: int) -> None:
+        self.receive(Forsaken(ask))
 
     @precondition(lambda self: self.contract.started)
     @rule(data=st.data())
@@ -317,12 +357,14 @@ class Conversation(RuleBasedStateMachine):
 
     # --- and what the call makes of it ---------------------------------------------------------
 
-    def receive(self, message: Input) -> None:
+    def receive(self, message: Input) -> list[Command]:
         self.contract.enter(message)
         before = self.call.phase
-        self.obey(self.call.receive(message, self.now))
+        commands = self.call.receive(message, self.now)
+        self.obey(commands)
         if before is not self.call.phase and self.call.phase is Phase.BARGE_IN:
             self.quiet_since = self.now
+        return commands
 
     def tick(self) -> None:
         self.obey(self.call.tick(self.now))
@@ -368,6 +410,9 @@ class Conversation(RuleBasedStateMachine):
                     assert command.audio == b"".join(self.caller_held)
                     self.caller_held.clear()
                     self.caller_audio = self.caller_audio[: -len(command.audio) or None]
+                case LeaveStream():
+                    self.caller_audio = b""
+                    self.caller_held.clear()
                 case HangUpAgent() | End():
                     may_go += HELD_AGENT_BYTES
                 case Note(AgentSaid() as said):

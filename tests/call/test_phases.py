@@ -45,6 +45,8 @@ def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.Monk
     conversations: list[list[Given]] = [
         [CallAnnounced(), CallOver()],
         [*settling, STOP],
+        [*settling, TRANSFER],
+        [*settling, SWITCH],
         [*talking, STOP],
         [*barge_in, STOP],
         [*barge_in, AUDIO_DONE],

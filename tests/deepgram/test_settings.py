@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 from offhook import yamlfile
 from offhook.deepgram import settings
 from offhook.deepgram.checks import PROMPT_LIMIT
-from offhook.deepgram.messages import FinishedFunction, History
+from offhook.deepgram.messages import (
+    FinishedFunction,
+    History,
+    UpdateListen,
+    UpdateSpeak,
+    UpdateThink,
+    read_ours,
+    write,
+)
 from offhook.deepgram.settings import Settings
+from offhook.errors import Problem
 from offhook.yamlfile import BadFile, Finding
 
 LINE = {"encoding": "mulaw", "sample_rate": 8000}
@@ -498,3 +507,74 @@ def test_anything_is_either_accepted_or_refused(pasted: Any) -> None:
     except BadFile:
         return
     assert sent(accepted, greeting=False, context=[History(role="user", content="x")])
+
+
+# --- What is changed in a session ---
+
+EARS: dict[str, Any] = {"type": "deepgram", "version": "v2", "model": "flux-general-en"}
+BRAIN: dict[str, Any] = {
+    "provider": {"type": "open_ai", "model": "gpt-4o-mini"},
+    "prompt": "Greet {{name}}.",
+}
+TOOL = {"name": "book", "description": "Book.", "parameters": {}}
+SEARCH = {"name": "search", "endpoint": {"url": "https://example.com"}}
+
+
+def with_functions(*functions: Any) -> Settings:
+    return Settings({"think": [{**BRAIN, "functions": list(functions)}, BRAIN]})
+
+
+def test_a_think_block_without_functions_keeps_those_that_there_are() -> None:
+    own = with_functions(SEARCH)
+    change = own.change("think", BRAIN, [TOOL])
+    assert change == UpdateThink({**BRAIN, "functions": [SEARCH, TOOL]})
+    change = own.change("think", [BRAIN, {**BRAIN, "functions": []}], [TOOL])
+    assert change == UpdateThink(
+        [{**BRAIN, "functions": [SEARCH, TOOL]}, {**BRAIN, "functions": []}]
+    )
+    assert Settings({"think": BRAIN}).change("think", BRAIN) == UpdateThink(BRAIN)
+
+
+def test_a_stored_agents_think_block_has_to_name_its_functions() -> None:
+    stored = Settings(UUID)
+    with pytest.raises(Problem, match="E-SET-02"):
+        stored.change("think", BRAIN, [TOOL])
+    whole = {**BRAIN, "functions": [TOOL]}
+    assert stored.change("think", whole) == UpdateThink(whole)
+    voice = {"provider": {"type": "deepgram", "model": "aura-2-thalia-en"}}
+    assert stored.change("speak", voice) == UpdateSpeak(voice)
+    assert stored.change("listen", {"provider": EARS}) == UpdateListen({"provider": EARS})
+
+
+@pytest.mark.parametrize(
+    ("part", "block", "what"),
+    [
+        ("think", {}, "think has no provider"),
+        ("think", None, "agent.think must be a mapping"),
+        ("think", {**BRAIN, "temperature": 1}, 'beside "provider"'),
+        ("think", {**BRAIN, "prompt": "\ud800"}, "is no JSON"),
+        ("think", {**BRAIN, "functions": [object()]}, "is no JSON"),
+        ("speak", {"provider": {"type": "deepgram", "model": "flux-kit-en"}}, "is version v2"),
+        ("speak", [], "speak is an empty list"),
+        ("listen", {}, "listen has no provider"),
+        ("listen", {"provider": {"type": "deepgram"}}, "no version"),
+        ("listen", {"provider": {"version": "v2", "type": "deepgram"}}, "needs a model"),
+        ("listen", {"provider": {"version": "v2", "model": "flux-general-en"}}, "no type"),
+        ("listen", {"provider": {**EARS, "smart_format": True}}, "not allowed with Flux"),
+    ],
+)
+def test_a_change_that_would_end_the_session_is_refused(
+    part: settings.Part, block: Any, what: str
+) -> None:
+    with pytest.raises(BadFile, match="E-SET-01") as refused:
+        Settings({"think": BRAIN}).change(part, block)
+    assert what in refused.value.what
+
+
+@given(st.sampled_from(["think", "speak", "listen"]), PASTED)
+def test_any_change_is_either_made_or_refused(part: settings.Part, block: Any) -> None:
+    try:
+        change = with_functions(SEARCH).change(part, block, [TOOL])
+    except BadFile:
+        return
+    assert read_ours(write(change)) == change

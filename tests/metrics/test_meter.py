@@ -146,6 +146,7 @@ async def test_what_was_said_is_in_no_metric() -> None:
         events.CallerSaid("CANARY"),
         events.AgentSaid("CANARY", "CANARY", 1, interrupted=False),
         events.KeyPressed("CANARY"),
+        events.KeysEntered("CANARY"),
         events.MessageTaken("CANARY", "CANARY", "CANARY"),
         events.DoNotCall("CANARY"),
         events.DialRefused("text", "country", "CANARY"),

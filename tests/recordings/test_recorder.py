@@ -18,6 +18,8 @@ from tests.recordings.talk import ENDLESS, LONG, TALKATIVE, steps, talk
 from tests.test_session import Rehearsal
 
 from offhook import disk, wav
+from offhook.call.inputs import Forsaken
+from offhook.call.wishes import AskDigits
 from offhook.config import load
 from offhook.errors import Problem
 from offhook.events import (
@@ -30,6 +32,7 @@ from offhook.events import (
     RecordingPaused,
     RecordingResumed,
     RecordingStarted,
+    SecretEntered,
 )
 from offhook.recordings import reading, recorder
 from offhook.recordings.files import LocalFiles
@@ -241,6 +244,33 @@ def test_asking_twice_changes_nothing(tmp_path: Path) -> None:
 
     rehearsal, _, _ = paused_call(tmp_path, twice)
     assert about_recording(rehearsal).count("RecordingPaused") == 1
+
+
+def test_a_secret_is_silent_whatever_else_is_asked(tmp_path: Path) -> None:
+    with Recordings(LocalFiles(tmp_path)) as recordings:
+        rehearsal = Rehearsal(*steps(20), script=TALKATIVE, limits=ENDLESS, recordings=recordings)
+        rehearsal.clock.run(4)
+        session = rehearsal.calls._session(SID)
+        assert session is not None
+        told: list[tuple[bool, str]] = []
+        ask = session.ask(AskDigits("", 4, 6.0), lambda *reply: told.append(reply))
+        rehearsal.clock.run(2)
+        assert session.pause_recording()
+        assert session.resume_recording()
+        rehearsal.clock.run(4)
+        session.receive(Forsaken(ask))
+        rehearsal.clock.run(5)
+        rehearsal.stream.hang_up()
+        rehearsal.clock.run(1)
+    assert told == [(False, "nobody waits for it")]
+    times = {type(h.event): h.at_ms for h in rehearsal.happened}
+    silent_ms = times[RecordingResumed] - times[RecordingPaused]
+    assert silent_ms == times[SecretEntered] - times[RecordingPaused] + 1000
+    assert about_recording(rehearsal).count("RecordingPaused") == 1
+    began = times[RecordingPaused] - times[RecordingStarted]
+    for side in wav.read_stereo(only(tmp_path)):
+        assert not side[8 * (began + 40) : 8 * (began + silent_ms - 40)].strip(b"\xff")
+        assert side[8 * (began + silent_ms) :].strip(b"\xff"), "else this shows nothing"
 
 
 def test_what_is_not_recorded_cannot_be_paused() -> None:

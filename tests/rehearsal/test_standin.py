@@ -492,6 +492,17 @@ def test_a_listener_that_cannot_be_changed_so_stays_as_it_was(provider: dict[str
     assert client.standin.settings.listen == FLUX["provider"]
 
 
+def test_a_change_may_be_made_and_not_acknowledged() -> None:
+    client = Client(Script(unacknowledged=["UpdateThink"])).settle(listen=FLUX)
+    client.new()
+    client.send(messages.UpdateThink({"provider": {"type": "open_ai"}, "prompt": "Be brief."}))
+    client.send(messages.UpdatePrompt("Speak of cats."))
+    client.clock.run(0.1)
+    assert client.new() == ["PromptUpdated"]
+    assert client.standin.settings is not None
+    assert client.standin.settings.prompt == "Be brief.\n\nSpeak of cats."
+
+
 def test_a_user_message_is_answered_like_a_turn_and_stops_the_agent() -> None:
     script = Script(turns=[Turn(hear="unheard", say=LONG), Turn(hear="x", say=["Hello?"])])
     client = Client(script).settle()

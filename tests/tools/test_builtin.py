@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from offhook.call.wishes import Wish
+from offhook.deepgram.settings import Change, Part
 from offhook.tools import Call, ToolError
 from offhook.tools.builtin import NAMES, Destinations, offered
 from offhook.tools.declare import BadArguments
@@ -31,6 +33,17 @@ class House:
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
         return self._note("send_digits", call_sid, digits)
+
+    async def ask(self, call_sid: str, wish: Wish) -> tuple[bool, str]:
+        return True, self._note("ask", call_sid, wish)
+
+    def change(self, call_sid: str, part: Part, block: Any) -> Change:
+        raise AssertionError
+
+    async def ask_digits(
+        self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
+    ) -> str:
+        return self._note("ask_digits", call_sid, prompt, max_digits, timeout_s)
 
     async def send_text(self, call: Call, text: str, to: str) -> str:
         return self._note("send_text", call.sid, text, to)

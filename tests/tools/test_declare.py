@@ -241,3 +241,14 @@ def test_a_name_that_models_do_not_take_is_refused() -> None:
 def test_only_a_function_is_a_tool() -> None:
     with pytest.raises(BadTool, match="no function"):
         tool(book)
+
+
+@pytest.mark.parametrize(
+    ("max_digits", "timeout_s"), [(0, 30.0), (33, 30.0), (4, 0.0), (4, 121.0), (4, float("nan"))]
+)
+async def test_what_digits_may_be_asked_for(max_digits: int, timeout_s: float) -> None:
+    call = Call("CA1", "desk", None, None)
+    with pytest.raises(ValueError, match="max_digits"):
+        await call.ask_digits(max_digits=max_digits, timeout_s=timeout_s)
+    with pytest.raises(ToolError, match="not one of a server"):
+        await call.ask_digits()

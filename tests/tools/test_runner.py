@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pydantic
@@ -13,6 +14,7 @@ import pytest_asyncio
 
 from offhook.call.inputs import ToolFinished
 from offhook.tools import Call, ToolError, tool
+from offhook.tools.declare import WaitedOnTheLoop
 from offhook.tools.files import Toolbox
 from offhook.tools.runner import RESULT_MAX, CallTools, Runner
 from offhook.tools.threads import THREADS_MAX
@@ -460,3 +462,45 @@ async def test_half_a_character_does_not_break_the_answer(house: House) -> None:
         raise ToolError("a\ud800b")
 
     assert json.loads((await house.ask(house.call(explain), "explain")).content) == {"error": "a?b"}
+
+
+# --- what a thread has the server do -------------------------------------------------------------
+
+
+async def test_a_thread_has_the_server_do_something_and_waits_for_it(house: House) -> None:
+    here = threading.get_ident()
+
+    async def where() -> int:
+        await asyncio.sleep(0)
+        return threading.get_ident()
+
+    async def refuse() -> None:
+        raise ToolError("not now")
+
+    @tool
+    def wait(call: Call) -> str:
+        """Wait."""
+        assert call.wait(where()) == here != threading.get_ident()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(call.wait, where()).result() == here
+        call.wait(refuse())
+        return "never"
+
+    answer = await house.ask(house.call(wait), "wait")
+    assert (answer.content, answer.outcome) == ('{"error": "not now"}', "failed")
+
+
+async def test_on_the_loop_nothing_is_waited_for(house: House) -> None:
+    @tool
+    async def wait(call: Call) -> str:
+        """Wait."""
+        with pytest.raises(WaitedOnTheLoop, match="await"):
+            call.wait(asyncio.sleep(0))
+        return "said"
+
+    assert (await house.ask(house.call(wait), "wait")).content == "said"
+
+
+def test_a_call_of_no_server_can_have_nothing_done() -> None:
+    with pytest.raises(ToolError, match="not one of a server"):
+        CALL.wait(CALL.say("Hello."))

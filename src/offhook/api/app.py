@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp
 
 from offhook import __version__
-from offhook.api import after, audio, calls, following, page, placing
+from offhook.api import after, audio, calls, control, following, page, placing
 from offhook.api.doors import Doors
 from offhook.api.ledger import DatabaseLedger
 from offhook.api.links import Links
@@ -113,7 +113,7 @@ def _application(operator: Operator) -> FastAPI:
         redirect_slashes=False,
     )
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
-    for part in (calls, placing, audio, after, following):
+    for part in (calls, placing, audio, after, control, following):
         app.include_router(
             part.router(operator),
             prefix="/api",

@@ -88,6 +88,7 @@ def router(operator: Operator) -> APIRouter:
                     'Calls are recorded whose agent file says "recording: on".',
                 ),
             )
-        return RecordingIs(call_sid=sid, state=asked.state)
+        what = "the recording is paused" if paused else "what is said is recorded"
+        return RecordingIs(done=True, what=what, call_sid=sid, state=asked.state)
 
     return made

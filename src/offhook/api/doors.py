@@ -34,8 +34,8 @@ METRICS: Final = "/metrics"
 FAILURES_MAX: Final = 20
 """Wrong tokens from one address within FAILURES_S; beyond, none from there is looked at."""
 FAILURES_S: Final = 60.0
-BODY_MAX: Final = 16 * 1024
-"""Bytes of what is sent to us: a few fields at most."""
+BODY_MAX: Final = 256 * 1024
+"""Bytes of what is sent to us: a prompt and an agent's functions at most."""
 
 ADDRESSES_MAX: Final = 1000
 """Addresses whose failures are counted; the one that failed longest ago is forgotten first."""

@@ -100,7 +100,7 @@ def router(operator: Operator) -> APIRouter:
     ) -> CallState:
         """Whether it rings, goes on, or how it ended, by what Twilio told last."""
         try:
-            state = await _placing(operator).state(sid, seen, wait_s)
+            state = await _placing(operator).following.state(sid, seen, wait_s)
         except Problem as problem:
             raise _refused(problem) from None
         if state is None:

@@ -1,11 +1,12 @@
 """What the API takes and gives beyond the answers of records/answers.py, for OpenAPI."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from offhook.deepgram.checks import PROMPT_LIMIT
 from offhook.records.questions import Filter, moment
 
 _MOMENT = "ISO 8601 (UTC unless it says otherwise), or so long ago: 90m, 24h, 7d, 2w."
@@ -15,6 +16,19 @@ class Shape(pydantic.BaseModel):
     """What every one of them has in common."""
 
     model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+def _sendable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("there is half a character in it") from None
+    if not text.strip():
+        raise ValueError("there are no words in it")
+    return text
+
+
+Words: TypeAlias = Annotated[str, Field(max_length=2000), AfterValidator(_sendable)]
 
 
 class ProblemBody(Shape):
@@ -91,6 +105,14 @@ class LinkAsked(Shape):
     """Seconds; a week at most."""
 
 
+class Done(Shape):
+    """It was done."""
+
+    done: Literal[True]
+    what: str = Field(examples=["it is being said"])
+    """What happened."""
+
+
 class RecordingAsked(Shape):
     """What is to become of the recording of a live call."""
 
@@ -98,11 +120,77 @@ class RecordingAsked(Shape):
     """While it is paused, both sides are silent in it, and its time goes on."""
 
 
-class RecordingIs(Shape):
+class RecordingIs(Done):
     """What has become of it."""
 
     call_sid: str
     state: Literal["paused", "recording"]
+
+
+class HangUpAsked(Shape):
+    """How the call is to end."""
+
+    farewell: Annotated[Words | None, Field(description="Said in full first.")] = None
+
+
+class SayAsked(Shape):
+    """What the agent is to say."""
+
+    text: Words
+    behavior: Literal["default", "queue", "interrupt"] = "default"
+    """While somebody speaks it is refused, or said after that, or in place of what the agent says.
+    `queue` is refused too while the caller speaks."""
+
+
+class TellAsked(Shape):
+    """What the agent is to be told."""
+
+    text: Words
+
+
+class PromptAsked(Shape):
+    """What is added to the prompt."""
+
+    prompt: Annotated[str, Field(max_length=PROMPT_LIMIT), AfterValidator(_sendable)]
+
+
+class ThinkAsked(Shape):
+    """A think block of Settings, or a list of them."""
+
+    think: dict[str, Any] | list[dict[str, Any]]
+
+
+class SpeakAsked(Shape):
+    """A speak block of Settings, or a list of them."""
+
+    speak: dict[str, Any] | list[dict[str, Any]]
+
+
+class ListenAsked(Shape):
+    """A listen block of Settings. Its provider names type and version, and of Flux the model."""
+
+    listen: dict[str, Any]
+
+
+class TransferAsked(Shape):
+    """Whom the caller is put through to."""
+
+    destination: Words
+    """A name in `transfer.destinations` of the agent's file."""
+    summary: Annotated[Words | None, Field(description="For a person who is called first.")] = None
+
+
+class DigitsAsked(Shape):
+    """Which keys are pressed."""
+
+    digits: str = Field(pattern=r"^[0-9*#wW]{1,32}$", examples=["1w2#"])
+    """0 to 9, * and #; w waits half a second, W a second."""
+
+
+class MuteAsked(Shape):
+    """Whether the agent is not to be heard."""
+
+    on: pydantic.StrictBool
 
 
 class CallAsked(Shape):

@@ -10,12 +10,13 @@ from collections import deque
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
-from offhook.audio import BYTES_PER_MS, milliseconds, silence
-from offhook.call import errands, inputs, wishes
+from offhook.audio import BYTES_PER_MS, SILENCE, milliseconds, silence
+from offhook.call import errands, inputs, keypad, wishes
 from offhook.call.asking import Asked, Asking, Change, Injection
 from offhook.call.commands import (
     ClearCaller,
     Command,
+    Conceal,
     DialAgent,
     End,
     HangUpAgent,
@@ -23,6 +24,7 @@ from offhook.call.commands import (
     Note,
     Piece,
     Play,
+    PutThrough,
     Reply,
     SendAudio,
     SendSettings,
@@ -33,6 +35,7 @@ from offhook.call.ending import Ending, Slug
 from offhook.call.errands import Errand
 from offhook.call.functions import Functions
 from offhook.call.history import History
+from offhook.call.keypad import Action, Keypad, Secret
 from offhook.call.phases import Phase, Step, after
 from offhook.call.plan import Plan
 from offhook.call.playback import Playback
@@ -55,8 +58,10 @@ from offhook.events import (
     Fault,
     Interrupted,
     KeyPressed,
+    KeysEntered,
     LatencyReported,
     Leg,
+    SecretEntered,
     TransferFailed,
 )
 from offhook.twilio import media as twilio
@@ -75,6 +80,7 @@ Input: TypeAlias = (
     | inputs.GarbageReceived
     | inputs.ToolFinished
     | inputs.Asked
+    | inputs.Forsaken
     | inputs.ErrandDone
     | inputs.CallOver
     | inputs.NobodyReached
@@ -113,6 +119,8 @@ ON_RETURN_S: Final = 60.0
 """At least that much of its time has a call whose caller comes back."""
 ERROR_LINGER_S: Final = 2.0
 """After a fatal Error the socket usually closes by itself (deepgram-voice-agent.md §1.4)."""
+UNTOLD_MAX: Final = 8
+"""Entries and sentences that wait for the agent; the oldest go."""
 FAULTS_MAX: Final = 20
 FAULTS_WINDOW_S: Final = 10.0
 
@@ -191,6 +199,9 @@ class _Due(Enum):
     SILENCE = "a word from the caller"
     TIME_LIMIT = "the end of the time"
     FAREWELL = "the end of the farewell"
+    KEYS = "the next key of an entry"
+    ASKED_DIGITS = "the next key of a secret"
+    TONES = "the end of a secret's last tone"
     FUNCTION_SOFT = "a function's answer, or the agent's word that it takes a while"
     FUNCTION_HARD = "a function's answer"
     ASKED = "Deepgram's word on what it was asked"
@@ -248,17 +259,28 @@ class Call:
         self._muted = False
         self._unheard_bytes = 0
         self._faults: dict[Leg, deque[float]] = {"caller": deque(), "agent": deque()}
+        self._keypad = Keypad(plan.key_s, plan.actions)
+        self._untold: deque[str | keypad.Say | deepgram.InjectUserMessage] = deque(
+            maxlen=UNTOLD_MAX
+        )
+        self._secret: Secret | None = None
+        self._deaf = False  # While a secret is entered, and a moment longer.
 
     # --- the audio path ------------------------------------------------------------------------
 
-    def hear(self, frame: bytes, now: float) -> bool:
-        """Audio of the caller: whether to forward it to the agent at once."""
+    def hear(self, frame: bytes, now: float) -> bytes | None:
+        """Audio of the caller: what to forward to the agent at once in its place, if anything.
+
+        Keys can be heard: while a secret is entered it is silence.
+        """
         self._heard_at = now
+        if self._deaf:
+            frame = SILENCE * len(frame)
         if self._agent is _READY:
-            return self.phase is not _WAITING
+            return frame if self.phase is not _WAITING else None
         if self.phase is _SETTLING:
             self._hold(frame)
-        return False
+        return None
 
     def speak(self, chunk: bytes, now: float) -> list[Piece]:
         """Audio of the agent: what of it to send to Twilio at once, with which marks."""
@@ -315,6 +337,9 @@ class Call:
                 self._await_functions()
             case inputs.Asked():
                 self._on_asked(message.id, message.wish, now)
+            case inputs.Forsaken():
+                if self._secret is not None and self._secret.ask == message.id:
+                    self._secret_over("nobody waits for it", now)
             case inputs.ErrandDone():
                 self._on_errand_done(message, now)
             case deepgram.LatencyReport():
@@ -336,8 +361,7 @@ class Call:
             case twilio.Start():
                 self._on_start(now)
             case twilio.Dtmf():
-                self._note(KeyPressed(message.dtmf.digit))
-                self._caller_is_there(now)
+                self._on_key(message.dtmf.digit, now)
             case twilio.Stop():
                 if self.phase is not Phase.AWAY:  # else it is of the stream that was left
                     self._end(Slug.CALLER_HUNG_UP, "", now)
@@ -445,6 +469,7 @@ class Call:
         if self._held_frames:
             self._do(SendAudio(b"".join(self._held_frames)))
             self._held_frames.clear()
+            self._held_bytes = 0
         self._note_overflow()
         held, self._held_speech = self._held_speech, []
         for speech in held:
@@ -459,6 +484,7 @@ class Call:
         if self._on_return:
             self._tell_agent(self._on_return, None, now)
             self._on_return = ""
+        self._tell_keys(now)
 
     def _hold(self, frame: bytes) -> None:
         self._held_frames.append(frame)
@@ -522,6 +548,7 @@ class Call:
         else:
             self._finish_utterance(now)
             self._look_for_farewell(now)
+            self._tell_keys(now)
 
     def _finish_utterance(self, now: float) -> None:
         pieces, said = self._playback.finish(now)
@@ -576,11 +603,12 @@ class Call:
     def _await_functions(self) -> None:
         """Arm the deadlines of the function that has waited longest.
 
-        In last words there are none: the function that asked for them is open until they are over.
+        There are none in last words, nor while a secret is entered: the function that has asked for
+        either is open until they are over.
         """
-        closing = self.phase is Phase.CLOSING
-        self._arm(_Due.FUNCTION_SOFT, None if closing else self._functions.soft_due())
-        self._arm(_Due.FUNCTION_HARD, None if closing else self._functions.hard_due())
+        none = self.phase is Phase.CLOSING or self._secret is not None
+        self._arm(_Due.FUNCTION_SOFT, None if none else self._functions.soft_due())
+        self._arm(_Due.FUNCTION_HARD, None if none else self._functions.hard_due())
 
     def _say_one_moment(self, now: float) -> None:
         if self.phase is Phase.BARGE_IN:
@@ -623,6 +651,13 @@ class Call:
                 self._close(Slug.TIME_LIMIT, self._plan.time_up, now)
             case _Due.FAREWELL:
                 self._mind_farewell(now)
+            case _Due.KEYS:
+                self._enter(self._keypad.finish(), now)
+            case _Due.ASKED_DIGITS:
+                self._mind_secret(now)
+            case _Due.TONES:
+                self._deaf = False
+                self._do(Conceal(False))
             case _Due.FUNCTION_SOFT:
                 self._say_one_moment(now)
             case _Due.FUNCTION_HARD:
@@ -644,7 +679,13 @@ class Call:
     def _drop_agent(self) -> None:
         self._agent = _Agent.ABSENT
         self._agent_error = ""
-        for due in (_Due.AGENT_USE, _Due.KEEP_ALIVE, _Due.AGENT_ERROR, _Due.AGENT_STUCK):
+        for due in (
+            _Due.AGENT_USE,
+            _Due.AGENT_READY,
+            _Due.KEEP_ALIVE,
+            _Due.AGENT_ERROR,
+            _Due.AGENT_STUCK,
+        ):
             self._due.pop(due, None)
         self._held_speech.clear()
         self._held_speech_bytes = 0
@@ -679,6 +720,8 @@ class Call:
 
     def _mind_silence(self, now: float) -> None:
         due = max(self._active_at, self._playback.ends_at) + self._plan.silence_s / 2
+        if self._secret is not None:
+            due = now + self._plan.silence_s / 2  # A secret has a patience of its own.
         if now < due:
             self._due[_Due.SILENCE] = due
         elif self._asked:
@@ -689,6 +732,95 @@ class Call:
             question = deepgram.InjectAgentMessage(message=self._plan.still_there)
             self._ask_agent(question, None, now)
             self._due[_Due.SILENCE] = now + self._plan.silence_s / 2
+
+    # --- keys ----------------------------------------------------------------------------------
+
+    def _on_key(self, key: str, now: float) -> None:
+        if self._deaf:
+            self._caller_is_there(now)
+            if self._secret is not None and self._secret.press(key, now):
+                self._secret_over("", now)
+            return
+        self._note(KeyPressed(key))
+        self._caller_is_there(now)
+        if self.phase not in (Phase.WAITING, Phase.AWAY):
+            done = self._keypad.press(key, now)
+            self._arm(_Due.KEYS, self._keypad.due)
+            self._enter(done, now)
+
+    def _enter(self, done: list[str | Action], now: float) -> None:
+        """Entries and actions are complete: tell the agent of the ones, do the others."""
+        for each in done:
+            match each:
+                case str() | keypad.Say():
+                    self._untold.append(each)
+                    self._tell_keys(now)
+                case _ if self.phase is Phase.CLOSING:
+                    pass  # The call is being ended, or its caller put through, already.
+                case keypad.PutThrough():
+                    self._do(PutThrough(each.destination))
+                case keypad.HangUp():
+                    self._close(Slug.AGENT_HUNG_UP, each.farewell, now)
+
+    def _tell_keys(self, now: float) -> None:
+        """Tell the agent what was entered, if it listens; else it waits."""
+        if self.phase not in (Phase.TALKING, Phase.BARGE_IN):
+            return
+        waiting, self._untold = self._untold, deque(maxlen=UNTOLD_MAX)
+        for each in waiting:
+            match each:
+                case keypad.Say():
+                    say = deepgram.InjectAgentMessage(message=each.text, behavior="queue")
+                    self._ask_agent(say, None, now)
+                case str():
+                    self._tell_entry(each, now)
+                case _:
+                    self._ask_agent(each, None, now)
+
+    def _tell_entry(self, entry: str, now: float) -> None:
+        self._note(KeysEntered(entry))
+        # What was said before the keys comes before them, in a turn of its own (§2.17).
+        if self._plan.forces_turns and self._speech_start_ms is not None:
+            self._do(TellAgent(deepgram.ForceEndTurn()))
+        text = f"(The caller pressed {entry} on the keypad.)"
+        self._history.said(AgentTold(text))
+        self._ask_agent(deepgram.InjectUserMessage(content=text), None, now)
+
+    def _begin_secret(self, ask: int, wish: wishes.AskDigits, now: float) -> None:
+        # What is entered just now may be its beginning: no one is told.
+        self._keypad.forget()
+        self._due.pop(_Due.KEYS, None)
+        self._secret = Secret(ask, wish.prompt, wish.max_digits, wish.timeout_s, now)
+        self._due.pop(_Due.TONES, None)
+        if not self._deaf:
+            self._deaf = True
+            self._do(Conceal(True))
+        self._due[_Due.ASKED_DIGITS] = now + wish.timeout_s
+        self._await_functions()
+        if wish.prompt:
+            prompt = deepgram.InjectAgentMessage(message=wish.prompt, behavior="queue")
+            self._ask_agent(prompt, None, now)
+
+    def _mind_secret(self, now: float) -> None:
+        secret = self._secret
+        assert secret is not None
+        due = max(secret.pressed_at, self._playback.ends_at) + secret.timeout_s
+        if now < due:
+            self._due[_Due.ASKED_DIGITS] = due
+        else:
+            self._secret_over("the caller did not enter it in time", now)
+
+    def _secret_over(self, why_not: str, now: float) -> None:
+        """It was entered, or not: whoever asked is told, and nobody else."""
+        secret, self._secret = self._secret, None
+        if secret is None:
+            return
+        self._due.pop(_Due.ASKED_DIGITS, None)
+        self._due[_Due.TONES] = now + keypad.TONES_S
+        self._functions.stood_still(secret.began, now)
+        self._await_functions()
+        self._note(SecretEntered(len(secret.digits), not why_not))
+        self._do(Reply(secret.ask, not why_not, why_not or secret.digits))
 
     # --- last words ----------------------------------------------------------------------------
 
@@ -706,9 +838,10 @@ class Call:
             # The time is up in last words after which the call may yet go on.
             self._due[_Due.TIME_LIMIT] = now + FAREWELL_MAX_S
             return
-        if self.phase is Phase.SETTLING and isinstance(then, Slug):
-            self._end(then, "", now)
+        if self.phase is Phase.SETTLING:
+            self._closed(_Closing(then, "", now, ask), now)  # Nobody is there to say them.
             return
+        self._secret_over("the call is being ended, or its caller put through", now)
         if self._muted:
             self._mute(False, now)
         self._due.pop(_Due.SILENCE, None)
@@ -771,6 +904,7 @@ class Call:
         self._await_functions()
         if closing is not None and closing.ask is not None:
             self._do(Reply(closing.ask, False, why))
+        self._tell_keys(now)
 
     # --- away and back -------------------------------------------------------------------------
 
@@ -780,6 +914,11 @@ class Call:
         for due in (_Due.GAP, _Due.SILENCE, _Due.TIME_LIMIT, _Due.CALLER_STUCK):
             self._due.pop(due, None)
         self._drop_agent()
+        self._held_frames.clear()
+        self._held_bytes = self._overflow["agent"] = 0
+        self._untold.clear()
+        self._keypad.forget()
+        self._due.pop(_Due.KEYS, None)
         self._errand = errand
         self._resumed = True
         self._due[_Due.AWAY] = now + AWAY_S
@@ -829,6 +968,8 @@ class Call:
         self._asking.kept.clear()
         self._resumed = False  # It is new to the caller, and greets.
         self._plan = wish.plan
+        self._keypad = Keypad(wish.plan.key_s, wish.plan.actions)
+        self._due.pop(_Due.KEYS, None)
         self._note(AgentSwitched(wish.agent))
         self._do(TakeAgent(wish.agent))
         self._dial(now)
@@ -858,6 +999,8 @@ class Call:
                 self._tell_agent(wish.text, ask, now)
             case wishes.Update():
                 self._ask_agent(wish.message, ask, now)
+            case wishes.AskDigits():
+                self._begin_secret(ask, wish, now)
             case wishes.Mute():
                 self._mute(wish.on, now)
                 self._do(Reply(ask, True, "muted" if wish.on else "not muted"))
@@ -868,6 +1011,10 @@ class Call:
             return ""
         if self.phase is Phase.CLOSING:
             return "the call is being ended, or its caller put through, already"
+        if self.phase is Phase.SETTLING and isinstance(wish, wishes.Leave | wishes.SwitchAgent):
+            return ""
+        if isinstance(wish, wishes.AskDigits) and self._secret is not None:
+            return "digits are being asked for already"
         if self.phase not in (Phase.TALKING, Phase.BARGE_IN):
             return "nobody talks with the agent at the moment"
         return ""
@@ -889,6 +1036,8 @@ class Call:
     def _on_injection_refused(self, code: str, why: str, now: float) -> None:
         refused = self._asking.refused(while_agent_speaks=code == _DURING_AGENT_SPEECH)
         self._reply(refused, why or "somebody was speaking", done=False)
+        if refused is not None and refused.ask is None:
+            self._on_own_refused(refused.message, now)
         # What is to be queued, as last words are, is refused only while the caller speaks
         # (deepgram-voice-agent.md §2.14): then the caller is there, and has something to say.
         closing = self._closing
@@ -897,6 +1046,14 @@ class Call:
         self._caller_is_there(now)
         if self._closing is not None and closing.then is not Slug.TIME_LIMIT:
             self._go_on(now, "the caller is speaking; listen first")
+
+    def _on_own_refused(self, message: Injection | Change, now: float) -> None:
+        if isinstance(message, deepgram.InjectUserMessage):
+            self._untold.append(message)  # It may be sent again when the agent has spoken (§2.15).
+        elif self._secret is not None and message == deepgram.InjectAgentMessage(
+            message=self._secret.prompt, behavior="queue"
+        ):
+            self._secret_over("the caller is speaking; listen first", now)
 
     def _mute(self, on: bool, now: float) -> None:
         if on == self._muted:
@@ -968,6 +1125,7 @@ class Call:
         self._note_late()
         self._note_said(self._cut(now, clear=how not in _CALLER_GONE))
         self._note_overflow()
+        self._secret_over("the call is over", now)
         self._functions.drop("call_over")
         for asked in self._asking.forget():
             self._reply(asked, "the call is over", done=False)

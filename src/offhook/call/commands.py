@@ -92,6 +92,23 @@ class TakeAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class PutThrough:
+    """Have the caller put through to a destination of the agent file, by the same rules as a tool.
+
+    The call is asked to leave its stream for it, if it comes to that.
+    """
+
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conceal:
+    """From now on, or no more, what comes of the caller is for nobody's ears and eyes."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to what was asked from outside: whether it was `done`, and what happened."""
 
@@ -126,6 +143,8 @@ Command: TypeAlias = (
     | ClearCaller
     | LeaveStream
     | TakeAgent
+    | PutThrough
+    | Conceal
     | Reply
     | Note
     | End

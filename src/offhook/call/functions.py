@@ -23,6 +23,8 @@ class _Function(NamedTuple):
     name: str
     arguments: str
     called_at: float
+    stood_still_s: float = 0.0
+    """Of its time, what does not count."""
 
 
 class Functions:
@@ -67,7 +69,7 @@ class Functions:
     def give_up(self, now: float) -> None:
         """Stop those that have had their time."""
         for call_id, function in list(self._open.items()):
-            if now >= function.called_at + HARD_S:
+            if now >= _counts_from(function) + HARD_S:
                 self._do(CancelTool(call_id, "too_late"))
                 self._answer(call_id, _TOO_LATE, "too_late", now)
 
@@ -78,6 +80,12 @@ class Functions:
             self._do(Note(FunctionDropped(call_id, function.name, why)))
         self._open.clear()
         self._rest()
+
+    def stood_still(self, since: float, now: float) -> None:
+        """Nobody could be answered in that time, which is not of the functions' making."""
+        for call_id, function in self._open.items():
+            still_s = function.stood_still_s + now - max(since, function.called_at)
+            self._open[call_id] = function._replace(stood_still_s=still_s)
 
     def said_one_moment(self) -> None:
         """The caller was told that it takes a while; once is enough while any is open."""
@@ -96,10 +104,10 @@ class Functions:
     # --- inside --------------------------------------------------------------------------------
 
     def _oldest(self) -> float:
-        return next(iter(self._open.values())).called_at
+        return _counts_from(next(iter(self._open.values())))
 
     def _answer(self, call_id: str, content: str, outcome: FunctionOutcome, now: float) -> None:
-        name, arguments, called_at = self._open.pop(call_id)
+        name, arguments, called_at, _ = self._open.pop(call_id)
         answer = deepgram.FunctionCallResponse(id=call_id, name=name, content=content)
         self._do(TellAgent(answer))
         after_ms = round((now - called_at) * 1000)
@@ -114,3 +122,7 @@ class Functions:
     def _rest(self) -> None:
         if not self._open:
             self._said_one_moment = False
+
+
+def _counts_from(function: _Function) -> float:
+    return function.called_at + function.stood_still_s

@@ -77,6 +77,13 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Forsaken:
+    """Who had asked that wants it no more."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class ErrandDone:
     """Twilio told what became of the dialling for which the stream was left."""
 

@@ -44,6 +44,8 @@ TRANSITIONS: Final[dict[tuple[Phase, Step], Phase]] = {
     (Phase.WAITING, Step.STREAM_STARTED): Phase.SETTLING,
     (Phase.WAITING, Step.ENDED): Phase.ENDED,
     (Phase.SETTLING, Step.AGENT_READY): Phase.TALKING,
+    (Phase.SETTLING, Step.CALLER_LEFT): Phase.AWAY,
+    (Phase.SETTLING, Step.AGENT_SWITCHED): Phase.SETTLING,
     (Phase.SETTLING, Step.ENDED): Phase.ENDED,
     (Phase.TALKING, Step.INTERRUPTED): Phase.BARGE_IN,
     (Phase.TALKING, Step.FAREWELL_BEGUN): Phase.CLOSING,

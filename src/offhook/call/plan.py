@@ -1,6 +1,9 @@
 """What a call is told beforehand: how long it may last, and what the agent says at its limits."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from offhook.call.keypad import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +19,9 @@ class Plan:
     one_moment: str = "One moment, please."
     """Said when a function takes long."""
     transferring: str = "One moment, I am connecting you."
+    key_s: float = 2.0
+    """How long the next key of an entry is waited for."""
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    """What an entry of that one key does, in place of being told to the agent."""
+    forces_turns: bool = False
+    """Whether Deepgram takes ForceEndTurn, as it does with Flux (deepgram-voice-agent.md §2.17)."""

@@ -65,4 +65,17 @@ class SwitchAgent:
     first: str = ""
 
 
-Wish: TypeAlias = HangUp | Say | Tell | Update | Mute | Leave | SwitchAgent
+@dataclass(frozen=True, slots=True)
+class AskDigits:
+    """Have the agent say `prompt`, and take what the caller enters then for a secret.
+
+    It is entered with `#` or the last of `max_digits`; `timeout_s` is the wait for the next key.
+    The reply is the digits.
+    """
+
+    prompt: str
+    max_digits: int
+    timeout_s: float
+
+
+Wish: TypeAlias = HangUp | Say | Tell | Update | Mute | Leave | SwitchAgent | AskDigits

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from offhook.deepgram import fields
 from offhook.yamlfile import Finding, Loc, Place, nearest
 
@@ -82,6 +84,28 @@ def check(pasted: Any, locate: Locate = nowhere, tools: Collection[str] = ()) ->
     if message is pasted:
         return _Check(locate, tools).settings(message)
     return _Check(lambda loc, key: locate(loc[1:], key), tools).settings(message)
+
+
+def change(part: str, block: Any) -> tuple[Any, list[Finding]]:
+    """A block that is to replace `part` of a session, as plain JSON, and all there is to say of it.
+
+    Of the listener each change names type and version, and of Flux the model (§2.13).
+    """
+    try:
+        block = msgspec.json.decode(msgspec.json.encode(block))
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+        text = f"The {part} block holds what is no JSON."
+        return None, [Finding("error", text, "Give it texts, numbers, lists and mappings alone.")]
+    findings = check({"agent": {part: block}})
+    if part == "listen" and isinstance(block, dict):
+        provider = block.get("provider")
+        if provider is None:
+            text = "listen has no provider."
+            findings.append(Finding("error", text, 'Add "provider" with type, version and model.'))
+        elif isinstance(provider, dict) and "version" not in provider:
+            text = "listen.provider has no version, which each change of it needs."
+            findings.append(Finding("error", text, 'Add "version": "v2" for Flux, "v1" for Nova.'))
+    return block, findings
 
 
 class _Check:

@@ -7,13 +7,19 @@ session is found by `checks` before any call.
 
 import importlib.resources
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from offhook.deepgram import checks
-from offhook.deepgram.messages import History
+from offhook.deepgram.messages import History, UpdateListen, UpdateSpeak, UpdateThink
+from offhook.errors import Problem
 from offhook.yamlfile import BadFile, Finding, Loc
+
+Part: TypeAlias = Literal["think", "speak", "listen"]
+"""What of a session can be replaced while it lasts."""
+
+Change: TypeAlias = UpdateThink | UpdateSpeak | UpdateListen
 
 
 class Settings:
@@ -68,6 +74,44 @@ class Settings:
         if functions:
             agent = {**agent, "think": _with_functions(agent.get("think") or {}, functions)}
         return msgspec.json.encode({**self._message, "agent": agent})
+
+    def change(self, part: Part, block: Any, functions: Sequence[Mapping[str, Any]] = ()) -> Change:
+        """The message that changes a part of a session that was begun with these settings.
+
+        A think block replaces the functions too (§2.11): one that does not name any gets those of
+        these settings, and `functions`. Nothing is filled in it. Raises BadFile E-SET-01 for a
+        block that Deepgram would refuse, which ends the session; and Problem E-SET-02 when the
+        functions are not known here.
+        """
+        block, findings = checks.change(part, block)
+        errors = [finding for finding in findings if finding.level == "error"]
+        if errors:
+            raise BadFile("E-SET-01", errors)
+        match part:
+            case "speak":
+                return UpdateSpeak(block)
+            case "listen":
+                return UpdateListen(block)
+            case "think":
+                return UpdateThink(self._keeping_functions(block, functions))
+
+    def _keeping_functions(self, think: Any, functions: Sequence[Mapping[str, Any]]) -> Any:
+        if isinstance(think, list):
+            return [self._keeping_functions(each, functions) for each in think]
+        if "functions" in think:
+            return think
+        agent = self._message["agent"]
+        if isinstance(agent, str):
+            raise Problem(
+                "E-SET-02",
+                "This agent is stored at Deepgram: which functions a think block would take from"
+                " it is not known here.",
+                'Write "functions" into the block: all that it is to have, [] for none.',
+            )
+        own = agent.get("think") or {}
+        first = own[0] if isinstance(own, list) else own
+        kept = _with_functions({"functions": first.get("functions")}, functions)["functions"]
+        return {**think, "functions": kept} if kept else think
 
     def texts(self) -> Iterator[tuple[Loc, str]]:
         """Every prompt and greeting, with the way to it: what a call's variables may stand in."""

@@ -20,3 +20,22 @@ class Uncertain(NotNow):
     """Twilio may have the call. Asked again with the same key, it is looked for, and not rung
     twice.
     """  # noqa: D205
+
+
+def forbidden(words: str) -> Problem:
+    """The guard refuses the number."""
+    return Problem(
+        "E-OUT-05",
+        f"This number is not called: {words}.",
+        "If it is to be, change what dialling: in offhook.yaml allows.",
+    )
+
+
+def uncertain(after_s: float) -> Uncertain:
+    """Nobody knows whether somebody was rung."""
+    return Uncertain(
+        "E-OUT-14",
+        "Twilio may have been asked for this call already, and has not said so.",
+        "Ask again with the same key: the call is looked for, and not rung twice.",
+        max(after_s, 1.0),
+    )

@@ -59,6 +59,8 @@ class CallRecorder:
         self._timeline = Timeline(clock.now())
         self._over = False
         self._paused = False
+        self._to_pause = False
+        self._concealed = False
         # What was asked for, by any thread, and when; of more than anybody means, the last.
         self._asked: deque[tuple[bool, float]] = deque(maxlen=ASKED_MAX)
         writer.put(file, b"")
@@ -121,6 +123,17 @@ class CallRecorder:
         """Record what is said again. Says whether there is a recording to resume."""
         return self._ask(pause=False)
 
+    def conceal(self, on: bool) -> None:
+        """Record silence on both sides while it is `on`, whatever else is asked. On the loop."""
+        if self._over:
+            return
+        try:
+            self._obey()
+            self._concealed = on
+            self._settle(self._now())
+        except Exception as error:  # noqa: BLE001 - as above
+            self._break(error)
+
     def finish(self) -> None:
         """The call is over. The last of its audio is written soon after."""
         if self._over:
@@ -145,16 +158,20 @@ class CallRecorder:
 
     def _obey(self) -> None:
         while self._asked:
-            pause, at = self._asked.popleft()
-            if pause == self._paused:
-                continue
-            self._paused = pause
-            if pause:
-                self._timeline.pause(at)
-                self._note(RecordingPaused())
-            else:
-                self._timeline.resume(at)
-                self._note(RecordingResumed())
+            self._to_pause, at = self._asked.popleft()
+            self._settle(at)
+
+    def _settle(self, at: float) -> None:
+        pause = self._to_pause or self._concealed
+        if pause == self._paused:
+            return
+        self._paused = pause
+        if pause:
+            self._timeline.pause(at)
+            self._note(RecordingPaused())
+        else:
+            self._timeline.resume(at)
+            self._note(RecordingResumed())
 
     def _put(self, sides: tuple[bytes, bytes]) -> None:
         self._writer.put(self._file, b"".join(sides))

@@ -104,6 +104,9 @@ class Conduct(_Part):
     """What a refused injection is answered with: the documented message, or the one that was seen
     in 2026 (deepgram-voice-agent.md §2.14)."""
 
+    unacknowledged: list[Literal["UpdatePrompt", "UpdateThink", "UpdateSpeak", "UpdateListen"]] = []
+    """Changes that are made, but of which nothing is said (§3.12)."""
+
     upgrade_status: Annotated[int, Field(ge=400, le=599)] | None = None
     """An HTTP status in place of the WebSocket."""
     welcome: Stage = Stage()

@@ -298,7 +298,9 @@ class StandIn:
         assert self.settings is not None  # _on_message has looked
         assert self._turns is not None  # they came with the settings
         self._turns.updated()
-        self.send(acknowledged)
+        changed = "Update" + type(acknowledged).__name__.removesuffix("Updated")
+        if changed not in self._conduct.unacknowledged:
+            self.send(acknowledged)
         if self.on_settings is not None:
             self.on_settings(self.settings)
 

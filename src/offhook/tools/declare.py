@@ -7,12 +7,13 @@
 Source of what the agent is told: deepgram-voice-agent.md §4.1.
 """
 
+import asyncio
 import functools
 import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import (
     Annotated,
@@ -29,11 +30,23 @@ from typing import (
 
 import pydantic
 
+from offhook.call.keypad import ENTRY_MAX
+from offhook.call.wishes import Mute, Say, Tell, Update, Wish
+from offhook.deepgram.messages import UpdatePrompt
+from offhook.deepgram.settings import Change, Part
+from offhook.errors import Problem
+
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+
+Behavior: TypeAlias = Literal["default", "queue", "interrupt"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What models' makers allow in a function's name."""
+
+PATIENCE_MAX_S: Final = 120.0
+"""So long at most a function has the call wait for a key."""
 
 _NOT_SENT: Final = frozenset({"title", "additionalProperties", "discriminator"})
 """Of pydantic's schema: the first says nothing new, the others not every maker knows."""
@@ -44,6 +57,10 @@ _VALUES: Final = frozenset({"default", "const", "enum", "examples"})
 
 class ToolError(Exception):
     """Raise it in a tool to tell the agent, in your words, why it did not work."""
+
+
+class WaitedOnTheLoop(RuntimeError):  # noqa: N818 - what the user has written
+    """`Call.wait` where it cannot be: write `await` there."""
 
 
 class BadTool(Exception):  # noqa: N818 - what the user has written
@@ -71,6 +88,17 @@ class House(Protocol):
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys."""
+
+    async def ask(self, call_sid: str, wish: Wish) -> tuple[bool, str]:
+        """Whether it was done, and what happened."""
+
+    def change(self, call_sid: str, part: Part, block: Any) -> Change:
+        """The message that changes a part of the agent. Raises Problem, and ToolError."""
+
+    async def ask_digits(
+        self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
+    ) -> str:
+        """Have the caller enter digits that nobody else is to know."""
 
     async def send_text(self, call: "Call", text: str, to: str) -> str:
         """Send a text message."""
@@ -109,6 +137,9 @@ class Call:
 
     direction: Literal["inbound", "outbound"] = "inbound"
 
+    _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False, compare=False)
+    """The server's, for `wait`."""
+
     @property
     def party(self) -> str | None:
         """The number of the person at the other end; None when it is not known."""
@@ -144,6 +175,97 @@ class Call:
         """Press keys: 0 to 9, *, #, and w for half a second of silence. As `transfer`."""
         return await self._at_home().send_digits(self.sid, digits)
 
+    async def say(self, text: str, behavior: Behavior = "default") -> str:
+        """Have the agent say this. By default that is refused while somebody speaks, as the agent
+        does that has just called a function; `queue` says it after what is being said, `interrupt`
+        in its place. Returns what happened; raises ToolError with it when it was not done.
+        """  # noqa: D205
+        if behavior not in typing.get_args(Behavior):
+            raise ToolError(f"behavior is default, queue or interrupt, not {behavior!r}")
+        return await self._ask(Say(_words(text), behavior))
+
+    async def tell(self, text: str) -> str:
+        """Tell the agent something that it answers to, as if the caller had said it.
+
+        What it says or does just then gives way to that, a function too. As `say`.
+        """
+        return await self._ask(Tell(_words(text)))
+
+    async def update_prompt(self, text: str) -> str:
+        """Add this to the agent's prompt. As `say`."""
+        return await self._ask(Update(UpdatePrompt(_words(text))))
+
+    async def update_think(self, block: Mapping[str, Any] | list[dict[str, Any]]) -> str:
+        """Replace what the agent thinks with, all of it: provider, prompt, endpoint, functions.
+
+        A block without `functions` keeps those of the agent. As `say`.
+        """
+        return await self._change("think", block)
+
+    async def update_speak(self, block: Mapping[str, Any] | list[dict[str, Any]]) -> str:
+        """Replace the agent's voice. As `say`."""
+        return await self._change("speak", block)
+
+    async def update_listen(self, block: Mapping[str, Any]) -> str:
+        """Change how the agent listens: what is left out stays, but `language_hints`. As `say`."""
+        return await self._change("listen", block)
+
+    async def mute(self) -> str:
+        """Let the caller hear nothing of the agent from now on, which goes on talking. As `say`."""
+        return await self._ask(Mute(True))
+
+    async def unmute(self) -> str:
+        """Let the caller hear the agent again. As `say`."""
+        return await self._ask(Mute(False))
+
+    def wait(self, asked: Coroutine[Any, Any, T]) -> T:
+        """Have one of these done by the server, from a function that is not async.
+
+            call.wait(call.say("One moment.", "queue"))
+
+        Returns and raises what it does; it is over with the call at the latest. Raises
+        WaitedOnTheLoop in an async function, which would wait for itself.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            asked.close()
+            raise WaitedOnTheLoop("in an async function write await, not call.wait")
+        if self._loop is None:
+            asked.close()
+            raise ToolError("this call is not one of a server, so nothing can be done to it")
+        return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+
+    async def _ask(self, wish: Wish) -> str:
+        done, what = await self._at_home().ask(self.sid, wish)
+        if not done:
+            raise ToolError(what)
+        return what
+
+    async def _change(self, part: Part, block: Any) -> str:
+        try:
+            change = self._at_home().change(self.sid, part, block)
+        except Problem as problem:
+            raise ToolError(f"{problem.what} {problem.fix}") from None
+        return await self._ask(Update(change))
+
+    async def ask_digits(
+        self, prompt: str = "", *, max_digits: int = 16, timeout_s: float = 30.0
+    ) -> str:
+        """What the caller enters on the keypad, after the agent has said `prompt`: docs/keypad.md.
+
+        It ends with `#` or the last of `max_digits` (1 to 32); `timeout_s` seconds are waited for
+        each key. Agent, records, recordings, logs and captures get none of it. Raises ToolError
+        when nothing came in time, the call is over, or digits are being asked for already.
+        """
+        if not 1 <= max_digits <= ENTRY_MAX or not 0 < timeout_s <= PATIENCE_MAX_S:
+            raise ValueError(
+                f"max_digits is 1 to {ENTRY_MAX}, timeout_s more than 0, at most {PATIENCE_MAX_S:g}"
+            )
+        return await self._at_home().ask_digits(self.sid, prompt, max_digits, timeout_s)
+
     async def send_text(self, text: str, to: str = "caller") -> str:
         """Send a text message to the other party, or to one of the agent file's `texts`.
 
@@ -163,6 +285,13 @@ class Call:
         if self._house is None:
             raise ToolError("this call is not one of a server, so nothing can be done to it")
         return self._house
+
+
+def _words(text: str) -> str:
+    """As it can be sent: half a character would be the end of the agent's socket."""
+    if not text.strip():
+        raise ToolError("there are no words in it")
+    return text.encode("utf-8", "replace").decode()
 
 
 class _OfTheCall:

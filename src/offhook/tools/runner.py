@@ -1,6 +1,7 @@
 """Running tools: tasks and threads, arguments in, one short text out."""
 
 import asyncio
+import dataclasses
 import inspect
 import json
 import logging
@@ -55,7 +56,8 @@ class Runner:
 
     def for_call(self, toolbox: Toolbox, call: Call) -> "CallTools":
         """What runs the tools of one call."""
-        return CallTools(self, toolbox, call)
+        loop = asyncio.get_running_loop()
+        return CallTools(self, toolbox, dataclasses.replace(call, _loop=loop))
 
     def start(self, run: Run, work: Callable[[], Any]) -> None:
         """Give it its task."""

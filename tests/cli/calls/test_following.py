@@ -38,13 +38,18 @@ def serving(answers: Sequence[Connection]) -> Iterator[tuple[str, list[dict[str,
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
+            length = int(self.headers.get("Content-Length", "0"))
+            body = self.rfile.read(length).decode()
+            headers = {k.lower(): v for k, v in self.headers.items()}
+            asked.append({"path": self.path, "body": body, **headers})
             answer = next(left)
             self.send_response(answer.status)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(answer.body.encode())
+
+        do_POST = do_GET  # noqa: N815 - its name in http.server
 
         def log_message(self, *_: object) -> None:
             pass

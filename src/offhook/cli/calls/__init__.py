@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from offhook.cli.calls import erase, export, follow, list_, play, resend, show
+from offhook.cli.calls import control, erase, export, follow, list_, play, resend, show
 
 
 class _ListsByDefault(TyperGroup):
@@ -19,7 +19,8 @@ class _ListsByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_ListsByDefault,
-    help="What calls there were: list, show, hear, export, follow and erase them.",
+    help="What calls there were: list, show, hear, export, follow and erase them. And act on those"
+    " that are live.",
     add_completion=False,
 )
 app.command("list")(list_.list_)
@@ -29,3 +30,5 @@ app.command("export")(export.export)
 app.command("follow")(follow.follow)
 app.command("resend")(resend.resend)
 app.command("erase")(erase.erase)
+for name, command in control.COMMANDS.items():
+    app.command(name)(command)

@@ -15,6 +15,10 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Sid: TypeAlias = Annotated[
     str, typer.Argument(help="A CallSid, or at least four characters of its end.", metavar="SID")
 ]
+Url: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="The server. Default: on this machine, at server.port.", show_default=False),
+]
 
 Since: TypeAlias = Annotated[
     str | None,

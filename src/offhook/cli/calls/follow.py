@@ -1,19 +1,12 @@
 """offhook calls follow: what happens in calls, as it happens."""
 
-from typing import Annotated
-
 import typer
 
 from offhook.cli.calls import filters
 
 
 def follow(
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="The server. Default: on this machine, at server.port.", show_default=False
-        ),
-    ] = None,
+    url: filters.Url = None,
     config: filters.Config = None,
     as_json: filters.Json = False,
 ) -> None:

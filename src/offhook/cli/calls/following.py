@@ -72,6 +72,15 @@ def server_url(config: Config) -> str:
     return f"{scheme}://127.0.0.1:{config.server.port}"
 
 
+def not_there(url: str, why: str) -> Problem:
+    """What to tell whoever looks for a server where none is."""
+    return Problem(
+        "E-ASK-13",
+        f"No server answers at {url}: {why}.",
+        "Start offhook serve, or name the server with --url.",
+    )
+
+
 class Following:
     """Follows one server for as long as it runs, and waits for it to come back."""
 
@@ -94,11 +103,7 @@ class Following:
             while True:
                 why = self._listen(client, listening)
                 if not self._ever:
-                    raise Problem(
-                        "E-ASK-13",
-                        f"No server answers at {self._url}: {why}.",
-                        "Start offhook serve, or name the server with --url.",
-                    )
+                    raise not_there(self._url, why)
                 listening.lost(why)
                 self._sleep(self._stream.retry_s)
 

@@ -1,0 +1,104 @@
+"""The caller's keys: which of them are one entry, and what is entered for somebody's eyes only.
+
+An entry ends with `#`, or when no key follows in time. An action is that of an *entry*, not of a
+key: a caller who types an order number that begins with 0 is not put through at its first digit,
+and what a key does never depends on how fast the next one comes. It costs the time of one pause.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+ENTRY_MAX: Final = 32
+"""Keys of one entry; with the last of them it is finished."""
+
+TONES_S: Final = 1.0
+"""How long after a secret's last key its tone may yet be heard; keys are no one's till then."""
+
+_KEYS: Final = frozenset("0123456789*#ABCD")
+"""What Twilio sends (twilio.md §1.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutThrough:
+    """Put the caller through to a destination of the agent file."""
+
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the call when the farewell was heard."""
+
+    farewell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Have the agent say this."""
+
+    text: str
+
+
+Action: TypeAlias = PutThrough | HangUp | Say
+"""What an entry of a single key can be mapped to in the agent file."""
+
+
+class Keypad:
+    """What is being entered. `timeout_s`: how long the next key of an entry is waited for."""
+
+    def __init__(self, timeout_s: float, actions: Mapping[str, Action]) -> None:
+        self._timeout_s = timeout_s
+        self._actions = actions
+        self._entry = ""
+        self.due: float | None = None
+        """When what was entered so far is all, in seconds."""
+
+    def press(self, key: str, now: float) -> list[str | Action]:
+        """A key was pressed: what is finished with it, entries and actions."""
+        if key not in _KEYS:
+            return []
+        if key == "#":
+            return self.finish() or self._alone(key)
+        if key == "*" and key in self._actions:
+            return [*self.finish(), *self._alone(key)]
+        self._entry += key
+        self.due = now + self._timeout_s
+        return self.finish() if len(self._entry) == ENTRY_MAX else []
+
+    def finish(self) -> list[str | Action]:
+        """No further key belongs to it: the entry, or its action; nothing if there was none."""
+        entry = self._entry
+        self.forget()
+        return (self._alone(entry) or [entry]) if entry else []
+
+    def forget(self) -> None:
+        """What was entered so far is of no interest."""
+        self._entry = ""
+        self.due = None
+
+    def _alone(self, entry: str) -> list[str | Action]:
+        action = self._actions.get(entry)
+        return [] if action is None else [action]
+
+
+class Secret:
+    """Digits that somebody has asked for: kept here, told once, and noted nowhere."""
+
+    def __init__(
+        self, ask: int, prompt: str, max_digits: int, timeout_s: float, now: float
+    ) -> None:
+        self.ask: Final = ask
+        self.prompt: Final = prompt
+        self.timeout_s: Final = timeout_s
+        self.began: Final = now
+        self._max_digits = max_digits
+        self.pressed_at = now
+        self.digits = ""
+
+    def press(self, key: str, now: float) -> bool:
+        """A key was pressed: whether that was the last one."""
+        self.pressed_at = now
+        if key in _KEYS and key != "#":
+            self.digits += key
+        return key == "#" or len(self.digits) == self._max_digits

@@ -1,0 +1,225 @@
+"""What becomes of calls that we placed: reports of them, machines' verdicts, questions."""
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from offhook.call import inputs
+from offhook.call.ending import Slug
+from offhook.calls import CallEntry, Calls, Outgoing
+from offhook.clock import Clock
+from offhook.config import Agent
+from offhook.errors import Problem
+from offhook.outbound.ledger import Ledger
+from offhook.outbound.problems import NotNow
+from offhook.outbound.truth import END_OF_GREETING, MACHINES, UNANSWERED, Truth
+from offhook.twilio import twiml
+from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
+from offhook.twilio.rest import TwilioRest
+
+_log: Final = logging.getLogger("offhook.outbound")
+
+GOODBYE_S: Final = 60
+"""What Twilio's own time limit leaves the agent for its goodbye at ours."""
+
+OVERDUE_S: Final = 60.0
+"""How long after the last moment that something should have been told Twilio is asked for it."""
+
+FOLLOWED_MAX: Final = 1000
+"""Calls that are over of which the status is still known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known of a call that we placed."""
+
+    sid: str
+    status: str
+    final: bool
+    answered_by: str | None
+    slug: str | None
+    words: str | None
+
+
+class _Followed:
+    """A call between its placing and its end."""
+
+    __slots__ = ("agent", "changed", "due", "truth")
+
+    def __init__(self, agent: Agent, due: float) -> None:
+        self.agent = agent
+        self.truth = Truth()
+        self.changed = asyncio.Event()
+        self.due = due
+        """When Twilio is asked what became of it, if it has not told."""
+
+
+class Following:
+    """The calls that one server has placed. `watch` is its owner's to run."""
+
+    def __init__(self, calls: Calls, rest: TwilioRest, ledger: Ledger, clock: Clock) -> None:
+        self.expected: dict[str, Outgoing] = {}
+        """Calls that Twilio has not named yet, by the id that its callbacks bring."""
+        self._calls = calls
+        self._rest = rest
+        self._ledger = ledger
+        self._clock = clock
+        self._followed: OrderedDict[str, _Followed] = OrderedDict()
+
+    @property
+    def live(self) -> int:
+        """Calls that ring or go on."""
+        return sum(not followed.truth.final for followed in self._followed.values())
+
+    def follow(self, sid: str, agent: Agent) -> None:
+        """A call has its CallSid: from now on what happens to it is told here."""
+        due = self._clock.now() + agent.outbound.ring_seconds + OVERDUE_S
+        self._followed[sid] = _Followed(agent, due)
+        if len(self._followed) > FOLLOWED_MAX:
+            oldest = next((s for s, f in self._followed.items() if f.truth.final), None)
+            if oldest is not None:
+                del self._followed[oldest]
+
+    async def on_status(self, sid: str, status: str, placing_id: str, detail: str) -> bool | None:
+        """A status callback. Returns whether it is news; None: this call is not one of ours."""
+        followed = self._followed.get(sid)
+        if followed is None and placing_id:
+            outgoing = self.expected.get(placing_id)
+            if outgoing is None:
+                # Of an earlier run of this server, perhaps: it names the call that it began.
+                with contextlib.suppress(Problem):
+                    await self._ledger.name(placing_id, sid)
+                return None
+            self._calls.place(sid, outgoing)
+            followed = self._followed.get(sid)
+        if followed is None:
+            return None
+        return self._hear(sid, followed, status, detail)
+
+    def _hear(self, sid: str, followed: _Followed, status: str, detail: str) -> bool:
+        if not followed.truth.hear(status):
+            return False
+        entry = self._calls.find(sid)
+        if followed.truth.final:
+            slug = UNANSWERED.get(status)
+            if slug is not None and entry is not None and not entry.has_stream:
+                self._calls.tell(sid, inputs.NobodyReached(slug, detail))
+            else:
+                self._calls.tell(sid, inputs.CallOver())
+        elif status == "in-progress":
+            limit_s = followed.agent.limits.max_minutes * 60 + GOODBYE_S
+            followed.due = self._clock.now() + limit_s + OVERDUE_S
+            self._calls.picked_up(sid)
+        followed.changed.set()
+        followed.changed = asyncio.Event()
+        return True
+
+    async def on_answered_by(self, sid: str, verdict: str, placing_id: str) -> None:
+        """A verdict on who answered. A person never waits for it: the agent talks already.
+
+        A machine's call ends here. When the stream is open its end is enough: Twilio then asks
+        /twilio/after, which answers with the message or the hang-up. That takes no REST request
+        that could fail or come too early, and no agent that would have to be quiet, find the
+        moment and say the words. Without a stream (the announcement is still being said) REST
+        replaces what Twilio does.
+        """
+        followed = self._followed.get(sid)
+        if followed is None and placing_id in self.expected:
+            self._calls.place(sid, self.expected[placing_id])
+            followed = self._followed.get(sid)
+        if followed is None or not followed.truth.hear_answered_by(verdict):
+            return
+        wants = followed.agent.outbound
+        if verdict not in MACHINES or wants.answering_machine == "talk" or followed.truth.final:
+            return
+        entry = self._calls.find(sid)
+        if entry is None or entry.ending is not None or entry.errand is not None:
+            return  # over, or being put through to somebody
+        leave = wants.answering_machine == "leave_message" and verdict in END_OF_GREETING
+        had_stream = entry.has_stream
+        slug = Slug.MESSAGE_LEFT if leave else Slug.MACHINE_ANSWERED
+        self._calls.tell(sid, inputs.NobodyReached(slug, verdict))
+        if not had_stream:
+            await self._redirect(sid, entry, leave=leave)
+
+    async def _redirect(self, sid: str, entry: CallEntry, *, leave: bool) -> None:
+        message = entry.agent.outbound.message
+        try:
+            if leave and message is not None:
+                await self._rest.update_call(sid, twiml=twiml.message(message))
+            else:
+                await self._rest.hang_up(sid)
+        except (TwilioRefused, TwilioUnreachable) as error:
+            # The stream that comes is refused then, and Twilio asks /twilio/after all the same.
+            _log.warning("a machine's call could not be ended at once: %s", error)
+
+    async def watch(self) -> None:
+        """Ask Twilio about calls of which it has told nothing for too long. Runs until cancelled.
+
+        Callbacks are best effort (twilio.md §4.3): one that is lost must not hold a call for ever.
+        """
+        while True:
+            await asyncio.sleep(5.0)
+            now = self._clock.now()
+            overdue = [
+                (sid, followed)
+                for sid, followed in self._followed.items()
+                if not followed.truth.final and followed.due <= now
+            ]
+            for sid, followed in overdue:
+                followed.due = now + OVERDUE_S
+                with contextlib.suppress(TwilioRefused, TwilioUnreachable):
+                    fetched = await self._rest.fetch_call(sid)
+                    self._hear(sid, followed, fetched.status, "asked, not told")
+
+    # --- asking --------------------------------------------------------------------------------
+
+    async def state(self, sid: str, seen: str | None = None, wait_s: float = 0.0) -> State | None:
+        """What is known of a call, once its status is not `seen`, or after `wait_s`.
+
+        Of a call that this run did not place Twilio is asked; None: it knows none of that SID.
+        Raises NotNow when it cannot be asked.
+        """
+        followed = self._followed.get(sid)
+        if followed is None:
+            return await self._fetched(sid)
+        if followed.truth.status == seen and not followed.truth.final:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await followed.changed.wait()
+        truth = followed.truth
+        entry = self._calls.find(sid)
+        ending = entry.ending if entry is not None else None
+        return State(
+            sid,
+            truth.status,
+            truth.final,
+            truth.answered_by,
+            ending.how.slug if ending is not None else None,
+            ending.how.words if ending is not None else None,
+        )
+
+    async def _fetched(self, sid: str) -> State | None:
+        try:
+            fetched = await self._rest.fetch_call(sid)
+        except TwilioRefused as refused:
+            if refused.status == 404:
+                return None
+            raise _unasked() from None
+        except TwilioUnreachable:
+            raise _unasked() from None
+        truth = Truth()
+        truth.hear(fetched.status)
+        return State(sid, truth.status, truth.final, None, None, None)
+
+
+def _unasked() -> NotNow:
+    return NotNow(
+        "E-OUT-15",
+        "Twilio cannot be asked what became of this call.",
+        "Ask again in a moment.",
+        2.0,
+    )

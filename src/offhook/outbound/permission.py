@@ -1,0 +1,116 @@
+"""Whether somebody may be called, and whether now."""
+
+import asyncio
+import zoneinfo
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+
+from offhook.calls import Calls
+from offhook.clock import Clock
+from offhook.config import Agent, Config
+from offhook.errors import Problem
+from offhook.guard import Guard, Why, refusal
+from offhook.outbound.ledger import Ledger
+from offhook.outbound.problems import NotNow, forbidden
+
+PACE_MAX_S: Final = 10.0
+"""How long a request waits for its turn; one that would wait longer is to come again."""
+
+
+class Permission:
+    """What stands before every call that one server places. `wall` is the wall clock, UTC."""
+
+    def __init__(
+        self,
+        config: Config,
+        calls: Calls,
+        ledger: Ledger,
+        guard: Guard,
+        clock: Clock,
+        wall: Callable[[], datetime],
+    ) -> None:
+        self._config = config
+        self._calls = calls
+        self._ledger = ledger
+        self._guard = guard
+        self._clock = clock
+        self._wall = wall
+        self._turn_at = clock.now()
+
+    async def judge(self, to: str, agent: Agent, zone: str | None, *, within_hours: bool) -> None:
+        """Raises Problem for somebody who may not be called, or not now."""
+        refused = refusal(self._guard.rules, to)
+        if refused is not None:
+            raise forbidden(refused.words)
+        if within_hours:
+            now = self._wall()
+            opens = agent.outbound.calling_hours.opens(now, self._zone(zone, agent))
+            if opens is not None:
+                raise NotNow(
+                    "E-OUT-10",
+                    f"It is outside the calling hours there, until {opens:%Y-%m-%d %H:%M %Z}.",
+                    "Ask again then; the agent file has the hours.",
+                    max((opens - now).total_seconds(), 1.0),
+                )
+        if await self._ledger.is_barred(to):
+            raise Problem(
+                "E-OUT-11",
+                "This number is on the list of those that are never to be called.",
+                "Leave it out.",
+            )
+
+    def _zone(self, name: str | None, agent: Agent) -> tzinfo:
+        if name is None:
+            return agent.timezone or self._wall().astimezone().tzinfo or UTC
+        try:
+            return zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise Problem(
+                "E-OUT-16",
+                "This machine knows no time zone of that name.",
+                "Write one as Europe/Berlin.",
+            ) from None
+
+    def find_room(self, live: int) -> None:
+        """Raises NotNow when no further call may ring."""
+        if self._calls.draining:
+            raise NotNow(
+                "E-OUT-06", "The server is stopping, and places no calls.", "Ask again later.", 10.0
+            )
+        if live >= self._config.outbound.concurrent or self._calls.full:
+            raise NotNow(
+                "E-OUT-12",
+                "As many calls as may be are ringing or going on.",
+                "Ask again when one is over, or raise outbound.concurrent or server.capacity.",
+                1.0,
+            )
+
+    def count(self, to: str) -> None:
+        """The last word is the guard's, which counts what it lets through."""
+        refused = self._guard.check("call", to, self._clock.now())
+        if refused is None:
+            return
+        if refused.why in (Why.CALLS_PER_HOUR, Why.SPEND_PER_HOUR):
+            raise NotNow(
+                "E-OUT-17",
+                f"This number is not called now: {refused.words}.",
+                "Ask again in an hour, or raise the limits of dialling: in offhook.yaml.",
+                60.0,
+            )
+        raise forbidden(refused.words)
+
+    async def await_turn(self) -> None:
+        """Calls leave one after the other, as fast as the configuration says."""
+        now = self._clock.now()
+        at = max(now, self._turn_at)
+        if at - now > PACE_MAX_S:
+            raise NotNow(
+                "E-OUT-13",
+                "More calls are asked for than outbound.calls_per_second lets through.",
+                "Ask again more slowly.",
+                at - now - PACE_MAX_S,
+            )
+        self._turn_at = at + 1 / self._config.outbound.calls_per_second
+        if at > now:
+            await asyncio.sleep(at - now)
