@@ -20,6 +20,13 @@ DOES: Final = get_args(Does)
 _Seconds: TypeAlias = Annotated[float, Field(ge=0)]
 
 
+class AnsweringMachine(Part):
+    """What answers in the place of a person."""
+
+    greeting_s: Annotated[float, Field(gt=0)] = 4.0
+    beep: bool = True
+
+
 class Callee(Part):
     """Somebody with a telephone. What they do when it rings, alone, stands for the rest."""
 
@@ -32,6 +39,9 @@ class Callee(Part):
     """Hangs up so long after having been put through."""
     hang_up_after_s: _Seconds | None = None
     """Hangs up so long after the answer, whatever is going on."""
+
+    machine: AnsweringMachine | None = None
+    """It answers in the person's place."""
 
     short: ClassVar[Mapping[str, Any]] = {"enum": list(DOES)}
 

@@ -140,6 +140,13 @@ def _not_one_thing() -> PydanticCustomError:
     return yamlfile.refuse("A step is one thing that the caller does.", f"Write one of: {known}.")
 
 
+class Placed(Part):
+    """The agent rings the caller, not the other way round: docs/outbound.md."""
+
+    agent: str
+    variables: dict[str, str] = Field(default_factory=dict)
+
+
 class Person(Part):
     """One caller: who calls which number, what they do, and what they expect of the whole call."""
 
@@ -147,6 +154,8 @@ class Person(Part):
     to: _Digits = "+12025550100"
     noise_dbfs: Annotated[float, Field(ge=-90, le=-50)] | None = None
     """Level of the noise on the caller's line; without it, silence is digital silence."""
+    placed: Placed | None = None
+    """The agent calls this person, whose number is `from`, and is one of the telephones."""
     steps: tuple[Step, ...] = ()
     expect: ExpectCall | None = None
 
@@ -181,7 +190,7 @@ class Scenario(Person):
 
     @model_validator(mode="after")
     def _somebody_calls(self) -> "Scenario":
-        if bool(self.callers) == bool(self.steps):
+        if bool(self.callers) == bool(self.steps or self.placed):
             raise yamlfile.refuse(
                 "A scenario has steps, or callers who have them.", "Write one of: steps, callers."
             )
@@ -195,6 +204,12 @@ class Scenario(Person):
                 "Only the server of a scenario can ring its telephones.",
                 "Write config, the server's offhook.yaml, and script, what its agent does.",
             )
+        for person in self.people.values():
+            if person.placed is not None and person.from_ not in (self.telephones or {}):
+                raise yamlfile.refuse(
+                    f"There is no telephone {person.from_}, and it is to be called.",
+                    "Add it to telephones.",
+                )
         own = self.model_fields_set & (Person.model_fields.keys() - {"steps"})
         if self.callers and own:
             key = min(own).removesuffix("_")
@@ -203,7 +218,7 @@ class Scenario(Person):
                 f"Write {key} within each caller.",
             )
         for name, person in self.callers.items():
-            if not person.steps:
+            if not person.steps and person.placed is None:
                 raise yamlfile.refuse(f"{name} has nothing to do.", "Write steps there.")
         return self
 

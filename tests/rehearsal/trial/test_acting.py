@@ -42,6 +42,13 @@ async def test_every_scenario_passes_and_the_whole_goodbye_is_in_the_recording(
     _, heard = wav.read_stereo(tmp_path / "call.wav")
     assert heard.count(clips.load("agent-goodbye")) == 1
     assert clips.load("agent-table-booked") in heard
+    (left,) = [result for result in results if "voicemail" in result.loaded.file]
+    voicemail = left.calls["caller"].report
+    assert [verb.text for verb in voicemail.verbs if verb.name == "Say"] == [
+        "Hello Ada, this is Corner Table. Your table is ready on Friday at seven."
+    ]
+    (message,) = [span for span in voicemail.line if span.sound == "say"]
+    assert message.began - voicemail.answered_at >= 3.4  # greeting and tone are over
 
 
 WRONG = {
@@ -49,6 +56,8 @@ WRONG = {
     "kitchen-is-busy.yaml": ("{does: busy, after_s: 1}", "{after_s: 1}", "was not heard"),
     "kitchen-takes-the-call.yaml": ('["+12025550123"]', "[]", "rung was +12025550123, not nobody"),
     "manager-does-not-answer.yaml": ("dead_air_ms: 6000", "dead_air_ms: 3000", "nobody was heard"),
+    "rings-a-voicemail.yaml": ("machine: {greeting_s: 3}", "", "not message_left"),
+    "rings-a-machine.yaml": ("agent: survey", "agent: reminder", "not machine_answered"),
     "keys.yaml": ("called: send_digits", "not_called: send_digits", "send_digits was called"),
 }
 """What is right, what is put in its place, and what is told of it, by scenario."""
@@ -73,6 +82,7 @@ async def test_what_goes_wrong_is_told(tmp_path: Path) -> None:
         (("../offhook.yaml", "none.yaml"), "a-scenario.yaml:3:9 "),
         (("telephones: {}\n", ""), "Without telephones the server has no account"),
         (("config: ../offhook.yaml\n", ""), "Write both: config, script."),
+        (("steps:", "placed: {agent: reminder}\nsteps:"), "There is no telephone +12025550142"),
     ],
 )
 def test_what_cannot_be_is_told_before_any_call(

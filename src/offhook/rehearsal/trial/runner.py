@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +13,7 @@ from offhook.rehearsal.caller import Caller
 from offhook.rehearsal.hearing import Hearing
 from offhook.rehearsal.phone import place_call
 from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.scenario import Loaded, Person
+from offhook.rehearsal.scenario import Loaded, Person, Placed
 from offhook.rehearsal.switchboard.board import Board
 from offhook.rehearsal.switchboard.ledger import Ledger
 from offhook.rehearsal.trial.account import CallResult, Failure, Result
@@ -50,6 +50,8 @@ class House:
     listen: Callable[[str], Listening]
     board: Board | None = None
     """Of the simulated account that the calls are on, where there is one that can act on them."""
+    place: Callable[[str, Placed, Caller], Awaitable[CallReport]] | None = None
+    """Has somebody called; what became of it. Raises Problem when no call is placed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +113,21 @@ class _Trial:
     async def _call(self, house: House, name: str, person: Person) -> CallResult:
         target = house.target
         call_sid = "CA" + secrets.token_hex(16)
-        listening = house.listen(call_sid)
+        listening = house.listen(call_sid if person.placed is None else person.from_)
+        caller = Caller(
+            person.steps,
+            self._case.sounds.__getitem__,
+            noise_dbfs=person.noise_dbfs,
+            hearing=listening.hearing,
+            satisfied=self._judge.is_satisfied,
+        )
+        if person.placed is not None:
+            assert house.place is not None  # a house that is to call somebody can
+            report = await house.place(person.from_, person.placed, caller)
+            return await self._result(house, name, person, report, listening)
         report = await place_call(
             target.url,
-            Caller(
-                person.steps,
-                self._case.sounds.__getitem__,
-                noise_dbfs=person.noise_dbfs,
-                hearing=listening.hearing,
-                satisfied=self._judge.is_satisfied,
-            ),
+            caller,
             clock=self._clock,
             auth_token=target.auth_token,
             account_sid=target.account_sid,
@@ -131,8 +138,13 @@ class _Trial:
             time_limit_s=self._case.loaded.scenario.time_limit_s,
             board=house.board,
         )
+        return await self._result(house, name, person, report, listening)
+
+    async def _result(
+        self, house: House, name: str, person: Person, report: CallReport, listening: Listening
+    ) -> CallResult:
         failures = [Failure(fault) for fault in report.faults_on_the_line]
-        if not report.streams:
+        if not report.streams and person.placed is None:
             failures.append(Failure("no stream was opened"))
         try:
             await listening.finish()
