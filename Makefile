@@ -33,8 +33,9 @@ $(UV): requirements/uv.txt
 run: setup
 	$(BIN)/offhook demo
 
+# Whole calls take their time and little of the processor, so there are more workers than cores.
 test: lint types
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(2 * os.cpu_count() + 1)') --dist worksteal
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -231,7 +231,8 @@ def test_every_key_is_in_its_table_with_its_default(title: str, model: type[Base
 
 
 def test_every_variable_of_the_environment_is_in_its_table() -> None:
-    read = re.findall(r'"((?:DEEPGRAM|TWILIO|OFFHOOK)_[A-Z_]+)"', (SRC / "config.py").read_text())
+    source = "".join(path.read_text() for path in (SRC / "config").glob("*.py"))
+    read = re.findall(r'"((?:DEEPGRAM|TWILIO|OFFHOOK)_[A-Z_]+)"', source)
     table = rows(sections(CONFIGURATION, 2)["Environment"])
     assert {row[0].strip("`") for row in table} == set(read)
 

@@ -1,0 +1,73 @@
+"""Everything that can be set, in one frozen tree, read once.
+
+Three sources, each for what belongs in it: `offhook.yaml` and the agent files that it names, the
+environment (with `.env` of the working directory) for secrets, and the command line. Nothing else
+in Offhook reads the environment. Without any of them there are defaults, and the agent is that of
+Deepgram's sample server.
+
+A mistake is told with file, line and column, and nothing is half loaded.
+"""
+
+from offhook.config.agent_file import (
+    Agent,
+    Announcement,
+    Busy,
+    Fallback,
+    Limits,
+    Lookup,
+    Phrases,
+    Texts,
+    TransferDestination,
+    Voicemail,
+)
+from offhook.config.agents import read_agent
+from offhook.config.house_file import (
+    DEFAULT,
+    HARD_TO_GUESS,
+    ConfigFile,
+    Deepgram,
+    Kept,
+    Logs,
+    Outbound,
+    Prices,
+    Records,
+    Redact,
+    Server,
+    Twilio,
+    WebhookFile,
+)
+from offhook.config.parts import is_this_machine
+from offhook.config.reading import FILE, NOTHING, Config, Overrides, load
+
+__all__ = [
+    "DEFAULT",
+    "FILE",
+    "HARD_TO_GUESS",
+    "NOTHING",
+    "Agent",
+    "Announcement",
+    "Busy",
+    "Config",
+    "ConfigFile",
+    "Deepgram",
+    "Fallback",
+    "Kept",
+    "Limits",
+    "Logs",
+    "Lookup",
+    "Outbound",
+    "Overrides",
+    "Phrases",
+    "Prices",
+    "Records",
+    "Redact",
+    "Server",
+    "Texts",
+    "TransferDestination",
+    "Twilio",
+    "Voicemail",
+    "WebhookFile",
+    "is_this_machine",
+    "load",
+    "read_agent",
+]

@@ -1,0 +1,424 @@
+"""What an agent file may hold."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import pydantic
+from pydantic import BeforeValidator, Field, SkipValidation
+
+from offhook import variables, yamlfile
+from offhook.call import keypad
+from offhook.config.parts import (
+    Default,
+    Destination,
+    DestinationName,
+    Key,
+    Name,
+    Part,
+    PhoneNumber,
+    Text,
+    Zone,
+    or_empty,
+    speakable,
+)
+from offhook.deepgram.settings import Settings
+from offhook.outbound.hours import DAYS, Day, Hours, read_hours
+from offhook.tools import modules
+from offhook.tools.builtin.texts import CALLER
+from offhook.tools.files import ToolFiles
+from offhook.yamlfile import Loc
+
+
+def _said(value: Any) -> Any:
+    """Text alone stands for what is said."""
+    return {"say": value} if isinstance(value, str) else value
+
+
+def _yes_or_no(value: Any) -> Any:
+    """Yes stands for the defaults, no for nothing."""
+    word = value.lower() if isinstance(value, str) else value
+    if word in (True, "on", "yes"):  # words to YAML 1.2
+        return {}
+    return None if word in (False, "off", "no") else value
+
+
+def _action(value: Any) -> Any:
+    """The bare word hangs up without words."""
+    return {"hang_up": ""} if value == "hang_up" else value
+
+
+class Announcement(Part):
+    """What Twilio says before the agent is connected. It delays the agent by its length."""
+
+    say: Text
+    language: str | None = None
+    """BCP-47; None is Twilio's default, en-US."""
+
+    voice: str | None = None
+    """Such as Polly.Joanna-Neural; None is the account's."""
+
+
+class Voicemail(Part):
+    """A recorded message, when there is no agent to talk to."""
+
+    say: Text = "Please leave a message after the tone."
+    max_seconds: int = Field(default=120, ge=1, le=3600)
+
+
+class Fallback(Part):
+    """What the caller gets when the agent cannot be reached or is lost: `say`, then one more."""
+
+    say: Text | None = "We are sorry, we cannot continue this call. Please try again later."
+    dial: Destination | None = None
+    """A number in E.164, or a sip: address, that takes over."""
+
+    voicemail: Annotated[Voicemail | None, BeforeValidator(_yes_or_no)] = None
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "Fallback":
+        if self.dial and self.voicemail:
+            raise yamlfile.refuse("fallback has both dial and voicemail.", "Keep one of them.")
+        return self
+
+
+class Busy(Part):
+    """What the caller gets when the house is full: one of the three."""
+
+    say: Text | None = None
+    reject: bool = False
+    """Decline with the busy tone; the call is not answered and costs nothing."""
+
+    dial: Destination | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "Busy":
+        if [bool(self.say), self.reject, bool(self.dial)].count(True) != 1:
+            raise yamlfile.refuse("busy must have one of say, reject and dial.", "Keep one.")
+        return self
+
+
+class Limits(Part):
+    """When a call ends that nobody ends."""
+
+    max_minutes: float = Field(default=30, gt=0, le=1440)
+    silence_seconds: float = Field(default=60, ge=0)
+    """Silence of the caller after which the agent asks, and then says goodbye; 0 never."""
+
+
+class Phrases(Part):
+    """What the agent is made to say when a limit is reached."""
+
+    still_there: Text = "Are you still there?"
+    silent_goodbye: Text = "I cannot hear you. Goodbye."
+    time_up: Text = "We have reached the end of our time. Goodbye."
+    one_moment: Text = "One moment, please."
+    """Said when a function takes long."""
+    transferring: Text = "One moment, I am connecting you."
+    """Said before the caller is put through."""
+
+
+class Lookup(Part):
+    """Who is asked about a call before it is answered: one of `url` and `python`."""
+
+    url: str | None = None
+    """It is posted JSON with call_sid, caller, called and agent, and answers with a JSON object."""
+
+    python: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """`file.py:function`, relative to the agent file. It is given the Call of offhook.tools."""
+
+    timeout_ms: int = Field(default=1000, ge=50, le=5000)
+    """Then the call goes on without it. The caller hears ringing until then."""
+
+    secret_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """The variable of the environment whose value is sent as `Authorization: Bearer`."""
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _web(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or re.search(r"\s", value):
+            raise yamlfile.refuse("This is not a web address.", "Write https:// and a host.")
+        if url.username or url.password:
+            raise yamlfile.refuse(
+                "This address has a secret in it, and this file is meant to be shared.",
+                "Put the secret into the environment, and name it in secret_env.",
+            )
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "Lookup":
+        if (self.url is None) == (self.python is None):
+            raise yamlfile.refuse("lookup must have one of url and python.", "Keep one.")
+        if self.secret_env is not None and self.url is None:
+            raise yamlfile.refuse("secret_env goes with url only.", "Remove it.")
+        return self
+
+
+class Placing(Part):
+    """How an agent's file wants the calls that it places."""
+
+    answering_machine: Literal["hang_up", "leave_message", "talk"] = "hang_up"
+    """What becomes of a call that a machine answers."""
+
+    message: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    """What Twilio says to a machine after the tone; `leave_message` needs it."""
+
+    ring_seconds: int = Field(default=30, ge=5, le=600)
+    """How long it may ring; Twilio may add about 5 s."""
+
+    call_reason: Annotated[str, Field(min_length=1, max_length=50)] | None = None
+    """Shown to the called person, where carriers do that."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that people see; None is `outbound.caller_id` of offhook.yaml."""
+
+    hours: str = "09:00-20:00"
+    """When people of lists may be rung, in their own time zone."""
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1)] = DAYS
+    """On which days."""
+
+    @pydantic.field_validator("hours")
+    @classmethod
+    def _range(cls, value: str) -> str:
+        if read_hours(value, DAYS) is None:
+            raise yamlfile.refuse(
+                "These are no hours of a day.", 'Write from and until: "09:00-20:00".'
+            )
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _something_to_say(self) -> "Placing":
+        if self.answering_machine == "leave_message" and self.message is None:
+            raise yamlfile.refuse(
+                "answering_machine is leave_message, and there is no message.",
+                "Add message: with what a machine is told.",
+            )
+        return self
+
+    @property
+    def calling_hours(self) -> Hours:
+        """`hours` and `days`, read."""
+        found = read_hours(self.hours, self.days)
+        assert found is not None, "it was validated"
+        return found
+
+
+class TransferDestination(Part):
+    """Where `transfer_call` may put a caller through to: a person, or another agent."""
+
+    to: Destination | None = None
+    """A number in E.164, or a sip: address."""
+
+    agent: Path | None = None
+    """Another agent file, instead of `to`; relative to this one."""
+
+    describe: str = ""
+    """What the agent is told of it: who is there, and for what."""
+
+    warm: bool = False
+    """Whether the person first hears what the call is about, and may decline."""
+
+    timeout_seconds: int = Field(default=25, ge=5, le=600)
+    """How long it rings."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that the person sees; None is the caller's, if warm the line that was called."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "TransferDestination":
+        if (self.to is None) == (self.agent is None):
+            raise yamlfile.refuse("A destination must have one of to and agent.", "Keep one.")
+        if self.agent is not None and (self.warm or self.caller_id):
+            raise yamlfile.refuse(
+                "warm and caller_id go with to: no telephone rings at another agent.", "Remove it."
+            )
+        return self
+
+
+class Transfer(Part):
+    """Whom `transfer_call` may reach, by the names that the agent knows them by."""
+
+    destinations: dict[DestinationName, TransferDestination] = Field(min_length=1)
+
+
+class KeyAction(Part):
+    """What a key does in place of being told to the agent: one of the three."""
+
+    transfer: DestinationName | None = None
+    """One of `transfer.destinations`."""
+
+    hang_up: Annotated[str, BeforeValidator(speakable)] | None = None
+    """Words before the call ends. The bare word `hang_up` has none."""
+
+    say: Text | None = None
+    """What the agent then says."""
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> "KeyAction":
+        if [self.transfer, self.hang_up, self.say].count(None) != 2:
+            raise yamlfile.refuse(
+                "A key must have one of transfer, hang_up and say.", "Keep one of them."
+            )
+        return self
+
+    @property
+    def action(self) -> keypad.Action:
+        """As the call knows it."""
+        if self.transfer is not None:
+            return keypad.PutThrough(self.transfer)
+        return keypad.HangUp(self.hang_up or "") if self.say is None else keypad.Say(self.say)
+
+
+class Keypad(Part):
+    """What the caller enters on the telephone's keys. The agent is told, unless it is an action."""
+
+    timeout_seconds: float = Field(default=2, ge=0.2, le=30)
+    """How long the next key of an entry is waited for; `#` ends one at once."""
+
+    actions: Annotated[
+        dict[Key, Annotated[KeyAction, BeforeValidator(_action)]], BeforeValidator(or_empty)
+    ] = Field(default={})
+    """What an entry of that one key does."""
+
+
+class TextDestination(Part):
+    """Whom `send_sms` may reach beside the caller."""
+
+    to: PhoneNumber
+    describe: str = ""
+    """What the agent is told of it."""
+
+
+class Texts(Part):
+    """How `send_sms` sends."""
+
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+
+    from_: PhoneNumber = Field(alias="from")
+    """A number of the account that can send texts."""
+
+    destinations: Annotated[dict[DestinationName, TextDestination], BeforeValidator(or_empty)] = (
+        Field(default={})
+    )
+
+    @pydantic.field_validator("destinations")
+    @classmethod
+    def _not_the_caller(cls, value: dict[str, TextDestination]) -> dict[str, TextDestination]:
+        if CALLER in value:
+            raise yamlfile.refuse(
+                f'"{CALLER}" is whoever is on the line.', "Give this one another name."
+            )
+        return value
+
+
+class Agent(Part):
+    """Who answers a line: one agent file."""
+
+    name: Text = ""
+    """The file's stem, unless it says otherwise."""
+
+    settings: SkipValidation[Settings] = Field(repr=False)
+    """A Settings message, its agent block or a stored agent's UUID, checked by `read_agent`."""
+
+    announcement: Annotated[Announcement | None, BeforeValidator(_said)] = None
+    recording: bool = False
+    """Whether calls are recorded. It takes an announcement, which says so to the caller."""
+
+    fallback: Fallback = Fallback()
+    busy: Annotated[Busy, BeforeValidator(_said)] = Busy(
+        say="All our lines are busy. Please call again later."
+    )
+    limits: Limits = Limits()
+    phrases: Phrases = Phrases()
+    outbound: Placing = Placing()
+
+    tier: Text = "standard"
+    """Which of `records.prices.deepgram_minute` the agent costs."""
+    variables: Annotated[dict[Name, Default], BeforeValidator(or_empty)] = Field(default={})
+    """What fills `{{name}}` when nothing else gives it: variables.py."""
+
+    timezone: Zone | None = None
+    """Of `{{date}}` and `{{time}}`; None is this machine's."""
+
+    lookup: Lookup | None = None
+
+    tools: tuple[Text, ...] = ()
+    """Python files with functions for the agent, relative to this file; and built-in tools."""
+
+    transfer: Transfer | None = None
+    texts: Texts | None = None
+    keypad: Keypad = Keypad()
+
+    _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
+    _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)
+
+    @pydantic.field_validator("recording")
+    @classmethod
+    def _announced(cls, value: bool, info: pydantic.ValidationInfo) -> bool:
+        if value and "announcement" in info.data and info.data["announcement"] is None:
+            raise yamlfile.refuse(
+                "recording is on, and no announcement tells callers so.",
+                "Add announcement: with what they are told, or remove this line.",
+            )
+        return value
+
+    @property
+    def tool_files(self) -> ToolFiles:
+        """What `tools` names, made by `read_agent`."""
+        return self._tool_files
+
+    @property
+    def lookup_function(self) -> Callable[..., Any] | None:
+        """What `lookup.python` names, loaded by `read_agent`, as its file is now."""
+        return self._lookup_function.get() if self._lookup_function is not None else None
+
+    def templates(self) -> Iterator[tuple[Loc, str]]:
+        """Every text in which `{{name}}` is filled, with the way to it in the agent file."""
+        yield from _said_in(self, ())
+        yield from ((("settings", *loc), text) for loc, text in self.settings.texts())
+
+    def filled(self, values: Mapping[str, str]) -> "Agent":
+        """The agent with a call's variables in its set phrases.
+
+        Its settings stay as they are: they are filled when they are sent.
+        """
+        return _fill(self, values)
+
+
+def _said_in(part: Part, way: Loc) -> Iterator[tuple[Loc, str]]:
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, Part):
+            yield from _said_in(value, (*way, name))
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                if isinstance(each, Part):
+                    yield from _said_in(each, (*way, name, key))
+        elif isinstance(value, str) and _is_said(part, name):
+            yield (*way, name), value
+
+
+def _is_said(part: Part, name: str) -> bool:
+    return name in ("say", "hang_up") or isinstance(part, Phrases)
+
+
+_P = TypeVar("_P", bound=Part)
+
+
+def _fill(part: _P, values: Mapping[str, str]) -> _P:
+    update: dict[str, Any] = {}
+    for name in {str(name) for (name, *_), _ in _said_in(part, ())}:
+        value = getattr(part, name)
+        if isinstance(value, Part):
+            update[name] = _fill(value, values)
+        elif isinstance(value, dict):
+            update[name] = {key: _fill(each, values) for key, each in value.items()}
+        else:
+            update[name] = variables.fill(value, values)
+    return part.model_copy(update=update)

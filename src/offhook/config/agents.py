@@ -1,0 +1,302 @@
+"""Agent files are read, and held against what they name: tools, variables, destinations, lines."""
+
+import os.path
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from offhook import variables, yamlfile
+from offhook.config.agent_file import Agent
+from offhook.config.house_file import DEFAULT, DOTENV, Dialling
+from offhook.deepgram import settings
+from offhook.tools import builtin, modules
+from offhook.tools.files import ToolFiles
+from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
+
+if TYPE_CHECKING:  # its metadata takes its time
+    from offhook.guard import Rules
+
+
+class AgentRead(NamedTuple):
+    """An agent file that was read."""
+
+    agent: Agent
+    document: Document
+    remarks: tuple[Finding, ...]
+
+    def other_agents(self) -> Iterator[tuple[str, Path]]:
+        """To which agent files it may transfer, by the destination's name."""
+        if self.agent.transfer is not None:
+            for name, destination in self.agent.transfer.destinations.items():
+                if destination.agent is not None:
+                    yield name, destination.agent
+
+
+def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
+    """One agent file, with the remarks about its settings. Raises as `load` does."""
+    read = _read_agent(path)
+    return read.agent, read.remarks
+
+
+def _read_agent(path: Path) -> AgentRead:
+    document = yamlfile.read(path)
+    agent = yamlfile.validate(Agent, document)
+
+    def locate(loc: yamlfile.Loc, key: bool) -> Place:
+        return document.place(("settings", *loc), key=key)
+
+    tools = _tools(agent, document)
+    accepted, remarks = settings.accept(agent.settings, locate, tools.latest())
+    agent = _with_agent_paths(agent, document)
+    agent = agent.model_copy(update={"settings": accepted, "name": agent.name or path.stem})
+    agent._tool_files = tools
+    agent._lookup_function = _lookup_function(agent, document)
+    _check_variables(agent, document)
+    _check_keypad(agent, document)
+    return AgentRead(agent, document, remarks + _lookup_remarks(agent, document))
+
+
+def _no_file(path: Path, document: Document, *loc: str | int) -> Finding:
+    fix = "Correct the path: it starts at the folder of this file."
+    return Finding("error", f"There is no file {path}.", fix, document.place(loc))
+
+
+def _with_agent_paths(agent: Agent, document: Document) -> Agent:
+    """The agent, with the files of those to which it may transfer as `Config.agents` has them."""
+    if agent.transfer is None:
+        return agent
+    found = {}
+    for name, destination in agent.transfer.destinations.items():
+        if destination.agent is not None:
+            path = path_from(document, destination.agent)
+            if not path.is_file():
+                where = ("transfer", "destinations", name, "agent")
+                raise BadFile("E-CFG-01", [_no_file(path, document, *where)])
+            destination = destination.model_copy(update={"agent": path})
+        found[name] = destination
+    transfer = agent.transfer.model_copy(update={"destinations": found})
+    return agent.model_copy(update={"transfer": transfer})
+
+
+def path_from(document: Document, name: str | Path) -> Path:
+    """A path that is relative to a file, in the one form in which paths are compared."""
+    return Path(os.path.normpath(document.path.parent / name))
+
+
+def _tools(agent: Agent, document: Document) -> ToolFiles:
+    paths = []
+    names: list[str] = []
+    errors = []
+    for index, tool in enumerate(agent.tools):
+        if tool in builtin.NAMES:
+            fault = _unfit(tool, agent, names)
+            if fault is not None:
+                errors.append(Finding("error", *fault, document.place(("tools", index))))
+            names.append(tool)
+        elif re.fullmatch(r"[\w-]+", tool):
+            close = yamlfile.nearest(tool, builtin.NAMES)
+            fix = f'Did you mean "{close}"?' if close else f"There are: {', '.join(builtin.NAMES)}."
+            text = f'No built-in tool is called "{tool}", and a file\'s name ends in .py.'
+            errors.append(Finding("error", text, fix, document.place(("tools", index))))
+        else:
+            path = document.path.parent / tool
+            if not path.is_file():
+                raise BadFile("E-CFG-01", [_no_file(path, document, "tools", index)])
+            paths.append(path)
+    if errors:
+        raise BadFile("E-TOOL-02", errors)
+    transfer = agent.transfer.destinations if agent.transfer is not None else {}
+    texts = agent.texts.destinations if agent.texts is not None else {}
+    named = builtin.Destinations(
+        {name: each.describe for name, each in transfer.items()},
+        {name: each.describe for name, each in texts.items()},
+    )
+    return ToolFiles(paths, builtin.offered(names, named))
+
+
+def _unfit(tool: str, agent: Agent, before: Sequence[str]) -> tuple[str, str] | None:
+    """Why a built-in tool cannot be had, and what to do, if so."""
+    if tool in before:
+        return f'"{tool}" stands here twice.', "Remove one."
+    if tool == "transfer_call" and agent.transfer is None:
+        text = (
+            "transfer_call has no destinations: an agent dials no number that you have not named."
+        )
+        return text, 'Add transfer: {destinations: {front_desk: {to: "+1…"}}}.'
+    if tool == "send_sms" and agent.texts is None:
+        return "send_sms has no number to send from.", 'Add texts: {from: "+1…"}.'
+    return None
+
+
+def _lookup_function(agent: Agent, document: Document) -> modules.Latest[Callable[..., Any]] | None:
+    if agent.lookup is None or agent.lookup.python is None:
+        return None
+    name, _, function = agent.lookup.python.rpartition(":")
+    path = document.path.parent / name
+    if not path.is_file():
+        raise BadFile("E-CFG-01", [_no_file(path, document, "lookup", "python")])
+    return modules.Latest((path,), lambda: modules.function(path, function))
+
+
+def _lookup_remarks(agent: Agent, document: Document) -> tuple[Finding, ...]:
+    url = urlsplit(agent.lookup.url or "") if agent.lookup is not None else None
+    if url is None or url.scheme != "http" or url.hostname in ("localhost", "127.0.0.1", "::1"):
+        return ()
+    text = "The lookup goes over the network unencrypted, with callers' numbers and the secret."
+    return (Finding("remark", text, "Use https.", document.place(("lookup", "url"))),)
+
+
+def _check_variables(agent: Agent, document: Document) -> None:
+    known = {*agent.variables, *variables.BUILT_IN}
+    findings = []
+    for loc, text in agent.templates():
+        for name, written in variables.places(text):
+            if name in known:
+                continue
+            close = yamlfile.nearest(name, known)
+            fix = (
+                f'Did you mean "{close}"?'
+                if close
+                else f"Give it a default: variables: {{{name}: …}}."
+            )
+            where = document.place_within(loc, written)
+            findings.append(Finding("error", f'No variable is called "{name}".', fix, where))
+    if findings:
+        raise BadFile("E-VAR-01", findings)
+
+
+def _check_keypad(agent: Agent, document: Document) -> None:
+    """Raises BadFile E-CFG-01 for every key that is to put through to nobody."""
+    known = agent.transfer.destinations if agent.transfer is not None else {}
+    findings = []
+    for key, action in agent.keypad.actions.items():
+        name = action.transfer
+        if name is None or name in known:
+            continue
+        close = yamlfile.nearest(name, known)
+        fix = f'Did you mean "{close}"?' if close else f"Add it to transfer.destinations: {name}."
+        # Without quotes the key is a number there; a step that is not there is passed over.
+        steps = (int(key), key) if key.isdigit() else (key,)
+        where = document.place(("keypad", "actions", *steps, "transfer"))
+        text = f'Key {key} puts through to "{name}", which is not in transfer.destinations.'
+        findings.append(Finding("error", text, fix, where))
+    if findings:
+        raise BadFile("E-CFG-01", findings)
+
+
+def read_lines(
+    files: Mapping[str, str], placers: Sequence[Path], document: Document
+) -> tuple[dict[str, Agent], dict[Path, AgentRead], tuple[Finding, ...]]:
+    """Every agent, each file read once; the findings of all of them together."""
+    agents: dict[Path, AgentRead] = {}
+    errors: list[Finding] = []
+    code = "E-CFG-01"
+    waiting = {
+        path_from(document, name): document.place(("lines", of)) for of, name in files.items()
+    }
+    for index, name in enumerate(placers):
+        waiting.setdefault(path_from(document, name), document.place(("outbound", "agents", index)))
+    tried: set[Path] = set()
+    while waiting:
+        path = next(iter(waiting))
+        where = waiting.pop(path)
+        tried.add(path)
+        if not path.is_file():
+            fix = "Correct the path: it starts at the folder of this file."
+            errors.append(Finding("error", f"There is no agent file {path}.", fix, where))
+            continue
+        try:
+            read = agents[path] = _read_agent(path)
+        except BadFile as bad:
+            errors += bad.findings
+            code = bad.code
+            continue
+        for label, named in read.other_agents():
+            if named not in tried:
+                loc = ("transfer", "destinations", label, "agent")
+                waiting[named] = read.document.place(loc)
+    remarks = tuple(remark for read in agents.values() for remark in read.remarks)
+    if errors:
+        raise BadFile(code, [*errors, *remarks])
+    lines = {line: agents[path_from(document, name)].agent for line, name in files.items()}
+    if not files:
+        seed, about = settings.seed()
+        lines, remarks = {DEFAULT: Agent(name="seed", settings=seed)}, remarks + about
+    return lines, agents, remarks
+
+
+def dialling_rules(dialling: Dialling, lines: Mapping[str, Agent]) -> "Rules":
+    """What guard.py allows: what `dialling` says, and where it is silent the lines."""
+    from offhook import guard
+
+    home = frozenset(filter(None, map(guard.country_of, lines)))
+    allowed = frozenset(dialling.countries or home or guard.DEFAULT_COUNTRIES)
+    return guard.Rules(
+        countries=allowed,
+        home=home or allowed,
+        **dialling.model_dump(exclude={"countries", "sip_hosts"}),
+        sip_hosts=frozenset(dialling.sip_hosts),
+    )
+
+
+def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
+    """Every number and address that an agent file has dialled or texted."""
+    if agent.fallback.dial is not None:
+        yield ("fallback", "dial"), agent.fallback.dial
+    if agent.busy.dial is not None:
+        yield ("busy", "dial"), agent.busy.dial
+    if agent.transfer is not None:
+        for name, transfer in agent.transfer.destinations.items():
+            if transfer.to is not None:
+                yield ("transfer", "destinations", name, "to"), transfer.to
+    if agent.texts is not None:
+        for name, text in agent.texts.destinations.items():
+            yield ("texts", "destinations", name, "to"), text.to
+
+
+def check_dialled(
+    agents: Mapping[Path, AgentRead], dialling: Dialling, lines: Mapping[str, Agent]
+) -> None:
+    """Raises BadFile E-DIAL-01 for every destination that guard.py would refuse in a call."""
+    dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
+    if not dialled:
+        return
+    from offhook.guard import Why, refusal
+
+    rules = dialling_rules(dialling, lines)
+    fixes = {
+        Why.COUNTRY: "Add the country to dialling.countries in offhook.yaml, if you mean it.",
+        Why.SIP_HOST: "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it.",
+    }
+    errors = []
+    for read, loc, to in dialled:
+        refused = refusal(rules, to)
+        if refused is not None:
+            text = f"This would never be dialled: {refused.words}."
+            fix = fixes.get(refused.why, "Give another number.")
+            errors.append(Finding("error", text, fix, read.document.place(loc)))
+    if errors:
+        raise BadFile("E-DIAL-01", errors)
+
+
+def by_rest(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
+    """Everything that agents can do only by Twilio's REST API."""
+    for read in agents.values():
+        transfer = read.agent.transfer
+        where: list[tuple[Loc, str]] = [
+            (("tools", index), tool)
+            for index, tool in enumerate(read.agent.tools)
+            if tool == "send_sms"
+        ]
+        if transfer is not None:
+            where += [
+                (("transfer", "destinations", name, "warm"), "a warm transfer")
+                for name, to in transfer.destinations.items()
+                if to.warm
+            ]
+        for loc, what in where:
+            text = f"{what} takes Twilio's REST API, and there are no credentials for it."
+            fix = f"Set TWILIO_ACCOUNT_SID, TWILIO_API_KEY and TWILIO_API_SECRET in {DOTENV}."
+            yield Finding("error", text, fix, read.document.place(loc))

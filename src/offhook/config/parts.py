@@ -1,0 +1,172 @@
+"""What the parts of a configuration are made of: values that are checked as they are read."""
+
+import ipaddress
+import re
+import zoneinfo
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import BeforeValidator, Field
+
+from offhook import variables, yamlfile
+
+
+class Part(pydantic.BaseModel):
+    """One heading of a file: frozen, and a key that it does not know is a mistake."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        """A heading with nothing under it, as when every line is commented out."""
+        return {} if value is None else value
+
+
+def phone_number(value: Any) -> Any:
+    """A phone number in E.164: + and 7 to 15 digits."""
+    if isinstance(value, int):
+        # The number itself is not told: findings end up in logs.
+        raise yamlfile.refuse(
+            "A phone number without quotes is an integer to YAML: its + is lost.",
+            'Put it in quotes: "+1…".',
+        )
+    if isinstance(value, str) and not re.fullmatch(r"\+[1-9]\d{6,14}", value):
+        raise yamlfile.refuse(
+            "This is not a phone number in international form.",
+            'Write + and digits alone, in quotes: "+1…".',
+        )
+    return value
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a URL's host is this machine, by its name alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def or_empty(value: Any) -> Any:
+    """A heading of a table with nothing under it is an empty table."""
+    return {} if value is None else value
+
+
+def _destination(value: Any) -> Any:
+    sip = isinstance(value, str) and re.fullmatch(r"sips?:[^\s@]+@[^\s@]+", value)
+    return value if sip else phone_number(value)
+
+
+def speakable(value: Any) -> Any:
+    """Text that TwiML can hold: XML has no other control characters than these."""
+    if isinstance(value, str) and re.search(
+        r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", value
+    ):
+        raise yamlfile.refuse(
+            "This text has a control character, which no voice can say.",
+            "Remove it: write letters and punctuation alone.",
+        )
+    return value
+
+
+def _variable_name(value: Any) -> Any:
+    if not isinstance(value, str) or not variables.NAME.fullmatch(value):
+        raise yamlfile.refuse(
+            "This is no name for a variable.", "Write letters, digits and _, with no digit first."
+        )
+    if value == variables.NOT_A_VARIABLE:
+        raise yamlfile.refuse(
+            f'"{value}" is how Offhook knows its own streams.', "Give it another name."
+        )
+    return value
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        # A number is read as one: 1.10 is 1.1 by then, and +1555 is 1555.
+        raise yamlfile.refuse("This is a number or a switch to YAML.", "Put it in quotes.")
+    return "" if value is None else speakable(value)
+
+
+def _zone(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    close = yamlfile.nearest(value, zoneinfo.available_timezones())
+    raise yamlfile.refuse(
+        "This machine knows no time zone of that name.",
+        f'Did you mean "{close}"?' if close else "Write one as Europe/Berlin.",
+    )
+
+
+def _pattern(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        pattern = re.compile(value)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise yamlfile.refuse(
+            f"This is not a regular expression: {error}.", "Correct it; single quotes keep its \\."
+        ) from None
+    if pattern.search(""):
+        raise yamlfile.refuse(
+            "This regular expression finds the empty text, which is everywhere.",
+            "Have it find one character at least: + in place of *.",
+        )
+    return pattern
+
+
+def _country(value: Any) -> Any:
+    from offhook.guard import is_country
+
+    if isinstance(value, str) and not is_country(value):
+        raise yamlfile.refuse(
+            "This is not the code of a country.", "Write ISO 3166's two capital letters, as US."
+        )
+    return value
+
+
+def _host(value: Any) -> Any:
+    if isinstance(value, str):
+        value = value.lower()
+        if not re.fullmatch(r"[a-z0-9.\-]{1,253}|\[[0-9a-f:.]{2,45}\]", value):
+            raise yamlfile.refuse(
+                "This is not the name of a host.", "Write it without port: pbx.example.com."
+            )
+    return value
+
+
+def _destination_name(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise yamlfile.refuse(
+            "This is no name for a destination.", "Write letters, digits, _ and -, as front_desk."
+        )
+    return value
+
+
+def _key(value: Any) -> Any:
+    """A key as text; YAML takes 0 for a number."""
+    key = str(value) if type(value) is int else value
+    if isinstance(key, str) and not re.fullmatch(r"[0-9*#]", key):
+        raise yamlfile.refuse(
+            "This is no key of a telephone.", 'Write one of 0 to 9, * and #, in quotes: "0".'
+        )
+    return key
+
+
+Text = Annotated[str, Field(min_length=1), BeforeValidator(speakable)]
+Country = Annotated[str, BeforeValidator(_country)]
+Host = Annotated[str, BeforeValidator(_host)]
+DestinationName = Annotated[str, BeforeValidator(_destination_name)]
+Name = Annotated[str, BeforeValidator(_variable_name)]
+Default = Annotated[str, BeforeValidator(_default)]
+Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
+Pattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
+Destination = Annotated[str, BeforeValidator(_destination)]
+PhoneNumber = Annotated[str, BeforeValidator(phone_number)]
+Key = Annotated[str, BeforeValidator(_key)]

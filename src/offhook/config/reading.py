@@ -1,0 +1,328 @@
+"""The files, the environment and the command line become one frozen Config."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import dotenv
+import pydantic
+from pydantic import SecretStr
+
+from offhook import yamlfile
+from offhook.config.agent_file import Agent
+from offhook.config.agents import by_rest, check_dialled, dialling_rules, path_from, read_lines
+from offhook.config.house_file import (
+    DEFAULT,
+    DOTENV,
+    ConfigFile,
+    Deepgram,
+    DeepgramFile,
+    Dialling,
+    Logs,
+    Outbound,
+    Records,
+    RecordsFile,
+    Server,
+    ServerFile,
+    Twilio,
+    TwilioFile,
+)
+from offhook.config.parts import Part
+from offhook.errors import Problem
+from offhook.yamlfile import BadFile, Document, Finding
+
+if TYPE_CHECKING:  # its metadata takes its time
+    from offhook.guard import Rules
+
+FILE: Final = Path("offhook.yaml")
+"""The file that is read, if it is there, when no other is named."""
+
+_SECRETS: Final = {
+    ("server", "api_token"): "OFFHOOK_API_TOKEN",
+    ("deepgram", "api_key"): "DEEPGRAM_API_KEY",
+    ("twilio", "auth_token"): "TWILIO_AUTH_TOKEN",
+    ("twilio", "auth_tokens"): "TWILIO_AUTH_TOKEN",
+    ("twilio", "api_key"): "TWILIO_API_KEY",
+    ("twilio", "api_secret"): "TWILIO_API_SECRET",
+    ("records", "webhook", "secret"): "OFFHOOK_WEBHOOK_SECRET",
+}
+
+WEBHOOK_SECRET_MIN: Final = 16
+"""Characters: what is shorter can be guessed from one signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says; None is nothing."""
+
+    host: str | None = None
+    port: int | None = None
+    public_url: str | None = None
+    deepgram_url: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    unsigned: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it. Secrets are SecretStr, so that no repr shows one."""
+
+    server: Server
+    twilio: Twilio
+    deepgram: Deepgram
+    logs: Logs
+    records: Records
+    lines: Mapping[str, Agent]
+    """Called number, or `default`, to its agent. Never empty."""
+
+    outbound: Outbound = field(default_factory=Outbound)
+
+    placers: tuple[Agent, ...] = ()
+    """Agents that place calls and answer no line."""
+    dialling: Dialling = field(default_factory=Dialling)
+    agents: Mapping[Path, Agent] = field(default_factory=dict)
+    """Every agent of `lines`, and those to which they may transfer, by the path of its file."""
+
+    lookup_secrets: Mapping[str, SecretStr] = field(default_factory=dict)
+    """What the environment has of the names in the agents' `lookup.secret_env`."""
+
+    remarks: tuple[Finding, ...] = field(default=(), repr=False)
+    """What `offhook check` has to say about the agents' settings."""
+
+    by_rest: tuple[Finding, ...] = field(default=(), repr=False)
+    """What agents can do by Twilio's REST API alone, as errors to tell when it cannot be asked."""
+
+    def agent_for(self, number: str | None) -> Agent | None:
+        """Who answers this called number; None for the number means that it is not known.
+
+        None is the answer for a number that has no line when there is no default either.
+        """
+        agent = self.lines.get(number or DEFAULT, self.lines.get(DEFAULT))
+        if agent is None and number is None and len(self.lines) == 1:
+            return next(iter(self.lines.values()))
+        return agent
+
+    def agents_by_name(self) -> Mapping[str, Agent]:
+        """Every agent that can place calls."""
+        return {agent.name: agent for agent in (*self.placers, *self.lines.values())}
+
+    def caller_id_of(self, agent: Agent) -> str | None:
+        """The number that people see whom this agent rings; None: nothing says."""
+        lines = self.lines.items()
+        own = (line for line, of in lines if of.name == agent.name and line != DEFAULT)
+        return agent.outbound.caller_id or self.outbound.caller_id or next(own, None)
+
+    def dialling_rules(self) -> "Rules":
+        """What guard.py allows."""
+        return dialling_rules(self.dialling, self.lines)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every key and token, for whoever must keep them out of a file."""
+        known = (
+            *self.twilio.auth_tokens,
+            self.twilio.api_secret,
+            *self.records.webhook_secrets,
+            *self.lookup_secrets.values(),
+            self.deepgram.api_key,
+            self.server.api_token,
+        )
+        secrets = [secret.get_secret_value() for secret in known if secret is not None]
+        password = urlsplit(self.records.database).password
+        return (*secrets, *([password] if password else ()))
+
+    def require_deepgram_key(self) -> SecretStr:
+        """The key. Raises Problem E-DG-01 when there is none."""
+        if self.deepgram.api_key is None:
+            raise Problem(
+                "E-DG-01",
+                f"No Deepgram key. Looked in: DEEPGRAM_API_KEY, {DOTENV}.",
+                'Set it there, or run "offhook demo" to try without one.',
+            )
+        return self.deepgram.api_key
+
+    def require_auth_tokens(self) -> tuple[SecretStr, ...]:
+        """Twilio's tokens, at least one. Raises Problem E-TW-01 when there is none."""
+        if not self.twilio.auth_tokens:
+            raise Problem(
+                "E-TW-01",
+                "No Twilio auth token, so calls cannot be told from forgeries."
+                f" Looked in: TWILIO_AUTH_TOKEN, {DOTENV}.",
+                "Set it there (Twilio Console, Account Info), or develop with --unsigned.",
+            )
+        return self.twilio.auth_tokens
+
+    def require_rest_of_agents(self) -> None:
+        """Raises BadFile E-DIAL-02 for what agents can do by REST alone, without credentials.
+
+        A rehearsal, in which nobody is dialled, goes without them.
+        """
+        if self.by_rest and self.twilio.rest_credentials is None:
+            raise BadFile("E-DIAL-02", self.by_rest)
+
+    def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
+        """What signs after-call webhooks, at least one. Raises Problem E-HOOK-01."""
+        secrets = self.records.webhook_secrets
+        if not secrets or any(len(one) < WEBHOOK_SECRET_MIN for one in secrets):
+            raise Problem(
+                "E-HOOK-01",
+                "records.webhook.url is set, but there is no secret of 16 characters or more to"
+                f" sign with. Looked in: OFFHOOK_WEBHOOK_SECRET, {DOTENV}.",
+                "Set it there, and give the same to the target: openssl rand -hex 32",
+            )
+        return secrets
+
+    def require_lookup_secrets(self) -> Mapping[str, SecretStr]:
+        """The lookups' secrets by name. Raises Problem E-LOOKUP-01 when one is missing."""
+        for name in _lookup_secrets(self.lines):
+            if name not in self.lookup_secrets:
+                raise Problem(
+                    "E-LOOKUP-01",
+                    f"No secret for a lookup. Looked in: {name}, {DOTENV}.",
+                    "Set it there, or remove secret_env from the agent file.",
+                )
+        return self.lookup_secrets
+
+
+NOTHING: Final = Overrides()
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], *, overrides: Overrides = NOTHING
+) -> Config:
+    """Read everything. `path` None is ./offhook.yaml if it is there, else the defaults.
+
+    Raises Problem: E-YAML-01 to 03 and E-SET-01 for the files, of which all but the first are a
+    BadFile with every finding; E-CFG-01 to 04 for what is around them.
+    """
+    if path is None and FILE.exists():
+        path = FILE
+    document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
+    _refuse_secrets(document)
+    file = yamlfile.validate(ConfigFile, document)
+    lines, agents, remarks = read_lines(file.lines, file.outbound.agents, document)
+    check_dialled(agents, file.dialling, lines)
+    env = _environment(environ)
+    return Config(
+        server=_server(file.server, document.path.parent, overrides, env),
+        twilio=_twilio(file.twilio, env),
+        deepgram=_deepgram(file.deepgram, env, overrides),
+        logs=file.logs,
+        records=_records(file.records, document.path.parent, env),
+        lines=lines,
+        outbound=file.outbound,
+        placers=tuple(agents[path_from(document, path)].agent for path in file.outbound.agents),
+        dialling=file.dialling,
+        agents={path: read.agent for path, read in agents.items()},
+        lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
+        remarks=remarks,
+        by_rest=tuple(by_rest(agents)),
+    )
+
+
+def _lookup_secrets(lines: Mapping[str, Agent]) -> Iterator[str]:
+    for agent in lines.values():
+        if agent.lookup is not None and agent.lookup.secret_env is not None:
+            yield agent.lookup.secret_env
+
+
+def _refuse_secrets(document: Document) -> None:
+    for path, variable in _SECRETS.items():
+        section = document.value
+        for part in path[:-1]:
+            section = section.get(part) if isinstance(section, dict) else None
+        if isinstance(section, dict) and path[-1] in section:
+            text = f'"{path[-1]}" is a secret, and this file is meant to be shared.'
+            fix = f"Remove it, and set {variable} in .env."
+            raise BadFile("E-CFG-04", [Finding("error", text, fix, document.place(path, key=True))])
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The process's environment over that of .env; what is empty counts as not set."""
+    try:
+        own = dotenv.dotenv_values(DOTENV, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem(
+            "E-CFG-03", f"{DOTENV} cannot be read: {error}.", "Make it a readable UTF-8 text file."
+        ) from None
+    both = [*own.items(), *environ.items()]
+    return {name: value.strip() for name, value in both if value and value.strip()}
+
+
+def _server(file: ServerFile, folder: Path, overrides: Overrides, env: Mapping[str, str]) -> Server:
+    given = {
+        "host": overrides.host,
+        "port": overrides.port,
+        "public_url": overrides.public_url,
+        "tls_cert": overrides.tls_cert,
+        "tls_key": overrides.tls_key,
+        "unsigned": overrides.unsigned,
+    }
+    values = file.model_dump()
+    for name in ("tls_cert", "tls_key"):
+        if values[name] is not None:
+            values[name] = folder / values[name]
+    values |= {name: value for name, value in given.items() if value is not None}
+    values["api_token"] = env.get("OFFHOOK_API_TOKEN")
+    sources = {name: f"--{name.replace('_', '-')}" for name in given}
+    return _outside(Server, values, sources | {"api_token": "OFFHOOK_API_TOKEN"})
+
+
+def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:
+    tokens = env.get("TWILIO_AUTH_TOKEN", "").split(",")
+    values = file.model_dump() | {
+        "account_sid": env.get("TWILIO_ACCOUNT_SID", file.account_sid),
+        "auth_tokens": tuple(SecretStr(token.strip()) for token in tokens if token.strip()),
+        "api_key": env.get("TWILIO_API_KEY"),
+        "api_secret": env.get("TWILIO_API_SECRET"),
+    }
+    sources = {
+        "account_sid": "TWILIO_ACCOUNT_SID",
+        "api_key": "TWILIO_API_KEY",
+        "api_secret": "TWILIO_API_SECRET",
+    }
+    return _outside(Twilio, values, sources)
+
+
+def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) -> Deepgram:
+    values = file.model_dump() | {"api_key": env.get("DEEPGRAM_API_KEY")}
+    if overrides.deepgram_url is not None:
+        values["url"] = overrides.deepgram_url
+    return _outside(Deepgram, values, {"url": "--deepgram-url"})
+
+
+def _records(file: RecordsFile, folder: Path, env: Mapping[str, str]) -> Records:
+    folder = folder / file.folder
+    database = env.get("OFFHOOK_DATABASE_URL", file.database) or f"sqlite:///{folder}/offhook.db"
+    secrets = env.get("OFFHOOK_WEBHOOK_SECRET", "").split(",")
+    values = file.model_dump() | {
+        "folder": folder,
+        "database": database,
+        "webhook_secrets": tuple(SecretStr(one.strip()) for one in secrets if one.strip()),
+    }
+    return Records(**values)
+
+
+_M = TypeVar("_M", bound=Part)
+
+
+def _outside(model: type[_M], values: Mapping[str, Any], sources: Mapping[str, str]) -> _M:
+    """A part with what came from outside the file. `sources` says how the user calls it.
+
+    Raises Problem E-CFG-02. The value is not quoted: it may be a secret.
+    """
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]
+    source = sources.get(str(detail["loc"][0])) if detail["loc"] else None
+    context = detail.get("ctx", {})
+    text = context.get("text", f"{detail['msg']}.")
+    raise Problem(
+        "E-CFG-02",
+        f"{source or 'The command line'}: {text}",
+        context.get("fix", "Correct this value."),
+    )
