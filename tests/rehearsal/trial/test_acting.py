@@ -81,20 +81,26 @@ async def test_what_goes_wrong_is_told(tmp_path: Path) -> None:
     [
         (("../offhook.yaml", "none.yaml"), "a-scenario.yaml:3:9 "),
         (("telephones: {}\n", ""), "Without telephones the server has no account"),
+        (
+            ("telephones: {}\n", "vars: {}\n", "hung_up_by: rest", "rung: []"),
+            "Who is rung is known where a scenario has telephones.",
+        ),
         (("config: ../offhook.yaml\n", ""), "Write both: config, script."),
         (("steps:", "placed: {agent: reminder}\nsteps:"), "There is no telephone +12025550142"),
     ],
 )
 def test_what_cannot_be_is_told_before_any_call(
-    tmp_path: Path, change: tuple[str, str], told: str
+    tmp_path: Path, change: tuple[str, ...], told: str
 ) -> None:
     (tmp_path / "scenarios").mkdir()
     for file in SCENARIOS.parent.glob("*.*"):
         (tmp_path / file.name).write_text(file.read_text())
     path = tmp_path / "scenarios" / "a-scenario.yaml"
     text = STORY.read_text()
-    assert change[0] in text
-    path.write_text(text.replace(*change))
+    for right, wrong in zip(change[::2], change[1::2], strict=True):
+        assert right in text
+        text = text.replace(right, wrong)
+    path.write_text(text)
     with pytest.raises(Problem) as problem:
         CliRunner().invoke(app, ["rehearse", str(path)], catch_exceptions=False)
     assert told in str(problem.value)
