@@ -17,6 +17,8 @@ CORE_MAY_IMPORT: Final = (*CORE, "offhook.audio", "offhook.events")
 WAITING: Final = ("asyncio", "socket", "time", "threading", "picows", "httpx", "httpx2", "select")
 RIGS: Final = ("offhook.rehearsal", "offhook.bench")
 """What stands around the product to try and measure it; the product knows neither."""
+OWN_SERVER: Final = "offhook.rehearsal.trial.own_server"
+"""It runs a whole server within a rehearsal, as `offhook serve` does."""
 LAYERS: Final = ("offhook.call", "offhook.session", "offhook.server", "offhook.cli")
 """From the one that all may use to the one that uses all."""
 
@@ -101,7 +103,7 @@ def faults(name: str, tree: ast.Module) -> Iterator[str]:
         if within(target, RIGS) and not within(name, (*RIGS, "offhook.cli")):
             yield f"{name} is the product, and imports {target}"
         if within(target, ("offhook.api",)) and not within(
-            name, ("offhook.api", "offhook.server", "offhook.cli")
+            name, ("offhook.api", "offhook.server", "offhook.cli", OWN_SERVER)
         ):
             yield f"{name} imports {target}, which answers questions about all of them"
         if within(target, ("offhook.cli",)) and not within(

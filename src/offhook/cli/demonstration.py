@@ -7,6 +7,7 @@ import secrets
 import socket
 import statistics
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -129,9 +130,10 @@ async def _call(config: Config, own: OwnServer, name: str) -> CallResult:
     if DEFAULT not in config.lines:
         called = loaded.scenario.model_copy(update={"to": next(iter(config.lines))})
         loaded = dataclasses.replace(loaded, scenario=called)
-    case = runner.Case(loaded, sounds, known, "", lambda sid: listening.Inside(own, sid))
     target = runner.Target(own.url, own.token, "AC" + secrets.token_hex(16))
-    (result,) = await runner.run([case], target, own.clock, jobs=1)
+    house = runner.House(target, lambda sid: listening.Inside(own, sid))
+    case = runner.Case(loaded, sounds, known, "", lambda clock: nullcontext(house))
+    (result,) = await runner.run([case], own.clock, jobs=1)
     (call,) = result.calls.values()
     return call
 
@@ -189,6 +191,7 @@ def _functions(call: CallResult) -> str:
     return "; ".join(
         f"{one.name}({', '.join(f'{name}={value!r}' for name, value in one.arguments.items())})"
         for one in called
+        if not one.called_off
     )
 
 

@@ -84,11 +84,13 @@ class Rehearsal:
             agent if isinstance(agent, Dialogue) else None, files.greetings(loaded)
         )
         async with (
-            self._target(agent, clock) as (target, own),
+            self._target_of(loaded, agent, clock) as (target, own),
             listening.listeners(own, self._deepgram_key(own)) as listeners,
         ):
-            cases = await preparing.prepare(loaded, dialogues, listeners, rendered)
-            results = await self._watched(cases, target, clock)
+            cases = await preparing.prepare(
+                loaded, dialogues, listeners, rendered, target, self._environ
+            )
+            results = await self._watched(cases, clock)
         self._report(results, rendered)
         return all(result.passed for result in results)
 
@@ -137,6 +139,17 @@ class Rehearsal:
         """Who plays the agent, if it is the stand-in."""
         standin = self._wishes.standin
         return None if standin is None else agent_file.read(standin)
+
+    @asynccontextmanager
+    async def _target_of(
+        self, loaded: Sequence[Loaded], standin: Script | Dialogue | None, clock: Clock
+    ) -> AsyncIterator[tuple[Target | None, OwnServer | None]]:
+        """Whom the scenarios call that name no configuration; nobody, if all of them do."""
+        if all(one.scenario.config is not None for one in loaded):
+            yield None, None
+            return
+        async with self._target(standin, clock) as found:
+            yield found
 
     @asynccontextmanager
     async def _target(
@@ -195,7 +208,7 @@ class Rehearsal:
 
     # --- what became of it ---
 
-    async def _watched(self, cases: Sequence[Case], target: Target, clock: Clock) -> list[Result]:
+    async def _watched(self, cases: Sequence[Case], clock: Clock) -> list[Result]:
         """Run them while a person watches, if one does."""
         columns = (
             TextColumn("{task.description}"),
@@ -225,9 +238,7 @@ class Rehearsal:
                 if not self._wishes.as_json:
                     printing.show(progress.console, result)
 
-            return await runner.run(
-                cases, target, clock, jobs=self._wishes.jobs, began=began, ended=ended
-            )
+            return await runner.run(cases, clock, jobs=self._wishes.jobs, began=began, ended=ended)
 
     def _report(self, results: Sequence[Result], rendered: Rendered) -> None:
         recordings = self._write_recordings(results)

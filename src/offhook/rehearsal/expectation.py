@@ -16,7 +16,7 @@ until it has come true and the agent is quiet. At the end it speaks of the whole
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -290,10 +290,18 @@ class Ended(Part):
 class ExpectCall(Expected):
     """The call as a whole."""
 
+    called_off: OneOrMore[str] = ()
+    """Functions that the agent calls off again, and that are not answered."""
+    hung_up_by: Literal["rest", "twiml"] | None = None
+    """How the server ends the call, once: by a request to Twilio, or by <Hangup>."""
+    rung: tuple[str, ...] | None = None
+    """The telephones that are rung, in that order, and no others."""
+
     ending: Ended | None = None
     duration_s: Bounds | None = None
     """From the answer to the end, in seconds."""
     dead_air_ms: Limit | None = None
-    """The longest time in which neither is heard, but for the caller's own wait and stay_silent."""
+    """The longest time in which nothing is heard, but for the caller's own wait and stay_silent;
+    ringing, music and whoever the caller is put through to are heard."""
     turns: Bounds | None = None
     """How often the agent speaks: what is heard between two things that the caller says is one."""

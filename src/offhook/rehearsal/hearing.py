@@ -42,6 +42,8 @@ class FunctionCalled:
     at: float
     name: str
     arguments: Mapping[str, Any]
+    called_off: bool = False
+    answered: bool = False
 
 
 class Hearing(Protocol):
@@ -54,7 +56,10 @@ class Hearing(Protocol):
         """What has been heard of it, so far if it is not over; None while that is not known."""
 
     def functions(self) -> Sequence[FunctionCalled]:
-        """The functions that the agent has called, as far as they can be seen."""
+        """The functions that the agent has called, as far as they can be seen.
+
+        Those that it has called off are among them.
+        """
 
 
 class NoWords:

@@ -25,7 +25,9 @@ from pydantic_core import PydanticCustomError
 
 from offhook import yamlfile
 from offhook.errors import Problem
+from offhook.rehearsal.callee import Callee
 from offhook.rehearsal.expectation import ExpectCall, ExpectTurn, Part, Phrase
+from offhook.rehearsal.script import Script
 from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
 
 _VARIABLE: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
@@ -138,6 +140,13 @@ def _not_one_thing() -> PydanticCustomError:
     return yamlfile.refuse("A step is one thing that the caller does.", f"Write one of: {known}.")
 
 
+class Placed(Part):
+    """The agent rings the caller, not the other way round: docs/outbound.md."""
+
+    agent: str
+    variables: dict[str, str] = Field(default_factory=dict)
+
+
 class Person(Part):
     """One caller: who calls which number, what they do, and what they expect of the whole call."""
 
@@ -145,6 +154,8 @@ class Person(Part):
     to: _Digits = "+12025550100"
     noise_dbfs: Annotated[float, Field(ge=-90, le=-50)] | None = None
     """Level of the noise on the caller's line; without it, silence is digital silence."""
+    placed: Placed | None = None
+    """The agent calls this person, whose number is `from`, and is one of the telephones."""
     steps: tuple[Step, ...] = ()
     expect: ExpectCall | None = None
 
@@ -161,6 +172,14 @@ class Scenario(Person):
     """Values of variables; --var NAME=VALUE goes before them."""
     time_limit_s: Annotated[float, Field(gt=0)] = 120.0
     """Seconds after which a call that is not over has failed, and is hung up."""
+    config: str | None = None
+    """The offhook.yaml of the server, relative to this file: it runs within the rehearsal, for this
+    scenario alone, whatever the command line says."""
+    script: Script | None = None
+    """What the agent of that server says and does, turn by turn, whatever the caller says."""
+    telephones: dict[_Digits, Callee] | None = None
+    """Who can be rung, by number; there is an account then, whose REST API the server uses. Any
+    other number does not exist."""
     callers: dict[str, Person] = Field(default_factory=dict)
     """Instead of `steps`: several callers by name, who ring at the same time."""
 
@@ -171,10 +190,26 @@ class Scenario(Person):
 
     @model_validator(mode="after")
     def _somebody_calls(self) -> "Scenario":
-        if bool(self.callers) == bool(self.steps):
+        if bool(self.callers) == bool(self.steps or self.placed):
             raise yamlfile.refuse(
                 "A scenario has steps, or callers who have them.", "Write one of: steps, callers."
             )
+        if (self.config is None) != (self.script is None):
+            raise yamlfile.refuse(
+                "The server of a scenario has a configuration, and an agent that plays a script.",
+                "Write both: config, script.",
+            )
+        if self.telephones is not None and self.config is None:
+            raise yamlfile.refuse(
+                "Only the server of a scenario can ring its telephones.",
+                "Write config, the server's offhook.yaml, and script, what its agent does.",
+            )
+        for person in self.people.values():
+            if person.placed is not None and person.from_ not in (self.telephones or {}):
+                raise yamlfile.refuse(
+                    f"There is no telephone {person.from_}, and it is to be called.",
+                    "Add it to telephones.",
+                )
         own = self.model_fields_set & (Person.model_fields.keys() - {"steps"})
         if self.callers and own:
             key = min(own).removesuffix("_")
@@ -183,7 +218,7 @@ class Scenario(Person):
                 f"Write {key} within each caller.",
             )
         for name, person in self.callers.items():
-            if not person.steps:
+            if not person.steps and person.placed is None:
                 raise yamlfile.refuse(f"{name} has nothing to do.", "Write steps there.")
         return self
 

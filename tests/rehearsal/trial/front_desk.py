@@ -93,9 +93,9 @@ async def run(
         listening.listeners(None if outside else own, None) as listeners,
     ):
         dialogues = files.Dialogues(None, files.greetings(loaded))
-        cases = await preparing.prepare(loaded, dialogues, listeners, rendered)
         target = Target(own.url, own.token, "AC" + "0" * 32)
-        return await runner.run(cases, target, clock, jobs=jobs)
+        cases = await preparing.prepare(loaded, dialogues, listeners, rendered, target, {})
+        return await runner.run(cases, clock, jobs=jobs)
 
 
 def told(results: Iterable[Result]) -> str:

@@ -153,7 +153,7 @@ def test_a_sentence_without_audio_is_not_heard(wires: Wires) -> None:
     assert wires.stretch(0.0, 1.0) == "Hello there."
 
 
-def test_functions_are_seen_but_those_that_were_called_off(wires: Wires) -> None:
+def test_functions_are_seen_and_which_were_called_off_and_answered(wires: Wires) -> None:
     wires.clock.run(2)
     calls = [
         messages.FunctionCall("1", "book", '{"day": "friday"}'),
@@ -164,7 +164,12 @@ def test_functions_are_seen_but_those_that_were_called_off(wires: Wires) -> None
     wires.agent(messages.FunctionCallRequest(calls))
     wires.agent(messages.FunctionCallCancelled([messages.CancelledFunction("2")]))
     seen = [(one.at, one.name, dict(one.arguments)) for one in wires.heard.functions()]
-    assert seen == [(2, "book", {"day": "friday"}), (2, "odd", {}), (2, "list", {})]
+    assert seen == [(2, "book", {"day": "friday"}), (2, "off", {}), (2, "odd", {}), (2, "list", {})]
+    assert [one.name for one in wires.heard.functions() if one.called_off] == ["off"]
+    answer = b'{"type": "FunctionCallResponse", "id": "1", "name": "book", "content": "{}"}'
+    for text in (answer, b"not JSON", b'{"type": "FunctionCallResponse", "id": "none"}'):
+        wires.heard.on_wire(OnWire(2000, "agent", "out", "text", text))
+    assert [one.name for one in wires.heard.functions() if one.answered] == ["book"]
 
 
 def test_what_the_caller_was_taken_for(wires: Wires) -> None:

@@ -7,8 +7,9 @@ from tests.rehearsal.telephone import Telephone, Words, near
 
 from offhook.rehearsal.expectation import ExpectCall, ExpectTurn
 from offhook.rehearsal.hearing import FunctionCalled
-from offhook.rehearsal.report import CallReport
+from offhook.rehearsal.report import CallReport, Span
 from offhook.rehearsal.scenario import Step
+from offhook.rehearsal.switchboard.ledger import HangUpAsked, Ledger, Rung
 from offhook.rehearsal.trial.judge import Judge, ServersEnding, longest_silence, unreached
 
 HOURS = "We are open from nine to six."
@@ -206,6 +207,71 @@ def test_the_whole_call(expected: dict[str, Any], failure: str | None) -> None:
         assert found == []
     else:
         assert failure in found[0]
+
+
+OFF = FunctionCalled(2.0, "look", {}, called_off=True)
+OFF_AND_ANSWERED = FunctionCalled(2.0, "look", {}, called_off=True, answered=True)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected", "failure"),
+    [
+        (OFF, {"called_off": "look", "not_called": "look"}, None),
+        (OFF, {"called": "look"}, "look was not called"),
+        (OFF_AND_ANSWERED, {"called_off": "look"}, "called off, and answered all the same"),
+        (BOOKED, {"called_off": "book_table"}, "book_table was not called off"),
+    ],
+)
+def test_functions_that_are_called_off(
+    function: FunctionCalled, expected: dict[str, Any], failure: str | None
+) -> None:
+    found = judged_whole(answered(HOURS, functions=(function,)), **expected)
+    assert (found == []) if failure is None else (failure in found[0])
+
+
+@pytest.mark.parametrize(
+    ("ending", "asked", "by"),
+    [
+        ("ended_by_rest", [True], "rest"),
+        ("ended_by_rest", [True, False], None),
+        ("ended_by_rest", [True, True], None),
+        ("caller_hung_up", [False], None),
+        ("hangup_verb", [], "twiml"),
+        ("hangup_verb", [False], None),
+        ("caller_hung_up", [], None),
+    ],
+)
+def test_who_hung_up_and_how_often(ending: Any, asked: list[bool], by: str | None) -> None:
+    made = report(answered(HOURS))
+    made.ending = ending
+    ledger = Ledger(hang_ups=[HangUpAsked(made.call_sid, 1.0, one) for one in asked])
+    ledger.hang_ups.append(HangUpAsked("CA another", 1.0, in_time=True))
+    right = []
+    for way in ("rest", "twiml"):
+        expected = ExpectCall.model_validate({"hung_up_by": way})
+        if not Judge().call(expected, made, None, ledger):
+            right.append(way)
+    assert right == ([by] if by else [])
+
+
+def test_who_is_rung_in_which_order() -> None:
+    made = report(answered(HOURS))
+    ledger = Ledger(rung=[Rung("CA1", to, "+1", 1.0, "dial", 5) for to in ("+1202", "+1203")])
+
+    def wrong(*numbers: str) -> list[str]:
+        return Judge().call(ExpectCall(rung=numbers), made, None, ledger)
+
+    assert wrong("+1202", "+1203") == []
+    assert wrong("+1203", "+1202") == ["rung was +1202, +1203, not +1203, +1202"]
+    assert wrong() == ["rung was +1202, +1203, not nobody"]
+
+
+def test_a_telephone_that_rings_is_heard() -> None:
+    telephone = Telephone(*steps({"say": "question"}, {"press": "1"}))
+    telephone.run([(1.0, 2.0), (5.0, 5.5)], 6.0)
+    made = report(telephone)
+    made.line += [Span("stream", 0.0, 6.0), Span("ringing", 2.2, 4.0)]
+    assert longest_silence(made) == (near(1.0), near(4.0))
 
 
 def test_a_server_that_says_nothing_of_the_ending() -> None:

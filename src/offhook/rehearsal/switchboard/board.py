@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import httpx2
 
@@ -16,6 +16,11 @@ from offhook.rehearsal.webhooks import Front
 
 if TYPE_CHECKING:
     from offhook.rehearsal.switchboard.leg import Leg
+
+
+_CONNECTIONS: Final = httpx2.Limits(keepalive_expiry=1.0)
+"""An idle one is closed long before a server closes it (uvicorn: after 5 s), maybe just when the
+next request is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,9 @@ async def switchboard(
     On leaving, calls that last are hung up, and callbacks that are under way are waited for.
     """
     async with (
-        httpx2.AsyncClient(timeout=webhooks.TIMEOUT_S, trust_env=False) as http,
+        httpx2.AsyncClient(
+            timeout=webhooks.TIMEOUT_S, trust_env=False, limits=_CONNECTIONS
+        ) as http,
         asyncio.TaskGroup() as group,
     ):
         board = Board(account_sid, front, clock, people, callbacks, http, group)

@@ -2,13 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from offhook.rehearsal.caller import Caller, Said
-from offhook.rehearsal.report import CallReport
+from offhook.rehearsal.report import CallReport, Sound
 from offhook.rehearsal.scenario import Loaded
 from offhook.rehearsal.trial.from_the_wire import FromTheWire
 from offhook.yamlfile import Place
+
+_ON_THE_LINE: Final[Mapping[Sound, str]] = {
+    "say": "Twilio's voice",
+    "play": "sound",
+    "ringing": "ringing",
+    "together": "put through",
+    "waiting": "music",
+}
 
 Who: TypeAlias = Literal["caller", "agent", "call"]
 
@@ -115,7 +123,13 @@ def _lines(report: CallReport, wire: FromTheWire | None) -> list[Line]:
         lines += [Line(one.at, "call", f'taken for "{one.text}"') for one in wire.taken_for]
         for call in wire.functions():
             arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
-            lines.append(Line(call.at, "call", f"calls {call.name}({arguments})"))
+            remark = "called off" if call.called_off else ""
+            lines.append(Line(call.at, "call", f"calls {call.name}({arguments})", remark))
+    lines += [
+        Line(one.began, "call", f"[{_ON_THE_LINE[one.sound]} for {one.ended - one.began:.1f} s]")
+        for one in report.line
+        if one.sound in _ON_THE_LINE
+    ]
     lines.append(Line(report.ended_at, "call", f"over: {report.ending.replace('_', ' ')}"))
     lines.sort(key=lambda line: line.at)
     began = report.answered_at

@@ -8,7 +8,7 @@ counted in its words, as if all were equally long: an estimate.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -83,6 +83,13 @@ class _Sentence:
         return min(words, max(0, int(part * words + 0.5)))
 
 
+class _OfOurs(msgspec.Struct):
+    """As much as matters of what the server says to the agent."""
+
+    type: str = ""
+    id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class TakenFor:
     """What the agent took a turn of the caller's for."""
@@ -117,6 +124,8 @@ class FromTheWire:
                 self._receive(message.data)
             elif message.kind == "text":
                 self._read(message.data)
+        elif message.leg == "agent" and message.kind == "text":
+            self._answer(message.data)
         elif message.leg == "caller" and message.direction == "out" and message.kind == "text":
             self._pass_on(message.data)
 
@@ -144,9 +153,20 @@ class FromTheWire:
                     self._functions[call.id] = FunctionCalled(self._now(), call.name, arguments)
             case messages.FunctionCallCancelled():
                 for cancelled in message.functions:
-                    self._functions.pop(cancelled.id, None)
+                    if cancelled.id in self._functions:
+                        called = self._functions[cancelled.id]
+                        self._functions[cancelled.id] = replace(called, called_off=True)
             case _:
                 pass
+
+    def _answer(self, text: bytes) -> None:
+        """What we say to the agent: of interest are answers to its functions."""
+        try:
+            message = msgspec.json.decode(text, type=_OfOurs)
+        except msgspec.DecodeError:
+            return
+        if message.type == "FunctionCallResponse" and message.id in self._functions:
+            self._functions[message.id] = replace(self._functions[message.id], answered=True)
 
     def _receive(self, data: bytes) -> None:
         if self._queue and self._queue[-1].cut_at is None:
@@ -209,7 +229,7 @@ class FromTheWire:
         return " ".join(filter(None, said))
 
     def functions(self) -> Sequence[FunctionCalled]:
-        """Those that were not called off."""
+        """All of them."""
         return tuple(self._functions.values())
 
 

@@ -22,9 +22,14 @@ from offhook.rehearsal.expectation import (
 from offhook.rehearsal.hearing import FunctionCalled, Stretch
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.scenario import Step
+from offhook.rehearsal.switchboard.ledger import Ledger
 
 MAX_QUOTED: Final = 200
 """Characters of what was heard that a failure quotes: its end, where it is longer."""
+
+
+_HEARD: Final = frozenset({"say", "play", "ringing", "together", "waiting"})
+"""What else than the agent a caller can hear on the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +72,26 @@ class Judge:
         return failures
 
     def call(
-        self, expected: ExpectCall, report: CallReport, server: ServersEnding | None
+        self,
+        expected: ExpectCall,
+        report: CallReport,
+        server: ServersEnding | None,
+        ledger: Ledger | None = None,
     ) -> list[str]:
-        """What is not as expected of the call."""
+        """What is not as expected of the call. `ledger` is that of its account, if it has one."""
         caller = report.caller
         failures = self._words(expected, _Heard(caller, caller.stretches))
-        failures += _functions(expected, caller.hearing.functions())
+        seen = caller.hearing.functions()
+        failures += _functions(expected, seen)
+        failures += _called_off(expected.called_off, seen)
         if expected.ending is not None:
             failures += _ending(expected.ending, report, server)
+        if expected.hung_up_by is not None:
+            failures += _hung_up(expected.hung_up_by, report, ledger)
+        if expected.rung is not None:
+            rung = tuple(one.to for one in ledger.rung) if ledger is not None else ()
+            if rung != expected.rung:
+                failures.append(f"rung was {_list(rung)}, not {_list(expected.rung)}")
         lasted = report.ended_at - report.answered_at
         if expected.duration_s is not None and not expected.duration_s.hold(lasted):
             failures.append(f"the call lasted {lasted:.1f} s, not {expected.duration_s} s")
@@ -182,13 +199,15 @@ def unreached(steps: Sequence[Step], caller: Caller) -> int | None:
 def longest_silence(report: CallReport) -> tuple[float, float]:
     """The longest time in which nobody was heard, and when it began; seconds.
 
-    A caller who waits or is silent by the scenario counts as heard.
+    A caller who waits or is silent by the scenario counts as heard, and so does what else is on
+    the line: ringing, music, others. Of a stream, only what the agent says in it.
     """
     caller = report.caller
     began = report.streams[0].started_at if report.streams else report.answered_at
     sounds = [(one.began, one.ended) for one in caller.stretches]
     sounds += [(one.began, one.ended) for one in caller.silent]
     sounds += [(one.at, one.at) for one in caller.pressed]
+    sounds += [(one.began, one.ended) for one in report.line if one.sound in _HEARD]
     sounds += [
         (said.began, report.ended_at if said.ended is None else said.ended)
         for said in caller.said
@@ -228,7 +247,35 @@ def _ending(expected: Ended, report: CallReport, server: ServersEnding | None) -
     return []
 
 
-def _functions(expected: Expected, seen: Sequence[FunctionCalled]) -> list[str]:
+def _hung_up(by: str, report: CallReport, ledger: Ledger | None) -> list[str]:
+    asked = [one for one in ledger.hang_ups if one.call_sid == report.call_sid] if ledger else []
+    seen = "the call ended as " + report.ending.replace("_", " ")
+    if asked:
+        seen += f", and Twilio was asked {len(asked)} times to end it"
+    if by == "rest":
+        right = report.ending == "ended_by_rest" and [one.in_time for one in asked] == [True]
+        return [] if right else [f"{seen}: it was not hung up once, by a request to Twilio"]
+    right = report.ending == "hangup_verb" and not asked
+    return [] if right else [f"{seen}: it was not hung up by <Hangup> alone"]
+
+
+def _list(numbers: Sequence[str]) -> str:
+    return ", ".join(numbers) or "nobody"
+
+
+def _called_off(expected: Sequence[str], seen: Sequence[FunctionCalled]) -> list[str]:
+    failures = []
+    for name in expected:
+        off = [one for one in seen if one.name == name and one.called_off]
+        if not off:
+            failures.append(f"{name} was not called off; {_calls(seen)}")
+        elif any(one.answered for one in off):
+            failures.append(f"{name} was called off, and answered all the same")
+    return failures
+
+
+def _functions(expected: Expected, all_of_them: Sequence[FunctionCalled]) -> list[str]:
+    seen = [one for one in all_of_them if not one.called_off]
     failures = []
     start = 0
     for called in expected.called:

@@ -3,19 +3,52 @@
 import asyncio
 import dataclasses
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
 
 from offhook.clock import Clock
-from offhook.config import Config, Twilio
+from offhook.config import Config, Records, Twilio
+from offhook.rehearsal.account import account
+from offhook.rehearsal.account import server as rest
+from offhook.rehearsal.account.resources import Number
+from offhook.rehearsal.switchboard.board import Board, switchboard
+from offhook.rehearsal.switchboard.people import Person, book
+from offhook.rehearsal.webhooks import Front
 from offhook.server import Server, listen
 from offhook.tap import NewCall, Tap
 
+if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time
+    from offhook.api.app import Api
+    from offhook.records.record import Record
+
+_PUBLIC: Final = "https://voice.example.com"
+"""Where Twilio reaches the server that places calls. Nobody contacts that host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The simulated account of a server: its numbers, and whose telephones it can ring.
+
+    Without `people` the server has no credentials for it.
+    """
+
+    sid: str
+    numbers: Sequence[str]
+    people: Mapping[str, Person] | None
+    places: bool = False
+    """Whether the server is to ring them by itself: it keeps records then, and has an API."""
+
 
 class OwnServer:
-    """A server that runs."""
+    """A server that runs. `board` has what its account saw, if it has one."""
+
+    board: Board | None = None
 
     def __init__(self, port: int, token: str, clock: Clock) -> None:
         self.url = f"http://127.0.0.1:{port}/twilio/voice"
@@ -28,25 +61,60 @@ class OwnServer:
         self._taps[call_sid] = tap
 
     def tap(self, call: NewCall) -> Tap | None:
-        """The tap of a call that begins."""
-        return self._taps.pop(call.call_sid, None)
+        """The tap of a call that begins: of one that is placed, by the number that is called."""
+        return self._taps.pop(call.to if call.outbound else call.call_sid, None)
+
+
+def _kept(config: Config, token: str, around: AsyncExitStack) -> "tuple[Record, Api]":
+    """What a server needs to place calls, whose API takes that token."""
+    from offhook.api.app import Api
+    from offhook.recordings.files import LocalFiles
+    from offhook.records import database
+    from offhook.records.record import Record
+
+    engine = database.open_engine(database.url_of(config.records.database))
+    around.callback(engine.dispose)
+    record = around.enter_context(
+        Record(engine, config.records.folder / "journal", config.records.prices)
+    )
+    return record, Api(config, SecretStr(token), engine, LocalFiles(config.records.recordings))
 
 
 @asynccontextmanager
-async def run(config: Config, clock: Clock) -> AsyncIterator[OwnServer]:
+async def run(
+    config: Config, clock: Clock, twilio: Account | None = None
+) -> AsyncIterator[OwnServer]:
     """Run that configuration on a free loopback port, signed with a token that nobody knows."""
     token = secrets.token_hex(16)
     sock = listen("127.0.0.1", 0)
     own = OwnServer(sock.getsockname()[1], token, clock)
-    config = dataclasses.replace(
-        config,
-        server=config.server.model_copy(
-            update={"public_url": None, "tls_cert": None, "tls_key": None, "unsigned": False}
-        ),
-        twilio=Twilio(auth_tokens=(SecretStr(token),)),
-    )
-    server = Server(config, sock, [], own.tap)
-    async with asyncio.TaskGroup() as group:
+    places = twilio is not None and twilio.places
+    public = _PUBLIC if places else None
+    given = Twilio(auth_tokens=(SecretStr(token),))
+    async with AsyncExitStack() as around, asyncio.TaskGroup() as group:
+        if twilio is not None and twilio.people is not None:
+            board = own.board = await around.enter_async_context(
+                switchboard(twilio.sid, Front(own.url, token, public), clock, book(twilio.people))
+            )
+            numbers = [Number(number) for number in dict.fromkeys(twilio.numbers)]
+            api_url = await around.enter_async_context(
+                rest.serve(account.Account(board, token, numbers=numbers))
+            )
+            given = given.model_copy(update={"account_sid": twilio.sid, "api_url": api_url})
+        config = dataclasses.replace(
+            config,
+            server=config.server.model_copy(
+                update={"public_url": public, "tls_cert": None, "tls_key": None, "unsigned": False}
+            ),
+            twilio=given,
+        )
+        record = api = None
+        if places:
+            folder = Path(around.enter_context(TemporaryDirectory()))
+            records = Records(folder=folder, database=f"sqlite:///{folder}/offhook.db")
+            config = dataclasses.replace(config, records=records)
+            record, api = _kept(config, token, around)
+        server = Server(config, sock, [], own.tap, record=record, api=api)
         serving = group.create_task(server.run(), name="server")
         await server.started.wait()
         try:

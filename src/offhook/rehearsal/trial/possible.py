@@ -117,6 +117,19 @@ class _Checks:
                 "Add the step hang_up.",
                 (*place, "ending"),
             )
+        if self._loaded.scenario.telephones is None:
+            if person.expect.rung is not None:
+                yield self._wrong(
+                    "Who is rung is known where a scenario has telephones.",
+                    "Add telephones, with those that can be rung.",
+                    (*place, "rung"),
+                )
+            if person.expect.hung_up_by == "rest":
+                yield self._wrong(
+                    "Without telephones the server has no account that it could ask to hang up.",
+                    "Add telephones: {}, or expect twiml.",
+                    (*place, "hung_up_by"),
+                )
         longest = person.expect.duration_s.at_most if person.expect.duration_s else None
         if longest is not None and takes > longest:
             yield self._wrong(
@@ -179,6 +192,9 @@ class _Checks:
             ]
             if person.expect is not None:
                 expected.append((person.expect, (*here, "expect")))
+                if person.expect.called_off and not sight.inside:
+                    text = "The functions that an agent calls are not seen from outside."
+                    yield self._wrong(text, inside, (*here, "expect", "called_off"))
                 ending = person.expect.ending
                 if ending is not None and ending.wants_server and not sight.inside:
                     text = "How the server says that a call ended is not seen from outside."

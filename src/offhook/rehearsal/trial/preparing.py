@@ -1,35 +1,65 @@
 """Scenarios made ready to run: checked as far as can be without calling, and with their sounds."""
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
+from offhook.clock import Clock
 from offhook.rehearsal import clip_file, scenario
 from offhook.rehearsal.local.render import Rendered, render
 from offhook.rehearsal.scenario import Loaded
-from offhook.rehearsal.trial import possible
+from offhook.rehearsal.trial import own_house, possible
 from offhook.rehearsal.trial.files import Dialogues, raise_together
+from offhook.rehearsal.trial.known import Known
 from offhook.rehearsal.trial.listening import Listeners
-from offhook.rehearsal.trial.runner import Case
+from offhook.rehearsal.trial.possible import Sight
+from offhook.rehearsal.trial.runner import Case, House, Target
 from offhook.yamlfile import BadFile
 
 
 async def prepare(
-    loaded: Sequence[Loaded], dialogues: Dialogues, listeners: Listeners, rendered: Rendered
+    loaded: Sequence[Loaded],
+    dialogues: Dialogues,
+    listeners: Listeners,
+    rendered: Rendered,
+    target: Target | None,
+    environ: Mapping[str, str],
 ) -> list[Case]:
-    """All of them. Raises BadFile with the mistakes of every one, or Problem for a sound."""
+    """All of them. Raises BadFile with the mistakes of every one, or Problem for a sound.
+
+    `target` is where calls go that have no house of their own; there are none without it.
+    """
     cases: list[Case] = []
     bad: list[BadFile] = []
     for one in loaded:
         try:
             known = dialogues.known(one)
-            sight, listen = await listeners.choose(known)
+            sight, house = await _house(one, known, listeners, target, environ)
             possible.check(one, known, sight)
         except BadFile as error:
             bad.append(error)
             continue
         how = sight.how if sight.words else f"not known, for {sight.how}"
-        cases.append(Case(one, _sounds(one, rendered), known, how, listen))
+        cases.append(Case(one, _sounds(one, rendered), known, how, house))
     raise_together(bad)
     return cases
+
+
+async def _house(
+    one: Loaded,
+    known: Known | None,
+    listeners: Listeners,
+    target: Target | None,
+    environ: Mapping[str, str],
+) -> tuple[Sight, Callable[[Clock], AbstractAsyncContextManager[House]]]:
+    if one.scenario.config is not None:
+        with scenario.at(one.place("config")):
+            config = own_house.config_of(one, environ)
+        return own_house.SIGHT, functools.partial(own_house.run, one, config)
+    assert target is not None
+    sight, listen = await listeners.choose(known)
+    house = House(target, listen)
+    return sight, lambda clock: nullcontext(house)
 
 
 async def rendering(loaded: Iterable[Loaded]) -> Rendered:

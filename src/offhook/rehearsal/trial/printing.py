@@ -61,7 +61,7 @@ def _show_call(console: Console, call: CallResult) -> None:
             line.append(f"  ({one.remark})", "dim")
         console.print(line, soft_wrap=True)
     for verb in call.report.verbs:
-        if verb.name in ("Dial", "Record"):
+        if verb.name == "Record":
             text = f"  noted, not done: <{verb.name}> {verb.attributes}"
             console.print(Text(inert(text), "dim"), soft_wrap=True)
 
