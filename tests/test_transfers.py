@@ -204,10 +204,11 @@ async def test_a_person_who_accepts_gets_the_caller(tmp_path: Path) -> None:
     [
         (Person("busy", after_s=0.5), "the line is busy"),
         (Person("no-answer"), "nobody answered"),
+        (Person("failed", after_s=0.5), "the number could not be reached"),
         (Person(after_s=0.5, keys=("2",)), "they did not take the call"),
         (Person(after_s=0.5, hang_up_after_s=1.0), "they did not take the call"),
     ],
-    ids=["busy", "no answer", "declines", "hangs up"],
+    ids=["busy", "no answer", "failed", "declines", "hangs up"],
 )
 async def test_a_person_who_does_not_accept_leaves_the_caller_with_the_agent(
     tmp_path: Path, ann: Person, words: str

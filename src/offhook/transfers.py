@@ -33,10 +33,13 @@ ASK_AGAIN_S: Final = 1.0
 TRIES: Final = 5
 """A caller who speaks just when the person has accepted is asked for again, that often."""
 
-_FAILED: Final = {"busy": "busy", "no-answer": "no-answer", "canceled": "canceled"}
+_WHY: Final = frozenset({"busy", "no-answer", "failed", "canceled"})
+"""Final statuses of a leg that nobody has answered; after any other the person has declined."""
+
 _WORDS: Final = {
     "busy": "the line is busy",
     "no-answer": "nobody answered",
+    "failed": "the number could not be reached",
     "canceled": "it was called off",
     "declined": "they did not take the call",
 }
@@ -154,7 +157,7 @@ class Transfers:
 
     def status(self, leg: str, status: str) -> None:
         """The person's leg is over, for that reason."""
-        self._fail(self._warm.pop(leg), _FAILED.get(status, "declined"))
+        self._fail(self._warm.pop(leg), status if status in _WHY else "declined")
 
     # --- inside ----------------------------------------------------------------------------------
 
