@@ -1,5 +1,6 @@
 """Hanging up, pressing keys and putting callers through: whole calls over real sockets."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -237,3 +238,18 @@ async def test_a_caller_who_gives_up_does_not_leave_a_telephone_ringing(tmp_path
         await until(lambda: all(rung.ended_at is not None for rung in h.ledger.rung))
     assert len(h.ledger.rung) == 1
     assert len(h.ledger.hang_ups) == 1
+
+
+async def test_a_person_who_has_accepted_does_not_wait_for_a_caller_who_is_gone(
+    tmp_path: Path,
+) -> None:
+    ann = Person(after_s=0.5, keys=("1",), talks_s=None)
+    async with with_account(tmp_path, WARM, {ANN: ann}) as h, asyncio.TaskGroup() as group:
+        calling = group.create_task(h.call(GREET, ASK, Step(wait=50)))
+        warm = h.server.calls.transfers._warm
+        await until(lambda: bool(warm))
+        await until(lambda: any(each.settled for each in warm.values()))
+        calling.cancel()  # The caller hangs up.
+        await h.until_ended()
+        await until(lambda: len(h.ledger.hang_ups) == 1)
+        assert h.endings() == ["caller_hung_up"]
