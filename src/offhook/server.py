@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +40,7 @@ from offhook.tap import MakeTap
 from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
+from offhook.uvicorn_server import OwnedUvicorn
 from offhook.webhooks import Webhooks
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
@@ -62,20 +63,8 @@ HAND_OVER_S: Final = 3.0
 """How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
 
 
-class _Uvicorn(uvicorn.Server):
-    """Uvicorn without its signals: on SIGTERM it cuts every socket (dependencies.md A1.1)."""
-
-    def __init__(self, config: uvicorn.Config, started: asyncio.Event) -> None:
-        super().__init__(config)
-        self._listening = started
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self._listening.set()
+class _Uvicorn(OwnedUvicorn):
+    """Uvicorn that lets responses which a client is still taking go on for a while."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         cut = asyncio.get_running_loop().call_later(LINGER_S, self._cut)

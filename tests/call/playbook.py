@@ -42,6 +42,7 @@ from offhook.call.commands import (
     TakeAgent,
     TellAgent,
 )
+from offhook.call.ending import Ending, Slug
 from offhook.call.inputs import Asked, CallAnnounced
 from offhook.call.phases import Phase
 from offhook.call.plan import Plan
@@ -353,3 +354,13 @@ def _same(output: object, expected: object) -> bool:
     ):
         output = Note(dataclasses.replace(output.event, start_ms=None))
     return output == expected
+
+
+def ends(call: Playbook, how: Slug, detail: str = "") -> Playbook:
+    """The call ends here and now; nothing else comes out."""
+    elapsed = round((call.now - 1000) * 1000)
+    return (
+        call
+        << CallEnded(how.fault, how.slug, how.words, detail, elapsed)
+        << End(Ending(how, detail))
+    )

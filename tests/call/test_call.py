@@ -21,6 +21,7 @@ from tests.call.playbook import (
     Wait,
     agent,
     caller,
+    ends,
     inject,
     key,
     mark,
@@ -33,7 +34,6 @@ from offhook.call.commands import (
     CancelTool,
     ClearCaller,
     DialAgent,
-    End,
     HangUpAgent,
     RunTool,
     SendAudio,
@@ -63,7 +63,6 @@ from offhook.events import (
     AgentWarned,
     Answered,
     AudioDropped,
-    CallEnded,
     CallerSaid,
     CallStarted,
     Fault,
@@ -82,16 +81,6 @@ STILL_THERE = inject(Plan().still_there)
 SILENT_GOODBYE = inject(Plan().silent_goodbye, "queue")
 TIME_UP = inject(Plan().time_up, "queue")
 PATIENT = Plan(silence_s=0)
-
-
-def ends(call: Playbook, how: Slug, detail: str = "") -> Playbook:
-    """The call ends here and now; nothing else comes out."""
-    elapsed = round((call.now - 1000) * 1000)
-    return (
-        call
-        << CallEnded(how.fault, how.slug, how.words, detail, elapsed)
-        << End(Ending(how, detail))
-    )
 
 
 def frames(count: int) -> list[bytes]:

@@ -14,6 +14,7 @@ from tests.call.playbook import (
     Wait,
     agent,
     caller,
+    ends,
     inject,
     mark,
     speech,
@@ -25,7 +26,6 @@ from offhook.call.commands import (
     CancelTool,
     ClearCaller,
     DialAgent,
-    End,
     HangUpAgent,
     LeaveStream,
     Reply,
@@ -50,7 +50,6 @@ from offhook.events import (
     AgentWarned,
     Answered,
     AudioDropped,
-    CallEnded,
     CallerBack,
     CallerLeft,
     CallerSaid,
@@ -67,15 +66,6 @@ TALK = (
     deepgram.History("user", "Somebody, please."),
     deepgram.History("assistant", "I connect you."),
 )
-
-
-def ends(call: Playbook, how: Slug, detail: str = "") -> Playbook:
-    elapsed = round((call.now - 1000) * 1000)
-    return (
-        call
-        << CallEnded(how.fault, how.slug, how.words, detail, elapsed)
-        << End(Ending(how, detail))
-    )
 
 
 def tell(text: str) -> TellAgent:

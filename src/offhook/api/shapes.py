@@ -7,6 +7,7 @@ import pydantic
 from pydantic import AfterValidator, Field
 
 from offhook.deepgram.checks import PROMPT_LIMIT
+from offhook.outbound.truth import Status
 from offhook.records.questions import Filter, moment
 
 _MOMENT = "ISO 8601 (UTC unless it says otherwise), or so long ago: 90m, 24h, 7d, 2w."
@@ -220,17 +221,7 @@ class CallState(Shape):
     """What is known of a call that was placed."""
 
     call_sid: str
-    status: Literal[
-        "queued",
-        "initiated",
-        "ringing",
-        "in-progress",
-        "completed",
-        "busy",
-        "no-answer",
-        "failed",
-        "canceled",
-    ]
+    status: Status
     final: bool
     """Whether nothing more can happen."""
     answered_by: str | None

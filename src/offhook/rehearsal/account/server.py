@@ -1,9 +1,8 @@
 """An account's REST API on a real socket."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -13,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from offhook.rehearsal.account.account import Account
+from offhook.uvicorn_server import OwnedUvicorn
 
 
 @asynccontextmanager
@@ -25,7 +25,7 @@ async def serve(account: Account) -> AsyncIterator[str]:
         config = uvicorn.Config(
             app(account), ws="none", lifespan="off", log_config=None, access_log=False
         )
-        server = _Uvicorn(config, started)
+        server = OwnedUvicorn(config, started)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[sock]), name="Twilio's REST API")
             await started.wait()
@@ -52,19 +52,3 @@ def app(account: Account) -> Starlette:
 
     methods = ["GET", "POST", "DELETE", "PUT"]
     return Starlette(routes=[Route("/{path:path}", answer, methods=methods)])
-
-
-class _Uvicorn(uvicorn.Server):
-    """Uvicorn without its signals, that says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, started: asyncio.Event) -> None:
-        super().__init__(config)
-        self._listening = started
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self._listening.set()
