@@ -44,6 +44,7 @@ from offhook.line import Lines
 from offhook.lobby import Lobby
 from offhook.rehearsal.memory import VirtualClock, connect_in_memory
 from offhook.rehearsal.stream import Line, SimulatedStream
+from offhook.tasks import ServerTasks
 from offhook.wire import Channel, Closed, Receiver, Refused, Unreachable
 
 MEDIAN_MAX = 1
@@ -272,7 +273,7 @@ class Conversation:
             look_up=nothing_known,
             office=empty_office(clock),
             guard=Guard(Rules()),
-            lines=Lines(None, asyncio.TaskGroup()),
+            lines=Lines(None, ServerTasks(asyncio.TaskGroup())),
         )
         self._stream = SimulatedStream(
             Silent(),

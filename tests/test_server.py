@@ -36,6 +36,7 @@ from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Stage, Turn
 from offhook.server import Server, listen
 from offhook.twilio.signature import sign
+from offhook.uvicorn_server import OwnedUvicorn
 
 BIN = "/twilio"
 
@@ -559,3 +560,27 @@ def test_a_certificate_that_cannot_be_read_is_said(tmp_path: Path, content: byte
         Server(dataclasses.replace(config, server=with_tls), sock, [])
     assert problem.value.code == "E-CFG-05"
     assert str(chain) in problem.value.what
+
+
+async def test_http_that_breaks_begins_anew_and_ends_no_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = asyncio.Event()
+    tick = OwnedUvicorn.on_tick
+
+    async def once_broken(self: OwnedUvicorn, counter: int) -> bool:
+        if broken.is_set():
+            broken.clear()
+            raise RuntimeError("uvicorn's own loop")
+        return await tick(self, counter)
+
+    monkeypatch.setattr(OwnedUvicorn, "on_tick", once_broken)
+    async with house() as running, asyncio.TaskGroup() as group:
+        live = group.create_task(running.call(GREET, ASK, GREET, HANG_UP))
+        await until(lambda: running.server.calls.live == 1)
+        broken.set()
+        await until(lambda: not broken.is_set())
+        await running.call(GREET, HANG_UP)
+        await live
+    assert running.endings() == ["caller_hung_up"] * 2
+    assert "a fault in the task 'HTTP'" in caplog.text

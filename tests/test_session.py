@@ -31,6 +31,7 @@ from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Stage, Turn
 from offhook.rehearsal.standin import StandIn
 from offhook.rehearsal.stream import SimulatedStream
+from offhook.tasks import ServerTasks
 from offhook.wire import Channel, Receiver, Refused, Unreachable
 
 
@@ -71,7 +72,7 @@ class Rehearsal:
             look_up=nothing_known,
             office=empty_office(self.clock),
             guard=Guard(Rules()),
-            lines=Lines(None, asyncio.TaskGroup()),
+            lines=Lines(None, ServerTasks(asyncio.TaskGroup())),
         )
         call_sid = "CA" + "2" * 32
         parameters: dict[str, str] = {}

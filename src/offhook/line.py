@@ -7,9 +7,10 @@ Bin has no such address, so that its callers can only be hung up on (twilio.md Â
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from offhook.logs import of_call
+from offhook.tasks import ServerTasks
 from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
 from offhook.twilio.rest import TwilioRest
 
@@ -22,35 +23,40 @@ REST_S: Final = 4.0
 
 
 class Lines:
-    """The lines of all calls; requests to Twilio are tasks of `group`."""
+    """The lines of all calls; requests to Twilio are among the server's `tasks`."""
 
-    def __init__(self, rest: TwilioRest | None, group: asyncio.TaskGroup) -> None:
+    def __init__(self, rest: TwilioRest | None, tasks: ServerTasks) -> None:
         self.rest: Final = rest
-        self._group = group
+        self._tasks = tasks
 
     def hang_up(self, call_sid: str, otherwise: Callable[[], None]) -> None:
         """End the phone call, once; `otherwise` is done when that cannot be asked of Twilio."""
         if self.rest is None:
             otherwise()
         else:
-            _ = self.start(call_sid, self._ask(self.rest.hang_up(call_sid), otherwise))
+            _ = self.start(call_sid, self._ask(partial(self.rest.hang_up, call_sid), otherwise))
 
     def send_to(self, call_sid: str, url: str, otherwise: Callable[[], None]) -> None:
         """Have Twilio ask `url` what comes next, which ends the stream."""
         if self.rest is None:
             otherwise()
         else:
-            _ = self.start(call_sid, self._ask(self.rest.update_call(call_sid, url=url), otherwise))
+            request = partial(self.rest.update_call, call_sid, url=url)
+            _ = self.start(call_sid, self._ask(request, otherwise))
 
-    def start(self, call_sid: str, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Do something about a call, in a task that is the server's. It must not raise."""
-        with of_call(call_sid):
-            return self._group.create_task(work, name=f"line of {call_sid}")
+    def start(self, call_sid: str, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T | None]:
+        """Do something about a call in its own task. None: it has failed, and the call ends."""
+        return self._tasks.start("line", work, call_sid=call_sid)
 
-    async def _ask(self, request: Coroutine[Any, Any, Any], otherwise: Callable[[], None]) -> None:
+    async def _ask(
+        self, request: Callable[[], Coroutine[Any, Any, Any]], otherwise: Callable[[], None]
+    ) -> None:
         try:
             async with asyncio.timeout(REST_S):
-                await request
+                await request()
         except (TwilioRefused, TwilioUnreachable, TimeoutError) as error:
             _log.warning("Twilio was asked in vain, so the stream is closed: %s", error)
             otherwise()
+        except Exception:
+            otherwise()  # a fault of ours must not hold the caller on the line
+            raise

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from offhook import lookup, wire
+from offhook.call import inputs
 from offhook.calls import Calls
 from offhook.clock import Clock, LoopClock, wall_clock
 from offhook.config import Config
@@ -37,6 +38,7 @@ from offhook.recordings.recorder import Recordings
 from offhook.recordings.redacted import SilenceRedacted
 from offhook.redaction import redacting
 from offhook.tap import MakeTap
+from offhook.tasks import ServerTasks
 from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
@@ -122,6 +124,9 @@ class Server:
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._closing = False
+        self._web: _Uvicorn | None = None
+        self._unstartable: Exception | None = None
 
     async def run(self) -> None:
         """Serve. After `stop` take no new call, let the live ones finish, and return."""
@@ -133,11 +138,12 @@ class Server:
         clock = LoopClock(asyncio.get_running_loop())
         key = self._config.require_deepgram_key().get_secret_value()
         async with lookup.client() as http, asyncio.TaskGroup() as group:
-            dial = Dialler(self._config.deepgram, key, group)
+            tasks = ServerTasks(group, self._on_fault)
+            dial = Dialler(self._config.deepgram, key, tasks)
             told = Publisher(self._subscribers, clock.now)
             redacted = redacting(self._config.records.redact, told)
             publish = Publisher([redacted, *self._watchers], clock.now)
-            runner = Runner(group)
+            runner = Runner(tasks)
             guard = Guard(self._config.dialling_rules())
             twilio = self._config.twilio
             rest = TwilioRest(twilio, http) if twilio.rest_credentials is not None else None
@@ -151,7 +157,7 @@ class Server:
                 look_up=lookups.find,
                 office=Office(guard, rest, clock, recorded=self._record is not None),
                 guard=guard,
-                lines=Lines(rest, group),
+                lines=Lines(rest, tasks),
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
@@ -161,12 +167,15 @@ class Server:
             webhooks = Webhooks(
                 self._config, self.calls, lobby, self.metrics, self._record, placing
             )
-            self._measure(told, publish, lobby, runner)
-            watching = group.create_task(placing.following.watch()) if placing is not None else None
+            self._measure(told, publish, lobby, runner, tasks)
+            watching = (
+                tasks.keep("watch placed calls", placing.following.watch)
+                if placing is not None
+                else None
+            )
             app: ASGIApp = webhooks.app()
             if self._api is not None:
                 app = self._api.around(app, self.calls, clock, placing)
-            web = self._uvicorn(app, webhooks.decide)
             with Watchdog(
                 clock,
                 runs=lambda: runner.runs,
@@ -174,17 +183,43 @@ class Server:
                 late=self.metrics.late,
                 held=self._on_held,
             ):
-                serving = group.create_task(web.serve(sockets=[self._sock]), name="HTTP")
+                serving = tasks.keep("HTTP", functools.partial(self._answer, app, webhooks.decide))
                 await self._stopping.wait()
-                await self._drain(group)
+                await self._drain(tasks)
                 if self._api is not None:
                     self._api.live.close()
-                web.should_exit = True
+                self._closing = True
+                self._sock.close()
+                if self._web is not None:
+                    self._web.should_exit = True
                 await serving
             if watching is not None:
                 watching.cancel()
             if self._api is not None:
                 self._api.close()
+            if self._unstartable is not None:
+                raise self._unstartable
+
+    async def _answer(self, app: ASGIApp, decide: wire.Decide) -> None:
+        """Answer HTTP until the server closes. Raises when that ends before.
+
+        The socket is a copy: should this end, connections wait in the queue of the other until it
+        begins anew, and those that are open go on.
+        """
+        web = self._web = self._uvicorn(app, decide)
+        try:
+            await web.serve(sockets=[self._sock.dup()])
+            if not self._closing:
+                raise RuntimeError("nothing answers HTTP any more")
+        except Exception as error:
+            if not self.started.is_set():  # nobody calls yet: better no server than a deaf one
+                self._unstartable = error
+                self.stop()
+                return
+            raise
+        finally:
+            for server in getattr(web, "servers", ()):
+                server.close()
 
     def stop(self) -> None:
         """Stop when the last call is over; asked again, end the calls now."""
@@ -207,13 +242,21 @@ class Server:
             wall=lambda: wall_clock(UTC),
         )
 
-    def _measure(self, told: Publisher, publish: Publisher, lobby: Lobby, runner: Runner) -> None:
+    def _measure(
+        self,
+        told: Publisher,
+        publish: Publisher,
+        lobby: Lobby,
+        runner: Runner,
+        tasks: ServerTasks,
+    ) -> None:
         """Have the metrics ask what only shows when one looks."""
         ask = self.metrics.ask
         ask(catalogue.CALLS_LIVE, lambda: self.calls.live)
         ask(catalogue.CALLS_CAPACITY, lambda: self._config.server.capacity)
         ask(catalogue.DRAINING, lambda: self.calls.draining)
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
+        ask(catalogue.INTERNAL_FAULTS, lambda: tasks.faults)
         ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
         ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
         ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
@@ -222,6 +265,10 @@ class Server:
             ask(catalogue.RECORD_WAITING, lambda: record.waiting)
             ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
             ask(catalogue.RECORD_LOST, lambda: record.lost)
+
+    def _on_fault(self, call_sid: str, what: str) -> None:
+        """A task about this call has failed: the call ends, and its caller hears the fallback."""
+        self.calls.tell(call_sid, inputs.CallBroke(what))
 
     def _on_held(self, held: Held) -> None:
         self.metrics.held(held.tool, held.held_ms / 1000)
@@ -243,12 +290,12 @@ class Server:
         )
         return _Uvicorn(config, self.started)
 
-    async def _drain(self, group: asyncio.TaskGroup) -> None:
+    async def _drain(self, tasks: ServerTasks) -> None:
         self.calls.draining = True
         if self.calls.live:
             _log.info("draining: %d calls are live; stop again to end them", self.calls.live)
-        idle = group.create_task(self.calls.until_idle(), name="until idle")
-        hurry = group.create_task(self._hurry.wait(), name="until hurried")
+        idle = tasks.keep("until idle", self.calls.until_idle)
+        hurry = tasks.start("until hurried", self._hurry.wait())
         await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         idle.cancel()

@@ -175,6 +175,8 @@ class Transfers:
         self._calling.add(party.call_sid)
         request = self._ring(party, name, destination, summary)
         refused = await asyncio.shield(self._lines.start(party.call_sid, request))
+        if refused is None:
+            raise ToolError("nobody was called: a fault in Offhook")
         if refused:
             raise ToolError(f"nobody was called: {refused}")
         return (

@@ -17,6 +17,7 @@ from tests.test_wire import Front, Recorder, accepting, serving, settled
 from offhook import wire
 from offhook.config import Deepgram
 from offhook.deepgram.connection import MAX_MESSAGE, Dialler
+from offhook.tasks import ServerTasks
 from offhook.wire import Closed, Refused, Unreachable
 
 KEY = "CANARY-0123456789abcdef"
@@ -30,7 +31,9 @@ class Dial:
     def __init__(self, group: asyncio.TaskGroup, deepgram: Deepgram) -> None:
         self.agent = Recorder()
         self.failure: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
-        self.dialling = Dialler(deepgram, KEY, group)(self.agent, self.failure.set_result)
+        self.dialling = Dialler(deepgram, KEY, ServerTasks(group))(
+            self.agent, self.failure.set_result
+        )
 
     async def failed(self) -> Failure:
         async with asyncio.timeout(10):
@@ -209,7 +212,7 @@ async def test_a_fault_in_one_call_harms_neither_the_group_nor_its_other_dials(
     far = Recorder()
     async with serving(accepting(far)) as port, serving(lambda _: wire.Refusal(429, "")) as full:
         async with asyncio.TaskGroup() as group:
-            Dialler(at(full), KEY, group)(Recorder(), broken)
+            Dialler(at(full), KEY, ServerTasks(group))(Recorder(), broken)
             well = Dial(group, at(port))
         assert well.agent.socket is not None
         well.agent.socket.close()

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from offhook.call.inputs import ToolFinished
+from offhook.tasks import ServerTasks
 from offhook.tools import Call, ToolError, tool
 from offhook.tools.declare import WaitedOnTheLoop
 from offhook.tools.files import Toolbox
@@ -53,7 +54,7 @@ class House:
 @pytest_asyncio.fixture
 async def house() -> AsyncIterator[House]:
     async with asyncio.TaskGroup() as group:
-        yield House(Runner(group))
+        yield House(Runner(ServerTasks(group)))
 
 
 def returning(value: Any) -> Any:

@@ -14,6 +14,7 @@ import pytest_asyncio
 from offhook.call.inputs import ToolFinished
 from offhook.clock import LoopClock
 from offhook.logs import of_call
+from offhook.tasks import ServerTasks
 from offhook.tools import Call, tool
 from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
@@ -68,7 +69,7 @@ async def house() -> AsyncIterator[House]:
     log.addHandler(handler)
     try:
         async with asyncio.TaskGroup() as group:
-            runner = Runner(group)
+            runner = Runner(ServerTasks(group))
             house = House(runner, handler.event)
             clock = LoopClock(asyncio.get_running_loop())
             with Watchdog(

@@ -1,6 +1,5 @@
 """Opening agent legs: where Deepgram is, how we identify ourselves, what its refusals mean."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 from offhook import tls, wire
 from offhook.config import Deepgram, is_this_machine
 from offhook.deepgram.leg import Dialling
+from offhook.tasks import ServerTasks
 
 _log: Final = logging.getLogger("offhook.deepgram")
 
@@ -26,14 +26,17 @@ _WORDS: Final = {
 
 
 class Dialler:
-    """A leg.Dial: opens sockets to Deepgram, each in a task of `group`."""
+    """A leg.Dial: opens sockets to Deepgram, each in one of the server's `tasks`.
 
-    def __init__(self, config: Deepgram, key: str, group: asyncio.TaskGroup) -> None:
+    A fault while dialling ends the call for which it is, as every fault in such a task does.
+    """
+
+    def __init__(self, config: Deepgram, key: str, tasks: ServerTasks) -> None:
         self._url = config.url
         self._timeout = config.connect_timeout_s
         # Deepgram answers 401 when scheme and kind of key do not match (§1.2).
         self._headers = {"Authorization": f"{config.auth.capitalize()} {key}"}
-        self._group = group
+        self._tasks = tasks
         self._tls = tls.verifying() if config.url.startswith("wss:") else None
         if self._tls is None and not is_this_machine(urlsplit(config.url).hostname or ""):
             _log.warning("deepgram.url is ws:// to another machine: the key goes there in clear")
@@ -44,7 +47,7 @@ class Dialler:
         failed: Callable[[wire.Refused | wire.Unreachable], None],
     ) -> Dialling:
         """Dial. Exactly one of `receiver.on_open` and `failed` follows, unless it is cancelled."""
-        return self._group.create_task(self._dial(receiver, failed), name="dial Deepgram")
+        return self._tasks.start("dial Deepgram", self._dial(receiver, failed))
 
     async def _dial(
         self,
@@ -52,12 +55,8 @@ class Dialler:
         failed: Callable[[wire.Refused | wire.Unreachable], None],
     ) -> None:
         failure = await self._connect(receiver)
-        if failure is None:
-            return
-        try:
+        if failure is not None:
             failed(failure)
-        except Exception:  # noqa: BLE001 - nor must a fault in one call
-            _log.exception("a fault after a dial that failed")
 
     async def _connect(self, receiver: wire.Receiver) -> wire.Refused | wire.Unreachable | None:
         try:
@@ -77,7 +76,4 @@ class Dialler:
         except wire.Unreachable as unreachable:
             _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", self._url, unreachable)
             return unreachable
-        except Exception:  # noqa: BLE001 - a fault in one dial must not end the other calls
-            _log.exception("a fault while dialling Deepgram")
-            return wire.Unreachable("a fault in Offhook")
         return None

@@ -129,6 +129,12 @@ SUBSCRIBER_FAILURES: Final = Metric(
     "offhook_subscriber_failures_total", "counter", "Events of which a subscriber raised."
 )
 
+INTERNAL_FAULTS: Final = Metric(
+    "offhook_internal_faults_total",
+    "counter",
+    "Exceptions that no code expected, caught where they end at most one call. The log has each.",
+)
+
 # --- functions ---
 
 FUNCTION_CALLS: Final = Metric(
@@ -280,7 +286,14 @@ SECTIONS: Final = {
         CALL_SECONDS,
     ),
     "Turns": (TURN_SECONDS, BARGE_INS, BARGE_IN_SECONDS, HEARD_RATIO, ADDED_DELAY),
-    "Trouble": (AUDIO_DROPPED, FAULTS, AGENT_WARNINGS, STREAM_ERRORS, SUBSCRIBER_FAILURES),
+    "Trouble": (
+        AUDIO_DROPPED,
+        FAULTS,
+        AGENT_WARNINGS,
+        STREAM_ERRORS,
+        SUBSCRIBER_FAILURES,
+        INTERNAL_FAULTS,
+    ),
     "Functions": (
         FUNCTION_CALLS,
         FUNCTION_SECONDS,

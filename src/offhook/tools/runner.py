@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import pydantic_core
 
 from offhook.call.inputs import ToolFinished
 from offhook.events import FunctionOutcome
+from offhook.tasks import ServerTasks
 from offhook.tools.declare import BadArguments, Call, ToolError
 from offhook.tools.files import AnyTool, Toolbox
 from offhook.tools.places import place_of
@@ -42,10 +43,10 @@ class Run:
 
 
 class Runner:
-    """Runs the tools of every call, in tasks of `group`."""
+    """Runs the tools of every call, each in one of the server's `tasks`."""
 
-    def __init__(self, group: asyncio.TaskGroup) -> None:
-        self._group = group
+    def __init__(self, tasks: ServerTasks) -> None:
+        self._tasks = tasks
         self._runs: dict[asyncio.Task[None], Run] = {}
         self.threads: Final = Threads()
 
@@ -59,9 +60,9 @@ class Runner:
         loop = asyncio.get_running_loop()
         return CallTools(self, toolbox, dataclasses.replace(call, _loop=loop))
 
-    def start(self, run: Run, work: Callable[[], Any]) -> None:
+    def start(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
         """Give it its task."""
-        run.task = self._group.create_task(work(), name=f"tool {run.name}")
+        run.task = self._tasks.start(f"tool {run.name}", work, call_sid=run.call_sid)
         self._runs[run.task] = run
         run.task.add_done_callback(self._runs.pop)
 
@@ -89,7 +90,7 @@ class CallTools:
                 del self._runs[call_id]
                 finished(ToolFinished(call_id, content, outcome))
 
-        self._runner.start(run, work)
+        self._runner.start(run, work())
 
     def cancel(self, call_id: str, *, over: bool) -> None:
         """Nobody wants the answer any more.

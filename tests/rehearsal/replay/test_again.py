@@ -41,6 +41,7 @@ from offhook.rehearsal.script import FunctionCall, Script, Turn
 from offhook.rehearsal.standin import StandIn
 from offhook.rehearsal.stream import Party, SimulatedStream
 from offhook.tap import MakeTap, NewCall
+from offhook.tasks import ServerTasks
 from offhook.twilio.leg import CallerLeg
 from offhook.wire import Channel, Closed, Receiver, Refused, Unreachable
 
@@ -92,7 +93,7 @@ def call(
         look_up=nothing_known,
         office=empty_office(clock),
         guard=Guard(Rules()),
-        lines=Lines(None, asyncio.TaskGroup()),
+        lines=Lines(None, ServerTasks(asyncio.TaskGroup())),
         make_tap=make_tap,
     )
     stream = SimulatedStream(

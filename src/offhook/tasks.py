@@ -1,0 +1,123 @@
+"""The tasks of the server: what fails in one ends at most the call that it is about.
+
+A task that raises would end its TaskGroup, and with it every other task of the server and every
+live call. So the server has one owner of tasks, and each task of its group is started here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from offhook.logs import current_call, of_call
+
+_log: Final = logging.getLogger("offhook.tasks")
+
+RESTART_S: Final = (0.1, 1.0, 5.0, 30.0)
+"""How long to wait before kept work begins again: after its first fault, and each further one."""
+
+CALM_S: Final = 60.0
+"""How long after its last fault kept work counts as failing."""
+
+_T = TypeVar("_T")
+
+
+def _nobody(call_sid: str, what: str) -> None:
+    """No call is told of a fault."""
+
+
+class ServerTasks:
+    """Starts the tasks of `group`. An exception of one is logged, counted, and goes no further.
+
+    When that task was about a call, `failed` is told the CallSid and the kind of the exception.
+    """
+
+    def __init__(
+        self, group: asyncio.TaskGroup, failed: Callable[[str, str], None] = _nobody
+    ) -> None:
+        self._group = group
+        self._failed = failed
+        self._failing: dict[str, asyncio.TimerHandle] = {}
+        self.faults = 0
+        """Exceptions that no code expected."""
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Names of kept work that has failed within the last CALM_S seconds."""
+        return tuple(self._failing)
+
+    def start(
+        self, name: str, work: Coroutine[Any, Any, _T], *, call_sid: str = ""
+    ) -> asyncio.Task[_T | None]:
+        """Do `work` in a task. Its result is None when it has raised.
+
+        `name` says what kind of work it is: it stands in the log. Without a `call_sid` the task is
+        about the call for which it was started, if it was for one (logs.of_call).
+        """
+        call_sid = call_sid or current_call.get()
+        with of_call(call_sid):
+            task = self._group.create_task(self._contain(name, work, call_sid), name=name)
+        # A task that is cancelled before its first step never enters the coroutine it was given.
+        task.add_done_callback(lambda _: work.close())
+        return task
+
+    def keep(self, name: str, make: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Do the work that `make` makes until it returns: it begins anew each time it fails."""
+        return self._group.create_task(self._keep(name, make), name=name)
+
+    async def _contain(self, name: str, work: Coroutine[Any, Any, _T], call_sid: str) -> _T | None:
+        try:
+            return await work
+        except asyncio.CancelledError as error:
+            # One that was asked of this task, or one that its work has raised by itself.
+            if _is_being_cancelled():
+                raise
+            self._on_fault(name, error, call_sid)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it ends one call at most
+            self._on_fault(name, error, call_sid)
+        return None
+
+    async def _keep(self, name: str, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        faults = 0
+        while True:
+            try:
+                await make()
+            except asyncio.CancelledError as error:
+                if _is_being_cancelled():
+                    raise
+                self._on_fault(name, error, "")
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - it begins anew whatever it was
+                self._on_fault(name, error, "")
+            else:
+                return
+            faults = faults + 1 if name in self._failing else 0
+            self._count_as_failing(name)
+            await asyncio.sleep(RESTART_S[min(faults, len(RESTART_S) - 1)])
+
+    def _count_as_failing(self, name: str) -> None:
+        before = self._failing.pop(name, None)
+        if before is not None:
+            before.cancel()
+        loop = asyncio.get_running_loop()
+        self._failing[name] = loop.call_later(CALM_S, self._failing.pop, name, None)
+
+    def _on_fault(self, name: str, error: BaseException, call_sid: str) -> None:
+        self.faults += 1
+        extra = {"call_sid": call_sid} if call_sid else {}
+        _log.error("a fault in the task %r", name, exc_info=error, extra=extra)
+        if not call_sid:
+            return
+        try:
+            self._failed(call_sid, type(error).__name__)
+        except Exception:  # noqa: BLE001 - as in _contain
+            self.faults += 1
+            _log.exception("a fault while a call was ended for a fault", extra=extra)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
