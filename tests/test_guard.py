@@ -182,7 +182,7 @@ def examples() -> list[str]:
     """A number of every kind of every country, and of the networks of none."""
     kinds = [kind for kind in range(28) if kind in phonenumbers.PhoneNumberType.values()]
     found = []
-    for region in phonenumbers.SUPPORTED_REGIONS:
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):  # the same numbers in every run
         for kind in kinds:
             number = phonenumbers.example_number_for_type(region, kind)
             if number is not None:
@@ -244,7 +244,7 @@ def destinations(dice: random.Random) -> Iterator[str]:
     "countries",
     [DEFAULT_COUNTRIES, frozenset({"GB", "DE", "AU", "RU", "IT"}), frozenset({"JM"})],
 )
-def test_of_10_000_destinations_none_outside_the_policy_is_dialled(
+async def test_of_10_000_destinations_none_outside_the_policy_is_dialled(
     countries: frozenset[str],
 ) -> None:
     rules = Rules(
@@ -260,7 +260,7 @@ def test_of_10_000_destinations_none_outside_the_policy_is_dialled(
     refused = Counter[str]()
     dialled = []
     for destination in tried:
-        found = guard.check("call", destination, 0.0)
+        found = await guard.check("call", destination, 0.0)
         if found is None:
             dialled.append(destination)
         else:
@@ -268,7 +268,7 @@ def test_of_10_000_destinations_none_outside_the_policy_is_dialled(
     assert [one for one in dialled if not is_within_policy(one, countries)] == []
     # And the guard is no wall: what the policy allows is dialled, but for satellites.
     missed = {one for one in tried if is_within_policy(one, countries)} - set(dialled)
-    assert [one for one in missed if not one.startswith("+6114")] == []
+    assert [one for one in missed if not one.removeprefix("sip:").startswith("+6114")] == []
     assert len(dialled) > 100
     assert {"malformed", "no_such_number", "country", "no_country", "sip_host"} <= set(refused)
 
@@ -282,62 +282,62 @@ def test_no_text_whatever_makes_it_fail(text: str) -> None:
 # --- Limits --------------------------------------------------------------------------------------
 
 
-def test_calls_and_transfers_share_a_limit_that_slides() -> None:
+async def test_calls_and_transfers_share_a_limit_that_slides() -> None:
     guard = Guard(Rules(calls_per_hour=2))
-    assert guard.check("call", ALLOWED, 100.0) is None
-    assert guard.check("transfer", ALLOWED, 200.0) is None
-    assert guard.check("call", ALLOWED, 300.0) == Refusal(Why.CALLS_PER_HOUR)
-    assert guard.check("text", ALLOWED, 300.0) is None
-    assert guard.check("call", ALLOWED, 3699.0) == Refusal(Why.CALLS_PER_HOUR)
-    assert guard.check("call", ALLOWED, 3700.0) is None
-    assert guard.check("call", ALLOWED, 3701.0) == Refusal(Why.CALLS_PER_HOUR)
+    assert await guard.check("call", ALLOWED, 100.0) is None
+    assert await guard.check("transfer", ALLOWED, 200.0) is None
+    assert await guard.check("call", ALLOWED, 300.0) == Refusal(Why.CALLS_PER_HOUR)
+    assert await guard.check("text", ALLOWED, 300.0) is None
+    assert await guard.check("call", ALLOWED, 3699.0) == Refusal(Why.CALLS_PER_HOUR)
+    assert await guard.check("call", ALLOWED, 3700.0) is None
+    assert await guard.check("call", ALLOWED, 3701.0) == Refusal(Why.CALLS_PER_HOUR)
 
 
-def test_texts_have_a_limit_of_their_own() -> None:
+async def test_texts_have_a_limit_of_their_own() -> None:
     guard = Guard(Rules(texts_per_hour=1))
-    assert guard.check("text", ALLOWED, 0.0) is None
-    assert guard.check("text", ALLOWED, 1.0) == Refusal(Why.TEXTS_PER_HOUR)
-    assert guard.check("call", ALLOWED, 1.0) is None
+    assert await guard.check("text", ALLOWED, 0.0) is None
+    assert await guard.check("text", ALLOWED, 1.0) == Refusal(Why.TEXTS_PER_HOUR)
+    assert await guard.check("call", ALLOWED, 1.0) is None
 
 
-def test_calls_and_texts_share_the_money_and_a_long_text_costs_more() -> None:
+async def test_calls_and_texts_share_the_money_and_a_long_text_costs_more() -> None:
     guard = Guard(Rules(spend_per_hour=1.0, price_per_call=0.4, price_per_text=0.1))
-    assert guard.check("call", ALLOWED, 0.0) is None
-    assert guard.check("text", ALLOWED, 1.0, segments=7) == Refusal(Why.SPEND_PER_HOUR)
-    assert guard.check("text", ALLOWED, 1.0, segments=6) is None
-    assert guard.check("text", ALLOWED, 2.0) == Refusal(Why.SPEND_PER_HOUR)
-    assert guard.check("call", ALLOWED, 3600.0) is None
+    assert await guard.check("call", ALLOWED, 0.0) is None
+    assert await guard.check("text", ALLOWED, 1.0, segments=7) == Refusal(Why.SPEND_PER_HOUR)
+    assert await guard.check("text", ALLOWED, 1.0, segments=6) is None
+    assert await guard.check("text", ALLOWED, 2.0) == Refusal(Why.SPEND_PER_HOUR)
+    assert await guard.check("call", ALLOWED, 3600.0) is None
 
 
-def test_what_was_refused_uses_nothing_up() -> None:
+async def test_what_was_refused_uses_nothing_up() -> None:
     guard = Guard(Rules(calls_per_hour=1))
     for _ in range(5):
-        assert guard.check("call", "+19005551234", 0.0) == Refusal(Why.PREMIUM_RATE)
-    assert guard.check("call", ALLOWED, 0.0) is None
+        assert await guard.check("call", "+19005551234", 0.0) == Refusal(Why.PREMIUM_RATE)
+    assert await guard.check("call", ALLOWED, 0.0) is None
 
 
-def test_a_sip_address_gets_no_texts() -> None:
+async def test_a_sip_address_gets_no_texts() -> None:
     address = "sip:desk@pbx.example.com"
-    assert Guard(RULES).check("text", address, 0.0) == Refusal(Why.NOT_TEXTABLE)
-    assert Guard(RULES).check("call", address, 0.0) is None
+    assert await Guard(RULES).check("text", address, 0.0) == Refusal(Why.NOT_TEXTABLE)
+    assert await Guard(RULES).check("call", address, 0.0) is None
 
 
-def test_a_call_has_one_transfer_at_a_time() -> None:
+async def test_a_call_has_one_transfer_at_a_time() -> None:
     guard = Guard(RULES)
-    assert guard.begin_transfer("CA1", "+19005551234", 0.0) == Refusal(Why.PREMIUM_RATE)
-    assert guard.begin_transfer("CA1", ALLOWED, 0.0) is None
-    assert guard.begin_transfer("CA1", ALLOWED, 1.0) == Refusal(Why.TRANSFER_UNDER_WAY)
-    assert guard.begin_transfer("CA2", ALLOWED, 1.0) is None
+    assert await guard.begin_transfer("CA1", "+19005551234", 0.0) == Refusal(Why.PREMIUM_RATE)
+    assert await guard.begin_transfer("CA1", ALLOWED, 0.0) is None
+    assert await guard.begin_transfer("CA1", ALLOWED, 1.0) == Refusal(Why.TRANSFER_UNDER_WAY)
+    assert await guard.begin_transfer("CA2", ALLOWED, 1.0) is None
     guard.end_transfer("CA1")
     guard.end_transfer("CA1")
-    assert guard.begin_transfer("CA1", ALLOWED, 2.0) is None
+    assert await guard.begin_transfer("CA1", ALLOWED, 2.0) is None
 
 
-def test_a_call_has_five_transfers_and_no_more() -> None:
+async def test_a_call_has_five_transfers_and_no_more() -> None:
     guard = Guard(RULES)
     for _ in range(TRANSFERS_PER_CALL):
-        assert guard.begin_transfer("CA1", ALLOWED, 0.0) is None
+        assert await guard.begin_transfer("CA1", ALLOWED, 0.0) is None
         guard.end_transfer("CA1")
-    assert guard.begin_transfer("CA1", ALLOWED, 0.0) == Refusal(Why.TRANSFERS_OF_CALL)
+    assert await guard.begin_transfer("CA1", ALLOWED, 0.0) == Refusal(Why.TRANSFERS_OF_CALL)
     guard.forget("CA1")
-    assert guard.begin_transfer("CA1", ALLOWED, 0.0) is None
+    assert await guard.begin_transfer("CA1", ALLOWED, 0.0) is None

@@ -5,10 +5,13 @@ summer time never moves them.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 
 class Timer(Protocol):
@@ -61,3 +64,29 @@ class LoopClock:
 def wall_clock(zone: tzinfo | None = None) -> datetime:
     """Date and time in that zone, or in this machine's: to be said, never to measure by."""
     return datetime.now(zone)
+
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class MachineClocks:
+    """The clocks by which entries of a file age from one process to the next.
+
+    Within one `boot` of the machine, which Linux names, `monotonic` tells how old an entry is,
+    whatever happens to the wall clock. Across boots, and where `boot` is empty, `wall` does: seconds
+    since 1970.
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    boot: str = ""
+
+    @classmethod
+    def of_this_machine(cls) -> "MachineClocks":
+        """Return the system's clocks, with the boot if the system names it."""
+        try:
+            boot = _BOOT_ID.read_text().replace("-", "")[:8]
+        except OSError:
+            boot = ""
+        return cls(boot=boot if re.fullmatch("[0-9a-f]{8}", boot) else "")

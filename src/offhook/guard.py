@@ -5,24 +5,23 @@ premium-rate, satellite, islands that share +1 or +44 with a cheap country. So a
 judged here by what its number is, from libphonenumber's metadata, whoever asks for it: a model, a
 caller, an API client or a configuration file. docs/design/guard.md says why each rule is there.
 
-Nothing here reads a clock or waits: `now` is seconds, on any clock that never jumps.
+Nothing here reads a clock: `now` is seconds, on any clock that never jumps. Nothing here waits but
+for the disk that keeps the count (dial_count.py).
 """
 
 import re
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-Kind: TypeAlias = Literal["call", "transfer", "text"]
+from offhook.dial_count import HOUR_S, Kind, Spent, call_tag, number_tag
 
 TRANSFERS_PER_CALL: Final = 5
-
-HOUR_S: Final = 3600.0
-"""Limits are per this; it slides."""
 
 DEFAULT_COUNTRIES: Final = frozenset({"US", "CA"})
 """Without a word about countries, and without lines of a known one."""
@@ -67,9 +66,12 @@ class Why(Enum):
     NOT_TEXTABLE = "not_textable", "a SIP address gets no texts"
     CALLS_PER_HOUR = "calls_per_hour", "the calls of this hour are used up"
     TEXTS_PER_HOUR = "texts_per_hour", "the texts of this hour are used up"
+    TEXTS_OF_CALL = "texts_of_call", "the texts of this call are used up"
+    TEXTS_OF_NUMBER = "texts_of_number", "this number has had its texts of this hour"
     SPEND_PER_HOUR = "spend_per_hour", "the money of this hour is used up"
     TRANSFERS_OF_CALL = "transfers_of_call", "the transfers of this call are used up"
     TRANSFER_UNDER_WAY = "transfer_under_way", "another transfer of this call is under way"
+    NOT_COUNTED = "not_counted", "the disk does not keep the count of this hour's calls"
 
     def __init__(self, slug: str, words: str) -> None:
         self.slug = slug
@@ -102,6 +104,12 @@ class Rules:
     """Transfers among them."""
 
     texts_per_hour: int = 60
+    texts_per_call: int = 5
+    """Also when several hours lie between them."""
+
+    texts_per_number: int = 10
+    """To one number within an hour, from whichever call."""
+
     spend_per_hour: float = 20.0
     price_per_call: float = 0.2
     price_per_text: float = 0.01
@@ -194,33 +202,50 @@ def _judge_valid(rules: Rules, number: str, parsed: phonenumbers.PhoneNumber) ->
     return None
 
 
-class _Spent(NamedTuple):
-    at: float
-    text: bool
-    price: float
+class Keep(Protocol):
+    """What keeps the count where a restart finds it."""
+
+    async def keep(self, spent: Spent) -> bool:
+        """Write an entry. Returns whether a restart finds it."""
 
 
 class Guard:
-    """What one server dials and texts within an hour. It starts with nothing spent.
+    """What one server dials and texts within an hour.
+
+    `earlier` is what an earlier run of the server handed out, and `keep` is where the next run
+    finds what this one does. Without them the count is in memory alone: so it is in `offhook demo`
+    and in rehearsals, in which nobody is dialled.
 
     What is let through counts at once, also when Twilio then refuses it: a limit that failures do
     not use up is one that tries can be made against for ever.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(
+        self, rules: Rules, *, earlier: Iterable[Spent] = (), keep: Keep | None = None
+    ) -> None:
         self.rules: Final = rules
-        self._spent: deque[_Spent] = deque()
+        self._keep = keep
+        self._spent: deque[Spent] = deque(earlier)
         """Of the last hour: no more than the limits let through."""
         self._transfers: set[str] = set()
-        self._tried = Counter[str]()
-        """Transfers that each call has had, while it lasts."""
+        self._of_call = Counter[tuple[str, Kind]]()
+        """Transfers and texts that each call has had, by its tag, while it lasts."""
+        for spent in self._spent:
+            self._of_call[spent.call, spent.kind] += 1
 
-    def check(
-        self, kind: Kind, destination: str, now: float, *, segments: int = 1
+    async def check(
+        self,
+        kind: Kind,
+        destination: str,
+        now: float,
+        *,
+        segments: int = 1,
+        call_sid: str | None = None,
     ) -> Refusal | None:
-        """Why this may not be dialled or texted now; None: do it, it is counted.
+        """Return why this may not be dialled or texted now; None: do it, it is counted.
 
-        `segments` are those of a text, each of which has its price.
+        `segments` are those of a text, each of which has its price. `call_sid` is the call within
+        which it is asked for.
         """
         text = kind == "text"
         if text and destination[:5].lower().startswith(("sip:", "sips:")):
@@ -231,27 +256,52 @@ class Guard:
         while self._spent and self._spent[0].at <= now - HOUR_S:
             self._spent.popleft()
         price = self.rules.price_per_text * segments if text else self.rules.price_per_call
-        count = sum(spent.text == text for spent in self._spent)
-        if count >= (self.rules.texts_per_hour if text else self.rules.calls_per_hour):
-            return Refusal(Why.TEXTS_PER_HOUR if text else Why.CALLS_PER_HOUR)
-        if sum(spent.price for spent in self._spent) + price > self.rules.spend_per_hour + 1e-9:
-            return Refusal(Why.SPEND_PER_HOUR)
-        self._spent.append(_Spent(now, text, price))
+        call = "" if call_sid is None else call_tag(call_sid)
+        spent = Spent(now, kind, price, call, number_tag(destination))
+        why = self._used_up(spent)
+        if why is not None:
+            return Refusal(why)
+        # Before anything is waited for: whoever asks meanwhile finds it counted.
+        self._spent.append(spent)
+        if call:
+            self._of_call[call, kind] += 1
+        if self._keep is not None and not await self._keep.keep(spent):
+            return Refusal(Why.NOT_COUNTED)
         return None
 
-    def begin_transfer(self, call_sid: str, destination: str, now: float) -> Refusal | None:
+    def _used_up(self, wanted: Spent) -> Why | None:
+        """Return which limit has no room for one more, if any."""
+        rules, text = self.rules, wanted.kind == "text"
+        count = sum((spent.kind == "text") == text for spent in self._spent)
+        if count >= (rules.texts_per_hour if text else rules.calls_per_hour):
+            return Why.TEXTS_PER_HOUR if text else Why.CALLS_PER_HOUR
+        if sum(spent.price for spent in self._spent) + wanted.price > rules.spend_per_hour + 1e-9:
+            return Why.SPEND_PER_HOUR
+        if text:
+            if wanted.call and self._of_call[wanted.call, "text"] >= rules.texts_per_call:
+                return Why.TEXTS_OF_CALL
+            had = sum(spent.kind == "text" and spent.to == wanted.to for spent in self._spent)
+            if had >= rules.texts_per_number:
+                return Why.TEXTS_OF_NUMBER
+        return None
+
+    async def begin_transfer(self, call_sid: str, destination: str, now: float) -> Refusal | None:
         """`check` for a transfer of that call, of which there is one at a time: `end_transfer`.
 
         A model that is told of a failed one may try again and again: hence a limit for each call.
         """
         if call_sid in self._transfers:
             return Refusal(Why.TRANSFER_UNDER_WAY)
-        if self._tried[call_sid] >= TRANSFERS_PER_CALL:
+        if self._of_call[call_tag(call_sid), "transfer"] >= TRANSFERS_PER_CALL:
             return Refusal(Why.TRANSFERS_OF_CALL)
-        refused = self.check("transfer", destination, now)
-        if refused is None:
-            self._transfers.add(call_sid)
-            self._tried[call_sid] += 1
+        self._transfers.add(call_sid)
+        begun = False
+        try:
+            refused = await self.check("transfer", destination, now, call_sid=call_sid)
+            begun = refused is None
+        finally:
+            if not begun:
+                self._transfers.discard(call_sid)
         return refused
 
     def end_transfer(self, call_sid: str) -> None:
@@ -261,4 +311,5 @@ class Guard:
     def forget(self, call_sid: str) -> None:
         """That call is over."""
         self._transfers.discard(call_sid)
-        self._tried.pop(call_sid, None)
+        for kind in ("transfer", "text"):
+            self._of_call.pop((call_tag(call_sid), kind), None)

@@ -51,7 +51,9 @@ class Office:
         if number is None or not is_number(number):
             raise ToolError("the caller's number is withheld, so no text can be sent to it")
         now = self._clock.now()
-        refused = self._guard.check("text", number, now, segments=segments(text))
+        refused = await self._guard.check(
+            "text", number, now, segments=segments(text), call_sid=call.sid
+        )
         if refused is not None:
             note(DialRefused("text", refused.why.slug, number))
             raise ToolError(f"the text was not sent: {refused.words}")

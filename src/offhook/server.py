@@ -21,6 +21,7 @@ from offhook.calls import Calls
 from offhook.clock import Clock, LoopClock, wall_clock
 from offhook.config import Config
 from offhook.deepgram.connection import Dialler
+from offhook.dial_count import DialCount
 from offhook.errors import Problem
 from offhook.events import InterpreterHeld, Subscriber
 from offhook.front import Front
@@ -82,6 +83,7 @@ class Server:
     """One server on one port. `run` serves until it is told to stop.
 
     `record` keeps what calls leave behind; its owner runs it. `api` answers questions about it.
+    `dial_count` keeps how much was dialled within the hour; its owner runs it, too.
 
     `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. `make_tap` is asked about each call who is to see
@@ -101,6 +103,7 @@ class Server:
         watchers: Sequence[Subscriber] = (),
         record: "Record | None" = None,
         api: "Api | None" = None,
+        dial_count: DialCount | None = None,
     ) -> None:
         _check_certificate(config)
         config.require_lookup_secrets()
@@ -116,6 +119,7 @@ class Server:
         self._watchers = watchers
         self._record = record
         self._api = api
+        self._dial_count = dial_count
         self._make_tap = make_tap
         self.recordings: Final = _recordings(config)
         """None when no agent's calls are recorded."""
@@ -144,7 +148,9 @@ class Server:
             redacted = redacting(self._config.records.redact, told)
             publish = Publisher([redacted, *self._watchers], clock.now)
             runner = Runner(tasks)
-            guard = Guard(self._config.dialling_rules())
+            count = self._dial_count
+            earlier = count.earlier(clock.now()) if count is not None else ()
+            guard = Guard(self._config.dialling_rules(), earlier=earlier, keep=count)
             twilio = self._config.twilio
             rest = TwilioRest(twilio, http) if twilio.rest_credentials is not None else None
             lookups = Lookups(http, self._config.lookup_secrets, clock)

@@ -110,7 +110,9 @@ class Transfers:
             agent = agent_at(destination)
             return await _done(party, SwitchAgent(agent.name, self._plan_of(agent), phrase))
         self._check(party, destination)
-        refused = self._guard.begin_transfer(party.call_sid, destination.to, self._clock.now())
+        refused = await self._guard.begin_transfer(
+            party.call_sid, destination.to, self._clock.now()
+        )
         if refused is not None:
             party.note(DialRefused("transfer", refused.why.slug, destination.to))
             raise ToolError(f"the caller was not put through: {refused.words}")

@@ -53,6 +53,8 @@ def serve(
     from offhook.cli.running import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.conversation import Conversation
+    from offhook.dial_count import FILE as dial_count_file  # noqa: N811
+    from offhook.dial_count import DialCount
     from offhook.loglines import log_to
     from offhook.logs import CallLog
     from offhook.metrics import catalogue
@@ -92,6 +94,11 @@ def serve(
         after_call=target is not None,
     )
 
+    rules = loaded.dialling_rules()
+    dial_count = DialCount(
+        records.folder / dial_count_file, rules.calls_per_hour + rules.texts_per_hour
+    )
+
     deliveries = None
     if target is not None:
         secrets = tuple(one.get_secret_value() for one in loaded.require_webhook_secrets())
@@ -108,7 +115,16 @@ def serve(
         console = Console(file=cast("IO[str]", printer), force_terminal=terminal)
         log = CallLog(texts=loaded.logs.texts)
         watchers = [Conversation(console)] if show else []
-        server = Server(loaded, sock, [log], captures, watchers=watchers, record=record, api=api)
+        server = Server(
+            loaded,
+            sock,
+            [log],
+            captures,
+            watchers=watchers,
+            record=record,
+            api=api,
+            dial_count=dial_count,
+        )
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)
         _measure(server.metrics, deliveries)
@@ -143,6 +159,7 @@ def serve(
     with (
         log_to(sys.stderr.fileno(), loaded.logs, loaded.secrets) as printer,
         record,
+        dial_count,
         deliveries or contextlib.nullcontext(),
         retention,
         captures or contextlib.nullcontext(),

@@ -398,6 +398,13 @@ class Dialling(Part):
     """Calls that we place, and transfers."""
 
     texts_per_hour: int = Field(default=60, ge=0)
+
+    texts_per_call: int = Field(default=5, ge=0)
+    """Texts that an agent may send in one call."""
+
+    texts_per_number: int = Field(default=10, ge=0)
+    """Texts to one number within an hour, from whichever call."""
+
     spend_per_hour: float = Field(default=20.0, ge=0)
     """What the calls and texts of an hour may cost together, by the two prices here."""
 

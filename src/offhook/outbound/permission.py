@@ -86,12 +86,12 @@ class Permission:
                 1.0,
             )
 
-    def count(self, to: str) -> None:
+    async def count(self, to: str) -> None:
         """The last word is the guard's, which counts what it lets through."""
-        refused = self._guard.check("call", to, self._clock.now())
+        refused = await self._guard.check("call", to, self._clock.now())
         if refused is None:
             return
-        if refused.why in (Why.CALLS_PER_HOUR, Why.SPEND_PER_HOUR):
+        if refused.why in (Why.CALLS_PER_HOUR, Why.SPEND_PER_HOUR, Why.NOT_COUNTED):
             raise NotNow(
                 "E-OUT-17",
                 f"This number is not called now: {refused.words}.",

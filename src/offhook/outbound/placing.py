@@ -139,14 +139,14 @@ class Placing:
             self._permission.find_room(self.live)
             await self._permission.await_turn()
             self._permission.find_room(self.live)
-            self._permission.count(wanted.to)
         except Problem:
             await self._ledger.release(placement)
             raise
         self._creating += 1
-        self._calls.expect(outgoing)
-        self.following.expected[placement.id] = outgoing
         try:
+            await self._permission.count(wanted.to)
+            self._calls.expect(outgoing)
+            self.following.expected[placement.id] = outgoing
             sid = await self._create(outgoing, placement)
             self._calls.place(sid, outgoing)
         except Uncertain:
