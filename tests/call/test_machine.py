@@ -9,7 +9,6 @@ import math
 from collections import deque
 from typing import Final
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -498,5 +497,5 @@ class Conversation(RuleBasedStateMachine):
         self.no_more_is_heard_than_sent()
 
 
-TestConversation = pytest.mark.timeout(300)(Conversation.TestCase)
+TestConversation = Conversation.TestCase
 TestConversation.settings = settings(max_examples=800, stateful_step_count=50, deadline=None)

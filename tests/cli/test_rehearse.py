@@ -344,7 +344,6 @@ def test_a_server_within_the_rehearsal_is_seen_from_inside(tmp_path: Path, scrip
     assert "calls look_up(day='friday')" in lines
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.skipif(local.missing() is not None, reason="there is no recogniser here")
 def test_the_front_desk_is_rehearsed_by_one_command() -> None:
     code, output = rehearse(

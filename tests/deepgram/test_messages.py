@@ -223,11 +223,9 @@ def fuzz(reader: Callable[[bytes], Any]) -> None:
     is_read_or_bad()
 
 
-@pytest.mark.timeout(300)
 def test_ten_thousand_damaged_messages_from_deepgram_are_read_or_bad() -> None:
     fuzz(read)
 
 
-@pytest.mark.timeout(300)
 def test_ten_thousand_damaged_messages_from_a_client_are_read_or_bad() -> None:
     fuzz(read_ours)

@@ -14,7 +14,6 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
-import pytest
 from tests.house import ACCOUNT, TOKEN
 from tests.outbound.twilio_api import PUBLIC, US, TwilioApi, twilio_api
 
@@ -133,7 +132,6 @@ async def world(folder: Path, port: int) -> AsyncIterator[World]:
                     await made.kill_server()
 
 
-@pytest.mark.timeout(120)
 async def test_a_list_that_is_killed_halfway_rings_everybody_once(
     tmp_path: Path, free_port: int
 ) -> None:

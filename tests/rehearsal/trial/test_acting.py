@@ -30,7 +30,6 @@ async def run(paths: Iterable[Path]) -> list[Result]:
         return await runner.run(cases, clock, jobs=20)
 
 
-@pytest.mark.timeout(120)
 async def test_every_scenario_passes_and_the_whole_goodbye_is_in_the_recording(
     tmp_path: Path,
 ) -> None:
@@ -63,7 +62,6 @@ WRONG = {
 """What is right, what is put in its place, and what is told of it, by scenario."""
 
 
-@pytest.mark.timeout(120)
 async def test_what_goes_wrong_is_told(tmp_path: Path) -> None:
     for name, (right, wrong, _) in WRONG.items():
         text = (SCENARIOS / name).read_text()

@@ -28,7 +28,6 @@ MUTATIONS = {
 too early."""
 
 
-@pytest.mark.timeout(300)
 async def test_every_scenario_passes_and_every_mutation_is_caught() -> None:
     right = DIALOGUE.read_text()
     async with front_desk.senses() as senses, asyncio.TaskGroup() as group:
@@ -46,7 +45,6 @@ async def test_every_scenario_passes_and_every_mutation_is_caught() -> None:
     assert caught == {name: [False] for name in MUTATIONS}
 
 
-@pytest.mark.timeout(120)
 async def test_a_server_that_does_not_stop_the_agent_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -60,7 +58,6 @@ async def test_a_server_that_does_not_stop_the_agent_is_caught(
     assert any("the agent was silent" in failure for failure in failures), failures
 
 
-@pytest.mark.timeout(120)
 async def test_the_twentieth_scenario_goes_through_a_language_model() -> None:
     booking = '{"day": "friday", "time": "19:00", "people": 2}'
     async with openai() as server, front_desk.senses() as senses:
@@ -78,7 +75,6 @@ async def test_the_twentieth_scenario_goes_through_a_language_model() -> None:
     assert "table" in asked[-1]["content"]
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.skipif(local.missing() is not None, reason="there is no recogniser here")
 async def test_from_outside_the_words_are_recognised_in_what_the_caller_hears(
     tmp_path: Path,

@@ -1,0 +1,128 @@
+"""What a run of the tests leaves behind: nothing, however it ends. And what hangs is named."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests import running, sweeper
+
+ROOT = Path(__file__).parents[1]
+
+LEAVES_A_PROCESS = """
+import asyncio
+
+async def test_fails_before_it_ends_its_process():
+    await asyncio.create_subprocess_exec("sleep", "600")
+    assert False
+
+async def test_leaves_a_process():
+    await asyncio.create_subprocess_exec("sleep", "600")
+"""
+HANGS = """
+import asyncio, subprocess, pytest
+
+@pytest.mark.limit(1)
+async def test_hangs():
+    subprocess.Popen(["sleep", "600"])
+
+    async def waits_for_ever():
+        await asyncio.get_running_loop().create_future()
+
+    await asyncio.create_task(waits_for_ever())
+"""
+IS_KILLED = """
+import subprocess, tempfile, time
+from pathlib import Path
+
+def test_waits(postgres):
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    Path(tempfile.gettempdir(), "ready").touch()
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def suite() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a run of the tests that a text has, as a file among ours."""
+    with tempfile.TemporaryDirectory(prefix="suite_", dir=ROOT / "tests") as folder:
+
+        def start(text: str, *arguments: str) -> subprocess.Popen[str]:
+            Path(folder, "test_it.py").write_text(text)
+            return subprocess.Popen(
+                [sys.executable, "-m", "pytest", folder, *arguments],
+                cwd=ROOT,
+                env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
+        yield start
+
+
+def runs_within() -> list[Path]:
+    """Return the folders of runs that were begun within this one."""
+    folder = running.folder()
+    assert folder is not None
+    return list(folder.glob("offhook-tests-*"))
+
+
+def processes_of(folder: Path) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(sweeper.VARIABLE) == str(folder):
+                found.append(process.name())
+        except (psutil.Error, OSError):
+            pass
+    return found
+
+
+def test_a_process_that_is_left_is_ended_and_a_test_that_hangs_is_named(
+    suite: Callable[..., subprocess.Popen[str]],
+) -> None:
+    with suite(LEAVES_A_PROCESS + HANGS, "-n", "1") as run:
+        output, _ = run.communicate()
+    assert run.returncode == 1
+    assert "the test left 1 processes running" in output
+    assert "2 failed, 1 passed, 2 errors" in output
+    assert "test_it.py::test_hangs took more than its limit of 1 s" in output
+    assert "in waits_for_ever" in output
+    (kept,) = re.findall(r"What the tests wrote is in (\S+);", output)
+    assert processes_of(Path(kept)) == []
+
+
+def test_a_test_that_hangs_is_named_where_one_process_does_all(
+    suite: Callable[..., subprocess.Popen[str]],
+) -> None:
+    with suite(HANGS) as run:
+        output, _ = run.communicate()
+    assert run.returncode == 1
+    assert "test_it.py::test_hangs took more than its limit of 1 s" in output
+    assert "in waits_for_ever" in output
+
+
+def test_a_run_that_is_killed_leaves_no_process_and_no_folder(
+    suite: Callable[..., subprocess.Popen[str]],
+) -> None:
+    before = set(runs_within())
+    with suite(IS_KILLED, "-n", "1") as run:
+        until(lambda: any((one / "ready").exists() for one in set(runs_within()) - before))
+        (folder,) = [one for one in set(runs_within()) - before if (one / "ready").exists()]
+        assert "sleep" in processes_of(folder)
+        run.send_signal(signal.SIGKILL)
+    until(lambda: not folder.exists())
+    assert processes_of(folder) == []
+
+
+def until(done: Callable[[], bool]) -> None:
+    while not done():
+        time.sleep(0.05)
