@@ -74,8 +74,8 @@ class MachineClocks:
     """The clocks by which entries of a file age from one process to the next.
 
     Within one `boot` of the machine, which Linux names, `monotonic` tells how old an entry is,
-    whatever happens to the wall clock. Across boots, and where `boot` is empty, `wall` does: seconds
-    since 1970.
+    whatever happens to the wall clock. Across boots, and where `boot` is empty, `wall` does, in
+    seconds since 1970.
     """
 
     monotonic: Callable[[], float] = time.monotonic
