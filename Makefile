@@ -63,6 +63,7 @@ soak: setup
 
 pages: setup
 	$(BIN)/python scripts/write_pages.py
+	$(BIN)/python scripts/write_zones.py
 
 # Addresses stay out of the file: no committed file names a package registry's host.
 lock: $(UV)

@@ -63,12 +63,21 @@ def test_json_holds_every_finding() -> None:
 
 @pytest.mark.parametrize(
     ("name", "remarks"),
-    [("offhook.yaml", 5), ("agents/seed.yaml", 5), ("agents/front-desk.yaml", 0)],
+    [("offhook.yaml", 6), ("agents/seed.yaml", 5), ("agents/front-desk.yaml", 0)],
 )
 def test_the_examples_are_good(name: str, remarks: int) -> None:
     code, output = check(str(EXAMPLES / name))
     assert code == 0
     assert output.endswith(f"good (0 errors, {remarks} remarks)\n")
+
+
+def test_hours_of_people_without_a_zone_are_said() -> None:
+    Path("a.yaml").write_text("settings: {greeting: Hello.}\noutbound: {hours: '10:00-12:00'}\n")
+    Path("offhook.yaml").write_text("outbound: {agents: [a.yaml]}\n")
+    code, output = check("offhook.yaml")
+    assert code == 0
+    assert "a.yaml:2:19 remark A person without a time zone of their own is rung only" in output
+    assert "10:00-12:00" in output
 
 
 def test_the_agent_block_alone_may_be_a_file() -> None:

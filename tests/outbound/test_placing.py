@@ -400,6 +400,16 @@ async def test_at_night_nobody_of_a_list_is_rung(tmp_path: Path) -> None:
         await made.place()  # somebody who is asked for by hand is
 
 
+async def test_without_a_zone_the_number_says_where_it_is_night(tmp_path: Path) -> None:
+    never = {"hours": "00:00-00:01", "days": ["mon"]}
+    async with office(tmp_path, outbound=never) as made:
+        answer = await made.ask(within_hours=True)
+        assert (answer.status_code, answer.json()["code"]) == (409, "E-OUT-10")
+        answer = await made.ask(within_hours=True, to="+18005550142")  # anywhere in 25 countries
+        assert (answer.status_code, answer.json()["code"]) == (422, "E-OUT-22")
+        assert made.api.calls == {}
+
+
 async def test_a_call_that_nobody_knows(tmp_path: Path) -> None:
     async with office(tmp_path) as made:
         answer = await made.desk.ask(f"/api/calls/CA{'0' * 32}/status")

@@ -204,6 +204,8 @@ class CallAsked(Shape):
     variables: dict[str, str] = Field(default={}, examples=[{"name": "Ada"}])
     """What fills `{{name}}`."""
     timezone: str | None = Field(default=None, examples=["Europe/Berlin"])
+    """Where the person is. Without it, every time zone in which the number may be counts."""
+
     """Of the called person; unless it is given, the agent's."""
     within_hours: bool = False
     """Whether to call only within the agent's calling hours, in that time zone."""

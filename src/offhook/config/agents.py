@@ -2,13 +2,13 @@
 
 import os.path
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from offhook import variables, yamlfile
-from offhook.config.agent_file import Agent
+from offhook.config.agent_file import Agent, Placing
 from offhook.config.house_file import DEFAULT, DOTENV, Dialling
 from offhook.deepgram import settings
 from offhook.tools import builtin, modules
@@ -225,6 +225,19 @@ def read_lines(
         seed, about = settings.seed()
         lines, remarks = {DEFAULT: Agent(name="seed", settings=seed)}, remarks + about
     return lines, agents, remarks
+
+
+def hours_remarks(agents: Mapping[Path, AgentRead], placers: Collection[Path]) -> Iterator[Finding]:
+    """What holds for people without a time zone of their own, of each agent that rings people."""
+    for path, read in agents.items():
+        wants = read.agent.outbound
+        if path in placers or wants != Placing():
+            text = (
+                f"A person without a time zone of their own is rung only while {wants.hours} is now"
+                " in every zone in which their number may be."
+            )
+            fix = "Give each row of a list its timezone; numbers of some countries may be in many."
+            yield Finding("remark", text, fix, read.document.place(("outbound", "hours")))
 
 
 def dialling_rules(dialling: Dialling, lines: Mapping[str, Agent]) -> "Rules":

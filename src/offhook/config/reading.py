@@ -12,7 +12,14 @@ from pydantic import SecretStr
 
 from offhook import yamlfile
 from offhook.config.agent_file import Agent
-from offhook.config.agents import by_rest, check_dialled, dialling_rules, path_from, read_lines
+from offhook.config.agents import (
+    by_rest,
+    check_dialled,
+    dialling_rules,
+    hours_remarks,
+    path_from,
+    read_lines,
+)
 from offhook.config.house_file import (
     DEFAULT,
     DOTENV,
@@ -205,6 +212,7 @@ def load(
     file = yamlfile.validate(ConfigFile, document)
     lines, agents, remarks = read_lines(file.lines, file.outbound.agents, document)
     check_dialled(agents, file.dialling, lines)
+    placers = tuple(path_from(document, path) for path in file.outbound.agents)
     env = _environment(environ)
     return Config(
         server=_server(file.server, document.path.parent, overrides, env),
@@ -214,11 +222,11 @@ def load(
         records=_records(file.records, document.path.parent, env),
         lines=lines,
         outbound=file.outbound,
-        placers=tuple(agents[path_from(document, path)].agent for path in file.outbound.agents),
+        placers=tuple(agents[path].agent for path in placers),
         dialling=file.dialling,
         agents={path: read.agent for path, read in agents.items()},
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
-        remarks=remarks,
+        remarks=(*remarks, *hours_remarks(agents, placers)),
         by_rest=tuple(by_rest(agents)),
     )
 

@@ -1,12 +1,18 @@
 """When people may be rung: hours of the day, in their own time zone. No I/O."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Final, Literal, TypeAlias, get_args
 
 Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+WEEK: Final = timedelta(days=8)
+"""How far hours are looked for: a week, and what a clock change may move."""
+
+TURNS_MAX: Final = 1000
+"""How often the hours of one zone may push those of another: 42 zones, a week."""
 
 DAYS: Final[tuple[Day, ...]] = get_args(Day)
 
@@ -37,6 +43,25 @@ class Hours:
         while day.weekday() not in self.days:
             day += timedelta(days=1)
         return datetime.combine(day, self.begin, zone)
+
+    def opens_everywhere(self, now: datetime, zones: Sequence[tzinfo]) -> datetime | None:
+        """When it is allowed in all of these zones next; None: now. `now` is aware.
+
+        Raises NeverOpen when the hours of the zones do not overlap within a week.
+        """
+        then = now
+        for _ in range(TURNS_MAX):
+            later = [opens for zone in zones if (opens := self.opens(then, zone)) is not None]
+            if not later:
+                return None if then is now else then
+            then = max(later)
+            if then > now + WEEK:
+                break
+        raise NeverOpen
+
+
+class NeverOpen(Exception):  # noqa: N818 - a state of the world
+    """There is no hour that is allowed in all zones."""
 
 
 def read_hours(hours: str, days: Iterable[Day]) -> Hours | None:

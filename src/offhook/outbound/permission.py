@@ -3,7 +3,7 @@
 import asyncio
 import zoneinfo
 from collections.abc import Callable
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Final
 
 from offhook.calls import Calls
@@ -11,8 +11,10 @@ from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.errors import Problem
 from offhook.guard import Guard, Why, refusal
+from offhook.outbound.hours import NeverOpen
 from offhook.outbound.ledger import Ledger
 from offhook.outbound.problems import NotNow, forbidden
+from offhook.outbound.zones import NumberZones
 
 PACE_MAX_S: Final = 10.0
 """How long a request waits for its turn; one that would wait longer is to come again."""
@@ -36,6 +38,7 @@ class Permission:
         self._guard = guard
         self._clock = clock
         self._wall = wall
+        self._number_zones = NumberZones()
         self._turn_at = clock.now()
 
     async def judge(self, to: str, agent: Agent, zone: str | None, *, within_hours: bool) -> None:
@@ -44,15 +47,7 @@ class Permission:
         if refused is not None:
             raise forbidden(refused.words)
         if within_hours:
-            now = self._wall()
-            opens = agent.outbound.calling_hours.opens(now, self._zone(zone, agent))
-            if opens is not None:
-                raise NotNow(
-                    "E-OUT-10",
-                    f"It is outside the calling hours there, until {opens:%Y-%m-%d %H:%M %Z}.",
-                    "Ask again then; the agent file has the hours.",
-                    max((opens - now).total_seconds(), 1.0),
-                )
+            self._judge_hours(to, agent, zone)
         if await self._ledger.is_barred(to):
             raise Problem(
                 "E-OUT-11",
@@ -60,17 +55,37 @@ class Permission:
                 "Leave it out.",
             )
 
-    def _zone(self, name: str | None, agent: Agent) -> tzinfo:
-        if name is None:
-            return agent.timezone or self._wall().astimezone().tzinfo or UTC
-        try:
-            return zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+    def _judge_hours(self, to: str, agent: Agent, zone: str | None) -> None:
+        """Raises Problem for somebody whom nobody may ring at this hour.
+
+        Where they are is what the request says, or else every place where the number may be. It is
+        not this machine's zone, nor the agent's: they say where the server is, and the shop.
+        """
+        zones = self._number_zones.of(to) if zone is None else (_zone(zone),)
+        if not zones:
             raise Problem(
-                "E-OUT-16",
-                "This machine knows no time zone of that name.",
-                "Write one as Europe/Berlin.",
+                "E-OUT-21",
+                "Nobody knows in which time zone this number is.",
+                "Give it one: timezone of the request, or of the row of the list.",
+            )
+        now = self._wall()
+        try:
+            opens = agent.outbound.calling_hours.opens_everywhere(now, zones)
+        except NeverOpen:
+            raise Problem(
+                "E-OUT-22",
+                f"This number may be in any of {len(zones)} time zones, and the calling hours are"
+                " at no moment in all of them.",
+                "Give it one: timezone of the request, or of the row of the list.",
             ) from None
+        if opens is not None:
+            where = "there" if len(zones) == 1 else f"in one of its {len(zones)} time zones"
+            raise NotNow(
+                "E-OUT-10",
+                f"It is outside the calling hours {where}, until {opens:%Y-%m-%d %H:%M %Z}.",
+                "Ask again then, or give it its timezone; the agent file has the hours.",
+                max((opens - now).total_seconds(), 1.0),
+            )
 
     def find_room(self, live: int) -> None:
         """Raises NotNow when no further call may ring."""
@@ -114,3 +129,14 @@ class Permission:
         self._turn_at = at + 1 / self._config.outbound.calls_per_second
         if at > now:
             await asyncio.sleep(at - now)
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise Problem(
+            "E-OUT-16",
+            "This machine knows no time zone of that name.",
+            "Write one as Europe/Berlin.",
+        ) from None

@@ -54,7 +54,7 @@ class Wanted:
     """Asked for again with the same key, it is the same call."""
 
     zone: str | None = None
-    """The time zone of the person; None is the agent's."""
+    """The time zone of the person; None: every one in which the number may be."""
 
     within_hours: bool = False
     """Whether it is only to be placed within the agent's calling hours."""
