@@ -3,15 +3,19 @@
 Each has a code with a place in docs/errors.md; a test holds the two lists equal.
 """
 
+from offhook import urls
+
 
 class Problem(Exception):  # noqa: N818 - what the user has, not what Python raised
     """Something only the user can mend.
 
     `what` says what happened and why, `fix` names the one command or change that helps. Neither
-    may hold a secret, a whole phone number or what was said in a call.
+    may hold a secret, a whole phone number or what was said in a call. A URL in `what` is shown
+    without its user and its query.
     """
 
     def __init__(self, code: str, what: str, fix: str) -> None:
+        what = urls.masked_in(what)
         super().__init__(f"{code} {what} {fix}")
         self.code = code
         self.what = what

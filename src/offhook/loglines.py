@@ -2,19 +2,24 @@
 
 On a terminal it is a line for a person; anywhere else a program reads it, and it is a JSON object.
 Nothing here waits (printer.py).
+
+Loggers of ours have the configured level. A library's logger may say anything at a level below
+WARNING, such as each URL that it asks, so its lines begin there. Every line goes through _Private.
 """
 
 import contextlib
 import logging
 import re
+import sys
+import threading
 import traceback
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Final
 
 import structlog
 
+from offhook import urls
 from offhook.config import Logs
 from offhook.conversation import inert
 from offhook.logs import current_call
@@ -24,24 +29,44 @@ from offhook.printer import Printer
 LINE_MAX: Final = 8 * 1024
 """Characters of one value in a line; of a request's URL for instance, which may be anything."""
 
+SECRET_MIN: Final = 8
+"""Characters of a secret that is looked for in a line. A shorter one may be a word."""
+
+OURS: Final = ("offhook", "offhook_tools")
+"""Loggers that have the configured level: Offhook's own, and those of users' tool files, which are
+named so by `logging.getLogger(__name__)` (tools/modules.py)."""
+
 _NUMBER: Final = re.compile(r"(?:\+|%2[Bb])[1-9]\d{4,12}(?=\d{2})")
 """A phone number but for its last two digits."""
 
-_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+_BARE_NUMBER: Final = re.compile(r"(?<![\w.])[1-9]\d{7,12}(?=\d{2}(?![\w.]))")
+"""The same without a plus, as it may stand in a library's line."""
+
+_log: Final = logging.getLogger("offhook.logs")
 
 
 @contextlib.contextmanager
 def log_to(fd: int, logs: Logs, secrets: tuple[str, ...]) -> Iterator[Printer]:
     """Have all loggers and Python's warnings written to the file descriptor `fd` while entered.
 
+    So is what nothing caught, in a thread or a finaliser: Python would print the exception's words.
     `secrets` are values that no line may hold.
     """
     root = logging.getLogger()
     before = root.level, root.handlers[:]
+    ours = [logging.getLogger(name) for name in OURS]
+    levels = [logger.level for logger in ours]
+    hooks = threading.excepthook, sys.unraisablehook
     printer = Printer(fd, lambda lost: handler.line(_told(lost)))
-    handler = _ToPrinter(printer, _formatter(printer.isatty(), logs, Masks(secrets)))
+    masks = Masks(secrets, at_least=SECRET_MIN)
+    least = max(logging.WARNING, logging.getLevelName(logs.level.upper()))
+    handler = _ToPrinter(printer, _formatter(printer.isatty(), logs, masks), least)
     root.handlers[:] = [handler]
-    root.setLevel(logs.level.upper())
+    root.setLevel(least)
+    for logger in ours:
+        logger.setLevel(logs.level.upper())
+    threading.excepthook = _log_thread
+    sys.unraisablehook = _log_unraisable
     logging.captureWarnings(True)
     # What these two say, Offhook says better; and Uvicorn's own lines are not about calls.
     logging.getLogger("offhook.wire.picows").setLevel(logging.CRITICAL)
@@ -50,9 +75,28 @@ def log_to(fd: int, logs: Logs, secrets: tuple[str, ...]) -> Iterator[Printer]:
         yield printer
     finally:
         logging.captureWarnings(False)
+        threading.excepthook, sys.unraisablehook = hooks
+        for logger, level in zip(ours, levels, strict=True):
+            logger.setLevel(level)
         root.setLevel(before[0])
         root.handlers[:] = before[1]
         printer.stop()
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in OURS
+
+
+def _log_thread(raised: threading.ExceptHookArgs) -> None:
+    """A threading.excepthook."""
+    if raised.exc_value is not None and not isinstance(raised.exc_value, SystemExit):
+        name = "a thread" if raised.thread is None else f"the thread {raised.thread.name}"
+        _log.error("a fault ended %s", name, exc_info=raised.exc_value)
+
+
+def _log_unraisable(raised: "sys.UnraisableHookArgs") -> None:
+    """A sys.unraisablehook. The object is not named: its repr may hold anything."""
+    _log.error("a fault where nothing could be raised", exc_info=raised.exc_value)
 
 
 def _told(lost: int) -> logging.LogRecord:
@@ -66,12 +110,17 @@ def _record(words: str, *arguments: Any) -> logging.LogRecord:
 class _ToPrinter(logging.Handler):
     """Makes lines of records where they are logged, so that nothing they refer to is held."""
 
-    def __init__(self, printer: Printer, formatter: logging.Formatter) -> None:
+    def __init__(self, printer: Printer, formatter: logging.Formatter, least: int) -> None:
+        """`least` is the level at which lines of a library begin."""
         super().__init__()
+        self._least = least
         self._printer = printer
         self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
+        # A library may have given its logger a level of its own.
+        if record.levelno < self._least and not _is_ours(record.name):
+            return
         if self._printer.full:
             self._printer.lose()
         else:
@@ -103,16 +152,12 @@ def _formatter(terminal: bool, logs: Logs, masks: Masks) -> logging.Formatter:
             line["event"] = re.split(r"[(<\n]", line["event"])[0].strip()
         return line
 
-    def clean(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        return {name: private(value) for name, value in line.items()}
+    private = _Private(masks, texts=logs.texts)
 
-    def private(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: private(part) for name, part in value.items()}
-        if not isinstance(value, str):
-            return value
-        value = masks.text(value[:LINE_MAX])
-        return value if logs.texts else _NUMBER.sub("+…", value)
+    def clean(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        hide = private.of_ours if _is_ours(line["logger"]) else private.of_others
+        hidden: Mapping[str, Any] = hide(line)
+        return hidden
 
     def plain(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
         """For a person: `event` says what `fields` hold, and nothing commands the terminal."""
@@ -139,6 +184,42 @@ def _formatter(terminal: bool, logs: Logs, masks: Masks) -> logging.Formatter:
         ],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, clean, *renderer],
     )
+
+
+class _Private:
+    """Takes out of a line's values what no log may hold: secrets, parts of URLs, phone numbers."""
+
+    def __init__(self, masks: Masks, *, texts: bool) -> None:
+        self._masks = masks
+        self._texts = texts
+
+    def of_ours(self, value: Any) -> Any:
+        """Return a value of a line of ours: URLs without user and query."""
+        return self._walk(value, self._ours)
+
+    def of_others(self, value: Any) -> Any:
+        """Return a value of a library's line: of URLs the origin, and no bare phone number."""
+        return self._walk(value, self._others)
+
+    def _walk(self, value: Any, hide: Callable[[str], str]) -> Any:
+        if isinstance(value, str):
+            # What is cut off at the end may be half a secret, so the cut is after the masks.
+            return hide(self._masks.text(value[: 2 * LINE_MAX]))[:LINE_MAX]
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {self._walk(str(k), hide): self._walk(part, hide) for k, part in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._walk(part, hide) for part in value]
+        return self._walk(str(value), hide)
+
+    def _ours(self, text: str) -> str:
+        text = urls.masked_in(text)
+        return text if self._texts else _NUMBER.sub("+…", text)
+
+    def _others(self, text: str) -> str:
+        text = urls.masked_in(text, with_path=False)
+        return text if self._texts else _BARE_NUMBER.sub("…", _NUMBER.sub("+…", text))
 
 
 def _fault(error: BaseException, texts: bool) -> Iterator[str]:

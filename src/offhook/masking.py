@@ -1,8 +1,9 @@
 """Secrets in the messages of a call: found by the names under which they stand, and by value."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 MASK: Final = "***"
 
@@ -35,12 +36,14 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 class Masks:
     """Masks the secrets of one call. What was masked once is found again wherever it is quoted.
 
-    `known` are values that are secret from the start; short ones are not looked for (SECRET_MIN).
-    Prompts, and what is said, are no secrets here.
+    `known` are values that are secret from the start. Those shorter than `at_least` are not looked
+    for. Prompts, and what is said, are no secrets here.
     """
 
-    def __init__(self, known: tuple[str, ...]) -> None:
-        self._known = {value for value in known if len(value) >= SECRET_MIN}
+    def __init__(self, known: tuple[str, ...], *, at_least: int = SECRET_MIN) -> None:
+        encoded = (quote(value, safe="") for value in known)
+        self._known: tuple[str, ...] = ()
+        self._keep(value for value in (*known, *encoded) if len(value) >= at_least)
 
     def message(self, message: Any) -> Any:
         """A message as it may be kept: JSON of any kind, never changed itself."""
@@ -103,7 +106,13 @@ class Masks:
 
     def _learn(self, value: str) -> None:
         # A header's value may be a scheme and the secret.
-        self._known.update(part for part in (value, *value.split()) if len(part) >= SECRET_MIN)
+        self._keep(part for part in (value, *value.split()) if len(part) >= SECRET_MIN)
+
+    def _keep(self, values: Iterable[str]) -> None:
+        new = set(values).difference(self._known)
+        if new:
+            # A longer one first: a shorter one may be a part of it.
+            self._known = tuple(sorted(new.union(self._known), key=len, reverse=True))
 
     def _without_known(self, value: Any) -> Any:
         if isinstance(value, str):

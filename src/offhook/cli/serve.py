@@ -46,7 +46,7 @@ def serve(
     from rich.markup import escape
     from rich.text import Text
 
-    from offhook import __version__
+    from offhook import __version__, urls
     from offhook.api import token
     from offhook.api.app import Api
     from offhook.capture import Captures
@@ -55,6 +55,7 @@ def serve(
     from offhook.conversation import Conversation
     from offhook.dial_count import FILE as dial_count_file  # noqa: N811
     from offhook.dial_count import DialCount
+    from offhook.errors import Problem
     from offhook.loglines import log_to
     from offhook.logs import CallLog
     from offhook.metrics import catalogue
@@ -81,7 +82,6 @@ def serve(
     loaded.require_rest_of_agents()
     if not loaded.server.unsigned:
         loaded.require_auth_tokens()
-    captures = None if capture is None else Captures(capture, loaded.secrets)
     sock = listen(loaded.server.host, loaded.server.port)
 
     records = loaded.records
@@ -101,10 +101,12 @@ def serve(
 
     deliveries = None
     if target is not None:
-        secrets = tuple(one.get_secret_value() for one in loaded.require_webhook_secrets())
-        deliveries = Deliveries(engine, target, secrets, records.prices.currency)
+        signing = tuple(one.get_secret_value() for one in loaded.require_webhook_secrets())
+        deliveries = Deliveries(engine, target, signing, records.prices.currency)
 
     api_token = loaded.server.api_token or token.token_in(records.folder)
+    secrets = (*loaded.secrets, api_token.get_secret_value())
+    captures = None if capture is None else Captures(capture, secrets)
     files = LocalFiles(records.recordings)
     api = Api(loaded, api_token, engine, files)
     store = Store(record.journal.id, records.prices, after_call=target is not None)
@@ -145,7 +147,7 @@ def serve(
             where = escape(str(records.folder / token.FILE))
         banner.append(f"  API              {address}/docs, its token: {where}")
         if target is not None:
-            banner.append(f"  after-call hook  {escape(target)}")
+            banner.append(f"  after-call hook  {escape(urls.origin(target))}")
         if capture is not None:
             banner.append(f"  [yellow]every call is captured[/] into {escape(str(capture))}")
         banner.append("  Ctrl-C lets live calls finish; twice ends them.")
@@ -157,14 +159,21 @@ def serve(
         await server.run()
 
     with (
-        log_to(sys.stderr.fileno(), loaded.logs, loaded.secrets) as printer,
+        log_to(sys.stderr.fileno(), loaded.logs, secrets) as printer,
         record,
         dial_count,
         deliveries or contextlib.nullcontext(),
         retention,
         captures or contextlib.nullcontext(),
     ):
-        run(answer(printer))
+        try:
+            run(answer(printer))
+        except Problem:
+            raise
+        except Exception:
+            # Python would print its words, which may be a caller's.
+            logging.getLogger("offhook.server").exception("the server is ended by a fault")
+            raise typer.Exit(1) from None
 
 
 def _measure(metrics: "Metrics", deliveries: "Deliveries | None") -> None:

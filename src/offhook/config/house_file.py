@@ -68,8 +68,8 @@ class ServerFile(Part):
         if value is None:
             return None
         url = urlsplit(value)
-        extra = url.path.strip("/") or url.query or url.fragment or url.username or url.port == 0
-        if url.scheme != "https" or not url.hostname or extra:
+        extra = url.path.strip("/") or url.query or url.fragment or url.port == 0
+        if url.scheme != "https" or not url.hostname or extra or "@" in url.netloc:
             raise yamlfile.refuse(
                 "public_url is not an https origin; Twilio opens streams over TLS only.",
                 "Write scheme and host alone: https://voice.example.com.",
@@ -130,7 +130,7 @@ class TwilioFile(Part):
         safe = url.scheme == "https" or (
             url.scheme == "http" and is_this_machine(url.hostname or "")
         )
-        if not safe or not url.hostname or url.path.strip("/") or url.query or url.username:
+        if not safe or not url.hostname or url.path.strip("/") or url.query or "@" in url.netloc:
             raise yamlfile.refuse(
                 "api_url is not an https origin; credentials are sent there.",
                 "Write https:// and a host, such as https://api.twilio.com.",

@@ -1,16 +1,16 @@
 """The files, the environment and the command line become one frozen Config."""
 
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import dotenv
 import pydantic
 from pydantic import SecretStr
 
-from offhook import yamlfile
+from offhook import urls, yamlfile
 from offhook.config.agent_file import Agent
 from offhook.config.agents import (
     by_rest,
@@ -128,7 +128,11 @@ class Config:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every key and token, for whoever must keep them out of a file."""
+        """Every key and token, for whoever must keep them out of a file or a log.
+
+        So are passwords and query values of the URLs that are asked, and what REST requests
+        carry as their credentials.
+        """
         known = (
             *self.twilio.auth_tokens,
             self.twilio.api_secret,
@@ -138,8 +142,13 @@ class Config:
             self.server.api_token,
         )
         secrets = [secret.get_secret_value() for secret in known if secret is not None]
-        password = urlsplit(self.records.database).password
-        return (*secrets, *([password] if password else ()))
+        asked = [agent.lookup.url for agent in self.agents.values() if agent.lookup is not None]
+        for url in (self.records.database, self.records.webhook.url, self.deepgram.url, *asked):
+            secrets += [] if url is None else urls.secrets_in(url)
+        if self.twilio.rest_credentials is not None:
+            credentials = ":".join(self.twilio.rest_credentials).encode()
+            secrets.append(base64.b64encode(credentials).decode())
+        return tuple(secrets)
 
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""

@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from offhook import __version__, tls
+from offhook import __version__, tls, urls
 from offhook.records import jobs
 from offhook.records.database import clock_ms
 from offhook.records.jobs import Job
@@ -219,7 +219,8 @@ class Deliveries:
         except TimeoutError:
             raise Answer(f"no answer within {ATTEMPT_S:g} s") from None
         except Exception as error:  # noqa: BLE001 - there are many ways for a target not to be there
-            raise Answer(f"{type(error).__name__}: {error}") from None
+            words = urls.masked_in(str(error), with_path=False)
+            raise Answer(f"{type(error).__name__}: {words}") from None
         if not 200 <= status < 300:
             raise Answer(f"HTTP {status}", gone=status == 410)
 

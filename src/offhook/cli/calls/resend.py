@@ -7,6 +7,7 @@ def resend(sid: filters.Sid, config: filters.Config = None, as_json: filters.Jso
     """Have the running server deliver a call's record once more, with all its attempts."""
     import json
 
+    from offhook import urls
     from offhook.cli.calls.reading import engine_of, records_of
     from offhook.errors import Problem
     from offhook.records import database, jobs, queries
@@ -26,4 +27,5 @@ def resend(sid: filters.Sid, config: filters.Config = None, as_json: filters.Jso
     if as_json:
         print(json.dumps({"sid": found, "resent": True}))
     else:
-        print(f"{found} will be delivered to {records.webhook.url} by the running server.")
+        target = urls.origin(records.webhook.url)
+        print(f"{found} will be delivered to {target} by the running server.")

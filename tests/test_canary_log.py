@@ -1,0 +1,261 @@
+"""Canaries in all that a server knows or hears, and its log at every level, in both forms.
+
+A real `offhook serve`, with a lookup, an after-call webhook and a Twilio account, on plain HTTP.
+"""
+
+import asyncio
+import os
+import pty
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+from urllib.parse import quote, urlencode
+
+import httpx2
+import pytest
+from tests.cli.test_serve import CLEAN, COMMAND
+from tests.house import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fresh_sid
+from tests.outbound.twilio_api import PUBLIC, US
+from tests.target import Target, answer, target
+from tests.test_canary import (
+    AGENT,
+    CARD,
+    EMAIL,
+    NUMBER,
+    PRESSED,
+    PRIVATE,
+    SCRIPT,
+    Left,
+    ask_what_cannot_be_answered,
+)
+
+from offhook.clock import LoopClock
+from offhook.config import Logs
+from offhook.rehearsal import standin_server
+from offhook.rehearsal.account.account import Account
+from offhook.rehearsal.account.resources import Number
+from offhook.rehearsal.account.server import serve
+from offhook.rehearsal.phone import place_call
+from offhook.rehearsal.report import CallReport
+from offhook.rehearsal.scenario import Step
+from offhook.rehearsal.switchboard.board import Callbacks, switchboard
+from offhook.rehearsal.switchboard.people import Person, book
+from offhook.rehearsal.webhooks import Front
+from offhook.twilio.signature import sign
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+
+SECRETS = {
+    "DEEPGRAM_API_KEY": "canary-deepgram-0123456789abcdef",
+    "TWILIO_AUTH_TOKEN": f"{TOKEN},canary-second-token-0123456789",
+    "TWILIO_API_KEY": "SK" + "ab01" * 8,
+    "TWILIO_API_SECRET": "canary-rest-0123456789abcdef",
+    "OFFHOOK_API_TOKEN": "canary-api-0123456789abcdef",
+    "OFFHOOK_WEBHOOK_SECRET": "canary-hook-0123456789,canary-hook-abcdefghij",
+    "CANARY_LOOKUP": "canary-lookup-0123456789",
+}
+IN_URLS = {
+    "lookup": "canary-query-of-lookup",
+    "hook": "canary-query-of-hook",
+    "deepgram": "canary-query-of-deepgram",
+    "header": "canary-header-of-an-endpoint",
+}
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Logged:
+    """What a server wrote to its stderr, and what must not be in it besides SECRETS."""
+
+    text: str = ""
+    tokens: list[str] = field(default_factory=list)
+    """Those of streams."""
+
+    def leaks(self, *more: str) -> list[str]:
+        secrets = [one for value in SECRETS.values() for one in value.split(",")]
+        basic = f"{SECRETS['TWILIO_API_KEY']}:{SECRETS['TWILIO_API_SECRET']}"
+        canaries = [*secrets, *IN_URLS.values(), *self.tokens, basic, *more]
+        canaries.remove(SECRETS["TWILIO_API_KEY"])  # it is a name, as an AccountSid is
+        return [canary for canary in canaries if canary in self.text]
+
+
+class Process:
+    """A server process whose stderr is read all the time."""
+
+    def __init__(self, process: asyncio.subprocess.Process, reading: int) -> None:
+        self.process = process
+        self.said = ""
+        self._reading = asyncio.create_task(  # noqa: TID251 - ended below
+            asyncio.to_thread(self._read, reading)
+        )
+
+    def _read(self, reading: int) -> None:
+        with suppress(OSError):  # what a closed terminal answers
+            while got := os.read(reading, 65536):
+                self.said += got.decode()
+        os.close(reading)
+
+    async def said_so(self, words: str) -> re.Match[str]:
+        async with asyncio.timeout(150):
+            while (found := re.search(words, ANSI.sub("", self.said))) is None:
+                assert self.process.returncode is None, self.said
+                await asyncio.sleep(0.02)
+        return found
+
+    async def end(self) -> None:
+        async with asyncio.timeout(150):
+            while self.process.returncode is None:  # the first has live calls finish
+                with suppress(ProcessLookupError):
+                    self.process.send_signal(signal.SIGTERM)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.process.wait(), 0.1)
+            await self._reading
+
+
+@asynccontextmanager
+async def served(folder: Path, terminal: bool, *arguments: str) -> AsyncIterator[Process]:
+    reading, writing = pty.openpty() if terminal else os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(*COMMAND, "--port", "0", *arguments), env=CLEAN | SECRETS, cwd=folder, stderr=writing
+    )
+    os.close(writing)
+    made = Process(process, reading)
+    try:
+        yield made
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await made._reading
+
+
+def configure(folder: Path, logs: str, lookup: Target, hook: Target, api_url: str) -> None:
+    (folder / "agent.yaml").write_text(
+        AGENT.replace(
+            "gpt-4o-mini}",
+            "gpt-4o-mini}, endpoint: {url: 'https://llm.example/v1',"
+            f" headers: {{x-api-key: {IN_URLS['header']}}}}}",
+        )
+        + f"lookup: {{url: '{lookup.url}?k={IN_URLS['lookup']}', secret_env: CANARY_LOOKUP}}\n"
+    )
+    (folder / "offhook.yaml").write_text(
+        f"logs: {logs}\n"
+        "lines: {default: agent.yaml}\n"
+        f"server: {{public_url: '{PUBLIC}'}}\n"
+        f"twilio: {{account_sid: {ACCOUNT}, api_url: '{api_url}'}}\n"
+        f"outbound: {{caller_id: '{US}'}}\n"
+        f"records: {{webhook: {{url: '{hook.url}?k={IN_URLS['hook']}'}}}}\n"
+    )
+
+
+async def everything(folder: Path, logs: str, *, terminal: bool, show: bool = False) -> Logged:
+    """One server, and all that may put a secret into its log."""
+    logged = Logged()
+    clock = LoopClock(asyncio.get_running_loop())
+    standin = await standin_server.serve("127.0.0.1", 0, SCRIPT, clock)
+    front = Front("http://127.0.0.1:1/twilio/voice", TOKEN, PUBLIC)
+    people = book({f"+{NUMBER}": Person("busy", after_s=0.1)})
+    async with (
+        httpx2.AsyncClient(
+            trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
+        ) as http,
+        switchboard(ACCOUNT, front, clock, people, Callbacks()) as board,
+    ):
+        account = Account(
+            board,
+            TOKEN,
+            numbers=[Number(US)],
+            api_key=SECRETS["TWILIO_API_KEY"],
+            api_secret=SECRETS["TWILIO_API_SECRET"],
+        )
+        with target(answer(204), answer(500)) as lookup, target(answer(500)) as hook:
+            async with serve(account) as origin:
+                configure(folder, logs, lookup, hook, origin)
+                more = ["--deepgram-url", f"{standin.url}?k={IN_URLS['deepgram']}"]
+                async with served(folder, terminal, *more, *["--show"] * show) as server:
+                    found = await server.said_so(r"answers at (http://127\.0\.0\.1:\d+)")
+                    await server.said_so("twice ends them")
+                    url = found[1]
+                    board.front = Front(f"{url}/twilio/voice", TOKEN, PUBLIC)
+                    await one_of_each(url, http, folder, logged)
+                    await asyncio.to_thread(lookup.until, 2)
+                    await asyncio.to_thread(hook.until, 1)
+                    await server.said_so("its webhook was not taken|ERROR|$")
+                    await standin.close()
+                    await call(url)  # Deepgram cannot be reached
+                    await server.end()
+    logged.text = ANSI.sub("", server.said)
+    return logged
+
+
+async def call(url: str) -> CallReport:
+    press = Step.model_validate({"press": PRESSED})
+    return await place_call(
+        f"{url}/twilio/voice",
+        caller(GREET, ASK, press, HANG_UP),
+        clock=LoopClock(asyncio.get_running_loop()),
+        auth_token=TOKEN,
+        account_sid=ACCOUNT,
+        from_=f"+{NUMBER}",
+        to=US,
+        public_url=PUBLIC,
+    )
+
+
+async def one_of_each(url: str, http: httpx2.AsyncClient, folder: Path, logged: Logged) -> None:
+    """A call, a call that is placed, forgeries, and what cannot be answered."""
+    report = await call(url)
+    assert report.ending == "caller_hung_up", report
+    form = {"CallSid": fresh_sid(), "AccountSid": ACCOUNT, "From": f"+{NUMBER}", "To": US}
+    path = "/twilio/voice"
+    headers = {
+        "Host": PUBLIC.removeprefix("https://"),
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    signed = headers | {"X-Twilio-Signature": sign(TOKEN, PUBLIC + path, form.items())}
+    twiml = (await http.post(url + path, content=urlencode(form), headers=signed)).text
+    token = re.search(r'name="token" value="([^"]+)"', twiml)
+    assert token is not None, twiml
+    logged.tokens.append(token[1])
+    forged = f"{path}?token={token[1]}&key={SECRETS['DEEPGRAM_API_KEY']}&From={quote('+' + NUMBER)}"
+    answered = await http.post(url + forged, content=urlencode(form), headers=headers)
+    assert answered.status_code == 403
+    bearer = {"Authorization": f"Bearer {SECRETS['OFFHOOK_WEBHOOK_SECRET']}"}
+    assert (await http.get(f"{url}/api/calls?k={token[1]}", headers=bearer)).status_code == 401
+    http.headers["Authorization"] = f"Bearer {SECRETS['OFFHOOK_API_TOKEN']}"
+    body = {"to": f"+{NUMBER}", "agent": "agent", "variables": {"card": CARD}}
+    placed = await http.post(f"{url}/api/calls", json=body, headers={"Idempotency-Key": "canary"})
+    assert placed.status_code in (201, 202), placed.text
+    broken = Left()
+    process = type("Named", (), {"url": url})()
+    await ask_what_cannot_be_answered(process, http, report.call_sid, folder, broken)
+    for page in broken.pages.values():
+        assert [word for word in (CARD, EMAIL, NUMBER, "Traceback", "sqlite") if word in page] == []
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("terminal", [False, True], ids=["json", "text"])
+@pytest.mark.parametrize("level", get_args(Logs.model_fields["level"].annotation))
+async def test_no_canary_is_in_the_log(tmp_path: Path, level: str, terminal: bool) -> None:
+    logged = await everything(tmp_path, f"{{level: {level}}}", terminal=terminal)
+    assert logged.leaks(*PRIVATE) == []
+    assert re.findall(r'key [0-9#]|"digit": ?"."', logged.text) == []
+    assert ("E-SEC-01" in logged.text) == (level != "error"), "the log was on"
+    assert "E-DG-04" in logged.text
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("terminal", [False, True], ids=["json", "text"])
+async def test_no_secret_is_in_a_log_that_may_hold_what_is_said(
+    tmp_path: Path, terminal: bool
+) -> None:
+    logs = "{level: debug, texts: true}"
+    logged = await everything(tmp_path, logs, terminal=terminal, show=terminal)
+    assert logged.leaks() == []
+    assert "opening hours" in logged.text
+    assert CARD in logged.text, "what is looked for was there"
