@@ -7,6 +7,7 @@ in any order, losses, stalls, clocks that jump and deadlines that are served lat
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from hypothesis import settings
@@ -36,6 +37,7 @@ from tests.call.playbook import (
 from offhook.audio import FRAME_BYTES, SILENCE, milliseconds
 from offhook.call import wishes
 from offhook.call.call import (
+    FAREWELL_MAX_S,
     FAULTS_MAX,
     FENCE_QUIET_S,
     HELD_AGENT_BYTES,
@@ -77,15 +79,28 @@ from offhook.call.keypad import HangUp, PutThrough, Say
 from offhook.call.phases import Phase
 from offhook.call.plan import Plan
 from offhook.deepgram import messages as deepgram
-from offhook.events import AgentSaid, AudioDropped, CallEnded, ErrandOutcome, KeyPressed, Leg
+from offhook.events import (
+    AgentSaid,
+    AudioDropped,
+    CallEnded,
+    ErrandOutcome,
+    FunctionOutcome,
+    KeyPressed,
+    Leg,
+)
 from offhook.twilio import media as twilio
 
 PLANS: Final = st.builds(
     Plan,
     max_s=st.sampled_from([5.0, 60.0, 1800.0]),
     silence_s=st.sampled_from([0.0, 4.0, 60.0]),
-    actions=st.sampled_from(
-        [{}, {"0": PutThrough("desk"), "9": HangUp(), "8": Say("Hello."), "*": HangUp("Bye.")}]
+    key_s=st.sampled_from([0.5, 2.0]),
+    actions=st.dictionaries(
+        st.sampled_from("01789*#"),
+        st.sampled_from(
+            [PutThrough("desk"), HangUp(), HangUp("Bye."), HangUp("Goodbye."), Say("Hello.")]
+        ),
+        max_size=4,
     ),
     forces_turns=st.booleans(),
 )
@@ -113,6 +128,16 @@ FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
             [deepgram.FunctionCall(each, "weather") for each in ids]
         ),
         st.lists(IDS, min_size=1, max_size=3),
+    ),
+    st.builds(
+        lambda ids, signature: deepgram.FunctionCallRequest(
+            [
+                deepgram.FunctionCall(each, "pay", "{}", client_side=ours, thought_signature=signature)
+                for each, ours in ids
+            ]
+        ),
+        st.lists(st.tuples(IDS, st.booleans()), max_size=3),
+        st.sampled_from([None, "", "c2lnbg=="]),
     ),
     st.builds(lambda each: deepgram.FunctionCallCancelled([deepgram.CancelledFunction(each)]), IDS),
     st.just(deepgram.PromptUpdated()),
@@ -143,7 +168,10 @@ WISHES: Final[st.SearchStrategy[wishes.Wish]] = st.one_of(
     ),
     st.just(wishes.Leave(Dial("desk", "+12025550123"), "One two three.")),
     st.just(wishes.Leave(SendDigits("12"))),
-    st.just(wishes.SwitchAgent("billing", Plan(), "One two three.")),
+    st.builds(wishes.SwitchAgent, st.just("billing"), PLANS, st.sampled_from(["", "Goodbye."])),
+)
+OUTCOMES: Final[st.SearchStrategy[FunctionOutcome]] = st.sampled_from(
+    ["answered", "failed", "unknown"]
 )
 LAST: Final[st.SearchStrategy[list[Input]]] = st.one_of(
     st.sampled_from(
@@ -169,8 +197,12 @@ LAST: Final[st.SearchStrategy[list[Input]]] = st.one_of(
 class Conversation(RuleBasedStateMachine):
     """One call, and a count of every byte."""
 
-    @initialize(plan=PLANS, now=st.just(0.0) | st.floats(0, 1e6), talking=st.integers(0, 3))
-    def begin(self, plan: Plan, now: float, talking: int) -> None:
+    @initialize(
+        plan=PLANS,
+        now=st.just(0.0) | st.floats(0, 1e6),
+        where=st.sampled_from(["announced", "settling", "talking", "talking", "away", "ended"]),
+    )
+    def begin(self, plan: Plan, now: float, where: str) -> None:
         self.now = now
         self.call = Call(plan, now)
         self.contract = Contract()
@@ -187,10 +219,17 @@ class Conversation(RuleBasedStateMachine):
         # Caller audio that came in while the agent settled, and what must be left of it.
         self.caller_audio = b""
         self.caller_held: deque[bytes] = deque()
-        if talking:  # By chance alone too few calls would ever get there.
+        # By chance alone too few calls would ever get there.
+        if where != "announced":
             self.receive(START)
+        if where in ("talking", "away"):
             self.receive(WELCOME)
             self.receive(APPLIED)
+        if where == "away":
+            self.something_is_asked(wishes.Leave(SendDigits("12")))
+            self.time_passes(FAREWELL_MAX_S)
+        if where == "ended":
+            self.receive(STOP)
 
     # --- what happens --------------------------------------------------------------------------
 
@@ -228,6 +267,12 @@ class Conversation(RuleBasedStateMachine):
         assert any(isinstance(each.event, KeyPressed) for each in told) == (not secret and not over)
         if secret:
             assert not any(isinstance(each, TellAgent) for each in commands)
+
+    @precondition(lambda self: self.contract.started)
+    @rule(digits=st.sampled_from(["9*", "0*9*", "1*#", "09#8#", "**", "9#9#"]))
+    def the_caller_presses_many_keys(self, digits: str) -> None:
+        for digit in digits:
+            self.the_caller_presses_a_key(digit)
 
     @precondition(lambda self: self.call._secret is not None)
     @rule(digits=st.sampled_from(["12", "123#", "#"]))
@@ -279,9 +324,9 @@ class Conversation(RuleBasedStateMachine):
         if back and self.call.phase is Phase.AWAY:
             self.receive(START)
 
-    @rule(call_id=IDS)
-    def a_function_is_done(self, call_id: str) -> None:
-        self.receive(ToolFinished(call_id, "sunny", "answered"))
+    @rule(call_id=IDS, outcome=OUTCOMES)
+    def a_function_is_done(self, call_id: str, outcome: FunctionOutcome) -> None:
+        self.receive(ToolFinished(call_id, "sunny", outcome))
 
     @precondition(lambda self: self.contract.dialled)
     @rule(size=SIZES)
@@ -499,3 +544,32 @@ class Conversation(RuleBasedStateMachine):
 
 TestConversation = Conversation.TestCase
 TestConversation.settings = settings(max_examples=800, stateful_step_count=50, deadline=None)
+
+
+# --- what was once found -------------------------------------------------------------------------
+# Hypothesis takes no `@example` for a machine, and the keys of its database change with this file:
+# what it has found is written down here, and played on every clone, with every invariant.
+
+_LEAVES_BY_KEYS: Final = Plan(actions={"9": HangUp(), "*": HangUp("Bye.")})
+
+FOUND: Final[dict[str, Callable[[Conversation], None]]] = {
+    "two keys that end the call, while the agent settles": lambda it: (
+        it.begin(_LEAVES_BY_KEYS, 0.0, "settling"),
+        it.the_caller_presses_a_key("9"),
+        it.the_caller_presses_a_key("*"),
+    )[0],
+    "the same at once": lambda it: (
+        it.begin(_LEAVES_BY_KEYS, 0.0, "settling"),
+        it.the_caller_presses_many_keys("9*"),
+    )[0],
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_once_found(name: str) -> None:
+    conversation = Conversation()
+    FOUND[name](conversation)
+    conversation.no_more_is_heard_than_sent()
+    conversation.buffers_are_bounded()
+    conversation.the_end_is_the_end()
+    conversation.teardown()

@@ -749,14 +749,14 @@ class Call:
             self._enter(done, now)
 
     def _enter(self, done: list[str | Action], now: float) -> None:
-        """Entries and actions are complete: tell the agent of the ones, do the others."""
+        """Tell the agent of complete entries, and do complete actions; the first may end it all."""
         for each in done:
             match each:
                 case str() | keypad.Say():
                     self._untold.append(each)
                     self._tell_keys(now)
-                case _ if self.phase is Phase.CLOSING:
-                    pass  # The call is being ended, or its caller put through, already.
+                case _ if self.phase in (Phase.CLOSING, Phase.ENDED):
+                    pass  # The call is over or being ended, or its caller put through, already.
                 case keypad.PutThrough():
                     self._do(PutThrough(each.destination))
                 case keypad.HangUp():
@@ -832,6 +832,8 @@ class Call:
         ask: int | None = None,
     ) -> None:
         """Have the agent say `text`; when it was heard, do what comes `then`."""
+        if self.phase is Phase.ENDED:
+            return
         if self.phase is Phase.BARGE_IN:
             self._lift_fence()
         if self.phase is Phase.CLOSING:
@@ -1122,6 +1124,9 @@ class Call:
             self._end(_GARBAGE[leg], what, now)
 
     def _end(self, how: Slug, detail: str, now: float) -> None:
+        """End the call, once: whatever else has ended it by now has come too late."""
+        if self.phase is Phase.ENDED:
+            return
         self._note_late()
         self._note_said(self._cut(now, clear=how not in _CALLER_GONE))
         self._note_overflow()
@@ -1138,11 +1143,12 @@ class Call:
         self._due.clear()
         self._held_frames.clear()
         self._held_speech.clear()
-        self.ending = Ending(how, detail)
+        ending = Ending(how, detail)
         self._note(
             CallEnded(how.fault, how.slug, how.words, detail, _ms(now - self._began)),
         )
-        self._do(End(self.ending))
+        self._do(End(ending))
+        self.ending = ending
 
     # --- small things --------------------------------------------------------------------------
 
@@ -1150,13 +1156,15 @@ class Call:
         self.phase = after(self.phase, step)
 
     def _do(self, command: Command) -> None:
-        self._commands.append(command)
+        """Command something. A loop that had more to do when the call ended commands nothing."""
+        if self.ending is None:
+            self._commands.append(command)
 
     def _note(self, event: Event) -> None:
-        self._commands.append(Note(event))
+        self._do(Note(event))
 
     def _arm(self, due: _Due, at: float | None) -> None:
-        if at is None:
+        if at is None or self.ending is not None:
             self._due.pop(due, None)
         else:
             self._due[due] = at
