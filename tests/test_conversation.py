@@ -63,6 +63,10 @@ SHOWN: list[tuple[Event, str]] = [
         "tool    book was called off",
     ),
     (
+        events.FunctionFinishedLate("1", "book", "answered", "booked", 12000),
+        "tool    book has ended after 12000 ms, too late for the agent to know: booked",
+    ),
+    (
         events.DialRefused("text", "country", "+18095551234"),
         "trouble text to +18095551234 refused: country",
     ),

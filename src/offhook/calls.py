@@ -11,7 +11,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
@@ -47,7 +47,7 @@ from offhook.recordings.recorder import Recordings
 from offhook.seen import Seen
 from offhook.session import Brief, Session, Tools
 from offhook.tap import MakeTap, NewCall, tap_for
-from offhook.tools.declare import Call, ToolError
+from offhook.tools.declare import Call, Once, ToolError
 from offhook.tools.files import Toolbox
 from offhook.transfers import Party, Transfers
 from offhook.twilio.media import Start
@@ -408,15 +408,16 @@ class Calls:
         values = self.variables(call.call_sid, agent, call.from_, call.to, given)
         agent = agent.filled(values)
         recorded = agent.recording and self._recordings is not None
+        once: Once = {}
         session = Session(
             call.call_sid,
-            self._brief(call, agent, values),
+            self._brief(call, agent, values, once),
             clock=self._clock,
             dial=self._dial,
             publish=self._on_happening,
             line=self,
             ended=self._on_ended,
-            brief_for=lambda name: self._take_agent(call, name, values),
+            brief_for=lambda name: self._take_agent(call, name, values, once),
             tap=tap_for(self._make_tap, call),
             recordings=self._recordings if recorded and call.webhook else None,
         )
@@ -440,16 +441,17 @@ class Calls:
             session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry, session
 
-    def _take_agent(self, call: NewCall, name: str, values: Mapping[str, str]) -> Brief:
+    def _take_agent(self, call: NewCall, name: str, values: Mapping[str, str], once: Once) -> Brief:
         """What another agent of the house is in a call, which is that agent's now."""
         agent = self._live[call.call_sid].agent = self._agents[name].filled(values)
-        return self._brief(call, agent, values)
+        return self._brief(call, agent, values, once)
 
-    def _brief(self, call: NewCall, agent: Agent, values: Mapping[str, str]) -> Brief:
+    def _brief(self, call: NewCall, agent: Agent, values: Mapping[str, str], once: Once) -> Brief:
         """What an agent is in a call."""
         toolbox = agent.tool_files.latest()
         direction: Direction = "outbound" if call.outbound else "inbound"
         handle = self._handle(call.call_sid, agent, call.from_, call.to, values, direction)
+        handle = replace(handle, _once=once)
         functions = [tool.definition for tool in toolbox.values()]
 
         def settings(greeting: bool, history: Sequence[History]) -> bytes:

@@ -26,6 +26,7 @@ from offhook.events import (
     FunctionAnswered,
     FunctionCalled,
     FunctionDropped,
+    FunctionFinishedLate,
     Happening,
     InterpreterHeld,
     KeysEntered,
@@ -99,6 +100,9 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "tool", f"{event.name}, {event.after_ms} ms: {words}{event.content}"
         case FunctionDropped(why="cancelled"):
             return "tool", f"{event.name} was called off"
+        case FunctionFinishedLate():
+            ended = f"has ended after {event.after_ms} ms, too late for the agent to know"
+            return "tool", f"{event.name} {ended}: {event.content}"
         case KeysEntered():
             return "caller", f"[{event.digits}]"
         case SecretEntered():

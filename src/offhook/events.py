@@ -178,7 +178,7 @@ class SecretEntered:
     complete: bool
 
 
-FunctionOutcome: TypeAlias = Literal["answered", "failed", "unknown", "too_late"]
+FunctionOutcome: TypeAlias = Literal["answered", "failed", "unknown", "too_late", "outcome_unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,8 @@ class FunctionAnswered:
     """The agent was told what became of it; `content` is what it was told, and private.
 
     `failed`: the function raised, or its arguments were wrong; `unknown`: nobody here has one of
-    that name; `too_late`: it was not done in time.
+    that name; `too_late`: it was not done in time, and was stopped; `outcome_unknown`: it was not
+    done in time, cannot be taken back and had begun, so that it may be done or not.
     """
 
     id: str
@@ -207,11 +208,29 @@ class FunctionAnswered:
 
 @dataclass(frozen=True, slots=True)
 class FunctionDropped:
-    """It was called off before it was done, and nothing was answered: `why`."""
+    """It was called off before it was answered, and nothing was answered: `why`.
+
+    One that cannot be taken back, and had begun, may be done all the same.
+    """
 
     id: str
     name: str
     why: Literal["cancelled", "call_over"]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFinishedLate:
+    """A function that was given up or called off has run to its end, `after_ms` it was called.
+
+    The agent is not told: `content` is what it would have been told, and private. Comes after the
+    end of the call, too.
+    """
+
+    id: str
+    name: str
+    outcome: FunctionOutcome
+    content: str
+    after_ms: int
 
 
 ErrandOutcome: TypeAlias = Literal["reached", "busy", "no-answer", "failed", "canceled"]
@@ -436,6 +455,7 @@ Event: TypeAlias = (
     | FunctionCalled
     | FunctionAnswered
     | FunctionDropped
+    | FunctionFinishedLate
     | AgentTold
     | CallerLeft
     | TransferFailed

@@ -28,6 +28,7 @@ from offhook.events import (
     FunctionAnswered,
     FunctionCalled,
     FunctionDropped,
+    FunctionFinishedLate,
     Happening,
     InterpreterHeld,
     KeyPressed,
@@ -119,6 +120,9 @@ def _tell(event: Event) -> tuple[int, str] | None:
             return level, f"function {event.name!r}: {words} after {event.after_ms} ms"
         case FunctionDropped():
             return logging.INFO, f"function {event.name!r} was not answered: {event.why}"
+        case FunctionFinishedLate():
+            words = f"ended late, {event.outcome}, after {event.after_ms} ms; nobody was told"
+            return logging.WARNING, f"function {event.name!r}: {words}"
         case SecretEntered():
             words = "entered" if event.complete else "not entered"
             return logging.INFO, f"digits that a function asked for were {words}: {event.count}"

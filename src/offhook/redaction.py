@@ -24,6 +24,7 @@ from offhook.events import (
     Event,
     FunctionAnswered,
     FunctionCalled,
+    FunctionFinishedLate,
     Happening,
     KeyPressed,
     KeysEntered,
@@ -211,7 +212,7 @@ class Redaction:
                 return replace(event, text=redactor.text(event.text)), []
             case FunctionCalled():
                 return replace(event, arguments=redactor.json(event.arguments)), []
-            case FunctionAnswered():
+            case FunctionAnswered() | FunctionFinishedLate():
                 return replace(event, content=redactor.json(event.content)), []
             case MessageTaken():
                 name, number = redactor.text(event.from_name), redactor.text(event.number)

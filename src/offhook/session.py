@@ -9,7 +9,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from offhook.audio import milliseconds
 from offhook.call import inputs
@@ -47,6 +47,7 @@ from offhook.events import (
     AudioDropped,
     DelaysSampled,
     Event,
+    FunctionFinishedLate,
     Happening,
     Leg,
     RecordingStarted,
@@ -62,6 +63,9 @@ from offhook.wire import Channel, Refused, Unreachable
 _log: Final = logging.getLogger("offhook.session")
 
 
+ToolNews: TypeAlias = inputs.ToolBegan | inputs.ToolFinished | inputs.ToolFinishedLate
+
+
 class Tools(Protocol):
     """What runs the functions of one call."""
 
@@ -70,9 +74,13 @@ class Tools(Protocol):
         call_id: str,
         name: str,
         arguments: str,
-        finished: Callable[[inputs.ToolFinished], None],
+        told: Callable[[ToolNews], None],
     ) -> None:
-        """Begin to run a function; `finished` is told once, later, unless it is cancelled."""
+        """Begin to run a function; `told` is told of its beginning and its end, each later.
+
+        It is told of the beginning of what cannot be taken back, and of no end of what was
+        cancelled, unless it ran to its end all the same.
+        """
 
     def cancel(self, call_id: str, *, over: bool) -> None:
         """Stop it: the agent does not want the answer, or the call is `over`."""
@@ -383,12 +391,21 @@ class Session:
         self.note(DelaysSampled(to_agent, to_caller, to_clear))
 
     def _run_tool(self, command: RunTool) -> None:
-        with of_call(self.call_sid):
-            run = self._brief.tools.run
-            run(command.id, command.name, command.arguments, self._on_tool_finished)
+        called_at = self._now()
 
-    def _on_tool_finished(self, finished: inputs.ToolFinished) -> None:
-        self._unguarded(lambda: self.receive(finished))
+        def told(news: ToolNews) -> None:
+            self._unguarded(lambda: self._on_tool_news(command.name, called_at, news))
+
+        with of_call(self.call_sid):
+            self._brief.tools.run(command.id, command.name, command.arguments, told)
+
+    def _on_tool_news(self, name: str, called_at: float, news: ToolNews) -> None:
+        if not isinstance(news, inputs.ToolFinishedLate):
+            self.receive(news)
+            return
+        # Nothing hangs on it for the call, which may be over.
+        after_ms = round((self._now() - called_at) * 1000)
+        self.note(FunctionFinishedLate(news.id, name, news.outcome, news.content, after_ms))
 
     def _hang_up_agent(self) -> None:
         self._note_agent_gone()

@@ -41,9 +41,11 @@ from offhook.call.commands import (
     TellAgent,
 )
 from offhook.call.ending import Ending, Slug
+from offhook.call.errands import SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
     AgentLegUnreachable,
+    Asked,
     CallAnnounced,
     CallBroke,
     CallOver,
@@ -52,10 +54,12 @@ from offhook.call.inputs import (
     LegRecovered,
     LegStalled,
     ServerStopped,
+    ToolBegan,
     ToolFinished,
 )
 from offhook.call.phases import Phase
 from offhook.call.plan import Plan
+from offhook.call.wishes import Leave
 from offhook.deepgram import messages as deepgram
 from offhook.events import (
     AgentConnected,
@@ -570,6 +574,55 @@ def test_a_function_that_takes_long_is_excused_once_and_stopped_at_the_limit(
         << weather("2")
         << FunctionAnswered("2", "weather", "answered", "sunny", 9000)
         >> Wait(1)
+    )
+
+
+UNKNOWN = (
+    "It is not known whether this was done: it takes too long, and may yet be done."
+    " Do not do it again. Tell the caller that it is not certain."
+)
+
+
+def test_what_cannot_be_taken_back_is_never_said_to_have_been_stopped(call: Playbook) -> None:
+    call.talking() >> called("1") << ... >> ToolBegan("1") >> ToolBegan("unheard of")
+    (
+        call
+        >> Wait(10, late=True)
+        << SendAudio(silence(100))
+        << inject("One moment, please.", "queue")
+        << CancelTool("1", "too_late")
+        << weather("1", UNKNOWN)
+        << FunctionAnswered("1", "weather", "outcome_unknown", UNKNOWN, 10_000)
+        >> ToolFinished("1", "sunny", "answered")
+    )
+
+
+def test_a_thought_signature_goes_back_unchanged_and_into_the_history(call: Playbook) -> None:
+    signed = deepgram.FunctionCall("1", "weather", "{}", thought_signature="c2lnbg==")
+    answer = deepgram.FunctionCallResponse("weather", "sunny", "1", thought_signature="c2lnbg==")
+    call.talking() >> deepgram.FunctionCallRequest([signed]) << ...
+    call >> ToolFinished("1", "sunny", "answered") << TellAgent(answer) << ...
+    call >> Asked(1, Leave(SendDigits("1"))) << ... >> Wait(2) << ... >> START << ...
+    (
+        call
+        >> WELCOME
+        << SendSettings(
+            greeting=False,
+            history=(
+                deepgram.History(
+                    function_calls=[
+                        deepgram.FinishedFunction(
+                            id="1",
+                            name="weather",
+                            client_side=True,
+                            arguments="{}",
+                            response="sunny",
+                            thought_signature="c2lnbg==",
+                        )
+                    ]
+                ),
+            ),
+        )
     )
 
 

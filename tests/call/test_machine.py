@@ -73,6 +73,7 @@ from offhook.call.inputs import (
     LegStalled,
     NobodyReached,
     ServerStopped,
+    ToolBegan,
     ToolFinished,
 )
 from offhook.call.keypad import HangUp, PutThrough, Say
@@ -132,7 +133,9 @@ FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
     st.builds(
         lambda ids, signature: deepgram.FunctionCallRequest(
             [
-                deepgram.FunctionCall(each, "pay", "{}", client_side=ours, thought_signature=signature)
+                deepgram.FunctionCall(
+                    each, "pay", "{}", client_side=ours, thought_signature=signature
+                )
                 for each, ours in ids
             ]
         ),
@@ -323,6 +326,10 @@ class Conversation(RuleBasedStateMachine):
         self.receive(ErrandDone(outcome))
         if back and self.call.phase is Phase.AWAY:
             self.receive(START)
+
+    @rule(call_id=IDS)
+    def a_function_begins_that_cannot_be_taken_back(self, call_id: str) -> None:
+        self.receive(ToolBegan(call_id))
 
     @rule(call_id=IDS, outcome=OUTCOMES)
     def a_function_is_done(self, call_id: str, outcome: FunctionOutcome) -> None:
@@ -543,7 +550,7 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=800, stateful_step_count=50, deadline=None)
+TestConversation.settings = settings(max_examples=500, stateful_step_count=50, deadline=None)
 
 
 # --- what was once found -------------------------------------------------------------------------

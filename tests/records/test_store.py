@@ -235,6 +235,24 @@ def test_a_call_knows_why_its_recording_failed(engine: Engine) -> None:
     assert call(engine)["recording_fault"] == "No space left on device"
 
 
+def test_a_function_that_ended_late_is_kept_as_such_also_after_the_end(engine: Engine) -> None:
+    unknown = events.FunctionAnswered("f1", "pay", "outcome_unknown", "not known", 10_000)
+    apply(
+        engine,
+        lines(
+            (0, began()),
+            (100, events.FunctionCalled("f1", "pay", "{}")),
+            (10_100, unknown),
+            (11_000, ended()),
+            (12_100, events.FunctionFinishedLate("f1", "pay", "answered", "paid", 12_000)),
+        ),
+    )
+    with engine.connect() as connection:
+        row = connection.execute(select(tables.functions)).one()
+    assert (row.outcome, row.content, row.after_ms) == ("done_late", "paid", 12_000)
+    assert call(engine)["last_ms"] == 11_000
+
+
 def test_what_became_of_the_lookup_is_kept(engine: Engine) -> None:
     looked_up = events.LookedUp("too_late", "no answer within 1000 ms", 1000)
     apply(engine, lines((0, began()), (1000, looked_up), (2000, ended())))

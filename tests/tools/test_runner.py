@@ -1,10 +1,11 @@
 """Tools as they run: tasks, threads, results, and what is left when nobody wants them."""
 
 import asyncio
+import dataclasses
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,12 +13,12 @@ import pydantic
 import pytest
 import pytest_asyncio
 
-from offhook.call.inputs import ToolFinished
+from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
 from offhook.tasks import ServerTasks
 from offhook.tools import Call, ToolError, tool
 from offhook.tools.declare import WaitedOnTheLoop
 from offhook.tools.files import Toolbox
-from offhook.tools.runner import RESULT_MAX, CallTools, Runner
+from offhook.tools.runner import RESULT_MAX, CallTools, Runner, Told
 from offhook.tools.threads import THREADS_MAX
 
 CALL = Call("CA1", "shop", None, None)
@@ -29,20 +30,31 @@ class House:
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self.finished: list[ToolFinished] = []
+        self.began: list[str] = []
+        self.late: list[ToolFinishedLate] = []
         self._came = asyncio.Event()
 
     def call(self, *tools: Any) -> CallTools:
         toolbox: Toolbox = {each.name: each for each in tools}
-        return self.runner.for_call(toolbox, CALL)
+        return self.runner.for_call(toolbox, Call("CA1", "shop", None, None))
 
-    def tell(self, finished: ToolFinished) -> None:
-        self.finished.append(finished)
+    def tell(self, told: Told) -> None:
+        match told:
+            case ToolBegan():
+                self.began.append(told.id)
+            case ToolFinished():
+                self.finished.append(told)
+            case ToolFinishedLate():
+                self.late.append(told)
         self._came.set()
 
-    async def answers(self, count: int) -> list[ToolFinished]:
-        while len(self.finished) < count:
+    async def until(self, done: Callable[[], bool]) -> None:
+        while not done():
             self._came.clear()
             await self._came.wait()
+
+    async def answers(self, count: int) -> list[ToolFinished]:
+        await self.until(lambda: len(self.finished) >= count)
         return self.finished
 
     async def ask(self, tools: CallTools, name: str, arguments: str = "") -> ToolFinished:
@@ -221,6 +233,9 @@ async def test_what_cannot_be_taken_back_runs_on_and_a_repeat_gets_its_result(
     slow.gate.set()
     await slow.ended.wait()
     assert house.finished == []
+    assert house.began == ["1"]
+    await house.until(lambda: bool(house.late))
+    assert house.late == [ToolFinishedLate("1", "number 1", "answered")]
     assert (await house.ask(tools, "slow", '{"size": 1}')).content == "number 1"
     assert (await house.ask(tools, "slow", '{"size": 2}')).content == "number 2"
     assert slow.count == 2
@@ -237,7 +252,10 @@ async def test_a_hang_up_stops_tools_but_those_that_may_finish(house: House, fin
         slow.gate.set()
     await slow.ended.wait()
     assert slow.cancelled is not finish
+    if finish:
+        await house.until(lambda: bool(house.late))
     assert house.finished == []
+    assert [each.id for each in house.late] == ["1"] * finish
 
 
 async def test_threads_are_bounded_and_a_stuck_one_is_named(
@@ -365,6 +383,23 @@ async def test_a_repeat_of_what_still_runs_gets_its_result(house: House, late: s
         tools.run("2", "slow", '{"size": 1}', house.tell)
     assert await house.answers(1) == [ToolFinished("2", "number 1", "answered")]
     assert slow.count == 1
+    # Of what still runs nobody can say that it was not done, nor of a repeat that waits for it.
+    assert house.began == (["1", "2"] if late == "running" else ["1"])
+
+
+async def test_once_in_a_call_is_once_whichever_agent_calls(house: House) -> None:
+    """The memory is the call's: an agent that takes over books nothing a second time."""
+    slow = Slow(irreversible=True)
+    slow.gate.set()
+    call = Call("CA2", "shop", None, None)
+    runner = house.runner
+    first = runner.for_call({"slow": slow.tool}, call)
+    second = runner.for_call({"slow": slow.tool}, dataclasses.replace(call, agent="billing"))
+    other = runner.for_call({"slow": slow.tool}, Call("CA3", "shop", None, None))
+    assert (await house.ask(first, "slow", '{"size": 1}')).content == "number 1"
+    assert (await house.ask(second, "slow", '{"size": 1}')).content == "number 1"
+    assert slow.count == 1
+    assert (await house.ask(other, "slow", '{"size": 1}')).content == "number 2"
 
 
 async def test_what_failed_may_be_tried_again(house: House) -> None:

@@ -16,7 +16,7 @@ from offhook.clock import LoopClock
 from offhook.logs import of_call
 from offhook.tasks import ServerTasks
 from offhook.tools import Call, tool
-from offhook.tools.runner import Runner
+from offhook.tools.runner import Runner, Told
 from offhook.tools.watchdog import Held, Watchdog
 
 CALL = Call("CA1", "shop", None, None)
@@ -50,7 +50,8 @@ class House:
         """Run it as a tool, until it is answered and somebody was named on the loop."""
         answered = asyncio.Event()
 
-        def finished(answer: ToolFinished) -> None:
+        def finished(answer: Told) -> None:
+            assert isinstance(answer, ToolFinished)
             assert answer.outcome == "answered", answer.content
             answered.set()
 

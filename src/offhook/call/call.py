@@ -78,6 +78,7 @@ Input: TypeAlias = (
     | inputs.LegStalled
     | inputs.LegRecovered
     | inputs.GarbageReceived
+    | inputs.ToolBegan
     | inputs.ToolFinished
     | inputs.Asked
     | inputs.Forsaken
@@ -332,6 +333,8 @@ class Call:
             case deepgram.FunctionCallCancelled():
                 self._functions.call_off(message)
                 self._await_functions()
+            case inputs.ToolBegan():
+                self._functions.begin(message.id)
             case inputs.ToolFinished():
                 self._functions.finish(message, now)
                 self._await_functions()

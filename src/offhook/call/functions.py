@@ -14,17 +14,25 @@ from offhook.events import FunctionAnswered, FunctionCalled, FunctionDropped, Fu
 SOFT_S: Final = 3.0
 """A function that takes longer has the agent say so (§4.5)."""
 HARD_S: Final = 10.0
-"""A function that takes longer is stopped, and the agent told: it must not wait for ever."""
+"""A function that takes longer is given up, and the agent told: it must not wait for ever."""
 
 _TOO_LATE: Final = '{"error": "this takes too long; it was stopped"}'
+_OUTCOME_UNKNOWN: Final = (
+    "It is not known whether this was done: it takes too long, and may yet be done."
+    " Do not do it again. Tell the caller that it is not certain."
+)
+"""Not an error: after one, a model tries again."""
 
 
 class _Function(NamedTuple):
     name: str
     arguments: str
     called_at: float
+    signature: str | None
     stood_still_s: float = 0.0
     """Of its time, what does not count."""
+    is_irrevocable: bool = False
+    """It cannot be taken back and has begun, so nobody can say that it was not done."""
 
 
 class Functions:
@@ -48,7 +56,9 @@ class Functions:
         for function in request.functions:
             # What has an endpoint is called by Deepgram itself (§4.3).
             if function.client_side and function.id not in self._open:
-                self._open[function.id] = _Function(function.name, function.arguments, now)
+                self._open[function.id] = _Function(
+                    function.name, function.arguments, now, function.thought_signature
+                )
                 self._do(Note(FunctionCalled(function.id, function.name, function.arguments)))
                 self._do(RunTool(function.id, function.name, function.arguments))
 
@@ -61,17 +71,29 @@ class Functions:
                 self._do(Note(FunctionDropped(each.id, function.name, "cancelled")))
         self._rest()
 
+    def begin(self, call_id: str) -> None:
+        """One that cannot be taken back has begun."""
+        function = self._open.get(call_id)
+        if function is not None:
+            self._open[call_id] = function._replace(is_irrevocable=True)
+
     def finish(self, finished: inputs.ToolFinished, now: float) -> None:
         """One is done."""
         if finished.id in self._open:
             self._answer(finished.id, finished.content, finished.outcome, now)
 
     def give_up(self, now: float) -> None:
-        """Stop those that have had their time."""
+        """Give up those that have had their time.
+
+        Of one that cannot be taken back, and has begun, the agent is told that nobody knows.
+        """
         for call_id, function in list(self._open.items()):
             if now >= _counts_from(function) + HARD_S:
                 self._do(CancelTool(call_id, "too_late"))
-                self._answer(call_id, _TOO_LATE, "too_late", now)
+                if function.is_irrevocable:
+                    self._answer(call_id, _OUTCOME_UNKNOWN, "outcome_unknown", now)
+                else:
+                    self._answer(call_id, _TOO_LATE, "too_late", now)
 
     def drop(self, why: Literal["cancelled", "call_over"]) -> None:
         """Nobody is there any more to be answered."""
@@ -107,14 +129,25 @@ class Functions:
         return _counts_from(next(iter(self._open.values())))
 
     def _answer(self, call_id: str, content: str, outcome: FunctionOutcome, now: float) -> None:
-        name, arguments, called_at, _ = self._open.pop(call_id)
-        answer = deepgram.FunctionCallResponse(id=call_id, name=name, content=content)
-        self._do(TellAgent(answer))
-        after_ms = round((now - called_at) * 1000)
+        function = self._open.pop(call_id)
+        name, signature = function.name, function.signature
+        self._do(
+            TellAgent(
+                deepgram.FunctionCallResponse(
+                    id=call_id, name=name, content=content, thought_signature=signature
+                )
+            )
+        )
+        after_ms = round((now - function.called_at) * 1000)
         self._do(Note(FunctionAnswered(call_id, name, outcome, content, after_ms)))
         self._answered(
             deepgram.FinishedFunction(
-                id=call_id, name=name, client_side=True, arguments=arguments, response=content
+                id=call_id,
+                name=name,
+                client_side=True,
+                arguments=function.arguments,
+                response=content,
+                thought_signature=signature,
             )
         )
         self._rest()

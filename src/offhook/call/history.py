@@ -29,6 +29,7 @@ class History:
     def ran(self, function: deepgram.FinishedFunction) -> None:
         """A function was answered."""
         size = len(function.arguments) + len(function.response)
+        size += len(function.thought_signature or "")
         self._add(deepgram.History(function_calls=[function]), size)
 
     def so_far(self) -> tuple[deepgram.History, ...]:

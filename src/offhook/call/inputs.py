@@ -69,6 +69,22 @@ class ToolFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolBegan:
+    """A function that cannot be taken back has begun: from now on it may be done at any time."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinishedLate:
+    """A function that was given up or called off has run to its end; `content` is told nobody."""
+
+    id: str
+    content: str
+    outcome: FunctionOutcome
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Somebody outside wants something of the call; `id` is in the one Reply to it."""
 

@@ -23,7 +23,11 @@ class _Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True
 
 
 class FunctionCall(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One function that the model wants run. `arguments` is JSON in a string, perhaps invalid."""
+    """One function that the model wants run. `arguments` is JSON in a string, perhaps invalid.
+
+    `thought_signature`: some Gemini models want it back, unchanged, with the answer and in the
+    history (§4.2). No other field is known to come back (§2.8), so others are ignored.
+    """
 
     id: str
     name: str
@@ -172,12 +176,15 @@ class CustomFromThinkProvider(_Message, frozen=True, tag="__customFromThinkProvi
 class FunctionCallResponse(_Message, frozen=True, tag="FunctionCallResponse"):
     """The answer to a function call; `content` is always a string.
 
-    From us with the request's `id`; from Deepgram, telling of a call it made itself, maybe without.
+    From us with the request's `id`, and its `thought_signature` if it had one (§4.2: one page asks
+    for it, the schema does not list it); from Deepgram, telling of a call it made itself, maybe
+    without an `id`.
     """
 
     name: str
     content: str
     id: str | None = None
+    thought_signature: str | None = None
 
 
 class Unknown(msgspec.Struct, frozen=True):

@@ -35,6 +35,7 @@ from offhook.events import (
     Fault,
     FunctionAnswered,
     FunctionDropped,
+    FunctionFinishedLate,
     Happening,
     Interrupted,
     LatencyReported,
@@ -142,6 +143,8 @@ class Metrics:
                 self._observe(catalogue.FUNCTION_SECONDS, event.after_ms / 1000, (name,))
             case FunctionDropped():
                 self._count(catalogue.FUNCTION_CALLS, (event.name, event.why))
+            case FunctionFinishedLate():
+                self._count(catalogue.FUNCTION_CALLS, (event.name, "finished_late"))
             case DialRefused():
                 self._count(catalogue.DIALS_REFUSED, (event.kind, event.why))
             case AgentWarned():

@@ -106,7 +106,8 @@ class Utterance:
 class Function:
     """A function that the agent called. `arguments` is JSON, as the model wrote it.
 
-    `outcome`: answered, failed, unknown, too_late, cancelled, call_over; None: not yet.
+    `outcome`: answered, failed, unknown, too_late, outcome_unknown, cancelled, call_over; done_late
+    or failed_late when it ended after that, unknown to the agent; None: not yet.
     """
 
     kind: Literal["function"] = "function"

@@ -179,6 +179,13 @@ class _Batch:
             self.metered.append(sid)
             self.billed.append(sid)
             return
+        if isinstance(event, events.FunctionFinishedLate):
+            # Comes after the end, too.
+            outcome = "done_late" if event.outcome == "answered" else "failed_late"
+            self._function(
+                line, event.id, outcome=outcome, content=event.content, after_ms=event.after_ms
+            )
+            return
         change["last_ms"] = line.at_ms
         match event:
             case events.CallStarted():

@@ -35,10 +35,14 @@ from offhook.call.wishes import Mute, Say, Tell, Update, Wish
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Change, Part
 from offhook.errors import Problem
+from offhook.events import FunctionOutcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+Once: TypeAlias = dict[tuple[str, str, str], asyncio.Future[tuple[str, FunctionOutcome]]]
+"""What came of irreversible functions, or will, by file, name and arguments."""
 
 Behavior: TypeAlias = Literal["default", "queue", "interrupt"]
 
@@ -136,6 +140,9 @@ class Call:
     """None in a test that makes a call of its own."""
 
     direction: Literal["inbound", "outbound"] = "inbound"
+
+    _once: Once = field(default_factory=dict, repr=False, compare=False)
+    """What came of irreversible functions: the call's, whichever of its agents called them."""
 
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False, compare=False)
     """The server's, for `wait`."""

@@ -7,11 +7,11 @@ import json
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pydantic_core
 
-from offhook.call.inputs import ToolFinished
+from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
 from offhook.events import FunctionOutcome
 from offhook.tasks import ServerTasks
 from offhook.tools.declare import BadArguments, Call, ToolError
@@ -29,6 +29,9 @@ AFTER_HANGUP_S: Final = 60.0
 
 _Answer = tuple[str, FunctionOutcome]
 
+Told: TypeAlias = ToolBegan | ToolFinished | ToolFinishedLate
+"""What is told of a function that runs."""
+
 
 @dataclass(eq=False, slots=True)
 class Run:
@@ -37,9 +40,13 @@ class Run:
     name: str
     tool: AnyTool | None
     call_sid: str
+    irrevocable: Callable[[], None]
+    """Told when something has begun that cannot be taken back."""
     task: asyncio.Task[None] = field(init=False)
     begun: bool = False
     """The function itself has been entered."""
+    left: bool = False
+    """Nobody waits for it, and it runs to its end."""
 
 
 class Runner:
@@ -75,20 +82,25 @@ class CallTools:
         self._toolbox = toolbox
         self._call = call
         self._runs: dict[str, Run] = {}
-        self._first: dict[tuple[str, str], asyncio.Future[_Answer]] = {}
-        """Of irreversible tools, by name and arguments: what came of them, or will."""
+        self._first: Final = call._once
 
-    def run(
-        self, call_id: str, name: str, arguments: str, finished: Callable[[ToolFinished], None]
-    ) -> None:
-        """Begin; `finished` is told once, later, unless it is cancelled."""
-        run = self._runs[call_id] = Run(name, self._toolbox.get(name), self._call.sid)
+    def run(self, call_id: str, name: str, arguments: str, told: Callable[[Told], None]) -> None:
+        """Begin; `told` is told later that it has begun, if it cannot be taken back, and its end.
+
+        A function that is cancelled tells nothing more, unless it cannot be stopped and must not
+        be: then its end is told as ToolFinishedLate.
+        """
+        tool = self._toolbox.get(name)
+        run = Run(name, tool, self._call.sid, lambda: told(ToolBegan(call_id)))
+        self._runs[call_id] = run
 
         async def work() -> None:
             content, outcome = await self._outcome(run, arguments)
             if self._runs.get(call_id) is run:
                 del self._runs[call_id]
-                finished(ToolFinished(call_id, content, outcome))
+                told(ToolFinished(call_id, content, outcome))
+            elif run.left:
+                told(ToolFinishedLate(call_id, content, outcome))
 
         self._runner.start(run, work())
 
@@ -103,11 +115,13 @@ class CallTools:
         tool = run.tool
         if tool is not None and run.begun:
             if over and tool.finish_after_hangup:
+                run.left = True
                 loop = asyncio.get_running_loop()
                 limit = loop.call_later(AFTER_HANGUP_S, run.task.cancel)
                 run.task.add_done_callback(lambda task: limit.cancel())
                 return
             if not over and tool.irreversible and not tool.repeatable:
+                run.left = True
                 return
         run.task.cancel()
         asyncio.get_running_loop().call_later(STUCK_S, _name_unstoppable, run)
@@ -138,10 +152,12 @@ class CallTools:
     async def _only_once(
         self, run: Run, tool: AnyTool, function: Callable[[], Any], canonical: str
     ) -> _Answer:
-        key = (tool.name, canonical)
+        key = (tool.file, tool.name, canonical)
         known = self._first.get(key)
         if known is not None:
-            # Perhaps it still runs: it was called off, and the agent asks anew.
+            # Perhaps it still runs: it was given up or called off, and the agent asks anew.
+            if not known.done():
+                run.irrevocable()
             return await asyncio.shield(known)
         first = self._first[key] = asyncio.get_running_loop().create_future()
         try:
@@ -158,6 +174,8 @@ class CallTools:
     async def _result(self, run: Run, tool: AnyTool, function: Callable[[], Any]) -> str:
         def begun() -> None:
             run.begun = True
+            if tool.irreversible:
+                run.irrevocable()
 
         if tool.asynchronous:
             begun()
