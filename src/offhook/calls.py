@@ -11,7 +11,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
@@ -75,7 +75,7 @@ class Outgoing:
     `token` is in the TwiML that Twilio was given: whoever brings it is this call's stream.
     """
 
-    token: str
+    token: str = field(repr=False)
     agent: Agent
     account_sid: str
     from_: str

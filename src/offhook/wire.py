@@ -13,7 +13,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from picows import (
@@ -374,8 +374,8 @@ class Acceptance:
 class Upgrade:
     """A request to open a WebSocket. `path` is raw: percent-encoded, with the query string."""
 
-    path: str
-    headers: Mapping[str, str]
+    path: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     """Names are looked up without regard to case."""
     peer: str
     """The address at the other end of the connection."""

@@ -52,6 +52,9 @@ class Open(msgspec.Struct, frozen=True, tag=True):
     first: int
     token: str
 
+    def __repr__(self) -> str:
+        return f"Open({self.calls} calls)"
+
 
 class Churn(msgspec.Struct, frozen=True, tag=True):
     """Place so many short calls, `at_once` at a time, each until `frames` of its agent came."""
@@ -61,6 +64,9 @@ class Churn(msgspec.Struct, frozen=True, tag=True):
     at_once: int
     frames: int
     token: str
+
+    def __repr__(self) -> str:
+        return f"Churn({self.calls} calls)"
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):

@@ -146,7 +146,7 @@ class Run:
     bridge: Child
     loads: list[Child]
     port: int
-    token: str
+    token: str = field(repr=False)
     _placed: int = field(default=0, init=False)
 
     async def usage(self) -> Usage:

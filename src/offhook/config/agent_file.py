@@ -123,7 +123,7 @@ class Phrases(Part):
 class Lookup(Part):
     """Who is asked about a call before it is answered: one of `url` and `python`."""
 
-    url: str | None = None
+    url: str | None = Field(default=None, repr=False)
     """It is posted JSON with call_sid, caller, called and agent, and answers with a JSON object."""
 
     python: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$")] | None = None

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import BeforeValidator, Field, SecretStr
 
-from offhook import yamlfile
+from offhook import urls, yamlfile
 from offhook.config.parts import (
     Country,
     Host,
@@ -211,7 +211,7 @@ class Twilio(TwilioFile):
 class DeepgramFile(Part):
     """What `deepgram:` in offhook.yaml may say."""
 
-    url: str = "wss://agent.deepgram.com/v1/agent/converse"
+    url: str = Field(default="wss://agent.deepgram.com/v1/agent/converse", repr=False)
     """The agent's socket; an origin alone gets the path. Regions: deepgram-voice-agent.md §1.1."""
 
     auth: Literal["token", "bearer"] = "token"
@@ -276,7 +276,7 @@ class Prices(Part):
 class WebhookFile(Part):
     """Who is told of each call when it is over."""
 
-    url: str | None = None
+    url: str | None = Field(default=None, repr=False)
     """An https URL, or an http one of this machine; None tells nobody."""
 
     @pydantic.field_validator("url")
@@ -358,10 +358,14 @@ class Records(RecordsFile):
     """What calls leave behind, and where. `folder` is ready to use."""
 
     database: str = Field(repr=False)
-    """A URL, which may hold a password."""
+    """A URL, which may hold a password: it is dumped without."""
 
     webhook_secrets: tuple[SecretStr, ...] = ()
     """Each signs what `webhook.url` is sent: several while one is being rotated."""
+
+    @pydantic.field_serializer("database")
+    def _without_password(self, value: str) -> str:
+        return urls.without_secrets(value)
 
     @property
     def recordings(self) -> Path:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from offhook import urls
 from offhook.deepgram.messages import UNREADABLE, Error, History
 
 PROMPT_MAX: Final = 25_000
@@ -72,6 +73,9 @@ class Endpoint(msgspec.Struct):
 
     url: str
     headers: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Endpoint({urls.origin(self.url)!r})"
 
 
 class _Function(msgspec.Struct):

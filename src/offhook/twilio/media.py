@@ -64,6 +64,10 @@ class StartDetails(_Details, frozen=True):
     custom_parameters: dict[str, str] = msgspec.field(default_factory=dict)
     media_format: MediaFormat = MediaFormat()
 
+    def __repr__(self) -> str:
+        # The parameters hold the stream's token.
+        return f"StartDetails({self.call_sid!r})"
+
 
 class Start(_FromTwilio, frozen=True, tag="start"):
     """The stream's identity: once, straight after `connected`."""

@@ -79,9 +79,9 @@ class Account:
     """
 
     board: Board
-    auth_token: str
+    auth_token: str = field(repr=False)
     api_key: str | None = None
-    api_secret: str | None = None
+    api_secret: str | None = field(default=None, repr=False)
     numbers: Sequence[Number] = ()
     verified: frozenset[str] = frozenset()
     refused: Mapping[str, int] = field(default_factory=dict)

@@ -44,7 +44,7 @@ class Model:
     url: str
     """The whole URL of its chat completions."""
     name: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """May hold a key: never shown."""
     temperature: float | None = None
 

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from offhook.clock import Clock
@@ -27,7 +27,7 @@ class Target:
     """Who is called, and how the calls are signed (phone.place_call)."""
 
     url: str
-    auth_token: str | None
+    auth_token: str | None = field(repr=False)
     account_sid: str
     public_url: str | None = None
 
