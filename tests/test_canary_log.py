@@ -238,7 +238,6 @@ async def one_of_each(url: str, http: httpx2.AsyncClient, folder: Path, logged: 
         assert [word for word in (CARD, EMAIL, NUMBER, "Traceback", "sqlite") if word in page] == []
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("terminal", [False, True], ids=["json", "text"])
 @pytest.mark.parametrize("level", get_args(Logs.model_fields["level"].annotation))
 async def test_no_canary_is_in_the_log(tmp_path: Path, level: str, terminal: bool) -> None:
@@ -249,7 +248,6 @@ async def test_no_canary_is_in_the_log(tmp_path: Path, level: str, terminal: boo
     assert "E-DG-04" in logged.text
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("terminal", [False, True], ids=["json", "text"])
 async def test_no_secret_is_in_a_log_that_may_hold_what_is_said(
     tmp_path: Path, terminal: bool
