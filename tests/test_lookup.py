@@ -348,7 +348,7 @@ async def test_a_bins_stream_brings_its_parameters_and_nobody_is_asked(tmp_path:
 # --- in Python -----------------------------------------------------------------------------------
 
 SYNC = """
-import time
+import asyncio, time
 from offhook.tools import Call
 
 def find(call: Call) -> dict[str, object]:
@@ -367,6 +367,19 @@ def wrong(call: Call) -> dict[str, object]:
 async def leave(call: Call) -> dict[str, object]:
     raise SystemExit(1)
 
+async def cancel(call: Call) -> dict[str, object]:
+    raise asyncio.CancelledError
+
+async def several(call: Call) -> dict[str, object]:
+    raise BaseExceptionGroup("several", [SystemExit(1)])
+
+class Odd(dict):
+    def items(self):
+        raise RuntimeError("a secret")
+
+async def odd(call: Call) -> Odd:
+    return Odd(a=1)
+
 def text(call: Call) -> str:
     return "customer"
 
@@ -382,6 +395,9 @@ CONSTANT = 1
         ("slow", "Welcome, friend.", "no answer within 100 ms"),
         ("wrong", "Welcome, friend.", "it raised KeyError"),
         ("leave", "Welcome, friend.", "it raised SystemExit"),
+        ("cancel", "Welcome, friend.", "it raised CancelledError"),
+        ("several", "Welcome, friend.", "it raised BaseExceptionGroup"),
+        ("odd", "Welcome, friend.", "it raised RuntimeError"),
         ("text", "Welcome, friend.", "its answer is not an object of names and values"),
     ],
 )

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.house import ASK, GREET, HOURS, TOKEN, House, house, texts, until
+from tests.house import ASK, GREET, HOURS, QUICK, TOKEN, House, house, texts, until
 
 from offhook.config import Config, load
 from offhook.deepgram.messages import FunctionCallResponse, InjectUserMessage
@@ -253,3 +253,21 @@ async def test_a_person_who_has_accepted_does_not_wait_for_a_caller_who_is_gone(
         await h.until_ended()
         await until(lambda: len(h.ledger.hang_ups) == 1)
         assert h.endings() == ["caller_hung_up"]
+
+
+async def test_a_summary_of_any_length_and_any_letters_ends_no_call(tmp_path: Path) -> None:
+    """1,872 letters, said twice, are more TwiML than Twilio takes; so are 400 ampersands."""
+    hostile = ("x" * 1872, "&" * 400, "half of a \ud83d", "\x00" * 2000)
+    async with (
+        with_account(tmp_path, QUICK, {ANN: Person("no-answer")}) as h,
+        asyncio.TaskGroup() as group,
+    ):
+        for _ in hostile:
+            group.create_task(h.call(GREET, STAY, STAY, Step.model_validate("hang_up")))
+        calls = h.server.calls
+        await until(lambda: sum(e.has_stream for e in calls._live.values()) == len(hostile))
+        for call_sid, summary in zip(list(calls._live), hostile, strict=True):
+            assert (await calls.transfer(call_sid, "ann", summary)).startswith("It rings at ann")
+        await h.until_ended(len(hostile))
+        assert h.endings() == ["caller_hung_up"] * len(hostile)
+        assert not h.stopped.is_set()

@@ -64,16 +64,16 @@ class Lookups:
 
         try:
             async with asyncio.timeout(lookup.timeout_ms / 1000):
-                answer = await self._ask(agent, lookup, call)
+                values, left_out = await self._ask(agent, lookup, call)
         except TimeoutError:
             return Found({}, event("too_late", f"no answer within {lookup.timeout_ms} ms"))
         except _Failed as failed:
             return Found({}, event("failed", str(failed)))
-        values, left_out = variables.taken(answer)
         why = f"{left_out} of its members are no variables" if left_out else ""
         return Found(values, event("answered", why))
 
-    async def _ask(self, agent: Agent, lookup: Lookup, call: Call) -> Mapping[Any, Any]:
+    async def _ask(self, agent: Agent, lookup: Lookup, call: Call) -> tuple[dict[str, str], int]:
+        """The variables in the answer, and how many of its members are none. Raises _Failed."""
         function = agent.lookup_function
         try:
             if lookup.url is not None:
@@ -85,17 +85,22 @@ class Lookups:
             else:
                 code = function.__code__
                 answer = await self.threads.run("lookup", lambda: function(call), code=code)
+            if isinstance(answer, Mapping):
+                return variables.taken(answer)  # a Mapping of the function's own may raise, too
         except _Failed:
             raise
         except httpx2.HTTPError as error:
             raise _Failed(f"{type(error).__name__} at its address") from None
         except NoThread:
             raise _Failed("too many are running") from None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's function does
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # its time is over, or the server's is
             raise _Failed(f"it raised {type(error).__name__}") from None
-        if not isinstance(answer, Mapping):
-            raise _Failed("its answer is not an object of names and values")
-        return answer
+        raise _Failed("its answer is not an object of names and values")
 
     async def _post(self, url: str, secret_env: str | None, call: Call) -> Any:
         question = {
@@ -120,7 +125,7 @@ class Lookups:
                     raise _Failed(f"more than {ANSWER_MAX} bytes")
         try:
             return msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _Failed("its answer is not JSON") from None
 
 

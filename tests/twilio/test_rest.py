@@ -392,11 +392,49 @@ async def test_nothing_private_is_logged_or_shown(caplog: pytest.LogCaptureFixtu
 
 async def test_what_cannot_be_meant_is_not_sent() -> None:
     async with vendor() as twilio, client(twilio.url) as it:
-        for given in ({}, {"twiml": "x", "url": "y"}, {"twiml": "x" * 4001}):
+        for given in ({}, {"twiml": "x", "url": "y"}):
             with pytest.raises(ValueError):
                 await it.update_call(CALL, **given)
+        with pytest.raises(TwilioRefused, match="4000 characters"):
+            await it.update_call(CALL, twiml="x" * 4001)
         await it.fetch_call("CA1/../../x?y")
     assert twilio.asked[0].target == f"{BASE}/Calls/CA1%2F..%2F..%2Fx%3Fy.json"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(201, b'{"sid": "\xff\xfe", "status": "queued"}'),
+        Answer(201, b'{"sid": "\\ud83d", "status": "queued"}'),
+        Answer(201, b"<html>"),
+        Answer(201, b"[" * 100_000),
+        Answer(201, {"sid": 1, "status": None}),
+        Answer(201, b'"' + b"x" * (rest.BODY_MAX + 1) + b'"'),
+        Answer(201, b"\x1f\x8b", {"Content-Encoding": "gzip"}),
+        Answer(302, b"", {"Location": "http://[::1"}),
+        Answer(400, b'{"code": "\xff"}'),
+        Answer(400, b'{"code": 1e999, "more_info": {}}'),
+        Answer(503, b"\xff" * 100, {"Retry-After": "\u0663".encode().decode("latin-1")}),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_no_more_than_that(answer: Answer) -> None:
+    async with vendor(answer) as twilio, client(twilio.url) as it:
+        with pytest.raises((TwilioRefused, TwilioUnreachable)):
+            await it.create_call(to=ADA, from_=DESK, twiml="<Response/>")
+        with pytest.raises((TwilioRefused, TwilioUnreachable)):
+            await it.fetch_call(CALL)
+
+
+async def test_half_a_character_does_not_keep_a_text_from_being_sent() -> None:
+    taken = Answer(201, {"sid": "SM1", "status": "queued"})
+    async with vendor(taken) as twilio, client(twilio.url) as it:
+        await it.send_message(to=ADA, from_=DESK, body="a \ud83d b \ud83d\ude00")
+    assert dict(twilio.asked[0].form)["Body"] == "a \ufffd b \U0001f600"
+
+
+def test_numbers_of_any_length_are_read_or_not() -> None:
+    call = rest.RestCall(sid=CALL, status="completed", duration="9" * 5000, date_created="x")
+    assert (call.duration_s, call.created_s) == (None, None)
 
 
 # --- the account -----------------------------------------------------------------------------

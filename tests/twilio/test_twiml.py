@@ -234,3 +234,27 @@ XML_TEXT = st.text(
 @given(XML_TEXT)
 def test_what_is_said_is_what_was_configured(text: str) -> None:
     assert verbs(twiml.busy(an_agent(busy=Busy(say=text)), AFTER))[0] == ("Say", {}, text)
+
+
+@pytest.mark.parametrize("summary", ["x" * 1872, "&" * 400, "& it rains. " * 160, "é🙂<" * 600])
+def test_what_a_person_is_told_is_cut_to_what_a_request_may_hold(summary: str) -> None:
+    document = twiml.whisper(summary, "1", AFTER)
+    assert twiml.TWIML_MAX - 40 <= len(document) <= twiml.TWIML_MAX
+    first, _, second, _ = parsed(document)[0]
+    assert first.text == second.text
+    said, _, end = (first.text or "").partition("It is about: ")[2].partition(" …")
+    assert summary.startswith(said)
+    assert end == " Press 1 to take the call."
+
+
+@hypothesis.settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(), max_size=2500))
+def test_whatever_it_is_about_can_be_sent(summary: str) -> None:
+    document = twiml.whisper(summary, "1", AFTER)
+    parsed(document)
+    assert len(document) <= twiml.TWIML_MAX
+
+
+def test_what_no_document_may_hold_is_left_out() -> None:
+    document = twiml.whisper("a\x00b \ud83d \ud83d\ude00 \uffff", "1", AFTER)
+    assert "a b \ufffd \U0001f600  " in (parsed(document)[0][0].text or "")

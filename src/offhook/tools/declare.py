@@ -36,6 +36,7 @@ from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Change, Part
 from offhook.errors import Problem
 from offhook.events import FunctionOutcome
+from offhook.written import whole
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -167,7 +168,7 @@ class Call:
         """End the call when the farewell was heard; without one, when the agent's own last words
         were. Asked again, it changes nothing. Returns what happens; raises ToolError.
         """  # noqa: D205
-        return await self._at_home().hang_up(self.sid, farewell)
+        return await self._at_home().hang_up(self.sid, whole(farewell))
 
     async def transfer(self, destination: str, summary: str = "") -> str:
         """Put the caller through to a destination that the agent file names.
@@ -176,7 +177,7 @@ class Call:
 
         Returns what happened, in words for the agent; raises ToolError when it is refused.
         """
-        return await self._at_home().transfer(self.sid, destination, summary)
+        return await self._at_home().transfer(self.sid, destination, whole(summary))
 
     async def send_digits(self, digits: str) -> str:
         """Press keys: 0 to 9, *, #, and w for half a second of silence. As `transfer`."""
@@ -271,18 +272,20 @@ class Call:
             raise ValueError(
                 f"max_digits is 1 to {ENTRY_MAX}, timeout_s more than 0, at most {PATIENCE_MAX_S:g}"
             )
-        return await self._at_home().ask_digits(self.sid, prompt, max_digits, timeout_s)
+        home = self._at_home()
+        return await home.ask_digits(self.sid, whole(prompt), max_digits, timeout_s)
 
     async def send_text(self, text: str, to: str = "caller") -> str:
         """Send a text message to the other party, or to one of the agent file's `texts`.
 
         Returns what happened, in words for the agent; raises ToolError when it was not sent.
         """
-        return await self._at_home().send_text(self, text, to)
+        return await self._at_home().send_text(self, whole(text), to)
 
     async def take_message(self, name: str, number: str, text: str) -> str:
         """Keep a message in the call's record. As `send_text`."""
-        return await self._at_home().take_message(self, name, number, text)
+        kept = whole(name), whole(number), whole(text)
+        return await self._at_home().take_message(self, *kept)
 
     async def stop_calling(self) -> str:
         """Put the other party's number on the list of those that are never rung. As `send_text`."""
@@ -298,7 +301,7 @@ def _words(text: str) -> str:
     """As it can be sent: half a character would be the end of the agent's socket."""
     if not text.strip():
         raise ToolError("there are no words in it")
-    return text.encode("utf-8", "replace").decode()
+    return whole(text)
 
 
 class _OfTheCall:

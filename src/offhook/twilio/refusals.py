@@ -84,6 +84,7 @@ _BY_STATUS: Final = {
     401: WORDS[20003],
     403: Words("the credentials do not allow this", "Give the API key more permissions."),
     404: WORDS[20404],
+    413: Words("what is to be said makes more than 4000 characters of TwiML", "Shorten it."),
     429: WORDS[20429],
 }
 _ITSELF: Final = Words("it has a fault of its own", "Try again; see status.twilio.com.")
@@ -152,7 +153,8 @@ def read(status: int, body: bytes, retry_after: str | None) -> TwilioRefused:
     `retry_after` is the header, of which only seconds are understood.
     """
     told: dict[str, Any] = {}
-    with suppress(msgspec.DecodeError, RecursionError):  # of a proxy's page only the status counts
+    # Of a proxy's page only the status counts.
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         told = msgspec.json.decode(body, type=dict[str, Any])
     code = told.get("code")
     code = code if isinstance(code, int) and not isinstance(code, bool) else None

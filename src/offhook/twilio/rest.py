@@ -22,13 +22,15 @@ import msgspec
 from offhook.config import Twilio
 from offhook.twilio import refusals
 from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
+from offhook.twilio.twiml import TWIML_MAX
+from offhook.written import whole
 
 _log: Final = logging.getLogger("offhook.twilio")
 
 VERSION: Final = "2010-04-01"
 
-TWIML_MAX: Final = 4000
-"""Characters of TwiML in a request (§1.8)."""
+BODY_MAX: Final = 1024 * 1024
+"""Bytes of an answer; a longer one is none. A page of a hundred numbers has a fifth of it."""
 
 AT_ONCE: Final = 10
 """Requests in flight. Twilio counts concurrent ones, and answers too many with 429 (§5.2)."""
@@ -93,13 +95,14 @@ class RestCall(_Resource, frozen=True, kw_only=True):
         """When it was created, by Twilio's wall clock, in seconds since 1970."""
         try:
             return parsedate_to_datetime(self.date_created or "").timestamp()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return None
 
     @property
     def duration_s(self) -> int | None:
         """How long it was answered; None while it is not over."""
-        return int(self.duration) if self.duration and self.duration.isdecimal() else None
+        known = self.duration
+        return int(known) if known and known.isdecimal() and len(known) < 10 else None
 
 
 class RestMessage(_Resource, frozen=True, kw_only=True):
@@ -142,8 +145,10 @@ class TwilioRest:
     """One account's REST API, over a client that its owner closes.
 
     Every method raises TwilioRefused for an answer that is no success, and TwilioUnreachable when
-    there is none. It waits where Twilio asks it to (429), up to half a minute in all. Raises
-    Problem E-TW-02 when the credentials are not complete.
+    there is none that makes sense, and nothing else, whatever it is given and whatever is answered.
+    TwiML that is too long for Twilio is refused with 413 before it is sent. It waits where Twilio
+    asks it to (429), up to half a minute in all. Raises Problem E-TW-02 when the credentials are
+    not complete.
     """
 
     def __init__(self, twilio: Twilio, http: httpx2.AsyncClient) -> None:
@@ -276,7 +281,7 @@ class TwilioRest:
     # --- requests ---
 
     async def _post(self, path: str, form: _Form, kind: type[_T], *, repeatable: bool) -> _T:
-        given = {name: value for name, value in form.items() if value is not None}
+        given = {name: _whole(value) for name, value in form.items() if value is not None}
         url = f"{self._account}{path}.json"
         return _read(await self._request("POST", url, given, repeatable=repeatable), kind)
 
@@ -309,16 +314,20 @@ class TwilioRest:
         """One request. Raises as the class says."""
         async with self._free:
             try:
-                async with asyncio.timeout(ANSWER_S):
-                    response = await self._http.request(
+                async with (
+                    asyncio.timeout(ANSWER_S),
+                    self._http.stream(
                         method,
                         f"{self._origin}{path}",
                         data=form,
                         auth=self._auth,
-                        headers={"Accept": "application/json"},
+                        # What is compressed could be far longer than it looks.
+                        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
                         timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
                         follow_redirects=False,
-                    )
+                    ) as response,
+                ):
+                    body = await _body(response)
             except (httpx2.TimeoutException, TimeoutError) as error:
                 sent = not isinstance(error, _NEVER_SENT)
                 what = "no answer in time" if sent else "no connection in time"
@@ -327,10 +336,14 @@ class TwilioRest:
                 # Its text may hold the address, and that a number.
                 why = type(error).__name__
                 raise TwilioUnreachable(why, sent=not isinstance(error, _NEVER_SENT)) from None
+            except TwilioUnreachable:
+                raise
+            except Exception as error:  # noqa: BLE001 - one request must not end the call it is for
+                _log.error("a fault in a request to Twilio: %s", type(error).__name__)
+                raise TwilioUnreachable(type(error).__name__, sent=True) from None
         if response.is_success:
-            return response.content
-        headers = response.headers
-        raise refusals.read(response.status_code, response.content, headers.get("retry-after"))
+            return body
+        raise refusals.read(response.status_code, body, response.headers.get("retry-after"))
 
 
 def jitter_s(attempt: int) -> float:
@@ -343,8 +356,21 @@ def _instructions(twiml: str | None, url: str | None) -> dict[str, str | Sequenc
     if (twiml is None) == (url is None):
         raise ValueError("either twiml or url")
     if twiml is not None and len(twiml) > TWIML_MAX:
-        raise ValueError(f"TwiML of {len(twiml)} characters: Twilio takes {TWIML_MAX}")
+        raise TwilioRefused(413, None)
     return {"Twiml": twiml, "Url": url}
+
+
+async def _body(response: httpx2.Response) -> bytes:
+    body = b""
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > BODY_MAX:
+            raise TwilioUnreachable(f"its answer has more than {BODY_MAX} bytes", sent=True)
+    return body
+
+
+def _whole(value: str | Sequence[str]) -> str | Sequence[str]:
+    return whole(value) if isinstance(value, str) else [whole(each) for each in value]
 
 
 def _number(value: int | None) -> str | None:
@@ -357,5 +383,5 @@ _R = TypeVar("_R")
 def _read(body: bytes, kind: type[_R]) -> _R:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise TwilioUnreachable("its answer is not what Twilio answers", sent=True) from None

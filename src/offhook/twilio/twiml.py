@@ -3,11 +3,20 @@
 Source: twilio.md §2. Every document ends the call or hands it on: none leaves a silent line.
 """
 
+from typing import Final
+from xml.sax.saxutils import escape
+
 from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
 from offhook.call.errands import Dial as DialErrand
 from offhook.call.errands import Meet
 from offhook.config import Agent, Announcement
+from offhook.written import for_xml
+
+TWIML_MAX: Final = 4000
+"""Characters of TwiML in a request (twilio.md §1.8)."""
+
+_CUT: Final = " …"
 
 
 def connect(
@@ -76,7 +85,30 @@ def wait_in(conference: str, after_url: str) -> str:
 
 
 def whisper(summary: str, key: str, answer_url: str) -> str:
-    """Tell a person what a call is about, twice, and ask for the key; `answer_url` is told."""
+    """Tell a person what a call is about, twice, and ask for the key; `answer_url` is told.
+
+    The document is part of a request: the summary is cut to what fits into TWIML_MAX.
+    """
+    document = _whisper(for_xml(summary), key, answer_url)
+    if len(document) <= TWIML_MAX:
+        return document
+    room = (TWIML_MAX - len(_whisper(_CUT, key, answer_url))) // 2
+    return _whisper(_cut(for_xml(summary), room) + _CUT, key, answer_url)
+
+
+def _cut(text: str, room: int) -> str:
+    """Return the beginning that takes so many characters once it is escaped, in whole words."""
+    end = 0
+    for character in text:
+        room -= len(escape(character))
+        if room < 0:
+            break
+        end += 1
+    words = text[:end].rpartition(" ")[0]
+    return words if len(words) > end // 2 else text[:end]
+
+
+def _whisper(summary: str, key: str, answer_url: str) -> str:
     document = VoiceResponse()
     gather = Gather(action=answer_url, method="POST", num_digits=1, timeout=8)
     about = f" It is about: {summary}" if summary else ""
@@ -177,7 +209,7 @@ def _dial(
 def _say(document: VoiceResponse, text: str, manner: Announcement | None) -> None:
     language = manner.language if manner is not None else None
     voice = manner.voice if manner is not None else None
-    document.say(text, language=language, voice=voice)
+    document.say(for_xml(text), language=language, voice=voice)
 
 
 def _text(document: VoiceResponse) -> str:
