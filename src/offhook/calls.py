@@ -465,7 +465,8 @@ class Calls:
         def change(part: Part, block: Any) -> Change:
             return agent.settings.change(part, block, functions)
 
-        return Brief(plan_of(agent), settings, change, self._tools(toolbox, handle))
+        tools = self._tools(toolbox, handle)
+        return Brief(plan_of(agent), settings, change, tools, agent.recording)
 
     def _handle(
         self,

@@ -50,6 +50,7 @@ from offhook.events import (
     FunctionFinishedLate,
     Happening,
     Leg,
+    RecordingFailed,
     RecordingStarted,
     Subscriber,
 )
@@ -104,13 +105,14 @@ class Brief:
     """What an agent is in one call: its limits, its Settings as Deepgram gets them, its functions.
 
     `settings` are made with their greeting or without, and with what was said before. `change` is
-    settings.Settings.change with the agent's functions.
+    settings.Settings.change with the agent's functions. `recording`: its calls are recorded.
     """
 
     plan: Plan
     settings: Callable[[bool, Sequence[deepgram.History]], bytes]
     change: Callable[[Part, Any], Change]
     tools: Tools
+    recording: bool = False
 
 
 SAMPLE_EVERY: Final = 50
@@ -210,6 +212,7 @@ class Session:
     def receive(self, message: Input) -> None:
         """Something happened."""
         self._obey(self._call.receive(message, self._now()))
+        self._obey(self._call.afterwards())
         self._arm()
 
     def ask(self, wish: Wish, replied: Callable[[bool, str], None]) -> int:
@@ -371,6 +374,7 @@ class Session:
                     self._leave_stream(command.errand)
                 case TakeAgent():
                     self._brief = self._brief_for(command.agent)
+                    self._record_as_agent_says()
                 case PutThrough():
                     self._line.put_through(self.call_sid, command.destination)
                 case Conceal():
@@ -419,6 +423,16 @@ class Session:
             self._recorder.cut()
         if caller is not None:
             self._line.leave(self.call_sid, errand, caller.leave())
+
+    def _record_as_agent_says(self) -> None:
+        """Record what another agent says, or no more.
+
+        A recording is never begun here: the announcement comes before the stream, or not at all.
+        """
+        if self._recorder is not None:
+            self._recorder.permit(self._brief.recording)
+        elif self._brief.recording:
+            self.note(RecordingFailed("the caller was not told at the beginning of the call"))
 
     def _conceal(self, on: bool) -> None:
         if self._recorder is not None:

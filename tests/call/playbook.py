@@ -262,6 +262,7 @@ class Playbook:
             case _:
                 self.contract.enter(given)
                 self._take(self.call.receive(given, self.now))
+                self._take(self.call.afterwards())
         return self
 
     def __lshift__(self, expected: Expected | EllipsisType) -> Self:

@@ -29,12 +29,14 @@ from tests.call.playbook import (
 )
 
 from offhook.audio import FRAME_BYTES, silence
+from offhook.call import playback
 from offhook.call.call import HELD_AGENT_BYTES, HELD_CALLER_BYTES
 from offhook.call.commands import (
     CancelTool,
     ClearCaller,
     DialAgent,
     HangUpAgent,
+    Note,
     RunTool,
     SendAudio,
     SendSettings,
@@ -1385,3 +1387,39 @@ def test_chunks_smaller_than_a_frame_wait_for_the_rest(call: Playbook) -> None:
     for _ in range(159):
         call >> Speech(b"\x02")
     (call >> Speech(bytes(2)) << Sent(160, "0:160") >> AUDIO_DONE << Sent(1) << Sent(0, "0:161"))
+
+
+def test_the_clear_is_commanded_before_anybody_weighs_what_was_heard(
+    call: Playbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighed: list[object] = []
+
+    def weigh(passages: object, *given: object, **options: object) -> str:
+        weighed.append(passages)
+        return "One"
+
+    monkeypatch.setattr(playback, "heard_words", weigh)
+    call.talking() >> agent("One two.") >> speech(2000) << ... >> Wait(0.5, late=True) << ...
+    assert call.call.receive(BARGE_IN, call.now) == [ClearCaller()]
+    assert not weighed
+    interrupted, said = call.call.afterwards()
+    assert weighed
+    assert isinstance(interrupted, Note)
+    assert isinstance(interrupted.event, Interrupted)
+    assert isinstance(said, Note)
+    assert isinstance(said.event, AgentSaid)
+    assert call.call.afterwards() == []
+
+
+def test_a_flood_of_words_for_one_utterance_is_cut_visibly(call: Playbook) -> None:
+    call.talking()
+    for _ in range(100):
+        call >> agent("word " * 1000)
+    for _ in range(100):
+        call >> agent("")
+    call >> speech(2000) << ...
+    call.call.receive(BARGE_IN, call.now)
+    notes = [each.event for each in call.call.afterwards() if isinstance(each, Note)]
+    (said,) = (each for each in notes if isinstance(each, AgentSaid))
+    assert said.intended.endswith(" …")
+    assert len(said.intended) < 1.1 * playback.TEXT_MAX

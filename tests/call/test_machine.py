@@ -414,6 +414,7 @@ class Conversation(RuleBasedStateMachine):
         before = self.call.phase
         commands = self.call.receive(message, self.now)
         self.obey(commands)
+        self.obey(self.call.afterwards())
         if before is not self.call.phase and self.call.phase is Phase.BARGE_IN:
             self.quiet_since = self.now
         return commands

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offhook.call import wording
 from offhook.call.wording import BYTES_PER_LETTER, Pace, Passage, heard_words
 
 LETTER = int(BYTES_PER_LETTER)
@@ -103,3 +104,23 @@ def test_what_is_heard_is_a_beginning_and_only_grows(
         assert intended.startswith(words)
         assert words.startswith(before)
         before = words
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("at", [0, 40])
+def test_the_work_grows_with_the_words_and_no_faster(
+    monkeypatch: pytest.MonkeyPatch, at: int, complete: bool
+) -> None:
+    """Of 300 sentences whose texts hold nothing together, each word is weighed a few times."""
+    weighed = 0
+    letters = wording._letters
+
+    def counted(word: str) -> int:
+        nonlocal weighed
+        weighed += 1
+        return letters(word)
+
+    monkeypatch.setattr(wording, "_letters", counted)
+    passages = [Passage("Four words, and more.", at * number) for number in range(300)]
+    heard_words(passages, 800_000, 700_000, BYTES_PER_LETTER, complete=complete)
+    assert weighed <= 4 * 4 * 300

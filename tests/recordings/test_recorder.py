@@ -19,7 +19,8 @@ from tests.test_session import Rehearsal
 
 from offhook import disk, wav
 from offhook.call.inputs import Forsaken
-from offhook.call.wishes import AskDigits
+from offhook.call.wishes import AskDigits, SwitchAgent
+from offhook.calls import plan_of
 from offhook.config import load
 from offhook.errors import Problem
 from offhook.events import (
@@ -244,6 +245,58 @@ def test_asking_twice_changes_nothing(tmp_path: Path) -> None:
 
     rehearsal, _, _ = paused_call(tmp_path, twice)
     assert about_recording(rehearsal).count("RecordingPaused") == 1
+
+
+def switched(rehearsal: Rehearsal, *, recording: bool) -> None:
+    """Another agent takes over, in whose file `recording` is that."""
+    calls = rehearsal.calls
+    seed = calls._config.lines["default"]
+    calls._agents["billing"] = seed.model_copy(update={"recording": recording})
+    session = calls._session(SID)
+    assert session is not None
+    session.ask(SwitchAgent("billing", plan_of(seed)), lambda done, what: None)
+    rehearsal.clock.run(4)
+
+
+def test_an_agent_that_is_not_recorded_is_not_recorded_when_it_takes_over(tmp_path: Path) -> None:
+    with Recordings(LocalFiles(tmp_path)) as recordings:
+        rehearsal = Rehearsal(*steps(30), script=TALKATIVE, limits=ENDLESS, recordings=recordings)
+        rehearsal.clock.run(4)
+        switched(rehearsal, recording=False)
+        assert not rehearsal.calls.resume_recording(SID), "it is not its tools' to decide"
+        rehearsal.clock.run(4)
+        switched(rehearsal, recording=True)
+        rehearsal.clock.run(4)
+        rehearsal.stream.hang_up()
+        rehearsal.clock.run(1)
+    assert about_recording(rehearsal) == [
+        "RecordingStarted",
+        "RecordingPaused",
+        "RecordingResumed",
+        "RecordingEnded",
+    ]
+    times = {type(h.event): h.at_ms for h in rehearsal.happened}
+    began = times[RecordingPaused] - times[RecordingStarted]
+    silent_ms = times[RecordingResumed] - times[RecordingPaused]
+    assert silent_ms >= 8000
+    sides = wav.read_stereo(only(tmp_path))
+    for side in sides:
+        assert side[: 8 * began].strip(b"\xff")
+        assert not side[8 * (began + 40) : 8 * (began + silent_ms - 40)].strip(b"\xff")
+    assert any(side[8 * (began + silent_ms) :].strip(b"\xff") for side in sides)
+
+
+def test_a_recording_is_never_begun_in_mid_call(tmp_path: Path) -> None:
+    """Who is recorded was told so before the stream: an agent that takes over changes nothing."""
+    with Recordings(LocalFiles(tmp_path)) as recordings:
+        rehearsal = Rehearsal(GREET, recordings=recordings, webhook=False, limits=ENDLESS)
+        rehearsal.clock.run(4)
+        switched(rehearsal, recording=True)
+        rehearsal.stream.hang_up()
+        rehearsal.clock.run(1)
+    failed = [h.event for h in rehearsal.happened if isinstance(h.event, RecordingFailed)]
+    assert failed[-1].why == "the caller was not told at the beginning of the call"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_secret_is_silent_whatever_else_is_asked(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 Start reading at `receive`, `hear` and `speak`. Nothing here waits, reads a clock or knows a socket:
 time is an argument, in seconds. After every `receive` and `tick` do all that was returned, in
-order, and arm a timer for `deadline()`.
+order; after `receive` also what `afterwards` returns. Then arm a timer for `deadline()`.
 """
 
 import math
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
@@ -265,6 +266,7 @@ class Call:
             maxlen=UNTOLD_MAX
         )
         self._secret: Secret | None = None
+        self._unsaid: Callable[[], list[AgentSaid]] | None = None
         self._deaf = False  # While a secret is entered, and a moment longer.
 
     # --- the audio path ------------------------------------------------------------------------
@@ -309,10 +311,11 @@ class Call:
     def receive(self, message: Input, now: float) -> list[Command]:
         """One thing that happened: all that is to be done about it, in order.
 
-        Nothing is done about what happens after the end.
+        Nothing is done about what happens after the end. `afterwards` says what then is left to do.
         """
         if self.phase is Phase.ENDED:
             return []
+        self._tell_cut()
         match message:
             case twilio.Mark():
                 self._on_mark(message.mark.name, now)
@@ -396,12 +399,24 @@ class Call:
                 pass  # Nothing hangs on the rest: history, acknowledgements, unknown types.
         return self._drain()
 
+    def afterwards(self) -> list[Command]:
+        """Return what is left to do once the commands of `receive` are done.
+
+        After a barge-in: tell what was heard. Its words take an estimate, and the `clear` must not
+        wait for that.
+        """
+        if self._unsaid is None:
+            return []
+        self._tell_cut()
+        return self._drain()
+
     def deadline(self) -> float | None:
         """When `tick` must be called at the latest, in seconds; None: not at all."""
         return min(self._due.values(), default=None)
 
     def tick(self, now: float) -> list[Command]:
         """Time has passed: all that is to be done about it, in order."""
+        self._tell_cut()
         while self._due:
             due = min(self._due, key=self._due.__getitem__)
             if self._due[due] > now:
@@ -577,21 +592,34 @@ class Call:
         if self.phase is not Phase.TALKING:
             return  # Cut already; or the time is up, and the farewell may still be heard.
         unfinished = self._playback.unfinished
-        said = self._cut(now, clear=True)
-        cut = [utterance for utterance in said if utterance.interrupted]
-        if cut:
-            self._note(Interrupted(cut[0].heard_ms))
-        self._note_said(said)
+        self._clear()
+        self._answer = self._turn_at = None
+        self._unsaid = self._playback.cut_first(now)
         if unfinished:
             self._step(Step.INTERRUPTED)
             self._spoken_at = now
             self._due[_Due.FENCE] = now + FENCE_QUIET_S
 
     def _cut(self, now: float, *, clear: bool) -> list[AgentSaid]:
-        if clear and self._playback.unconfirmed:
-            self._do(ClearCaller())
+        if clear:
+            self._clear()
         self._answer = self._turn_at = None
         return self._playback.cut(now)
+
+    def _clear(self) -> None:
+        if self._playback.unconfirmed:
+            self._do(ClearCaller())
+
+    def _tell_cut(self) -> None:
+        """Tell what was heard of what the caller has cut."""
+        unsaid, self._unsaid = self._unsaid, None
+        if unsaid is None:
+            return
+        said = unsaid()
+        cut = next((utterance for utterance in said if utterance.interrupted), None)
+        if cut is not None:
+            self._note(Interrupted(cut.heard_ms))
+        self._note_said(said)
 
     def _lift_fence(self) -> None:
         self._step(Step.FENCE_LIFTED)

@@ -9,6 +9,7 @@ that a `clear` threw away, and such an echo proves nothing (twilio.md §1.6, rul
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
@@ -20,8 +21,12 @@ MARK_EVERY: Final = 200 * 8
 """Bytes between marks, after the first, which follows the first 20 ms of an utterance."""
 
 
+TEXT_MAX: Final = 64 * 1024
+"""Letters that are kept of what an utterance says; what comes beyond is left out, visibly."""
+
+
 class _Utterance:
-    __slots__ = ("began_at", "complete", "passages", "size", "start")
+    __slots__ = ("began_at", "complete", "letters", "passages", "size", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -29,6 +34,7 @@ class _Utterance:
         """When its first byte is played, in seconds; nothing while there is none."""
         self.size = 0
         self.passages: list[Passage] = []
+        self.letters = 0
         self.complete = False
 
 
@@ -91,6 +97,13 @@ class Playback:
     def say(self, text: str) -> None:
         """The agent announced a piece of what it says: of this utterance or of a new one."""
         utterance = self._open or self._begin()
+        room = TEXT_MAX - utterance.letters
+        if room <= 0:
+            return
+        # A space for each, so that empty ones are bounded as well.
+        utterance.letters += len(text) + 1
+        if len(text) >= room:
+            text = text[:room] + " …"
         utterance.passages.append(Passage(text, utterance.size))
 
     def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
@@ -123,9 +136,18 @@ class Playback:
         return self._over()
 
     def cut(self, now: float) -> list[AgentSaid]:
-        """The audio is cut here, and a new epoch begins: what was heard of each utterance."""
+        """Cut the audio here, and begin a new epoch: what was heard of each utterance."""
+        return self.cut_first(now)()
+
+    def cut_first(self, now: float) -> Callable[[], list[AgentSaid]]:
+        """Cut the audio as `cut` does. What was heard is estimated when it is asked for."""
         heard = self.heard(now)
-        said = [self._said(utterance, heard) for utterance in self._utterances]
+        pace = self._pace.bytes_per_letter
+        cut = list(self._utterances)
+
+        def said() -> list[AgentSaid]:
+            return [self._said(utterance, heard, pace) for utterance in cut]
+
         self._utterances.clear()
         self._open = None
         self._epoch += 1
@@ -188,11 +210,11 @@ class Playback:
             utterance = self._utterances[0]
             if utterance.start + utterance.size > self._known:
                 break
-            said.append(self._said(utterance, self._known))
+            said.append(self._said(utterance, self._known, self._pace.bytes_per_letter))
             self._utterances.popleft()
         return said
 
-    def _said(self, utterance: _Utterance, heard: int) -> AgentSaid:
+    def _said(self, utterance: _Utterance, heard: int, pace: float) -> AgentSaid:
         intended = " ".join(passage.text for passage in utterance.passages)
         own = max(0, min(heard - utterance.start, utterance.size))
         start_ms = round((utterance.began_at - self._began) * 1000) if own else None
@@ -203,7 +225,7 @@ class Playback:
                 utterance.passages,
                 utterance.size,
                 own,
-                self._pace.bytes_per_letter,
+                pace,
                 complete=utterance.complete,
             )
         return AgentSaid(text, intended, milliseconds(own), interrupted, start_ms)

@@ -66,6 +66,7 @@ class _Stretch:
     """Audio from `begins` to `ends` in which these words are spoken."""
 
     words: list[str]
+    effort: int
     begins: int
     ends: float
 
@@ -82,7 +83,7 @@ def heard_words(
         if heard <= stretch.begins:
             break
         share = (heard - stretch.begins) / max(stretch.ends - stretch.begins, 1)
-        reached = share * _effort(stretch.words)
+        reached = share * stretch.effort
         for word in stretch.words:
             spoken = _letters(word)
             if reached < spoken / 2:
@@ -104,24 +105,27 @@ def _stretches(
     # Either each text comes as its audio begins, or as it ends.
     afterwards = first.came_at > _effort(first.text.split()) * pace / 2
     words: list[str] = []
-    begins = 0
+    effort = pause = begins = 0  # `effort` with the pause after the last word
     for number, passage in enumerate(passages):
-        words += passage.text.split()
+        for word in passage.text.split():
+            words.append(word)
+            pause = _pause(word)
+            effort += _letters(word) + pause
         if afterwards:
             ends = passage.came_at
         elif number + 1 < len(passages):
             ends = passages[number + 1].came_at
         else:
             break
-        expected = _effort(words) * pace
+        expected = (effort - pause) * pace
         if _PLAUSIBLE[0] * expected <= ends - begins <= _PLAUSIBLE[1] * expected:
-            yield _Stretch(words, begins, ends)
-            words, begins = [], ends
+            yield _Stretch(words, effort - pause, begins, ends)
+            words, effort, pause, begins = [], 0, 0, ends
     if words:
         rest = float(size - begins)
         if not complete:
-            rest = max(rest, _effort(words) * pace)
-        yield _Stretch(words, begins, begins + rest)
+            rest = max(rest, (effort - pause) * pace)
+        yield _Stretch(words, effort - pause, begins, begins + rest)
 
 
 def _words(passages: Sequence[Passage]) -> list[str]:

@@ -61,6 +61,7 @@ class CallRecorder:
         self._paused = False
         self._to_pause = False
         self._concealed = False
+        self._permitted = True
         # What was asked for, by any thread, and when; of more than anybody means, the last.
         self._asked: deque[tuple[bool, float]] = deque(maxlen=ASKED_MAX)
         writer.put(file, b"")
@@ -134,6 +135,20 @@ class CallRecorder:
         except Exception as error:  # noqa: BLE001 - as above
             self._break(error)
 
+    def permit(self, on: bool) -> None:
+        """Record while it is `on`, and silence else, whatever is asked. On the loop.
+
+        An agent that has taken over may be one that is not recorded.
+        """
+        if self._over:
+            return
+        try:
+            self._obey()
+            self._permitted = on
+            self._settle(self._now())
+        except Exception as error:  # noqa: BLE001 - as above
+            self._break(error)
+
     def finish(self) -> None:
         """The call is over. The last of its audio is written soon after."""
         if self._over:
@@ -154,7 +169,7 @@ class CallRecorder:
             return False
         # Times are put down here, and obeyed with the next frame, on the loop.
         self._asked.append((pause, self._now()))
-        return True
+        return self._permitted
 
     def _obey(self) -> None:
         while self._asked:
@@ -162,7 +177,7 @@ class CallRecorder:
             self._settle(at)
 
     def _settle(self, at: float) -> None:
-        pause = self._to_pause or self._concealed
+        pause = self._to_pause or self._concealed or not self._permitted
         if pause == self._paused:
             return
         self._paused = pause
