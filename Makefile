@@ -4,7 +4,7 @@ UV     := .uv/bin/uv
 BIN    := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: help setup run test busy-test lint types bench soak pages lock clean-clone
+.PHONY: help setup run test busy-test lint types bench soak fuzz pages lock clean-clone
 
 help:
 	@echo "make setup        the environment, in .venv"
@@ -13,6 +13,7 @@ help:
 	@echo "make busy-test    'make test' five times beside two busy processes; nothing may be left"
 	@echo "make bench        what this machine carries, in minutes; rewrites docs/performance.md"
 	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times, 200 hammered"
+	@echo "make fuzz         every parser, guided by coverage, for a minute each; what breaks one is kept"
 	@echo "make pages        write the pages that are made from the code"
 	@echo "make lock         resolve the dependencies anew into requirements/"
 	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
@@ -60,6 +61,12 @@ soak: setup
 	$(BIN)/python -m bench.heard --interruptions 2000 --seed 2
 	$(BIN)/python -m bench.hammer --calls 200
 	$(BIN)/python bench/soak.py
+	$(MAKE) fuzz
+
+# Where Atheris has no wheel, this says so and goes on.
+fuzz: setup
+	-$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/fuzz.txt
+	$(BIN)/python -m bench.fuzz --seconds 60
 
 pages: setup
 	$(BIN)/python scripts/write_pages.py
@@ -69,6 +76,7 @@ pages: setup
 lock: $(UV)
 	$(UV) lock --quiet
 	$(UV) export --quiet --extra local --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
+	$(UV) export --quiet --only-group fuzz --no-emit-project --no-header --format requirements-txt -o requirements/fuzz.txt
 
 clean-clone:
 	scripts/clean-clone

@@ -44,7 +44,7 @@ def decode(number: int, line: bytes) -> Line:
             line, type=tuple[str, str, int, int, dict[str, Any]]
         )
         event: Event = msgspec.convert(fields, _EVENTS[name])
-    except (msgspec.MsgspecError, KeyError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
         # Its words may hold what was said.
         raise BadLine(type(error).__name__) from None
     return Line(number, call_sid, at_ms, wall_ms, event)

@@ -1,7 +1,6 @@
 """What the record may be asked: filters, cursors and moments, each checked before any query."""
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -117,7 +116,8 @@ def position_of(cursor: str) -> Position:
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", True)
         position = msgspec.json.decode(raw, type=Position)
-    except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError):
+    except (ValueError, msgspec.MsgspecError):
+        # No base64, no JSON, or a CallSid that is no UTF-8: msgspec raises UnicodeDecodeError then.
         position = None
     if position is None or not 0 <= position.started_ms <= _MS_MAX or "\x00" in position.sid:
         raise Problem(

@@ -1,0 +1,242 @@
+"""Every parser of what somebody else wrote, as a target for fuzzers.
+
+`bench/fuzz.py` searches with coverage as its guide; `tests/test_parsers.py` replays the seeds and
+what crashed once. A target may answer or raise its own error, and nothing else.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from tests.wire import samples
+
+from offhook import guard, urls, variables, wav, yamlfile
+from offhook.capture import VERSION
+from offhook.config import ConfigFile, read_agent
+from offhook.config.parts import phone_number
+from offhook.deepgram import messages as deepgram
+from offhook.errors import Problem
+from offhook.events import CallerSaid, CallStarted, Happening
+from offhook.masking import Masks
+from offhook.outbound import people
+from offhook.records import lines, questions
+from offhook.rehearsal import scenario, script, verbs
+from offhook.rehearsal.dialogue import file as dialogue
+from offhook.rehearsal.replay import captured
+from offhook.twilio import media, refusals, rest
+from offhook.twilio.signature import sign
+
+ROOT = Path(__file__).parents[1]
+CRASHES = samples.CRASHES
+
+
+@dataclass(frozen=True)
+class Target:
+    """`read` is given what somebody sent. `bad` are the errors that it may raise."""
+
+    read: Callable[[bytes], object]
+    bad: tuple[type[Exception], ...]
+    seeds: list[bytes] = field(default_factory=list)
+
+    def run(self, data: bytes) -> None:
+        """Read, and let through what no caller expects."""
+        with suppress(*self.bad):
+            self.read(data)
+
+
+@cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="offhook-fuzz-"))
+
+
+def _from_file(read: Callable[[Path], object], name: str) -> Callable[[bytes], object]:
+    """A parser of files as one of bytes."""
+
+    def from_bytes(data: bytes) -> object:
+        path = _folder() / name
+        path.write_bytes(data)
+        return read(path)
+
+    return from_bytes
+
+
+def _text(read: Callable[[str], object]) -> Callable[[bytes], object]:
+    """A parser of text, given whatever text those bytes can be."""
+    return lambda data: read(data.decode("utf-8", "surrogateescape"))
+
+
+def _examples(*patterns: str) -> list[bytes]:
+    return [
+        path.read_bytes()
+        for pattern in patterns
+        for path in sorted(ROOT.glob(pattern))
+        if path.is_file()
+    ]
+
+
+def _form(data: bytes) -> None:
+    """A webhook's body, as the webhooks read it."""
+    fields = parse_qsl(
+        data.decode(), keep_blank_values=True, strict_parsing=bool(data), errors="strict"
+    )
+    sign("token", "https://h/twilio/voice", fields)
+
+
+def _refusal(data: bytes) -> None:
+    refused = refusals.read(400, data, data[:8].decode("latin-1"))
+    assert str(refused)
+
+
+def _capture(path: Path) -> None:
+    read = captured.read(path)
+    captured.caller_side(read)
+    captured.told(read.lines)
+    for _ in captured.to_caller(read):
+        pass
+
+
+def _destination(text: str) -> None:
+    guard.is_number(text)
+    guard.country_of(text)
+    guard.refusal(guard.Rules(sip_hosts=frozenset({"h"})), text)
+    phone_number(text)
+
+
+def _moment(text: str) -> None:
+    with suppress(Problem):
+        questions.age_ms(text)
+    questions.moment(text, datetime(2026, 3, 1, tzinfo=UTC))
+
+
+def _masked(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    masks = Masks(("0123456789abcdef",))
+    urls.masked_in(text)
+    urls.secrets_in(text)
+    masks.message({"url": text, "headers": {"x": text}})
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    masks.message(message)
+    if isinstance(message, dict):
+        variables.taken(message)
+
+
+def _wavs() -> list[bytes]:
+    head = wav.stereo_header(4)
+    clip = b"RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00@\x1f\x00\x00"
+    clip += b"\x80>\x00\x00\x02\x00\x10\x00data\x04\x00\x00\x00\x00\x00\x01\x00"
+    return [head + bytes(8), clip]
+
+
+_CALL = "CA" + "0" * 32
+_LINES = [
+    lines.encode(Happening(_CALL, 1, event), 1_700_000_000_000)
+    for event in (CallStarted(), CallerSaid("Two, please."))
+]
+_CAPTURE = [
+    {
+        "offhook_capture": VERSION,
+        "offhook": "1.0",
+        "date": "2026-11-24T12:00:00.000+00:00",
+        "call_sid": _CALL,
+        "agent": "desk",
+        "webhook": True,
+        "from": "+1",
+        "to": "+1",
+    },
+    {"at": 1000, "leg": "caller", "dir": "in", "message": {"event": "start"}},
+    {"at": 1020, "leg": "caller", "dir": "in", "audio": "EBAQ" * 53 + "EA==", "ms": 20},
+    {"at": 1030, "leg": "agent", "dir": "in", "message": {"type": "Welcome", "request_id": "1"}},
+    {"at": 1040, "leg": "caller", "dir": "out", "audio": "EBAQ"},
+    {"at": 9000, "leg": "caller", "dir": "in", "message": {"event": "stop"}},
+]
+_CURSOR = questions.cursor_of(questions.Position(1_700_000_000_000, _CALL))
+_YAML = (Problem,)
+
+TARGETS: dict[str, Target] = {
+    "twilio.media.read": Target(media.read, (media.BadMessage,), samples.FROM_TWILIO),
+    "twilio.media.read_ours": Target(media.read_ours, (media.BadMessage,), samples.TO_TWILIO),
+    "deepgram.messages.read": Target(deepgram.read, (deepgram.BadMessage,), samples.FROM_DEEPGRAM),
+    "deepgram.messages.read_ours": Target(
+        deepgram.read_ours, (deepgram.BadMessage,), samples.TO_DEEPGRAM
+    ),
+    "form": Target(_form, (ValueError,), [b"CallSid=CA1&From=%2B12025550142&Digits="]),
+    "twiml": Target(
+        lambda data: verbs.read(data, "text/xml"),
+        (verbs.BadTwiml,),
+        [b"<Response><Say>Hi</Say><Connect><Stream url='wss://h/t'/></Connect></Response>"],
+    ),
+    "rest.answer": Target(
+        lambda data: rest._read(data, rest.RestCall),
+        (refusals.TwilioUnreachable,),
+        [json.dumps({"sid": _CALL, "status": "queued", "to": "+1", "from": "+1"}).encode()],
+    ),
+    "rest.refusal": Target(_refusal, (), [b'{"code": 21211, "message": "no", "status": 400}']),
+    "yaml": Target(
+        lambda data: yamlfile.parse(data.decode(), Path("x.yaml")),
+        (*_YAML, UnicodeDecodeError),
+        _examples("examples/*.yaml", "examples/*/*.yaml"),
+    ),
+    "offhook.yaml": Target(
+        _from_file(lambda path: yamlfile.validate(ConfigFile, yamlfile.read(path)), "offhook.yaml"),
+        _YAML,
+        _examples("examples/offhook.yaml", "examples/*/offhook.yaml"),
+    ),
+    "agent": Target(
+        _from_file(read_agent, "agent.yaml"), _YAML, _examples("examples/agents/*.yaml")
+    ),
+    "dialogue": Target(
+        _from_file(dialogue.read, "dialogue.yaml"), _YAML, _examples("examples/*/dialogue.yaml")
+    ),
+    "script": Target(
+        _from_file(script.read, "script.yaml"),
+        _YAML,
+        _examples("src/offhook/rehearsal/demo.yaml", "src/offhook/rehearsal/front_desk.yaml"),
+    ),
+    "scenario": Target(
+        _from_file(scenario.load, "scenario.yaml"),
+        _YAML,
+        _examples("examples/rehearse/*.yaml", "examples/acting/scenarios/*.yaml"),
+    ),
+    "wav.stereo": Target(_from_file(wav.read_stereo, "call.wav"), _YAML, _wavs()),
+    "wav.clip": Target(_from_file(wav.read_clip, "clip.wav"), _YAML, _wavs()),
+    "journal": Target(lambda data: lines.decode(1, data), (lines.BadLine,), _LINES),
+    "capture": Target(
+        _from_file(_capture, "call.jsonl"),
+        _YAML,
+        [b"".join(json.dumps(line).encode() + b"\n" for line in _CAPTURE)],
+    ),
+    "destination": Target(
+        _text(_destination),
+        (ValueError,),
+        [b"+12025550142", b"sip:ada@h", b"+442079460000", b"911"],
+    ),
+    "cursor": Target(_text(questions.position_of), _YAML, [_CURSOR.encode()]),
+    "moment": Target(
+        _text(_moment), _YAML, [b"90m", b"2026-03-01", b"2026-03-01T12:00:00+01:00", b"30d"]
+    ),
+    "people": Target(
+        _from_file(people.read, "people.csv"),
+        _YAML,
+        [
+            b"number,consent,name\n+12025550142,yes,Ada\n",
+            b"number;zone;consent\n+4930;Europe/Berlin;\n",
+        ],
+    ),
+    "masking": Target(
+        _masked, (), [b"https://u:p@h/a?b=c#d", b'{"api_key": "0123456789abcdef", "url": "ws://h"}']
+    ),
+}
+
+
+def crashes() -> Iterable[Path]:
+    """Every input that was ever found to break a target."""
+    return sorted(path for path in CRASHES.iterdir() if path.is_file())
