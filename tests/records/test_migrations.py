@@ -1,5 +1,8 @@
 """The schema: from every earlier version, with data in it, up to the present one."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -79,3 +82,17 @@ def test_a_newer_version_is_left_alone(engine: Engine) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(Problem, match="E-REC-04"):
         database.upgrade(engine)
+
+
+def test_threads_that_migrate_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+    engines = [
+        database.open_engine(database.url_of(f"sqlite:///{tmp_path}/{number}.db"))
+        for number in range(6)
+    ]
+    with ThreadPoolExecutor(len(engines)) as pool:
+        found = list(pool.map(database.upgrade, engines))
+    assert found == [(None, database.HEAD)] * len(engines)
+    for engine in engines:
+        with engine.connect() as connection:
+            assert inspect(connection).has_table("calls")
+        engine.dispose()

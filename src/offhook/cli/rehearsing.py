@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import typer
 from rich.console import Console
@@ -41,6 +42,10 @@ from offhook.rehearsal.trial.listening import until_over
 from offhook.rehearsal.trial.own_server import OwnServer
 from offhook.rehearsal.trial.runner import Case, Target
 
+FAILED: Final = 1
+NOT_JUDGED: Final = 3
+"""This machine was too busy to say anything of the agent. 2 is wrong use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -71,12 +76,12 @@ class Rehearsal:
         self._environ = environ
         self._console = Console(highlight=False, stderr=wishes.as_json)
 
-    async def run(self) -> bool:
-        """Call, and report. Says whether all went as it should have."""
+    async def run(self) -> int:
+        """Call, and report. Return the exit code: 0 where all went as it should have."""
         wishes = self._wishes
         clock = LoopClock(asyncio.get_running_loop())
         if wishes.replay is not None:
-            return await self._replay(wishes.replay, clock)
+            return 0 if await self._replay(wishes.replay, clock) else FAILED
         loaded = self._loaded()
         agent = self._agent()
         rendered = await preparing.rendering(loaded)
@@ -92,7 +97,9 @@ class Rehearsal:
             )
             results = await self._watched(cases, clock)
         self._report(results, rendered)
-        return all(result.passed for result in results)
+        if any(not result.passed and result.is_judged for result in results):
+            return FAILED
+        return 0 if all(result.passed for result in results) else NOT_JUDGED
 
     async def _replay(self, path: Path, clock: Clock) -> bool:
         """Make a captured call again. Says whether it went as captured."""

@@ -1,6 +1,7 @@
 """The database: SQLite out of the box, PostgreSQL by its URL; and its schema's version."""
 
 import sqlite3
+import threading
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,11 @@ HEAD: Final = "0005"
 """The schema that this version of Offhook works with: the last of migrations/versions."""
 
 _VERSIONS: Final = table("alembic_version", column_of("version_num"))
+
+_MIGRATING: Final = threading.Lock()
+"""Alembic keeps the migration that runs, and its connection, in globals of `alembic.context`. Two
+threads that migrate at the same time each write on the other's connection, which ends the process.
+"""
 
 CONNECT_S: Final = 5
 STATEMENT_S: Final = 15
@@ -186,7 +192,7 @@ def migrate(engine: Engine, to: str) -> None:
     config = Config()
     with resources.as_file(resources.files("offhook.records.migrations")) as folder:
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        with engine.begin() as connection:
+        with _MIGRATING, engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 # Two servers that start at once upgrade one after the other.
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(706_401_337)")

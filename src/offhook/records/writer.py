@@ -71,7 +71,8 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="records", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Begin to write, at once with what an earlier run left behind."""
+        self._some.set()
         self._thread.start()
 
     def wake(self) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,6 +19,7 @@ from offhook.rehearsal.scenario import Loaded, Scenario, Step
 from offhook.rehearsal.trial import facts, printing
 from offhook.rehearsal.trial.account import CallResult, Failure, Result
 from offhook.rehearsal.trial.from_the_wire import FromTheWire, TakenFor
+from offhook.rehearsal.trial.lateness import Lateness
 
 HOSTILE = "We are \x1b[31mopen\x00 \ud800<b>]]>&amp;"
 PATH = Path("folder/a.yaml")
@@ -72,6 +74,22 @@ def test_what_failed_is_printed_with_place_and_time() -> None:
     assert f"✗ {PATH}:3:5 at 1.5 s: it was late\n" in text
     assert "✗ 31920 refused\n" in text
     assert "1 passed, 1 failed: Hours\n" in text
+
+
+def test_what_could_not_be_judged_is_no_failure(tmp_path: Path) -> None:
+    late = replace(result(Failure("it was late")), late=Lateness(1.25, 2.0, 9.0), attempts=3)
+    text = printed(late, result())
+    assert "NOT JUDGED  Hours" in text
+    assert "this machine was too busy to judge: it was up to 1.2 s late, 2.0 s in all" in text
+    assert "1 passed, 1 not judged: Hours\n" in text
+    told = facts.as_json([late, result()])
+    assert (told["passed"], told["failed"], told["not_judged"]) == (1, 0, 1)
+    assert [one["judged"] for one in told["scenarios"]] == [False, True]
+    facts.write_junit([late, result()], tmp_path / "out.xml")
+    suite = ElementTree.parse(tmp_path / "out.xml").getroot()[0]
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    (error,) = suite.iter("error")
+    assert "too busy" in str(error.get("message"))
 
 
 def test_nothing_that_was_heard_commands_the_terminal() -> None:

@@ -8,6 +8,7 @@ from offhook.rehearsal.caller import Caller, Said
 from offhook.rehearsal.report import CallReport, Sound
 from offhook.rehearsal.scenario import Loaded
 from offhook.rehearsal.trial.from_the_wire import FromTheWire
+from offhook.rehearsal.trial.lateness import Lateness
 from offhook.yamlfile import Place
 
 _ON_THE_LINE: Final[Mapping[Sound, str]] = {
@@ -81,6 +82,10 @@ class Result:
     how: str
     failures: list[Failure] = field(default_factory=list)
     """Those that are no caller's."""
+    late: Lateness | None = None
+    """How late this machine was, if that was too much to judge by."""
+    attempts: int = 1
+    """How often it ran."""
 
     @property
     def name(self) -> str:
@@ -96,6 +101,11 @@ class Result:
     def passed(self) -> bool:
         """Whether all went as it should have."""
         return not self.all_failures
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a failure is the agent's: this machine was in time."""
+        return self.passed or self.late is None
 
     @property
     def seconds(self) -> float:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from offhook.errors import Problem
 from offhook.rehearsal.report import CallReport
 from offhook.rehearsal.trial.account import CallResult, Failure, Result
+from offhook.rehearsal.trial.printing import too_late
 
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML cannot hold, not even escaped."""
@@ -16,15 +17,19 @@ _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 
 def as_json(results: Sequence[Result]) -> dict[str, Any]:
     """All of it. Times are seconds from the answer of each call, durations milliseconds."""
-    failed = sum(not result.passed for result in results)
+    unjudged = sum(not result.is_judged for result in results)
+    passed = sum(result.passed for result in results)
     return {
-        "passed": len(results) - failed,
-        "failed": failed,
+        "passed": passed,
+        "failed": len(results) - passed - unjudged,
+        "not_judged": unjudged,
         "scenarios": [
             {
                 "name": result.name,
                 "file": result.loaded.file,
                 "passed": result.passed,
+                "judged": result.is_judged,
+                "attempts": result.attempts,
                 "seconds": round(result.seconds, 3),
                 "words_heard": result.how,
                 "failures": [_failure(failure) for failure in result.all_failures],
@@ -36,14 +41,18 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def write_junit(results: Sequence[Result], path: Path) -> None:
-    """Write a JUnit file, one test case for each scenario. Raises Problem E-SCENARIO-05."""
-    failed = sum(not result.passed for result in results)
+    """Write a JUnit file, one test case for each scenario. Raises Problem E-SCENARIO-05.
+
+    What could not be judged is an error, which is JUnit's word for it, and no failure.
+    """
+    unjudged = sum(not result.is_judged for result in results)
+    failed = sum(not result.passed for result in results) - unjudged
     suite = ElementTree.Element(
         "testsuite",
         name="offhook rehearse",
         tests=str(len(results)),
         failures=str(failed),
-        errors="0",
+        errors=str(unjudged),
         skipped="0",
         time=f"{sum(result.seconds for result in results):.3f}",
     )
@@ -57,8 +66,11 @@ def write_junit(results: Sequence[Result], path: Path) -> None:
             time=f"{result.seconds:.3f}",
         )
         told = [str(failure) for failure in result.all_failures]
+        if not result.is_judged:
+            told.insert(0, too_late(result))
         if told:
-            failure = ElementTree.SubElement(case, "failure", message=_xml(told[0]))
+            kind = "failure" if result.is_judged else "error"
+            failure = ElementTree.SubElement(case, kind, message=_xml(told[0]))
             failure.text = _xml("\n".join(told))
         out = ElementTree.SubElement(case, "system-out")
         lines = [str(line) for call in result.calls.values() for line in call.lines()]

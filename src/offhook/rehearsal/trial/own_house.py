@@ -44,6 +44,11 @@ def config_of(loaded: Loaded, environ: Mapping[str, str]) -> Config:
     return configuration.load(path, {**environ, "DEEPGRAM_API_KEY": "any"})
 
 
+def opens_slowly(loaded: Loaded) -> bool:
+    """Tell whether its server keeps records and has an API: both take seconds to set up."""
+    return any(caller.placed is not None for caller in loaded.scenario.people.values())
+
+
 @asynccontextmanager
 async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[House]:
     """Run it for as long as the scenario lasts. `config` is `config_of` it."""
@@ -58,7 +63,7 @@ async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[Hou
             update={"url": standin.url, "api_key": SecretStr("any")}
         )
         callers = scenario.people.values()
-        places = any(caller.placed is not None for caller in callers)
+        places = opens_slowly(loaded)
         account = own_server.Account(
             _ACCOUNT, [caller.to for caller in callers], people, places=places
         )

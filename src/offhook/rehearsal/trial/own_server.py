@@ -65,19 +65,33 @@ class OwnServer:
         return self._taps.pop(call.to if call.outbound else call.call_sid, None)
 
 
-def _kept(config: Config, token: str, around: AsyncExitStack) -> "tuple[Record, Api]":
-    """What a server needs to place calls, whose API takes that token."""
+@asynccontextmanager
+async def _kept(config: Config, token: str) -> "AsyncIterator[tuple[Config, Record, Api]]":
+    """Keep what a server needs to place calls, and whose API takes that token.
+
+    What waits for a disk or for another thread is done off the loop: others may be judged on it.
+    """
     from offhook.api.app import Api
     from offhook.recordings.files import LocalFiles
     from offhook.records import database
     from offhook.records.record import Record
 
-    engine = database.open_engine(database.url_of(config.records.database))
-    around.callback(engine.dispose)
-    record = around.enter_context(
-        Record(engine, config.records.folder / "journal", config.records.prices)
-    )
-    return record, Api(config, SecretStr(token), engine, LocalFiles(config.records.recordings))
+    temporary = TemporaryDirectory()
+    folder = Path(temporary.name)
+    records = Records(folder=folder, database=f"sqlite:///{folder}/offhook.db")
+    config = dataclasses.replace(config, records=records)
+    engine = database.open_engine(database.url_of(records.database))
+    try:
+        record = Record(engine, folder / "journal", records.prices)
+        await asyncio.to_thread(record.__enter__)
+        try:
+            files = LocalFiles(records.recordings)
+            yield config, record, Api(config, SecretStr(token), engine, files)
+        finally:
+            await asyncio.to_thread(record.__exit__, None, None, None)
+    finally:
+        engine.dispose()
+        await asyncio.to_thread(temporary.cleanup)
 
 
 @asynccontextmanager
@@ -110,10 +124,7 @@ async def run(
         )
         record = api = None
         if places:
-            folder = Path(around.enter_context(TemporaryDirectory()))
-            records = Records(folder=folder, database=f"sqlite:///{folder}/offhook.db")
-            config = dataclasses.replace(config, records=records)
-            record, api = _kept(config, token, around)
+            config, record, api = await around.enter_async_context(_kept(config, token))
         server = Server(config, sock, [], own.tap, record=record, api=api)
         serving = group.create_task(server.run(), name="server")
         await server.started.wait()

@@ -40,7 +40,8 @@ async def prepare(
             bad.append(error)
             continue
         how = sight.how if sight.words else f"not known, for {sight.how}"
-        cases.append(Case(one, _sounds(one, rendered), known, how, house))
+        slowly = one.scenario.config is not None and own_house.opens_slowly(one)
+        cases.append(Case(one, _sounds(one, rendered), known, how, house, slowly))
     raise_together(bad)
     return cases
 

@@ -17,12 +17,16 @@ _STYLES: Final = {"caller": "cyan", "agent": "green", "call": "dim"}
 def show(console: Console, result: Result) -> None:
     """Print one scenario's conversation, then what failed."""
     verdict = ("passed", "bold green") if result.passed else ("FAILED", "bold red")
+    if not result.is_judged:
+        verdict = ("NOT JUDGED", "bold yellow")
     head = Text.assemble(verdict, "  ", inert(result.name), (f"  {result.seconds:.1f} s", "dim"))
     console.print(head, soft_wrap=True)
     for name, call in result.calls.items():
         if len(result.calls) > 1:
             console.print(Text(f"  {name}", "bold"))
         _show_call(console, call)
+    if not result.is_judged:
+        console.print(Text(f"  ! {too_late(result)}", "yellow"), soft_wrap=True)
     for failure in result.all_failures:
         line = Text("  ✗ ", "red")
         if failure.place is not None:
@@ -32,16 +36,28 @@ def show(console: Console, result: Result) -> None:
     console.print()
 
 
+def too_late(result: Result) -> str:
+    """Say why nothing can be said of the agent."""
+    return (
+        f"this machine was too busy to judge: it was {result.late} ({result.attempts} attempts)."
+        " Stop other programs, or rehearse fewer scenarios at the same time: --jobs 1"
+    )
+
+
 def sum_up(console: Console, results: Sequence[Result]) -> None:
     """Print the last line: how many passed, and which did not."""
-    failed = [result for result in results if not result.passed]
+    failed = [result for result in results if not result.passed and result.is_judged]
+    unjudged = [result for result in results if not result.is_judged]
     for how in dict.fromkeys(result.how for result in results):
         console.print(Text(f"Words that were heard: {how}.", "dim"), soft_wrap=True)
-    passed = len(results) - len(failed)
+    passed = sum(result.passed for result in results)
     line = Text(f"{passed} passed", "green" if passed else "")
     if failed:
         line.append(f", {len(failed)} failed: ", "red")
         line.append(", ".join(inert(result.name) for result in failed), "red")
+    if unjudged:
+        line.append(f", {len(unjudged)} not judged: ", "yellow")
+        line.append(", ".join(inert(result.name) for result in unjudged), "yellow")
     console.print(line, soft_wrap=True)
 
 

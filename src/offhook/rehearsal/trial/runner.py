@@ -1,11 +1,15 @@
-"""Runs scenarios against a server, several at once, and judges them."""
+"""Runs scenarios against a server, several at once, and judges them.
+
+Nothing that takes the processor for long happens while a call is judged: a house that takes long to
+open is opened before. A scenario that failed while this machine was late runs again, alone.
+"""
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
 
 from offhook.clock import Clock
 from offhook.errors import Problem
@@ -20,6 +24,10 @@ from offhook.rehearsal.trial.account import CallResult, Failure, Result
 from offhook.rehearsal.trial.from_the_wire import FromTheWire
 from offhook.rehearsal.trial.judge import Judge, unreached
 from offhook.rehearsal.trial.known import Known
+from offhook.rehearsal.trial.lateness import Lateness, watching
+
+ATTEMPTS: Final = 3
+"""How often a scenario runs that fails while this machine is late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,8 @@ class Case:
     how: str
     house: Callable[[Clock], AbstractAsyncContextManager[House]]
     """Opened when it begins, and closed when it is over."""
+    opens_slowly: bool = False
+    """Whether opening the house takes the processor for long."""
 
 
 async def run(
@@ -71,23 +81,61 @@ async def run(
     clock: Clock,
     *,
     jobs: int,
+    attempts: int = ATTEMPTS,
     began: Callable[[Case], None] = lambda case: None,
     ended: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
-    """Run them all, at most `jobs` at a time. Cancelling it hangs up every call."""
+    """Run them all, at most `jobs` at a time. Cancelling it hangs up every call.
+
+    One that is not judged runs again, up to `attempts` times in all.
+    """
     results: dict[int, Result] = {}
-    free = asyncio.Semaphore(jobs)
+    slow = [index for index, case in enumerate(cases) if case.opens_slowly]
+    quick = [index for index, case in enumerate(cases) if not case.opens_slowly]
+    rounds = [slow[first : first + jobs] for first in range(0, len(slow), jobs)] or [[]]
+    rounds[0] = [*rounds[0], *quick]
 
-    async def one(index: int, case: Case) -> None:
+    async def one(index: int, free: asyncio.Semaphore, doors: "_Doors") -> None:
         async with free:
-            began(case)
-            results[index] = await _Trial(case, clock).run()
-            ended(results[index])
+            began(cases[index])
+            result = await _Trial(cases[index], clock).run(doors)
+            if index in results:
+                result = replace(result, attempts=results[index].attempts + 1)
+            results[index] = result
+            if result.is_judged or result.attempts >= attempts:
+                ended(result)
 
-    async with asyncio.TaskGroup() as group:
-        for index, case in enumerate(cases):
-            group.create_task(one(index, case), name=case.loaded.name)
+    while rounds:
+        indices = rounds.pop(0)
+        free = asyncio.Semaphore(jobs)
+        doors = _Doors(sum(cases[index].opens_slowly for index in indices))
+        async with asyncio.TaskGroup() as group:
+            for index in indices:
+                group.create_task(one(index, free, doors), name=cases[index].loaded.name)
+        if not rounds:
+            again = [index for index, result in results.items() if not result.is_judged]
+            rounds = [[index] for index in again if results[index].attempts < attempts]
     return [results[index] for index in range(len(cases))]
+
+
+class _Doors:
+    """Keeps all callers waiting until every house that opens slowly is open."""
+
+    def __init__(self, slow: int) -> None:
+        self._missing = slow
+        self._open = asyncio.Event()
+        if not slow:
+            self._open.set()
+
+    def opened(self) -> None:
+        """Note that one of those houses is open."""
+        self._missing -= 1
+        if not self._missing:
+            self._open.set()
+
+    async def wait(self) -> None:
+        """Wait for the last of them."""
+        await self._open.wait()
 
 
 class _Trial:
@@ -98,17 +146,28 @@ class _Trial:
         self._clock = clock
         self._judge = Judge(case.known.meant if case.known is not None else None)
 
-    async def run(self) -> Result:
-        people = self._case.loaded.scenario.people
+    async def run(self, doors: _Doors) -> Result:
+        case = self._case
         calls: dict[str, CallResult] = {}
+        if not case.opens_slowly:
+            await doors.wait()
+        async with case.house(self._clock) as house:
+            if case.opens_slowly:
+                doors.opened()
+                await doors.wait()
+            late = await self._all_called(house, calls)
+        people = case.loaded.scenario.people
+        found = {name: calls[name] for name in people}
+        return Result(case.loaded, found, case.how, late=late if late.is_too_much else None)
 
+    async def _all_called(self, house: House, calls: dict[str, CallResult]) -> Lateness:
         async def call(name: str, person: Person) -> None:
             calls[name] = await self._call(house, name, person)
 
-        async with self._case.house(self._clock) as house, asyncio.TaskGroup() as group:
-            for name, person in people.items():
+        async with watching() as late, asyncio.TaskGroup() as group:
+            for name, person in self._case.loaded.scenario.people.items():
                 group.create_task(call(name, person), name=f"caller {name}")
-        return Result(self._case.loaded, {name: calls[name] for name in people}, self._case.how)
+        return late
 
     async def _call(self, house: House, name: str, person: Person) -> CallResult:
         target = house.target

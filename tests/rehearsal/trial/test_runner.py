@@ -1,0 +1,132 @@
+"""What is judged, when, and again: a judge that was late blames nobody."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from offhook import yamlfile
+from offhook.clock import Clock, LoopClock
+from offhook.rehearsal.scenario import Loaded, Scenario, Step
+from offhook.rehearsal.trial import lateness, runner
+from offhook.rehearsal.trial.account import Result
+from offhook.rehearsal.trial.lateness import Lateness, watching
+from offhook.rehearsal.trial.listening import Nobody
+from offhook.rehearsal.trial.runner import Case, House, Listening, Target
+
+TARGET = Target("http://127.0.0.1:1/nobody", None, "AC" + "0" * 32)
+
+
+def case(
+    listen: Callable[[str], Listening] = lambda sid: Nobody(),
+    house: Callable[[Clock], AbstractAsyncContextManager[House]] | None = None,
+    *,
+    slow: bool = False,
+) -> Case:
+    """A scenario whose only call reaches nobody, which is a failure."""
+    document = yamlfile.parse("steps: [hang_up]", Path("a.yaml"))
+    loaded = Loaded(Scenario(steps=(Step.model_validate("hang_up"),)), document)
+
+    @asynccontextmanager
+    async def opened(clock: Clock) -> AsyncIterator[House]:
+        yield House(TARGET, listen)
+
+    return Case(loaded, {}, None, "", house or opened, slow)
+
+
+async def run(*cases: Case, jobs: int = 4, ended: list[Result] | None = None) -> list[Result]:
+    told: list[Result] = [] if ended is None else ended
+    clock = LoopClock(asyncio.get_running_loop())
+    return await runner.run(cases, clock, jobs=jobs, ended=told.append)
+
+
+def hold() -> None:
+    """Let the loop do nothing for longer than a judge may be late."""
+    time.sleep(2 * lateness.HELD_S)
+
+
+def holding(times: int) -> Callable[[str], Listening]:
+    """Hold the loop at the beginning of so many calls."""
+    left = [times]
+
+    def listen(sid: str) -> Listening:
+        left[0] -= 1
+        if left[0] >= 0:
+            hold()
+        return Nobody()
+
+    return listen
+
+
+async def test_a_failure_while_the_judge_was_late_is_not_the_agents() -> None:
+    ended: list[Result] = []
+    (result,) = await run(case(holding(99)), ended=ended)
+    assert not result.passed
+    assert not result.is_judged
+    assert result.attempts == runner.ATTEMPTS
+    assert result.late is not None
+    assert result.late.worst >= lateness.HELD_S
+    assert ended == [result]
+
+
+async def test_it_runs_again_when_all_others_are_over_and_is_judged_then() -> None:
+    live: list[str] = []
+    beside: list[int] = []
+
+    class Listed(Nobody):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            live.append(name)
+            beside.append(len(live))
+
+        async def finish(self) -> None:
+            live.pop()
+
+    late = holding(1)
+
+    def listen(sid: str) -> Listening:
+        late(sid)
+        return Listed("late")
+
+    ended: list[Result] = []
+    await run(case(listen), case(lambda sid: Listed("other")), ended=ended)
+    assert [result.attempts for result in ended if result.attempts > 1]
+    assert beside[-1] == 1
+    assert len(ended) == 2
+
+
+async def test_nobody_is_called_until_every_slow_house_of_the_round_is_open() -> None:
+    happened: list[str] = []
+
+    @asynccontextmanager
+    async def slow(clock: Clock) -> AsyncIterator[House]:
+        happened.append("opening")
+        await asyncio.sleep(0)
+        hold()
+        happened.append("open")
+        yield House(TARGET, calling)
+
+    def calling(sid: str) -> Listening:
+        happened.append("calling")
+        return Nobody()
+
+    cases = [case(calling), *(case(house=slow, slow=True) for _ in range(3)), case(calling)]
+    results = await run(*cases, jobs=2)
+    assert [result.loaded for result in results] == [one.loaded for one in cases]
+    first, second = happened.index("calling"), len(happened) - 1 - happened[::-1].index("open")
+    assert happened[:first].count("open") == 2
+    assert happened[second + 1 :] == ["calling"]
+
+
+def test_a_little_late_is_not_too_much() -> None:
+    assert not Lateness(worst=0.1, behind=0.5, watched=10).is_too_much
+    assert Lateness(worst=0.3, behind=0.3, watched=10).is_too_much
+    assert Lateness(worst=0.1, behind=2.0, watched=10).is_too_much
+
+
+async def test_a_loop_that_is_held_to_the_end_is_late() -> None:
+    async with watching() as late:
+        await asyncio.sleep(0)
+        hold()
+    assert late.is_too_much
