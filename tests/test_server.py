@@ -1,6 +1,7 @@
 """The whole server over real sockets: good calls, bad input, the doors, endings, draining."""
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import re
@@ -34,6 +35,9 @@ from offhook.errors import Problem
 from offhook.events import AgentSaid, CallEnded, CallerSaid, Fault, KeyPressed, StreamTrouble
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Stage, Turn
+from offhook.rehearsal.switchboard import executing
+from offhook.rehearsal.switchboard.leg import Leg
+from offhook.rehearsal.verbs import Verb
 from offhook.server import Server, listen
 from offhook.twilio.signature import sign
 from offhook.uvicorn_server import OwnedUvicorn
@@ -483,6 +487,24 @@ async def test_stopping_lets_the_live_call_finish_and_takes_no_other() -> None:
         assert report.faults == []
         assert h.endings() == ["caller_hung_up"]
         assert texts(h.events(), AgentSaid)[-1] == "Of course, what else?"
+
+
+async def test_a_stopping_server_waits_for_what_twilio_asks_after_a_hang_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask = executing._after_hang_up
+
+    async def ask_late(leg: Leg, verb: Verb, base: str) -> None:
+        h.server.stop()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(h.until_stopped(), 0.5)
+        await ask(leg, verb, base)
+
+    monkeypatch.setattr(executing, "_after_hang_up", ask_late)
+    async with house() as h:
+        report = await h.call(GREET, HANG_UP)
+        assert report.faults == []
+        await h.until_stopped()
 
 
 async def test_stopping_twice_ends_the_calls_and_their_callers_hear_why() -> None:

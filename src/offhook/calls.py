@@ -9,6 +9,7 @@ each call; and for a TwiML Bin, which can hold none, that a CallSid is let in on
 import asyncio
 import hmac
 import json
+import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,8 @@ from offhook.wire import Channel
 
 ToolsFor: TypeAlias = Callable[[Toolbox, Call], Tools]
 """What runs an agent's functions in one call."""
+
+_LOOK_S: Final = 0.05
 
 RECENT_MAX: Final = 1000
 """Calls lately over of which more than their CallSid is known: Twilio asks about them once more."""
@@ -104,6 +107,7 @@ class CallEntry:
         "expected_until",
         "line",
         "origin",
+        "over_at",
         "session",
         "token",
         "values",
@@ -120,6 +124,8 @@ class CallEntry:
         self.token = token
         self.expected_until = 0.0
         self.after_owed = False
+        """Whether Twilio has still to ask what comes after a stream that was opened."""
+        self.over_at = math.inf
         self.by_webhook = token is not None
         """Twilio asks /twilio/after by itself when the stream is over."""
         self.line = ""
@@ -640,6 +646,9 @@ class Calls:
         if coming is not None:
             coming.owed.append(partial(self.billed, call_sid, status, seconds))
             return
+        over = self._over.get(call_sid)
+        if over is not None:
+            self.after_answered(over)  # Twilio asks nothing more
         self._note(call_sid, CallBilled(status, seconds * 1000))
 
     def _note(self, call_sid: str, event: Event) -> None:
@@ -665,14 +674,20 @@ class Calls:
             due = [e.expected_until for e in self._live.values() if not e.has_stream]
             await self._wait(min(due) - self._clock.now() if due else None)
 
-    async def until_handed_over(self, seconds: float) -> None:
-        """Wait until Twilio was told what comes after every stream, `seconds` at most.
+    async def until_handed_over(self, seconds: float, hung_up: Callable[[], bool]) -> None:
+        """Wait until Twilio was told what comes after every stream, for `seconds` of each at most.
 
         A server that exits right after closing a stream leaves its caller with Twilio's error.
+        Twilio may also ask after a caller has hung up (twilio.md §2.4, INFERRED): as long as
+        `hung_up` says so that is waited for, and Twilio logs no server that cannot be reached. The
+        wait is counted in looks, and so is longer where this machine is slow.
         """
-        end = self._clock.now() + seconds
-        while any(e.after_owed for e in self._over.values()) and self._clock.now() < end:
-            await self._wait(end - self._clock.now())
+        begin = self._clock.now()
+        for _ in range(math.ceil(seconds / _LOOK_S)):
+            since, gone = begin - seconds, hung_up()
+            if not any(_is_owed(entry, since, gone) for entry in self._over.values()):
+                return
+            await self._wait(_LOOK_S)
 
     async def _wait(self, seconds: float | None) -> None:
         self._changed.clear()
@@ -689,10 +704,7 @@ class Calls:
         entry.session = None
         entry.values = _NONE
         self.transfers.call_over(session.call_sid)
-        # Twilio asks nothing more about a caller who has hung up.
-        entry.after_owed &= (
-            session.ending is not None and session.ending.how is not Slug.CALLER_HUNG_UP
-        )
+        entry.over_at = now
         self._over[session.call_sid] = entry
         self._seen.add(session.call_sid, now)
         if len(self._over) > RECENT_MAX:
@@ -705,6 +717,14 @@ class Calls:
             if entry is not None:
                 entry.answered.set()
         self._publish(happening)
+
+
+def _is_owed(entry: CallEntry, since: float, hung_up: bool) -> bool:
+    """Tell whether Twilio may still ask what comes after that call, over since then or later."""
+    if not entry.after_owed or entry.over_at < since:
+        return False
+    gone = entry.ending is not None and entry.ending.how is Slug.CALLER_HUNG_UP
+    return not gone or (hung_up and entry.by_webhook)
 
 
 def _announcement_ms(agent: Agent) -> int:

@@ -62,7 +62,7 @@ own 5 ms are most of a frame of audio once a few do (docs/design/tools.md)."""
 LINGER_S: Final = 2.0
 """How long responses may go on that a client is still taking when the last call is over."""
 
-HAND_OVER_S: Final = 3.0
+HAND_OVER_S: Final = 5.0
 """How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
 
 
@@ -306,7 +306,7 @@ class Server:
         hurry.cancel()
         idle.cancel()
         self.calls.stop_all()
-        await self.calls.until_handed_over(HAND_OVER_S)
+        await self.calls.until_handed_over(HAND_OVER_S, lambda: not self._hurry.is_set())
 
 
 def listen(host: str, port: int) -> socket.socket:
