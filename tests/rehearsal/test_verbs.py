@@ -41,11 +41,21 @@ def test_what_is_misspelt_is_ignored_with_a_warning(inside: str, warning: str) -
     assert read(inside)[1] == [warning]
 
 
+def test_plain_text_may_be_a_document_and_is_read_aloud_when_it_is_none() -> None:
+    (hangup,), warnings = verbs.read(b"<Response><Hangup/></Response>", "text/plain; charset=utf-8")
+    assert (hangup.name, warnings) == ("Hangup", [])
+    (said,), warnings = verbs.read(b"We are closed.\n", "text/plain")
+    assert (said.name, said.text, warnings) == ("Say", "We are closed.", [])
+    (played,), warnings = verbs.read(b"RIFF", "audio/wav")
+    assert (played.name, warnings) == ("Play", [])
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "code"),
     [
         (b"<Response/>", None, 12300),
         (b"<Response/>", "application/json", 12300),
+        (b"<Response><Say></Response>", "text/plain", 12100),
         (b"", XML, 12100),
         (b"<Response>", XML, 12100),
         (b"<html/>", "text/html", 12100),

@@ -4,6 +4,7 @@ import pytest
 
 from offhook.errors import Problem
 from offhook.rehearsal.webhooks import Front
+from offhook.twilio.signature import sign
 
 KEY = "12345"
 
@@ -86,6 +87,27 @@ def test_a_public_origin_stands_for_the_plain_one() -> None:
     assert front.dialled(front.url) == "http://127.0.0.1:5000/twilio/voice?a=1"
     assert front.dialled("wss://voice.example.com/twilio") == "ws://127.0.0.1:5000/twilio"
     assert front.dialled("wss://127.0.0.1:5000/twilio") == "ws://127.0.0.1:5000/twilio"
+
+
+@pytest.mark.parametrize("public", [None, "https://voice.example.com"])
+@pytest.mark.parametrize("path", ["/twilio/voice?a=1", "/twilio/after"])
+def test_a_server_finds_the_signed_url_in_the_request(public: str | None, path: str) -> None:
+    """As Twilio's validators do behind a proxy: scheme, host, path; with and without the port."""
+    front = Front(f"http://127.0.0.1:5000{path}", KEY, public)
+    headers = front.proxied(front.url)
+    seen = f"{headers['X-Forwarded-Proto']}://{headers['Host']}{path}"
+    assert seen.startswith(public or "https://127.0.0.1:5000")
+    assert front.signature(front.url) == sign(KEY, seen.replace(":5000", ""))
+
+
+def test_a_plain_callback_is_told_as_such_and_tls_needs_no_proxy() -> None:
+    front = Front("http://127.0.0.1:5000/voice", KEY, "https://voice.example.com")
+    assert front.proxied("http://127.0.0.1:5000/status")["X-Forwarded-Proto"] == "http"
+    assert front.proxied("wss://u:p@voice.example.com/media") == {
+        "Host": "voice.example.com",
+        "X-Forwarded-Proto": "https",
+    }
+    assert Front("https://voice.example.com/", KEY).proxied("https://voice.example.com/") == {}
 
 
 def test_what_is_no_url_is_refused() -> None:

@@ -68,7 +68,10 @@ def rehearse(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     public_url: Annotated[
         str | None,
-        typer.Option(help="The https origin that the server has. Default: server.public_url."),
+        typer.Option(
+            help="The https origin that the server has: requests are signed for it and carry its"
+            " Host. Default: server.public_url, else the host of --to, as https."
+        ),
     ] = None,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Sign nothing.")] = False,
     schema: Annotated[
@@ -77,8 +80,9 @@ def rehearse(
 ) -> None:
     """Call a server as Twilio would, say what the caller heard, and what was not as expected.
 
-    Calls are signed with TWILIO_AUTH_TOKEN. Exits with 1 if a call did not go as it should have,
-    and with 3 if this machine was too busy to tell, three times in a row.
+    Requests are signed with TWILIO_AUTH_TOKEN, always as https or wss: to a plain --to they go as
+    through a proxy that ends TLS, with X-Forwarded-Proto. Exits with 1 if a call did not go as it
+    should have, and with 3 if this machine was too busy to tell, three times in a row.
     """
     import os
 

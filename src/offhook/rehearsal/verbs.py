@@ -11,6 +11,8 @@ MAX_BYTES: Final = 64 * 1024
 
 _TYPES: Final = frozenset({"text/xml", "application/xml", "text/html"})
 
+_PLAIN: Final = "text/plain"
+
 _CALLBACK: Final = frozenset(
     {"recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent"}
 )
@@ -83,10 +85,15 @@ def read(body: bytes, content_type: str | None) -> tuple[list[Verb], list[str]]:
     Raises BadTwiml with 12300 (content type), 11750 (too long) or 12100 (not a document).
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
-    if kind not in _TYPES:
+    if kind.startswith("audio/"):
+        return [Verb("Play", {}, "", ())], []  # and the call ends (§2.1)
+    if kind not in _TYPES and kind != _PLAIN:
         raise BadTwiml(12300, f"content type {kind or 'missing'}: TwiML is text/xml")
     if len(body) > MAX_BYTES:
         raise BadTwiml(11750, f"{len(body)} bytes: TwiML has 64 kB at most")
+    if kind == _PLAIN and not _is_document(body):
+        # Text that is no TwiML is read aloud, and the call ends (§2.1).
+        return [Verb("Say", {}, body.decode("utf-8", "replace").strip(), ())], []
     try:
         # The document is the rehearsed server's own, and short; expat stops entity bombs itself.
         root = ElementTree.fromstring(body)  # noqa: S314
@@ -97,6 +104,11 @@ def read(body: bytes, content_type: str | None) -> tuple[list[Verb], list[str]]:
     warnings: list[str] = []
     verbs = frozenset(_ATTRIBUTES) - _NOUNS
     return [_verb(child, warnings) for child in _known(root, verbs, warnings)], warnings
+
+
+def _is_document(body: bytes) -> bool:
+    """Tell whether a text is meant as TwiML, with mistakes or without."""
+    return b"<Response" in body
 
 
 def _known(

@@ -4,8 +4,10 @@ Source: twilio.md §3.1, §3.2 (what is signed) and §4.1 (how long a webhook ma
 
 Twilio speaks only https and wss, a rehearsal mostly to a plain server on loopback. It then stands
 where a proxy that ends TLS would: every https or wss URL of that host, or of the server's public
-one, is signed as Twilio would, without a port, and requested in plain. A URL of any other host is
-never contacted: a rehearsal calls nobody.
+one, is signed as Twilio would, without a port, and requested in plain, with the `Host` that was
+signed and with `X-Forwarded-Proto: https` (§3.3). So a server finds the URL that was signed whether
+it has it in its configuration or takes it from the request. A URL of any other host is never
+contacted: a rehearsal calls nobody.
 """
 
 import asyncio
@@ -85,6 +87,14 @@ class Front:
             scheme = {"https": "http", "wss": "ws"}.get(scheme, scheme)
         return f"{scheme}://{self._netloc}{rest.partition('#')[0]}"
 
+    def proxied(self, url: str) -> dict[str, str]:
+        """Return the headers that a proxy in front of a plain server gives a request."""
+        scheme, netloc, _ = _split(url)
+        if not self._plain:
+            return {}
+        proto = "https" if scheme in ("https", "wss") else "http"
+        return {"Host": netloc.rpartition("@")[2], "X-Forwarded-Proto": proto}
+
     def signature(self, url: str, form: Mapping[str, str] | None = None) -> str | None:
         """The signature of a request, over its URL without port, user and fragment.
 
@@ -108,7 +118,7 @@ class Front:
         dialled = self.dialled(url)
         if dialled is None:
             raise Failed(CONNECTION_FAILURE, f"{request.url} is another host's: not contacted")
-        headers = {"User-Agent": "TwilioProxy/1.1"}
+        headers = {"User-Agent": "TwilioProxy/1.1", **self.proxied(url)}
         signature = self.signature(url, form)
         if signature is not None:
             headers["X-Twilio-Signature"] = signature

@@ -46,7 +46,7 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
     if dialled is None:
         report("stream-error", UNREACHABLE, f"{url} is another host's: not contacted")
         return None
-    headers = {"User-Agent": "Twilio.TmeWs/1.0", "Accept-Encoding": "gzip"}
+    headers = {"User-Agent": "Twilio.TmeWs/1.0", "Accept-Encoding": "gzip", **front.proxied(url)}
     signature = front.signature(url)
     if signature is not None:
         headers["x-twilio-signature"] = signature
