@@ -45,7 +45,7 @@ async def call(to_url: str, who: Caller | None = None, **options: Any) -> CallRe
         "from_": "+12025550142",
         "to": "+12025550100",
     }
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(240):
         return await place_call(to_url, who or caller(), **(given | options))
 
 
@@ -206,12 +206,15 @@ async def test_a_server_with_a_public_url_is_called_as_that(server: Server) -> N
     signature = webhook.headers["x-twilio-signature"]
     assert signed(f"https://{public}/voice", webhook.form, signature)
     assert signed(f"wss://{public}/twilio", {}, upgrade.headers["x-twilio-signature"])
-    assert webhook.headers["host"] == f"127.0.0.1:{server.port}"
+    for request in (webhook, upgrade):
+        assert request.headers["host"] == public
+        assert request.headers["x-forwarded-proto"] == "https"
 
 
 async def test_nothing_is_signed_without_a_token(server: Server) -> None:
     await call(with_stream(server).url, auth_token=None)
     assert "x-twilio-signature" not in server.upgrades[0].headers
+    assert "x-forwarded-proto" not in server.upgrades[0].headers
     assert all("x-twilio-signature" not in request.headers for request in server.requests)
 
 

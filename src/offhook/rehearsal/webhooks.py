@@ -88,9 +88,13 @@ class Front:
         return f"{scheme}://{self._netloc}{rest.partition('#')[0]}"
 
     def proxied(self, url: str) -> dict[str, str]:
-        """Return the headers that a proxy in front of a plain server gives a request."""
+        """Return the headers that a proxy in front of a plain server gives a request.
+
+        Without a token there is no proxy: a server that checks no signatures serves its own
+        machine alone.
+        """
         scheme, netloc, _ = _split(url)
-        if not self._plain:
+        if not self._plain or self._auth_token is None:
             return {}
         proto = "https" if scheme in ("https", "wss") else "http"
         return {"Host": netloc.rpartition("@")[2], "X-Forwarded-Proto": proto}
