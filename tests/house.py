@@ -184,7 +184,7 @@ class RawStream:
             )
 
     async def end(self) -> wire.Closed:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(240):
             return await self.closed
 
 
@@ -302,7 +302,7 @@ def texts(events: Sequence[Event], kind: type[AgentSaid] | type[CallerSaid]) -> 
 
 async def until(done: Callable[[], bool]) -> None:
     """Wait for something that only shows from outside."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(240):
         while not done():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 

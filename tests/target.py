@@ -58,7 +58,7 @@ class Target:
     def until(self, count: int) -> list[Received]:
         """Wait for so many requests."""
         with self._some:
-            assert self._some.wait_for(lambda: len(self.received) >= count, 30)
+            assert self._some.wait_for(lambda: len(self.received) >= count, 240)
         return self.received
 
 
@@ -146,7 +146,7 @@ def target(*script: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[Ta
         server.server_close()
 
 
-def eventually(done: Callable[[], bool], seconds: float = 30) -> None:
+def eventually(done: Callable[[], bool], seconds: float = 240) -> None:
     """Wait for something that only shows from outside."""
     end = time.monotonic() + seconds
     while not done():

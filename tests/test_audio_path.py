@@ -205,7 +205,7 @@ async def test_a_frame_is_one_receive_and_one_send(tmp_path: Path) -> None:
     )
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             await process.stderr.readuntil(b"answers at ")
             banner = await process.stderr.readline()
         url = banner.partition(b'"')[0].decode()

@@ -126,7 +126,7 @@ async def ask_everything(server: Piped, http: httpx2.AsyncClient, sid: str, left
         ("422", "/api/calls?limit=many", {}),
     ):
         left.pages[name] = (await http.get(server.url + path, headers=headers)).text
-    async with asyncio.timeout(20):  # it is counted just after the target has answered
+    async with asyncio.timeout(240):  # it is counted just after the target has answered
         while "offhook_after_call_delivered_total 1.0" not in left.pages["metrics"]:
             left.pages["metrics"] = (await http.get(server.url + "/metrics")).text
     voice = f"{server.url}/twilio/voice"
@@ -139,7 +139,7 @@ async def ask_everything(server: Piped, http: httpx2.AsyncClient, sid: str, left
     left.told["live"] = ""
     last = {"Last-Event-ID": "another-run-1"}
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(240),
         http.stream("GET", f"{server.url}/api/live", headers=last) as following,
     ):
         async for chunk in following.aiter_text():

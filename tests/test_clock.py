@@ -22,7 +22,7 @@ class Watched:
     async def until(self, done: asyncio.Event) -> None:
         if isinstance(self.clock, VirtualClock):
             assert self.clock.run_until(done.is_set, 60)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(240):
             await done.wait()
 
 
@@ -108,6 +108,6 @@ async def test_an_hour_of_a_fast_clock_is_over_at_once() -> None:
     clock, done = LoopClock(asyncio.get_running_loop(), speed=36_000.0), asyncio.Event()
     began = clock.now()
     clock.call_at(began + 3600, done.set)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         await done.wait()
     assert clock.now() - began >= 3600 - ROUNDING_S * 36_000

@@ -52,7 +52,7 @@ async def asked(folder: Path, **options: Any) -> AsyncIterator[Asked]:
 
 async def until_more(count: Callable[[], Awaitable[int]], than: int) -> int:
     """Ask until there is more, which the caller sees only by asking."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(240):
         while True:
             if (found := await count()) > than:
                 return found

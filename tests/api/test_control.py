@@ -59,7 +59,7 @@ class Live:
         return str(answer.json()["what"]).removeprefix("It was not done: ")
 
     async def ended(self) -> CallReport:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             return await self._call
 
     def said(self) -> list[str]:

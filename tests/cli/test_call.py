@@ -49,7 +49,7 @@ class Command:
 
 
 async def ended(process: asyncio.subprocess.Process) -> Ran:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(240):
         out, err = await process.communicate()
     return Ran(process.returncode or 0, out.decode(), err.decode())
 

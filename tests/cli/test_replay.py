@@ -31,7 +31,7 @@ async def replay(folder: Path, file: Path, server: Serving, *options: str) -> tu
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
@@ -70,7 +70,7 @@ async def test_a_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -
         cwd=tmp_path,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         _, err = await process.communicate()
     assert process.returncode == 1
     assert b"E-CAP-01" in err

@@ -46,7 +46,7 @@ class Serving:
         )
 
     async def end(self) -> int | None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             _, said = await self.process.communicate()
         self.said += said.decode()
         return self.process.returncode
@@ -64,7 +64,7 @@ async def serving(folder: Path, *arguments: str, script: Script = QUICK) -> Asyn
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         banner = await process.stderr.readuntil(b"twice ends them.")
     found = re.search(rb"answers at (http://127\.0\.0\.1:\d+)", banner)
     assert found is not None
@@ -107,7 +107,7 @@ async def test_sigterm_lets_the_live_call_finish(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, asyncio.TaskGroup() as group:
         live = group.create_task(server.call())
         assert server.process.stderr is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             server.said += (await server.process.stderr.readuntil(b"caller's leg is up")).decode()
         server.process.send_signal(signal.SIGTERM)
         report = await live
@@ -142,7 +142,7 @@ def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedPr
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=240,
         check=False,
     )
 

@@ -72,7 +72,7 @@ class Piped:
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             return await self.process.wait()
 
 

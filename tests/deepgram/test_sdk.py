@@ -205,7 +205,7 @@ class Talk:
 
     async def until(self, kind: str) -> Any:
         """The next message of that kind. Everything on the way is validated."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(240):
             while True:
                 message = await self.socket.recv()
                 if isinstance(message, bytes):

@@ -44,7 +44,7 @@ class Town:
     async def over(self, sid: str) -> CallReport:
         await until(lambda: self.board.legs[sid].over)
         state: dict[str, Any] = {"final": False, "status": "queued"}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             while not state["final"]:
                 path = f"/api/calls/{sid}/status?seen={state['status']}&wait_s=10"
                 state = (await self.desk.ask(path)).json()

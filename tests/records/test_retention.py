@@ -178,7 +178,7 @@ def test_two_processes_that_sweep_at_once_do_it_once(
     for sweeper in sweepers:
         assert sweeper.stdout is not None
         assert sweeper.stdout.readline() == "ready\n"
-    said = [sweeper.communicate("go\n", timeout=60)[0] for sweeper in sweepers]
+    said = [sweeper.communicate("go\n", timeout=240)[0] for sweeper in sweepers]
     assert [sweeper.returncode for sweeper in sweepers] == [0, 0], said
     assert list(folder.iterdir()) == []
     assert rows(engine, tables.utterances) == []

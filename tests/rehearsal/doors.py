@@ -161,7 +161,7 @@ async def serving() -> AsyncIterator[Server]:
     async with listener:
         yield server
         # Nothing of a call may be left: the test hangs, and fails, if there is.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(240):
             for agent in server.agents:
                 await agent.closed
             if server.connections:

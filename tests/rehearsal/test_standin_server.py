@@ -28,7 +28,7 @@ async def standing_in(script: Script = QUICK) -> AsyncIterator[tuple[StandInServ
     try:
         yield server, sessions
     finally:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(240):
             await server.close()
 
 
@@ -71,7 +71,7 @@ async def opened(server: StandInServer) -> tuple[wire.Socket, Client]:
     socket = await wire.connect(
         server.url, client, headers=headers, timeout=5, max_size=2 * MAX_MESSAGE
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(240):
         await client.first
     return socket, client
 
@@ -92,7 +92,7 @@ async def answer(server: StandInServer, *headers: str) -> dict[str, str]:
     writer.write(request[:40])
     await writer.drain()
     writer.write(request[40:])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(240):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     writer.close()
     await writer.wait_closed()
@@ -197,7 +197,7 @@ async def test_close_closes_sessions_and_cuts_who_sent_no_request() -> None:
 
 async def ended(reader: asyncio.StreamReader) -> None:
     """The connection is cut, without a byte."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(240):
         with contextlib.suppress(ConnectionResetError):
             assert await reader.read() == b""
 

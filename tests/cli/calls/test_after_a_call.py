@@ -24,7 +24,7 @@ async def following(folder: Path, url: str) -> AsyncIterator[asyncio.subprocess.
     )
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             assert await process.stderr.readline() == f"following {url}\n".encode()
         yield process
     finally:
@@ -37,7 +37,7 @@ async def test_a_call_is_followed_listed_and_shown(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, following(tmp_path, server.url) as follower:
         report = await server.call()
         names = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             while "CallEnded" not in names:
                 assert follower.stdout is not None
                 line = json.loads(await follower.stdout.readline())

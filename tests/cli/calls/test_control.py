@@ -30,7 +30,7 @@ async def run(folder: Path, server: Serving, *arguments: str) -> tuple[int | Non
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         out, err = await process.communicate()
     return process.returncode, out.decode(), err.decode()
 
@@ -50,7 +50,7 @@ async def test_a_live_call_is_acted_on(tmp_path: Path) -> None:
             )
         )
         assert server.process.stderr is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             await server.process.stderr.readuntil(b"agent's leg is up")
         end = SID[-8:]
         said = await run(tmp_path, server, "say", SID, "One moment.", "--behavior", "queue")

@@ -176,7 +176,7 @@ async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixt
         ears.hear(NO)  # and one that is under way
         os.kill(pid, signal.SIGKILL)
         assert await told.next() == NOTHING
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while await turn(recogniser.ears(), YES) != HEARD_YES:
                 pass
         ears.hear(NO)

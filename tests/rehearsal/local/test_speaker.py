@@ -116,7 +116,7 @@ async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixt
             await listener.done.wait()
         assert "started anew" in caplog.text
         assert listener.times_done == 1
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while not await said(speaker, "Hello."):
                 pass
     assert children() <= before
@@ -149,7 +149,7 @@ async def test_of_a_process_that_dies_nobody_who_called_off_is_told() -> None:
         waiting = speaker.speak(HOURS, second.audio, second.finish)
         os.kill(pid, signal.SIGKILL)
         await first.done.wait()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while not await said(speaker, "Hello."):
                 pass
         assert second.times_done == 0

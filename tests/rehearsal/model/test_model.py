@@ -88,7 +88,7 @@ class Client:
         return [m.content for m in self.of(messages.ConversationText) if m.role == "assistant"]
 
     async def until(self, done: Callable[[], object]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             while not done():
                 self._news.clear()
                 await self._news.wait()
