@@ -46,6 +46,53 @@ def test_the_good_rows_are_rung_and_the_bad_ones_told_by_line(tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize(
+    ("asked", "refused"),
+    [
+        ("+12025550101", "+12025550101"),
+        ("+12025550101", "+1 (202) 555-0101"),
+        ("+1-202-555-0101", "+12025550101"),
+        ("+12025550101", "12025550101"),
+        ("+12025550101", "0012025550101"),
+        ("+12025550101", "011 1 202 555 0101"),
+        ("+12025550101", "(202) 555-0101"),
+        ("+12025550101", "555-0101"),
+        ("+12025550101", "tel:+12025550101"),
+        ("+12025550101", "\N{FULLWIDTH PLUS SIGN}１２０２５５５０１０１"),  # noqa: RUF001
+        ("+442079460018", "+44 (0)20 7946 0018"),
+        ("+4402079460018", "+442079460018"),
+        ("+442079460018", "020 7946 0018"),
+        ("+12025550101", "+12025550101 ext. 5"),
+    ],
+)
+@pytest.mark.parametrize("consent", ["no", "", "revoked", "yes?", "NO"])
+@pytest.mark.parametrize("first", [True, False])
+def test_the_strictest_row_wins_however_the_number_is_written(
+    tmp_path: Path, asked: str, refused: str, consent: str, first: bool
+) -> None:
+    rows = [f"{asked},yes", f"{refused},{consent}"]
+    text = "\n".join(
+        ["number,consent", *(rows if first else reversed(rows)), "+12025550199,yes", ""]
+    )
+    found = reading(tmp_path, text)
+    assert [person.number for person in found.people] == ["+12025550199"]
+    line = 2 if first else 3
+    assert why(found)[line] == f"line {5 - line} has its number too, and its consent is not yes"
+
+
+def test_consent_is_taken_back_also_by_a_row_that_is_cut(tmp_path: Path) -> None:
+    found = reading(
+        tmp_path, "number,consent,name\n+12025550101,yes,Ada\n+12025550102,yes,B\n+12025550101,no\n"
+    )
+    assert [person.number for person in found.people] == ["+12025550102"]
+
+
+def test_one_number_in_two_forms_is_rung_once(tmp_path: Path) -> None:
+    found = reading(tmp_path, "number,consent\n+442079460018,yes\n+44 (0)20 7946 0018,yes\n")
+    assert [person.line for person in found.people] == [2]
+    assert why(found) == {3: "its number is that of line 2"}
+
+
 def test_lines_are_those_of_the_file_also_behind_a_cell_of_two_lines(tmp_path: Path) -> None:
     found = reading(tmp_path, 'number,consent,name\n+12025550101,yes,"Ada\nLovelace"\nx,yes,B\n')
     assert found.people[0].variables == {"name": "Ada\nLovelace"}

@@ -48,7 +48,7 @@ def add(
     from offhook.cli.calls.reading import engine_of, records_of
     from offhook.records import database, dnc
 
-    _check(number)
+    number = _checked(number)
     with engine_of(records_of(config)) as engine:
         database.upgrade(engine)
         with engine.begin() as connection:
@@ -63,7 +63,7 @@ def remove(number: Number, config: filters.Config = None) -> None:
     from offhook.cli.calls.reading import engine_of, records_of
     from offhook.records import database, dnc
 
-    _check(number)
+    number = _checked(number)
     with engine_of(records_of(config)) as engine:
         database.upgrade(engine)
         with engine.begin() as connection:
@@ -73,9 +73,10 @@ def remove(number: Number, config: filters.Config = None) -> None:
         raise typer.Exit(1)
 
 
-def _check(number: str) -> None:
+def _checked(number: str) -> str:
+    """Return the number in the one form in which it is compared. Raises Problem E-OUT-04."""
     from offhook.errors import Problem
-    from offhook.outbound.people import E164
+    from offhook.outbound.people import E164, canonical
 
     if not E164.fullmatch(number):
         raise Problem(
@@ -83,3 +84,4 @@ def _check(number: str) -> None:
             "This is not a phone number in international form.",
             "Write + and 7 to 15 digits, as +12025550142.",
         )
+    return canonical(number)

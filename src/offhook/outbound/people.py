@@ -5,6 +5,7 @@ but reading it.
 import csv
 import io
 import re
+import unicodedata
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,12 @@ E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
 FILE_MAX: Final = 64 * 1024 * 1024
 """Bytes: a longer file is no list of people."""
+
+ENDING_MIN: Final = 7
+"""Digits by which a number without country code is taken for the end of a whole one."""
+
+_WRITTEN: Final = re.compile(r"(\+?)(\d+)")
+"""A number as people write it; what follows is an extension."""
 
 _PUNCTUATION: Final = str.maketrans("", "", " \t\u00a0\u202f-.()/")
 """What people put between digits."""
@@ -102,9 +109,11 @@ def _read_rows(
     people: list[Person] = []
     bad: list[BadRow] = []
     seen: dict[str, int] = {}
+    objections = _Objections()
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
+        objections.note(line, dict(zip(lowered, (cell.strip() for cell in cells), strict=False)))
         if len(cells) != len(lowered):
             bad.append(BadRow(line, f"it has {len(cells)} cells, and the header {len(lowered)}"))
             continue
@@ -112,19 +121,77 @@ def _read_rows(
         number = fields[NUMBER].translate(_PUNCTUATION)
         zone = fields.get(ZONE) or None
         why = _why_not(number, fields[CONSENT], zone)
-        if why is None and number in seen:
-            why = f"its number is that of line {seen[number]}"
+        if why is None and canonical(number) in seen:
+            why = f"its number is that of line {seen[canonical(number)]}"
         if why is not None:
             bad.append(BadRow(line, why))
             continue
-        seen[number] = line
+        seen[canonical(number)] = line
         given = {
             name: cell.strip()
             for name, cell in zip(taken, cells, strict=True)
             if name is not None and cell.strip()
         }
         people.append(Person(line, number, zone, given))
-    return People(tuple(people), tuple(bad), unused)
+    # Only now: a row further down may take back what one further up has said.
+    rung = []
+    for person in people:
+        objection = objections.to(person.number)
+        if objection is None:
+            rung.append(person)
+        else:
+            why = f"line {objection} has its number too, and its consent is not yes"
+            bad.append(BadRow(person.line, why))
+    return People(tuple(rung), tuple(sorted(bad, key=lambda row: row.line)), unused)
+
+
+def canonical(number: str) -> str:
+    """Return a number as networks have it: without a national prefix, such as +44 (0)20 has."""
+    import phonenumbers  # its metadata take their time
+
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return number
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+class _Objections:
+    """The rows whose consent is not yes, by every form in which their number may be written.
+
+    Such a row may be written less well than those that are rung: with the digits that dial abroad,
+    without a country code, with an extension. One that does not begin with + counts for each number
+    that ends as it does, or as which it ends: 7 digits at least, which few people share.
+    """
+
+    def __init__(self) -> None:
+        self._by_end: dict[str, list[tuple[str, int]]] = {}
+        """Numbers and lines by the last digits. A number that is whole begins with +."""
+
+    def note(self, line: int, fields: Mapping[str, str]) -> None:
+        """Remember a row, if it takes consent back."""
+        if fields.get(CONSENT, "").lower() == "yes":
+            return
+        written = unicodedata.normalize("NFKC", fields.get(NUMBER, "")).translate(_PUNCTUATION)
+        found = _WRITTEN.search(written)
+        if found is None:
+            return
+        digits = "".join(str(int(digit)) for digit in found[2])
+        number = canonical("+" + digits) if found[1] else digits.lstrip("0")
+        if len(digits) >= ENDING_MIN:
+            self._by_end.setdefault(number[-ENDING_MIN:], []).append((number, line))
+
+    def to(self, number: str) -> int | None:
+        """Return the line that takes consent back for a number in E.164, if any."""
+        whole = canonical(number)
+        for other, line in self._by_end.get(whole[-ENDING_MIN:], ()):
+            if other.startswith("+"):
+                same = other == whole
+            else:
+                same = whole.endswith(other) or other.endswith(whole[1:])
+            if same:
+                return line
+        return None
 
 
 def _why_not(number: str, consent: str, zone: str | None) -> str | None:
