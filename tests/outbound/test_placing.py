@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.api.desk import Desk, desk
 from tests.house import until
 from tests.outbound.twilio_api import ADA, US, Form, Phone, TwilioApi, outbound, twilio_api
 
+from offhook import server
 from offhook.events import AgentConnected, CallBegan, CallBilled, CallStarted
 from offhook.outbound import placing
 from offhook.records import dnc
@@ -226,6 +228,52 @@ async def test_a_call_that_was_created_in_spite_of_all_is_found_later(
         assert made.desk.house.endings(sid) == ["not_answered"]
         # It is that key's, and nobody else's.
         assert await made.place("bob") != sid
+
+
+class Wall:
+    """The wall clock of a server, which jumps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = timedelta()
+        monkeypatch.setattr(server, "wall_clock", lambda zone: datetime.now(zone) + self.ahead)
+
+
+@pytest.mark.parametrize("hours", [1, 24 * 365 * 10, -1, -24 * 365 * 10])
+async def test_a_clock_that_jumps_has_nobody_rung_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    wall = Wall(monkeypatch)
+    monkeypatch.setattr(placing, "LOOKS_S", ())
+    async with office(tmp_path) as made:
+        made.api.before = lost
+        assert (await made.ask("ada")).json()["code"] == "E-OUT-14"
+        made.api.before = None
+        wall.ahead = timedelta(hours=hours)
+        again = await made.ask("ada")
+        assert again.json()["code"] == "E-OUT-14", "30 s are not over"
+        assert int(again.headers["Retry-After"]) <= 30
+        assert made.api.calls == {}
+        sid = await made.place("bob")
+        wall.ahead = timedelta()
+        assert (await made.ask("bob")).json() == {"call_sid": sid, "again": True}
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+@pytest.mark.parametrize("jumps", [True, False])
+async def test_a_clock_that_is_wrong_does_not_hide_a_call_that_was_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int, jumps: bool
+) -> None:
+    wall = Wall(monkeypatch)
+    wall.ahead = timedelta(hours=hours)
+    monkeypatch.setattr(placing, "LOOKS_S", ())
+    async with office(tmp_path) as made:
+        made.api.after = lost
+        assert (await made.ask("ada")).json()["code"] == "E-OUT-14"
+        made.api.after = None
+        if jumps:
+            wall.ahead = timedelta()
+        [sid] = made.api.calls
+        assert (await made.ask("ada")).json() == {"call_sid": sid, "again": True}
 
 
 async def test_a_call_that_twilio_names_by_itself_is_known_by_its_key(

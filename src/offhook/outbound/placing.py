@@ -87,11 +87,15 @@ class Placing:
         self._rest = rest
         self._ledger = ledger
         self._wall = wall
+        self._clock = clock
         self.following: Final = Following(calls, rest, ledger, clock)
         self._permission = Permission(config, calls, ledger, guard, clock, wall)
         self._busy: set[str] = set()
         """Keys that are at work."""
         self._creating = 0
+        self._unsettled: dict[str, float] = {}
+        """Attempts that Twilio has not named, by their id: when each was made, or first seen by
+        this process, by the clock that never jumps."""
 
     @property
     def live(self) -> int:
@@ -167,6 +171,7 @@ class Placing:
         wants = agent.outbound
         query = f"?placing={placement.id}"
         limit = round(agent.limits.max_minutes * 60) + GOODBYE_S
+        asked_s = self._clock.now()
         try:
             created = await self._rest.create_call(
                 to=outgoing.to,
@@ -180,22 +185,24 @@ class Placing:
             )
         except TwilioRefused as refused:
             if refused.status >= 500:  # a gateway's, perhaps, behind which it was carried out
-                return await self._look_for(outgoing, placement)
+                return await self._look_for(outgoing, placement, asked_s)
             if refused.status == 429 or refused.code == 10004:
                 raise NotNow.of(refused.problem(), 2.0) from None
             raise refused.problem() from None
         except TwilioUnreachable as unreachable:
             if not unreachable.sent:
                 raise NotNow.of(unreachable.problem(), 5.0) from None
-            return await self._look_for(outgoing, placement)
+            return await self._look_for(outgoing, placement, asked_s)
         return created.sid
 
-    async def _look_for(self, outgoing: Outgoing, placement: Placement) -> str:
-        """Our request left, and no answer came. Raises Uncertain when it stays so."""
+    async def _look_for(self, outgoing: Outgoing, placement: Placement, asked_s: float) -> str:
+        """Our request left then, and no answer came. Raises Uncertain when it stays so."""
+        self._unsettled[placement.id] = asked_s
         for wait_s in LOOKS_S:
             await asyncio.sleep(wait_s)
             sid = await self._listed(outgoing.from_, outgoing.to, placement)
             if sid is not None:
+                self._unsettled.pop(placement.id, None)
                 return sid
         raise uncertain(SETTLED_S)
 
@@ -221,11 +228,14 @@ class Placing:
             outgoing = self.following.expected.get(known.id)
             if outgoing is not None:  # else an earlier run placed it, and its token went with that
                 self._calls.place(sid, outgoing)
+            self._unsettled.pop(known.id, None)
             await self._ledger.name(known.id, sid)
             return sid
-        age_s = (wanted_now.made_ms - known.made_ms) / 1000
+        # Not by the wall clock: one that jumps ahead would have somebody rung twice.
+        age_s = self._clock.now() - self._unsettled.setdefault(known.id, self._clock.now())
         if age_s < SETTLED_S:
             raise uncertain(SETTLED_S - age_s)
+        self._unsettled.pop(known.id, None)
         stale = self.following.expected.pop(known.id, None)
         if stale is not None:
             self._calls.unexpect(stale)
@@ -239,15 +249,31 @@ class Placing:
         Twilio keeps no key of ours, so it is a call from us to that number, made since then, that
         belongs to no other placement (twilio.md §5.1). Raises Uncertain when it cannot be asked.
         """
-        earliest = placement.made_ms / 1000 - CLOCKS_S
         try:
             listed = await self._rest.calls_to(to=to, from_=from_)
         except (TwilioRefused, TwilioUnreachable):
             raise uncertain(5.0) from None
+        earliest = self._made_s(placement) - CLOCKS_S
         since = [call.sid for call in listed if (call.created_s or earliest) >= earliest]
         others = await self._ledger.named(since)
         ours = [sid for sid in since if sid not in others]
         return ours[-1] if ours else None
+
+    def _made_s(self, placement: Placement) -> float:
+        """When an attempt was made, by Twilio's clock as far as it has told it, else by ours.
+
+        An attempt of the future, by our own clock, was made before that was put back: nobody knows
+        when, so every call counts.
+        """
+        now_s = self._wall().timestamp()
+        if placement.id in self._unsettled:
+            age_s = self._clock.now() - self._unsettled[placement.id]
+            age_s = max(age_s, now_s - placement.made_ms / 1000)
+        else:
+            age_s = now_s - placement.made_ms / 1000
+            if age_s < -CLOCKS_S:
+                return 0.0
+        return (self._rest.date_s or now_s) - age_s
 
     # --- whether it may be placed --------------------------------------------------------------
 
@@ -287,6 +313,7 @@ class Placing:
             )
 
         def named(sid: str) -> None:
+            self._unsettled.pop(placement.id, None)
             self.following.expected.pop(placement.id, None)
             self.following.follow(sid, agent)
 

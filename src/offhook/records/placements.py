@@ -1,4 +1,9 @@
-"""The ledger of calls that were asked for, as rows: outbound/ledger.py says what each is for."""
+"""The ledger of calls that were asked for, as rows: outbound/ledger.py says what each is for.
+
+A key is forgotten when it is old by two measures: by the wall clock, and by the number of days on
+which calls were asked for since. A clock that jumps ahead and back makes one more such day, not
+ninety; so it makes no key old, and no call that was asked for before is placed again.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,21 +14,27 @@ from offhook.outbound.ledger import Placement
 from offhook.records import tables
 from offhook.records.database import insert
 
-KEPT_MS: Final = 90 * 24 * 3600 * 1000
-"""How long a key is known: lists are gone through in days."""
+DAY_MS: Final = 24 * 3600 * 1000
+
+KEPT_DAYS: Final = 90
+"""How long a key is known, by either measure: lists are gone through in days."""
 
 _placements: Final = tables.placements.c
 
 
 def claim(connection: Connection, placement: Placement) -> Placement | None:
     """Take the key; None: it is ours now. Else what is there under it."""
-    old = _placements.made_ms < placement.made_ms - KEPT_MS
+    day = _day(connection, placement.made_ms)
+    old = (_placements.made_ms < placement.made_ms - KEPT_DAYS * DAY_MS) & (
+        _placements.day <= day - KEPT_DAYS
+    )
     connection.execute(delete(tables.placements).where(old))
     row = insert(connection, tables.placements).values(
         key=placement.key,
         id=placement.id,
         fingerprint=placement.fingerprint,
         made_ms=placement.made_ms,
+        day=day,
     )
     if connection.scalar(row.on_conflict_do_nothing().returning(_placements.key)) is not None:
         return None
@@ -32,10 +43,22 @@ def claim(connection: Connection, placement: Placement) -> Placement | None:
     return Placement(found.key, found.id, found.fingerprint, found.made_ms, found.sid)
 
 
+def _day(connection: Connection, made_ms: int) -> int:
+    """Return the number of that day: the last one's, or the next when the date differs."""
+    latest = select(_placements.day, _placements.made_ms).order_by(_placements.day.desc()).limit(1)
+    found = connection.execute(latest).one_or_none()
+    if found is None:
+        return 1
+    day: int = found.day
+    return day if found.made_ms // DAY_MS == made_ms // DAY_MS else day + 1
+
+
 def retake(connection: Connection, old: Placement, new: Placement) -> bool:
     """Begin anew, unless somebody else has, or the call has its name."""
     same = (_placements.id == old.id) & _placements.sid.is_(None)
-    changed = update(tables.placements).where(same).values(id=new.id, made_ms=new.made_ms)
+    day = _day(connection, new.made_ms)
+    values = {"id": new.id, "made_ms": new.made_ms, "day": day}
+    changed = update(tables.placements).where(same).values(**values)
     return connection.execute(changed).rowcount == 1
 
 

@@ -200,7 +200,10 @@ placements: Final = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("made_ms", BigInteger, nullable=False),
     Column("sid", String(64)),  # None: Twilio has not named the call yet
+    # Counts the days on which calls were asked for: placements.py
+    Column("day", Integer, nullable=False, server_default="0"),
 )
+Index("placements_by_day", placements.c.day)
 Index("placements_by_time", placements.c.made_ms)
 Index("placements_by_sid", placements.c.sid)
 

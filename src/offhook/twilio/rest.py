@@ -93,10 +93,7 @@ class RestCall(_Resource, frozen=True, kw_only=True):
     @property
     def created_s(self) -> float | None:
         """When it was created, by Twilio's wall clock, in seconds since 1970."""
-        try:
-            return parsedate_to_datetime(self.date_created or "").timestamp()
-        except (ValueError, TypeError, OverflowError):
-            return None
+        return _seconds(self.date_created)
 
     @property
     def duration_s(self) -> int | None:
@@ -158,6 +155,8 @@ class TwilioRest:
         self._origin = twilio.rest_origin
         self._account = f"/{VERSION}/Accounts/{twilio.account_sid}"
         self._free = asyncio.Semaphore(AT_ONCE)
+        self.date_s: float | None = None
+        """What time it was at Twilio at its last answer, in seconds since 1970, if it said so."""
 
     # --- calls ---
 
@@ -342,8 +341,17 @@ class TwilioRest:
                 _log.error("a fault in a request to Twilio: %s", type(error).__name__)
                 raise TwilioUnreachable(type(error).__name__, sent=True) from None
         if response.is_success:
+            self.date_s = _seconds(response.headers.get("date"))
             return body
         raise refusals.read(response.status_code, body, response.headers.get("retry-after"))
+
+
+def _seconds(date: str | None) -> float | None:
+    """Return a date as mail and HTTP write it, in seconds since 1970; None: it is none."""
+    try:
+        return parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def jitter_s(attempt: int) -> float:
