@@ -25,9 +25,10 @@ from tests.house import (
 from offhook import config
 from offhook.clock import LoopClock
 from offhook.config import Agent, Config
+from offhook.egress import client
 from offhook.errors import Problem
 from offhook.events import AgentSaid, CallBegan, CallBilled, LookedUp
-from offhook.lookup import ANSWER_MAX, Lookups, client
+from offhook.lookup import ANSWER_MAX, Lookups
 from offhook.server import Server, listen
 from offhook.tools.declare import Call
 from offhook.yamlfile import BadFile
@@ -468,7 +469,7 @@ def test_a_lookup_without_its_secret_does_not_start(tmp_path: Path) -> None:
 
 
 async def test_an_agent_without_a_lookup_asks_nobody() -> None:
-    async with client() as http:
+    async with client(()) as http:
         lookups = Lookups(http, {}, LoopClock(asyncio.get_running_loop()))
         agents: list[Agent] = list(configured("ws://127.0.0.1:1").lines.values())
         found = await lookups.find(agents[0], Call("CA1", "seed", None, None))

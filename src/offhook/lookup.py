@@ -127,13 +127,3 @@ class Lookups:
             return msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _Failed("its answer is not JSON") from None
-
-
-def client() -> httpx2.AsyncClient:
-    """The HTTP client of a server, closed by whoever enters it.
-
-    Every question has a time limit of its own, and there is one for each call at most; so the
-    client has no limits. Like all of Offhook it takes nothing from the environment.
-    """
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=30)
-    return httpx2.AsyncClient(timeout=None, limits=limits, trust_env=False)

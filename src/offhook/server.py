@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
+import httpx2
 import uvicorn
 from starlette.types import ASGIApp
 
-from offhook import lookup, wire
+from offhook import egress, wire
 from offhook.call import inputs
 from offhook.calls import Calls
 from offhook.clock import Clock, LoopClock, wall_clock
@@ -141,7 +142,12 @@ class Server:
     async def _serve(self) -> None:
         clock = LoopClock(asyncio.get_running_loop())
         key = self._config.require_deepgram_key().get_secret_value()
-        async with lookup.client() as http, asyncio.TaskGroup() as group:
+        # Every question has a time limit of its own, and there is one for each call at most.
+        limits = httpx2.Limits(
+            max_connections=None, max_keepalive_connections=20, keepalive_expiry=30
+        )
+        trusted = self._config.addresses
+        async with egress.client(trusted, limits=limits) as http, asyncio.TaskGroup() as group:
             tasks = ServerTasks(group, self._on_fault)
             dial = Dialler(self._config.deepgram, key, tasks)
             told = Publisher(self._subscribers, clock.now)

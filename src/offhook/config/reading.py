@@ -150,6 +150,13 @@ class Config:
             secrets.append(base64.b64encode(credentials).decode())
         return tuple(secrets)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every URL that the server asks over HTTP, as it was written: egress.py trusts them."""
+        agents = (*self.agents.values(), *self.lines.values(), *self.placers)
+        lookups = {agent.lookup.url for agent in agents if agent.lookup is not None}
+        return (self.twilio.rest_origin, *sorted(filter(None, lookups)))
+
     def require_deepgram_key(self) -> SecretStr:
         """The key. Raises Problem E-DG-01 when there is none."""
         if self.deepgram.api_key is None:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from offhook.addresses import is_outside
 from offhook.deepgram import fields
 from offhook.yamlfile import Finding, Loc, Place, nearest
 
@@ -97,6 +98,11 @@ def change(part: str, block: Any) -> tuple[Any, list[Finding]]:
         text = f"The {part} block holds what is no JSON."
         return None, [Finding("error", text, "Give it texts, numbers, lists and mappings alone.")]
     findings = check({"agent": {part: block}})
+    for url in _endpoint_urls(block):
+        if not is_outside(url):
+            text = f"The endpoint of the {part} block is not a host of the internet."
+            fix = "Write such an endpoint into the agent file: what is there is trusted."
+            findings.append(Finding("error", text, fix))
     if part == "listen" and isinstance(block, dict):
         provider = block.get("provider")
         if provider is None:
@@ -106,6 +112,18 @@ def change(part: str, block: Any) -> tuple[Any, list[Finding]]:
             text = "listen.provider has no version, which each change of it needs."
             findings.append(Finding("error", text, 'Add "version": "v2" for Flux, "v1" for Nova.'))
     return block, findings
+
+
+def _endpoint_urls(block: Any) -> Iterator[str]:
+    """Every URL that Deepgram would be made to ask."""
+    if isinstance(block, list):
+        for each in block:
+            yield from _endpoint_urls(each)
+    elif isinstance(block, dict):
+        endpoint = block.get("endpoint")
+        if isinstance(endpoint, dict) and isinstance(endpoint.get("url"), str):
+            yield endpoint["url"]
+        yield from _endpoint_urls(block.get("functions"))
 
 
 class _Check:

@@ -13,12 +13,11 @@ import threading
 from types import TracebackType
 from typing import Any, Final, Self
 
-import httpx2
 import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from offhook import __version__, tls, urls
+from offhook import __version__, egress, tls, urls
 from offhook.records import jobs
 from offhook.records.database import clock_ms
 from offhook.records.jobs import Job
@@ -211,7 +210,7 @@ class Deliveries:
             async with (
                 asyncio.timeout(ATTEMPT_S),
                 # Redirects are not followed: the record goes to whom the configuration names.
-                httpx2.AsyncClient(verify=self._tls, trust_env=False, timeout=None) as client,
+                egress.client((self._url,), verify=self._tls) as client,
                 # Nothing of the answer's body is read, however long it is.
                 client.stream("POST", self._url, content=body, headers=headers) as response,
             ):

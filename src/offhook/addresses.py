@@ -1,0 +1,59 @@
+"""Which addresses are of the internet. No I/O: names are not resolved here."""
+
+import ipaddress
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_CLOUDS: Final = tuple(map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24")))
+"""Of the internet to older Pythons, or to every list, but a cloud's own metadata: Azure's and
+Oracle's. Those of the other clouds are link-local or private."""
+
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL_NAT64: Final = ipaddress.ip_network("64:ff9b:1::/48")
+
+_INSIDE: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
+"""Names that lead to this machine, to a network of one's own, or to a cloud's metadata."""
+
+
+def is_public(address: _Address) -> bool:
+    """Return whether that is a host of the internet: not of a private network, this machine or a
+    cloud's metadata, and no group of hosts.
+    """  # noqa: D205
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address.teredo is not None or address in _LOCAL_NAT64 or address.is_site_local:
+            return False
+    special = (
+        address.is_private
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_multicast
+        or address.is_reserved
+        or address.is_unspecified
+    )
+    return address.is_global and not special and not any(address in each for each in _CLOUDS)
+
+
+def is_outside(url: str) -> bool:
+    """Return whether a URL may lead to a host of the internet, as far as it is written in it.
+
+    Numbers that are no address in the usual form (127.1, 0x7f000001) are none: programs read them
+    differently.
+    """
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    except ValueError:
+        return False
+    try:
+        return is_public(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        pass
+    last = host.rpartition(".")[2]
+    numeric = last[:1].isdigit()
+    return bool(host) and "." in host and not numeric and not host.endswith(_INSIDE)
