@@ -544,8 +544,31 @@ def test_an_origin_alone_gets_the_path(url: str, whole: str) -> None:
         (
             "records: {redact: {patterns: ['a+', '(']}}",
             (
-                "offhook.yaml:1:37 This is not a regular expression: missing ), unterminated"
-                " subpattern at position 0. Correct it; single quotes keep its \\."
+                "offhook.yaml:1:37 This is not a regular expression of RE2: missing ): (."
+                " Correct it; single quotes keep its \\."
+            ),
+        ),
+        (
+            "records: {redact: {patterns: ['(?<=PIN )\\d+']}}",
+            (
+                "offhook.yaml:1:31 This is not a regular expression of RE2: invalid perl operator:"
+                " (?<=. Write it without lookaround and backreferences, which can take for ever:"
+                " find more, or write several patterns."
+            ),
+        ),
+        (
+            "records: {redact: {patterns: ['(\\d)\\1']}}",
+            (
+                "offhook.yaml:1:31 This is not a regular expression of RE2: invalid escape"
+                " sequence: \\1. Write it without lookaround and backreferences, which can take for"
+                " ever: find more, or write several patterns."
+            ),
+        ),
+        (
+            "records: {redact: {patterns: ['\\p{L}{1,99}']}}",
+            (
+                "offhook.yaml:1:31 This is not a regular expression of RE2: it is too large: 118506"
+                " steps, and 4000 are allowed. Correct it; single quotes keep its \\."
             ),
         ),
         (

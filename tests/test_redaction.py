@@ -32,6 +32,7 @@ from offhook.events import (
     UtteranceRedacted,
 )
 from offhook.findings import merged
+from offhook.own_pattern import OwnPattern
 from offhook.redaction import (
     JSON_MAX,
     LEAD_MS,
@@ -226,6 +227,60 @@ def test_patterns_of_ones_own() -> None:
     assert Redactor(wanted).text(text) == "[redacted] and [redacted]; no CASE here"
     long = "word " * 1500 + "CASE-123 " + "word " * 300
     assert Redactor(wanted).text(long) == long.replace("CASE-123", "[redacted]")
+
+
+CATASTROPHIC = [
+    *("(a+)+$", "(a|aa)+$", "(a|a?)+b!", "(x+x+)+y", "(.*a){12}$", "([a-zA-Z]+)*c"),
+    "^(([a-z])+.)+[A-Z]([a-z])+$",
+    *("(a?){300}a{300}", "a(?:.{0,300}z)?", "(?:[ab]*a[ab]{500}c)?[ab]", "a.*z|a", r"\w+\d|\w"),
+]
+"""What makes an engine that backtracks stand still, and what makes others slow."""
+
+
+@pytest.mark.parametrize("pattern", CATASTROPHIC)
+@pytest.mark.parametrize("unit", ["a", "ab", "aaaa ", "b" * 40 + " a"])
+def test_no_pattern_stalls_the_calls(pattern: str, unit: str) -> None:
+    """Each takes some ms, and Python's own engine hours for some: the bound is far from both."""
+    text = (unit * TEXT_MAX)[: TEXT_MAX - 1] + "!"
+    redactor = Redactor(Redact.model_validate({"patterns": [pattern]}))
+    began = time.process_time()
+    redactor.text(text)
+    redactor.json(json.dumps({"a": [text[:9000]] * 6}))
+    assert time.process_time() - began < 30
+
+
+def test_what_takes_too_long_is_taken_out() -> None:
+    wanted = Redact.model_validate({"patterns": ["a(?:.{0,300}z)?"]})
+    text = "secret z " * 2 + "a" * 9000 + " the rest"
+    redacted = Redactor(wanted).text(text)
+    assert redacted.startswith("secret z secret z [redacted]")
+    assert redacted.endswith("[redacted]")
+    assert "rest" not in redacted
+
+
+@given(
+    st.text(),
+    st.sampled_from([r"\d+", "[^a]", r"\bCASE\b", "(?i)é", "日+", r"(foo|ba+r)", r"\PL"]),
+)
+def test_what_is_found_is_where_it_is(text: str, pattern: str) -> None:
+    """Also behind letters of several bytes, and halves of characters."""
+    spans = list(OwnPattern(pattern).spans(text))
+    assert spans == sorted(spans)
+    for start, end in spans:
+        assert 0 <= start < end <= len(text)
+        if pattern == r"\d+":
+            assert text[start:end].isascii()
+            assert text[start:end].isdigit()
+        if pattern == "[^a]":
+            assert "a" not in text[start:end]
+    if pattern == "[^a]":
+        assert len(spans) == sum(letter != "a" for letter in text)
+
+
+def test_half_a_character_hides_nothing() -> None:
+    redactor = Redactor(Redact.model_validate({"patterns": [r"CASE-\d+"]}))
+    assert redactor.text("\ud800 CASE-123 \udfff") == "\ud800 [redacted] \udfff"
+    assert json.loads(redactor.json('["\\ud800 CASE-1"]')) == ["\ud800 [redacted]"]
 
 
 def test_of_a_long_text_nothing_is_left_that_was_not_looked_at() -> None:

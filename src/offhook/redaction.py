@@ -8,7 +8,6 @@ All of this runs on the event loop, for every text of every call: bench/redactio
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -53,9 +52,6 @@ TEXT_MAX: Final = 10_000
 JSON_MAX: Final = 64 * 1024
 """Characters of a function's arguments or answer; more is taken out altogether."""
 
-PIECE_MAX: Final = 2000
-"""Characters that a pattern of the user's own is given at once: what it costs may grow faster."""
-
 KEY: Final = "?"
 """What is told of a digit that was pressed."""
 
@@ -90,7 +86,7 @@ class Redactor:
         if self._emails:
             found += emails(seen)
         for pattern in self._patterns:
-            found += _own(pattern, seen)
+            found += (Span(start, end, OWN) for start, end in pattern.spans(seen))
         return merged(found)
 
     def text(self, text: str) -> str:
@@ -134,18 +130,6 @@ class Redactor:
                 )
                 return value if same else dict(pairs)
         return value
-
-
-def _own(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
-    start = 0
-    while start < len(text):
-        end = len(text)
-        if end - start > PIECE_MAX:
-            end = text.rfind(" ", start + 1, start + PIECE_MAX) + 1 or start + PIECE_MAX
-        for match in pattern.finditer(text, start, end):
-            if match.end() > match.start():
-                yield Span(match.start(), match.end(), OWN)
-        start = end
 
 
 def applied(text: str, spans: list[Span]) -> str:

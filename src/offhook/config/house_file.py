@@ -330,7 +330,7 @@ class Redact(Part):
     emails: bool = False
 
     patterns: tuple[Pattern, ...] = ()
-    """Regular expressions of your own, as Python's re has them."""
+    """Regular expressions of your own, as RE2 has them."""
 
     caller_id: bool = False
     """The numbers of the call itself, of which the ends are left."""

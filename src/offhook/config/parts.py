@@ -9,6 +9,7 @@ import pydantic
 from pydantic import BeforeValidator, Field
 
 from offhook import variables, yamlfile
+from offhook.own_pattern import OwnPattern, PatternError
 
 
 class Part(pydantic.BaseModel):
@@ -108,12 +109,16 @@ def _pattern(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        pattern = re.compile(value)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise yamlfile.refuse(
-            f"This is not a regular expression: {error}.", "Correct it; single quotes keep its \\."
-        ) from None
-    if pattern.search(""):
+        pattern = OwnPattern(value)
+    except PatternError as error:
+        fix = "Correct it; single quotes keep its \\."
+        if re.search(r"\(\?<?[=!>]|\\[1-9]|\(\?P=", value):
+            fix = (
+                "Write it without lookaround and backreferences, which can take for ever: find"
+                " more, or write several patterns."
+            )
+        raise yamlfile.refuse(f"This is not a regular expression of RE2: {error}.", fix) from None
+    if pattern.finds_nothing_at_all():
         raise yamlfile.refuse(
             "This regular expression finds the empty text, which is everywhere.",
             "Have it find one character at least: + in place of *.",
@@ -166,7 +171,7 @@ DestinationName = Annotated[str, BeforeValidator(_destination_name)]
 Name = Annotated[str, BeforeValidator(_variable_name)]
 Default = Annotated[str, BeforeValidator(_default)]
 Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
-Pattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
+Pattern = Annotated[OwnPattern, BeforeValidator(_pattern)]
 Destination = Annotated[str, BeforeValidator(_destination)]
 PhoneNumber = Annotated[str, BeforeValidator(phone_number)]
 Key = Annotated[str, BeforeValidator(_key)]
