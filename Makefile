@@ -60,6 +60,7 @@ soak: setup
 	$(BIN)/python -m bench.faults full-disk --calls 20
 	$(BIN)/python -m bench.heard --interruptions 2000 --seed 2
 	$(BIN)/python -m bench.hammer --calls 200
+	$(BIN)/python -m bench.hostile --rounds 20
 	$(BIN)/python bench/soak.py
 	$(MAKE) fuzz
 

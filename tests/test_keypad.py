@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
 from tests.cli.test_serve_log import piped
 from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, House, house, texts
@@ -65,6 +66,28 @@ async def test_the_agent_is_told_of_each_entry_once_and_answers(tmp_path: Path) 
     assert report.caller.failed == []
     assert [e.digits for e in events if isinstance(e, KeysEntered)] == ["1204"]
     assert texts(events, CallerSaid) == [HOURS]
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1, 0.5])
+async def test_words_right_before_keys_are_a_turn_of_their_own(
+    tmp_path: Path, pause: float
+) -> None:
+    script = Script(
+        turns=[
+            Turn(hear=HOURS, say=["We are open from nine to five."]),
+            Turn(hear="(keys)", say=["Of course, what else?"]),
+        ],
+        silence_ms=300,
+        reply_ms=1500,
+    )
+    async with house(script, config=configured(tmp_path)) as h:
+        steps = [Step(wait=pause)] if pause else []
+        await h.call(GREET, ASK, *steps, Step(press="12#"), STAY, HANG_UP)
+        await h.until_ended()
+        assert told(h) == ["(The caller pressed 12 on the keypad.)"]
+        kinds = [type(m) for m in h.sessions[0].received]
+        assert kinds.index(ForceEndTurn) < kinds.index(InjectUserMessage)
+        assert texts(h.events(), CallerSaid) == [HOURS]
 
 
 async def test_a_key_puts_a_caller_through_who_gets_no_agent(tmp_path: Path) -> None:

@@ -187,9 +187,11 @@ class Contract:
                     self.dialled = self.applied = False
                 case SendSettings():
                     assert self.dialled, "Settings without a leg"
-                case TellAgent(deepgram.FunctionCallResponse(id=str(call_id))):
+                case TellAgent(deepgram.FunctionCallResponse(id=str(call_id)) as answer):
                     assert self.applied, "an answer to an agent that is gone"
-                    self.owed.remove(call_id)
+                    refused = answer.content.startswith('{"error"')
+                    assert call_id in self.owed or refused, "an answer to nothing that has run"
+                    self.owed.discard(call_id)
                 case TellAgent() | SendAudio():
                     assert self.applied, f"{command} before SettingsApplied"
                 case RunTool():

@@ -44,6 +44,7 @@ from offhook.call.commands import (
 )
 from offhook.call.ending import Ending, Slug
 from offhook.call.errands import SendDigits
+from offhook.call.functions import CALLS_MAX, OPEN_MAX
 from offhook.call.inputs import (
     AgentLegRefused,
     AgentLegUnreachable,
@@ -1423,3 +1424,51 @@ def test_a_flood_of_words_for_one_utterance_is_cut_visibly(call: Playbook) -> No
     (said,) = (each for each in notes if isinstance(each, AgentSaid))
     assert said.intended.endswith(" …")
     assert len(said.intended) < 1.1 * playback.TEXT_MAX
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_flood_of_functions_ends_its_call(call: Playbook, at_once: bool) -> None:
+    functions = [deepgram.FunctionCall(str(number), "weather") for number in range(10_000)]
+    call.talking()
+    if at_once:
+        requests = [deepgram.FunctionCallRequest(functions)]
+    else:
+        requests = [deepgram.FunctionCallRequest([each]) for each in functions]
+    commands = [each for request in requests for each in call.call.receive(request, call.now)]
+    call.contract.leave(commands)
+    assert sum(isinstance(each, RunTool) for each in commands) == OPEN_MAX
+    assert call.call.ending == Ending(Slug.AGENT_LEG_GARBAGE, "too many function calls")
+    assert len(commands) < 300
+
+
+def test_a_flood_of_functions_that_are_answered_at_once_ends_its_call_too(call: Playbook) -> None:
+    call.talking()
+    ran = 0
+    for number in range(10_000):
+        call_id = str(number)
+        commands = call.call.receive(called(call_id), call.now)
+        if any(isinstance(each, RunTool) for each in commands):
+            ran += 1
+            call.call.receive(ToolFinished(call_id, "sunny", "answered"), call.now)
+    assert ran == CALLS_MAX
+    assert call.call.ending == Ending(Slug.AGENT_LEG_GARBAGE, "too many function calls")
+
+
+def test_functions_over_an_hour_are_not_a_flood(call: Playbook) -> None:
+    call.under(Plan(silence_s=0, max_s=7200)).talking()
+    for number in range(200):
+        call >> called(str(number)) << ... >> ToolFinished(str(number), "sunny", "answered") << ...
+        call >> Wait(1, late=True) << ...
+    assert call.call.ending is None
+
+
+def test_what_is_huge_is_answered_and_not_run(call: Playbook) -> None:
+    (
+        call.talking()
+        >> deepgram.FunctionCallRequest([deepgram.FunctionCall("1", "weather", "x" * 900_000)])
+        << FunctionCalled("1", "weather", "x" * 256 + " …")
+        << weather("1", '{"error": "the arguments are too long"}')
+        << FunctionAnswered("1", "weather", "failed", '{"error": "the arguments are too long"}', 0)
+        >> deepgram.FunctionCallRequest([deepgram.FunctionCall("2", "x" * 900_000)])
+        << Fault("agent", "a function whose name or id is too long")
+    )

@@ -229,3 +229,21 @@ def test_ten_thousand_damaged_messages_from_deepgram_are_read_or_bad() -> None:
 
 def test_ten_thousand_damaged_messages_from_a_client_are_read_or_bad() -> None:
     fuzz(read_ours)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.ConversationText("user", "x" * 900_000),
+        messages.Warning("X", "x" * 900_000),
+        messages.Error("X", "x" * 900_000),
+        messages.InjectionRefused("x" * 900_000),
+        messages.Welcome("x" * 900_000),
+    ],
+)
+def test_a_huge_text_is_cut_visibly(message: messages.ServerMessage) -> None:
+    read = messages.read(messages.write(message))
+    assert type(read) is type(message)
+    text = messages.write(read).decode()
+    assert " …" in text
+    assert len(text) < messages.TEXT_MAX + 100

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examined
 from hypothesis import strategies as st
@@ -110,3 +111,24 @@ def test_whatever_happens_the_line_comes_to_rest(
     line.ears.after, line.ears.words = 0.05, []
     line.send(messages.UpdateThink({**THINK, "functions": [BOOK, ORDER]}))
     assert "We are closed on Sundays." in line.say("are you open on sunday")
+
+
+@pytest.mark.parametrize("ears_s", [0.0, 0.05, 0.6])
+@pytest.mark.parametrize("spoken_s", [0.5, 0.9, 1.0, 1.1])
+def test_what_is_written_behind_a_forced_end_comes_after_the_words(
+    ears_s: float, spoken_s: float
+) -> None:
+    """As keys come right behind speech: in its middle, and where the turn has only paused."""
+    line = Line(
+        partial(conversing, DESK, conduct=Conduct(silence_ms=300, reply_ms=600)), ears_s=ears_s
+    ).settle(settings(BOOK, ORDER, listen=FLUX))
+    line.ears.words = [Heard("are you open on sunday", True)]
+    line.speech = YES
+    line.clock.run(spoken_s)
+    assert "UserStartedSpeaking" in line.kinds(), "else this shows nothing"
+    assert not [said for said in line.of(messages.ConversationText) if said.role == "user"]
+    line.send(messages.ForceEndTurn())
+    line.send(messages.InjectUserMessage("(The caller pressed 12 on the keypad.)"))
+    line.clock.run(10)
+    users = [said.content for said in line.of(messages.ConversationText) if said.role == "user"]
+    assert users == ["are you open on sunday", "(The caller pressed 12 on the keypad.)"]

@@ -330,9 +330,7 @@ class Call:
             case deepgram.SettingsApplied():
                 self._on_settings_applied(now)
             case deepgram.FunctionCallRequest():
-                if self._agent is _READY:
-                    self._functions.call(message, now)
-                    self._await_functions()
+                self._on_functions_called(message, now)
             case deepgram.FunctionCallCancelled():
                 self._functions.call_off(message)
                 self._await_functions()
@@ -630,6 +628,15 @@ class Call:
         if self._late_bytes:
             self._note(AudioDropped("caller", milliseconds(self._late_bytes), "late"))
             self._late_bytes = 0
+
+    def _on_functions_called(self, request: deepgram.FunctionCallRequest, now: float) -> None:
+        for function in request.functions:
+            if self._agent is not _READY:
+                break  # It is not there yet, or that was too much: the call is over.
+            wrong = self._functions.call(function, now)
+            if wrong:
+                self._on_garbage("agent", wrong, now)
+        self._await_functions()
 
     def _await_functions(self) -> None:
         """Arm the deadlines of the function that has waited longest.

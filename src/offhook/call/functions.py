@@ -3,6 +3,7 @@
 Source: deepgram-voice-agent.md §4. Who runs them, and how, is not known here.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
@@ -16,6 +17,18 @@ SOFT_S: Final = 3.0
 HARD_S: Final = 10.0
 """A function that takes longer is given up, and the agent told: it must not wait for ever."""
 
+OPEN_MAX: Final = 32
+"""Functions of a call that are open at a time."""
+CALLS_MAX: Final = 64
+"""Functions that a call's agent calls within CALLS_WINDOW_S. More is no conversation."""
+CALLS_WINDOW_S: Final = 10.0
+NAME_MAX: Final = 256
+"""Characters of an `id` or a `name`; models' makers allow 64 for a name."""
+ARGUMENTS_MAX: Final = 64 * 1024
+"""Characters of arguments; the agent is told of more, and nothing runs."""
+
+_TOO_MANY: Final = '{"error": "too many functions are called; this one was not run"}'
+_TOO_LARGE: Final = '{"error": "the arguments are too long"}'
 _TOO_LATE: Final = '{"error": "this takes too long; it was stopped"}'
 _OUTCOME_UNKNOWN: Final = (
     "It is not known whether this was done: it takes too long, and may yet be done."
@@ -47,20 +60,41 @@ class Functions:
         self._answered = answered
         # Oldest first.
         self._open: dict[str, _Function] = {}
+        # When each was called, within CALLS_WINDOW_S.
+        self._lately: deque[float] = deque()
         self._said_one_moment = False
 
     # --- what happens --------------------------------------------------------------------------
 
-    def call(self, request: deepgram.FunctionCallRequest, now: float) -> None:
-        """The agent calls some: they run at once."""
-        for function in request.functions:
-            # What has an endpoint is called by Deepgram itself (§4.3).
-            if function.client_side and function.id not in self._open:
-                self._open[function.id] = _Function(
-                    function.name, function.arguments, now, function.thought_signature
-                )
-                self._do(Note(FunctionCalled(function.id, function.name, function.arguments)))
-                self._do(RunTool(function.id, function.name, function.arguments))
+    def call(self, function: deepgram.FunctionCall, now: float) -> str:
+        """The agent calls one: it runs at once. Returns what is wrong when it may not.
+
+        One that may not run is answered all the same, so that nobody waits for it.
+        """
+        # What has an endpoint is called by Deepgram itself (§4.3).
+        if not function.client_side or function.id in self._open:
+            return ""
+        call_id, name, arguments = function.id, function.name, function.arguments
+        if max(len(call_id), len(name)) > NAME_MAX:
+            return "a function whose name or id is too long"
+        while self._lately and now - self._lately[0] > CALLS_WINDOW_S:
+            self._lately.popleft()
+        if len(self._open) >= OPEN_MAX or len(self._lately) >= CALLS_MAX:
+            self._do(
+                TellAgent(deepgram.FunctionCallResponse(id=call_id, name=name, content=_TOO_MANY))
+            )
+            return "too many function calls"
+        self._lately.append(now)
+        too_large = len(arguments) > ARGUMENTS_MAX
+        if too_large:
+            arguments = arguments[:NAME_MAX] + " …"
+        self._open[call_id] = _Function(name, arguments, now, function.thought_signature)
+        self._do(Note(FunctionCalled(call_id, name, arguments)))
+        if too_large:
+            self._answer(call_id, _TOO_LARGE, "failed", now)
+        else:
+            self._do(RunTool(call_id, name, arguments))
+        return ""
 
     def call_off(self, cancelled: deepgram.FunctionCallCancelled) -> None:
         """The agent wants some no more: an answer that came now would be dropped (§4.4)."""

@@ -284,6 +284,9 @@ ClientMessage: TypeAlias = (
     | CustomToThinkProvider
 )
 
+TEXT_MAX: Final = 16 * 1024
+"""Characters of one text of Deepgram's; a turn of minutes has fewer. Beyond, it is cut, visibly."""
+
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding JSON can raise; the last when it is nested too deeply."""
 
@@ -302,10 +305,13 @@ CLIENT_TYPES: Final = _tags(ClientMessage)
 
 
 def read(text: bytes) -> ServerMessage | Unknown:
-    """One message from Deepgram. Raises BadMessage for anything that is not one."""
+    """Return one message from Deepgram. Raise BadMessage for anything that is not one.
+
+    Of a huge message, what is said, described or asked is cut visibly.
+    """
     try:
         message: ServerMessage = _server.decode(text)
-        return message
+        return message if len(text) <= TEXT_MAX else _cut(message)
     except UNREADABLE as error:
         return _unknown_or_bad(text, SERVER_TYPES, str(error))
 
@@ -325,6 +331,26 @@ def read_ours(text: bytes) -> ClientMessage | Unknown:
 def write(message: ServerMessage | ClientMessage) -> bytes:
     """One message as text for the wire."""
     return _encode(message)
+
+
+def _cut(message: ServerMessage) -> ServerMessage:
+    match message:
+        case ConversationText():
+            return ConversationText(_short(message.role), _short(message.content))
+        case Warning():
+            return Warning(_short(message.code), _short(message.description))
+        case Error():
+            return Error(_short(message.code), _short(message.description))
+        case InjectionRefused():
+            return InjectionRefused(_short(message.message))
+        case Welcome():
+            return Welcome(_short(message.request_id))
+        case _:
+            return message
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + " …"
 
 
 def _unknown_or_bad(text: bytes, known: frozenset[str], fault: str) -> Unknown:

@@ -59,6 +59,11 @@ class Listener:
         """Whether the caller is in the middle of a turn."""
         return self._finder.speaking
 
+    @property
+    def recognising(self) -> bool:
+        """Whether it is not yet known what was said in a turn that was not taken."""
+        return any(stretch.heard is None for stretch in self._stretches)
+
     def end_after(self, silence_ms: int) -> None:
         """From now on, a turn ends after that much silence."""
         self._finder.silence_ms = silence_ms

@@ -98,6 +98,10 @@ class Turns:
         self._closing: Timer | None = None
         """The last answer is the end, once it has been heard."""
         self._paused_at = 0.0
+        self._is_forced = False
+        """A turn was forced to end, and its words are not known yet."""
+        self._written: list[str] = []
+        """What the caller is to be taken to have said after that."""
         self._interrupted = False
         """The caller has cut an answer short, and has had no reply to that."""
 
@@ -141,14 +145,21 @@ class Turns:
         self.say_unasked(message.message)
 
     def user_wrote(self, words: str) -> None:
-        """The caller is taken to have said this, and no more (§2.15)."""
+        """The caller is taken to have said this, and no more (§2.15).
+
+        What was said in a turn that was forced to end comes first, as soon as its words are known.
+        """
+        if self._is_forced:
+            self._written.append(words)
+            return
         self._replace_answer()
         self._think(Heard(words, understood=True), self._new_answer(words, self._clock.now()))
 
     def end_turn(self) -> None:
-        """End the caller's turn now, if there is one (§2.17)."""
-        if self._listener.end_turn():
-            self._reply_is_due()
+        """End the caller's turn now, if there is one (§2.17): also one that has only paused."""
+        self._listener.end_turn()
+        self._reply_is_due()
+        self._is_forced = self._listener.recognising
 
     def stop(self) -> None:
         """The session is over."""
@@ -179,6 +190,10 @@ class Turns:
         """Begin to answer. The turn is confirmed when the caller has been quiet for long enough."""
         self._cancel_thought()
         self._think(heard, self._new_answer(heard.text or None, self._paused_at))
+        self._is_forced = False
+        written, self._written = self._written, []
+        for words in written:
+            self.user_wrote(words)
 
     def _reply_is_due(self) -> None:
         self._timers.cancel(self._reply_timer)
