@@ -150,13 +150,14 @@ class Hostile:
         """Until the client has had enough. Most of what it has the agent say is said."""
         with suppress(websockets.ConnectionClosed):
             async for text in socket:
-                if isinstance(text, str) and "InjectAgentMessage" in text:
-                    if self._chance.random() < 0.8:
-                        words = json.loads(text)["message"]
-                        said = {"type": "ConversationText", "role": "assistant", "content": words}
-                        await socket.send(_json(said))
-                        await socket.send(bytes(3200))
-                        await socket.send(_json({"type": "AgentAudioDone"}))
+                if not isinstance(text, str) or "InjectAgentMessage" not in text:
+                    continue
+                if self._chance.random() < 0.8:
+                    words = json.loads(text)["message"]
+                    said = {"type": "ConversationText", "role": "assistant", "content": words}
+                    await socket.send(_json(said))
+                    await socket.send(bytes(3200))
+                    await socket.send(_json({"type": "AgentAudioDone"}))
 
     async def _act(self, socket: ServerConnection) -> None:
         chance = self._chance

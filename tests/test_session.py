@@ -21,6 +21,7 @@ from tests.house import (
 
 from offhook.calls import Calls
 from offhook.config import Limits
+from offhook.deepgram.messages import ConversationText
 from offhook.events import AgentSaid, AudioDropped, CallEnded, CallerSaid, DelaysSampled, Happening
 from offhook.guard import Guard, Rules
 from offhook.line import Lines
@@ -31,6 +32,7 @@ from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Stage, Turn
 from offhook.rehearsal.standin import StandIn
 from offhook.rehearsal.stream import SimulatedStream
+from offhook.session import MESSAGES_MAX
 from offhook.tasks import ServerTasks
 from offhook.wire import Channel, Receiver, Refused, Unreachable
 
@@ -250,3 +252,13 @@ def test_a_fault_of_our_own_ends_that_call_alone(
     assert rehearsal.run(60) == ["internal_error"]
     assert "boom" in caplog.text
     assert rehearsal.stream.closed is not None
+
+
+def test_an_agent_that_floods_ends_its_call() -> None:
+    rehearsal = Rehearsal(GREET)
+    rehearsal.clock.run(3)
+    (agent,) = rehearsal.agents
+    for number in range(10_000):
+        agent.send(ConversationText("user", f"number {number}"))
+    assert rehearsal.run(5) == ["agent_leg_garbage"]
+    assert len(rehearsal.happened) < MESSAGES_MAX + 100

@@ -115,6 +115,10 @@ class Brief:
     recording: bool = False
 
 
+MESSAGES_MAX: Final = 1000
+"""Messages of Deepgram's within MESSAGES_WINDOW_S; each further one is nonsense, and ignored."""
+MESSAGES_WINDOW_S: Final = 10.0
+
 SAMPLE_EVERY: Final = 50
 """Of one in so many pieces of audio, each way, the delay is taken: about once a second."""
 
@@ -172,6 +176,8 @@ class Session:
         self._agent_open_at: float | None = None
         self._timer: Timer | None = None
         self._timer_at = 0.0
+        self._messages = 0
+        self._messages_since = self._began
         self._pieces_to_agent = 0
         self._pieces_to_caller = 0
         self._to_agent = _Delays()
@@ -276,8 +282,15 @@ class Session:
         self.receive(message)
 
     def on_agent_message(self, message: deepgram.ServerMessage | deepgram.Unknown) -> None:
-        """Deepgram said something."""
-        self.receive(message)
+        """Deepgram said something, or floods us."""
+        now = self._now()
+        if now - self._messages_since > MESSAGES_WINDOW_S:
+            self._messages, self._messages_since = 0, now
+        self._messages += 1
+        if self._messages > MESSAGES_MAX:
+            self.on_agent_garbage("too many messages")
+        else:
+            self.receive(message)
 
     def on_caller_garbage(self, what: str) -> None:
         """Twilio's socket broke its protocol."""

@@ -18,7 +18,7 @@ from offhook.tasks import ServerTasks
 from offhook.tools import Call, ToolError, tool
 from offhook.tools.declare import WaitedOnTheLoop
 from offhook.tools.files import Toolbox
-from offhook.tools.runner import RESULT_MAX, CallTools, Runner, Told
+from offhook.tools.runner import ONCE_MAX, RESULT_MAX, CallTools, Runner, Told
 from offhook.tools.threads import THREADS_MAX
 
 CALL = Call("CA1", "shop", None, None)
@@ -400,6 +400,17 @@ async def test_once_in_a_call_is_once_whichever_agent_calls(house: House) -> Non
     assert (await house.ask(second, "slow", '{"size": 1}')).content == "number 1"
     assert slow.count == 1
     assert (await house.ask(other, "slow", '{"size": 1}')).content == "number 2"
+
+
+async def test_what_is_done_once_in_a_call_is_bounded(house: House) -> None:
+    slow = Slow(irreversible=True)
+    slow.gate.set()
+    tools = house.call(slow.tool)
+    for size in range(ONCE_MAX):
+        await house.ask(tools, "slow", f'{{"size": {size}}}')
+    refused = await house.ask(tools, "slow", '{"size": -1}')
+    assert (slow.count, refused.outcome) == (ONCE_MAX, "failed")
+    assert (await house.ask(tools, "slow", '{"size": 0}')).content == "number 1"
 
 
 async def test_what_failed_may_be_tried_again(house: House) -> None:

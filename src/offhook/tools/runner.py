@@ -24,6 +24,9 @@ _log: Final = logging.getLogger("offhook.tools")
 RESULT_MAX: Final = 8 * 1024
 """Bytes of UTF-8 that an agent is told; beyond, the rest is cut off, visibly."""
 
+ONCE_MAX: Final = 256
+"""Irreversible functions with different arguments that are done in one call."""
+
 AFTER_HANGUP_S: Final = 60.0
 """How long a tool that may finish after a hang-up has for that."""
 
@@ -159,6 +162,8 @@ class CallTools:
             if not known.done():
                 run.irrevocable()
             return await asyncio.shield(known)
+        if len(self._first) >= ONCE_MAX:
+            raise ToolError("too much was done in this call already")
         first = self._first[key] = asyncio.get_running_loop().create_future()
         try:
             answer: _Answer = await self._result(run, tool, function), "answered"
