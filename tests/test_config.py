@@ -796,3 +796,24 @@ def test_text_that_twiml_cannot_hold_is_refused(tmp_path: Path, text: str) -> No
     (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
     with pytest.raises(BadFile, match="control character"):
         config.load(tmp_path / "offhook.yaml", {})
+
+
+ARABIC = {48 + digit: 0x660 + digit for digit in range(10)}
+WIDE = {48 + digit: 0xFF10 + digit for digit in range(10)}
+
+
+@pytest.mark.parametrize(
+    "text", ['lines: {"NUMBER": seed.yaml}', 'outbound: {caller_id: "NUMBER"}']
+)
+@pytest.mark.parametrize(
+    "number",
+    [
+        "+1" + "2025550142".translate(ARABIC),
+        "+1" + "2025550142".translate(WIDE),
+        "\N{FULLWIDTH PLUS SIGN}12025550142",
+        "+12025550142;ext=1",
+    ],
+)
+def test_a_number_has_digits_of_ascii_and_nothing_else(text: str, number: str) -> None:
+    (found,) = mistakes(text.replace("NUMBER", number))
+    assert "This is not a phone number in international form." in found

@@ -1,5 +1,6 @@
 """What is never dialled, whoever asks for it; and how much of the rest."""
 
+import dataclasses
 import random
 import re
 from collections import Counter
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata
 
+from offhook.dial_count import Kind
 from offhook.guard import (
     DEFAULT_COUNTRIES,
     TRANSFERS_PER_CALL,
@@ -129,6 +131,35 @@ def test_what_is_refused(destination: str, slug: str) -> None:
 )
 def test_what_is_refused_in_europe(destination: str, slug: str | None) -> None:
     assert why(EUROPE, destination) == slug
+
+
+TRICKS = [
+    *("+19005551234", "+447011123456", "+448451234567", "+4915", "12345", "72345", "+172345"),
+    *("+18095551234", "+18765551234", "+14735551234", "+16495551234", "+12845551234"),  # +1 islands
+    *("+12025550142;postd=ww9", "+12025550142;ext=9", "+12025550142,,9", "+12025550142w9"),
+    *(
+        "+12025550142p900",
+        "+12025550142#",
+        "+12025550142*9",
+        "+12025550142\x00",
+        "+12025550142\r\n",
+    ),
+    "+1" + "2025550142".translate(ARABIC),
+    "+1202555014" + chr(0xFF12),
+    *("+881612345678", "+8835100012345", "tel:+12025550142", "sms:+12025550142"),
+    *("whatsapp:+12025550142", "messenger:1", "client:ada", "+12025550142@evil.example"),
+    *("sip:+19005551234@pbx.example.com", "sip:1@evil.example", "sip:1@pbx.example.com;user=phone"),
+]
+"""Destinations by which others were made to pay, or to dial further than they were asked to."""
+
+
+@pytest.mark.parametrize("kind", ["call", "transfer", "text"])
+@pytest.mark.parametrize("destination", TRICKS)
+async def test_tricks_are_refused_whoever_asks(kind: Kind, destination: str) -> None:
+    rules = dataclasses.replace(RULES, countries=frozenset({"US", "CA", "GB", "DE"}))
+    assert await Guard(rules).check(kind, destination, 0.0) is not None
+    if kind == "transfer":
+        assert await Guard(rules).begin_transfer("CA1", destination, 0.0) is not None
 
 
 def test_toll_free_numbers_of_a_shared_calling_code_are_at_home_in_each_of_its_countries() -> None:

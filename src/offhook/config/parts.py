@@ -34,7 +34,7 @@ def phone_number(value: Any) -> Any:
             "A phone number without quotes is an integer to YAML: its + is lost.",
             'Put it in quotes: "+1…".',
         )
-    if isinstance(value, str) and not re.fullmatch(r"\+[1-9]\d{6,14}", value):
+    if isinstance(value, str) and not re.fullmatch(r"\+[1-9][0-9]{6,14}", value):
         raise yamlfile.refuse(
             "This is not a phone number in international form.",
             'Write + and digits alone, in quotes: "+1…".',
