@@ -12,7 +12,9 @@ BASELINES = Path(__file__).parents[2] / "bench" / "baselines"
 
 def offhook(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "offhook", "bench", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=240
+    )
 
 
 def test_a_run_without_search(tmp_path: Path) -> None:
