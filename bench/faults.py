@@ -53,6 +53,7 @@ from offhook.twilio.signature import sign
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 ACCOUNT = "AC" + "a" * 32
+STREAM = "MZ" + "b" * 32
 FRAME = b"\xff" * 160
 FRAME_S = 0.02
 LINE_EVERY = 5
@@ -169,12 +170,12 @@ class Caller:
         details = {
             "accountSid": ACCOUNT,
             "callSid": self.call_sid,
-            "streamSid": "MZ1",
+            "streamSid": STREAM,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
             "customParameters": {"token": token},
         }
-        start = {"event": "start", "sequenceNumber": "1", "streamSid": "MZ1", "start": details}
+        start = {"event": "start", "sequenceNumber": "1", "streamSid": STREAM, "start": details}
         await line.send(json.dumps(start))
 
     async def _speak(self, line: websockets.ClientConnection, stop: asyncio.Event) -> None:
@@ -188,11 +189,11 @@ class Caller:
                 "timestamp": str(number * 20),
                 "payload": payload,
             }
-            message = {"event": "media", "streamSid": "MZ1", "media": media}
+            message = {"event": "media", "streamSid": STREAM, "media": media}
             await line.send(json.dumps(message | {"sequenceNumber": str(number + 2)}))
             number += 1
             await asyncio.sleep(max(0.0, began + number * FRAME_S - time.monotonic()))
-        stopped = {"event": "stop", "streamSid": "MZ1", "sequenceNumber": str(number + 2)}
+        stopped = {"event": "stop", "streamSid": STREAM, "sequenceNumber": str(number + 2)}
         stopped["stop"] = {"accountSid": ACCOUNT, "callSid": self.call_sid}
         await line.send(json.dumps(stopped))
 

@@ -40,10 +40,11 @@ from offhook.server import Server, listen
 from offhook.tap import MakeTap
 from offhook.tools.declare import Call
 from offhook.twilio import media
-from offhook.twilio.signature import sign
+from offhook.twilio.signature import SETTINGS_HEADER, sign
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 ACCOUNT = "AC" + "a" * 32
+STREAM = "MZ" + "b" * 32
 HOURS = "What are your opening hours?"
 QUICK = Script(turns=[Turn(hear=HOURS, say=["Of course, what else?"])], silence_ms=300, reply_ms=50)
 """A stand-in that answers at once and briefly."""
@@ -113,18 +114,34 @@ class House:
         )
 
     async def post(
-        self, path: str, signature: str | None = None, host: str | None = None, **form: str
+        self,
+        path: str,
+        signature: str | None = None,
+        host: str | None = None,
+        settings: str | None = None,
+        **form: str,
     ) -> httpx2.Response:
-        """A webhook, signed as Twilio would unless a signature is given."""
+        """A webhook, signed as Twilio would unless a signature is given.
+
+        `settings` are what it says of the signature, for one that a shared key has made.
+        """
         form = {"CallSid": "CA" + "1" * 32, "AccountSid": ACCOUNT, "To": "+12025550100", **form}
         name = host or f"127.0.0.1:{self.server.port}"
         if signature is None:
             signature = sign(TOKEN, f"https://{name}{path}", form.items())
         headers = {"X-Twilio-Signature": signature, "Host": name}
+        if settings is not None:
+            headers[SETTINGS_HEADER] = settings
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         return await self.http.post(self.origin + path, content=urlencode(form), headers=headers)
 
-    async def stream(self, *, signature: str | None = None, path: str = "/twilio") -> "RawStream":
+    async def stream(
+        self,
+        *,
+        signature: str | None = None,
+        path: str = "/twilio",
+        settings: str | None = None,
+    ) -> "RawStream":
         """A bare media stream, to misbehave on."""
         if signature is None:
             signature = sign(TOKEN, f"wss://127.0.0.1{path}")
@@ -132,7 +149,8 @@ class House:
         await wire.connect(
             f"ws://127.0.0.1:{self.server.port}{path}",
             stream,
-            headers={"x-twilio-signature": signature},
+            headers={"x-twilio-signature": signature}
+            | ({SETTINGS_HEADER: settings} if settings is not None else {}),
             timeout=5,
             max_size=2**20,
         )
@@ -170,14 +188,14 @@ class RawStream:
         self.send(media.Connected())
         self.send(
             media.Start(
-                stream_sid="MZ1",
+                stream_sid=STREAM,
                 start=media.StartDetails(
                     account_sid=account, call_sid=call_sid, custom_parameters=parameters
                 ),
             )
         )
 
-    def speak(self, frames: int = 1, stream_sid: str = "MZ1") -> None:
+    def speak(self, frames: int = 1, stream_sid: str = STREAM) -> None:
         for _ in range(frames):
             self.send(
                 media.Media(stream_sid=stream_sid, media=media.MediaDetails(payload=b"\xff" * 160))

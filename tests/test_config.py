@@ -310,7 +310,8 @@ def test_secrets_come_from_the_environment_before_dotenv() -> None:
     )
     loaded = load(env={"TWILIO_AUTH_TOKEN": "new, old,", "DEEPGRAM_API_KEY": "  "})
     assert loaded.require_deepgram_key().get_secret_value() == "from-file"
-    tokens = [token.get_secret_value() for token in loaded.require_auth_tokens()]
+    loaded.require_signing_secrets()
+    tokens = [token.get_secret_value() for token in loaded.twilio.auth_tokens]
     assert tokens == ["new", "old"]
     assert loaded.twilio.account_sid == "AC0123456789abcdef0123456789abcdef"
 
@@ -355,8 +356,25 @@ def test_missing_secrets_are_told_when_they_are_needed() -> None:
         Problem, match=r"E-DG-01 No Deepgram key. Looked in: DEEPGRAM_API_KEY, .env"
     ):
         loaded.require_deepgram_key()
-    with pytest.raises(Problem, match=r"E-TW-01 .*TWILIO_AUTH_TOKEN, .env.*--unsigned"):
-        loaded.require_auth_tokens()
+    looked = r"E-TW-01 .*TWILIO_AUTH_TOKEN, TWILIO_SIGNING_SECRETS, .env.*--unsigned"
+    with pytest.raises(Problem, match=looked):
+        loaded.require_signing_secrets()
+
+
+def test_shared_keys_come_by_their_ids() -> None:
+    loaded = load(env={"TWILIO_SIGNING_SECRETS": "webhooks_sharedkey_1=a==, key-2 = canary-2 ,"})
+    loaded.require_signing_secrets()
+    shown = {key: one.get_secret_value() for key, one in loaded.twilio.signing_secrets.items()}
+    assert shown == {"webhooks_sharedkey_1": "a==", "key-2": "canary-2"}
+    assert "canary-2" in loaded.secrets
+    assert "canary" not in repr(loaded)
+
+
+@pytest.mark.parametrize("value", ["canary", "=canary", "a=1,b=", "a b=canary", "a=1,a=canary"])
+def test_shared_keys_without_an_id_or_a_secret_are_refused(value: str) -> None:
+    with pytest.raises(Problem, match=r"E-CFG-02 TWILIO_SIGNING_SECRETS: its part [12]") as raised:
+        load(env={"TWILIO_SIGNING_SECRETS": value})
+    assert "canary" not in str(raised.value)
 
 
 def test_an_unreadable_dotenv_is_told() -> None:
@@ -785,6 +803,7 @@ def test_the_example_of_the_environment_names_what_is_read() -> None:
         "DEEPGRAM_API_KEY",
         "TWILIO_ACCOUNT_SID",
         "TWILIO_AUTH_TOKEN",
+        "TWILIO_SIGNING_SECRETS",
         "TWILIO_API_KEY",
         "TWILIO_API_SECRET",
     ]

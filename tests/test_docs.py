@@ -135,6 +135,8 @@ def test_the_log_says_what_the_page_quotes() -> None:
         "E-REC-06",
         "E-SEC-01",
         "E-SEC-02",
+        "E-SEC-03",
+        "E-SEC-04",
     }
 
 

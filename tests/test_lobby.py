@@ -124,6 +124,27 @@ def test_one_wrong_word_closes_the_socket(house: House, messages: list[bytes], w
     assert house.lobby.waiting == 0
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ((b'"callSid":"' + CA.encode(), b'"callSid":"CA1'), "the CallSid has another shape"),
+        ((b'"callSid":"CA', b'"callSid":"CF'), "the CallSid has another shape"),
+        ((b'"accountSid":"AC', b'"accountSid":"AC0'), "the AccountSid has another shape"),
+        ((MZ.encode(), b"MZ1"), "the StreamSid has another shape"),
+        ((b'"start":{', b'"start":{"streamSid":"' + b"MZ" + b"f" * 32 + b'",'), "two StreamSids"),
+    ],
+)
+def test_identifiers_have_twilios_shapes(
+    house: House, wrong: tuple[bytes, bytes], why: str
+) -> None:
+    start = media.write(media.Start(MZ, media.StartDetails("AC" + "0" * 32, CA, "")))
+    assert house.stream(start).closed is None
+    start = start.replace(b'"streamSid":"",', b"")
+    assert wrong[0] in start
+    assert refused(house.stream(start.replace(*wrong))) == why
+    assert house.refusals == [why]
+
+
 def test_a_binary_message_closes_the_socket(house: House) -> None:
     twilio = house.stream(CONNECTED)
     twilio.socket.send_binary(b"\x55" * 160)

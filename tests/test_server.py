@@ -8,11 +8,13 @@ import re
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import httpx2
 import pytest
 import trustme
+from pydantic import SecretStr
 from tests.house import (
     ACCOUNT,
     ASK,
@@ -32,14 +34,22 @@ from tests.house import (
 
 from offhook import wire
 from offhook.errors import Problem
-from offhook.events import AgentSaid, CallEnded, CallerSaid, Fault, KeyPressed, StreamTrouble
+from offhook.events import (
+    AgentSaid,
+    CallBegan,
+    CallEnded,
+    CallerSaid,
+    Fault,
+    KeyPressed,
+    StreamTrouble,
+)
 from offhook.rehearsal.scenario import Step
 from offhook.rehearsal.script import Script, Stage, Turn
 from offhook.rehearsal.switchboard import executing
 from offhook.rehearsal.switchboard.leg import Leg
 from offhook.rehearsal.verbs import Verb
 from offhook.server import Server, listen
-from offhook.twilio.signature import sign
+from offhook.twilio.signature import settings_of, sign, sign_with_key
 from offhook.uvicorn_server import OwnedUvicorn
 
 BIN = "/twilio"
@@ -178,6 +188,67 @@ async def test_forged_missing_and_mutated_signatures_are_refused() -> None:
         assert h.sessions == []
 
 
+async def test_a_recorded_request_is_no_other_call_however_it_is_cut() -> None:
+    """Each variant has the recorded request's signed text, and so its signature."""
+    async with house() as h:
+        whole = {"CallSid": fresh_sid(), "AccountSid": ACCOUNT, "To": "+12025550100"}
+        whole |= {"CallStatus": "ringing", "Direction": "inbound", "From": "+12025550142"}
+        signature = sign(TOKEN, f"https://127.0.0.1:{h.server.port}/twilio/voice", whole.items())
+        known = (await h.post("/twilio/voice", **whole)).text
+        sid, after = whole["CallSid"], "CallStatusringingDirectioninboundFrom+12025550142To"
+        after += "+12025550100"
+        account = ("AccountSid", ACCOUNT)
+        variants: list[list[tuple[str, str]]] = [
+            [account, ("CallSid", sid + after)],
+            [account, ("CallSid", sid + after[:1]), (after[1:], "")],
+            [account, ("CallSid", sid + after[:10]), (after[10:], "")],
+            [account, ("CallSid", sid + "CallStatus"), ("ringing", after[17:])],
+            [account, ("CallSid", sid + after[:26]), ("inbound", after[33:])],
+            [account, ("CallSid", sid), (after[:6], after[6:])],
+            [("AccountSid", ACCOUNT + "CallSid" + sid + after)],
+        ]
+        for fields in variants:
+            assert sign(TOKEN, "", fields) == sign(TOKEN, "", whole.items())
+            headers = {"X-Twilio-Signature": signature}
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            url = h.origin + "/twilio/voice"
+            answer = await h.http.post(url, content=urlencode(fields), headers=headers)
+            assert answer.status_code == 400
+        assert (await h.post("/twilio/voice", **whole)).text == known
+        assert [type(event) for event in h.events()].count(CallBegan) == 1
+
+
+async def test_a_shared_key_signs_webhooks_beside_the_token() -> None:
+    twilio = tokens(TOKEN).model_copy(update={"signing_secrets": {"key-1": SecretStr("secret-1")}})
+    async with house(twilio=twilio) as h:
+        form = {"CallSid": fresh_sid(), "AccountSid": ACCOUNT, "To": "+12025550100"}
+        url = f"https://127.0.0.1:{h.server.port}/twilio/voice"
+        by_key = sign_with_key("secret-1", url, form.items())
+        assert (await h.post("/twilio/voice", **form)).status_code == 200
+        answers = {
+            settings: await h.post("/twilio/voice", by_key, settings=settings, **form)
+            for settings in (settings_of("key-1"), settings_of("key-2"), "", None)
+        }
+        assert [answer.status_code for answer in answers.values()] == [200, 403, 403, 403]
+        by_token = await h.post("/twilio/voice", settings=settings_of("key-1"), **form)
+        assert by_token.status_code == 403, "a request that names a key is not tried with a token"
+        named = answers[settings_of("key-2")]
+        assert named.text == "The signature names an unknown key.\n"
+
+
+async def test_a_stream_may_be_signed_with_a_shared_key() -> None:
+    twilio = tokens().model_copy(update={"signing_secrets": {"key-1": SecretStr("secret-1")}})
+    async with house(twilio=twilio) as h:
+        signature = sign_with_key("secret-1", "wss://127.0.0.1/twilio")
+        stream = await h.stream(signature=signature, settings=settings_of("key-1"))
+        stream.start(fresh_sid())
+        await until(lambda: any(isinstance(event, CallBegan) for event in h.events()))
+        for settings in (settings_of("key-2"), None):
+            with pytest.raises(wire.Refused) as refused:
+                await h.stream(signature=signature, settings=settings)
+            assert refused.value.status == 403
+
+
 async def test_everything_else_is_404_and_operators_pages_need_their_host() -> None:
     async with house() as h:
         for path in ("/", "/docs", "/api/calls", "/twilio", "/twilio/sms", "/twilio/voice/x"):
@@ -194,7 +265,9 @@ async def test_everything_else_is_404_and_operators_pages_need_their_host() -> N
 async def test_bad_requests_are_told_apart() -> None:
     async with house() as h:
         assert (await h.http.get(h.origin + "/twilio/voice")).status_code == 405
-        assert (await h.post("/twilio/voice", CallSid="")).status_code == 400
+        for sid in ("", "CA1", "CA" + "g" * 32, "MZ" + "1" * 32):
+            assert (await h.post("/twilio/voice", CallSid=sid)).status_code == 400
+        assert (await h.post("/twilio/after", AccountSid="AC1")).status_code == 400
         huge = await h.http.post(h.origin + "/twilio/voice", content=b"a=" + b"x" * 70_000)
         assert huge.status_code == 413
         nonsense = await h.http.post(h.origin + "/twilio/voice", content=b"\xff\xfe\x00")
@@ -292,7 +365,8 @@ async def test_the_bin_door_can_be_closed() -> None:
 async def test_a_foreign_account_is_refused() -> None:
     ours = tokens(TOKEN).model_copy(update={"account_sid": "AC" + "b" * 32})
     async with house(twilio=ours) as h:
-        assert (await h.post("/twilio/voice")).status_code == 403
+        for path in ("/twilio/voice", "/twilio/after", "/twilio/status"):
+            assert (await h.post(path)).status_code == 403
         stream = await h.stream()
         stream.start(fresh_sid())
         assert (await stream.end()).received == 1008

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from offhook.clock import Clock, Timer
-from offhook.twilio import media
+from offhook.twilio import media, sids
 from offhook.wire import Channel, Closed
 
 _log: Final = logging.getLogger("offhook.lobby")
@@ -92,7 +92,7 @@ class UnverifiedStream:
         self._leave()
 
     def _start(self, start: media.Start) -> None:
-        why = self._lobby.admit(self._channel, start)
+        why = _misshapen(start) or self._lobby.admit(self._channel, start)
         if why is not None:
             self._refuse(why, call_sid=start.start.call_sid)
         else:
@@ -112,3 +112,18 @@ class UnverifiedStream:
             self._left = True
             self._lobby.waiting -= 1
             self._timer.cancel()
+
+
+def _misshapen(start: media.Start) -> str | None:
+    """Which identifier of a `start` has another shape than Twilio's, if one has."""
+    details = start.start
+    for name, shape, sid in (
+        ("CallSid", sids.CALL, details.call_sid),
+        ("AccountSid", sids.ACCOUNT, details.account_sid),
+        ("StreamSid", sids.STREAM, start.stream_sid),
+    ):
+        if shape.fullmatch(sid) is None:
+            return f"the {name} has another shape"
+    if details.stream_sid not in ("", start.stream_sid):
+        return "two StreamSids"
+    return None

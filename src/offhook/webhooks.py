@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
@@ -29,7 +30,8 @@ from offhook.lobby import Lobby
 from offhook.metrics.meter import Metrics
 from offhook.outbound.placing import Placing
 from offhook.twilio import stream_errors, twiml
-from offhook.twilio.signature import HEADER, Signatures
+from offhook.twilio.fields import MisreadFieldError, read
+from offhook.twilio.signature import HEADER, SETTINGS_HEADER, Signatures, UnknownKeyError
 
 if TYPE_CHECKING:
     from offhook.records.record import Record
@@ -66,6 +68,9 @@ _NOT_TWILIOS: Final = (
 Form = dict[str, str]
 Endpoint = Callable[[Form, str], Awaitable[Response]]
 
+_PLACING: Final = re.compile(r"placing=([A-Za-z0-9_-]{16})")
+"""What we write into the query of a placed call's callbacks (outbound/placing.py)."""
+
 
 class Doors:
     """Whether a request is Twilio's, by its signature; or, in development, this machine's own."""
@@ -74,7 +79,8 @@ class Doors:
         self._public_url = config.server.public_url
         self._unsigned = config.server.unsigned
         self._signatures = Signatures(
-            [token.get_secret_value() for token in config.twilio.auth_tokens]
+            [token.get_secret_value() for token in config.twilio.auth_tokens],
+            {key: one.get_secret_value() for key, one in config.twilio.signing_secrets.items()},
         )
 
     def origin(self, headers: Mapping[str, str]) -> str:
@@ -85,18 +91,28 @@ class Doors:
         return self._public_url or f"https://{headers.get('host', '')}"
 
     def webhook(self, headers: Mapping[str, str], target: str, form: list[tuple[str, str]]) -> bool:
-        """Whether a webhook may be believed; `target` is the raw path and query."""
+        """Whether a webhook may be believed; `target` is the raw path and query.
+
+        Raises UnknownKeyError for one that is signed with a key that is not configured.
+        """
         if self._unsigned:
             return _is_local(headers)
-        signature = headers.get(HEADER, "")
-        return self._signatures.webhook(self.origin(headers), target, form, signature)
+        return self._signatures.webhook(
+            self.origin(headers),
+            target,
+            form,
+            headers.get(HEADER, ""),
+            headers.get(SETTINGS_HEADER),
+        )
 
     def upgrade(self, headers: Mapping[str, str], path: str) -> bool:
-        """Whether a WebSocket upgrade may be believed."""
+        """Whether a WebSocket upgrade may be believed. Raises UnknownKeyError as `webhook`."""
         if self._unsigned:
             return _is_local(headers)
         origin = _wss(self.origin(headers))
-        return self._signatures.upgrade(origin, path, headers.get(HEADER, ""))
+        return self._signatures.upgrade(
+            origin, path, headers.get(HEADER, ""), headers.get(SETTINGS_HEADER)
+        )
 
 
 class Webhooks:
@@ -121,16 +137,28 @@ class Webhooks:
 
     def app(self) -> Starlette:
         """The HTTP side of the port. The public host has /twilio/… and nothing else."""
-        posts = {
-            "/twilio/voice": self._voice,
-            "/twilio/after": self._after,
-            "/twilio/status": self._status,
-            "/twilio/stream-status": self._stream_status,
-            "/twilio/amd": self._answered_by,
+        posts: dict[str, tuple[Endpoint, tuple[str, ...]]] = {
+            "/twilio/voice": (self._voice, ("From", "To")),
+            "/twilio/after": (
+                self._after,
+                (
+                    "CallStatus",
+                    "DialCallStatus",
+                    "Digits",
+                    "Direction",
+                    "From",
+                    "RecordingSid",
+                    "RecordingUrl",
+                    "To",
+                ),
+            ),
+            "/twilio/status": (self._status, ("CallDuration", "CallStatus", "SipResponseCode")),
+            "/twilio/stream-status": (self._stream_status, ("StreamError", "StreamEvent")),
+            "/twilio/amd": (self._answered_by, ("AnsweredBy",)),
         }
         routes = [
-            Route(path, self._timed(path, self._signed(endpoint)), methods=["POST"])
-            for path, endpoint in posts.items()
+            Route(path, self._timed(path, self._signed(endpoint, names)), methods=["POST"])
+            for path, (endpoint, names) in posts.items()
         ]
         routes.append(Route("/healthz", self._operators_only(self._healthz), methods=["GET"]))
         routes.append(Route("/readyz", self._operators_only(self._readyz), methods=["GET"]))
@@ -142,9 +170,16 @@ class Webhooks:
         path = upgrade.path.partition("?")[0]
         if path.rstrip("/") != STREAM_PATH:
             return wire.Refusal(404, "Not found.\n")
-        if not self._doors.upgrade(upgrade.headers, upgrade.path):
+        url = _wss(self._doors.origin(upgrade.headers)) + path
+        try:
+            believed = self._doors.upgrade(upgrade.headers, upgrade.path)
+        except UnknownKeyError as error:
+            self._metrics.refused("upgrade", "an unknown signing key")
+            _say_unknown_key(url, error)
+            return wire.Refusal(403, "The signature names an unknown key.\n")
+        if not believed:
             self._metrics.refused("upgrade", "a wrong signature")
-            self._say_unsigned(_wss(self._doors.origin(upgrade.headers)) + path)
+            self._say_unsigned(url)
             return wire.Refusal(403, "The signature is missing or wrong.\n")
         if self._lobby.full:
             self._metrics.refused("upgrade", "the lobby is full")
@@ -155,18 +190,15 @@ class Webhooks:
 
     async def _voice(self, form: Form, origin: str) -> Response:
         sid = {"call_sid": form["CallSid"]}
-        agent = self._config.agent_for(form.get("To") or form.get("Called"))
+        agent = self._config.agent_for(form.get("To"))
         if agent is None:
             self._metrics.refused("webhook", "no line")
             _log.warning(
                 "a call to a number without a line, and there is no default: rejected", extra=sid
             )
             return _xml(twiml.reject())
-        call_sid, account_sid = form["CallSid"], form.get("AccountSid", "")
+        call_sid, account_sid = form["CallSid"], form["AccountSid"]
         after = origin + "/twilio/after"
-        if self._config.twilio.account_sid not in (None, account_sid):
-            self._metrics.refused("webhook", "a foreign account")
-            return PlainTextResponse("This is not our account.\n", 403)
         if self._calls.is_long_over(call_sid):
             self._metrics.refused("webhook", "the call is over")
             _log.warning("the call is over, and its webhook was asked again: hung up", extra=sid)
@@ -315,7 +347,7 @@ class Webhooks:
         if entry is not None:
             return entry.agent
         outbound = form.get("Direction", "").startswith("outbound")
-        ours = form.get("From") if outbound else form.get("To") or form.get("Called")
+        ours = form.get("From" if outbound else "To")
         agent = self._config.agent_for(ours)
         return self._filled(agent, form) if agent is not None else None
 
@@ -345,7 +377,11 @@ class Webhooks:
 
     # --- who may ask ---------------------------------------------------------------------------
 
-    def _signed(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    def _signed(
+        self, endpoint: Endpoint, names: tuple[str, ...]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint, asked about signed forms alone, of which it is given the fields `names`."""
+
         async def checked(request: Request) -> Response:
             try:
                 async with asyncio.timeout(BODY_S):
@@ -356,6 +392,9 @@ class Webhooks:
                 return PlainTextResponse("The request is too large.\n", 413)
             target = request.scope["raw_path"].decode("latin-1").partition("?")[0]
             query = request.scope["query_string"].decode("latin-1")
+            url = (
+                self._doors.origin(request.headers) + target
+            )  # what is told: a query may be secret
             target += f"?{query}" if query else ""
             try:
                 fields = parse_qsl(
@@ -366,14 +405,28 @@ class Webhooks:
                 )
             except ValueError:
                 return PlainTextResponse("The request holds no form.\n", 400)
-            if not self._doors.webhook(request.headers, target, fields):
+            try:
+                believed = self._doors.webhook(request.headers, target, fields)
+            except UnknownKeyError as error:
+                self._metrics.refused("webhook", "an unknown signing key")
+                _say_unknown_key(url, error)
+                return PlainTextResponse("The signature names an unknown key.\n", 403)
+            if not believed:
                 self._metrics.refused("webhook", "a wrong signature")
-                self._say_unsigned(self._doors.origin(request.headers) + target)
+                self._say_unsigned(url)
                 return PlainTextResponse("The signature is missing or wrong.\n", 403)
-            # What is in the query we wrote ourselves: the signature covers it.
-            form = {**dict(parse_qsl(query)), **dict(fields)}
-            if not form.get("CallSid"):
-                return PlainTextResponse("CallSid is missing.\n", 400)
+            try:
+                form = read(target, fields, names)
+            except MisreadFieldError as error:
+                self._metrics.refused("webhook", "a misread field")
+                _log.warning("E-SEC-04 400 for %s: %s.", url, error)
+                return PlainTextResponse(f"Not a request of Twilio's: {error}.\n", 400)
+            if self._config.twilio.account_sid not in (None, form["AccountSid"]):
+                self._metrics.refused("webhook", "a foreign account")
+                return PlainTextResponse("This is not our account.\n", 403)
+            placing = _PLACING.fullmatch(query)
+            if placing is not None:
+                form["placing"] = placing[1]
             return await endpoint(form, self._doors.origin(request.headers))
 
         return checked
@@ -415,9 +468,17 @@ class Webhooks:
             )
 
 
+def _say_unknown_key(url: str, error: UnknownKeyError) -> None:
+    _log.warning(
+        "E-SEC-03 403 for %s: signed with a shared key, but %s. Set TWILIO_SIGNING_SECRETS.",
+        url,
+        error,
+    )
+
+
 def _numbers(form: Form) -> tuple[str, str]:
     """Who calls, and which number was called; empty where Twilio does not tell."""
-    return form.get("From", ""), form.get("To") or form.get("Called", "")
+    return form.get("From", ""), form.get("To", "")
 
 
 async def _body(request: Request) -> bytes | None:

@@ -3,8 +3,15 @@
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from twilio.request_validator import RequestValidator
 
-from offhook.twilio.signature import Signatures, sign
+from offhook.twilio.signature import (
+    Signatures,
+    UnknownKeyError,
+    settings_of,
+    sign,
+    sign_with_key,
+)
 
 TOKEN = "12345"
 SIGNATURES = Signatures([TOKEN])
@@ -21,6 +28,26 @@ OTHER_FORM = [
     for name, value in FORM
 ]
 VOICE = "/twilio/voice?CallSid=CA00000000000000000000000000000001&From=%2B15005550006"
+
+
+class Repeated(dict[str, list[str]]):
+    """A form as Twilio's code reads one in which names are repeated."""
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        for name, value in fields:
+            self.setdefault(name, []).append(value)
+
+    def getall(self, name: str) -> list[str]:
+        return self[name]
+
+
+FORMS_OF_ALL = st.lists(
+    st.tuples(
+        st.text(st.characters(codec="utf-8"), max_size=3),
+        st.text(st.characters(codec="utf-8"), max_size=4),
+    ),
+    max_size=8,
+)
 
 # --- The vectors of twilio.md §3.1 ---------------------------------------------------------------
 
@@ -116,6 +143,13 @@ def test_the_query_stays_as_it_was_sent() -> None:
     assert not SIGNATURES.webhook("https://h", "/p?From=+1", [], signature)
 
 
+@settings(deadline=None)
+@given(FORMS_OF_ALL)
+def test_signatures_are_those_of_twilios_own_code(form: list[tuple[str, str]]) -> None:
+    url = "https://h/p?From=%2B1"
+    assert sign(TOKEN, url, form) == RequestValidator(TOKEN).compute_signature(url, Repeated(form))
+
+
 # --- Tokens ----------------------------------------------------------------------------------
 
 
@@ -141,6 +175,63 @@ def test_a_wrong_signature_is_refused(signature: str) -> None:
     origin, target = "https://example.com", "/myapp.php?foo=1&bar=2"
     assert not SIGNATURES.webhook(origin, target, FORM, signature)
     assert not SIGNATURES.upgrade("wss://example.com", "/twilio", signature)
+
+
+# --- Shared keys (twilio.md §3.6) ----------------------------------------------------------
+
+KEYED = Signatures([TOKEN], {"key-1": "secret-1", "key-2": "secret-2"})
+
+
+def test_a_shared_key_signs_the_same_text_with_sha256() -> None:
+    url = "https://h/p?a=1"
+    for key, secret in (("key-1", "secret-1"), ("key-2", "secret-2")):
+        signature = sign_with_key(secret, url, FORM)
+        vendors = RequestValidator(secret).compute_signature(url, dict(FORM), "HMAC_SHA256")
+        assert signature == vendors
+        assert KEYED.webhook("https://h", "/p?a=1", FORM, signature, settings_of(key))
+    upgrade = sign_with_key("secret-1", "wss://h/twilio")
+    assert KEYED.upgrade("wss://h", "/twilio", upgrade, "algorithm=HMAC_SHA256, key=key-1")
+
+
+def test_both_schemes_are_good_side_by_side_and_neither_stands_for_the_other() -> None:
+    by_token, by_key = (
+        sign(TOKEN, "https://h/p", FORM),
+        sign_with_key("secret-1", "https://h/p", FORM),
+    )
+    first, second = settings_of("key-1"), settings_of("key-2")
+    assert KEYED.webhook("https://h", "/p", FORM, by_token)
+    assert KEYED.webhook("https://h", "/p", FORM, by_key, first)
+    for signature, its in (
+        (by_token, first),
+        (by_key, None),
+        (by_key, second),
+        (sign("secret-1", "https://h/p", FORM), first),
+        (sign_with_key(TOKEN, "https://h/p", FORM), first),
+        (sign_with_key(TOKEN, "https://h/p", FORM), None),
+    ):
+        assert not KEYED.webhook("https://h", "/p", FORM, signature, its)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("key=key-3,algorithm=HMAC_SHA256", "the key 'key-3' is not known"),
+        ("key=key-1,algorithm=HMAC_SHA1", "the algorithm 'HMAC_SHA1' is not known"),
+        ("key=key-1,algorithm=hmac_sha256", "the algorithm 'hmac_sha256' is not known"),
+        ("", "'' is not key=…,algorithm=…"),
+        ("key=key-1", "'key=key-1' is not key=…,algorithm=…"),
+        ("algorithm=HMAC_SHA256", "is not key=…,algorithm=…"),
+        ("key=key-1,algorithm=HMAC_SHA256,key=key-2", "is not key=…,algorithm=…"),
+        ("key=key-1,algorithm=HMAC_SHA256,more=1", "is not key=…,algorithm=…"),
+        ("key=\ud800\n,algorithm=HMAC_SHA256", r"the key '\\ud800' is not known"),
+    ],
+)
+def test_what_is_not_configured_is_refused_by_name(settings: str, words: str) -> None:
+    signature = sign_with_key("secret-1", "https://h/p", FORM)
+    with pytest.raises(UnknownKeyError, match=words):
+        KEYED.webhook("https://h", "/p", FORM, signature, settings)
+    with pytest.raises(UnknownKeyError, match=words):
+        KEYED.upgrade("wss://h", "/twilio", signature, settings)
 
 
 # --- Hosts -----------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def serve(
     loaded.require_deepgram_key()
     loaded.require_rest_of_agents()
     if not loaded.server.unsigned:
-        loaded.require_auth_tokens()
+        loaded.require_signing_secrets()
     sock = listen(loaded.server.host, loaded.server.port)
 
     records = loaded.records

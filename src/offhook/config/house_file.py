@@ -153,6 +153,9 @@ class Twilio(TwilioFile):
     auth_tokens: tuple[SecretStr, ...] = ()
     """Tokens that may have signed a request: several while one is being rotated."""
 
+    signing_secrets: dict[str, SecretStr] = Field(default={})
+    """Shared keys that may have signed a request: id to secret (twilio.md §3.6)."""
+
     api_key: Annotated[str, Field(pattern=r"^SK[0-9a-f]{32}$")] | None = None
     api_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
     """What REST requests are made with; else the account and the first of its tokens."""

@@ -1,6 +1,7 @@
 """The files, the environment and the command line become one frozen Config."""
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,10 +52,13 @@ _SECRETS: Final = {
     ("deepgram", "api_key"): "DEEPGRAM_API_KEY",
     ("twilio", "auth_token"): "TWILIO_AUTH_TOKEN",
     ("twilio", "auth_tokens"): "TWILIO_AUTH_TOKEN",
+    ("twilio", "signing_secrets"): "TWILIO_SIGNING_SECRETS",
     ("twilio", "api_key"): "TWILIO_API_KEY",
     ("twilio", "api_secret"): "TWILIO_API_SECRET",
     ("records", "webhook", "secret"): "OFFHOOK_WEBHOOK_SECRET",
 }
+
+_SIGNING: Final = "TWILIO_SIGNING_SECRETS"
 
 WEBHOOK_SECRET_MIN: Final = 16
 """Characters: what is shorter can be guessed from one signature."""
@@ -135,6 +139,7 @@ class Config:
         """
         known = (
             *self.twilio.auth_tokens,
+            *self.twilio.signing_secrets.values(),
             self.twilio.api_secret,
             *self.records.webhook_secrets,
             *self.lookup_secrets.values(),
@@ -167,16 +172,15 @@ class Config:
             )
         return self.deepgram.api_key
 
-    def require_auth_tokens(self) -> tuple[SecretStr, ...]:
-        """Twilio's tokens, at least one. Raises Problem E-TW-01 when there is none."""
-        if not self.twilio.auth_tokens:
+    def require_signing_secrets(self) -> None:
+        """Raise Problem E-TW-01 when there is nothing to check Twilio's signatures with."""
+        if not self.twilio.auth_tokens and not self.twilio.signing_secrets:
             raise Problem(
                 "E-TW-01",
                 "No Twilio auth token, so calls cannot be told from forgeries."
-                f" Looked in: TWILIO_AUTH_TOKEN, {DOTENV}.",
+                f" Looked in: TWILIO_AUTH_TOKEN, TWILIO_SIGNING_SECRETS, {DOTENV}.",
                 "Set it there (Twilio Console, Account Info), or develop with --unsigned.",
             )
-        return self.twilio.auth_tokens
 
     def require_rest_of_agents(self) -> None:
         """Raises BadFile E-DIAL-02 for what agents can do by REST alone, without credentials.
@@ -300,6 +304,7 @@ def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:
     values = file.model_dump() | {
         "account_sid": env.get("TWILIO_ACCOUNT_SID", file.account_sid),
         "auth_tokens": tuple(SecretStr(token.strip()) for token in tokens if token.strip()),
+        "signing_secrets": signing_secrets(env.get("TWILIO_SIGNING_SECRETS", "")),
         "api_key": env.get("TWILIO_API_KEY"),
         "api_secret": env.get("TWILIO_API_SECRET"),
     }
@@ -309,6 +314,24 @@ def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:
         "api_secret": "TWILIO_API_SECRET",
     }
     return _outside(Twilio, values, sources)
+
+
+def signing_secrets(text: str) -> dict[str, SecretStr]:
+    """Return shared keys as the environment has them, `id=secret,id=secret`: id to secret.
+
+    Raises Problem E-CFG-02, which quotes nothing of it.
+    """
+    secrets: dict[str, SecretStr] = {}
+    for number, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        key, _, secret = (word.strip() for word in part.partition("="))
+        if not re.fullmatch(r"[!-+\--<>-~]{1,128}", key) or not secret:
+            why = f"its part {number} is not KEY_ID=SECRET."
+            raise Problem("E-CFG-02", f"{_SIGNING}: {why}", "Correct this value.")
+        if key in secrets:
+            why = f"its part {number} has the key id of one before it."
+            raise Problem("E-CFG-02", f"{_SIGNING}: {why}", "Correct this value.")
+        secrets[key] = SecretStr(secret)
+    return secrets
 
 
 def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) -> Deepgram:

@@ -1,75 +1,137 @@
 """Whether a request comes from Twilio: X-Twilio-Signature, on webhooks and on the upgrade.
 
-Source: twilio.md §3.1 to §3.3. The HMAC itself is the vendor's code; which URL was signed, and the
-comparison in constant time, are ours: the vendor's `validate` splits IPv6 hosts at their colons and
-compares in a loop (twilio.md §3.1, faults).
+Source: twilio.md §3.1 to §3.3, and §3.6 for requests that are signed with a shared key. What is
+signed is the same in both schemes: the URL, then each field's name and value, sorted, with nothing
+between them. `fields.py` reads such a text in one way only.
 
 A signature has neither time nor nonce, so one that is valid today is valid for ever: see calls.py
 for what keeps a recorded one from being of use.
 """
 
+import base64
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
-
-from twilio.request_validator import RequestValidator
+from typing import Final, NamedTuple
 
 HEADER: Final = "X-Twilio-Signature"
 
+SETTINGS_HEADER: Final = "X-Twilio-Webhooks-Signature-Settings"
+"""Names the shared key and the algorithm of a signature; without it the Auth Token has signed."""
 
-class _Form(dict[str, list[str]]):
-    """Form fields as the vendor's code reads them when a name comes more than once."""
+SHARED_KEY_ALGORITHM: Final = "HMAC_SHA256"
+"""The one algorithm that a shared key signs with (twilio.md §3.6)."""
 
-    def getall(self, name: str) -> list[str]:
-        return self[name]
+
+class UnknownKeyError(ValueError):
+    """A request names a shared key or an algorithm that is not configured. Says which."""
+
+
+class _Scheme(NamedTuple):
+    """How one request is signed: a hash of `hashlib`, and the secrets that may have been used."""
+
+    hash: str
+    secrets: Sequence[bytes]
+
+    def sign(self, secret: bytes, signed: bytes) -> bytes:
+        return base64.b64encode(hmac.digest(secret, signed, self.hash))
 
 
 class Signatures:
-    """Checks signatures made with any of `tokens`: several while one is being rotated."""
+    """Checks signatures made with any of `tokens`, or with the shared key that a request names.
 
-    def __init__(self, tokens: Sequence[str]) -> None:
-        self._validators = [RequestValidator(token) for token in tokens]
+    There are several tokens while one is being rotated. `keys` are shared keys: id to secret.
+    """
+
+    def __init__(self, tokens: Sequence[str], keys: Mapping[str, str] | None = None) -> None:
+        self._by_token = _Scheme("sha1", [token.encode() for token in tokens])
+        self._by_key = {
+            key: _Scheme("sha256", [secret.encode()]) for key, secret in (keys or {}).items()
+        }
 
     def webhook(
-        self, origin: str, target: str, fields: Iterable[tuple[str, str]], signature: str
+        self,
+        origin: str,
+        target: str,
+        fields: Iterable[tuple[str, str]],
+        signature: str,
+        settings: str | None = None,
     ) -> bool:
-        """Whether a webhook is signed. `origin` is https://host[:port], `target` the raw path and
-        query as they came, `fields` the decoded form of a POST, all of it, and empty for a GET.
-        """  # noqa: D205
-        form = _Form()
-        for name, value in fields:
-            form.setdefault(name, []).append(value)
-        urls = [name + target for name in _with_and_without_port(origin)]
-        return self._any(urls, form, signature)
+        """Return whether a webhook is signed.
 
-    def upgrade(self, origin: str, path: str, signature: str) -> bool:
-        """Whether a WebSocket upgrade is signed. `origin` is wss://host[:port]; the query string
-        is not signed, because Twilio never sends one (twilio.md §1.2). A slash at the end of the
-        path may be there or not (twilio.md §3.2).
-        """  # noqa: D205
+        `origin` is https://host[:port], `target` the raw path and query as they came, `fields` the
+        decoded form of a POST, all of it, and empty for a GET. `settings` is the value of
+        SETTINGS_HEADER, None without one. Raises UnknownKeyError.
+        """
+        text = "".join(name + value for name, value in in_order(fields))
+        urls = [name + target for name in _with_and_without_port(origin)]
+        return self._any(urls, text, signature, settings)
+
+    def upgrade(self, origin: str, path: str, signature: str, settings: str | None = None) -> bool:
+        """Return whether a WebSocket upgrade is signed.
+
+        `origin` is wss://host[:port]; the query string is not signed, because Twilio never sends
+        one (twilio.md §1.2). A slash at the end of the path may be there or not (twilio.md §3.2).
+        Raises UnknownKeyError.
+        """
         path = path.partition("?")[0]
         other = path[:-1] if path.endswith("/") else path + "/"
         urls = [name + end for name in _with_and_without_port(origin) for end in (path, other)]
-        return self._any(urls, _Form(), signature)
+        return self._any(urls, "", signature, settings)
 
-    def _any(self, urls: Iterable[str], form: Mapping[str, list[str]], signature: str) -> bool:
+    def scheme(self, settings: str | None) -> _Scheme:
+        """Return how a request with these settings must be signed. Raises UnknownKeyError.
+
+        The header alone decides: a request that names a key is never tried with a token, nor the
+        other way round.
+        """
+        if settings is None:
+            return self._by_token
+        parts = [part.strip().partition("=") for part in settings.split(",")]
+        named = {name.strip(): value.strip() for name, _, value in parts}
+        if len(parts) != 2 or named.keys() != {"key", "algorithm"}:
+            raise UnknownKeyError(f"{settings[:80]!r} is not key=…,algorithm=…")
+        if named["algorithm"] != SHARED_KEY_ALGORITHM:
+            raise UnknownKeyError(f"the algorithm {named['algorithm'][:40]!r} is not known")
+        scheme = self._by_key.get(named["key"])
+        if scheme is None:
+            raise UnknownKeyError(f"the key {named['key'][:80]!r} is not known")
+        return scheme
+
+    def _any(self, urls: Iterable[str], text: str, signature: str, settings: str | None) -> bool:
+        scheme = self.scheme(settings)
         given = signature.encode("utf-8", "replace")
         valid = False
         for url in urls:
-            for validator in self._validators:
-                computed = validator.compute_signature(url, form).encode()
+            signed = (url + text).encode("utf-8", "replace")
+            for secret in scheme.secrets:
                 # No early exit: how long this takes tells nothing.
-                valid |= hmac.compare_digest(computed, given)
+                valid |= hmac.compare_digest(scheme.sign(secret, signed), given)
         return valid
 
 
+def in_order(fields: Iterable[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    """Return fields as they are signed: sorted by name, and of equal ones each value once."""
+    return sorted(set(fields))
+
+
 def sign(token: str, url: str, fields: Iterable[tuple[str, str]] = ()) -> str:
-    """The signature that Twilio would put on a request to `url`: the simulated Twilio's side."""
-    form = _Form()
-    for name, value in fields:
-        form.setdefault(name, []).append(value)
-    signature: str = RequestValidator(token).compute_signature(url, form)
-    return signature
+    """Return the signature that Twilio puts on a request to `url`: the simulated Twilio's side."""
+    return _signature(_Scheme("sha1", []), token, url, fields)
+
+
+def sign_with_key(secret: str, url: str, fields: Iterable[tuple[str, str]] = ()) -> str:
+    """Return the signature of a request that is signed with a shared key's secret."""
+    return _signature(_Scheme("sha256", []), secret, url, fields)
+
+
+def settings_of(key: str) -> str:
+    """Return the value of SETTINGS_HEADER that goes with a signature by this shared key."""
+    return f"key={key},algorithm={SHARED_KEY_ALGORITHM}"
+
+
+def _signature(scheme: _Scheme, secret: str, url: str, fields: Iterable[tuple[str, str]]) -> str:
+    signed = url + "".join(name + value for name, value in in_order(fields))
+    return scheme.sign(secret.encode(), signed.encode()).decode()
 
 
 def _with_and_without_port(origin: str) -> tuple[str, str]:
