@@ -57,6 +57,7 @@ SECRETS = {
     "TWILIO_API_SECRET": "canary-rest-0123456789abcdef",
     "OFFHOOK_API_TOKEN": "canary-api-0123456789abcdef",
     "OFFHOOK_WEBHOOK_SECRET": "canary-hook-0123456789,canary-hook-abcdefghij",
+    "TWILIO_SIGNING_SECRETS": "k1=canary-shared-0123456789,k2=canary-shared-abcdefghij",
     "CANARY_LOOKUP": "canary-lookup-0123456789",
 }
 IN_URLS = {
@@ -77,7 +78,8 @@ class Logged:
     """Those of streams."""
 
     def leaks(self, *more: str) -> list[str]:
-        secrets = [one for value in SECRETS.values() for one in value.split(",")]
+        every = [one for value in SECRETS.values() for one in value.split(",")]
+        secrets = [one.rpartition("=")[2] for one in every]
         basic = f"{SECRETS['TWILIO_API_KEY']}:{SECRETS['TWILIO_API_SECRET']}"
         canaries = [*secrets, *IN_URLS.values(), *self.tokens, basic, *more]
         canaries.remove(SECRETS["TWILIO_API_KEY"])  # it is a name, as an AccountSid is
