@@ -19,8 +19,8 @@ SAME = {
 }
 """What packages write for what SPDX has a name for."""
 
-FROM_THEIR_FILES = {"aiofastnet": "MIT", "picows": "MIT"}
-"""Packages whose metadata names no licence: as the licence files in them say."""
+FROM_THEIR_FILES = {"aiofastnet": "MIT", "google-re2": "BSD-3-Clause", "picows": "MIT"}
+"""Packages whose metadata names no licence, or not which of a family: as their licence files say."""
 
 COPYLEFT = re.compile(r"GPL|EUPL|CDDL|SSPL|MPL", re.IGNORECASE)
 
@@ -54,8 +54,8 @@ def licence_of(distribution: Distribution) -> str:
     written = [metadata[key] for key in ("License-Expression", "License") if key in metadata]
     plain = written[0].partition("\n")[0] if written else ""
     licence = plain or " AND ".join(named)
-    own = FROM_THEIR_FILES.get(canonical(metadata["Name"]), "")
-    return SAME.get(licence, licence) or own
+    own = FROM_THEIR_FILES.get(canonical(metadata["Name"]))
+    return own or SAME.get(licence, licence)
 
 
 def listed() -> dict[str, str]:
