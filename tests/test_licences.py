@@ -20,7 +20,7 @@ SAME = {
 """What packages write for what SPDX has a name for."""
 
 FROM_THEIR_FILES = {"aiofastnet": "MIT", "google-re2": "BSD-3-Clause", "picows": "MIT"}
-"""Packages whose metadata names no licence, or not which of a family: as their licence files say."""
+"""Packages whose metadata names no licence, or not exactly: as their licence files say."""
 
 COPYLEFT = re.compile(r"GPL|EUPL|CDDL|SSPL|MPL", re.IGNORECASE)
 
