@@ -119,7 +119,7 @@ async def test_functions_say_and_change_and_are_told_what_happened(tmp_path: Pat
         assert "One moment, please." in " ".join(meant)
         assert [e.on for e in h.events() if isinstance(e, AgentMuted)] == [True, False]
         (session,) = h.sessions
-        assert UpdatePrompt("Half a ? character.") in session.received
+        assert UpdatePrompt("Half a \N{REPLACEMENT CHARACTER} character.") in session.received
 
 
 async def test_another_think_block_keeps_the_agents_functions(tmp_path: Path) -> None:
