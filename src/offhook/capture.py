@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from offhook import __version__
+from offhook.background import BackgroundThread
 from offhook.call.ending import Ending
 from offhook.disk import DiskWriter, file_of_call
 from offhook.errors import Problem
@@ -97,6 +98,11 @@ class Captures:
         self._folder = folder
         self._secrets = secrets
         self._writer = DiskWriter("captures", WAITING_BYTES)
+
+    @property
+    def thread(self) -> BackgroundThread:
+        """The one that writes."""
+        return self._writer.thread
 
     def __enter__(self) -> "Captures":
         self._writer.start()

@@ -99,10 +99,10 @@ class DialCount:
         except OSError as error:
             os.close(self._fd)
             raise _unusable(path, error.strerror or "") from None
-        self._thread = BackgroundThread("dial count", self._write_waiting)
+        self.thread: Final = BackgroundThread("dial count", self._write_waiting)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.thread.start()
         return self
 
     def __exit__(
@@ -111,7 +111,7 @@ class DialCount:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._thread.stop(STOP_S):
+        if self.thread.stop(STOP_S):
             os.close(self._fd)
 
     def earlier(self, now: float) -> list[Spent]:
@@ -134,7 +134,7 @@ class DialCount:
                 loop.call_soon_threadsafe(settle, done)
 
         self._waiting.append((self._entry(spent), tell))
-        self._thread.wake()
+        self.thread.wake()
         try:
             async with asyncio.timeout(KEEP_S):
                 return await written

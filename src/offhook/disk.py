@@ -12,6 +12,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 
+from offhook.background import BackgroundThread
+
 _log: Final = logging.getLogger("offhook.disk")
 
 GATHER_S: Final = 0.2
@@ -50,25 +52,20 @@ class DiskWriter:
     def __init__(
         self, name: str, waiting_bytes: int, first: Callable[[], None] = lambda: None
     ) -> None:
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread: Final = BackgroundThread(name, self._work, gather_s=GATHER_S)
         self._waiting_bytes = waiting_bytes
         self._first = first
         self._lock = threading.Lock()
         self._parts: list[tuple[GrowingFile, bytes | None]] = []
         self._bytes = 0
-        self._some = threading.Event()
-        self._stopping = threading.Event()
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> bool:
         """Write what waits, and end. Says whether that was done in time."""
-        self._stopping.set()
-        self._some.set()
-        self._thread.join(FLUSH_S)
-        return not self._thread.is_alive()
+        return self.thread.stop(FLUSH_S)
 
     def put(self, file: GrowingFile, part: bytes) -> None:
         """Have a part written after all others of that file. Never waits for the disk."""
@@ -81,33 +78,31 @@ class DiskWriter:
                 self._parts.append((file, part))
         if full:
             file.stop("the disk is too slow")
-        elif not self._some.is_set():
-            self._some.set()
+        else:
+            self.thread.wake()
 
     def close(self, file: GrowingFile) -> None:
         """Have a file closed after its last part."""
         with self._lock:
             self._parts.append((file, None))
-        self._some.set()
+        self.thread.wake()
 
     # --- the thread ---
 
-    def _run(self) -> None:
-        self._first()
+    def _work(self) -> None:
+        first, self._first = self._first, lambda: None
+        first()
         while True:
-            self._some.wait()
-            self._stopping.wait(GATHER_S)
-            self._some.clear()
-            # Asked only now: whoever says stop after this wakes the next round.
-            stopping = self._stopping.is_set()
             with self._lock:
                 parts, self._parts = self._parts, []
-            self._write(parts)
-            written = sum(len(part) for _, part in parts if part is not None)
-            with self._lock:
-                self._bytes -= written
-                if stopping and not self._parts:
-                    return
+            if not parts:
+                return
+            try:
+                self._write(parts)
+            finally:
+                written = sum(len(part) for _, part in parts if part is not None)
+                with self._lock:
+                    self._bytes -= written
 
     def _write(self, parts: list[tuple[GrowingFile, bytes | None]]) -> None:
         gathered: dict[GrowingFile, list[bytes]] = {}

@@ -99,11 +99,18 @@ class Printer(io.TextIOBase):
                 return
             failed = sum(not self._write(data) for data in batch)
             untold += failed
-            failing = bool(untold) and not self._write(self._tell(untold).encode())
+            failing = bool(untold) and not self._tell_lost(untold)
             with self._changed:
                 self.lost += failed
                 if failing:
                     self._untold += untold
+
+    def _tell_lost(self, lost: int) -> bool:
+        try:
+            line = self._tell(lost)
+        except Exception:  # noqa: BLE001 - without this thread nothing more would be logged
+            line = f"{lost} lines of the log were lost\n"
+        return self._write(line.encode("utf-8", "backslashreplace"))
 
     def _write(self, data: bytes) -> bool:
         """Whether it was written. Not by sys.stderr, whose buffer Python locks and flushes at exit:

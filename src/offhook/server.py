@@ -10,13 +10,14 @@ import ssl
 import sys
 from collections.abc import Sequence
 from datetime import UTC
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import uvicorn
 from starlette.types import ASGIApp
 
 from offhook import egress, wire
+from offhook.background import BackgroundThread
 from offhook.call import inputs
 from offhook.calls import Calls
 from offhook.clock import Clock, LoopClock, wall_clock
@@ -89,7 +90,8 @@ class Server:
     `sock` listens already, so that a port in use is found before anything is started. Signals
     are the caller's to catch: they go to `stop`. `make_tap` is asked about each call who is to see
     what goes over its wires, if anyone (tap.py). `subscribers` are told of everything with its
-    texts redacted, `watchers` as it was. Raises Problem E-CFG-05 when the certificate that the
+    texts redacted, `watchers` as it was. `threads` are its owner's: readiness and metrics tell of
+    them as of its own. Raises Problem E-CFG-05 when the certificate that the
     configuration names cannot be used, E-LOOKUP-01 when a lookup has no secret, and E-AUD-01 when
     an agent's calls are to be recorded into a folder that cannot be written.
     """
@@ -105,6 +107,7 @@ class Server:
         record: "Record | None" = None,
         api: "Api | None" = None,
         dial_count: DialCount | None = None,
+        threads: Sequence[BackgroundThread] = (),
     ) -> None:
         _check_certificate(config)
         config.require_lookup_secrets()
@@ -126,6 +129,14 @@ class Server:
         """None when no agent's calls are recorded."""
         if self.recordings is not None:
             self._subscribers.append(SilenceRedacted(self.recordings))
+        self._tasks: ServerTasks | None = None
+        self._threads: Final[list[BackgroundThread]] = [*threads]
+        if dial_count is not None:
+            self._threads.append(dial_count.thread)
+        if record is not None:
+            self._threads.extend(record.threads)
+        if self.recordings is not None:
+            self._threads.append(self.recordings.thread)
         self._stops = 0
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -148,7 +159,8 @@ class Server:
         )
         trusted = self._config.addresses
         async with egress.client(trusted, limits=limits) as http, asyncio.TaskGroup() as group:
-            tasks = ServerTasks(group, self._on_fault)
+            tasks = self._tasks = ServerTasks(group, self._on_fault)
+            asyncio.get_running_loop().set_exception_handler(self._on_loop_fault)
             dial = Dialler(self._config.deepgram, key, tasks)
             told = Publisher(self._subscribers, clock.now)
             redacted = redacting(self._config.records.redact, told)
@@ -177,7 +189,13 @@ class Server:
             lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
             placing = self._placing(rest, guard, clock)
             webhooks = Webhooks(
-                self._config, self.calls, lobby, self.metrics, self._record, placing
+                self._config,
+                self.calls,
+                lobby,
+                self.metrics,
+                self._record,
+                placing,
+                failing=self.failing,
             )
             self._measure(told, publish, lobby, runner, tasks)
             watching = (
@@ -188,13 +206,15 @@ class Server:
             app: ASGIApp = webhooks.app()
             if self._api is not None:
                 app = self._api.around(app, self.calls, clock, placing)
-            with Watchdog(
+            watchdog = Watchdog(
                 clock,
                 runs=lambda: runner.runs,
                 threads=lambda: (*runner.threads.lately, *lookups.threads.lately),
                 late=self.metrics.late,
                 held=self._on_held,
-            ):
+            )
+            self._threads.append(watchdog.thread)
+            with watchdog:
                 serving = tasks.keep("HTTP", functools.partial(self._answer, app, webhooks.decide))
                 await self._stopping.wait()
                 await self._drain(tasks)
@@ -268,7 +288,8 @@ class Server:
         ask(catalogue.CALLS_CAPACITY, lambda: self._config.server.capacity)
         ask(catalogue.DRAINING, lambda: self.calls.draining)
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
-        ask(catalogue.INTERNAL_FAULTS, lambda: tasks.faults)
+        ask(catalogue.INTERNAL_FAULTS, lambda: self._faults(tasks))
+        ask(catalogue.PARTS_FAILING, lambda: len(self.failing()))
         ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
         ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
         ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
@@ -277,6 +298,23 @@ class Server:
             ask(catalogue.RECORD_WAITING, lambda: record.waiting)
             ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
             ask(catalogue.RECORD_LOST, lambda: record.lost)
+
+    def failing(self) -> dict[str, str]:
+        """Parts of the server that do not do their work, and how that is: failing or dead."""
+        found: dict[str, str] = {
+            thread.name: thread.state for thread in self._threads if thread.state != "ok"
+        }
+        kept = self._tasks.failing if self._tasks is not None else ()
+        return {**found, **dict.fromkeys(kept, "failing")}
+
+    def _faults(self, tasks: ServerTasks) -> int:
+        return tasks.faults + sum(thread.faults for thread in self._threads)
+
+    def _on_loop_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback of the event loop has raised: that was all of it, and nothing else ends."""
+        if self._tasks is not None:
+            self._tasks.faults += 1
+        loop.default_exception_handler(context)
 
     def _on_fault(self, call_sid: str, what: str) -> None:
         """A task about this call has failed: the call ends, and its caller hears the fallback."""

@@ -168,6 +168,8 @@ class Session:
         self._line = line
         self._ended = ended
         self._asks = 0
+        self._over = False
+        self._breaking = False
         self._replies: dict[int, Callable[[bool, str], None]] = {}
         self._recordings = recordings
         self._recorder: CallRecorder | None = None
@@ -204,6 +206,14 @@ class Session:
 
         So is that of a caller who comes back after an errand.
         """
+        try:
+            self._take_stream(channel, start)
+        except Exception as error:  # noqa: BLE001 - as in receive
+            channel.close()
+            self._break(error)
+        self.receive(start)
+
+    def _take_stream(self, channel: Channel, start: twilio.Start) -> None:
         if self._tapped is not None:
             channel = self._tapped.caller(channel, start)
         if self._recorder is not None:
@@ -213,13 +223,15 @@ class Session:
             self.note(RecordingStarted(self._recorder.name))
         self._caller = CallerLeg(channel, start.stream_sid, self, self._recorder)
         channel.receiver = self._caller
-        self.receive(start)
 
     def receive(self, message: Input) -> None:
-        """Something happened."""
-        self._obey(self._call.receive(message, self._now()))
-        self._obey(self._call.afterwards())
-        self._arm()
+        """Something happened. A fault in what follows ends this call, and never who tells of it."""
+        try:
+            self._obey(self._call.receive(message, self._now()))
+            self._obey(self._call.afterwards())
+            self._arm()
+        except Exception as error:  # noqa: BLE001 - see above
+            self._break(error)
 
     def ask(self, wish: Wish, replied: Callable[[bool, str], None]) -> int:
         """Ask something of the call; `replied` is told once whether it was done, and what happened.
@@ -349,53 +361,89 @@ class Session:
 
     def _obey(self, commands: list[Command]) -> None:
         if commands and isinstance(commands[-1], End):
-            self._note_delays()
-            self._note_agent_gone()
+            self._guarded(self._note_delays)
+            self._guarded(self._note_agent_gone)
             if self._recorder is not None:
-                self._recorder.finish()
+                self._guarded(self._recorder.finish)
+        fault: Exception | None = None
         for command in commands:
-            match command:
-                case Note():
+            try:
+                self._obey_one(command)
+            except Exception as error:  # noqa: BLE001 - what is left is done all the same
+                fault = fault or error
+        if fault is not None:
+            self._break(fault)
+
+    def _obey_one(self, command: Command) -> None:
+        match command:
+            case Note():
+                self.note(command.event)
+            case Play():
+                if self._caller is not None:
+                    self._caller.play(command.pieces)
+            case ClearCaller():
+                if self._caller is not None:
+                    self._caller.clear()
+                    self._to_clear.add(self._held())
+            case TellAgent():
+                if self._agent is not None:
+                    self._agent.send(deepgram.write(command.message))
+            case SendAudio():
+                if self._agent is not None:
+                    self._agent.send_audio(command.audio)
+            case SendSettings():
+                if self._agent is not None:
+                    settings = self._brief.settings(command.greeting, command.history)
+                    self._agent.send(settings)
+            case RunTool():
+                self._run_tool(command)
+            case CancelTool():
+                self._brief.tools.cancel(command.id, over=command.why == "call_over")
+            case DialAgent():
+                with of_call(self.call_sid):
+                    self._agent = AgentLeg(self, self._dial)
+            case HangUpAgent():
+                self._hang_up_agent()
+            case LeaveStream():
+                self._leave_stream(command.errand)
+            case TakeAgent():
+                self._brief = self._brief_for(command.agent)
+                self._record_as_agent_says()
+            case PutThrough():
+                self._line.put_through(self.call_sid, command.destination)
+            case Conceal():
+                self._conceal(command.on)
+            case Reply():
+                self._replies.pop(command.id)(command.done, command.what)
+            case End():
+                self._end()
+
+    def _break(self, error: Exception) -> None:
+        """End the call for a fault in Offhook; what has ended is left as it is."""
+        _log.error("a fault in a call", exc_info=error, extra={"call_sid": self.call_sid})
+        if self._over or self._breaking:
+            return
+        self._breaking = True
+        what, now = type(error).__name__, self._now()
+        try:
+            commands = self._call.receive(inputs.CallBroke(what), now)
+        except Exception:  # noqa: BLE001 - then it ends without its rules
+            _log.exception("the rules of a call cannot end it", extra={"call_sid": self.call_sid})
+            commands = []
+        if not commands or not isinstance(commands[-1], End):
+            commands = self._call.give_up(what, now)
+        self._obey(commands)
+        if not self._over:  # even that has failed
+            for command in self._call.give_up(what, now):
+                if isinstance(command, Note):
                     self.note(command.event)
-                case Play():
-                    if self._caller is not None:
-                        self._caller.play(command.pieces)
-                case ClearCaller():
-                    if self._caller is not None:
-                        self._caller.clear()
-                        self._to_clear.add(self._held())
-                case TellAgent():
-                    if self._agent is not None:
-                        self._agent.send(deepgram.write(command.message))
-                case SendAudio():
-                    if self._agent is not None:
-                        self._agent.send_audio(command.audio)
-                case SendSettings():
-                    if self._agent is not None:
-                        settings = self._brief.settings(command.greeting, command.history)
-                        self._agent.send(settings)
-                case RunTool():
-                    self._run_tool(command)
-                case CancelTool():
-                    self._brief.tools.cancel(command.id, over=command.why == "call_over")
-                case DialAgent():
-                    with of_call(self.call_sid):
-                        self._agent = AgentLeg(self, self._dial)
-                case HangUpAgent():
-                    self._hang_up_agent()
-                case LeaveStream():
-                    self._leave_stream(command.errand)
-                case TakeAgent():
-                    self._brief = self._brief_for(command.agent)
-                    self._record_as_agent_says()
-                case PutThrough():
-                    self._line.put_through(self.call_sid, command.destination)
-                case Conceal():
-                    self._conceal(command.on)
-                case Reply():
-                    self._replies.pop(command.id)(command.done, command.what)
-                case End():
-                    self._end()
+            self._end()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:  # noqa: BLE001 - the call ends, whatever is wrong with a part of it
+            _log.exception("a fault while a call ended", extra={"call_sid": self.call_sid})
 
     def _note_agent_gone(self) -> None:
         if self._agent_open_at is not None:
@@ -459,20 +507,25 @@ class Session:
         self._replies.clear()
 
     def _end(self) -> None:
-        self._hang_up_agent()
+        self._over = True
+        self._guarded(self._hang_up_agent)
+        self._guarded(self._end_line)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        tapped = self._tapped
+        if tapped is not None:
+            self._guarded(lambda: tapped.end(self.ending))
+        self._guarded(self._forget_asks)
+        self._guarded(lambda: self._ended(self))
+
+    def _end_line(self) -> None:
         ending = self.ending
         if ending is not None and ending.how.hangs_up:
             close = self._caller.close if self._caller is not None else _nothing
             self._line.drop(self.call_sid, close)
         elif self._caller is not None:
             self._caller.close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._tapped is not None:
-            self._tapped.end(ending)
-        self._forget_asks()
-        self._ended(self)
 
     # --- the timer -----------------------------------------------------------------------------
 
@@ -489,7 +542,10 @@ class Session:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._unguarded(lambda: self._obey(self._call.tick(self._now())))
+        self._unguarded(self._tick)
+
+    def _tick(self) -> None:
+        self._obey(self._call.tick(self._now()))
         self._arm()
 
     def _unguarded(self, work: Callable[[], None]) -> None:
@@ -497,8 +553,7 @@ class Session:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - see above
-            _log.exception("fault outside the sockets", extra={"call_sid": self.call_sid})
-            self.receive(inputs.CallBroke(type(error).__name__))
+            self._break(error)
 
 
 def _nothing() -> None:

@@ -126,7 +126,10 @@ class Webhooks:
         metrics: Metrics,
         record: "Record | None" = None,
         placing: Placing | None = None,
+        *,
+        failing: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        self._failing = failing
         self._placing = placing
         self._config = config
         self._calls = calls
@@ -157,7 +160,11 @@ class Webhooks:
             "/twilio/amd": (self._answered_by, ("AnsweredBy",)),
         }
         routes = [
-            Route(path, self._timed(path, self._signed(endpoint, names)), methods=["POST"])
+            Route(
+                path,
+                self._timed(path, self._signed(self._contained(endpoint), names)),
+                methods=["POST"],
+            )
             for path, (endpoint, names) in posts.items()
         ]
         routes.append(Route("/healthz", self._operators_only(self._healthz), methods=["GET"]))
@@ -370,6 +377,11 @@ class Webhooks:
         }
         if self._record is not None:
             body["records"] = self._record.state
+        failing = self._failing()
+        if failing:
+            body["failing"] = failing
+        if "dead" in failing.values():  # only a restart mends that
+            body["state"] = state = "broken"
         return JSONResponse(body, 200 if state == "ready" else 503)
 
     async def _scrape(self, request: Request) -> Response:
@@ -430,6 +442,23 @@ class Webhooks:
             return await endpoint(form, self._doors.origin(request.headers))
 
         return checked
+
+    def _contained(self, endpoint: Endpoint) -> Endpoint:
+        """Answer a fault in the endpoint by saying sorry: else Twilio reads out an error."""
+
+        async def contained(form: Form, origin: str) -> Response:
+            try:
+                return await endpoint(form, origin)
+            except Exception as error:  # noqa: BLE001 - it ends the call that it is about
+                call_sid = form["CallSid"]
+                _log.exception("a fault in a webhook", extra={"call_sid": call_sid})
+                self._calls.tell(call_sid, inputs.CallBroke(type(error).__name__))
+                entry = self._calls.find(call_sid)
+                agent = entry.agent if entry is not None else self._config.agent_for(None)
+                document = twiml.hang_up() if agent is None else twiml.sorry(agent)
+                return _xml(document)
+
+        return contained
 
     def _timed(
         self, path: str, endpoint: Callable[[Request], Awaitable[Response]]

@@ -224,7 +224,11 @@ class Socket(WSListener):
         if kind is _CLOSE:
             self._on_close_frame(transport, frame)
         elif kind is not _PING and kind is not _PONG:
-            self._on_fragment(frame)
+            try:
+                self._on_fragment(frame)
+            except Exception:
+                _log.exception("a fault in what receives a socket's messages")
+                raise
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is gone, whoever ended it."""
@@ -245,7 +249,10 @@ class Socket(WSListener):
                 reason = handshake.recv.reason or ""
             if sent is None and handshake.sent is not None and not handshake.recv_then_sent:
                 sent = int(handshake.sent.code)  # type: ignore[call-overload]
-        self.receiver.on_close(Closed(received, reason, sent))
+        try:
+            self.receiver.on_close(Closed(received, reason, sent))
+        except Exception:  # noqa: BLE001 - the connection is gone, and this is let go of
+            _log.exception("a fault in what is told of a socket's end")
         # Cut two cycles of references: ours, and with TLS that of uvloop's and picows' objects.
         # Else each dead connection waits for a full garbage collection, and the heap that it holds
         # till then is not given back (docs/design/engine.md).
@@ -254,11 +261,19 @@ class Socket(WSListener):
 
     def pause_writing(self) -> None:
         """More than WRITE_HIGH bytes are unsent."""
-        self.receiver.on_writable(False)
+        self._tell_writable(False)
 
     def resume_writing(self) -> None:
         """Fewer than WRITE_LOW bytes are unsent again."""
-        self.receiver.on_writable(True)
+        self._tell_writable(True)
+
+    def _tell_writable(self, writable: bool) -> None:
+        # The event loop would log what is raised here, and go on as if nothing had been.
+        try:
+            self.receiver.on_writable(writable)
+        except Exception:  # noqa: BLE001 - the end of the socket tells its owner
+            _log.exception("a fault in what is told of a socket's room")
+            self.close(INTERNAL_ERROR, "internal error")
 
     # --- the rare frames ---
 

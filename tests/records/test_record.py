@@ -253,3 +253,56 @@ def test_a_postgresql_that_is_not_there_at_the_start_is_waited_for(
             until(lambda: record.waiting == 0)
             assert said(engine) == calls.said
         engine.dispose()
+
+
+def test_a_line_beyond_what_the_journal_takes_is_cut_visibly_and_those_after_it_are_kept(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """One word of a caller's that fills a message of Deepgram's once ended the journal's thread."""
+    with record_of(engine, tmp_path) as record:
+        calls = Calls(record, count=1)
+        for text in ("x" * 1024 * 1024, "\x01" * 1024 * 1024, "\ud83d"):
+            record(Happening("CA0", 1, events.CallerSaid(text)))
+        calls.say(1)
+        calls.end()
+        until(lambda: not record.waiting)
+        assert record.lost == 0
+        assert record.state == "ok"
+    cut, escaped, half, last = [text for _, text in said(engine)]
+    assert len(cut) > 10_000
+    assert cut.endswith("characters are more than 65536)")
+    assert escaped.endswith("characters are more than 65536)")
+    assert half == "\ufffd"
+    assert last == "line 1"
+
+
+def test_a_disk_with_faults_of_its_own_costs_lines_and_no_thread(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wipe, broken = Journal._wipe, [True]
+
+    def failing(self: Journal, segment: Any, first: int) -> None:
+        if broken[0]:
+            raise OSError(5, "Input/output error")
+        wipe(self, segment, first)
+
+    with record_of(engine, tmp_path) as record:
+        monkeypatch.setattr(Journal, "_wipe", failing)
+        calls = Calls(record)
+        for _ in range(40):  # more than one segment of the journal
+            record(Happening("CA0", 1, events.CallerSaid("x" * 400_000)))
+        until(lambda: record.lost > 0)
+        broken[0] = False
+        calls.say(3)
+        calls.end()
+        until(lambda: not record.waiting)
+        assert record.state == "ok"
+        assert [thread.state for thread in record.threads] == ["ok", "ok"]
+        assert set(calls.said) <= set(said(engine))
+
+
+def test_a_dead_thread_shows_in_the_state(engine: Engine, tmp_path: Path) -> None:
+    with record_of(engine, tmp_path) as record:
+        record.threads[0].stop(30)  # as if it had died: nobody has told the record to stop
+        record.threads[0]._stopping.clear()
+        assert record.state == "the journal thread is dead"

@@ -37,8 +37,8 @@ class Readers:
         if self._open >= THREADS + WAITING_MAX:
             raise _too_slow()
         if self._threads < min(THREADS, self._open + 1):
-            self._threads += 1
             threading.Thread(target=self._work, name="API", daemon=True).start()
+            self._threads += 1
         loop = asyncio.get_running_loop()
         job = _Job(work, loop, loop.create_future(), self._on_done)
         self._open += 1

@@ -408,6 +408,20 @@ class Call:
         self._tell_cut()
         return self._drain()
 
+    def give_up(self, what: str, now: float) -> list[Command]:
+        """End the call though its rules have failed: its last event, and End, and nothing else.
+
+        For whoever feeds it, when `receive` itself raises.
+        """
+        self._commands = []
+        self._unsaid = None
+        self._due.clear()
+        self.phase = Phase.ENDED
+        self.ending = ending = self.ending or Ending(Slug.INTERNAL_ERROR, what)
+        how = ending.how
+        event = CallEnded(how.fault, how.slug, how.words, ending.detail, _ms(now - self._began))
+        return [Note(event), End(ending)]
+
     def deadline(self) -> float | None:
         """When `tick` must be called at the latest, in seconds; None: not at all."""
         return min(self._due.values(), default=None)

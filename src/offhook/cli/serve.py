@@ -126,6 +126,11 @@ def serve(
             record=record,
             api=api,
             dial_count=dial_count,
+            threads=[
+                retention.thread,
+                *([deliveries.thread] if deliveries is not None else []),
+                *([captures.thread] if captures is not None else []),
+            ],
         )
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)

@@ -135,6 +135,12 @@ INTERNAL_FAULTS: Final = Metric(
     "Exceptions that no code expected, caught where they end at most one call. The log has each.",
 )
 
+PARTS_FAILING: Final = Metric(
+    "offhook_parts_failing",
+    "gauge",
+    "Threads and tasks of the server that fail or are dead; /readyz names them.",
+)
+
 # --- functions ---
 
 FUNCTION_CALLS: Final = Metric(
@@ -293,6 +299,7 @@ SECTIONS: Final = {
         STREAM_ERRORS,
         SUBSCRIBER_FAILURES,
         INTERNAL_FAULTS,
+        PARTS_FAILING,
     ),
     "Functions": (
         FUNCTION_CALLS,

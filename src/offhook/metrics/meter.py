@@ -6,6 +6,7 @@ Its own counters are not used: they lock, they cannot take counts that were made
 """
 
 import asyncio
+import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Final, Literal
@@ -43,6 +44,8 @@ from offhook.events import (
 )
 from offhook.metrics import catalogue
 from offhook.metrics.catalogue import SECTIONS, Metric
+
+_log: Final = logging.getLogger("offhook.metrics")
 
 SERIES_MAX: Final = 100
 """Of one metric. A label that is a vendor's or a user's word could otherwise have any many; what
@@ -220,9 +223,14 @@ class Metrics:
         return b"".join(parts)
 
     def _families(self) -> Iterable[Family]:
-        for metric, value in self._asked.items():
+        for metric, ask in self._asked.items():
+            try:
+                value = float(ask())
+            except Exception:  # noqa: BLE001 - one that cannot tell must not hide the others
+                _log.exception("a fault in the metric %s", metric.name)
+                continue
             make = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
-            yield make(metric.name, metric.help, value=value())
+            yield make(metric.name, metric.help, value=value)
         for metric, values in self._values.items():
             if metric not in self._asked:
                 counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final
 
 from offhook.audio import milliseconds
+from offhook.background import BackgroundThread
 from offhook.clock import Clock
 from offhook.disk import DiskWriter, file_of_call
 from offhook.events import (
@@ -214,6 +215,11 @@ class Recordings:
         self._store = store
         self._writer = DiskWriter("recordings", WAITING_BYTES, self._repair)
         self._live: dict[str, GrowingRecording] = {}
+
+    @property
+    def thread(self) -> BackgroundThread:
+        """The one that writes."""
+        return self._writer.thread
 
     def __enter__(self) -> "Recordings":
         self._writer.start()

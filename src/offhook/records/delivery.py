@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from offhook import __version__, egress, tls, urls
+from offhook.background import BackgroundThread
 from offhook.records import jobs
 from offhook.records.database import clock_ms
 from offhook.records.jobs import Job
@@ -74,12 +75,13 @@ class Deliveries:
         """What is to be delivered by whichever server, as it last was."""
         self._free = threading.Semaphore(SLOTS)
         self._counting = threading.Lock()
-        self._stopping = threading.Event()
+        self._failing = False
+        self._looked_ms = 0
         self._threads: set[threading.Thread] = set()
-        self._thread = threading.Thread(target=self._run, name="after calls", daemon=True)
+        self.thread: Final = BackgroundThread("after calls", self._work)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.thread.start()
         return self
 
     def __exit__(
@@ -88,52 +90,47 @@ class Deliveries:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stopping.set()
-        self._thread.join(STOP_S)  # from now on it begins no other
+        self.thread.stop(STOP_S)  # from now on it begins no other
         for thread in list(self._threads):
             thread.join(STOP_S)
 
     # --- the thread that claims ----------------------------------------------------------------
 
-    def _run(self) -> None:
-        failing, looked_ms = False, 0
-        while not self._stopping.is_set():
-            if not self._free.acquire(timeout=POLL_S):
-                continue
-            job, pause = None, POLL_S
-            try:
-                with self._engine.begin() as connection:
-                    now_ms = clock_ms(connection)
-                    job = jobs.claim(connection, now_ms)
-                    if abs(now_ms - looked_ms) >= LOOK_MS:
-                        self.waiting = jobs.waiting(connection, now_ms)
-                        looked_ms = now_ms
-                failing = False
-            except SQLAlchemyError as error:
-                if not failing:
-                    _log.warning(
-                        "after-call webhooks wait for the database (%s)", type(error).__name__
-                    )
-                failing = True
-            except Exception as error:  # noqa: BLE001 - webhooks go on whatever it is
-                # Its words may hold what was said.
-                _log.error("a fault: claiming a webhook raised %s", type(error).__name__)
-                pause = PAUSE_S
-            if job is None:
-                self._free.release()
-                self._stopping.wait(pause)
-                continue
-            thread = threading.Thread(
-                target=self._deliver, args=(job,), name=f"after {job.call_sid}", daemon=True
-            )
-            self._threads.add(thread)
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads: the claim runs out, and it is tried again
-                _log.warning("call %s: no thread for its webhook", job.call_sid)
-                self._threads.discard(thread)
-                self._free.release()
-                self._stopping.wait(PAUSE_S)
+    def _work(self) -> float:
+        if self.thread.stopping or not self._free.acquire(timeout=POLL_S):
+            return 0.0
+        job, pause = None, POLL_S
+        try:
+            with self._engine.begin() as connection:
+                now_ms = clock_ms(connection)
+                job = jobs.claim(connection, now_ms)
+                if abs(now_ms - self._looked_ms) >= LOOK_MS:
+                    self.waiting = jobs.waiting(connection, now_ms)
+                    self._looked_ms = now_ms
+            self._failing = False
+        except SQLAlchemyError as error:
+            if not self._failing:
+                _log.warning("after-call webhooks wait for the database (%s)", type(error).__name__)
+            self._failing, job = True, None
+        except Exception as error:  # noqa: BLE001 - webhooks go on whatever it is
+            # Its words may hold what was said.
+            _log.error("a fault: claiming a webhook raised %s", type(error).__name__)
+            job, pause = None, PAUSE_S
+        if job is None:
+            self._free.release()
+            return pause
+        thread = threading.Thread(
+            target=self._deliver, args=(job,), name=f"after {job.call_sid}", daemon=True
+        )
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads: the claim runs out, and it is tried again
+            _log.warning("call %s: no thread for its webhook", job.call_sid)
+            self._threads.discard(thread)
+            self._free.release()
+            return PAUSE_S
+        return 0.0
 
     # --- the threads that deliver --------------------------------------------------------------
 

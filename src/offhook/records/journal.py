@@ -100,11 +100,11 @@ class Journal:
             raise ValueError("a line of more than 1 MiB")
         with self._lock:
             segment = self._segments[-1]
-            if segment.end + _RECORD.size + len(line) > SEGMENT_BYTES:
-                segment = self._begin_segment()
-            number = segment.next
-            record = _RECORD.pack(len(line), _check(number, line)) + line
             try:
+                if segment.end + _RECORD.size + len(line) > SEGMENT_BYTES:
+                    segment = self._begin_segment()
+                number = segment.next
+                record = _RECORD.pack(len(line), _check(number, line)) + line
                 if os.pwrite(segment.fd, record, segment.end) != len(record):
                     raise JournalFull
             except OSError as error:
@@ -167,7 +167,10 @@ class Journal:
                 self._retire(self._segments.popleft())
             only = self._segments[0]
             if only.count and only.next <= number + 1:
-                self._wipe(only, only.next)
+                try:
+                    self._wipe(only, only.next)
+                except OSError as error:  # it is tried again after the next lines
+                    _log.error("%s cannot be wiped: %s", only.path, error.strerror)
 
     def sync(self) -> None:
         """Have the disk keep what was appended so far."""
@@ -229,22 +232,25 @@ class Journal:
     def _begin_segment(self) -> _Segment:
         following = self._segments[-1].next
         if not self._free:
-            try:
-                self._free.append(self._create())
-            except OSError as error:
-                raise JournalFull(error.strerror) from None
-        segment = self._free.pop()
+            self._free.append(self._create())
+        segment = self._free[-1]
         self._wipe(segment, following)
-        self._segments.append(segment)
+        self._segments.append(self._free.pop())
         return segment
 
     def _retire(self, segment: _Segment) -> None:
-        if len(self._segments) + len(self._free) < SEGMENTS:
-            self._wipe(segment, segment.next)
-            self._free.append(segment)
-        else:
-            os.close(segment.fd)
+        try:
+            if len(self._segments) + len(self._free) < SEGMENTS:
+                self._wipe(segment, segment.next)
+                self._free.append(segment)
+                return
+        except OSError as error:  # another takes its place when there is need of one
+            _log.error("%s cannot be wiped, so it is deleted: %s", segment.path, error.strerror)
+        os.close(segment.fd)
+        try:
             segment.path.unlink()
+        except OSError as error:
+            _log.error("%s cannot be deleted: %s", segment.path, error.strerror)
 
     def _wipe(self, segment: _Segment, first: int) -> None:
         """Nothing that was said stays here longer than it must."""

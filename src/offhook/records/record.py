@@ -1,7 +1,6 @@
 """The record as the server has it: a subscriber that loses nothing, and its two threads."""
 
 import logging
-import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final, Self
 
 from sqlalchemy import Engine
 
+from offhook.background import BackgroundThread
 from offhook.config import Prices
 from offhook.events import Happening
 from offhook.records.journal import Journal, JournalFull
@@ -53,9 +53,7 @@ class Record:
         self.journal: Final = Journal(folder)
         self._writer = Writer(engine, self.journal, prices, after_call=after_call)
         self._lines: deque[bytes] = deque()
-        self._some = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread = BackgroundThread("journal", self._keep, gather_s=GATHER_S)
 
     def __call__(self, happening: Happening) -> None:
         """Keep it: some milliseconds from now it survives this process."""
@@ -64,8 +62,7 @@ class Record:
             self._lose("the disk takes nothing")
             return
         self._lines.append(line)
-        if not self._some.is_set():
-            self._some.set()
+        self._thread.wake()
 
     @property
     def recent(self) -> list[str]:
@@ -78,8 +75,19 @@ class Record:
         return len(self._lines) + self.journal.waiting
 
     @property
+    def threads(self) -> tuple[BackgroundThread, ...]:
+        """The two that work for it."""
+        return self._thread, self._writer.thread
+
+    @property
     def state(self) -> str:
-        """Some words for readiness: `ok`, `waiting for the database`, `losing lines`."""
+        """Some words for readiness: `ok`, `waiting for the database`, `losing lines`.
+
+        Or that a thread fails or is dead, without which nothing more is kept.
+        """
+        for thread in self.threads:
+            if thread.state != "ok":
+                return f"the {thread.name} thread is {thread.state}"
         if self._writer.failing_since is None:
             return "ok"
         return "losing lines" if self.lost else "waiting for the database"
@@ -102,29 +110,22 @@ class Record:
         self._close()
 
     def _close(self) -> None:
-        self._stopping.set()
-        self._some.set()
-        self._thread.join(FLUSH_S)
-        if self._writer.stop() and not self._thread.is_alive():
+        kept = self._thread.stop(FLUSH_S)
+        if self._writer.stop() and kept:
             self.journal.close()
 
     # --- the journal's thread ------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while True:
-            self._some.wait()
-            self._stopping.wait(GATHER_S)
-            self._some.clear()
-            stopping = self._stopping.is_set()
-            while self._lines:
-                try:
-                    self.journal.append(self._lines[0])
-                except JournalFull as full:
-                    self._lose(str(full))
-                self._lines.popleft()
-            self._writer.wake()
-            if stopping:
-                return
+    def _keep(self) -> None:
+        while self._lines:
+            try:
+                self.journal.append(self._lines[0])
+            except JournalFull as full:
+                self._lose(str(full))
+            except Exception as error:  # noqa: BLE001 - one line must not keep the others out
+                self._lose(type(error).__name__)
+            self._lines.popleft()
+        self._writer.wake()
 
     def _lose(self, why: str) -> None:
         self.lost += 1

@@ -9,7 +9,6 @@ Aging.
 
 import functools
 import logging
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -18,6 +17,7 @@ from typing import Final, NamedTuple, Self, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Engine, delete, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from offhook.background import BackgroundThread
 from offhook.config import Kept
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
@@ -107,11 +107,10 @@ class Retention:
         self._store = store
         self._kept = kept
         self._aging = Aging()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+        self.thread: Final = BackgroundThread("retention", self._work)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.thread.start()
         return self
 
     def __exit__(
@@ -120,27 +119,25 @@ class Retention:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stopping.set()
-        self._thread.join(STOP_S)
+        self.thread.stop(STOP_S)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            pause = EVERY_S
-            try:
-                with self._engine.connect() as connection:
-                    wall_ms = clock_ms(connection)
-                swept = self.sweep(self._aging.now_ms(wall_ms, time.monotonic()))
-            except SQLAlchemyError as error:
-                _log.warning("retention waits for the database: %s", type(error).__name__)
-                pause = AGAIN_S
-            except Exception as error:  # noqa: BLE001 - what is old goes, whatever it was
-                # Its words may hold what was said.
-                _log.error("a fault: retention raised %s", type(error).__name__)
-                pause = AGAIN_S
-            else:
-                if any(swept):
-                    _log.info("retention: text of %d calls and %d recordings are erased", *swept)
-            self._stopping.wait(pause)
+    def _work(self) -> float:
+        if self.thread.stopping:
+            return 0.0
+        try:
+            with self._engine.connect() as connection:
+                wall_ms = clock_ms(connection)
+            swept = self.sweep(self._aging.now_ms(wall_ms, time.monotonic()))
+        except SQLAlchemyError as error:
+            _log.warning("retention waits for the database: %s", type(error).__name__)
+            return AGAIN_S
+        except Exception as error:  # noqa: BLE001 - what is old goes, whatever it was
+            # Its words may hold what was said.
+            _log.error("a fault: retention raised %s", type(error).__name__)
+            return AGAIN_S
+        if any(swept):
+            _log.info("retention: text of %d calls and %d recordings are erased", *swept)
+        return EVERY_S
 
     def sweep(self, now_ms: int) -> Swept:
         """Erase what is too old at this time. Raises SQLAlchemyError, and OSError for the folder.
@@ -175,7 +172,7 @@ class Retention:
         count = 0
         position = tuple_(_calls.started_ms, _calls.sid)
         after = (-1, "")
-        while not self._stopping.is_set():
+        while not self.thread.stopping:
             query = (
                 select(_calls.sid, _calls.started_ms, _calls.journal, _calls.recording)
                 .where(which, _calls.started_ms < before_ms, position > after)

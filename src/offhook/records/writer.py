@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from offhook.background import BackgroundThread
 from offhook.config import Prices
 from offhook.errors import Problem
 from offhook.events import Happening
@@ -25,6 +26,9 @@ _log: Final = logging.getLogger("offhook.records")
 
 GATHER_S: Final = 0.04
 """How long lines are gathered into one transaction."""
+
+LOOK_S: Final = 1.0
+"""How often it is looked for lines, should nobody tell of one."""
 
 BATCH_LINES: Final = 2000
 
@@ -57,9 +61,9 @@ class Writer:
         self._engine = engine
         self._journal = journal
         self._store = Store(journal.id, prices, after_call=after_call)
-        self._some = threading.Event()
-        self._stopping = threading.Event()
         self._ready = False
+        self._failures = 0
+        self._given_up = False
         self.settled: Final = threading.Event()
         """Set when all that an earlier run left behind is in the database, or it has refused."""
         self.refused: Problem | None = None
@@ -68,63 +72,56 @@ class Writer:
         """CallSids of the last RECENT_S, known once `settled`, if ever."""
         self.failing_since: float | None = None
         """When the database began to refuse, by time.monotonic; None: it takes lines."""
-        self._thread = threading.Thread(target=self._run, name="records", daemon=True)
+        self.thread: Final = BackgroundThread("records", self._work, gather_s=GATHER_S)
 
     def start(self) -> None:
         """Begin to write, at once with what an earlier run left behind."""
-        self._some.set()
-        self._thread.start()
+        self.thread.start()
 
     def wake(self) -> None:
         """There is a line."""
-        if not self._some.is_set():
-            self._some.set()
+        self.thread.wake()
 
     def stop(self) -> bool:
         """Write what is left, for STOP_S at most; the rest stays in the journal.
 
         Returns whether the thread is done with the journal: a database that hangs may hold it.
         """
-        self._stopping.set()
-        self._some.set()
-        self._thread.join(STOP_S)
+        over = self.thread.stop(STOP_S)
         if self._journal.waiting:
             _log.warning(
                 "%d lines wait in the journal for the database: the next start writes them",
                 self._journal.waiting,
             )
-        return not self._thread.is_alive()
+        return over
 
     # --- the thread ----------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        failures = 0
-        while True:
-            self._some.wait(1.0)
-            self._stopping.wait(GATHER_S)
-            self._some.clear()
-            stopping = self._stopping.is_set()
-            try:
-                self._follow()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well
-                self._on_failure(error)
-                pause = RETRY_S[min(failures, len(RETRY_S) - 1)]
-                failures += 1
-                if stopping or self._stopping.wait(pause):
-                    return
-                continue
-            failures = 0
-            if self.failing_since is not None:
-                _log.warning("the database takes lines again; none was lost")
-                self.failing_since = None
-            if stopping:
-                return
+    def _work(self) -> float:
+        if self._given_up:
+            return LOOK_S
+        try:
+            self._follow()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well
+            self._on_failure(error)
+            pause = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
+            self._failures += 1
+            self._given_up = self.thread.pause(pause)
+            return 0.0
+        self._failures = 0
+        if self.failing_since is not None:
+            _log.warning("the database takes lines again; none was lost")
+            self.failing_since = None
+        return LOOK_S
 
     def _on_failure(self, error: Exception) -> None:
         # What was being committed may be there or not: that is asked first, at the next try.
         self._ready = False
-        self._engine.dispose()
-        self._journal.sync()
+        for step in (self._engine.dispose, self._journal.sync):
+            try:
+                step()
+            except Exception as fault:  # noqa: BLE001 - a disk, or a driver, with faults of its own
+                _log.error("after a failure of the records' writer: %s", type(fault).__name__)
         if self.failing_since is None:
             self.failing_since = time.monotonic()
             if isinstance(error, Problem):

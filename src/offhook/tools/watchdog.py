@@ -21,6 +21,7 @@ from types import FrameType, TracebackType
 from typing import Final
 
 import offhook
+from offhook.background import BackgroundThread
 from offhook.clock import Clock, Timer
 from offhook.tools.places import outward, place
 from offhook.tools.runner import Run
@@ -29,6 +30,7 @@ from offhook.tools.threads import Running
 _log: Final = logging.getLogger("offhook.tools")
 
 BEAT_S: Final = 0.1
+STOP_S: Final = 5.0
 HELD_S: Final = 0.3
 """A beat that is older than that is looked into. Named within that and two beats."""
 
@@ -88,8 +90,8 @@ class Watchdog:
         """What is on the stack of the loop's thread whatever runs on the loop."""
         self._cpu: dict[Running | None, float] = {}
         """By thread, and under None that of the process."""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._named = False
+        self.thread: Final = BackgroundThread("watchdog", self._look)
 
     def __enter__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -97,7 +99,7 @@ class Watchdog:
         self._beat_at = self._clock.now()
         self._timer = self._clock.call_at(self._beat_at, self._first_beat)
         self._cpu = self._cpu_now()
-        self._thread.start()
+        self.thread.start()
 
     def __exit__(
         self,
@@ -105,10 +107,9 @@ class Watchdog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stopping.set()
         if self._timer is not None:
             self._timer.cancel()
-        self._thread.join()
+        self.thread.stop(STOP_S)
         self._outside = frozenset()
 
     # --- on the loop ---
@@ -130,21 +131,20 @@ class Watchdog:
 
     # --- in the thread ---
 
-    def _watch(self) -> None:
-        named = False
-        while not self._stopping.wait(BEAT_S):
-            silent = self._clock.now() - self._beat_at
-            # The second is the only sign when the lock was kept and the loop was first to get it.
-            late, self._latest_s = self._latest_s, 0.0
-            held = max(silent, late + BEAT_S)
-            if held < HELD_S:
-                named = False
-                self._cpu = self._cpu_now()
-            elif not named:
-                found = self._find(held)
-                named = found is not None
-                if found is not None:
-                    self._tell(found, over=silent < HELD_S)
+    def _look(self) -> float:
+        silent = self._clock.now() - self._beat_at
+        # The second is the only sign when the lock was kept and the loop was first to get it.
+        late, self._latest_s = self._latest_s, 0.0
+        held = max(silent, late + BEAT_S)
+        if held < HELD_S:
+            self._named = False
+            self._cpu = self._cpu_now()
+        elif not self._named:
+            found = self._find(held)
+            self._named = found is not None
+            if found is not None:
+                self._tell(found, over=silent < HELD_S)
+        return BEAT_S
 
     def _tell(self, found: Held, *, over: bool) -> None:
         _log.error(

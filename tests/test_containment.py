@@ -1,0 +1,315 @@
+"""A fault anywhere in the server ends at most the one call that it is about.
+
+On a clock that jumps: a fault in each part of one call. Over real sockets: one in every task,
+thread and callback that the source has, listed here; whoever adds one adds it to the list.
+"""
+
+import ast
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.house import ASK, GREET, HANG_UP, House, house, until
+from tests.test_session import Rehearsal
+
+import offhook
+from offhook.background import BackgroundThread
+from offhook.call import commands
+from offhook.call.call import Call
+from offhook.call.inputs import ToolFinished
+from offhook.call.wishes import HangUp
+from offhook.calls import Calls
+from offhook.deepgram.connection import Dialler
+from offhook.deepgram.leg import AgentLeg
+from offhook.events import AgentConnected, CallEnded
+from offhook.metrics import catalogue
+from offhook.rehearsal.scenario import Step
+from offhook.session import Session
+from offhook.transfers import Transfers
+from offhook.twilio.rest import TwilioRest
+
+SOURCE: Final = Path(offhook.__file__).parent
+
+
+class InjectedError(Exception):
+    """What is injected."""
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise InjectedError
+
+
+# --- in one call -----------------------------------------------------------------------------
+
+PARTS: Final = {
+    "the rules: what they are told": (Call, "_on_text"),
+    "the rules: time": (Call, "_on_due"),
+    "the rules: when the next is due": (Call, "deadline"),
+    "the session: a command": (Session, "_obey_one"),
+    "the session: a stream": (Session, "_take_stream"),
+    "the session: its delays": (Session, "_note_delays"),
+    "the session: the line": (Session, "_end_line"),
+    "the agent's leg: a message": (AgentLeg, "send"),
+    "the agent's leg: its end": (AgentLeg, "hang_up"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_fault_in_a_part_of_a_call_ends_it_once_and_tells(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, name = PARTS[part]
+    rehearsal = Rehearsal(GREET, ASK, GREET, HANG_UP)
+    monkeypatch.setattr(owner, name, broken)
+    slugs = rehearsal.run(600)
+    assert slugs in (["internal_error"], ["caller_hung_up"]), "an end, and one"
+    assert isinstance(rehearsal.events[-1], CallEnded)
+    assert rehearsal.calls.live == 0
+    entry = rehearsal.calls.find("CA" + "2" * 32)
+    assert entry is None or entry.session is None
+
+
+def test_a_fault_in_the_rules_that_end_a_call_does_not_keep_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rehearsal = Rehearsal(GREET, ASK, GREET, HANG_UP)
+    monkeypatch.setattr(Call, "_end", broken)
+    assert rehearsal.run(600) == ["internal_error"]
+    assert rehearsal.calls.live == 0
+
+
+@pytest.mark.parametrize(
+    "kind", [commands.Note, commands.Play, commands.End, commands.SendSettings]
+)
+def test_of_several_commands_those_after_a_fault_are_obeyed(
+    kind: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obey_one = Session._obey_one
+    faults = 0
+
+    def once_broken(self: Session, command: commands.Command) -> None:
+        nonlocal faults
+        obey_one(self, command)
+        if isinstance(command, kind):
+            faults += 1
+            raise InjectedError
+
+    monkeypatch.setattr(Session, "_obey_one", once_broken)
+    rehearsal = Rehearsal(GREET, ASK, GREET, HANG_UP)
+    assert len(rehearsal.run(600)) == 1
+    assert faults
+    assert rehearsal.calls.live == 0
+
+
+# --- in one of two calls, over real sockets ---------------------------------------------------
+
+STAYS: Final = (GREET, Step(wait=1), ASK, Step(wait=600))
+
+WIRES: Final[dict[str, tuple[Callable[[Session], Any], str]]] = {
+    "a frame of the caller": (lambda session: session._call, "hear"),
+    "a message of Twilio": (lambda session: session._caller, "on_text"),
+    "audio to Twilio": (lambda session: session._caller, "play"),
+    "a frame of the agent": (lambda session: session._call, "speak"),
+    "a message of Deepgram": (lambda session: session._agent, "on_text"),
+    "audio to Deepgram": (lambda session: session._agent, "send_audio"),
+    "room at Twilio's socket": (lambda session: session._caller, "on_writable"),
+    "the timer": (lambda session: session._call, "tick"),
+    "what a function is answered": (lambda session: session._call, "receive"),
+}
+
+
+@pytest.mark.parametrize("where", WIRES)
+async def test_a_fault_in_one_of_two_calls_ends_that_one(where: str) -> None:
+    part, name = WIRES[where]
+    async with house() as h, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(h.call(*STAYS)) for _ in range(2)]
+        calls = h.server.calls
+        await until(lambda: sum(e.has_stream for e in calls._live.values()) == 2)
+        await until(lambda: sum(isinstance(e, AgentConnected) for e in h.events()) == 2)
+        victim_sid, other_sid = calls._live
+        victim = calls._live[victim_sid].session
+        assert victim is not None
+        setattr(part(victim), name, broken)
+        # What the wire and the clock would do by and by.
+        if where == "the timer":
+            victim._on_timer()
+        elif where == "what a function is answered":
+            victim.receive(ToolFinished("1", "", "answered"))
+        elif where == "room at Twilio's socket":
+            victim._caller._channel.pause_writing()  # type: ignore[union-attr]
+        await until(lambda: bool(h.endings(victim_sid)))
+        assert h.endings(victim_sid) == ["internal_error"]
+        assert h.endings(other_sid) == []
+        assert not h.stopped.is_set()
+        for task in tasks:
+            task.cancel()
+
+
+# --- every task, thread and callback ----------------------------------------------------------
+
+BEGINS: Final = frozenset(
+    {
+        *("create_task", "ensure_future", "run_coroutine_threadsafe"),
+        *("Thread", "Timer", "run_in_executor", "to_thread", "submit"),
+        *("call_soon", "call_soon_threadsafe", "call_later", "call_at"),
+        *("add_done_callback", "add_signal_handler", "add_reader", "add_writer"),
+    }
+)
+"""Names of calls by which something begins to run on its own."""
+
+OWNED: Final = "an owner contains it: test_tasks.py, test_background.py"
+LOOP: Final = "the event loop contains it: test_a_fault_in_a_callback_of_the_loop_ends_nothing"
+GUARDED: Final = "all of its body is guarded"
+ITSELF: Final = "it belongs to a command, whose end it is"
+
+WHERE: Final = {
+    "api/reading.py": {"Thread": (1, GUARDED), "call_soon_threadsafe": (1, LOOP)},
+    "background.py": {"Thread": (1, OWNED)},
+    "cli/demonstration.py": {"create_task": (1, ITSELF)},
+    "cli/running.py": {"add_signal_handler": (1, LOOP), "call_soon_threadsafe": (1, LOOP)},
+    "clock.py": {"call_later": (1, LOOP)},
+    "dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
+    "front.py": {"call_later": (1, LOOP)},
+    "lobby.py": {"call_at": (1, LOOP)},
+    "outbound/lists.py": {"create_task": (1, ITSELF)},
+    "printer.py": {"Thread": (1, GUARDED)},
+    "records/delivery.py": {"Thread": (1, GUARDED)},
+    "server.py": {"call_later": (1, LOOP)},
+    "session.py": {"call_at": (1, LOOP)},
+    "tasks.py": {
+        "create_task": (2, OWNED),
+        "add_done_callback": (1, LOOP),
+        "call_later": (1, LOOP),
+    },
+    "tools/declare.py": {"run_coroutine_threadsafe": (1, "its waiter gets what it raises")},
+    "tools/runner.py": {"add_done_callback": (2, LOOP), "call_later": (2, LOOP)},
+    "tools/threads.py": {
+        "Thread": (1, GUARDED),
+        "call_soon_threadsafe": (1, LOOP),
+        "call_later": (1, LOOP),
+    },
+    "tools/watchdog.py": {"call_at": (2, LOOP)},
+    "wire.py": {"call_later": (1, LOOP)},
+}
+"""By file and name: how many there are, and why a fault in one ends nothing else."""
+
+
+def test_everything_that_runs_on_its_own_is_known_and_contained() -> None:
+    """Whoever adds a task, thread or callback says here what contains it: best, an owner."""
+    found: dict[str, Counter[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        name = path.relative_to(SOURCE).as_posix()
+        if name.startswith(("rehearsal/", "bench/")):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = node.func if isinstance(node, ast.Call) else None
+            begins = getattr(called, "attr", getattr(called, "id", ""))
+            if begins in BEGINS:
+                found.setdefault(name, Counter())[begins] += 1
+    known = {
+        name: Counter({begins: count for begins, (count, _) in each.items()})
+        for name, each in WHERE.items()
+    }
+    assert found == known
+
+
+@asynccontextmanager
+async def two_calls() -> AsyncIterator[tuple[House, str, str]]:
+    """A house with two calls that talk, and their CallSids. It stands when it is left."""
+    async with house(people={}) as h, asyncio.TaskGroup() as group:
+        callers = [group.create_task(h.call(*STAYS)) for _ in range(2)]
+        live = h.server.calls._live
+        await until(lambda: sum(e.has_stream for e in live.values()) == 2)
+        await until(lambda: sum(isinstance(e, AgentConnected) for e in h.events()) == 2)
+        first, second = live
+        yield h, first, second
+        assert h.endings(second) == []
+        assert not h.stopped.is_set()
+        assert (await h.http.get(f"{h.origin}/healthz")).status_code == 200
+        for each in callers:
+            each.cancel()
+
+
+async def test_a_fault_in_a_callback_of_the_loop_ends_nothing() -> None:
+    async with two_calls() as (h, first, _):
+        loop = asyncio.get_running_loop()
+        before = h.server._tasks.faults  # type: ignore[union-attr]
+        loop.call_soon(broken)
+        loop.call_later(0, broken)
+        loop.call_at(loop.time(), broken)
+        loop.call_soon_threadsafe(broken)
+        done = loop.create_future()
+        done.add_done_callback(broken)
+        done.set_result(None)
+        await until(lambda: h.server._tasks.faults == before + 5)  # type: ignore[union-attr]
+        assert h.endings(first) == []
+
+
+async def test_a_fault_in_a_task_about_a_call_ends_that_call() -> None:
+    async def work() -> None:
+        raise InjectedError
+
+    async with two_calls() as (h, first, _):
+        await h.server.calls._lines.start(first, work())
+        await until(lambda: h.endings(first) == ["internal_error"])
+
+
+async def test_a_fault_while_an_agent_is_dialled_ends_that_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with two_calls() as (h, first, _):
+        monkeypatch.setattr(Dialler, "_connect", broken)
+        await h.call(GREET)
+        await until(lambda: h.endings() == ["internal_error"])
+        assert h.endings(first) == []
+
+
+async def test_a_fault_while_twilio_is_asked_to_hang_up_lets_the_stream_be_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TwilioRest, "hang_up", broken)
+    async with two_calls() as (h, first, _):
+        await h.server.calls.ask(first, HangUp("operator", ""))
+        await until(lambda: h.endings(first) == ["operator_hung_up"])
+
+
+@pytest.mark.parametrize(
+    ("path", "owner", "name"),
+    [("/twilio/voice", Calls, "is_long_over"), ("/twilio/after", Transfers, "knows")],
+)
+async def test_a_fault_in_a_webhook_is_answered_with_words(
+    path: str, owner: type[Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_calls() as (h, first, _):
+        with monkeypatch.context() as while_broken:
+            while_broken.setattr(owner, name, broken)
+            answer = await h.post(path, CallSid=first)
+        assert answer.status_code == 200
+        assert "<Hangup" in answer.text
+        assert h.endings(first) == ["internal_error"]
+
+
+async def test_a_dead_thread_is_red_in_readiness_and_metrics() -> None:
+    dead = BackgroundThread("retention", lambda: None)
+    dead.start()
+    dead.stop(30)
+    dead._stopping.clear()
+    async with two_calls() as (h, _, _):
+        h.server._threads.append(dead)
+        ready = await h.http.get(f"{h.origin}/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["state"] == "broken"
+        assert ready.json()["failing"] == {"retention": "dead"}
+        assert "offhook_parts_failing 1.0" in (await h.http.get(f"{h.origin}/metrics")).text
+
+
+async def test_a_metric_that_cannot_tell_hides_no_other() -> None:
+    async with two_calls() as (h, _, _):
+        h.server.metrics.ask(catalogue.CALLS_LIVE, broken)
+        text = (await h.http.get(f"{h.origin}/metrics")).text
+    assert "offhook_calls_live" not in text
+    assert "offhook_calls_capacity" in text
