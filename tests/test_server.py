@@ -31,6 +31,7 @@ from tests.house import (
     tokens,
     until,
 )
+from tests.in_time import in_time
 
 from offhook import wire
 from offhook.errors import Problem
@@ -121,36 +122,40 @@ async def test_keys_are_told() -> None:
 
 async def test_fifty_calls_at_once() -> None:
     """Every call its own ending and transcript; tasks and sockets back to the start."""
-    lines = {f"+1202555{1000 + n}": n for n in range(50)}
-    base = configured("ws://127.0.0.1:1/")
-    agent = base.lines["default"]
-    made = {}
-    for number, n in lines.items():
-        raw = json.loads(agent.settings.message())
-        raw["agent"]["greeting"] = f"Greeting {n}."
-        made[number] = agent.model_copy(update={"settings": _Said(json.dumps(raw).encode())})
-    async with house(QUICK, config=dataclasses.replace(base, lines=made)) as h:
-        tasks = len(asyncio.all_tasks())
-        async with asyncio.TaskGroup() as group:
-            rung = {
-                number: group.create_task(
-                    h.call(GREET, ASK, Step(press=f"{n}#"), GREET, HANG_UP, to=number)
-                )
-                for number, n in lines.items()
-            }
-        await h.until_ended(50)
+
+    async def check() -> None:
+        lines = {f"+1202555{1000 + n}": n for n in range(50)}
+        base = configured("ws://127.0.0.1:1/")
+        agent = base.lines["default"]
+        made = {}
         for number, n in lines.items():
-            report = rung[number].result()
-            assert report.faults == []
-            said = h.events(report.call_sid)
-            assert texts(said, AgentSaid)[0] == f"Greeting {n}."
-            assert "".join(e.digit for e in said if isinstance(e, KeyPressed)) == f"{n}#"
-            assert h.endings(report.call_sid) == ["caller_hung_up"]
-        assert len(h.endings()) == 50
-        assert h.server.calls.live == 0
-        assert len(h.sessions) == 50
-        await until(lambda: len(asyncio.all_tasks()) <= tasks)
-        await until(lambda: all(session.closed is not None for session in h.sessions))
+            raw = json.loads(agent.settings.message())
+            raw["agent"]["greeting"] = f"Greeting {n}."
+            made[number] = agent.model_copy(update={"settings": _Said(json.dumps(raw).encode())})
+        async with house(QUICK, config=dataclasses.replace(base, lines=made)) as h:
+            tasks = len(asyncio.all_tasks())
+            async with asyncio.TaskGroup() as group:
+                rung = {
+                    number: group.create_task(
+                        h.call(GREET, ASK, Step(press=f"{n}#"), GREET, HANG_UP, to=number)
+                    )
+                    for number, n in lines.items()
+                }
+            await h.until_ended(50)
+            for number, n in lines.items():
+                report = rung[number].result()
+                assert report.faults == []
+                said = h.events(report.call_sid)
+                assert texts(said, AgentSaid)[0] == f"Greeting {n}."
+                assert "".join(e.digit for e in said if isinstance(e, KeyPressed)) == f"{n}#"
+                assert h.endings(report.call_sid) == ["caller_hung_up"]
+            assert len(h.endings()) == 50
+            assert h.server.calls.live == 0
+            assert len(h.sessions) == 50
+            await until(lambda: len(asyncio.all_tasks()) <= tasks)
+            await until(lambda: all(session.closed is not None for session in h.sessions))
+
+    await in_time(check)
 
 
 class _Said:

@@ -375,7 +375,7 @@ def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
     (tmp_path / "agent.yaml").write_text((DESK / "agent.yaml").read_text())
     (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
     process = started_by_a_person("long.yaml", "--standin", str(DESK / "dialogue.yaml"))
-    until = time.monotonic() + 40
+    until = time.monotonic() + 240
     while not started.exists() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)  # the process has nobody to tell that it has begun
     children = children_of(process.pid)

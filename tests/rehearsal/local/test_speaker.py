@@ -79,8 +79,8 @@ async def test_a_sentence_that_is_called_off_is_not_finished_and_the_next_is() -
         count = len(listener.pieces)
         began = time.monotonic()
         assert await said(speaker, "Yes.")
-        # A quarter of an hour of speech takes seconds to make; it was broken off.
-        assert time.monotonic() - began < 20
+        # A quarter of an hour of speech takes minutes to hear; it was broken off.
+        assert time.monotonic() - began < 120
         assert len(listener.pieces) == count
         assert (listener.times_done, other.times_done, other.pieces) == (0, 0, [])
         speech.cancel()

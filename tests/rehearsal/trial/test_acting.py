@@ -69,7 +69,10 @@ async def test_what_goes_wrong_is_told(tmp_path: Path) -> None:
         config = (SCENARIOS / "../offhook.yaml").resolve()
         text = text.replace(right, wrong).replace("../offhook.yaml", str(config))
         (tmp_path / name).write_text(text)
-    for result in await run([tmp_path]):
+    judged = [result for result in await run([tmp_path]) if result.late is None]
+    if not judged:
+        pytest.skip("this machine was too busy to judge")
+    for result in judged:
         words = WRONG[Path(result.loaded.file).name][2]
         assert words in "; ".join(failure.what for failure in result.all_failures)
 

@@ -53,8 +53,11 @@ async def test_a_server_that_does_not_stop_the_agent_is_caught(
     async with front_desk.senses() as senses:
         paths = [SCENARIOS / name for name in names]
         results = await front_desk.run(paths, front_desk.desk(senses))
-    assert [result.name for result in results if result.passed] == []
-    failures = [failure.what for result in results for failure in result.all_failures]
+    judged = [result for result in results if result.late is None]
+    if not judged:
+        pytest.skip("this machine was too busy to judge")
+    assert [result.name for result in judged if result.passed] == []
+    failures = [failure.what for result in judged for failure in result.all_failures]
     assert any("the agent was silent" in failure for failure in failures), failures
 
 
