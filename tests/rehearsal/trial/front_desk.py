@@ -78,7 +78,12 @@ def desk(senses: Senses, dialogue: Dialogue | None = None) -> Agent:
 
 
 async def run(
-    paths: Iterable[Path], agent: Agent, *, jobs: int = 14, outside: bool = False
+    paths: Iterable[Path],
+    agent: Agent,
+    *,
+    jobs: int = 14,
+    outside: bool = False,
+    attempts: int = runner.ATTEMPTS,
 ) -> list[Result]:
     """Run scenarios against the front desk with that agent.
 
@@ -95,7 +100,7 @@ async def run(
         dialogues = files.Dialogues(None, files.greetings(loaded))
         target = Target(own.url, own.token, "AC" + "0" * 32)
         cases = await preparing.prepare(loaded, dialogues, listeners, rendered, target, {})
-        return await runner.run(cases, clock, jobs=jobs)
+        return await runner.run(cases, clock, jobs=jobs, attempts=attempts)
 
 
 def told(results: Iterable[Result]) -> str:

@@ -35,7 +35,9 @@ async def test_every_scenario_passes_and_every_mutation_is_caught() -> None:
         mutated = {
             name: group.create_task(
                 front_desk.run(
-                    [SCENARIOS / name], front_desk.desk(senses, front_desk.mutated(right, change))
+                    [SCENARIOS / name],
+                    front_desk.desk(senses, front_desk.mutated(right, change)),
+                    attempts=1,
                 )
             )
             for name, change in MUTATIONS.items()
@@ -52,7 +54,7 @@ async def test_a_server_that_does_not_stop_the_agent_is_caught(
     names = ("interrupted-by-a-word.yaml", "interrupted-by-a-question.yaml")
     async with front_desk.senses() as senses:
         paths = [SCENARIOS / name for name in names]
-        results = await front_desk.run(paths, front_desk.desk(senses))
+        results = await front_desk.run(paths, front_desk.desk(senses), attempts=1)
     judged = [result for result in results if result.late is None]
     if not judged:
         pytest.skip("this machine was too busy to judge")
