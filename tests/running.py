@@ -4,7 +4,9 @@ A run is one process, or one that gives work to others (pytest-xdist). The first
 folder; all others find it in their environment.
 """
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import sweeper
+
+_PREFIX = "offhook-tests-"
+
+KEPT = 2
+"""How many folders of failed runs stay."""
 
 SILENT_S = 30.0
 """How long a run may tell nothing before it tells which tests it is waiting for."""
@@ -29,8 +36,9 @@ class Run:
     """The run that this first process begins, before anything else is started."""
 
     def __init__(self) -> None:
+        _remove_old()
         # Short: the sockets of PostgreSQL lie within, and a path of theirs has 107 bytes at most.
-        self.folder = Path(tempfile.mkdtemp(prefix="offhook-tests-")).resolve()
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
         self.folder.chmod(0o711)  # PostgreSQL runs as another user when the tests run as root
         os.environ[sweeper.VARIABLE] = os.environ["TMPDIR"] = str(self.folder)
         tempfile.tempdir = None  # it is asked of the environment again
@@ -50,6 +58,16 @@ class Run:
             (self.folder / sweeper.KEEP).touch()
         left, _ = self._sweeper.communicate()
         return left.splitlines()
+
+
+def _remove_old() -> None:
+    """Remove what failed runs have left, except that of the last ones."""
+    kept = []
+    for mark in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{sweeper.KEEP}"):
+        with contextlib.suppress(OSError):  # another run removes it at this moment
+            kept.append((mark.stat().st_mtime, mark.parent))
+    for _, old in sorted(kept)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 class Progress:

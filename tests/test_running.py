@@ -123,6 +123,19 @@ def test_a_run_that_is_killed_leaves_no_process_and_no_folder(
     assert processes_of(folder) == []
 
 
+def test_of_failed_runs_the_last_two_folders_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as here:
+        monkeypatch.setattr(tempfile, "tempdir", here)
+        for number in range(5):
+            folder = Path(here, f"offhook-tests-{number}")
+            folder.mkdir()
+            (folder / sweeper.KEEP).touch()
+            os.utime(folder / sweeper.KEEP, (number, number))
+        Path(here, "offhook-tests-live").mkdir()
+        running._remove_old()
+        assert sorted(path.name[14:] for path in Path(here).iterdir()) == ["3", "4", "live"]
+
+
 def until(done: Callable[[], bool]) -> None:
     while not done():
         time.sleep(0.05)
