@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.processes import started
 from websockets.sync.client import ClientConnection, connect
 
 from offhook.rehearsal.local import agent as local
@@ -19,13 +20,13 @@ COMMAND = [sys.executable, "-m", "offhook", "standin"]
 
 
 def test_it_says_how_to_use_it_listens_and_ends_on_ctrl_c() -> None:
-    with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+    with started(*COMMAND, "--port", "0") as process:
         assert process.stdout is not None
         told = "".join(process.stdout.readline() for _ in range(5))
         found = re.search(r"offhook serve --deepgram-url ws://127\.0\.0\.1:(\d+)(\S+)", told)
         assert found
         assert found[2] == PATH
-        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=240) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             assert connection.recv(1000).startswith(b"HTTP/1.1 ")
         workers = children(process.pid)
@@ -75,7 +76,7 @@ def test_it_prints_what_its_sessions_are_told_and_say(tmp_path: Path) -> None:
     path = tmp_path / "script.yaml"
     path.write_text(SCRIPT)
     command = [*COMMAND, "--port", "0", "--script", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with started(*command) as process:
         assert process.stdout is not None
         url = next(found for line in process.stdout if (found := re.search(r"ws://\S+", line)))[0]
         with connect(url, additional_headers={"Authorization": "Token k"}) as agent:

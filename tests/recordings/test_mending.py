@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import wave
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.processes import started
 
 from offhook import wav
 from offhook.recordings import reading
@@ -40,16 +40,12 @@ with Recordings(files) as recordings:
 
 
 def test_recordings_of_a_killed_process_open_and_hold_what_was_said(tmp_path: Path) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", TALKING, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout is not None
     files = LocalFiles(tmp_path)
-    while len(files.names()) < 3 or min(map(files.size, files.names())) < 100_000:
-        assert child.stdout.readline()
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    with started(sys.executable, "-c", TALKING, str(tmp_path)) as child:
+        assert child.stdout is not None
+        while len(files.names()) < 3 or min(map(files.size, files.names())) < 100_000:
+            assert child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
     names = reading.names(files)
     assert all(reading.find(files, name).growing for name in names)
     with Recordings(files):

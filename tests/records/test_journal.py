@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.processes import started
 
 from offhook.errors import Problem
 from offhook.records import journal as module
@@ -227,16 +227,12 @@ for number in range(10**9):
 
 
 def test_what_was_appended_survives_sigkill(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for _ in range(200):
-        process.stdout.readline()
-    process.send_signal(signal.SIGKILL)
-    told = [int(line) for line in process.stdout if line.endswith("\n")]
-    process.wait()
-    process.stdout.close()
+    with started(sys.executable, "-c", WRITER, str(tmp_path)) as process:
+        assert process.stdout is not None
+        for _ in range(200):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        told = [int(line) for line in process.stdout if line.endswith("\n")]
     with Journal(tmp_path) as journal:
         lines = read(journal)
     assert len(lines) > max(told, default=199)
