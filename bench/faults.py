@@ -39,6 +39,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import httpx2
 import websockets
@@ -119,7 +120,7 @@ class Agent:
                 line = {"type": "ConversationText", "role": role, "content": text}
                 await socket_.send(json.dumps(line))
                 if role == "user":  # What the agent says is a line only once it was heard.
-                    arrived = asyncio.ensure_future(await socket_.ping())
+                    arrived = cast("asyncio.Future[float]", await socket_.ping())
                     arrived.add_done_callback(partial(self._arrived, self.told, text))
             await socket_.send(FRAME)
             await asyncio.sleep(max(0.0, began + number * FRAME_S - time.monotonic()))
