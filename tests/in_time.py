@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from offhook.rehearsal.trial.lateness import watching
+from offhook.rehearsal.trial.lateness import Lateness, watching
 
 ATTEMPTS = 4
 
 
 async def in_time(check: Callable[[], Awaitable[None]]) -> None:
     """Run a check. One that fails while the loop is late runs again, and is skipped at last."""
+    late = Lateness()
     for _ in range(ATTEMPTS):
         failure: Exception | None = None
         async with watching() as late:
