@@ -14,11 +14,12 @@ async def in_time(check: Callable[[], Awaitable[None]]) -> None:
     late = Lateness()
     for _ in range(ATTEMPTS):
         failure: Exception | None = None
-        async with watching() as late:
+        async with watching() as late_now:
             try:
                 await check()
             except Exception as error:  # noqa: BLE001 - it is raised below, if it counts
                 failure = error
+        late = late_now
         if failure is None:
             return
         if not late.is_too_much:

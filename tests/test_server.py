@@ -15,6 +15,8 @@ import httpx2
 import pytest
 import trustme
 from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
 from tests.house import (
     ACCOUNT,
     ASK,
@@ -33,7 +35,7 @@ from tests.house import (
 )
 from tests.in_time import in_time
 
-from offhook import wire
+from offhook import server, wire
 from offhook.errors import Problem
 from offhook.events import (
     AgentSaid,
@@ -52,6 +54,7 @@ from offhook.rehearsal.verbs import Verb
 from offhook.server import Server, listen
 from offhook.twilio.signature import settings_of, sign, sign_with_key
 from offhook.uvicorn_server import OwnedUvicorn
+from offhook.webhooks import Webhooks
 
 BIN = "/twilio"
 
@@ -583,6 +586,30 @@ async def test_a_stopping_server_waits_for_what_twilio_asks_after_a_hang_up(
     async with house() as h:
         report = await h.call(GREET, HANG_UP)
         assert report.faults == []
+        await h.until_stopped()
+
+
+async def test_a_request_that_waits_for_ever_does_not_keep_a_stopping_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = asyncio.Event()
+
+    async def wait(self: Webhooks, request: Request) -> Response:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(server, "HANDLERS_S", 1)
+    monkeypatch.setattr(Webhooks, "_healthz", wait)
+    async with house() as h, asyncio.TaskGroup() as group:
+
+        async def ask() -> None:
+            with contextlib.suppress(httpx2.TransportError):
+                await h.http.get(h.origin + "/healthz")
+
+        group.create_task(ask())
+        await begun.wait()
+        h.server.stop()
         await h.until_stopped()
 
 

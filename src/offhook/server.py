@@ -64,6 +64,10 @@ own 5 ms are most of a frame of audio once a few do (docs/design/tools.md)."""
 LINGER_S: Final = 2.0
 """How long responses may go on that a client is still taking when the last call is over."""
 
+HANDLERS_S: Final = 4
+"""Seconds after which a stopping server cancels requests that are still being worked on. Without a
+limit, one that waits for something which does not come any more would keep the server for ever."""
+
 HAND_OVER_S: Final = 5.0
 """How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
 
@@ -334,6 +338,7 @@ class Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_graceful_shutdown=HANDLERS_S,
             proxy_headers=False,  # anybody can write them, and nothing here believes them
             ssl_certfile=server.tls_cert,
             ssl_keyfile=server.tls_key,
