@@ -5,7 +5,6 @@ import contextlib
 from pathlib import Path
 
 import httpx2
-import pytest
 from starlette.responses import Response
 from tests.outbound.test_killed import AGENT, SECRETS, World
 from tests.outbound.twilio_api import PUBLIC, US, Form, twilio_api
@@ -22,7 +21,6 @@ dialling: {{calls_per_hour: {limit}}}
 """
 
 
-@pytest.mark.timeout(180)
 async def test_a_crash_loop_dials_no_more_than_an_hour_may(tmp_path: Path, free_port: int) -> None:
     async with twilio_api() as api, httpx2.AsyncClient(trust_env=False) as http:
         asked: list[str] = []
