@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offhook.errors import Problem
@@ -94,6 +94,13 @@ def test_a_cursor_stands_for_its_place(started_ms: int, sid: str) -> None:
 def test_any_other_text_is_no_cursor(text: str) -> None:
     with pytest.raises(Problem, match="E-ASK-02"):
         position_of(text)
+
+
+@given(st.binary(max_size=80))
+@example(b'[1,"\xff"]')
+def test_bytes_in_a_cursors_form_are_no_cursor(data: bytes) -> None:
+    with pytest.raises(Problem, match="E-ASK-02"):
+        position_of(base64.urlsafe_b64encode(data).decode().rstrip("="))
 
 
 @pytest.mark.parametrize("place", [b'[-1,"CA1"]', b'[1e30,"CA1"]', b'[1,"a\\u0000"]', b"[1]"])
