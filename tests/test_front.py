@@ -1,7 +1,6 @@
 """HTTP and WebSocket on one port, over real sockets, wired as the server wires it."""
 
 import asyncio
-import functools
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from tests.test_wire import HANDSHAKE, Recorder, accepting, frame, raw
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from offhook import front, wire
-from offhook.front import Front
-from offhook.server import _Uvicorn
+from offhook.front import HttpServer
+from offhook.request_head import HEAD_MAX
 
 
 async def hello(request: Request) -> Response:
@@ -32,22 +32,25 @@ async def serving(decide: wire.Decide, max_size: int = 65536) -> AsyncIterator[i
     """A server like server.py's, with a small application; yields its port."""
     app = Starlette(routes=[Route("/", hello), Route("/echo", echo, methods=["POST"])])
     started = asyncio.Event()
-    server = _Uvicorn(
-        uvicorn.Config(
-            app,
-            http=functools.partial(Front, decide, max_size),  # type: ignore[arg-type]
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-        ),
-        started,
-    )
     with socket.create_server(("127.0.0.1", 0)) as sock:
+        server = HttpServer(
+            uvicorn.Config(
+                app,
+                http=HttpToolsProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+            ),
+            sock,
+            decide=decide,
+            max_size=max_size,
+            started=started,
+        )
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve(sockets=[sock]))
+            serving = group.create_task(server.serve())
             await started.wait()
             try:
                 yield sock.getsockname()[1]
@@ -104,14 +107,14 @@ async def test_a_request_is_answered(
     assert answer.endswith(b"\r\n\r\n" + body)
 
 
-async def test_a_post_that_nobody_takes_is_answered_too() -> None:
+async def test_a_refusal_ends_the_connection_and_says_so() -> None:
+    """Else one connection could have any number of refusals worked out for it."""
     async with serving(nobody) as port, raw(port) as (reader, writer):
-        writer.write(POST.replace(b"/echo", b"/nowhere"))
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
-        assert await reader.readexactly(9) == b"Not Found"
-        writer.write(HELLO)
-        assert (await reader.readuntil(b"hello")).endswith(HELLO_TO_YOU)
+        writer.write(POST.replace(b"/echo", b"/nowhere") + HELLO)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert b"\r\nconnection: close" in head
+    assert body == b"Not Found"
 
 
 async def test_a_connection_is_kept_for_more_requests() -> None:
@@ -218,13 +221,15 @@ async def test_a_broken_upgrade_is_refused_without_asking(broken: bytes) -> None
             assert await reader.readexactly(len(HELLO_TO_YOU)) == HELLO_TO_YOU
 
 
-async def test_an_upgrade_on_a_connection_that_spoke_http_stays_http() -> None:
-    """The Front is gone by then; Twilio opens a connection of its own for each stream."""
-    async with serving(nobody) as port, raw(port) as (reader, writer):
-        writer.write(HELLO)
-        await reader.readexactly(len(HELLO_TO_YOU))
-        writer.write(HANDSHAKE)
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+async def test_a_connection_that_spoke_http_can_become_a_stream() -> None:
+    far = Recorder()
+    async with serving(accepting(far)) as port:
+        async with raw(port) as (reader, writer):
+            writer.write(HELLO + HANDSHAKE + frame(1, b"hello"))
+            await reader.readexactly(len(HELLO_TO_YOU))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            await far.until(1)
+        await far.closed
 
 
 # --- Neither -------------------------------------------------------------------------------------
@@ -300,8 +305,8 @@ def padded(request: bytes, head_size: int) -> bytes:
 @pytest.mark.parametrize(
     ("request_", "large", "status"),
     [
-        (HELLO, front.REQUEST_MAX, b"200"),
-        (HANDSHAKE, front.REQUEST_MAX // 2, b"101"),  # picows has a limit of its own
+        (HELLO, HEAD_MAX, b"200"),
+        (HANDSHAKE, HEAD_MAX // 2, b"101"),  # picows has a limit of its own
     ],
     ids=["HTTP", "upgrade"],
 )
@@ -312,8 +317,8 @@ async def test_a_head_may_be_large_but_not_huge(request_: bytes, large: int, sta
             writer.write(padded(request_, large))
             assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == status
         for huge in (
-            padded(request_, front.REQUEST_MAX + 1),
-            padded(request_, front.REQUEST_MAX + 5)[: front.REQUEST_MAX + 1],
+            padded(request_, HEAD_MAX + 1),
+            padded(request_, HEAD_MAX + 5)[: HEAD_MAX + 1],
         ):
             async with raw(port) as (reader, writer):
                 writer.write(huge)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx2
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from offhook import egress, wire
 from offhook.background import BackgroundThread
@@ -26,7 +27,7 @@ from offhook.deepgram.connection import Dialler
 from offhook.dial_count import DialCount
 from offhook.errors import Problem
 from offhook.events import InterpreterHeld, Subscriber
-from offhook.front import Front
+from offhook.front import HttpServer
 from offhook.guard import Guard
 from offhook.line import Lines
 from offhook.lobby import Lobby
@@ -45,7 +46,6 @@ from offhook.tasks import ServerTasks
 from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
-from offhook.uvicorn_server import OwnedUvicorn
 from offhook.webhooks import Webhooks
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
@@ -72,7 +72,7 @@ HAND_OVER_S: Final = 5.0
 """How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
 
 
-class _Uvicorn(OwnedUvicorn):
+class _Uvicorn(HttpServer):
     """Uvicorn that lets responses which a client is still taking go on for a while."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -244,7 +244,7 @@ class Server:
         """
         web = self._web = self._uvicorn(app, decide)
         try:
-            await web.serve(sockets=[self._sock.dup()])
+            await web.serve()
             if not self._closing:
                 raise RuntimeError("nothing answers HTTP any more")
         except Exception as error:
@@ -254,8 +254,7 @@ class Server:
                 return
             raise
         finally:
-            for server in getattr(web, "servers", ()):
-                server.close()
+            web.listener.close()
 
     def stop(self) -> None:
         """Stop when the last call is over; asked again, end the calls now."""
@@ -332,7 +331,7 @@ class Server:
         server = self._config.server
         config = uvicorn.Config(
             app,
-            http=functools.partial(Front, decide, STREAM_MESSAGE_MAX),  # type: ignore[arg-type]
+            http=HttpToolsProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -343,7 +342,15 @@ class Server:
             ssl_certfile=server.tls_cert,
             ssl_keyfile=server.tls_key,
         )
-        return _Uvicorn(config, self.started)
+        return _Uvicorn(
+            config,
+            self._sock.dup(),
+            decide=decide,
+            max_size=STREAM_MESSAGE_MAX,
+            started=self.started,
+            # A call's two sockets, and its recording.
+            files_of_stream=2 if self.recordings is None else 3,
+        )
 
     async def _drain(self, tasks: ServerTasks) -> None:
         self.calls.draining = True

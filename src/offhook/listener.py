@@ -1,0 +1,312 @@
+"""Connections to one port: how many there may be at once, and how much of the event loop they get.
+
+Live calls come first. What strangers send is read, answered and refused within fixed shares of the
+loop, whatever it is: docs/design/engine.md has the reasons and the figures.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final, Protocol
+
+_log: Final = logging.getLogger("offhook.refused")
+
+CONNECTIONS_MAX: Final = 256
+"""Connections that are not streams; fewer where the process may open few files."""
+
+FILES_ELSEWHERE: Final = 64
+"""Open files that no connection may take: journal, database, log, requests of our own."""
+
+TURN_S: Final = 0.001
+"""Seconds from the beginning of one request to that of the next one."""
+
+ACCEPTED_AT_ONCE: Final = 4
+"""Connections taken from the system in one turn of the loop."""
+
+PAUSE_S: Final = 0.1
+"""Seconds without accepting when the process or the system has no file or memory left."""
+
+HANDSHAKE_S: Final = 5.0
+"""Seconds that a TLS handshake may take."""
+
+_SCARCE: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class State(IntEnum):
+    """What a connection is doing, in the order in which they are dropped for a new one."""
+
+    SILENT = 0
+    """Nothing has come, or no more than a part of a TLS handshake."""
+    LEAVING = 1
+    """It has its last answer."""
+    ASKING = 2
+    """A part of a request has come."""
+    IDLE = 3
+    """It has had a good answer, and may ask again."""
+    BUSY = 4
+    """A request is waiting or being answered. Never dropped."""
+
+
+class Connection(asyncio.Protocol):
+    """What a Listener has to know of a connection."""
+
+    def step(self) -> None:
+        """Do what was asked for with `Listener.soon`."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """Cut the connection at once."""
+        raise NotImplementedError
+
+
+class _Handle(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Listener:
+    """One listening socket. `make` makes the connections' protocols.
+
+    `files_of_stream` is how many files a stream needs in all: a call has a socket to the agent and
+    maybe a recording beside its own.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        make: Callable[["Listener"], Connection],
+        *,
+        tls: ssl.SSLContext | None = None,
+        files_of_stream: int = 2,
+    ) -> None:
+        self.port: Final[int] = sock.getsockname()[1]
+        self.dropped = 0
+        """Connections that were cut to make room, or sent away for want of it."""
+        self._sock = sock
+        self._make = make
+        self._tls = tls
+        files = file_limit()
+        self.places: Final = max(8, min(CONNECTIONS_MAX, files // 4))
+        spare = files - self.places - FILES_ELSEWHERE
+        self.streams_max: Final = max(1, spare // files_of_stream)
+        self._by_state: dict[State, OrderedDict[Connection, None]] = {
+            state: OrderedDict() for state in State
+        }
+        self._states: dict[Connection, State] = {}
+        self._sockets: dict[Connection, socket.socket] = {}
+        self._opening: dict[Connection, asyncio.Task[object]] = {}
+        self._streams: list[socket.socket] = []
+        self._sweep_at = 64
+        self._ready: deque[Connection] = deque()
+        self._turn: _Handle | None = None
+        self._free_at = 0.0
+        self._credit = float(self.places)
+        self._credit_at = 0.0
+        self._resume: _Handle | None = None
+        self._listening = False
+        self._loop: asyncio.AbstractEventLoop
+
+    def open(self) -> None:
+        """Begin to accept."""
+        self._loop = asyncio.get_running_loop()
+        self._credit_at = self._loop.time()
+        self._sock.setblocking(False)
+        self._listening = True
+        self._loop.add_reader(self._sock, self._accept)
+
+    def close(self) -> None:
+        """Accept no more, and cut who has asked for nothing."""
+        if self._listening:
+            self._listening = False
+            if self._resume is None:
+                self._loop.remove_reader(self._sock)
+            else:
+                self._resume.cancel()
+                self._resume = None
+        self._sock.close()
+        for state in (State.SILENT, State.ASKING, State.LEAVING):
+            for connection in list(self._by_state[state]):
+                self._cut(connection)
+
+    # --- what connections tell ---
+
+    @property
+    def connections(self) -> int:
+        """Connections that are not streams."""
+        return len(self._states)
+
+    @property
+    def streams(self) -> int:
+        """WebSockets that are open."""
+        self._streams = [sock for sock in self._streams if sock.fileno() >= 0]
+        self._sweep_at = 2 * len(self._streams) + 64
+        return len(self._streams)
+
+    def moved(self, connection: Connection, state: State) -> None:
+        """A connection does something else now."""
+        before = self._states.get(connection)
+        if before is not None and before is not state:
+            del self._by_state[before][connection]
+            self._by_state[state][connection] = None
+            self._states[connection] = state
+
+    def left(self, connection: Connection) -> None:
+        """A connection is gone, or has become something else."""
+        state = self._states.pop(connection, None)
+        if state is not None:
+            del self._by_state[state][connection]
+        self._sockets.pop(connection, None)
+
+    def became_stream(self, connection: Connection) -> None:
+        """A connection is a WebSocket from now on, with a protocol of its own.
+
+        Whether it is open is asked of its socket, which the loop detaches or closes with it: the
+        engine does not tell of every connection that ends.
+        """
+        sock = self._sockets.get(connection)
+        if sock is not None:
+            self._streams.append(sock)
+            if len(self._streams) >= self._sweep_at:
+                _ = self.streams
+        self.left(connection)
+
+    def soon(self, connection: Connection) -> None:
+        """Have its `step` called, in its turn: one in TURN_S seconds, whoever asks."""
+        self._ready.append(connection)
+        if self._turn is None:
+            if self._loop.time() >= self._free_at:
+                self._turn = self._loop.call_soon(self._next)
+            else:
+                self._turn = self._loop.call_at(self._free_at, self._next)
+
+    def charge(self) -> None:
+        """A connection was not good. As many of them as there are places may come a second."""
+        self._credit -= 1
+
+    # --- the loop calls ---
+
+    def _next(self) -> None:
+        self._turn = None
+        connection = self._ready.popleft()
+        self._free_at = self._loop.time() + TURN_S
+        if self._ready:
+            self._turn = self._loop.call_at(self._free_at, self._next)
+        try:
+            connection.step()
+        except Exception:
+            logging.getLogger("offhook.listener").exception("a fault in answering a connection")
+            self._cut(connection)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            wait_s = self._wait_s()
+            if wait_s > 0:
+                self._pause(wait_s)
+                return
+            try:
+                sock, _address = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _SCARCE:
+                    self._scarce(error)
+                    return
+                continue  # that connection broke before it was taken
+            self._take(sock)
+
+    def _take(self, sock: socket.socket) -> None:
+        if len(self._states) >= self.places and not self._make_room():
+            self.dropped += 1
+            self.charge()
+            sock.close()
+            _log.warning(
+                "sent a connection away: %d are being answered, and there is no place for more",
+                self.places,
+            )
+            return
+        sock.setblocking(False)
+        connection = self._make(self)
+        self._states[connection] = State.SILENT
+        self._by_state[State.SILENT][connection] = None
+        self._sockets[connection] = sock
+        task = self._loop.create_task(self._open(connection, sock), name="a connection opens")
+        self._opening[connection] = task
+
+    async def _open(self, connection: Connection, sock: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: connection,
+                sock,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_S if self._tls is not None else None,
+            )
+        except (OSError, asyncio.CancelledError) as error:
+            # Cut while it shook hands, or not TLS. Nobody cancels but `_cut`, and the loop's end.
+            self.left(connection)
+            sock.close()
+            self.charge()
+            if isinstance(error, OSError):
+                _log.info("a TLS handshake failed: %s", type(error).__name__)
+        finally:
+            del self._opening[connection]
+
+    def _make_room(self) -> bool:
+        for state in State:
+            oldest = next(iter(self._by_state[state]), None)
+            if oldest is not None and state is not State.BUSY:
+                self.dropped += 1
+                self._cut(oldest)
+                _log.warning(
+                    "dropped a connection (%s) for a new one: %d are open",
+                    state.name.lower(),
+                    self.places,
+                )
+                return True
+        return False
+
+    def _cut(self, connection: Connection) -> None:
+        self.left(connection)
+        opening = self._opening.get(connection)
+        if opening is not None:
+            opening.cancel()
+        connection.drop()
+
+    # --- how fast ---
+
+    def _wait_s(self) -> float:
+        """Return the seconds until the next connection may be accepted."""
+        now = self._loop.time()
+        gained = (now - self._credit_at) * self.places
+        self._credit = min(float(self.places), self._credit + gained)
+        self._credit_at = now
+        return 0.0 if self._credit >= 1 else (1 - self._credit) / self.places
+
+    def _scarce(self, error: OSError) -> None:
+        _log.error(
+            "no connection can be accepted: %s. Raise the limit of open files (ulimit -n)",
+            error.strerror,
+        )
+        self._pause(PAUSE_S)
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._sock)
+        self._resume = self._loop.call_later(max(seconds, TURN_S), self._go_on)
+
+    def _go_on(self) -> None:
+        self._resume = None
+        self._loop.add_reader(self._sock, self._accept)
+
+
+def file_limit() -> int:
+    """Return how many files this process may have open."""
+    if sys.platform == "win32":
+        return 8192
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**20 if soft == resource.RLIM_INFINITY else soft
