@@ -6,14 +6,15 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 import uvicorn
 from starlette.types import Receive, Scope, Send
-from tests.test_front import HELLO, POST, accepting, cut, drip, nobody
-from tests.test_wire import HANDSHAKE, Recorder, raw
+from tests.test_front import HELLO, POST, cut, drip, nobody
+from tests.test_wire import HANDSHAKE, Recorder, accepting, raw
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from offhook import front, listener, wire
@@ -59,11 +60,18 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(decide: wire.Decide = nobody, **tls: Any) -> AsyncIterator[Served]:
+async def serving(
+    decide: wire.Decide = nobody, certificate: str | None = None
+) -> AsyncIterator[Served]:
     app, started = App(), asyncio.Event()
     with socket.create_server(("127.0.0.1", 0)) as sock:
         config = uvicorn.Config(
-            app, http=HttpToolsProtocol, ws="none", lifespan="off", log_config=None, **tls
+            app,
+            http=HttpToolsProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            ssl_certfile=certificate,
         )
         server = HttpServer(config, sock, decide=decide, max_size=65536, started=started)
         async with asyncio.TaskGroup() as group:
@@ -421,19 +429,19 @@ async def test_a_request_that_is_answered_by_a_fault_ends_its_own_connection_alo
 
 
 @pytest.fixture
-def certificate(tmp_path: Any) -> dict[str, str]:
+def certificate(tmp_path: Path) -> str:
     file = tmp_path / "chain.pem"
     issued = trustme.CA().issue_cert("127.0.0.1")
     issued.private_key_and_cert_chain_pem.write_to_path(file)
-    return {"ssl_certfile": str(file)}
+    return str(file)
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01", HELLO])
 async def test_a_tls_handshake_that_is_not_completed_is_cut(
-    certificate: dict[str, str], monkeypatch: pytest.MonkeyPatch, sent: bytes
+    certificate: str, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_S", 0.1)
-    async with serving(**certificate) as s:
+    async with serving(certificate=certificate) as s:
         async with raw(s.port) as (reader, writer):
             writer.write(sent)
             await cut(reader)
@@ -441,12 +449,12 @@ async def test_a_tls_handshake_that_is_not_completed_is_cut(
 
 
 async def test_tls_handshakes_count_among_the_connections(
-    certificate: dict[str, str], few_places: int
+    certificate: str, few_places: int
 ) -> None:
     """And are the first to go, so that whoever shakes hands gets in."""
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    async with serving(**certificate) as s, AsyncExitStack() as stack:
+    async with serving(certificate=certificate) as s, AsyncExitStack() as stack:
         silent = [await stack.enter_async_context(raw(s.port)) for _ in range(few_places)]
         for _, writer in silent:
             writer.write(b"\x16\x03\x01\x02\x00\x01")

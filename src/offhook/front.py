@@ -10,13 +10,14 @@ import http
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any, Final, Literal, Protocol, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from offhook import wire
+from offhook.clock import Timer
 from offhook.listener import Connection, Listener, State
 from offhook.request_head import HEAD_MAX, BadRequestError, Chunks, read
 from offhook.uvicorn_server import OwnedUvicorn
@@ -44,10 +45,6 @@ LINGER_S: Final = 1.0
 
 _Phase: TypeAlias = Literal["head", "begin", "body", "give", "answer", "leaving", "over"]
 """In `begin` and `give` a head, or a body, is there and waits for the connection's turn."""
-
-
-class _Timer(Protocol):
-    def cancel(self) -> None: ...
 
 
 class Front(Connection):
@@ -85,7 +82,7 @@ class Front(Connection):
         self._charged = False
         self._http: HttpProtocol | None = None
         self._transport: asyncio.Transport
-        self._timer: _Timer | None = None
+        self._timer: Timer | None = None
 
     # --- the loop calls ---
 

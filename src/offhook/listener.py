@@ -13,7 +13,9 @@ import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final
+
+from offhook.clock import Clock, LoopClock, Timer
 
 _log: Final = logging.getLogger("offhook.refused")
 
@@ -65,10 +67,6 @@ class Connection(asyncio.Protocol):
         raise NotImplementedError
 
 
-class _Handle(Protocol):
-    def cancel(self) -> None: ...
-
-
 class Listener:
     """One listening socket. `make` makes the connections' protocols.
 
@@ -103,18 +101,20 @@ class Listener:
         self._streams: list[socket.socket] = []
         self._sweep_at = 64
         self._ready: deque[Connection] = deque()
-        self._turn: _Handle | None = None
+        self._turn: Timer | None = None
         self._free_at = 0.0
         self._credit = float(self.places)
         self._credit_at = 0.0
-        self._resume: _Handle | None = None
+        self._resume: Timer | None = None
         self._listening = False
         self._loop: asyncio.AbstractEventLoop
+        self._clock: Clock
 
     def open(self) -> None:
         """Begin to accept."""
         self._loop = asyncio.get_running_loop()
-        self._credit_at = self._loop.time()
+        self._clock = LoopClock(self._loop)
+        self._credit_at = self._clock.now()
         self._sock.setblocking(False)
         self._listening = True
         self._loop.add_reader(self._sock, self._accept)
@@ -179,10 +179,10 @@ class Listener:
         """Have its `step` called, in its turn: one in TURN_S seconds, whoever asks."""
         self._ready.append(connection)
         if self._turn is None:
-            if self._loop.time() >= self._free_at:
+            if self._clock.now() >= self._free_at:
                 self._turn = self._loop.call_soon(self._next)
             else:
-                self._turn = self._loop.call_at(self._free_at, self._next)
+                self._turn = self._clock.call_at(self._free_at, self._next)
 
     def charge(self) -> None:
         """A connection was not good. As many of them as there are places may come a second."""
@@ -193,9 +193,9 @@ class Listener:
     def _next(self) -> None:
         self._turn = None
         connection = self._ready.popleft()
-        self._free_at = self._loop.time() + TURN_S
+        self._free_at = self._clock.now() + TURN_S
         if self._ready:
-            self._turn = self._loop.call_at(self._free_at, self._next)
+            self._turn = self._clock.call_at(self._free_at, self._next)
         try:
             connection.step()
         except Exception:
@@ -280,7 +280,7 @@ class Listener:
 
     def _wait_s(self) -> float:
         """Return the seconds until the next connection may be accepted."""
-        now = self._loop.time()
+        now = self._clock.now()
         gained = (now - self._credit_at) * self.places
         self._credit = min(float(self.places), self._credit + gained)
         self._credit_at = now

@@ -362,7 +362,7 @@ async def test_a_body_without_end_is_not_read(tmp_path: Path) -> None:
         url = f"{d.house.origin}/api/calls/CA1/recording"
 
         async def endless() -> AsyncIterator[bytes]:
-            while True:
+            for _ in range(20):
                 yield b" " * 1000
 
         answer = await d.house.http.post(url, content=b" " * (BODY_MAX + 1), headers=headers)

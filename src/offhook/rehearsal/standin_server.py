@@ -5,14 +5,17 @@ wrong scheme is the commonest way of being refused.
 """
 
 import asyncio
+import socket
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
 from offhook import wire
 from offhook.clock import Clock
+from offhook.front import Front
+from offhook.listener import Listener
 from offhook.rehearsal.mind import Agent, agent_of
 from offhook.rehearsal.script import Script
 from offhook.rehearsal.standin import StandIn
@@ -21,10 +24,6 @@ PATH: Final = "/v1/agent/converse"
 
 MAX_MESSAGE: Final = 1024 * 1024
 """Bytes in one message from a client."""
-
-_MAX_REQUEST: Final = 64 * 1024
-_REQUEST_S: Final = 5.0
-"""Seconds that a client has to send its request."""
 
 _CLOSE_S: Final = wire.CLOSE_WAIT_S + 1.0
 """Seconds that `StandInServer.close` waits for sessions, whose sockets give up before that."""
@@ -42,13 +41,19 @@ class StandInServer:
     """A listening socket and the sessions behind it. Made by `serve`."""
 
     def __init__(
-        self, agent: Agent, clock: Clock, on_session: Callable[[StandIn], None] | None
+        self,
+        sock: socket.socket,
+        agent: Agent,
+        clock: Clock,
+        on_session: Callable[[StandIn], None] | None,
     ) -> None:
         self._agent = agent
         self._clock = clock
         self._on_session = on_session
-        self._listener: asyncio.Server
-        self._fronts: set[_Front] = set()
+        self._address: Final = sock.getsockname()
+        self._listener: Final = Listener(
+            sock, lambda listener: Front(listener, self._decide, MAX_MESSAGE), files_of_stream=1
+        )
         self._none_left = asyncio.Event()
         self._none_left.set()
         self.sessions: Final = set[StandIn]()
@@ -57,20 +62,18 @@ class StandInServer:
     @property
     def port(self) -> int:
         """Where it listens."""
-        port: int = self._listener.sockets[0].getsockname()[1]
+        port: int = self._address[1]
         return port
 
     @property
     def url(self) -> str:
         """What `offhook serve --deepgram-url` takes."""
-        host: str = self._listener.sockets[0].getsockname()[0]
+        host: str = self._address[0]
         return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}{PATH}"
 
     async def close(self) -> None:
         """Listen no more and close every session. Takes a few seconds at most."""
         self._listener.close()
-        for front in list(self._fronts):
-            front.abort()
         for session in list(self.sessions):
             session.close()
         try:
@@ -78,7 +81,6 @@ class StandInServer:
                 await self._none_left.wait()
         except TimeoutError:
             return
-        await self._listener.wait_closed()
 
     def _decide(self, upgrade: wire.Upgrade) -> wire.Acceptance | wire.Refusal:
         request_id = str(uuid.uuid4())
@@ -115,45 +117,11 @@ async def serve(
     The agent's parts are whose who made it: workers of ears and voice outlive the server.
     `on_session` is told of each session before it opens.
     """
-    server = StandInServer(agent_of(agent), clock, on_session)
-    loop = asyncio.get_running_loop()
-    server._listener = await loop.create_server(lambda: _Front(server), host, port)
+    family = (await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+    sock = socket.create_server(family[4][:2], family=family[0])
+    server = StandInServer(sock, agent_of(agent), clock, on_session)
+    server._listener.open()
     return server
-
-
-class _Front(asyncio.Protocol):
-    """A connection until its request is whole; then the WebSocket engine has it."""
-
-    def __init__(self, server: StandInServer) -> None:
-        self._server = server
-        self._received = b""
-        self._transport: asyncio.Transport
-        self._give_up: asyncio.TimerHandle
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is one in all but name: it does not derive from asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
-        self._give_up = asyncio.get_running_loop().call_later(_REQUEST_S, self.abort)
-        self._server._fronts.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if b"\r\n\r\n" in self._received:
-            self._leave()
-            wire.accept(self._transport, self._received, self._server._decide, max_size=MAX_MESSAGE)
-        elif len(self._received) > _MAX_REQUEST:
-            self.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
-
-    def abort(self) -> None:
-        """Cut the connection."""
-        self._transport.abort()
-
-    def _leave(self) -> None:
-        self._give_up.cancel()
-        self._server._fronts.discard(self)
 
 
 def _scheme(headers: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -10,9 +10,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from offhook import wire
+from offhook.front import HttpServer
 from offhook.rehearsal.account.account import Account
-from offhook.uvicorn_server import OwnedUvicorn
 
 
 @asynccontextmanager
@@ -23,11 +25,16 @@ async def serve(account: Account) -> AsyncIterator[str]:
         sock.listen()
         started = asyncio.Event()
         config = uvicorn.Config(
-            app(account), ws="none", lifespan="off", log_config=None, access_log=False
+            app(account),
+            http=HttpToolsProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
         )
-        server = OwnedUvicorn(config, started)
+        server = HttpServer(config, sock, decide=_no_upgrade, max_size=0, started=started)
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve(sockets=[sock]), name="Twilio's REST API")
+            serving = group.create_task(server.serve(), name="Twilio's REST API")
             await started.wait()
             try:
                 yield f"http://127.0.0.1:{sock.getsockname()[1]}"
@@ -35,6 +42,10 @@ async def serve(account: Account) -> AsyncIterator[str]:
                 server.should_exit = True
                 server.force_exit = True
                 await serving
+
+
+def _no_upgrade(upgrade: wire.Upgrade) -> wire.Refusal:
+    return wire.Refusal(404, "Not found.\n")
 
 
 def app(account: Account) -> Starlette:
