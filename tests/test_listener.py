@@ -138,10 +138,11 @@ async def test_no_requests_head_may_have_too_many_headers(before: bytes) -> None
 async def test_no_requests_head_may_come_too_slowly(
     monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
-    monkeypatch.setattr(front, "REQUEST_S", 0.2)
-    monkeypatch.setattr(front, "IDLE_S", 0.2)
+    monkeypatch.setattr(front, "IDLE_S" if first == HELLO else "REQUEST_S", 0.2)
     async with serving() as s, raw(s.port) as (reader, writer):
         writer.write(first)
+        if first == HELLO:
+            await reader.readuntil(b"\r\n\r\n")
         ended = asyncio.Event()
 
         async def trickle() -> None:
@@ -152,7 +153,7 @@ async def test_no_requests_head_may_come_too_slowly(
 
         async with asyncio.TaskGroup() as group:
             group.create_task(trickle())
-            assert (await cut(reader)).count(b"HTTP/1.1") == first.count(b"HTTP/1.1")
+            assert await cut(reader) == b""
             ended.set()
 
 

@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
@@ -35,7 +36,7 @@ from tests.house import (
 )
 from tests.in_time import in_time
 
-from offhook import server, wire
+from offhook import server, webhook_form, wire
 from offhook.errors import Problem
 from offhook.events import (
     AgentSaid,
@@ -54,6 +55,7 @@ from offhook.rehearsal.verbs import Verb
 from offhook.server import Server, listen
 from offhook.twilio.signature import settings_of, sign, sign_with_key
 from offhook.uvicorn_server import OwnedUvicorn
+from offhook.webhook_form import BODY_MAX, FIELDS_MAX
 from offhook.webhooks import Webhooks
 
 BIN = "/twilio"
@@ -276,10 +278,50 @@ async def test_bad_requests_are_told_apart() -> None:
         for sid in ("", "CA1", "CA" + "g" * 32, "MZ" + "1" * 32):
             assert (await h.post("/twilio/voice", CallSid=sid)).status_code == 400
         assert (await h.post("/twilio/after", AccountSid="AC1")).status_code == 400
-        huge = await h.http.post(h.origin + "/twilio/voice", content=b"a=" + b"x" * 70_000)
-        assert huge.status_code == 413
-        nonsense = await h.http.post(h.origin + "/twilio/voice", content=b"\xff\xfe\x00")
-        assert nonsense.status_code == 400
+        shaped = {"X-Twilio-Signature": "A" * 27 + "="}
+        for content, status in (
+            (b"a=" + b"x" * (BODY_MAX - 1), 413),
+            (b"a=" + b"x" * (BODY_MAX - 2), 403),
+            (b"&".join([b"a=b"] * (FIELDS_MAX + 1)), 413),
+            (b"&".join([b"a=b"] * FIELDS_MAX), 403),
+            (b"\xff\xfe\x00", 400),
+        ):
+            url = h.origin + "/twilio/voice"
+            answer = await h.http.post(url, content=content, headers=shaped)
+            assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    "signature", [None, "", "x", "A" * 28, "A" * 26 + "==", "A" * 27 + "=,", "A" * 4000 + "="]
+)
+async def test_a_signature_of_the_wrong_shape_is_refused_before_the_body_is_read(
+    signature: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(webhook_form, "parse_qsl", parse)
+    header = "" if signature is None else f"X-Twilio-Signature: {signature}\r\n"
+    async with house() as h:
+        reader, writer = await asyncio.open_connection("127.0.0.1", h.server.port)
+        head = f"POST /twilio/voice HTTP/1.1\r\nHost: h\r\n{header}Content-Length: 900\r\n\r\n"
+        writer.write(head.encode())
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 403 ")
+        writer.close()
+
+
+async def test_too_many_fields_are_counted_and_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(*_: Any, **__: Any) -> None:
+        raise AssertionError("they were parsed")
+
+    monkeypatch.setattr(webhook_form, "parse_qsl", parse)
+    async with house() as h:
+        answer = await h.http.post(
+            h.origin + "/twilio/voice",
+            content=b"&" * FIELDS_MAX,
+            headers={"X-Twilio-Signature": "A" * 27 + "="},
+        )
+        assert answer.status_code == 413
 
 
 async def test_any_of_several_tokens_is_good_while_one_is_rotated() -> None:

@@ -453,6 +453,7 @@ class HttpServer(OwnedUvicorn):
         """Listen no more, and let requests that are being answered finish."""
         self.listener.close()
         await super().shutdown(sockets=[])
+        self.listener.cut()
 
     def _front(self, listener: Listener) -> Front:
         return Front(listener, self._decide, self._max_size, self._http)

@@ -120,7 +120,7 @@ class Listener:
         self._loop.add_reader(self._sock, self._accept)
 
     def close(self) -> None:
-        """Accept no more, and cut who has asked for nothing."""
+        """Accept no more. Connections go on."""
         if self._listening:
             self._listening = False
             if self._resume is None:
@@ -129,9 +129,11 @@ class Listener:
                 self._resume.cancel()
                 self._resume = None
         self._sock.close()
-        for state in (State.SILENT, State.ASKING, State.LEAVING):
-            for connection in list(self._by_state[state]):
-                self._cut(connection)
+
+    def cut(self) -> None:
+        """Cut every connection that is not a stream."""
+        for connection in list(self._states):
+            self._cut(connection)
 
     # --- what connections tell ---
 

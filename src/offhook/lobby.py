@@ -12,7 +12,7 @@ from offhook.clock import Clock, Timer
 from offhook.twilio import media, sids
 from offhook.wire import Channel, Closed
 
-_log: Final = logging.getLogger("offhook.lobby")
+_log: Final = logging.getLogger("offhook.refused")
 
 PATIENCE_S: Final = 5.0
 """`connected` and `start` follow the upgrade at once."""

@@ -22,6 +22,7 @@ import structlog
 from offhook import urls
 from offhook.config import Logs
 from offhook.conversation import inert
+from offhook.log_limit import LogLimit
 from offhook.logs import current_call
 from offhook.masking import Masks
 from offhook.printer import Printer
@@ -115,12 +116,19 @@ class _ToPrinter(logging.Handler):
         super().__init__()
         self._least = least
         self._printer = printer
+        self._limit = LogLimit()
         self.setFormatter(formatter)
 
     def emit(self, record: logging.LogRecord) -> None:
         # A library may have given its logger a level of its own.
         if record.levelno < self._least and not _is_ours(record.name):
             return
+        for lines, words in self._limit.counted(record.created):
+            self._write(_record("%d more lines like this were not written: %s", lines, words))
+        if self._limit.admits(record):
+            self._write(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
         if self._printer.full:
             self._printer.lose()
         else:

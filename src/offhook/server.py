@@ -209,7 +209,7 @@ class Server:
             )
             app: ASGIApp = webhooks.app()
             if self._api is not None:
-                app = self._api.around(app, self.calls, clock, placing)
+                app = self._api.around(app, self.calls, clock, placing, metrics=self.metrics)
             watchdog = Watchdog(
                 clock,
                 runs=lambda: runner.runs,

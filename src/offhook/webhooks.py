@@ -12,14 +12,13 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from offhook import wire
+from offhook import webhook_form, wire
 from offhook.call import inputs
 from offhook.call.ending import Slug
 from offhook.call.errands import Errand, Meet, SendDigits
@@ -37,10 +36,24 @@ if TYPE_CHECKING:
     from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.webhooks")
+_refused_log: Final = logging.getLogger("offhook.refused")
+"""Of what anybody can have written again and again (log_limit.py)."""
 
 STREAM_PATH: Final = "/twilio"
-BODY_MAX: Final = 64 * 1024
-BODY_S: Final = 5.0
+PUBLIC: Final = frozenset(
+    (
+        "/twilio/voice",
+        "/twilio/after",
+        "/twilio/status",
+        "/twilio/stream-status",
+        "/twilio/amd",
+        "/healthz",
+        "/readyz",
+    )
+)
+"""Every path of the HTTP side. /healthz and /readyz are told to the operator's hosts alone."""
+URL_MAX: Final = 200
+"""Characters of a URL that was refused, in the log."""
 
 VERDICT_S: Final = 1.0
 """How long the caller goes on ringing while Deepgram answers our dial. A refusal that comes by
@@ -89,6 +102,10 @@ class Doors:
         A forged Host gains nothing: the signature must hold for it all the same.
         """
         return self._public_url or f"https://{headers.get('host', '')}"
+
+    def may_believe(self, headers: Mapping[str, str]) -> bool:
+        """Whether a webhook may turn out to be believed, which its headers alone can rule out."""
+        return _is_local(headers) if self._unsigned else webhook_form.may_be_signed(headers)
 
     def webhook(self, headers: Mapping[str, str], target: str, form: list[tuple[str, str]]) -> bool:
         """Whether a webhook may be believed; `target` is the raw path and query.
@@ -169,7 +186,7 @@ class Webhooks:
         ]
         routes.append(Route("/healthz", self._operators_only(self._healthz), methods=["GET"]))
         routes.append(Route("/readyz", self._operators_only(self._readyz), methods=["GET"]))
-        routes.append(Route("/metrics", self._operators_only(self._scrape), methods=["GET"]))
+        assert {route.path for route in routes} == PUBLIC
         return Starlette(routes=routes)
 
     def decide(self, upgrade: wire.Upgrade) -> wire.Acceptance | wire.Refusal:
@@ -384,9 +401,6 @@ class Webhooks:
             body["state"] = state = "broken"
         return JSONResponse(body, 200 if state == "ready" else 503)
 
-    async def _scrape(self, request: Request) -> Response:
-        return Response(await self._metrics.text(), media_type=self._metrics.content_type)
-
     # --- who may ask ---------------------------------------------------------------------------
 
     def _signed(
@@ -395,35 +409,24 @@ class Webhooks:
         """The endpoint, asked about signed forms alone, of which it is given the fields `names`."""
 
         async def checked(request: Request) -> Response:
-            try:
-                async with asyncio.timeout(BODY_S):
-                    body = await _body(request)
-            except (TimeoutError, ClientDisconnect):
-                return PlainTextResponse("The request did not arrive whole.\n", 408)
-            if body is None:
-                return PlainTextResponse("The request is too large.\n", 413)
             target = request.scope["raw_path"].decode("latin-1").partition("?")[0]
             query = request.scope["query_string"].decode("latin-1")
             url = (
                 self._doors.origin(request.headers) + target
             )  # what is told: a query may be secret
             target += f"?{query}" if query else ""
-            try:
-                fields = parse_qsl(
-                    body.decode(),
-                    keep_blank_values=True,
-                    strict_parsing=bool(body),
-                    errors="strict",
-                )
-            except ValueError:
-                return PlainTextResponse("The request holds no form.\n", 400)
-            try:
-                believed = self._doors.webhook(request.headers, target, fields)
-            except UnknownKeyError as error:
-                self._metrics.refused("webhook", "an unknown signing key")
-                _say_unknown_key(url, error)
-                return PlainTextResponse("The signature names an unknown key.\n", 403)
-            if not believed:
+            fields, believed = None, False
+            if self._doors.may_believe(request.headers):
+                try:
+                    fields = await webhook_form.read(request)
+                    believed = self._doors.webhook(request.headers, target, fields)
+                except webhook_form.BadFormError as bad:
+                    return PlainTextResponse(f"{bad.why}\n", bad.status)
+                except UnknownKeyError as error:
+                    self._metrics.refused("webhook", "an unknown signing key")
+                    _say_unknown_key(url, error)
+                    return PlainTextResponse("The signature names an unknown key.\n", 403)
+            if fields is None or not believed:
                 self._metrics.refused("webhook", "a wrong signature")
                 self._say_unsigned(url)
                 return PlainTextResponse("The signature is missing or wrong.\n", 403)
@@ -431,7 +434,7 @@ class Webhooks:
                 form = read(target, fields, names)
             except MisreadFieldError as error:
                 self._metrics.refused("webhook", "a misread field")
-                _log.warning("E-SEC-04 400 for %s: %s.", url, error)
+                _refused_log.warning("E-SEC-04 400 for %s: %s.", url[:URL_MAX], error)
                 return PlainTextResponse(f"Not a request of Twilio's: {error}.\n", 400)
             if self._config.twilio.account_sid not in (None, form["AccountSid"]):
                 self._metrics.refused("webhook", "a foreign account")
@@ -488,19 +491,21 @@ class Webhooks:
 
     def _say_unsigned(self, url: str) -> None:
         if self._config.server.unsigned:
-            _log.warning("E-SEC-02 403 for %s: --unsigned answers this machine's own alone.", url)
+            _refused_log.warning(
+                "E-SEC-02 403 for %s: --unsigned answers this machine's own alone.", url[:URL_MAX]
+            )
         else:
-            _log.warning(
+            _refused_log.warning(
                 "E-SEC-01 403: signature missing or wrong for %s. Exactly that URL was checked;"
                 " Twilio may have called another host. Set --public-url, and TWILIO_AUTH_TOKEN.",
-                url,
+                url[:URL_MAX],
             )
 
 
 def _say_unknown_key(url: str, error: UnknownKeyError) -> None:
-    _log.warning(
+    _refused_log.warning(
         "E-SEC-03 403 for %s: signed with a shared key, but %s. Set TWILIO_SIGNING_SECRETS.",
-        url,
+        url[:URL_MAX],
         error,
     )
 
@@ -508,15 +513,6 @@ def _say_unknown_key(url: str, error: UnknownKeyError) -> None:
 def _numbers(form: Form) -> tuple[str, str]:
     """Who calls, and which number was called; empty where Twilio does not tell."""
     return form.get("From", ""), form.get("To", "")
-
-
-async def _body(request: Request) -> bytes | None:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_MAX:
-            return None
-    return body
 
 
 def _xml(document: str) -> Response:

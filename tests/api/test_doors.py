@@ -1,5 +1,6 @@
 """Who gets in at the operator's paths: by host, origin and token."""
 
+import asyncio
 import base64
 import logging
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from tests.api.desk import TOKEN, desk
 
 from offhook.api.doors import FAILURES_MAX
+from offhook.metrics.meter import Metrics
 
 API = ("/api/calls", "/api/totals", "/api/nothing", "/api", "/metrics")
 PAGES = ("/docs", "/openapi.json")
@@ -92,23 +94,88 @@ async def test_what_a_foreign_page_asks_for_is_refused(tmp_path: Path) -> None:
             assert answer.status_code in THERE
 
 
-async def test_paths_that_only_look_like_it_open_nothing(tmp_path: Path) -> None:
+ODD = [
+    template.replace("PATH", path)
+    for path in ("/api/calls", "/docs", "/openapi.json", "/metrics")
+    for template in (
+        "PATH%0A",
+        "PATH%0a%0a",
+        "PATH%0D",
+        "PATH%00",
+        "PATH%20",
+        "PATH/",
+        "PATH//",
+        "/PATH",
+        "//PATH",
+        "/.PATH",
+        "/twilio/..PATH",
+        "/twilio/%2e%2ePATH",
+        "/twilio/voice/..PATH",
+        "/healthz/..PATH",
+        "/%2FPATH",
+        "/PATH%2F",
+        "PATH;x=y",
+        "/;PATH",
+        "PATH%3F",
+        "PATH?x=/healthz",
+        "PATH%23",
+        "/%5C..PATH",
+        "http://127.0.0.1PATH",
+        "http://127.0.0.1:1/healthz/..PATH",
+    )
+] + [
+    "/METRICS",
+    "/Metrics",
+    "/%6Detrics",
+    "/%6detrics%0a",
+    "/API/calls",
+    "/%61pi/calls",
+    "/api%2Fcalls",
+    "/api//calls",
+    "/apix",
+    "/readyz%0A/../metrics",
+    "/healthz%0A",
+    "/twilio/voice%0A",
+]
+INSIDE = (b"offhook_", b'"calls"', b"openapi", b"<html", b"sumCalls")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": f"Bearer {WRONG}"},
+        {"Authorization": f"Bearer {TOKEN}", "Origin": "https://evil.example"},
+        {"Authorization": f"Bearer {TOKEN}", "Host": "voice.example.com"},
+    ],
+    ids=["no token", "a wrong token", "a foreign page", "another host"],
+)
+async def test_no_spelling_of_a_path_opens_anything(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    """Over a bare socket: a client would tidy the paths up."""
+    given = "".join(
+        f"{name}: {value}\r\n" for name, value in ({"Host": "127.0.0.1"} | headers).items()
+    )
     async with desk(tmp_path) as d:
-        for path in (
-            "//api/calls",
-            "/api//calls",
-            "/API/calls",
-            "/twilio/../api/calls",
-            "/apix",
-            "/%61pi/calls",
-            "/docs/",
-            "/openapi.json/",
-            "/metrics/",
-            "/.api/calls",
-        ):
-            answer = await d.ask(path, token=None)
-            assert answer.status_code in (401, 404), path
-            assert b"calls" not in answer.content
+        for target in ODD:
+            for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", d.house.server.port)
+                request = f"{method} {target} HTTP/1.1\r\n{given}Connection: close\r\n\r\n"
+                writer.write(request.encode())
+                answer = await reader.read()
+                writer.close()
+                status = int(answer.split(b" ", 2)[1])
+                assert status in (400, 401, 403, 404, 405, 429), (method, target, answer)
+                assert not any(word in answer for word in INSIDE), (method, target)
+
+
+async def test_everything_that_is_not_public_is_asked_for_the_token(tmp_path: Path) -> None:
+    """Also what is not there: a path that is added later is behind the doors already."""
+    async with desk(tmp_path) as d:
+        for path in ("/", "/nothing", "/metrics/new", "/twilio", "/healthz/", "/static/x.js"):
+            assert (await d.ask(path, token=None)).status_code == 401
+            assert (await d.ask(path)).status_code == 404
 
 
 async def test_wrong_tokens_are_counted_and_logged_once(
@@ -141,6 +208,7 @@ async def test_metrics_are_behind_the_same_doors(tmp_path: Path) -> None:
         answer = await d.ask("/metrics")
         assert answer.status_code == 200
         assert "offhook_calls_live" in answer.text
+        assert answer.headers["content-type"] == Metrics.content_type
         assert answer.headers["cache-control"] == "no-store"
 
 

@@ -27,9 +27,11 @@ from offhook.calls import Calls
 from offhook.clock import Clock, wall_clock
 from offhook.config import Config
 from offhook.errors import Problem
+from offhook.metrics.meter import Metrics
 from offhook.outbound.placing import Placing
 from offhook.recordings.files import FileStore
 from offhook.records import database
+from offhook.webhooks import PUBLIC
 
 _ABOUT: Final = """\
 The calls that were and are. All times are in milliseconds; those of a call count from its
@@ -73,9 +75,17 @@ class Api:
         self.ledger: Final = DatabaseLedger(engine, self._readers)
 
     def around(
-        self, others: ASGIApp, calls: Calls, clock: Clock, placing: Placing | None = None
+        self,
+        others: ASGIApp,
+        calls: Calls,
+        clock: Clock,
+        placing: Placing | None = None,
+        *,
+        metrics: Metrics,
     ) -> ASGIApp:
-        """What answers on the port: the API behind its doors, and `others` on every other path."""
+        """What answers on the port: `others` on PUBLIC, and the operator's application behind its
+        doors on every other path.
+        """  # noqa: D205
         operator = Operator(
             engine=self._engine,
             files=self._files,
@@ -89,8 +99,9 @@ class Api:
             readers=self._readers,
         )
         return Doors(
-            _application(operator),
+            _application(operator, metrics),
             others,
+            public=PUBLIC,
             hosts=self._hosts,
             token=self._token,
             links=self._links,
@@ -102,7 +113,7 @@ class Api:
         self._readers.close()
 
 
-def _application(operator: Operator) -> FastAPI:
+def _application(operator: Operator, metrics: Metrics) -> FastAPI:
     app = FastAPI(
         title="Offhook",
         version=__version__,
@@ -129,6 +140,10 @@ def _application(operator: Operator) -> FastAPI:
     async def docs(_: Request) -> Response:
         return HTMLResponse(html, headers={"Content-Security-Policy": page.POLICY})
 
+    async def scrape(_: Request) -> Response:
+        return Response(await metrics.text(), media_type=metrics.content_type)
+
+    app.add_route("/metrics", scrape, methods=["GET"])
     app.add_route("/openapi.json", openapi, methods=["GET"])
     app.add_route("/docs", docs, methods=["GET"])
     _answer_errors(app, operator)

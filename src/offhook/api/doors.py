@@ -1,4 +1,7 @@
-"""Who may come in where the operator's paths are: see docs/security.md.
+"""Who may come in at the operator's application: see docs/security.md.
+
+What is guarded is the application, not the spelling of its paths: whatever is not one of Twilio's
+paths or the two of health, letter by letter, is asked of it and passes these doors, known or not.
 
 Loopback protects nothing: a tunnel and any web page in a browser on this machine arrive from there.
 So a request has to be for one of the operator's host names, must not come from another site's page,
@@ -10,7 +13,7 @@ import binascii
 import hmac
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,10 +29,8 @@ from offhook.webhooks import host_name
 
 _log: Final = logging.getLogger("offhook.api")
 
-API: Final = "/api"
 PAGES: Final = ("/docs", "/openapi.json")
 """What a person opens in a browser, which asks for a password: the token, by HTTP Basic."""
-METRICS: Final = "/metrics"
 
 FAILURES_MAX: Final = 20
 """Wrong tokens from one address within FAILURES_S; beyond, none from there is looked at."""
@@ -48,7 +49,7 @@ _HEADERS: Final = (
 
 
 class Doors:
-    """Guards the operator's paths. `operator` has /api and the pages; all else is `others`'.
+    """Guards `operator`, which has every path but the `public` ones. Those are `others`'.
 
     For a host name that is not the operator's there is nothing here: `others` answers as it does
     for any path that it does not know.
@@ -59,6 +60,7 @@ class Doors:
         operator: ASGIApp,
         others: ASGIApp,
         *,
+        public: Collection[str],
         hosts: Sequence[str],
         token: SecretStr,
         links: Links,
@@ -66,6 +68,7 @@ class Doors:
     ) -> None:
         self._operator = operator
         self._others = others
+        self._public = frozenset(public)
         self._hosts = frozenset(host.lower() for host in hosts)
         self._token = token.get_secret_value().encode()
         self._links = links
@@ -73,11 +76,7 @@ class Doors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        path = scope.get("path", "")
-        api = path == API or path.startswith(f"{API}/")
-        # With a slash at its end too: Starlette answers that by where it is without.
-        guarded = api or path.rstrip("/") in (*PAGES, METRICS)
-        if scope["type"] != "http" or not guarded:
+        if scope["type"] != "http" or scope["path"] in self._public:
             await self._others(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -87,8 +86,6 @@ class Doors:
         refused = self._refuse(scope, headers)
         if refused is not None:
             await response(refused)(scope, receive, _with_headers(send))
-        elif path.rstrip("/") == METRICS:
-            await self._others(scope, receive, _with_headers(send))
         else:
             await self._operator(scope, receive, _with_headers(send))
 

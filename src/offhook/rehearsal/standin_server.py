@@ -74,6 +74,7 @@ class StandInServer:
     async def close(self) -> None:
         """Listen no more and close every session. Takes a few seconds at most."""
         self._listener.close()
+        self._listener.cut()
         for session in list(self.sessions):
             session.close()
         try:
