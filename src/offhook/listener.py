@@ -28,7 +28,10 @@ FILES_ELSEWHERE: Final = 64
 TURN_S: Final = 0.001
 """Seconds from the beginning of one request to that of the next one."""
 
-ACCEPTED_AT_ONCE: Final = 4
+TURNS_MAX: Final = 8
+"""Requests that begin in one turn of the loop at most, when it is late or nobody asked for long."""
+
+ACCEPTED_AT_ONCE: Final = 8
 """Connections taken from the system in one turn of the loop."""
 
 PAUSE_S: Final = 0.1
@@ -194,10 +197,16 @@ class Listener:
 
     def _next(self) -> None:
         self._turn = None
-        connection = self._ready.popleft()
-        self._free_at = self._clock.now() + TURN_S
-        if self._ready:
+        now = self._clock.now()
+        turns = min(TURNS_MAX, 1 + int((now - self._free_at) / TURN_S))
+        self._free_at = now + TURN_S
+        for _ in range(turns):
+            if self._ready:
+                self._step(self._ready.popleft())
+        if self._ready and self._turn is None:
             self._turn = self._clock.call_at(self._free_at, self._next)
+
+    def _step(self, connection: Connection) -> None:
         try:
             connection.step()
         except Exception:

@@ -1,0 +1,307 @@
+"""make soak: hostile traffic beside live calls. A real `offhook serve`, 50 calls, and a stranger.
+
+    python -m bench.attack [--calls 50] [--seconds 8] [--rate 1000000] [--kind NAME ...]
+
+For each kind of traffic another process sends so many bytes a second to the server, unsigned, as
+fast as it is let. Meanwhile the calls' frames are timed, caller to agent and back, as
+`offhook bench` times them. Exits with 1 when a bar is missed: added delay at p99 under 5 ms, memory
+under +50 MB, log under 10 kB a second, and no call broken. The load, the stranger and the server
+need a core each for figures that mean something.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from bench.faults import TOKEN, House
+from rich.console import Console
+from rich.table import Table
+
+from offhook.bench.load import Begin, Finish, HangUp, Measured, Open, Spec
+
+P99_MS = 5.0
+GROWTH_MB = 50.0
+LOG_BYTES_S = 10_000
+CONNECTIONS = 64
+"""Of the stranger at once, but for silent ones."""
+SILENT = 1000
+PIECE = 16 * 1024
+ANSWER_S = 60.0
+
+HEAD = "POST /twilio/voice HTTP/1.1\r\nHost: voice.example.com\r\n"
+SHAPED = "X-Twilio-Signature: " + "A" * 27 + "=\r\n"
+GOOD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def post(form: bytes, signature: str = "") -> bytes:
+    return f"{HEAD}{signature}Content-Length: {len(form)}\r\n\r\n".encode() + form
+
+
+def once(request: bytes) -> Callable[[], Iterator[bytes]]:
+    """One request for each connection."""
+    return lambda: iter((request,))
+
+
+def endless(begin: bytes, piece: bytes) -> Callable[[], Iterator[bytes]]:
+    """A request that never ends."""
+
+    def pieces() -> Iterator[bytes]:
+        yield begin
+        while True:
+            yield piece
+
+    return pieces
+
+
+_MANY = b"&".join(b"Field%d=%s" % (number, b"x" * 70) for number in range(199))
+_UPGRADE = (
+    b"GET /twilio HTTP/1.1\r\nHost: voice.example.com\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + SHAPED.encode() + b"\r\n"
+)
+
+KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "forms without a signature": once(post(b"CallSid=CA1&From=%2B1")),
+    "forms of 64 KB": once(post(b"a=b&" * 16_000)),
+    "forms of 64 KB, shaped signature": once(post(b"a=b&" * 16_000, SHAPED)),
+    "forms of 16 KB, shaped signature": once(post(_MANY, SHAPED)),
+    "small forms, shaped signature": once(post(b"CallSid=CA1&From=%2B1", SHAPED)),
+    "half a form, shaped signature": once(post(_MANY, SHAPED)[:-1]),
+    "small headers without end": endless(b"GET / HTTP/1.1\r\nHost: h\r\n", b"X: y\r\n" * 2000),
+    "the same behind blank lines": endless(
+        b"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n", b"X: y\r\n" * 2000
+    ),
+    "the same behind a good request": endless(
+        GOOD + b"GET / HTTP/1.1\r\nHost: h\r\n", b"X: y\r\n" * 2000
+    ),
+    "one header without end": endless(b"GET / HTTP/1.1\r\nX: ", b"x" * PIECE),
+    "headers byte by byte": endless(b"GET / HTTP/1.1\r\nX: ", b"x"),
+    "chunks of one byte": endless(
+        f"{HEAD}{SHAPED}Transfer-Encoding: chunked\r\n\r\n".encode(), b"1\r\nx\r\n" * 100
+    ),
+    "good requests without end": endless(GOOD, GOOD * 100),
+    "odd paths": once(b"GET /metrics%0A HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    "wrong tokens": once(
+        b"GET /api/calls HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n"
+    ),
+    "upgrades, shaped signature": once(_UPGRADE),
+    "nonsense": once(b"\x16\x03\x01" + bytes(range(256)) * 3 + b"\r\n\r\n"),
+    "silent connections": once(b""),
+}
+
+
+# --- The stranger ---------------------------------------------------------------------------------
+
+
+class Stranger:
+    """Sends one kind of traffic, no faster than `rate` bytes a second in all."""
+
+    def __init__(self, port: int, kind: str, rate: int, seconds: float) -> None:
+        self.sent = 0
+        self.connections = 0
+        self._port = port
+        self._kind = kind
+        self._rate = rate
+        self._began = time.monotonic()
+        self._ends = self._began + seconds
+
+    async def attack(self) -> None:
+        count = SILENT if self._kind == "silent connections" else CONNECTIONS
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(self._again_and_again())
+
+    async def _again_and_again(self) -> None:
+        while time.monotonic() < self._ends:
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                async with asyncio.timeout_at(
+                    asyncio.get_running_loop().time() + self._ends - time.monotonic()
+                ):
+                    await self._once()
+            await asyncio.sleep(0)
+
+    async def _once(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self.connections += 1
+        try:
+            for piece in KINDS[self._kind]():
+                for at in range(0, len(piece), PIECE):
+                    part = piece[at : at + PIECE]
+                    self.sent += len(part)
+                    due = self._began + self.sent / self._rate
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
+                    writer.write(part)
+                    await writer.drain()
+            await reader.read()
+        finally:
+            writer.transport.abort()
+
+
+# --- Live calls -----------------------------------------------------------------------------------
+
+
+class Load:
+    """The simulated callers and agents of `offhook bench`, in a process of their own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.port = 0
+
+    async def ask(self, message: msgspec.Struct) -> bytes:
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(message) + b"\n")
+        return await self.heard()
+
+    def say(self, message: msgspec.Struct) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(message) + b"\n")
+
+    async def heard(self) -> bytes:
+        assert self._process.stdout is not None
+        async with asyncio.timeout(ANSWER_S):
+            return await self._process.stdout.readline()
+
+    async def measure(self, during: asyncio.Task[None] | None, seconds: float) -> Measured:
+        self.say(Begin())
+        if during is None:
+            await asyncio.sleep(seconds)
+        else:
+            await during
+        return msgspec.json.decode(await self.ask(Finish()), type=Measured)
+
+
+@contextlib.asynccontextmanager
+async def process(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that ends when its block does."""
+    made = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**26,
+        start_new_session=True,
+    )
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            made.kill()
+        await made.wait()
+
+
+def p99_ms(measured: Measured) -> float:
+    delays = sorted([*measured.up, *measured.down])
+    return delays[min(len(delays) - 1, int(len(delays) * 0.99))] / 1e6 if delays else float("inf")
+
+
+def rss_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def stranger(port: int, kind: str, given: argparse.Namespace, told: list[str]) -> None:
+    asked = (f"--stranger={port}", f"--kind={kind}", f"--rate={given.rate}")
+    async with process("-m", "bench.attack", *asked, f"--seconds={given.seconds}") as made:
+        assert made.stdout is not None
+        async with asyncio.timeout(given.seconds + ANSWER_S):
+            told.append((await made.stdout.readline()).decode().strip())
+
+
+async def run(given: argparse.Namespace, folder: Path) -> list[str]:
+    faults = []
+    table = Table("traffic", "MB/s", "conn./s", "p99 before", "p99 during", "memory", "log")
+    spec = msgspec.json.encode(Spec(port=0)).decode()
+    async with process("-m", "offhook.bench.load", spec) as made:
+        load = Load(made)
+        agent_port = msgspec.json.decode(await load.heard())["port"]
+        house = House(folder, agent_port, None)
+        server = await house.start()
+        try:
+            await load.ask(Open(port=house.port, calls=given.calls, first=0, token=TOKEN))
+            await load.measure(None, 2.0)  # the first seconds of a process are like no others
+            for kind in given.kind or KINDS:
+                before = await load.measure(None, given.seconds / 2)
+                memory, log = rss_mb(server.pid), house.log.stat().st_size
+                told: list[str] = []
+                async with asyncio.TaskGroup() as group:
+                    attack = group.create_task(stranger(house.port, kind, given, told))
+                    during = await load.measure(attack, given.seconds)
+                grown = rss_mb(server.pid) - memory
+                written = (house.log.stat().st_size - log) / given.seconds
+                sent, connections = map(float, told[0].split())
+                late, early = p99_ms(during), p99_ms(before)
+                table.add_row(
+                    kind,
+                    f"{sent / given.seconds / 1e6:.2f}",
+                    f"{connections / given.seconds:.0f}",
+                    f"{early:.2f} ms",
+                    f"{late:.2f} ms",
+                    f"{grown:+.1f} MB",
+                    f"{written:.0f} B/s",
+                )
+                for missed, what in (
+                    (late >= P99_MS, f"{late:.2f} ms of added delay at p99, {early:.2f} ms before"),
+                    (grown >= GROWTH_MB, f"{grown:+.1f} MB"),
+                    (written >= LOG_BYTES_S, f"{written:.0f} bytes of log a second"),
+                    (during.broken_calls > 0, f"{during.broken_calls} calls broke"),
+                    (during.lost > 0, f"{during.lost} frames were lost"),
+                ):
+                    if missed:
+                        faults.append(f"{kind}: {what}")
+                await asyncio.sleep(2)  # its connections end
+            load.say(HangUp())
+            await load.heard()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                server.send_signal(signal.SIGTERM)
+                server.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(10):
+                    await server.wait()
+            except TimeoutError:
+                server.kill()
+                await server.wait()
+    Console(width=140).print(table)
+    return faults
+
+
+async def until_stopped(work: Coroutine[Any, Any, list[str]]) -> list[str]:
+    """Have SIGTERM end it as Ctrl-C does, its processes with it."""
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    return [] if running.cancelled() else running.result()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each kind of traffic")
+    parser.add_argument("--rate", type=int, default=1_000_000, help="bytes a second")
+    parser.add_argument("--kind", action="append", choices=list(KINDS), help="default: all")
+    parser.add_argument("--stranger", type=int, default=0, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.stranger:
+        one = Stranger(given.stranger, given.kind[0], given.rate, given.seconds)
+        asyncio.run(one.attack())
+        print(one.sent, one.connections, flush=True)
+        return
+    with tempfile.TemporaryDirectory(prefix=f"offhook-attack-{secrets.token_hex(2)}-") as folder:
+        faults = asyncio.run(until_stopped(run(given, Path(folder))))
+    for fault in faults:
+        print(f"fault: {fault}")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()
