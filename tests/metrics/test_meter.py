@@ -241,11 +241,11 @@ async def test_a_real_call_by_the_webhook_with_a_barge_in() -> None:
 async def test_what_is_refused_is_counted_by_door_and_reason() -> None:
     async with house(QUICK, capacity=1) as h:
         await h.post("/twilio/voice", signature="forged")
-        first = await h.post("/twilio/voice", CallSid="CA1")
-        await h.post("/twilio/voice", CallSid="CA2")
+        first = await h.post("/twilio/voice", CallSid="CA" + "1" * 32)
+        await h.post("/twilio/voice", CallSid="CA" + "2" * 32)
         assert re.search('name="token"', first.text)
         stream = await h.stream()
-        stream.start("CA3", "a-wrong-token")
+        stream.start("CA" + "3" * 32, "a-wrong-token")
         await stream.end()
         garbage = await h.stream()
         garbage.channel.send_text(b"no JSON")
