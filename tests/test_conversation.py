@@ -105,8 +105,13 @@ SHOWN: list[tuple[Event, str]] = [
     (events.CallerLeft("digits", ""), "call    keys are pressed"),
     (
         events.TransferFailed("front_desk", "no-answer"),
-        "trouble front_desk could not be reached: no answer",
+        "trouble not put through to front_desk: no answer",
     ),
+    (
+        events.Dialled("transfer", "front_desk", "+12025550143"),
+        "call    front_desk: +12025550143 is rung",
+    ),
+    (events.Dialled("fallback", "", "+12025550143"), "call    fallback: +12025550143 is rung"),
     (events.CallerBack(), "call    the caller is back on the line"),
     (events.AgentSwitched("billing"), "call    the agent is now billing"),
     (events.AgentMuted(True), "call    the agent is muted"),

@@ -97,6 +97,9 @@ def test_a_setting_has_the_log_say_what_was_said(
     ("event", "words"),
     [
         (events.DialRefused("text", "country", CALLED), "text refused: country"),
+        (events.Dialled("fallback", "", CALLED), "dialled: fallback"),
+        (events.Dialled("transfer", "desk", CALLED), "dialled: transfer to 'desk'"),
+        (events.TransferFailed("ann", "declined"), "not put through to 'ann': declined"),
         (events.MessageTaken("Ada", CALLED, "Call back."), "a message was taken"),
         (events.DoNotCall(CALLED), "the other party is never to be rung again"),
     ],

@@ -20,6 +20,7 @@ from offhook.events import (
     CallBegan,
     CallEnded,
     CallerSaid,
+    Dialled,
     DialRefused,
     DoNotCall,
     Event,
@@ -407,6 +408,9 @@ def test_what_is_private_in_events_is_redacted() -> None:
     ]
     assert told.tell(MessageTaken("Ada", "+12025550142", f"Card {CARD}")) == [
         MessageTaken("Ada", "[phone number]", "Card [card]")
+    ]
+    assert told.tell(Dialled("transfer", "desk", "+12025550143")) == [
+        Dialled("transfer", "desk", "+12*******43")
     ]
     assert told.tell(DialRefused("text", "country", "+18095551234")) == [
         DialRefused("text", "country", "+18*******34")

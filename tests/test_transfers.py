@@ -18,6 +18,7 @@ from offhook.events import (
     CallerBack,
     CallerLeft,
     CallerSaid,
+    Dialled,
     TransferFailed,
 )
 from offhook.rehearsal.scenario import Step
@@ -195,24 +196,26 @@ async def test_a_person_who_accepts_gets_the_caller(tmp_path: Path) -> None:
         assert h.endings() == ["transferred"]
     (rung,) = h.ledger.rung
     assert (rung.to, rung.from_) == (ANN, LINE)
-    assert {joined.conference for joined in h.ledger.joined} == {f"offhook-{report.call_sid}"}
+    (conference,) = {joined.conference for joined in h.ledger.joined}
+    assert conference is not None
+    assert conference.startswith(f"offhook-{report.call_sid}-")
     assert len(h.ledger.joined) == 2
     assert report.silences() == []
 
 
 @pytest.mark.parametrize(
-    ("ann", "words"),
+    ("ann", "why", "words"),
     [
-        (Person("busy", after_s=0.5), "the line is busy"),
-        (Person("no-answer"), "nobody answered"),
-        (Person("failed", after_s=0.5), "the number could not be reached"),
-        (Person(after_s=0.5, keys=("2",)), "they did not take the call"),
-        (Person(after_s=0.5, hang_up_after_s=1.0), "they did not take the call"),
+        (Person("busy", after_s=0.5), "busy", "the line is busy"),
+        (Person("no-answer"), "no-answer", "nobody answered"),
+        (Person("failed", after_s=0.5), "failed", "the number could not be reached"),
+        (Person(after_s=0.5, keys=("2",)), "declined", "they did not take the call"),
+        (Person(after_s=0.5, hang_up_after_s=1.0), "declined", "they did not take the call"),
     ],
     ids=["busy", "no answer", "failed", "declines", "hangs up"],
 )
 async def test_a_person_who_does_not_accept_leaves_the_caller_with_the_agent(
-    tmp_path: Path, ann: Person, words: str
+    tmp_path: Path, ann: Person, why: str, words: str
 ) -> None:
     async with with_account(tmp_path, WARM, {ANN: ann}) as h:
         wait = Step.model_validate({"wait_for_agent": {"quiet_ms": 600}})
@@ -225,6 +228,8 @@ async def test_a_person_who_does_not_accept_leaves_the_caller_with_the_agent(
     assert told == [
         f"(The transfer to ann did not work: {words}. Tell the caller, and go on helping.)"
     ]
+    assert [e.why for e in events if isinstance(e, TransferFailed)] == [why]
+    assert [e for e in events if isinstance(e, Dialled)] == [Dialled("warm-transfer", "ann", ANN)]
     assert len(h.ledger.rung) == 1
     assert not h.ledger.joined
     assert not [e for e in events if isinstance(e, CallerLeft)]
@@ -241,14 +246,14 @@ async def test_a_caller_who_gives_up_does_not_leave_a_telephone_ringing(tmp_path
 
 
 async def test_a_person_who_has_accepted_does_not_wait_for_a_caller_who_is_gone(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("offhook.call.call.LAST_WORD_S", 20.0)  # before the caller leaves
     ann = Person(after_s=0.5, keys=("1",), talks_s=None)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h, asyncio.TaskGroup() as group:
         calling = group.create_task(h.call(GREET, ASK, Step(wait=50)))
-        warm = h.server.calls.transfers._warm
-        await until(lambda: bool(warm))
-        await until(lambda: any(each.settled for each in warm.values()))
+        await until(lambda: bool(h.ledger.rung))
+        await until(lambda: bool(h.ledger.joined))
         calling.cancel()  # The caller hangs up.
         await h.until_ended()
         await until(lambda: len(h.ledger.hang_ups) == 1)

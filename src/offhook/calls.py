@@ -21,7 +21,8 @@ from offhook import variables
 from offhook.call import inputs
 from offhook.call.call import Input
 from offhook.call.ending import Ending, Slug
-from offhook.call.errands import Errand, SendDigits
+from offhook.call.errands import Dial as DialErrand
+from offhook.call.errands import Errand, Meet, SendDigits
 from offhook.call.plan import Plan
 from offhook.call.wishes import AskDigits, HangUp, Leave, Tell, Wish
 from offhook.clock import Clock, wall_clock
@@ -34,12 +35,15 @@ from offhook.events import (
     CallBegan,
     CallBilled,
     CallEnded,
+    Dialled,
     Direction,
+    ErrandOutcome,
     Event,
     Happening,
     RecordingFailed,
     Subscriber,
 )
+from offhook.farewells import Farewells
 from offhook.guard import Guard
 from offhook.line import Lines
 from offhook.lookup import Found, LookUp
@@ -65,7 +69,18 @@ RECENT_MAX: Final = 1000
 STREAM_DUE_S: Final = 15.0
 """How long after its announcement a call without a stream counts as one that may still come."""
 
+RING_SLACK_S: Final = 10.0
+"""What Twilio may add to a ringing time (5 s, twilio.md §5.3), and take to tell of its end."""
+
+MEET_S: Final = 10.0
+"""How long a caller may take to join the person who waits, and Twilio to tell that it failed."""
+
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+_BEYOND_REACH: Final = (
+    "the agent's part is over; the caller is with Twilio, and is hung up on when Twilio asks what"
+    " comes next. To end such a call at once takes REST credentials"
+)
 
 _CHARACTER_MS: Final = 65
 """What Twilio's voices take for a character, about."""
@@ -90,6 +105,21 @@ class Outgoing:
     named: Callable[[str], None]
 
 
+@dataclass(slots=True)
+class Away:
+    """A caller who has left the stream, and is not back on one."""
+
+    errand: Errand
+    is_handed_over: bool = False
+    """Twilio was told of the errand."""
+
+    known_at: float = math.inf
+    """When Twilio has told that nobody was reached, if nobody was."""
+
+    is_returning: bool = False
+    """The errand is over: the caller gets a new stream."""
+
+
 class CallEntry:
     """One call as the house knows it: its agent, what it takes to come in, and its session while
     it lasts. What is remembered of a call that is over is small: many thousand are.
@@ -100,11 +130,12 @@ class CallEntry:
         "after_owed",
         "agent",
         "answered",
+        "away",
         "began",
         "by_webhook",
         "ending",
-        "errand",
         "expected_until",
+        "leaves",
         "line",
         "origin",
         "over_at",
@@ -134,8 +165,10 @@ class CallEntry:
         """What fills `{{name}}`, while the call lasts."""
         self.origin = ""
         """Our https address, as Twilio's request for this call had it."""
-        self.errand: Errand | None = None
-        """For which the stream was left, until the caller is back or through."""
+        self.away: Away | None = None
+        """Set while the call goes on without a stream, which was left."""
+        self.leaves = 0
+        """How often a stream was left: the number of the stream that is there, or comes next."""
         self.answered = asyncio.Event()
         """Set when the agent's leg is up, or the call is over without it."""
 
@@ -191,6 +224,7 @@ class Calls:
         self._office = office
         self._lines = lines
         self.transfers: Final = Transfers(guard, lines, clock, plan_of)
+        self.farewells: Final = Farewells(guard, self._note)
         self._make_tap = make_tap
         self._recordings = recordings
         self._agents = {agent.name: agent for agent in config.agents.values()}
@@ -286,6 +320,25 @@ class Calls:
             tell()
         session.receive(inputs.CallAnnounced(announcement_ms))
         return entry
+
+    def turn_away(
+        self, call_sid: str, account_sid: str, agent: Agent, from_: str, to: str, after_url: str
+    ) -> str:
+        """Return TwiML for a call for which there is no room.
+
+        One for which another number is dialled is in the record, since that costs money.
+        """
+        if agent.busy.dial is None or self.farewells.given(call_sid) is not None:
+            return self.farewells.busy(call_sid, agent, after_url)
+        values = json.dumps(self.variables(call_sid, agent, from_, to), ensure_ascii=False)
+        began = CallBegan(
+            account_sid, agent.name, agent.tier, "inbound", "webhook", from_, to, values
+        )
+        full = Slug.SERVER_FULL
+        self._publish(Happening(call_sid, 0, began))
+        document = self.farewells.busy(call_sid, agent, after_url)
+        self._publish(Happening(call_sid, 0, CallEnded(full.fault, full.slug, full.words, "", 0)))
+        return document
 
     def expect(self, outgoing: Outgoing) -> None:
         """Twilio is about to be asked for this call. Its stream may be the first to name it."""
@@ -399,7 +452,7 @@ class Calls:
         if entry.session.has_stream:
             return "a used token"
         entry.after_owed = True
-        entry.errand = None
+        entry.away = None
         entry.session.begin(channel, start)
         return None
 
@@ -427,6 +480,7 @@ class Calls:
             tap=tap_for(self._make_tap, call),
             recordings=self._recordings if recorded and call.webhook else None,
         )
+        self.farewells.forget(call.call_sid)  # It was turned away, and asked for again.
         entry = CallEntry(session, agent, account_sid, token, self._clock.now())
         entry.values = values
         entry.line = call.from_ if call.outbound else call.to
@@ -510,9 +564,14 @@ class Calls:
             if not reply.done():
                 reply.set_result((done, what))
 
+        entry = self._live[call_sid]
+        beyond_reach = not entry.has_stream and self._lines.rest is None
         ask = session.ask(wish, replied)
         try:
-            return await reply
+            done, what = await reply
+            if done and beyond_reach and isinstance(wish, HangUp):
+                what = _BEYOND_REACH
+            return done, what
         except asyncio.CancelledError:
             session.receive(inputs.Forsaken(ask))
             raise
@@ -532,13 +591,30 @@ class Calls:
     def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
         """Have Twilio ask /twilio/after, which sends the caller on the errand."""
         entry = self._live[call_sid]
-        entry.errand = errand
+        url = self.after_url(entry)
+        entry.away = Away(errand)
+        entry.leaves += 1
         entry.token = secrets.token_urlsafe(24)
+        entry.expected_until = self._clock.now() + STREAM_DUE_S
         if entry.by_webhook:
             close()
-        else:
-            origin = self._config.server.public_url or entry.origin
-            self._lines.send_to(call_sid, origin + "/twilio/after", close)
+            return
+
+        def in_vain() -> None:
+            close()  # which ends the call of a TwiML Bin, whose document has no next verb
+            lost = inputs.NobodyReached(Slug.CALLER_LEG_LOST, "Twilio could not be told to go on")
+            self.tell(call_sid, lost)
+
+        self._lines.send_to(call_sid, url, in_vain)
+
+    def after_url(self, entry: CallEntry) -> str:
+        """Where Twilio asks what comes after the stream that is there, or comes next.
+
+        It counts the streams: a repeated question about one before changes nothing.
+        """
+        origin = self._config.server.public_url or entry.origin
+        number = f"?stream={entry.leaves}" if entry.leaves else ""
+        return f"{origin}/twilio/after{number}"
 
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
         """End the phone call."""
@@ -555,10 +631,51 @@ class Calls:
             words = f"(The caller asked for {destination} by a key; {refused}.)"
             await self.ask(call_sid, Tell(words))
 
-    def returns(self, entry: CallEntry, call_sid: str) -> None:
-        """A caller who had left the stream gets a new one."""
-        self.transfers.over(call_sid)
-        entry.expected_until = self._clock.now() + STREAM_DUE_S
+    def hand_over(self, call_sid: str, entry: CallEntry) -> None:
+        """Twilio asks for the errand for which a stream was left, and is told it. Once.
+
+        A person who was to be met and is gone is no errand: the caller comes back.
+        """
+        away = entry.away
+        if away is None or away.is_handed_over or away.is_returning:
+            return
+        errand, now = away.errand, self._clock.now()
+        if isinstance(errand, Meet) and not self.transfers.meet(call_sid):
+            self.errand_done(call_sid, entry, "hung-up")
+            return
+        away.is_handed_over = True
+        self.tell(call_sid, inputs.ErrandBegun())
+        match errand:
+            case SendDigits():
+                entry.expected_until = now + errand.duration_s + STREAM_DUE_S
+            case DialErrand():
+                entry.expected_until = now + errand.timeout_s + RING_SLACK_S
+                self._note(call_sid, Dialled("transfer", errand.name, errand.to))
+            case Meet():
+                entry.expected_until = now + MEET_S
+        away.known_at = entry.expected_until
+
+    def errand_done(self, call_sid: str, entry: CallEntry, outcome: ErrandOutcome) -> None:
+        """What became of a transfer for which the stream was left. Told again, nothing changes."""
+        away = entry.away
+        if away is None or away.is_returning:
+            return
+        if isinstance(away.errand, Meet) and outcome == "reached":
+            outcome = "reached" if self.transfers.have_met(call_sid) else "hung-up"
+        away.is_returning = outcome != "reached"
+        self.tell(call_sid, inputs.ErrandDone(outcome))
+        if entry.ending is None:
+            self.transfers.over(call_sid)
+            entry.expected_until = self._clock.now() + STREAM_DUE_S
+
+    def _bring_back(self, call_sid: str) -> None:
+        """The person whom a caller was to meet is gone: the caller must not wait alone."""
+        entry = self._live.get(call_sid)
+        if entry is not None and entry.away is not None and not entry.away.is_returning:
+            self.errand_done(call_sid, entry, "hung-up")
+            origin = self._config.server.public_url or entry.origin
+            url = f"{origin}/twilio/after?stream={entry.leaves - 1}"
+            self._lines.bring_back(call_sid, url, lambda: entry.away is not None)
 
     def note(self, call_sid: str, event: Event) -> None:
         """Tell whoever subscribes of something about a call that is not over."""
@@ -596,10 +713,18 @@ class Calls:
             entry.by_webhook,
             partial(self.ask, call_sid),
             partial(self._note, call_sid),
+            lambda: entry.ending is None,
+            lambda errand: entry.away is not None and entry.away.errand is errand,
+            partial(self._bring_back, call_sid),
         )
         return await self.transfers.begin(
             party, destination, summary, partial(self._agent_at, entry.values)
         )
+
+    def _can_leave(self, entry: CallEntry) -> bool:
+        """Whether Twilio can be told what comes after a stream that is left."""
+        origin = self._config.server.public_url or entry.origin
+        return entry.by_webhook or (self._lines.rest is not None and bool(origin))
 
     def _agent_at(self, values: Mapping[str, str], destination: TransferDestination) -> Agent:
         if destination.agent is None:
@@ -608,6 +733,9 @@ class Calls:
 
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys in a call. Raises ToolError."""
+        entry = self._live.get(call_sid)
+        if entry is not None and not self._can_leave(entry):
+            raise ToolError("keys cannot be pressed on this line")
         return await self._asked(call_sid, Leave(SendDigits(digits)))
 
     async def ask_digits(
@@ -664,15 +792,24 @@ class Calls:
         self._changed.set()
 
     def stop_all(self) -> None:
-        """End every call now."""
+        """End every call now. A caller who talks with somebody else by now was put through."""
+        now = self._clock.now()
         for call_sid in [*self._live, *self._coming]:
+            entry = self._live.get(call_sid)
+            away = entry.away if entry is not None else None
+            if away is not None and away.is_handed_over and now >= away.known_at:
+                # Twilio would have told by now that nobody was reached. Of keys it tells nothing,
+                # and the call takes no notice.
+                self.tell(call_sid, inputs.ErrandDone("reached"))
             self.tell(call_sid, inputs.ServerStopped())
 
     async def until_idle(self) -> None:
-        """Wait until no call is live."""
+        """Wait until no call is live: none has a stream, or is expected to have one any moment."""
         while self.live:
+            now = self._clock.now()
             due = [e.expected_until for e in self._live.values() if not e.has_stream]
-            await self._wait(min(due) - self._clock.now() if due else None)
+            coming = [at for at in due if at > now]
+            await self._wait(min(coming) - now if coming else None)
 
     async def until_handed_over(self, seconds: float, hung_up: Callable[[], bool]) -> None:
         """Wait until Twilio was told what comes after every stream, for `seconds` of each at most.
@@ -703,8 +840,11 @@ class Calls:
         entry.ending = session.ending
         entry.session = None
         entry.values = _NONE
-        self.transfers.call_over(session.call_sid)
         entry.over_at = now
+        entry.away = None
+        ending = session.ending
+        gone = ending is not None and ending.how in (Slug.CALLER_HUNG_UP, Slug.OPERATOR_HUNG_UP)
+        self.transfers.call_over(session.call_sid, caller_is_gone=gone)
         self._over[session.call_sid] = entry
         self._seen.add(session.call_sid, now)
         if len(self._over) > RECENT_MAX:

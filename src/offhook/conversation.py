@@ -19,6 +19,7 @@ from offhook.events import (
     CallerLeft,
     CallerSaid,
     CallStarted,
+    Dialled,
     DialRefused,
     DoNotCall,
     Event,
@@ -114,9 +115,11 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "call", f"the caller is put through to {event.destination}"
         case CallerLeft():
             return "call", "keys are pressed"
+        case Dialled():
+            return "call", f"{event.destination or event.kind}: {event.to} is rung"
         case TransferFailed():
             why = event.why.replace("-", " ")
-            return "trouble", f"{event.destination} could not be reached: {why}"
+            return "trouble", f"not put through to {event.destination}: {why}"
         case CallerBack():
             return "call", "the caller is back on the line"
         case AgentSwitched():

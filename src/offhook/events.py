@@ -233,7 +233,11 @@ class FunctionFinishedLate:
     after_ms: int
 
 
-ErrandOutcome: TypeAlias = Literal["reached", "busy", "no-answer", "failed", "canceled"]
+ErrandOutcome: TypeAlias = Literal[
+    "reached", "busy", "no-answer", "failed", "canceled", "declined", "hung-up"
+]
+
+DialKind: TypeAlias = Literal["transfer", "warm-transfer", "fallback", "busy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +259,26 @@ class CallerLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class Dialled:
+    """Twilio was told to ring `to`, or asked to; calls that we place have CallBegan instead.
+
+    `kind` is why: a transfer of the caller, a person who is asked first (warm), the agent file's
+    `fallback`, or its `busy`. `destination` is the name of a transfer's destination. It may come
+    after the call's end.
+    """
+
+    kind: DialKind
+    destination: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
 class TransferFailed:
-    """The destination could not be reached, because `why`: the caller comes back to the agent."""
+    """The caller was not put through, because `why`, and is with the agent again, or still.
+
+    `declined`: the person did not take the call; `hung-up`: the person took it, and hung up before
+    the caller was there. The others are Twilio's words.
+    """
 
     destination: str
     why: ErrandOutcome
@@ -285,7 +307,7 @@ class AgentMuted:
 class DialRefused:
     """Something was not dialled or texted: `why` is a word of guard.py, `to` the destination."""
 
-    kind: Literal["call", "transfer", "text"]
+    kind: Literal["call", "transfer", "text", "fallback", "busy"]
     why: str
     to: str
 
@@ -458,6 +480,7 @@ Event: TypeAlias = (
     | FunctionFinishedLate
     | AgentTold
     | CallerLeft
+    | Dialled
     | TransferFailed
     | CallerBack
     | AgentSwitched

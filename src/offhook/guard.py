@@ -269,6 +269,14 @@ class Guard:
             return Refusal(Why.NOT_COUNTED)
         return None
 
+    def check_last_resort(self, destination: str) -> Refusal | None:
+        """Why the number that takes a caller over from us is not dialled; None: dial it.
+
+        It obeys the rules of numbers, but no limit, and it is not counted: a caller who was let
+        down is not stranded because the hour's calls are used up.
+        """
+        return refusal(self.rules, destination)
+
     def _used_up(self, wanted: Spent) -> Why | None:
         """Return which limit has no room for one more, if any."""
         rules, text = self.rules, wanted.kind == "text"

@@ -18,6 +18,10 @@ _log: Final = logging.getLogger("offhook.line")
 
 _T = TypeVar("_T")
 
+BRING_TRIES: Final = 5
+BRING_AGAIN_S: Final = 3.0
+"""How often, and after how long again, Twilio is asked to bring a caller back."""
+
 REST_S: Final = 4.0
 """How long Twilio's answer is waited for, until the stream is closed instead."""
 
@@ -44,9 +48,27 @@ class Lines:
             request = partial(self.rest.update_call, call_sid, url=url)
             _ = self.start(call_sid, self._ask(request, otherwise))
 
+    def bring_back(self, call_sid: str, url: str, is_wanted: Callable[[], bool]) -> None:
+        """Have Twilio ask `url` about a caller whom it lets wait, as long as that `is_wanted`."""
+        _ = self.start(call_sid, self._bring_back(call_sid, url, is_wanted))
+
     def start(self, call_sid: str, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T | None]:
         """Do something about a call in its own task. None: it has failed, and the call ends."""
         return self._tasks.start("line", work, call_sid=call_sid)
+
+    async def _bring_back(self, call_sid: str, url: str, is_wanted: Callable[[], bool]) -> None:
+        for _ in range(BRING_TRIES):
+            if self.rest is None or not is_wanted():
+                return
+            try:
+                await self.rest.update_call(call_sid, url=url)
+                return
+            except TwilioRefused as refused:
+                _log.warning("a caller who waits alone was not brought back: %s", refused)
+                return  # The call is over.
+            except TwilioUnreachable as unreachable:
+                _log.warning("a caller who waits alone is not back yet: %s", unreachable)
+            await asyncio.sleep(BRING_AGAIN_S)
 
     async def _ask(
         self, request: Callable[[], Coroutine[Any, Any, Any]], otherwise: Callable[[], None]

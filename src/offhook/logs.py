@@ -21,6 +21,7 @@ from offhook.events import (
     CallEnded,
     CallerSaid,
     CallStarted,
+    Dialled,
     DialRefused,
     DoNotCall,
     Event,
@@ -41,6 +42,7 @@ from offhook.events import (
     RecordingStarted,
     SecretEntered,
     StreamTrouble,
+    TransferFailed,
 )
 
 _log: Final = logging.getLogger("offhook.call")
@@ -126,6 +128,11 @@ def _tell(event: Event) -> tuple[int, str] | None:
         case SecretEntered():
             words = "entered" if event.complete else "not entered"
             return logging.INFO, f"digits that a function asked for were {words}: {event.count}"
+        case Dialled():
+            to = f" to {event.destination!r}" if event.destination else ""
+            return logging.INFO, f"dialled: {event.kind}{to}"
+        case TransferFailed():
+            return logging.INFO, f"not put through to {event.destination!r}: {event.why}"
         case DialRefused():
             return logging.WARNING, f"{event.kind} refused: {event.why}"
         case MessageTaken():

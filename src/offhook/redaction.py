@@ -19,6 +19,7 @@ from offhook.events import (
     CallBegan,
     CallEnded,
     CallerSaid,
+    Dialled,
     DialRefused,
     Event,
     FunctionAnswered,
@@ -202,7 +203,7 @@ class Redaction:
                 name, number = redactor.text(event.from_name), redactor.text(event.number)
                 text = redactor.text(event.text)
                 return replace(event, from_name=name, number=number, text=text), []
-            case DialRefused() if self._wanted.caller_id or self._wanted.phone_numbers:
+            case Dialled() | DialRefused() if self._wanted.caller_id or self._wanted.phone_numbers:
                 return replace(event, to=masked(event.to)), []
             case AgentWarned():
                 return replace(event, description=redactor.text(event.description)), []

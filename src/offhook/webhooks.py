@@ -20,8 +20,7 @@ from starlette.routing import Route
 
 from offhook import webhook_form, wire
 from offhook.call import inputs
-from offhook.call.ending import Slug
-from offhook.call.errands import Errand, Meet, SendDigits
+from offhook.call.errands import Meet, SendDigits
 from offhook.calls import CallEntry, Calls
 from offhook.config import Agent, Announcement, Config
 from offhook.events import ErrandOutcome, StreamTrouble
@@ -59,6 +58,9 @@ VERDICT_S: Final = 1.0
 """How long the caller goes on ringing while Deepgram answers our dial. A refusal that comes by
 then is answered without picking up; later ones reach /twilio/after."""
 
+PERSON: Final = "person"
+"""In the query of a request about a person who was called for a caller: transfers.py's id."""
+
 _OVER: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
 _OUTCOMES: Final[dict[str, ErrandOutcome]] = {
@@ -81,8 +83,13 @@ _NOT_TWILIOS: Final = (
 Form = dict[str, str]
 Endpoint = Callable[[Form, str], Awaitable[Response]]
 
-_PLACING: Final = re.compile(r"placing=([A-Za-z0-9_-]{16})")
-"""What we write into the query of a placed call's callbacks (outbound/placing.py)."""
+_OURS: Final = re.compile("placing|person|left|stream|last")
+_QUERY: Final = re.compile(
+    "(placing)=([A-Za-z0-9_-]{16})|(person)=([A-Za-z0-9_-]{1,32})"
+    "|(left|stream)=([0-9]{1,6})|(last)=(1)"
+)
+"""What we write into the query of an address: of a placed call's callbacks (outbound/placing.py),
+of a person's leg (transfers.py), and of what comes after a stream, a dial or a farewell."""
 
 
 class Doors:
@@ -222,7 +229,6 @@ class Webhooks:
             )
             return _xml(twiml.reject())
         call_sid, account_sid = form["CallSid"], form["AccountSid"]
-        after = origin + "/twilio/after"
         if self._calls.is_long_over(call_sid):
             self._metrics.refused("webhook", "the call is over")
             _log.warning("the call is over, and its webhook was asked again: hung up", extra=sid)
@@ -231,7 +237,10 @@ class Webhooks:
         if entry is None and self._calls.full and not self._calls.is_coming(call_sid):
             self._metrics.refused("webhook", "the house is full")
             _log.warning("the house is full: the call gets the busy answer", extra=sid)
-            return _xml(twiml.busy(self._filled(agent, form), after))
+            turned_away = self._calls.turn_away(
+                call_sid, account_sid, self._filled(agent, form), *_numbers(form), _last(origin)
+            )
+            return _xml(turned_away)
         if entry is None:
             from_, to = _numbers(form)
             entry = await self._calls.arrive(call_sid, account_sid, agent, from_=from_, to=to)
@@ -241,7 +250,7 @@ class Webhooks:
                 # Deepgram may take its time: the stream can be opened meanwhile.
                 await asyncio.wait_for(entry.answered.wait(), VERDICT_S)
         if entry.ending is not None:
-            return _xml(self._farewell(entry, after))
+            return _xml(self._farewell(call_sid, entry, origin))
         return _xml(self._stream(entry, origin, announcement=entry.agent.announcement))
 
     def _stream(
@@ -254,7 +263,7 @@ class Webhooks:
     ) -> str:
         return twiml.connect(
             stream_url=_wss(origin) + STREAM_PATH,
-            after_url=origin + "/twilio/after",
+            after_url=self._calls.after_url(entry),
             stream_status_url=origin + "/twilio/stream-status",
             token=entry.token,
             announcement=announcement,
@@ -263,63 +272,80 @@ class Webhooks:
         )
 
     async def _after(self, form: Form, origin: str) -> Response:
-        call_sid, after = form["CallSid"], origin + "/twilio/after"
-        if self._calls.transfers.knows(call_sid):
-            return _xml(self._calls.transfers.answer(call_sid, form.get("Digits")))
+        """What comes after a stream, a transfer's dial, a farewell, or a person's key.
+
+        Twilio repeats requests, and a repeated one may be late: the query of each address says
+        what it is about, so that the same question gets the same answer, and an old one changes
+        nothing (twilio.md §4.1).
+        """
+        call_sid, outcome = form["CallSid"], form.get("DialCallStatus")
+        if PERSON in form:
+            digits = form.get("Digits") if outcome is None else None
+            return _xml(self._calls.transfers.answer(form[PERSON], call_sid, digits))
         entry = self._calls.find(call_sid)
         agent = self._agent_of(entry, form)
-        outcome = form.get("DialCallStatus")
-        if outcome is not None and entry is not None and entry.errand is not None:
-            document = self._after_errand(entry, outcome, form, origin)
-        elif form.get("CallStatus") in _OVER:
+        if form.get("CallStatus") in _OVER:
+            if entry is not None and outcome is not None and form.get("left") == str(entry.leaves):
+                self._calls.errand_done(call_sid, entry, _OUTCOMES.get(outcome, "failed"))
             self._calls.tell(call_sid, inputs.CallOver())
             document = twiml.nothing()
-        elif outcome is not None:
-            reached = _OUTCOMES.get(outcome) == "reached"
-            document = twiml.hang_up() if reached or agent is None else twiml.sorry(agent)
-        elif "RecordingUrl" in form or "RecordingSid" in form or agent is None:
-            document = twiml.hang_up()
+        elif "last" in form or agent is None or _is_recording(form):
+            document = self._after_farewell(outcome, agent)
+        elif entry is None and outcome is not None:
+            # It was put through by an earlier run of this server.
+            document = self._after_farewell(outcome, agent)
         elif entry is None:
             # Our memory of the call is gone (a restart), or it never reached us: its caller waits.
-            document = twiml.fallback(agent, after)
-        elif entry.errand is not None:
-            document = self._errand(call_sid, entry, entry.errand, origin)
+            document = self._calls.farewells.fallback(call_sid, agent, _last(origin))
         else:
-            self._calls.tell(call_sid, inputs.LegLost("caller", "Twilio left the stream"))
-            document = self._farewell(entry, after)
+            document = self._next(call_sid, entry, form, origin)
         if entry is not None:
             self._calls.after_answered(entry)
         return _xml(document)
 
-    def _errand(self, call_sid: str, entry: CallEntry, errand: Errand, origin: str) -> str:
-        """What the stream was left for. Asked again, the answer is the same."""
-        if isinstance(errand, SendDigits):
-            self._calls.returns(entry, call_sid)
-            return self._stream(entry, origin, keys=errand.digits)
-        after = origin + "/twilio/after"
-        return (
-            twiml.meet(errand, after)
-            if isinstance(errand, Meet)
-            else twiml.put_through(errand, after)
-        )
-
-    def _after_errand(self, entry: CallEntry, outcome: str, form: Form, origin: str) -> str:
-        """The caller was put through, or comes back."""
-        call_sid = form["CallSid"]
-        self._calls.tell(call_sid, inputs.ErrandDone(_OUTCOMES.get(outcome, "failed")))
-        if form.get("CallStatus") in _OVER:
-            self._calls.tell(call_sid, inputs.CallOver())
-            return twiml.nothing()
+    def _next(self, call_sid: str, entry: CallEntry, form: Form, origin: str) -> str:
+        """What comes next for a caller whom we know, and who is on the line."""
+        calls, outcome, left = self._calls, form.get("DialCallStatus"), form.get("left")
+        if left is not None and outcome is not None:
+            if left == str(entry.leaves):
+                calls.errand_done(call_sid, entry, _OUTCOMES.get(outcome, "failed"))
+            if entry.ending is not None and _OUTCOMES.get(outcome) == "reached":
+                # The two have talked: who was not told so by the call's end has no more to hear.
+                return calls.farewells.hang_up(call_sid)
+        elif entry.ending is None:
+            stream = form.get("stream", "0")
+            if entry.away is not None and stream == str(entry.leaves - 1):
+                calls.hand_over(call_sid, entry)
+            elif entry.away is None and stream == str(entry.leaves):
+                calls.tell(call_sid, inputs.LegLost("caller", "Twilio left the stream"))
         if entry.ending is not None:
-            return self._farewell(entry, origin + "/twilio/after")
-        self._calls.returns(entry, call_sid)
-        return self._stream(entry, origin)
+            return self._farewell(call_sid, entry, origin)
+        return self._while_live(entry, origin)
+
+    def _while_live(self, entry: CallEntry, origin: str) -> str:
+        """What Twilio is to do about a caller whose call goes on: the same however often asked."""
+        away = entry.away
+        if away is None or away.is_returning:
+            return self._stream(entry, origin)
+        after = f"{origin}/twilio/after?left={entry.leaves}"
+        match away.errand:
+            case SendDigits(digits):
+                return self._stream(entry, origin, keys=digits)
+            case Meet() as meet:
+                return twiml.meet(meet, after)
+            case dial:
+                return twiml.put_through(dial, after)
+
+    def _after_farewell(self, outcome: str | None, agent: Agent | None) -> str:
+        """What comes after a farewell that has dialled or recorded; nothing is dialled again."""
+        if outcome is None or agent is None or _OUTCOMES.get(outcome) == "reached":
+            return twiml.hang_up()
+        return twiml.sorry(agent)
 
     async def _status(self, form: Form, origin: str) -> Response:
         status = form.get("CallStatus", "")
-        if self._calls.transfers.knows(form["CallSid"]):
-            if status in _OVER:
-                self._calls.transfers.status(form["CallSid"], status)
+        if PERSON in form:
+            self._calls.transfers.status(form[PERSON], form["CallSid"], status)
             return Response(status_code=204)
         news: bool | None = None
         if self._placing is not None:
@@ -356,16 +382,11 @@ class Webhooks:
                 _log.warning("stream error %s: %s", code, words, extra=sid)
         return Response(status_code=204)
 
-    def _farewell(self, entry: CallEntry, after: str) -> str:
-        ending = entry.ending
-        if ending is None or ending.how is Slug.CALLER_HUNG_UP:
-            return twiml.hang_up()
-        message = entry.agent.outbound.message
-        if ending.how is Slug.MESSAGE_LEFT and message is not None:
-            return twiml.message(message)
-        if ending.how is Slug.AGENT_BUSY:
-            return twiml.busy(entry.agent, after)
-        return twiml.fallback(entry.agent, after) if ending.wants_fallback else twiml.hang_up()
+    def _farewell(self, call_sid: str, entry: CallEntry, origin: str) -> str:
+        farewells, ending = self._calls.farewells, entry.ending
+        if ending is None:
+            return farewells.hang_up(call_sid)
+        return farewells.after_ending(call_sid, entry.agent, ending, _last(origin))
 
     def _agent_of(self, entry: CallEntry | None, form: Form) -> Agent | None:
         if entry is not None:
@@ -439,9 +460,13 @@ class Webhooks:
             if self._config.twilio.account_sid not in (None, form["AccountSid"]):
                 self._metrics.refused("webhook", "a foreign account")
                 return PlainTextResponse("This is not our account.\n", 403)
-            placing = _PLACING.fullmatch(query)
-            if placing is not None:
-                form["placing"] = placing[1]
+            about = _QUERY.fullmatch(query)
+            if about is not None:
+                name, value = (part for part in about.groups() if part is not None)
+                form[name] = value
+            elif _OURS.match(query) is not None:
+                self._metrics.refused("webhook", "a misread field")
+                return PlainTextResponse("Not a request of Twilio's: a query is cut.\n", 400)
             return await endpoint(form, self._doors.origin(request.headers))
 
         return checked
@@ -517,6 +542,15 @@ def _numbers(form: Form) -> tuple[str, str]:
 
 def _xml(document: str) -> Response:
     return Response(document, media_type="text/xml")
+
+
+def _last(origin: str) -> str:
+    """Where Twilio asks what comes after a farewell: nothing but its end, whatever is known."""
+    return origin + "/twilio/after?last=1"
+
+
+def _is_recording(form: Form) -> bool:
+    return "RecordingUrl" in form or "RecordingSid" in form
 
 
 def _wss(origin: str) -> str:

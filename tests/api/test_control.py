@@ -221,7 +221,9 @@ async def test_a_call_without_its_stream_can_only_be_hung_up(tmp_path: Path) -> 
             assert answer.status_code == 409
             assert "nobody talks with the agent" in answer.json()["what"]
         answer = await d.ask(f"{base}/hang-up", method="POST")
-        assert answer.json() == {"done": True, "what": "the call is over"}
+        assert answer.json()["done"]
+        # Without credentials for REST nothing ends it before Twilio asks what comes next.
+        assert "is hung up on when Twilio asks" in answer.json()["what"]
         assert d.house.endings() == ["operator_hung_up"]
 
 

@@ -49,6 +49,7 @@ def test_the_slugs_that_records_and_dashboards_already_know() -> None:
         "agent_lost": "agent",
         "agent_leg_stuck": "agent",
         "agent_leg_garbage": "agent",
+        "server_full": "offhook",
         "shut_down": "operator",
         "internal_error": "offhook",
         "server_died": "offhook",
@@ -68,5 +69,6 @@ def test_the_fallback_is_for_callers_who_were_let_down(how: Slug) -> None:
         Slug.LINE_BUSY,
         Slug.MACHINE_ANSWERED,
         Slug.MESSAGE_LEFT,
+        Slug.SERVER_FULL,  # another number was dialled
     }
     assert Ending(how).wants_fallback == (how not in went_as_it_should)

@@ -66,6 +66,7 @@ from offhook.call.inputs import (
     CallAnnounced,
     CallBroke,
     CallOver,
+    ErrandBegun,
     ErrandDone,
     Forsaken,
     GarbageReceived,
@@ -322,7 +323,15 @@ class Conversation(RuleBasedStateMachine):
         self.receive(Asked(self.asks, wish))
 
     @precondition(lambda self: self.call.phase is Phase.AWAY)
-    @rule(outcome=st.sampled_from(["busy", "no-answer", "reached"]), back=st.booleans())
+    @rule()
+    def an_errand_has_begun(self) -> None:
+        self.receive(ErrandBegun())
+
+    @precondition(lambda self: self.call.phase is Phase.AWAY)
+    @rule(
+        outcome=st.sampled_from(["busy", "no-answer", "reached", "declined", "hung-up"]),
+        back=st.booleans(),
+    )
     def an_errand_is_done(self, outcome: ErrandOutcome, back: bool) -> None:
         self.receive(ErrandDone(outcome))
         if back and self.call.phase is Phase.AWAY:

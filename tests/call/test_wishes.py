@@ -36,8 +36,8 @@ from offhook.call.commands import (
     TellAgent,
 )
 from offhook.call.ending import Ending, Slug
-from offhook.call.errands import Dial, Meet, SendDigits
-from offhook.call.inputs import Asked, CallOver, ErrandDone, LegLost
+from offhook.call.errands import Dial, Errand, Meet, SendDigits
+from offhook.call.inputs import Asked, CallOver, ErrandBegun, ErrandDone, Forsaken, LegLost
 from offhook.call.phases import Phase
 from offhook.call.plan import Plan
 from offhook.deepgram import messages as deepgram
@@ -214,6 +214,8 @@ def left(call: Playbook) -> Playbook:
         ("no-answer", "nobody answered"),
         ("failed", "the number could not be reached"),
         ("canceled", "it was called off"),
+        ("declined", "they did not take the call"),
+        ("hung-up", "they hung up before the caller was there"),
     ],
 )
 def test_a_caller_who_was_not_put_through_is_back_and_the_agent_knows_why(
@@ -247,7 +249,7 @@ def test_a_caller_who_was_not_put_through_is_back_and_the_agent_knows_why(
 
 
 def test_a_caller_who_was_put_through_is_transferred(call: Playbook) -> None:
-    left(call) >> Wait(600) >> ErrandDone("reached")
+    left(call) >> ErrandBegun() >> Wait(600) >> ErrandDone("reached")
     ends(call, Slug.TRANSFERRED, "front_desk")
 
 
@@ -265,6 +267,47 @@ def test_a_caller_who_does_not_come_back_is_given_up(call: Playbook) -> None:
     left(call) >> ErrandDone("busy") << ... >> WELCOME << ... >> APPLIED << ...
     call >> Wait(300) << ...
     assert call.call.ending == Ending(Slug.STREAM_NEVER_CAME)
+
+
+@pytest.mark.parametrize(
+    ("errand", "begun", "seconds"),
+    [
+        (DESK, False, 60),
+        (DESK, True, DESK.timeout_s + 4 * 3600 + 60),
+        (Meet("ann", "c1"), True, 4 * 3600 + 60),
+        (SendDigits("1w2W"), True, 2 + 60),
+    ],
+    ids=["never asked for", "dial", "meet", "keys"],
+)
+def test_no_caller_is_away_for_ever(
+    call: Playbook, errand: Errand, begun: bool, seconds: float
+) -> None:
+    call.talking() >> Asked(1, wishes.Leave(errand)) >> Wait(1) << ...
+    if begun:
+        call >> ErrandBegun()
+    call >> Wait(seconds - 0.1)
+    assert call.call.phase is Phase.AWAY
+    call >> Wait(0.2) << ...
+    assert call.call.ending == Ending(Slug.STREAM_NEVER_CAME)
+
+
+@pytest.mark.parametrize("wish", [TRANSFER, HANG_UP])
+def test_last_words_of_a_function_that_was_called_off_are_not_the_last(
+    call: Playbook, wish: wishes.Wish
+) -> None:
+    call.talking() >> Asked(1, wish) << ... << Phase.CLOSING
+    (
+        call
+        >> Forsaken(1)
+        << Reply(1, False, "it was called off")
+        << Phase.TALKING
+        >> Forsaken(1)
+        >> Asked(2, wish)
+        << ...
+        << Phase.CLOSING
+        >> Forsaken(1)
+        << Phase.CLOSING
+    )
 
 
 def test_keys_are_pressed_between_two_streams(call: Playbook) -> None:

@@ -101,6 +101,11 @@ async def test_a_call_without_a_stream_costs_no_stream_seconds() -> None:
             1,
         ),
         (
+            events.Dialled("fallback", "", "+12025550143"),
+            "offhook_dials_total{kind=fallback}",
+            1,
+        ),
+        (
             events.DialRefused("transfer", "country", "+18095551234"),
             "offhook_dials_refused_total{kind=transfer,why=country}",
             1,

@@ -15,8 +15,10 @@ from tests.house import until
 from tests.outbound.twilio_api import ADA, US, Form, Phone, TwilioApi, outbound, twilio_api
 
 from offhook import server
+from offhook.config import Agent
 from offhook.events import AgentConnected, CallBegan, CallBilled, CallStarted
 from offhook.outbound import placing
+from offhook.outbound.placing import backstop_s
 from offhook.records import dnc
 
 
@@ -65,6 +67,7 @@ async def test_a_person_is_rung_and_talks_at_once(tmp_path: Path) -> None:
         form = made.api.forms[sid]
         assert (form["To"], form["From"], form["Timeout"]) == ([ADA], [US], ["30"])
         assert form["AsyncAmd"] == ["true"]
+        assert form["TimeLimit"] == ["2100"]
         assert (await made.state(sid))["status"] == "queued"
         await made.phone.report(sid, "ringing")
         await made.phone.report(sid, "in-progress")
@@ -106,6 +109,24 @@ async def test_whoever_is_not_reached_is_in_the_record(
         assert [event.status for event in billed] == [status]
         state = await made.state(sid)
         assert (state["status"], state["final"], state["slug"]) == (status, True, slug)
+
+
+@pytest.mark.parametrize(
+    ("agent", "limit"),
+    [
+        ({}, "2100"),
+        ({"limits": {"max_minutes": 1}}, "360"),
+        ({"limits": {"max_minutes": 239}}, None),
+        ({"fallback": {"dial": ADA}}, None),
+        ({"transfer": {"destinations": {"desk": {"to": ADA}}}}, None),
+    ],
+    ids=["the default", "a minute", "all of Twilio's", "a fallback", "a transfer"],
+)
+def test_twilios_own_limit_cuts_no_two_people(agent: Any, limit: str | None) -> None:
+    """Our limit is that of the agent's talk; Twilio's counts all of the call."""
+    made = Agent.model_validate({"settings": 0, **agent})
+    found = backstop_s(made)
+    assert (None if found is None else str(found)) == limit
 
 
 async def test_the_stream_may_be_there_before_twilios_answer_is(tmp_path: Path) -> None:

@@ -88,9 +88,12 @@ WHOLE = lines(
     (5800, events.DialRefused("text", "country", "+18095551234")),
     (5900, events.MessageTaken("Ada\0", "555 0143", "Call back.")),
     (6000, events.DoNotCall("+12025550177")),
+    (6100, events.Dialled("warm-transfer", "ann", "+12025550143")),
+    (6200, events.TransferFailed("ann", "declined")),
     (90_000, events.DelaysSampled((1, 2), (3, 4), (5, 6))),
     (90_000, events.AgentDisconnected(89_900)),
     (90_000, ended()),
+    (90_300, events.Dialled("fallback", "", "+12025550144")),
     (90_400, events.CallBilled("completed", 91_000)),
 )
 
@@ -136,6 +139,11 @@ def test_a_whole_call_whatever_the_batches(engine: Engine, size: int) -> None:
         ("InterpreterHeld", 900),
         ("StreamTrouble", None),
         ("DialRefused", None),
+        ("TransferFailed", None),
+    ]
+    assert [tuple(row.values())[2:] for row in rows(engine, tables.dials)] == [
+        (WALL + 6100, "warm-transfer", "ann", "+12025550143"),
+        (WALL + 90_300, "fallback", "", "+12025550144"),
     ]
     assert "+18095551234" not in str(rows(engine, tables.troubles))
     assert [(m["from_name"], m["number"], m["text"]) for m in rows(engine, tables.messages)] == [

@@ -83,6 +83,7 @@ Input: TypeAlias = (
     | inputs.ToolFinished
     | inputs.Asked
     | inputs.Forsaken
+    | inputs.ErrandBegun
     | inputs.ErrandDone
     | inputs.CallOver
     | inputs.NobodyReached
@@ -113,8 +114,12 @@ FAREWELL_MAX_S: Final = 15.0
 """What is being played gets its remaining length + 3 s, 15 s at most, whatever marks come."""
 LAST_WORD_S: Final = 1.0
 """How long the goodbye of a model that gave us none may take to begin."""
+LEFT_S: Final = 60.0
+"""How long Twilio may take to ask what comes after a stream that was left."""
 AWAY_S: Final = 4 * 3600.0 + 60.0
-"""How long a caller may be away: as long as Twilio lets two people talk (twilio.md §2.6)."""
+"""How long two people may talk: as long as Twilio lets them (twilio.md §2.6)."""
+BACK_S: Final = 60.0
+"""How long after the last key Twilio may take to open the next stream."""
 AWAY_OVER_S: Final = 3.0
 """How long after the call's end Twilio may yet tell that its caller had been put through."""
 ON_RETURN_S: Final = 60.0
@@ -158,6 +163,8 @@ _NOT_REACHED: Final = {
     "no-answer": "nobody answered",
     "failed": "the number could not be reached",
     "canceled": "it was called off",
+    "declined": "they did not take the call",
+    "hung-up": "they hung up before the caller was there",
 }
 _GARBAGE: Final[dict[Leg, Slug]] = {
     "caller": Slug.CALLER_LEG_GARBAGE,
@@ -342,8 +349,9 @@ class Call:
             case inputs.Asked():
                 self._on_asked(message.id, message.wish, now)
             case inputs.Forsaken():
-                if self._secret is not None and self._secret.ask == message.id:
-                    self._secret_over("nobody waits for it", now)
+                self._on_forsaken(message.id, now)
+            case inputs.ErrandBegun():
+                self._on_errand_begun(now)
             case inputs.ErrandDone():
                 self._on_errand_done(message, now)
             case deepgram.LatencyReport():
@@ -975,13 +983,25 @@ class Call:
         self._due.pop(_Due.KEYS, None)
         self._errand = errand
         self._resumed = True
-        self._due[_Due.AWAY] = now + AWAY_S
+        self._due[_Due.AWAY] = now + LEFT_S
         if isinstance(errand, errands.SendDigits):
             self._on_return = "(The keys were pressed. Go on.)"
             self._note(CallerLeft("digits", ""))
         else:
             self._note(CallerLeft("transfer", errand.name))
         self._do(LeaveStream(errand))
+
+    def _on_errand_begun(self, now: float) -> None:
+        errand = self._errand
+        if self.phase is not Phase.AWAY or errand is None:
+            return
+        match errand:
+            case errands.SendDigits():
+                self._due[_Due.AWAY] = now + errand.duration_s + BACK_S
+            case errands.Dial():
+                self._due[_Due.AWAY] = now + errand.timeout_s + AWAY_S
+            case errands.Meet():
+                self._due[_Due.AWAY] = now + AWAY_S
 
     def _on_errand_done(self, done: inputs.ErrandDone, now: float) -> None:
         errand = self._errand
@@ -1059,18 +1079,25 @@ class Call:
                 self._mute(wish.on, now)
                 self._do(Reply(ask, True, "muted" if wish.on else "not muted"))
 
+    def _on_forsaken(self, ask: int, now: float) -> None:
+        """Give up what nobody waits for: its function was called off, for one."""
+        if self._secret is not None and self._secret.ask == ask:
+            self._secret_over("nobody waits for it", now)
+        elif self._closing is not None and self._closing.ask == ask:
+            self._go_on(now, "it was called off")
+
     def _why_not(self, wish: wishes.Wish) -> str:
         """Why that cannot be done now; empty when it can."""
         if isinstance(wish, wishes.HangUp) and wish.by == "operator" and not wish.farewell:
             return ""
         if self.phase is Phase.CLOSING:
-            return "the call is being ended, or its caller put through, already"
+            return wishes.ENDING
         if self.phase is Phase.SETTLING and isinstance(wish, wishes.Leave | wishes.SwitchAgent):
             return ""
         if isinstance(wish, wishes.AskDigits) and self._secret is not None:
             return "digits are being asked for already"
         if self.phase not in (Phase.TALKING, Phase.BARGE_IN):
-            return "nobody talks with the agent at the moment"
+            return wishes.NOBODY_TALKS
         return ""
 
     def _ask_agent(self, message: Injection | Change, ask: int | None, now: float) -> None:

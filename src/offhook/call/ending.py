@@ -43,6 +43,7 @@ class Slug(Enum):
     AGENT_LEG_STUCK = "agent_leg_stuck", "agent", "Deepgram's socket took nothing for 10 s"
     AGENT_LEG_GARBAGE = "agent_leg_garbage", "agent", "Deepgram's socket sent too much nonsense"
 
+    SERVER_FULL = "server_full", "offhook", "the server was at capacity"
     SHUT_DOWN = "shut_down", "operator", "the server was told to stop"
     SERVER_DIED = "server_died", "offhook", "the server died during the call"
     INTERNAL_ERROR = "internal_error", "offhook", "a fault in Offhook"
@@ -77,5 +78,5 @@ class Ending:
 
 
 _OURS = frozenset({Slug.AGENT_HUNG_UP, Slug.OPERATOR_HUNG_UP, Slug.CALLER_SILENT, Slug.TIME_LIMIT})
-_MEANT = frozenset({Slug.TIME_LIMIT, Slug.OPERATOR_HUNG_UP})
+_MEANT = frozenset({Slug.TIME_LIMIT, Slug.OPERATOR_HUNG_UP, Slug.SERVER_FULL})
 """Somebody's doing, and yet as it was meant to be."""

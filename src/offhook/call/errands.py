@@ -35,5 +35,10 @@ class SendDigits:
 
     digits: str
 
+    @property
+    def duration_s(self) -> float:
+        """How long it takes, in seconds, at a quarter of a second for each tone."""
+        return sum({"w": 0.5, "W": 1.0}.get(digit, 0.25) for digit in self.digits)
+
 
 Errand: TypeAlias = Dial | Meet | SendDigits

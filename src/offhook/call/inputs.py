@@ -100,6 +100,11 @@ class Forsaken:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrandBegun:
+    """Twilio was told of the errand for which the stream was left, and is at it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ErrandDone:
     """Twilio told what became of the dialling for which the stream was left."""
 

@@ -4,11 +4,15 @@ Each is answered once, with what happened (`commands.Reply`), not with what was 
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from offhook.call.errands import Errand
 from offhook.call.plan import Plan
 from offhook.deepgram.messages import UpdateListen, UpdatePrompt, UpdateSpeak, UpdateThink
+
+NOBODY_TALKS: Final = "nobody talks with the agent at the moment"
+ENDING: Final = "the call is being ended, or its caller put through, already"
+"""Refusals of what may be asked for again a little later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,12 @@ FUNCTION_SECONDS: Final = Metric(
     TURN_S,
 )
 
+DIALS: Final = Metric(
+    "offhook_dials_total",
+    "counter",
+    "Numbers that Twilio was told to ring, by kind: transfer, warm-transfer, fallback or busy.",
+    labels=("kind",),
+)
 DIALS_REFUSED: Final = Metric(
     "offhook_dials_refused_total",
     "counter",
@@ -307,6 +313,7 @@ SECTIONS: Final = {
         TOOL_THREADS,
         TOOL_THREADS_STUCK,
         HELD_SECONDS,
+        DIALS,
         DIALS_REFUSED,
     ),
     "Vendors": (

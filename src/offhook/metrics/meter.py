@@ -32,6 +32,7 @@ from offhook.events import (
     CallEnded,
     CallStarted,
     DelaysSampled,
+    Dialled,
     DialRefused,
     Fault,
     FunctionAnswered,
@@ -148,6 +149,8 @@ class Metrics:
                 self._count(catalogue.FUNCTION_CALLS, (event.name, event.why))
             case FunctionFinishedLate():
                 self._count(catalogue.FUNCTION_CALLS, (event.name, "finished_late"))
+            case Dialled():
+                self._count(catalogue.DIALS, (event.kind,))
             case DialRefused():
                 self._count(catalogue.DIALS_REFUSED, (event.kind, event.why))
             case AgentWarned():

@@ -23,7 +23,7 @@ from offhook.twilio.rest import TwilioRest
 _log: Final = logging.getLogger("offhook.outbound")
 
 GOODBYE_S: Final = 60
-"""What Twilio's own time limit leaves the agent for its goodbye at ours."""
+"""What our own time limit leaves the agent for its goodbye."""
 
 OVERDUE_S: Final = 60.0
 """How long after the last moment that something should have been told Twilio is asked for it."""
@@ -136,7 +136,7 @@ class Following:
         if verdict not in MACHINES or wants.answering_machine == "talk" or followed.truth.final:
             return
         entry = self._calls.find(sid)
-        if entry is None or entry.ending is not None or entry.errand is not None:
+        if entry is None or entry.ending is not None or entry.away is not None:
             return  # over, or being put through to somebody
         leave = wants.answering_machine == "leave_message" and verdict in END_OF_GREETING
         had_stream = entry.has_stream

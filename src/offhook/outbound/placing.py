@@ -18,7 +18,7 @@ from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.errors import Problem
 from offhook.guard import Guard
-from offhook.outbound.following import GOODBYE_S, Following
+from offhook.outbound.following import Following
 from offhook.outbound.ledger import Ledger, Placement, fingerprint
 from offhook.outbound.people import E164
 from offhook.outbound.permission import Permission
@@ -30,8 +30,11 @@ from offhook.twilio.rest import MachineDetection, TwilioRest
 TWIML_MAX: Final = 4000
 """Characters of TwiML in a request (twilio.md §1.8)."""
 
-TIME_LIMIT_MIN_S: Final = 60
-"""Twilio's least (twilio.md §1.8)."""
+BACKSTOP_S: Final = 300
+"""How long after our own time limit Twilio ends a call by itself."""
+
+TALK_MAX_S: Final = 14_400
+"""How long a call may last at Twilio, if nothing is asked for (twilio.md §1.8)."""
 
 SETTLED_S: Final = 30.0
 """After which a call that Twilio does not list was not created. Longer than any request lasts."""
@@ -66,6 +69,20 @@ class Placed:
 
     sid: str
     again: bool
+
+
+def backstop_s(agent: Agent) -> int | None:
+    """Return Twilio's own time limit for a call of that agent, in seconds; None: Twilio's default.
+
+    `limits.max_minutes` is how long the agent may talk, which the call itself keeps to. Twilio's
+    limit counts the whole call, and would cut off two people who talk with each other after a
+    transfer. So it is only a backstop, for agents that put nobody through to anybody; another agent
+    that takes over has limits of its own.
+    """
+    limit_s = round(agent.limits.max_minutes * 60) + BACKSTOP_S
+    if agent.transfer is not None or agent.fallback.dial is not None or limit_s >= TALK_MAX_S:
+        return None
+    return limit_s
 
 
 class Placing:
@@ -170,7 +187,6 @@ class Placing:
         assert origin is not None, "it was asked for"
         wants = agent.outbound
         query = f"?placing={placement.id}"
-        limit = round(agent.limits.max_minutes * 60) + GOODBYE_S
         asked_s = self._clock.now()
         try:
             created = await self._rest.create_call(
@@ -179,7 +195,7 @@ class Placing:
                 twiml=self._document(outgoing),
                 status_callback=f"{origin}/twilio/status{query}",
                 timeout_s=wants.ring_seconds,
-                time_limit_s=max(limit, TIME_LIMIT_MIN_S),
+                time_limit_s=backstop_s(agent),
                 machine_detection=self._detection(agent, f"{origin}/twilio/amd{query}"),
                 call_reason=wants.call_reason,
             )

@@ -141,6 +141,20 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dial:
+    """A number that Twilio was told to ring, perhaps after the call's end.
+
+    `reason`: transfer, warm-transfer, fallback or busy. `destination` is a transfer's, else empty.
+    """
+
+    kind: Literal["dial"] = "dial"
+    at_ms: int
+    reason: str
+    destination: str
+    to_number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSession:
     """The agent's leg came up, `dialled_ms` after it was dialled. `request_id` is Deepgram's."""
 
@@ -184,7 +198,7 @@ class Turn:
     total_ms: int | None = None
 
 
-Entry: TypeAlias = Utterance | Function | Key | Message | AgentSession | Trouble | Turn
+Entry: TypeAlias = Utterance | Function | Key | Message | Dial | AgentSession | Trouble | Turn
 
 
 @dataclass(frozen=True, slots=True)

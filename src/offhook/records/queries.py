@@ -36,6 +36,7 @@ from offhook.records.answers import (
     Call,
     CallRecord,
     Delays,
+    Dial,
     Entry,
     Function,
     Key,
@@ -456,7 +457,7 @@ def show(connection: Connection, sid: str) -> CallRecord | None:
             deepgram_tier=row.tier,
         ),
         delays=None if row.delays is None else _delays(row.delays),
-        timeline=_timeline(connection, sid),
+        timeline=_timeline(connection, sid, row.started_ms),
     )
 
 
@@ -473,7 +474,7 @@ def record_as_json(record: CallRecord, currency: str) -> dict[str, Any]:
     return {"version": JSON_VERSION, "currency": currency, **msgspec.to_builtins(record)}
 
 
-def _timeline(connection: Connection, sid: str) -> list[Entry]:
+def _timeline(connection: Connection, sid: str, started_ms: int) -> list[Entry]:
     """All that happened, in its order."""
 
     def rows(table: Table) -> Sequence[Row[Any]]:
@@ -499,6 +500,14 @@ def _timeline(connection: Connection, sid: str) -> list[Entry]:
         entries.append((row.line, Key(at_ms=row.at_ms, digit=row.digit)))
     for row in rows(tables.messages):
         entry = Message(at_ms=row.at_ms, from_name=row.from_name, number=row.number, text=row.text)
+        entries.append((row.line, entry))
+    for row in rows(tables.dials):
+        entry = Dial(
+            at_ms=max(0, row.wall_ms - started_ms),
+            reason=row.kind,
+            destination=row.destination,
+            to_number=row.to_number,
+        )
         entries.append((row.line, entry))
     for row in rows(tables.agent_sessions):
         entry = AgentSession(

@@ -186,6 +186,17 @@ class _Batch:
                 line, event.id, outcome=outcome, content=event.content, after_ms=event.after_ms
             )
             return
+        if isinstance(event, events.Dialled):
+            # It may come after the call's end, from a server that does not know when it began.
+            self._insert(
+                tables.dials,
+                line,
+                wall_ms=line.wall_ms,
+                kind=event.kind,
+                destination=event.destination,
+                to_number=event.to,
+            )
+            return
         change["last_ms"] = line.at_ms
         match event:
             case events.CallStarted():
@@ -276,6 +287,8 @@ class _Batch:
                 )
             case events.DoNotCall():
                 self._barred.append(Barred(event.number, line.wall_ms, ASKED, line.call_sid))
+            case events.TransferFailed():
+                self._trouble(line, "caller", event.why, event.destination, None)
             case events.DialRefused():
                 self._trouble(line, "caller", event.kind, event.why, None)
             case events.FunctionCalled():

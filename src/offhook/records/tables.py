@@ -128,6 +128,17 @@ messages: Final = Table(
     Column("text", Text, nullable=False),
 )
 
+dials: Final = Table(
+    "dials",
+    metadata,
+    _call_sid(primary_key=True),
+    _line(),
+    Column("wall_ms", BigInteger, nullable=False),  # ms since 1970
+    Column("kind", String(16), nullable=False),  # DialKind
+    Column("destination", Text, nullable=False),  # of a transfer, else empty
+    Column("to_number", Text, nullable=False),
+)
+
 agent_sessions: Final = Table(
     "agent_sessions",
     metadata,

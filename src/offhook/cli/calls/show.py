@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         AgentSession,
         CallRecord,
         Delays,
+        Dial,
         Entry,
         Function,
         Key,
@@ -102,7 +103,7 @@ def _line(entry: "Entry") -> "Text":
 
 
 def _happened(
-    entry: "Function | Key | Message | AgentSession | Trouble | Turn",
+    entry: "Function | Key | Message | Dial | AgentSession | Trouble | Turn",
 ) -> tuple[str, str, str]:
     """Who, in which style, and what."""
     from offhook.records import answers
@@ -118,6 +119,9 @@ def _happened(
         case answers.Message():
             number = f", {entry.number}" if entry.number else ""
             return "message", "magenta", f"from {entry.from_name}{number}: {entry.text}"
+        case answers.Dial():
+            destination = f" to {entry.destination}" if entry.destination else ""
+            return "dial", "cyan", f"{entry.reason}{destination}: {entry.to_number}"
         case answers.AgentSession():
             words = f"the agent is on the line after {entry.dialled_ms} ms ({entry.request_id})"
             return "call", "dim", words

@@ -1,0 +1,163 @@
+"""Every road to a dial: each is named here, goes through the dialling policy, and tells an event.
+
+A road is a place that makes TwiML with `<Dial>`, or asks Twilio to create a call. They are found in
+the source: one that is not named here fails, and so does a name without its place.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import offhook
+from offhook import farewells as farewells_module
+from offhook.call.ending import Ending, Slug
+from offhook.config import Agent
+from offhook.events import Dialled, DialRefused, Event
+from offhook.farewells import Farewells
+from offhook.guard import Guard, Rules
+
+SOURCE: Final = Path(offhook.__file__).parent
+
+SIMULATED: Final = ("rehearsal", "bench")
+"""Folders of the simulated Twilio and of benchmarks, from which nobody is rung."""
+
+BUILDERS: Final = {"number", "sip", "client", "queue", "sim", "conference", "application"}
+"""What the vendor's builder of `<Dial>` can ring or join, by the names of its methods."""
+
+REST: Final = {"create_call", "create_participant"}
+
+MAKERS: Final = {
+    "put_through": "the caller is put through: tests/test_away.py, tests/test_guard.py",
+    "meet": "rings nobody: the person in the conference was rung by `_ring`, under the guard",
+    "wait_in": "rings nobody: the same for the person's leg",
+    "fallback": "farewells.py, and below",
+    "busy": "farewells.py, and below",
+}
+"""The functions of twiml.py that give a `<Dial>`."""
+
+ROADS: Final = {
+    # --- what a <Dial> is made in ---
+    ("twilio/twiml.py", "_dial", "Dial"): "the number or SIP address of a <Dial>",
+    ("twilio/twiml.py", "_dial", "number"): "the same",
+    ("twilio/twiml.py", "_dial", "sip"): "the same",
+    ("twilio/twiml.py", "wait_in", "Dial"): "a conference",
+    ("twilio/twiml.py", "wait_in", "conference"): "the same",
+    ("twilio/twiml.py", "put_through", "_dial"): "a cold transfer",
+    ("twilio/twiml.py", "fallback", "_dial"): "the agent file's fallback.dial",
+    ("twilio/twiml.py", "busy", "_dial"): "the agent file's busy.dial",
+    ("twilio/twiml.py", "meet", "wait_in"): "a warm transfer, the caller's side",
+    # --- who hands it to Twilio ---
+    ("webhooks.py", "_while_live", "put_through"): "Guard.begin_transfer; Dialled",
+    ("webhooks.py", "_while_live", "meet"): "Guard.begin_transfer of the warm transfer; CallerLeft",
+    ("transfers.py", "answer", "wait_in"): "Guard.begin_transfer of the warm transfer; Dialled",
+    ("transfers.py", "_ring", "create_call"): "Guard.begin_transfer; Dialled",
+    ("farewells.py", "fallback", "fallback"): "Guard.check_last_resort; Dialled, DialRefused",
+    ("farewells.py", "busy", "busy"): "Guard.check_last_resort; Dialled, DialRefused",
+    ("outbound/placing.py", "_create", "create_call"): "Permission.count; CallBegan",
+}
+
+
+def roads() -> Iterator[tuple[str, str, str]]:
+    """File, function and what it calls, for every place from which something is dialled."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        file = path.relative_to(SOURCE).as_posix()
+        if file.startswith(SIMULATED):
+            continue
+        text = path.read_text(encoding="utf-8")
+        for function in ast.walk(ast.parse(text)):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for node in ast.walk(function):
+                    called = _dials(node, file)
+                    if called is not None:
+                        yield file, function.name, called
+
+
+def _dials(node: ast.AST, file: str) -> str | None:
+    if not isinstance(node, ast.Call):
+        return None
+    called = node.func
+    builder = file == "twilio/twiml.py"
+    if isinstance(called, ast.Name):
+        mine = {"Dial", "_dial", *MAKERS}
+        return called.id if builder and called.id in mine else None
+    if not isinstance(called, ast.Attribute):
+        return None
+    if called.attr in REST:
+        return called.attr
+    of_twiml = isinstance(called.value, ast.Name) and called.value.id == "twiml"
+    if of_twiml and called.attr in MAKERS:
+        return called.attr
+    return called.attr if builder and called.attr in BUILDERS | {"dial"} else None
+
+
+def test_every_road_to_a_dial_is_known() -> None:
+    assert set(roads()) == set(ROADS)
+
+
+def test_no_dial_is_written_by_hand() -> None:
+    for path in SOURCE.rglob("*.py"):
+        if path.relative_to(SOURCE).parts[0] in SIMULATED:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "<Dial>" not in node.value.replace("`<Dial>`", ""), path
+                assert "<Number" not in node.value, path
+
+
+def test_whatever_makes_a_dial_is_a_maker() -> None:
+    made = {function for file, function, _ in ROADS if file == "twilio/twiml.py"}
+    assert made - {"_dial"} == set(MAKERS)
+
+
+# --- the numbers that take over ---
+
+US: Final = "+12025550123"
+AFTER: Final = "https://voice.example.com/twilio/after?last=1"
+
+
+class Taken:
+    """Farewells of one agent whose fallback and busy numbers are given, with what they told."""
+
+    def __init__(self, to: str, rules: Rules | None = None) -> None:
+        self.events: list[Event] = []
+        self.guard = Guard(rules or Rules())
+        self.farewells = Farewells(self.guard, lambda sid, event: self.events.append(event))
+        parts = {"fallback": {"dial": to}, "busy": {"dial": to}}
+        self.agent = Agent.model_validate({"settings": 0, **parts})
+
+    def ended(self, sid: str, how: Slug) -> str:
+        return self.farewells.after_ending(sid, self.agent, Ending(how), AFTER)
+
+
+async def test_no_limit_strands_a_caller_who_was_let_down() -> None:
+    taken = Taken(US, Rules(calls_per_hour=1, spend_per_hour=0.2))
+    assert await taken.guard.check("call", US, 0.0) is None
+    assert await taken.guard.check("call", US, 1.0) is not None
+    assert "<Number>" in taken.ended("CA1", Slug.AGENT_LOST)
+    assert "<Number>" in taken.ended("CA2", Slug.AGENT_BUSY)
+    assert taken.events == [Dialled("fallback", "", US), Dialled("busy", "", US)]
+
+
+def test_one_farewell_for_each_ending() -> None:
+    taken = Taken(US)
+    first = taken.ended("CA1", Slug.AGENT_LOST)
+    assert taken.ended("CA1", Slug.AGENT_LOST) == first
+    assert taken.farewells.hang_up("CA1") == first
+    assert taken.events == [Dialled("fallback", "", US)]
+
+
+def test_no_number_that_costs_much_takes_over() -> None:
+    for to in ("+19005550123", "+881612345678", "+14415550123", "sip:a@b.example"):
+        taken = Taken(to)
+        for sid, how in (("CA1", Slug.AGENT_LOST), ("CA2", Slug.AGENT_BUSY)):
+            assert "<Dial" not in taken.ended(sid, how)
+        assert [type(event) for event in taken.events] == [DialRefused, DialRefused]
+
+
+def test_farewells_are_forgotten_in_their_turn() -> None:
+    taken = Taken(US)
+    for number in range(farewells_module.REMEMBERED_MAX + 1):
+        taken.ended(f"CA{number}", Slug.TRANSFERRED)
+    assert taken.farewells.given("CA0") is None
+    assert taken.farewells.given("CA1") is not None
