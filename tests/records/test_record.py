@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import URL, Engine, event, text
 from tests.postgres import Postgres
 from tests.records.test_store import began, ended, rows
 
@@ -195,6 +196,87 @@ def test_a_commit_of_which_no_answer_came_is_not_made_twice(
         calls.say(10)
         calls.end()
     assert said(engine) == calls.said
+    assert not (tmp_path / "journal" / "spoilt").exists()
+
+
+@pytest.fixture
+def on_postgres(postgres: Postgres) -> Iterator[URL]:
+    """A database of its own on a PostgreSQL that others use, too."""
+    with postgres.database() as url:
+        yield url
+
+
+def ask_postgres(url: URL, statement: str) -> None:
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as admin:
+        admin.execute(b"SET default_transaction_read_only = off")
+        admin.execute(statement.encode())
+        admin.execute(
+            b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            b" WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (
+            "ALTER DATABASE {0} SET default_transaction_read_only = on",
+            "ALTER DATABASE {0} RESET default_transaction_read_only",
+        ),
+        ("ALTER TABLE utterances RENAME TO gone", "ALTER TABLE gone RENAME TO utterances"),
+    ],
+    ids=["a replica that takes nothing", "a table that is being moved"],
+)
+def test_a_postgresql_that_refuses_every_line_is_waited_for(
+    on_postgres: URL, begin: str, end: str, tmp_path: Path, quiet: pytest.LogCaptureFixture
+) -> None:
+    """Its refusal is about itself, not about a line: none is put aside."""
+    url = on_postgres.render_as_string(hide_password=False)
+    engine = database.open_engine(database.url_of(url))
+    with record_of(engine, tmp_path) as record:
+        calls = Calls(record)
+        calls.say(5)
+        until(lambda: record.waiting == 0)
+        ask_postgres(on_postgres, begin.format(on_postgres.database))
+        calls.say(5)
+        until(lambda: record.state == "waiting for the database")
+        ask_postgres(on_postgres, end.format(on_postgres.database))
+        calls.say(5)
+        calls.end()
+        until(lambda: record.waiting == 0)
+        assert said(engine) == calls.said
+    engine.dispose()
+    assert not (tmp_path / "journal" / "spoilt").exists()
+
+
+def test_a_connection_that_dies_at_any_statement_loses_and_doubles_nothing(
+    on_postgres: URL, tmp_path: Path, quiet: pytest.LogCaptureFixture
+) -> None:
+    url = on_postgres.render_as_string(hide_password=False)
+    engine = database.open_engine(database.url_of(url))
+    kill_at, statements = [0], [0]
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _kill(connection: Any, cursor: Any, *_: Any) -> None:
+        statements[0] += 1
+        if kill_at[0] and statements[0] >= kill_at[0]:
+            kill_at[0] = 0
+            pid = cursor.connection.info.backend_pid
+            with psycopg.connect(url, autocommit=True) as admin:
+                admin.execute("SELECT pg_terminate_backend(%s)", (pid,))
+
+    with record_of(engine, tmp_path) as record:
+        calls = Calls(record)
+        until(lambda: record.waiting == 0)
+        for nth in range(1, 9):
+            statements[0], kill_at[0] = 0, nth
+            calls.say(1)
+            until(lambda: record.waiting == 0)
+        calls.end()
+        until(lambda: record.waiting == 0)
+        kill_at[0] = 0
+        assert said(engine) == calls.said
+    engine.dispose()
     assert not (tmp_path / "journal" / "spoilt").exists()
 
 

@@ -20,7 +20,13 @@ from sqlalchemy import (
 from sqlalchemy import column as column_of
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from offhook.errors import Problem
 
@@ -46,6 +52,14 @@ _VANISHED: Final = {
 }
 """A PostgreSQL that is gone without a word is noticed within 15 s, whether it is waited for or
 written to: the kernel alone would take two hours, or a quarter of one."""
+
+
+_REFUSING: Final = frozenset({"08", "25", "28", "3D", "53", "55", "57", "58", "F0", "XX"})
+"""Classes of SQLSTATE about the server: its connections, its room, its being read-only after
+a fail-over, its faults. PostgreSQL's manual, Appendix A."""
+
+_REFUSALS: Final = frozenset({"42501", "42P01", "42703", "3F000"})
+"""No privilege, table, column or schema: of a database that somebody works on."""
 
 
 def url_of(text: str) -> URL:
@@ -162,6 +176,16 @@ def _newer(found: str) -> Problem:
         f"The database has schema {found}, which is newer than this Offhook ({HEAD}).",
         "Use the Offhook that upgraded it, or a newer one.",
     )
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Return whether the database itself refuses, whatever it is given; else a line is at fault."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or state in _REFUSALS or state[:2] in _REFUSING
 
 
 def unreachable(engine: Engine, error: Exception) -> Problem:

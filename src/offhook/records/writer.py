@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from offhook.background import BackgroundThread
 from offhook.config import Prices
@@ -40,8 +40,6 @@ RECENT_S: Final = 24 * 3600
 
 STOP_S: Final = 5.0
 """How long a stopping server waits for the database to take the last lines."""
-
-_UNAVAILABLE: Final = (OperationalError, InterfaceError)
 
 
 class Writer:
@@ -173,9 +171,9 @@ class Writer:
                 self._spoil(number, line, str(bad))
         try:
             self._apply(lines, last)
-        except _UNAVAILABLE:
-            raise
-        except Exception:  # noqa: BLE001 - a line that no column takes, in whatever way that shows
+        except Exception as error:
+            if database.is_unavailable(error):
+                raise
             self._apply_one_by_one(lines)
         self._journal.done(last)
 
@@ -188,9 +186,9 @@ class Writer:
         for line in lines:
             try:
                 self._apply([line], line.number)
-            except _UNAVAILABLE:
-                raise
-            except Exception as error:  # noqa: BLE001 - see above
+            except Exception as error:
+                if database.is_unavailable(error):
+                    raise
                 happening = Happening(line.call_sid, line.at_ms, line.event)
                 self._spoil(line.number, encode(happening, line.wall_ms), type(error).__name__)
 
