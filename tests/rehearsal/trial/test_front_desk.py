@@ -28,6 +28,7 @@ MUTATIONS = {
 too early."""
 
 
+@pytest.mark.limit(900)  # what fails while this machine is late runs again, alone
 async def test_every_scenario_passes_and_every_mutation_is_caught() -> None:
     right = DIALOGUE.read_text()
     async with front_desk.senses() as senses, asyncio.TaskGroup() as group:
