@@ -82,7 +82,7 @@ def test_anchors_and_merges_keep_their_places() -> None:
         ("a: !!python/object x", "x.yaml:1:4", "cannot stand here"),
         ("[a]: 1", "x.yaml:1:1", "a key must be"),
         ("<<: 1", "x.yaml:1:5", "only a mapping"),
-        ("a: &a [*a]", "x.yaml:1:1", "within itself"),
+        ("a: &a [*a]", "x.yaml:1:4", "64 levels"),
         ("a: 1\n---\nb: 2", "x.yaml:2:1", "another document"),
     ],
 )
@@ -166,3 +166,47 @@ def test_a_part_of_a_file_is_placed_in_the_whole() -> None:
     document = yamlfile.parse("part:\n  deep:\n    txt: 1\n    text: a\n", HERE)
     with pytest.raises(yamlfile.BadFile, match=r'x.yaml:3:5 "txt" is not known here'):
         yamlfile.validate(Say, document, ("part", "deep"))
+
+
+# --- Bounds ---------------------------------------------------------------------------------------
+
+ALIASES = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 9)
+)
+
+
+@pytest.mark.parametrize("text", [ALIASES, MERGES], ids=["aliases", "merges"])
+def test_a_few_bytes_of_aliases_are_not_written_out_in_memory(text: str) -> None:
+    assert len(text) < 600
+    words = (
+        r"E-YAML-02 x.yaml:\d+:\d+ Not valid YAML: with its aliases this is more than 50,000 values"
+    )
+    with pytest.raises(yamlfile.BadFile, match=words):
+        yamlfile.parse(text, HERE)
+
+
+def test_an_alias_within_itself_and_too_many_levels_are_told() -> None:
+    for text, words in (
+        ("a: &a [*a]", "x.yaml:1:4 Not valid YAML: more than 64 levels"),
+        ("[" * 70 + "]" * 70, "x.yaml:1:66 Not valid YAML: more than 64 levels"),
+        ("[" * 20_000, "Not valid YAML: it is nested too deeply"),
+        ("a: &a {<<: *a}", "Not valid YAML"),
+        ("a: " + "9" * 5_000, "x.yaml:1:4 Not valid YAML: this number is too long"),
+    ):
+        with pytest.raises(yamlfile.BadFile, match=words):
+            yamlfile.parse(text, HERE)
+
+
+def test_a_large_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    path.write_text("a: " + "x" * yamlfile.SIZE_MAX)
+    with pytest.raises(yamlfile.BadFile, match=r"large.yaml:1:1 .*more than 1,048,576 characters"):
+        yamlfile.read(path)
+
+
+def test_ordinary_aliases_stay() -> None:
+    text = "a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: [*a, *a]\n"
+    assert yamlfile.parse(text, HERE).value["b"] == {"y": 2, "x": 1}

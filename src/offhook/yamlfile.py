@@ -34,6 +34,17 @@ _CONSTRUCTED: Final = frozenset(_TAG + name for name in ("int", "float", "bool",
 _TEXT: Final = frozenset(_TAG + name for name in ("str", "timestamp"))
 
 
+SIZE_MAX: Final = 1024 * 1024
+"""Bytes of a file: our own largest examples have some 20 KB."""
+
+VALUES_MAX: Final = 50_000
+"""Values of a file once its aliases are written out: 350 bytes of aliases can stand for millions."""
+
+DEPTH_MAX: Final = 64
+"""How deeply values may be nested."""
+
+_SMALLER: Final = "Make it smaller, with fewer aliases (*name) and fewer levels."
+
 _QUOTES: Final = "Put a text that begins with {{ in quotes."
 
 
@@ -115,7 +126,8 @@ class Document:
 def read(path: Path) -> Document:
     """The file at `path`. Raises Problem E-YAML-01 (unreadable) or BadFile E-YAML-02 (syntax)."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(SIZE_MAX + 1)
     except OSError as error:
         raise Problem(
             "E-YAML-01",
@@ -130,6 +142,8 @@ def read(path: Path) -> Document:
 
 def parse(text: str, path: Path) -> Document:
     """`text` as the content of the file at `path`, as in `read`."""
+    if len(text) > SIZE_MAX:
+        raise _syntax(Place(path, 1, 1), f"it has more than {SIZE_MAX:,} characters", _SMALLER)
     document = Document(path, text)
     yaml = YAML(typ="safe", pure=True)
     try:
@@ -166,8 +180,13 @@ class _Builder:
     def __init__(self, yaml: YAML, document: Document) -> None:
         self._yaml = yaml
         self._document = document
+        self._built = 0
 
     def build(self, node: Node, loc: Loc) -> Any:
+        self._count(node)
+        if len(loc) > DEPTH_MAX:
+            what = f"more than {DEPTH_MAX} levels are nested here"
+            raise _syntax(self._place(node), what, _SMALLER)
         self._document._values[loc] = self._place(node)
         if isinstance(node, MappingNode):
             return self._mapping(node, loc)
@@ -175,9 +194,18 @@ class _Builder:
             return [self.build(item, (*loc, index)) for index, item in enumerate(node.value)]
         return self._scalar(node)
 
+    def _count(self, node: Node) -> None:
+        self._built += 1
+        if self._built > VALUES_MAX:
+            what = f"with its aliases this is more than {VALUES_MAX:,} values"
+            raise _syntax(self._place(node), what, _SMALLER)
+
     def _scalar(self, node: Node) -> Any:
         if node.tag in _CONSTRUCTED:
-            return self._yaml.constructor.construct_object(node)
+            try:
+                return self._yaml.constructor.construct_object(node)
+            except ValueError:
+                raise _syntax(self._place(node), "this number is too long") from None
         if node.tag in _TEXT:
             # JSON writes what lies beyond 16 bits as two escapes; YAML leaves them two halves.
             halves = node.value.encode("utf-16", "surrogatepass")
@@ -199,6 +227,7 @@ class _Builder:
         merged: list[Node] = []
         pairs: list[tuple[Node, Node]] = []
         for key, value in node.value:
+            self._count(key)
             if key.tag == _TAG + "merge":
                 merged += value.value if isinstance(value, SequenceNode) else [value]
                 continue
