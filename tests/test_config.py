@@ -783,6 +783,31 @@ def test_the_mistakes_of_all_agent_files_are_told_together() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("care/agent.yaml", "sales/agent.yaml"), ("a.yaml", "b.yaml")],
+    ids=["by their files", "by their own words"],
+)
+def test_two_agents_do_not_share_a_name(first: str, second: str) -> None:
+    own = "" if first.endswith("agent.yaml") else "name: agent\n"
+    for path in (first, second):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(f"{AGENT.rstrip()}\n{own}")
+    lines = AGENT.rstrip().count("\n") + 2
+    Path("offhook.yaml").write_text(f'lines: {{default: {first}, "+15550100100": {second}}}\n')
+    with pytest.raises(BadFile) as bad:
+        config.load(Path("offhook.yaml"), {})
+    (finding,) = bad.value.findings
+    where = "1:1" if not own else f"{lines}:7"
+    assert str(finding) == f'{second}:{where} The agent of {first} is called "agent" too.'
+    assert finding.fix == "Give one of the two a name of its own: name: …"
+
+
+def test_an_agent_on_two_lines_is_one_agent() -> None:
+    loaded = load('lines: {default: agent.yaml, "+15550100100": ./agent.yaml}', AGENT)
+    assert loaded.lines["default"] is loaded.lines["+15550100100"]
+
+
 def test_a_file_that_was_asked_for_must_be_there() -> None:
     with pytest.raises(Problem, match=r"E-YAML-01 nowhere.yaml cannot be read: No such file"):
         config.load(Path("nowhere.yaml"), {})

@@ -233,6 +233,7 @@ class Calls:
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
         self._seen = Seen(clock.now())
+        self._billed = Seen(clock.now())
         for call_sid in seen:
             self._seen.add(call_sid, clock.now())
         self._changed = asyncio.Event()
@@ -769,11 +770,14 @@ class Calls:
         return None if entry is None else entry.session
 
     def billed(self, call_sid: str, status: str, seconds: int) -> None:
-        """Twilio said how long a call was; it is over, here too."""
+        """Twilio said how long a call was; it is over, here too. Told again, it is not counted."""
         coming = self._coming.get(call_sid)
         if coming is not None:
             coming.owed.append(partial(self.billed, call_sid, status, seconds))
             return
+        if call_sid in self._billed:
+            return
+        self._billed.add(call_sid, self._clock.now())
         over = self._over.get(call_sid)
         if over is not None:
             self.after_answered(over)  # Twilio asks nothing more

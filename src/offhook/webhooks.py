@@ -301,6 +301,10 @@ class Webhooks:
             document = self._next(call_sid, entry, form, origin)
         if entry is not None:
             self._calls.after_answered(entry)
+        if self._placing is not None and form.get("CallStatus") in _OVER:
+            # The callback that says the same may be late, or lost (twilio.md §4.3): whichever comes
+            # first settles a call that we placed.
+            await self._placing.following.on_status(call_sid, form["CallStatus"], "", "")
         return _xml(document)
 
     def _next(self, call_sid: str, entry: CallEntry, form: Form, origin: str) -> str:
@@ -353,8 +357,9 @@ class Webhooks:
             news = await self._placing.following.on_status(
                 form["CallSid"], status, form.get("placing", ""), f"SIP {sip}" if sip else ""
             )
-        if status in _OVER and news is not False:
-            self._calls.tell(form["CallSid"], inputs.CallOver())
+        if status in _OVER:
+            if news is not False:
+                self._calls.tell(form["CallSid"], inputs.CallOver())
             seconds = form.get("CallDuration", "0")
             if seconds.isascii() and seconds.isdigit() and len(seconds) < 7:
                 self._calls.billed(form["CallSid"], status, int(seconds))

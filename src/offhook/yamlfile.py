@@ -38,7 +38,7 @@ SIZE_MAX: Final = 1024 * 1024
 """Bytes of a file: our own largest examples have some 20 KB."""
 
 VALUES_MAX: Final = 50_000
-"""Values of a file once its aliases are written out: 350 bytes of aliases can stand for millions."""
+"""Values of a file with its aliases written out: 350 bytes of them can stand for millions."""
 
 DEPTH_MAX: Final = 64
 """How deeply values may be nested."""

@@ -160,6 +160,44 @@ async def test_a_report_may_be_there_before_twilios_answer_is(tmp_path: Path) ->
         assert (await made.state(sid))["final"]
 
 
+async def test_what_comes_after_a_stream_settles_a_call_whose_callback_is_lost(
+    tmp_path: Path,
+) -> None:
+    async with office(tmp_path, limits={"concurrent": 1}) as made:
+        sid = await made.place()
+        await made.phone.report(sid, "in-progress")
+        stream = await made.phone.stream(sid)
+        await until(lambda: any(isinstance(e, CallStarted) for e in made.desk.house.events(sid)))
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(made.state(sid, seen="in-progress", wait_s=20))
+            await made.phone.after(sid, "completed")
+        await stream.end()
+        state = waiting.result()
+        assert (state["status"], state["final"], state["slug"]) == (
+            "completed",
+            True,
+            "caller_hung_up",
+        )
+        await made.place()  # there is room for it
+
+
+async def test_minutes_that_are_told_twice_are_counted_once(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        sid = await made.place()
+        await made.phone.report(sid, "in-progress")
+        await made.phone.after(sid, "completed")
+        for _ in range(2):
+            await made.phone.report(sid, "completed", CallDuration="61")
+        billed = [e for e in made.desk.house.events(sid) if isinstance(e, CallBilled)]
+        assert billed == [CallBilled("completed", 61_000)]
+        inbound = {"CallSid": "CA" + "2" * 32, "CallStatus": "completed", "CallDuration": "61"}
+        await made.desk.house.post("/twilio/voice", host="voice.example.com", **inbound)
+        for _ in range(2):
+            await made.desk.house.post("/twilio/status", host="voice.example.com", **inbound)
+        billed = [e for e in made.desk.house.events() if isinstance(e, CallBilled)]
+        assert len(billed) == 2
+
+
 async def test_a_strange_token_opens_nothing(tmp_path: Path) -> None:
     async with office(tmp_path) as made:
         sid = await made.place()

@@ -120,10 +120,10 @@ class Phone:
         url = self.api.forms[sid]["AsyncAmdStatusCallback"][0]
         return await self._post(url, sid, AnsweredBy=answered_by)
 
-    async def after(self, sid: str) -> str:
+    async def after(self, sid: str, status: str = "in-progress") -> str:
         """What Twilio is to do when the stream is over."""
         answer = await self._post(
-            f"{PUBLIC}/twilio/after", sid, CallStatus="in-progress", Direction="outbound-api"
+            f"{PUBLIC}/twilio/after", sid, CallStatus=status, Direction="outbound-api"
         )
         return answer.text
 

@@ -218,6 +218,7 @@ def read_lines(
                 loc = ("transfer", "destinations", label, "agent")
                 waiting[named] = read.document.place(loc)
     remarks = tuple(remark for read in agents.values() for remark in read.remarks)
+    errors += _same_names(agents)
     if errors:
         raise BadFile(code, [*errors, *remarks])
     lines = {line: agents[path_from(document, name)].agent for line, name in files.items()}
@@ -238,6 +239,18 @@ def hours_remarks(agents: Mapping[Path, AgentRead], placers: Collection[Path]) -
             )
             fix = "Give each row of a list its timezone; numbers of some countries may be in many."
             yield Finding("remark", text, fix, read.document.place(("outbound", "hours")))
+
+
+def _same_names(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
+    """Return files of agents with the name of one before them: everything knows agents by name."""
+    known: dict[str, Path] = {}
+    for path, read in agents.items():
+        name = read.agent.name
+        if name in known:
+            text = f'The agent of {known[name]} is called "{name}" too.'
+            fix = "Give one of the two a name of its own: name: …"
+            yield Finding("error", text, fix, read.document.place(("name",)))
+        known.setdefault(name, path)
 
 
 def dialling_rules(dialling: Dialling, lines: Mapping[str, Agent]) -> "Rules":
