@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx2
@@ -133,6 +133,30 @@ async def test_the_api_is_open_to_the_token_whose_file_is_named(tmp_path: Path) 
             assert await server.end() == 0
             assert token not in server.said
     assert len(tokens) == 1, "the second start takes what the first one has made"
+
+
+async def test_silent_connections_leave_calls_their_files_and_are_told(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with AsyncExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        try:
+            made = await stack.enter_async_context(serving(tmp_path))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        port = int(made.url.rpartition(":")[2])
+        for _ in range(300):
+            silent = stack.enter_context(socket.socket())
+            silent.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(silent, ("127.0.0.1", port))
+        report = await made.call()
+        assert report.faults == []
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            ready = (await http.get(made.url + "/readyz")).json()
+        assert ready["records"] == "ok"
+        made.process.send_signal(signal.SIGTERM)
+        assert await made.end() == 0
+    assert "dropped a connection (silent) for a new one: 64 are open" in made.said
 
 
 def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
