@@ -110,12 +110,13 @@ class Process:
         return found
 
     async def end(self) -> None:
+        ended = asyncio.create_task(self.process.wait())  # noqa: TID251 - awaited below
         async with asyncio.timeout(150):
-            while self.process.returncode is None:  # the first has live calls finish
+            while not ended.done():  # the first has live calls finish
                 with suppress(ProcessLookupError):
                     self.process.send_signal(signal.SIGTERM)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.process.wait(), 0.1)
+                # Not wait_for: it would cancel what waits for the process.
+                await asyncio.wait([ended], timeout=0.1)
             await self._reading
 
 
