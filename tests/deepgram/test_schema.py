@@ -1,7 +1,7 @@
 """Every message, ours and theirs, against the schema that Deepgram publishes.
 
-The schema (AsyncAPI 2.6, where `publish` holds the server's messages) is not part of this
-repository: these tests run where it is at hand, beside the checkout.
+The schema is AsyncAPI 2.6, where `publish` holds the server's messages. tests/contracts holds what
+is checked here of two copies of it.
 """
 
 import functools
@@ -11,7 +11,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 
 from offhook.deepgram import messages, settings
 from offhook.deepgram.messages import (
@@ -23,12 +22,8 @@ from offhook.deepgram.messages import (
     ServerMessage,
 )
 
-SPEC = Path(__file__).parents[3] / "shared" / "reference" / "spec"
-COPIES = ["deepgram-asyncapi.2026-07-22.yml", "deepgram-asyncapi.2026-08-22.yaml"]
-
-pytestmark = pytest.mark.skipif(
-    not SPEC.is_dir(), reason="Deepgram's published schema is not at hand (../shared)"
-)
+CONTRACTS = Path(__file__).parents[1] / "contracts"
+COPIES = ["deepgram-asyncapi.2026-07-22.json", "deepgram-asyncapi.2026-08-22.json"]
 
 # --- What is newer than the copies: section of deepgram-voice-agent.md, since when --------------
 
@@ -80,8 +75,7 @@ class Spec:
     """One copy of the schema."""
 
     def __init__(self, name: str) -> None:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        self.raw = yaml.load((SPEC / name).read_text(), loader)  # a safe loader
+        self.raw = json.loads((CONTRACTS / name).read_text(encoding="utf-8"))
         components = self.raw["components"]["schemas"]
         self.schemas = {key: convert(key, value) for key, value in components.items()}
         for component, field, kind in NEW_FIELDS:
