@@ -45,6 +45,7 @@ HARMLESS = {
     "Twilio.api_key": "its SID, which is the user's name",
     "Account.api_key": "its SID, which is the user's name",
     "Wanted.key": "an idempotency key, which opens nothing",
+    "Wishes.signing_key": "the id of a key",
     "_Reading.tokens": "words",
 }
 """Fields that are named like a secret and are none, and why."""

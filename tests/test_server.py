@@ -53,7 +53,7 @@ from offhook.rehearsal.switchboard import executing
 from offhook.rehearsal.switchboard.leg import Leg
 from offhook.rehearsal.verbs import Verb
 from offhook.server import Server, listen
-from offhook.twilio.signature import settings_of, sign, sign_with_key
+from offhook.twilio.signature import SharedKey, settings_of, sign, sign_with_key
 from offhook.uvicorn_server import OwnedUvicorn
 from offhook.webhook_form import BODY_MAX, FIELDS_MAX
 from offhook.webhooks import Webhooks
@@ -257,6 +257,22 @@ async def test_a_stream_may_be_signed_with_a_shared_key() -> None:
             with pytest.raises(wire.Refused) as refused:
                 await h.stream(signature=signature, settings=settings)
             assert refused.value.status == 403
+
+
+@pytest.mark.parametrize("path", ["/twilio/voice", "/twilio"])
+async def test_a_call_that_a_shared_key_signs_is_answered_and_by_a_token_refused(path: str) -> None:
+    """With the webhook the call is signed in three requests, without it in the upgrade alone."""
+    twilio = tokens().model_copy(update={"signing_secrets": {"key-1": SecretStr("secret-1")}})
+    async with house(twilio=twilio) as h:
+        report = await h.call(HANG_UP, path=path, auth_token=SharedKey("key-1", "secret-1"))
+        assert (report.ending, report.faults) == ("caller_hung_up", [])
+        assert len(report.streams) == 1
+        for other in ("secret-1", TOKEN, SharedKey("key-1", TOKEN), SharedKey("key-2", "secret-1")):
+            refused = await h.call(HANG_UP, path=path, auth_token=other)
+            assert (refused.streams, len(refused.faults)) == ([], 1)
+            assert "403" in refused.faults[0]
+        await h.until_ended()
+        assert [type(event) for event in h.events()].count(CallBegan) == 1
 
 
 async def test_everything_else_is_404_and_operators_pages_need_their_host() -> None:

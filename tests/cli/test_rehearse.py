@@ -22,6 +22,7 @@ from offhook.cli import app
 from offhook.errors import Problem
 from offhook.rehearsal.local import agent as local
 from offhook.twilio.media import MediaWriter
+from offhook.twilio.signature import SETTINGS_HEADER
 
 SPEECH = b"\x10" * 1600
 
@@ -64,6 +65,7 @@ class Front(asyncio.Protocol):
     """A webhook that says and hangs up, and a socket with an agent behind it."""
 
     transport: asyncio.Transport
+    settings: ClassVar[list[str | None]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -79,6 +81,7 @@ class Front(asyncio.Protocol):
             wire.accept(self.transport, data, self.decide, max_size=65536)
 
     def decide(self, upgrade: wire.Upgrade) -> wire.Acceptance | wire.Refusal:
+        self.settings.append(upgrade.headers.get(SETTINGS_HEADER.lower()))
         if "x-twilio-signature" in upgrade.headers:
             return wire.Acceptance(Agent())
         return wire.Refusal(403, "unsigned")
@@ -413,6 +416,22 @@ def test_a_token_is_needed_to_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TWILIO_AUTH_TOKEN")
     with pytest.raises(Problem, match="E-REH-03"):
         rehearse("--say", "Stop.")
+
+
+def test_a_shared_key_signs_in_place_of_the_token(
+    port: int, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TWILIO_AUTH_TOKEN")
+    monkeypatch.setenv("TWILIO_SIGNING_SECRETS", "key-1=secret-1,key-2=secret-2")
+    call = ("--clip", clip, "--to", f"ws://127.0.0.1:{port}/twilio", "--signing-key")
+    assert rehearse(*call, "key-2")[0] == 0
+    assert Front.settings[-1] == "key=key-2,algorithm=HMAC_SHA256"
+    with pytest.raises(Problem, match=r'E-REH-06 .*"key-3"') as raised:
+        rehearse(*call, "key-3")
+    assert "key-1, key-2" in raised.value.fix
+    assert "secret-" not in str(raised.value)
+    code, _ = rehearse(*call, "key-1", "--unsigned")
+    assert code == 2
 
 
 def test_what_nobody_recorded_is_synthesised_and_the_report_says_by_whom(port: int) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from offhook.errors import Problem
 from offhook.rehearsal.webhooks import Front
-from offhook.twilio.signature import sign
+from offhook.twilio.signature import HEADER, sign
 
 KEY = "12345"
 
@@ -35,7 +35,7 @@ KEY = "12345"
     ],
 )
 def test_signatures(url: str, form: dict[str, str] | None, signature: str) -> None:
-    assert Front("https://voice.example.com/", KEY).signature(url, form) == signature
+    assert Front("https://voice.example.com/", KEY).signature(url, form) == {HEADER: signature}
 
 
 def test_plain_http_keeps_its_port_in_the_signature() -> None:
@@ -45,7 +45,7 @@ def test_plain_http_keeps_its_port_in_the_signature() -> None:
 
 
 def test_without_a_token_there_is_no_signature() -> None:
-    assert Front("http://h/", None).signature("https://h/") is None
+    assert Front("http://h/", None).signature("https://h/") == {}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_server_finds_the_signed_url_in_the_request(public: str | None, path: 
     headers = front.proxied(front.url)
     seen = f"{headers['X-Forwarded-Proto']}://{headers['Host']}{path}"
     assert seen.startswith(public or "https://127.0.0.1:5000")
-    assert front.signature(front.url) == sign(KEY, seen.replace(":5000", ""))
+    assert front.signature(front.url) == {HEADER: sign(KEY, seen.replace(":5000", ""))}
 
 
 def test_a_plain_callback_is_told_as_such_and_tls_needs_no_proxy() -> None:

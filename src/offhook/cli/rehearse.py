@@ -73,6 +73,14 @@ def rehearse(
             " Host. Default: server.public_url, else the host of --to, as https."
         ),
     ] = None,
+    signing_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Sign with the shared key of that id in TWILIO_SIGNING_SECRETS, not with the"
+            " Auth Token.",
+            metavar="ID",
+        ),
+    ] = None,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Sign nothing.")] = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of scenarios and exit.")
@@ -80,9 +88,10 @@ def rehearse(
 ) -> None:
     """Call a server as Twilio would, say what the caller heard, and what was not as expected.
 
-    Requests are signed with TWILIO_AUTH_TOKEN, always as https or wss: to a plain --to they go as
-    through a proxy that ends TLS, with X-Forwarded-Proto. Exits with 1 if a call did not go as it
-    should have, and with 3 if this machine was too busy to tell, three times in a row.
+    Requests are signed with TWILIO_AUTH_TOKEN or --signing-key, always as https or wss: to a plain
+    --to they go as through a proxy that ends TLS, with X-Forwarded-Proto. Exits with 1 if a
+    call did not go as it should have, and with 3 if this machine was too busy to tell, three times
+    in a row.
     """
     import os
 
@@ -95,8 +104,14 @@ def rehearse(
         raise typer.BadParameter("Give one of scenarios, --say, --clip and --replay.")
     if to is not None and (config is not None or standin is not None):
         raise typer.BadParameter("--to calls a server that runs; --config and --standin run one.")
-    if (config is not None or standin is not None) and (unsigned or public_url is not None):
-        raise typer.BadParameter("The server that is run here needs no --unsigned, --public-url.")
+    if signing_key is not None and unsigned:
+        raise typer.BadParameter("Give one of --signing-key and --unsigned.")
+    if (config is not None or standin is not None) and (
+        unsigned or signing_key is not None or public_url is not None
+    ):
+        raise typer.BadParameter(
+            "The server that is run here needs no --unsigned, --signing-key, --public-url."
+        )
 
     from offhook.cli.rehearsing import Rehearsal, Wishes
     from offhook.cli.running import run
@@ -116,6 +131,7 @@ def rehearse(
         junit=junit,
         as_json=as_json,
         public_url=public_url,
+        signing_key=signing_key,
         unsigned=unsigned,
     )
     if code := run(Rehearsal(wishes, os.environ).run()):

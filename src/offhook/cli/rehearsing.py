@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from offhook import config as configuration
 from offhook.cli import replaying
 from offhook.clock import Clock, LoopClock
-from offhook.config import Overrides
+from offhook.config import Overrides, Twilio
 from offhook.errors import Problem
 from offhook.rehearsal import agent_file, agents, scenario, standin_server
 from offhook.rehearsal.dialogue.file import Dialogue
@@ -41,6 +41,7 @@ from offhook.rehearsal.trial.account import Result
 from offhook.rehearsal.trial.listening import until_over
 from offhook.rehearsal.trial.own_server import OwnServer
 from offhook.rehearsal.trial.runner import Case, Target
+from offhook.twilio.signature import SharedKey
 
 FAILED: Final = 1
 NOT_JUDGED: Final = 3
@@ -65,6 +66,7 @@ class Wishes:
     junit: Path | None
     as_json: bool
     public_url: str | None
+    signing_key: str | None
     unsigned: bool
 
 
@@ -199,19 +201,37 @@ class Rehearsal:
         loaded = configuration.load(
             None, self._environ, overrides=Overrides(public_url=wishes.public_url)
         )
-        tokens = loaded.twilio.auth_tokens
-        if not tokens and not wishes.unsigned:
-            raise Problem(
-                "E-REH-03",
-                "TWILIO_AUTH_TOKEN is not set, so the call cannot be signed as Twilio signs it.",
-                "Set it to the token that the server has, or give both of them --unsigned.",
-            )
         return Target(
             wishes.to,
-            None if wishes.unsigned else tokens[0].get_secret_value(),
+            None if wishes.unsigned else self._signer(loaded.twilio),
             loaded.twilio.account_sid or "AC" + "0" * 32,
             loaded.server.public_url,
         )
+
+    def _signer(self, twilio: Twilio) -> str | SharedKey:
+        """Return what signs: the shared key that was named, else the Auth Token.
+
+        Raises Problem E-REH-03 or E-REH-06.
+        """
+        key = self._wishes.signing_key
+        if key is not None:
+            secret = twilio.signing_secrets.get(key)
+            if secret is None:
+                known = ", ".join(twilio.signing_secrets) or "it has none"
+                raise Problem(
+                    "E-REH-06",
+                    f'TWILIO_SIGNING_SECRETS has no secret for the key "{key}".',
+                    f"Add ID=SECRET to it, or name a key that it has: {known}.",
+                )
+            return SharedKey(key, secret.get_secret_value())
+        if not twilio.auth_tokens:
+            raise Problem(
+                "E-REH-03",
+                "TWILIO_AUTH_TOKEN is not set, so the call cannot be signed as Twilio signs it.",
+                "Set it to the token that the server has, name a shared key with --signing-key, or"
+                " give both of them --unsigned.",
+            )
+        return twilio.auth_tokens[0].get_secret_value()
 
     # --- what became of it ---
 

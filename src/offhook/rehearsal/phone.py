@@ -22,6 +22,7 @@ from offhook.rehearsal.switchboard.people import Person
 from offhook.rehearsal.switchboard.streaming import stream
 from offhook.rehearsal.verbs import Verb
 from offhook.rehearsal.webhooks import Front, Request
+from offhook.twilio.signature import SharedKey
 
 DIAL_S: Final = 3.0
 """Simulated seconds that a dialled call takes, where nobody in particular is dialled."""
@@ -34,7 +35,7 @@ async def place_call(
     caller: Caller,
     *,
     clock: Clock,
-    auth_token: str | None,
+    auth_token: str | SharedKey | None,
     account_sid: str,
     from_: str,
     to: str,
@@ -50,14 +51,14 @@ async def place_call(
 ) -> CallReport:
     """Call a number whose voice webhook (http, https) or media stream (ws, wss) is `to_url`.
 
-    Without `auth_token` nothing is signed; `public_url` is the origin that a server behind a plain
-    `to_url` takes itself to have, if another (webhooks.py). `parameters` are the stream's, when
-    `to_url` is one. `dial_status` is what becomes of every <Dial>, unless there is a `board`, whose
-    people are dialled then, and whose account can redirect and end the call. The caller hangs up
-    `hang_up_after_s` after the answer, whatever is going on. A call that is not over after
-    `time_limit_s` simulated seconds is hung up, which its report calls a fault. Cancelling it hangs
-    up; then, as after a normal end, no connection and no task is left. Raises Problem E-REH-02 for
-    another `to_url`.
+    `auth_token` signs, or a shared key in its place; without it nothing is signed. `public_url` is
+    the origin that a server behind a plain `to_url` takes itself to have, if another (webhooks.py).
+    `parameters` are the stream's, when `to_url` is one. `dial_status` is what becomes of every
+    <Dial>, unless there is a `board`, whose people are dialled then, and whose account can redirect
+    and end the call. The caller hangs up `hang_up_after_s` after the answer, whatever is going on.
+    A call that is not over after `time_limit_s` simulated seconds is hung up, which its report
+    calls a fault. Cancelling it hangs up; then, as after a normal end, no connection and no task is
+    left. Raises Problem E-REH-02 for another `to_url`.
     """
     front = Front(to_url, auth_token, public_url)
     report = CallReport(account_sid, call_sid or new_sid("CA"), caller)

@@ -1,6 +1,7 @@
 """Twilio's requests to the server that is rehearsed: where they go, and how they are signed.
 
-Source: twilio.md §3.1, §3.2 (what is signed) and §4.1 (how long a webhook may take).
+Source: twilio.md §3.1, §3.2 and §3.6 (what is signed, and with what) and §4.1 (how long a webhook
+may take).
 
 Twilio speaks only https and wss, a rehearsal mostly to a plain server on loopback. It then stands
 where a proxy that ends TLS would: every https or wss URL of that host, or of the server's public
@@ -20,7 +21,14 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 
 from offhook.errors import Problem
-from offhook.twilio.signature import sign
+from offhook.twilio.signature import (
+    HEADER,
+    SETTINGS_HEADER,
+    SharedKey,
+    settings_of,
+    sign,
+    sign_with_key,
+)
 
 TIMEOUT_S: Final = 15.0
 """Wall-clock seconds that a request may take in all."""
@@ -51,11 +59,13 @@ class Front:
     """The host that is rehearsed: its URLs as Twilio knows them, signs them and requests them.
 
     `public_url` is the https origin that the server takes itself to have, if it is not that of
-    `to_url`; it matters to a plain one only. Without `auth_token` nothing is signed. Raises
-    Problem E-REH-02 for a `to_url` that is none.
+    `to_url`; it matters to a plain one only. `auth_token` signs: an Auth Token, or a shared key in
+    its place; without it nothing is signed. Raises Problem E-REH-02 for a `to_url` that is none.
     """
 
-    def __init__(self, to_url: str, auth_token: str | None, public_url: str | None = None) -> None:
+    def __init__(
+        self, to_url: str, auth_token: str | SharedKey | None, public_url: str | None = None
+    ) -> None:
         scheme, self._netloc, rest = _split(to_url)
         if scheme not in ("http", "https", "ws", "wss") or not self._netloc:
             raise Problem(
@@ -99,19 +109,25 @@ class Front:
         proto = "https" if scheme in ("https", "wss") else "http"
         return {"Host": netloc.rpartition("@")[2], "X-Forwarded-Proto": proto}
 
-    def signature(self, url: str, form: Mapping[str, str] | None = None) -> str | None:
-        """The signature of a request, over its URL without port, user and fragment.
+    def signature(self, url: str, form: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the headers that sign a request, over its URL without port, user and fragment.
 
         A plain http URL keeps its port (§3.1).
         """
         if self._auth_token is None:
-            return None
+            return {}
         scheme, netloc, rest = _split(url)
         netloc = netloc.rpartition("@")[2]
         if scheme != "http":
             netloc = re.sub(r":\d+$", "", netloc)
         signed = f"{scheme}://{netloc}{rest.partition('#')[0]}"
-        return sign(self._auth_token, signed, (form or {}).items())
+        fields = (form or {}).items()
+        if isinstance(self._auth_token, SharedKey):
+            return {
+                HEADER: sign_with_key(self._auth_token.secret, signed, fields),
+                SETTINGS_HEADER: settings_of(self._auth_token.id),
+            }
+        return {HEADER: sign(self._auth_token, signed, fields)}
 
     async def send(self, http: httpx2.AsyncClient, request: Request) -> httpx2.Response:
         """Send one request, signed. Raises Failed when there is no answer."""
@@ -122,10 +138,11 @@ class Front:
         dialled = self.dialled(url)
         if dialled is None:
             raise Failed(CONNECTION_FAILURE, f"{request.url} is another host's: not contacted")
-        headers = {"User-Agent": "TwilioProxy/1.1", **self.proxied(url)}
-        signature = self.signature(url, form)
-        if signature is not None:
-            headers["X-Twilio-Signature"] = signature
+        headers = {
+            "User-Agent": "TwilioProxy/1.1",
+            **self.proxied(url),
+            **self.signature(url, form),
+        }
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await http.request(

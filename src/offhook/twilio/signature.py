@@ -11,7 +11,8 @@ for what keeps a recorded one from being of use.
 import base64
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Final
 
 HEADER: Final = "X-Twilio-Signature"
 
@@ -26,11 +27,20 @@ class UnknownKeyError(ValueError):
     """A request names a shared key or an algorithm that is not configured. Says which."""
 
 
-class _Scheme(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SharedKey:
+    """A shared key of Twilio's Webhook Configuration: its id, and the secret that signs."""
+
+    id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheme:
     """How one request is signed: a hash of `hashlib`, and the secrets that may have been used."""
 
     hash: str
-    secrets: Sequence[bytes]
+    secrets: Sequence[bytes] = field(repr=False)
 
     def sign(self, secret: bytes, signed: bytes) -> bytes:
         return base64.b64encode(hmac.digest(secret, signed, self.hash))

@@ -47,9 +47,7 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
         report("stream-error", UNREACHABLE, f"{url} is another host's: not contacted")
         return None
     headers = {"User-Agent": "Twilio.TmeWs/1.0", "Accept-Encoding": "gzip", **front.proxied(url)}
-    signature = front.signature(url)
-    if signature is not None:
-        headers["x-twilio-signature"] = signature
+    headers |= {name.lower(): value for name, value in front.signature(url).items()}
     one = SimulatedStream(
         leg.report.caller,
         leg.board.clock,

@@ -25,6 +25,7 @@ from offhook.rehearsal.trial.from_the_wire import FromTheWire
 from offhook.rehearsal.trial.judge import Judge, unreached
 from offhook.rehearsal.trial.known import Known
 from offhook.rehearsal.trial.lateness import Lateness, watching
+from offhook.twilio.signature import SharedKey
 
 ATTEMPTS: Final = 3
 """How often a scenario runs that fails while this machine is late."""
@@ -35,7 +36,7 @@ class Target:
     """Who is called, and how the calls are signed (phone.place_call)."""
 
     url: str
-    auth_token: str | None = field(repr=False)
+    auth_token: str | SharedKey | None = field(repr=False)
     account_sid: str
     public_url: str | None = None
 
