@@ -15,7 +15,7 @@ help:
 	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times, 200 hammered, 50 attacked"
 	@echo "make fuzz         every parser, guided by coverage, for a minute each; what breaks one is kept"
 	@echo "make pages        write the pages that are made from the code"
-	@echo "make lock         resolve the dependencies anew into requirements/"
+	@echo "make lock         resolve the dependencies anew into requirements/; write outbound/zones.txt"
 	@echo "make clean-clone  prove 'make run' and 'make test' on a fresh clone"
 
 setup: .venv/ready
@@ -26,9 +26,10 @@ $(UV): requirements/uv.txt
 	    --upgrade --target .uv -r requirements/uv.txt
 	@touch $@
 
+# An older .venv has phonenumbers, which owns the files of phonenumberslite: they would go with it.
 .venv/ready: $(UV) requirements/dev.txt pyproject.toml
 	test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
-	$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	$(UV) pip sync --quiet --require-hashes --reinstall-package phonenumberslite --python $(BIN)/python requirements/dev.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@
 
@@ -72,13 +73,16 @@ fuzz: setup
 
 pages: setup
 	$(BIN)/python scripts/write_pages.py
-	$(BIN)/python scripts/write_zones.py
 
-# Addresses stay out of the file: no committed file names a package registry's host.
+# Addresses stay out of the file: no committed file names a package registry's host. The time zones
+# of numbers are written anew, from the package that has them at the version that is locked.
 lock: $(UV)
 	$(UV) lock --quiet
 	$(UV) export --quiet --extra local --no-emit-project --no-header --format requirements-txt -o requirements/dev.txt
 	$(UV) export --quiet --only-group fuzz --no-emit-project --no-header --format requirements-txt -o requirements/fuzz.txt
+	$(UV) run --quiet --no-project --isolated --python $(PYTHON) \
+	    --with "$$(sed -n 's/^phonenumberslite==\([^ ;]*\).*/phonenumbers==\1/p' requirements/dev.txt)" \
+	    scripts/write_zones.py
 
 clean-clone:
 	scripts/clean-clone
