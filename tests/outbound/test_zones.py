@@ -19,8 +19,11 @@ NIGHT_ON_THE_COAST = datetime(2026, 3, 6, 12, 30, tzinfo=UTC)
 """Half past seven in Washington, half past four in Seattle, in the middle of the day in UTC."""
 
 
+ZONES = NumberZones()
+
+
 def names(number: str) -> set[str]:
-    return {zone.key for zone in NumberZones().of(number)}
+    return {zone.key for zone in ZONES.of(number)}
 
 
 def test_the_table_is_of_the_locked_version_and_is_read_as_it_was_written() -> None:
@@ -42,12 +45,11 @@ def test_this_machine_knows_every_zone_of_the_table() -> None:
 
 
 def test_every_kind_of_number_of_every_country_is_where_the_library_has_it() -> None:
-    zones = NumberZones()
     count = 0
     for line in EXAMPLES.read_text("ascii").splitlines():
         expected, _, numbers = line.partition(":")
         for number in numbers.split():
-            assert {zone.key for zone in zones.of(number)} == set(expected.split()), number[:6]
+            assert names(number) == set(expected.split()), number[:6]
             count += 1
     assert count > 900
 
@@ -73,9 +75,9 @@ def test_the_zone_of_the_machine_does_not_matter(
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        opens = WORK.opens_everywhere(NIGHT_ON_THE_COAST, NumberZones().of("+12025550142"))
+        opens = WORK.opens_everywhere(NIGHT_ON_THE_COAST, ZONES.of("+12025550142"))
         assert opens == datetime(2026, 3, 6, 14, tzinfo=UTC)
-        opens = WORK.opens_everywhere(NIGHT_ON_THE_COAST, NumberZones().of("+12065550142"))
+        opens = WORK.opens_everywhere(NIGHT_ON_THE_COAST, ZONES.of("+12065550142"))
         assert opens == datetime(2026, 3, 6, 17, tzinfo=UTC)
     finally:
         monkeypatch.undo()
@@ -96,7 +98,7 @@ def test_open_means_open_in_every_zone(
     wanted = read_hours(text, days)  # type: ignore[arg-type]
     assert wanted is not None
     now = naive.replace(tzinfo=UTC)
-    zones = NumberZones().of(number)
+    zones = ZONES.of(number)
     try:
         opens = wanted.opens_everywhere(now, zones)
     except NeverOpen:
