@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import uvloop
 from tests import running, sweeper
@@ -14,6 +15,10 @@ from tests.time_limit import TimeLimit
 RUN = pytest.StashKey[Run]()
 PROGRESS = pytest.StashKey[Progress]()
 LIMIT = pytest.StashKey[TimeLimit]()
+
+# Hypothesis fails an example that takes longer than 200 ms, which on a busy machine any can.
+hypothesis.settings.register_profile("offhook", deadline=None)
+hypothesis.settings.load_profile("offhook")
 
 
 class Loop(uvloop.Loop):
