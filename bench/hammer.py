@@ -483,7 +483,7 @@ async def run(
             it.faults += _slower(without, with_)
         after = it.quiet.finish()
         names = ["lost", "disordered", "doubled", "damaged", "uncleared", "broken_calls"]
-        late_ms = max(with_.late, default=0) / 1e6
+        late_ms = max([*with_.late, *after.late], default=0) / 1e6
         if short and late_ms > LATE_MS:
             print(f"  quiet calls are not judged: the load itself was late by {late_ms:.0f} ms")
             names = ["broken_calls"]
