@@ -1,7 +1,7 @@
 """The one audio format of a call: G.711 mu-law, 8000 samples a second, one channel, no header.
 
 One byte is one sample, so 8 bytes are 1 ms (twilio.md §1.5). Nothing here transcodes a live call:
-both vendors speak this format (dependencies.md A1.5).
+both vendors speak this format.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
 """Where a stream waits until it has said whose call it is.
 
 Its upgrade was signed, which anyone could repeat who once saw it; so nothing is passed on, and one
-wrong word closes the socket (design.md §5, Garbage).
+wrong word closes the socket.
 """
 
 import logging

@@ -9,7 +9,7 @@ import uvicorn
 
 
 class OwnedUvicorn(uvicorn.Server):
-    """Uvicorn without its signals: on SIGTERM it cuts every socket (dependencies.md A1.1).
+    """Uvicorn without its signals: on SIGTERM it cuts every socket.
 
     `started` is set when it listens.
     """

@@ -1,7 +1,7 @@
 """Mu-law WAV files: a call in stereo (caller left, agent right), and clips to speak.
 
 Python's own `wave` knows only PCM, so the header is written here: format 7 with the `fact` chunk
-that every format but PCM needs, 58 bytes in all (local-voice.md §7).
+that every format but PCM needs, 58 bytes in all.
 """
 
 import struct

@@ -44,7 +44,7 @@ _PING: Final = WSMsgType.PING
 _PONG: Final = WSMsgType.PONG
 
 READ_BUFFER: Final = 2048
-"""Bytes; it grows when a frame is larger. performance.md, Levers: halves the memory of a call."""
+"""Bytes; it grows when a frame is larger. It halves a call's memory (docs/performance.md)."""
 
 WRITE_HIGH: Final = 64 * 1024
 WRITE_LOW: Final = 16 * 1024

@@ -25,7 +25,7 @@ from offhook.deepgram.messages import (
 CONTRACTS = Path(__file__).parents[1] / "contracts"
 COPIES = ["deepgram-asyncapi.2026-07-22.json", "deepgram-asyncapi.2026-08-22.json"]
 
-# --- What is newer than the copies: section of deepgram-voice-agent.md, since when --------------
+# --- What is newer than the copies: section of deepgram.md, since when --------------
 
 NEW_MESSAGES = {
     "ForceEndTurn",  # §2.17, August or September 2026

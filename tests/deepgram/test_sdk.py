@@ -36,7 +36,7 @@ EARLY_ACCESS = {
     "UpdateThink_Live": "Think Live, by invitation; spelt so",
 }
 """Types of the SDK that Offhook does not model, and why: early access is passed through
-(deepgram-voice-agent.md §11). There are none that Offhook models and the SDK lacks."""
+(deepgram.md §11). There are none that Offhook models and the SDK lacks."""
 
 
 def sdk_models(union: Any) -> dict[str, list[type[pydantic.BaseModel]]]:

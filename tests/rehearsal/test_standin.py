@@ -537,7 +537,7 @@ def test_a_turn_is_forced_to_end_with_flux_and_warned_about_without() -> None:
 
 
 class TestInjection:
-    """The matrix of deepgram-voice-agent.md §2.14."""
+    """The matrix of deepgram.md §2.14."""
 
     MESSAGE = "Are you still there?"
 

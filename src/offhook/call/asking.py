@@ -1,8 +1,8 @@
 """What the agent was asked to say or to change, until it is known whether it did.
 
-Deepgram's answers name no request: a refusal, in whichever of its two forms (§2.14), is of the
-oldest injection, an acknowledgement of the oldest update of its kind (§3.12), and what was injected
-is known by its text.
+Deepgram's answers name no request: a refusal, in whichever of its two forms (deepgram.md §2.14), is
+of the oldest injection, an acknowledgement of the oldest update of its kind (§3.12), and what was
+injected is known by its text.
 """
 
 from collections import deque

@@ -125,7 +125,7 @@ AWAY_OVER_S: Final = 3.0
 ON_RETURN_S: Final = 60.0
 """At least that much of its time has a call whose caller comes back."""
 ERROR_LINGER_S: Final = 2.0
-"""After a fatal Error the socket usually closes by itself (deepgram-voice-agent.md §1.4)."""
+"""After a fatal Error the socket usually closes by itself (deepgram.md §1.4)."""
 UNTOLD_MAX: Final = 8
 """Entries and sentences that wait for the agent; the oldest go."""
 FAULTS_MAX: Final = 20
@@ -566,7 +566,7 @@ class Call:
             self._finish_utterance(now)
             self._reply(told, "the agent was told")
             return
-        # A reply can end without AgentAudioDone (deepgram-voice-agent.md §3.2); the caller's next
+        # A reply can end without AgentAudioDone (deepgram.md §3.2); the caller's next
         # turn ends it at the latest.
         self._finish_utterance(now)
         said = CallerSaid(text.content, self._speech_start_ms)
@@ -760,7 +760,7 @@ class Call:
 
     def _fill_gap(self, now: float) -> None:
         # Silence rather than KeepAlive: sessions have been closed in spite of the latter
-        # (deepgram-voice-agent.md §1.4).
+        # (deepgram.md §1.4).
         due = self._heard_at + GAP_S
         if now >= due:
             self._do(SendAudio(silence(GAP_FILL_MS)))
@@ -1120,7 +1120,7 @@ class Call:
         if refused is not None and refused.ask is None:
             self._on_own_refused(refused.message, now)
         # What is to be queued, as last words are, is refused only while the caller speaks
-        # (deepgram-voice-agent.md §2.14): then the caller is there, and has something to say.
+        # (deepgram.md §2.14): then the caller is there, and has something to say.
         closing = self._closing
         if closing is None:
             return
@@ -1269,5 +1269,5 @@ def _ms(seconds: float) -> int:
 
 
 def _optional_ms(seconds: float | None) -> int | None:
-    # A number may come as a string (deepgram-voice-agent.md §3.9), and so may "nan".
+    # A number may come as a string (deepgram.md §3.9), and so may "nan".
     return _ms(seconds) if seconds is not None and math.isfinite(seconds * 1000) else None

@@ -1,6 +1,6 @@
 """The functions that the agent has called and that are not answered: each is, once, or never.
 
-Source: deepgram-voice-agent.md §4. Who runs them, and how, is not known here.
+Source: deepgram.md §4. Who runs them, and how, is not known here.
 """
 
 from collections import deque

@@ -1,6 +1,6 @@
 """What was said so far, for an agent that goes on with the conversation.
 
-Source: deepgram-voice-agent.md §2.8 and §5.4: what the caller heard, not what was meant to be said.
+Source: deepgram.md §2.8 and §5.4: what the caller heard, not what was meant to be said.
 """
 
 from collections import deque

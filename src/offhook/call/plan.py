@@ -24,4 +24,4 @@ class Plan:
     actions: Mapping[str, Action] = field(default_factory=dict)
     """What an entry of that one key does, in place of being told to the agent."""
     forces_turns: bool = False
-    """Whether Deepgram takes ForceEndTurn, as it does with Flux (deepgram-voice-agent.md §2.17)."""
+    """Whether Deepgram takes ForceEndTurn, as it does with Flux (deepgram.md §2.17)."""

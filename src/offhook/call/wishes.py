@@ -25,7 +25,7 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Have the agent say this; what it does to other speech: deepgram-voice-agent.md §2.14."""
+    """Have the agent say this; what it does to other speech: deepgram.md §2.14."""
 
     text: str
     behavior: Literal["default", "queue", "interrupt"] = "default"

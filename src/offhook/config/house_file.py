@@ -215,7 +215,7 @@ class DeepgramFile(Part):
     """What `deepgram:` in offhook.yaml may say."""
 
     url: str = Field(default="wss://agent.deepgram.com/v1/agent/converse", repr=False)
-    """The agent's socket; an origin alone gets the path. Regions: deepgram-voice-agent.md §1.1."""
+    """The agent's socket; an origin alone gets the path. Regions: deepgram.md §1.1."""
 
     auth: Literal["token", "bearer"] = "token"
     """The scheme of the key: `token` for an API key, `bearer` for a short-lived token (§1.2)."""

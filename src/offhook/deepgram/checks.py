@@ -1,6 +1,6 @@
 """What is wrong with Settings, told before any call instead of by a dead line.
 
-Source: deepgram-voice-agent.md, by section: §2.1 root, §2.2 audio, §2.3 agent, §2.4 listen,
+Source: deepgram.md, by section: §2.1 root, §2.2 audio, §2.3 agent, §2.4 listen,
 §2.5 think, §2.6 speak, §2.8 context, §4.1 functions, §5.3 usual mistakes.
 
 An `error` is what ends or cripples a session: Deepgram refuses the message, or ignores the very
@@ -70,7 +70,7 @@ _EVERYDAY: Final = frozenset(
 
 
 def whole(pasted: Any) -> dict[str, Any]:
-    """Whatever of the three forms was pasted, as a Settings message (design.md §3)."""
+    """Whatever of the three forms was pasted, as a Settings message."""
     if isinstance(pasted, dict) and not pasted.keys().isdisjoint({"type", "agent", "audio"}):
         return pasted
     return {"agent": pasted}

@@ -13,7 +13,7 @@ from offhook.tasks import ServerTasks
 _log: Final = logging.getLogger("offhook.deepgram")
 
 MAX_MESSAGE: Final = 1024 * 1024
-"""Bytes. Chunk sizes are not documented (deepgram-voice-agent.md §3.3); 1 MiB is over 2 minutes."""
+"""Bytes. Chunk sizes are not documented (deepgram.md §3.3); 1 MiB is over 2 minutes."""
 
 _WORDS: Final = {
     401: "E-DG-02 Deepgram refused the key (401). Is it whole, not deleted, and is deepgram.auth"

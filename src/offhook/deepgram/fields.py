@@ -1,6 +1,6 @@
 """The fields of Settings that are known here, and what kind of value each has.
 
-Source: deepgram-voice-agent.md §2.1 to §2.6, §2.8, §4.1. This is where a field goes that Deepgram
+Source: deepgram.md §2.1 to §2.6, §2.8, §4.1. This is where a field goes that Deepgram
 adds; until then it is sent all the same, with a remark.
 """
 

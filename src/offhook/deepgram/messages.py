@@ -1,6 +1,6 @@
 """Voice Agent messages, in both directions.
 
-Source: deepgram-voice-agent.md §2 (client → server), §3 (server → client), §4 (functions). The
+Source: deepgram.md §2 (client → server), §3 (server → client), §4 (functions). The
 same classes serve the server, which writes the first kind and reads the second, and the stand-in
 agent, which does the reverse. `Settings` is not here: it is the user's own JSON (settings.py).
 

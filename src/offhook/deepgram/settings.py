@@ -1,6 +1,6 @@
 """The Settings message: pasted by the user, completed for the phone, sent as it was meant.
 
-Source: deepgram-voice-agent.md §2.1 to §2.9. Settings stay the user's own JSON. Deepgram adds
+Source: deepgram.md §2.1 to §2.9. Settings stay the user's own JSON. Deepgram adds
 fields every few weeks, so none is lost or reordered for being unknown here; what would end the
 session is found by `checks` before any call.
 """

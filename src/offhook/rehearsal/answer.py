@@ -1,6 +1,6 @@
 """The answer to one turn: what a mind says, calls and reports, on its way into the session.
 
-A mind begins before the turn is certain to be over (deepgram-voice-agent.md §4.4). Until the turn
+A mind begins before the turn is certain to be over (deepgram.md §4.4). Until the turn
 is confirmed the answer waits here; only functions that need not wait are called.
 """
 

@@ -1,6 +1,6 @@
 """Functions that an answer waits for: asked for, answered one by one, called off, given up.
 
-Source: deepgram-voice-agent.md §4.
+Source: deepgram.md §4.
 """
 
 from collections import deque

@@ -101,7 +101,7 @@ class CallReport:
         faults = [
             f"{note.code} {note.text}"
             for note in self.notes
-            # 31921 is logged when a server closes its stream, as it does to end a call (§1.9).
+            # 31921 also when a server closes its stream on purpose (twilio.md §1.9).
             if note.code is not None and note.code != stream.SERVER_CLOSED
         ]
         if self.ending == "given_up":

@@ -102,7 +102,7 @@ class Conduct(_Part):
     """How long functions may take until the agent goes on without their answers; None: for ever."""
     refuse_with: Literal["InjectionRefused", "Warning"] = "InjectionRefused"
     """What a refused injection is answered with: the documented message, or the one that was seen
-    in 2026 (deepgram-voice-agent.md §2.14)."""
+    in 2026 (deepgram.md §2.14)."""
 
     unacknowledged: list[Literal["UpdatePrompt", "UpdateThink", "UpdateSpeak", "UpdateListen"]] = []
     """Changes that are made, but of which nothing is said (§3.12)."""

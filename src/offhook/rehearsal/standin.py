@@ -1,6 +1,6 @@
 """The stand-in agent: one session of Deepgram's Voice Agent protocol.
 
-Source: deepgram-voice-agent.md §0 to §4, whose order of messages and codes it keeps. It is a
+Source: deepgram.md §0 to §4, whose order of messages and codes it keeps. It is a
 wire.Receiver on a given clock: the same object serves in memory (memory.py) and on a real socket
 (standin_server.py). The protocol is here: its opening, messages, limits and faults. Who speaks
 when, and what, is in turns.py.

@@ -1,6 +1,6 @@
 """The stand-in agent on a socket: Deepgram's path, and Deepgram's kinds of credential.
 
-Any key is good; how it is presented is checked (deepgram-voice-agent.md §1.2, §11), because the
+Any key is good; how it is presented is checked (deepgram.md §1.2, §11), because the
 wrong scheme is the commonest way of being refused.
 """
 

@@ -1,6 +1,6 @@
 """The Settings message as the stand-in reads it, refusing what Deepgram refuses.
 
-Source: deepgram-voice-agent.md §2.1 to §2.9. It looks on its own, without the checks of the product
+Source: deepgram.md §2.1 to §2.9. It looks on its own, without the checks of the product
 under rehearsal, so that a mistake in those shows. Fields that it does not know are let through.
 """
 

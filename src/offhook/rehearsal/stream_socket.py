@@ -10,7 +10,7 @@ from offhook import wire
 from offhook.rehearsal.stream import SimulatedStream
 
 UPGRADE_S: Final = 10.0
-"""Wall-clock seconds that the upgrade may take. Twilio's own limit is not documented (§1.8)."""
+"""Wall-clock seconds that the upgrade may take: Twilio documents no limit (twilio.md §1.8)."""
 
 MAX_MESSAGE: Final = 2**20
 """Bytes of one message of the server's. Twilio's limit is not documented (§1.4)."""

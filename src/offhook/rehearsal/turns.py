@@ -1,6 +1,6 @@
 """Who speaks when, in one session of the stand-in agent: turns, barge-in, answers, injections.
 
-Source: deepgram-voice-agent.md §2.14 to §2.17, §3.2, §4.4. The caller is heard by listening.py, an
+Source: deepgram.md §2.14 to §2.17, §3.2, §4.4. The caller is heard by listening.py, an
 answer is thought of by a mind (mind.py) and held back by answer.py until it may go out, spoken by
 speaking.py; functions.py calls functions. This puts them together, and knows nothing of sockets.
 """

@@ -1,6 +1,6 @@
 """One utterance of the stand-in agent on its way out: texts, and audio faster than it plays.
 
-Sentence by sentence, as seen in production (deepgram-voice-agent.md §3.2, §3.3): the text of one,
+Sentence by sentence, as seen in production (deepgram.md §3.2, §3.3): the text of one,
 its audio at once, and the next when the one before it is about to have played.
 """
 

@@ -1,7 +1,7 @@
 """Finds a caller's turns in telephone audio: when speech begins, and when a turn is over.
 
 A frame is speech when WebRTC's voice activity detector and an energy floor both say so
-(local-voice.md §3). Time is the audio's own: one byte is 1/8 ms, however fast it arrives, so a
+(docs/local-voice.md). Time is the audio's own: one byte is 1/8 ms, however fast it arrives, so a
 rehearsal at any speed finds the same turns.
 """
 

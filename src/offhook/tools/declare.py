@@ -4,7 +4,7 @@
     def opening_hours(day: Literal["saturday", "sunday"]) -> str:
         "When the shop is open on that day."
 
-Source of what the agent is told: deepgram-voice-agent.md §4.1.
+Source of what the agent is told: deepgram.md §4.1.
 """
 
 import asyncio

@@ -142,7 +142,7 @@ class Stop(_FromTwilio, frozen=True, tag="stop"):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """An event that this version does not know: never a fault (design.md §5, Garbage)."""
+    """An event that this version does not know: never a fault."""
 
     event: str
 

@@ -2,7 +2,7 @@
 
 Words that are values are replaced by the name of their slot ("for $people at $time"), and phrases
 are compared by the cosine of their words and pairs of words, weighted by how rare these are
-(tf-idf; local-voice.md §4: the replacing, not the measure, does the work). A number can be a time,
+(tf-idf; the replacing, not the measure, does the work). A number can be a time,
 people or a digit: each reading is tried, and the one that is nearest to a phrase is taken.
 """
 

@@ -1,6 +1,6 @@
 """A rehearsed caller's voice by flite, where that is installed: a program, run once a text.
 
-Our recogniser understands it best of all voices without a model of their own (local-voice.md §2).
+Our recogniser understands it best of all voices without a model of their own (docs/local-voice.md).
 """
 
 import asyncio

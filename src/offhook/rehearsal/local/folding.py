@@ -2,7 +2,7 @@
 
 The model expects sound up to 6.8 kHz, and a telephone ends at 3.4. Upsampling without a filter
 mirrors what is below 4 kHz into what is above; a little of that mirror makes the model hear far
-better than silence there does (local-voice.md §2, spectral folding: 22.9 to 16.0 % word errors).
+better than silence there does (spectral folding).
 """
 
 from typing import Any, Final

@@ -2,7 +2,7 @@
 
 Whoever wants it enters `recognising`, and owns the processes for so long. It is no dictation: every
 sound is taken for words of the vocabulary, and what was none of them shows in how little the result
-is to be trusted (local-voice.md §2).
+is to be trusted (docs/local-voice.md).
 """
 
 import asyncio

@@ -26,7 +26,7 @@ TELEPHONE_MEAN: Final = "51.5,4.9,-5.8,18.6,-3.5,-3.6,8.4,-13.3,2.6,-2.8,-0.1,7.
 line is not known yet begins. The decoder's own begins far off, and gets first sentences wrong."""
 
 TURNS_MAX: Final = 16
-"""Turns that are heard at once: more speech than a core can follow (local-voice.md §2)."""
+"""Turns that are heard at once: more speech than a core can follow (docs/local-voice.md)."""
 
 
 class Turn:
