@@ -29,8 +29,8 @@ from offhook.events import AgentConnected, CallEnded
 from offhook.metrics import catalogue
 from offhook.rehearsal.scenario import Step
 from offhook.session import Session
-from offhook.transfers import Transfers
 from offhook.twilio.rest import TwilioRest
+from offhook.webhooks import Webhooks
 
 SOURCE: Final = Path(offhook.__file__).parent
 
@@ -173,7 +173,14 @@ WHERE: Final = {
     "cli/running.py": {"add_signal_handler": (1, LOOP), "call_soon_threadsafe": (1, LOOP)},
     "clock.py": {"call_later": (1, LOOP)},
     "dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
-    "front.py": {"call_later": (1, LOOP)},
+    "front.py": {"call_later": (2, LOOP)},
+    "listener.py": {
+        "create_task": (1, GUARDED),
+        "add_reader": (2, LOOP),
+        "call_soon": (1, GUARDED),
+        "call_at": (2, GUARDED),
+        "call_later": (1, LOOP),
+    },
     "lobby.py": {"call_at": (1, LOOP)},
     "outbound/lists.py": {"create_task": (1, ITSELF)},
     "printer.py": {"Thread": (1, GUARDED)},
@@ -193,6 +200,7 @@ WHERE: Final = {
         "call_later": (1, LOOP),
     },
     "tools/watchdog.py": {"call_at": (2, LOOP)},
+    "transfers.py": {"call_at": (1, LOOP)},
     "wire.py": {"call_later": (1, LOOP)},
 }
 """By file and name: how many there are, and why a fault in one ends nothing else."""
@@ -279,7 +287,7 @@ async def test_a_fault_while_twilio_is_asked_to_hang_up_lets_the_stream_be_close
 
 @pytest.mark.parametrize(
     ("path", "owner", "name"),
-    [("/twilio/voice", Calls, "is_long_over"), ("/twilio/after", Transfers, "knows")],
+    [("/twilio/voice", Calls, "is_long_over"), ("/twilio/after", Webhooks, "_next")],
 )
 async def test_a_fault_in_a_webhook_is_answered_with_words(
     path: str, owner: type[Any], name: str, monkeypatch: pytest.MonkeyPatch
@@ -304,12 +312,12 @@ async def test_a_dead_thread_is_red_in_readiness_and_metrics() -> None:
         assert ready.status_code == 503
         assert ready.json()["state"] == "broken"
         assert ready.json()["failing"] == {"retention": "dead"}
-        assert "offhook_parts_failing 1.0" in (await h.http.get(f"{h.origin}/metrics")).text
+        assert b"offhook_parts_failing 1.0" in await h.server.metrics.text()
 
 
 async def test_a_metric_that_cannot_tell_hides_no_other() -> None:
     async with two_calls() as (h, _, _):
         h.server.metrics.ask(catalogue.CALLS_LIVE, broken)
-        text = (await h.http.get(f"{h.origin}/metrics")).text
-    assert "offhook_calls_live" not in text
-    assert "offhook_calls_capacity" in text
+        text = await h.server.metrics.text()
+    assert b"offhook_calls_live" not in text
+    assert b"offhook_calls_capacity" in text

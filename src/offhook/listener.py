@@ -256,13 +256,13 @@ class Listener:
                 ssl=self._tls,
                 ssl_handshake_timeout=HANDSHAKE_S if self._tls is not None else None,
             )
-        except (OSError, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - one connection's
             # Cut while it shook hands, or not TLS. Nobody cancels but `_cut`, and the loop's end.
             self.left(connection)
             sock.close()
             self.charge()
-            if isinstance(error, OSError):
-                _log.info("a TLS handshake failed: %s", type(error).__name__)
+            if isinstance(error, Exception):
+                _log.info("a connection could not be opened: %s", type(error).__name__)
         finally:
             del self._opening[connection]
 

@@ -77,6 +77,8 @@ async def test_a_person_talks_with_the_agent(tmp_path: Path, callbacks: Callback
         sid = (await made.ring())["call_sid"]
         report = await made.over(sid)
         assert report.faults == []
+        # Twilio's question after the stream may settle the call; the bill comes with the callback.
+        await until(lambda: any(isinstance(e, CallBilled) for e in made.desk.house.events(sid)))
         events = made.desk.house.events(sid)
         assert any(isinstance(event, CallerSaid) for event in events)
         assert sum(isinstance(event, AgentSaid) for event in events) >= 2
