@@ -22,7 +22,7 @@ from tests.test_transfers import (
 
 from offhook.call import inputs
 from offhook.call.phases import Phase
-from offhook.call.wishes import HangUp
+from offhook.call.requests import HangUp
 from offhook.calls import CallEntry
 from offhook.deepgram.messages import InjectUserMessage
 from offhook.events import CallerBack, CallerLeft, Dialled, DialRefused, TransferFailed

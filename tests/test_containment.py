@@ -21,7 +21,7 @@ from offhook.background import BackgroundThread
 from offhook.call import commands
 from offhook.call.call import Call
 from offhook.call.inputs import ToolFinished
-from offhook.call.wishes import HangUp
+from offhook.call.requests import HangUp
 from offhook.calls import Calls
 from offhook.deepgram.connection import Dialler
 from offhook.deepgram.leg import AgentLeg

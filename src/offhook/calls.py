@@ -20,11 +20,11 @@ from typing import Any, Final, Literal, TypeAlias
 from offhook import variables
 from offhook.call import inputs
 from offhook.call.call import Input
+from offhook.call.call_settings import Plan
 from offhook.call.ending import Ending, Slug
-from offhook.call.errands import Dial as DialErrand
-from offhook.call.errands import Errand, Meet, SendDigits
-from offhook.call.plan import Plan
-from offhook.call.wishes import AskDigits, HangUp, Leave, Tell, Wish
+from offhook.call.handoff_actions import Dial as DialErrand
+from offhook.call.handoff_actions import Errand, Meet, SendDigits
+from offhook.call.requests import AskDigits, HangUp, Leave, Tell, Wish
 from offhook.clock import Clock, wall_clock
 from offhook.config import Agent, Config, TransferDestination
 from offhook.deepgram.leg import Dial

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from offhook.audio import milliseconds
 from offhook.call import inputs
 from offhook.call.call import Call, Input
+from offhook.call.call_settings import Plan
 from offhook.call.commands import (
     CancelTool,
     ClearCaller,
@@ -34,9 +35,8 @@ from offhook.call.commands import (
     TellAgent,
 )
 from offhook.call.ending import Ending
-from offhook.call.errands import Errand
-from offhook.call.plan import Plan
-from offhook.call.wishes import Wish
+from offhook.call.handoff_actions import Errand
+from offhook.call.requests import Wish
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.leg import AgentLeg, Dial

@@ -1,9 +1,9 @@
 """Transfers: whom a caller is put through to, cold or warm, and what the agent is told of it.
 
 A destination is a name in the agent file: a number that a model makes up is never dialled. Cold,
-the caller leaves the stream for a `<Dial>` (call/errands.py). Warm, the person is called first, by
-REST, hears what it is about and accepts with a key; the caller stays with the agent meanwhile, and
-meets the person in a conference then. Source: twilio.md §2.6 and §5.4.
+the caller leaves the stream for a `<Dial>` (call/handoff_actions.py). Warm, the person is called
+first, by REST, hears what it is about and accepts with a key; the caller stays with the agent
+meanwhile, and meets the person in a conference then. Source: twilio.md §2.6 and §5.4.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final, TypeAlias
 
-from offhook.call.errands import Dial, Errand, Meet
-from offhook.call.plan import Plan
-from offhook.call.wishes import ENDING, NOBODY_TALKS, Leave, SwitchAgent, Tell, Wish
+from offhook.call.call_settings import Plan
+from offhook.call.handoff_actions import Dial, Errand, Meet
+from offhook.call.requests import ENDING, NOBODY_TALKS, Leave, SwitchAgent, Tell, Wish
 from offhook.clock import Clock, Timer
 from offhook.config import Agent, TransferDestination
 from offhook.events import Dialled, DialRefused, ErrandOutcome, Event, TransferFailed

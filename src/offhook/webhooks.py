@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from offhook import webhook_form, wire
 from offhook.call import inputs
-from offhook.call.errands import Meet, SendDigits
+from offhook.call.handoff_actions import Meet, SendDigits
 from offhook.calls import CallEntry, Calls
 from offhook.config import Agent, Announcement, Config
 from offhook.events import ErrandOutcome, StreamTrouble

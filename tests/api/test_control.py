@@ -12,7 +12,7 @@ from tests.api.desk import Desk, desk
 from tests.api.spec import Spec
 from tests.house import ASK, GREET, HOURS, QUICK, fresh_sid, texts, until
 
-from offhook.call import asking
+from offhook.call import pending_requests
 from offhook.deepgram import messages
 from offhook.events import AgentMuted, AgentSaid, AgentTold, AudioDropped, CallerBack, CallerLeft
 from offhook.rehearsal.report import CallReport
@@ -124,7 +124,7 @@ async def test_changes_are_acknowledged(tmp_path: Path) -> None:
 async def test_an_acknowledgement_that_never_comes_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "UNANSWERED_S", 0.5)
+    monkeypatch.setattr(pending_requests, "UNANSWERED_S", 0.5)
     script = QUICK.model_copy(update={"unacknowledged": ["UpdateThink"]})
     async with live(tmp_path, script=script) as call:
         refused = await call.refused("think", {"think": THINK})

@@ -22,6 +22,7 @@ from typing import NoReturn, Self, TypeAlias, get_args
 
 from offhook.audio import BYTES_PER_MS, FRAME_BYTES
 from offhook.call.call import Call, Input
+from offhook.call.call_settings import Plan
 from offhook.call.commands import (
     CancelTool,
     ClearCaller,
@@ -45,7 +46,6 @@ from offhook.call.commands import (
 from offhook.call.ending import Ending, Slug
 from offhook.call.inputs import Asked, CallAnnounced
 from offhook.call.phases import Phase
-from offhook.call.plan import Plan
 from offhook.deepgram import messages as deepgram
 from offhook.events import (
     AgentConnected,

@@ -31,6 +31,7 @@ from tests.call.playbook import (
 from offhook.audio import FRAME_BYTES, silence
 from offhook.call import playback
 from offhook.call.call import HELD_AGENT_BYTES, HELD_CALLER_BYTES
+from offhook.call.call_settings import Plan
 from offhook.call.commands import (
     CancelTool,
     ClearCaller,
@@ -43,8 +44,8 @@ from offhook.call.commands import (
     TellAgent,
 )
 from offhook.call.ending import Ending, Slug
-from offhook.call.errands import SendDigits
 from offhook.call.functions import CALLS_MAX, OPEN_MAX
+from offhook.call.handoff_actions import SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
     AgentLegUnreachable,
@@ -61,8 +62,7 @@ from offhook.call.inputs import (
     ToolFinished,
 )
 from offhook.call.phases import Phase
-from offhook.call.plan import Plan
-from offhook.call.wishes import Leave
+from offhook.call.requests import Leave
 from offhook.deepgram import messages as deepgram
 from offhook.events import (
     AgentConnected,

@@ -24,7 +24,8 @@ from tests.call.playbook import (
 )
 
 from offhook.audio import FRAME_BYTES, SILENCE
-from offhook.call import keypad, wishes
+from offhook.call import keypad, requests
+from offhook.call.call_settings import Plan
 from offhook.call.commands import (
     CancelTool,
     Conceal,
@@ -41,11 +42,10 @@ from offhook.call.commands import (
     TellAgent,
 )
 from offhook.call.ending import Ending, Slug
-from offhook.call.errands import Dial
+from offhook.call.handoff_actions import Dial
 from offhook.call.inputs import Asked, CallAnnounced, ErrandDone, Forsaken, ToolFinished
 from offhook.call.keypad import ENTRY_MAX, TONES_S, Keypad
 from offhook.call.phases import Phase
-from offhook.call.plan import Plan
 from offhook.deepgram import messages as deepgram
 from offhook.events import (
     AgentConnected,
@@ -74,7 +74,7 @@ ACTIONS: Mapping[str, keypad.Action] = {
 }
 MAPPED = Plan(actions=ACTIONS)
 DESK = Dial("desk", "+12025550123")
-ASK = Asked(1, wishes.AskDigits("Your card number.", 4, 30.0))
+ASK = Asked(1, requests.AskDigits("Your card number.", 4, 30.0))
 SILENT = Forwarded(SILENCE * FRAME_BYTES)
 
 
@@ -145,7 +145,7 @@ def test_an_entry_before_the_agent_is_there_waits_for_it(call: Playbook) -> None
 
 
 def test_an_entry_goes_with_a_caller_who_leaves(call: Playbook) -> None:
-    call.talking() >> Asked(1, wishes.Leave(DESK))
+    call.talking() >> Asked(1, requests.Leave(DESK))
     typed(call, "12#3") >> Wait(1)
     call << HangUpAgent() << CallerLeft("transfer", "desk") << LeaveStream(DESK)
     call << Reply(1, True, "it is done") >> ErrandDone("busy") << TransferFailed("desk", "busy")
@@ -198,7 +198,7 @@ def test_a_key_has_the_agent_say_something_as_soon_as_it_can(call: Playbook) -> 
 def test_a_caller_can_leave_an_agent_that_never_comes(call: Playbook) -> None:
     call.under(MAPPED)
     (call >> START << CallStarted() << DialAgent() >> Frame())
-    (typed(call, "0#") << PutThrough("desk") >> Asked(1, wishes.Leave(DESK, "One moment.")))
+    (typed(call, "0#") << PutThrough("desk") >> Asked(1, requests.Leave(DESK, "One moment.")))
     call << HangUpAgent() << CallerLeft("transfer", "desk") << LeaveStream(DESK)
     call << Reply(1, True, "it is done") << Phase.AWAY
     (call >> Wait(20) >> ErrandDone("no-answer") << TransferFailed("desk", "no-answer"))
@@ -212,7 +212,7 @@ def test_a_caller_can_leave_an_agent_that_never_comes(call: Playbook) -> None:
 
 def test_another_agent_takes_over_from_one_that_never_comes(call: Playbook) -> None:
     (call >> START << CallStarted() << DialAgent() >> WELCOME << SendSettings() >> Frame())
-    (call >> Asked(1, wishes.SwitchAgent("billing", Plan(), "One moment.")))
+    (call >> Asked(1, requests.SwitchAgent("billing", Plan(), "One moment.")))
     call << HangUpAgent() << AgentSwitched("billing") << TakeAgent("billing") << DialAgent()
     (call << Reply(1, True, "it is done") << Phase.SETTLING >> Wait(9) >> WELCOME << SendSettings())
     (call >> APPLIED << AgentConnected("request-1", 9000) << SendAudio(Frame().audio))
@@ -227,7 +227,7 @@ def test_a_key_hangs_up_at_once_while_there_is_no_agent(call: Playbook) -> None:
 
 def test_keys_do_nothing_to_a_call_that_is_being_ended(call: Playbook) -> None:
     call.under(MAPPED)
-    (call.talking() >> Asked(1, wishes.HangUp("agent", "Bye.")) << inject("Bye.", "queue"))
+    (call.talking() >> Asked(1, requests.HangUp("agent", "Bye.")) << inject("Bye.", "queue"))
     typed(call, "0#9#1#") << Phase.CLOSING
     call >> Wait(5) << ...
     assert call.call.ending == Ending(Slug.AGENT_HUNG_UP)
@@ -298,10 +298,10 @@ def test_its_answer_is_timed_from_its_call(call: Playbook) -> None:
 
 
 def test_only_one_asks_at_a_time(call: Playbook) -> None:
-    asked(call) >> Asked(2, wishes.AskDigits("", 4, 30.0))
+    asked(call) >> Asked(2, requests.AskDigits("", 4, 30.0))
     (call << Reply(2, False, "digits are being asked for already") >> key("#"))
     call << SecretEntered(0, True) << Reply(1, True, "")
-    (call >> Asked(3, wishes.AskDigits("", 4, 30.0)) >> Wait(2) >> key("1") >> key("#"))
+    (call >> Asked(3, requests.AskDigits("", 4, 30.0)) >> Wait(2) >> key("1") >> key("#"))
     call << SecretEntered(1, True) << Reply(3, True, "1")
 
 
@@ -340,7 +340,7 @@ def test_the_end_of_the_call_ends_the_asking(call: Playbook) -> None:
 
 
 def test_so_does_its_leaving(call: Playbook) -> None:
-    (asked(call) >> key("4") >> Asked(2, wishes.Leave(DESK, "")))
+    (asked(call) >> key("4") >> Asked(2, requests.Leave(DESK, "")))
     call << SecretEntered(1, False)
     call << Reply(1, False, "the call is being ended, or its caller put through")
     (call >> key("4") >> Wait(1) << ...)

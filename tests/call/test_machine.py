@@ -36,7 +36,7 @@ from tests.call.playbook import (
 )
 
 from offhook.audio import FRAME_BYTES, SILENCE, milliseconds
-from offhook.call import wishes
+from offhook.call import requests
 from offhook.call.call import (
     FAREWELL_MAX_S,
     FAULTS_MAX,
@@ -46,6 +46,7 @@ from offhook.call.call import (
     Call,
     Input,
 )
+from offhook.call.call_settings import Plan
 from offhook.call.commands import (
     Command,
     End,
@@ -58,7 +59,7 @@ from offhook.call.commands import (
     TellAgent,
 )
 from offhook.call.ending import Slug
-from offhook.call.errands import Dial, SendDigits
+from offhook.call.handoff_actions import Dial, SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
     AgentLegUnreachable,
@@ -80,7 +81,6 @@ from offhook.call.inputs import (
 )
 from offhook.call.keypad import HangUp, PutThrough, Say
 from offhook.call.phases import Phase
-from offhook.call.plan import Plan
 from offhook.deepgram import messages as deepgram
 from offhook.events import (
     AgentSaid,
@@ -153,27 +153,27 @@ FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
 )
 
 
-WISHES: Final[st.SearchStrategy[wishes.Wish]] = st.one_of(
-    st.builds(wishes.HangUp, st.sampled_from(["agent", "operator"]), st.just("Goodbye.")),
-    st.just(wishes.HangUp("agent")),
+WISHES: Final[st.SearchStrategy[requests.Wish]] = st.one_of(
+    st.builds(requests.HangUp, st.sampled_from(["agent", "operator"]), st.just("Goodbye.")),
+    st.just(requests.HangUp("agent")),
     st.builds(
-        wishes.Say,
+        requests.Say,
         st.just("One two three."),
         st.sampled_from(["default", "queue", "interrupt"]),
     ),
-    st.just(wishes.Tell("Goodbye.")),
-    st.just(wishes.Update(deepgram.UpdatePrompt("Be brief."))),
-    st.just(wishes.Update(deepgram.UpdateListen({}))),
-    st.builds(wishes.Mute, st.booleans()),
+    st.just(requests.Tell("Goodbye.")),
+    st.just(requests.Update(deepgram.UpdatePrompt("Be brief."))),
+    st.just(requests.Update(deepgram.UpdateListen({}))),
+    st.builds(requests.Mute, st.booleans()),
     st.builds(
-        wishes.AskDigits,
+        requests.AskDigits,
         st.sampled_from(["", "Goodbye."]),
         st.integers(1, 4),
         st.sampled_from([1.0, 30.0]),
     ),
-    st.just(wishes.Leave(Dial("desk", "+12025550123"), "One two three.")),
-    st.just(wishes.Leave(SendDigits("12"))),
-    st.builds(wishes.SwitchAgent, st.just("billing"), PLANS, st.sampled_from(["", "Goodbye."])),
+    st.just(requests.Leave(Dial("desk", "+12025550123"), "One two three.")),
+    st.just(requests.Leave(SendDigits("12"))),
+    st.builds(requests.SwitchAgent, st.just("billing"), PLANS, st.sampled_from(["", "Goodbye."])),
 )
 OUTCOMES: Final[st.SearchStrategy[FunctionOutcome]] = st.sampled_from(
     ["answered", "failed", "unknown"]
@@ -231,7 +231,7 @@ class Conversation(RuleBasedStateMachine):
             self.receive(WELCOME)
             self.receive(APPLIED)
         if where == "away":
-            self.something_is_asked(wishes.Leave(SendDigits("12")))
+            self.something_is_asked(requests.Leave(SendDigits("12")))
             self.time_passes(FAREWELL_MAX_S)
         if where == "ended":
             self.receive(STOP)
@@ -318,7 +318,7 @@ class Conversation(RuleBasedStateMachine):
         self.receive(message)
 
     @rule(wish=WISHES)
-    def something_is_asked(self, wish: wishes.Wish) -> None:
+    def something_is_asked(self, wish: requests.Wish) -> None:
         self.asks += 1
         self.receive(Asked(self.asks, wish))
 

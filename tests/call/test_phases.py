@@ -19,15 +19,15 @@ from tests.call.playbook import (
     key,
 )
 
-from offhook.call import phases, wishes
-from offhook.call.errands import Dial
+from offhook.call import phases, requests
+from offhook.call.call_settings import Plan
+from offhook.call.handoff_actions import Dial
 from offhook.call.inputs import Asked, CallAnnounced, CallOver, ErrandDone
 from offhook.call.phases import TRANSITIONS, Phase, Step
-from offhook.call.plan import Plan
 
 IMPATIENT = Plan(silence_s=1)
-TRANSFER = Asked(1, wishes.Leave(Dial("desk", "+12025550123"), "I connect you."))
-SWITCH = Asked(1, wishes.SwitchAgent("billing", Plan(), "I connect you."))
+TRANSFER = Asked(1, requests.Leave(Dial("desk", "+12025550123"), "I connect you."))
+SWITCH = Asked(1, requests.SwitchAgent("billing", Plan(), "I connect you."))
 
 
 def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.MonkeyPatch) -> None:

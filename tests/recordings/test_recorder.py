@@ -19,7 +19,7 @@ from tests.test_session import Rehearsal
 
 from offhook import disk, wav
 from offhook.call.inputs import Forsaken
-from offhook.call.wishes import AskDigits, SwitchAgent
+from offhook.call.requests import AskDigits, SwitchAgent
 from offhook.calls import plan_of
 from offhook.config import load
 from offhook.errors import Problem

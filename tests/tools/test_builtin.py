@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from offhook.call.wishes import Wish
+from offhook.call.requests import Wish
 from offhook.deepgram.settings import Change, Part
 from offhook.tools import Call, ToolError
 from offhook.tools.builtin import NAMES, Destinations, offered

@@ -21,7 +21,7 @@ from offhook.api.shapes import (
     ThinkAsked,
     TransferAsked,
 )
-from offhook.call.wishes import HangUp, Mute, Say, Tell, Update, Wish
+from offhook.call.requests import HangUp, Mute, Say, Tell, Update, Wish
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Part
 from offhook.errors import Problem

@@ -12,8 +12,8 @@ from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
 from offhook.audio import BYTES_PER_MS, SILENCE, milliseconds, silence
-from offhook.call import errands, inputs, keypad, wishes
-from offhook.call.asking import Asked, Asking, Change, Injection
+from offhook.call import handoff_actions, inputs, keypad, requests
+from offhook.call.call_settings import Plan
 from offhook.call.commands import (
     ClearCaller,
     Command,
@@ -33,12 +33,12 @@ from offhook.call.commands import (
     TellAgent,
 )
 from offhook.call.ending import Ending, Slug
-from offhook.call.errands import Errand
 from offhook.call.functions import Functions
+from offhook.call.handoff_actions import Errand
 from offhook.call.history import History
 from offhook.call.keypad import Action, Keypad, Secret
+from offhook.call.pending_requests import Asked, Asking, Change, Injection
 from offhook.call.phases import Phase, Step, after
-from offhook.call.plan import Plan
 from offhook.call.playback import Playback
 from offhook.deepgram import messages as deepgram
 from offhook.events import (
@@ -192,7 +192,7 @@ _AWAY: Final = Phase.AWAY
 class _Closing(NamedTuple):
     """Last words: what they are, since when, what follows, and who asked for it."""
 
-    then: Slug | Errand | wishes.SwitchAgent
+    then: Slug | Errand | requests.SwitchAgent
     text: str
     began_at: float
     ask: int | None
@@ -846,7 +846,7 @@ class Call:
         self._history.said(AgentTold(text))
         self._ask_agent(deepgram.InjectUserMessage(content=text), None, now)
 
-    def _begin_secret(self, ask: int, wish: wishes.AskDigits, now: float) -> None:
+    def _begin_secret(self, ask: int, wish: requests.AskDigits, now: float) -> None:
         # What is entered just now may be its beginning: no one is told.
         self._keypad.forget()
         self._due.pop(_Due.KEYS, None)
@@ -886,7 +886,7 @@ class Call:
 
     def _close(
         self,
-        then: Slug | Errand | wishes.SwitchAgent,
+        then: Slug | Errand | requests.SwitchAgent,
         text: str,
         now: float,
         ask: int | None = None,
@@ -949,7 +949,7 @@ class Call:
             return
         self._closing = None
         self._due.pop(_Due.FAREWELL, None)
-        if isinstance(closing.then, wishes.SwitchAgent):
+        if isinstance(closing.then, requests.SwitchAgent):
             self._switch(closing.then, now)
         else:
             self._leave(closing.then, now)
@@ -984,7 +984,7 @@ class Call:
         self._errand = errand
         self._resumed = True
         self._due[_Due.AWAY] = now + LEFT_S
-        if isinstance(errand, errands.SendDigits):
+        if isinstance(errand, handoff_actions.SendDigits):
             self._on_return = "(The keys were pressed. Go on.)"
             self._note(CallerLeft("digits", ""))
         else:
@@ -996,16 +996,18 @@ class Call:
         if self.phase is not Phase.AWAY or errand is None:
             return
         match errand:
-            case errands.SendDigits():
+            case handoff_actions.SendDigits():
                 self._due[_Due.AWAY] = now + errand.duration_s + BACK_S
-            case errands.Dial():
+            case handoff_actions.Dial():
                 self._due[_Due.AWAY] = now + errand.timeout_s + AWAY_S
-            case errands.Meet():
+            case handoff_actions.Meet():
                 self._due[_Due.AWAY] = now + AWAY_S
 
     def _on_errand_done(self, done: inputs.ErrandDone, now: float) -> None:
         errand = self._errand
-        if self.phase is not Phase.AWAY or not isinstance(errand, errands.Dial | errands.Meet):
+        if self.phase is not Phase.AWAY or not isinstance(
+            errand, handoff_actions.Dial | handoff_actions.Meet
+        ):
             return
         if done.outcome == "reached":
             self._end(Slug.TRANSFERRED, errand.name, now)
@@ -1022,7 +1024,9 @@ class Call:
             self._due[_Due.AGENT_USE] = now + AGENT_UNUSED_S
 
     def _on_call_over(self, now: float) -> None:
-        if self.phase is Phase.AWAY and isinstance(self._errand, errands.Dial | errands.Meet):
+        if self.phase is Phase.AWAY and isinstance(
+            self._errand, handoff_actions.Dial | handoff_actions.Meet
+        ):
             # Statuses come in any order (twilio.md §4.3): perhaps the caller was put through.
             self._due[_Due.AWAY] = now + AWAY_OVER_S
             self._limit_at = -math.inf
@@ -1033,7 +1037,7 @@ class Call:
         over = self._limit_at == -math.inf
         self._end(Slug.CALLER_HUNG_UP if over else Slug.STREAM_NEVER_CAME, "", now)
 
-    def _switch(self, wish: wishes.SwitchAgent, now: float) -> None:
+    def _switch(self, wish: requests.SwitchAgent, now: float) -> None:
         self._step(Step.AGENT_SWITCHED)
         self._note_said(self._cut(now, clear=False))
         for due in (_Due.GAP, _Due.SILENCE):
@@ -1050,32 +1054,32 @@ class Call:
 
     # --- asked from outside --------------------------------------------------------------------
 
-    def _on_asked(self, ask: int, wish: wishes.Wish, now: float) -> None:
+    def _on_asked(self, ask: int, wish: requests.Wish, now: float) -> None:
         refusal = self._why_not(wish)
         if refusal:
             self._do(Reply(ask, False, refusal))
             return
         match wish:
-            case wishes.HangUp(by="operator", farewell=""):
+            case requests.HangUp(by="operator", farewell=""):
                 self._do(Reply(ask, True, "the call is over"))
                 self._end(Slug.OPERATOR_HUNG_UP, "", now)
-            case wishes.HangUp():
+            case requests.HangUp():
                 how = Slug.AGENT_HUNG_UP if wish.by == "agent" else Slug.OPERATOR_HUNG_UP
                 self._close(how, wish.farewell, now, ask)
-            case wishes.Leave():
+            case requests.Leave():
                 self._close(wish.errand, wish.first, now, ask)
-            case wishes.SwitchAgent():
+            case requests.SwitchAgent():
                 self._close(wish, wish.first, now, ask)
-            case wishes.Say():
+            case requests.Say():
                 say = deepgram.InjectAgentMessage(message=wish.text, behavior=wish.behavior)
                 self._ask_agent(say, ask, now)
-            case wishes.Tell():
+            case requests.Tell():
                 self._tell_agent(wish.text, ask, now)
-            case wishes.Update():
+            case requests.Update():
                 self._ask_agent(wish.message, ask, now)
-            case wishes.AskDigits():
+            case requests.AskDigits():
                 self._begin_secret(ask, wish, now)
-            case wishes.Mute():
+            case requests.Mute():
                 self._mute(wish.on, now)
                 self._do(Reply(ask, True, "muted" if wish.on else "not muted"))
 
@@ -1086,18 +1090,18 @@ class Call:
         elif self._closing is not None and self._closing.ask == ask:
             self._go_on(now, "it was called off")
 
-    def _why_not(self, wish: wishes.Wish) -> str:
+    def _why_not(self, wish: requests.Wish) -> str:
         """Why that cannot be done now; empty when it can."""
-        if isinstance(wish, wishes.HangUp) and wish.by == "operator" and not wish.farewell:
+        if isinstance(wish, requests.HangUp) and wish.by == "operator" and not wish.farewell:
             return ""
         if self.phase is Phase.CLOSING:
-            return wishes.ENDING
-        if self.phase is Phase.SETTLING and isinstance(wish, wishes.Leave | wishes.SwitchAgent):
+            return requests.ENDING
+        if self.phase is Phase.SETTLING and isinstance(wish, requests.Leave | requests.SwitchAgent):
             return ""
-        if isinstance(wish, wishes.AskDigits) and self._secret is not None:
+        if isinstance(wish, requests.AskDigits) and self._secret is not None:
             return "digits are being asked for already"
         if self.phase not in (Phase.TALKING, Phase.BARGE_IN):
-            return wishes.NOBODY_TALKS
+            return requests.NOBODY_TALKS
         return ""
 
     def _ask_agent(self, message: Injection | Change, ask: int | None, now: float) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from offhook.call.ending import Ending
-from offhook.call.errands import Errand
+from offhook.call.handoff_actions import Errand
 from offhook.deepgram.messages import ClientMessage, History
 from offhook.events import Event
 

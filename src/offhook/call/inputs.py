@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from offhook.call.ending import Slug
-from offhook.call.wishes import Wish
+from offhook.call.requests import Wish
 from offhook.events import ErrandOutcome, FunctionOutcome, Leg
 
 

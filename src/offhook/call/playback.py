@@ -14,7 +14,7 @@ from typing import Final
 
 from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
 from offhook.call.commands import Piece
-from offhook.call.wording import Pace, Passage, heard_words
+from offhook.call.heard_text import Pace, Passage, heard_words
 from offhook.events import AgentSaid
 
 MARK_EVERY: Final = 200 * 8

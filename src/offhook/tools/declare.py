@@ -31,7 +31,7 @@ from typing import (
 import pydantic
 
 from offhook.call.keypad import ENTRY_MAX
-from offhook.call.wishes import Mute, Say, Tell, Update, Wish
+from offhook.call.requests import Mute, Say, Tell, Update, Wish
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Change, Part
 from offhook.errors import Problem

@@ -8,8 +8,8 @@ from xml.sax.saxutils import escape
 
 from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
-from offhook.call.errands import Dial as DialErrand
-from offhook.call.errands import Meet
+from offhook.call.handoff_actions import Dial as DialErrand
+from offhook.call.handoff_actions import Meet
 from offhook.config import Agent, Announcement
 from offhook.written import for_xml
 

@@ -21,7 +21,8 @@ from tests.call.playbook import (
 )
 
 from offhook.audio import FRAME_BYTES
-from offhook.call import wishes
+from offhook.call import requests
+from offhook.call.call_settings import Plan
 from offhook.call.commands import (
     CancelTool,
     ClearCaller,
@@ -36,10 +37,9 @@ from offhook.call.commands import (
     TellAgent,
 )
 from offhook.call.ending import Ending, Slug
-from offhook.call.errands import Dial, Errand, Meet, SendDigits
+from offhook.call.handoff_actions import Dial, Errand, Meet, SendDigits
 from offhook.call.inputs import Asked, CallOver, ErrandBegun, ErrandDone, Forsaken, LegLost
 from offhook.call.phases import Phase
-from offhook.call.plan import Plan
 from offhook.deepgram import messages as deepgram
 from offhook.events import (
     AgentConnected,
@@ -59,9 +59,9 @@ from offhook.events import (
 )
 
 GOODBYE = "Thank you. Goodbye."
-HANG_UP = wishes.HangUp("agent", GOODBYE)
+HANG_UP = requests.HangUp("agent", GOODBYE)
 DESK = Dial("front_desk", "+12025550123", 25)
-TRANSFER = wishes.Leave(DESK, "I connect you.")
+TRANSFER = requests.Leave(DESK, "I connect you.")
 TALK = (
     deepgram.History("user", "Somebody, please."),
     deepgram.History("assistant", "I connect you."),
@@ -121,7 +121,7 @@ def test_marks_that_never_come_do_not_keep_the_call(call: Playbook) -> None:
 
 
 def test_a_goodbye_that_the_model_says_itself_is_waited_for(call: Playbook) -> None:
-    call.talking() >> Asked(1, wishes.HangUp("agent"))
+    call.talking() >> Asked(1, requests.HangUp("agent"))
     call >> Wait(0.5)
     (call >> agent("Bye.") >> speech(20) << Sent(160, "0:160") >> AUDIO_DONE >> Wait(0.6))
     (
@@ -136,7 +136,7 @@ def test_a_goodbye_that_the_model_says_itself_is_waited_for(call: Playbook) -> N
 def test_nothing_to_say_ends_the_call_a_second_later(call: Playbook) -> None:
     (
         call.talking()
-        >> Asked(1, wishes.HangUp("agent"))
+        >> Asked(1, requests.HangUp("agent"))
         >> Wait(1)
         << Reply(1, True, "the call is over")
     )
@@ -183,7 +183,7 @@ def test_the_function_that_hangs_up_is_not_called_too_slow(call: Playbook) -> No
 
 
 def test_an_operator_ends_the_call_at_once(call: Playbook) -> None:
-    call.talking() >> Asked(1, wishes.HangUp("operator")) << Reply(1, True, "the call is over")
+    call.talking() >> Asked(1, requests.HangUp("operator")) << Reply(1, True, "the call is over")
     ends(call, Slug.OPERATOR_HUNG_UP)
 
 
@@ -282,7 +282,7 @@ def test_a_caller_who_does_not_come_back_is_given_up(call: Playbook) -> None:
 def test_no_caller_is_away_for_ever(
     call: Playbook, errand: Errand, begun: bool, seconds: float
 ) -> None:
-    call.talking() >> Asked(1, wishes.Leave(errand)) >> Wait(1) << ...
+    call.talking() >> Asked(1, requests.Leave(errand)) >> Wait(1) << ...
     if begun:
         call >> ErrandBegun()
     call >> Wait(seconds - 0.1)
@@ -293,7 +293,7 @@ def test_no_caller_is_away_for_ever(
 
 @pytest.mark.parametrize("wish", [TRANSFER, HANG_UP])
 def test_last_words_of_a_function_that_was_called_off_are_not_the_last(
-    call: Playbook, wish: wishes.Wish
+    call: Playbook, wish: requests.Wish
 ) -> None:
     call.talking() >> Asked(1, wish) << ... << Phase.CLOSING
     (
@@ -313,7 +313,7 @@ def test_last_words_of_a_function_that_was_called_off_are_not_the_last(
 def test_keys_are_pressed_between_two_streams(call: Playbook) -> None:
     (
         call.talking()
-        >> Asked(1, wishes.Leave(SendDigits("12#")))
+        >> Asked(1, requests.Leave(SendDigits("12#")))
         >> Wait(1)
         << HangUpAgent()
         << CallerLeft("digits", "")
@@ -333,7 +333,7 @@ def test_keys_are_pressed_between_two_streams(call: Playbook) -> None:
 
 def test_functions_that_run_are_called_off_when_the_caller_leaves(call: Playbook) -> None:
     request = deepgram.FunctionCallRequest([deepgram.FunctionCall("1", "transfer_call", "{}")])
-    call.talking() >> request << ... >> Asked(1, wishes.Leave(Meet("ann", "c1"))) >> Wait(1)
+    call.talking() >> request << ... >> Asked(1, requests.Leave(Meet("ann", "c1"))) >> Wait(1)
     (
         call
         << CancelTool("1", "cancelled")
@@ -349,11 +349,11 @@ def test_functions_that_run_are_called_off_when_the_caller_leaves(call: Playbook
 
 def test_changes_of_the_agent_outlive_an_errand(call: Playbook) -> None:
     prompt = deepgram.UpdatePrompt("Be brief.")
-    call.talking() >> Asked(1, wishes.Update(prompt)) << TellAgent(prompt)
+    call.talking() >> Asked(1, requests.Update(prompt)) << TellAgent(prompt)
     call >> deepgram.PromptUpdated() << Reply(1, True, "it is done")
     (
         call
-        >> Asked(2, wishes.Leave(SendDigits("1")))
+        >> Asked(2, requests.Leave(SendDigits("1")))
         >> Wait(1)
         << ...
         >> START
@@ -366,7 +366,7 @@ def test_changes_of_the_agent_outlive_an_errand(call: Playbook) -> None:
 
 def test_another_agent_takes_over_and_greets(call: Playbook) -> None:
     plan = Plan(still_there="Hello?")
-    call.talking() >> Asked(1, wishes.SwitchAgent("billing", plan, "I connect you."))
+    call.talking() >> Asked(1, requests.SwitchAgent("billing", plan, "I connect you."))
     call << inject("I connect you.", "queue")
     said_and_heard(call, "I connect you.")
     (
@@ -388,14 +388,14 @@ def test_another_agent_takes_over_and_greets(call: Playbook) -> None:
 
 
 def test_what_is_said_is_confirmed_by_its_last_sentence(call: Playbook) -> None:
-    say = wishes.Say("One moment. I look it up.", "queue")
+    say = requests.Say("One moment. I look it up.", "queue")
     call.talking() >> Asked(1, say) << inject(say.text, "queue") >> agent("One moment.")
     call >> agent("I look it up.") << Reply(1, True, "it is being said")
 
 
 def test_a_refusal_is_of_what_could_be_refused(call: Playbook) -> None:
-    (call.talking() >> Asked(1, wishes.Say("Later.", "queue")) << inject("Later.", "queue"))
-    (call >> Asked(2, wishes.Say("Now.")) << inject("Now."))
+    (call.talking() >> Asked(1, requests.Say("Later.", "queue")) << inject("Later.", "queue"))
+    (call >> Asked(2, requests.Say("Now.")) << inject("Now."))
     code = "INJECT_AGENT_MESSAGE_DURING_AGENT_SPEECH"
     (
         call
@@ -409,7 +409,7 @@ def test_a_refusal_is_of_what_could_be_refused(call: Playbook) -> None:
 
 def test_what_deepgram_never_answers_is_answered_after_ten_seconds(call: Playbook) -> None:
     change = deepgram.UpdateThink({"prompt": "Be brief."})
-    call.talking() >> Asked(1, wishes.Update(change)) << TellAgent(change)
+    call.talking() >> Asked(1, requests.Update(change)) << TellAgent(change)
     for _ in range(9):
         call >> Frame() << ... >> Wait(1)
     call >> Frame() << ... >> Wait(1) << Reply(1, False, "Deepgram has not answered within 10 s")
@@ -420,7 +420,7 @@ def test_a_listener_that_cannot_be_changed_says_so(call: Playbook) -> None:
     code = "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED"
     (
         call.talking()
-        >> Asked(1, wishes.Update(change))
+        >> Asked(1, requests.Update(change))
         << TellAgent(change)
         >> deepgram.Warning(code, "not that field")
         << AgentWarned(code, "not that field", fatal=False)
@@ -434,13 +434,13 @@ def test_a_muted_agent_is_not_heard_until_it_is_again(call: Playbook) -> None:
         >> agent("One two three.")
         >> speech(20)
         << Sent(160, "0:160")
-        >> Asked(1, wishes.Mute(True))
+        >> Asked(1, requests.Mute(True))
         << ClearCaller()
         << AgentSaid("", "One two three.", 0, interrupted=True)
         << AgentMuted(True)
         << Reply(1, True, "muted")
         >> speech(100)
-        >> Asked(2, wishes.Mute(False))
+        >> Asked(2, requests.Mute(False))
         << AudioDropped("caller", 100, "muted")
         << AgentMuted(False)
         << Reply(2, True, "not muted")
@@ -454,13 +454,13 @@ def test_nothing_can_be_asked_before_the_agent_is_there(call: Playbook) -> None:
         call
         >> START
         << ...
-        >> Asked(1, wishes.Say("Hello."))
+        >> Asked(1, requests.Say("Hello."))
         << Reply(1, False, "nobody talks with the agent at the moment")
     )
 
 
 def test_the_end_answers_whoever_waits(call: Playbook) -> None:
-    call.talking() >> Asked(1, wishes.Tell("The table is free."))
+    call.talking() >> Asked(1, requests.Tell("The table is free."))
     call << AgentTold("The table is free.") << tell("The table is free.") >> STOP
     call << Reply(1, False, "the call is over")
     ends(call, Slug.CALLER_HUNG_UP)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.call import wording
-from offhook.call.wording import BYTES_PER_LETTER, Pace, Passage, heard_words
+from offhook.call import heard_text
+from offhook.call.heard_text import BYTES_PER_LETTER, Pace, Passage, heard_words
 
 LETTER = int(BYTES_PER_LETTER)
 
@@ -113,14 +113,14 @@ def test_the_work_grows_with_the_words_and_no_faster(
 ) -> None:
     """Of 300 sentences whose texts hold nothing together, each word is weighed a few times."""
     weighed = 0
-    letters = wording._letters
+    letters = heard_text._letters
 
     def counted(word: str) -> int:
         nonlocal weighed
         weighed += 1
         return letters(word)
 
-    monkeypatch.setattr(wording, "_letters", counted)
+    monkeypatch.setattr(heard_text, "_letters", counted)
     passages = [Passage("Four words, and more.", at * number) for number in range(300)]
     heard_words(passages, 800_000, 700_000, BYTES_PER_LETTER, complete=complete)
     assert weighed <= 4 * 4 * 300

@@ -6,8 +6,8 @@ Each is answered once, with what happened (`commands.Reply`), not with what was 
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from offhook.call.errands import Errand
-from offhook.call.plan import Plan
+from offhook.call.call_settings import Plan
+from offhook.call.handoff_actions import Errand
 from offhook.deepgram.messages import UpdateListen, UpdatePrompt, UpdateSpeak, UpdateThink
 
 NOBODY_TALKS: Final = "nobody talks with the agent at the moment"
