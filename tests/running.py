@@ -41,6 +41,9 @@ class Run:
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
         self.folder.chmod(0o711)  # PostgreSQL runs as another user when the tests run as root
         os.environ[sweeper.VARIABLE] = os.environ["TMPDIR"] = str(self.folder)
+        # Without bytecode every server that a test starts would compile all that it imports.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
         tempfile.tempdir = None  # it is asked of the environment again
         self._sweeper = subprocess.Popen(
             [sys.executable, sweeper.__file__, str(self.folder)],
