@@ -16,10 +16,11 @@ from urllib.parse import quote
 import pytest
 
 from offhook import events
+from offhook.call_context import of_call
 from offhook.config import Logs
 from offhook.events import Happening
 from offhook.loglines import log_to
-from offhook.logs import CallLog, of_call
+from offhook.logs import CallLog
 
 SHOP = "offhook_tools.shop_0a1b2c3d"
 """The logger of a user's tool file."""

@@ -8,8 +8,9 @@ import pytest
 from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, house
 
 from offhook import events
+from offhook.call_context import current_call, of_call
 from offhook.events import Happening
-from offhook.logs import CallLog, current_call, of_call
+from offhook.logs import CallLog
 
 log_calls = CallLog(texts=False)
 

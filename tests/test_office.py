@@ -59,7 +59,7 @@ async def desk(
     ):
         tokens = (SecretStr("t"),)
         settings = Twilio(account_sid=ACCOUNT, auth_tokens=tokens, api_url=twilio.url)
-        api = rest.TwilioRest(settings, http)
+        api = rest.TwilioRest(settings.require_rest(), http)
         guard = Guard(Rules(**rules))
         yield Desk(Office(guard, api, VirtualClock(0.0), recorded=recorded), twilio)
 

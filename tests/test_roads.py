@@ -28,32 +28,29 @@ BUILDERS: Final = {"number", "sip", "client", "queue", "sim", "conference", "app
 REST: Final = {"create_call", "create_participant"}
 
 MAKERS: Final = {
-    "put_through": "the caller is put through: tests/test_away.py, tests/test_guard.py",
-    "meet": "rings nobody: the person in the conference was rung by `_ring`, under the guard",
-    "wait_in": "rings nobody: the same for the person's leg",
-    "fallback": "farewells.py, and below",
-    "busy": "farewells.py, and below",
+    ("twiml", "dial"): "the caller is put through, or to the number of a farewell, and below",
+    ("twiml", "wait_in"): "rings nobody: the person in the conference was rung by `_ring`",
+    ("responses", "fallback"): "the agent file's fallback.dial",
+    ("responses", "busy"): "the agent file's busy.dial",
 }
-"""The functions of twiml.py that give a `<Dial>`."""
+"""Module and name of the functions that give a `<Dial>`."""
 
 ROADS: Final = {
     # --- what a <Dial> is made in ---
-    ("twilio/twiml.py", "_dial", "Dial"): "the number or SIP address of a <Dial>",
-    ("twilio/twiml.py", "_dial", "number"): "the same",
-    ("twilio/twiml.py", "_dial", "sip"): "the same",
+    ("twilio/twiml.py", "dial", "Dial"): "the number or SIP address of a <Dial>",
+    ("twilio/twiml.py", "dial", "number"): "the same",
+    ("twilio/twiml.py", "dial", "sip"): "the same",
     ("twilio/twiml.py", "wait_in", "Dial"): "a conference",
     ("twilio/twiml.py", "wait_in", "conference"): "the same",
-    ("twilio/twiml.py", "put_through", "_dial"): "a cold transfer",
-    ("twilio/twiml.py", "fallback", "_dial"): "the agent file's fallback.dial",
-    ("twilio/twiml.py", "busy", "_dial"): "the agent file's busy.dial",
-    ("twilio/twiml.py", "meet", "wait_in"): "a warm transfer, the caller's side",
+    ("responses.py", "fallback", "twiml.dial"): "the agent file's fallback.dial",
+    ("responses.py", "busy", "twiml.dial"): "the agent file's busy.dial",
     # --- who hands it to Twilio ---
-    ("webhooks.py", "_while_live", "put_through"): "Guard.begin_transfer; Dialled",
-    ("webhooks.py", "_while_live", "meet"): "Guard.begin_transfer of the warm transfer; CallerLeft",
-    ("transfers.py", "answer", "wait_in"): "Guard.begin_transfer of the warm transfer; Dialled",
+    ("webhooks.py", "_while_live", "twiml.dial"): "Guard.begin_transfer; Dialled",
+    ("webhooks.py", "_while_live", "twiml.wait_in"): "Guard.begin_transfer of the warm transfer",
+    ("transfers.py", "answer", "twiml.wait_in"): "Guard.begin_transfer of the warm transfer",
     ("transfers.py", "_ring", "create_call"): "Guard.begin_transfer; Dialled",
-    ("farewells.py", "fallback", "fallback"): "Guard.check_last_resort; Dialled, DialRefused",
-    ("farewells.py", "busy", "busy"): "Guard.check_last_resort; Dialled, DialRefused",
+    ("farewells.py", "fallback", "responses.fallback"): "Guard.check_last_resort; Dialled",
+    ("farewells.py", "busy", "responses.busy"): "Guard.check_last_resort; Dialled",
     ("outbound/placing.py", "_create", "create_call"): "Permission.count; CallBegan",
 }
 
@@ -79,16 +76,14 @@ def _dials(node: ast.AST, file: str) -> str | None:
     called = node.func
     builder = file == "twilio/twiml.py"
     if isinstance(called, ast.Name):
-        mine = {"Dial", "_dial", *MAKERS}
-        return called.id if builder and called.id in mine else None
+        return called.id if builder and called.id == "Dial" else None
     if not isinstance(called, ast.Attribute):
         return None
     if called.attr in REST:
         return called.attr
-    of_twiml = isinstance(called.value, ast.Name) and called.value.id == "twiml"
-    if of_twiml and called.attr in MAKERS:
-        return called.attr
-    return called.attr if builder and called.attr in BUILDERS | {"dial"} else None
+    if isinstance(called.value, ast.Name) and (called.value.id, called.attr) in MAKERS:
+        return f"{called.value.id}.{called.attr}"
+    return called.attr if builder and called.attr in BUILDERS else None
 
 
 def test_every_road_to_a_dial_is_known() -> None:
@@ -106,8 +101,21 @@ def test_no_dial_is_written_by_hand() -> None:
 
 
 def test_whatever_makes_a_dial_is_a_maker() -> None:
-    made = {function for file, function, _ in ROADS if file == "twilio/twiml.py"}
-    assert made - {"_dial"} == set(MAKERS)
+    """By whatever name it is used, a function that gives a <Dial> is looked for everywhere."""
+    builders = {
+        (Path(file).stem, function)
+        for file, function, _ in ROADS
+        if file in ("twilio/twiml.py", "responses.py")
+    }
+    assert builders == set(MAKERS)
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and not path.as_posix().startswith(SIMULATED):
+                of = (node.module or "").rpartition(".")[2]
+                taken = {(of, alias.name) for alias in node.names}
+                assert not taken & set(MAKERS), f"{path} takes it out of its module"
+                renamed = {alias.name for alias in node.names if alias.asname}
+                assert not renamed & {"twiml", "responses"}, path
 
 
 # --- the numbers that take over ---

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from offhook import tasks
-from offhook.logs import of_call
+from offhook.call_context import of_call
 from offhook.tasks import ServerTasks
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook import variables
+from offhook import responses, variables
 from offhook.config import Agent
 from offhook.deepgram.settings import Settings
 from offhook.twilio import twiml
@@ -160,13 +160,13 @@ def test_hostile_values_stay_values() -> None:
     assert message["agent"]["think"][0]["prompt"].count("\n") == 0
     filled = template.filled(values)
     for document in (
-        twiml.busy(filled, "https://example.com/after"),
+        responses.busy(filled, "https://example.com/after"),
         twiml.connect(
             stream_url="wss://example.com/twilio",
             after_url=None,
             stream_status_url=None,
             token=None,
-            announcement=filled.announcement,
+            announcement=responses.announced(filled.announcement),
             apology=None,
         ),
     ):

@@ -57,3 +57,11 @@ def is_outside(url: str) -> bool:
     last = host.rpartition(".")[2]
     numeric = last[:1].isdigit()
     return bool(host) and "." in host and not numeric and not host.endswith(_INSIDE)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a URL's host is this machine, by its name alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Literal
 
+from offhook import responses
 from offhook.call.ending import Ending, Slug
 from offhook.config import Agent
 from offhook.events import Dialled, DialRefused, Event
@@ -47,7 +48,9 @@ class Farewells:
         """Return the farewell of a call that ended so."""
         message = agent.outbound.message
         if ending.how is Slug.MESSAGE_LEFT and message is not None:
-            return self.given(call_sid) or self._keep(call_sid, twiml.message(message))
+            return self.given(call_sid) or self._keep(
+                call_sid, twiml.hang_up(responses.announced(message))
+            )
         if ending.how is Slug.AGENT_BUSY:
             return self.busy(call_sid, agent, after_url)
         if ending.wants_fallback:
@@ -61,8 +64,8 @@ class Farewells:
             return given
         to = agent.fallback.dial
         if to is not None and not self._may_dial(call_sid, "fallback", to):
-            return self._keep(call_sid, twiml.sorry(agent))
-        return self._keep(call_sid, twiml.fallback(agent, after_url))
+            return self._keep(call_sid, responses.apology(agent))
+        return self._keep(call_sid, responses.fallback(agent, after_url))
 
     def busy(self, call_sid: str, agent: Agent, after_url: str) -> str:
         """Return the farewell of a caller for whom there is no room."""
@@ -71,8 +74,8 @@ class Farewells:
             return given
         to = agent.busy.dial
         if to is not None and not self._may_dial(call_sid, "busy", to):
-            return self._keep(call_sid, twiml.sorry(agent))
-        return self._keep(call_sid, twiml.busy(agent, after_url))
+            return self._keep(call_sid, responses.apology(agent))
+        return self._keep(call_sid, responses.busy(agent, after_url))
 
     def _may_dial(self, call_sid: str, kind: Literal["fallback", "busy"], to: str) -> bool:
         refused = self._guard.check_last_resort(to)

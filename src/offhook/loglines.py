@@ -20,10 +20,10 @@ from typing import Any, Final
 import structlog
 
 from offhook import urls
+from offhook.call_context import current_call
 from offhook.config import Logs
 from offhook.conversation import inert
 from offhook.log_limit import LogLimit
-from offhook.logs import current_call
 from offhook.masking import Masks
 from offhook.printer import Printer
 

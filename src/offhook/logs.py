@@ -3,11 +3,8 @@
 Never what was said, a pressed key or a phone number, unless `logs.texts` says so.
 """
 
-import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any, Final
 
 from offhook.events import (
@@ -49,20 +46,6 @@ _log: Final = logging.getLogger("offhook.call")
 
 DESCRIPTION_MAX: Final = 200
 """Characters of a vendor's own words."""
-
-current_call: Final = ContextVar("current_call", default="")
-"""The CallSid of the call for which something runs: a dial, a function. Tasks and threads that
-come of it inherit it, and so do the lines that they log."""
-
-
-@contextlib.contextmanager
-def of_call(call_sid: str) -> Iterator[None]:
-    """What is begun within belongs to that call."""
-    token = current_call.set(call_sid)
-    try:
-        yield
-    finally:
-        current_call.reset(token)
 
 
 class CallLog:

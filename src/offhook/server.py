@@ -165,7 +165,8 @@ class Server:
         async with egress.client(trusted, limits=limits) as http, asyncio.TaskGroup() as group:
             tasks = self._tasks = ServerTasks(group, self._on_fault)
             asyncio.get_running_loop().set_exception_handler(self._on_loop_fault)
-            dial = Dialler(self._config.deepgram, key, tasks)
+            deepgram = self._config.deepgram
+            dial = Dialler(deepgram.url, deepgram.headers(key), deepgram.connect_timeout_s, tasks)
             told = Publisher(self._subscribers, clock.now)
             redacted = redacting(self._config.records.redact, told)
             publish = Publisher([redacted, *self._watchers], clock.now)
@@ -174,7 +175,8 @@ class Server:
             earlier = count.earlier(clock.now()) if count is not None else ()
             guard = Guard(self._config.dialling_rules(), earlier=earlier, keep=count)
             twilio = self._config.twilio
-            rest = TwilioRest(twilio, http) if twilio.rest_credentials is not None else None
+            account = twilio.rest_account
+            rest = TwilioRest(account, http) if account is not None else None
             lookups = Lookups(http, self._config.lookup_secrets, clock)
             self.calls = Calls(
                 self._config,

@@ -37,6 +37,7 @@ from offhook.call.commands import (
 from offhook.call.ending import Ending
 from offhook.call.handoff_actions import Errand
 from offhook.call.requests import Wish
+from offhook.call_context import of_call
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.leg import AgentLeg, Dial
@@ -54,7 +55,6 @@ from offhook.events import (
     RecordingStarted,
     Subscriber,
 )
-from offhook.logs import of_call
 from offhook.recordings.recorder import CallRecorder, Recordings
 from offhook.tap import Tap, Tapped
 from offhook.twilio import media as twilio

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from offhook.logs import current_call, of_call
+from offhook.call_context import current_call, of_call
 
 _log: Final = logging.getLogger("offhook.tasks")
 
@@ -52,7 +52,7 @@ class ServerTasks:
         """Do `work` in a task. Its result is None when it has raised.
 
         `name` says what kind of work it is: it stands in the log. Without a `call_sid` the task is
-        about the call for which it was started, if it was for one (logs.of_call).
+        about the call for which it was started, if it was for one (call_context.of_call).
         """
         call_sid = call_sid or current_call.get()
         with of_call(call_sid):

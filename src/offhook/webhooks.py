@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from offhook import webhook_form, wire
+from offhook import responses, webhook_form, wire
 from offhook.call import inputs
 from offhook.call.handoff_actions import Meet, SendDigits
 from offhook.calls import CallEntry, Calls
@@ -266,8 +266,8 @@ class Webhooks:
             after_url=self._calls.after_url(entry),
             stream_status_url=origin + "/twilio/stream-status",
             token=entry.token,
-            announcement=announcement,
-            apology=entry.agent.fallback.say,
+            announcement=responses.announced(announcement),
+            apology=responses.spoken(entry.agent, entry.agent.fallback.say),
             keys=keys,
         )
 
@@ -335,16 +335,17 @@ class Webhooks:
         match away.errand:
             case SendDigits(digits):
                 return self._stream(entry, origin, keys=digits)
-            case Meet() as meet:
-                return twiml.meet(meet, after)
+            case Meet(conference=conference):
+                return twiml.wait_in(conference, after)
             case dial:
-                return twiml.put_through(dial, after)
+                timeout_s, caller_id = dial.timeout_s, dial.caller_id
+                return twiml.dial(dial.to, after, timeout_s=timeout_s, caller_id=caller_id)
 
     def _after_farewell(self, outcome: str | None, agent: Agent | None) -> str:
         """What comes after a farewell that has dialled or recorded; nothing is dialled again."""
         if outcome is None or agent is None or _OUTCOMES.get(outcome) == "reached":
             return twiml.hang_up()
-        return twiml.sorry(agent)
+        return responses.apology(agent)
 
     async def _status(self, form: Form, origin: str) -> Response:
         status = form.get("CallStatus", "")
@@ -488,7 +489,7 @@ class Webhooks:
                 self._calls.tell(call_sid, inputs.CallBroke(type(error).__name__))
                 entry = self._calls.find(call_sid)
                 agent = entry.agent if entry is not None else self._config.agent_for(None)
-                document = twiml.hang_up() if agent is None else twiml.sorry(agent)
+                document = twiml.hang_up() if agent is None else responses.apology(agent)
                 return _xml(document)
 
         return contained

@@ -25,15 +25,19 @@ KEY = "CANARY-0123456789abcdef"
 Failure = Refused | Unreachable
 
 
+def a_dialler(deepgram: Deepgram, group: asyncio.TaskGroup) -> Dialler:
+    return Dialler(
+        deepgram.url, deepgram.headers(KEY), deepgram.connect_timeout_s, ServerTasks(group)
+    )
+
+
 class Dial:
     """One dial from a task group of its own, and what came of it."""
 
     def __init__(self, group: asyncio.TaskGroup, deepgram: Deepgram) -> None:
         self.agent = Recorder()
         self.failure: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
-        self.dialling = Dialler(deepgram, KEY, ServerTasks(group))(
-            self.agent, self.failure.set_result
-        )
+        self.dialling = a_dialler(deepgram, group)(self.agent, self.failure.set_result)
 
     async def failed(self) -> Failure:
         async with asyncio.timeout(240):
@@ -212,7 +216,7 @@ async def test_a_fault_in_one_call_harms_neither_the_group_nor_its_other_dials(
     far = Recorder()
     async with serving(accepting(far)) as port, serving(lambda _: wire.Refusal(429, "")) as full:
         async with asyncio.TaskGroup() as group:
-            Dialler(at(full), KEY, ServerTasks(group))(Recorder(), broken)
+            a_dialler(at(full), group)(Recorder(), broken)
             well = Dial(group, at(port))
         assert well.agent.socket is not None
         well.agent.socket.close()

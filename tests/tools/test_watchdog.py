@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from offhook.call.inputs import ToolFinished
+from offhook.call_context import of_call
 from offhook.clock import LoopClock
-from offhook.logs import of_call
 from offhook.tasks import ServerTasks
 from offhook.tools import Call, tool
 from offhook.tools.runner import Runner, Told

@@ -107,7 +107,8 @@ async def vendor(*script: Answer | Literal["cut", "hang"]) -> AsyncIterator[Vend
 async def client(url: str, **twilio: Any) -> AsyncIterator[TwilioRest]:
     given: dict[str, Any] = {"api_key": KEY, "api_secret": SecretStr("hush")} | twilio
     async with httpx2.AsyncClient(trust_env=False, timeout=None) as http:
-        yield TwilioRest(Twilio(account_sid=ACCOUNT, api_url=url, **given), http)
+        account = Twilio(account_sid=ACCOUNT, api_url=url, **given).require_rest()
+        yield TwilioRest(account, http)
 
 
 @pytest.fixture(autouse=True)
@@ -456,6 +457,6 @@ def test_region_and_edge_make_the_host(given: dict[str, Any], origin: str) -> No
 
 def test_without_credentials_there_is_no_client() -> None:
     with pytest.raises(Problem, match=r"E-TW-02 .*TWILIO_ACCOUNT_SID, .env"):
-        TwilioRest(Twilio(auth_tokens=(SecretStr("x"),)), httpx2.AsyncClient())
+        Twilio(auth_tokens=(SecretStr("x"),)).require_rest()
     with pytest.raises(Problem, match=r"E-TW-02 .*TWILIO_API_KEY and TWILIO_API_SECRET"):
-        TwilioRest(Twilio(account_sid=ACCOUNT), httpx2.AsyncClient())
+        Twilio(account_sid=ACCOUNT).require_rest()

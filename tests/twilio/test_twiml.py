@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offhook import responses
 from offhook.config import Agent, Announcement, Busy, Fallback, Voicemail
 from offhook.deepgram import settings
 from offhook.twilio import twiml
@@ -48,7 +49,12 @@ def connect(**parts: Any) -> str:
         "announcement": None,
         "apology": None,
     }
-    return twiml.connect(**(given | parts))
+    agent = an_agent(announcement=(given | parts)["announcement"])
+    spoken = {
+        "announcement": responses.announced((given | parts)["announcement"]),
+        "apology": responses.spoken(agent, (given | parts)["apology"]),
+    }
+    return twiml.connect(**(given | parts | spoken))
 
 
 # --- Answering -----------------------------------------------------------------------------------
@@ -108,16 +114,16 @@ RECORD = {
 
 def test_the_fallback_says_sorry_and_hangs_up() -> None:
     agent = an_agent(fallback=Fallback(say="Sorry."), announcement="Hello.")
-    assert verbs(twiml.fallback(agent, AFTER)) == [("Say", {}, "Sorry."), ("Hangup", {}, "")]
-    assert verbs(twiml.fallback(an_agent(fallback=NO_WORDS), AFTER)) == [("Hangup", {}, "")]
+    assert verbs(responses.fallback(agent, AFTER)) == [("Say", {}, "Sorry."), ("Hangup", {}, "")]
+    assert verbs(responses.fallback(an_agent(fallback=NO_WORDS), AFTER)) == [("Hangup", {}, "")]
 
 
 def test_the_fallback_speaks_as_the_announcement_does() -> None:
     announcement = Announcement(say="Guten Tag.", language="de-DE", voice="Polly.Vicki")
     agent = an_agent(fallback=Fallback(say="Leider."), announcement=announcement)
     manner = {"language": "de-DE", "voice": "Polly.Vicki"}
-    assert verbs(twiml.fallback(agent, AFTER))[0] == ("Say", manner, "Leider.")
-    assert verbs(twiml.sorry(agent))[0] == ("Say", manner, "Leider.")
+    assert verbs(responses.fallback(agent, AFTER))[0] == ("Say", manner, "Leider.")
+    assert verbs(responses.apology(agent))[0] == ("Say", manner, "Leider.")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +136,7 @@ def test_the_fallback_speaks_as_the_announcement_does() -> None:
 )
 def test_the_fallback_dials(destination: str, noun: str) -> None:
     agent = an_agent(fallback=Fallback(say="One moment.", dial=destination))
-    document = twiml.fallback(agent, AFTER)
+    document = responses.fallback(agent, AFTER)
     assert verbs(document) == [("Say", {}, "One moment."), ("Dial", DIAL, "")]
     [called] = parsed(document)[1]
     assert (called.tag, called.attrib, called.text) == (noun, {}, destination)
@@ -139,7 +145,7 @@ def test_the_fallback_dials(destination: str, noun: str) -> None:
 def test_the_fallback_takes_a_message() -> None:
     voicemail = Voicemail(say="After the tone.", max_seconds=90)
     agent = an_agent(fallback=Fallback(say="Sorry.", voicemail=voicemail))
-    assert verbs(twiml.fallback(agent, AFTER)) == [
+    assert verbs(responses.fallback(agent, AFTER)) == [
         ("Say", {}, "Sorry."),
         ("Say", {}, "After the tone."),
         ("Record", RECORD, ""),
@@ -148,13 +154,13 @@ def test_the_fallback_takes_a_message() -> None:
 
 
 def test_a_full_house_rejects_dials_or_says_so() -> None:
-    assert verbs(twiml.busy(an_agent(busy=Busy(reject=True)), AFTER)) == [
+    assert verbs(responses.busy(an_agent(busy=Busy(reject=True)), AFTER)) == [
         ("Reject", {"reason": "busy"}, "")
     ]
-    document = twiml.busy(an_agent(busy=Busy(dial="+15005550006")), AFTER)
+    document = responses.busy(an_agent(busy=Busy(dial="+15005550006")), AFTER)
     assert verbs(document) == [("Dial", DIAL, "")]
     assert [noun.text for noun in parsed(document)[0]] == ["+15005550006"]
-    assert verbs(twiml.busy(an_agent(busy=Busy(say="Full.")), AFTER)) == [
+    assert verbs(responses.busy(an_agent(busy=Busy(say="Full.")), AFTER)) == [
         ("Say", {}, "Full."),
         ("Hangup", {}, ""),
     ]
@@ -162,9 +168,9 @@ def test_a_full_house_rejects_dials_or_says_so() -> None:
 
 def test_nobody_answered_the_number_dialled_instead() -> None:
     agent = an_agent(fallback=Fallback(say="Sorry.", dial="+15005550006"))
-    assert verbs(twiml.sorry(agent)) == [("Say", {}, "Sorry."), ("Hangup", {}, "")]
+    assert verbs(responses.apology(agent)) == [("Say", {}, "Sorry."), ("Hangup", {}, "")]
     silent = an_agent(fallback=Fallback(say=None, dial="+15005550006"))
-    assert verbs(twiml.sorry(silent)) == [("Hangup", {}, "")]
+    assert verbs(responses.apology(silent)) == [("Hangup", {}, "")]
 
 
 # --- What holds for all of them -----------------------------------------------------------------
@@ -191,10 +197,10 @@ def every_document() -> Iterator[str]:
     )
     for say, onward, announcement in product((None, "Sorry."), onwards, announcements):
         agent = an_agent(fallback=Fallback(say=say, **onward), announcement=announcement)
-        yield twiml.fallback(agent, AFTER)
-        yield twiml.sorry(agent)
+        yield responses.fallback(agent, AFTER)
+        yield responses.apology(agent)
     for busy in (Busy(say="Full."), Busy(reject=True), Busy(dial="+15005550006")):
-        yield twiml.busy(an_agent(busy=busy), AFTER)
+        yield responses.busy(an_agent(busy=busy), AFTER)
     yield twiml.hang_up()
     yield twiml.reject()
 
@@ -211,10 +217,10 @@ def test_hostile_text_stays_text() -> None:
     announcement = Announcement(say=HOSTILE, language='en"/>', voice="<b>")
     for document in (
         connect(announcement=announcement, apology=HOSTILE, token='"/><Hangup/>', after_url="a&b"),
-        twiml.fallback(
+        responses.fallback(
             an_agent(fallback=Fallback(say=HOSTILE, voicemail=Voicemail(say=HOSTILE))), "a&b<"
         ),
-        twiml.busy(an_agent(busy=Busy(say=HOSTILE)), AFTER),
+        responses.busy(an_agent(busy=Busy(say=HOSTILE)), AFTER),
     ):
         said = [text for name, _, text in verbs(document) if name == "Say"]
         assert said
@@ -233,7 +239,7 @@ XML_TEXT = st.text(
 @hypothesis.settings(deadline=None)
 @given(XML_TEXT)
 def test_what_is_said_is_what_was_configured(text: str) -> None:
-    assert verbs(twiml.busy(an_agent(busy=Busy(say=text)), AFTER))[0] == ("Say", {}, text)
+    assert verbs(responses.busy(an_agent(busy=Busy(say=text)), AFTER))[0] == ("Say", {}, text)
 
 
 @pytest.mark.parametrize("summary", ["x" * 1872, "&" * 400, "& it rains. " * 160, "é🙂<" * 600])

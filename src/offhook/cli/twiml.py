@@ -67,6 +67,7 @@ def _bin(origin: str, announcement: "Announcement | None") -> str:
     """The seed's TwiML (twilio.md §2.2): say, connect, hang up when the stream closes."""
     from xml.etree import ElementTree
 
+    from offhook import responses
     from offhook.twilio import twiml
 
     text = twiml.connect(
@@ -74,7 +75,7 @@ def _bin(origin: str, announcement: "Announcement | None") -> str:
         after_url=None,
         stream_status_url=None,
         token=None,
-        announcement=announcement,
+        announcement=responses.announced(announcement),
         apology=None,
     )
     root = ElementTree.fromstring(text.encode())  # noqa: S314 - our own document, to indent it

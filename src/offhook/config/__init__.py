@@ -36,7 +36,6 @@ from offhook.config.house_file import (
     Twilio,
     WebhookFile,
 )
-from offhook.config.parts import is_this_machine
 from offhook.config.reading import FILE, NOTHING, Config, Overrides, load
 
 __all__ = [
@@ -67,7 +66,6 @@ __all__ = [
     "Twilio",
     "Voicemail",
     "WebhookFile",
-    "is_this_machine",
     "load",
     "read_agent",
 ]

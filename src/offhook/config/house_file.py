@@ -9,6 +9,7 @@ import pydantic
 from pydantic import BeforeValidator, Field, SecretStr
 
 from offhook import urls, yamlfile
+from offhook.addresses import is_this_machine
 from offhook.config.parts import (
     Country,
     Host,
@@ -16,11 +17,11 @@ from offhook.config.parts import (
     Pattern,
     PhoneNumber,
     Text,
-    is_this_machine,
     or_empty,
     phone_number,
 )
 from offhook.errors import Problem
+from offhook.twilio.rest_account import RestAccount
 
 DOTENV: Final = Path(".env")
 
@@ -174,15 +175,17 @@ class Twilio(TwilioFile):
         return value
 
     @property
-    def rest_credentials(self) -> tuple[str, str] | None:
-        """User and password of REST requests; None when they are not complete."""
+    def rest_account(self) -> RestAccount | None:
+        """The account of REST requests; None when its credentials are not complete."""
         if self.account_sid is None:
             return None
         if self.api_key is not None and self.api_secret is not None:
-            return self.api_key, self.api_secret.get_secret_value()
-        if self.auth_tokens:
-            return self.account_sid, self.auth_tokens[0].get_secret_value()
-        return None
+            user, password = self.api_key, self.api_secret
+        elif self.auth_tokens:
+            user, password = self.account_sid, self.auth_tokens[0]
+        else:
+            return None
+        return RestAccount(self.account_sid, user, password.get_secret_value(), self.rest_origin)
 
     @property
     def rest_origin(self) -> str:
@@ -193,10 +196,10 @@ class Twilio(TwilioFile):
             return "https://api.twilio.com"
         return f"https://api.{self.edge}.{self.region or 'us1'}.twilio.com"
 
-    def require_rest(self) -> tuple[str, str]:
-        """User and password of REST requests. Raises Problem E-TW-02 when there are none."""
-        credentials = self.rest_credentials
-        if credentials is None:
+    def require_rest(self) -> RestAccount:
+        """Return the account of REST requests. Raises Problem E-TW-02 when there is none."""
+        account = self.rest_account
+        if account is None:
             missing = (
                 "TWILIO_ACCOUNT_SID"
                 if self.account_sid is None
@@ -208,7 +211,7 @@ class Twilio(TwilioFile):
                 f" Looked in: {missing}, {DOTENV}.",
                 "Set them there (Twilio Console, Account, API keys).",
             )
-        return credentials
+        return account
 
 
 class DeepgramFile(Part):
@@ -250,6 +253,13 @@ class Deepgram(DeepgramFile):
     """Where the agent is."""
 
     api_key: SecretStr | None = None
+
+    def headers(self, key: str) -> dict[str, str]:
+        """Return the headers that identify us with `key`.
+
+        Deepgram answers 401 when scheme and kind of key do not match (deepgram.md §1.2).
+        """
+        return {"Authorization": f"{self.auth.capitalize()} {key}"}
 
 
 class Logs(Part):
@@ -324,7 +334,7 @@ class Kept(Part):
 
 
 class Redact(Part):
-    """What is taken out of texts before they are kept or passed on: redaction.py."""
+    """What is taken out of texts before they are kept or passed on (offhook.redaction)."""
 
     cards: bool = False
     """Card numbers, by Luhn; keys that the caller presses are then kept without their digits."""

@@ -1,6 +1,5 @@
 """What the parts of a configuration are made of: values that are checked as they are read."""
 
-import ipaddress
 import re
 import zoneinfo
 from typing import Annotated, Any
@@ -40,14 +39,6 @@ def phone_number(value: Any) -> Any:
             'Write + and digits alone, in quotes: "+1…".',
         )
     return value
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a URL's host is this machine, by its name alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def or_empty(value: Any) -> Any:

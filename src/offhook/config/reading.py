@@ -150,8 +150,8 @@ class Config:
         asked = [agent.lookup.url for agent in self.agents.values() if agent.lookup is not None]
         for url in (self.records.database, self.records.webhook.url, self.deepgram.url, *asked):
             secrets += [] if url is None else urls.secrets_in(url)
-        if self.twilio.rest_credentials is not None:
-            credentials = ":".join(self.twilio.rest_credentials).encode()
+        if (account := self.twilio.rest_account) is not None:
+            credentials = f"{account.user}:{account.password}".encode()
             secrets.append(base64.b64encode(credentials).decode())
         return tuple(secrets)
 
@@ -187,7 +187,7 @@ class Config:
 
         A rehearsal, in which nobody is dialled, goes without them.
         """
-        if self.by_rest and self.twilio.rest_credentials is None:
+        if self.by_rest and self.twilio.rest_account is None:
             raise BadFile("E-DIAL-02", self.by_rest)
 
     def require_webhook_secrets(self) -> tuple[SecretStr, ...]:

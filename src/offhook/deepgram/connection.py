@@ -1,12 +1,12 @@
 """Opening agent legs: where Deepgram is, how we identify ourselves, what its refusals mean."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
 from offhook import tls, wire
-from offhook.config import Deepgram, is_this_machine
+from offhook.addresses import is_this_machine
 from offhook.deepgram.leg import Dialling
 from offhook.tasks import ServerTasks
 
@@ -26,19 +26,22 @@ _WORDS: Final = {
 
 
 class Dialler:
-    """A leg.Dial: opens sockets to Deepgram, each in one of the server's `tasks`.
+    """A leg.Dial: opens sockets to Deepgram at `url`, each in one of the server's `tasks`.
+
+    `headers` identify us; a connection may take `timeout_s` seconds.
 
     A fault while dialling ends the call for which it is, as every fault in such a task does.
     """
 
-    def __init__(self, config: Deepgram, key: str, tasks: ServerTasks) -> None:
-        self._url = config.url
-        self._timeout = config.connect_timeout_s
-        # Deepgram answers 401 when scheme and kind of key do not match (§1.2).
-        self._headers = {"Authorization": f"{config.auth.capitalize()} {key}"}
+    def __init__(
+        self, url: str, headers: Mapping[str, str], timeout_s: float, tasks: ServerTasks
+    ) -> None:
+        self._url = url
+        self._timeout = timeout_s
+        self._headers = dict(headers)
         self._tasks = tasks
-        self._tls = tls.verifying() if config.url.startswith("wss:") else None
-        if self._tls is None and not is_this_machine(urlsplit(config.url).hostname or ""):
+        self._tls = tls.verifying() if url.startswith("wss:") else None
+        if self._tls is None and not is_this_machine(urlsplit(url).hostname or ""):
             _log.warning("deepgram.url is ws:// to another machine: the key goes there in clear")
 
     def __call__(

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from offhook import responses
 from offhook.call import inputs
 from offhook.call.ending import Slug
 from offhook.calls import CallEntry, Calls, Outgoing
@@ -149,7 +150,7 @@ class Following:
         message = entry.agent.outbound.message
         try:
             if leave and message is not None:
-                await self._rest.update_call(sid, twiml=twiml.message(message))
+                await self._rest.update_call(sid, twiml=twiml.hang_up(responses.announced(message)))
             else:
                 await self._rest.hang_up(sid)
         except (TwilioRefused, TwilioUnreachable) as error:

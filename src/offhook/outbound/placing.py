@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from offhook import variables, yamlfile
+from offhook import responses, variables, yamlfile
 from offhook.calls import Calls, Outgoing
 from offhook.clock import Clock
 from offhook.config import Agent, Config
@@ -364,8 +364,8 @@ class Placing:
             after_url=origin + "/twilio/after",
             stream_status_url=origin + "/twilio/stream-status",
             token=outgoing.token,
-            announcement=spoken.announcement,
-            apology=spoken.fallback.say,
+            announcement=responses.announced(spoken.announcement),
+            apology=responses.spoken(spoken, spoken.fallback.say),
         )
 
     @staticmethod

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Final
 
-from offhook.logs import current_call
+from offhook.call_context import current_call
 from offhook.tools.places import first_line, place
 
 _log: Final = logging.getLogger("offhook.tools")

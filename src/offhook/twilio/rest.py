@@ -19,9 +19,9 @@ from urllib.parse import quote, urlencode
 import httpx2
 import msgspec
 
-from offhook.config import Twilio
 from offhook.twilio import refusals
 from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
+from offhook.twilio.rest_account import RestAccount
 from offhook.twilio.twiml import TWIML_MAX
 from offhook.written import whole
 
@@ -144,16 +144,14 @@ class TwilioRest:
     Every method raises TwilioRefused for an answer that is no success, and TwilioUnreachable when
     there is none that makes sense, and nothing else, whatever it is given and whatever is answered.
     TwiML that is too long for Twilio is refused with 413 before it is sent. It waits where Twilio
-    asks it to (429), up to half a minute in all. Raises Problem E-TW-02 when the credentials are
-    not complete.
+    asks it to (429), up to half a minute in all.
     """
 
-    def __init__(self, twilio: Twilio, http: httpx2.AsyncClient) -> None:
-        user, password = twilio.require_rest()
+    def __init__(self, account: RestAccount, http: httpx2.AsyncClient) -> None:
         self._http = http
-        self._auth = httpx2.BasicAuth(user, password)
-        self._origin = twilio.rest_origin
-        self._account = f"/{VERSION}/Accounts/{twilio.account_sid}"
+        self._auth = httpx2.BasicAuth(account.user, account.password)
+        self._origin = account.origin
+        self._account = f"/{VERSION}/Accounts/{account.sid}"
         self._free = asyncio.Semaphore(AT_ONCE)
         self.date_s: float | None = None
         """What time it was at Twilio at its last answer, in seconds since 1970, if it said so."""

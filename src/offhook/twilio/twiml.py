@@ -3,14 +3,12 @@
 Source: twilio.md §2. Every document ends the call or hands it on: none leaves a silent line.
 """
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 from xml.sax.saxutils import escape
 
 from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
-from offhook.call.handoff_actions import Dial as DialErrand
-from offhook.call.handoff_actions import Meet
-from offhook.config import Agent, Announcement
 from offhook.written import for_xml
 
 TWIML_MAX: Final = 4000
@@ -19,14 +17,26 @@ TWIML_MAX: Final = 4000
 _CUT: Final = " …"
 
 
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A text that Twilio speaks, and how: None leaves it to the account."""
+
+    text: str
+    language: str | None = None
+    """BCP-47."""
+
+    voice: str | None = None
+    """A voice of Twilio's, such as Polly.Joanna-Neural (twilio.md §2.5)."""
+
+
 def connect(
     *,
     stream_url: str,
     after_url: str | None,
     stream_status_url: str | None,
     token: str | None,
-    announcement: Announcement | None,
-    apology: str | None,
+    announcement: Speech | None,
+    apology: Speech | None,
     keys: str = "",
 ) -> str:
     """Say the announcement, press `keys`, then open a stream.
@@ -36,7 +46,7 @@ def connect(
     """
     document = VoiceResponse()
     if announcement is not None:
-        _say(document, announcement.say, announcement)
+        _say(document, announcement)
     if keys:
         document.play(digits=keys)
     verb = Connect(action=after_url, method="POST") if after_url else Connect()
@@ -48,29 +58,55 @@ def connect(
         stream.parameter(name="token", value=token)
     document.append(verb)
     if apology is not None:
-        _say(document, apology, announcement)
+        _say(document, apology)
         document.hangup()
     return _text(document)
 
 
-def message(manner: Announcement) -> str:
-    """Leave a message, and end the call."""
+def dial(
+    destination: str,
+    after_url: str,
+    *,
+    say: Speech | None = None,
+    timeout_s: int = 30,
+    caller_id: str | None = None,
+) -> str:
+    """Say something, ring `destination` and connect the caller; `after_url` is told the outcome.
+
+    The destination is a number in E.164 or a SIP address. `caller_id` None shows the caller's.
+    """
     document = VoiceResponse()
-    _say(document, manner.say, manner)
+    _say(document, say)
+    # Without answerOnBridge a caller on the line hears nothing while it rings (twilio.md §2.6).
+    verb = Dial(
+        action=after_url,
+        method="POST",
+        timeout=timeout_s,
+        answer_on_bridge=True,
+        caller_id=caller_id,
+    )
+    if destination.startswith(("sip:", "sips:")):
+        verb.sip(destination)
+    else:
+        verb.number(destination)
+    document.append(verb)
+    return _text(document)
+
+
+def record(*prompts: Speech | None, max_seconds: int, after_url: str) -> str:
+    """Speak the prompts, record what the caller says after a tone, and end the call."""
+    document = VoiceResponse()
+    for prompt in prompts:
+        _say(document, prompt)
+    document.record(
+        action=after_url,
+        method="POST",
+        max_length=max_seconds,
+        play_beep=True,
+        trim="do-not-trim",
+    )
     document.hangup()
     return _text(document)
-
-
-def put_through(errand: DialErrand, after_url: str) -> str:
-    """Ring somebody and connect the caller; `after_url` is told what became of it."""
-    document = VoiceResponse()
-    _dial(document, errand.to, after_url, errand.timeout_s, errand.caller_id)
-    return _text(document)
-
-
-def meet(errand: Meet, after_url: str) -> str:
-    """Put the caller into the conference in which somebody waits."""
-    return wait_in(errand.conference, after_url)
 
 
 def wait_in(conference: str, after_url: str) -> str:
@@ -120,17 +156,18 @@ def _whisper(summary: str, key: str, answer_url: str) -> str:
     return _text(document)
 
 
-def hang_up() -> str:
-    """End the call."""
+def hang_up(say: Speech | None = None) -> str:
+    """End the call, after the words that there may be."""
     document = VoiceResponse()
+    _say(document, say)
     document.hangup()
     return _text(document)
 
 
-def reject() -> str:
-    """Decline without answering: nobody is configured for this number."""
+def reject(reason: Literal["rejected", "busy"] = "rejected") -> str:
+    """Decline without answering: the caller hears that the number is out of service, or busy."""
     document = VoiceResponse()
-    document.reject(reason="rejected")
+    document.reject(reason=reason)
     return _text(document)
 
 
@@ -139,77 +176,10 @@ def nothing() -> str:
     return _text(VoiceResponse())
 
 
-def fallback(agent: Agent, after_url: str) -> str:
-    """Say sorry, then dial, take a message, or hang up, as the agent's file wants it."""
-    document = VoiceResponse()
-    wanted = agent.fallback
-    if wanted.say is not None:
-        _say(document, wanted.say, agent.announcement)
-    if wanted.dial is not None:
-        _dial(document, wanted.dial, after_url)
-    elif wanted.voicemail is not None:
-        _say(document, wanted.voicemail.say, agent.announcement)
-        document.record(
-            action=after_url,
-            method="POST",
-            max_length=wanted.voicemail.max_seconds,
-            play_beep=True,
-            trim="do-not-trim",
-        )
-        document.hangup()
-    else:
-        document.hangup()
-    return _text(document)
-
-
-def busy(agent: Agent, after_url: str) -> str:
-    """The house is full."""
-    document = VoiceResponse()
-    if agent.busy.reject:
-        document.reject(reason="busy")
-    elif agent.busy.dial is not None:
-        _dial(document, agent.busy.dial, after_url)
-    else:
-        _say(document, agent.busy.say or "", agent.announcement)
-        document.hangup()
-    return _text(document)
-
-
-def sorry(agent: Agent) -> str:
-    """Nobody answered the number that was dialled instead: say so and end the call."""
-    document = VoiceResponse()
-    if agent.fallback.say is not None:
-        _say(document, agent.fallback.say, agent.announcement)
-    document.hangup()
-    return _text(document)
-
-
-def _dial(
-    document: VoiceResponse,
-    destination: str,
-    after_url: str,
-    timeout_s: int = 30,
-    caller_id: str | None = None,
-) -> None:
-    # Without answerOnBridge a caller on the line hears nothing while it rings (twilio.md §2.6).
-    dial = Dial(
-        action=after_url,
-        method="POST",
-        timeout=timeout_s,
-        answer_on_bridge=True,
-        caller_id=caller_id,
-    )
-    if destination.startswith(("sip:", "sips:")):
-        dial.sip(destination)
-    else:
-        dial.number(destination)
-    document.append(dial)
-
-
-def _say(document: VoiceResponse, text: str, manner: Announcement | None) -> None:
-    language = manner.language if manner is not None else None
-    voice = manner.voice if manner is not None else None
-    document.say(for_xml(text), language=language, voice=voice)
+def _say(document: VoiceResponse, speech: Speech | None) -> None:
+    if speech is not None:
+        text = for_xml(speech.text)
+        document.say(text, language=speech.language, voice=speech.voice)
 
 
 def _text(document: VoiceResponse) -> str:

@@ -100,7 +100,9 @@ async def rig(
                 twilio = Twilio(
                     account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=origin
                 )
-                yield Rig(server, board, made, TwilioRest(twilio, http), origin, http)
+                yield Rig(
+                    server, board, made, TwilioRest(twilio.require_rest(), http), origin, http
+                )
 
 
 def nothing(request: Request) -> tuple[int, str, str]:

@@ -291,12 +291,12 @@ async def test_only_this_accounts_credentials_are_good() -> None:
     async with rig(api_key="SK" + "2" * 32, api_secret="hush") as it:
         key: dict[str, Any] = {"api_key": "SK" + "2" * 32, "api_secret": SecretStr("hush")}
         good = Twilio(account_sid=ACCOUNT, api_url=it.origin, **key)
-        assert await TwilioRest(good, it.http).numbers()
+        assert await TwilioRest(good.require_rest(), it.http).numbers()
         for account, secret, code in ((ACCOUNT, "wrong", 20003), ("AC" + "9" * 32, "hush", 20404)):
             key["api_secret"] = SecretStr(secret)
             bad = Twilio(account_sid=account, api_url=it.origin, **key)
             with pytest.raises(TwilioRefused) as refused:
-                await TwilioRest(bad, it.http).numbers()
+                await TwilioRest(bad.require_rest(), it.http).numbers()
             assert refused.value.code == code
         anonymous = await it.http.get(f"{it.origin}/2010-04-01/Accounts/{ACCOUNT}/Calls/x.json")
         assert anonymous.status_code == 401

@@ -1,0 +1,47 @@
+"""What Twilio is told for an agent: the TwiML documents that its file words."""
+
+from offhook.config import Agent, Announcement
+from offhook.twilio import twiml
+from offhook.twilio.twiml import Speech
+
+
+def announced(announcement: Announcement | None) -> Speech | None:
+    """Return an announcement as Twilio speaks it."""
+    if announcement is None:
+        return None
+    return Speech(announcement.say, announcement.language, announcement.voice)
+
+
+def spoken(agent: Agent, text: str | None) -> Speech | None:
+    """Return a text in language and voice of the agent's announcement."""
+    if text is None:
+        return None
+    manner = announced(agent.announcement) or Speech("")
+    return Speech(text, manner.language, manner.voice)
+
+
+def apology(agent: Agent) -> str:
+    """Say sorry and end the call."""
+    return twiml.hang_up(spoken(agent, agent.fallback.say))
+
+
+def fallback(agent: Agent, after_url: str) -> str:
+    """Say sorry, then dial, take a message, or hang up, as the agent's file wants it."""
+    wanted = agent.fallback
+    say = spoken(agent, wanted.say)
+    if wanted.dial is not None:
+        return twiml.dial(wanted.dial, after_url, say=say)
+    if wanted.voicemail is not None:
+        prompt = spoken(agent, wanted.voicemail.say)
+        limit = wanted.voicemail.max_seconds
+        return twiml.record(say, prompt, max_seconds=limit, after_url=after_url)
+    return twiml.hang_up(say)
+
+
+def busy(agent: Agent, after_url: str) -> str:
+    """Turn a caller away for whom there is no room: busy signal, another number, or words."""
+    if agent.busy.reject:
+        return twiml.reject("busy")
+    if agent.busy.dial is not None:
+        return twiml.dial(agent.busy.dial, after_url)
+    return twiml.hang_up(spoken(agent, agent.busy.say or ""))
