@@ -21,16 +21,15 @@ import pocketsphinx
 
 from offhook import yamlfile
 from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES
-from offhook.rehearsal import clips
-from offhook.rehearsal.dialogue import sampling, slots
-from offhook.rehearsal.dialogue.file import front_desk
-from offhook.rehearsal.dialogue.matcher import Matcher
-from offhook.rehearsal.dialogue.words import words
-from offhook.rehearsal.local import dictionary, flite, mulaw, ngram, render, speaker
-from offhook.rehearsal.local.recogniser import TRUSTED
-from offhook.rehearsal.local.sphinx import TELEPHONE_MEAN, Turn
-from offhook.rehearsal.vocabulary import Vocabulary
-from offhook.rehearsal.word_errors import word_errors
+from offhook.testing.scenarios.word_errors import word_errors
+from offhook.testing.simulator.dialogue import sampling, slots
+from offhook.testing.simulator.dialogue.file import front_desk
+from offhook.testing.simulator.dialogue.matcher import Matcher
+from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech import clips, dictionary, flite, mulaw, ngram, render, speaker
+from offhook.testing.simulator.speech.recogniser import TRUSTED
+from offhook.testing.simulator.speech.sphinx import TELEPHONE_MEAN, Turn
+from offhook.testing.simulator.speech.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
 FLITE_VOICES = ("rms", "slt", "awb", "kal16")

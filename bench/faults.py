@@ -45,8 +45,8 @@ import httpx2
 import websockets
 from sqlalchemy import Engine, select
 
-from offhook import wav
 from offhook.config import Prices
+from offhook.recordings import wav
 from offhook.records import database, tables
 from offhook.records.journal import identity_of, waiting_in
 from offhook.records.store import Store

@@ -33,12 +33,12 @@ from typing import Any
 
 import msgspec
 
-from offhook import wire
 from offhook.bench import child, figures
 from offhook.bench.load import Agent, Caller, Load, Measured, Open
 from offhook.bench.runner import Child, Cores, started
 from offhook.cli.running import run as run_on_uvloop
 from offhook.deepgram import messages as deepgram
+from offhook.net import websocket
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 MAX_MESSAGE = 1024 * 1024
@@ -117,7 +117,7 @@ class HammerAgent(Agent):
             asked.answers.append(message.content)
             asked.came.set()
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         super().on_close(closed)
         self.over = True
         for asked in self.asked.values():
@@ -316,11 +316,11 @@ class Hammer:
         self._seed = seed
         self._sessions = 0
 
-    def decide(self, upgrade: wire.Upgrade) -> wire.Acceptance:
+    def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance:
         self._sessions += 1
         if not self.hammering:
             return self.quiet.decide(upgrade)
-        return wire.Acceptance(self.loud.agent(7 * self._sessions))
+        return websocket.Acceptance(self.loud.agent(7 * self._sessions))
 
     async def look(self, command: Look | Release) -> dict[str, Any]:
         told: dict[str, Any] = msgspec.json.decode(await self.server.ask(command))
@@ -434,7 +434,7 @@ async def hammer(seed: int, capacity: int, *, short: bool, compute: bool) -> Asy
     cores = Cores()
     made: Hammer | None = None
 
-    def decide(upgrade: wire.Upgrade) -> wire.Acceptance:
+    def decide(upgrade: websocket.Upgrade) -> websocket.Acceptance:
         assert made is not None  # nobody calls before the server is there
         return made.decide(upgrade)
 

@@ -11,9 +11,9 @@ from collections import Counter
 
 from offhook.bench import bridge, child
 from offhook.config import Config
-from offhook.events import CallEnded, Happening, InterpreterHeld
-from offhook.logs import CallLog
-from offhook.server import Server, listen
+from offhook.events.types import CallEnded, Happening, InterpreterHeld
+from offhook.observability.call_log import CallLog
+from offhook.serving.server import Server, listen
 
 
 async def serve(config: Config) -> None:

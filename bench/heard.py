@@ -35,17 +35,17 @@ from typing import Final, Literal, TypeAlias
 from tests.house import ACCOUNT, NoTools, configured, empty_office, nothing_known
 
 from offhook import audio
-from offhook.calls import Calls
+from offhook.calls.call_updates import Lines
+from offhook.calls.calls import Calls
 from offhook.clock import Timer
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram import messages
-from offhook.events import AgentSaid, Happening
-from offhook.guard import Guard, Rules
-from offhook.line import Lines
-from offhook.lobby import Lobby
-from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.rehearsal.stream import Line, SimulatedStream
-from offhook.tasks import ServerTasks
-from offhook.wire import Channel, Closed, Receiver, Refused, Unreachable
+from offhook.events.types import AgentSaid, Happening
+from offhook.net.websocket import Channel, Closed, Receiver, Refused, Unreachable
+from offhook.policy.dial_policy import Guard, Rules
+from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.testing.simulator.twilio.stream import Line, SimulatedStream
+from offhook.webhooks.pending_streams import Lobby
 
 MEDIAN_MAX = 1
 P95_MAX = 3

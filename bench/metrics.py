@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from offhook import events
-from offhook.events import Happening
-from offhook.metrics.meter import Metrics
+from offhook.events import types as events
+from offhook.events.types import Happening
+from offhook.observability.metrics.meter import Metrics
 
 ROUNDS = 20_000
 EVENTS = (

@@ -13,16 +13,16 @@ import time
 from binascii import a2b_base64
 from collections.abc import Callable
 
-from offhook.twilio import media
+from offhook.twilio import messages
 
 REPEATS = 51
 MESSAGES = 20_000
 
 AUDIO = bytes((37 * n + 11) % 256 for n in range(160))
-TEXT = media.write(
-    media.Media(
+TEXT = messages.write(
+    messages.Media(
         stream_sid="MZ" + "0123456789abcdef" * 2,
-        media=media.MediaDetails(payload=AUDIO, chunk="1500", timestamp="30000"),
+        media=messages.MediaDetails(payload=AUDIO, chunk="1500", timestamp="30000"),
         sequence_number="1502",
     )
 )
@@ -31,8 +31,8 @@ PAYLOAD = re.compile(rb'"payload":"([A-Za-z0-9+/]*={0,2})"')
 
 def full_parse(text: bytes) -> bytes:
     """What Offhook does: every field checked, stream SID and track at hand."""
-    message = media.read(text)
-    assert type(message) is media.Media
+    message = messages.read(text)
+    assert type(message) is messages.Media
     return message.media.payload
 
 

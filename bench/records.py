@@ -24,12 +24,12 @@ sys.path.insert(0, str(ROOT))
 
 from tests.postgres import Postgres  # noqa: E402
 
-from offhook import events  # noqa: E402
 from offhook.call.ending import Slug  # noqa: E402
 from offhook.config import Prices  # noqa: E402
+from offhook.events import types as events  # noqa: E402
 from offhook.records import database, queries, tables  # noqa: E402
-from offhook.records.lines import Line  # noqa: E402
-from offhook.records.questions import Filter  # noqa: E402
+from offhook.records.entries import Line  # noqa: E402
+from offhook.records.filters import Filter  # noqa: E402
 from offhook.records.store import Store  # noqa: E402
 
 BATCH_CALLS = 500

@@ -3,7 +3,7 @@
 import timeit
 
 from offhook.config import Redact
-from offhook.redaction import Redactor
+from offhook.redaction.redactor import Redactor
 
 TEXTS = {
     "a short answer": "Yes, please.",

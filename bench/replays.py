@@ -14,10 +14,10 @@ from pathlib import Path
 from tests.house import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, house
 from tests.rehearsal.replay.test_again import BARGE_IN, SCRIPT
 
-from offhook.capture import Captures
-from offhook.rehearsal.replay import captured
-from offhook.rehearsal.replay.again import call_again
-from offhook.rehearsal.replay.comparison import Comparison, compare_call
+from offhook.capture.writer import Captures
+from offhook.testing.replay import captured
+from offhook.testing.replay.again import call_again
+from offhook.testing.replay.comparison import Comparison, compare_call
 
 
 async def measure(folder: Path, replays: int, burners: int) -> list[Comparison]:

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy
 import pocketsphinx
 
-from offhook.rehearsal import clips
-from offhook.rehearsal.local import mulaw
-from offhook.rehearsal.local.folding import Folding
+from offhook.testing.simulator.speech import clips, mulaw
+from offhook.testing.simulator.speech.folding import Folding
 
 NOISE_DBFS = (-70, -60, -50)
 SILENCE = 3200

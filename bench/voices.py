@@ -13,14 +13,13 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from offhook.rehearsal import clips
-from offhook.rehearsal.dialogue.file import front_desk
-from offhook.rehearsal.dialogue.words import words
-from offhook.rehearsal.local import render
-from offhook.rehearsal.local.recogniser import Recogniser, recognising
-from offhook.rehearsal.local.speaker import SPEED, VOICE, speaking
-from offhook.rehearsal.vocabulary import Vocabulary
-from offhook.rehearsal.word_errors import word_errors
+from offhook.testing.scenarios.word_errors import word_errors
+from offhook.testing.simulator.dialogue.file import front_desk
+from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech import clips, render
+from offhook.testing.simulator.speech.recogniser import Recogniser, recognising
+from offhook.testing.simulator.speech.speaker import SPEED, VOICE, speaking
+from offhook.testing.simulator.speech.vocabulary import Vocabulary
 
 AGENT = [(VOICE, speed) for speed in (130, 150, 170, 190)] + [
     (voice, SPEED) for voice in ("en-us", "en-gb", "en-us+klatt2", "en-us+f3", "en-us+m3")

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from offhook import events
-from offhook.metrics.catalogue import SECTIONS, Metric
+from offhook.events import types as events
+from offhook.observability.metrics.catalogue import SECTIONS, Metric
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 OPERATING: Final = DOCS / "operating.md"

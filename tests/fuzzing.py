@@ -16,20 +16,27 @@ from urllib.parse import parse_qsl
 
 from tests.wire import samples
 
-from offhook import guard, urls, variables, wav, yamlfile
-from offhook.capture import VERSION
+from offhook import variables, yamlfile
+from offhook.capture.masking import Masks
+from offhook.capture.writer import VERSION
 from offhook.config import ConfigFile, read_agent
 from offhook.config.parts import phone_number
 from offhook.deepgram import messages as deepgram
 from offhook.errors import Problem
-from offhook.events import CallerSaid, CallStarted, Happening
-from offhook.masking import Masks
+from offhook.events.types import CallerSaid, CallStarted, Happening
 from offhook.outbound import people
-from offhook.records import lines, questions
-from offhook.rehearsal import scenario, script, verbs
-from offhook.rehearsal.dialogue import file as dialogue
-from offhook.rehearsal.replay import captured
-from offhook.twilio import media, refusals, rest
+from offhook.policy import dial_policy
+from offhook.recordings import wav
+from offhook.records import entries, filters
+from offhook.testing.replay import captured
+from offhook.testing.scenarios import scenario
+from offhook.testing.simulator.dialogue import file as dialogue
+from offhook.testing.simulator.dialogue import script
+from offhook.testing.simulator.twilio import verbs
+from offhook.text import urls
+from offhook.twilio import errors as refusals
+from offhook.twilio import messages as media
+from offhook.twilio import rest
 from offhook.twilio.signature import sign
 
 ROOT = Path(__file__).parents[1]
@@ -102,16 +109,16 @@ def _capture(path: Path) -> None:
 
 
 def _destination(text: str) -> None:
-    guard.is_number(text)
-    guard.country_of(text)
-    guard.refusal(guard.Rules(sip_hosts=frozenset({"h"})), text)
+    dial_policy.is_number(text)
+    dial_policy.country_of(text)
+    dial_policy.refusal(dial_policy.Rules(sip_hosts=frozenset({"h"})), text)
     phone_number(text)
 
 
 def _moment(text: str) -> None:
     with suppress(Problem):
-        questions.age_ms(text)
-    questions.moment(text, datetime(2026, 3, 1, tzinfo=UTC))
+        filters.age_ms(text)
+    filters.moment(text, datetime(2026, 3, 1, tzinfo=UTC))
 
 
 def _masked(data: bytes) -> None:
@@ -138,7 +145,7 @@ def _wavs() -> list[bytes]:
 
 _CALL = "CA" + "0" * 32
 _LINES = [
-    lines.encode(Happening(_CALL, 1, event), 1_700_000_000_000)
+    entries.encode(Happening(_CALL, 1, event), 1_700_000_000_000)
     for event in (CallStarted(), CallerSaid("Two, please."))
 ]
 _CAPTURE = [
@@ -158,7 +165,7 @@ _CAPTURE = [
     {"at": 1040, "leg": "caller", "dir": "out", "audio": "EBAQ"},
     {"at": 9000, "leg": "caller", "dir": "in", "message": {"event": "stop"}},
 ]
-_CURSOR = questions.cursor_of(questions.Position(1_700_000_000_000, _CALL))
+_CURSOR = filters.cursor_of(filters.Position(1_700_000_000_000, _CALL))
 _YAML = (Problem,)
 
 TARGETS: dict[str, Target] = {
@@ -208,7 +215,7 @@ TARGETS: dict[str, Target] = {
     ),
     "wav.stereo": Target(_from_file(wav.read_stereo, "call.wav"), _YAML, _wavs()),
     "wav.clip": Target(_from_file(wav.read_clip, "clip.wav"), _YAML, _wavs()),
-    "journal": Target(lambda data: lines.decode(1, data), (lines.BadLine,), _LINES),
+    "journal": Target(lambda data: entries.decode(1, data), (entries.BadLine,), _LINES),
     "capture": Target(
         _from_file(_capture, "call.jsonl"),
         _YAML,
@@ -219,7 +226,7 @@ TARGETS: dict[str, Target] = {
         (ValueError,),
         [b"+12025550142", b"sip:ada@h", b"+442079460000", b"911"],
     ),
-    "cursor": Target(_text(questions.position_of), _YAML, [_CURSOR.encode()]),
+    "cursor": Target(_text(filters.position_of), _YAML, [_CURSOR.encode()]),
     "moment": Target(
         _text(_moment), _YAML, [b"90m", b"2026-03-01", b"2026-03-01T12:00:00+01:00", b"30d"]
     ),

@@ -20,9 +20,9 @@ from tests.house import HANG_UP, TOKEN, House, house
 from websockets.asyncio.server import ServerConnection, serve
 
 from offhook.config import load
-from offhook.events import AgentSwitched, CallEnded
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.switchboard.people import Person
+from offhook.events.types import AgentSwitched, CallEnded
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.twilio.switchboard.people import Person
 
 LINE: Final = "+12025550100"
 CALLER: Final = "+12025550142"

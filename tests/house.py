@@ -12,34 +12,35 @@ from urllib.parse import urlencode
 import httpx2
 from pydantic import SecretStr
 
-from offhook import wire
 from offhook.api.app import Api
 from offhook.call.inputs import ToolFinished
+from offhook.calls.lookup import Found
+from offhook.calls.messaging import Office
+from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
-from offhook.events import AgentSaid, CallEnded, CallerSaid, Event, Happening, Subscriber
-from offhook.guard import Guard, Rules
-from offhook.lookup import Found
-from offhook.office import Office
+from offhook.events.types import AgentSaid, CallEnded, CallerSaid, Event, Happening, Subscriber
+from offhook.net import websocket
+from offhook.policy.dial_policy import Guard, Rules
 from offhook.records.record import Record
-from offhook.rehearsal import clips, standin_server
-from offhook.rehearsal.account.account import Account
-from offhook.rehearsal.account.resources import Number
-from offhook.rehearsal.account.server import serve
-from offhook.rehearsal.caller import Caller
-from offhook.rehearsal.phone import place_call
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import Script, Turn
-from offhook.rehearsal.standin import StandIn
-from offhook.rehearsal.switchboard.board import Callbacks, switchboard
-from offhook.rehearsal.switchboard.ledger import Ledger
-from offhook.rehearsal.switchboard.people import Person, book
-from offhook.rehearsal.webhooks import Front
-from offhook.server import Server, listen
-from offhook.tap import MakeTap
+from offhook.serving.server import Server, listen
+from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.dialogue.script import Script, Turn
+from offhook.testing.simulator.speech import clips
+from offhook.testing.simulator.twilio.account.account import Account
+from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.account.server import serve
+from offhook.testing.simulator.twilio.phone import place_call
+from offhook.testing.simulator.twilio.switchboard.board import Callbacks, switchboard
+from offhook.testing.simulator.twilio.switchboard.ledger import Ledger
+from offhook.testing.simulator.twilio.switchboard.people import Person, book
+from offhook.testing.simulator.twilio.webhooks import Front
 from offhook.tools.declare import Call
-from offhook.twilio import media
+from offhook.twilio import messages
 from offhook.twilio.signature import SETTINGS_HEADER, sign
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -146,7 +147,7 @@ class House:
         if signature is None:
             signature = sign(TOKEN, f"wss://127.0.0.1{path}")
         stream = RawStream()
-        await wire.connect(
+        await websocket.connect(
             f"ws://127.0.0.1:{self.server.port}{path}",
             stream,
             headers={"x-twilio-signature": signature}
@@ -161,11 +162,11 @@ class RawStream:
     """The client's end of a media stream, in a test's hands: a wire.Receiver."""
 
     def __init__(self) -> None:
-        self.channel: wire.Channel
+        self.channel: websocket.Channel
         self.received: list[bytes] = []
-        self.closed: asyncio.Future[wire.Closed] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[websocket.Closed] = asyncio.get_running_loop().create_future()
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         self.channel = socket
 
     def on_text(self, text: bytes) -> None:
@@ -177,19 +178,19 @@ class RawStream:
     def on_writable(self, writable: bool) -> None:
         pass
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         self.closed.set_result(closed)
 
-    def send(self, message: media.FromTwilio) -> None:
-        self.channel.send_text(media.write(message))
+    def send(self, message: messages.FromTwilio) -> None:
+        self.channel.send_text(messages.write(message))
 
     def start(self, call_sid: str, token: str | None = None, account: str = ACCOUNT) -> None:
         parameters = {"token": token} if token is not None else {}
-        self.send(media.Connected())
+        self.send(messages.Connected())
         self.send(
-            media.Start(
+            messages.Start(
                 stream_sid=STREAM,
-                start=media.StartDetails(
+                start=messages.StartDetails(
                     account_sid=account, call_sid=call_sid, custom_parameters=parameters
                 ),
             )
@@ -198,10 +199,12 @@ class RawStream:
     def speak(self, frames: int = 1, stream_sid: str = STREAM) -> None:
         for _ in range(frames):
             self.send(
-                media.Media(stream_sid=stream_sid, media=media.MediaDetails(payload=b"\xff" * 160))
+                messages.Media(
+                    stream_sid=stream_sid, media=messages.MediaDetails(payload=b"\xff" * 160)
+                )
             )
 
-    async def end(self) -> wire.Closed:
+    async def end(self) -> websocket.Closed:
         async with asyncio.timeout(240):
             return await self.closed
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from offhook.rehearsal.trial.lateness import Lateness, watching
+from offhook.testing.scenarios.lateness import Lateness, watching
 
 ATTEMPTS = 4
 

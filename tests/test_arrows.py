@@ -12,20 +12,20 @@ import offhook
 
 SOURCE: Final = Path(offhook.__file__).parent
 
-CORE: Final = ("offhook.call", "offhook.twilio.media", "offhook.deepgram.messages")
-CORE_MAY_IMPORT: Final = (*CORE, "offhook.audio", "offhook.events")
+CORE: Final = ("offhook.call", "offhook.twilio.messages", "offhook.deepgram.messages")
+CORE_MAY_IMPORT: Final = (*CORE, "offhook.audio", "offhook.events.types")
 WAITING: Final = ("asyncio", "socket", "time", "threading", "picows", "httpx", "httpx2", "select")
-RIGS: Final = ("offhook.rehearsal", "offhook.bench")
+RIGS: Final = ("offhook.testing", "offhook.bench")
 """What stands around the product to try and measure it; the product knows neither."""
-OWN_SERVER: Final = "offhook.rehearsal.trial.own_server"
+OWN_SERVER: Final = "offhook.testing.scenarios.own_server"
 """It runs a whole server within a rehearsal, as `offhook serve` does."""
-LAYERS: Final = ("offhook.call", "offhook.session", "offhook.server", "offhook.cli")
+LAYERS: Final = ("offhook.call", "offhook.calls.session", "offhook.serving.server", "offhook.cli")
 """From the one that all may use to the one that uses all."""
 
 OWNERS: Final = {
     "fastapi": "offhook.api",
-    "prometheus_client": "offhook.metrics",
-    "structlog": "offhook.loglines",
+    "prometheus_client": "offhook.observability.metrics",
+    "structlog": "offhook.observability.log_format",
 }
 """Libraries, and the one place that knows each."""
 
@@ -36,9 +36,9 @@ CLOCK: Final = re.compile(
 )
 MAY_READ_THE_CLOCK: Final = (
     "offhook.clock",
-    "offhook.capture",  # the date in the name of a file
+    "offhook.capture.writer",  # the date in the name of a file
     "offhook.recordings.recorder",  # likewise
-    "offhook.rehearsal.switchboard.dates",  # in Twilio's callbacks: no monotonic clock knows them
+    "offhook.testing.simulator.twilio.switchboard.dates",  # in Twilio's callbacks: no monotonic clock knows them
     "offhook.records.record",  # when a call was, for whoever looks for it
     "offhook.records.erasing",  # how long it waits for a server
     "offhook.records.retention",  # it compares the wall clock with one that never jumps
@@ -93,17 +93,17 @@ def faults(name: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{name} decides, and imports {target}"
             if within(target, WAITING):
                 yield f"{name} decides, and imports {target}, which can wait"
-        if name == "offhook.events" and ours:
+        if name == "offhook.events.types" and ours:
             yield f"{name} is below everything, and imports {target}"
-        if within(target, ("picows",)) and name != "offhook.wire":
-            yield f"{name} imports {target}: only offhook.wire knows the engine"
+        if within(target, ("picows",)) and name != "offhook.net.websocket":
+            yield f"{name} imports {target}: only offhook.net.websocket knows the engine"
         for library, owner in OWNERS.items():
             if within(target, (library,)) and not within(name, (owner,)):
                 yield f"{name} imports {target}: only {owner} knows it"
         if within(target, RIGS) and not within(name, (*RIGS, "offhook.cli")):
             yield f"{name} is the product, and imports {target}"
         if within(target, ("offhook.api",)) and not within(
-            name, ("offhook.api", "offhook.server", "offhook.cli", OWN_SERVER)
+            name, ("offhook.api", "offhook.serving.server", "offhook.cli", OWN_SERVER)
         ):
             yield f"{name} imports {target}, which answers questions about all of them"
         if within(target, ("offhook.cli",)) and not within(
@@ -135,29 +135,29 @@ def test_the_core_is_where_it_is_looked_for() -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("offhook.call.call", "from offhook.session import Session"),
+        ("offhook.call.call", "from offhook.calls.session import Session"),
         ("offhook.call.call", "from offhook import wire"),
         ("offhook.call.call", "def late():\n    import asyncio"),
         ("offhook.call.playback", "from time import monotonic"),
-        ("offhook.twilio.media", "import offhook.twilio.leg"),
+        ("offhook.twilio.messages", "import offhook.twilio.stream"),
         ("offhook.deepgram.messages", "import threading as t"),
-        ("offhook.session", "from picows import WSFrame"),
-        ("offhook.session", "from offhook.server import Server"),
-        ("offhook.server", "from offhook.rehearsal.memory import VirtualClock"),
-        ("offhook.server", "from offhook.bench import load"),
-        ("offhook.server", "import offhook.cli.serve"),
-        ("offhook.webhooks", "from offhook.cli import app"),
-        ("offhook.webhooks", "from fastapi import FastAPI"),
-        ("offhook.calls", "from offhook.api.live import Live"),
-        ("offhook.events", "from offhook.call.ending import Slug"),
-        ("offhook.server", "import os\nkey = os.environ['KEY']"),
-        ("offhook.server", "from os import getenv"),
-        ("offhook.logs", "import structlog"),
-        ("offhook.webhooks", "from prometheus_client import Counter"),
-        ("offhook.session", "import time\nnow = time.monotonic()"),
-        ("offhook.session", "from datetime import datetime\nnow = datetime.now()"),
-        ("offhook.session", "class A:\n    def f(self):\n        return self._loop.time()"),
-        ("offhook.server", "import asyncio\nnow = asyncio.get_running_loop().time()"),
+        ("offhook.calls.session", "from picows import WSFrame"),
+        ("offhook.calls.session", "from offhook.serving.server import Server"),
+        ("offhook.serving.server", "from offhook.testing.memory import VirtualClock"),
+        ("offhook.serving.server", "from offhook.bench import load"),
+        ("offhook.serving.server", "import offhook.cli.serve"),
+        ("offhook.webhooks.routes", "from offhook.cli import app"),
+        ("offhook.webhooks.routes", "from fastapi import FastAPI"),
+        ("offhook.calls.calls", "from offhook.api.live import Live"),
+        ("offhook.events.types", "from offhook.call.ending import Slug"),
+        ("offhook.serving.server", "import os\nkey = os.environ['KEY']"),
+        ("offhook.serving.server", "from os import getenv"),
+        ("offhook.observability.call_log", "import structlog"),
+        ("offhook.webhooks.routes", "from prometheus_client import Counter"),
+        ("offhook.calls.session", "import time\nnow = time.monotonic()"),
+        ("offhook.calls.session", "from datetime import datetime\nnow = datetime.now()"),
+        ("offhook.calls.session", "class A:\n    def f(self):\n        return self._loop.time()"),
+        ("offhook.serving.server", "import asyncio\nnow = asyncio.get_running_loop().time()"),
     ],
 )
 def test_a_wrong_arrow_is_found(name: str, source: str) -> None:

@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
 
-from offhook.call.call_settings import Plan
 from offhook.call.handoff_actions import Errand
+from offhook.call.call_settings import Plan
+from offhook.calls.session import Brief, Session
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
 from offhook.deepgram.settings import Settings
-from offhook.rehearsal import standin_server
-from offhook.rehearsal.memory import VirtualClock
-from offhook.rehearsal.phone import place_call
-from offhook.rehearsal.standin import StandIn
-from offhook.session import Brief, Session
-from offhook.twilio import media
-from offhook.twilio.leg import CallerLeg
-from offhook.wire import Receiver, Refused, Unreachable
+from offhook.net.websocket import Receiver, Refused, Unreachable
+from offhook.testing.memory import VirtualClock
+from offhook.testing.simulator.deepgram import server
+from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.twilio.phone import place_call
+from offhook.twilio import messages as media
+from offhook.twilio.stream import CallerLeg
 
 FRAME = b"\xff" * 160
 SID = "MZ" + "0" * 32
@@ -192,7 +192,7 @@ def test_a_frame_needs_little_memory_while_it_passes(
 async def test_a_frame_is_one_receive_and_one_send(tmp_path: Path) -> None:
     clock = LoopClock(asyncio.get_running_loop())
     sessions: list[StandIn] = []
-    standin = await standin_server.serve("127.0.0.1", 0, QUICK, clock, sessions.append)
+    standin = await server.serve("127.0.0.1", 0, QUICK, clock, sessions.append)
     trace = tmp_path / "strace.txt"
     traced = "sendto,sendmsg,write,writev,read,recvfrom,recvmsg,epoll_wait,epoll_pwait"
     process = await asyncio.create_subprocess_exec(

@@ -23,14 +23,14 @@ from tests.test_transfers import (
 from offhook.call import inputs
 from offhook.call.phases import Phase
 from offhook.call.requests import HangUp
-from offhook.calls import CallEntry
+from offhook.calls.calls import CallEntry
 from offhook.deepgram.messages import InjectUserMessage
-from offhook.events import CallerBack, CallerLeft, Dialled, DialRefused, TransferFailed
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import Script
-from offhook.rehearsal.switchboard.board import Callbacks
-from offhook.rehearsal.switchboard.people import Person
+from offhook.events.types import CallerBack, CallerLeft, Dialled, DialRefused, TransferFailed
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.dialogue.script import Script
+from offhook.testing.simulator.twilio.switchboard.board import Callbacks
+from offhook.testing.simulator.twilio.switchboard.people import Person
 from offhook.twilio.rest import RestCall
 
 WARM = asking("transfer_call", destination="ann", summary="")
@@ -238,9 +238,9 @@ async def test_a_caller_does_not_wait_alone_for_a_person_who_has_hung_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late_s: float
 ) -> None:
     monkeypatch.setattr("offhook.call.call.LAST_WORD_S", 3.0)
-    monkeypatch.setattr("offhook.transfers.ALONE_S", 1.0)
+    monkeypatch.setattr("offhook.calls.transfers.ALONE_S", 1.0)
     # The report comes when the caller is in the conference already: it tells when it was sent.
-    monkeypatch.setattr("offhook.transfers.JOIN_S", 60.0)
+    monkeypatch.setattr("offhook.calls.transfers.JOIN_S", 60.0)
     ann = Person(after_s=0.5, keys=("1",), talks_s=None)
     callbacks = Callbacks(late_s=late_s)
     async with house(
@@ -268,8 +268,8 @@ async def test_a_caller_whose_person_has_hung_up_without_a_report_is_looked_afte
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("offhook.call.call.LAST_WORD_S", 3.0)
-    monkeypatch.setattr("offhook.transfers.ALONE_S", 0.5)
-    monkeypatch.setattr("offhook.transfers.LOOK_S", 1.0)
+    monkeypatch.setattr("offhook.calls.transfers.ALONE_S", 0.5)
+    monkeypatch.setattr("offhook.calls.transfers.LOOK_S", 1.0)
     ann = Person(after_s=0.5, keys=("1",), talks_s=None)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h, asyncio.TaskGroup() as group:
         calling = group.create_task(h.call(GREET, ASK, Step(wait=60)))
@@ -327,7 +327,7 @@ async def test_a_server_that_is_to_stop_puts_its_callers_through(tmp_path: Path)
 async def test_a_server_does_not_wait_for_two_people_to_end_their_talk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offhook.calls.RING_SLACK_S", -4.0)  # of the 5 s that it may ring
+    monkeypatch.setattr("offhook.calls.calls.RING_SLACK_S", -4.0)  # of the 5 s that it may ring
     people = {DESK: Person(after_s=0.1, talks_s=60.0)}
     cold = "\n".join(line for line in AGENT.splitlines() if "warm" not in line)
     async with (

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from offhook import background
-from offhook.background import BackgroundThread
+from offhook.concurrency import background_thread
+from offhook.concurrency.background_thread import BackgroundThread
 
 WAIT_S = 30
 
@@ -14,7 +14,7 @@ WAIT_S = 30
 def test_it_survives_whatever_its_work_raises(
     error: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(background, "AGAIN_S", (0.0,))
+    monkeypatch.setattr(background_thread, "AGAIN_S", (0.0,))
     rounds, fourth = 0, threading.Event()
 
     def work() -> float | None:
@@ -35,7 +35,7 @@ def test_it_survives_whatever_its_work_raises(
 
 
 def test_it_says_while_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "AGAIN_S", (0.0, WAIT_S))
+    monkeypatch.setattr(background_thread, "AGAIN_S", (0.0, WAIT_S))
     twice, rounds = threading.Event(), 0
 
     def work() -> float | None:

@@ -18,8 +18,8 @@ from tests.cli.test_serve_log import SAID, Piped, piped
 from tests.house import ASK, GREET, HANG_UP, TOKEN
 from tests.target import answer, target
 
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import Script, Turn
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.dialogue.script import Script, Turn
 
 API_TOKEN = "canary-of-the-api-0123456789abcdef"
 WEBHOOK_SECRET = "canary-of-the-webhook-0123456789abcdef"

@@ -37,16 +37,16 @@ from tests.test_canary import (
 
 from offhook.clock import LoopClock
 from offhook.config import Logs
-from offhook.rehearsal import standin_server
-from offhook.rehearsal.account.account import Account
-from offhook.rehearsal.account.resources import Number
-from offhook.rehearsal.account.server import serve
-from offhook.rehearsal.phone import place_call
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.switchboard.board import Callbacks, switchboard
-from offhook.rehearsal.switchboard.people import Person, book
-from offhook.rehearsal.webhooks import Front
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.twilio.account.account import Account
+from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.account.server import serve
+from offhook.testing.simulator.twilio.phone import place_call
+from offhook.testing.simulator.twilio.switchboard.board import Callbacks, switchboard
+from offhook.testing.simulator.twilio.switchboard.people import Person, book
+from offhook.testing.simulator.twilio.webhooks import Front
 from offhook.twilio.signature import sign
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")

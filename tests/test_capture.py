@@ -16,11 +16,12 @@ from pydantic import SecretStr
 from tests.house import ASK, GREET, HANG_UP, TOKEN, configured, house
 from tests.test_session import Rehearsal
 
-from offhook import capture, config
-from offhook.capture import Captures
+from offhook import config
+from offhook.capture import writer
+from offhook.capture.tap import NewCall, OnWire
+from offhook.capture.writer import Captures
 from offhook.errors import Problem
-from offhook.rehearsal.scenario import Step
-from offhook.tap import NewCall, OnWire
+from offhook.testing.scenarios.scenario import Step
 
 CALL = NewCall("CA" + "2" * 32, "front-desk", webhook=True, from_="+12025550142", to="+12025550100")
 
@@ -49,7 +50,7 @@ def test_a_call_is_a_file_of_lines(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     header, *lines = read(path)
-    assert header["offhook_capture"] == capture.VERSION
+    assert header["offhook_capture"] == writer.VERSION
     assert header["agent"] == "seed"
     assert header["webhook"] is False
     assert lines[-1]["ended"] == "caller_hung_up"
@@ -187,7 +188,7 @@ def test_a_full_disk_stops_the_capture_and_not_the_call(
 def test_a_disk_that_hangs_stops_the_capture_and_not_the_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(capture, "WAITING_BYTES", 50_000)
+    monkeypatch.setattr(writer, "WAITING_BYTES", 50_000)
     released = threading.Event()
     with Captures(tmp_path, ()) as captures:
 
@@ -243,7 +244,7 @@ def test_what_is_no_message_is_kept_as_its_size(tmp_path: Path) -> None:
 
 
 def test_nothing_of_a_call_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "offhook.capture")
+    caplog.set_level(logging.DEBUG, "offhook.capture.writer")
     with Captures(tmp_path, ()) as captures:
         rehearse(captures, GREET, ASK, GREET, HANG_UP)
-    assert [record for record in caplog.records if record.name == "offhook.capture"] == []
+    assert [record for record in caplog.records if record.name == "offhook.capture.writer"] == []

@@ -6,11 +6,11 @@ import pytest
 
 from offhook import config
 from offhook.call import keypad
-from offhook.calls import plan_of
+from offhook.calls.calls import plan_of
 from offhook.config import Overrides
 from offhook.deepgram import settings
 from offhook.errors import Problem
-from offhook.guard import Rules
+from offhook.policy.dial_policy import Rules
 from offhook.yamlfile import BadFile
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

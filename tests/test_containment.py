@@ -18,20 +18,20 @@ from tests.house import ASK, GREET, HANG_UP, House, house, until
 from tests.test_session import Rehearsal
 
 import offhook
-from offhook.background import BackgroundThread
 from offhook.call import commands
 from offhook.call.call import Call
 from offhook.call.inputs import ToolFinished
 from offhook.call.requests import HangUp
-from offhook.calls import Calls
+from offhook.calls.calls import Calls
+from offhook.calls.session import Session
+from offhook.concurrency.background_thread import BackgroundThread
 from offhook.deepgram.connection import Dialler
 from offhook.deepgram.leg import AgentLeg
-from offhook.events import AgentConnected, CallEnded
-from offhook.metrics import catalogue
-from offhook.rehearsal.scenario import Step
-from offhook.session import Session
+from offhook.events.types import AgentConnected, CallEnded
+from offhook.observability.metrics import catalogue
+from offhook.testing.scenarios.scenario import Step
 from offhook.twilio.rest import TwilioRest
-from offhook.webhooks import Webhooks
+from offhook.webhooks.routes import Webhooks
 
 SOURCE: Final = Path(offhook.__file__).parent
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from offhook import events
-from offhook.conversation import Conversation
-from offhook.events import Event, Happening
+from offhook.events import types as events
+from offhook.events.types import Event, Happening
+from offhook.observability.console_output import Conversation
 
 CALL_SID = "CA0123456789abcdef0123456789abcdef"
 

@@ -10,8 +10,8 @@ import promql_parser
 import pytest
 from promql_parser import AggModifierType, AggregateExpr, Expr, VectorSelector
 
-from offhook.metrics.catalogue import SECTIONS
-from offhook.metrics.meter import Metrics
+from offhook.observability.metrics.catalogue import SECTIONS
+from offhook.observability.metrics.meter import Metrics
 
 DOCS = Path(__file__).parents[1] / "docs"
 BOARD = json.loads((DOCS / "grafana-dashboard.json").read_text(encoding="utf-8"))

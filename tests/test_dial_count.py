@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from offhook import dial_count
 from offhook.clock import MachineClocks
-from offhook.dial_count import DialCount, Spent, call_tag, number_tag
 from offhook.errors import Problem
-from offhook.guard import Guard, Refusal, Rules, Why
+from offhook.policy import dial_count
+from offhook.policy.dial_count import DialCount, Spent, call_tag, number_tag
+from offhook.policy.dial_policy import Guard, Refusal, Rules, Why
 
 ALLOWED = "+12025550142"
 BOOT = "0" * 7 + "1"

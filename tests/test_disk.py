@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from offhook import disk
-from offhook.disk import DiskWriter
+from offhook.recordings import disk_writer
+from offhook.recordings.disk_writer import DiskWriter
 
 
 class File:
@@ -38,7 +38,7 @@ class File:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "GATHER_S", 0.0)
+    monkeypatch.setattr(disk_writer, "GATHER_S", 0.0)
 
 
 def test_parts_are_written_in_order_each_to_its_file() -> None:
@@ -92,7 +92,7 @@ def test_a_fault_stops_that_file_alone(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_a_disk_that_hangs_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "FLUSH_S", 0.05)
+    monkeypatch.setattr(disk_writer, "FLUSH_S", 0.05)
     file = File()
     file.free.clear()
     writer = DiskWriter("test", 100)
@@ -100,6 +100,6 @@ def test_a_disk_that_hangs_does_not_keep_the_process(monkeypatch: pytest.MonkeyP
     writer.start()
     assert not writer.stop()
     file.free.set()
-    monkeypatch.setattr(disk, "FLUSH_S", 20)
+    monkeypatch.setattr(disk_writer, "FLUSH_S", 20)
     assert writer.stop()
     assert file.content == b"x"

@@ -18,11 +18,11 @@ from pydantic.fields import FieldInfo
 from offhook import config, yamlfile
 from offhook.call.ending import Slug
 from offhook.cli import app
-from offhook.rehearsal.dialogue.file import Dialogue
-from offhook.rehearsal.scenario import Loaded, Scenario
-from offhook.rehearsal.script import Script
-from offhook.rehearsal.trial import possible
-from offhook.rehearsal.trial.possible import Sight
+from offhook.testing.scenarios import validation
+from offhook.testing.scenarios.scenario import Loaded, Scenario
+from offhook.testing.scenarios.validation import Sight
+from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.dialogue.script import Script
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "offhook"
@@ -258,7 +258,7 @@ def test_the_examples_can_be_used(where: str, text: str, tmp_path: Path) -> None
     document = yamlfile.parse(text, Path(where))
     if "steps" in document.value:
         loaded = Loaded(yamlfile.validate(Scenario, document), document)
-        possible.check(loaded, None, Sight("", words=True, inside=True))
+        validation.check(loaded, None, Sight("", words=True, inside=True))
     elif "turns" in document.value:
         yamlfile.validate(Script, document)
     elif "intents" in document.value:

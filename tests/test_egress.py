@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from tests.test_lookup import AGENT, Target, agent, reply, target
 
 import offhook
-from offhook import egress
-from offhook.addresses import is_outside, is_public
 from offhook.deepgram.settings import accept
-from offhook.egress import ForbiddenAddressError
+from offhook.net import egress
+from offhook.net.addresses import is_outside, is_public
+from offhook.net.egress import ForbiddenAddressError
 from offhook.yamlfile import BadFile
 
 SOURCES = Path(offhook.__file__).parent

@@ -10,8 +10,8 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import pytest
 
 import offhook
-from offhook import events
-from offhook.events import Event, Happening
+from offhook.events import types as events
+from offhook.events.types import Event, Happening
 
 EVENTS: Final[tuple[type, ...]] = get_args(Event)
 NAMES: Final = {event.__name__ for event in EVENTS}
@@ -28,7 +28,7 @@ def made() -> Iterator[str]:
         imported = {
             alias.asname or alias.name: alias.name
             for node in ast.walk(tree)
-            if isinstance(node, ast.ImportFrom) and node.module == "offhook.events"
+            if isinstance(node, ast.ImportFrom) and node.module == "offhook.events.types"
             for alias in node.names
         }
         for node in ast.walk(tree):

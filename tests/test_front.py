@@ -14,9 +14,9 @@ from starlette.routing import Route
 from tests.test_wire import HANDSHAKE, Recorder, accepting, frame, raw
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from offhook import front, wire
-from offhook.front import HttpServer
-from offhook.request_head import HEAD_MAX
+from offhook.net import first_request, websocket
+from offhook.net.first_request import HttpServer
+from offhook.net.request_head import HEAD_MAX
 
 
 async def hello(request: Request) -> Response:
@@ -28,7 +28,7 @@ async def echo(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def serving(decide: wire.Decide, max_size: int = 65536) -> AsyncIterator[int]:
+async def serving(decide: websocket.Decide, max_size: int = 65536) -> AsyncIterator[int]:
     """A server like server.py's, with a small application; yields its port."""
     app = Starlette(routes=[Route("/", hello), Route("/echo", echo, methods=["POST"])])
     started = asyncio.Event()
@@ -59,7 +59,7 @@ async def serving(decide: wire.Decide, max_size: int = 65536) -> AsyncIterator[i
                 await serving
 
 
-def nobody(upgrade: wire.Upgrade) -> wire.Refusal:
+def nobody(upgrade: websocket.Upgrade) -> websocket.Refusal:
     raise AssertionError("this was no WebSocket upgrade")
 
 
@@ -185,9 +185,9 @@ async def test_frames_in_the_packet_of_the_upgrade_arrive() -> None:
 async def test_a_refused_upgrade_gets_its_status_and_the_port_serves_on() -> None:
     asked: list[str] = []
 
-    def decide(upgrade: wire.Upgrade) -> wire.Refusal:
+    def decide(upgrade: websocket.Upgrade) -> websocket.Refusal:
         asked.append(upgrade.path)
-        return wire.Refusal(403, "No.\n")
+        return websocket.Refusal(403, "No.\n")
 
     async with serving(decide) as port:
         async with raw(port) as (reader, writer):
@@ -252,14 +252,14 @@ async def cut(reader: asyncio.StreamReader) -> bytes:
 async def test_who_does_not_ask_for_anything_is_cut(
     monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr(front, "REQUEST_S", 0.05)
+    monkeypatch.setattr(first_request, "REQUEST_S", 0.05)
     async with serving(nobody) as port, raw(port) as (reader, writer):
         writer.write(begun)
         assert await cut(reader) == b""
 
 
 async def test_a_trickle_of_bytes_gains_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "REQUEST_S", 0.2)
+    monkeypatch.setattr(first_request, "REQUEST_S", 0.2)
     async with serving(nobody) as port, raw(port) as (reader, writer):
         ended = asyncio.Event()
 
@@ -276,7 +276,7 @@ async def test_a_trickle_of_bytes_gains_no_time(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_who_has_asked_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "REQUEST_S", 0.05)
+    monkeypatch.setattr(first_request, "REQUEST_S", 0.05)
     far = Recorder()
     async with (
         serving(accepting(far)) as port,
@@ -287,7 +287,7 @@ async def test_who_has_asked_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None
         ws_writer.write(HANDSHAKE + frame(1, b"early"))
         assert await http.readexactly(len(HELLO_TO_YOU)) == HELLO_TO_YOU
         await far.until(1)
-        await asyncio.sleep(3 * front.REQUEST_S)
+        await asyncio.sleep(3 * first_request.REQUEST_S)
         http_writer.write(HELLO)
         ws_writer.write(frame(1, b"late"))
         assert await http.readexactly(len(HELLO_TO_YOU)) == HELLO_TO_YOU

@@ -19,7 +19,7 @@ import pytest
 from tests.wire import samples
 
 from offhook.deepgram import messages as deepgram
-from offhook.twilio import media as twilio
+from offhook.twilio import messages as twilio
 
 SEED = 20261123
 COUNT = 100_000

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata
 
-from offhook.dial_count import Kind
-from offhook.guard import (
+from offhook.policy.dial_count import Kind
+from offhook.policy.dial_policy import (
     DEFAULT_COUNTRIES,
     TRANSFERS_PER_CALL,
     Guard,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.hostile import attack, attacked, judge
 
-from offhook.events import FunctionAnswered
+from offhook.events.types import FunctionAnswered
 
 CALLS = 16
 

@@ -13,9 +13,9 @@ from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, House, house, texts
 
 from offhook.config import Config, load
 from offhook.deepgram.messages import ForceEndTurn, InjectUserMessage
-from offhook.events import CallerSaid, KeyPressed, KeysEntered
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import FunctionCall, Script, Stage, Turn
+from offhook.events.types import CallerSaid, KeyPressed, KeysEntered
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Stage, Turn
 
 DESK = "+12025550123"
 AGENT = f"""

@@ -17,9 +17,9 @@ from tests.test_front import HELLO, POST, cut, drip, nobody
 from tests.test_wire import HANDSHAKE, Recorder, accepting, raw
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from offhook import front, listener, wire
-from offhook.front import HttpServer
-from offhook.request_head import CHUNKED_MAX, CHUNKS_MAX, HEAD_MAX, HEADERS_MAX
+from offhook.net import first_request, listener, websocket
+from offhook.net.first_request import HttpServer
+from offhook.net.request_head import CHUNKED_MAX, CHUNKS_MAX, HEAD_MAX, HEADERS_MAX
 
 OK = b"HTTP/1.1 200 OK"
 
@@ -61,7 +61,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    decide: wire.Decide = nobody, certificate: str | None = None
+    decide: websocket.Decide = nobody, certificate: str | None = None
 ) -> AsyncIterator[Served]:
     app, started = App(), asyncio.Event()
     with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -138,7 +138,7 @@ async def test_no_requests_head_may_have_too_many_headers(before: bytes) -> None
 async def test_no_requests_head_may_come_too_slowly(
     monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
-    monkeypatch.setattr(front, "IDLE_S" if first == HELLO else "REQUEST_S", 0.2)
+    monkeypatch.setattr(first_request, "IDLE_S" if first == HELLO else "REQUEST_S", 0.2)
     async with serving() as s, raw(s.port) as (reader, writer):
         writer.write(first)
         if first == HELLO:
@@ -274,9 +274,13 @@ async def test_chunks_that_are_malformed_or_too_many_are_refused(request_: bytes
 
 async def test_a_body_that_is_too_long_is_refused_at_its_head() -> None:
     async with serving() as s:
-        head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (front.BODY_MAX + 1)
+        head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (
+            first_request.BODY_MAX + 1
+        )
         assert (await answer(s.port, head)).startswith(b"HTTP/1.1 413 ")
-        assert (await answer(s.port, head + b"x" * front.BODY_MAX)).startswith(b"HTTP/1.1 413 ")
+        assert (await answer(s.port, head + b"x" * first_request.BODY_MAX)).startswith(
+            b"HTTP/1.1 413 "
+        )
         assert s.app.asked == []
 
 
@@ -284,7 +288,7 @@ async def test_a_body_that_is_too_long_is_refused_at_its_head() -> None:
 async def test_a_body_that_does_not_come_is_given_up(
     monkeypatch: pytest.MonkeyPatch, request_: bytes
 ) -> None:
-    monkeypatch.setattr(front, "BODY_S", 0.1)
+    monkeypatch.setattr(first_request, "BODY_S", 0.1)
     async with serving() as s:
         assert (await answer(s.port, request_)).startswith(b"HTTP/1.1 408 ")
         assert s.app.bodies == []
@@ -323,8 +327,8 @@ async def test_who_is_refused_before_the_body_can_read_why_and_gets_no_second_an
 async def test_who_has_sent_nothing_goes_first_then_half_requests_then_idle_ones(
     few_places: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front, "REQUEST_S", 60.0)
-    monkeypatch.setattr(front, "IDLE_S", 60.0)
+    monkeypatch.setattr(first_request, "REQUEST_S", 60.0)
+    monkeypatch.setattr(first_request, "IDLE_S", 60.0)
     async with serving() as s, AsyncExitStack() as stack:
         made = []
         for begun in (HELLO, b"GET / HT", b"", HELLO, b"GET / HT", b"", HELLO, HELLO):
@@ -420,7 +424,7 @@ async def test_a_request_that_is_answered_by_a_fault_ends_its_own_connection_alo
             def fault(raw: bytes) -> None:
                 raise RuntimeError
 
-            broken.setattr(front, "read", fault)
+            broken.setattr(first_request, "read", fault)
             assert await answer(s.port, good) == b""
         assert (await answer(s.port, good)).startswith(OK)
     assert "a fault in answering a connection" in caplog.text

@@ -8,12 +8,13 @@ from tests.test_wire import HANDSHAKE, Recorder, frame, raw, serving
 from tests.twilio.test_leg import Owner
 from tests.wire.samples import FROM_TWILIO
 
-from offhook import lobby, wire
-from offhook.lobby import Lobby
-from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.twilio import media
-from offhook.twilio.leg import CallerLeg
-from offhook.wire import Channel, Closed
+from offhook.net import websocket
+from offhook.net.websocket import Channel, Closed
+from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.twilio import messages as media
+from offhook.twilio.stream import CallerLeg
+from offhook.webhooks import pending_streams
+from offhook.webhooks.pending_streams import Lobby
 
 MZ, CA = "MZ" + "0123456789abcdef" * 2, "CA" + "0123456789abcdef" * 2
 CONNECTED, START = FROM_TWILIO[0], FROM_TWILIO[1]
@@ -77,7 +78,7 @@ def refused(twilio: Twilio) -> str | None:
     """Why the stream was closed with 1008, if it was."""
     if twilio.closed is None:
         return None
-    assert twilio.closed.received == lobby.POLICY_VIOLATION
+    assert twilio.closed.received == pending_streams.POLICY_VIOLATION
     return twilio.closed.reason
 
 
@@ -86,7 +87,7 @@ def test_connected_and_start_lead_to_a_leg_that_hears_what_follows(house: House)
     assert [start.start.call_sid for start in house.admitted] == [CA]
     assert house.owner.told == [b"\x55" * 160] * 2
     assert house.lobby.waiting == 0
-    house.clock.run(lobby.PATIENCE_S * 2)
+    house.clock.run(pending_streams.PATIENCE_S * 2)
     assert twilio.closed is None, "the lobby has no say any more"
     twilio.socket.close()
     house.clock.run(1)
@@ -160,7 +161,7 @@ def test_who_does_not_say_whose_call_it_is_has_to_leave(
     house: House, messages: list[bytes]
 ) -> None:
     twilio = house.stream(*messages)
-    house.clock.run(lobby.PATIENCE_S - 0.2)
+    house.clock.run(pending_streams.PATIENCE_S - 0.2)
     assert twilio.closed is None
     assert house.lobby.waiting == 1
     house.clock.run(0.2)
@@ -203,13 +204,13 @@ def test_who_hangs_up_first_leaves_no_trace(house: House, caplog: pytest.LogCapt
     for end in ("close", "abort"):
         twilio = house.stream(CONNECTED)
         getattr(twilio.socket, end)()
-        house.clock.run(lobby.PATIENCE_S * 2)
+        house.clock.run(pending_streams.PATIENCE_S * 2)
         assert house.lobby.waiting == 0
     assert caplog.records == []
 
 
 def test_the_places_are_counted_until_they_are_free(house: House) -> None:
-    streams = [house.stream() for _ in range(lobby.PLACES - 1)]
+    streams = [house.stream() for _ in range(pending_streams.PLACES - 1)]
     full = [house.lobby.full]
     last = house.stream(CONNECTED)
     full.append(house.lobby.full)
@@ -218,7 +219,7 @@ def test_the_places_are_counted_until_they_are_free(house: House) -> None:
     full.append(house.lobby.full)
     assert full == [False, True, False]
     assert house.lobby.waiting == len(streams)
-    house.clock.run(lobby.PATIENCE_S)
+    house.clock.run(pending_streams.PATIENCE_S)
     assert house.lobby.waiting == 0
     assert {refused(stream) for stream in streams} == {"no 'start' within 5 s"}
 
@@ -233,8 +234,8 @@ def extended(message: bytes) -> bytes:
 
 
 async def test_what_follows_start_in_the_same_packet_is_not_lost(house: House) -> None:
-    def decide(upgrade: wire.Upgrade) -> wire.Acceptance:
-        return wire.Acceptance(house.lobby.receiver())
+    def decide(upgrade: websocket.Upgrade) -> websocket.Acceptance:
+        return websocket.Acceptance(house.lobby.receiver())
 
     class Gone(Owner):
         """Tells when the leg is gone."""
@@ -255,9 +256,9 @@ async def test_what_follows_start_in_the_same_packet_is_not_lost(house: House) -
 
 
 async def test_a_refused_stream_gets_its_close_code_on_the_wire(house: House) -> None:
-    async with serving(lambda _: wire.Acceptance(house.lobby.receiver())) as port:
+    async with serving(lambda _: websocket.Acceptance(house.lobby.receiver())) as port:
         near = Recorder()
-        socket = await wire.connect(
+        socket = await websocket.connect(
             f"ws://127.0.0.1:{port}/twilio", near, headers={}, timeout=2, max_size=65536
         )
         socket.send_text(FRAME)

@@ -9,8 +9,8 @@ import pytest
 from tests.house import TOKEN, house
 
 from offhook.config import Logs
-from offhook.log_limit import KINDS_MAX, LENGTH_MAX, LINES, PERIOD_S, LogLimit
-from offhook.loglines import log_to
+from offhook.net.log_limit import KINDS_MAX, LENGTH_MAX, LINES, PERIOD_S, LogLimit
+from offhook.observability.log_format import log_to
 
 
 def record(

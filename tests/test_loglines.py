@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 import pytest
 
-from offhook import events
 from offhook.call_context import of_call
 from offhook.config import Logs
-from offhook.events import Happening
-from offhook.loglines import log_to
-from offhook.logs import CallLog
+from offhook.events import types as events
+from offhook.events.types import Happening
+from offhook.observability.call_log import CallLog
+from offhook.observability.log_format import log_to
 
 SHOP = "offhook_tools.shop_0a1b2c3d"
 """The logger of a user's tool file."""
@@ -192,7 +192,7 @@ def test_of_a_url_ours_show_the_path_and_a_library_the_origin() -> None:
     url = "https://ada:pw@h.example/orders/7?token=abc"
 
     def work() -> None:
-        for name in ("offhook.webhooks", SHOP, "a_library"):
+        for name in ("offhook.webhooks.routes", SHOP, "a_library"):
             logging.getLogger(name).warning("POST %s: %s", url, "From=12025550142")
 
     ours = "POST https://h.example/orders/7?…: From=12025550142"

@@ -7,10 +7,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, house
 
-from offhook import events
 from offhook.call_context import current_call, of_call
-from offhook.events import Happening
-from offhook.logs import CallLog
+from offhook.events import types as events
+from offhook.events.types import Happening
+from offhook.observability.call_log import CallLog
 
 log_calls = CallLog(texts=False)
 

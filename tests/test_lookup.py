@@ -23,13 +23,13 @@ from tests.house import (
 )
 
 from offhook import config
+from offhook.calls.lookup import ANSWER_MAX, Lookups
 from offhook.clock import LoopClock
 from offhook.config import Agent, Config
-from offhook.egress import client
 from offhook.errors import Problem
-from offhook.events import AgentSaid, CallBegan, CallBilled, LookedUp
-from offhook.lookup import ANSWER_MAX, Lookups
-from offhook.server import Server, listen
+from offhook.events.types import AgentSaid, CallBegan, CallBilled, LookedUp
+from offhook.net.egress import client
+from offhook.serving.server import Server, listen
 from offhook.tools.declare import Call
 from offhook.yamlfile import BadFile
 

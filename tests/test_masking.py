@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from offhook.capture.masking import MASK, Masks
 from offhook.deepgram import settings
-from offhook.masking import MASK, Masks
 
 CANARY = "canary-0123456789abcdef"
 """Long enough to be looked for wherever it stands."""

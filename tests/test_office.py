@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 from tests.vendor import SENT, Vendor, vendor
 
+from offhook.calls.messaging import Office
 from offhook.config import Texts, Twilio
-from offhook.events import DialRefused, DoNotCall, Event, MessageTaken
-from offhook.guard import Guard, Rules
-from offhook.office import Office
-from offhook.rehearsal.memory import VirtualClock
+from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
+from offhook.policy.dial_policy import Guard, Rules
+from offhook.testing.memory import VirtualClock
 from offhook.tools.declare import Call, ToolError
 from offhook.twilio import rest
 from offhook.twilio.sms import segments

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from offhook.metrics.catalogue import SECTIONS
+from offhook.observability.metrics.catalogue import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES: dict[Path, str] = runpy.run_path(str(ROOT / "scripts" / "write_pages.py"))["pages"]()

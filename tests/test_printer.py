@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from offhook.printer import WAITING_BYTES, Printer
+from offhook.observability.stderr import WAITING_BYTES, Printer
 
 LINE = "x" * 999 + "\n"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from offhook.events import CallStarted, Happening
-from offhook.publisher import SAID_EVERY_S, Publisher
+from offhook.events.bus import SAID_EVERY_S, Publisher
+from offhook.events.types import CallStarted, Happening
 
 
 class Broken:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.house import ASK, GREET, HANG_UP, HOURS, configured, house, texts
 
 from offhook.config import Redact
-from offhook.events import (
+from offhook.events.types import (
     AgentSaid,
     AgentTold,
     AgentWarned,
@@ -32,9 +32,8 @@ from offhook.events import (
     MessageTaken,
     UtteranceRedacted,
 )
-from offhook.findings import merged
-from offhook.own_pattern import OwnPattern
-from offhook.redaction import (
+from offhook.redaction.patterns import merged
+from offhook.redaction.redactor import (
     JSON_MAX,
     LEAD_MS,
     TEXT_MAX,
@@ -43,7 +42,8 @@ from offhook.redaction import (
     masked,
     redacting,
 )
-from offhook.rehearsal.scenario import Step
+from offhook.testing.scenarios.scenario import Step
+from offhook.text.user_pattern import OwnPattern
 
 EVERYTHING = Redact(cards=True, phone_numbers=True, emails=True, audio=True)
 WORDS = dict(

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 import offhook
-from offhook import farewells as farewells_module
 from offhook.call.ending import Ending, Slug
+from offhook.calls import farewells as farewells_module
+from offhook.calls.farewells import Farewells
 from offhook.config import Agent
-from offhook.events import Dialled, DialRefused, Event
-from offhook.farewells import Farewells
-from offhook.guard import Guard, Rules
+from offhook.events.types import Dialled, DialRefused, Event
+from offhook.policy.dial_policy import Guard, Rules
 
 SOURCE: Final = Path(offhook.__file__).parent
 

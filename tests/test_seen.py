@@ -1,7 +1,7 @@
 import secrets
 import sys
 
-from offhook.seen import KEPT_MAX, KEPT_S, Seen
+from offhook.calls.replay_cache import KEPT_MAX, KEPT_S, Seen
 
 
 def sid() -> str:

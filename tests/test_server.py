@@ -36,9 +36,8 @@ from tests.house import (
 )
 from tests.in_time import in_time
 
-from offhook import server, webhook_form, wire
 from offhook.errors import Problem
-from offhook.events import (
+from offhook.events.types import (
     AgentSaid,
     CallBegan,
     CallEnded,
@@ -47,16 +46,19 @@ from offhook.events import (
     KeyPressed,
     StreamTrouble,
 )
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import Script, Stage, Turn
-from offhook.rehearsal.switchboard import executing
-from offhook.rehearsal.switchboard.leg import Leg
-from offhook.rehearsal.verbs import Verb
-from offhook.server import Server, listen
+from offhook.net import websocket
+from offhook.net.uvicorn_server import OwnedUvicorn
+from offhook.serving import server
+from offhook.serving.server import Server, listen
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.dialogue.script import Script, Stage, Turn
+from offhook.testing.simulator.twilio.switchboard import executing
+from offhook.testing.simulator.twilio.switchboard.leg import Leg
+from offhook.testing.simulator.twilio.verbs import Verb
 from offhook.twilio.signature import SharedKey, settings_of, sign, sign_with_key
-from offhook.uvicorn_server import OwnedUvicorn
-from offhook.webhook_form import BODY_MAX, FIELDS_MAX
-from offhook.webhooks import Webhooks
+from offhook.webhooks import form_checks
+from offhook.webhooks.form_checks import BODY_MAX, FIELDS_MAX
+from offhook.webhooks.routes import Webhooks
 
 BIN = "/twilio"
 
@@ -188,10 +190,10 @@ async def test_forged_missing_and_mutated_signatures_are_refused() -> None:
         for path in ("/twilio/voice", "/twilio/after", "/twilio/status", "/twilio/stream-status"):
             assert (await h.post(path, signature="")).status_code == 403
             assert (await h.post(path, signature="L/OH5YylLD5NRKLltdqwSvS0BnU=")).status_code == 403
-        with pytest.raises(wire.Refused) as refused:
+        with pytest.raises(websocket.Refused) as refused:
             await h.stream(signature="")
         assert refused.value.status == 403
-        with pytest.raises(wire.Refused) as refused:
+        with pytest.raises(websocket.Refused) as refused:
             await h.stream(signature="PGLrn08/Ba1sEIuSwPQRBPD54PA=")
         assert refused.value.status == 403
         assert h.happened == []
@@ -254,7 +256,7 @@ async def test_a_stream_may_be_signed_with_a_shared_key() -> None:
         stream.start(fresh_sid())
         await until(lambda: any(isinstance(event, CallBegan) for event in h.events()))
         for settings in (settings_of("key-2"), None):
-            with pytest.raises(wire.Refused) as refused:
+            with pytest.raises(websocket.Refused) as refused:
                 await h.stream(signature=signature, settings=settings)
             assert refused.value.status == 403
 
@@ -279,7 +281,7 @@ async def test_everything_else_is_404_and_operators_pages_need_their_host() -> N
     async with house() as h:
         for path in ("/", "/docs", "/api/calls", "/twilio", "/twilio/sms", "/twilio/voice/x"):
             assert (await h.http.get(h.origin + path)).status_code == 404
-        with pytest.raises(wire.Refused) as refused:
+        with pytest.raises(websocket.Refused) as refused:
             await h.stream(path="/other")
         assert refused.value.status == 404
         for path in ("/healthz", "/readyz"):
@@ -316,7 +318,7 @@ async def test_a_signature_of_the_wrong_shape_is_refused_before_the_body_is_read
     def parse(*_: Any, **__: Any) -> None:
         raise AssertionError("it was read")
 
-    monkeypatch.setattr(webhook_form, "parse_qsl", parse)
+    monkeypatch.setattr(form_checks, "parse_qsl", parse)
     header = "" if signature is None else f"X-Twilio-Signature: {signature}\r\n"
     async with house() as h:
         reader, writer = await asyncio.open_connection("127.0.0.1", h.server.port)
@@ -330,7 +332,7 @@ async def test_too_many_fields_are_counted_and_not_parsed(monkeypatch: pytest.Mo
     def parse(*_: Any, **__: Any) -> None:
         raise AssertionError("they were parsed")
 
-    monkeypatch.setattr(webhook_form, "parse_qsl", parse)
+    monkeypatch.setattr(form_checks, "parse_qsl", parse)
     async with house() as h:
         answer = await h.http.post(
             h.origin + "/twilio/voice",
@@ -716,7 +718,7 @@ async def test_one_port_with_tls_serves_webhooks_and_streams(tmp_path: Path) -> 
         async with httpx2.AsyncClient(verify=trusting, trust_env=False) as http:
             assert (await http.get(origin + "/healthz")).text == "ok\n"
         stream = RawStream()
-        await wire.connect(
+        await websocket.connect(
             origin.replace("https:", "wss:") + "/twilio",
             stream,
             headers={"x-twilio-signature": sign(TOKEN, "wss://127.0.0.1/twilio")},

@@ -19,22 +19,29 @@ from tests.house import (
     texts,
 )
 
-from offhook.calls import Calls
+from offhook.calls.call_updates import Lines
+from offhook.calls.calls import Calls
+from offhook.calls.session import MESSAGES_MAX
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Limits
 from offhook.deepgram.messages import ConversationText
-from offhook.events import AgentSaid, AudioDropped, CallEnded, CallerSaid, DelaysSampled, Happening
-from offhook.guard import Guard, Rules
-from offhook.line import Lines
-from offhook.lobby import Lobby
+from offhook.events.types import (
+    AgentSaid,
+    AudioDropped,
+    CallEnded,
+    CallerSaid,
+    DelaysSampled,
+    Happening,
+)
+from offhook.net.websocket import Channel, Receiver, Refused, Unreachable
+from offhook.policy.dial_policy import Guard, Rules
 from offhook.recordings.recorder import Recordings
-from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import Script, Stage, Turn
-from offhook.rehearsal.standin import StandIn
-from offhook.rehearsal.stream import SimulatedStream
-from offhook.session import MESSAGES_MAX
-from offhook.tasks import ServerTasks
-from offhook.wire import Channel, Receiver, Refused, Unreachable
+from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.dialogue.script import Script, Stage, Turn
+from offhook.testing.simulator.twilio.stream import SimulatedStream
+from offhook.webhooks.pending_streams import Lobby
 
 
 class Called:

@@ -10,9 +10,9 @@ from tests.house import ASK, GREET, HANG_UP, HOURS
 from tests.test_session import Rehearsal
 
 from offhook.call.ending import Ending
-from offhook.rehearsal.scenario import Step
-from offhook.tap import NewCall, OnWire
-from offhook.wire import Unreachable
+from offhook.capture.tap import NewCall, OnWire
+from offhook.net.websocket import Unreachable
+from offhook.testing.scenarios.scenario import Step
 
 
 class Ear:

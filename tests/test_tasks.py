@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from offhook import tasks
 from offhook.call_context import of_call
-from offhook.tasks import ServerTasks
+from offhook.concurrency import server_tasks
+from offhook.concurrency.server_tasks import ServerTasks
 
 
 async def failing(error: BaseException) -> int:
@@ -83,7 +83,7 @@ async def test_to_cancel_a_task_is_no_fault_not_even_before_its_first_step() -> 
 async def test_kept_work_begins_anew_and_says_that_it_fails(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tasks, "RESTART_S", (0.0,))
+    monkeypatch.setattr(server_tasks, "RESTART_S", (0.0,))
     tries = 0
 
     async def third_time_lucky() -> None:
@@ -102,8 +102,8 @@ async def test_kept_work_begins_anew_and_says_that_it_fails(
 
 
 async def test_kept_work_is_not_failing_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "RESTART_S", (0.0,))
-    monkeypatch.setattr(tasks, "CALM_S", 0.0)
+    monkeypatch.setattr(server_tasks, "RESTART_S", (0.0,))
+    monkeypatch.setattr(server_tasks, "CALM_S", 0.0)
     results: list[Any] = [OSError(), None]
 
     async def once_bad() -> None:

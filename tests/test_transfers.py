@@ -12,7 +12,7 @@ from tests.house import ASK, GREET, HOURS, QUICK, TOKEN, House, house, texts, un
 
 from offhook.config import Config, load
 from offhook.deepgram.messages import FunctionCallResponse, InjectUserMessage
-from offhook.events import (
+from offhook.events.types import (
     AgentSaid,
     AgentSwitched,
     CallerBack,
@@ -21,9 +21,9 @@ from offhook.events import (
     Dialled,
     TransferFailed,
 )
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import FunctionCall, Script, Turn
-from offhook.rehearsal.switchboard.people import Person
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.twilio.switchboard.people import Person
 
 DESK = "+12025550123"
 ANN = "+12025550124"

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from offhook import urls
 from offhook.errors import Problem
+from offhook.text import urls
 
 CANARY = "canary-0123456789"
 

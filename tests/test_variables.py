@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook import responses, variables
+from offhook import variables
+from offhook.calls import responses
 from offhook.config import Agent
 from offhook.deepgram.settings import Settings
 from offhook.twilio import twiml

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from offhook import wav
 from offhook.errors import Problem
+from offhook.recordings import wav
 
 
 def decision_values() -> list[int]:

@@ -17,20 +17,20 @@ import pytest
 import trustme
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from offhook import wire
+from offhook.net import websocket
 
 
 class Recorder:
     """A receiver that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.socket: wire.Channel | None = None
+        self.socket: websocket.Channel | None = None
         self.messages: list[bytes | str] = []
         self.writable: list[bool] = []
-        self.closed: asyncio.Future[wire.Closed] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[websocket.Closed] = asyncio.get_running_loop().create_future()
         self.got = asyncio.Event()
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         self.socket = socket
 
     def on_text(self, text: bytes) -> None:
@@ -44,7 +44,7 @@ class Recorder:
     def on_writable(self, writable: bool) -> None:
         self.writable.append(writable)
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         self.closed.set_result(closed)
 
     async def until(self, count: int) -> None:
@@ -57,7 +57,7 @@ class Recorder:
 class Front(asyncio.Protocol):
     """The least that a server does before `accept`: gather the request."""
 
-    def __init__(self, decide: wire.Decide, max_size: int) -> None:
+    def __init__(self, decide: websocket.Decide, max_size: int) -> None:
         self.decide = decide
         self.max_size = max_size
         self.received = b""
@@ -68,7 +68,7 @@ class Front(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received += data
         if b"\r\n\r\n" in self.received:
-            wire.accept(self.transport, self.received, self.decide, max_size=self.max_size)
+            websocket.accept(self.transport, self.received, self.decide, max_size=self.max_size)
 
 
 async def settled() -> None:
@@ -90,7 +90,7 @@ async def raw(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.St
 
 
 @asynccontextmanager
-async def serving(decide: wire.Decide, max_size: int = 65536) -> AsyncIterator[int]:
+async def serving(decide: websocket.Decide, max_size: int = 65536) -> AsyncIterator[int]:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Front(decide, max_size), "127.0.0.1", 0)
     async with server:
@@ -98,12 +98,12 @@ async def serving(decide: wire.Decide, max_size: int = 65536) -> AsyncIterator[i
         await settled()
 
 
-def accepting(receiver: wire.Receiver) -> Callable[[wire.Upgrade], wire.Acceptance]:
-    return lambda _: wire.Acceptance(receiver)
+def accepting(receiver: websocket.Receiver) -> Callable[[websocket.Upgrade], websocket.Acceptance]:
+    return lambda _: websocket.Acceptance(receiver)
 
 
-async def dial(port: int, receiver: wire.Receiver, max_size: int = 65536) -> wire.Socket:
-    return await wire.connect(
+async def dial(port: int, receiver: websocket.Receiver, max_size: int = 65536) -> websocket.Socket:
+    return await websocket.connect(
         f"ws://127.0.0.1:{port}/twilio",
         receiver,
         headers={"X-Test": "yes"},
@@ -140,19 +140,19 @@ async def test_messages_travel_both_ways_in_order() -> None:
         await near.until(1)
         assert near.messages == [b"back" * 5000]
         socket.close(1000, "done")
-        assert await far.closed == wire.Closed(1000, "done", None)
-        assert await near.closed == wire.Closed(1000, "", 1000)
+        assert await far.closed == websocket.Closed(1000, "done", None)
+        assert await near.closed == websocket.Closed(1000, "", 1000)
 
 
 async def test_the_upgrade_shows_its_raw_path_and_headers() -> None:
-    seen: list[wire.Upgrade] = []
+    seen: list[websocket.Upgrade] = []
 
-    def decide(upgrade: wire.Upgrade) -> wire.Refusal:
+    def decide(upgrade: websocket.Upgrade) -> websocket.Refusal:
         seen.append(upgrade)
-        return wire.Refusal(403, "no")
+        return websocket.Refusal(403, "no")
 
     async with serving(decide) as port:
-        with pytest.raises(wire.Refused) as refused:
+        with pytest.raises(websocket.Refused) as refused:
             await dial(port, Recorder())
     assert refused.value.status == 403
     assert refused.value.body == "no"
@@ -203,7 +203,7 @@ async def test_an_oversized_message_closes_whole_or_in_parts() -> None:
             else:
                 writer.write(HANDSHAKE + frame(1, b"x" * 100, fin=False))
                 writer.write(frame(0, b"x" * 100, fin=False) * pieces)
-            assert (await far.closed).sent == wire.MESSAGE_TOO_BIG
+            assert (await far.closed).sent == websocket.MESSAGE_TOO_BIG
             assert far.messages == []
 
 
@@ -215,12 +215,12 @@ async def test_an_exception_in_a_receiver_is_logged_and_closes_that_socket_only(
             raise RuntimeError("boom")
 
     broken, well = Broken(), Recorder()
-    receivers: list[wire.Receiver] = [broken, well]
-    async with serving(lambda _: wire.Acceptance(receivers.pop(0))) as port:
+    receivers: list[websocket.Receiver] = [broken, well]
+    async with serving(lambda _: websocket.Acceptance(receivers.pop(0))) as port:
         first = await dial(port, Recorder())
         second = await dial(port, Recorder())
         first.send_text(b"x")
-        assert (await broken.closed).sent == wire.INTERNAL_ERROR
+        assert (await broken.closed).sent == websocket.INTERNAL_ERROR
         second.send_text(b"y")
         await well.until(1)
         second.close()
@@ -250,7 +250,7 @@ async def test_a_slow_reader_is_noticed_and_so_is_its_catching_up() -> None:
 
 
 async def test_a_peer_that_never_answers_the_close_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "CLOSE_WAIT_S", 0.05)
+    monkeypatch.setattr(websocket, "CLOSE_WAIT_S", 0.05)
     far = Recorder()
     async with serving(accepting(far)) as port, raw(port) as (reader, writer):
         writer.write(HANDSHAKE)
@@ -259,14 +259,14 @@ async def test_a_peer_that_never_answers_the_close_is_cut(monkeypatch: pytest.Mo
         far.socket.close(1000, "bye")
         far.socket.close(1000, "twice is harmless")
         async with asyncio.timeout(240):
-            assert await far.closed == wire.Closed(None, "", 1000)
+            assert await far.closed == websocket.Closed(None, "", 1000)
         far.socket.send_text(b"nobody is there")
 
 
 async def test_nobody_there_is_unreachable() -> None:
     async with serving(accepting(Recorder())) as port:
         pass
-    with pytest.raises(wire.Unreachable):
+    with pytest.raises(websocket.Unreachable):
         await dial(port, Recorder())
 
 
@@ -281,8 +281,8 @@ async def test_silence_is_unreachable_and_a_cancelled_dial_leaves_nothing() -> N
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     async with server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        with pytest.raises(wire.Unreachable, match="no answer within"):
-            await wire.connect(url, Recorder(), headers={}, timeout=0.1, max_size=1000)
+        with pytest.raises(websocket.Unreachable, match="no answer within"):
+            await websocket.connect(url, Recorder(), headers={}, timeout=0.1, max_size=1000)
         async with asyncio.timeout(240):
             await gone.wait()
         server.close()
@@ -297,7 +297,7 @@ async def test_something_that_is_not_a_websocket_is_unreachable_or_refused() -> 
 
     server = await asyncio.start_server(http, "127.0.0.1", 0)
     async with server:
-        with pytest.raises(wire.Unreachable):
+        with pytest.raises(websocket.Unreachable):
             await dial(server.sockets[0].getsockname()[1], Recorder())
 
 
@@ -346,7 +346,7 @@ async def test_a_closed_socket_leaves_no_cycle_of_references(with_tls: bool) -> 
     async def once(port: int) -> None:
         near = Recorder()
         scheme = "wss" if with_tls else "ws"
-        socket = await wire.connect(
+        socket = await websocket.connect(
             f"{scheme}://localhost:{port}/",
             near,
             headers={},
@@ -358,10 +358,10 @@ async def test_a_closed_socket_leaves_no_cycle_of_references(with_tls: bool) -> 
         socket.close()
         await near.closed
 
-    def decide(_: wire.Upgrade) -> wire.Acceptance:
+    def decide(_: websocket.Upgrade) -> websocket.Acceptance:
         far = Recorder()
         gone.append(weakref.ref(far))
-        return wire.Acceptance(far)
+        return websocket.Acceptance(far)
 
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(

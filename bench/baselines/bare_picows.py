@@ -5,8 +5,8 @@ is Offhook's share of the cost.
 import asyncio
 from binascii import a2b_base64, b2a_base64
 
-from offhook import wire
 from offhook.bench import child
+from offhook.net import websocket
 
 SETTINGS = b'{"type":"Settings","audio":{},"agent":{}}'
 STARTED = b'{"type":"UserStartedSpeaking"'
@@ -17,10 +17,10 @@ class Caller:
     def __init__(self, bridge: "Bridge") -> None:
         self.bridge = bridge
         self.agent = Agent(self)
-        self.socket: wire.Channel
+        self.socket: websocket.Channel
         self.prefix = self.clear = b""
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         self.socket = socket
         self.bridge.dial(self.agent)
 
@@ -40,7 +40,7 @@ class Caller:
 
     def on_writable(self, writable: bool) -> None: ...
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         if self.agent.socket is not None:
             self.agent.socket.close()
 
@@ -48,9 +48,9 @@ class Caller:
 class Agent:
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
-        self.socket: wire.Channel | None = None
+        self.socket: websocket.Channel | None = None
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         self.socket = socket
         socket.send_text(SETTINGS)
 
@@ -65,7 +65,7 @@ class Agent:
 
     def on_writable(self, writable: bool) -> None: ...
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         self.socket = None
         self.caller.socket.close()
 
@@ -76,18 +76,18 @@ class Bridge:
         self.group = group
         self.tls = child.verifying() if url.startswith("wss:") else None
 
-    def decide(self, upgrade: wire.Upgrade) -> wire.Acceptance:
-        return wire.Acceptance(Caller(self))
+    def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance:
+        return websocket.Acceptance(Caller(self))
 
     def dial(self, agent: Agent) -> None:
         self.group.create_task(self.connect(agent))
 
     async def connect(self, agent: Agent) -> None:
         try:
-            await wire.connect(
+            await websocket.connect(
                 self.url, agent, headers={}, timeout=5, max_size=MAX_MESSAGE, tls=self.tls
             )
-        except (wire.Unreachable, wire.Refused):
+        except (websocket.Unreachable, websocket.Refused):
             agent.caller.socket.close()
 
 

@@ -10,12 +10,12 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-from offhook import calls
 from offhook.bench import bridge
+from offhook.calls import calls
+from offhook.capture.tap import NewCall
 from offhook.config import Config, Prices
 from offhook.records import database
 from offhook.records.record import Record
-from offhook.tap import NewCall
 
 
 async def serve(config: Config) -> None:

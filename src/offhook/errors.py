@@ -3,7 +3,7 @@
 Each has a code with a place in docs/errors.md; a test holds the two lists equal.
 """
 
-from offhook import urls
+from offhook.text import urls
 
 
 class Problem(Exception):  # noqa: N818 - what the user has, not what Python raised

@@ -19,13 +19,13 @@ from tests.api.spec import Spec
 from tests.house import ASK, GREET, HANG_UP, until
 from tests.postgres import Postgres
 
-from offhook.api.doors import BODY_MAX
+from offhook.api.auth import BODY_MAX
 from offhook.api.reading import Readers
 from offhook.call.ending import Slug
-from offhook.events import CallStarted
+from offhook.events.types import CallStarted
+from offhook.recordings.wav import decode, parse
 from offhook.records import tables
-from offhook.rehearsal.scenario import Step
-from offhook.wav import decode, parse
+from offhook.testing.scenarios.scenario import Step
 
 RECORDED: dict[str, Any] = {"announcement": {"say": "Hi."}, "recording": True}
 UNKNOWN = "CA" + "f" * 32

@@ -14,10 +14,17 @@ from tests.house import ASK, GREET, HOURS, QUICK, fresh_sid, texts, until
 
 from offhook.call import pending_requests
 from offhook.deepgram import messages
-from offhook.events import AgentMuted, AgentSaid, AgentTold, AudioDropped, CallerBack, CallerLeft
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.standin import StandIn
+from offhook.events.types import (
+    AgentMuted,
+    AgentSaid,
+    AgentTold,
+    AudioDropped,
+    CallerBack,
+    CallerLeft,
+)
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.deepgram.standin import StandIn
 
 GREETING = "Hello! How can I help you today?"
 LONG = "We are open from Monday to Friday, from nine in the morning until six in the evening."

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.api.desk import TOKEN, desk
 
-from offhook.api.doors import FAILURES_MAX
-from offhook.metrics.meter import Metrics
+from offhook.api.auth import FAILURES_MAX
+from offhook.observability.metrics.meter import Metrics
 
 API = ("/api/calls", "/api/totals", "/api/nothing", "/api", "/metrics")
 PAGES = ("/docs", "/openapi.json")

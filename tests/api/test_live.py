@@ -15,7 +15,7 @@ from tests.house import ASK, GREET, HANG_UP, fresh_sid, until
 from offhook.api import live as module
 from offhook.api.live import KEPT_BYTES, LISTENERS_MAX, Listener, Live
 from offhook.api.problems import Refused
-from offhook.events import AgentSaid, CallerSaid, Happening, KeyPressed
+from offhook.events.types import AgentSaid, CallerSaid, Happening, KeyPressed
 
 
 class Told(NamedTuple):

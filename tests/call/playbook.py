@@ -47,7 +47,7 @@ from offhook.call.ending import Ending, Slug
 from offhook.call.inputs import Asked, CallAnnounced
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
-from offhook.events import (
+from offhook.events.types import (
     AgentConnected,
     AgentSaid,
     CallEnded,
@@ -55,7 +55,7 @@ from offhook.events import (
     CallStarted,
     Event,
 )
-from offhook.twilio import media as twilio
+from offhook.twilio import messages as twilio
 
 STREAM_SID = "MZ0"
 

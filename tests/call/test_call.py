@@ -64,7 +64,7 @@ from offhook.call.inputs import (
 from offhook.call.phases import Phase
 from offhook.call.requests import Leave
 from offhook.deepgram import messages as deepgram
-from offhook.events import (
+from offhook.events.types import (
     AgentConnected,
     AgentSaid,
     AgentWarned,
@@ -81,7 +81,7 @@ from offhook.events import (
     LatencyReported,
     Leg,
 )
-from offhook.twilio import media as twilio
+from offhook.twilio import messages as twilio
 
 CONNECTED_AT_ONCE = AgentConnected("request-1", 0)
 STILL_THERE = inject(Plan().still_there)

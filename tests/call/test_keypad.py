@@ -47,7 +47,7 @@ from offhook.call.inputs import Asked, CallAnnounced, ErrandDone, Forsaken, Tool
 from offhook.call.keypad import ENTRY_MAX, TONES_S, Keypad
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
-from offhook.events import (
+from offhook.events.types import (
     AgentConnected,
     AgentSaid,
     AgentSwitched,

@@ -82,7 +82,7 @@ from offhook.call.inputs import (
 from offhook.call.keypad import HangUp, PutThrough, Say
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
-from offhook.events import (
+from offhook.events.types import (
     AgentSaid,
     AudioDropped,
     CallEnded,
@@ -91,7 +91,7 @@ from offhook.events import (
     KeyPressed,
     Leg,
 )
-from offhook.twilio import media as twilio
+from offhook.twilio import messages as twilio
 
 PLANS: Final = st.builds(
     Plan,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES
 from offhook.call.commands import Piece
 from offhook.call.playback import MARK_EVERY, Playback
-from offhook.events import AgentSaid
+from offhook.events.types import AgentSaid
 
 SIZES = st.integers(1, 5000) | st.sampled_from([1, 159, 160, 161, 320, 1600, 1760])
 

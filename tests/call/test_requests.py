@@ -41,7 +41,7 @@ from offhook.call.handoff_actions import Dial, Errand, Meet, SendDigits
 from offhook.call.inputs import Asked, CallOver, ErrandBegun, ErrandDone, Forsaken, LegLost
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
-from offhook.events import (
+from offhook.events.types import (
     AgentConnected,
     AgentMuted,
     AgentSaid,

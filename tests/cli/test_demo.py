@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from offhook.rehearsal.local import agent
-from offhook.wav import read_stereo
+from offhook.recordings.wav import read_stereo
+from offhook.testing.simulator.speech import agent
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
 

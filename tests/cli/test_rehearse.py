@@ -18,12 +18,13 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from offhook import wav, wire
 from offhook.cli import app
 from offhook.errors import Problem
-from offhook.rehearsal.local import agent as local
-from offhook.rehearsal.trial import lateness
-from offhook.twilio.media import MediaWriter
+from offhook.net import websocket
+from offhook.recordings import wav
+from offhook.testing.scenarios import lateness
+from offhook.testing.simulator.speech import agent as local
+from offhook.twilio.messages import MediaWriter
 from offhook.twilio.signature import SETTINGS_HEADER
 
 SPEECH = b"\x10" * 1600
@@ -37,10 +38,10 @@ class Agent:
 
     def __init__(self) -> None:
         self.speech = 0
-        self.socket: wire.Channel
+        self.socket: websocket.Channel
         self.writer: MediaWriter
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         self.socket = socket
 
     def on_text(self, text: bytes) -> None:
@@ -60,7 +61,7 @@ class Agent:
 
     def on_writable(self, writable: bool) -> None: ...
 
-    def on_close(self, closed: wire.Closed) -> None: ...
+    def on_close(self, closed: websocket.Closed) -> None: ...
 
 
 class Front(asyncio.Protocol):
@@ -80,13 +81,13 @@ class Front(asyncio.Protocol):
             head = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n"
             self.transport.write(head % len(body) + body)
         else:
-            wire.accept(self.transport, data, self.decide, max_size=65536)
+            websocket.accept(self.transport, data, self.decide, max_size=65536)
 
-    def decide(self, upgrade: wire.Upgrade) -> wire.Acceptance | wire.Refusal:
+    def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance | websocket.Refusal:
         self.settings.append(upgrade.headers.get(SETTINGS_HEADER.lower()))
         if "x-twilio-signature" in upgrade.headers:
-            return wire.Acceptance(Agent())
-        return wire.Refusal(403, "unsigned")
+            return websocket.Acceptance(Agent())
+        return websocket.Refusal(403, "unsigned")
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import pytest
 from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
 
 from offhook.clock import LoopClock
-from offhook.rehearsal import standin_server
-from offhook.rehearsal.phone import place_call
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.script import Script
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.dialogue.script import Script
+from offhook.testing.simulator.twilio.phone import place_call
 
 COMMAND = [sys.executable, "-m", "offhook", "serve"]
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}

@@ -15,12 +15,12 @@ from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
 from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
 
 from offhook.clock import LoopClock
-from offhook.metrics.catalogue import LOG_LOST, LOG_WAITING, SECTIONS
-from offhook.rehearsal import standin_server
-from offhook.rehearsal.phone import place_call
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import Script
+from offhook.observability.metrics.catalogue import LOG_LOST, LOG_WAITING, SECTIONS
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.dialogue.script import Script
+from offhook.testing.simulator.twilio.phone import place_call
 from offhook.twilio.signature import sign
 
 SAID = ("How can I help", "opening hours", "+12025550142", "+12025550100", TOKEN, "canary-key")

@@ -13,8 +13,8 @@ import pytest
 from tests.processes import started
 from websockets.sync.client import ClientConnection, connect
 
-from offhook.rehearsal.local import agent as local
-from offhook.rehearsal.standin_server import PATH
+from offhook.testing.simulator.deepgram.server import PATH
+from offhook.testing.simulator.speech import agent as local
 
 COMMAND = [sys.executable, "-m", "offhook", "standin"]
 

@@ -14,11 +14,11 @@ import certifi
 import pytest
 from tests.test_wire import Front, Recorder, accepting, serving, settled
 
-from offhook import wire
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Deepgram
 from offhook.deepgram.connection import MAX_MESSAGE, Dialler
-from offhook.tasks import ServerTasks
-from offhook.wire import Closed, Refused, Unreachable
+from offhook.net import websocket
+from offhook.net.websocket import Closed, Refused, Unreachable
 
 KEY = "CANARY-0123456789abcdef"
 
@@ -64,11 +64,11 @@ async def test_the_key_is_in_the_header_with_its_scheme_and_nowhere_else(
     auth: Literal["token", "bearer"], scheme: str
 ) -> None:
     far = Recorder()
-    seen: list[wire.Upgrade] = []
+    seen: list[websocket.Upgrade] = []
 
-    def decide(upgrade: wire.Upgrade) -> wire.Acceptance:
+    def decide(upgrade: websocket.Upgrade) -> websocket.Acceptance:
         seen.append(upgrade)
-        return wire.Acceptance(far)
+        return websocket.Acceptance(far)
 
     async with serving(decide) as port:
         async with asyncio.TaskGroup() as group:
@@ -91,7 +91,7 @@ async def test_a_message_may_be_large_but_not_huge() -> None:
         far.socket.send_binary(b"x" * MAX_MESSAGE)
         await dial.agent.until(1)
         far.socket.send_binary(b"x" * (MAX_MESSAGE + 1))
-        assert (await dial.agent.closed).sent == wire.MESSAGE_TOO_BIG
+        assert (await dial.agent.closed).sent == websocket.MESSAGE_TOO_BIG
         assert len(dial.agent.messages) == 1
 
 
@@ -111,7 +111,7 @@ async def test_a_refusal_is_told_and_logged_with_the_request_id(
     status: int, words: str, header: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers = {header: "5b1d7c3e"} if header else {}
-    refusing = serving(lambda _: wire.Refusal(status, "no", headers))
+    refusing = serving(lambda _: websocket.Refusal(status, "no", headers))
     async with refusing as port, asyncio.TaskGroup() as group:
         failure = await Dial(group, at(port)).failed()
     assert isinstance(failure, Refused)
@@ -122,14 +122,14 @@ async def test_a_refusal_is_told_and_logged_with_the_request_id(
 
 
 async def test_a_redirect_is_not_followed_with_the_key() -> None:
-    elsewhere: list[wire.Upgrade] = []
+    elsewhere: list[websocket.Upgrade] = []
 
-    def steal(upgrade: wire.Upgrade) -> wire.Refusal:
+    def steal(upgrade: websocket.Upgrade) -> websocket.Refusal:
         elsewhere.append(upgrade)
-        return wire.Refusal(403, "thank you")
+        return websocket.Refusal(403, "thank you")
 
     async with serving(steal) as thief:
-        refusal = wire.Refusal(302, "", {"Location": f"ws://127.0.0.1:{thief}/"})
+        refusal = websocket.Refusal(302, "", {"Location": f"ws://127.0.0.1:{thief}/"})
         async with serving(lambda _: refusal) as port, asyncio.TaskGroup() as group:
             assert isinstance(await Dial(group, at(port)).failed(), Refused | Unreachable)
     assert elsewhere == []
@@ -195,9 +195,9 @@ async def test_a_dial_called_off_leaves_nothing_and_tells_nothing() -> None:
 async def test_a_socket_that_opens_although_the_dial_was_called_off_is_cut() -> None:
     far = Recorder()
 
-    def decide(upgrade: wire.Upgrade) -> wire.Acceptance:
+    def decide(upgrade: websocket.Upgrade) -> websocket.Acceptance:
         dial.dialling.cancel()
-        return wire.Acceptance(far)
+        return websocket.Acceptance(far)
 
     async with serving(decide) as port, asyncio.timeout(240):
         async with asyncio.TaskGroup() as group:
@@ -214,7 +214,10 @@ async def test_a_fault_in_one_call_harms_neither_the_group_nor_its_other_dials(
         raise RuntimeError("a fault in the call that dialled")
 
     far = Recorder()
-    async with serving(accepting(far)) as port, serving(lambda _: wire.Refusal(429, "")) as full:
+    async with (
+        serving(accepting(far)) as port,
+        serving(lambda _: websocket.Refusal(429, "")) as full,
+    ):
         async with asyncio.TaskGroup() as group:
             a_dialler(at(full), group)(Recorder(), broken)
             well = Dial(group, at(port))
@@ -248,7 +251,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @asynccontextmanager
-async def serving_tls(certificate: tuple[Path, Path], decide: wire.Decide) -> AsyncIterator[int]:
+async def serving_tls(
+    certificate: tuple[Path, Path], decide: websocket.Decide
+) -> AsyncIterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     loop = asyncio.get_running_loop()
@@ -262,7 +267,7 @@ def over_tls(host: str, port: int) -> Deepgram:
     return Deepgram(url=f"wss://{host}:{port}", connect_timeout_s=5)
 
 
-def never(upgrade: wire.Upgrade) -> wire.Refusal:
+def never(upgrade: websocket.Upgrade) -> websocket.Refusal:
     raise AssertionError("the key was sent to a stranger")
 
 

@@ -9,8 +9,8 @@ from tests.wire.samples import FROM_DEEPGRAM
 
 from offhook.deepgram import leg, messages
 from offhook.deepgram.leg import AgentLeg
-from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.wire import Channel, Closed, Receiver, Refused, Unreachable
+from offhook.net.websocket import Channel, Closed, Receiver, Refused, Unreachable
+from offhook.testing.memory import VirtualClock, connect_in_memory
 
 FRAME = b"\x55" * 160
 KEEP_ALIVE = messages.write(messages.KeepAlive())

@@ -22,13 +22,14 @@ from deepgram import AsyncDeepgramClient
 from offhook import audio
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
-from offhook.rehearsal import agents, clips
-from offhook.rehearsal.dialogue.words import words
-from offhook.rehearsal.local import agent as local
-from offhook.rehearsal.mind import Agent
-from offhook.rehearsal.script import FunctionCall, Script, Stage, Turn
-from offhook.rehearsal.standin import StandIn
-from offhook.rehearsal.standin_server import StandInServer, serve
+from offhook.testing.simulator.deepgram import agents
+from offhook.testing.simulator.deepgram.server import StandInServer, serve
+from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.dialogue.policy import Agent
+from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Stage, Turn
+from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech import clips
 
 EARLY_ACCESS = {
     "FrustrationDetected": "Think Live, by invitation",

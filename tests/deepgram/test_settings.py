@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from offhook import yamlfile
 from offhook.deepgram import settings
-from offhook.deepgram.checks import PROMPT_LIMIT
 from offhook.deepgram.messages import (
     FinishedFunction,
     History,
@@ -21,6 +20,7 @@ from offhook.deepgram.messages import (
     write,
 )
 from offhook.deepgram.settings import Settings
+from offhook.deepgram.settings_checks import PROMPT_LIMIT
 from offhook.errors import Problem
 from offhook.yamlfile import BadFile, Finding
 

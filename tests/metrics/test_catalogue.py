@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from offhook.metrics.catalogue import SECTIONS, Metric
+from offhook.observability.metrics.catalogue import SECTIONS, Metric
 
 EVERY = [metric for section in SECTIONS.values() for metric in section]
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from tests.house import ASK, GREET, HANG_UP, HOURS, QUICK, house, until
 
-from offhook import events
-from offhook.events import DELAY_EDGES_MS, Event, Happening
-from offhook.metrics import catalogue
-from offhook.metrics.meter import SERIES_MAX, Metrics
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import Script, Turn
+from offhook.events import types as events
+from offhook.events.types import DELAY_EDGES_MS, Event, Happening
+from offhook.observability.metrics import catalogue
+from offhook.observability.metrics.meter import SERIES_MAX, Metrics
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.dialogue.script import Script, Turn
 
 Samples = dict[str, float]
 

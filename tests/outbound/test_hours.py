@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.outbound.hours import DAYS, Day, Hours, read_hours
+from offhook.config.calling_hours import DAYS, Day, Hours, read_hours
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ANGELES = ZoneInfo("America/Los_Angeles")

@@ -12,15 +12,15 @@ from tests.house import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, until
 from tests.outbound.twilio_api import PUBLIC, US, configured_for
 
 from offhook.clock import LoopClock
-from offhook.events import AgentSaid, CallBilled, CallerSaid
+from offhook.events.types import AgentSaid, CallBilled, CallerSaid
 from offhook.outbound import placing
-from offhook.rehearsal.account.account import Account, Fault
-from offhook.rehearsal.account.resources import Number
-from offhook.rehearsal.account.server import serve
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.switchboard.board import Board, Callbacks, switchboard
-from offhook.rehearsal.switchboard.people import Machine, Person, book
-from offhook.rehearsal.webhooks import Front
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.simulator.twilio.account.account import Account, Fault
+from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.account.server import serve
+from offhook.testing.simulator.twilio.switchboard.board import Board, Callbacks, switchboard
+from offhook.testing.simulator.twilio.switchboard.people import Machine, Person, book
+from offhook.testing.simulator.twilio.webhooks import Front
 
 ADA = "+12025550142"
 LEAVE = {"answering_machine": "leave_message", "message": "Dear {{name}}, please ring back."}

@@ -14,12 +14,12 @@ from tests.api.desk import Desk, desk
 from tests.house import until
 from tests.outbound.twilio_api import ADA, US, Form, Phone, TwilioApi, outbound, twilio_api
 
-from offhook import server
 from offhook.config import Agent
-from offhook.events import AgentConnected, CallBegan, CallBilled, CallStarted
+from offhook.events.types import AgentConnected, CallBegan, CallBilled, CallStarted
 from offhook.outbound import placing
 from offhook.outbound.placing import backstop_s
 from offhook.records import dnc
+from offhook.serving import server
 
 
 class Office:

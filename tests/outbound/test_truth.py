@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.outbound.truth import UNANSWERED, Truth
+from offhook.outbound.call_status import UNANSWERED, Truth
 
 WAY = ["initiated", "ringing", "in-progress"]
 FINALS = ["completed", *UNANSWERED]

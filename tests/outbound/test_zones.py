@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripts.write_zones import EXAMPLES, PATH, table
 
-from offhook.outbound.hours import DAYS, NeverOpen, read_hours
+from offhook.config.calling_hours import DAYS, NeverOpen, read_hours
 from offhook.outbound.zones import LONGEST, NumberZones, read_table
 
 NIGHT_ON_THE_COAST = datetime(2026, 3, 6, 12, 30, tzinfo=UTC)

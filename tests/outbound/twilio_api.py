@@ -20,9 +20,9 @@ from starlette.routing import Route
 from tests.api.desk import Desk
 from tests.house import ACCOUNT, TOKEN, RawStream
 
-from offhook import wire
 from offhook.config import Config, Outbound, Twilio
-from offhook.server import listen
+from offhook.net import websocket
+from offhook.serving.server import listen
 from offhook.twilio.signature import sign
 
 PUBLIC = "https://voice.example.com"
@@ -129,7 +129,7 @@ class Phone:
 
     async def stream(self, sid: str, token: str | None = None) -> RawStream:
         stream = RawStream()
-        await wire.connect(
+        await websocket.connect(
             f"ws://127.0.0.1:{self.desk.house.server.port}/twilio",
             stream,
             headers={"x-twilio-signature": sign(TOKEN, "wss://voice.example.com/twilio")},

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from offhook.audio import BYTES_PER_SECOND, SILENCE
-from offhook.rehearsal.stream import SimulatedStream
+from offhook.testing.simulator.twilio.stream import SimulatedStream
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from offhook.config import Limits
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import Script, Turn
-from offhook.wav import read_stereo
+from offhook.recordings.wav import read_stereo
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.dialogue.script import Script, Turn
 
 LONG = "We are open from Monday to Friday, from nine in the morning until six in the evening."
 TALKATIVE = Script(

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.processes import started
 
-from offhook import wav
-from offhook.recordings import reading
+from offhook.recordings import reading, wav
 from offhook.recordings.files import LocalFiles
-from offhook.recordings.mending import Mended, repair
 from offhook.recordings.recorder import Recordings
+from offhook.recordings.repair import Mended, repair
 
 TALKING = """
 import sys, time

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offhook import wav
 from offhook.errors import Problem
-from offhook.recordings import reading
+from offhook.recordings import reading, wav
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.silencing import Side
 

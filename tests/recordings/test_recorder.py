@@ -17,13 +17,12 @@ from tests.recordings.played import DifferentError, compare
 from tests.recordings.talk import ENDLESS, LONG, TALKATIVE, steps, talk
 from tests.test_session import Rehearsal
 
-from offhook import disk, wav
 from offhook.call.inputs import Forsaken
 from offhook.call.requests import AskDigits, SwitchAgent
-from offhook.calls import plan_of
+from offhook.calls.calls import plan_of
 from offhook.config import load
 from offhook.errors import Problem
-from offhook.events import (
+from offhook.events.types import (
     CallEnded,
     Event,
     Fault,
@@ -35,13 +34,13 @@ from offhook.events import (
     RecordingStarted,
     SecretEntered,
 )
-from offhook.recordings import reading, recorder
+from offhook.recordings import disk_writer, reading, recorder, wav
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
-from offhook.rehearsal.memory import VirtualClock
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import FunctionCall, Script, Turn
-from offhook.server import Server, listen
+from offhook.serving.server import Server, listen
+from offhook.testing.memory import VirtualClock
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
 from offhook.tools.declare import Call
 
 BARGE_IN = Step.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})
@@ -426,7 +425,7 @@ def settle(recordings: Recordings) -> None:
 def test_a_full_disk_stops_the_recording_and_not_the_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(disk, "GATHER_S", 0.0)
+    monkeypatch.setattr(disk_writer, "GATHER_S", 0.0)
     files = FullDisk(tmp_path)
     with Recordings(files) as recordings:
         rehearsal = recorded_call(recordings)
@@ -442,7 +441,7 @@ def test_a_full_disk_stops_the_recording_and_not_the_call(
 def test_a_file_that_cannot_be_made_fails_the_recording_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(disk, "GATHER_S", 0.0)
+    monkeypatch.setattr(disk_writer, "GATHER_S", 0.0)
     with Recordings(Broken(tmp_path)) as recordings:
         rehearsal = recorded_call(recordings)
     assert RecordingFailed("Input/output error") in rehearsal.events

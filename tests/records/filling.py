@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from sqlalchemy import Engine
 
-from offhook import events
 from offhook.config import Prices
-from offhook.events import Event
-from offhook.records.lines import Line
+from offhook.events import types as events
+from offhook.events.types import Event
+from offhook.records.entries import Line
 from offhook.records.store import Store
 
 BEGAN_MS = 1_793_000_000_000

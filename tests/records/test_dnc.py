@@ -3,7 +3,7 @@
 from sqlalchemy import Engine
 from tests.records.test_store import WALL, apply, began, lines
 
-from offhook.events import DoNotCall
+from offhook.events.types import DoNotCall
 from offhook.records import dnc
 from offhook.records.dnc import Barred
 

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 from offhook.cli import app
 from offhook.config import Kept, Prices
 from offhook.errors import Problem
-from offhook.events import CallerSaid, Event, Happening, RecordingEnded, RecordingStarted
+from offhook.events.types import CallerSaid, Event, Happening, RecordingEnded, RecordingStarted
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, erasing, tables
 from offhook.records import record as record_module
+from offhook.records.entries import encode
 from offhook.records.journal import SPOILT, Journal
-from offhook.records.lines import encode
 from offhook.records.record import Record
 from offhook.records.retention import Retention
 from offhook.records.store import Store

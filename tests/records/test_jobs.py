@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import Engine
 from tests.records.test_store import WHOLE, apply, began, ended, lines, rows
 
-from offhook import events
 from offhook.config import Prices
 from offhook.errors import Problem
+from offhook.events import types as events
 from offhook.records import jobs, tables
 from offhook.records.database import clock_ms
+from offhook.records.entries import Line
 from offhook.records.jobs import Job
-from offhook.records.lines import Line
 from offhook.records.store import Store
 
 NOW = 1_795_000_100_000

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from offhook import events
-from offhook.events import Event, Happening
-from offhook.records.lines import BadLine, decode, encode
+from offhook.events import types as events
+from offhook.events.types import Event, Happening
+from offhook.records.entries import BadLine, decode, encode
 
 EVENTS: tuple[type, ...] = typing.get_args(Event)
 

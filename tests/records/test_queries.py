@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
 from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended, sid_of
 
-from offhook import events
 from offhook.errors import Problem
+from offhook.events import types as events
 from offhook.records import queries, tables
-from offhook.records.answers import CallRecord, Function, Message, Percentiles, Turn, Utterance
-from offhook.records.questions import Filter, Position, cursor_of
+from offhook.records.filters import Filter, Position, cursor_of
+from offhook.records.models import CallRecord, Function, Message, Percentiles, Turn, Utterance
 
 OTHER = "+442079460123"
 

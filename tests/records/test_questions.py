@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offhook.errors import Problem
-from offhook.records.questions import (
+from offhook.records.filters import (
     Filter,
     Position,
     check_limit,

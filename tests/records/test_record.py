@@ -12,13 +12,13 @@ from sqlalchemy import URL, Engine, event, text
 from tests.postgres import Postgres
 from tests.records.test_store import began, ended, rows
 
-from offhook import events
 from offhook.config import Prices
 from offhook.errors import Problem
-from offhook.events import Event, Happening
+from offhook.events import types as events
+from offhook.events.types import Event, Happening
 from offhook.records import database, tables
+from offhook.records.entries import encode
 from offhook.records.journal import Journal
-from offhook.records.lines import encode
 from offhook.records.record import Record
 
 

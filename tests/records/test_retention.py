@@ -13,10 +13,10 @@ from tests.records.test_store import PRICES, WALL, WHOLE, apply, began, ended, l
 from tests.target import eventually
 
 from offhook.config import Kept, Prices
-from offhook.events import AgentDisconnected, CallerSaid, CallStarted, RecordingStarted
+from offhook.events.types import AgentDisconnected, CallerSaid, CallStarted, RecordingStarted
 from offhook.recordings.files import LocalFiles
 from offhook.records import erasing, queries, retention, tables
-from offhook.records.questions import Filter
+from offhook.records.filters import Filter
 from offhook.records.retention import LOST_MS, Aging, Retention
 from offhook.records.store import Store
 

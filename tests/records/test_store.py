@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Table, select
 
-from offhook import events
 from offhook.call.ending import Slug
 from offhook.config import Prices
-from offhook.events import Event
+from offhook.events import types as events
+from offhook.events.types import Event
 from offhook.records import tables
-from offhook.records.lines import Line
+from offhook.records.entries import Line
 from offhook.records.store import Store
 
 PRICES = Prices(twilio_minute=0.01, stream_minute=0.004, deepgram_minute={"standard": 0.06})

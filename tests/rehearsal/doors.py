@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from offhook import wire
-from offhook.twilio.media import MediaWriter
+from offhook.net import websocket
+from offhook.twilio.messages import MediaWriter
 
 TOKEN = "12345"
 ACCOUNT = "AC" + "1" * 32
@@ -32,11 +32,11 @@ class Agent:
     def __init__(self, *, patient: bool = False) -> None:
         self.patient = patient
         self.messages: list[dict[str, Any]] = []
-        self.closed: asyncio.Future[wire.Closed] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[websocket.Closed] = asyncio.get_running_loop().create_future()
         self.spoke = asyncio.Event()
-        self.socket: wire.Channel
+        self.socket: websocket.Channel
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         self.socket = socket
 
     def on_text(self, text: bytes) -> None:
@@ -54,7 +54,7 @@ class Agent:
 
     def on_writable(self, writable: bool) -> None: ...
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         self.closed.set_result(closed)
 
 
@@ -71,7 +71,7 @@ class Server:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.upgrades: list[wire.Upgrade] = []
+        self.upgrades: list[websocket.Upgrade] = []
         self.agents: list[Agent] = []
         self.pages: dict[str, Page] = {}
         self.refuse: int | None = None
@@ -98,13 +98,13 @@ class Server:
             head += f"Content-Type: {kind}\r\n"
         return f"{head}\r\n{body}".encode()
 
-    def upgrade(self, upgrade: wire.Upgrade) -> wire.Acceptance | wire.Refusal:
+    def upgrade(self, upgrade: websocket.Upgrade) -> websocket.Acceptance | websocket.Refusal:
         self.upgrades.append(upgrade)
         if self.refuse is not None:
-            return wire.Refusal(self.refuse, "no")
+            return websocket.Refusal(self.refuse, "no")
         self.agents.append(Agent(patient=self.patient))
         self.answered.set()
-        return wire.Acceptance(self.agents[-1])
+        return websocket.Acceptance(self.agents[-1])
 
     @property
     def url(self) -> str:
@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
         if headers.get("upgrade") == "websocket":
             self.count(-1)
-            wire.accept(self.transport, self.received, self.server.upgrade, max_size=65536)
+            websocket.accept(self.transport, self.received, self.server.upgrade, max_size=65536)
         elif len(body) >= int(headers.get("content-length", "0")):
             form = dict(parse_qsl(body.decode(), keep_blank_values=True))
             answer = self.server.answer(Request(method, target, headers, form))

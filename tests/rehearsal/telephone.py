@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from offhook import audio
-from offhook.rehearsal.caller import Caller, Said
-from offhook.rehearsal.hearing import FunctionCalled, Stretch
-from offhook.rehearsal.scenario import Step
+from offhook.testing.scenarios.caller import Caller, Said
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.deepgram.hearing import FunctionCalled, Stretch
 
 LOUD = b"\x10"
 QUIET = audio.silence(audio.FRAME_MS)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from offhook.errors import Problem
-from offhook.rehearsal import agent_file
-from offhook.rehearsal.dialogue.file import Dialogue
-from offhook.rehearsal.script import Script
+from offhook.testing.simulator.deepgram import agent_file
+from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.dialogue.script import Script
 
 
 def read(tmp_path: Path, text: str) -> Script | Dialogue:

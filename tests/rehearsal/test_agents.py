@@ -5,15 +5,15 @@ import pytest
 from tests.rehearsal.dialogue.line import settings
 
 from offhook.errors import Problem
-from offhook.rehearsal import agents
-from offhook.rehearsal.dialogue.file import front_desk
-from offhook.rehearsal.dialogue.mind import DialogueMind
-from offhook.rehearsal.local import agent as local
-from offhook.rehearsal.model.completions import Model
-from offhook.rehearsal.model.mind import ModelMind
-from offhook.rehearsal.script import Script
-from offhook.rehearsal.scripted import ScriptedMind
-from offhook.rehearsal.standin_settings import Settings
+from offhook.testing.simulator.deepgram import agents
+from offhook.testing.simulator.deepgram.settings import Settings
+from offhook.testing.simulator.dialogue.file import front_desk
+from offhook.testing.simulator.dialogue.mind import DialogueMind
+from offhook.testing.simulator.dialogue.model.completions import Model
+from offhook.testing.simulator.dialogue.model.mind import ModelMind
+from offhook.testing.simulator.dialogue.script import Script
+from offhook.testing.simulator.dialogue.scripted import ScriptedMind
+from offhook.testing.simulator.speech import agent as local
 
 SETTINGS = Settings(msgspec.json.encode(settings()))
 MISSING = "pocketsphinx not installed. Install it: pip install 'offhook[local]'"

@@ -6,10 +6,11 @@ import pytest
 from tests.rehearsal.telephone import CLIPS, LOUD, Telephone, Words, near
 
 from offhook import audio
-from offhook.rehearsal import caller, clips
-from offhook.rehearsal.caller import Caller, Exchange, Pressed, Said, Silent
-from offhook.rehearsal.expectation import ExpectTurn
-from offhook.rehearsal.scenario import BargeIn, HangUp, Step, WaitForAgent
+from offhook.testing.scenarios import caller
+from offhook.testing.scenarios.caller import Caller, Exchange, Pressed, Said, Silent
+from offhook.testing.scenarios.expectation import ExpectTurn
+from offhook.testing.scenarios.scenario import BargeIn, HangUp, Step, WaitForAgent
+from offhook.testing.simulator.speech import clips
 
 
 def wait_for_agent(**options: Any) -> Step:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from offhook import wav
 from offhook.errors import Problem
-from offhook.rehearsal import clip_file
+from offhook.recordings import wav
+from offhook.testing.simulator.speech import clip_file
 
 TONE_HZ = 500
 

@@ -3,7 +3,8 @@
 import pytest
 
 from offhook import audio
-from offhook.rehearsal import clips, script
+from offhook.testing.simulator.dialogue import script
+from offhook.testing.simulator.speech import clips
 
 FULL_SCALE = 32768
 

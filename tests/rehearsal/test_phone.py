@@ -19,12 +19,13 @@ from tests.rehearsal.doors import (
 )
 from twilio.request_validator import RequestValidator
 
-from offhook import wav, wire
 from offhook.clock import LoopClock
-from offhook.rehearsal.caller import Caller
-from offhook.rehearsal.phone import place_call
-from offhook.rehearsal.report import CallReport, Note
-from offhook.rehearsal.scenario import HangUp, Step, WaitForAgent
+from offhook.net import websocket
+from offhook.recordings import wav
+from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.report import CallReport, Note
+from offhook.testing.scenarios.scenario import HangUp, Step, WaitForAgent
+from offhook.testing.simulator.twilio.phone import place_call
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ async def test_a_call_that_the_caller_ends(server: Server) -> None:
     assert report.faults == []
     agent = server.agents[0]
     assert agent.messages[-1]["event"] == "stop"
-    assert await agent.closed == wire.Closed(1000, "", None)
+    assert await agent.closed == websocket.Closed(1000, "", None)
     # `action` is told, and its answer (Say, Hangup) is not executed.
     assert server.at("/after")[0].form["CallStatus"] == "completed"
     assert [verb.name for verb in report.verbs] == ["Say", "Connect"]
@@ -396,7 +397,7 @@ async def test_cancelling_hangs_up_and_leaves_nothing_open(server: Server) -> No
         task.cancel()
     assert task.cancelled()
     agent = server.agents[0]
-    assert await agent.closed == wire.Closed(1000, "", None)
+    assert await agent.closed == websocket.Closed(1000, "", None)
     assert agent.messages[-1]["event"] == "stop"
     assert asyncio.all_tasks() == {asyncio.current_task()}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from offhook.errors import Problem
-from offhook.rehearsal import scenario
-from offhook.rehearsal.expectation import Bounds, Called, Ended, ExpectCall, ExpectTurn
-from offhook.rehearsal.scenario import BargeIn, HangUp, Step, WaitForAgent
+from offhook.testing.scenarios import scenario
+from offhook.testing.scenarios.expectation import Bounds, Called, Ended, ExpectCall, ExpectTurn
+from offhook.testing.scenarios.scenario import BargeIn, HangUp, Step, WaitForAgent
 from offhook.yamlfile import BadFile
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from offhook.errors import Problem
-from offhook.rehearsal.script import Script, front_desk, read
+from offhook.testing.simulator.dialogue.script import Script, front_desk, read
 
 
 def written(tmp_path: Path, text: str) -> Path:

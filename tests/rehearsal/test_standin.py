@@ -7,11 +7,11 @@ import pytest
 
 from offhook import audio
 from offhook.deepgram import messages
-from offhook.rehearsal import clips
-from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.rehearsal.script import FunctionCall, Script, Stage, Turn
-from offhook.rehearsal.standin import Phase, StandIn
-from offhook.wire import Channel, Closed
+from offhook.net.websocket import Channel, Closed
+from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.testing.simulator.deepgram.standin import Phase, StandIn
+from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Stage, Turn
+from offhook.testing.simulator.speech import clips
 
 LATENCY_S = 0.001
 HOURS = "We are closed on Sundays and on public holidays."

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from offhook import wire
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
-from offhook.rehearsal.script import Script, Stage
-from offhook.rehearsal.standin import StandIn
-from offhook.rehearsal.standin_server import MAX_MESSAGE, PATH, StandInServer, serve
+from offhook.net import websocket
+from offhook.testing.simulator.deepgram.server import MAX_MESSAGE, PATH, StandInServer, serve
+from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.dialogue.script import Script, Stage
 
 QUICK = Script(welcome=Stage(after_ms=0))
 
@@ -38,9 +38,9 @@ class Client:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.first: asyncio.Future[bytes] = loop.create_future()
-        self.closed: asyncio.Future[wire.Closed] = loop.create_future()
+        self.closed: asyncio.Future[websocket.Closed] = loop.create_future()
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         pass
 
     def on_text(self, text: bytes) -> None:
@@ -53,22 +53,24 @@ class Client:
     def on_writable(self, writable: bool) -> None:
         pass
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         self.closed.set_result(closed)
 
 
-async def dial(server: StandInServer, headers: dict[str, str], path: str = PATH) -> wire.Refused:
+async def dial(
+    server: StandInServer, headers: dict[str, str], path: str = PATH
+) -> websocket.Refused:
     """The refusal of an upgrade."""
     url = f"ws://127.0.0.1:{server.port}{path}"
-    with pytest.raises(wire.Refused) as refused:
-        await wire.connect(url, Client(), headers=headers, timeout=5, max_size=MAX_MESSAGE)
+    with pytest.raises(websocket.Refused) as refused:
+        await websocket.connect(url, Client(), headers=headers, timeout=5, max_size=MAX_MESSAGE)
     return refused.value
 
 
-async def opened(server: StandInServer) -> tuple[wire.Socket, Client]:
+async def opened(server: StandInServer) -> tuple[websocket.Socket, Client]:
     client = Client()
     headers = {"Authorization": "Token k"}
-    socket = await wire.connect(
+    socket = await websocket.connect(
         server.url, client, headers=headers, timeout=5, max_size=2 * MAX_MESSAGE
     )
     async with asyncio.timeout(240):
@@ -176,7 +178,7 @@ async def test_an_oversized_message_ends_that_session() -> None:
     async with standing_in() as (server, _):
         socket, client = await opened(server)
         socket.send_text(b"x" * (MAX_MESSAGE + 1))
-        assert (await client.closed).received == wire.MESSAGE_TOO_BIG
+        assert (await client.closed).received == websocket.MESSAGE_TOO_BIG
 
 
 async def test_close_closes_sessions_and_cuts_who_sent_no_request() -> None:
@@ -205,13 +207,13 @@ async def ended(reader: asyncio.StreamReader) -> None:
 async def test_close_does_not_wait_for_a_client_that_never_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wire, "CLOSE_WAIT_S", 0.05)
+    monkeypatch.setattr(websocket, "CLOSE_WAIT_S", 0.05)
     async with standing_in() as (server, sessions):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(handshake("Authorization: Token k"))
         await reader.readuntil(b"\r\n\r\n")
         await server.close()
-        assert sessions[0].closed == wire.Closed(None, "", 1000)
+        assert sessions[0].closed == websocket.Closed(None, "", 1000)
         writer.close()
 
 

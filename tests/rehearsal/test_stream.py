@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from offhook import audio
-from offhook.rehearsal import stream
-from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.rehearsal.stream import Burst, Echo, Line, SimulatedStream
-from offhook.twilio.media import MediaWriter
-from offhook.wire import Channel, Closed
+from offhook.net.websocket import Channel, Closed
+from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.testing.simulator.twilio import stream
+from offhook.testing.simulator.twilio.stream import Burst, Echo, Line, SimulatedStream
+from offhook.twilio.messages import MediaWriter
 
 SID = "MZ" + "0" * 32
 TONE = b"\x10" * audio.FRAME_BYTES

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tests.rehearsal.dialogue.line import BOOK, ORDER, Line, SlowVoice, settings
 
 from offhook.deepgram import messages
-from offhook.rehearsal import clips
-from offhook.rehearsal.dialogue.file import front_desk
-from offhook.rehearsal.dialogue.mind import conversing
-from offhook.rehearsal.script import Conduct
-from offhook.rehearsal.senses import Heard
+from offhook.testing.simulator.deepgram.senses import Heard
+from offhook.testing.simulator.dialogue.file import front_desk
+from offhook.testing.simulator.dialogue.mind import conversing
+from offhook.testing.simulator.dialogue.script import Conduct
+from offhook.testing.simulator.speech import clips
 
 DESK = front_desk()
 YES = clips.load("caller-yes")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from offhook.rehearsal import verbs
-from offhook.rehearsal.verbs import BadTwiml, Verb
+from offhook.testing.simulator.twilio import verbs
+from offhook.testing.simulator.twilio.verbs import BadTwiml, Verb
 
 XML = "text/xml; charset=utf-8"
 

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from offhook import audio
-from offhook.rehearsal import clips
-from offhook.rehearsal.voice import Change, TurnFinder
+from offhook.testing.simulator.speech import clips
+from offhook.testing.simulator.speech.voice import Change, TurnFinder
 
 DTMF = [(low, high) for low in (697, 770, 852, 941) for high in (1209, 1336, 1477, 1633)]
 QUIET_MS = 1000

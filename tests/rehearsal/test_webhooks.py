@@ -3,7 +3,7 @@
 import pytest
 
 from offhook.errors import Problem
-from offhook.rehearsal.webhooks import Front
+from offhook.testing.simulator.twilio.webhooks import Front
 from offhook.twilio.signature import HEADER, sign
 
 KEY = "12345"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.rehearsal.word_errors import word_errors
+from offhook.testing.scenarios.word_errors import word_errors
 
 SENTENCES = st.lists(st.sampled_from("abc"), max_size=8)
 

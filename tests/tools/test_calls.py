@@ -6,8 +6,8 @@ from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, house
 
 from offhook.config import Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse
-from offhook.events import FunctionAnswered, FunctionCalled
-from offhook.rehearsal.script import FunctionCall, Script, Turn
+from offhook.events.types import FunctionAnswered, FunctionCalled
+from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
 
 TOOLS = '''
 from offhook.tools import Call, tool

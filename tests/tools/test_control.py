@@ -8,8 +8,8 @@ from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, House, house
 
 from offhook.config import Config, Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse, UpdatePrompt
-from offhook.events import AgentMuted, AgentSaid
-from offhook.rehearsal.script import FunctionCall, Script, Turn
+from offhook.events.types import AgentMuted, AgentSaid
+from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
 
 TOOLS = '''
 from offhook.tools import Call, ToolError, tool

@@ -9,9 +9,9 @@ from tests.vendor import vendor
 
 from offhook.config import load
 from offhook.deepgram.messages import FunctionCallResponse
-from offhook.events import DialRefused
+from offhook.events.types import DialRefused
 from offhook.records import dnc
-from offhook.rehearsal.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
 
 CALLER = "+12025550142"
 AGENT = """

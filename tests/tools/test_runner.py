@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
-from offhook.tasks import ServerTasks
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.tools import Call, ToolError, tool
 from offhook.tools.declare import WaitedOnTheLoop
 from offhook.tools.files import Toolbox

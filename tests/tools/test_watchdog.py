@@ -14,7 +14,7 @@ import pytest_asyncio
 from offhook.call.inputs import ToolFinished
 from offhook.call_context import of_call
 from offhook.clock import LoopClock
-from offhook.tasks import ServerTasks
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.tools import Call, tool
 from offhook.tools.runner import Runner, Told
 from offhook.tools.watchdog import Held, Watchdog

@@ -7,10 +7,11 @@ import pytest
 from tests.wire.channel import RecordingChannel
 from tests.wire.samples import FROM_TWILIO
 
-from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.twilio import leg, media
-from offhook.twilio.leg import CallerLeg
-from offhook.wire import Channel, Closed
+from offhook.net.websocket import Channel, Closed
+from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.twilio import messages as media
+from offhook.twilio import stream
+from offhook.twilio.stream import CallerLeg
 
 MZ = "MZ" + "0123456789abcdef" * 2
 WRITER = media.MediaWriter(MZ)
@@ -163,7 +164,7 @@ def test_while_the_socket_is_full_all_waits_in_order(line: Line) -> None:
 def test_beyond_the_bound_the_newest_audio_is_dropped_and_its_mark_kept(line: Line) -> None:
     line.leg.on_writable(False)
     message = len(played(FRAME)) + len(marked("0:0000001"))
-    fits = leg.OUTBOX_BYTES // message
+    fits = stream.OUTBOX_BYTES // message
     for n in range(fits + 50):
         line.leg.play([(FRAME, f"0:{n:07}")])
     dropped = [told for told in line.told if told[0] == "dropped"]
@@ -175,11 +176,11 @@ def test_beyond_the_bound_the_newest_audio_is_dropped_and_its_mark_kept(line: Li
     audio = [text for text in line.sent if text.startswith('{"event":"media"')]
     assert len(audio) == fits + 50 - len(dropped)
     assert line.sent[: 2 * len(audio) : 2] == audio, "what was dropped is the newest"
-    assert sum(map(len, audio)) <= leg.OUTBOX_BYTES
+    assert sum(map(len, audio)) <= stream.OUTBOX_BYTES
 
 
 def test_after_it_was_emptied_the_whole_bound_is_free_again(line: Line) -> None:
-    piece = b"\x55" * (leg.OUTBOX_BYTES * 3 // 4 - 150)
+    piece = b"\x55" * (stream.OUTBOX_BYTES * 3 // 4 - 150)
     for _ in range(3):
         line.leg.on_writable(False)
         line.leg.play([(piece, None)])

@@ -11,43 +11,43 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.wire.samples import FROM_TWILIO, TO_TWILIO
 
-from offhook.twilio import media
-from offhook.twilio.media import BadMessage, MediaWriter, Unknown, read, read_ours, write
+from offhook.twilio import messages
+from offhook.twilio.messages import BadMessage, MediaWriter, Unknown, read, read_ours, write
 
 MZ, CA, AC = (prefix + "0123456789abcdef" * 2 for prefix in ("MZ", "CA", "AC"))
 FRAME = bytes((37 * n + 11) % 256 for n in range(160))
 
-READ: list[media.FromTwilio] = [
-    media.Connected("Call", "1.0.0"),
-    media.Start(
+READ: list[messages.FromTwilio] = [
+    messages.Connected("Call", "1.0.0"),
+    messages.Start(
         MZ,
-        media.StartDetails(
-            AC, CA, MZ, ["inbound"], {"token": "k3v", "agent": "front-desk"}, media.MediaFormat()
+        messages.StartDetails(
+            AC, CA, MZ, ["inbound"], {"token": "k3v", "agent": "front-desk"}, messages.MediaFormat()
         ),
         "1",
     ),
-    media.Start(
+    messages.Start(
         MZ,
-        media.StartDetails(
-            AC, CA, MZ, ["inbound"], {}, media.MediaFormat("audio/x-mulaw", "8000", "1")
+        messages.StartDetails(
+            AC, CA, MZ, ["inbound"], {}, messages.MediaFormat("audio/x-mulaw", "8000", "1")
         ),
         1,
     ),
-    media.Media(MZ, media.MediaDetails(FRAME, "inbound", "1", "20"), "2"),
-    media.Media(MZ, media.MediaDetails(FRAME, "inbound", 2, 40), 3),
-    media.Media(MZ, media.MediaDetails(FRAME, "outbound", "1", "40"), "4"),
-    media.Dtmf(MZ, media.DtmfDetails("5"), "5"),
-    media.Dtmf(MZ, media.DtmfDetails("#"), "6"),
-    media.Mark(MZ, media.MarkName("3:1600"), "7"),
-    media.Stop(MZ, media.StopDetails(AC, CA), "8"),
+    messages.Media(MZ, messages.MediaDetails(FRAME, "inbound", "1", "20"), "2"),
+    messages.Media(MZ, messages.MediaDetails(FRAME, "inbound", 2, 40), 3),
+    messages.Media(MZ, messages.MediaDetails(FRAME, "outbound", "1", "40"), "4"),
+    messages.Dtmf(MZ, messages.DtmfDetails("5"), "5"),
+    messages.Dtmf(MZ, messages.DtmfDetails("#"), "6"),
+    messages.Mark(MZ, messages.MarkName("3:1600"), "7"),
+    messages.Stop(MZ, messages.StopDetails(AC, CA), "8"),
 ]
 """What tests/wire/from_twilio.jsonl says."""
 
-OURS: list[media.ToTwilio] = [
-    media.Play(MZ, media.PlayDetails(FRAME)),
-    media.Play(MZ, media.PlayDetails(b"")),
-    media.SetMark(MZ, media.SetMarkDetails("3:1600")),
-    media.Clear(MZ),
+OURS: list[messages.ToTwilio] = [
+    messages.Play(MZ, messages.PlayDetails(FRAME)),
+    messages.Play(MZ, messages.PlayDetails(b"")),
+    messages.SetMark(MZ, messages.SetMarkDetails("3:1600")),
+    messages.Clear(MZ),
 ]
 """What tests/wire/to_twilio.jsonl says."""
 
@@ -66,12 +66,12 @@ def a_media(**details: Any) -> bytes:
 @pytest.mark.parametrize(
     ("sample", "message"), list(zip(FROM_TWILIO, READ, strict=True)), ids=lambda v: str(v)[:24]
 )
-def test_every_message_of_twilio_is_read(sample: bytes, message: media.FromTwilio) -> None:
+def test_every_message_of_twilio_is_read(sample: bytes, message: messages.FromTwilio) -> None:
     assert read(sample) == message
 
 
 @pytest.mark.parametrize("message", READ, ids=lambda m: type(m).__name__)
-def test_a_message_survives_the_wire(message: media.FromTwilio) -> None:
+def test_a_message_survives_the_wire(message: messages.FromTwilio) -> None:
     assert read(write(message)) == message
 
 
@@ -90,7 +90,7 @@ def add_fields(value: Any) -> Any:
     ("sample", "message"), list(zip(FROM_TWILIO, READ, strict=True)), ids=lambda v: str(v)[:24]
 )
 def test_unknown_fields_are_ignored_at_every_depth(
-    sample: bytes, message: media.FromTwilio
+    sample: bytes, message: messages.FromTwilio
 ) -> None:
     assert read(json.dumps(add_fields(json.loads(sample))).encode()) == message
 
@@ -98,11 +98,11 @@ def test_unknown_fields_are_ignored_at_every_depth(
 def test_what_twilio_may_leave_out_has_a_default() -> None:
     start = text(event="start", streamSid="MZ1", start={"accountSid": "AC1", "callSid": "CA1"})
     message = read(start)
-    assert isinstance(message, media.Start)
+    assert isinstance(message, messages.Start)
     assert message.start.custom_parameters == {}
-    assert read(a_media(payload="/w==")) == media.Media("MZ1", media.MediaDetails(b"\xff"))
-    assert read(text(event="stop", streamSid="MZ1")) == media.Stop("MZ1")
-    assert read(text(event="connected")) == media.Connected()
+    assert read(a_media(payload="/w==")) == messages.Media("MZ1", messages.MediaDetails(b"\xff"))
+    assert read(text(event="stop", streamSid="MZ1")) == messages.Stop("MZ1")
+    assert read(text(event="connected")) == messages.Connected()
 
 
 @pytest.mark.parametrize("event", ["", "transcript", "Media", "media ", "\u2028", "x" * 9000])
@@ -257,7 +257,7 @@ def by_the_standard_library(message: bytes) -> tuple[str, bytes, str]:
 @given(st.binary(max_size=400).map(base64.b64encode).flatmap(lambda p: media_texts(p.decode())))
 def test_audio_is_read_as_the_standard_library_reads_it(message: bytes) -> None:
     read_by_us = read(message)
-    assert isinstance(read_by_us, media.Media)
+    assert isinstance(read_by_us, messages.Media)
     details = read_by_us.media
     assert (read_by_us.stream_sid, details.payload, details.track) == by_the_standard_library(
         message
@@ -279,19 +279,19 @@ def test_a_payload_is_base64_for_us_only_if_it_is_for_the_standard_library(paylo
             with pytest.raises((binascii.Error, ValueError)):
                 by_the_standard_library(message)
         return
-    assert isinstance(audio, media.Media)
+    assert isinstance(audio, messages.Media)
     assert audio.media.payload == by_the_standard_library(message)[1]
 
 
 @settings(deadline=None)
 @given(
     st.builds(
-        media.Media,
+        messages.Media,
         st.text(st.characters(codec="utf-8")),
-        st.builds(media.MediaDetails, st.binary()),
+        st.builds(messages.MediaDetails, st.binary()),
     )
 )
-def test_any_audio_survives_the_wire(message: media.Media) -> None:
+def test_any_audio_survives_the_wire(message: messages.Media) -> None:
     assert read(write(message)) == message
 
 
@@ -301,7 +301,7 @@ def test_any_audio_survives_the_wire(message: media.Media) -> None:
 @pytest.mark.parametrize(
     ("sample", "message"), list(zip(TO_TWILIO, OURS, strict=True)), ids=lambda v: str(v)[:24]
 )
-def test_our_three_kinds_are_read(sample: bytes, message: media.ToTwilio) -> None:
+def test_our_three_kinds_are_read(sample: bytes, message: messages.ToTwilio) -> None:
     assert read_ours(sample) == message
 
 
@@ -345,9 +345,9 @@ def test_nothing_in_a_sid_a_name_or_audio_breaks_out_of_its_place(
         "mark": {"name": name},
     }
     assert json.loads(writer.clear) == {"event": "clear", "streamSid": sid}
-    assert read_ours(writer.play(audio)) == media.Play(sid, media.PlayDetails(audio))
-    assert read_ours(writer.mark(name)) == media.SetMark(sid, media.SetMarkDetails(name))
-    assert read_ours(writer.clear) == media.Clear(sid)
+    assert read_ours(writer.play(audio)) == messages.Play(sid, messages.PlayDetails(audio))
+    assert read_ours(writer.mark(name)) == messages.SetMark(sid, messages.SetMarkDetails(name))
+    assert read_ours(writer.clear) == messages.Clear(sid)
 
 
 OBJECTS = [

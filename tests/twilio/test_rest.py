@@ -16,8 +16,9 @@ from pydantic import SecretStr
 
 from offhook.config import Twilio
 from offhook.errors import Problem
-from offhook.twilio import refusals, rest
-from offhook.twilio.refusals import WORDS, TwilioRefused, TwilioUnreachable
+from offhook.twilio import errors as refusals
+from offhook.twilio import rest
+from offhook.twilio.errors import WORDS, TwilioRefused, TwilioUnreachable
 from offhook.twilio.rest import MachineDetection, TwilioRest
 
 ACCOUNT: Final = "AC" + "1" * 32

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook import responses
+from offhook.calls import responses
 from offhook.config import Agent, Announcement, Busy, Fallback, Voicemail
 from offhook.deepgram import settings
 from offhook.twilio import twiml

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from offhook.wire import Receiver
+from offhook.net.websocket import Receiver
 
 
 class RecordingChannel:

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from offhook.api.models import Erased, ProblemBody
 from offhook.api.operator import Operator
 from offhook.api.problems import Refused
-from offhook.api.shapes import Erased, ProblemBody
 from offhook.errors import Problem
 from offhook.records import erasing, jobs, queries, tables
 from offhook.records.database import clock_ms

@@ -15,23 +15,23 @@ from starlette.types import ASGIApp
 
 from offhook import __version__
 from offhook.api import after, audio, calls, control, following, page, placing
-from offhook.api.doors import Doors
+from offhook.api.auth import Doors
 from offhook.api.ledger import DatabaseLedger
 from offhook.api.links import Links
 from offhook.api.live import Live
+from offhook.api.models import ProblemBody
 from offhook.api.operator import Operator
 from offhook.api.problems import Refused, response
 from offhook.api.reading import Readers
-from offhook.api.shapes import ProblemBody
-from offhook.calls import Calls
+from offhook.calls.calls import Calls
 from offhook.clock import Clock, wall_clock
 from offhook.config import Config
 from offhook.errors import Problem
-from offhook.metrics.meter import Metrics
+from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.placing import Placing
 from offhook.recordings.files import FileStore
 from offhook.records import database
-from offhook.webhooks import PUBLIC
+from offhook.webhooks.routes import PUBLIC
 
 _ABOUT: Final = """\
 The calls that were and are. All times are in milliseconds; those of a call count from its

@@ -13,14 +13,14 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from offhook.api.models import Link, LinkAsked, PeaksBody, ProblemBody
 from offhook.api.operator import Operator, as_json
 from offhook.api.problems import Refused
-from offhook.api.shapes import Link, LinkAsked, PeaksBody, ProblemBody
 from offhook.errors import Problem
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
+from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
 from offhook.records import queries, tables
-from offhook.wav import STEREO_HEADER_BYTES, stereo_header
 
 CHUNK_BYTES: Final = 128 * 1024
 """What is read and sent at once: while a client takes its time, no thread and no file waits."""

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from offhook.api.models import ProblemBody, RecordingAsked, RecordingIs, WhichPage, WhichSums
 from offhook.api.operator import Operator
 from offhook.api.problems import Refused
-from offhook.api.shapes import ProblemBody, RecordingAsked, RecordingIs, WhichPage, WhichSums
 from offhook.clock import wall_clock
 from offhook.errors import Problem
 from offhook.records import queries
-from offhook.records.answers import CallRecord, Page, Sum, Totals
+from offhook.records.models import CallRecord, Page, Sum, Totals
 
 
 def router(operator: Operator) -> APIRouter:

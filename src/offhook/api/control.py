@@ -5,9 +5,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body
 
-from offhook.api.operator import Operator
-from offhook.api.problems import Refused
-from offhook.api.shapes import (
+from offhook.api.models import (
     DigitsAsked,
     Done,
     HangUpAsked,
@@ -21,6 +19,8 @@ from offhook.api.shapes import (
     ThinkAsked,
     TransferAsked,
 )
+from offhook.api.operator import Operator
+from offhook.api.problems import Refused
 from offhook.call.requests import HangUp, Mute, Say, Tell, Update, Wish
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Part

@@ -17,7 +17,7 @@ import msgspec
 
 from offhook.api.problems import Refused
 from offhook.errors import Problem
-from offhook.events import Happening
+from offhook.events.types import Happening
 
 KEPT_MAX: Final = 5000
 KEPT_BYTES: Final = 4 * 1024 * 1024

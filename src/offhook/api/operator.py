@@ -12,7 +12,7 @@ from starlette.responses import Response
 from offhook.api.links import Links
 from offhook.api.live import Live
 from offhook.api.reading import Readers
-from offhook.calls import Calls
+from offhook.calls.calls import Calls
 from offhook.config import Config
 from offhook.outbound.placing import Placing
 from offhook.recordings.files import FileStore

@@ -6,9 +6,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Response
 from sqlalchemy import Connection
 
+from offhook.api.models import CallAsked, CallPlaced, CallState, ProblemBody
 from offhook.api.operator import Operator
 from offhook.api.problems import Refused
-from offhook.api.shapes import CallAsked, CallPlaced, CallState, ProblemBody
 from offhook.errors import Problem
 from offhook.outbound.placing import Placing, Wanted
 from offhook.outbound.problems import NotNow

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from offhook.bench import child
 from offhook.config import Config, Overrides, load
-from offhook.logs import CallLog
-from offhook.server import Server, listen
+from offhook.observability.call_log import CallLog
+from offhook.serving.server import Server, listen
 
 if TYPE_CHECKING:
     from offhook.records.record import Record

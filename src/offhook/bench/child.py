@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from offhook import wire
+from offhook.net import websocket
 
 UPGRADE_S: Final = 5.0
 HOST: Final = "127.0.0.1"
@@ -98,7 +98,7 @@ def verifying() -> ssl.SSLContext:
 class Upgrading(asyncio.Protocol):
     """A connection until its WebSocket upgrade is whole: the bare minimum of front.py."""
 
-    def __init__(self, decide: wire.Decide, max_size: int) -> None:
+    def __init__(self, decide: websocket.Decide, max_size: int) -> None:
         self._decide = decide
         self._max_size = max_size
         self._received = b""
@@ -119,7 +119,7 @@ class Upgrading(asyncio.Protocol):
         self._received += data
         if b"\r\n\r\n" in self._received:
             self._timer.cancel()
-            wire.accept(self._transport, self._received, self._decide, max_size=self._max_size)
+            websocket.accept(self._transport, self._received, self._decide, max_size=self._max_size)
 
 
 def shared_listener(port: int) -> socket.socket:

@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import msgspec
 
-from offhook import wire
 from offhook.audio import FRAME_BYTES
 from offhook.bench import child
 from offhook.bench.frames import BODY, BODY_64, HEAD, HEAD_64, SAMPLE, Faults, Order
 from offhook.deepgram import messages as deepgram
-from offhook.twilio import media
+from offhook.net import websocket
+from offhook.twilio import messages as media
 from offhook.twilio.signature import HEADER, sign
 
 MAX_MESSAGE: Final = 1024 * 1024
@@ -166,7 +166,7 @@ class Caller:
         self._load = load
         self._slot = slot
         self._enough = enough
-        self._socket: wire.Channel
+        self._socket: websocket.Channel
         self._order = Order(load.faults)
         self._template = _MEDIA % self._stream_sid.encode()
         self._sent = 0
@@ -179,7 +179,7 @@ class Caller:
         self._marks: deque[tuple[int, str]] = deque()
         self._leaving = False
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         """The stream begins."""
         self._socket = socket
         start = media.StartDetails("AC" + "0" * 32, self._call_sid, self._stream_sid, ["inbound"])
@@ -211,7 +211,7 @@ class Caller:
     def on_writable(self, writable: bool) -> None:
         """A bridge that does not read makes the load late, which is measured."""
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         """The stream is gone."""
         if not self._leaving:
             self._load.measured.broken_calls += 1
@@ -290,14 +290,14 @@ class Agent:
     def __init__(self, load: "Load", slot: int) -> None:
         self._load = load
         self._slot = slot
-        self._socket: wire.Channel
+        self._socket: websocket.Channel
         self._order = Order(load.faults)
         self._life: Iterator[None]
         self._due = 0
         self._interrupted_at = 0
         self._settled = False
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         """The server speaks first."""
         self._socket = socket
         socket.send_text(_WELCOME)
@@ -333,7 +333,7 @@ class Agent:
     def on_writable(self, writable: bool) -> None:
         """As for the caller."""
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         """The bridge hung up."""
         if self._settled:
             self._load.wheel.remove(self._slot, self._step)
@@ -407,11 +407,11 @@ class Load:
         self._callers: list[Caller] = []
         self._began: child.Usage = child.usage()
 
-    def decide(self, upgrade: wire.Upgrade) -> wire.Acceptance:
+    def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance:
         """The sink takes everybody."""
         self._sessions += 1
         # 7 and 20 share no factor: consecutive sessions speak at well spread milliseconds.
-        return wire.Acceptance(Agent(self, 7 * self._sessions))
+        return websocket.Acceptance(Agent(self, 7 * self._sessions))
 
     async def open(self, command: Open) -> None:
         """Place calls that stay."""
@@ -466,14 +466,14 @@ class Load:
     async def _place(self, caller: Caller, port: int, token: str) -> bool:
         """Whether that call came to be answered."""
         try:
-            await wire.connect(
+            await websocket.connect(
                 f"ws://{child.HOST}:{port}/twilio",
                 caller,
                 headers={HEADER: sign(token, f"wss://{child.HOST}/twilio")},
                 timeout=CONNECT_S,
                 max_size=MAX_MESSAGE,
             )
-        except (wire.Refused, wire.Unreachable):
+        except (websocket.Refused, websocket.Unreachable):
             self.measured.broken_calls += 1
             return False
         try:

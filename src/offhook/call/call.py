@@ -41,7 +41,7 @@ from offhook.call.pending_requests import Asked, Asking, Change, Injection
 from offhook.call.phases import Phase, Step, after
 from offhook.call.playback import Playback
 from offhook.deepgram import messages as deepgram
-from offhook.events import (
+from offhook.events.types import (
     AgentConnected,
     AgentMuted,
     AgentSaid,
@@ -65,7 +65,7 @@ from offhook.events import (
     SecretEntered,
     TransferFailed,
 )
-from offhook.twilio import media as twilio
+from offhook.twilio import messages as twilio
 
 Input: TypeAlias = (
     twilio.FromTwilio

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from offhook.call.ending import Ending
 from offhook.call.handoff_actions import Errand
 from offhook.deepgram.messages import ClientMessage, History
-from offhook.events import Event
+from offhook.events.types import Event
 
 Piece: TypeAlias = tuple[bytes, str | None]
 """Audio to play to the caller (perhaps none), and the name of the mark after it (perhaps none)."""

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from offhook.call import inputs
 from offhook.call.commands import CancelTool, Command, Note, RunTool, TellAgent
 from offhook.deepgram import messages as deepgram
-from offhook.events import FunctionAnswered, FunctionCalled, FunctionDropped, FunctionOutcome
+from offhook.events.types import FunctionAnswered, FunctionCalled, FunctionDropped, FunctionOutcome
 
 SOFT_S: Final = 3.0
 """A function that takes longer has the agent say so (§4.5)."""

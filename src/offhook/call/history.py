@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final
 
 from offhook.deepgram import messages as deepgram
-from offhook.events import AgentSaid, AgentTold, CallerSaid
+from offhook.events.types import AgentSaid, AgentTold, CallerSaid
 
 BUDGET: Final = 16 * 1024
 """Letters that are handed on, the latest: an hour of talk would fill the model's attention."""

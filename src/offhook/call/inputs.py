@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from offhook.call.ending import Slug
 from offhook.call.requests import Wish
-from offhook.events import ErrandOutcome, FunctionOutcome, Leg
+from offhook.events.types import ErrandOutcome, FunctionOutcome, Leg
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Final
 from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
 from offhook.call.commands import Piece
 from offhook.call.heard_text import Pace, Passage, heard_words
-from offhook.events import AgentSaid
+from offhook.events.types import AgentSaid
 
 MARK_EVERY: Final = 200 * 8
 """Bytes between marks, after the first, which follows the first 20 ms of an utterance."""

@@ -21,22 +21,23 @@ from offhook.audio import FRAME_BYTES, milliseconds
 from offhook.cli.running import on_stop_signal
 from offhook.clock import Clock, LoopClock
 from offhook.config import DEFAULT, Config, Overrides, Twilio, load
-from offhook.conversation import Conversation
 from offhook.errors import Problem
-from offhook.rehearsal import agents, scenario, standin_server
-from offhook.rehearsal.dialogue.words import words
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.standin import StandIn
-from offhook.rehearsal.trial import files, listening, preparing, runner
-from offhook.rehearsal.trial.account import CallResult
-from offhook.rehearsal.trial.own_server import OwnServer
-from offhook.rehearsal.word_errors import word_errors
-from offhook.server import Server, listen
+from offhook.observability.console_output import Conversation
+from offhook.serving.server import Server, listen
+from offhook.testing.scenarios import files, listening, preparing, runner, scenario
+from offhook.testing.scenarios.account import CallResult
+from offhook.testing.scenarios.own_server import OwnServer
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.word_errors import word_errors
+from offhook.testing.simulator.deepgram import agents
+from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.dialogue.words import words
 
 ANSWERS: Final = 3
 """Utterances of the agent that a call which went as it should has, at least."""
 
-_DATA: Final = resources.files("offhook.rehearsal")
+_DATA: Final = resources.files("offhook.testing")
 
 
 async def demonstrate(

@@ -23,7 +23,7 @@ def list_(config: filters.Config = None, as_json: filters.Json = False) -> None:
 
     from offhook.cli.calls import words
     from offhook.cli.calls.reading import opened, records_of
-    from offhook.conversation import inert
+    from offhook.observability.console_output import inert
     from offhook.records import dnc
 
     with opened(records_of(config)) as connection:

@@ -96,7 +96,7 @@ def rehearse(
     import os
 
     if schema:
-        from offhook.rehearsal.trial.schema import as_text
+        from offhook.testing.scenarios.schema import as_text
 
         print(as_text(), end="")
         return

@@ -19,16 +19,10 @@ from offhook.cli import replaying
 from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides, Twilio
 from offhook.errors import Problem
-from offhook.rehearsal import agent_file, agents, scenario, standin_server
-from offhook.rehearsal.dialogue.file import Dialogue
-from offhook.rehearsal.local.render import Rendered
-from offhook.rehearsal.replay import captured
-from offhook.rehearsal.replay.again import Wires, call_again
-from offhook.rehearsal.replay.comparison import compare_call
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.scenario import Loaded
-from offhook.rehearsal.script import Script
-from offhook.rehearsal.trial import (
+from offhook.testing.replay import captured
+from offhook.testing.replay.again import Wires, call_again
+from offhook.testing.replay.comparison import compare_call
+from offhook.testing.scenarios import (
     facts,
     files,
     listening,
@@ -36,11 +30,19 @@ from offhook.rehearsal.trial import (
     preparing,
     printing,
     runner,
+    scenario,
 )
-from offhook.rehearsal.trial.account import Result
-from offhook.rehearsal.trial.listening import until_over
-from offhook.rehearsal.trial.own_server import OwnServer
-from offhook.rehearsal.trial.runner import Case, Target
+from offhook.testing.scenarios.account import Result
+from offhook.testing.scenarios.listening import until_over
+from offhook.testing.scenarios.own_server import OwnServer
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.runner import Case, Target
+from offhook.testing.scenarios.scenario import Loaded
+from offhook.testing.simulator.deepgram import agent_file, agents
+from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.dialogue.script import Script
+from offhook.testing.simulator.speech.render import Rendered
 from offhook.twilio.signature import SharedKey
 
 FAILED: Final = 1

@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from offhook.errors import Problem
-from offhook.rehearsal.replay.captured import Captured
-from offhook.rehearsal.replay.comparison import Comparison
-from offhook.rehearsal.replay.difference import TIME_MS
-from offhook.rehearsal.replay.side import Speech
+from offhook.testing.replay.captured import Captured
+from offhook.testing.replay.comparison import Comparison
+from offhook.testing.replay.difference import TIME_MS
+from offhook.testing.replay.side import Speech
 
 
 def report(captured: Captured, comparison: Comparison, out: Path, *, as_json: bool) -> bool:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from offhook.cli.calling import Client
 from offhook.cli.running import on_stop_signal
-from offhook.conversation import inert
+from offhook.observability.console_output import inert
 from offhook.outbound import people as lists
 from offhook.outbound.lists import Fate, ListRun, NotRung, Report
 from offhook.outbound.people import People

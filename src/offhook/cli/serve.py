@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from offhook.metrics.meter import Metrics
+    from offhook.observability.metrics.meter import Metrics
     from offhook.records.delivery import Deliveries
 
 
@@ -46,27 +46,28 @@ def serve(
     from rich.markup import escape
     from rich.text import Text
 
-    from offhook import __version__, urls
+    from offhook import __version__
     from offhook.api import token
     from offhook.api.app import Api
-    from offhook.capture import Captures
+    from offhook.capture.writer import Captures
     from offhook.cli.running import on_stop_signal, run
     from offhook.config import Overrides, load
-    from offhook.conversation import Conversation
-    from offhook.dial_count import FILE as dial_count_file  # noqa: N811
-    from offhook.dial_count import DialCount
     from offhook.errors import Problem
-    from offhook.loglines import log_to
-    from offhook.logs import CallLog
-    from offhook.metrics import catalogue
-    from offhook.printer import Printer
+    from offhook.observability.call_log import CallLog
+    from offhook.observability.console_output import Conversation
+    from offhook.observability.log_format import log_to
+    from offhook.observability.metrics import catalogue
+    from offhook.observability.stderr import Printer
+    from offhook.policy.dial_count import FILE as dial_count_file  # noqa: N811
+    from offhook.policy.dial_count import DialCount
     from offhook.recordings.files import LocalFiles
     from offhook.records import database
     from offhook.records.delivery import Deliveries
     from offhook.records.record import Record
     from offhook.records.retention import Retention
     from offhook.records.store import Store
-    from offhook.server import Server, listen
+    from offhook.serving.server import Server, listen
+    from offhook.text import urls
 
     overrides = Overrides(
         host=host,
@@ -183,7 +184,7 @@ def serve(
 
 def _measure(metrics: "Metrics", deliveries: "Deliveries | None") -> None:
     """Have the metrics ask after deliveries; without a target none waits."""
-    from offhook.metrics import catalogue
+    from offhook.observability.metrics import catalogue
 
     if deliveries is None:
         metrics.ask(catalogue.AFTER_CALL_WAITING, lambda: 0)

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.text import Text
 
 from offhook.clock import Clock
-from offhook.conversation import inert
-from offhook.rehearsal.dialogue.file import Dialogue
-from offhook.rehearsal.functions import Called
-from offhook.rehearsal.standin import Line, StandIn
-from offhook.rehearsal.standin_settings import Settings
+from offhook.observability.console_output import inert
+from offhook.testing.simulator.deepgram.functions import Called
+from offhook.testing.simulator.deepgram.settings import Settings
+from offhook.testing.simulator.deepgram.standin import Line, StandIn
+from offhook.testing.simulator.dialogue.file import Dialogue
 
 _PROMPT_MAX = 300
 """Characters of a prompt that are shown."""

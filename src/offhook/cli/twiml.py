@@ -67,7 +67,7 @@ def _bin(origin: str, announcement: "Announcement | None") -> str:
     """The seed's TwiML (twilio.md §2.2): say, connect, hang up when the stream closes."""
     from xml.etree import ElementTree
 
-    from offhook import responses
+    from offhook.calls import responses
     from offhook.twilio import twiml
 
     text = twiml.connect(

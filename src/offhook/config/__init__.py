@@ -21,7 +21,7 @@ from offhook.config.agent_file import (
     Voicemail,
 )
 from offhook.config.agents import read_agent
-from offhook.config.house_file import (
+from offhook.config.app_config import (
     DEFAULT,
     HARD_TO_GUESS,
     ConfigFile,

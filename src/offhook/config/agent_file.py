@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SkipValidation
 
 from offhook import variables, yamlfile
 from offhook.call import keypad
+from offhook.config.calling_hours import DAYS, Day, Hours, read_hours
 from offhook.config.parts import (
     Default,
     Destination,
@@ -25,7 +26,6 @@ from offhook.config.parts import (
     speakable,
 )
 from offhook.deepgram.settings import Settings
-from offhook.outbound.hours import DAYS, Day, Hours, read_hours
 from offhook.tools import modules
 from offhook.tools.builtin.texts import CALLER
 from offhook.tools.files import ToolFiles

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 from offhook import variables, yamlfile
 from offhook.config.agent_file import Agent, Placing
-from offhook.config.house_file import DEFAULT, DOTENV, Dialling
+from offhook.config.app_config import DEFAULT, DOTENV, Dialling
 from offhook.deepgram import settings
 from offhook.tools import builtin, modules
 from offhook.tools.files import ToolFiles
 from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
 
 if TYPE_CHECKING:  # its metadata takes its time
-    from offhook.guard import Rules
+    from offhook.policy.dial_policy import Rules
 
 
 class AgentRead(NamedTuple):
@@ -255,11 +255,11 @@ def _same_names(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
 
 def dialling_rules(dialling: Dialling, lines: Mapping[str, Agent]) -> "Rules":
     """What guard.py allows: what `dialling` says, and where it is silent the lines."""
-    from offhook import guard
+    from offhook.policy import dial_policy
 
-    home = frozenset(filter(None, map(guard.country_of, lines)))
-    allowed = frozenset(dialling.countries or home or guard.DEFAULT_COUNTRIES)
-    return guard.Rules(
+    home = frozenset(filter(None, map(dial_policy.country_of, lines)))
+    allowed = frozenset(dialling.countries or home or dial_policy.DEFAULT_COUNTRIES)
+    return dial_policy.Rules(
         countries=allowed,
         home=home or allowed,
         **dialling.model_dump(exclude={"countries", "sip_hosts"}),
@@ -289,7 +289,7 @@ def check_dialled(
     dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
     if not dialled:
         return
-    from offhook.guard import Why, refusal
+    from offhook.policy.dial_policy import Why, refusal
 
     rules = dialling_rules(dialling, lines)
     fixes = {

@@ -8,7 +8,7 @@ import pydantic
 from pydantic import BeforeValidator, Field
 
 from offhook import variables, yamlfile
-from offhook.own_pattern import OwnPattern, PatternError
+from offhook.text.user_pattern import OwnPattern, PatternError
 
 
 class Part(pydantic.BaseModel):
@@ -118,7 +118,7 @@ def _pattern(value: Any) -> Any:
 
 
 def _country(value: Any) -> Any:
-    from offhook.guard import is_country
+    from offhook.policy.dial_policy import is_country
 
     if isinstance(value, str) and not is_country(value):
         raise yamlfile.refuse(

@@ -11,7 +11,7 @@ import dotenv
 import pydantic
 from pydantic import SecretStr
 
-from offhook import urls, yamlfile
+from offhook import yamlfile
 from offhook.config.agent_file import Agent
 from offhook.config.agents import (
     by_rest,
@@ -21,7 +21,7 @@ from offhook.config.agents import (
     path_from,
     read_lines,
 )
-from offhook.config.house_file import (
+from offhook.config.app_config import (
     DEFAULT,
     DOTENV,
     ConfigFile,
@@ -39,10 +39,11 @@ from offhook.config.house_file import (
 )
 from offhook.config.parts import Part
 from offhook.errors import Problem
+from offhook.text import urls
 from offhook.yamlfile import BadFile, Document, Finding
 
 if TYPE_CHECKING:  # its metadata takes its time
-    from offhook.guard import Rules
+    from offhook.policy.dial_policy import Rules
 
 FILE: Final = Path("offhook.yaml")
 """The file that is read, if it is there, when no other is named."""

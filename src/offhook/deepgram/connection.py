@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from offhook import tls, wire
-from offhook.addresses import is_this_machine
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram.leg import Dialling
-from offhook.tasks import ServerTasks
+from offhook.net import tls, websocket
+from offhook.net.addresses import is_this_machine
 
 _log: Final = logging.getLogger("offhook.deepgram")
 
@@ -46,24 +46,26 @@ class Dialler:
 
     def __call__(
         self,
-        receiver: wire.Receiver,
-        failed: Callable[[wire.Refused | wire.Unreachable], None],
+        receiver: websocket.Receiver,
+        failed: Callable[[websocket.Refused | websocket.Unreachable], None],
     ) -> Dialling:
         """Dial. Exactly one of `receiver.on_open` and `failed` follows, unless it is cancelled."""
         return self._tasks.start("dial Deepgram", self._dial(receiver, failed))
 
     async def _dial(
         self,
-        receiver: wire.Receiver,
-        failed: Callable[[wire.Refused | wire.Unreachable], None],
+        receiver: websocket.Receiver,
+        failed: Callable[[websocket.Refused | websocket.Unreachable], None],
     ) -> None:
         failure = await self._connect(receiver)
         if failure is not None:
             failed(failure)
 
-    async def _connect(self, receiver: wire.Receiver) -> wire.Refused | wire.Unreachable | None:
+    async def _connect(
+        self, receiver: websocket.Receiver
+    ) -> websocket.Refused | websocket.Unreachable | None:
         try:
-            await wire.connect(
+            await websocket.connect(
                 self._url,
                 receiver,
                 headers=self._headers,
@@ -71,12 +73,12 @@ class Dialler:
                 max_size=MAX_MESSAGE,
                 tls=self._tls,
             )
-        except wire.Refused as refused:
+        except websocket.Refused as refused:
             request_id = refused.headers.get("dg-request-id", "none")
             words = _WORDS.get(refused.status, f"E-DG-05 Deepgram answered {refused.status}.")
             _log.error("%s (request id %s)", words, request_id)
             return refused
-        except wire.Unreachable as unreachable:
+        except websocket.Unreachable as unreachable:
             _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", self._url, unreachable)
             return unreachable
         return None

@@ -6,7 +6,7 @@ from typing import Final, Protocol, TypeAlias
 
 from offhook.audio import BYTES_PER_MS
 from offhook.deepgram import messages
-from offhook.wire import INTERNAL_ERROR, Channel, Closed, Receiver, Refused, Unreachable
+from offhook.net.websocket import INTERNAL_ERROR, Channel, Closed, Receiver, Refused, Unreachable
 
 OUTBOX_BYTES: Final = 2000 * BYTES_PER_MS
 """Of caller audio that waits while Deepgram's socket is full: 2 s; beyond, the oldest goes."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from offhook.deepgram import checks
+from offhook.deepgram import settings_checks
 from offhook.deepgram.messages import History, UpdateListen, UpdateSpeak, UpdateThink
 from offhook.errors import Problem
 from offhook.yamlfile import BadFile, Finding, Loc
@@ -32,7 +32,7 @@ class Settings:
 
     def __init__(self, pasted: Any) -> None:
         """Complete what `accept` has found to be in order."""
-        message = checks.whole(pasted)
+        message = settings_checks.whole(pasted)
         audio = message.get("audio") or {}
         line = {"encoding": "mulaw", "sample_rate": 8000}
         self._message: Final[dict[str, Any]] = {
@@ -83,7 +83,7 @@ class Settings:
         block that Deepgram would refuse, which ends the session; and Problem E-SET-02 when the
         functions are not known here.
         """
-        block, findings = checks.change(part, block)
+        block, findings = settings_checks.change(part, block)
         errors = [finding for finding in findings if finding.level == "error"]
         if errors:
             raise BadFile("E-SET-01", errors)
@@ -179,7 +179,9 @@ def _with_functions(think: Any, functions: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def accept(
-    pasted: Any, locate: checks.Locate = checks.nowhere, tools: Collection[str] = ()
+    pasted: Any,
+    locate: settings_checks.Locate = settings_checks.nowhere,
+    tools: Collection[str] = (),
 ) -> tuple[Settings, tuple[Finding, ...]]:
     """Settings from what the user pasted, with the remarks about them.
 
@@ -187,7 +189,7 @@ def accept(
     `locate` tells where a part of it was written; `tools` are the functions that we run for it, by
     name. Raises BadFile E-SET-01 if there is an error.
     """
-    findings = checks.check(pasted, locate, tools)
+    findings = settings_checks.check(pasted, locate, tools)
     if any(finding.level == "error" for finding in findings):
         raise BadFile("E-SET-01", findings)
     return Settings(pasted), tuple(findings)

@@ -7,18 +7,18 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from offhook import responses
 from offhook.call import inputs
 from offhook.call.ending import Slug
-from offhook.calls import CallEntry, Calls, Outgoing
+from offhook.calls import responses
+from offhook.calls.calls import CallEntry, Calls, Outgoing
 from offhook.clock import Clock
 from offhook.config import Agent
 from offhook.errors import Problem
+from offhook.outbound.call_status import END_OF_GREETING, MACHINES, UNANSWERED, Truth
 from offhook.outbound.ledger import Ledger
 from offhook.outbound.problems import NotNow
-from offhook.outbound.truth import END_OF_GREETING, MACHINES, UNANSWERED, Truth
 from offhook.twilio import twiml
-from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
+from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
 from offhook.twilio.rest import TwilioRest
 
 _log: Final = logging.getLogger("offhook.outbound")

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Final
 
-from offhook.calls import Calls
+from offhook.calls.calls import Calls
 from offhook.clock import Clock
 from offhook.config import Agent, Config
+from offhook.config.calling_hours import NeverOpen
 from offhook.errors import Problem
-from offhook.guard import Guard, Why, refusal
-from offhook.outbound.hours import NeverOpen
 from offhook.outbound.ledger import Ledger
 from offhook.outbound.problems import NotNow, forbidden
 from offhook.outbound.zones import NumberZones
+from offhook.policy.dial_policy import Guard, Why, refusal
 
 PACE_MAX_S: Final = 10.0
 """How long a request waits for its turn; one that would wait longer is to come again."""

@@ -12,19 +12,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from offhook import responses, variables, yamlfile
-from offhook.calls import Calls, Outgoing
+from offhook import variables, yamlfile
+from offhook.calls import responses
+from offhook.calls.calls import Calls, Outgoing
 from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.errors import Problem
-from offhook.guard import Guard
 from offhook.outbound.following import Following
 from offhook.outbound.ledger import Ledger, Placement, fingerprint
 from offhook.outbound.people import E164
 from offhook.outbound.permission import Permission
 from offhook.outbound.problems import NotNow, Uncertain, uncertain
+from offhook.policy.dial_policy import Guard
 from offhook.twilio import twiml
-from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
+from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
 from offhook.twilio.rest import MachineDetection, TwilioRest
 
 TWIML_MAX: Final = 4000

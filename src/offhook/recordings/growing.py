@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import BinaryIO, Final
 
 from offhook.recordings.files import FileStore
-from offhook.recordings.mending import mend
+from offhook.recordings.repair import mend
 from offhook.recordings.silencing import Side, overwrite
-from offhook.wav import StereoWriter
+from offhook.recordings.wav import StereoWriter
 
 _log: Final = logging.getLogger("offhook.recordings")
 

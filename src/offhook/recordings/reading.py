@@ -12,9 +12,9 @@ from typing import BinaryIO, Final
 from offhook.audio import BYTES_PER_SECOND, milliseconds
 from offhook.errors import Problem
 from offhook.recordings.files import FileStore
-from offhook.recordings.mending import SUFFIX, is_ours
+from offhook.recordings.repair import SUFFIX, is_ours
 from offhook.recordings.silencing import Side, overwrite, samples
-from offhook.wav import LINEAR, PCM, STEREO_HEADER_BYTES, UNKNOWN_SIZE, decode
+from offhook.recordings.wav import LINEAR, PCM, STEREO_HEADER_BYTES, UNKNOWN_SIZE, decode
 
 PEAKS_SUFFIX: Final = ".peaks"
 """Of the file beside a recording that keeps its peaks."""

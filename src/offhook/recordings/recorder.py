@@ -9,10 +9,9 @@ from types import TracebackType
 from typing import Final
 
 from offhook.audio import milliseconds
-from offhook.background import BackgroundThread
 from offhook.clock import Clock
-from offhook.disk import DiskWriter, file_of_call
-from offhook.events import (
+from offhook.concurrency.background_thread import BackgroundThread
+from offhook.events.types import (
     Event,
     Fault,
     RecordingEnded,
@@ -21,9 +20,10 @@ from offhook.events import (
     RecordingResumed,
 )
 from offhook.recordings import reading
+from offhook.recordings.disk_writer import DiskWriter, file_of_call
 from offhook.recordings.files import FileStore
 from offhook.recordings.growing import GrowingRecording
-from offhook.recordings.mending import SUFFIX, repair
+from offhook.recordings.repair import SUFFIX, repair
 from offhook.recordings.silencing import Side, samples
 from offhook.recordings.timeline import Timeline
 

@@ -1,6 +1,6 @@
 """A subscriber that silences, in recordings, what was taken out of a call's texts."""
 
-from offhook.events import CallEnded, Happening, RecordingStarted, UtteranceRedacted
+from offhook.events.types import CallEnded, Happening, RecordingStarted, UtteranceRedacted
 from offhook.recordings.recorder import Recordings
 
 

@@ -3,7 +3,7 @@
 from typing import BinaryIO, Final, Literal, TypeAlias
 
 from offhook.audio import BYTES_PER_MS, SILENCE
-from offhook.wav import STEREO_HEADER_BYTES
+from offhook.recordings.wav import STEREO_HEADER_BYTES
 
 Side: TypeAlias = Literal["caller", "agent", "both"]
 

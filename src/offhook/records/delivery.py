@@ -17,12 +17,14 @@ import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from offhook import __version__, egress, tls, urls
-from offhook.background import BackgroundThread
+from offhook import __version__
+from offhook.concurrency.background_thread import BackgroundThread
+from offhook.net import egress, tls
 from offhook.records import jobs
 from offhook.records.database import clock_ms
 from offhook.records.jobs import Job
 from offhook.records.queries import iso, record_as_json, show
+from offhook.text import urls
 
 _log: Final = logging.getLogger("offhook.records")
 

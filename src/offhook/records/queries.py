@@ -28,10 +28,11 @@ from sqlalchemy import (
     union_all,
 )
 
-from offhook import events
 from offhook.errors import Problem
+from offhook.events import types as events
 from offhook.records import tables
-from offhook.records.answers import (
+from offhook.records.filters import Filter, Position, check_limit, cursor_of, position_of
+from offhook.records.models import (
     AgentSession,
     Call,
     CallRecord,
@@ -52,7 +53,6 @@ from offhook.records.answers import (
     Utterance,
 )
 from offhook.records.prices import begun_minutes
-from offhook.records.questions import Filter, Position, check_limit, cursor_of, position_of
 
 SCAN_CALLS: Final = (200, 800)
 """How many calls one page of a text search looks through: first so many, which is enough for what

@@ -9,11 +9,11 @@ from typing import Final, Self
 
 from sqlalchemy import Engine
 
-from offhook.background import BackgroundThread
+from offhook.concurrency.background_thread import BackgroundThread
 from offhook.config import Prices
-from offhook.events import Happening
+from offhook.events.types import Happening
+from offhook.records.entries import encode
 from offhook.records.journal import Journal, JournalFull
-from offhook.records.lines import encode
 from offhook.records.writer import Writer
 
 _log: Final = logging.getLogger("offhook.records")

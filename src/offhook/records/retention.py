@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Self, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Engine, delete, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from offhook.background import BackgroundThread
+from offhook.concurrency.background_thread import BackgroundThread
 from offhook.config import Kept
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore

@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, select, update
 
-from offhook import events
 from offhook.call.ending import Slug
 from offhook.config import Prices
+from offhook.events import types as events
 from offhook.records import database, jobs, tables
 from offhook.records.dnc import ASKED, Barred, bar
-from offhook.records.lines import Line
+from offhook.records.entries import Line
 from offhook.records.prices import cost_micros
 
 _NUL: Final = "\x00"

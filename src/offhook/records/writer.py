@@ -13,13 +13,13 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from offhook.background import BackgroundThread
+from offhook.concurrency.background_thread import BackgroundThread
 from offhook.config import Prices
 from offhook.errors import Problem
-from offhook.events import Happening
+from offhook.events.types import Happening
 from offhook.records import database
+from offhook.records.entries import BadLine, Line, decode, encode
 from offhook.records.journal import SPOILT, Journal
-from offhook.records.lines import BadLine, Line, decode, encode
 from offhook.records.store import Store
 
 _log: Final = logging.getLogger("offhook.records")

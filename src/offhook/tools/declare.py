@@ -35,8 +35,8 @@ from offhook.call.requests import Mute, Say, Tell, Update, Wish
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Change, Part
 from offhook.errors import Problem
-from offhook.events import FunctionOutcome
-from offhook.written import whole
+from offhook.events.types import FunctionOutcome
+from offhook.text.clean import whole
 
 P = ParamSpec("P")
 R = TypeVar("R")

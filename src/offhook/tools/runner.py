@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 import pydantic_core
 
 from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
-from offhook.events import FunctionOutcome
-from offhook.tasks import ServerTasks
+from offhook.concurrency.server_tasks import ServerTasks
+from offhook.events.types import FunctionOutcome
 from offhook.tools.declare import BadArguments, Call, ToolError
 from offhook.tools.files import AnyTool, Toolbox
 from offhook.tools.places import place_of

@@ -21,8 +21,8 @@ from types import FrameType, TracebackType
 from typing import Final
 
 import offhook
-from offhook.background import BackgroundThread
 from offhook.clock import Clock, Timer
+from offhook.concurrency.background_thread import BackgroundThread
 from offhook.tools.places import outward, place
 from offhook.tools.runner import Run
 from offhook.tools.threads import Running

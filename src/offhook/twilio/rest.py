@@ -19,11 +19,11 @@ from urllib.parse import quote, urlencode
 import httpx2
 import msgspec
 
-from offhook.twilio import refusals
-from offhook.twilio.refusals import TwilioRefused, TwilioUnreachable
+from offhook.text.clean import whole
+from offhook.twilio import errors as refusals
+from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
 from offhook.twilio.rest_account import RestAccount
 from offhook.twilio.twiml import TWIML_MAX
-from offhook.written import whole
 
 _log: Final = logging.getLogger("offhook.twilio")
 

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from twilio.twiml.voice_response import Connect, Dial, Gather, VoiceResponse
 
-from offhook.written import for_xml
+from offhook.text.clean import for_xml
 
 TWIML_MAX: Final = 4000
 """Characters of TwiML in a request (twilio.md §1.8)."""

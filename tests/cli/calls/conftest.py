@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import update
 from tests.records.filling import BEGAN_MS, Filler, began, ended, sid_of
 
-from offhook import events
 from offhook.cli import main
+from offhook.events import types as events
 from offhook.records import database, tables
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}

@@ -16,7 +16,7 @@ from tests.house import ACCOUNT, GREET, TOKEN, caller
 from offhook.cli.calls.acting import Server
 from offhook.clock import LoopClock
 from offhook.errors import Problem
-from offhook.rehearsal.phone import place_call
+from offhook.testing.simulator.twilio.phone import place_call
 
 SID = "CA" + "0123456789abcdef" * 2
 

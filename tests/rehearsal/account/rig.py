@@ -12,16 +12,16 @@ from tests.rehearsal.doors import ACCOUNT, SPEED, TOKEN, Request, Server, servin
 
 from offhook.clock import LoopClock
 from offhook.config import Twilio
-from offhook.rehearsal.account.account import Account
-from offhook.rehearsal.account.resources import Number
-from offhook.rehearsal.account.server import serve
-from offhook.rehearsal.caller import Caller
-from offhook.rehearsal.phone import place_call
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.switchboard.board import Board, Callbacks, switchboard
-from offhook.rehearsal.switchboard.ledger import Ledger
-from offhook.rehearsal.switchboard.people import Person, book
-from offhook.rehearsal.webhooks import Front
+from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.simulator.twilio.account.account import Account
+from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.account.server import serve
+from offhook.testing.simulator.twilio.phone import place_call
+from offhook.testing.simulator.twilio.switchboard.board import Board, Callbacks, switchboard
+from offhook.testing.simulator.twilio.switchboard.ledger import Ledger
+from offhook.testing.simulator.twilio.switchboard.people import Person, book
+from offhook.testing.simulator.twilio.webhooks import Front
 from offhook.twilio.rest import RestCall, TwilioRest
 
 DESK: Final = "+12025550100"

@@ -11,14 +11,14 @@ from tests.rehearsal.doors import ACCOUNT, TOKEN
 from twilio.request_validator import RequestValidator
 
 from offhook.config import Twilio
-from offhook.rehearsal.account.account import Fault
-from offhook.rehearsal.account.resources import Number
-from offhook.rehearsal.caller import Caller
-from offhook.rehearsal.scenario import HangUp, Step
-from offhook.rehearsal.switchboard.board import Callbacks
-from offhook.rehearsal.switchboard.people import Machine, Person
+from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.scenario import HangUp, Step
+from offhook.testing.simulator.twilio.account.account import Fault
+from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.switchboard.board import Callbacks
+from offhook.testing.simulator.twilio.switchboard.people import Machine, Person
 from offhook.twilio import rest
-from offhook.twilio.refusals import TwilioRefused
+from offhook.twilio.errors import TwilioRefused
 from offhook.twilio.rest import MachineDetection, TwilioRest
 
 

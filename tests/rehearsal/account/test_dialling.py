@@ -6,8 +6,8 @@ import pytest
 from tests.rehearsal.account.rig import BOB, CAROL, DESK, rig
 from tests.rehearsal.doors import xml
 
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.switchboard.people import Person
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.simulator.twilio.switchboard.people import Person
 
 NOTICED_S = 4.0
 """A fifth of a second of ours, for a server that is asked."""

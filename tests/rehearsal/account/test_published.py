@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from tests.rehearsal.account.rig import ADA, BOB, DESK, rig
 
-from offhook.rehearsal.account import parameters, resources
-from offhook.rehearsal.account.parameters import Given, Parameter, Refuse, Table
-from offhook.rehearsal.account.resources import Number
-from offhook.rehearsal.switchboard.people import Person
+from offhook.testing.simulator.twilio.account import parameters, resources
+from offhook.testing.simulator.twilio.account.parameters import Given, Parameter, Refuse, Table
+from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.switchboard.people import Person
 
 CONTRACT = Path(__file__).parents[2] / "contracts" / "twilio_api_v2010.json"
 ACCOUNT = "/2010-04-01/Accounts/{AccountSid}"

@@ -7,13 +7,13 @@ import msgspec
 
 from offhook import audio
 from offhook.deepgram import messages
-from offhook.rehearsal import clips
-from offhook.rehearsal.clip_voice import ClipVoice
-from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.rehearsal.mind import Agent
-from offhook.rehearsal.senses import Ears, Heard, Speaking, Voice
-from offhook.rehearsal.standin import StandIn
-from offhook.wire import Channel, Closed
+from offhook.net.websocket import Channel, Closed
+from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.testing.simulator.deepgram.senses import Ears, Heard, Speaking, Voice
+from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.dialogue.policy import Agent
+from offhook.testing.simulator.speech import clips
+from offhook.testing.simulator.speech.clip_voice import ClipVoice
 
 SPEECH = clips.load("caller-opening-hours")
 """What a caller who is typed sounds like."""

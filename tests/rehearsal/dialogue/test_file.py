@@ -9,10 +9,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from offhook.errors import Problem
-from offhook.rehearsal.dialogue import file
-from offhook.rehearsal.dialogue import schema as schema_file
-from offhook.rehearsal.dialogue.file import Dialogue, front_desk, read
-from offhook.rehearsal.dialogue.words import words
+from offhook.testing.simulator.dialogue import file
+from offhook.testing.simulator.dialogue import schema as schema_file
+from offhook.testing.simulator.dialogue.file import Dialogue, front_desk, read
+from offhook.testing.simulator.dialogue.words import words
 
 SMALL = """\
 intents:

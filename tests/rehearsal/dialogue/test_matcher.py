@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.rehearsal.dialogue.file import front_desk
-from offhook.rehearsal.dialogue.matcher import MARGIN, NEAR, Matcher, Meaning
-from offhook.rehearsal.dialogue.slots import builtin
+from offhook.testing.simulator.dialogue.file import front_desk
+from offhook.testing.simulator.dialogue.matcher import MARGIN, NEAR, Matcher, Meaning
+from offhook.testing.simulator.dialogue.slots import builtin
 
 DESK = front_desk()
 
@@ -64,7 +64,7 @@ def test_every_phrase_of_the_front_desk_means_its_intent() -> None:
 
 
 def _sampled(phrases: list[str]):  # type: ignore[no-untyped-def]
-    from offhook.rehearsal.dialogue.sampling import caller_phrases
+    from offhook.testing.simulator.dialogue.sampling import caller_phrases
 
     for phrase in phrases:
         yield from list(caller_phrases(phrase, DESK.kinds, None))[::40]

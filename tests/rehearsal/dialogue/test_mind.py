@@ -9,12 +9,12 @@ from tests.rehearsal.dialogue.line import BOOK, ORDER, Line, SlowVoice, settings
 
 from offhook import audio, yamlfile
 from offhook.deepgram import messages
-from offhook.rehearsal import clips
-from offhook.rehearsal.dialogue.file import Dialogue, front_desk
-from offhook.rehearsal.dialogue.mind import conversing
-from offhook.rehearsal.functions import SLOW_S
-from offhook.rehearsal.memory import VirtualClock
-from offhook.rehearsal.script import Conduct
+from offhook.testing.memory import VirtualClock
+from offhook.testing.simulator.deepgram.functions import SLOW_S
+from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
+from offhook.testing.simulator.dialogue.mind import conversing
+from offhook.testing.simulator.dialogue.script import Conduct
+from offhook.testing.simulator.speech import clips
 
 DESK = front_desk()
 GREETING = "Hello! How can I help you today?"

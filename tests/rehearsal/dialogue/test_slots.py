@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.rehearsal.dialogue.slots import (
+from offhook.testing.simulator.dialogue.slots import (
     Choice,
     Day,
     Digits,
@@ -15,7 +15,7 @@ from offhook.rehearsal.dialogue.slots import (
     spoken,
     spoken_samples,
 )
-from offhook.rehearsal.dialogue.words import words
+from offhook.testing.simulator.dialogue.words import words
 
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 BEGINS = st.integers(0, 23).map(lambda hour: f"{hour:02}:00")

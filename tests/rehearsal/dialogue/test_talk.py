@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offhook import yamlfile
-from offhook.rehearsal.dialogue.file import Dialogue, front_desk
-from offhook.rehearsal.dialogue.talk import Memory, Move, Talk
+from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
+from offhook.testing.simulator.dialogue.talk import Memory, Move, Talk
 
 DESK = front_desk()
 CAN_DO = "You can ask for our opening hours, book a table, or ask about an order."

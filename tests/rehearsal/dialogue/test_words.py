@@ -2,7 +2,7 @@
 
 import pytest
 
-from offhook.rehearsal.dialogue.words import number, spelt, words
+from offhook.testing.simulator.dialogue.words import number, spelt, words
 
 
 @pytest.mark.parametrize(

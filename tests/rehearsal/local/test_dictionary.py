@@ -7,9 +7,9 @@ import pytest
 
 from offhook import yamlfile
 from offhook.errors import Problem
-from offhook.rehearsal.dialogue.file import Dialogue, front_desk
-from offhook.rehearsal.local import dictionary
-from offhook.rehearsal.vocabulary import Phrase, Vocabulary
+from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
+from offhook.testing.simulator.speech import dictionary
+from offhook.testing.simulator.speech.vocabulary import Phrase, Vocabulary
 from offhook.yamlfile import BadFile, Place
 
 HERE = Place(Path("dialogue.yaml"), 7, 5)

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.rehearsal import clips
-from offhook.rehearsal.local import mulaw
-from offhook.rehearsal.local.folding import MIRROR_DB, Folding
+from offhook.testing.simulator.speech import clips, mulaw
+from offhook.testing.simulator.speech.folding import MIRROR_DB, Folding
 
 RATE = 8000
 LEVEL = 8000

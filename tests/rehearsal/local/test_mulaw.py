@@ -2,8 +2,8 @@
 
 import numpy
 
-from offhook import wav
-from offhook.rehearsal.local import mulaw
+from offhook.recordings import wav
+from offhook.testing.simulator.speech import mulaw
 
 EVERY = bytes(range(256))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.rehearsal.local.ngram import SHARES, Gram, arpa
+from offhook.testing.simulator.speech.ngram import SHARES, Gram, arpa
 
 SENTENCES = [
     (["a", "table", "for", "two", "please"], 1),

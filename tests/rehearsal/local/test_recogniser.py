@@ -14,15 +14,14 @@ from tests.rehearsal.local.processes import children
 
 from offhook import audio
 from offhook.errors import Problem
-from offhook.rehearsal import clips
-from offhook.rehearsal.dialogue.file import front_desk
-from offhook.rehearsal.dialogue.words import words
-from offhook.rehearsal.local import recogniser as module
-from offhook.rehearsal.local import sphinx
-from offhook.rehearsal.local.recogniser import Recogniser, SphinxEars, recognising
-from offhook.rehearsal.senses import Heard
-from offhook.rehearsal.vocabulary import Phrase, Vocabulary
-from offhook.rehearsal.word_errors import word_errors
+from offhook.testing.scenarios.word_errors import word_errors
+from offhook.testing.simulator.deepgram.senses import Heard
+from offhook.testing.simulator.dialogue.file import front_desk
+from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech import clips, sphinx
+from offhook.testing.simulator.speech import recogniser as module
+from offhook.testing.simulator.speech.recogniser import Recogniser, SphinxEars, recognising
+from offhook.testing.simulator.speech.vocabulary import Phrase, Vocabulary
 from offhook.yamlfile import BadFile
 
 SMALL = Vocabulary((Phrase("yes please", weight=5), Phrase("no thank you", weight=5)))

@@ -10,13 +10,19 @@ from tests.rehearsal.local.processes import children
 
 from offhook import audio
 from offhook.errors import Problem
-from offhook.rehearsal import clips
-from offhook.rehearsal.dialogue.file import front_desk
-from offhook.rehearsal.dialogue.words import words
-from offhook.rehearsal.local import flite, mulaw
-from offhook.rehearsal.local.recogniser import recognising
-from offhook.rehearsal.local.render import ESPEAK, FLITE, RECORDED, by_espeak, on_the_line, render
-from offhook.rehearsal.word_errors import word_errors
+from offhook.testing.scenarios.word_errors import word_errors
+from offhook.testing.simulator.dialogue.file import front_desk
+from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech import clips, flite, mulaw
+from offhook.testing.simulator.speech.recogniser import recognising
+from offhook.testing.simulator.speech.render import (
+    ESPEAK,
+    FLITE,
+    RECORDED,
+    by_espeak,
+    on_the_line,
+    render,
+)
 
 RECORDING = "What are your opening hours?"
 OTHER = "A table for five people on Tuesday, please."

@@ -12,9 +12,9 @@ from tests.rehearsal.local.processes import children
 
 from offhook import audio
 from offhook.errors import Problem
-from offhook.rehearsal.caller import is_speech
-from offhook.rehearsal.local import speaker as module
-from offhook.rehearsal.local.speaker import Speaker, speaking
+from offhook.testing.scenarios.caller import is_speech
+from offhook.testing.simulator.speech import speaker as module
+from offhook.testing.simulator.speech.speaker import Speaker, speaking
 
 HOURS = "We are open from Monday to Friday, from nine in the morning until six in the evening."
 

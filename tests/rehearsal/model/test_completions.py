@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.rehearsal.model.openai_server import calls, event, texts
 
-from offhook.rehearsal.model.completions import (
-    TEXT_MAX,
-    Failed,
-    ToolCall,
-    _read,
-)
+from offhook.testing.simulator.dialogue.model.completions import TEXT_MAX, Failed, ToolCall, _read
 
 
 class Response:

@@ -11,21 +11,23 @@ from tests.house import until
 from tests.rehearsal.dialogue.line import BOOK, ORDER, settings
 from tests.rehearsal.model.openai_server import HEAD, OpenAI, calls, event, openai, status, texts
 
-from offhook import audio, wire
+from offhook import audio
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
-from offhook.rehearsal import clips, standin_server
-from offhook.rehearsal.clip_voice import ClipVoice
-from offhook.rehearsal.dialogue.file import front_desk
-from offhook.rehearsal.dialogue.mind import conversing
-from offhook.rehearsal.mind import Agent
-from offhook.rehearsal.model import completions
-from offhook.rehearsal.model import mind as model_mind
-from offhook.rehearsal.model.completions import Model, completions_url, is_loopback
-from offhook.rehearsal.model.mind import CANNOT_THINK, DID_NOT_CATCH, thinking
-from offhook.rehearsal.script import Conduct
-from offhook.rehearsal.senses import Heard
-from offhook.rehearsal.standin import StandIn
+from offhook.net import websocket
+from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.deepgram.senses import Heard
+from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.dialogue.file import front_desk
+from offhook.testing.simulator.dialogue.mind import conversing
+from offhook.testing.simulator.dialogue.model import completions
+from offhook.testing.simulator.dialogue.model import mind as model_mind
+from offhook.testing.simulator.dialogue.model.completions import Model, completions_url, is_loopback
+from offhook.testing.simulator.dialogue.model.mind import CANNOT_THINK, DID_NOT_CATCH, thinking
+from offhook.testing.simulator.dialogue.policy import Agent
+from offhook.testing.simulator.dialogue.script import Conduct
+from offhook.testing.simulator.speech import clips
+from offhook.testing.simulator.speech.clip_voice import ClipVoice
 
 QUICK = Conduct(silence_ms=200, reply_ms=50, speed=1000)
 
@@ -55,12 +57,12 @@ class Client:
     def __init__(self, ears: Ears) -> None:
         self.ears = ears
         self.log: list[Any] = []
-        self.socket: wire.Channel
+        self.socket: websocket.Channel
         self.session: StandIn
         self.closed = False
         self._news = asyncio.Event()
 
-    def on_open(self, socket: wire.Channel) -> None:
+    def on_open(self, socket: websocket.Channel) -> None:
         self.socket = socket
 
     def on_text(self, text: bytes) -> None:
@@ -74,7 +76,7 @@ class Client:
     def on_writable(self, writable: bool) -> None:
         pass
 
-    def on_close(self, closed: wire.Closed) -> None:
+    def on_close(self, closed: websocket.Closed) -> None:
         self.closed = True
         self._news.set()
 
@@ -125,7 +127,7 @@ async def session(
         server = await standin_server.serve("127.0.0.1", 0, agent_, clock, sessions.append)
         client = Client(ears)
         headers = {"Authorization": "Token k"}
-        await wire.connect(server.url, client, headers=headers, timeout=5, max_size=2**20)
+        await websocket.connect(server.url, client, headers=headers, timeout=5, max_size=2**20)
         client.session = sessions[0]
         client.send(settings(*functions, think=think, **agent))
         await client.until(lambda: client.of(messages.SettingsApplied))

@@ -26,25 +26,25 @@ from tests.house import (
 from tests.in_time import in_time
 
 from offhook.audio import milliseconds
-from offhook.calls import Calls
-from offhook.capture import Captures
+from offhook.calls.call_updates import Lines
+from offhook.calls.calls import Calls
+from offhook.capture.tap import MakeTap, NewCall
+from offhook.capture.writer import Captures
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Limits
-from offhook.guard import Guard, Rules
-from offhook.line import Lines
-from offhook.lobby import Lobby
-from offhook.rehearsal.memory import VirtualClock, connect_in_memory
-from offhook.rehearsal.replay import captured
-from offhook.rehearsal.replay.again import ReplayedCaller, Wires, call_again, enact
-from offhook.rehearsal.replay.captured import Captured
-from offhook.rehearsal.replay.comparison import Comparison, compare, compare_call
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.script import FunctionCall, Script, Turn
-from offhook.rehearsal.standin import StandIn
-from offhook.rehearsal.stream import Party, SimulatedStream
-from offhook.tap import MakeTap, NewCall
-from offhook.tasks import ServerTasks
-from offhook.twilio.leg import CallerLeg
-from offhook.wire import Channel, Closed, Receiver, Refused, Unreachable
+from offhook.net.websocket import Channel, Closed, Receiver, Refused, Unreachable
+from offhook.policy.dial_policy import Guard, Rules
+from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.testing.replay import captured
+from offhook.testing.replay.again import ReplayedCaller, Wires, call_again, enact
+from offhook.testing.replay.captured import Captured
+from offhook.testing.replay.comparison import Comparison, compare, compare_call
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.twilio.stream import Party, SimulatedStream
+from offhook.twilio.stream import CallerLeg
+from offhook.webhooks.pending_streams import Lobby
 
 LONG = "We are open from Monday to Friday, from nine in the morning until six in the evening."
 READY = ["Yes, your order is ready.", "You can collect it any time before six."]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from offhook.capture import VERSION
+from offhook.capture.writer import VERSION
 from offhook.errors import Problem
-from offhook.rehearsal.replay import captured
-from offhook.rehearsal.replay.captured import Captured, caller_side, told
+from offhook.testing.replay import captured
+from offhook.testing.replay.captured import Captured, caller_side, told
 
 HEADER = {
     "offhook_capture": VERSION,

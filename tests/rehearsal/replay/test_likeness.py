@@ -4,8 +4,8 @@ from itertools import combinations
 
 import pytest
 
-from offhook.rehearsal import clips
-from offhook.rehearsal.replay.likeness import ALIKE_DB, sound_alike, unlikeness
+from offhook.testing.replay.likeness import ALIKE_DB, sound_alike, unlikeness
+from offhook.testing.simulator.speech import clips
 
 CLIPS = {name: clips.load(name) for name in clips.names("agent-")}
 

@@ -12,17 +12,17 @@ from offhook import config as configuration
 from offhook import yamlfile
 from offhook.clock import LoopClock
 from offhook.config import Config, Overrides
-from offhook.rehearsal import standin_server
-from offhook.rehearsal.clip_voice import ClipVoice
-from offhook.rehearsal.dialogue import file as dialogue_file
-from offhook.rehearsal.dialogue.file import Dialogue
-from offhook.rehearsal.dialogue.mind import conversing
-from offhook.rehearsal.local import agent as local
-from offhook.rehearsal.mind import Agent
-from offhook.rehearsal.senses import Ears, Voice
-from offhook.rehearsal.trial import files, listening, own_server, preparing, runner
-from offhook.rehearsal.trial.account import Result
-from offhook.rehearsal.trial.runner import Target
+from offhook.testing.scenarios import files, listening, own_server, preparing, runner
+from offhook.testing.scenarios.account import Result
+from offhook.testing.scenarios.runner import Target
+from offhook.testing.simulator.deepgram import server
+from offhook.testing.simulator.deepgram.senses import Ears, Voice
+from offhook.testing.simulator.dialogue import file as dialogue_file
+from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.dialogue.mind import conversing
+from offhook.testing.simulator.dialogue.policy import Agent
+from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech.clip_voice import ClipVoice
 
 HOUSE = Path("examples/front-desk")
 SCENARIOS = HOUSE / "scenarios"
@@ -47,7 +47,7 @@ def mutated(text: str, change: tuple[str, str]) -> Dialogue:
 @asynccontextmanager
 async def serving(agent: Agent, clock: LoopClock) -> AsyncIterator[Config]:
     """The stand-in on a socket, and the example's configuration that leads to it."""
-    standin = await standin_server.serve("127.0.0.1", 0, agent, clock)
+    standin = await server.serve("127.0.0.1", 0, agent, clock)
     try:
         yield configuration.load(
             HOUSE / "offhook.yaml",
@@ -64,8 +64,8 @@ async def senses() -> AsyncIterator[Senses]:
     if local.missing() is not None:
         yield Senses(KnowingEars, ClipVoice())
         return
-    from offhook.rehearsal.local.recogniser import recognising
-    from offhook.rehearsal.local.speaker import speaking
+    from offhook.testing.simulator.speech.recogniser import recognising
+    from offhook.testing.simulator.speech.speaker import speaking
 
     vocabulary = dialogue_file.read(DIALOGUE).vocabulary()
     async with recognising(vocabulary) as recogniser, speaking() as voice:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from offhook.rehearsal import clips
-from offhook.rehearsal.dialogue.words import words
-from offhook.rehearsal.senses import Heard
+from offhook.testing.simulator.deepgram.senses import Heard
+from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech import clips
 
 _PART: Final = 400
 """Bytes from the middle of a recording by which it is known."""

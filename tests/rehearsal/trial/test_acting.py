@@ -8,13 +8,13 @@ import pytest
 from tests.rehearsal.trial.front_desk import told
 from typer.testing import CliRunner
 
-from offhook import wav
 from offhook.cli import app
 from offhook.clock import LoopClock
 from offhook.errors import Problem
-from offhook.rehearsal import clips
-from offhook.rehearsal.trial import files, listening, preparing, runner
-from offhook.rehearsal.trial.account import Result
+from offhook.recordings import wav
+from offhook.testing.scenarios import files, listening, preparing, runner
+from offhook.testing.scenarios.account import Result
+from offhook.testing.simulator.speech import clips
 
 SCENARIOS = Path("examples/acting/scenarios")
 STORY = SCENARIOS / "books-and-hangs-up.yaml"

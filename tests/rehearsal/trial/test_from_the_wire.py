@@ -4,14 +4,14 @@ import msgspec
 import pytest
 
 from offhook.call.ending import Ending, Slug
+from offhook.capture.tap import Direction, Kind, OnWire
 from offhook.deepgram import messages
-from offhook.events import Leg
-from offhook.rehearsal.hearing import Stretch
-from offhook.rehearsal.memory import VirtualClock
-from offhook.rehearsal.trial.from_the_wire import FromTheWire
-from offhook.rehearsal.trial.judge import ServersEnding
-from offhook.tap import Direction, Kind, OnWire
-from offhook.twilio.media import MediaWriter
+from offhook.events.types import Leg
+from offhook.testing.memory import VirtualClock
+from offhook.testing.scenarios.from_the_wire import FromTheWire
+from offhook.testing.scenarios.judge import ServersEnding
+from offhook.testing.simulator.deepgram.hearing import Stretch
+from offhook.twilio.messages import MediaWriter
 
 SIX = "one two three four five six"
 

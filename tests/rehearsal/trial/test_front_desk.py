@@ -8,10 +8,10 @@ from tests.rehearsal.model.openai_server import calls, openai, texts
 from tests.rehearsal.trial import front_desk
 from tests.rehearsal.trial.front_desk import DIALOGUE, SCENARIOS
 
-from offhook.rehearsal.local import agent as local
-from offhook.rehearsal.model.completions import Model
-from offhook.rehearsal.model.mind import thinking
-from offhook.twilio.leg import CallerLeg
+from offhook.testing.simulator.dialogue.model.completions import Model
+from offhook.testing.simulator.dialogue.model.mind import thinking
+from offhook.testing.simulator.speech import agent as local
+from offhook.twilio.stream import CallerLeg
 
 HERE = Path(__file__).parent
 

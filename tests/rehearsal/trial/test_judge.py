@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from tests.rehearsal.telephone import Telephone, Words, near
 
-from offhook.rehearsal.expectation import ExpectCall, ExpectTurn
-from offhook.rehearsal.hearing import FunctionCalled
-from offhook.rehearsal.report import CallReport, Span
-from offhook.rehearsal.scenario import Step
-from offhook.rehearsal.switchboard.ledger import HangUpAsked, Ledger, Rung
-from offhook.rehearsal.trial.judge import Judge, ServersEnding, longest_silence, unreached
+from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn
+from offhook.testing.scenarios.judge import Judge, ServersEnding, longest_silence, unreached
+from offhook.testing.scenarios.report import CallReport, Span
+from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.deepgram.hearing import FunctionCalled
+from offhook.testing.simulator.twilio.switchboard.ledger import HangUpAsked, Ledger, Rung
 
 HOURS = "We are open from nine to six."
 CLOSED = "On Sundays we are closed."

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from offhook.rehearsal.dialogue import file as dialogue_file
-from offhook.rehearsal.local import agent as local
-from offhook.rehearsal.memory import VirtualClock
-from offhook.rehearsal.trial import listening
-from offhook.rehearsal.trial.files import Dialogues
-from offhook.rehearsal.trial.known import Known
-from offhook.rehearsal.trial.listening import Inside, Nobody, Outside
-from offhook.rehearsal.trial.own_server import OwnServer
-from offhook.tap import NewCall
+from offhook.capture.tap import NewCall
+from offhook.testing.memory import VirtualClock
+from offhook.testing.scenarios import listening
+from offhook.testing.scenarios.files import Dialogues
+from offhook.testing.scenarios.listening import Inside, Nobody, Outside
+from offhook.testing.scenarios.own_server import OwnServer
+from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.simulator.dialogue import file as dialogue_file
+from offhook.testing.simulator.speech import agent as local
 
 DESK = Path("examples/front-desk/dialogue.yaml")
 
@@ -87,7 +87,7 @@ def test_what_a_dialogue_tells(known: Known) -> None:
 
 def test_texts_beside_the_dialogue_can_be_heard_too() -> None:
     dialogue = dialogue_file.read(DESK)
-    from offhook.rehearsal.scenario import Loaded, asking
+    from offhook.testing.scenarios.scenario import Loaded, asking
 
     known = Dialogues(dialogue, ["Good evening at the xylophone!"]).known(Loaded(asking("x")))
     assert known is not None

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from offhook import yamlfile
-from offhook.rehearsal.dialogue.file import Dialogue
-from offhook.rehearsal.scenario import Loaded, Scenario
-from offhook.rehearsal.trial import possible
-from offhook.rehearsal.trial.known import Known
-from offhook.rehearsal.trial.possible import Sight
+from offhook.testing.scenarios import validation
+from offhook.testing.scenarios.scenario import Loaded, Scenario
+from offhook.testing.scenarios.validation import Sight
+from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.simulator.dialogue.file import Dialogue
 from offhook.yamlfile import BadFile
 
 PATH = Path("a.yaml")
@@ -45,7 +45,7 @@ def known() -> Known:
 
 def check(text: str, known: Known | None, sight: Sight = ALL) -> None:
     document = yamlfile.parse(text, PATH)
-    possible.check(Loaded(yamlfile.validate(Scenario, document), document), known, sight)
+    validation.check(Loaded(yamlfile.validate(Scenario, document), document), known, sight)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from offhook import audio
-from offhook.rehearsal import caller, clips
-from offhook.rehearsal.hearing import Stretch
-from offhook.rehearsal.senses import Heard
+from offhook.testing.scenarios import caller
+from offhook.testing.simulator.deepgram.hearing import Stretch
+from offhook.testing.simulator.deepgram.senses import Heard
+from offhook.testing.simulator.speech import clips
 
 pytest.importorskip("numpy")
-from offhook.rehearsal.local.mulaw import with_noise
-from offhook.rehearsal.trial.recognised import NOISE_DBFS, Recognised
+from offhook.testing.scenarios.recognised import NOISE_DBFS, Recognised
+from offhook.testing.simulator.speech.mulaw import with_noise
 
 
 class Ears:

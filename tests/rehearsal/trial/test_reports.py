@@ -12,14 +12,14 @@ from tests.rehearsal.telephone import Telephone, Words
 
 from offhook import yamlfile
 from offhook.errors import Problem
-from offhook.rehearsal.hearing import FunctionCalled
-from offhook.rehearsal.memory import VirtualClock
-from offhook.rehearsal.report import CallReport
-from offhook.rehearsal.scenario import Loaded, Scenario, Step
-from offhook.rehearsal.trial import facts, printing
-from offhook.rehearsal.trial.account import CallResult, Failure, Result
-from offhook.rehearsal.trial.from_the_wire import FromTheWire, TakenFor
-from offhook.rehearsal.trial.lateness import Lateness
+from offhook.testing.memory import VirtualClock
+from offhook.testing.scenarios import facts, printing
+from offhook.testing.scenarios.account import CallResult, Failure, Result
+from offhook.testing.scenarios.from_the_wire import FromTheWire, TakenFor
+from offhook.testing.scenarios.lateness import Lateness
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.scenario import Loaded, Scenario, Step
+from offhook.testing.simulator.deepgram.hearing import FunctionCalled
 
 HOSTILE = "We are \x1b[31mopen\x00 \ud800<b>]]>&amp;"
 PATH = Path("folder/a.yaml")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from offhook import yamlfile
 from offhook.clock import Clock, LoopClock
-from offhook.rehearsal.scenario import Loaded, Scenario, Step
-from offhook.rehearsal.trial import lateness, runner
-from offhook.rehearsal.trial.account import Result
-from offhook.rehearsal.trial.lateness import Lateness, watching
-from offhook.rehearsal.trial.listening import Nobody
-from offhook.rehearsal.trial.runner import Case, House, Listening, Target
+from offhook.testing.scenarios import lateness, runner
+from offhook.testing.scenarios.account import Result
+from offhook.testing.scenarios.lateness import Lateness, watching
+from offhook.testing.scenarios.listening import Nobody
+from offhook.testing.scenarios.runner import Case, House, Listening, Target
+from offhook.testing.scenarios.scenario import Loaded, Scenario, Step
 
 TARGET = Target("http://127.0.0.1:1/nobody", None, "AC" + "0" * 32)
 

@@ -8,13 +8,13 @@ import jsonschema
 import pytest
 import yaml
 
-from offhook.rehearsal.trial import schema
+from offhook.testing.scenarios import schema
 
 VALIDATOR = jsonschema.Draft202012Validator(schema.scenario_schema())
 
 
 def test_the_committed_copy_is_the_models_schema() -> None:
-    committed = resources.files("offhook.rehearsal.trial") / "schema.json"
+    committed = resources.files("offhook.testing.scenarios") / "schema.json"
     again = "offhook rehearse --schema > src/offhook/rehearsal/trial/schema.json"
     assert committed.read_text("utf-8") == schema.as_text(), f"make it again: {again}"
 

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from offhook.errors import Problem
-from offhook.rehearsal.hearing import Stretch
-from offhook.rehearsal.trial.transcribed import Listen, Transcribed
+from offhook.testing.scenarios.transcribed import Listen, Transcribed
+from offhook.testing.simulator.deepgram.hearing import Stretch
 
 AUDIO = b"\x10" * 4000
 

@@ -210,7 +210,7 @@ def _act(
     from offhook import config as configuration
     from offhook.cli.calls.acting import Server
     from offhook.cli.calls.following import server_url, token_of
-    from offhook.conversation import inert
+    from offhook.observability.console_output import inert
 
     loaded = configuration.load(config, os.environ)
     with Server(url or server_url(loaded), token_of(loaded)) as server:

@@ -33,7 +33,8 @@ def erase(
     from offhook.cli.calls.reading import engine_of, records_of
     from offhook.errors import Problem
     from offhook.recordings.files import LocalFiles
-    from offhook.records import database, erasing, queries, questions
+    from offhook.records import database, erasing, queries
+    from offhook.records import filters as questions
 
     if number is None and not call and older_than is None:
         raise typer.BadParameter("Give --number, --call or --older-than.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from offhook.config import Records
-    from offhook.records.questions import Filter
+    from offhook.records.filters import Filter
 
 FORMATS = ("jsonl", "csv", "audio")
 
@@ -101,7 +101,7 @@ def _csv(connection: "Connection", asked: "Filter", currency: str) -> "Iterator[
     import io
 
     from offhook.cli.calls.reading import every
-    from offhook.records.answers import Call
+    from offhook.records.models import Call
 
     names = [field.name for field in dataclasses.fields(Call)]
     line = io.StringIO(newline="")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from offhook.records.questions import Filter
+    from offhook.records.filters import Filter
 
 Config: TypeAlias = Annotated[
     Path | None, typer.Option("--config", help="Default: offhook.yaml if it is there.")
@@ -73,7 +73,7 @@ def meant(
     """The options as a filter. Times without a zone are this machine's."""
     from datetime import UTC, datetime
 
-    from offhook.records.questions import Filter, moment
+    from offhook.records.filters import Filter, moment
 
     now = datetime.now(UTC)
     return Filter(

@@ -7,7 +7,7 @@ import typer
 from offhook.cli.calls import filters
 
 if TYPE_CHECKING:
-    from offhook.records.answers import Call, Sum, Totals
+    from offhook.records.models import Call, Sum, Totals
 
 
 def list_(
@@ -38,7 +38,7 @@ def list_(
 
     from offhook.cli.calls.reading import opened, records_of
     from offhook.records import queries
-    from offhook.records.answers import Page
+    from offhook.records.models import Page
 
     if by not in (None, "agent", "day"):
         raise typer.BadParameter("agent or day", param_hint="--by")
@@ -90,7 +90,7 @@ def _print(
     from rich.text import Text
 
     from offhook.cli.calls import words
-    from offhook.conversation import inert
+    from offhook.observability.console_output import inert
 
     console = Console(highlight=False)
     if sums is not None:
@@ -113,7 +113,7 @@ def _table(calls: "list[Call]", currency: str) -> object:
     from rich.text import Text
 
     from offhook.cli.calls import words
-    from offhook.conversation import inert
+    from offhook.observability.console_output import inert
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title, right in (

@@ -14,8 +14,8 @@ from offhook.config import Records
 from offhook.errors import Problem
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, queries
-from offhook.records.answers import Call
-from offhook.records.questions import PAGE_MAX, Filter
+from offhook.records.filters import PAGE_MAX, Filter
+from offhook.records.models import Call
 
 
 def records_of(config: Path | None) -> Records:

@@ -7,10 +7,10 @@ def resend(sid: filters.Sid, config: filters.Config = None, as_json: filters.Jso
     """Have the running server deliver a call's record once more, with all its attempts."""
     import json
 
-    from offhook import urls
     from offhook.cli.calls.reading import engine_of, records_of
     from offhook.errors import Problem
     from offhook.records import database, jobs, queries
+    from offhook.text import urls
 
     records = records_of(config)
     if records.webhook.url is None:

@@ -7,7 +7,7 @@ from offhook.cli.calls import filters
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from offhook.records.answers import (
+    from offhook.records.models import (
         AgentSession,
         CallRecord,
         Delays,
@@ -47,7 +47,7 @@ def show(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json 
 def _row(name: str, value: str) -> "Text":
     from rich.text import Text
 
-    from offhook.conversation import inert
+    from offhook.observability.console_output import inert
 
     return Text.assemble((f"{name:12}", "bold"), inert(value))
 
@@ -90,8 +90,8 @@ def _timeline(record: "CallRecord") -> "list[Text]":
 def _line(entry: "Entry") -> "Text":
     from rich.text import Text
 
-    from offhook.conversation import inert
-    from offhook.records.answers import Utterance
+    from offhook.observability.console_output import inert
+    from offhook.records.models import Utterance
 
     line = Text(f"{entry.at_ms:>9}  ", "dim")
     if isinstance(entry, Utterance):
@@ -106,36 +106,36 @@ def _happened(
     entry: "Function | Key | Message | Dial | AgentSession | Trouble | Turn",
 ) -> tuple[str, str, str]:
     """Who, in which style, and what."""
-    from offhook.records import answers
+    from offhook.records import models
 
     match entry:
-        case answers.Function():
+        case models.Function():
             outcome = (entry.outcome or "not answered yet").replace("_", " ")
             took = "" if entry.after_ms is None else f", {entry.after_ms} ms"
             said = f": {entry.content}" if entry.content is not None else ""
             return "tool", "magenta", f"{entry.name}({entry.arguments}) → {outcome}{took}{said}"
-        case answers.Key():
+        case models.Key():
             return "key", "cyan", entry.digit
-        case answers.Message():
+        case models.Message():
             number = f", {entry.number}" if entry.number else ""
             return "message", "magenta", f"from {entry.from_name}{number}: {entry.text}"
-        case answers.Dial():
+        case models.Dial():
             destination = f" to {entry.destination}" if entry.destination else ""
             return "dial", "cyan", f"{entry.reason}{destination}: {entry.to_number}"
-        case answers.AgentSession():
+        case models.AgentSession():
             words = f"the agent is on the line after {entry.dialled_ms} ms ({entry.request_id})"
             return "call", "dim", words
-        case answers.Trouble():
+        case models.Trouble():
             parts = [entry.event, entry.leg or "", entry.code or "", entry.words]
             dropped = "" if entry.ms is None else f", {entry.ms} ms"
             return "trouble", "yellow", f"{' '.join(filter(None, parts))}{dropped}"
-        case answers.Turn():
+        case models.Turn():
             return "answer", "dim", _latencies(entry)
 
 
 def _said(line: "Text", said: "Utterance") -> "Text":
     """What was heard; and of a cut utterance also what was not."""
-    from offhook.conversation import inert
+    from offhook.observability.console_output import inert
 
     line.append(inert(said.text))
     if said.text != said.intended:

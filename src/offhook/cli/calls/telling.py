@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.text import Text
 
 from offhook.cli.calls.following import ServerSentEvent
-from offhook.conversation import STYLES, inert, tell
-from offhook.events import Event
+from offhook.events.types import Event
+from offhook.observability.console_output import STYLES, inert, tell
 
 _EVENTS: dict[str, type] = {event.__name__: event for event in get_args(Event)}
 

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from offhook.conversation import inert
-from offhook.records.answers import Totals
+from offhook.observability.console_output import inert
+from offhook.records.models import Totals
 
 
 def local(ms: int) -> str:

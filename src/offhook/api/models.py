@@ -1,0 +1,249 @@
+"""What the API takes and gives beyond the answers of records/answers.py, for OpenAPI."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+import pydantic
+from pydantic import AfterValidator, Field
+
+from offhook.deepgram.settings_checks import PROMPT_LIMIT
+from offhook.outbound.call_status import Status
+from offhook.records.filters import Filter, moment
+
+_MOMENT = "ISO 8601 (UTC unless it says otherwise), or so long ago: 90m, 24h, 7d, 2w."
+
+
+class Shape(pydantic.BaseModel):
+    """What every one of them has in common."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+def _sendable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("there is half a character in it") from None
+    if not text.strip():
+        raise ValueError("there are no words in it")
+    return text
+
+
+Words: TypeAlias = Annotated[str, Field(max_length=2000), AfterValidator(_sendable)]
+
+
+class ProblemBody(Shape):
+    """What went wrong and why, and the one thing that fixes it. Codes: docs/errors.md."""
+
+    code: str = Field(examples=["E-ASK-04"])
+    what: str = Field(examples=["There is no call with that CallSid."])
+    fix: str = Field(examples=["See which there are: GET /api/calls"])
+
+
+class Which(Shape):
+    """Which calls are meant: those that meet everything that is given."""
+
+    since: Annotated[str | None, Field(description=f"Began then or later. {_MOMENT}")] = None
+    until: Annotated[str | None, Field(description=f"Began before that. {_MOMENT}")] = None
+    agent: str | None = None
+    """Name of the agent."""
+    number: str | None = Field(default=None, examples=["+12025550142"])
+    """The caller's or the called number, in E.164; in a URL, + is %2B."""
+    direction: str | None = None
+    """inbound or outbound."""
+    live: bool | None = None
+    """Whether it goes on."""
+    slug: str | None = Field(default=None, examples=["caller_hung_up"])
+    """How it ended."""
+    fault: str | None = None
+    """Whose doing the ending was."""
+    text: str | None = None
+    """Something that was heard in it, whatever its case."""
+    min_ms: int | None = None
+    """It lasted so many ms at least, and is over."""
+
+    def filter(self, now: datetime) -> Filter:
+        """The filter. Raises Problem E-ASK-01 and E-ASK-03 for what cannot be."""
+        return Filter(
+            since_ms=None if self.since is None else moment(self.since, now),
+            until_ms=None if self.until is None else moment(self.until, now),
+            **self.model_dump(include=set(_SAME)),
+        )
+
+
+_SAME = ("agent", "number", "direction", "live", "slug", "fault", "text", "min_ms")
+
+
+class WhichPage(Which):
+    """Which calls, and which page of them."""
+
+    limit: int = Field(default=50, json_schema_extra={"minimum": 1, "maximum": 500})
+    """How many calls on a page."""
+    cursor: str | None = None
+    """`next_cursor` of the page before."""
+
+
+class WhichSums(Which):
+    """Which calls, and what they are summed by."""
+
+    by: Literal["agent", "day"] | None = None
+    """Without it there is one sum, of all."""
+
+
+class Link(Shape):
+    """A link to a call's audio that needs no token."""
+
+    url: str
+    """Path and query, to be put behind this server's address. `&format=pcm16` may be added."""
+    expires: int
+    """When it stops to work, in seconds since 1970 (UTC)."""
+
+
+class LinkAsked(Shape):
+    """How long a link is to work."""
+
+    lasts_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
+    """Seconds; a week at most."""
+
+
+class Done(Shape):
+    """It was done."""
+
+    done: Literal[True]
+    what: str = Field(examples=["it is being said"])
+    """What happened."""
+
+
+class RecordingAsked(Shape):
+    """What is to become of the recording of a live call."""
+
+    state: Literal["paused", "recording"]
+    """While it is paused, both sides are silent in it, and its time goes on."""
+
+
+class RecordingIs(Done):
+    """What has become of it."""
+
+    call_sid: str
+    state: Literal["paused", "recording"]
+
+
+class HangUpAsked(Shape):
+    """How the call is to end."""
+
+    farewell: Annotated[Words | None, Field(description="Said in full first.")] = None
+
+
+class SayAsked(Shape):
+    """What the agent is to say."""
+
+    text: Words
+    behavior: Literal["default", "queue", "interrupt"] = "default"
+    """While somebody speaks it is refused, or said after that, or in place of what the agent says.
+    `queue` is refused too while the caller speaks."""
+
+
+class TellAsked(Shape):
+    """What the agent is to be told."""
+
+    text: Words
+
+
+class PromptAsked(Shape):
+    """What is added to the prompt."""
+
+    prompt: Annotated[str, Field(max_length=PROMPT_LIMIT), AfterValidator(_sendable)]
+
+
+class ThinkAsked(Shape):
+    """A think block of Settings, or a list of them."""
+
+    think: dict[str, Any] | list[dict[str, Any]]
+
+
+class SpeakAsked(Shape):
+    """A speak block of Settings, or a list of them."""
+
+    speak: dict[str, Any] | list[dict[str, Any]]
+
+
+class ListenAsked(Shape):
+    """A listen block of Settings. Its provider names type and version, and of Flux the model."""
+
+    listen: dict[str, Any]
+
+
+class TransferAsked(Shape):
+    """Whom the caller is put through to."""
+
+    destination: Words
+    """A name in `transfer.destinations` of the agent's file."""
+    summary: Annotated[Words | None, Field(description="For a person who is called first.")] = None
+
+
+class DigitsAsked(Shape):
+    """Which keys are pressed."""
+
+    digits: str = Field(pattern=r"^[0-9*#wW]{1,32}$", examples=["1w2#"])
+    """0 to 9, * and #; w waits half a second, W a second."""
+
+
+class MuteAsked(Shape):
+    """Whether the agent is not to be heard."""
+
+    on: pydantic.StrictBool
+
+
+class CallAsked(Shape):
+    """A call that is to be placed."""
+
+    to: str = Field(examples=["+12025550142"])
+    """Whom to call, in E.164."""
+    agent: str = Field(examples=["reminder"])
+    """The name of the agent that is to talk."""
+    variables: dict[str, str] = Field(default={}, examples=[{"name": "Ada"}])
+    """What fills `{{name}}`."""
+    timezone: str | None = Field(default=None, examples=["Europe/Berlin"])
+    """Where the person is. Without it, every time zone in which the number may be counts."""
+
+    """Of the called person; unless it is given, the agent's."""
+    within_hours: bool = False
+    """Whether to call only within the agent's calling hours, in that time zone."""
+
+
+class CallPlaced(Shape):
+    """There is a call. Whether anybody answers, its status tells."""
+
+    call_sid: str
+    again: bool
+    """It was placed before, under the same idempotency key; nobody was rung now."""
+
+
+class CallState(Shape):
+    """What is known of a call that was placed."""
+
+    call_sid: str
+    status: Status
+    final: bool
+    """Whether nothing more can happen."""
+    answered_by: str | None
+    """Twilio's verdict, such as human or machine_end_beep; null: none has come."""
+    slug: str | None
+    """How it ended for Offhook; null: it has not."""
+    words: str | None
+    """The same in words."""
+
+
+class PeaksBody(Shape):
+    """How loud each side is at its loudest, 0 to 255, in stretches of `bucket_ms`."""
+
+    bucket_ms: int
+    length_ms: int
+    caller: list[int]
+    agent: list[int]
+
+
+class Erased(Shape):
+    """What was removed, by kind: rows by their tables, and files."""
+
+    removed: dict[str, int] = Field(examples=[{"calls": 1, "utterances": 12, "recordings": 1}])

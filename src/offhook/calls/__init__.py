@@ -1,0 +1,1 @@
+"""Live calls: sessions, admission, control, transfers, texts."""

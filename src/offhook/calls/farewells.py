@@ -1,0 +1,92 @@
+"""Farewells: what callers get from Twilio when their call with the agent is over.
+
+There is one farewell for each call. It may say something, take a message, or dial the number that
+takes over (`fallback.dial` and `busy.dial` of the agent file). Twilio repeats requests, so the
+same question gets the same answer; and what follows a farewell never dials.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, Literal
+
+from offhook.call.ending import Ending, Slug
+from offhook.calls import responses
+from offhook.config import Agent
+from offhook.events.types import Dialled, DialRefused, Event
+from offhook.policy.dial_policy import Guard
+from offhook.twilio import twiml
+
+REMEMBERED_MAX: Final = 1000
+"""Calls whose farewell is remembered: Twilio repeats a request within seconds (twilio.md §4.1)."""
+
+
+class Farewells:
+    """The farewells of all calls; `note` is told of what they dial.
+
+    `after_url` is where Twilio asks what comes after a farewell's `<Dial>` or `<Record>`.
+    """
+
+    def __init__(self, guard: Guard, note: Callable[[str, Event], None]) -> None:
+        self._guard = guard
+        self._note = note
+        self._given: OrderedDict[str, str] = OrderedDict()
+        """TwiML by CallSid, the oldest first."""
+
+    def given(self, call_sid: str) -> str | None:
+        """Return the farewell that a call has had, if it had one."""
+        return self._given.get(call_sid)
+
+    def forget(self, call_sid: str) -> None:
+        """Forget the farewell of a call that comes in after all."""
+        self._given.pop(call_sid, None)
+
+    def hang_up(self, call_sid: str) -> str:
+        """Return the farewell of a call of which nothing is left to say."""
+        return self.given(call_sid) or self._keep(call_sid, twiml.hang_up())
+
+    def after_ending(self, call_sid: str, agent: Agent, ending: Ending, after_url: str) -> str:
+        """Return the farewell of a call that ended so."""
+        message = agent.outbound.message
+        if ending.how is Slug.MESSAGE_LEFT and message is not None:
+            return self.given(call_sid) or self._keep(
+                call_sid, twiml.hang_up(responses.announced(message))
+            )
+        if ending.how is Slug.AGENT_BUSY:
+            return self.busy(call_sid, agent, after_url)
+        if ending.wants_fallback:
+            return self.fallback(call_sid, agent, after_url)
+        return self.hang_up(call_sid)
+
+    def fallback(self, call_sid: str, agent: Agent, after_url: str) -> str:
+        """Return the farewell of a caller who was let down."""
+        given = self.given(call_sid)
+        if given is not None:
+            return given
+        to = agent.fallback.dial
+        if to is not None and not self._may_dial(call_sid, "fallback", to):
+            return self._keep(call_sid, responses.apology(agent))
+        return self._keep(call_sid, responses.fallback(agent, after_url))
+
+    def busy(self, call_sid: str, agent: Agent, after_url: str) -> str:
+        """Return the farewell of a caller for whom there is no room."""
+        given = self.given(call_sid)
+        if given is not None:
+            return given
+        to = agent.busy.dial
+        if to is not None and not self._may_dial(call_sid, "busy", to):
+            return self._keep(call_sid, responses.apology(agent))
+        return self._keep(call_sid, responses.busy(agent, after_url))
+
+    def _may_dial(self, call_sid: str, kind: Literal["fallback", "busy"], to: str) -> bool:
+        refused = self._guard.check_last_resort(to)
+        if refused is None:
+            self._note(call_sid, Dialled(kind, "", to))
+        else:
+            self._note(call_sid, DialRefused(kind, refused.why.slug, to))
+        return refused is None
+
+    def _keep(self, call_sid: str, document: str) -> str:
+        self._given[call_sid] = document
+        if len(self._given) > REMEMBERED_MAX:
+            self._given.popitem(last=False)
+        return document

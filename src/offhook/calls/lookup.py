@@ -1,0 +1,129 @@
+"""What an agent's `lookup:` finds out about a call while its caller hears ringing.
+
+Whatever goes wrong with it, the call goes on with the defaults of the agent file; LookedUp says
+so, in words that hold nothing of question or answer.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import httpx2
+import msgspec
+from pydantic import SecretStr
+
+from offhook import variables
+from offhook.clock import Clock
+from offhook.config import Agent, Lookup
+from offhook.events.types import LookedUp
+from offhook.tools.declare import Call
+from offhook.tools.threads import NoThread, Threads
+
+ANSWER_MAX: Final = 64 * 1024
+"""Bytes of an answer; a longer one is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The variables that a lookup gave, and how it went: None where nobody was to be asked."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    event: LookedUp | None = None
+
+
+LookUp: TypeAlias = Callable[[Agent, Call], Awaitable[Found]]
+"""Asks about a call. It never raises, and takes no longer than the agent file allows."""
+
+
+class _Failed(Exception):  # noqa: N818 - a state of the world
+    """Why there is no answer, in words for the log."""
+
+
+class Lookups:
+    """The lookups of one server. `secrets` has what the agents' `secret_env` name."""
+
+    def __init__(
+        self, http: httpx2.AsyncClient, secrets: Mapping[str, SecretStr], clock: Clock
+    ) -> None:
+        self._http = http
+        self._secrets = secrets
+        self._clock = clock
+        self.threads: Final = Threads()
+
+    async def find(self, agent: Agent, call: Call) -> Found:
+        """A LookUp."""
+        lookup = agent.lookup
+        if lookup is None:
+            return Found()
+        began = self._clock.now()
+
+        def event(outcome: Any, why: str) -> LookedUp:
+            return LookedUp(outcome, why, round((self._clock.now() - began) * 1000))
+
+        try:
+            async with asyncio.timeout(lookup.timeout_ms / 1000):
+                values, left_out = await self._ask(agent, lookup, call)
+        except TimeoutError:
+            return Found({}, event("too_late", f"no answer within {lookup.timeout_ms} ms"))
+        except _Failed as failed:
+            return Found({}, event("failed", str(failed)))
+        why = f"{left_out} of its members are no variables" if left_out else ""
+        return Found(values, event("answered", why))
+
+    async def _ask(self, agent: Agent, lookup: Lookup, call: Call) -> tuple[dict[str, str], int]:
+        """The variables in the answer, and how many of its members are none. Raises _Failed."""
+        function = agent.lookup_function
+        try:
+            if lookup.url is not None:
+                answer = await self._post(lookup.url, lookup.secret_env, call)
+            elif function is None:
+                raise _Failed("its function is not loaded")
+            elif inspect.iscoroutinefunction(function):
+                answer = await function(call)
+            else:
+                code = function.__code__
+                answer = await self.threads.run("lookup", lambda: function(call), code=code)
+            if isinstance(answer, Mapping):
+                return variables.taken(answer)  # a Mapping of the function's own may raise, too
+        except _Failed:
+            raise
+        except httpx2.HTTPError as error:
+            raise _Failed(f"{type(error).__name__} at its address") from None
+        except NoThread:
+            raise _Failed("too many are running") from None
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # its time is over, or the server's is
+            raise _Failed(f"it raised {type(error).__name__}") from None
+        raise _Failed("its answer is not an object of names and values")
+
+    async def _post(self, url: str, secret_env: str | None, call: Call) -> Any:
+        question = {
+            "call_sid": call.sid,
+            "caller": call.caller,
+            "called": call.called,
+            "agent": call.agent,
+        }
+        # What is compressed could be far longer than it looks.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if secret_env is not None:
+            headers["Authorization"] = f"Bearer {self._secrets[secret_env].get_secret_value()}"
+        body = b""
+        async with self._http.stream("POST", url, json=question, headers=headers) as response:
+            if response.status_code == 204:
+                return {}
+            if response.status_code != 200:
+                raise _Failed(f"HTTP status {response.status_code}")
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > ANSWER_MAX:
+                    raise _Failed(f"more than {ANSWER_MAX} bytes")
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise _Failed("its answer is not JSON") from None

@@ -1,0 +1,428 @@
+"""Transfers: whom a caller is put through to, cold or warm, and what the agent is told of it.
+
+A destination is a name in the agent file: a number that a model makes up is never dialled. Cold,
+the caller leaves the stream for a `<Dial>` (call/handoff_actions.py). Warm, the person is called
+first, by REST, hears what it is about and accepts with a key; the caller stays with the agent
+meanwhile, and meets the person in a conference then. Source: twilio.md §2.6 and §5.4.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Final, TypeAlias
+
+from offhook.call.handoff_actions import Dial, Errand, Meet
+from offhook.call.call_settings import Plan
+from offhook.call.requests import ENDING, NOBODY_TALKS, Leave, SwitchAgent, Tell, Wish
+from offhook.calls.call_updates import Lines
+from offhook.clock import Clock, Timer
+from offhook.config import Agent, TransferDestination
+from offhook.events.types import Dialled, DialRefused, ErrandOutcome, Event, TransferFailed
+from offhook.policy.dial_policy import Guard
+from offhook.tools.declare import ToolError
+from offhook.twilio import twiml
+from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
+
+_log: Final = logging.getLogger("offhook.transfers")
+
+ACCEPT: Final = "1"
+"""The key with which a person accepts."""
+
+ASK_AGAIN_S: Final = 1.0
+TRIES: Final = 15
+"""A caller who speaks, or for whom keys are pressed, just when the person has accepted is asked for
+again, that often."""
+
+TELL_TRIES: Final = 60
+"""An agent that is not there, since keys are pressed, is told later: it is tried so often."""
+
+ANSWER_SLACK_S: Final = 30.0
+CHARACTER_S: Final = 0.07
+"""A person who has answered hears the whisper, at so much for each character of its document, and
+has that long for the key. Of a leg that is not settled then no report has come."""
+
+JOIN_S: Final = 3.0
+"""How long a caller who was sent to a conference may take to be in it."""
+
+ALONE_S: Final = 5.0
+"""How long a caller who was to meet somebody who is gone may take to show that the two have met:
+then the conference is over for the caller, too."""
+
+LOOK_S: Final = 15.0
+"""How long after a caller was sent to a person Twilio is asked whether the person is there."""
+
+_FINAL: Final = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
+
+_WHY: Final[dict[str, ErrandOutcome]] = {
+    "busy": "busy",
+    "no-answer": "no-answer",
+    "failed": "failed",
+    "canceled": "canceled",
+}
+"""Final statuses of a leg that nobody has answered; after any other the person has declined."""
+
+_WORDS: Final[dict[ErrandOutcome, str]] = {
+    "busy": "the line is busy",
+    "no-answer": "nobody answered",
+    "failed": "the number could not be reached",
+    "canceled": "it was called off",
+    "declined": "they did not take the call",
+    "hung-up": "they hung up before the caller was there",
+}
+
+Ask: TypeAlias = Callable[[Wish], Awaitable[tuple[bool, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """The call whose caller is to be put through.
+
+    `origin` is our https address as Twilio reaches it, empty when it is not known; `after`: Twilio
+    asks us what comes after the stream by itself. `line` is the number that was called. `is_live`:
+    the call is not over; `has_left`: its caller has left the stream for that errand; `bring_back`
+    has Twilio open a stream for a caller who waits alone.
+    """
+
+    call_sid: str
+    agent: Agent
+    line: str
+    origin: str
+    after: bool
+    ask: Ask
+    note: Callable[[Event], None]
+    is_live: Callable[[], bool]
+    has_left: Callable[[Errand], bool]
+    bring_back: Callable[[], None]
+
+
+@unique
+class _At(Enum):
+    """How far a warm transfer has come."""
+
+    RINGING = "ringing"
+    """The person is called, or hears what it is about."""
+    ACCEPTED = "accepted"
+    """The person waits in the conference; the caller is about to leave the stream."""
+    MEETING = "meeting"
+    """Twilio was told to put the caller into the conference."""
+    OVER = "over"
+    """It came to nothing, or the person's leg is over."""
+
+
+@dataclass(slots=True, eq=False)
+class _Warm:
+    """A person who is called for a caller. Twilio's requests about the leg bring the `id`."""
+
+    party: Party
+    name: str
+    id: str
+    leg: str = ""
+    """The CallSid, once Twilio has told it."""
+    at: _At = _At.RINGING
+    sent_at: float = 0.0
+    """When the caller was sent to the conference."""
+    left_at: float | None = None
+    """When the person's leg was over, as far as anybody has told."""
+    timer: Timer | None = None
+
+    @property
+    def conference(self) -> str:
+        """A name of this transfer's own: conferences are the whole account's (twilio.md §2.6)."""
+        return f"offhook-{self.party.call_sid}-{self.id}"
+
+
+class Transfers:
+    """Those of all calls; `plan_of` tells the limits of an agent."""
+
+    def __init__(
+        self, guard: Guard, lines: Lines, clock: Clock, plan_of: Callable[[Agent], Plan]
+    ) -> None:
+        self._guard = guard
+        self._lines = lines
+        self._clock = clock
+        self._plan_of = plan_of
+        self._warm: dict[str, _Warm] = {}
+        """Warm transfers that are under way, by their ids."""
+        self._of_call: dict[str, _Warm] = {}
+        """The warm transfer of a call, by the call's CallSid: the guard allows one at a time."""
+
+    async def begin(
+        self,
+        party: Party,
+        name: str,
+        summary: str,
+        agent_at: Callable[[TransferDestination], Agent],
+    ) -> str:
+        """Put the caller through to a destination of the agent file.
+
+        Returns what happened, in words for the agent; raises ToolError when nothing did. Cancelled,
+        it is called off, unless the caller has left for it already.
+        """
+        transfer = party.agent.transfer
+        destination = transfer.destinations.get(name) if transfer is not None else None
+        if destination is None:
+            raise ToolError(f"there is no destination {name!r}")
+        phrase = party.agent.phrases.transferring
+        if destination.to is None:
+            agent = agent_at(destination)
+            return await _done(party, SwitchAgent(agent.name, self._plan_of(agent), phrase))
+        self._check(party, destination)
+        refused = await self._guard.begin_transfer(
+            party.call_sid, destination.to, self._clock.now()
+        )
+        if refused is not None:
+            party.note(DialRefused("transfer", refused.why.slug, destination.to))
+            raise ToolError(f"the caller was not put through: {refused.words}")
+        cold = Dial(name, destination.to, destination.timeout_seconds, destination.caller_id)
+        goes_on = False
+        try:
+            if destination.warm:
+                happened = await self._call_person(party, name, destination, summary)
+            else:
+                happened = await _done(party, Leave(cold, phrase))
+            goes_on = True
+            return happened
+        finally:
+            if not goes_on and not party.has_left(cold):
+                self._guard.end_transfer(party.call_sid)
+
+    def over(self, call_sid: str) -> None:
+        """A transfer came to something or nothing: the caller is back."""
+        self._guard.end_transfer(call_sid)
+        warm = self._of_call.get(call_sid)
+        if warm is not None:
+            self._drop(warm)
+
+    def call_over(self, call_sid: str, *, caller_is_gone: bool) -> None:
+        """The caller's call is over. Two people who talk with each other go on, if both are there.
+
+        Whoever is rung, or waits, for a caller who is gone is hung up on.
+        """
+        self._guard.forget(call_sid)
+        warm = self._of_call.get(call_sid)
+        if warm is None:
+            return
+        if warm.at is _At.MEETING and not caller_is_gone:
+            self._forget(warm)
+        else:
+            self._drop(warm)
+
+    # --- the caller, who is to meet somebody -----------------------------------------------------
+
+    def meet(self, call_sid: str) -> bool:
+        """Twilio asks where to put a caller who has left for a conference: whether there is one."""
+        warm = self._of_call.get(call_sid)
+        if warm is None or warm.at is not _At.ACCEPTED:
+            return False
+        warm.at = _At.MEETING
+        warm.sent_at = self._clock.now()
+        self._arm(warm, LOOK_S, lambda: self._look(warm))
+        return True
+
+    def have_met(self, call_sid: str) -> bool:
+        """Whether a caller who was in a conference has had time to meet the person there."""
+        warm = self._of_call.get(call_sid)
+        return warm is None or warm.left_at is None or warm.left_at >= warm.sent_at + JOIN_S
+
+    # --- the person's leg, as Twilio tells of it ----------------------------------------------
+
+    def answer(self, person: str, leg: str, digits: str | None) -> str:
+        """Return TwiML for the person of that id: the key that was pressed comes to something.
+
+        `digits` is None when the person was in the conference already. Asked again, the answer is
+        the same; nobody is known by another id, and nobody is dialled.
+        """
+        warm = self._warm.get(person)
+        if warm is None:
+            return twiml.hang_up()
+        warm.leg = leg
+        after = _url(warm, "after")
+        if digits == ACCEPT and warm.at is not _At.OVER:
+            if warm.at is _At.RINGING:
+                warm.at = _At.ACCEPTED
+                self._disarm(warm)
+                _ = self._lines.start(warm.party.call_sid, self._bring_caller(warm))
+            return twiml.wait_in(warm.conference, after)
+        if warm.at is _At.RINGING:
+            self._fail(warm, "declined")
+        return twiml.hang_up()
+
+    def status(self, person: str, leg: str, status: str) -> None:
+        """The leg of the person of that id has a status."""
+        warm = self._warm.get(person)
+        if warm is None:
+            return
+        warm.leg = leg
+        if status not in _FINAL:
+            return
+        del self._warm[person]
+        warm.left_at = self._clock.now()
+        match warm.at:
+            case _At.RINGING:
+                self._fail(warm, _WHY.get(status, "declined"))
+            case _At.ACCEPTED:
+                # Whoever brings the caller sees it, or Twilio's question where to put the caller.
+                warm.at = _At.OVER
+            case _At.MEETING:
+                self._arm(warm, ALONE_S, warm.party.bring_back)
+            case _At.OVER:
+                pass
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _check(self, party: Party, destination: TransferDestination) -> None:
+        if destination.warm and (self._lines.rest is None or not party.origin):
+            raise ToolError("nobody can be called from here")
+        if not party.after and (self._lines.rest is None or not party.origin):
+            raise ToolError("the caller cannot be put through on this line")
+
+    async def _call_person(
+        self, party: Party, name: str, destination: TransferDestination, summary: str
+    ) -> str:
+        # A function that is called off while Twilio is asked must not leave a leg behind of which
+        # nobody knows: the request has a task of its own, which hangs up on whoever rings then.
+        warm = _Warm(party, name, secrets.token_urlsafe(9))
+        self._warm[warm.id] = self._of_call[party.call_sid] = warm
+        rings = False
+        try:
+            request = self._ring(warm, destination, summary)
+            refused = await asyncio.shield(self._lines.start(party.call_sid, request))
+            if refused is None:
+                raise ToolError("nobody was called: a fault in Offhook")
+            if refused:
+                raise ToolError(f"nobody was called: {refused}")
+            rings = True
+        finally:
+            if not rings:
+                self._drop(warm)
+        return (
+            f"It rings at {name}. Stay with the caller, who is put through as soon as they accept;"
+            " if they do not, you are told."
+        )
+
+    async def _ring(self, warm: _Warm, destination: TransferDestination, summary: str) -> str:
+        """Have the person called. Returns why not, if so."""
+        rest, to, party = self._lines.rest, destination.to, warm.party
+        if rest is None or to is None:
+            return "there are no credentials for it"
+        document = twiml.whisper(summary, ACCEPT, _url(warm, "after"))
+        dialled = Dialled("warm-transfer", warm.name, to)
+        try:
+            leg = await rest.create_call(
+                to=to,
+                from_=destination.caller_id or party.line,
+                twiml=document,
+                status_callback=_url(warm, "status"),
+                timeout_s=destination.timeout_seconds,
+            )
+        except TwilioRefused as refused:
+            _log.warning("nobody was called: %s", refused)
+            return refused.words
+        except TwilioUnreachable as unreachable:
+            _log.warning("nobody was called: %s", unreachable)
+            if unreachable.sent:
+                party.note(dialled)  # It may ring all the same; nobody is put through then.
+            return "the telephone company gave no answer"
+        party.note(dialled)
+        warm.leg = leg.sid
+        if warm.at is _At.OVER:
+            self._drop(warm)  # It was called off, or the caller has hung up, meanwhile.
+        elif warm.at is _At.RINGING:
+            spoken_s = len(document) * CHARACTER_S
+            due_s = destination.timeout_seconds + spoken_s + ANSWER_SLACK_S
+            self._arm(warm, due_s, lambda: self._give_up(warm))
+        return ""
+
+    def _give_up(self, warm: _Warm) -> None:
+        """Twilio has not told what became of a leg: the caller waits no longer for it."""
+        self._fail(warm, "no-answer")
+        self._drop(warm)
+
+    async def _bring_caller(self, warm: _Warm) -> None:
+        """The person waits: have the caller leave the stream and meet them."""
+        meet = Leave(Meet(warm.name, warm.conference))
+        for _ in range(TRIES):
+            done, _ = await warm.party.ask(meet)
+            if done:
+                return
+            if warm.at is not _At.ACCEPTED or not warm.party.is_live():
+                break
+            await asyncio.sleep(ASK_AGAIN_S)
+        self._fail(warm, "hung-up" if warm.at is _At.OVER else "canceled")
+        self._drop(warm)
+
+    def _look(self, warm: _Warm) -> None:
+        if warm.leg and self._lines.rest is not None:
+            _ = self._lines.start(warm.party.call_sid, self._look_after(warm))
+
+    async def _look_after(self, warm: _Warm) -> None:
+        """Twilio's reports are best effort: ask whether the person is still there (§4.3)."""
+        assert self._lines.rest is not None
+        try:
+            found = await self._lines.rest.fetch_call(warm.leg)
+        except (TwilioRefused, TwilioUnreachable) as error:
+            _log.warning("nobody knows whether the person is still there: %s", error)
+            return
+        self.status(warm.id, warm.leg, found.status)
+
+    def _fail(self, warm: _Warm, why: ErrandOutcome) -> None:
+        """It came to nothing, and the caller is with the agent: both are told, if it is news."""
+        party = warm.party
+        if self._of_call.get(party.call_sid) is not warm:
+            return  # The call is over, or the transfer.
+        self._forget(warm)
+        self._guard.end_transfer(party.call_sid)
+        party.note(TransferFailed(warm.name, why))
+        words = (
+            f"(The transfer to {warm.name} did not work: {_WORDS[why]}."
+            " Tell the caller, and go on helping.)"
+        )
+        _ = self._lines.start(party.call_sid, self._tell(party, words))
+
+    async def _tell(self, party: Party, words: str) -> None:
+        for _ in range(TELL_TRIES):
+            _, what = await party.ask(Tell(words))
+            if what not in (NOBODY_TALKS, ENDING) or not party.is_live():
+                return
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    def _drop(self, warm: _Warm) -> None:
+        """Nobody waits for the person: the leg, if there is one, is hung up."""
+        self._forget(warm)
+        if warm.leg and warm.left_at is None:
+            warm.left_at = self._clock.now()
+            self._lines.hang_up(warm.leg, _nothing)
+
+    def _forget(self, warm: _Warm) -> None:
+        warm.at = _At.OVER
+        self._disarm(warm)
+        self._warm.pop(warm.id, None)
+        if self._of_call.get(warm.party.call_sid) is warm:
+            del self._of_call[warm.party.call_sid]
+
+    def _arm(self, warm: _Warm, seconds: float, callback: Callable[[], None]) -> None:
+        self._disarm(warm)
+        warm.timer = self._clock.call_at(self._clock.now() + seconds, callback)
+
+    def _disarm(self, warm: _Warm) -> None:
+        if warm.timer is not None:
+            warm.timer.cancel()
+            warm.timer = None
+
+
+def _url(warm: _Warm, what: str) -> str:
+    return f"{warm.party.origin}/twilio/{what}?person={warm.id}"
+
+
+async def _done(party: Party, wish: Wish) -> str:
+    done, what = await party.ask(wish)
+    if not done:
+        raise ToolError(f"the caller was not put through: {what}")
+    return what
+
+
+def _nothing() -> None:
+    """What Twilio does not end by itself ends with the conference, or when it has rung enough."""

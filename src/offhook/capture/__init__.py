@@ -1,0 +1,1 @@
+"""Captures: every message of both sockets of a call, in a file."""

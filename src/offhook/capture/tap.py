@@ -1,0 +1,219 @@
+"""A tap on a call's two wires: it sees every message of both legs, in both directions, as sent.
+
+A tapped call has a wire between each leg and its socket, put there once, when the leg is made. A
+call that nobody taps has none: no branch, no object, nothing in the audio path
+(docs/design/capture.md).
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, TypeAlias
+
+import msgspec
+
+from offhook.audio import SILENCE
+from offhook.call.ending import Ending
+from offhook.clock import Clock
+from offhook.deepgram.leg import Dial, Dialling
+from offhook.events.types import Leg
+from offhook.net.websocket import Channel, Closed, Receiver, Refused, Unreachable
+from offhook.twilio import messages
+
+_log: Final = logging.getLogger("offhook.tap")
+
+Direction: TypeAlias = Literal["in", "out"]
+"""`in`: from a vendor to us."""
+
+Kind: TypeAlias = Literal["open", "text", "binary", "close"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """A call that could be tapped. Whatever Twilio did not tell is empty."""
+
+    call_sid: str
+    agent: str
+    """The name of its agent."""
+    webhook: bool
+    """Whether it came by the voice webhook; else it is a TwiML Bin's stream."""
+    from_: str = ""
+    to: str = ""
+    outbound: bool = False
+    """Whether we placed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnWire:
+    """One message. `at_ms` counts from the beginning of the call, in milliseconds.
+
+    `data` is the message; of a `close`, its code and reason in words; of an `open`, nothing.
+    """
+
+    at_ms: float
+    leg: Leg
+    direction: Direction
+    kind: Kind
+    data: bytes
+
+
+class Tap(Protocol):
+    """Who is told of one call's messages, on the event loop, and must not wait.
+
+    What it is told may hold secrets: tokens, credentials in Settings. Digits that a function has
+    asked the caller for it is not told, nor their tones. A tap that raises is told nothing more;
+    the call goes on.
+    """
+
+    def on_wire(self, message: OnWire) -> None:
+        """A message came in, before the call knows of it; or one went out, just now."""
+
+    def on_ended(self, ending: Ending | None) -> None:
+        """The call is over. Called once, last."""
+
+
+HIDDEN_KEY: Final = "?"
+"""What is told of a key that is a secret."""
+
+MakeTap: TypeAlias = Callable[[NewCall], Tap | None]
+"""Asked about every call when it begins; None leaves the call alone."""
+
+
+def tap_for(make: MakeTap | None, call: NewCall) -> Tap | None:
+    """The tap of a new call, if it is to have one."""
+    if make is None:
+        return None
+    try:
+        return make(call)
+    except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
+        _log.exception("the call is not tapped", extra={"call_sid": call.call_sid})
+        return None
+
+
+class Tapped:
+    """The two wires of one call, and the tap on them."""
+
+    def __init__(self, call_sid: str, tap: Tap, clock: Clock) -> None:
+        self._sid = {"call_sid": call_sid}
+        self._tap: Tap | None = tap
+        self._now = clock.now
+        self._began = clock.now()
+        self.concealed = False
+        """Whether what the caller presses is to be seen and heard by nobody."""
+
+    def caller(self, channel: Channel, start: messages.Start) -> Channel:
+        """The caller's channel with the tap on it, whose `start` has come in already."""
+        wire = _Wire(self, "caller")
+        wire.channel = channel
+        channel.receiver = wire
+        self.tell("caller", "in", "open")
+        self.tell("caller", "in", "text", messages.write(start))
+        return wire
+
+    def agent(self, dial: Dial) -> Dial:
+        """A dial whose sockets have the tap on them."""
+
+        def dial_tapped(
+            receiver: Receiver, failed: Callable[[Refused | Unreachable], None]
+        ) -> Dialling:
+            wire = _Wire(self, "agent")
+            wire.receiver = receiver
+
+            def tell_failed(error: Refused | Unreachable) -> None:
+                self.tell("agent", "in", "close", str(error).encode())
+                failed(error)
+
+            return dial(wire, tell_failed)
+
+        return dial_tapped
+
+    def end(self, ending: Ending | None) -> None:
+        """The call is over."""
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            try:
+                tap.on_ended(ending)
+            except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
+                _log.exception("a tap failed at the end of its call", extra=self._sid)
+
+    def tell(self, leg: Leg, direction: Direction, kind: Kind, data: bytes = b"") -> None:
+        """Tell the tap, if it still listens."""
+        if self._tap is None:
+            return
+        if self.concealed and leg == "caller" and direction == "in" and kind == "text":
+            data = _without_keys(data)
+        at_ms = 1000 * (self._now() - self._began)
+        try:
+            self._tap.on_wire(OnWire(at_ms, leg, direction, kind, data))
+        except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
+            self._tap = None
+            _log.exception("a tap failed and is told nothing more", extra=self._sid)
+
+
+def _without_keys(text: bytes) -> bytes:
+    """A message of Twilio's in which no key can be seen, nor its tone heard."""
+    try:
+        message = messages.read(text)
+    except messages.BadMessage:
+        return b""
+    if isinstance(message, messages.Dtmf):
+        return messages.write(
+            msgspec.structs.replace(message, dtmf=messages.DtmfDetails(HIDDEN_KEY))
+        )
+    if isinstance(message, messages.Media):
+        silent = SILENCE * len(message.media.payload)
+        details = msgspec.structs.replace(message.media, payload=silent)
+        return messages.write(msgspec.structs.replace(message, media=details))
+    return text
+
+
+class _Wire:
+    """A Channel to its leg, and a Receiver to its socket: passes everything on, and tells of it."""
+
+    receiver: Receiver
+    channel: Channel
+
+    def __init__(self, tapped: Tapped, leg: Leg) -> None:
+        self._tell = tapped.tell
+        self._leg: Leg = leg
+
+    # --- to the vendor ---
+
+    def send_text(self, text: bytes) -> None:
+        self.channel.send_text(text)
+        self._tell(self._leg, "out", "text", text)
+
+    def send_binary(self, data: bytes) -> None:
+        self.channel.send_binary(data)
+        self._tell(self._leg, "out", "binary", data)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        self.channel.close(code, reason)
+        self._tell(self._leg, "out", "close", f"{code} {reason}".strip().encode())
+
+    def abort(self) -> None:
+        self.channel.abort()
+        self._tell(self._leg, "out", "close", b"cut off")
+
+    # --- from the vendor ---
+
+    def on_open(self, socket: Channel) -> None:
+        self.channel = socket
+        self._tell(self._leg, "in", "open")
+        self.receiver.on_open(self)
+
+    def on_text(self, text: bytes) -> None:
+        self._tell(self._leg, "in", "text", text)
+        self.receiver.on_text(text)
+
+    def on_binary(self, data: bytes) -> None:
+        self._tell(self._leg, "in", "binary", data)
+        self.receiver.on_binary(data)
+
+    def on_writable(self, writable: bool) -> None:
+        self.receiver.on_writable(writable)
+
+    def on_close(self, closed: Closed) -> None:
+        code = "cut off" if closed.received is None else str(closed.received)
+        self._tell(self._leg, "in", "close", f"{code} {closed.reason}".strip().encode())
+        self.receiver.on_close(closed)

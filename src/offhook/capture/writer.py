@@ -1,0 +1,244 @@
+"""Captures: each call's two wires with their times, in a file of its own, as a tap sees them.
+
+A file is JSON Lines: a Header, then a Line for each message, last how the call ended. It is written
+off the call's path, by a thread that serves all calls, and is readable at any time. Whatever goes
+wrong there stops the capture of that call, and never the call. Secrets are masked before anything
+waits to be written (masking.py); what was said is what a capture is for.
+
+What is done with captures: rehearsal/replay.
+"""
+
+import logging
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import msgspec
+
+from offhook import __version__
+from offhook.call.ending import Ending
+from offhook.capture.masking import Masks
+from offhook.capture.tap import Direction, NewCall, OnWire, Tap
+from offhook.concurrency.background_thread import BackgroundThread
+from offhook.errors import Problem
+from offhook.events.types import Leg
+from offhook.recordings.disk_writer import DiskWriter, file_of_call
+from offhook.twilio import messages
+
+_log: Final = logging.getLogger("offhook.capture")
+
+VERSION: Final = 1
+"""Of the format. A reader takes files of its own version and of those before it."""
+
+WAITING_BYTES: Final = 16 * 1024 * 1024
+"""Of lines that wait for the disk, of all calls together. Whose next finds no room is stopped."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """The first line. Numbers are empty when the call did not come by the webhook."""
+
+    offhook_capture: int
+    offhook: str
+    """The version of Offhook that wrote it."""
+    date: str
+    """When the call began, ISO 8601, UTC."""
+    call_sid: str
+    agent: str
+    webhook: bool
+    from_: str = ""
+    to: str = ""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message, at ms since the call began; exactly one of the fields after `dir` is set.
+
+    `dir` is `in` for what a vendor sent. `audio` is mu-law, base64 in the file, whatever it was
+    wrapped in; `ms` is Twilio's own time of it, since its stream began.
+    """
+
+    at: float
+    leg: Leg | None = None
+    dir: Direction | None = None
+    audio: bytes | None = None
+    message: Any = None
+    opened: bool = False
+    closed: str | None = None
+    """Code and reason."""
+    unreadable: int | None = None
+    """A message that was none: its size in bytes."""
+    ended: str | None = None
+    """How the call ended (docs/errors.md, Endings): the last line, of no leg."""
+    ms: int | None = None
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Captures:
+    """Captures every call that begins while it is entered, into `folder`: a MakeTap.
+
+    `secrets` are values that must be in no file. Raises Problem E-CAP-01 when no file can be made
+    in the folder, which is created if it is not there.
+    """
+
+    def __init__(self, folder: Path, secrets: tuple[str, ...]) -> None:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise Problem(
+                "E-CAP-01",
+                f"Calls cannot be captured into {folder}: {error.strerror}.",
+                "Name a folder that can be written with --capture.",
+            ) from None
+        self._folder = folder
+        self._secrets = secrets
+        self._writer = DiskWriter("captures", WAITING_BYTES)
+
+    @property
+    def thread(self) -> BackgroundThread:
+        """The one that writes."""
+        return self._writer.thread
+
+    def __enter__(self) -> "Captures":
+        self._writer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._writer.stop():
+            _log.warning("E-CAP-02 The last lines of the captures were not written in time.")
+
+    def __call__(self, call: NewCall) -> Tap:
+        """The tap of a call that begins."""
+        now = datetime.now(UTC)
+        path = self._folder / file_of_call(call.call_sid, now, ".jsonl")
+        header = Header(
+            offhook_capture=VERSION,
+            offhook=__version__,
+            date=now.isoformat(timespec="milliseconds"),
+            call_sid=call.call_sid,
+            agent=call.agent,
+            webhook=call.webhook,
+            from_=call.from_,
+            to=call.to,
+        )
+        file = _File(call.call_sid, path)
+        self._writer.put(file, _encode(header))
+        return _Capture(file, self._writer, Masks(self._secrets))
+
+
+def line_of(message: OnWire, masks: Masks) -> Line:
+    """A message as a capture keeps it."""
+    at, leg, way = round(message.at_ms, 1), message.leg, message.direction
+    match message.kind:
+        case "open":
+            return Line(at=at, leg=leg, dir=way, opened=True)
+        case "close":
+            closed = masks.text(message.data.decode("utf-8", "replace"))
+            return Line(at=at, leg=leg, dir=way, closed=closed)
+        case "binary":
+            if leg == "agent":
+                return Line(at=at, leg=leg, dir=way, audio=message.data)
+            return Line(at=at, leg=leg, dir=way, unreadable=len(message.data))
+    if leg == "caller" and b'"media"' in message.data:
+        audio, ms = _audio(message)
+        if audio is not None:
+            return Line(at=at, leg=leg, dir=way, audio=audio, ms=ms)
+    try:
+        content = msgspec.json.decode(message.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        return Line(at=at, leg=leg, dir=way, unreadable=len(message.data))
+    return Line(at=at, leg=leg, dir=way, message=masks.message(content))
+
+
+def _audio(message: OnWire) -> tuple[bytes | None, int | None]:
+    """What a media-stream message carries, with its time, if that is the inbound or our audio."""
+    try:
+        if message.direction == "out":
+            played = messages.read_ours(message.data)
+            return (played.media.payload if isinstance(played, messages.Play) else None), None
+        heard = messages.read(message.data)
+    except messages.BadMessage:
+        return None, None
+    if not isinstance(heard, messages.Media) or heard.media.track != "inbound":
+        return None, None
+    ms = str(heard.media.timestamp)
+    return heard.media.payload, int(ms) if ms.isascii() and ms.isdecimal() else None
+
+
+class _Capture:
+    """One call's Tap."""
+
+    def __init__(self, file: "_File", writer: DiskWriter, masks: Masks) -> None:
+        self._file = file
+        self._writer = writer
+        self._masks = masks
+        self._at = 0.0
+
+    def on_wire(self, message: OnWire) -> None:
+        """One message."""
+        if not self._file.stopped:
+            self._at = message.at_ms
+            self._writer.put(self._file, _encode(line_of(message, self._masks)))
+
+    def on_ended(self, ending: Ending | None) -> None:
+        """The call is over."""
+        slug = "unknown" if ending is None else ending.how.slug
+        self._writer.put(self._file, _encode(Line(at=round(self._at, 1), ended=slug)))
+        self._writer.close(self._file)
+
+
+class _File:
+    """The file of one call: a disk.GrowingFile."""
+
+    def __init__(self, call_sid: str, path: Path) -> None:
+        self.stopped = False
+        self.call_sid = call_sid
+        self._path = path
+        self._broken = False
+        self._descriptor: int | None = None
+
+    def stop(self, why: str) -> None:
+        """Write nothing more: what is there stays, and the call goes on."""
+        if not self.stopped:
+            self.stopped = True
+            sid = {"call_sid": self.call_sid}
+            _log.warning(
+                "E-CAP-02 The capture of call %s has stopped: %s.", self.call_sid, why, extra=sid
+            )
+
+    def write(self, parts: list[bytes]) -> None:
+        """Append lines, as the thread."""
+        if self._broken:
+            return
+        data = b"".join(line + b"\n" for line in parts)
+        try:
+            if self._descriptor is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                self._descriptor = os.open(self._path, flags, 0o600)
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            self._broken = True
+            self.stop(str(error.strerror))
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file, as the thread."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            try:
+                os.close(descriptor)
+            except OSError as error:
+                self.stop(str(error.strerror))

@@ -1,0 +1,1 @@
+"""Tasks and threads, each with an owner that survives its faults."""

@@ -1,0 +1,449 @@
+"""What offhook.yaml may hold, and what each of its parts is once the environment is read too."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import pydantic
+from pydantic import BeforeValidator, Field, SecretStr
+
+from offhook import yamlfile
+from offhook.config.parts import (
+    Country,
+    Host,
+    Part,
+    Pattern,
+    PhoneNumber,
+    Text,
+    or_empty,
+    phone_number,
+)
+from offhook.errors import Problem
+from offhook.net.addresses import is_this_machine
+from offhook.text import urls
+from offhook.twilio.rest_account import RestAccount
+
+DOTENV: Final = Path(".env")
+
+DEFAULT: Final = "default"
+"""The line that answers every number without a line of its own."""
+
+HARD_TO_GUESS: Final = r"[\x21-\x7e]{16,256}"
+"""A token for the API: it fits into a header, and takes longer to guess than anybody has."""
+
+
+def _line(value: Any) -> Any:
+    return value if value == DEFAULT else phone_number(value)
+
+
+class ServerFile(Part):
+    """What `server:` in offhook.yaml may say."""
+
+    host: Text = "127.0.0.1"
+    """The address to listen on."""
+
+    port: int = Field(default=5000, ge=0, le=65535)
+    """The port, for HTTP and WebSocket alike; 0 takes any that is free."""
+
+    public_url: str | None = None
+    """The https origin under which Twilio reaches this process, such as https://voice.example.com.
+
+    Without one it is taken from each request's Host header.
+    """
+
+    capacity: int = Field(default=50, ge=1)
+    """Calls at once; beyond, callers get the agent's `busy` answer."""
+
+    operator_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    """Host names under which the operator's pages are served; every other serves /twilio alone."""
+
+    tls_cert: Path | None = None
+    """PEM file with the certificate chain, if TLS ends here; relative to offhook.yaml."""
+
+    tls_key: Path | None = None
+    """PEM file with the certificate's private key."""
+
+    @pydantic.field_validator("public_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        extra = url.path.strip("/") or url.query or url.fragment or url.port == 0
+        if url.scheme != "https" or not url.hostname or extra or "@" in url.netloc:
+            raise yamlfile.refuse(
+                "public_url is not an https origin; Twilio opens streams over TLS only.",
+                "Write scheme and host alone: https://voice.example.com.",
+            )
+        return f"https://{url.netloc}"
+
+    @pydantic.model_validator(mode="after")
+    def _both(self) -> "ServerFile":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise yamlfile.refuse("tls_cert and tls_key need each other.", "Give both, or neither.")
+        return self
+
+
+class Server(ServerFile):
+    """How this process is reached."""
+
+    unsigned: bool = False
+    """Whether to answer requests without Twilio's signature. Only the command line can say so."""
+
+    api_token: SecretStr | None = None
+    """What opens the API; None: one is made, into `records.folder` (api/token.py)."""
+
+    @pydantic.field_validator("api_token")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(HARD_TO_GUESS, value.get_secret_value()):
+            raise yamlfile.refuse(
+                "This is not 16 to 256 characters of ASCII without spaces.",
+                "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            )
+        return value
+
+
+class TwilioFile(Part):
+    """What `twilio:` in offhook.yaml may say."""
+
+    account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-f]{32}$")] | None = None
+    """The account whose calls are answered; else TWILIO_ACCOUNT_SID says."""
+
+    bin: bool = True
+    """Whether a stream may come from a TwiML Bin, without passing through our webhook."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}[0-9]$")] | None = None
+    """Where calls are processed, such as ie1; none is us1 (twilio.md §5.1)."""
+
+    edge: Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)*$")] | None = None
+    """Where Twilio is entered, such as dublin."""
+
+    api_url: str | None = None
+    """The origin of the REST API, if it is not Twilio's."""
+
+    @pydantic.field_validator("api_url")
+    @classmethod
+    def _rest_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        url = urlsplit(value)
+        safe = url.scheme == "https" or (
+            url.scheme == "http" and is_this_machine(url.hostname or "")
+        )
+        if not safe or not url.hostname or url.path.strip("/") or url.query or "@" in url.netloc:
+            raise yamlfile.refuse(
+                "api_url is not an https origin; credentials are sent there.",
+                "Write https:// and a host, such as https://api.twilio.com.",
+            )
+        return f"{url.scheme}://{url.netloc}"
+
+    @pydantic.model_validator(mode="after")
+    def _place(self) -> "TwilioFile":
+        if self.region is not None and self.edge is None:
+            raise yamlfile.refuse(
+                "region without edge: Twilio would take such requests to us1.",
+                "Write both, such as region: ie1 and edge: dublin.",
+            )
+        return self
+
+
+class Twilio(TwilioFile):
+    """The Twilio account."""
+
+    auth_tokens: tuple[SecretStr, ...] = ()
+    """Tokens that may have signed a request: several while one is being rotated."""
+
+    signing_secrets: dict[str, SecretStr] = Field(default={})
+    """Shared keys that may have signed a request: id to secret (twilio.md §3.6)."""
+
+    api_key: Annotated[str, Field(pattern=r"^SK[0-9a-f]{32}$")] | None = None
+    api_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    """What REST requests are made with; else the account and the first of its tokens."""
+
+    @pydantic.field_validator("api_secret")
+    @classmethod
+    def _key_and_secret(
+        cls, value: SecretStr | None, info: pydantic.ValidationInfo
+    ) -> SecretStr | None:
+        if "api_key" in info.data and (info.data["api_key"] is None) != (value is None):
+            missing = "TWILIO_API_SECRET" if value is None else "TWILIO_API_KEY"
+            raise yamlfile.refuse(
+                f"a key and its secret need each other, and {missing} is not set.",
+                "Set both in .env (Twilio Console, API keys), or neither.",
+            )
+        return value
+
+    @property
+    def rest_account(self) -> RestAccount | None:
+        """The account of REST requests; None when its credentials are not complete."""
+        if self.account_sid is None:
+            return None
+        if self.api_key is not None and self.api_secret is not None:
+            user, password = self.api_key, self.api_secret
+        elif self.auth_tokens:
+            user, password = self.account_sid, self.auth_tokens[0]
+        else:
+            return None
+        return RestAccount(self.account_sid, user, password.get_secret_value(), self.rest_origin)
+
+    @property
+    def rest_origin(self) -> str:
+        """Scheme and host of the REST API (twilio.md §5.1)."""
+        if self.api_url is not None:
+            return self.api_url
+        if self.edge is None:
+            return "https://api.twilio.com"
+        return f"https://api.{self.edge}.{self.region or 'us1'}.twilio.com"
+
+    def require_rest(self) -> RestAccount:
+        """Return the account of REST requests. Raises Problem E-TW-02 when there is none."""
+        account = self.rest_account
+        if account is None:
+            missing = (
+                "TWILIO_ACCOUNT_SID"
+                if self.account_sid is None
+                else "TWILIO_API_KEY and TWILIO_API_SECRET"
+            )
+            raise Problem(
+                "E-TW-02",
+                "No credentials for Twilio's REST API, so nobody can be called or texted."
+                f" Looked in: {missing}, {DOTENV}.",
+                "Set them there (Twilio Console, Account, API keys).",
+            )
+        return account
+
+
+class DeepgramFile(Part):
+    """What `deepgram:` in offhook.yaml may say."""
+
+    url: str = Field(default="wss://agent.deepgram.com/v1/agent/converse", repr=False)
+    """The agent's socket; an origin alone gets the path. Regions: deepgram.md §1.1."""
+
+    auth: Literal["token", "bearer"] = "token"
+    """The scheme of the key: `token` for an API key, `bearer` for a short-lived token (§1.2)."""
+
+    connect_timeout_s: float = Field(default=4, gt=0, le=60)
+    """Seconds that opening the socket may take."""
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _socket(cls, value: str) -> str:
+        url = urlsplit(value)
+        scheme = {"http": "ws", "https": "wss"}.get(url.scheme, url.scheme)
+        if scheme not in ("ws", "wss") or not url.hostname:
+            raise yamlfile.refuse(
+                "deepgram.url is not the address of a socket.",
+                "Write wss:// and a host, such as wss://agent.deepgram.com.",
+            )
+        if url.hostname == "api.deepgram.com":
+            raise yamlfile.refuse(
+                "The agent is not served at api.deepgram.com.",
+                "Write wss://agent.deepgram.com, or a region such as wss://api.eu.deepgram.com.",
+            )
+        if url.path == "/agent":
+            raise yamlfile.refuse(
+                "The path /agent was retired in 2025.", "Write wss://agent.deepgram.com alone."
+            )
+        path = url.path if url.path.strip("/") else "/v1/agent/converse"
+        return url._replace(scheme=scheme, path=path).geturl()
+
+
+class Deepgram(DeepgramFile):
+    """Where the agent is."""
+
+    api_key: SecretStr | None = None
+
+    def headers(self, key: str) -> dict[str, str]:
+        """Return the headers that identify us with `key`.
+
+        Deepgram answers 401 when scheme and kind of key do not match (deepgram.md §1.2).
+        """
+        return {"Authorization": f"{self.auth.capitalize()} {key}"}
+
+
+class Logs(Part):
+    """What `logs:` in offhook.yaml may say."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+
+    texts: bool = False
+    """Whether the log has what is said and pressed in calls, and whole phone numbers."""
+
+
+class Prices(Part):
+    """What a minute costs, in `currency`. Without any price no cost is shown."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    twilio_minute: float | None = Field(default=None, ge=0)
+    """Of a call's leg at Twilio, which bills begun minutes."""
+
+    stream_minute: float | None = Field(default=None, ge=0)
+    """Of a media stream, for each begun minute."""
+
+    deepgram_minute: dict[Text, Annotated[float, Field(ge=0)]] = Field(default={})
+    """Tier to price of a minute of connection; an agent file names its `tier`."""
+
+
+class WebhookFile(Part):
+    """Who is told of each call when it is over."""
+
+    url: str | None = Field(default=None, repr=False)
+    """An https URL, or an http one of this machine; None tells nobody."""
+
+    @pydantic.field_validator("url")
+    @classmethod
+    def _target(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = urlsplit(value)
+            good = bool(url.hostname) and url.port != 0
+        except ValueError:
+            raise _no_target() from None
+        if not good or url.scheme not in ("http", "https") or url.fragment:
+            raise _no_target()
+        if url.username or url.password:
+            raise yamlfile.refuse(
+                "A user in this URL is a secret, and this file is meant to be shared.",
+                "Remove it: the target knows us by the signature of each request.",
+            )
+        if url.scheme == "http" and not is_this_machine(url.hostname or ""):
+            raise yamlfile.refuse(
+                "http:// to another machine would send what was said in calls in clear.",
+                "Write https://, or name this machine: http://127.0.0.1:8080/….",
+            )
+        return value
+
+
+def _no_target() -> Exception:
+    return yamlfile.refuse(
+        "This is not the URL of a web server.", "Write it whole: https://example.com/calls."
+    )
+
+
+class Kept(Part):
+    """How long records are kept, in days since a call began; None keeps them."""
+
+    text_days: int | None = Field(default=None, ge=1)
+    """What was said, pressed and looked up, and the numbers."""
+
+    audio_days: int | None = Field(default=None, ge=1)
+    """Recordings."""
+
+
+class Redact(Part):
+    """What is taken out of texts before they are kept or passed on (offhook.redaction.redactor)."""
+
+    cards: bool = False
+    """Card numbers, by Luhn; keys that the caller presses are then kept without their digits."""
+
+    phone_numbers: bool = False
+    emails: bool = False
+
+    patterns: tuple[Pattern, ...] = ()
+    """Regular expressions of your own, as RE2 has them."""
+
+    caller_id: bool = False
+    """The numbers of the call itself, of which the ends are left."""
+
+    audio: bool = False
+    """Whether what was taken out of an utterance is to be silenced in its recording too."""
+
+
+class RecordsFile(Part):
+    """What `records:` in offhook.yaml may say."""
+
+    folder: Path = Path("offhook-data")
+    """Where the database, the journal and recordings are; relative to offhook.yaml."""
+
+    database: str | None = None
+    """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL goes before it."""
+
+    prices: Prices = Prices()
+    webhook: WebhookFile = WebhookFile()
+    retention: Kept = Kept()
+    redact: Redact = Redact()
+
+
+class Records(RecordsFile):
+    """What calls leave behind, and where. `folder` is ready to use."""
+
+    database: str = Field(repr=False)
+    """A URL, which may hold a password: it is dumped without."""
+
+    webhook_secrets: tuple[SecretStr, ...] = ()
+    """Each signs what `webhook.url` is sent: several while one is being rotated."""
+
+    @pydantic.field_serializer("database")
+    def _without_password(self, value: str) -> str:
+        return urls.without_secrets(value)
+
+    @property
+    def recordings(self) -> Path:
+        """The folder of their recordings."""
+        return self.folder / "recordings"
+
+
+class Outbound(Part):
+    """What `outbound:` in offhook.yaml may say: the calls that we place."""
+
+    agents: tuple[Path, ...] = ()
+    """Agent files that place calls and answer no line; relative to offhook.yaml."""
+
+    caller_id: PhoneNumber | None = None
+    """The number that people see; None is the line of the agent."""
+
+    calls_per_second: float = Field(default=1, gt=0, le=100)
+    """How fast calls are placed: Twilio's own limit is 1 until it is raised (twilio.md §5.2)."""
+
+    concurrent: int = Field(default=5, ge=1)
+    """How many calls that we place may ring or go on at once."""
+
+
+class Dialling(Part):
+    """What may be dialled and texted, whoever asks for it: guard.py."""
+
+    countries: tuple[Country, ...] | None = None
+    """ISO codes; None: those of the numbers in `lines`, or US and CA if these tell none."""
+
+    sip_hosts: tuple[Host, ...] = ()
+    """Hosts whose SIP addresses may be dialled."""
+
+    calls_per_hour: int = Field(default=60, ge=0)
+    """Calls that we place, and transfers."""
+
+    texts_per_hour: int = Field(default=60, ge=0)
+
+    texts_per_call: int = Field(default=5, ge=0)
+    """Texts that an agent may send in one call."""
+
+    texts_per_number: int = Field(default=10, ge=0)
+    """Texts to one number within an hour, from whichever call."""
+
+    spend_per_hour: float = Field(default=20.0, ge=0)
+    """What the calls and texts of an hour may cost together, by the two prices here."""
+
+    price_per_call: float = Field(default=0.2, ge=0)
+    """What a call costs, about: a minute's price times the minutes that it lasts."""
+
+    price_per_text: float = Field(default=0.01, ge=0)
+    """Of each segment: 160 letters, or 70 with letters that few know."""
+
+
+class ConfigFile(Part):
+    """What offhook.yaml may say."""
+
+    server: ServerFile = ServerFile()
+    twilio: TwilioFile = TwilioFile()
+    deepgram: DeepgramFile = DeepgramFile()
+    logs: Logs = Logs()
+    records: RecordsFile = RecordsFile()
+    outbound: Outbound = Outbound()
+    dialling: Dialling = Dialling()
+    lines: Annotated[
+        dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(or_empty)
+    ] = Field(default={})
+    """Called number, or `default`, to the path of an agent file, relative to offhook.yaml."""

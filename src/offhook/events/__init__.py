@@ -1,0 +1,1 @@
+"""What happens in a call, and who is told."""

@@ -1,0 +1,113 @@
+"""The HTTP client of the server, and where it may connect.
+
+What an operator wrote into the configuration, letter by letter, is trusted: its origin may be on
+this machine or in a private network. Every other URL may hold what a caller, a model, a lookup or a
+client of the API has said. So its host is resolved once, every address is checked, and the
+connection is made to the address that was checked: a name that resolves otherwise a moment later
+(DNS rebinding) changes nothing. A redirect is another request, which is checked like the first.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Final, Self
+
+import httpx2
+
+from offhook.net.addresses import is_public
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class ForbiddenAddressError(httpx2.ConnectError):
+    """A URL leads to an address that only what the operator wrote may lead to.
+
+    Nothing was connected. It says neither URL nor address.
+    """
+
+
+def origin_of(url: httpx2.URL | str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port, by which URLs are trusted."""
+    url = httpx2.URL(url)
+    return url.scheme, url.host.lower(), url.port or _PORTS.get(url.scheme)
+
+
+class Egress(httpx2.AsyncBaseTransport):
+    """A transport that connects to the origins of `trusted`, and to hosts of the internet."""
+
+    def __init__(
+        self,
+        trusted: Iterable[str],
+        *,
+        verify: ssl.SSLContext | bool = True,
+        limits: httpx2.Limits | None = None,
+    ) -> None:
+        self._trusted: Final = frozenset(map(origin_of, trusted))
+        limits = limits or httpx2.Limits()
+        self._direct = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits)
+        # No connection is kept: the pool knows them by address, and two names may share one.
+        alone = httpx2.Limits(max_connections=limits.max_connections, max_keepalive_connections=0)
+        self._checked = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=alone)
+
+    async def __aenter__(self) -> Self:
+        await self._direct.__aenter__()
+        await self._checked.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        await self._checked.__aexit__(kind, error, trace)
+        await self._direct.__aexit__(kind, error, trace)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Make a request. Raises ForbiddenAddressError instead of connecting where it may not."""
+        if origin_of(request.url) in self._trusted:
+            return await self._direct.handle_async_request(request)
+        host = request.url.host
+        address = await _checked_address(host, request.url.port or _PORTS.get(request.url.scheme))
+        # To that address, under its name: in the Host header, which is set, and in TLS.
+        request.url = request.url.copy_with(host=address)
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        return await self._checked.handle_async_request(request)
+
+
+async def _checked_address(host: str, port: int | None) -> str:
+    """Resolve a host, once. Raises ForbiddenAddressError if any address of it may not be."""
+    try:
+        addresses = await _resolved(host, port)
+    except (OSError, UnicodeError):
+        raise httpx2.ConnectError("the name cannot be resolved") from None
+    if not addresses or not all(is_public(ipaddress.ip_address(each)) for each in addresses):
+        raise ForbiddenAddressError("the address is not one of the internet")
+    return addresses[0]
+
+
+async def _resolved(host: str, port: int | None) -> list[str]:
+    """Return every address of a host, by this machine's name servers."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(each[4][0]).partition("%")[0] for each in found]
+
+
+def client(
+    trusted: Iterable[str],
+    *,
+    verify: ssl.SSLContext | bool = True,
+    limits: httpx2.Limits | None = None,
+) -> httpx2.AsyncClient:
+    """Return an HTTP client, which whoever enters it closes.
+
+    It has no time limit, since every question has one of its own; follows no redirect; and takes
+    nothing from the environment.
+    """
+    transport = Egress(trusted, verify=verify, limits=limits)
+    return httpx2.AsyncClient(
+        transport=transport, timeout=None, trust_env=False, follow_redirects=False
+    )

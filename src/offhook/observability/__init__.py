@@ -1,0 +1,1 @@
+"""What tells of calls: the log, the terminal, metrics."""

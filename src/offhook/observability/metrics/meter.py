@@ -1,0 +1,271 @@
+"""One server's metrics: a subscriber that counts, and the scrape.
+
+Counting is a few dictionary operations, on the event loop; prometheus-client makes the text of it.
+Its own counters are not used: they lock, they cannot take counts that were made elsewhere
+(DelaysSampled), and each drags a `_created` series along.
+"""
+
+import asyncio
+import logging
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
+
+from prometheus_client import ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.metrics_core import Metric as Family
+
+from offhook.events.types import (
+    AgentConnected,
+    AgentDisconnected,
+    AgentSaid,
+    AgentWarned,
+    Answered,
+    AudioDropped,
+    CallBegan,
+    CallBilled,
+    CallEnded,
+    CallStarted,
+    DelaysSampled,
+    Dialled,
+    DialRefused,
+    Fault,
+    FunctionAnswered,
+    FunctionDropped,
+    FunctionFinishedLate,
+    Happening,
+    Interrupted,
+    LatencyReported,
+    StreamTrouble,
+)
+from offhook.observability.metrics import catalogue
+from offhook.observability.metrics.catalogue import SECTIONS, Metric
+
+_log: Final = logging.getLogger("offhook.metrics")
+
+SERIES_MAX: Final = 100
+"""Of one metric. A label that is a vendor's or a user's word could otherwise have any many; what
+comes beyond is counted under `other`."""
+
+Labels = tuple[str, ...]
+
+
+class _Histogram:
+    __slots__ = ("counts", "sum")
+
+    def __init__(self, metric: Metric) -> None:
+        self.counts = [0] * (len(metric.edges) + 1)
+        self.sum = 0.0
+
+
+class Metrics:
+    """Counts from events, and from who asks it to; gauges are asked when it is scraped.
+
+    Belongs to one event loop, and one server: nothing here is shared by two.
+    """
+
+    content_type: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+    def __init__(self) -> None:
+        every = [metric for section in SECTIONS.values() for metric in section]
+        self._values: dict[Metric, dict[Labels, float]] = {
+            metric: {} if metric.labels else {(): 0.0}
+            for metric in every
+            if metric.kind == "counter"
+        }
+        self._histograms: dict[Metric, dict[Labels, _Histogram]] = {
+            metric: {} if metric.labels else {(): _Histogram(metric)}
+            for metric in every
+            if metric.kind == "histogram"
+        }
+        self._asked: dict[Metric, Callable[[], float]] = {}
+        self._started: dict[str, int] = {}
+        """Calls with a stream, and when it came, ms."""
+        self._process = ProcessCollector(registry=None)
+
+    # --- what is told ---
+
+    def ask(self, metric: Metric, value: Callable[[], float]) -> None:
+        """Have `value` asked for this gauge or counter without labels, at every scrape."""
+        self._asked[metric] = value
+
+    def refused(self, door: Literal["webhook", "upgrade", "stream"], why: str) -> None:
+        """Something was not let in. Of `why` there are few."""
+        self._count(catalogue.CALLS_REFUSED, (door, why))
+
+    def refused_stream(self, why: str) -> None:
+        """A stream was sent away after its upgrade."""
+        self.refused("stream", why)
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """A webhook was."""
+        self._observe(catalogue.WEBHOOK_SECONDS, seconds, (path, str(status)))
+
+    def late(self, seconds: float) -> None:
+        """The event loop was late by so much at a beat of its own."""
+        self._observe(catalogue.LOOP_LAG, seconds)
+
+    def held(self, function: str, seconds: float) -> None:
+        """A function held the interpreter."""
+        self._count(catalogue.HELD_SECONDS, (function,), seconds)
+
+    def __call__(self, happening: Happening) -> None:
+        """Count one event."""
+        event = happening.event
+        match event:
+            case CallBegan():
+                self._count(catalogue.CALLS_ADMITTED, (event.by,))
+            case CallStarted():
+                self._started[happening.call_sid] = happening.at_ms
+            case AgentConnected():
+                self._observe(catalogue.AGENT_CONNECT_SECONDS, event.after_ms / 1000)
+            case AgentDisconnected():
+                self._count(catalogue.AGENT_SECONDS, (), event.connected_ms / 1000)
+            case AgentSaid():
+                intended = len(event.intended.split())
+                if intended:
+                    heard = len(event.text.split())
+                    self._observe(catalogue.HEARD_RATIO, min(heard / intended, 1.0))
+            case Answered():
+                self._turn("first_byte", event.first_byte_ms)
+                self._turn("first_played", event.first_played_ms)
+            case LatencyReported():
+                self._turn("listen", event.listen_ms)
+                self._turn("think", event.think_ms)
+                self._turn("speak", event.speak_ms)
+                self._turn("total", event.total_ms)
+            case Interrupted():
+                self._count(catalogue.BARGE_INS)
+            case FunctionAnswered():
+                name = "(unknown)" if event.outcome == "unknown" else event.name
+                self._count(catalogue.FUNCTION_CALLS, (name, event.outcome))
+                self._observe(catalogue.FUNCTION_SECONDS, event.after_ms / 1000, (name,))
+            case FunctionDropped():
+                self._count(catalogue.FUNCTION_CALLS, (event.name, event.why))
+            case FunctionFinishedLate():
+                self._count(catalogue.FUNCTION_CALLS, (event.name, "finished_late"))
+            case Dialled():
+                self._count(catalogue.DIALS, (event.kind,))
+            case DialRefused():
+                self._count(catalogue.DIALS_REFUSED, (event.kind, event.why))
+            case AgentWarned():
+                self._count(catalogue.AGENT_WARNINGS, (event.code, str(event.fatal).lower()))
+            case Fault():
+                self._count(catalogue.FAULTS, (event.leg,))
+            case AudioDropped():
+                self._count(catalogue.AUDIO_DROPPED, (event.leg, event.why), event.ms / 1000)
+            case StreamTrouble():
+                self._count(catalogue.STREAM_ERRORS, (event.code,))
+            case DelaysSampled():
+                self._add(catalogue.ADDED_DELAY, event.to_agent, ("agent",))
+                self._add(catalogue.ADDED_DELAY, event.to_caller, ("caller",))
+                self._add(catalogue.BARGE_IN_SECONDS, event.to_clear, ())
+            case CallEnded():
+                self._ended(happening, event)
+            case CallBilled():
+                self._count(catalogue.TWILIO_SECONDS, (), event.duration_ms / 1000)
+                self._count(catalogue.TWILIO_MINUTES, (), -(-event.duration_ms // 60_000))
+            case _:
+                pass
+
+    def _ended(self, happening: Happening, event: CallEnded) -> None:
+        self._count(catalogue.CALLS_ENDED, (event.fault, event.slug))
+        self._observe(catalogue.CALL_SECONDS, event.duration_ms / 1000)
+        started = self._started.pop(happening.call_sid, None)
+        if started is not None:
+            self._count(catalogue.STREAM_SECONDS, (), (happening.at_ms - started) / 1000)
+
+    def _turn(self, stage: str, ms: int | None) -> None:
+        if ms is not None:
+            self._observe(catalogue.TURN_SECONDS, ms / 1000, (stage,))
+
+    # --- how it is kept ---
+
+    def _count(self, metric: Metric, labels: Labels = (), amount: float = 1) -> None:
+        series = self._values[metric]
+        if labels not in series:
+            labels = _bounded(labels, len(series))
+        series[labels] = series.get(labels, 0.0) + amount
+
+    def _observe(self, metric: Metric, value: float, labels: Labels = ()) -> None:
+        histogram = self._histogram(metric, labels)
+        histogram.counts[bisect_left(metric.edges, value)] += 1
+        histogram.sum += value
+
+    def _add(self, metric: Metric, counts: Iterable[int], labels: Labels) -> None:
+        """Values of which only the bucket is known."""
+        histogram = self._histogram(metric, labels)
+        for index, count in enumerate(counts):
+            histogram.counts[index] += count
+
+    def _histogram(self, metric: Metric, labels: Labels) -> _Histogram:
+        series = self._histograms[metric]
+        known = series.get(labels)
+        if known is None:
+            labels = _bounded(labels, len(series))
+            known = series.setdefault(labels, _Histogram(metric))
+        return known
+
+    # --- the scrape ---
+
+    async def text(self) -> bytes:
+        """All of it at one moment, in Prometheus' text format, of `content_type`.
+
+        The loop is given back after each metric: to write a hundred lines takes about a
+        millisecond, for which no caller's audio need wait.
+        """
+        parts = []
+        for family in [*self._families(), *self._process.collect()]:
+            parts.append(generate_latest(_One(family)))
+            await asyncio.sleep(0)
+        return b"".join(parts)
+
+    def _families(self) -> Iterable[Family]:
+        for metric, ask in self._asked.items():
+            try:
+                value = float(ask())
+            except Exception:  # noqa: BLE001 - one that cannot tell must not hide the others
+                _log.exception("a fault in the metric %s", metric.name)
+                continue
+            make = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
+            yield make(metric.name, metric.help, value=value)
+        for metric, values in self._values.items():
+            if metric not in self._asked:
+                counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+                for labels, amount in values.items():
+                    counter.add_metric(labels, amount)
+                yield counter
+        for metric, histograms in self._histograms.items():
+            family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, histogram in histograms.items():
+                total = histogram.sum if metric.summed else None
+                family.add_metric(labels, _buckets(metric, histogram), total)
+            yield family
+
+
+class _One:
+    """A registry of one metric, for prometheus-client to write."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+
+    def collect(self) -> Iterable[Family]:
+        return (self._family,)
+
+
+def _bounded(labels: Labels, series: int) -> Labels:
+    return labels if series < SERIES_MAX else ("other",) * len(labels)
+
+
+def _buckets(metric: Metric, histogram: _Histogram) -> list[tuple[str, float]]:
+    total = 0
+    buckets = []
+    for edge, count in zip((*map(str, metric.edges), "+Inf"), histogram.counts, strict=True):
+        total += count
+        buckets.append((edge, float(total)))
+    return buckets

@@ -1,0 +1,323 @@
+"""What may be dialled and texted, and how much of it: beneath every call, transfer and text.
+
+Voice agents are talked into dialling. Fraudsters earn from each minute to numbers that cost much:
+premium-rate, satellite, islands that share +1 or +44 with a cheap country. So a destination is
+judged here by what its number is, from libphonenumber's metadata, whoever asks for it: a model, a
+caller, an API client or a configuration file. docs/design/guard.md says why each rule is there.
+
+Nothing here reads a clock: `now` is seconds, on any clock that never jumps. Nothing here waits but
+for the disk that keeps the count (dial_count.py).
+"""
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Final, NamedTuple, Protocol
+
+import phonenumbers
+from phonenumbers import PhoneNumberType
+
+from offhook.policy.dial_count import HOUR_S, Kind, Spent, call_tag, number_tag
+
+TRANSFERS_PER_CALL: Final = 5
+
+DEFAULT_COUNTRIES: Final = frozenset({"US", "CA"})
+"""Without a word about countries, and without lines of a known one."""
+
+_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+_SHORT: Final = re.compile(r"\+?[0-9]{2,6}")
+_SIP: Final = re.compile(
+    r"sips?:(?P<user>[A-Za-z0-9._~+\-]{1,64})@(?P<host>[A-Za-z0-9.\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
+    r"(?::[0-9]{1,5})?(?:;transport=(?:udp|tcp|tls))?",
+    re.IGNORECASE,
+)
+"""What of RFC 3261's addresses is dialled; no headers, no escapes, no other parameters."""
+
+_ORDINARY: Final = frozenset(
+    {
+        PhoneNumberType.FIXED_LINE,
+        PhoneNumberType.MOBILE,
+        PhoneNumberType.FIXED_LINE_OR_MOBILE,
+        PhoneNumberType.VOIP,
+    }
+)
+_COSTLY: Final = ("+1600", "+6114")
+"""Ordinary to the metadata, but satellite telephones: Canada's 600, Australia's 014."""
+
+
+@unique
+class Why(Enum):
+    """Every reason to refuse: a word that never changes, and words for a person or an agent."""
+
+    MALFORMED = "malformed", "it is neither a phone number in E.164 nor a SIP address"
+    NO_SUCH_NUMBER = "no_such_number", "there is no such phone number"
+    COUNTRY = "country", "its country is not one that may be dialled"
+    NO_COUNTRY = "no_country", "it is of no country: a satellite or a network of its own"
+    SATELLITE = "satellite", "it is of a satellite telephone"
+    PREMIUM_RATE = "premium_rate", "it is a premium-rate number"
+    SHARED_COST = "shared_cost", "it is a shared-cost number"
+    TOLL_FREE = "toll_free", "it is a toll-free number of another country"
+    SPECIAL = "special", "it is a number with a price of its own: personal, pager or company-wide"
+    SHORT_NUMBER = "short_number", "it is an emergency or short number"
+    UNKNOWN_KIND = "unknown_kind", "nobody knows what kind of number it is"
+    SIP_HOST = "sip_host", "its SIP host is not one that the configuration names"
+    NOT_TEXTABLE = "not_textable", "a SIP address gets no texts"
+    CALLS_PER_HOUR = "calls_per_hour", "the calls of this hour are used up"
+    TEXTS_PER_HOUR = "texts_per_hour", "the texts of this hour are used up"
+    TEXTS_OF_CALL = "texts_of_call", "the texts of this call are used up"
+    TEXTS_OF_NUMBER = "texts_of_number", "this number has had its texts of this hour"
+    SPEND_PER_HOUR = "spend_per_hour", "the money of this hour is used up"
+    TRANSFERS_OF_CALL = "transfers_of_call", "the transfers of this call are used up"
+    TRANSFER_UNDER_WAY = "transfer_under_way", "another transfer of this call is under way"
+    NOT_COUNTED = "not_counted", "the disk does not keep the count of this hour's calls"
+
+    def __init__(self, slug: str, words: str) -> None:
+        self.slug = slug
+        self.words = words
+
+
+class Refusal(NamedTuple):
+    """Why something is not dialled. It holds no number."""
+
+    why: Why
+
+    @property
+    def words(self) -> str:
+        """For a person, or an agent."""
+        return self.why.words
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is allowed. Countries are ISO 3166 codes; money is in the configuration's currency."""
+
+    countries: frozenset[str] = DEFAULT_COUNTRIES
+    home: frozenset[str] = DEFAULT_COUNTRIES
+    """Countries whose toll-free numbers may be dialled: those of one's own lines."""
+
+    sip_hosts: frozenset[str] = frozenset()
+    """In lower case."""
+
+    calls_per_hour: int = 60
+    """Transfers among them."""
+
+    texts_per_hour: int = 60
+    texts_per_call: int = 5
+    """Also when several hours lie between them."""
+
+    texts_per_number: int = 10
+    """To one number within an hour, from whichever call."""
+
+    spend_per_hour: float = 20.0
+    price_per_call: float = 0.2
+    price_per_text: float = 0.01
+    """Of one segment (twilio.md §5.6)."""
+
+
+def country_of(number: str) -> str | None:
+    """The ISO code of an E.164 number's country; None for none, or no number.
+
+    Not its calling code: +1 is 25 countries, and +44 four.
+    """
+    parsed = _parsed(number)
+    region = None if parsed is None else phonenumbers.region_code_for_number(parsed)
+    return None if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else region
+
+
+def is_number(number: str) -> bool:
+    """Whether somebody may have that E.164 number. What Twilio gives for a withheld one is none."""
+    parsed = _parsed(number)
+    return parsed is not None and phonenumbers.is_valid_number(parsed)
+
+
+def is_country(code: str) -> bool:
+    """Whether that is the ISO code of a country with phone numbers."""
+    return code in phonenumbers.SUPPORTED_REGIONS
+
+
+def refusal(rules: Rules, destination: str) -> Refusal | None:
+    """Why a destination may never be dialled; None: it may, within the limits.
+
+    `destination` is a number in E.164, or a `sip:` or `sips:` address; anything else, such as a
+    `tel:` URI, an extension or digits of another script, is refused as malformed.
+    """
+    sip = _SIP.fullmatch(destination)
+    if sip is not None:
+        if sip["host"].lower() not in rules.sip_hosts:
+            return Refusal(Why.SIP_HOST)
+        # A gateway would dial it: what it costs is what the number costs.
+        return _judge(rules, sip["user"]) if sip["user"].startswith("+") else None
+    return _judge(rules, destination)
+
+
+def _judge(rules: Rules, number: str) -> Refusal | None:
+    if not _E164.fullmatch(number):
+        return Refusal(Why.SHORT_NUMBER if _SHORT.fullmatch(number) else Why.MALFORMED)
+    parsed = _parsed(number)
+    if parsed is None:
+        return Refusal(Why.NO_SUCH_NUMBER)
+    written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    # Other than written: it has a national prefix in it, such as +44 (0)7…; networks differ then.
+    if written != number or not phonenumbers.is_valid_number(parsed):
+        short = phonenumbers.is_possible_short_number(parsed)
+        return Refusal(Why.SHORT_NUMBER if short else Why.NO_SUCH_NUMBER)
+    return _judge_valid(rules, number, parsed)
+
+
+def _parsed(number: str) -> phonenumbers.PhoneNumber | None:
+    """A number in E.164; None for anything else, and for calling codes that there are not."""
+    if not _E164.fullmatch(number):
+        return None
+    try:
+        return phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def _judge_valid(rules: Rules, number: str, parsed: phonenumbers.PhoneNumber) -> Refusal | None:
+    region = phonenumbers.region_code_for_number(parsed)
+    kind = phonenumbers.number_type(parsed)
+    if region is None or region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY:
+        return Refusal(Why.NO_COUNTRY)
+    if kind == PhoneNumberType.TOLL_FREE:
+        # Countries that share a calling code share these, and the region is one of them.
+        near = any(phonenumbers.is_valid_number_for_region(parsed, home) for home in rules.home)
+        return None if near else Refusal(Why.TOLL_FREE)
+    if region not in rules.countries:
+        return Refusal(Why.COUNTRY)
+    if kind == PhoneNumberType.PREMIUM_RATE:
+        return Refusal(Why.PREMIUM_RATE)
+    if kind == PhoneNumberType.SHARED_COST:
+        return Refusal(Why.SHARED_COST)
+    if kind == PhoneNumberType.UNKNOWN:
+        return Refusal(Why.UNKNOWN_KIND)
+    if kind not in _ORDINARY:
+        return Refusal(Why.SPECIAL)
+    if number.startswith(_COSTLY):
+        return Refusal(Why.SATELLITE)
+    if phonenumbers.is_valid_short_number(parsed):
+        return Refusal(Why.SHORT_NUMBER)
+    return None
+
+
+class Keep(Protocol):
+    """What keeps the count where a restart finds it."""
+
+    async def keep(self, spent: Spent) -> bool:
+        """Write an entry. Returns whether a restart finds it."""
+
+
+class Guard:
+    """What one server dials and texts within an hour.
+
+    `earlier` is what an earlier run of the server handed out, and `keep` is where the next run
+    finds what this one does. Without them the count is in memory alone: so it is in `offhook demo`
+    and in rehearsals, in which nobody is dialled.
+
+    What is let through counts at once, also when Twilio then refuses it: a limit that failures do
+    not use up is one that tries can be made against for ever.
+    """
+
+    def __init__(
+        self, rules: Rules, *, earlier: Iterable[Spent] = (), keep: Keep | None = None
+    ) -> None:
+        self.rules: Final = rules
+        self._keep = keep
+        self._spent: deque[Spent] = deque(earlier)
+        """Of the last hour: no more than the limits let through."""
+        self._transfers: set[str] = set()
+        self._of_call = Counter[tuple[str, Kind]]()
+        """Transfers and texts that each call has had, by its tag, while it lasts."""
+        for spent in self._spent:
+            self._of_call[spent.call, spent.kind] += 1
+
+    async def check(
+        self,
+        kind: Kind,
+        destination: str,
+        now: float,
+        *,
+        segments: int = 1,
+        call_sid: str | None = None,
+    ) -> Refusal | None:
+        """Return why this may not be dialled or texted now; None: do it, it is counted.
+
+        `segments` are those of a text, each of which has its price. `call_sid` is the call within
+        which it is asked for.
+        """
+        text = kind == "text"
+        if text and destination[:5].lower().startswith(("sip:", "sips:")):
+            return Refusal(Why.NOT_TEXTABLE)
+        refused = refusal(self.rules, destination)
+        if refused is not None:
+            return refused
+        while self._spent and self._spent[0].at <= now - HOUR_S:
+            self._spent.popleft()
+        price = self.rules.price_per_text * segments if text else self.rules.price_per_call
+        call = "" if call_sid is None else call_tag(call_sid)
+        spent = Spent(now, kind, price, call, number_tag(destination))
+        why = self._used_up(spent)
+        if why is not None:
+            return Refusal(why)
+        # Before anything is waited for: whoever asks meanwhile finds it counted.
+        self._spent.append(spent)
+        if call:
+            self._of_call[call, kind] += 1
+        if self._keep is not None and not await self._keep.keep(spent):
+            return Refusal(Why.NOT_COUNTED)
+        return None
+
+    def check_last_resort(self, destination: str) -> Refusal | None:
+        """Why the number that takes a caller over from us is not dialled; None: dial it.
+
+        It obeys the rules of numbers, but no limit, and it is not counted: a caller who was let
+        down is not stranded because the hour's calls are used up.
+        """
+        return refusal(self.rules, destination)
+
+    def _used_up(self, wanted: Spent) -> Why | None:
+        """Return which limit has no room for one more, if any."""
+        rules, text = self.rules, wanted.kind == "text"
+        count = sum((spent.kind == "text") == text for spent in self._spent)
+        if count >= (rules.texts_per_hour if text else rules.calls_per_hour):
+            return Why.TEXTS_PER_HOUR if text else Why.CALLS_PER_HOUR
+        if sum(spent.price for spent in self._spent) + wanted.price > rules.spend_per_hour + 1e-9:
+            return Why.SPEND_PER_HOUR
+        if text:
+            if wanted.call and self._of_call[wanted.call, "text"] >= rules.texts_per_call:
+                return Why.TEXTS_OF_CALL
+            had = sum(spent.kind == "text" and spent.to == wanted.to for spent in self._spent)
+            if had >= rules.texts_per_number:
+                return Why.TEXTS_OF_NUMBER
+        return None
+
+    async def begin_transfer(self, call_sid: str, destination: str, now: float) -> Refusal | None:
+        """`check` for a transfer of that call, of which there is one at a time: `end_transfer`.
+
+        A model that is told of a failed one may try again and again: hence a limit for each call.
+        """
+        if call_sid in self._transfers:
+            return Refusal(Why.TRANSFER_UNDER_WAY)
+        if self._of_call[call_tag(call_sid), "transfer"] >= TRANSFERS_PER_CALL:
+            return Refusal(Why.TRANSFERS_OF_CALL)
+        self._transfers.add(call_sid)
+        begun = False
+        try:
+            refused = await self.check("transfer", destination, now, call_sid=call_sid)
+            begun = refused is None
+        finally:
+            if not begun:
+                self._transfers.discard(call_sid)
+        return refused
+
+    def end_transfer(self, call_sid: str) -> None:
+        """A transfer came to something or nothing. None need be under way."""
+        self._transfers.discard(call_sid)
+
+    def forget(self, call_sid: str) -> None:
+        """That call is over."""
+        self._transfers.discard(call_sid)
+        for kind in ("transfer", "text"):
+            self._of_call.pop((call_tag(call_sid), kind), None)

@@ -1,0 +1,69 @@
+"""Recordings that a crash left behind: their headers are given the sizes that the files have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from offhook.recordings.files import FileStore
+from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
+
+SUFFIX: Final = ".wav"
+
+_SIZES: Final = ((4, 8), (46, 50), (54, 58))
+"""Where a header has a size: of the whole, in samples, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What was found: recordings that are whole again, and files that are none of ours."""
+
+    mended: Sequence[str]
+    unreadable: Sequence[str]
+
+
+def repair(store: FileStore) -> Mended:
+    """Give every recording the sizes that its file has. Everything else is left as it is.
+
+    A recording that is still growing, in another process that shares the folder, takes no harm:
+    whoever writes it puts its sizes in at its end. Raises OSError when the folder cannot be read.
+    """
+    mended, unreadable = [], []
+    for name in store.names():
+        if name.endswith(SUFFIX):
+            try:
+                if mend(store, name):
+                    mended.append(name)
+            except (OSError, ValueError):
+                unreadable.append(name)
+    return Mended(mended, unreadable)
+
+
+def mend(store: FileStore, name: str) -> bool:
+    """Give one recording the sizes that its file has. Says whether it had others, or none.
+
+    A header that was written in part, or is nothing but zeros, is written anew; half a sample at
+    the end is in no size. Raises OSError, and ValueError when it is not a recording.
+    """
+    with store.open(name) as file:
+        header = file.read(STEREO_HEADER_BYTES)
+    whole = stereo_header(max(0, store.size(name) - STEREO_HEADER_BYTES) // 2)
+    if header == whole:
+        return False
+    if header.strip(b"\0") and _form(header) != _form(whole)[: len(header)]:
+        raise ValueError(f"{name} is not a recording")
+    with store.open(name, change=True) as file:
+        file.write(whole)
+    return True
+
+
+def is_ours(header: bytes) -> bool:
+    """Whether a file that begins so is a recording, whatever sizes it gives."""
+    return _form(header) == _form(stereo_header(None))
+
+
+def _form(header: bytes) -> bytes:
+    """A header without its sizes."""
+    form = bytearray(header)
+    for first, last in _SIZES:
+        form[first:last] = bytes(len(form[first:last]))
+    return bytes(form)

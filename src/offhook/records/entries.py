@@ -1,0 +1,89 @@
+"""A line of the journal: one event, as JSON, with the call it belongs to and when it was.
+
+    ["CallerSaid", "CA0123…", 5230, 1795536000123, {"text": "Hello?", "start_ms": 4310}]
+
+Name of the event, CallSid, ms of the call, wall clock in ms since 1970, fields. A later version
+may add fields with defaults to an event, and events: lines of an earlier one stay readable.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, get_args
+
+import msgspec
+
+from offhook.events.types import Event, Happening
+from offhook.records.journal import LINE_MAX
+from offhook.text.clean import whole
+
+_EVENTS: Final = {event.__name__: event for event in get_args(Event)}
+
+
+class BadLine(Exception):  # noqa: N818 - what was read
+    """A line that cannot be understood."""
+
+
+class Line(NamedTuple):
+    """A line and its number. `wall_ms` is the wall clock when it was written."""
+
+    number: int
+    call_sid: str
+    at_ms: int
+    wall_ms: int
+    event: Event
+
+
+def encode(happening: Happening, wall_ms: int) -> bytes:
+    """Return the line of an event: LINE_MAX bytes at most, beyond which its texts are cut, visibly.
+
+    Texts that are cut, or that hold half characters, are the only ones to be changed.
+    """
+    try:
+        line = _encode(happening, wall_ms)
+    except UnicodeEncodeError:
+        happening = dataclasses.replace(happening, event=_changed(happening.event, whole))
+        line = _encode(happening, wall_ms)
+    if len(line) <= LINE_MAX:
+        return line
+    return _encode(dataclasses.replace(happening, event=_cut(happening.event)), wall_ms)
+
+
+def _cut(event: Event) -> Event:
+    """The event with texts that fit into a line, however many bytes each letter takes there."""
+    most = LINE_MAX // (8 * max(1, len(dataclasses.fields(event))))
+
+    def cut(text: str) -> str:
+        if len(text) <= most:
+            return text
+        return f"{text[:most]} … (cut: {len(text)} characters are more than {most})"
+
+    return _changed(event, cut)
+
+
+def _changed(event: Event, change: Callable[[str], str]) -> Event:
+    texts = {
+        field.name: change(value)
+        for field in dataclasses.fields(event)
+        if isinstance(value := getattr(event, field.name), str)
+    }
+    return dataclasses.replace(event, **texts)  # type: ignore[arg-type]  # each a text before
+
+
+def _encode(happening: Happening, wall_ms: int) -> bytes:
+    event = happening.event
+    return msgspec.json.encode(
+        (type(event).__name__, happening.call_sid, happening.at_ms, wall_ms, event)
+    )
+
+
+def decode(number: int, line: bytes) -> Line:
+    """The event of a line. Raises BadLine: it was written by a newer version, or is damaged."""
+    try:
+        name, call_sid, at_ms, wall_ms, fields = msgspec.json.decode(
+            line, type=tuple[str, str, int, int, dict[str, Any]]
+        )
+        event: Event = msgspec.convert(fields, _EVENTS[name])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
+        # Its words may hold what was said.
+        raise BadLine(type(error).__name__) from None
+    return Line(number, call_sid, at_ms, wall_ms, event)

@@ -1,0 +1,274 @@
+"""What is taken out of a call's texts before anybody keeps them or passes them on.
+
+`Redactor` knows texts and nothing else; `Redaction` is a subscriber between a call and all who are
+told of it, and knows what was said before. What is found by its shape: findings.py.
+
+All of this runs on the event loop, for every text of every call: bench/redaction.py says how long.
+"""
+
+import json
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+from offhook.config import Redact
+from offhook.events.types import (
+    AgentSaid,
+    AgentTold,
+    AgentWarned,
+    CallBegan,
+    CallEnded,
+    CallerSaid,
+    Dialled,
+    DialRefused,
+    Event,
+    FunctionAnswered,
+    FunctionCalled,
+    FunctionFinishedLate,
+    Happening,
+    KeyPressed,
+    KeysEntered,
+    Leg,
+    MessageTaken,
+    Subscriber,
+    UtteranceRedacted,
+)
+from offhook.redaction.patterns import (
+    MARGIN,
+    Span,
+    Speaker,
+    Stretch,
+    cards,
+    digits_in,
+    emails,
+    merged,
+    phones,
+)
+
+OWN: Final = "[redacted]"
+
+TEXT_MAX: Final = 10_000
+"""Characters of a text that are looked at; what is beyond, and a little before, is taken out."""
+
+JSON_MAX: Final = 64 * 1024
+"""Characters of a function's arguments or answer; more is taken out altogether."""
+
+KEY: Final = "?"
+"""What is told of a digit that was pressed."""
+
+LEAD_MS: Final = 1000
+"""So long before Deepgram said so the caller may have begun to speak, and a key to sound."""
+
+
+# --- One text ------------------------------------------------------------------------------------
+
+
+class Redactor:
+    """Finds in a text what is not to be kept."""
+
+    def __init__(self, wanted: Redact) -> None:
+        self._cards = wanted.cards
+        self._phones = wanted.phone_numbers
+        self._emails = wanted.emails
+        self._patterns = wanted.patterns
+
+    def spans(self, text: str) -> list[Span]:
+        """What is to be taken out, in order, without overlaps."""
+        seen = text[:TEXT_MAX]
+        found: list[Span] = []
+        if len(text) > TEXT_MAX:
+            found.append(Span(TEXT_MAX - MARGIN, len(text), OWN))
+        if self._cards or self._phones:
+            groups = digits_in(seen)
+            if self._cards and groups:
+                found += cards(seen, groups)
+            if self._phones and groups:
+                found += phones(seen, groups, merged(found))
+        if self._emails:
+            found += emails(seen)
+        for pattern in self._patterns:
+            found += (Span(start, end, OWN) for start, end in pattern.spans(seen))
+        return merged(found)
+
+    def text(self, text: str) -> str:
+        """The text without it."""
+        return applied(text, self.spans(text))
+
+    def json(self, text: str) -> str:
+        """A JSON text without it, in its texts, its numbers and its names; JSON as before.
+
+        What is no JSON is taken for plain text.
+        """
+        if len(text) > JSON_MAX:
+            return json.dumps(OWN)
+        try:
+            value = json.loads(text)
+            redacted = self._value(value)
+        except (ValueError, RecursionError):
+            return self.text(text)
+        return text if redacted is value else json.dumps(redacted, ensure_ascii=False)
+
+    def _value(self, value: Any) -> Any:
+        """The same object if there is nothing in it."""
+        match value:
+            case str():
+                spans = self.spans(value)
+                return applied(value, spans) if spans else value
+            case bool() | None:
+                return value
+            case int() | float():
+                written = str(value)
+                return self.text(written) if self.spans(written) else value
+            case list():
+                items = [self._value(item) for item in value]
+                same = all(new is old for new, old in zip(items, value, strict=True))
+                return value if same else items
+            case dict():
+                pairs = [(self._value(name), self._value(of)) for name, of in value.items()]
+                same = all(
+                    new[0] is old[0] and new[1] is old[1]
+                    for new, old in zip(pairs, value.items(), strict=True)
+                )
+                return value if same else dict(pairs)
+        return value
+
+
+def applied(text: str, spans: list[Span]) -> str:
+    """The text with something else in place of each span."""
+    parts: list[str] = []
+    at = 0
+    for span in spans:
+        parts += (text[at : span.start], span.instead)
+        at = span.end
+    return "".join([*parts, text[at:]])
+
+
+def _heard(text: str, intended: str, spans: list[Span]) -> str | None:
+    """The heard part of an utterance, with what was found in the whole; None if it is no part.
+
+    Half of a card's number is not found in the half.
+    """
+    if not intended.startswith(text):
+        return None
+    begun = [span for span in spans if span.start < len(text)]
+    return applied(text, [span._replace(end=min(span.end, len(text))) for span in begun])
+
+
+# --- A call --------------------------------------------------------------------------------------
+
+
+class Redaction:
+    """A subscriber that tells another one of everything, without what is not to be kept."""
+
+    def __init__(self, wanted: Redact, publish: Subscriber) -> None:
+        self._redactor = Redactor(wanted)
+        self._wanted = wanted
+        self._publish = publish
+        self._speakers: dict[tuple[str, Leg], Speaker] = {}
+        """Of live calls alone."""
+
+    def __call__(self, happening: Happening) -> None:
+        """It happened."""
+        event, silent = self._redacted(happening)
+        self._publish(happening if event is happening.event else replace(happening, event=event))
+        if self._wanted.audio:
+            for leg, (start_ms, end_ms) in silent:
+                told = UtteranceRedacted(leg, start_ms, end_ms)
+                self._publish(replace(happening, event=told))
+
+    def _redacted(self, happening: Happening) -> tuple[Event, list[tuple[Leg, Stretch]]]:
+        redactor, event = self._redactor, happening.event
+        match event:
+            case CallerSaid():
+                spans, silent = self._said(happening, "caller", event.text, event.start_ms)
+                if spans:
+                    event = replace(event, text=applied(event.text, spans))
+                return event, silent
+            case AgentSaid():
+                return self._agent_said(happening, event)
+            case KeyPressed() if self._wanted.cards and event.digit.isdecimal():
+                at_ms = happening.at_ms
+                return replace(event, digit=KEY), [("caller", (max(0, at_ms - LEAD_MS), at_ms))]
+            case KeysEntered() if self._wanted.cards:
+                return replace(event, digits=re.sub(r"\d", KEY, event.digits)), []
+            case KeysEntered():
+                return replace(event, digits=redactor.text(event.digits)), []
+            case AgentTold():
+                return replace(event, text=redactor.text(event.text)), []
+            case FunctionCalled():
+                return replace(event, arguments=redactor.json(event.arguments)), []
+            case FunctionAnswered() | FunctionFinishedLate():
+                return replace(event, content=redactor.json(event.content)), []
+            case MessageTaken():
+                name, number = redactor.text(event.from_name), redactor.text(event.number)
+                text = redactor.text(event.text)
+                return replace(event, from_name=name, number=number, text=text), []
+            case Dialled() | DialRefused() if self._wanted.caller_id or self._wanted.phone_numbers:
+                return replace(event, to=masked(event.to)), []
+            case AgentWarned():
+                return replace(event, description=redactor.text(event.description)), []
+            case CallBegan():
+                return self._began(event), []
+            case CallEnded():
+                self._speakers.pop((happening.call_sid, "caller"), None)
+                self._speakers.pop((happening.call_sid, "agent"), None)
+                return replace(event, detail=redactor.text(event.detail)), []
+            case _:
+                return event, []
+
+    def _said(
+        self, happening: Happening, leg: Leg, text: str, start_ms: int | None
+    ) -> tuple[list[Span], list[tuple[Leg, Stretch]]]:
+        """What is to be taken out of an utterance, and what is to be silent for it."""
+        speaker = self._speakers.setdefault((happening.call_sid, leg), Speaker())
+        if start_ms is None:
+            start_ms = speaker.end_ms
+        elif leg == "caller":
+            start_ms = max(speaker.end_ms, start_ms - LEAD_MS)
+        said = (min(start_ms, happening.at_ms), happening.at_ms)
+        speaker.end_ms = happening.at_ms
+        spans = self._redactor.spans(text)
+        earlier: tuple[Stretch, ...] = ()
+        if self._wanted.cards:
+            more, earlier = speaker.goes_on(text[:TEXT_MAX], spans, said)
+            spans = merged([*spans, *more]) if more else spans
+        return spans, [(leg, each) for each in (*earlier, said)] if spans else []
+
+    def _agent_said(
+        self, happening: Happening, event: AgentSaid
+    ) -> tuple[Event, list[tuple[Leg, Stretch]]]:
+        spans, silent = self._said(happening, "agent", event.intended, event.start_ms)
+        if not spans:
+            return event, []
+        # What is heard of a cut utterance has its words, with one space between each.
+        words = " ".join(event.intended.split())
+        found = spans if words == event.intended else self._redactor.spans(words)
+        text = _heard(event.text, words, found)
+        redacted = replace(
+            event,
+            text=self._redactor.text(event.text) if text is None else text,
+            intended=applied(event.intended, spans),
+        )
+        return redacted, silent if event.start_ms is not None else []
+
+    def _began(self, event: CallBegan) -> CallBegan:
+        given = event.variables
+        if self._wanted.caller_id:
+            values = json.loads(given)
+            for number in filter(None, (event.from_, event.to)):
+                values = {name: of.replace(number, masked(number)) for name, of in values.items()}
+            given = json.dumps(values, ensure_ascii=False)
+            event = replace(event, from_=masked(event.from_), to=masked(event.to))
+        return replace(event, variables=self._redactor.json(given))
+
+
+def masked(number: str) -> str:
+    """A number of which the beginning and the end are left: two digits each."""
+    return number[:3] + "*" * (len(number) - 5) + number[-2:] if len(number) > 6 else number
+
+
+def redacting(wanted: Redact, publish: Subscriber) -> Subscriber:
+    """What is between a call and `publish`: nothing, if nothing is to be taken out."""
+    if wanted == Redact(audio=wanted.audio):
+        return publish
+    return Redaction(wanted, publish)

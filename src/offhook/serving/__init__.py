@@ -1,0 +1,1 @@
+"""The server, composed of its parts."""

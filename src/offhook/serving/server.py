@@ -1,0 +1,425 @@
+"""The process: listen, serve, drain, stop. Knows calls, never messages."""
+
+import asyncio
+import contextlib
+import errno
+import functools
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Sequence
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx2
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from offhook.call import inputs
+from offhook.calls.call_updates import Lines
+from offhook.calls.calls import Calls
+from offhook.calls.lookup import Lookups
+from offhook.calls.messaging import Office
+from offhook.capture.tap import MakeTap
+from offhook.clock import Clock, LoopClock, wall_clock
+from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.server_tasks import ServerTasks
+from offhook.config import Config
+from offhook.deepgram.connection import Dialler
+from offhook.errors import Problem
+from offhook.events.bus import Publisher
+from offhook.events.types import InterpreterHeld, Subscriber
+from offhook.net import egress, websocket
+from offhook.net.first_request import HttpServer
+from offhook.observability.metrics import catalogue
+from offhook.observability.metrics.meter import Metrics
+from offhook.outbound.placing import Placing
+from offhook.policy.dial_count import DialCount
+from offhook.policy.dial_policy import Guard
+from offhook.recordings.files import LocalFiles
+from offhook.recordings.recorder import Recordings
+from offhook.recordings.redacted import SilenceRedacted
+from offhook.redaction.redactor import redacting
+from offhook.tools.runner import Runner
+from offhook.tools.watchdog import Held, Watchdog
+from offhook.twilio.rest import TwilioRest
+from offhook.webhooks.pending_streams import Lobby
+from offhook.webhooks.routes import Webhooks
+
+if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
+    from offhook.api.app import Api
+    from offhook.records.record import Record
+
+_log: Final = logging.getLogger("offhook.server")
+
+STREAM_MESSAGE_MAX: Final = 64 * 1024
+"""Bytes; Twilio's own are under 1 KB."""
+
+SWITCH_S: Final = 0.001
+"""How long a thread that computes may keep the interpreter while the event loop wants it. Python's
+own 5 ms are most of a frame of audio once a few do (docs/design/tools.md)."""
+
+LINGER_S: Final = 2.0
+"""How long responses may go on that a client is still taking when the last call is over."""
+
+HANDLERS_S: Final = 4
+"""Seconds after which a stopping server cancels requests that are still being worked on. Without a
+limit, one that waits for something which does not come any more would keep the server for ever."""
+
+HAND_OVER_S: Final = 5.0
+"""How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
+
+
+class _Uvicorn(HttpServer):
+    """Uvicorn that lets responses which a client is still taking go on for a while."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        cut = asyncio.get_running_loop().call_later(LINGER_S, self._cut)
+        await super().shutdown(sockets=sockets)
+        cut.cancel()
+
+    def _cut(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+class Server:
+    """One server on one port. `run` serves until it is told to stop.
+
+    `record` keeps what calls leave behind; its owner runs it. `api` answers questions about it.
+    `dial_count` keeps how much was dialled within the hour; its owner runs it, too.
+
+    `sock` listens already, so that a port in use is found before anything is started. Signals
+    are the caller's to catch: they go to `stop`. `make_tap` is asked about each call who is to see
+    what goes over its wires, if anyone (tap.py). `subscribers` are told of everything with its
+    texts redacted, `watchers` as it was. `threads` are its owner's: readiness and metrics tell of
+    them as of its own. Raises Problem E-CFG-05 when the certificate that the
+    configuration names cannot be used, E-LOOKUP-01 when a lookup has no secret, and E-AUD-01 when
+    an agent's calls are to be recorded into a folder that cannot be written.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        sock: socket.socket,
+        subscribers: list[Subscriber],
+        make_tap: MakeTap | None = None,
+        *,
+        watchers: Sequence[Subscriber] = (),
+        record: "Record | None" = None,
+        api: "Api | None" = None,
+        dial_count: DialCount | None = None,
+        threads: Sequence[BackgroundThread] = (),
+    ) -> None:
+        _check_certificate(config)
+        config.require_lookup_secrets()
+        self.port: Final[int] = sock.getsockname()[1]
+        self.calls: Calls
+        self.started = asyncio.Event()
+        self._config = config
+        self._sock = sock
+        self.metrics: Final = Metrics()
+        kept = [record] if record is not None else []
+        live = [api.live] if api is not None else []
+        self._subscribers: Final[list[Subscriber]] = [*kept, self.metrics, *live, *subscribers]
+        self._watchers = watchers
+        self._record = record
+        self._api = api
+        self._dial_count = dial_count
+        self._make_tap = make_tap
+        self.recordings: Final = _recordings(config)
+        """None when no agent's calls are recorded."""
+        if self.recordings is not None:
+            self._subscribers.append(SilenceRedacted(self.recordings))
+        self._tasks: ServerTasks | None = None
+        self._threads: Final[list[BackgroundThread]] = [*threads]
+        if dial_count is not None:
+            self._threads.append(dial_count.thread)
+        if record is not None:
+            self._threads.extend(record.threads)
+        if self.recordings is not None:
+            self._threads.append(self.recordings.thread)
+        self._stops = 0
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._closing = False
+        self._web: _Uvicorn | None = None
+        self._unstartable: Exception | None = None
+
+    async def run(self) -> None:
+        """Serve. After `stop` take no new call, let the live ones finish, and return."""
+        sys.setswitchinterval(SWITCH_S)
+        with self.recordings or contextlib.nullcontext():
+            await self._serve()
+
+    async def _serve(self) -> None:
+        clock = LoopClock(asyncio.get_running_loop())
+        key = self._config.require_deepgram_key().get_secret_value()
+        # Every question has a time limit of its own, and there is one for each call at most.
+        limits = httpx2.Limits(
+            max_connections=None, max_keepalive_connections=20, keepalive_expiry=30
+        )
+        trusted = self._config.addresses
+        async with egress.client(trusted, limits=limits) as http, asyncio.TaskGroup() as group:
+            tasks = self._tasks = ServerTasks(group, self._on_fault)
+            asyncio.get_running_loop().set_exception_handler(self._on_loop_fault)
+            deepgram = self._config.deepgram
+            dial = Dialler(deepgram.url, deepgram.headers(key), deepgram.connect_timeout_s, tasks)
+            told = Publisher(self._subscribers, clock.now)
+            redacted = redacting(self._config.records.redact, told)
+            publish = Publisher([redacted, *self._watchers], clock.now)
+            runner = Runner(tasks)
+            count = self._dial_count
+            earlier = count.earlier(clock.now()) if count is not None else ()
+            guard = Guard(self._config.dialling_rules(), earlier=earlier, keep=count)
+            twilio = self._config.twilio
+            account = twilio.rest_account
+            rest = TwilioRest(account, http) if account is not None else None
+            lookups = Lookups(http, self._config.lookup_secrets, clock)
+            self.calls = Calls(
+                self._config,
+                clock=clock,
+                dial=dial,
+                publish=publish,
+                tools=runner.for_call,
+                look_up=lookups.find,
+                office=Office(guard, rest, clock, recorded=self._record is not None),
+                guard=guard,
+                lines=Lines(rest, tasks),
+                make_tap=self._make_tap,
+                recordings=self.recordings,
+                seen=self._record.recent if self._record is not None else (),
+            )
+            lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
+            placing = self._placing(rest, guard, clock)
+            webhooks = Webhooks(
+                self._config,
+                self.calls,
+                lobby,
+                self.metrics,
+                self._record,
+                placing,
+                failing=self.failing,
+            )
+            self._measure(told, publish, lobby, runner, tasks)
+            watching = (
+                tasks.keep("watch placed calls", placing.following.watch)
+                if placing is not None
+                else None
+            )
+            app: ASGIApp = webhooks.app()
+            if self._api is not None:
+                app = self._api.around(app, self.calls, clock, placing, metrics=self.metrics)
+            watchdog = Watchdog(
+                clock,
+                runs=lambda: runner.runs,
+                threads=lambda: (*runner.threads.lately, *lookups.threads.lately),
+                late=self.metrics.late,
+                held=self._on_held,
+            )
+            self._threads.append(watchdog.thread)
+            with watchdog:
+                serving = tasks.keep("HTTP", functools.partial(self._answer, app, webhooks.decide))
+                await self._stopping.wait()
+                await self._drain(tasks)
+                if self._api is not None:
+                    self._api.live.close()
+                self._closing = True
+                self._sock.close()
+                if self._web is not None:
+                    self._web.should_exit = True
+                await serving
+            if watching is not None:
+                watching.cancel()
+            if self._api is not None:
+                self._api.close()
+            if self._unstartable is not None:
+                raise self._unstartable
+
+    async def _answer(self, app: ASGIApp, decide: websocket.Decide) -> None:
+        """Answer HTTP until the server closes. Raises when that ends before.
+
+        The socket is a copy: should this end, connections wait in the queue of the other until it
+        begins anew, and those that are open go on.
+        """
+        web = self._web = self._uvicorn(app, decide)
+        try:
+            await web.serve()
+            if not self._closing:
+                raise RuntimeError("nothing answers HTTP any more")
+        except Exception as error:
+            if not self.started.is_set():  # nobody calls yet: better no server than a deaf one
+                self._unstartable = error
+                self.stop()
+                return
+            raise
+        finally:
+            web.listener.close()
+
+    def stop(self) -> None:
+        """Stop when the last call is over; asked again, end the calls now."""
+        self._stops += 1
+        self._stopping.set()
+        if self._stops > 1:
+            self._hurry.set()
+
+    def _placing(self, rest: TwilioRest | None, guard: Guard, clock: Clock) -> Placing | None:
+        """What places calls, where somebody can ask for one and Twilio can be asked."""
+        if self._api is None or rest is None:
+            return None
+        return Placing(
+            self._config,
+            self.calls,
+            rest,
+            self._api.ledger,
+            guard=guard,
+            clock=clock,
+            wall=lambda: wall_clock(UTC),
+        )
+
+    def _measure(
+        self,
+        told: Publisher,
+        publish: Publisher,
+        lobby: Lobby,
+        runner: Runner,
+        tasks: ServerTasks,
+    ) -> None:
+        """Have the metrics ask what only shows when one looks."""
+        ask = self.metrics.ask
+        ask(catalogue.CALLS_LIVE, lambda: self.calls.live)
+        ask(catalogue.CALLS_CAPACITY, lambda: self._config.server.capacity)
+        ask(catalogue.DRAINING, lambda: self.calls.draining)
+        ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
+        ask(catalogue.INTERNAL_FAULTS, lambda: self._faults(tasks))
+        ask(catalogue.PARTS_FAILING, lambda: len(self.failing()))
+        ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
+        ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
+        ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
+        record = self._record
+        if record is not None:
+            ask(catalogue.RECORD_WAITING, lambda: record.waiting)
+            ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
+            ask(catalogue.RECORD_LOST, lambda: record.lost)
+
+    def failing(self) -> dict[str, str]:
+        """Parts of the server that do not do their work, and how that is: failing or dead."""
+        found: dict[str, str] = {
+            thread.name: thread.state for thread in self._threads if thread.state != "ok"
+        }
+        kept = self._tasks.failing if self._tasks is not None else ()
+        return {**found, **dict.fromkeys(kept, "failing")}
+
+    def _faults(self, tasks: ServerTasks) -> int:
+        return tasks.faults + sum(thread.faults for thread in self._threads)
+
+    def _on_loop_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback of the event loop has raised: that was all of it, and nothing else ends."""
+        if self._tasks is not None:
+            self._tasks.faults += 1
+        loop.default_exception_handler(context)
+
+    def _on_fault(self, call_sid: str, what: str) -> None:
+        """A task about this call has failed: the call ends, and its caller hears the fallback."""
+        self.calls.tell(call_sid, inputs.CallBroke(what))
+
+    def _on_held(self, held: Held) -> None:
+        self.metrics.held(held.tool, held.held_ms / 1000)
+        self.calls.note(held.call_sid, InterpreterHeld(held.tool, held.where, held.held_ms))
+
+    def _uvicorn(self, app: ASGIApp, decide: websocket.Decide) -> _Uvicorn:
+        server = self._config.server
+        config = uvicorn.Config(
+            app,
+            http=HttpToolsProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=HANDLERS_S,
+            proxy_headers=False,  # anybody can write them, and nothing here believes them
+            ssl_certfile=server.tls_cert,
+            ssl_keyfile=server.tls_key,
+        )
+        return _Uvicorn(
+            config,
+            self._sock.dup(),
+            decide=decide,
+            max_size=STREAM_MESSAGE_MAX,
+            started=self.started,
+            # A call's two sockets, and its recording.
+            files_of_stream=2 if self.recordings is None else 3,
+        )
+
+    async def _drain(self, tasks: ServerTasks) -> None:
+        self.calls.draining = True
+        if self.calls.live:
+            _log.info("draining: %d calls are live; stop again to end them", self.calls.live)
+        idle = tasks.keep("until idle", self.calls.until_idle)
+        hurry = tasks.start("until hurried", self._hurry.wait())
+        await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        idle.cancel()
+        self.calls.stop_all()
+        await self.calls.until_handed_over(HAND_OVER_S, lambda: not self._hurry.is_set())
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at that address. Raises Problem E-NET-01 or E-NET-02 if none can."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise Problem(
+            "E-NET-02",
+            f"{host!r} is not an address of this machine ({error.strerror}).",
+            "Use --host 127.0.0.1, or --host 0.0.0.0 for all of this machine's addresses.",
+        ) from None
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        # At once: until then a second process could bind the same port, and both would serve it.
+        sock.listen()
+    except OSError as error:
+        sock.close()
+        if error.errno != errno.EADDRINUSE:
+            raise Problem(
+                "E-NET-02",
+                f"Cannot listen on {host}:{port}: {error.strerror}.",
+                "Use --host and --port with an address that this machine may use.",
+            ) from None
+        why = "Another program listens there."
+        if port == 5000 and sys.platform == "darwin":
+            why = "On macOS that is often AirPlay Receiver (System Settings, AirDrop & Handoff)."
+        raise Problem(
+            "E-NET-01",
+            f"Port {port} of {host} is in use. {why}",
+            f"Stop it, or use another port: --port {port + 1}.",
+        ) from None
+    return sock
+
+
+def _recordings(config: Config) -> Recordings | None:
+    """What records calls, if any are to be recorded."""
+    if not any(agent.recording for agent in config.lines.values()):
+        return None
+    files = LocalFiles(config.records.recordings)
+    files.prepare()
+    return Recordings(files)
+
+
+def _check_certificate(config: Config) -> None:
+    chain, key = config.server.tls_cert, config.server.tls_key
+    if chain is None or key is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(chain, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise Problem(
+            "E-CFG-05",
+            f"The TLS certificate {chain} with key {key} cannot be used: {error}.",
+            "Name a PEM file with the whole chain, and one with its private key.",
+        ) from None

@@ -1,0 +1,132 @@
+"""A clock that jumps and sockets in memory, so that a long call is rehearsed in an instant.
+
+All of a rehearsal is callbacks (wire.Receiver, clock.Clock), so it needs no event loop: whoever
+holds the VirtualClock runs it, and the same code then runs unchanged over real sockets.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+from offhook.net.websocket import Channel, Closed, Receiver
+
+
+class _Entry:
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class VirtualClock:
+    """A Clock whose time passes only in `run`, and then at once."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self._now = now
+        self._entries: list[tuple[float, int, _Entry]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        """Seconds."""
+        return self._now
+
+    def woke_at(self) -> float:
+        """No time passes between a wake-up and what follows from it."""
+        return self._now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> _Entry:
+        """Call `callback` when the clock reaches `when`; entries of one time keep their order."""
+        entry = _Entry(callback)
+        heapq.heappush(self._entries, (max(when, self._now), next(self._order), entry))
+        return entry
+
+    def run(self, seconds: float) -> None:
+        """Let that much time pass, calling back whatever falls due."""
+        end = self._now + seconds
+        while self._entries and self._entries[0][0] <= end:
+            self._now, _, entry = heapq.heappop(self._entries)
+            if entry.callback is not None:
+                entry.callback()
+        self._now = end
+
+    def run_until(self, done: Callable[[], bool], limit: float) -> bool:
+        """Let time pass until `done()`, `limit` seconds at most. Says whether it was done."""
+        end = self._now + limit
+        while not done():
+            if not self._entries or self._entries[0][0] > end:
+                return False
+            self._now, _, entry = heapq.heappop(self._entries)
+            if entry.callback is not None:
+                entry.callback()
+        return True
+
+
+class MemorySocket:
+    """One end of a connection in memory: a Channel, with `latency` seconds to the other end."""
+
+    def __init__(self, clock: VirtualClock, receiver: Receiver, latency: float) -> None:
+        self._clock = clock
+        self.receiver = receiver
+        self._latency = latency
+        self._open = True
+        self._sent_code: int | None = None
+        self.peer: MemorySocket
+
+    def send_text(self, text: bytes) -> None:
+        """Send one text message."""
+        self._send(lambda peer: peer.receiver.on_text(text))
+
+    def send_binary(self, data: bytes) -> None:
+        """Send one binary message."""
+        self._send(lambda peer: peer.receiver.on_binary(data))
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close as RFC 6455 does: the peer echoes, then both ends are told."""
+        if not self._open or self._sent_code is not None:
+            return
+        self._send(lambda peer: peer._on_close_frame(code, reason))
+        self._sent_code = code
+
+    def abort(self) -> None:
+        """Cut the connection: neither end sees a close frame."""
+        if not self._open:
+            return
+        self._later(lambda: self.peer._gone(Closed(None, "", self.peer._sent_code)))
+        self._gone(Closed(None, "", self._sent_code or 1001))
+
+    def _on_close_frame(self, code: int, reason: str) -> None:
+        if self._sent_code is None:
+            self._later(lambda: self.peer._gone(Closed(code, "", code)))
+        self._gone(Closed(code, reason, self._sent_code))
+
+    def _send(self, deliver: Callable[["MemorySocket"], None]) -> None:
+        if not self._open or self._sent_code is not None:
+            return
+        peer = self.peer
+        self._later(lambda: deliver(peer) if peer._open else None)
+
+    def _later(self, callback: Callable[[], None]) -> None:
+        self._clock.call_at(self._clock.now() + self._latency, callback)
+
+    def _gone(self, closed: Closed) -> None:
+        if self._open:
+            self._open = False
+            self.receiver.on_close(closed)
+
+
+def connect_in_memory(
+    clock: VirtualClock, client: Receiver, server: Receiver, latency: float = 0.001
+) -> tuple[Channel, Channel]:
+    """Join two receivers; both are told `on_open`, the server first. Returns (client's, server's).
+
+    `latency` is the way in one direction, in seconds.
+    """
+    near = MemorySocket(clock, client, latency)
+    far = MemorySocket(clock, server, latency)
+    near.peer, far.peer = far, near
+    server.on_open(far)
+    client.on_open(near)
+    return near, far

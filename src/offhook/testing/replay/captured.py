@@ -1,0 +1,266 @@
+"""A captured call, read back: what its caller did, and what came back.
+
+offhook/capture.py writes the files.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from offhook import audio
+from offhook.capture import writer
+from offhook.capture.writer import Header, Line
+from offhook.errors import Problem
+from offhook.testing.simulator.twilio.stream import EndedBy
+
+GAP_MAX_MS: Final = 60_000
+"""A longer gap in Twilio's own times is taken for a fault in them, not for a silence."""
+
+_header: Final = msgspec.json.Decoder(Header)
+_line: Final = msgspec.json.Decoder(Line)
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _AnyVersion(msgspec.Struct):
+    offhook_capture: int
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One call as its capture has it. `whole` says that the file ends with the call's ending."""
+
+    path: Path
+    header: Header
+    lines: tuple[Line, ...]
+    whole: bool
+    cut: bool
+    """Whether the last line was written only in part."""
+
+    @property
+    def started_ms(self) -> float:
+        """When Twilio's `start` came."""
+        return next(line.at for line in self.lines if _is(line, "start"))
+
+    @property
+    def ended_by(self) -> EndedBy | None:
+        """Who ended the stream; None when it had not ended, as far as the file goes."""
+        for line in self.lines:
+            if _is(line, "stop"):
+                return "caller"
+            if line.leg == "caller" and line.closed is not None:
+                return "server" if line.dir == "out" else "loss"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class CallerSide:
+    """What the caller did, on the time line of the stream: ms from its start.
+
+    `audio` is all of it, in whole frames, silence where nothing came.
+    """
+
+    audio: bytes
+    keys: tuple[tuple[int, str], ...]
+    hung_up_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A function that the agent had called and did not take back."""
+
+    at_ms: float
+    name: str
+    arguments: Any
+    """What the JSON in it says, or the text itself if it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A ConversationText of the agent's wire."""
+
+    at_ms: float
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What only our end of the agent's wire knows, in ms from the stream's start."""
+
+    texts: tuple[Text, ...]
+    functions: tuple[FunctionCall, ...]
+    ending: str | None
+    """The slug of the call's ending."""
+
+
+Message: TypeAlias = dict[str, Any]
+
+
+def read(path: Path) -> Captured:
+    """The capture in a file. Raises Problem E-CAP-03 to E-CAP-05.
+
+    A last line that was written only in part is left out: the call was not over, or the disk full.
+    """
+    try:
+        head, *rest = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise Problem(
+            "E-CAP-03",
+            f"{path} cannot be read: {error.strerror}.",
+            "Name a file that offhook serve --capture has written.",
+        ) from None
+    header = _read_header(path, head)
+    cut = rest.pop() if rest else b""
+    lines = []
+    for number, text in enumerate(rest, 2):
+        try:
+            lines.append(_line.decode(text))
+        except _UNREADABLE:
+            raise Problem(
+                "E-CAP-03",
+                f"{path}:{number} is no line of a capture.",
+                "Use the file as it was written, or capture the call anew.",
+            ) from None
+    captured = Captured(
+        path, header, tuple(lines), bool(lines) and lines[-1].ended is not None, bool(cut)
+    )
+    if not caller_side(captured).audio:
+        raise Problem(
+            "E-CAP-05",
+            f"Nothing in {path} can be played again: no audio of a caller is in it.",
+            "Use the capture of a call whose stream was opened.",
+        )
+    return captured
+
+
+def _read_header(path: Path, head: bytes) -> Header:
+    try:
+        version = msgspec.json.decode(head, type=_AnyVersion).offhook_capture
+        if version <= writer.VERSION:
+            return _header.decode(head)
+    except _UNREADABLE:
+        raise Problem(
+            "E-CAP-03",
+            f"{path} is not a capture.",
+            "Name a file that offhook serve --capture has written.",
+        ) from None
+    raise Problem(
+        "E-CAP-04",
+        f"{path} is a capture of version {version}; this Offhook reads versions up to"
+        f" {writer.VERSION}.",
+        "Use the version of Offhook that wrote it, or a later one.",
+    )
+
+
+# --- the caller's side ---------------------------------------------------------------------------
+
+
+def caller_side(captured: Captured) -> CallerSide:
+    """What the caller did. Without a `start` there is nothing."""
+    side = bytearray()
+    keys: list[tuple[int, str]] = []
+    hung_up: int | None = None
+    started: float | None = None
+    before: int | None = None  # Twilio's time of the last audio, and its length
+    for line in captured.lines:
+        if _is(line, "start"):
+            started = line.at
+        if started is None or line.leg != "caller" or line.dir != "in":
+            continue
+        if line.audio is not None:
+            gap = _gap(line, before, started, len(side))
+            side += audio.SILENCE * (gap * audio.BYTES_PER_MS) + line.audio
+            if line.ms is not None:
+                before = line.ms + audio.milliseconds(len(line.audio))
+        elif _is(line, "dtmf"):
+            digit = str(_part(line.message, "dtmf").get("digit", ""))
+            keys.append((audio.milliseconds(len(side)), digit))
+        elif _is(line, "stop"):
+            hung_up = audio.milliseconds(len(side))
+            break
+    side += audio.SILENCE * (-len(side) % audio.FRAME_BYTES)
+    return CallerSide(bytes(side), tuple(keys), hung_up)
+
+
+def _gap(line: Line, before: int | None, started: float, size: int) -> int:
+    """Milliseconds of silence before this piece of audio."""
+    if not size:
+        # The first frame is sent when what it holds is over.
+        frames = round((line.at - started) / audio.FRAME_MS) - 1
+        gap = max(0, frames) * audio.FRAME_MS
+    elif line.ms is None or before is None:
+        gap = 0
+    else:
+        gap = max(0, line.ms - before)
+    return gap if gap <= GAP_MAX_MS else 0
+
+
+# --- what came back ------------------------------------------------------------------------------
+
+
+def to_caller(captured: Captured) -> Iterator[tuple[float, Line]]:
+    """What went to Twilio, and the end of its socket, in ms from the stream's start."""
+    started = captured.started_ms
+    for line in captured.lines:
+        if line.leg == "caller" and (line.dir == "out" or line.closed is not None):
+            yield line.at - started, line
+
+
+def told(lines: Iterable[Line]) -> Told:
+    """What the agent's wire tells of a call. Times are from its stream's start, if it had one."""
+    lines = tuple(lines)
+    started = next((line.at for line in lines if _is(line, "start")), 0.0)
+    texts: list[Text] = []
+    functions: dict[str, FunctionCall] = {}
+    ending: str | None = None
+    for line in lines:
+        if line.ended is not None:
+            ending = line.ended
+        if line.leg != "agent" or line.dir != "in" or not isinstance(line.message, dict):
+            continue
+        at_ms, message = line.at - started, line.message
+        match message.get("type"):
+            case "ConversationText":
+                role, content = str(message.get("role", "")), str(message.get("content", ""))
+                texts.append(Text(at_ms, role, content))
+            case "FunctionCallRequest":
+                for number, call in enumerate(_functions(message)):
+                    one = FunctionCall(at_ms, str(call.get("name", "")), _arguments(call))
+                    functions[str(call.get("id", f"{at_ms} {number}"))] = one
+            case "FunctionCallCancelled":
+                for call in _functions(message):
+                    functions.pop(str(call.get("id", "")), None)
+    return Told(tuple(texts), tuple(functions.values()), ending)
+
+
+def _functions(message: Message) -> Iterator[Message]:
+    calls = message.get("functions")
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, dict):
+            yield call
+
+
+def _arguments(call: Message) -> Any:
+    text = call.get("arguments", "")
+    try:
+        return msgspec.json.decode(text)
+    except (*_UNREADABLE, TypeError):
+        return text
+
+
+def _is(line: Line, event: str) -> bool:
+    """Whether it is that message of Twilio's."""
+    return (
+        line.leg == "caller"
+        and line.dir == "in"
+        and isinstance(line.message, dict)
+        and line.message.get("event") == event
+    )
+
+
+def _part(message: Message, name: str) -> Message:
+    part = message.get(name)
+    return part if isinstance(part, dict) else {}

@@ -1,0 +1,107 @@
+"""Whether a call that was made again went as its capture did, and all that the verdict is made of.
+
+Two runs of the same call are never equal: a machine is busy, an answer comes a little later and is
+then cut a little earlier. What is compared, and how far it may differ, is chosen so that the same
+agent is found the same every time (docs/design/capture.md).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+from offhook import audio
+from offhook.testing.replay import by_ear, by_wire
+from offhook.testing.replay.again import enact
+from offhook.testing.replay.by_ear import Answer, Passage
+from offhook.testing.replay.captured import Captured, Told, told
+from offhook.testing.replay.difference import TIME_MS, Difference
+from offhook.testing.replay.side import Side
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.simulator.twilio.stream import SimulatedStream
+
+LATE_MS: Final = 250
+"""A machine that sends the caller's audio later than this is too busy to tell two calls apart."""
+
+Verdict: TypeAlias = Literal["same", "different", "too_busy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The verdict, and all that it is made of."""
+
+    passages: tuple[Passage, ...]
+    answers: tuple[Answer, ...]
+    differences: tuple[Difference, ...]
+    late_ms: int
+    """By how much this machine sent the caller's own audio too late, at worst."""
+    by_ear: bool
+    """Whether the agent's wire was not in sight."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """`too_busy`: there are differences, and the machine may be to blame for them."""
+        if not self.differences:
+            return "same"
+        return "different" if self.late_ms <= LATE_MS else "too_busy"
+
+    @property
+    def same(self) -> bool:
+        """Whether the call went as captured."""
+        return self.verdict == "same"
+
+
+def compare_call(captured: Captured, report: CallReport, now: Told | None) -> Comparison:
+    """Compare a call as it was placed again, with what became of it beside its stream."""
+    found = [Difference(0, fault) for fault in report.faults]
+    if not report.streams:
+        found.append(Difference(0, "no stream was opened; captured: one was"))
+        return Comparison((), (), tuple(found), 0, now is None)
+    if len(report.streams) > 1:
+        found.append(Difference(0, f"{len(report.streams)} streams were opened; captured: one"))
+    comparison = compare(captured, report.streams[0], now)
+    return replace(comparison, differences=(*found, *comparison.differences))
+
+
+def compare(captured: Captured, replayed: SimulatedStream, now: Told | None) -> Comparison:
+    """Compare a replayed stream with a captured one.
+
+    `now` is what the agent's wire told in the replay, if that could be tapped; without it, what was
+    said is compared by its sound, and functions are not.
+    """
+    then = told(captured.lines)
+    before, after = Side(enact(captured)), Side(replayed)
+    heard = tuple(by_ear.passages(before, after))
+    answered = tuple(by_ear.answers(before, after))
+    found = list(by_ear.differences(heard, answered, before, after, by_sound=now is None))
+    found += _endings(captured, then, before, now, after)
+    if now is not None:
+        found += by_wire.differences(then, before, now, after)
+    found.sort(key=lambda one: one.at_ms)
+    return Comparison(heard, answered, tuple(found), _late_ms(replayed), now is None)
+
+
+def _endings(
+    captured: Captured, then: Told, before: Side, now: Told | None, after: Side
+) -> Iterator[Difference]:
+    late = after.ended - before.ended
+    if captured.ended_by == "server":
+        if after.stream.ended_by != "server":
+            what = f"the server did not end the call; captured: it did, after {before.ended} ms"
+            yield Difference(after.ended, what)
+        elif abs(late) > 2 * TIME_MS:
+            what = f"the server ended the call {by_ear.later(late)} than captured"
+            yield Difference(after.ended, what)
+    elif after.stream.ended_by != "caller" and late < -TIME_MS:
+        what = "the server ended the call; captured: the caller was there longer"
+        yield Difference(after.ended, what)
+    elif now is not None and None not in (then.ending, now.ending) and then.ending != now.ending:
+        what = f"the call ended as {now.ending}; captured: {then.ending}"
+        yield Difference(after.ended, what)
+
+
+def _late_ms(stream: SimulatedStream) -> int:
+    if stream.dropped:  # a fault of its own, and the times are no longer those of the frames
+        return 0
+    frame_s = audio.FRAME_MS / 1000
+    late = (at - stream.started_at - n * frame_s for n, at in enumerate(stream.sent_at, 1))
+    return round(1000 * max(late, default=0.0))

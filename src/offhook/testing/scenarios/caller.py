@@ -1,0 +1,391 @@
+"""The person who calls: takes the steps of a scenario in time with the call, and measures.
+
+A caller knows only what comes out of the telephone: every 20 ms it hears 20 ms and says 20 ms.
+"""
+
+import random
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Final, Protocol
+
+from offhook import audio
+from offhook.recordings import wav
+from offhook.testing.scenarios.expectation import ExpectTurn, contains
+from offhook.testing.scenarios.scenario import BargeIn, Step, WaitForAgent
+from offhook.testing.simulator.deepgram.hearing import MARGIN_MS, PAUSE_S, Hearing, NoWords, Stretch
+from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.twilio.stream import Line
+
+KEY_MS: Final = 200
+"""From one key to the next."""
+
+_FRAME_S: Final = audio.FRAME_MS / 1000
+_EPSILON: Final = 1e-6
+"""Seconds: far less than a sample, far more than the rounding of a clock's float."""
+
+_SPEECH_FLOOR: Final = 150
+"""Mean magnitude, in 16-bit steps, of the quietest frame that is speech: -47 dBFS."""
+
+_MAGNITUDES: Final = tuple(
+    (((~sample & 0x0F) << 3) + 132 << (~sample >> 4 & 7)) - 132 for sample in range(256)
+)
+"""Of each mu-law byte, in 16-bit steps (G.711)."""
+
+_SILENT: Final = b"\xff\x7f"
+"""Both zeros of mu-law."""
+
+
+def is_speech(frame: bytes) -> bool:
+    """Whether a frame is louder than the noise of a quiet line."""
+    return sum(map(_MAGNITUDES.__getitem__, frame)) >= _SPEECH_FLOOR * len(frame)
+
+
+@dataclass(slots=True)
+class Said:
+    """One thing that the caller said. Times are the clock's, in seconds; None: it never came."""
+
+    text: str
+    barge_in: bool
+    began: float | None = None
+    """When the first frame of speech was sent: silence at a recording's start does not count."""
+    ended: float | None = None
+    """When the last frame of speech was sent."""
+    answered: float | None = None
+    """When the agent became audible after that."""
+    agent_silent: float | None = None
+    """When the agent, who was speaking as the caller began, was last audible."""
+
+    @property
+    def time_to_answer(self) -> float | None:
+        """Seconds from the end of the caller's speech to the agent's first sound."""
+        if self.ended is None or self.answered is None:
+            return None
+        return self.answered - self.ended
+
+    @property
+    def time_to_silence(self) -> float | None:
+        """Seconds from the caller's first frame of speech until the agent was interrupted.
+
+        0 if a caller barged in between two words that were never followed by another.
+        """
+        if self.began is None or self.agent_silent is None:
+            return None
+        return max(0.0, self.agent_silent - self.began)
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A key, and when it was pressed."""
+
+    at: float
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Time in which the caller meant to say nothing."""
+
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailedStep:
+    """A step that waited in vain, counted from 1: why, and until when."""
+
+    number: int
+    what: str
+    at: float
+
+    def __str__(self) -> str:
+        return f"step {self.number}: {self.what}"
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A turn of the caller's and the agent's answer to it. The first is the call's beginning."""
+
+    began: float
+    """When the caller's turn was over: what is heard after that is the answer."""
+    said: Said | None
+    """What the caller said, if anything."""
+    interrupted: Stretch | None
+    """What the agent was saying when the caller's turn began: no part of the answer."""
+    ended: float | None = None
+    """When the caller's next turn began."""
+
+
+class Satisfied(Protocol):
+    """Says whether an expectation has come true."""
+
+    def __call__(self, expected: ExpectTurn, caller: "Caller", exchange: Exchange) -> bool:
+        """Judge what has been heard in the exchange until now."""
+
+
+def _anything(expected: ExpectTurn, caller: "Caller", exchange: Exchange) -> bool:
+    return True
+
+
+class Caller:
+    """A stream's Party, on all streams of one call.
+
+    `voice` finds the sound of a text, or of a clip by its name. `hearing` makes words of what is
+    heard, and `satisfied` says when an expectation has come true, so that the caller goes on; what
+    is expected in vain is for the judge to tell.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        voice: Callable[[str], bytes],
+        *,
+        noise_dbfs: float | None = None,
+        hearing: Hearing | None = None,
+        satisfied: Satisfied = _anything,
+    ) -> None:
+        self.said: list[Said] = []
+        self.pressed: list[Pressed] = []
+        self.silent: list[Silent] = []
+        self.stretches: list[Stretch] = []
+        """What was heard of the agent."""
+        self.exchanges: list[Exchange] = []
+        self.expected: dict[int, Exchange] = {}
+        """For each step that expects something, by its index, the exchange that it speaks of."""
+        self.done = 0
+        """How many steps are over."""
+        self.failed: list[FailedStep] = []
+        self.hearing: Hearing = hearing or NoWords()
+        self._satisfied = satisfied
+        self._sounds = {step.sound: voice(step.sound) for step in steps if step.sound is not None}
+        self._silence = _line_noise(noise_dbfs)
+        self._frames = self._take(steps)
+        self._before = deque[bytes](maxlen=MARGIN_MS // audio.FRAME_MS)
+        """What was on the line just now, when nobody spoke."""
+        self._line: Line
+        self._now = 0.0
+        # Of the agent: when it was last audible, when its present turn became so, whether it has
+        # spoken since the caller's last turn, and whether it is still the caller who interrupts.
+        self._heard_until = float("-inf")
+        self._agent_began: float | None = None
+        self._agent_spoke = False
+        self._interrupting = False
+
+    def next_frame(self, line: Line, heard: bytes, now: float) -> bytes:
+        """Hear 20 ms, say 20 ms; press a key or hang up if it is time (stream.Party)."""
+        self._line = line
+        self._now = now
+        if not self.exchanges:
+            self.exchanges.append(Exchange(now, None, None))
+        loud = is_speech(heard)
+        if loud:
+            self._hear(heard)
+        self._keep(heard, loud)
+        return next(self._frames)
+
+    def call_ended(self) -> None:
+        """The call is over: what is being heard has been heard."""
+        stretch = self._speaking()
+        if stretch is not None:
+            self._end(stretch)
+
+    # --- hearing ---
+
+    def _hear(self, heard: bytes) -> None:
+        begin = self._now - _FRAME_S
+        since = begin + (len(heard) - len(heard.lstrip(_SILENT))) / audio.BYTES_PER_SECOND
+        until = begin + len(heard.rstrip(_SILENT)) / audio.BYTES_PER_SECOND
+        new_turn = since - self._heard_until >= PAUSE_S
+        if new_turn or self._agent_began is None:
+            self._agent_began = since
+        self._agent_spoke = True
+        self._heard_until = until
+        stretch = self._speaking()
+        if stretch is None:
+            self.stretches.append(Stretch(since, until, audio=bytearray().join(self._before)))
+            self._before.clear()
+        else:
+            stretch.ended = until
+        if new_turn:
+            self._interrupting = False
+        if not self.said:
+            return
+        said = self.said[-1]
+        if self._interrupting:
+            said.agent_silent = until
+        elif said.ended is not None and said.answered is None:
+            said.answered = max(since, said.ended)
+
+    def _speaking(self) -> Stretch | None:
+        """The stretch that is not over, if there is one."""
+        return self.stretches[-1] if self.stretches and not self.stretches[-1].over else None
+
+    def _keep(self, heard: bytes, loud: bool) -> None:
+        stretch = self._speaking()
+        if stretch is None:
+            self._before.append(heard)
+            return
+        stretch.audio += heard
+        if not loud and self._now - stretch.ended >= PAUSE_S:
+            self._end(stretch)
+
+    def _end(self, stretch: Stretch) -> None:
+        stretch.over = True
+        stretch.trim()
+        self.hearing.over(stretch)
+
+    # --- doing ---
+
+    def _take(self, steps: Sequence[Step]) -> Iterator[bytes]:
+        """The frames that the caller sends, each made at its time."""
+        for number, step in enumerate(steps, 1):
+            if step.barge_in is not None:
+                yield from self._barge_in(number, step.barge_in)
+            elif step.sound is not None:
+                yield from self._say(step.sound, barge_in=False)
+            elif step.wait_for_agent is not None:
+                yield from self._wait_for_agent(number, step.wait_for_agent)
+            elif step.expect is not None:
+                yield from self._expect(number, step.expect)
+            elif step.press is not None:
+                yield from self._press(step.press)
+            elif step.wait is not None:
+                yield from self._stay_silent(step.wait)
+            elif step.stay_silent is not None:
+                self._begin_exchange(None)
+                yield from self._stay_silent(step.stay_silent)
+            else:
+                self.done = number
+                self._line.hang_up()
+                break
+            self.done = number
+        yield from self._silence
+
+    def _say(self, text: str, *, barge_in: bool) -> Iterator[bytes]:
+        clip = self._sounds[text]
+        clip += audio.SILENCE * (-len(clip) % audio.FRAME_BYTES)
+        frames = [clip[i : i + audio.FRAME_BYTES] for i in range(0, len(clip), audio.FRAME_BYTES)]
+        speech = [index for index, frame in enumerate(frames) if is_speech(frame)]
+        said = Said(text, barge_in)
+        self._interrupting = False
+        interrupted: Stretch | None = None
+        self.said.append(said)
+        for index, frame in enumerate(frames):
+            if speech and index == speech[0]:
+                said.began = self._now + _FRAME_S
+                self._interrupting = self._now - self._heard_until < PAUSE_S
+                if self._interrupting:
+                    interrupted = self.stretches[-1]
+                    interrupted.interrupted = True
+                    if barge_in:
+                        said.agent_silent = self._heard_until
+            yield frame
+            if speech and index == speech[-1]:
+                said.ended = self._now
+                self._begin_exchange(said, interrupted)
+        if not speech:
+            self._begin_exchange(None)
+
+    def _barge_in(self, number: int, step: BargeIn) -> Iterator[bytes]:
+        sound = step.say or step.clip
+        assert sound is not None  # one of the two is set
+        limit = self._now + step.timeout
+        if self._now - self._heard_until >= PAUSE_S:
+            self._agent_began = None
+        while not self._is_time_for(step):
+            if self._now >= limit and (self._agent_began is None or step.after is not None):
+                did_not = "begin to speak" if self._agent_began is None else f'say "{step.after}"'
+                self._fail(number, f"the agent did not {did_not} within {step.timeout:g} s")
+                return
+            yield next(self._silence)
+        yield from self._say(sound, barge_in=True)
+
+    def _is_time_for(self, step: BargeIn) -> bool:
+        if self._agent_began is None:
+            return False
+        if step.after is None:
+            assert step.after_ms is not None  # one of the two is set
+            return self._now - self._agent_began >= step.after_ms / 1000 - _EPSILON
+        heard = [self.hearing.words(one) or "" for one in self.answer(self.exchanges[-1])]
+        return contains(words(" ".join(heard)), words(step.after))
+
+    def answer(self, exchange: Exchange) -> list[Stretch]:
+        """What was heard of the agent in an exchange, until the caller's next turn began."""
+        return [
+            one
+            for one in self.stretches
+            if one.ended > exchange.began
+            and one is not exchange.interrupted
+            and (exchange.ended is None or one.began < exchange.ended)
+        ]
+
+    def _expect(self, number: int, expected: ExpectTurn) -> Iterator[bytes]:
+        exchange = self.exchanges[-1]
+        self.expected[number - 1] = exchange
+        limit = self._now + max(expected.timeout, (expected.within_ms or 0) / 1000)
+        while True:
+            spoke = bool(self.answer(exchange))
+            quiet = self._now - self._heard_until >= expected.quiet_ms / 1000 - _EPSILON
+            if spoke and quiet and self._satisfied(expected, self, exchange):
+                break
+            if self._now >= limit and (quiet or self._now >= limit + expected.timeout):
+                break  # in vain, as the judge will find
+            yield next(self._silence)
+        self._forget_agent()
+
+    def _wait_for_agent(self, number: int, step: WaitForAgent) -> Iterator[bytes]:
+        limit = self._now + step.timeout
+        while (
+            not self._agent_spoke or self._now - self._heard_until < step.quiet_ms / 1000 - _EPSILON
+        ):
+            if self._now >= limit:
+                did_not = "finish" if self._agent_spoke else "speak"
+                self._fail(number, f"the agent did not {did_not} within {step.timeout:g} s")
+                return
+            yield next(self._silence)
+        self._forget_agent()
+
+    def _press(self, keys: str) -> Iterator[bytes]:
+        self._begin_exchange(None)
+        for key in keys:
+            self.pressed.append(Pressed(self._now, key))
+            self._line.press(key)
+            yield from self._wait(KEY_MS / 1000)
+
+    def _stay_silent(self, seconds: float) -> Iterator[bytes]:
+        began = self._now
+        yield from self._wait(seconds)
+        self.silent.append(Silent(began, self._now))
+
+    def _wait(self, seconds: float) -> Iterator[bytes]:
+        until = self._now + seconds - _EPSILON
+        while self._now < until:
+            yield next(self._silence)
+
+    def _begin_exchange(self, said: Said | None, interrupted: Stretch | None = None) -> None:
+        """The caller's turn is over."""
+        self.exchanges[-1].ended = self._now if said is None else said.began
+        self.exchanges.append(Exchange(self._now, said, interrupted))
+        self._forget_agent()
+
+    def _forget_agent(self) -> None:
+        """From here on it is the agent's turn: what it said before is no answer."""
+        self._agent_spoke = False
+        self._agent_began = None
+
+    def _fail(self, number: int, what: str) -> None:
+        self.failed.append(FailedStep(number, what, self._now))
+
+
+def _line_noise(level_dbfs: float | None) -> Iterator[bytes]:
+    """What a line sounds like on which nobody speaks, frame by frame, without end."""
+    noise = audio.silence(audio.FRAME_MS)
+    if level_dbfs is not None:
+        generator = random.Random(level_dbfs)  # the same noise in every rehearsal
+        deviation = 32768 * 10 ** (level_dbfs / 20)
+        samples = (round(generator.gauss(0, deviation)) for _ in range(audio.BYTES_PER_SECOND))
+        noise = wav.encode(array("h", samples).tobytes())
+    size = audio.FRAME_BYTES
+    return cycle(noise[start : start + size] for start in range(0, len(noise), size))

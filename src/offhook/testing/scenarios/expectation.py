@@ -1,0 +1,307 @@
+"""What a scenario expects of the agent: beside the caller's steps, and of the call as a whole.
+
+    steps:
+      - say: Can I book a table?
+      - expect: For what day                   # words that are heard
+      - say: For two on Friday at seven.
+      - expect: {says: is that right, within_ms: 2500}
+      - say: Yes please.
+      - expect: {called: {function: book_table, arguments: {people: 2}}, absent: sorry}
+      - hang_up
+    expect: {ending: caller_hung_up, dead_air_ms: 4000}
+
+`expect` beside a step speaks of the agent's turn since the caller's last one, and the caller waits
+until it has come true and the agent is quiet. At the end it speaks of the whole call.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from offhook import yamlfile
+from offhook.call.ending import Fault, Slug
+from offhook.testing.scenarios.ending import Ending
+from offhook.testing.simulator.dialogue.words import words
+
+_T = TypeVar("_T")
+
+SLUGS: Final = frozenset(slug.slug for slug in Slug)
+"""Endings that the server itself knows of."""
+
+SEEN_BY_TWILIO: Final = frozenset(get_args(Ending))
+"""Endings that are seen from outside."""
+
+
+def contains(heard: Sequence[str], phrase: Sequence[str], start: int = 0) -> bool:
+    """Whether those words stand together in what was heard."""
+    return find(heard, phrase, start) is not None
+
+
+def find(heard: Sequence[str], phrase: Sequence[str], start: int = 0) -> int | None:
+    """Where those words stand together in what was heard, from `start` on."""
+    length = len(phrase)
+    for index in range(start, len(heard) - length + 1):
+        if list(heard[index : index + length]) == list(phrase):
+            return index
+    return None
+
+
+class Part(BaseModel):
+    """A mapping in a scenario file: unknown keys are mistakes."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
+    )
+    short: ClassVar[Mapping[str, Any]] = {}
+    """JSON Schema of what may stand for the mapping, where something may."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        inner = handler.resolve_ref_schema(schema)
+        if cls.short:
+            mapping = dict(inner)
+            inner.clear()
+            inner["description"] = mapping.pop("description")
+            inner["anyOf"] = [dict(cls.short), mapping]
+        return schema
+
+
+def _as_list(value: Any) -> Any:
+    """One thing may stand for a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _phrase(text: str) -> str:
+    if not words(text):
+        raise yamlfile.refuse("This is no phrase: there is no word in it.", "Write words.")
+    return text
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise yamlfile.refuse(
+            f"This is no regular expression: {error}.", "Correct it, or use says for plain words."
+        ) from None
+    return text
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise yamlfile.refuse(
+            "Nothing takes no time: this can never be met.", "Give the longest time that is good."
+        )
+    return value
+
+
+OneOrMore: TypeAlias = Annotated[tuple[_T, ...], BeforeValidator(_as_list), Field(min_length=1)]
+Phrase: TypeAlias = Annotated[str, AfterValidator(_phrase)]
+Pattern: TypeAlias = Annotated[str, AfterValidator(_pattern)]
+Limit: TypeAlias = Annotated[int, AfterValidator(_positive)]
+"""Milliseconds."""
+
+
+class Called(Part):
+    """A function that the agent calls. A name alone stands for it with any arguments."""
+
+    function: str
+    arguments: dict[str, Any] | None = None
+    """These, and perhaps others."""
+    exactly: dict[str, Any] | None = None
+    """These and no others."""
+
+    short: ClassVar[Mapping[str, Any]] = {"type": "string"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return {"function": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one(self) -> "Called":
+        if self.arguments is not None and self.exactly is not None:
+            raise yamlfile.refuse("Both arguments and exactly stand here.", "Keep one of them.")
+        return self
+
+
+class Expected(Part):
+    """What can be expected of a turn and of a call alike."""
+
+    says: OneOrMore[Phrase] = ()
+    """Phrases that are heard, in this order. Case and punctuation do not count."""
+    matches: OneOrMore[Pattern] = ()
+    """Regular expressions that are found in what is heard, whatever its case."""
+    means: OneOrMore[str] = ()
+    """What the words that are heard amount to, by the names that the dialogue gives."""
+    absent: OneOrMore[Phrase] = ()
+    """Phrases that are never heard."""
+    called: OneOrMore[Called] = ()
+    """Functions that the agent calls, in this order."""
+    not_called: OneOrMore[str] = ()
+    """Functions that it does not call."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Expected":
+        if not self.model_fields_set:
+            raise yamlfile.refuse("Nothing is expected here.", 'Write what is to be heard: "says".')
+        said = {" ".join(words(phrase)) for phrase in self.says}
+        for phrase in self.absent:
+            if " ".join(words(phrase)) in said:
+                raise yamlfile.refuse(
+                    f'"{phrase}" is expected to be heard and to be absent.', "Remove one of them."
+                )
+        for name in {called.function for called in self.called} & set(self.not_called):
+            raise yamlfile.refuse(
+                f"{name} is expected to be called and not to be.", "Remove one of them."
+            )
+        return self
+
+    @property
+    def wants_words(self) -> bool:
+        """Whether it takes what was heard in words to judge it."""
+        return bool(self.says or self.matches or self.means or self.absent)
+
+    @property
+    def wants_functions(self) -> bool:
+        """Whether it takes sight of the agent's functions to judge it."""
+        return bool(self.called or self.not_called)
+
+
+class ExpectTurn(Expected):
+    """The agent's turn since the caller's last one. Text alone stands for `says`."""
+
+    within_ms: Limit | None = None
+    """From the end of the caller's speech until what is expected begins to be heard."""
+    interrupted_within_ms: Limit | None = None
+    """From the caller's first sound, in a barge_in, until the agent was silent."""
+    quiet_ms: Annotated[int, Field(ge=0)] = 600
+    """The agent's silence after which its turn is over."""
+    timeout: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds that the caller waits for it."""
+
+    short: ClassVar[Mapping[str, Any]] = {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+    }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return {"says": value} if isinstance(value, str | list) else value
+
+    @model_validator(mode="after")
+    def _expects(self) -> "ExpectTurn":
+        if not self.model_fields_set - {"quiet_ms", "timeout"}:
+            raise yamlfile.refuse(
+                "Nothing is expected here.", "Write wait_for_agent if any words are good."
+            )
+        return self
+
+
+class Bounds(Part):
+    """At least and at most; a number alone stands for both."""
+
+    at_least: Annotated[float, Field(ge=0)] = 0
+    at_most: Annotated[float, Field(ge=0)] | None = None
+
+    short: ClassVar[Mapping[str, Any]] = {"type": "number"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return {"at_least": value, "at_most": value} if number else value
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> "Bounds":
+        if self.at_most is not None and self.at_most < self.at_least:
+            raise yamlfile.refuse(
+                f"Nothing is at least {self.at_least:g} and at most {self.at_most:g}.",
+                "Exchange them.",
+            )
+        return self
+
+    def hold(self, value: float) -> bool:
+        """Whether the value lies within."""
+        return value >= self.at_least and (self.at_most is None or value <= self.at_most)
+
+    def __str__(self) -> str:
+        if self.at_most is None:
+            return f"at least {self.at_least:g}"
+        if self.at_least == self.at_most:
+            return f"{self.at_least:g}"
+        if self.at_least:
+            return f"{self.at_least:g} to {self.at_most:g}"
+        return f"at most {self.at_most:g}"
+
+
+class Ended(Part):
+    """How the call ends. A slug alone stands for it, whosever doing it is."""
+
+    slug: str
+    """As docs/errors.md lists them, or as Twilio sees it from outside (ending.py)."""
+    doing: Fault | None = None
+    """Whose; only the server knows."""
+
+    short: ClassVar[Mapping[str, Any]] = {"enum": sorted(SLUGS | SEEN_BY_TWILIO)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return {"slug": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known(self) -> "Ended":
+        if self.slug not in SLUGS | SEEN_BY_TWILIO:
+            close = yamlfile.nearest(self.slug, SLUGS | SEEN_BY_TWILIO)
+            known = ", ".join(sorted(SLUGS | SEEN_BY_TWILIO))
+            raise yamlfile.refuse(
+                f'No call ends as "{self.slug}".',
+                f'Did you mean "{close}"?' if close else f"Write one of: {known}.",
+            )
+        if self.doing is not None and self.slug not in SLUGS:
+            raise yamlfile.refuse(
+                f"{self.slug} is what Twilio sees, which does not know whose doing it was.",
+                "Remove doing, or write one of Offhook's own endings.",
+            )
+        return self
+
+    @property
+    def wants_server(self) -> bool:
+        """Whether the server alone can tell: from outside, hanging up is all that is known."""
+        return self.slug not in SEEN_BY_TWILIO or self.doing is not None
+
+
+class ExpectCall(Expected):
+    """The call as a whole."""
+
+    called_off: OneOrMore[str] = ()
+    """Functions that the agent calls off again, and that are not answered."""
+    hung_up_by: Literal["rest", "twiml"] | None = None
+    """How the server ends the call, once: by a request to Twilio, or by <Hangup>."""
+    rung: tuple[str, ...] | None = None
+    """The telephones that are rung, in that order, and no others."""
+
+    ending: Ended | None = None
+    duration_s: Bounds | None = None
+    """From the answer to the end, in seconds."""
+    dead_air_ms: Limit | None = None
+    """The longest time in which nothing is heard, but for the caller's own wait and stay_silent;
+    ringing, music and whoever the caller is put through to are heard."""
+    turns: Bounds | None = None
+    """How often the agent speaks: what is heard between two things that the caller says is one."""

@@ -1,0 +1,104 @@
+"""Scenario files as the command line names them: found and read, with the dialogues they name."""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from offhook import yamlfile
+from offhook.config import Phrases
+from offhook.errors import Problem
+from offhook.testing.scenarios.scenario import Loaded, load
+from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.simulator.dialogue import file as dialogue_file
+from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.yamlfile import BadFile, Finding
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """Every scenario file: those that are named, and all *.yaml in folders and below, sorted.
+
+    Raises Problem E-SCENARIO-03 for a folder without any.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            found[path] = None
+            continue
+        below = sorted(file for kind in ("*.yaml", "*.yml") for file in path.rglob(kind))
+        if not below:
+            raise Problem(
+                "E-SCENARIO-03",
+                f"There is no scenario in {path}: no file whose name ends in .yaml.",
+                "Name a scenario file, or a folder that holds some.",
+            )
+        found |= dict.fromkeys(below)
+    return list(found)
+
+
+def load_all(paths: Sequence[Path], variables: Mapping[str, str]) -> list[Loaded]:
+    """All of them. Raises BadFile with the mistakes of every file, under the code of the first."""
+    loaded: list[Loaded] = []
+    bad: list[BadFile] = []
+    for path in paths:
+        try:
+            loaded.append(load(path, variables))
+        except BadFile as error:
+            bad.append(error)
+    raise_together(bad)
+    return loaded
+
+
+def raise_together(bad: Sequence[BadFile]) -> None:
+    """Raise what is wrong with several files as one BadFile, if anything is."""
+    if bad:
+        findings = [finding for error in bad for finding in error.findings]
+        raise BadFile(bad[0].code, findings)
+
+
+class Dialogues:
+    """What the dialogues tell that scenarios name; each is read once.
+
+    `standin` is the one that a scenario without its own is taken to be about. `more` are texts that
+    the agents may say beside theirs, such as greetings.
+    """
+
+    def __init__(self, standin: Dialogue | None, more: Iterable[str] = ()) -> None:
+        phrases = Phrases()
+        beside = (*more, phrases.still_there, phrases.silent_goodbye, phrases.time_up)
+        self._standin = None if standin is None else Known(standin, beside)
+        self._read = functools.cache(lambda path: Known(dialogue_file.read(path), beside))
+
+    def known(self, loaded: Loaded) -> Known | None:
+        """What is known of the agent. Raises BadFile, also for a dialogue that is not there."""
+        name = loaded.scenario.dialogue
+        if name is None:
+            return self._standin
+        path = loaded.beside(name)
+        if not path.is_file():
+            text, fix = f"There is no dialogue {path}.", "Correct the path: it starts here."
+            raise BadFile("E-SCENARIO-01", [Finding("error", text, fix, loaded.place("dialogue"))])
+        return self._read(path.resolve())
+
+
+def greetings(loaded: Iterable[Loaded]) -> list[str]:
+    """What agents are expected to say before the caller's first turn: no dialogue knows it."""
+    found: list[str] = []
+    for one in loaded:
+        for person in one.scenario.people.values():
+            for step in person.steps:
+                if step.is_turn:
+                    break
+                if step.expect is not None:
+                    found += step.expect.says
+    return found
+
+
+def unknown_variable(loaded: Sequence[Loaded], given: Iterable[str]) -> str | None:
+    """What is wrong with the names of --var: one that no scenario has, in words."""
+    known = {name for one in loaded for name in one.scenario.vars}
+    for name in given:
+        if name not in known:
+            close = yamlfile.nearest(name, known)
+            meant = f'Did you mean "{close}"?' if close else "Its vars say which it has."
+            return f"No scenario has a variable {name}. {meant}"
+    return None

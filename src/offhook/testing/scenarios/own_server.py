@@ -1,0 +1,136 @@
+"""The user's own server, run within the rehearsal: on a port of its own, its two wires in sight."""
+
+import asyncio
+import dataclasses
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from pydantic import SecretStr
+
+from offhook.capture.tap import NewCall, Tap
+from offhook.clock import Clock
+from offhook.config import Config, Records, Twilio
+from offhook.serving.server import Server, listen
+from offhook.testing.simulator.twilio.account import account
+from offhook.testing.simulator.twilio.account import server as rest
+from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.switchboard.board import Board, switchboard
+from offhook.testing.simulator.twilio.switchboard.people import Person, book
+from offhook.testing.simulator.twilio.webhooks import Front
+
+if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time
+    from offhook.api.app import Api
+    from offhook.records.record import Record
+
+_PUBLIC: Final = "https://voice.example.com"
+"""Where Twilio reaches the server that places calls. Nobody contacts that host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The simulated account of a server: its numbers, and whose telephones it can ring.
+
+    Without `people` the server has no credentials for it.
+    """
+
+    sid: str
+    numbers: Sequence[str]
+    people: Mapping[str, Person] | None
+    places: bool = False
+    """Whether the server is to ring them by itself: it keeps records then, and has an API."""
+
+
+class OwnServer:
+    """A server that runs. `board` has what its account saw, if it has one."""
+
+    board: Board | None = None
+
+    def __init__(self, port: int, token: str, clock: Clock) -> None:
+        self.url = f"http://127.0.0.1:{port}/twilio/voice"
+        self.token = token
+        self.clock = clock
+        self._taps: dict[str, Tap] = {}
+
+    def watch(self, call_sid: str, tap: Tap) -> None:
+        """Have both wires of a call watched that is about to be placed."""
+        self._taps[call_sid] = tap
+
+    def tap(self, call: NewCall) -> Tap | None:
+        """The tap of a call that begins: of one that is placed, by the number that is called."""
+        return self._taps.pop(call.to if call.outbound else call.call_sid, None)
+
+
+@asynccontextmanager
+async def _kept(config: Config, token: str) -> "AsyncIterator[tuple[Config, Record, Api]]":
+    """Keep what a server needs to place calls, and whose API takes that token.
+
+    What waits for a disk or for another thread is done off the loop: others may be judged on it.
+    """
+    from offhook.api.app import Api
+    from offhook.recordings.files import LocalFiles
+    from offhook.records import database
+    from offhook.records.record import Record
+
+    temporary = TemporaryDirectory()
+    folder = Path(temporary.name)
+    records = Records(folder=folder, database=f"sqlite:///{folder}/offhook.db")
+    config = dataclasses.replace(config, records=records)
+    engine = database.open_engine(database.url_of(records.database))
+    try:
+        record = Record(engine, folder / "journal", records.prices)
+        await asyncio.to_thread(record.__enter__)
+        try:
+            files = LocalFiles(records.recordings)
+            yield config, record, Api(config, SecretStr(token), engine, files)
+        finally:
+            await asyncio.to_thread(record.__exit__, None, None, None)
+    finally:
+        engine.dispose()
+        await asyncio.to_thread(temporary.cleanup)
+
+
+@asynccontextmanager
+async def run(
+    config: Config, clock: Clock, twilio: Account | None = None
+) -> AsyncIterator[OwnServer]:
+    """Run that configuration on a free loopback port, signed with a token that nobody knows."""
+    token = secrets.token_hex(16)
+    sock = listen("127.0.0.1", 0)
+    own = OwnServer(sock.getsockname()[1], token, clock)
+    places = twilio is not None and twilio.places
+    public = _PUBLIC if places else None
+    given = Twilio(auth_tokens=(SecretStr(token),))
+    async with AsyncExitStack() as around, asyncio.TaskGroup() as group:
+        if twilio is not None and twilio.people is not None:
+            board = own.board = await around.enter_async_context(
+                switchboard(twilio.sid, Front(own.url, token, public), clock, book(twilio.people))
+            )
+            numbers = [Number(number) for number in dict.fromkeys(twilio.numbers)]
+            api_url = await around.enter_async_context(
+                rest.serve(account.Account(board, token, numbers=numbers))
+            )
+            given = given.model_copy(update={"account_sid": twilio.sid, "api_url": api_url})
+        config = dataclasses.replace(
+            config,
+            server=config.server.model_copy(
+                update={"public_url": public, "tls_cert": None, "tls_key": None, "unsigned": False}
+            ),
+            twilio=given,
+        )
+        record = api = None
+        if places:
+            config, record, api = await around.enter_async_context(_kept(config, token))
+        server = Server(config, sock, [], own.tap, record=record, api=api)
+        serving = group.create_task(server.run(), name="server")
+        await server.started.wait()
+        try:
+            yield own
+        finally:
+            server.stop()
+            server.stop()
+            await serving

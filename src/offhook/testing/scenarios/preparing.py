@@ -1,0 +1,77 @@
+"""Scenarios made ready to run: checked as far as can be without calling, and with their sounds."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+from offhook.clock import Clock
+from offhook.testing.scenarios import own_config, scenario, validation
+from offhook.testing.scenarios.files import Dialogues, raise_together
+from offhook.testing.scenarios.listening import Listeners
+from offhook.testing.scenarios.runner import Case, House, Target
+from offhook.testing.scenarios.scenario import Loaded
+from offhook.testing.scenarios.validation import Sight
+from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.simulator.speech import clip_file
+from offhook.testing.simulator.speech.render import Rendered, render
+from offhook.yamlfile import BadFile
+
+
+async def prepare(
+    loaded: Sequence[Loaded],
+    dialogues: Dialogues,
+    listeners: Listeners,
+    rendered: Rendered,
+    target: Target | None,
+    environ: Mapping[str, str],
+) -> list[Case]:
+    """All of them. Raises BadFile with the mistakes of every one, or Problem for a sound.
+
+    `target` is where calls go that have no house of their own; there are none without it.
+    """
+    cases: list[Case] = []
+    bad: list[BadFile] = []
+    for one in loaded:
+        try:
+            known = dialogues.known(one)
+            sight, house = await _house(one, known, listeners, target, environ)
+            validation.check(one, known, sight)
+        except BadFile as error:
+            bad.append(error)
+            continue
+        how = sight.how if sight.words else f"not known, for {sight.how}"
+        slowly = one.scenario.config is not None and own_config.opens_slowly(one)
+        cases.append(Case(one, _sounds(one, rendered), known, how, house, slowly))
+    raise_together(bad)
+    return cases
+
+
+async def _house(
+    one: Loaded,
+    known: Known | None,
+    listeners: Listeners,
+    target: Target | None,
+    environ: Mapping[str, str],
+) -> tuple[Sight, Callable[[Clock], AbstractAsyncContextManager[House]]]:
+    if one.scenario.config is not None:
+        with scenario.at(one.place("config")):
+            config = own_config.config_of(one, environ)
+        return own_config.SIGHT, functools.partial(own_config.run, one, config)
+    assert target is not None
+    sight, listen = await listeners.choose(known)
+    house = House(target, listen)
+    return sight, lambda clock: nullcontext(house)
+
+
+async def rendering(loaded: Iterable[Loaded]) -> Rendered:
+    """All that their callers say, said."""
+    return await render(text for one in loaded for text, is_file, _ in one.sounds() if not is_file)
+
+
+def _sounds(loaded: Loaded, rendered: Rendered) -> dict[str, bytes]:
+    sounds = {}
+    for sound, is_file, place in loaded.sounds():
+        with scenario.at(place):
+            file = loaded.beside(sound)
+            sounds[sound] = clip_file.read(file) if is_file else rendered.audio(sound)
+    return sounds

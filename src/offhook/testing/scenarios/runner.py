@@ -1,0 +1,256 @@
+"""Runs scenarios against a server, several at once, and judges them.
+
+Nothing that takes the processor for long happens while a call is judged: a house that takes long to
+open is opened before. A scenario that failed while this machine was late runs again, alone.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from offhook.clock import Clock
+from offhook.errors import Problem
+from offhook.testing.scenarios.account import CallResult, Failure, Result
+from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.from_the_wire import FromTheWire
+from offhook.testing.scenarios.judge import Judge, unreached
+from offhook.testing.scenarios.lateness import Lateness, watching
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.scenario import Loaded, Person, Placed
+from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.simulator.deepgram.hearing import Hearing
+from offhook.testing.simulator.twilio.phone import place_call
+from offhook.testing.simulator.twilio.switchboard.board import Board
+from offhook.testing.simulator.twilio.switchboard.ledger import Ledger
+from offhook.twilio.signature import SharedKey
+
+ATTEMPTS: Final = 3
+"""How often a scenario runs that fails while this machine is late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Who is called, and how the calls are signed (phone.place_call)."""
+
+    url: str
+    auth_token: str | SharedKey | None = field(repr=False)
+    account_sid: str
+    public_url: str | None = None
+
+
+class Listening(Protocol):
+    """Whoever makes words of what one caller hears, until the call is judged."""
+
+    hearing: Hearing
+    wire: FromTheWire | None
+
+    async def finish(self) -> None:
+        """Wait for what is still to be known. Raises Problem when it cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Where a scenario's calls go, and who listens to the one with a CallSid."""
+
+    target: Target
+    listen: Callable[[str], Listening]
+    board: Board | None = None
+    """Of the simulated account that the calls are on, where there is one that can act on them."""
+    place: Callable[[str, Placed, Caller], Awaitable[CallReport]] | None = None
+    """Has somebody called; what became of it. Raises Problem when no call is placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A scenario that is to run: what its caller can say, and what is known of the agent."""
+
+    loaded: Loaded
+    sounds: Mapping[str, bytes]
+    known: Known | None
+    how: str
+    house: Callable[[Clock], AbstractAsyncContextManager[House]]
+    """Opened when it begins, and closed when it is over."""
+    opens_slowly: bool = False
+    """Whether opening the house takes the processor for long."""
+
+
+async def run(
+    cases: Sequence[Case],
+    clock: Clock,
+    *,
+    jobs: int,
+    attempts: int = ATTEMPTS,
+    began: Callable[[Case], None] = lambda case: None,
+    ended: Callable[[Result], None] = lambda result: None,
+) -> list[Result]:
+    """Run them all, at most `jobs` at a time. Cancelling it hangs up every call.
+
+    One that is not judged runs again, up to `attempts` times in all.
+    """
+    results: dict[int, Result] = {}
+    slow = [index for index, case in enumerate(cases) if case.opens_slowly]
+    quick = [index for index, case in enumerate(cases) if not case.opens_slowly]
+    rounds = [slow[first : first + jobs] for first in range(0, len(slow), jobs)] or [[]]
+    rounds[0] = [*rounds[0], *quick]
+
+    async def one(index: int, free: asyncio.Semaphore, doors: "_Doors") -> None:
+        async with free:
+            began(cases[index])
+            result = await _Trial(cases[index], clock).run(doors)
+            if index in results:
+                result = replace(result, attempts=results[index].attempts + 1)
+            results[index] = result
+            if result.is_judged or result.attempts >= attempts:
+                ended(result)
+
+    while rounds:
+        indices = rounds.pop(0)
+        free = asyncio.Semaphore(jobs)
+        doors = _Doors(sum(cases[index].opens_slowly for index in indices))
+        async with asyncio.TaskGroup() as group:
+            for index in indices:
+                group.create_task(one(index, free, doors), name=cases[index].loaded.name)
+        if not rounds:
+            again = [index for index, result in results.items() if not result.is_judged]
+            rounds = [[index] for index in again if results[index].attempts < attempts]
+    return [results[index] for index in range(len(cases))]
+
+
+class _Doors:
+    """Keeps all callers waiting until every house that opens slowly is open."""
+
+    def __init__(self, slow: int) -> None:
+        self._missing = slow
+        self._open = asyncio.Event()
+        if not slow:
+            self._open.set()
+
+    def opened(self) -> None:
+        """Note that one of those houses is open."""
+        self._missing -= 1
+        if not self._missing:
+            self._open.set()
+
+    async def wait(self) -> None:
+        """Wait for the last of them."""
+        await self._open.wait()
+
+
+class _Trial:
+    """One scenario while it runs."""
+
+    def __init__(self, case: Case, clock: Clock) -> None:
+        self._case = case
+        self._clock = clock
+        self._judge = Judge(case.known.meant if case.known is not None else None)
+
+    async def run(self, doors: _Doors) -> Result:
+        case = self._case
+        calls: dict[str, CallResult] = {}
+        if not case.opens_slowly:
+            await doors.wait()
+        async with case.house(self._clock) as house:
+            if case.opens_slowly:
+                doors.opened()
+                await doors.wait()
+            late = await self._all_called(house, calls)
+        people = case.loaded.scenario.people
+        found = {name: calls[name] for name in people}
+        return Result(case.loaded, found, case.how, late=late if late.is_too_much else None)
+
+    async def _all_called(self, house: House, calls: dict[str, CallResult]) -> Lateness:
+        async def call(name: str, person: Person) -> None:
+            calls[name] = await self._call(house, name, person)
+
+        async with watching() as late, asyncio.TaskGroup() as group:
+            for name, person in self._case.loaded.scenario.people.items():
+                group.create_task(call(name, person), name=f"caller {name}")
+        return late
+
+    async def _call(self, house: House, name: str, person: Person) -> CallResult:
+        target = house.target
+        call_sid = "CA" + secrets.token_hex(16)
+        listening = house.listen(call_sid if person.placed is None else person.from_)
+        caller = Caller(
+            person.steps,
+            self._case.sounds.__getitem__,
+            noise_dbfs=person.noise_dbfs,
+            hearing=listening.hearing,
+            satisfied=self._judge.is_satisfied,
+        )
+        if person.placed is not None:
+            assert house.place is not None  # a house that is to call somebody can
+            report = await house.place(person.from_, person.placed, caller)
+            return await self._result(house, name, person, report, listening)
+        report = await place_call(
+            target.url,
+            caller,
+            clock=self._clock,
+            auth_token=target.auth_token,
+            account_sid=target.account_sid,
+            from_=person.from_,
+            to=person.to,
+            call_sid=call_sid,
+            public_url=target.public_url,
+            time_limit_s=self._case.loaded.scenario.time_limit_s,
+            board=house.board,
+        )
+        return await self._result(house, name, person, report, listening)
+
+    async def _result(
+        self, house: House, name: str, person: Person, report: CallReport, listening: Listening
+    ) -> CallResult:
+        failures = [Failure(fault) for fault in report.faults_on_the_line]
+        if not report.streams and person.placed is None:
+            failures.append(Failure("no stream was opened"))
+        try:
+            await listening.finish()
+        except Problem as problem:
+            failures.append(Failure(f"{problem.code} {problem.what}"))
+        ledger = house.board.ledger if house.board is not None else None
+        failures += self._judged(name, person, report, listening.wire, ledger)
+        return CallResult(name, report, failures, listening.wire)
+
+    def _judged(
+        self,
+        name: str,
+        person: Person,
+        report: CallReport,
+        wire: FromTheWire | None,
+        ledger: Ledger | None,
+    ) -> list[Failure]:
+        caller, here = report.caller, self._case.loaded.person_at(name)
+        place = self._case.loaded.place
+        failures = [
+            Failure(
+                failed.what,
+                place(*here, "steps", failed.number - 1),
+                failed.at - report.answered_at,
+            )
+            for failed in caller.failed
+        ]
+        for index, exchange in caller.expected.items():
+            expected = person.steps[index].expect
+            assert expected is not None  # the caller keeps those that expect something
+            failures += [
+                Failure(
+                    what,
+                    place(*here, "steps", index, "expect"),
+                    exchange.began - report.answered_at,
+                )
+                for what in self._judge.turn(expected, caller, exchange)
+            ]
+        missed = unreached(person.steps, caller)
+        if missed is not None:
+            what = f"the call was over before this: {report.ending.replace('_', ' ')}"
+            failures.append(Failure(what, place(*here, "steps", missed)))
+        if person.expect is not None:
+            server = wire.ending if wire is not None else None
+            failures += [
+                Failure(what, place(*here, "expect"))
+                for what in self._judge.call(person.expect, report, server, ledger)
+            ]
+        return failures

@@ -1,0 +1,340 @@
+"""A scenario: a rehearsed conversation as a YAML file tells it, the caller's side step by step.
+
+    dialogue: dialogue.yaml
+    steps:
+      - expect: How can I help you
+      - say: What are your opening hours?
+      - barge_in: {after: Monday to Friday, say: "Wait, I meant Sunday."}
+      - expect: {says: closed, interrupted_within_ms: 600}
+      - press: "12#"
+      - stay_silent: 5
+      - hang_up
+
+A caller is silent otherwise, and stays on the line when the steps are done. `{{name}}` stands for
+the value of a variable.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from offhook import yamlfile
+from offhook.errors import Problem
+from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn, Part, Phrase
+from offhook.testing.simulator.dialogue.script import Script
+from offhook.testing.simulator.twilio.callee import Callee
+from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
+
+_VARIABLE: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+
+
+def _quoted(value: Any) -> Any:
+    if isinstance(value, int):
+        raise yamlfile.refuse(
+            "This is a number to YAML, which drops a leading + or 0.",
+            'Put it in quotes, as in "+12025550142".',
+        )
+    return value
+
+
+_Digits = Annotated[str, BeforeValidator(_quoted)]
+_Wait = Annotated[float, Field(gt=0)]
+"""Seconds to wait for the agent; then the step has failed and the next begins."""
+
+
+class WaitForAgent(Part):
+    """Until the agent has spoken since the caller's last turn, and then been quiet."""
+
+    quiet_ms: Annotated[int, Field(ge=0)] = 600
+    timeout: _Wait = 20.0
+
+
+class BargeIn(Part):
+    """Speak while the agent does: some time after it became audible, or after a phrase."""
+
+    say: str | None = None
+    clip: str | None = None
+    """Instead of `say`: a WAV file, as in a step."""
+    after_ms: Annotated[int, Field(ge=0)] | None = None
+    after: Phrase | None = None
+    """Instead of `after_ms`: when that has been heard."""
+    timeout: _Wait = 20.0
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "BargeIn":
+        if (self.say is None) == (self.clip is None):
+            raise yamlfile.refuse("A barge-in says one thing.", "Write one of: say, clip.")
+        if (self.after_ms is None) == (self.after is None):
+            raise yamlfile.refuse(
+                "A barge-in begins at one moment.",
+                "Write one of: after_ms, for a time; after, for a phrase.",
+            )
+        return self
+
+
+class HangUp(Part):
+    """End the call."""
+
+
+class Step(Part):
+    """One thing that the caller does, or expects: exactly one of the fields is set."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    say: str | None = None
+    clip: str | None = None
+    """A WAV file, relative to the scenario's: speech, music, noise."""
+    barge_in: BargeIn | None = None
+    wait_for_agent: WaitForAgent | None = None
+    expect: ExpectTurn | None = None
+    press: Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^[0-9*#A-D]+$")] | None = None
+    wait: Annotated[float, Field(ge=0)] | None = None
+    """Seconds in which the agent may go on."""
+    stay_silent: Annotated[float, Field(gt=0)] | None = None
+    """Seconds of the caller's turn without a word: what the agent says then is its answer."""
+    hang_up: HangUp | None = None
+
+    short: ClassVar[Mapping[str, Any]] = {"enum": ["wait_for_agent", "hang_up"]}
+
+    @property
+    def sound(self) -> str | None:
+        """What is said in this step, or the file that is played, if anything is."""
+        if self.barge_in is not None:
+            return self.barge_in.say or self.barge_in.clip
+        return self.say or self.clip
+
+    @property
+    def file(self) -> str | None:
+        """The file that is played in this step, if one is."""
+        return self.barge_in.clip if self.barge_in is not None else self.clip
+
+    @property
+    def is_turn(self) -> bool:
+        """Whether this is a turn of the caller's, which the agent may answer."""
+        return self.sound is not None or self.press is not None or self.stay_silent is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        """A step without options may be its name alone."""
+        if isinstance(value, str):
+            return {value: {}}
+        if isinstance(value, dict):
+            return {name: {} if options is None else options for name, options in value.items()}
+        raise _not_one_thing()
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> "Step":
+        if len(self.model_fields_set) != 1:
+            raise _not_one_thing()
+        return self
+
+
+def _not_one_thing() -> PydanticCustomError:
+    known = ", ".join(Step.model_fields)
+    return yamlfile.refuse("A step is one thing that the caller does.", f"Write one of: {known}.")
+
+
+class Placed(Part):
+    """The agent rings the caller, not the other way round: docs/outbound.md."""
+
+    agent: str
+    variables: dict[str, str] = Field(default_factory=dict)
+
+
+class Person(Part):
+    """One caller: who calls which number, what they do, and what they expect of the whole call."""
+
+    from_: Annotated[_Digits, Field(alias="from")] = "+12025550142"
+    to: _Digits = "+12025550100"
+    noise_dbfs: Annotated[float, Field(ge=-90, le=-50)] | None = None
+    """Level of the noise on the caller's line; without it, silence is digital silence."""
+    placed: Placed | None = None
+    """The agent calls this person, whose number is `from`, and is one of the telephones."""
+    steps: tuple[Step, ...] = ()
+    expect: ExpectCall | None = None
+
+
+class Scenario(Person):
+    """One conversation, or several that begin at the same time."""
+
+    name: str | None = None
+    """What it is called in reports; without it, its file's name."""
+    dialogue: str | None = None
+    """The dialogue file of the agent that is called, relative to this one: from it are known the
+    words that can be heard, what they mean, and which functions there are."""
+    vars: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Values of variables; --var NAME=VALUE goes before them."""
+    time_limit_s: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds after which a call that is not over has failed, and is hung up."""
+    config: str | None = None
+    """The offhook.yaml of the server, relative to this file: it runs within the rehearsal, for this
+    scenario alone, whatever the command line says."""
+    script: Script | None = None
+    """What the agent of that server says and does, turn by turn, whatever the caller says."""
+    telephones: dict[_Digits, Callee] | None = None
+    """Who can be rung, by number; there is an account then, whose REST API the server uses. Any
+    other number does not exist."""
+    callers: dict[str, Person] = Field(default_factory=dict)
+    """Instead of `steps`: several callers by name, who ring at the same time."""
+
+    @property
+    def people(self) -> Mapping[str, Person]:
+        """Every caller by name."""
+        return self.callers or {"caller": self}
+
+    @model_validator(mode="after")
+    def _somebody_calls(self) -> "Scenario":
+        if bool(self.callers) == bool(self.steps or self.placed):
+            raise yamlfile.refuse(
+                "A scenario has steps, or callers who have them.", "Write one of: steps, callers."
+            )
+        if (self.config is None) != (self.script is None):
+            raise yamlfile.refuse(
+                "The server of a scenario has a configuration, and an agent that plays a script.",
+                "Write both: config, script.",
+            )
+        if self.telephones is not None and self.config is None:
+            raise yamlfile.refuse(
+                "Only the server of a scenario can ring its telephones.",
+                "Write config, the server's offhook.yaml, and script, what its agent does.",
+            )
+        for person in self.people.values():
+            if person.placed is not None and person.from_ not in (self.telephones or {}):
+                raise yamlfile.refuse(
+                    f"There is no telephone {person.from_}, and it is to be called.",
+                    "Add it to telephones.",
+                )
+        own = self.model_fields_set & (Person.model_fields.keys() - {"steps"})
+        if self.callers and own:
+            key = min(own).removesuffix("_")
+            raise yamlfile.refuse(
+                f"There are several callers, and {key} is none of theirs.",
+                f"Write {key} within each caller.",
+            )
+        for name, person in self.callers.items():
+            if not person.steps and person.placed is None:
+                raise yamlfile.refuse(f"{name} has nothing to do.", "Write steps there.")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A scenario, and where everything stands in its file, if it has one."""
+
+    scenario: Scenario
+    document: Document | None = None
+
+    @property
+    def file(self) -> str:
+        """The path of its file; empty without one."""
+        return "" if self.document is None else str(self.document.path)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.scenario.name or self.file
+
+    def person_at(self, name: str) -> Loc:
+        """Where a caller stands."""
+        return ("callers", name) if self.scenario.callers else ()
+
+    def place(self, *loc: str | int) -> Place | None:
+        """Where the value at `loc` begins."""
+        return None if self.document is None else self.document.place(loc)
+
+    def beside(self, name: str) -> Path:
+        """A file that the scenario names: relative to the scenario's own."""
+        return Path(name) if self.document is None else self.document.path.parent / name
+
+    def sounds(self) -> Iterator[tuple[str, bool, Place | None]]:
+        """What is said or played: the text or file, whether it is a file, and where it stands."""
+        for name, person in self.scenario.people.items():
+            for index, step in enumerate(person.steps):
+                if step.sound is not None:
+                    place = self.place(*self.person_at(name), "steps", index)
+                    yield step.sound, step.file is not None, place
+
+
+def load(path: Path, variables: Mapping[str, str] | None = None) -> Loaded:
+    """The scenario in a file. Raises BadFile (E-YAML-01 to -03) with every mistake in it.
+
+    `variables` are those of the command line, whose values are text: a whole number that is
+    written as one is taken for it. What the scenario's `vars` do not have is left out.
+    """
+    document = yamlfile.read(path)
+    _fill_in(document, variables or {})
+    return Loaded(yamlfile.validate(Scenario, document), document)
+
+
+class at:  # noqa: N801 - reads as a word
+    """Within it, a Problem is told with the place in a file that it is about."""
+
+    def __init__(self, place: Place | None) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Problem) and self._place is not None:
+            raise Problem(error.code, f"{self._place} {error.what}", error.fix) from None
+
+
+def asking(text: str, *, clip: bool = False) -> Scenario:
+    """One question: let the agent greet, ask, hear the answer, hang up."""
+    return Scenario(
+        name=text,
+        steps=(
+            Step(wait_for_agent=WaitForAgent()),
+            Step(clip=text) if clip else Step(say=text),
+            Step(wait_for_agent=WaitForAgent()),
+            Step(hang_up=HangUp()),
+        ),
+    )
+
+
+# --- Variables -----------------------------------------------------------------------------------
+
+
+def _fill_in(document: Document, given: Mapping[str, str]) -> None:
+    """Put values in the place of `{{name}}`, everywhere but in `vars`."""
+    value = document.value
+    own = value.get("vars") if isinstance(value, dict) else None
+    known: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
+    for name in known.keys() & given.keys():
+        known[name] = _number_or_text(given[name])
+    if isinstance(value, dict):
+        for key in value.keys() - {"vars"}:
+            value[key] = _filled(value[key], known, document, (key,))
+
+
+def _number_or_text(text: str) -> str | int:
+    return int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text) else text
+
+
+def _filled(value: Any, known: Mapping[str, Any], document: Document, loc: Loc) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(each, known, document, (*loc, key)) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, known, document, (*loc, i)) for i, each in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def of(name: str) -> Any:
+        if name not in known:
+            close = yamlfile.nearest(name, known)
+            fix = f'Did you mean "{close}"?' if close else f"Add {name} to vars."
+            text = f"No variable is called {name}."
+            raise BadFile("E-YAML-03", [Finding("error", text, fix, document.place(loc))])
+        return known[name]
+
+    whole = _VARIABLE.fullmatch(value)
+    if whole:
+        return of(whole[1])  # a number stays one
+    return _VARIABLE.sub(lambda found: str(of(found[1])), value)

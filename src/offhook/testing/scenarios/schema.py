@@ -1,0 +1,62 @@
+"""The JSON Schema of scenario files, for editors: made of the models that read them.
+
+schema.json beside this is a copy; `offhook rehearse --schema` prints it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from offhook.testing.scenarios.scenario import Scenario
+
+_VARIABLE: Final = {"type": "string", "pattern": r"^\{\{.*\}\}$"}
+"""What may stand for a number."""
+
+_MAY_BE_ALONE: Final = ("#/$defs/WaitForAgent", "#/$defs/HangUp")
+"""Steps whose key needs no value."""
+
+
+def scenario_schema() -> dict[str, Any]:
+    """JSON Schema, draft 2020-12."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_as_written(Scenario.model_json_schema(by_alias=True)),
+        "title": "An Offhook scenario",
+        "oneOf": [{"required": ["steps"]}, {"required": ["callers"]}],
+    }
+
+
+def as_text() -> str:
+    """The schema as it is printed, and committed."""
+    return json.dumps(scenario_schema(), indent=2) + "\n"
+
+
+def _as_written(schema: Any) -> Any:
+    """The schema of what is written, where pydantic gives that of what is kept.
+
+    A variable may stand for a number, one thing for a list, and a step's name for the step; what is
+    not there is left out, not null.
+    """
+    if isinstance(schema, list):
+        return [_as_written(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    kept = {
+        key: _as_written(value)
+        for key, value in schema.items()
+        if not (key == "title" and isinstance(value, str)) and not (key == "default" and not value)
+    }
+    about = {key: kept.pop(key) for key in ("description", "default") if key in kept}
+    options = kept.get("anyOf")
+    if options and {"type": "null"} in options:
+        options.remove({"type": "null"})
+        if len(options) == 1:
+            kept = {**options[0]}
+    if kept.get("type") in ("integer", "number"):
+        kept = {"anyOf": [kept, dict(_VARIABLE)]}
+    elif "minLength" in kept and kept.get("type") == "array":
+        kept["minItems"] = kept.pop("minLength")
+        kept = {"anyOf": [kept["items"], kept]}
+    if kept.get("$ref") in _MAY_BE_ALONE:
+        kept = {"anyOf": [kept, {"type": "null"}]}
+    return {**kept, **about}

@@ -1,0 +1,42 @@
+"""What is known in advance of the agent that is called, from the dialogue that it follows."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.dialogue.matcher import Matcher
+from offhook.testing.simulator.dialogue.sampling import FIELD
+from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech.vocabulary import Vocabulary
+
+
+class Known:
+    """Which words can be heard, what they mean, and which functions there are.
+
+    `more` are texts that the agent may say beside those of its dialogue, such as its greeting.
+    """
+
+    def __init__(self, dialogue: Dialogue, more: Iterable[str]) -> None:
+        self.vocabulary: Final[Vocabulary] = dialogue.spoken_vocabulary(more)
+        self.words: Final = frozenset(
+            word for phrase in self.vocabulary.phrases for word in words(phrase.text)
+        )
+        self.functions: Final = frozenset(dialogue.content.functions)
+        replies: Mapping[str, list[str]] = {
+            name: [FIELD.sub(lambda field: _slot(field[1], dialogue), text) for text in texts]
+            for name, texts in dialogue.replies.items()
+            if texts
+        }
+        self._replies: Final = Matcher(replies, dialogue.kinds)
+        self._dialogue: Final = dialogue
+        self.meanings: Final = replies.keys() | dialogue.content.intents.keys()
+        """Names of replies, and of intents, which an agent's words may have as a caller's do."""
+
+    def meant(self, text: str) -> set[str]:
+        """What the words amount to: the reply that they are nearest to, and the intent."""
+        found = {self._replies.meaning(text).intent, self._dialogue.meaning(text).intent}
+        return {name for name in found if name is not None}
+
+
+def _slot(field: str, dialogue: Dialogue) -> str:
+    return f"${field}" if field in dialogue.kinds else ""

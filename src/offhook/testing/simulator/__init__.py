@@ -1,0 +1,1 @@
+"""A simulated Twilio and a stand-in for Deepgram, with a dialogue and speech."""

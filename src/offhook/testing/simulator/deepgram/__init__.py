@@ -1,0 +1,1 @@
+"""A stand-in for Deepgram's Voice Agent."""

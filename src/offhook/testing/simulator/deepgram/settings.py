@@ -1,0 +1,337 @@
+"""The Settings message as the stand-in reads it, refusing what Deepgram refuses.
+
+Source: deepgram.md §2.1 to §2.9. It looks on its own, without the checks of the product
+under rehearsal, so that a mistake in those shows. Fields that it does not know are let through.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from offhook.deepgram.messages import UNREADABLE, Error, History
+from offhook.text import urls
+
+PROMPT_MAX: Final = 25_000
+"""Characters of a prompt for an LLM that Deepgram manages; the rest is cut off, with a Warning."""
+
+_EOT_TIMEOUT_MS: Final = 5000
+
+_TOP_LEVEL_ONLY: Final = ("audio", "experimental", "flags", "mip_opt_out", "tags")
+_IN_AGENT_ONLY: Final = ("context", "greeting", "listen", "speak", "think")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_AT: Final = re.compile(r"`\$\.?(.*)`$")
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a failure
+    """The Error that ends the session."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(f"{code}: {description}")
+        self.error: Final = Error(code, description)
+
+
+class _Flags(msgspec.Struct):
+    history: bool = True
+
+
+class _Input(msgspec.Struct):
+    encoding: str
+    sample_rate: int
+
+
+class _Output(msgspec.Struct):
+    encoding: str = "linear16"
+    sample_rate: int | None = None
+    container: str | None = "none"
+
+
+class _Audio(msgspec.Struct):
+    input: _Input | None = None
+    output: _Output | None = None
+
+
+class _Provider(msgspec.Struct):
+    type: str
+    version: str | None = None
+    model: str | None = None
+    smart_format: bool | None = None
+    eot_threshold: float | None = None
+    eager_eot_threshold: float | None = None
+    eot_timeout_ms: int | None = None
+    speed: float | None = None
+    temperature: float | None = None
+
+
+class _Listen(msgspec.Struct):
+    provider: _Provider
+
+
+class Endpoint(msgspec.Struct):
+    """Where a model or a function is."""
+
+    url: str
+    headers: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Endpoint({urls.origin(self.url)!r})"
+
+
+class _Function(msgspec.Struct):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    endpoint: Endpoint | None = None
+    defer_until_eot: bool = False
+
+
+class Think(msgspec.Struct):
+    """One entry of `think`."""
+
+    provider: _Provider
+    endpoint: Endpoint | None = None
+    prompt: str | None = None
+    functions: list[_Function] | None = None
+    context_length: int | str | None = None
+
+
+class _Speak(msgspec.Struct):
+    provider: _Provider
+
+
+class OfferedFunction(msgspec.Struct, frozen=True):
+    """A function that the agent may call (§4.1)."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of its arguments."""
+    has_endpoint: bool
+    """The agent runs it itself; the client only watches."""
+    deferred: bool
+    """It waits until the caller's turn is confirmed."""
+
+
+class _Context(msgspec.Struct):
+    messages: list[History] | None = None
+
+
+class _Agent(msgspec.Struct):
+    listen: _Listen | None = None
+    think: Think | list[Think] | None = None
+    speak: _Speak | list[_Speak] | None = None
+    context: _Context | None = None
+    greeting: str | None = None
+
+
+class _Settings(msgspec.Struct, tag="Settings"):
+    audio: _Audio
+    agent: _Agent | str
+    experimental: bool | None = None
+    flags: _Flags | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Settings)
+
+
+class Settings:
+    """Settings that were accepted, and what of them the stand-in acts on."""
+
+    def __init__(self, text: bytes) -> None:
+        """Raises Refused."""
+        try:
+            settings = _decoder.decode(text)
+            self.message: Final[dict[str, Any]] = msgspec.json.decode(text)
+            """As it came."""
+        except UNREADABLE as error:
+            raise unparsable(error) from None
+        _refuse_misplaced(self.message)
+        _refuse_audio(settings.audio)
+        if isinstance(settings.agent, str):
+            if not _UUID.fullmatch(settings.agent):
+                raise Refused("INVALID_AGENT_ID", "agent is not the id of a stored agent.")
+            agent = _Agent()
+        else:
+            agent = settings.agent
+        self.greeting: Final = agent.greeting or ""
+        self.context: Final = (agent.context and agent.context.messages) or []
+        self.history: Final = settings.flags is None or settings.flags.history
+        self.experimental: Final = bool(settings.experimental)
+        self.listen: dict[str, Any] = {}
+        if agent.listen is not None:
+            _refuse_listen(agent.listen.provider)
+            self.listen = self.message["agent"]["listen"]["provider"]
+        self.failed_to_speak = False
+        """Its voice does not have the speed that was asked for (§2.6)."""
+        self._speak(agent.speak)
+        self.think: list[Think] = list(_entries(agent.think))
+        """In order of preference."""
+        self.is_stored: Final = isinstance(settings.agent, str)
+        """The agent is stored at Deepgram: nobody here knows what it thinks with."""
+
+    @property
+    def prompt(self) -> str:
+        """The prompt, as far as Deepgram reads it."""
+        if not self.think:
+            return ""
+        first = self.think[0]
+        prompt = first.prompt or ""
+        return prompt if first.endpoint is not None else prompt[:PROMPT_MAX]
+
+    @property
+    def prompt_is_too_long(self) -> bool:
+        """Whether an LLM that Deepgram manages gets less than all of it."""
+        return any(
+            think.endpoint is None and len(think.prompt or "") > PROMPT_MAX for think in self.think
+        )
+
+    @property
+    def functions(self) -> dict[str, OfferedFunction]:
+        """What the agent may call, by name."""
+        return {
+            function.name: OfferedFunction(
+                function.name,
+                function.description or "",
+                function.parameters or {"type": "object", "properties": {}},
+                function.endpoint is not None,
+                function.defer_until_eot,
+            )
+            for think in reversed(self.think)
+            for function in think.functions or []
+        }
+
+    def update_prompt(self, prompt: str) -> None:
+        """UpdatePrompt appends to the prompt (§2.10, where one page of two says so)."""
+        for think in self.think:
+            think.prompt = f"{think.prompt}\n\n{prompt}" if think.prompt else prompt
+
+    def update_think(self, think: Any) -> None:
+        """Replace provider, prompt, endpoint and functions (§2.11). Raises Refused."""
+        try:
+            self.think = list(_entries(msgspec.convert(think, Think | list[Think])))
+        except msgspec.ValidationError as error:
+            raise unparsable(error) from None
+
+    def update_speak(self, speak: Any) -> None:
+        """Take another voice, from the next turn on (§2.12). Raises Refused."""
+        try:
+            self._speak(msgspec.convert(speak, _Speak | list[_Speak]))
+        except msgspec.ValidationError as error:
+            raise unparsable(error) from None
+
+    def _speak(self, speak: Any) -> None:
+        entries = list(_entries(speak))
+        for entry in entries:
+            _refuse_speak(entry.provider)
+        self.failed_to_speak = any(not _speed_is_allowed(entry.provider) for entry in entries)
+
+    def update_listen(self, listen: Mapping[str, Any]) -> bool:
+        """Take over what UpdateListen says; False when Deepgram would not, and warns (§2.13)."""
+        provider = listen.get("provider")
+        if not isinstance(provider, dict):
+            return False
+        updated = {**self.listen, **provider}
+        if "language_hints" not in provider:
+            updated.pop("language_hints", None)
+        try:
+            _refuse_listen(msgspec.convert(updated, _Provider))
+        except (msgspec.ValidationError, Refused):
+            return False
+        if "keyterms" in provider and updated.get("version") != "v2":
+            return False
+        self.listen = updated
+        return True
+
+    def end_of_turn_ms(self, usual: int) -> int:
+        """After how much silence a turn ends, which by itself is `usual` (§2.4)."""
+        if not self.flux:
+            return usual
+        timeout = self.listen.get("eot_timeout_ms") or _EOT_TIMEOUT_MS
+        never_by_itself = self.listen.get("eot_threshold") == 1.0
+        return int(timeout if never_by_itself else min(usual, timeout))
+
+    @property
+    def flux(self) -> bool:
+        """Whether the listener is Flux."""
+        return self.listen.get("version") == "v2"
+
+
+def unparsable(error: Exception) -> Refused:
+    """The refusal of a message that did not match its schema, naming the field."""
+    fault = str(error)
+    at = _AT.search(fault)
+    field = f" Check the {at[1]} field." if at and at[1] else ""
+    return Refused("UNPARSABLE_CLIENT_MESSAGE", f"Error parsing client message: {fault}.{field}")
+
+
+def _entries(block: Any) -> Iterator[Any]:
+    """The entries of a `think` or `speak`: one block, or an array in order of preference."""
+    if isinstance(block, list):
+        yield from block
+    elif block is not None:
+        yield block
+
+
+def _refuse_misplaced(message: Mapping[str, Any]) -> None:
+    misplaced = [key for key in _IN_AGENT_ONLY if key in message]
+    agent = message["agent"]
+    if isinstance(agent, dict):
+        misplaced += [f"agent.{key}" for key in _TOP_LEVEL_ONLY if key in agent]
+    if misplaced:
+        raise Refused(
+            "UNPARSABLE_CLIENT_MESSAGE",
+            f"Error parsing client message. Check the {misplaced[0]} field.",
+        )
+
+
+def _refuse_audio(audio: _Audio) -> None:
+    """Deepgram has more encodings; the stand-in speaks the telephone's alone."""
+    heard, spoken = audio.input, audio.output
+    if heard is None or (heard.encoding, heard.sample_rate) != ("mulaw", 8000):
+        raise Refused("INVALID_SETTINGS", "audio.input must be mulaw at 8000 for the stand-in.")
+    if spoken is None or spoken.encoding != "mulaw" or spoken.sample_rate not in (None, 8000):
+        raise Refused("INVALID_SETTINGS", "audio.output must be mulaw at 8000 for the stand-in.")
+    if spoken.container not in (None, "none"):
+        raise Refused("INVALID_SETTINGS", "audio.output.container must be none for the stand-in.")
+
+
+def _refuse_listen(provider: _Provider) -> None:
+    flux = (provider.model or "").startswith("flux-")
+    if provider.type != "deepgram":
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider.type must be deepgram.")
+    if flux and provider.version != "v2":
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider: Flux needs version v2.")
+    if provider.version == "v2" and not flux:
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider: version v2 needs a Flux model.")
+    if flux and provider.smart_format is not None:
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider: Flux has no smart_format.")
+    threshold = 0.7 if provider.eot_threshold is None else provider.eot_threshold
+    if not 0.5 <= threshold <= 1.0:
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider.eot_threshold is out of range.")
+    timeout = provider.eot_timeout_ms
+    if timeout is not None and not 500 <= timeout <= 60_000:
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider.eot_timeout_ms is out of range.")
+    eager = provider.eager_eot_threshold
+    if eager is not None and not 0.3 <= eager <= min(0.9, threshold):
+        raise Refused("INVALID_SETTINGS", "agent.listen.provider.eager_eot_threshold is too high.")
+
+
+def _refuse_speak(provider: _Provider) -> None:
+    if provider.type != "deepgram" or provider.model is None:
+        return
+    family = "v2" if provider.model.startswith("flux-") else "v1"
+    if (provider.version or "v1") != family:
+        raise Refused(
+            "INVALID_SETTINGS", f"agent.speak.provider: {provider.model} needs version {family}."
+        )
+
+
+def _speed_is_allowed(provider: _Provider) -> bool:
+    """A speed that the voice does not have ends the session only when it speaks (§2.6)."""
+    if provider.type != "deepgram" or provider.speed is None:
+        return True
+    if provider.version == "v2":
+        steps = provider.speed / 0.05
+        return 0.5 <= provider.speed <= 1.5 and abs(steps - round(steps)) < 1e-6
+    return 0.7 <= provider.speed <= 1.5

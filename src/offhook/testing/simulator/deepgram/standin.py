@@ -1,0 +1,401 @@
+"""The stand-in agent: one session of Deepgram's Voice Agent protocol.
+
+Source: deepgram.md §0 to §4, whose order of messages and codes it keeps. It is a
+wire.Receiver on a given clock: the same object serves in memory (memory.py) and on a real socket
+(standin_server.py). The protocol is here: its opening, messages, limits and faults. Who speaks
+when, and what, is in turns.py.
+"""
+
+import enum
+from array import array
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from offhook import audio
+from offhook.clock import Clock
+from offhook.deepgram import messages
+from offhook.net.websocket import Channel, Closed
+from offhook.testing.simulator.deepgram.functions import Called
+from offhook.testing.simulator.deepgram.settings import Refused, Settings, unparsable
+from offhook.testing.simulator.deepgram.turns import Turns
+from offhook.testing.simulator.dialogue.policy import Agent, agent_of
+from offhook.testing.simulator.dialogue.script import Script, Stage
+from offhook.testing.simulator.timers import Timers
+
+CLIENT_TIMEOUT_S: Final = 10.0
+"""Seconds without a message from the client that end the session (§1.3)."""
+
+SESSION_WARNING_S: Final = 115 * 60.0
+SESSION_MAX_S: Final = 120 * 60.0
+
+KEPT: Final = 1000
+"""How many of the latest messages and lines a session remembers."""
+
+
+class Phase(enum.Enum):
+    """How far the session has come."""
+
+    OPENING = "opening"
+    WELCOMED = "welcomed"
+    SETTLING = "settling"
+    """Settings have come, SettingsApplied has not gone out."""
+    TALKING = "talking"
+    STALLED = "stalled"
+    """A fault of the script: the socket is open and nothing more happens."""
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that was said, at `at` seconds of the clock."""
+
+    at: float
+    role: str
+    content: str
+    meant: str = ""
+    """What the agent took a caller's words for."""
+
+
+class Arrivals:
+    """When the caller's audio arrived, by its offset in the stream."""
+
+    def __init__(self) -> None:
+        self.times = array("d")
+        self.sizes = array("I")
+        """Of each binary message, in order; a session's length bounds both."""
+        self.total = 0
+        """Bytes, of all of them."""
+
+    def add(self, now: float, size: int) -> None:
+        """One message came."""
+        self.times.append(now)
+        self.sizes.append(size)
+        self.total += size
+
+    def frame_times(self) -> list[float]:
+        """When the last byte of each whole 20 ms frame was there, in seconds."""
+        frames = []
+        received = 0
+        for now, size in zip(self.times, self.sizes, strict=True):
+            before = received // audio.FRAME_BYTES
+            received += size
+            frames += [now] * (received // audio.FRAME_BYTES - before)
+        return frames
+
+
+class StandIn:
+    """One session. What a test or a demonstration may look at is kept, within bounds."""
+
+    def __init__(
+        self,
+        agent: Agent | Script,
+        clock: Clock,
+        request_id: str = "stand-in",
+        ended: "Callable[[StandIn], None] | None" = None,
+    ) -> None:
+        """`ended` is told when the socket is gone."""
+        self.request_id: Final = request_id
+        self.phase = Phase.OPENING
+        self.settings: Settings | None = None
+        self.arrivals: Final = Arrivals()
+        self.received: Final = deque[messages.ClientMessage | messages.Unknown](maxlen=KEPT)
+        """Text messages from the client, but for Settings."""
+        self.lines: Final = deque[Line](maxlen=KEPT)
+        """What each side is reported to have said."""
+        self.on_line: Callable[[Line], None] | None = None
+        """Told of each line as it is said; set by whoever watches."""
+        self.on_call: Callable[[Called], None] | None = None
+        """Told of each function when it is asked for, and when it was answered or cancelled."""
+        self.on_settings: Callable[[Settings], None] | None = None
+        """Told of the settings when they were applied, and when they were changed."""
+        self.onsets: Final = deque[float](maxlen=KEPT)
+        """When each UserStartedSpeaking went out, in seconds of the clock."""
+        self.audio_sent = 0
+        """Bytes of agent audio."""
+        self.closed: Closed | None = None
+
+        self._ended = ended
+        self._agent = agent_of(agent)
+        self._conduct = self._agent.conduct
+        self._clock = clock
+        self._timers = Timers(clock)
+        self._channel: Channel | None = None
+        self._early_settings: bytes | None = None
+        self._heard_at = clock.now()
+        self._turns: Turns | None = None
+        """The conversation, once Settings were applied."""
+        self._writable = True
+
+    @property
+    def calls(self) -> deque[Called]:
+        """The functions that were called, with arguments and answers."""
+        return deque() if self._turns is None else self._turns.functions.log
+
+    @property
+    def audible(self) -> bool:
+        """Whether a caller who hears every byte at once is still hearing the agent."""
+        return self._turns is not None and self._turns.audible
+
+    # --- wire.Receiver ---
+
+    def on_open(self, socket: Channel) -> None:
+        """The upgrade is done."""
+        self._channel = socket
+        now = self._clock.now()
+        self._heard_at = now
+        self._timers.after(self._conduct.welcome.after_ms / 1000, self._welcome)
+        self._timers.after(CLIENT_TIMEOUT_S, self._check_silence)
+        self._timers.after(SESSION_WARNING_S, self._warn_of_length)
+        self._timers.after(SESSION_MAX_S, self._end_of_session)
+
+    def on_text(self, text: bytes) -> None:
+        """A message from the client."""
+        if self.phase in (Phase.STALLED, Phase.OVER):
+            return
+        self._heard_at = self._clock.now()
+        try:
+            self._on_message(text)
+        except Refused as refused:
+            self.fail(refused.error)
+
+    def on_binary(self, data: bytes) -> None:
+        """Caller audio."""
+        now = self._clock.now()
+        if self.phase in (Phase.STALLED, Phase.OVER):
+            return
+        self._heard_at = now
+        if self._turns is None:
+            code = "BINARY_MESSAGE_BEFORE_SETTINGS"
+            self.fail(messages.Error(code, "Audio came before the settings were applied."))
+            return
+        self.arrivals.add(now, len(data))
+        self._turns.hear(data)
+
+    def on_writable(self, writable: bool) -> None:
+        """The client reads too slowly, or has caught up: audio waits for it."""
+        self._writable = writable
+        if self._turns is not None:
+            self._turns.hold(writable)
+
+    def on_close(self, closed: Closed) -> None:
+        """The socket is gone."""
+        self.closed = closed
+        self._stop(Phase.OVER)
+        if self._ended is not None:
+            self._ended(self)
+
+    def close(self) -> None:
+        """End the session from this side."""
+        self._stop(Phase.OVER)
+        if self._channel is not None:
+            self._channel.close()
+
+    # --- The opening ---
+
+    def _welcome(self) -> None:
+        if self._struck(self._conduct.welcome):
+            return
+        self.phase = Phase.WELCOMED
+        self.send(messages.Welcome(self.request_id))
+        if self._early_settings is not None:
+            self._settle(self._early_settings)
+
+    def _settle(self, text: bytes) -> None:
+        self.phase = Phase.SETTLING
+        self._timers.after(self._conduct.settings.after_ms / 1000, partial(self._apply, text))
+
+    def _apply(self, text: bytes) -> None:
+        if self._struck(self._conduct.settings):
+            return
+        try:
+            settings = Settings(text)
+        except Refused as refused:
+            self.fail(refused.error)
+            return
+        self.settings = settings
+        self._turns = turns = Turns(self._agent, settings, self._clock, self._timers, self)
+        turns.hold(self._writable)
+        self.phase = Phase.TALKING
+        self.send(messages.SettingsApplied())
+        if settings.prompt_is_too_long:
+            self.send(messages.Warning("PROMPT_TOO_LONG", "The prompt was cut off."))
+        for message in settings.context:
+            self._tell_history(message)
+        if self.on_settings is not None:
+            self.on_settings(settings)
+        if settings.greeting:
+            turns.say_unasked(settings.greeting)
+
+    def _struck(self, stage: Stage) -> bool:
+        """Do what the script says goes wrong here; whether that ended it."""
+        if stage.error is not None:
+            self.fail(messages.Error(stage.error, "The script says so."))
+            return True
+        return stage.fault is not None and self.fault(stage.fault)
+
+    # --- Messages from the client ---
+
+    def _on_message(self, text: bytes) -> None:
+        try:
+            message = messages.read_ours(text)
+        except messages.BadMessage as error:
+            raise unparsable(error) from None
+        if message == messages.Unknown("Settings"):
+            self._on_settings(text)
+            return
+        self.received.append(message)
+        if self.settings is None or self._turns is None:
+            if self.phase is Phase.SETTLING and message == messages.KeepAlive():
+                return
+            code = "NON_SETTINGS_MESSAGE_BEFORE_SETTINGS"
+            raise Refused(code, "A message came before the settings were applied.")
+        match message:
+            case messages.Unknown():
+                raise Refused(
+                    "UNPARSABLE_CLIENT_MESSAGE",
+                    "Error parsing client message. Check the type field.",
+                )
+            case messages.UpdatePrompt():
+                self.settings.update_prompt(message.prompt)
+                self._updated(messages.PromptUpdated())
+            case messages.UpdateSpeak():
+                self.settings.update_speak(message.speak)
+                self._updated(messages.SpeakUpdated())
+            case messages.UpdateThink():
+                self.settings.update_think(message.think)
+                self._updated(messages.ThinkUpdated())
+            case messages.UpdateListen():
+                self._update_listen(self.settings, message)
+            case messages.InjectAgentMessage():
+                self._turns.inject(message)
+            case messages.InjectUserMessage():
+                self._turns.user_wrote(message.content)
+            case messages.FunctionCallResponse():
+                self._turns.functions.respond(message)
+            case messages.ForceEndTurn():
+                if self.settings.flux:
+                    self._turns.end_turn()
+                else:
+                    code = "FORCE_END_TURN_UNSUPPORTED"
+                    self.send(messages.Warning(code, "The listener is not Flux."))
+            case messages.CustomToThinkProvider():
+                self.send(messages.CustomFromThinkProvider(message.content))
+            case messages.KeepAlive():
+                pass
+
+    def _on_settings(self, text: bytes) -> None:
+        if self.phase is Phase.WELCOMED:
+            self._settle(text)
+        elif self.phase is Phase.OPENING and self._early_settings is None:
+            self._early_settings = text
+        else:
+            raise Refused("SETTINGS_ALREADY_APPLIED", "Settings can be sent once.")
+
+    def _updated(self, acknowledged: messages.ServerMessage) -> None:
+        assert self.settings is not None  # _on_message has looked
+        assert self._turns is not None  # they came with the settings
+        self._turns.updated()
+        changed = "Update" + type(acknowledged).__name__.removesuffix("Updated")
+        if changed not in self._conduct.unacknowledged:
+            self.send(acknowledged)
+        if self.on_settings is not None:
+            self.on_settings(self.settings)
+
+    def _update_listen(self, settings: Settings, message: messages.UpdateListen) -> None:
+        if settings.update_listen(message.listen):
+            self._updated(messages.ListenUpdated())
+        else:
+            code = "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED"
+            self.send(messages.Warning(code, "The listener is as it was."))
+
+    # --- What the conversation does (turns.Wire) ---
+
+    def send(self, message: messages.ServerMessage) -> None:
+        """Send one message to the client."""
+        assert self._channel is not None  # nothing is sent before on_open
+        self._channel.send_text(messages.write(message))
+
+    def fail(self, error: messages.Error) -> None:
+        """End the session as Deepgram does: the Error, then the socket.
+
+        Deepgram's close frame has no status (§1.4), which the engine cannot send: this is 1000.
+        """
+        self.send(error)
+        self.close()
+
+    def play(self, data: bytes) -> None:
+        """Send agent audio."""
+        assert self._channel is not None  # nothing is said before on_open
+        self._channel.send_binary(data)
+        self.audio_sent += len(data)
+
+    def user_started(self) -> None:
+        """Report that the caller speaks."""
+        self.onsets.append(self._clock.now())
+        self.send(messages.UserStartedSpeaking())
+
+    def fault(self, fault: str) -> bool:
+        """Commit a fault of the script; whether it ended the session."""
+        assert self._channel is not None  # there is a session to spoil
+        if fault == "garbage":
+            self._channel.send_text(b'{"type": "ConversationText", "role"')
+        elif fault == "unknown":
+            self._channel.send_text(b'{"type":"SomethingNew","content":[1,2]}')
+        elif fault == "stall":
+            self._stop(Phase.STALLED)
+        elif fault == "close":
+            self.close()
+        elif fault == "cut":
+            self._stop(Phase.OVER)
+            self._channel.abort()
+        return self.phase in (Phase.STALLED, Phase.OVER)
+
+    def say(self, role: str, content: str, meant: str = "") -> None:
+        """Report what was said."""
+        line = Line(self._clock.now(), role, content, meant)
+        self.lines.append(line)
+        self.send(messages.ConversationText(role, content))
+        self._tell_history(messages.History(role=role, content=content))
+        if self.on_line is not None:
+            self.on_line(line)
+
+    def function_changed(self, called: Called) -> None:
+        """A function was asked for, answered or cancelled."""
+        if self.on_call is not None:
+            self.on_call(called)
+
+    def functions_finished(self, finished: list[messages.FinishedFunction]) -> None:
+        """Report functions and their answers."""
+        self._tell_history(messages.History(function_calls=finished))
+
+    # --- The means ---
+
+    def _tell_history(self, history: messages.History) -> None:
+        if self.settings is not None and self.settings.history:
+            self.send(history)
+
+    def _check_silence(self) -> None:
+        due = self._heard_at + CLIENT_TIMEOUT_S
+        if self._clock.now() >= due:
+            self.fail(messages.Error("CLIENT_MESSAGE_TIMEOUT", "Nothing came from the client."))
+        else:
+            self._timers.at(due, self._check_silence)
+
+    def _warn_of_length(self) -> None:
+        code = "MAXIMUM_SESSION_LENGTH_APPROACHING"
+        self.send(messages.Warning(code, "The session ends in five minutes."))
+
+    def _end_of_session(self) -> None:
+        code = "MAXIMUM_SESSION_LENGTH_REACHED"
+        self.fail(messages.Error(code, "A session lasts two hours."))
+
+    def _stop(self, phase: Phase) -> None:
+        """Nothing more goes out, and no timer is left."""
+        was_over = self.phase in (Phase.STALLED, Phase.OVER)
+        self.phase = phase
+        self._timers.cancel_all()
+        if self._turns is not None and not was_over:
+            self._turns.stop()

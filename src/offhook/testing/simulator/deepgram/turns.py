@@ -1,0 +1,377 @@
+"""Who speaks when, in one session of the stand-in agent: turns, barge-in, answers, injections.
+
+Source: deepgram.md §2.14 to §2.17, §3.2, §4.4. The caller is heard by listening.py, an
+answer is thought of by a mind (mind.py) and held back by answer.py until it may go out, spoken by
+speaking.py; functions.py calls functions. This puts them together, and knows nothing of sockets.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from offhook.clock import Clock, Timer
+from offhook.deepgram import messages
+from offhook.testing.simulator.deepgram.answer import Answer, Wanted
+from offhook.testing.simulator.deepgram.functions import Called, Functions
+from offhook.testing.simulator.deepgram.listening import Listener
+from offhook.testing.simulator.deepgram.senses import Heard
+from offhook.testing.simulator.deepgram.settings import Settings
+from offhook.testing.simulator.deepgram.speaking import Speaker
+from offhook.testing.simulator.dialogue.policy import Agent
+from offhook.testing.simulator.dialogue.script import Turn
+from offhook.testing.simulator.timers import Timers
+
+
+class Wire(Protocol):
+    """The session's connection to its client."""
+
+    def send(self, message: messages.ServerMessage) -> None:
+        """Send one message."""
+
+    def play(self, data: bytes) -> None:
+        """Send agent audio."""
+
+    def user_started(self) -> None:
+        """Report that the caller speaks."""
+
+    def say(self, role: str, content: str, meant: str = "") -> None:
+        """Report what was said."""
+
+    def function_changed(self, called: Called) -> None:
+        """A function was asked for, answered or cancelled: for who watches."""
+
+    def functions_finished(self, finished: list[messages.FinishedFunction]) -> None:
+        """Report functions and their answers."""
+
+    def fail(self, error: messages.Error) -> None:
+        """End the session with an Error."""
+
+    def fault(self, fault: str) -> bool:
+        """Commit a fault of a script; whether it ended the session."""
+
+    def close(self) -> None:
+        """End the session."""
+
+
+class Turns:
+    """The conversation of one session, from SettingsApplied on. An answer.Session."""
+
+    def __init__(
+        self, agent: Agent, settings: Settings, clock: Clock, timers: Timers, wire: Wire
+    ) -> None:
+        self._conduct = agent.conduct
+        self._settings = settings
+        self._clock = clock
+        self._timers = timers
+        self._wire = wire
+        self._mind = agent.mind(settings)
+        self._mind.resume(settings.context)
+        self._listener = Listener(
+            agent.ears(),
+            timers,
+            settings.end_of_turn_ms(agent.conduct.silence_ms),
+            self._user_started,
+            self._user_paused,
+            self._user_heard,
+        )
+        self.functions = Functions(
+            timers,
+            agent.conduct.function_ms,
+            wire.send,
+            wire.function_changed,
+            wire.functions_finished,
+        )
+        self._speaker = Speaker(
+            agent.conduct,
+            clock,
+            agent.voice,
+            wire.send,
+            partial(wire.say, "assistant"),
+            self._play,
+            self._spoken,
+            announced=settings.experimental,
+        )
+        self._answer: Answer | None = None
+        """The answer to the last turn, until the caller speaks again."""
+        self._reply_timer: Timer | None = None
+        self._silence_timer: Timer | None = None
+        self._closing: Timer | None = None
+        """The last answer is the end, once it has been heard."""
+        self._paused_at = 0.0
+        self._is_forced = False
+        """A turn was forced to end, and its words are not known yet."""
+        self._written: list[str] = []
+        """What the caller is to be taken to have said after that."""
+        self._interrupted = False
+        """The caller has cut an answer short, and has had no reply to that."""
+
+    # --- What the session does ---
+
+    def hear(self, data: bytes) -> None:
+        """Caller audio."""
+        self._listener.hear(data)
+
+    def hold(self, writable: bool) -> None:
+        """The client reads too slowly, or has caught up."""
+        self._speaker.hold(writable)
+
+    @property
+    def audible(self) -> bool:
+        """Whether a caller who hears every byte at once is still hearing the agent."""
+        return self._speaker.audible
+
+    def updated(self) -> None:
+        """The settings were changed."""
+        self._mind.update(self._settings)
+        self._listener.end_after(self._settings.end_of_turn_ms(self._conduct.silence_ms))
+
+    def say_unasked(self, text: str) -> None:
+        """A greeting, or an injection."""
+        self._mind.said(text)
+        self.speak(text, None)
+
+    def inject(self, message: messages.InjectAgentMessage) -> None:
+        """§2.14: who is mid-turn, and the behavior, decide."""
+        if self._listener.speaking and message.behavior != "interrupt":
+            self._refuse_injection("USER")
+            return
+        if message.behavior == "default" and self._is_mid_turn():
+            self._refuse_injection("AGENT")
+            return
+        if message.behavior == "interrupt":
+            self._replace_answer()
+            # A caller who goes on speaking starts anew, and cuts the injected message off.
+            self._listener.forget()
+        self.say_unasked(message.message)
+
+    def user_wrote(self, words: str) -> None:
+        """The caller is taken to have said this, and no more (§2.15).
+
+        What was said in a turn that was forced to end comes first, as soon as its words are known.
+        """
+        if self._is_forced:
+            self._written.append(words)
+            return
+        self._replace_answer()
+        self._think(Heard(words, understood=True), self._new_answer(words, self._clock.now()))
+
+    def end_turn(self) -> None:
+        """End the caller's turn now, if there is one (§2.17): also one that has only paused."""
+        self._listener.end_turn()
+        self._reply_is_due()
+        self._is_forced = self._listener.recognising
+
+    def stop(self) -> None:
+        """The session is over."""
+        self._speaker.drop()
+        self._listener.close()
+        self._mind.close()
+        if self._answer is not None:
+            self._answer.drop()
+
+    # --- The caller's turn ---
+
+    def _user_started(self) -> None:
+        self._wire.user_started()
+        cut_short = self._cut_short()
+        if self._speaker.audible and self._speaker.answer is not None:
+            self._interrupted = True
+        self._speaker.cut()
+        self._cancel_answer(cut_short)
+        self._await_silence(self._clock.now())
+
+    def _user_paused(self) -> None:
+        """Answer soon, unless the caller goes on before that."""
+        self._paused_at = self._clock.now()
+        self._timers.cancel(self._reply_timer)
+        self._reply_timer = self._timers.after(self._conduct.reply_ms / 1000, self._reply_is_due)
+
+    def _user_heard(self, heard: Heard) -> None:
+        """Begin to answer. The turn is confirmed when the caller has been quiet for long enough."""
+        self._cancel_thought()
+        self._think(heard, self._new_answer(heard.text or None, self._paused_at))
+        self._is_forced = False
+        written, self._written = self._written, []
+        for words in written:
+            self.user_wrote(words)
+
+    def _reply_is_due(self) -> None:
+        self._timers.cancel(self._reply_timer)
+        self._reply_timer = None
+        if self._answer is not None and not self._answer.is_confirmed:
+            self._confirm(self._answer)
+
+    # --- The answer ---
+
+    def _new_answer(self, words: str | None, paused_at: float | None) -> Answer:
+        """`paused_at`: since when the caller waits for it; None if the caller does not."""
+        answer = self._answer = Answer(self, self._clock.now, words, paused_at is not None)
+        answer.times.paused = paused_at
+        answer.times.heard = self._clock.now()
+        return answer
+
+    def _think(self, heard: Heard, answer: Answer) -> None:
+        self._mind.answer(heard, answer, interrupted=self._interrupted)
+        if self._reply_timer is None and not answer.is_dropped:
+            # Nobody waits for the caller to go on: that was before the words were known.
+            self._confirm(answer)
+
+    def _confirm(self, answer: Answer) -> None:
+        self._interrupted = False
+        self._listener.taken()
+        answer.confirm()
+        if not answer.is_dropped:
+            self.functions.confirm()
+
+    def _cut_short(self) -> str | None:
+        """What the caller has heard of an answer that is not at its end; None if it is."""
+        answer = self._answer
+        if answer is None or answer.is_dropped or not answer.is_confirmed:
+            return None
+        is_said = self._speaker.answer is answer
+        if answer.is_done and not (is_said and self._speaker.audible):
+            return None
+        return self._speaker.heard() if is_said else ""
+
+    def _replace_answer(self) -> None:
+        """Something else takes the place of what is being said, or was going to be."""
+        cut_short = self._cut_short()
+        self._speaker.replace()
+        self._cancel_answer(cut_short)
+
+    def _cancel_answer(self, cut_short: str | None) -> None:
+        """Forget the answer that is due; functions that were asked for are called off (§4.4)."""
+        self._timers.cancel(self._closing)
+        self._timers.cancel(self._reply_timer)
+        self._reply_timer = None
+        self._cancel_thought()
+        if cut_short is not None:
+            self._mind.interrupted(cut_short)
+
+    def _cancel_thought(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is None or answer.is_dropped:
+            return
+        answer.drop()
+        self.functions.cancel()
+        if not answer.is_confirmed:
+            self._mind.forget()
+
+    def _is_mid_turn(self) -> bool:
+        """Whether the agent speaks, or is about to."""
+        answer = self._answer
+        thinks = answer is not None and not (answer.is_confirmed and answer.is_done)
+        return self._speaker.speaking or self._reply_timer is not None or thinks
+
+    # --- What an answer does (answer.Session) ---
+
+    def user_said(self, words: str, meant: str) -> None:
+        """Report what the caller said."""
+        self._wire.say("user", words, meant)
+
+    def speak(self, text: str, answer: Answer | None) -> None:
+        """Say this after what is being said."""
+        if self._settings.failed_to_speak:
+            self._wire.fail(
+                messages.Error("FAILED_TO_SPEAK", "The voice does not have that speed.")
+            )
+        else:
+            self._speaker.speak(text, answer)
+
+    def pause(self, answer: Answer) -> None:
+        """Nothing more is said for now: functions are waited for."""
+        if self._speaker.answer is answer:
+            self._speaker.finish()
+
+    def finish(self, answer: Answer) -> None:
+        """Nothing more is said at all."""
+        if self._speaker.answer is not answer or not answer.has_spoken:
+            self._strike(answer)
+            if answer.ends:
+                self._wire.close()
+        elif self._speaker.speaking:
+            self._speaker.finish()
+        else:
+            # What it said before its functions went out long ago.
+            self._is_said(answer, was_cut=False)
+
+    def call(
+        self,
+        wanted: Sequence[Wanted],
+        answered: Callable[[Sequence[str]], None],
+        slow: Callable[[], None],
+    ) -> None:
+        """Have functions run."""
+        assert self._answer is not None  # it is the one that calls
+        confirmed = self._answer.is_confirmed
+        offered = self._settings.functions
+        self.functions.call(wanted, answered, slow, offered, confirmed=confirmed)
+
+    def send(self, message: messages.ServerMessage) -> None:
+        """Send one message to the client."""
+        self._wire.send(message)
+
+    def fail(self, error: messages.Error) -> None:
+        """End the session with this."""
+        self._wire.fail(error)
+
+    def spoil(self, turn: Turn) -> None:
+        """Commit the fault that precedes an answer."""
+        if turn.fault in ("garbage", "unknown"):
+            self._wire.fault(turn.fault)
+
+    def _refuse_injection(self, speaker: str) -> None:
+        text = f"The {speaker.lower()} is speaking."
+        if self._conduct.refuse_with == "Warning":
+            code = f"INJECT_AGENT_MESSAGE_DURING_{speaker}_SPEECH"
+            self._wire.send(messages.Warning(code, text))
+        else:
+            self._wire.send(messages.InjectionRefused(text))
+
+    # --- The agent's turn ---
+
+    def _play(self, data: bytes) -> None:
+        self._wire.play(data)
+        if self._speaker.answer is not None:
+            self._strike(self._speaker.answer)
+
+    def _spoken(self, answer: Answer | None, was_cut: bool) -> None:
+        """What was being said has gone out, or what was left of it."""
+        fault = answer.flaws.fault if answer is not None and answer.flaws is not None else None
+        if fault not in ("text_only", "never_done"):
+            self._wire.send(messages.AgentAudioDone())
+        self._await_silence(self._speaker.plays_until)
+        if answer is not None and (answer.is_done or was_cut):
+            self._is_said(answer, was_cut)
+
+    def _is_said(self, answer: Answer, was_cut: bool) -> None:
+        """An answer is at its end."""
+        if answer.is_turn:
+            fixed = self._conduct.latency
+            self._wire.send(answer.latency() if fixed is None else fixed.report())
+        if answer.ends and not was_cut:
+            self._closing = self._timers.at(self._speaker.plays_until, self._wire.close)
+
+    def _await_silence(self, since: float) -> None:
+        """Ask the mind what to do when nobody has spoken for a while."""
+        self._timers.cancel(self._silence_timer)
+        if self._mind.silence_s is not None:
+            self._silence_timer = self._timers.at(since + self._mind.silence_s, self._on_silence)
+
+    def _on_silence(self) -> None:
+        if self._listener.speaking or self._is_mid_turn() or self._speaker.audible:
+            self._await_silence(self._clock.now())
+            return
+        answer = self._new_answer(None, None)
+        self._mind.silence(answer)
+        self._confirm(answer)
+
+    def _strike(self, answer: Answer) -> None:
+        """Do what a script says goes wrong in the middle of this answer."""
+        flaws = answer.flaws
+        if flaws is None:
+            return
+        if flaws.error is not None:
+            self._wire.fail(messages.Error(flaws.error, "The script says so."))
+        elif flaws.fault in ("close", "cut", "stall"):
+            self._wire.fault(flaws.fault)

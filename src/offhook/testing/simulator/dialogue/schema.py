@@ -1,0 +1,21 @@
+"""The JSON Schema of dialogues, for editors: made of the models that read them.
+
+schema.json beside this is a copy, written by
+`python -m offhook.testing.simulator.dialogue.schema > schema.json`.
+"""
+
+import json
+import sys
+
+from offhook.testing.simulator.dialogue.file import Content
+
+
+def as_text() -> str:
+    """The schema as it is printed, and committed."""
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    schema = {"$schema": draft, **Content.model_json_schema(), "title": "An Offhook dialogue"}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_text())

@@ -1,0 +1,35 @@
+"""An agent that hears and speaks on this machine alone, whatever it thinks with."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ctypes.util import find_library
+from importlib.util import find_spec
+
+from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.dialogue.mind import conversing
+from offhook.testing.simulator.dialogue.policy import Agent
+
+_NEEDED = ("numpy", "pocketsphinx", "soxr")
+
+
+def missing() -> str | None:
+    """Why this machine has neither ears nor voice, in words; None when it has both."""
+    absent = [name for name in _NEEDED if find_spec(name) is None]
+    if find_spec("espeakng_loader") is None and find_library("espeak-ng") is None:
+        absent.append("espeakng-loader")
+    if not absent:
+        return None
+    return f"{', '.join(absent)} not installed. Install it: pip install 'offhook[local]'"
+
+
+@asynccontextmanager
+async def talking(dialogue: Dialogue) -> AsyncIterator[Agent]:
+    """An agent that talks along a dialogue, until the end of the block.
+
+    Raises Problem (E-EAR-...) where the local engines do not start, or do not know a word.
+    """
+    from offhook.testing.simulator.speech.recogniser import recognising
+    from offhook.testing.simulator.speech.speaker import speaking
+
+    async with recognising(dialogue.vocabulary()) as recogniser, speaking() as voice:
+        yield conversing(dialogue, recogniser.ears, voice)

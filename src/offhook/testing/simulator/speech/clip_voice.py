@@ -1,0 +1,52 @@
+"""A voice without an engine: recorded clips, and a hum for what nobody recorded."""
+
+import functools
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from offhook import audio
+from offhook.testing.simulator.deepgram.senses import Speaking
+from offhook.testing.simulator.speech import clips
+
+_HUM_MS_PER_CHARACTER: Final = 60
+_HUM_MAX_MS: Final = 20_000
+
+
+class ClipVoice:
+    """A Voice that has said everything before `speak` returns."""
+
+    def speak(
+        self, sentence: str, audio: Callable[[bytes], None], done: Callable[[], None]
+    ) -> Speaking:
+        """Say the clip of that text, or hum for as long as its words take."""
+        audio(spoken(sentence))
+        done()
+        return _SAID
+
+
+class _Said:
+    def cancel(self) -> None:
+        """There is nothing left to stop."""
+
+
+_SAID: Final = _Said()
+
+
+def spoken(sentence: str) -> bytes:
+    """The sentence as mu-law audio: its clip, or a quiet hum for as long as the words take."""
+    clip = clips.find(sentence)
+    if clip is not None:
+        return clips.load(clip)
+    milliseconds = min(len(sentence) * _HUM_MS_PER_CHARACTER, _HUM_MAX_MS)
+    size = milliseconds * audio.BYTES_PER_MS
+    return (_noise() * (size // audio.BYTES_PER_SECOND + 1))[:size]
+
+
+@functools.cache
+def _noise() -> bytes:
+    """A second of noise at -33 dBFS: mu-law of either sign, in the one segment."""
+    random = Random(0)
+    return bytes(
+        random.choice((0x50, 0xD0)) + random.randrange(16) for _ in range(audio.BYTES_PER_SECOND)
+    )

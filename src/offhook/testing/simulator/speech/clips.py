@@ -1,0 +1,62 @@
+"""Recorded speech for rehearsals, as mu-law: what a caller asks and what an agent answers.
+
+The recordings and the list of what they say are in `speech/`; scripts/render-clips makes them.
+Nothing is read before it is asked for.
+"""
+
+import functools
+import re
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Final
+
+from ruamel.yaml import YAML
+
+_NOT_A_WORD: Final = re.compile(r"[^a-z0-9]+")
+
+
+def names(prefix: str = "") -> list[str]:
+    """The clips whose name begins with `prefix`: "caller-" or "agent-" says who speaks."""
+    return [name for name in _texts() if name.startswith(prefix)]
+
+
+def text(name: str) -> str:
+    """What the clip says. Raises KeyError when there is none of that name."""
+    return _texts()[name]
+
+
+@functools.cache
+def load(name: str) -> bytes:
+    """The clip's audio. Raises KeyError when there is none of that name."""
+    text(name)
+    return (_folder() / f"{name}.ulaw").read_bytes()
+
+
+def find(text: str) -> str | None:
+    """The name of the clip that says `text`, whatever its case and punctuation, if there is one."""
+    return _by_words().get(_words(text))
+
+
+def of_caller(wanted: str) -> str | None:
+    """The caller's clip that has this name or says this, if there is one."""
+    return wanted if wanted in names("caller-") else find(wanted)
+
+
+def _folder() -> Traversable:
+    return resources.files("offhook.testing.simulator.speech") / "recorded"
+
+
+@functools.cache
+def _texts() -> Mapping[str, str]:
+    texts = YAML(typ="safe").load((_folder() / "speech.yaml").read_text("utf-8"))
+    return {str(name): str(words) for name, words in texts.items()}
+
+
+@functools.cache
+def _by_words() -> Mapping[str, str]:
+    return {_words(said): name for name, said in _texts().items()}
+
+
+def _words(said: str) -> str:
+    return _NOT_A_WORD.sub(" ", said.lower()).strip()

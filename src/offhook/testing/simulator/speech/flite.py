@@ -1,0 +1,75 @@
+"""A rehearsed caller's voice by flite, where that is installed: a program, run once a text.
+
+Our recogniser understands it best of all voices without a model of their own (docs/local-voice.md).
+"""
+
+import asyncio
+import contextlib
+import math
+import shutil
+import tempfile
+from asyncio.subprocess import DEVNULL
+from pathlib import Path
+from typing import Any, Final
+
+import numpy
+
+from offhook.errors import Problem
+from offhook.recordings import wav
+
+VOICE: Final = "rms"
+SAY_S: Final = 30.0
+"""Wall-clock seconds that one text may take; it needs about a twentieth of what it plays."""
+
+_RATE: Final = 16000
+_CUTOFF_HZ: Final = 3600
+_TAPS: Final = 127
+
+
+def find() -> str | None:
+    """The program, if there is one."""
+    return shutil.which("flite")
+
+
+async def say(program: str, text: str, voice: str = VOICE) -> Any | None:
+    """The text as samples at 8000 Hz, full scale 32768; None when flite or its voice fails."""
+    with tempfile.TemporaryDirectory(prefix="offhook-flite-") as folder:
+        file = Path(folder) / "said.wav"
+        words = text.replace("\0", " ")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(program, "-voice", voice, "-t", words, "-o", str(file)),
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+            )
+        except OSError:
+            return None  # among others, for a text that is longer than an argument may be
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SAY_S):
+                    await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+        if process.returncode != 0:
+            return None
+        try:
+            said = wav.parse(file)
+        except Problem:
+            return None
+    if (said.format, said.channels, said.rate, said.bits) != (wav.PCM, 1, _RATE, 16):
+        return None
+    return _halved(numpy.frombuffer(said.data[: len(said.data) & ~1], "<i2"))
+
+
+def _halved(samples: Any) -> Any:
+    """From 16 to 8 kHz, through a Blackman-windowed sinc that keeps a telephone's band."""
+    n = numpy.arange(_TAPS)
+    cutoff = _CUTOFF_HZ / _RATE
+    window = 0.42 - 0.5 * numpy.cos(2 * math.pi * n / (_TAPS - 1))
+    window += 0.08 * numpy.cos(4 * math.pi * n / (_TAPS - 1))
+    taps = 2 * cutoff * numpy.sinc(2 * cutoff * (n - _TAPS // 2)) * window
+    padded = numpy.pad(samples.astype(numpy.float64), _TAPS // 2)
+    return numpy.convolve(padded, taps, "valid")[::2]

@@ -1,0 +1,1 @@
+"""A simulated Twilio: accounts, calls, media streams, webhooks."""

@@ -1,0 +1,180 @@
+"""Calls that are created by REST: somebody is rung, and what was asked for runs.
+
+Source: twilio.md §5.3.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from offhook.testing.scenarios.ending import Ending
+from offhook.testing.scenarios.report import CallReport
+from offhook.testing.simulator.twilio.account.parameters import (
+    BAD_PARAMETER,
+    BAD_URL,
+    Given,
+    Refuse,
+)
+from offhook.testing.simulator.twilio.switchboard import detection, executing
+from offhook.testing.simulator.twilio.switchboard.board import Board
+from offhook.testing.simulator.twilio.switchboard.detection import Detection
+from offhook.testing.simulator.twilio.switchboard.ledger import Rung
+from offhook.testing.simulator.twilio.switchboard.leg import (
+    SETUP_S,
+    Leg,
+    Told,
+    Work,
+    final_status,
+    new_sid,
+)
+from offhook.testing.simulator.twilio.verbs import BadTwiml, read
+from offhook.testing.simulator.twilio.webhooks import Request
+
+TWIML_MAX: Final = 4000
+TWIML_FAULT: Final = 12100
+NO_AMD_CALLBACK: Final = 21262
+
+EVENTS: Final = frozenset({"initiated", "ringing", "answered", "completed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Instructions:
+    """What a call is to do: a URL to be asked, or TwiML."""
+
+    url: str | None
+    method: str
+    twiml: str | None
+    fallback_url: str | None
+
+    def work(self, leg: Leg) -> Work:
+        """To do it on that leg."""
+
+        async def work() -> Ending:
+            if self.url is None:
+                assert self.twiml is not None  # `instructions` gives one of the two
+                return await executing.inline(leg, self.twiml)
+            return await executing.follow(leg, Request(self.url, self.method), self.fallback_url)
+
+        return work
+
+
+def instructions(given: Given) -> Instructions | None:
+    """Those of a request, if it has any. Raises Refuse."""
+    url, twiml = given.text("Url"), given.text("Twiml")
+    if not url and not twiml:
+        return None
+    if not url:  # with both, Twiml is ignored (§5.3)
+        if len(twiml) > TWIML_MAX:
+            raise Refuse(400, BAD_PARAMETER, f"Twiml has more than {TWIML_MAX} characters")
+        try:
+            read(twiml.encode(), "text/xml")
+        except BadTwiml as bad:
+            raise Refuse(400, bad.code, "Twiml is no TwiML") from None
+    return Instructions(
+        url or None,
+        given.text("Method", "POST").upper(),
+        twiml or None,
+        given.text("FallbackUrl") or None,
+    )
+
+
+def told(given: Given) -> Told | None:
+    """Who is to be told of the call's progress. Raises Refuse."""
+    url = given.text("StatusCallback")
+    events = [event for text in given.texts("StatusCallbackEvent") for event in text.split()]
+    if set(events) - EVENTS:
+        raise Refuse(400, BAD_PARAMETER, "StatusCallbackEvent names an event that there is not")
+    if not url:
+        return None
+    method = given.text("StatusCallbackMethod", "POST").upper()
+    return Told(url, method, frozenset(events or ["completed"]))
+
+
+def detection_of(given: Given) -> Detection | None:
+    """How it is to be found out whether a machine answers. Raises Refuse."""
+    mode: Literal["Enable", "DetectMessageEnd"]
+    match given.text("MachineDetection"):
+        case "":
+            return None
+        case "Enable":
+            mode = "Enable"
+        case "DetectMessageEnd":
+            mode = "DetectMessageEnd"
+        case _:
+            raise Refuse(400, BAD_PARAMETER, "MachineDetection is not what it may be")
+    url = given.text("AsyncAmdStatusCallback")
+    if given.text("AsyncAmd") == "true" and not url:
+        raise Refuse(400, NO_AMD_CALLBACK, "AsyncAmd needs AsyncAmdStatusCallback")
+    if given.text("SendDigits"):
+        return None  # digits rule it out
+    return Detection(
+        mode,
+        url if given.text("AsyncAmd") == "true" else None,
+        given.text("AsyncAmdStatusCallbackMethod", "POST").upper(),
+        given.integer("MachineDetectionTimeout", 30),
+        given.integer("MachineDetectionSpeechThreshold", 2400) / 1000,
+        given.integer("MachineDetectionSpeechEndThreshold", 1200) / 1000,
+        given.integer("MachineDetectionSilenceTimeout", 5000) / 1000,
+    )
+
+
+def ring(board: Board, given: Given, waits_s: float) -> Leg:
+    """Ring somebody, after having waited in the queue for so long. Raises Refuse."""
+    first = instructions(given)
+    if first is None:
+        raise Refuse(400, BAD_URL, "neither Url nor Twiml")
+    machines, tell = detection_of(given), told(given)
+    to, from_ = given.text("To"), given.text("From")
+    person = board.people(to)
+    leg = Leg(
+        board,
+        CallReport(board.account_sid, new_sid("CA"), person.voice()),
+        from_=given.text("CallerId", from_),
+        to=to,
+        direction="outbound-api",
+        person=person,
+        told=tell,
+    )
+    leg.time_limit_s = given.integer("TimeLimit", 0) or None
+    timeout_s = given.integer("Timeout", 60)
+    rung = Rung(leg.sid, to, leg.from_, board.clock.now(), "api", timeout_s)
+    work = _live(leg, rung, first, machines, given.text("SendDigits"), waits_s)
+    board.group.create_task(work, name=f"leg {leg.sid}")
+    return leg
+
+
+async def _live(
+    leg: Leg,
+    rung: Rung,
+    first: Instructions,
+    machines: Detection | None,
+    digits: str,
+    waits_s: float,
+) -> None:
+    """A call that was created, from the queue to its end."""
+    board = leg.board
+    outcome = "canceled"
+
+    async def live() -> Ending:
+        nonlocal outcome
+        await board.passed(waits_s + SETUP_S)
+        leg.became("initiated")
+        rung.at = board.clock.now()
+        board.ledger.rung.append(rung)
+        rings = await leg.ring(rung.timeout_s)
+        if rings != "answered":
+            outcome = rings
+            return "not_answered"
+        leg.answer()
+        rung.answered_at = leg.report.answered_at
+        if digits:
+            await board.passed(executing.digits_seconds(digits))
+        if machines is not None:
+            detection.listen(leg, machines)
+            if machines.url is None:  # it is waited for (§5.3)
+                await board.passed(detection.verdict(leg.person, machines)[1])
+        return await first.work(leg)()
+
+    ending = await leg.run(live)
+    answered = rung.answered_at is not None
+    leg.finish(ending, final_status(ending) if answered else outcome)
+    rung.close(leg.status, leg.report.ended_at)

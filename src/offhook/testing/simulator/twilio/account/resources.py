@@ -1,0 +1,134 @@
+"""REST resources as Twilio answers them (twilio.md §5.3, §5.6, §5.7), with all of their members."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from offhook.testing.simulator.twilio.account.parameters import Given
+from offhook.testing.simulator.twilio.switchboard import dates
+from offhook.testing.simulator.twilio.switchboard.leg import Leg, new_sid
+
+VERSION = "2010-04-01"
+
+
+def _date(when: datetime | None) -> str | None:
+    return None if when is None else dates.rfc2822(when)
+
+
+def call(leg: Leg) -> dict[str, Any]:
+    """A call."""
+    account = leg.report.account_sid
+    uri = f"/{VERSION}/Accounts/{account}/Calls/{leg.sid}"
+    ended = leg.over
+    kinds = ("Events", "Notifications", "Payments", "Recordings", "Streams", "Transcriptions")
+    return {
+        "sid": leg.sid,
+        "date_created": _date(leg.made),
+        "date_updated": _date(leg.changed_at),
+        "parent_call_sid": leg.parent.sid if leg.parent is not None else None,
+        "account_sid": account,
+        "to": leg.to,
+        "to_formatted": leg.to,
+        "from": leg.from_,
+        "from_formatted": leg.from_,
+        "phone_number_sid": None,
+        "status": "queued" if leg.status == "initiated" else leg.status,
+        "start_time": _date(leg.started_at),
+        "end_time": _date(leg.ended_at) if ended else None,
+        "duration": str(leg.seconds) if ended else None,
+        "price": None,
+        "price_unit": "USD",
+        "direction": leg.direction,
+        "answered_by": leg.answered_by,
+        "api_version": VERSION,
+        "forwarded_from": None,
+        "group_sid": None,
+        "caller_name": None,
+        "queue_time": "0",
+        "trunk_sid": None,
+        "uri": f"{uri}.json",
+        "subresource_uris": {kind.lower(): f"{uri}/{kind}.json" for kind in kinds},
+    }
+
+
+def message(account_sid: str, given: Given) -> dict[str, Any]:
+    """A text that was taken."""
+    sid, body, now = new_sid("SM"), given.text("Body"), dates.rfc2822(dates.now())
+    one, several = (160, 153) if body.isascii() else (70, 67)
+    segments = 1 if len(body) <= one else math.ceil(len(body) / several)
+    uri = f"/{VERSION}/Accounts/{account_sid}/Messages/{sid}"
+    return {
+        "body": body,
+        "num_segments": str(segments),
+        "direction": "outbound-api",
+        "from": given.text("From") or None,
+        "to": given.text("To"),
+        "date_updated": now,
+        "price": None,
+        "error_message": None,
+        "uri": f"{uri}.json",
+        "account_sid": account_sid,
+        "num_media": str(len(given.texts("MediaUrl"))),
+        "status": "queued",
+        "messaging_service_sid": given.text("MessagingServiceSid") or None,
+        "sid": sid,
+        "date_sent": None,
+        "date_created": now,
+        "error_code": None,
+        "price_unit": "USD",
+        "api_version": VERSION,
+        "subresource_uris": {"media": f"{uri}/Media.json"},
+    }
+
+
+@dataclass(slots=True)
+class Number:
+    """A number of the account, and what is set about it, by the names of its parameters."""
+
+    phone_number: str
+    sid: str = field(default_factory=lambda: new_sid("PN"))
+    made: datetime = field(default_factory=dates.now)
+    changed: datetime = field(default_factory=dates.now)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def json(self, account_sid: str) -> dict[str, Any]:
+        """It, as Twilio answers it."""
+        get = self.settings.get
+        return {
+            "account_sid": account_sid,
+            "address_sid": get("AddressSid"),
+            "address_requirements": "none",
+            "api_version": get("ApiVersion", VERSION),
+            "beta": False,
+            "capabilities": {"voice": True, "sms": True, "mms": True, "fax": False},
+            "date_created": dates.rfc2822(self.made),
+            "date_updated": dates.rfc2822(self.changed),
+            "friendly_name": get("FriendlyName", self.phone_number),
+            "identity_sid": get("IdentitySid"),
+            "phone_number": self.phone_number,
+            "origin": "twilio",
+            "sid": self.sid,
+            "sms_application_sid": get("SmsApplicationSid", ""),
+            "sms_fallback_method": get("SmsFallbackMethod", "POST"),
+            "sms_fallback_url": get("SmsFallbackUrl", ""),
+            "sms_method": get("SmsMethod", "POST"),
+            "sms_url": get("SmsUrl", ""),
+            "status_callback": get("StatusCallback", ""),
+            "status_callback_method": get("StatusCallbackMethod", "POST"),
+            "trunk_sid": get("TrunkSid"),
+            "uri": f"/{VERSION}/Accounts/{account_sid}/IncomingPhoneNumbers/{self.sid}.json",
+            "voice_receive_mode": get("VoiceReceiveMode", "voice"),
+            "voice_application_sid": get("VoiceApplicationSid", ""),
+            "voice_caller_id_lookup": get("VoiceCallerIdLookup") == "true",
+            "voice_fallback_method": get("VoiceFallbackMethod", "POST"),
+            "voice_fallback_url": get("VoiceFallbackUrl", ""),
+            "voice_method": get("VoiceMethod", "POST"),
+            "voice_url": get("VoiceUrl", ""),
+            "emergency_status": get("EmergencyStatus", "Inactive"),
+            "emergency_address_sid": get("EmergencyAddressSid"),
+            "emergency_address_status": "unregistered",
+            "bundle_sid": get("BundleSid"),
+            "status": "in-use",
+            "type": "local",
+        }

@@ -1,0 +1,65 @@
+"""An account's REST API on a real socket."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from offhook.net import websocket
+from offhook.net.first_request import HttpServer
+from offhook.testing.simulator.twilio.account.account import Account
+
+
+@asynccontextmanager
+async def serve(account: Account) -> AsyncIterator[str]:
+    """Serve it on a free loopback port: the origin, for `twilio.api_url`."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        started = asyncio.Event()
+        config = uvicorn.Config(
+            app(account),
+            http=HttpToolsProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+        )
+        server = HttpServer(config, sock, decide=_no_upgrade, max_size=0, started=started)
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve(), name="Twilio's REST API")
+            await started.wait()
+            try:
+                yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                server.force_exit = True
+                await serving
+
+
+def _no_upgrade(upgrade: websocket.Upgrade) -> websocket.Refusal:
+    return websocket.Refusal(404, "Not found.\n")
+
+
+def app(account: Account) -> Starlette:
+    """It, as an ASGI application."""
+
+    async def answer(request: Request) -> Response:
+        reply = account.answer(
+            request.method,
+            request.url.path,
+            request.url.query,
+            (await request.body()).decode("utf-8", "replace"),
+            request.headers.get("authorization"),
+        )
+        return JSONResponse(reply.body, reply.status, reply.headers)
+
+    methods = ["GET", "POST", "DELETE", "PUT"]
+    return Starlette(routes=[Route("/{path:path}", answer, methods=methods)])

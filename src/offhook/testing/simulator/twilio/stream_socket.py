@@ -1,0 +1,21 @@
+"""The socket of a simulated media stream: every one of them is opened here.
+
+Whatever is to lie between Twilio's end and the server that is rehearsed lies here.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from offhook.net import websocket
+from offhook.testing.simulator.twilio.stream import SimulatedStream
+
+UPGRADE_S: Final = 10.0
+"""Wall-clock seconds that the upgrade may take: Twilio documents no limit (twilio.md §1.8)."""
+
+MAX_MESSAGE: Final = 2**20
+"""Bytes of one message of the server's. Twilio's limit is not documented (§1.4)."""
+
+
+async def connect(url: str, stream: SimulatedStream, headers: Mapping[str, str]) -> None:
+    """Open a stream's socket. Raises wire.Refused or wire.Unreachable."""
+    await websocket.connect(url, stream, headers=headers, timeout=UPGRADE_S, max_size=MAX_MESSAGE)

@@ -1,0 +1,1 @@
+"""Texts of others: cleaned, shown, matched."""

@@ -1,0 +1,182 @@
+"""The caller's leg: Twilio's media stream, once it has said whose call it is."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from offhook.net.websocket import INTERNAL_ERROR, MESSAGE_TOO_BIG, Channel, Closed
+from offhook.twilio import messages
+from offhook.twilio.messages import Counter
+
+OUTBOX_BYTES: Final = 256 * 1024
+"""Of encoded messages that wait while Twilio's socket is full; beyond, new audio is dropped."""
+
+
+class Owner(Protocol):
+    """What a caller's leg tells its session."""
+
+    def on_caller_audio(self, audio: bytes) -> None:
+        """A piece of what the caller says, in practice 20 ms."""
+
+    def on_caller_message(self, message: messages.FromTwilio | messages.Unknown) -> None:
+        """Anything else that Twilio said."""
+
+    def on_caller_garbage(self, what: str) -> None:
+        """Something that breaks the protocol; `what` holds none of its content."""
+
+    def on_caller_writable(self, writable: bool) -> None:
+        """The socket is full (False) or takes data again (True)."""
+
+    def on_caller_lost(self, why: str, *, oversized: bool, ours: bool) -> None:
+        """The socket is gone. `ours`: because of a fault in our own program."""
+
+    def on_caller_dropped(self, size: int) -> None:
+        """That many bytes of agent audio found no room."""
+
+
+class Recorder(Protocol):
+    """What a caller's leg tells whoever records the call: what really is on the wire."""
+
+    def heard(self, timestamp: Counter, audio: bytes) -> None:
+        """A piece of what the caller says, and Twilio's time of it, in ms."""
+
+    def played(self, audio: bytes) -> None:
+        """Agent audio went to Twilio; what is dropped, or waits in the outbox, did not."""
+
+    def cut(self) -> None:
+        """Twilio was told to throw away what it has not played."""
+
+
+class CallerLeg:
+    """Reads Twilio's messages and writes ours: a wire.Receiver."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        stream_sid: str,
+        owner: Owner,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._channel = channel
+        self._stream_sid = stream_sid
+        self._owner = owner
+        self._recorder = recorder
+        self._writer = messages.MediaWriter(stream_sid)
+        self._writable = True
+        self._outbox: deque[bytes] = deque()
+        self._outbox_size = 0
+
+    # --- to Twilio ---
+
+    def play(self, pieces: Sequence[tuple[bytes, str | None]]) -> None:
+        """Append audio, each piece followed by its mark, to what the caller hears."""
+        for audio, mark in pieces:
+            if audio:
+                message = self._writer.play(audio)
+                if self._writable:
+                    self._channel.send_text(message)
+                    if self._recorder is not None:
+                        self._recorder.played(audio)
+                elif self._outbox_size + len(message) <= OUTBOX_BYTES:
+                    self._queue(message)
+                else:
+                    self._owner.on_caller_dropped(len(audio))
+            if mark is not None:
+                message = self._writer.mark(mark)
+                if self._writable:
+                    self._channel.send_text(message)
+                else:
+                    self._queue(message)
+
+    def clear(self) -> None:
+        """Have everything that was not played thrown away, here and at Twilio."""
+        self._outbox.clear()
+        self._outbox_size = 0
+        self._channel.send_text(self._writer.clear)
+        if self._recorder is not None:
+            self._recorder.cut()
+
+    def close(self) -> None:
+        """End the stream: Twilio goes on with the TwiML after `<Connect>` (twilio.md §1.7)."""
+        self._channel.close()
+
+    def leave(self) -> Callable[[], None]:
+        """Hear no more of this stream: it is left on purpose. What closes it is returned."""
+        self._channel.receiver = _Left()
+        return self._channel.close
+
+    def _queue(self, message: bytes) -> None:
+        self._outbox.append(message)
+        self._outbox_size += len(message)
+
+    # --- from Twilio ---
+
+    def on_open(self, socket: Channel) -> None:
+        """The lobby was told; this leg takes over from it."""
+
+    def on_text(self, text: bytes) -> None:
+        """One message, 50 times a second: nearly always audio."""
+        try:
+            message = messages.read(text)
+        except messages.BadMessage as bad:
+            self._owner.on_caller_garbage(str(bad))
+            return
+        if type(message) is messages.Media:
+            if message.stream_sid != self._stream_sid:
+                self._owner.on_caller_garbage("media of a foreign stream")
+            elif message.media.track == "inbound":
+                self._owner.on_caller_audio(message.media.payload)
+                if self._recorder is not None:
+                    self._recorder.heard(message.media.timestamp, message.media.payload)
+        elif isinstance(message, messages.Connected | messages.Unknown):
+            self._owner.on_caller_message(message)
+        elif message.stream_sid != self._stream_sid and not isinstance(message, messages.Start):
+            self._owner.on_caller_garbage("a message of a foreign stream")
+        else:
+            self._owner.on_caller_message(message)
+
+    def on_binary(self, data: bytes) -> None:
+        """Twilio sends none."""
+        self._owner.on_caller_garbage("a binary message")
+
+    def on_writable(self, writable: bool) -> None:
+        """Hold messages back, or send what was held back until the socket is full again."""
+        self._writable = writable
+        while self._outbox and self._writable:
+            message = self._outbox.popleft()
+            self._outbox_size -= len(message)
+            self._channel.send_text(message)
+            if self._recorder is not None:
+                sent = messages.read_ours(message)
+                if isinstance(sent, messages.Play):
+                    self._recorder.played(sent.media.payload)
+        if self._writable == writable:  # else it filled up again, which has been told already
+            self._owner.on_caller_writable(writable)
+
+    def on_close(self, closed: Closed) -> None:
+        """The socket is gone."""
+        why = closed.reason or (f"close code {closed.received}" if closed.received else "cut off")
+        self._owner.on_caller_lost(
+            why,
+            oversized=closed.sent == MESSAGE_TOO_BIG,
+            ours=closed.sent == INTERNAL_ERROR,
+        )
+
+
+class _Left:
+    """The receiver of a stream that was left: what it still says is of no interest."""
+
+    def on_open(self, socket: Channel) -> None:
+        """It was open."""
+
+    def on_text(self, text: bytes) -> None:
+        """Audio of the last moment, and `stop`."""
+
+    def on_binary(self, data: bytes) -> None:
+        """Twilio sends none."""
+
+    def on_writable(self, writable: bool) -> None:
+        """Nothing is written."""
+
+    def on_close(self, closed: Closed) -> None:
+        """As it should be."""

@@ -1,0 +1,1 @@
+"""Twilio's HTTP requests, and the sockets it opens."""
