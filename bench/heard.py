@@ -32,7 +32,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from tests.house import ACCOUNT, NoTools, configured, empty_office, nothing_known
+from tests.whole_server import ACCOUNT, NoTools, configured, empty_office, nothing_known
 
 from offhook import audio
 from offhook.calls.call_updates import Lines

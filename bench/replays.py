@@ -11,8 +11,8 @@ import multiprocessing
 import tempfile
 from pathlib import Path
 
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, house
-from tests.rehearsal.replay.test_again import BARGE_IN, SCRIPT
+from tests.testing.replay.test_again import BARGE_IN, SCRIPT
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, house
 
 from offhook.capture.writer import Captures
 from offhook.testing.replay import captured

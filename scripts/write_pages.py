@@ -2,7 +2,7 @@
 """Write the pages that are made from the code; tests/test_pages.py holds both equal.
 
 docs/events.md from events.py; the table in docs/operating.md and docs/grafana-dashboard.json from
-metrics/catalogue.py.
+observability/metrics/catalogue.py.
 """
 
 import inspect
@@ -47,7 +47,7 @@ def events_page() -> str:
     edges = ", ".join(map(str, events.DELAY_EDGES_MS))
     parts = [
         "# Events",
-        "Made from [events.py](../src/offhook/events.py) by `make pages`.",
+        "Made from [events.py](../src/offhook/events/types.py) by `make pages`.",
         _paragraphs(inspect.getdoc(events)),
         "Every event comes in a `Happening`:",
         _fields(events.Happening),

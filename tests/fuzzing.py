@@ -206,7 +206,7 @@ TARGETS: dict[str, Target] = {
     "script": Target(
         _from_file(script.read, "script.yaml"),
         _YAML,
-        _examples("src/offhook/rehearsal/demo.yaml", "src/offhook/rehearsal/front_desk.yaml"),
+        _examples("src/offhook/testing/demo.yaml", "src/offhook/testing/front_desk.yaml"),
     ),
     "scenario": Target(
         _from_file(scenario.load, "scenario.yaml"),

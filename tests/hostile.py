@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import websockets
-from tests.house import HANG_UP, TOKEN, House, house
+from tests.whole_server import HANG_UP, TOKEN, House, house
 from websockets.asyncio.server import ServerConnection, serve
 
 from offhook.config import load

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
 
 from offhook.call.handoff_actions import Errand
 from offhook.call.call_settings import Plan

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx2
 from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
 from tests.cli.test_serve_log import SAID, Piped, piped
-from tests.house import ASK, GREET, HANG_UP, TOKEN
 from tests.target import answer, target
+from tests.whole_server import ASK, GREET, HANG_UP, TOKEN
 
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.dialogue.script import Script, Turn

@@ -20,7 +20,6 @@ from urllib.parse import quote, urlencode
 import httpx2
 import pytest
 from tests.cli.test_serve import CLEAN, COMMAND
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fresh_sid
 from tests.outbound.twilio_api import PUBLIC, US
 from tests.target import Target, answer, target
 from tests.test_canary import (
@@ -34,6 +33,7 @@ from tests.test_canary import (
     Left,
     ask_what_cannot_be_answered,
 )
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fresh_sid
 
 from offhook.clock import LoopClock
 from offhook.config import Logs

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.house import ASK, GREET, HANG_UP, House, house, until
-from tests.test_session import Rehearsal
+from tests.calls.test_session import Rehearsal
+from tests.whole_server import ASK, GREET, HANG_UP, House, house, until
 
 import offhook
 from offhook.call import commands
@@ -169,26 +169,26 @@ ITSELF: Final = "it belongs to a command, whose end it is"
 
 WHERE: Final = {
     "api/reading.py": {"Thread": (1, GUARDED), "call_soon_threadsafe": (1, LOOP)},
-    "background.py": {"Thread": (1, OWNED)},
+    "concurrency/background_thread.py": {"Thread": (1, OWNED)},
     "cli/demonstration.py": {"create_task": (1, ITSELF)},
     "cli/running.py": {"add_signal_handler": (1, LOOP), "call_soon_threadsafe": (1, LOOP)},
     "clock.py": {"call_later": (1, LOOP)},
-    "dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
-    "front.py": {"call_later": (2, LOOP)},
-    "listener.py": {
+    "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
+    "net/first_request.py": {"call_later": (2, LOOP)},
+    "net/listener.py": {
         "create_task": (1, GUARDED),
         "add_reader": (2, LOOP),
         "call_soon": (1, GUARDED),
         "call_at": (2, GUARDED),
         "call_later": (1, LOOP),
     },
-    "lobby.py": {"call_at": (1, LOOP)},
+    "webhooks/pending_streams.py": {"call_at": (1, LOOP)},
     "outbound/lists.py": {"create_task": (1, ITSELF)},
-    "printer.py": {"Thread": (1, GUARDED)},
+    "observability/stderr.py": {"Thread": (1, GUARDED)},
     "records/delivery.py": {"Thread": (1, GUARDED)},
-    "server.py": {"call_later": (1, LOOP)},
-    "session.py": {"call_at": (1, LOOP)},
-    "tasks.py": {
+    "serving/server.py": {"call_later": (1, LOOP)},
+    "calls/session.py": {"call_at": (1, LOOP)},
+    "concurrency/server_tasks.py": {
         "create_task": (2, OWNED),
         "add_done_callback": (1, LOOP),
         "call_later": (1, LOOP),
@@ -201,8 +201,8 @@ WHERE: Final = {
         "call_later": (1, LOOP),
     },
     "tools/watchdog.py": {"call_at": (2, LOOP)},
-    "transfers.py": {"call_at": (1, LOOP)},
-    "wire.py": {"call_later": (1, LOOP)},
+    "calls/transfers.py": {"call_at": (1, LOOP)},
+    "net/websocket.py": {"call_later": (1, LOOP)},
 }
 """By file and name: how many there are, and why a fault in one ends nothing else."""
 
@@ -215,7 +215,7 @@ def test_everything_that_runs_on_its_own_is_known_and_contained() -> None:
     found: dict[str, Counter[str]] = {}
     for path in SOURCE.rglob("*.py"):
         name = path.relative_to(SOURCE).as_posix()
-        if name.startswith(("rehearsal/", "bench/")):
+        if name.startswith(("testing/", "bench/")):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = node.func if isinstance(node, ast.Call) else None

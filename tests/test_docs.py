@@ -148,10 +148,10 @@ def test_every_ending_is_in_the_table() -> None:
 
 def test_every_reason_for_refusing_a_stream_is_in_the_table() -> None:
     page = sections(ERRORS, 2)["Refused streams"]
-    calls = ast.walk(ast.parse((SRC / "calls.py").read_text()))
+    calls = ast.walk(ast.parse((SRC / "calls/calls.py").read_text()))
     admitting = [n for n in calls if isinstance(n, ast.FunctionDef) and "admit" in n.name]
     returned = [n.value for one in admitting for n in ast.walk(one) if isinstance(n, ast.Return)]
-    lobby = ast.walk(ast.parse((SRC / "lobby.py").read_text()))
+    lobby = ast.walk(ast.parse((SRC / "webhooks/pending_streams.py").read_text()))
     refused = [
         n.args[0]
         for n in lobby

@@ -19,7 +19,7 @@ from offhook.policy.dial_policy import Guard, Rules
 
 SOURCE: Final = Path(offhook.__file__).parent
 
-SIMULATED: Final = ("rehearsal", "bench")
+SIMULATED: Final = ("testing", "bench")
 """Folders of the simulated Twilio and of benchmarks, from which nobody is rung."""
 
 BUILDERS: Final = {"number", "sip", "client", "queue", "sim", "conference", "application"}
@@ -42,15 +42,19 @@ ROADS: Final = {
     ("twilio/twiml.py", "dial", "sip"): "the same",
     ("twilio/twiml.py", "wait_in", "Dial"): "a conference",
     ("twilio/twiml.py", "wait_in", "conference"): "the same",
-    ("responses.py", "fallback", "twiml.dial"): "the agent file's fallback.dial",
-    ("responses.py", "busy", "twiml.dial"): "the agent file's busy.dial",
+    ("calls/responses.py", "fallback", "twiml.dial"): "the agent file's fallback.dial",
+    ("calls/responses.py", "busy", "twiml.dial"): "the agent file's busy.dial",
     # --- who hands it to Twilio ---
-    ("webhooks.py", "_while_live", "twiml.dial"): "Guard.begin_transfer; Dialled",
-    ("webhooks.py", "_while_live", "twiml.wait_in"): "Guard.begin_transfer of the warm transfer",
-    ("transfers.py", "answer", "twiml.wait_in"): "Guard.begin_transfer of the warm transfer",
-    ("transfers.py", "_ring", "create_call"): "Guard.begin_transfer; Dialled",
-    ("farewells.py", "fallback", "responses.fallback"): "Guard.check_last_resort; Dialled",
-    ("farewells.py", "busy", "responses.busy"): "Guard.check_last_resort; Dialled",
+    ("webhooks/routes.py", "_while_live", "twiml.dial"): "Guard.begin_transfer; Dialled",
+    (
+        "webhooks/routes.py",
+        "_while_live",
+        "twiml.wait_in",
+    ): "Guard.begin_transfer, at the ring",
+    ("calls/transfers.py", "answer", "twiml.wait_in"): "Guard.begin_transfer, at the ring",
+    ("calls/transfers.py", "_ring", "create_call"): "Guard.begin_transfer; Dialled",
+    ("calls/farewells.py", "fallback", "responses.fallback"): "Guard.check_last_resort; Dialled",
+    ("calls/farewells.py", "busy", "responses.busy"): "Guard.check_last_resort; Dialled",
     ("outbound/placing.py", "_create", "create_call"): "Permission.count; CallBegan",
 }
 
@@ -105,7 +109,7 @@ def test_whatever_makes_a_dial_is_a_maker() -> None:
     builders = {
         (Path(file).stem, function)
         for file, function, _ in ROADS
-        if file in ("twilio/twiml.py", "responses.py")
+        if file in ("twilio/twiml.py", "calls/responses.py")
     }
     assert builders == set(MAKERS)
     for path in sorted(SOURCE.rglob("*.py")):

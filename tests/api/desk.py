@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 from pydantic import SecretStr
 from sqlalchemy import Engine, select
-from tests.house import House, configured, house, until
+from tests.whole_server import House, configured, house, until
 
 from offhook.api.app import Api
 from offhook.api.reading import Readers

@@ -16,8 +16,8 @@ from jsonschema import Draft202012Validator
 from sqlalchemy import select, update
 from tests.api.desk import TOKEN, Desk, desk
 from tests.api.spec import Spec
-from tests.house import ASK, GREET, HANG_UP, until
 from tests.postgres import Postgres
+from tests.whole_server import ASK, GREET, HANG_UP, until
 
 from offhook.api.auth import BODY_MAX
 from offhook.api.reading import Readers

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.api.desk import TOKEN
-from tests.house import until
 from tests.outbound.test_people_called import Town, town
+from tests.whole_server import until
 
 from offhook.testing.simulator.twilio.switchboard.people import Person
 

@@ -118,7 +118,7 @@ def port() -> Iterator[int]:
 def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "12345")
-    # What fails here fails on any machine; of late ones is tests/rehearsal/trial/test_runner.py.
+    # What fails here fails on any machine; of late ones is tests/testing/scenarios/test_runner.py.
     monkeypatch.setattr(lateness, "HELD_S", math.inf)
     monkeypatch.setattr(lateness, "BEHIND", math.inf)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.cli.test_serve import CLEAN, COMMAND, SECRETS, Serving, serving
-from tests.house import HOURS
+from tests.whole_server import HOURS
 from typer.testing import CliRunner
 
 from offhook.cli import app

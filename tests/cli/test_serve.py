@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
 
 from offhook.clock import LoopClock
 from offhook.testing.scenarios.report import CallReport

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
 
 from offhook.clock import LoopClock
 from offhook.observability.metrics.catalogue import LOG_LOST, LOG_WAITING, SECTIONS

@@ -12,7 +12,7 @@ from typing import Literal
 
 import certifi
 import pytest
-from tests.test_wire import Front, Recorder, accepting, serving, settled
+from tests.net.test_websocket import Front, Recorder, accepting, serving, settled
 
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Deepgram

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
-from tests.house import ACCOUNT, TOKEN
 from tests.outbound.twilio_api import PUBLIC, US, TwilioApi, twilio_api
+from tests.whole_server import ACCOUNT, TOKEN
 
 from offhook.twilio.signature import sign
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from tests.house import until
+from tests.whole_server import until
 
 from offhook.errors import Problem
 from offhook.outbound import lists

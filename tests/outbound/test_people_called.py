@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tests.api.desk import Desk, desk
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, until
 from tests.outbound.twilio_api import PUBLIC, US, configured_for
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, until
 
 from offhook.clock import LoopClock
 from offhook.events.types import AgentSaid, CallBilled, CallerSaid

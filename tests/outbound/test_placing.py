@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from starlette.responses import JSONResponse, Response
 from tests.api.desk import Desk, desk
-from tests.house import until
 from tests.outbound.twilio_api import ADA, US, Form, Phone, TwilioApi, outbound, twilio_api
+from tests.whole_server import until
 
 from offhook.config import Agent
 from offhook.events.types import AgentConnected, CallBegan, CallBilled, CallStarted

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from tests.api.desk import Desk
-from tests.house import ACCOUNT, TOKEN, RawStream
+from tests.whole_server import ACCOUNT, TOKEN, RawStream
 
 from offhook.config import Config, Outbound, Twilio
 from offhook.net import websocket

@@ -3,8 +3,8 @@
 import random
 from pathlib import Path
 
-from tests.house import ASK, GREET, HOURS
-from tests.test_session import Rehearsal
+from tests.calls.test_session import Rehearsal
+from tests.whole_server import ASK, GREET, HOURS
 
 from offhook.config import Limits
 from offhook.recordings import reading

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, configured, house
+from tests.calls.test_session import Rehearsal
 from tests.recordings.played import DifferentError, compare
 from tests.recordings.talk import ENDLESS, LONG, TALKATIVE, steps, talk
-from tests.test_session import Rehearsal
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, configured, house
 
 from offhook.call.inputs import Forsaken
 from offhook.call.requests import AskDigits, SwitchAgent

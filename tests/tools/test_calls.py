@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, house
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, house
 
 from offhook.config import Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse

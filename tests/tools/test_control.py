@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.house import ASK, GREET, HANG_UP, HOURS, TOKEN, House, house
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, House, house
 
 from offhook.config import Config, Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse, UpdatePrompt

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from tests.api.desk import desk
-from tests.house import ACCOUNT, ASK, GREET, HANG_UP, HOURS, TOKEN
 from tests.vendor import vendor
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, HOURS, TOKEN
 
 from offhook.config import load
 from offhook.deepgram.messages import FunctionCallResponse

@@ -1,4 +1,4 @@
-"""What the API takes and gives beyond the answers of records/answers.py, for OpenAPI."""
+"""What the API takes and gives beyond the answers of records/models.py, for OpenAPI."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias

@@ -96,7 +96,7 @@ def verifying() -> ssl.SSLContext:
 
 
 class Upgrading(asyncio.Protocol):
-    """A connection until its WebSocket upgrade is whole: the bare minimum of front.py."""
+    """A connection until its WebSocket upgrade is whole: the minimum of `first_request`."""
 
     def __init__(self, decide: websocket.Decide, max_size: int) -> None:
         self._decide = decide

@@ -5,7 +5,7 @@ off the call's path, by a thread that serves all calls, and is readable at any t
 wrong there stops the capture of that call, and never the call. Secrets are masked before anything
 waits to be written (masking.py); what was said is what a capture is for.
 
-What is done with captures: rehearsal/replay.
+What is done with captures: testing/replay.
 """
 
 import logging

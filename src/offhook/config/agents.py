@@ -254,7 +254,7 @@ def _same_names(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
 
 
 def dialling_rules(dialling: Dialling, lines: Mapping[str, Agent]) -> "Rules":
-    """What guard.py allows: what `dialling` says, and where it is silent the lines."""
+    """What dial_policy allows: what `dialling` says, and where it is silent the lines."""
     from offhook.policy import dial_policy
 
     home = frozenset(filter(None, map(dial_policy.country_of, lines)))
@@ -285,7 +285,7 @@ def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
 def check_dialled(
     agents: Mapping[Path, AgentRead], dialling: Dialling, lines: Mapping[str, Agent]
 ) -> None:
-    """Raises BadFile E-DIAL-01 for every destination that guard.py would refuse in a call."""
+    """Raises BadFile E-DIAL-01 for every destination that dial_policy would refuse in a call."""
     dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
     if not dialled:
         return

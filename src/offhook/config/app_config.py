@@ -404,7 +404,7 @@ class Outbound(Part):
 
 
 class Dialling(Part):
-    """What may be dialled and texted, whoever asks for it: guard.py."""
+    """What may be dialled and texted, whoever asks for it: dial_policy."""
 
     countries: tuple[Country, ...] | None = None
     """ISO codes; None: those of the numbers in `lines`, or US and CA if these tell none."""

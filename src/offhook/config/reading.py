@@ -128,7 +128,7 @@ class Config:
         return agent.outbound.caller_id or self.outbound.caller_id or next(own, None)
 
     def dialling_rules(self) -> "Rules":
-        """What guard.py allows."""
+        """What dial_policy allows."""
         return dialling_rules(self.dialling, self.lines)
 
     @property

@@ -305,7 +305,7 @@ class AgentMuted:
 
 @dataclass(frozen=True, slots=True)
 class DialRefused:
-    """Something was not dialled or texted: `why` is a word of guard.py, `to` the destination."""
+    """Something was not dialled or texted: `why` is a word of dial_policy, `to` the destination."""
 
     kind: Literal["call", "transfer", "text", "fallback", "busy"]
     why: str

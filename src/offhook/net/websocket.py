@@ -6,7 +6,7 @@ a Receiver must not wait, and what it sends leaves in the same turn of the loop.
 
 Two parts of picows that are used here are not public: the constructor of `WSProtocol` (picows can
 otherwise not share a port with HTTP) and its being a buffered protocol. Its version is pinned, and
-tests/test_wire.py fails when either changes.
+tests/net/test_websocket.py fails when either changes.
 """
 
 import asyncio

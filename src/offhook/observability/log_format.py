@@ -1,7 +1,7 @@
 """How a line of the log comes about: from any logger of the process, by structlog, to stderr.
 
 On a terminal it is a line for a person; anywhere else a program reads it, and it is a JSON object.
-Nothing here waits (printer.py).
+Nothing here waits (stderr.py).
 
 Loggers of ours have the configured level. A library's logger may say anything at a level below
 WARNING, such as each URL that it asks, so its lines begin there. Every line goes through _Private.

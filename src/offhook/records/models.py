@@ -166,7 +166,7 @@ class AgentSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What went wrong: `event` is one of `events.py`.
+    """What went wrong: `event` is one of `events/types.py`.
 
     `ms` of audio were dropped, or a function held the interpreter for so long.
     """
@@ -238,7 +238,7 @@ class Meters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """What became of the agent's lookup before the call: LookedUp of `events.py`."""
+    """What became of the agent's lookup before the call: LookedUp of `events/types.py`."""
 
     outcome: str
     why: str

@@ -1,7 +1,7 @@
 """What is taken out of a call's texts before anybody keeps them or passes them on.
 
 `Redactor` knows texts and nothing else; `Redaction` is a subscriber between a call and all who are
-told of it, and knows what was said before. What is found by its shape: findings.py.
+told of it, and knows what was said before. What is found by its shape: patterns.py.
 
 All of this runs on the event loop, for every text of every call: bench/redaction.py says how long.
 """

@@ -41,7 +41,7 @@ def may_be_signed(headers: Mapping[str, str]) -> bool:
 async def read(request: Request) -> list[tuple[str, str]]:
     """Return the fields of a webhook. Raises BadFormError.
 
-    A body that does not arrive in time is front.py's.
+    A body that does not arrive in time is net/first_request.py's.
     """
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > BODY_MAX:

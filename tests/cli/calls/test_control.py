@@ -11,7 +11,7 @@ from tests.cli.calls.conftest import offhook
 from tests.cli.calls.test_following import Connection
 from tests.cli.calls.test_following import serving as answering
 from tests.cli.test_serve import CLEAN, Serving, serving
-from tests.house import ACCOUNT, GREET, TOKEN, caller
+from tests.whole_server import ACCOUNT, GREET, TOKEN, caller
 
 from offhook.cli.calls.acting import Server
 from offhook.clock import LoopClock

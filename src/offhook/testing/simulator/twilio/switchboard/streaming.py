@@ -74,7 +74,7 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
         try:
             await ended.wait()
         finally:
-            # Cancelled: stop, and leave when the socket is closed, which wire.py sees to.
+            # Cancelled: stop, and leave when the socket is closed, which net/websocket.py sees to.
             one.stop("twilio")
             await ended.wait()
     return one.ended_by

@@ -1,0 +1,215 @@
+"""The order of the rooms of src/offhook, and who may know which library, read from the source."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import offhook
+
+SOURCE: Final = Path(offhook.__file__).parent
+
+ROOMS: Final = (
+    "text",
+    "",  # the modules of src/offhook itself: errors, clock, audio, and so on
+    "events",
+    "concurrency",
+    "net",
+    "twilio",
+    "deepgram",
+    "call",
+    "policy",
+    "tools",
+    "config",
+    "recordings",
+    "capture",
+    "calls",
+    "redaction",
+    "outbound",
+    "observability",
+    "records",
+    "webhooks",
+    "api",
+    "serving",
+    "bench",
+    "testing",
+    "cli",
+)
+"""The rooms of src/offhook: each may import from those before it, and from no other."""
+
+RIGS: Final = ("bench", "testing")
+"""The rooms that measure and try the product. Of the product only the command line knows them."""
+
+LOOSE_MAX: Final = 8
+"""Modules that may lie in src/offhook itself."""
+
+CORE: Final = ("offhook.call", "offhook.twilio.messages", "offhook.deepgram.messages")
+CORE_MAY_IMPORT: Final = (*CORE, "offhook.audio", "offhook.events")
+WAITING: Final = ("asyncio", "socket", "time", "threading", "picows", "httpx", "httpx2", "select")
+
+OWNERS: Final = {
+    "fastapi": "offhook.api",
+    "prometheus_client": "offhook.observability.metrics",
+    "structlog": "offhook.observability.log_format",
+}
+"""Libraries, and the one place that knows each."""
+
+CLOCK: Final = re.compile(
+    r"(^|\.)(loop|get_running_loop\(\)|get_event_loop\(\))\.time$"
+    r"|^time\.(time|monotonic|perf_counter|process_time)(_ns)?$"
+    r"|^(datetime\.)?(datetime|date)\.(now|utcnow|today)$"
+)
+MAY_READ_THE_CLOCK: Final = (
+    "offhook.clock",
+    "offhook.capture.writer",  # the date in the name of a file
+    "offhook.recordings.recorder",  # likewise
+    "offhook.testing.simulator.twilio.switchboard.dates",  # dates in callbacks
+    "offhook.records.record",  # when a call was, for whoever looks for it
+    "offhook.records.erasing",  # how long it waits for a server
+    "offhook.records.retention",  # it compares the wall clock with one that never jumps
+    "offhook.records.writer",  # which calls are a day old
+    "offhook.tools.watchdog",  # how long this process had a core, which is no time of day
+    "offhook.cli.calls.filters",  # which moment "24h" ago was
+    "offhook.bench",  # it measures the process that reads the clock it is given
+)
+ENVIRONMENT: Final = re.compile(r"^os\.(environb?|getenvb?|putenv)$")
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module of ours, by name."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """What a module imports, wherever in it. `from a import b` is a.b, whatever b is."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are banned by ruff"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def reads(tree: ast.Module) -> Iterator[str]:
+    """Every dotted name that a module reads, `_loop` taken for `loop`, and what it imports."""
+    yield from imports(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield ast.unparse(node).replace("_loop.time", "loop.time").removeprefix("self.")
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of these, or in one of them."""
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def room(module: str) -> str:
+    """Return the room of a module: the name of its folder, empty for src/offhook itself."""
+    parts = module.split(".")
+    is_folder = len(parts) > 1 and (SOURCE / parts[1]).is_dir()
+    return parts[1] if is_folder else ""
+
+
+def faults(name: str, tree: ast.Module) -> Iterator[str]:
+    """Every arrow that points the wrong way out of a module."""
+    for target in imports(tree):
+        ours = within(target, ("offhook",))
+        if within(name, CORE):
+            if ours and not within(target, CORE_MAY_IMPORT):
+                yield f"{name} decides, and imports {target}"
+            if within(target, WAITING):
+                yield f"{name} decides, and imports {target}, which can wait"
+        if within(name, ("offhook.events",)) and ours and not within(target, ("offhook.events",)):
+            yield f"{name} is below everything, and imports {target}"
+        if within(target, ("picows",)) and name != "offhook.net.websocket":
+            yield f"{name} imports {target}: only offhook.net.websocket knows the engine"
+        for library, owner in OWNERS.items():
+            if within(target, (library,)) and not within(name, (owner,)):
+                yield f"{name} imports {target}: only {owner} knows it"
+        if ours and name != "offhook.__main__":
+            if ROOMS.index(room(target)) > ROOMS.index(room(name)):
+                yield f"{name} imports {target}, whose room is above its own"
+            if room(target) in RIGS and room(name) not in (*RIGS, "cli"):
+                yield f"{name} is the product, and imports {target}"
+    for read in reads(tree):
+        if ENVIRONMENT.search(read) and not within(name, ("offhook.cli", "offhook.config")):
+            yield f"{name} reads {read}: the environment is read by config and cli"
+        if CLOCK.search(read) and not within(name, MAY_READ_THE_CLOCK):
+            yield f"{name} reads {read}: the clock is read by offhook.clock"
+
+
+MODULES: Final = modules()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_arrow_points_the_right_way(name: str) -> None:
+    assert list(faults(name, MODULES[name])) == []
+
+
+def test_the_core_is_where_it_is_looked_for() -> None:
+    assert set(CORE) <= set(MODULES)
+
+
+def test_every_room_has_a_place_in_the_order() -> None:
+    assert {room(name) for name in MODULES} == set(ROOMS)
+
+
+def test_few_modules_lie_loose() -> None:
+    assert len(list(SOURCE.glob("*.py"))) <= LOOSE_MAX
+
+
+def test_every_room_is_on_the_map() -> None:
+    guide = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text("utf-8")
+    named = re.findall(r"^src/offhook/(\w+)/ ", guide, re.MULTILINE)
+    assert named == [name for name in ROOMS if name]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("offhook.call.call", "from offhook.calls.session import Session"),
+        ("offhook.call.call", "from offhook.net import websocket"),
+        ("offhook.call.call", "def late():\n    import asyncio"),
+        ("offhook.call.playback", "from time import monotonic"),
+        ("offhook.twilio.messages", "import offhook.twilio.stream"),
+        ("offhook.twilio.rest", "from offhook.config import Agent"),
+        ("offhook.tools.threads", "from offhook.calls.calls import Calls"),
+        ("offhook.errors", "from offhook.config import Config"),
+        ("offhook.deepgram.messages", "import threading as t"),
+        ("offhook.calls.session", "from picows import WSFrame"),
+        ("offhook.calls.session", "from offhook.serving.server import Server"),
+        ("offhook.serving.server", "from offhook.testing.memory import VirtualClock"),
+        ("offhook.serving.server", "from offhook.bench import load"),
+        ("offhook.serving.server", "import offhook.cli.serve"),
+        ("offhook.webhooks.routes", "from offhook.cli import app"),
+        ("offhook.webhooks.routes", "from fastapi import FastAPI"),
+        ("offhook.calls.calls", "from offhook.api.live import Live"),
+        ("offhook.events.types", "from offhook.call.ending import Slug"),
+        ("offhook.serving.server", "import os\nkey = os.environ['KEY']"),
+        ("offhook.serving.server", "from os import getenv"),
+        ("offhook.observability.call_log", "import structlog"),
+        ("offhook.webhooks.routes", "from prometheus_client import Counter"),
+        ("offhook.calls.session", "import time\nnow = time.monotonic()"),
+        ("offhook.calls.session", "from datetime import datetime\nnow = datetime.now()"),
+        ("offhook.calls.session", "class A:\n    def f(self):\n        return self._loop.time()"),
+        ("offhook.serving.server", "import asyncio\nnow = asyncio.get_running_loop().time()"),
+    ],
+)
+def test_a_wrong_arrow_is_found(name: str, source: str) -> None:
+    assert list(faults(name, ast.parse(source)))
+
+
+def test_a_right_arrow_is_not() -> None:
+    source = (
+        "import math\nfrom offhook.twilio import messages\nfrom offhook.call.phases import Phase"
+    )
+    assert list(faults("offhook.call.call", ast.parse(source))) == []

@@ -1,0 +1,113 @@
+"""The front desk of the examples, run within the test: server, functions, and a stand-in agent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.testing.scenarios.knowing import KnowingEars
+
+from offhook import config as configuration
+from offhook import yamlfile
+from offhook.clock import LoopClock
+from offhook.config import Config, Overrides
+from offhook.testing.scenarios import files, listening, own_server, preparing, runner
+from offhook.testing.scenarios.account import Result
+from offhook.testing.scenarios.runner import Target
+from offhook.testing.simulator.deepgram import server
+from offhook.testing.simulator.deepgram.senses import Ears, Voice
+from offhook.testing.simulator.dialogue import file as dialogue_file
+from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.dialogue.mind import conversing
+from offhook.testing.simulator.dialogue.policy import Agent
+from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech.clip_voice import ClipVoice
+
+HOUSE = Path("examples/front-desk")
+SCENARIOS = HOUSE / "scenarios"
+DIALOGUE = HOUSE / "dialogue.yaml"
+
+
+@dataclass(frozen=True)
+class Senses:
+    """What the stand-in hears and speaks with."""
+
+    ears: Callable[[], Ears]
+    voice: Voice
+
+
+def mutated(text: str, change: tuple[str, str]) -> Dialogue:
+    """The front desk's dialogue with something wrong in it, in place of what is right."""
+    right, wrong = change
+    assert right in text, right
+    return Dialogue(yamlfile.parse(text.replace(right, wrong), DIALOGUE))
+
+
+@asynccontextmanager
+async def serving(agent: Agent, clock: LoopClock) -> AsyncIterator[Config]:
+    """The stand-in on a socket, and the example's configuration that leads to it."""
+    standin = await server.serve("127.0.0.1", 0, agent, clock)
+    try:
+        yield configuration.load(
+            HOUSE / "offhook.yaml",
+            {"DEEPGRAM_API_KEY": "any"},
+            overrides=Overrides(deepgram_url=standin.url),
+        )
+    finally:
+        await standin.close()
+
+
+@asynccontextmanager
+async def senses() -> AsyncIterator[Senses]:
+    """This machine's ears and voice; where it has none, ears that know the recordings."""
+    if local.missing() is not None:
+        yield Senses(KnowingEars, ClipVoice())
+        return
+    from offhook.testing.simulator.speech.recogniser import recognising
+    from offhook.testing.simulator.speech.speaker import speaking
+
+    vocabulary = dialogue_file.read(DIALOGUE).vocabulary()
+    async with recognising(vocabulary) as recogniser, speaking() as voice:
+        yield Senses(recogniser.ears, voice)
+
+
+def desk(senses: Senses, dialogue: Dialogue | None = None) -> Agent:
+    """The agent that talks along the front desk's dialogue, or a mutated one."""
+    return conversing(dialogue or dialogue_file.read(DIALOGUE), senses.ears, senses.voice)
+
+
+async def run(
+    paths: Iterable[Path],
+    agent: Agent,
+    *,
+    jobs: int = 14,
+    outside: bool = False,
+    attempts: int = runner.ATTEMPTS,
+) -> list[Result]:
+    """Run scenarios against the front desk with that agent.
+
+    `outside`: as if the server ran elsewhere, so that only the caller's audio tells what was said.
+    """
+    clock = LoopClock(asyncio.get_running_loop())
+    loaded = files.load_all(files.find(paths), {})
+    rendered = await preparing.rendering(loaded)
+    async with (
+        serving(agent, clock) as config,
+        own_server.run(config, clock) as own,
+        listening.listeners(None if outside else own, None) as listeners,
+    ):
+        dialogues = files.Dialogues(None, files.greetings(loaded))
+        target = Target(own.url, own.token, "AC" + "0" * 32)
+        cases = await preparing.prepare(loaded, dialogues, listeners, rendered, target, {})
+        return await runner.run(cases, clock, jobs=jobs, attempts=attempts)
+
+
+def told(results: Iterable[Result]) -> str:
+    """What failed, with the conversations, as a test shows it."""
+    parts = []
+    for result in results:
+        if not result.passed:
+            parts.append(f"{result.name}: " + "; ".join(map(str, result.all_failures)))
+            parts += [str(line) for call in result.calls.values() for line in call.lines()]
+    return "\n".join(parts)
