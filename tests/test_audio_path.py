@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
 
-from offhook.call.handoff_actions import Errand
 from offhook.call.call_settings import Plan
+from offhook.call.handoff_actions import Errand
 from offhook.calls.session import Brief, Session
 from offhook.clock import LoopClock
 from offhook.deepgram import messages

@@ -20,10 +20,10 @@ from typing import Any, Final, Literal, TypeAlias
 from offhook import variables
 from offhook.call import inputs
 from offhook.call.call import Input
+from offhook.call.call_settings import Plan
 from offhook.call.ending import Ending, Slug
 from offhook.call.handoff_actions import Dial as DialErrand
 from offhook.call.handoff_actions import Errand, Meet, SendDigits
-from offhook.call.call_settings import Plan
 from offhook.call.requests import AskDigits, HangUp, Leave, Tell, Wish
 from offhook.calls.call_updates import Lines
 from offhook.calls.farewells import Farewells

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final, TypeAlias
 
-from offhook.call.handoff_actions import Dial, Errand, Meet
 from offhook.call.call_settings import Plan
+from offhook.call.handoff_actions import Dial, Errand, Meet
 from offhook.call.requests import ENDING, NOBODY_TALKS, Leave, SwitchAgent, Tell, Wish
 from offhook.calls.call_updates import Lines
 from offhook.clock import Clock, Timer
