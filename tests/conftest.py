@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 import uvloop
 from tests import running, sweeper
+from tests.order import long_ones_first
 from tests.postgres import Postgres
 from tests.running import Progress, Run
 from tests.time_limit import TimeLimit
@@ -68,6 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "limit(seconds): the test may take longer than others")
+    config.addinivalue_line("markers", "long: half a minute on a busy machine; it is begun first")
     worker = getattr(config, "workerinput", {}).get("workerid")
     if worker is None:
         config.stash[RUN] = Run()
@@ -75,6 +77,15 @@ def pytest_configure(config: pytest.Config) -> None:
     assert folder is not None
     path = folder / f"limit-{worker or 'tests'}"
     config.stash[LIMIT] = TimeLimit(path, lambda told: _show(config, told) if not worker else None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    workers = getattr(config, "workerinput", {}).get("workercount")
+    if workers is not None:
+        long = [item for item in items if item.get_closest_marker("long")]
+        others = [item for item in items if not item.get_closest_marker("long")]
+        items[:] = long_ones_first(long, others, workers)
 
 
 def _show(config: pytest.Config, told: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
+import pytest
 from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
 from tests.cli.test_serve_log import SAID, Piped, piped
 from tests.target import answer, target
@@ -191,6 +192,7 @@ def leaks(left: Left) -> dict[str, list[str]]:
     return {where: what for where, what in every.items() if what}
 
 
+@pytest.mark.long
 async def test_no_canary_comes_out_where_it_must_not(tmp_path: Path) -> None:
     left = await one_call(tmp_path)
     # What is looked for went through all of it.
@@ -204,6 +206,7 @@ async def test_no_canary_comes_out_where_it_must_not(tmp_path: Path) -> None:
     assert leaks(left) == {}
 
 
+@pytest.mark.long
 async def test_with_everything_redacted_none_comes_out_anywhere(tmp_path: Path) -> None:
     left = await one_call(tmp_path, REDACTED)
     assert leaks(left) == {}

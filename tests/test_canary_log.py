@@ -49,7 +49,10 @@ from offhook.testing.simulator.twilio.switchboard.people import Person, book
 from offhook.testing.simulator.twilio.webhooks import Front
 from offhook.twilio.signature import sign
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no pty")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(sys.platform == "win32", reason="there is no pty"),
+]
 
 SECRETS = {
     "DEEPGRAM_API_KEY": "canary-deepgram-0123456789abcdef",

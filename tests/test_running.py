@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests import running, sweeper
+from tests.order import long_ones_first
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,6 +87,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_a_process_that_is_left_is_ended_and_a_test_that_hangs_is_named(
     suite: Callable[..., subprocess.Popen[str]],
 ) -> None:
@@ -134,6 +136,23 @@ def test_of_failed_runs_the_last_two_folders_are_kept(monkeypatch: pytest.Monkey
         Path(here, "offhook-tests-live").mkdir()
         running._remove_old()
         assert sorted(path.name[14:] for path in Path(here).iterdir()) == ["3", "4", "live"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, 60])
+def test_every_worker_begins_with_its_share_of_the_long_tests(workers: int) -> None:
+    long, others = [f"long {n}" for n in range(7)], [f"short {n}" for n in range(100)]
+    ordered = long_ones_first(long, others, workers)
+    assert sorted(ordered) == sorted(long + others)
+    assert [test for test in ordered if test in long] == long
+    assert [test for test in ordered if test in others] == others
+    begin, shares = 0, []
+    for worker in range(workers):
+        part = ordered[begin : begin + (len(ordered) - begin) // (workers - worker)]
+        begin += len(part)
+        shares.append(sum(test in long for test in part))
+        assert all(test in long for test in part[: shares[-1]])
+    assert sum(shares) == 7
+    assert max(shares) - min(shares) <= 1
 
 
 def until(done: Callable[[], bool]) -> None:

@@ -560,7 +560,7 @@ class Conversation(RuleBasedStateMachine):
         self.no_more_is_heard_than_sent()
 
 
-TestConversation = Conversation.TestCase
+TestConversation = pytest.mark.long(Conversation.TestCase)
 TestConversation.settings = settings(max_examples=500, stateful_step_count=50, deadline=None)
 
 

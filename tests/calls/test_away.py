@@ -233,6 +233,7 @@ def gone(h: House) -> None:
     assert h.account.board.legs[joined.call_sid].end("caller_hung_up")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("late_s", [0.0, 4.0], ids=["told at once", "told when the caller waits"])
 async def test_a_caller_does_not_wait_alone_for_a_person_who_has_hung_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late_s: float
@@ -264,6 +265,7 @@ async def test_a_caller_does_not_wait_alone_for_a_person_who_has_hung_up(
     )
 
 
+@pytest.mark.long
 async def test_a_caller_whose_person_has_hung_up_without_a_report_is_looked_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +287,7 @@ async def test_a_caller_whose_person_has_hung_up_without_a_report_is_looked_afte
 # --- keys, while a person is called -------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_keys_that_are_pressed_while_it_rings_do_not_hang_up_on_the_person(
     tmp_path: Path,
 ) -> None:

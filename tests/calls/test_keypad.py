@@ -134,6 +134,7 @@ PAYING = Script(
 )
 
 
+@pytest.mark.long
 async def test_secret_digits_come_out_nowhere(tmp_path: Path) -> None:
     """They are pressed, and spoken over; what is said and pressed afterwards is as ever."""
     (tmp_path / "tools.py").write_text(TOOLS)

@@ -188,6 +188,7 @@ async def test_with_credentials_a_call_is_hung_up_by_rest_exactly_once(tmp_path:
 WARM = asking("transfer_call", destination="ann", summary="The caller asks for the hours.")
 
 
+@pytest.mark.long
 async def test_a_person_who_accepts_gets_the_caller(tmp_path: Path) -> None:
     ann = Person(after_s=0.5, keys=("1",), talks_s=1.0)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h:
@@ -203,6 +204,7 @@ async def test_a_person_who_accepts_gets_the_caller(tmp_path: Path) -> None:
     assert report.silences() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("ann", "why", "words"),
     [
@@ -245,6 +247,7 @@ async def test_a_caller_who_gives_up_does_not_leave_a_telephone_ringing(tmp_path
     assert len(h.ledger.hang_ups) == 1
 
 
+@pytest.mark.long
 async def test_a_person_who_has_accepted_does_not_wait_for_a_caller_who_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def sides(folder: Path) -> tuple[bytes, bytes]:
     return caller, agent_side
 
 
+@pytest.mark.long
 def test_the_front_desk_understands_books_a_table_and_is_interrupted(tmp_path: Path) -> None:
     if agent.missing() is not None:
         pytest.skip("no wheels of the local engines for this platform: the script is tested below")
@@ -59,6 +60,7 @@ def test_the_front_desk_understands_books_a_table_and_is_interrupted(tmp_path: P
     sides(tmp_path)
 
 
+@pytest.mark.long
 def test_without_the_local_engines_a_script_answers_and_says_so(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden.py"
     hidden.write_text(

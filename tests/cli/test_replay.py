@@ -37,6 +37,7 @@ async def replay(folder: Path, file: Path, server: Serving, *options: str) -> tu
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.long
 async def test_a_captured_call_is_a_test_by_one_command(tmp_path: Path) -> None:
     async with serving(tmp_path, "--capture", "captures") as server:
         report = await server.call()

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
+import pytest
 from tests.outbound.twilio_api import PUBLIC, US, TwilioApi, twilio_api
 from tests.whole_server import ACCOUNT, TOKEN
 
@@ -132,6 +133,7 @@ async def world(folder: Path, port: int) -> AsyncIterator[World]:
                     await made.kill_server()
 
 
+@pytest.mark.long
 async def test_a_list_that_is_killed_halfway_rings_everybody_once(
     tmp_path: Path, free_port: int
 ) -> None:

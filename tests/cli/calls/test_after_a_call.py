@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from tests.cli.calls.conftest import offhook
 from tests.cli.test_serve import CLEAN, serving
 
@@ -33,6 +34,7 @@ async def following(folder: Path, url: str) -> AsyncIterator[asyncio.subprocess.
             await process.wait()
 
 
+@pytest.mark.long
 async def test_a_call_is_followed_listed_and_shown(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, following(tmp_path, server.url) as follower:
         report = await server.call()

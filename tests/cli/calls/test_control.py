@@ -35,6 +35,7 @@ async def run(folder: Path, server: Serving, *arguments: str) -> tuple[int | Non
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.long
 async def test_a_live_call_is_acted_on(tmp_path: Path) -> None:
     async with serving(tmp_path) as server, asyncio.TaskGroup() as group:
         call = group.create_task(

@@ -357,6 +357,7 @@ class Nobody:
 # --- over real sockets ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_a_captured_call_replayed_eight_times_at_once_gives_the_same_verdict(
     tmp_path: Path,
 ) -> None:

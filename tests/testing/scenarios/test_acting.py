@@ -30,6 +30,7 @@ async def run(paths: Iterable[Path], attempts: int = runner.ATTEMPTS) -> list[Re
         return await runner.run(cases, clock, jobs=20, attempts=attempts)
 
 
+@pytest.mark.long
 @pytest.mark.limit(900)  # what fails while this machine is late runs again, alone
 async def test_every_scenario_passes_and_the_whole_goodbye_is_in_the_recording(
     tmp_path: Path,
@@ -63,6 +64,7 @@ WRONG = {
 """What is right, what is put in its place, and what is told of it, by scenario."""
 
 
+@pytest.mark.long
 async def test_what_goes_wrong_is_told(tmp_path: Path) -> None:
     for name, (right, wrong, _) in WRONG.items():
         text = (SCENARIOS / name).read_text()

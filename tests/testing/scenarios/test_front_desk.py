@@ -28,6 +28,7 @@ MUTATIONS = {
 too early."""
 
 
+@pytest.mark.long
 @pytest.mark.limit(900)  # what fails while this machine is late runs again, alone
 async def test_every_scenario_passes_and_every_mutation_is_caught() -> None:
     right = DIALOGUE.read_text()
@@ -48,6 +49,7 @@ async def test_every_scenario_passes_and_every_mutation_is_caught() -> None:
     assert caught == {name: [False] for name in MUTATIONS}
 
 
+@pytest.mark.long
 async def test_a_server_that_does_not_stop_the_agent_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

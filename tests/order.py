@@ -1,0 +1,24 @@
+"""The order of a run's tests: long ones first, so that no worker waits for one at the end."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def long_ones_first(long: Sequence[T], others: Sequence[T], workers: int) -> list[T]:
+    """Return all tests in the order in which each worker begins with its share of long ones.
+
+    With `--dist worksteal` each worker begins with one contiguous part of the list, and others take
+    tests from the end of that part once theirs is done. Neighbours stay together: those of one file
+    would disturb each other if they ran at the same time.
+    """
+    rest = iter(others)
+    ordered: list[T] = []
+    total = len(long) + len(others)
+    for worker in range(workers):
+        part = (total - len(ordered)) // (workers - worker)
+        first = long[worker * len(long) // workers : (worker + 1) * len(long) // workers]
+        ordered += first
+        ordered += [test for _, test in zip(range(part - len(first)), rest, strict=False)]
+    return [*ordered, *rest]
