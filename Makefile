@@ -64,6 +64,7 @@ soak: setup
 	$(BIN)/python -m bench.hostile --rounds 20
 	$(BIN)/python -m bench.attack --calls 50
 	$(BIN)/python bench/soak.py
+	$(BIN)/python -m pytest --hypothesis-profile soak tests/deepgram/test_messages.py
 	$(MAKE) fuzz
 
 # Where Atheris has no wheel, this says so and goes on.

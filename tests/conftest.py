@@ -19,6 +19,7 @@ LIMIT = pytest.StashKey[TimeLimit]()
 
 # Hypothesis fails an example that takes longer than 200 ms, which on a busy machine any can.
 hypothesis.settings.register_profile("offhook", deadline=None)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=10_000)  # of make soak
 hypothesis.settings.load_profile("offhook")
 
 

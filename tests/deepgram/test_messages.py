@@ -209,8 +209,10 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 def fuzz(reader: Callable[[bytes], Any]) -> None:
+    """Read a thousand of them; `make soak` has ten thousand read."""
+
     @settings(
-        max_examples=10_000,
+        max_examples=max(1000, settings().max_examples),
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.too_slow],
@@ -223,11 +225,11 @@ def fuzz(reader: Callable[[bytes], Any]) -> None:
     is_read_or_bad()
 
 
-def test_ten_thousand_damaged_messages_from_deepgram_are_read_or_bad() -> None:
+def test_damaged_messages_from_deepgram_are_read_or_bad() -> None:
     fuzz(read)
 
 
-def test_ten_thousand_damaged_messages_from_a_client_are_read_or_bad() -> None:
+def test_damaged_messages_from_a_client_are_read_or_bad() -> None:
     fuzz(read_ours)
 
 
