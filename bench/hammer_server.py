@@ -11,7 +11,7 @@ from collections import Counter
 
 from offhook.bench import bridge, child
 from offhook.config import Config
-from offhook.events.types import CallEnded, Happening, InterpreterHeld
+from offhook.events.types import CallEnded, CallEvent, InterpreterHeld
 from offhook.observability.call_log import CallLog
 from offhook.serving.server import Server, listen
 
@@ -20,8 +20,8 @@ async def serve(config: Config) -> None:
     held: list[dict[str, object]] = []
     endings = Counter[str]()
 
-    def watch(happening: Happening) -> None:
-        event = happening.event
+    def watch(call_event: CallEvent) -> None:
+        event = call_event.event
         if isinstance(event, InterpreterHeld):
             held.append({"tool": event.tool, "where": event.where, "ms": event.held_ms})
         elif isinstance(event, CallEnded):

@@ -40,7 +40,7 @@ from offhook.calls.calls import Calls
 from offhook.clock import Timer
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram import messages
-from offhook.events.types import AgentSaid, Happening
+from offhook.events.types import AgentSaid, CallEvent
 from offhook.net.websocket import Channel, Closed, Receiver, Refused, Unreachable
 from offhook.policy.dial_policy import Guard, Rules
 from offhook.testing.memory import VirtualClock, connect_in_memory
@@ -257,7 +257,7 @@ class Conversation:
         self._draw = random.Random(seed)
         self._mouth = Mouth(manner, self._draw)
         self._clock = clock = VirtualClock(1000.0)
-        self._happened: list[Happening] = []
+        self._happened: list[CallEvent] = []
         self._timers: list[tuple[float, bool, Timer]] = []
         """Of the present turn: when, whether it is audio, and what calls it off."""
         self._channel: Channel

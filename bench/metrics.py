@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from offhook.events import types as events
-from offhook.events.types import Happening
+from offhook.events.types import CallEvent
 from offhook.observability.metrics.meter import Metrics
 
 ROUNDS = 20_000
@@ -24,7 +24,7 @@ async def main() -> None:
     began = time.perf_counter()
     for at_ms in range(ROUNDS):
         for event in EVENTS:
-            metrics(Happening("CA1", at_ms, event))
+            metrics(CallEvent("CA1", at_ms, event))
     took = time.perf_counter() - began
     print(f"{took / ROUNDS / len(EVENTS) * 1e6:.1f} µs an event")
     began = time.perf_counter()

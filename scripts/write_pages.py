@@ -49,8 +49,8 @@ def events_page() -> str:
         "# Events",
         "Made from [events.py](../src/offhook/events/types.py) by `make pages`.",
         _paragraphs(inspect.getdoc(events)),
-        "Every event comes in a `Happening`:",
-        _fields(events.Happening),
+        "Every event comes in a `CallEvent`:",
+        _fields(events.CallEvent),
         f"`DELAY_EDGES_MS`: {edges}.",
     ]
     for event in get_args(events.Event):

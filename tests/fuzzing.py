@@ -23,7 +23,7 @@ from offhook.config import ConfigFile, read_agent
 from offhook.config.parts import phone_number
 from offhook.deepgram import messages as deepgram
 from offhook.errors import Problem
-from offhook.events.types import CallerSaid, CallStarted, Happening
+from offhook.events.types import CallerSaid, CallEvent, CallStarted
 from offhook.outbound import people
 from offhook.policy import dial_policy
 from offhook.recordings import wav
@@ -145,7 +145,7 @@ def _wavs() -> list[bytes]:
 
 _CALL = "CA" + "0" * 32
 _LINES = [
-    entries.encode(Happening(_CALL, 1, event), 1_700_000_000_000)
+    entries.encode(CallEvent(_CALL, 1, event), 1_700_000_000_000)
     for event in (CallStarted(), CallerSaid("Two, please."))
 ]
 _CAPTURE = [

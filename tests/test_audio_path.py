@@ -93,7 +93,7 @@ class Rig:
             brief,
             clock=self.clock,
             dial=self._dial,
-            publish=lambda happening: None,
+            publish=lambda call_event: None,
             line=NoLine(),
             ended=lambda session: None,
             brief_for=lambda name: brief,

@@ -19,7 +19,7 @@ from offhook.calls.messaging import Office
 from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
-from offhook.events.types import AgentSaid, CallEnded, CallerSaid, Event, Happening, Subscriber
+from offhook.events.types import AgentSaid, CallEnded, CallerSaid, CallEvent, Event, Subscriber
 from offhook.net import websocket
 from offhook.policy.dial_policy import Guard, Rules
 from offhook.records.record import Record
@@ -73,7 +73,7 @@ class House:
         self.clock = clock
         self.http = http
         self.sessions: list[StandIn] = []
-        self.happened: list[Happening] = []
+        self.happened: list[CallEvent] = []
         self.stopped = asyncio.Event()
         self.account: Account | None = None
 
@@ -250,7 +250,7 @@ async def house(
     loop = asyncio.get_running_loop()
     clock = LoopClock(loop)
     sessions: list[StandIn] = []
-    happened: list[Happening] = []
+    happened: list[CallEvent] = []
     standin = await standin_server.serve("127.0.0.1", 0, script, clock, sessions.append)
     config = config or configured(deepgram_url or standin.url, **options)
     url = config.deepgram.model_copy(update={"url": deepgram_url or standin.url})

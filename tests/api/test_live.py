@@ -15,7 +15,7 @@ from tests.whole_server import ASK, GREET, HANG_UP, fresh_sid, until
 from offhook.api import live as module
 from offhook.api.live import KEPT_BYTES, LISTENERS_MAX, Listener, Live
 from offhook.api.problems import Refused
-from offhook.events.types import AgentSaid, CallerSaid, Happening, KeyPressed
+from offhook.events.types import AgentSaid, CallerSaid, CallEvent, KeyPressed
 
 
 class Told(NamedTuple):
@@ -38,8 +38,8 @@ def parse(text: str) -> list[Told]:
     return found
 
 
-def pressed(digit: object, call_sid: str = "CA1") -> Happening:
-    return Happening(call_sid, 7, KeyPressed(str(digit)))
+def pressed(digit: object, call_sid: str = "CA1") -> CallEvent:
+    return CallEvent(call_sid, 7, KeyPressed(str(digit)))
 
 
 async def take(listener: Listener, count: int) -> list[Told]:
@@ -59,7 +59,7 @@ async def test_what_a_listener_gets() -> None:
     live = Live(run="r")
     live(pressed(0))
     with live.listen(None, None) as listener:
-        live(Happening("CA2", 5230, CallerSaid("Wie\ngeht's?", 4310)))
+        live(CallEvent("CA2", 5230, CallerSaid("Wie\ngeht's?", 4310)))
         assert await take(listener, 1) == [
             Told(
                 "r-2",
@@ -155,9 +155,9 @@ async def test_what_is_kept_has_a_bound_in_bytes() -> None:
     live = Live()
     long = "x" * 100_000
     for _ in range(100):
-        live(Happening("CA1", 0, AgentSaid(long, long, 1, interrupted=False)))
+        live(CallEvent("CA1", 0, AgentSaid(long, long, 1, interrupted=False)))
     assert live.last - live.first + 1 == KEPT_BYTES // 200_200
-    live(Happening("CA1", 0, CallerSaid("x" * (KEPT_BYTES + 1))))
+    live(CallEvent("CA1", 0, CallerSaid("x" * (KEPT_BYTES + 1))))
     assert live.first == live.last + 1
     live(pressed(1))
     assert (live.first, live.last) == (102, 102)
@@ -263,7 +263,7 @@ async def test_a_client_that_reads_nothing_slows_no_call(
         await until(lambda: len(listeners) == 1)
         # Far more than the sockets between us hold.
         for _ in range(200):
-            d.api.live(Happening(fresh_sid(), 0, CallerSaid("x" * 50_000)))
+            d.api.live(CallEvent(fresh_sid(), 0, CallerSaid("x" * 50_000)))
             await asyncio.sleep(0)
         report = await d.house.call(GREET, ASK, GREET, HANG_UP)
         assert report.faults == []

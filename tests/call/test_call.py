@@ -72,7 +72,6 @@ from offhook.events.types import (
     AudioDropped,
     CallerSaid,
     CallStarted,
-    Fault,
     FunctionAnswered,
     FunctionCalled,
     FunctionDropped,
@@ -80,6 +79,7 @@ from offhook.events.types import (
     KeyPressed,
     LatencyReported,
     Leg,
+    ProtocolViolation,
 )
 from offhook.twilio import messages as twilio
 
@@ -1320,13 +1320,13 @@ def test_more_than_20_faults_in_10_s_end_the_call(call: Playbook, leg: Leg, how:
     call.under(PATIENT).talking()
     other: Leg = "agent" if leg == "caller" else "caller"
     for _ in range(20):
-        (call >> GarbageReceived(leg, "bad JSON") << Fault(leg, "bad JSON"))
-        (call >> GarbageReceived(other, "bad JSON") << Fault(other, "bad JSON"))
+        (call >> GarbageReceived(leg, "bad JSON") << ProtocolViolation(leg, "bad JSON"))
+        (call >> GarbageReceived(other, "bad JSON") << ProtocolViolation(other, "bad JSON"))
     present(call, 10)
     call >> Wait(0.01)
     for _ in range(20):  # the old ones are forgotten
-        (call >> GarbageReceived(leg, "bad JSON") << Fault(leg, "bad JSON"))
-    (call >> GarbageReceived(leg, "worse") << Fault(leg, "worse"))
+        (call >> GarbageReceived(leg, "bad JSON") << ProtocolViolation(leg, "bad JSON"))
+    (call >> GarbageReceived(leg, "worse") << ProtocolViolation(leg, "worse"))
     ends(call, how, "worse")
 
 
@@ -1334,9 +1334,9 @@ def test_a_second_start_and_a_second_connected_are_faults(call: Playbook) -> Non
     (
         call.talking()
         >> START
-        << Fault("caller", "a second 'start'")
+        << ProtocolViolation("caller", "a second 'start'")
         >> CONNECTED
-        << Fault("caller", "a second 'connected'")
+        << ProtocolViolation("caller", "a second 'connected'")
         >> Frame()
         << Forwarded()
     )
@@ -1470,5 +1470,5 @@ def test_what_is_huge_is_answered_and_not_run(call: Playbook) -> None:
         << weather("1", '{"error": "the arguments are too long"}')
         << FunctionAnswered("1", "weather", "failed", '{"error": "the arguments are too long"}', 0)
         >> deepgram.FunctionCallRequest([deepgram.FunctionCall("2", "x" * 900_000)])
-        << Fault("agent", "a function whose name or id is too long")
+        << ProtocolViolation("agent", "a function whose name or id is too long")
     )

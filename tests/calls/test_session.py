@@ -30,8 +30,8 @@ from offhook.events.types import (
     AudioDropped,
     CallEnded,
     CallerSaid,
+    CallEvent,
     DelaysSampled,
-    Happening,
 )
 from offhook.net.websocket import Channel, Receiver, Refused, Unreachable
 from offhook.policy.dial_policy import Guard, Rules
@@ -61,7 +61,7 @@ class Rehearsal:
         webhook: bool | None = None,
     ) -> None:
         self.clock = VirtualClock(1000.0)
-        self.happened: list[Happening] = []
+        self.happened: list[CallEvent] = []
         self.agents: list[StandIn] = []
         self.agent_channels: list[Channel] = []
         self.script = script

@@ -3,25 +3,25 @@
 import pytest
 
 from offhook.events.bus import SAID_EVERY_S, Publisher
-from offhook.events.types import CallStarted, Happening
+from offhook.events.types import CallEvent, CallStarted
 
 
 class Broken:
-    def __call__(self, happening: Happening) -> None:
+    def __call__(self, call_event: CallEvent) -> None:
         raise RuntimeError("boom")
 
 
 def test_one_that_raises_harms_nobody_and_is_said_once_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    got: list[Happening] = []
+    got: list[CallEvent] = []
     now = 0.0
     publish = Publisher([Broken(), got.append], lambda: now)
-    happening = Happening("CA1", 0, CallStarted())
+    call_event = CallEvent("CA1", 0, CallStarted())
     for second in range(90):
         now = float(second)
-        publish(happening)
-    assert got == [happening] * 90
+        publish(call_event)
+    assert got == [call_event] * 90
     assert publish.failures == 90
     unsaid = f"{SAID_EVERY_S - 1:g}"
     said = [record.getMessage() for record in caplog.records]
@@ -33,9 +33,9 @@ def test_one_that_raises_harms_nobody_and_is_said_once_a_minute(
 
 
 def test_each_is_said_for_itself(caplog: pytest.LogCaptureFixture) -> None:
-    def other(happening: Happening) -> None:
+    def other(call_event: CallEvent) -> None:
         raise ValueError
 
     publish = Publisher([Broken(), other], lambda: 1.0)
-    publish(Happening("CA1", 0, CallStarted()))
+    publish(CallEvent("CA1", 0, CallStarted()))
     assert [r.exc_info[0] for r in caplog.records if r.exc_info] == [RuntimeError, ValueError]

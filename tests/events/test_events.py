@@ -11,7 +11,7 @@ import pytest
 
 import offhook
 from offhook.events import types as events
-from offhook.events.types import Event, Happening
+from offhook.events.types import CallEvent, Event
 
 EVENTS: Final[tuple[type, ...]] = get_args(Event)
 NAMES: Final = {event.__name__ for event in EVENTS}
@@ -43,7 +43,7 @@ def made() -> Iterator[str]:
                 yield name
 
 
-@pytest.mark.parametrize("event", [*EVENTS, Happening])
+@pytest.mark.parametrize("event", [*EVENTS, CallEvent])
 def test_an_event_says_what_it_means(event: type) -> None:
     assert dataclasses.is_dataclass(event)
     doc = inspect.getdoc(event)
@@ -52,13 +52,13 @@ def test_an_event_says_what_it_means(event: type) -> None:
     assert doc.endswith((".", ")"))
 
 
-@pytest.mark.parametrize("event", [*EVENTS, Happening])
+@pytest.mark.parametrize("event", [*EVENTS, CallEvent])
 def test_an_event_is_a_fact_and_does_not_change(event: Any) -> None:
     assert event.__dataclass_params__.frozen
     assert hasattr(event, "__slots__")
 
 
-@pytest.mark.parametrize("event", [*EVENTS, Happening])
+@pytest.mark.parametrize("event", [*EVENTS, CallEvent])
 def test_what_has_a_unit_says_it(event: type) -> None:
     """A number is a time, in whole milliseconds, or a count; counts of times say by which edges."""
     for name, kind in get_type_hints(event).items():
@@ -79,8 +79,8 @@ def test_the_union_holds_every_event_of_the_module() -> None:
         for name, thing in vars(events).items()
         if inspect.isclass(thing) and thing.__module__ == events.__name__
     }
-    assert classes == NAMES | {"Happening"}
+    assert classes == NAMES | {"CallEvent"}
 
 
 def test_every_event_is_emitted_and_nothing_else_is() -> None:
-    assert set(made()) == NAMES | {"Happening"}
+    assert set(made()) == NAMES | {"CallEvent"}

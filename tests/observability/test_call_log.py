@@ -9,7 +9,7 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, house
 
 from offhook.call_context import current_call, of_call
 from offhook.events import types as events
-from offhook.events.types import Happening
+from offhook.events.types import CallEvent
 from offhook.observability.call_log import CallLog
 
 log_calls = CallLog(texts=False)
@@ -30,8 +30,8 @@ async def test_a_call_leaves_its_facts_and_none_of_its_secrets(
     async with house() as h:
         report = await h.call(GREET, ASK, GREET, HANG_UP, from_=CALLING, to=CALLED)
         await h.post("/twilio/voice", signature="forged", From=CALLING)
-        for happening in h.happened:
-            log_calls(happening)
+        for call_event in h.happened:
+            log_calls(call_event)
     text = caplog.text
     assert {fields(r)["call_sid"] for r in caplog.records if r.name == "offhook.call"} == {
         report.call_sid
@@ -59,13 +59,13 @@ def test_what_was_said_or_pressed_is_not_logged(
     event: events.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    log_calls(Happening("CA1", 0, event))
+    log_calls(CallEvent("CA1", 0, event))
     assert caplog.records == []
 
 
 def test_a_fault_of_ours_or_theirs_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    log_calls(Happening("CA1", 7, events.CallEnded("agent", "agent_lost", "it went", "1006", 9)))
-    log_calls(Happening("CA1", 7, events.AgentWarned("X", "line one\nline two", fatal=True)))
+    log_calls(CallEvent("CA1", 7, events.CallEnded("agent", "agent_lost", "it went", "1006", 9)))
+    log_calls(CallEvent("CA1", 7, events.AgentWarned("X", "line one\nline two", fatal=True)))
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
     assert all("\n" not in record.getMessage() for record in caplog.records)
 
@@ -90,7 +90,7 @@ def test_a_setting_has_the_log_say_what_was_said(
     event: events.Event, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    CallLog(texts=True)(Happening("CA1", 7, event))
+    CallLog(texts=True)(CallEvent("CA1", 7, event))
     assert [record.getMessage() for record in caplog.records] == [words]
 
 
@@ -109,7 +109,7 @@ def test_what_was_done_for_a_caller_is_logged_without_numbers(
     event: events.Event, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    log_calls(Happening("CA1", 7, event))
+    log_calls(CallEvent("CA1", 7, event))
     (record,) = caplog.records
     assert record.getMessage() == words
     told = str(fields(record))
@@ -122,7 +122,7 @@ def test_numbers_are_in_the_fields_of_a_log_that_may_hold_them(
     caplog.set_level(logging.INFO)
     began = events.CallBegan("AC1", "shop", "standard", "inbound", "webhook", CALLING, CALLED, "{}")
     for texts in (False, True):
-        CallLog(texts=texts)(Happening("CA1", 0, began))
+        CallLog(texts=texts)(CallEvent("CA1", 0, began))
     without, with_them = (fields(record)["fields"] for record in caplog.records)
     assert without == {
         "happened": "CallBegan",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from offhook.events import types as events
-from offhook.events.types import Event, Happening
+from offhook.events.types import CallEvent, Event
 from offhook.observability.console_output import Conversation
 
 CALL_SID = "CA0123456789abcdef0123456789abcdef"
@@ -26,7 +26,7 @@ def printed(event: Event, *, terminal: bool = False, call_sid: str = CALL_SID) -
         width=60,
         _environ={},
     )
-    Conversation(console)(Happening(call_sid, 61_234, event))
+    Conversation(console)(CallEvent(call_sid, 61_234, event))
     return file.getvalue()
 
 
@@ -88,7 +88,7 @@ SHOWN: list[tuple[Event, str]] = [
         "trouble 120 ms of audio to the agent were dropped",
     ),
     (
-        events.Fault("caller", "a binary message"),
+        events.ProtocolViolation("caller", "a binary message"),
         "trouble the caller's socket sent a binary message",
     ),
     (events.KeysEntered("42"), "caller  [42]"),
@@ -186,7 +186,7 @@ def hostile_events(text: str) -> list[Event]:
         events.FunctionAnswered(text, text, "failed", text, 1),
         events.FunctionDropped(text, text, "cancelled"),
         events.AgentWarned(text, text, fatal=True),
-        events.Fault("agent", text),
+        events.ProtocolViolation("agent", text),
         events.StreamTrouble(text, text),
         events.CallEnded("deepgram", "agent_lost", "the agent was lost", text, 1),
     ]

@@ -18,7 +18,7 @@ import pytest
 from offhook.call_context import of_call
 from offhook.config import Logs
 from offhook.events import types as events
-from offhook.events.types import Happening
+from offhook.events.types import CallEvent
 from offhook.observability.call_log import CallLog
 from offhook.observability.log_format import log_to
 
@@ -27,7 +27,7 @@ SHOP = "offhook_tools.shop_0a1b2c3d"
 SECRET = "0123456789abcdef0123456789abcdef"
 NUMBER = "+12025550142"
 SAID = "my card is 4111 1111"
-ENDED = Happening(
+ENDED = CallEvent(
     "CA1", 7, events.CallEnded("nobody", "caller_hung_up", "the caller hung up", "", 9)
 )
 

@@ -25,8 +25,8 @@ from offhook.errors import Problem
 from offhook.events.types import (
     CallEnded,
     Event,
-    Fault,
     FunctionAnswered,
+    ProtocolViolation,
     RecordingEnded,
     RecordingFailed,
     RecordingPaused,
@@ -509,7 +509,7 @@ def test_timestamps_that_make_no_sense_are_one_fault_and_no_ending(tmp_path: Pat
             clock.run(0.02)
             made.heard("soon" if number % 2 else 10**9 * number, b"\x11" * 160)
         made.finish()
-    assert sum(isinstance(event, Fault) for event in told) == 1
+    assert sum(isinstance(event, ProtocolViolation) for event in told) == 1
     assert wav.read_stereo(only(tmp_path))[0] == b"\x11" * 160_000
 
 

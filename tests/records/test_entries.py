@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from offhook.events import types as events
-from offhook.events.types import Event, Happening
+from offhook.events.types import CallEvent, Event
 from offhook.records.entries import BadLine, decode, encode
 
 EVENTS: tuple[type, ...] = typing.get_args(Event)
@@ -36,7 +36,7 @@ def example(kind: type) -> Any:
 @pytest.mark.parametrize("kind", EVENTS)
 def test_every_event_comes_back_as_it_was(kind: type) -> None:
     event = example(kind)
-    line = decode(7, encode(Happening("CA1", 12, event), 1_700_000_000_000))
+    line = decode(7, encode(CallEvent("CA1", 12, event), 1_700_000_000_000))
     assert line == (7, "CA1", 12, 1_700_000_000_000, event)
 
 
@@ -44,6 +44,11 @@ def test_a_line_of_a_version_that_did_not_know_a_field_is_read() -> None:
     assert decode(1, b'["CallerSaid","CA1",1,2,{"text":"Hello."}]').event == events.CallerSaid(
         "Hello.", start_ms=None
     )
+
+
+def test_a_line_with_an_events_earlier_name_is_read() -> None:
+    line = b'["Fault","CA1",1,2,{"leg":"agent","what":"bad JSON"}]'
+    assert decode(1, line).event == events.ProtocolViolation("agent", "bad JSON")
 
 
 @pytest.mark.parametrize(

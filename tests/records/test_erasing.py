@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from offhook.cli import app
 from offhook.config import Kept, Prices
 from offhook.errors import Problem
-from offhook.events.types import CallerSaid, Event, Happening, RecordingEnded, RecordingStarted
+from offhook.events.types import CallerSaid, CallEvent, Event, RecordingEnded, RecordingStarted
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, erasing, tables
 from offhook.records import record as record_module
@@ -126,15 +126,15 @@ def test_the_command_says_what_it_removed(house: Path) -> None:
     assert "CA1" not in listed
 
 
-def told(*events: Event, call_sid: str = "CA1") -> list[Happening]:
-    return [Happening(call_sid, at_ms, event) for at_ms, event in enumerate(events)]
+def told(*events: Event, call_sid: str = "CA1") -> list[CallEvent]:
+    return [CallEvent(call_sid, at_ms, event) for at_ms, event in enumerate(events)]
 
 
 def keep_waiting(journal: Path) -> str:
     """A whole call that the journal has and the database has not. Returns the journal's id."""
     with Journal(journal) as kept:
-        for happening in told(began(), CallerSaid("My name is Ada."), ended(), call_sid="CA5"):
-            kept.append(encode(happening, WALL))
+        for call_event in told(began(), CallerSaid("My name is Ada."), ended(), call_sid="CA5"):
+            kept.append(encode(call_event, WALL))
         return kept.id
 
 
@@ -166,8 +166,8 @@ def test_a_call_that_the_killed_server_left_open_is_over_then(
     engine: Engine, tmp_path: Path
 ) -> None:
     with Journal(tmp_path / "journal") as kept:
-        for happening in told(began(), CallerSaid("My name is Ada."), call_sid="CA5"):
-            kept.append(encode(happening, WALL))
+        for call_event in told(began(), CallerSaid("My name is Ada."), call_sid="CA5"):
+            kept.append(encode(call_event, WALL))
     erasing.settle(engine, tmp_path / "journal", Prices(), after_call=False)
     with engine.connect() as connection:
         assert erasing.select_calls(connection, number="+12025550142") == (["CA5"], [])
@@ -221,7 +221,7 @@ def test_lines_that_no_database_took_are_erased(engine: Engine, tmp_path: Path) 
     journal = tmp_path / "journal"
     journal.mkdir()
     mine, other = (
-        encode(Happening(sid, 5, CallerSaid("My name is Ada.")), WALL) + b"\n"
+        encode(CallEvent(sid, 5, CallerSaid("My name is Ada.")), WALL) + b"\n"
         for sid in ("CA1", "CA2")
     )
     (journal / SPOILT).write_bytes(mine + other)

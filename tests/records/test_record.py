@@ -15,7 +15,7 @@ from tests.records.test_store import began, ended, rows
 from offhook.config import Prices
 from offhook.errors import Problem
 from offhook.events import types as events
-from offhook.events.types import Event, Happening
+from offhook.events.types import CallEvent, Event
 from offhook.records import database, tables
 from offhook.records.entries import encode
 from offhook.records.journal import Journal
@@ -37,7 +37,7 @@ def record_of(engine: Engine, folder: Path) -> Record:
 class Calls:
     """Some calls that say one numbered thing after another."""
 
-    def __init__(self, record: Callable[[Happening], object], count: int = 3) -> None:
+    def __init__(self, record: Callable[[CallEvent], object], count: int = 3) -> None:
         self._record = record
         self._at_ms = 0
         self.sids = [f"CA{number}" for number in range(count)]
@@ -57,7 +57,7 @@ class Calls:
             self._tell(sid, ended())
 
     def _tell(self, sid: str, happened: Event) -> None:
-        self._record(Happening(sid, self._at_ms, happened))
+        self._record(CallEvent(sid, self._at_ms, happened))
 
 
 def said(engine: Engine) -> list[tuple[str, str]]:
@@ -106,7 +106,7 @@ def test_what_a_killed_server_left_is_in_order_and_its_calls_end(
 ) -> None:
     """Of a killed server the journal is there, and a database that knows nothing of it."""
     with Journal(tmp_path / "journal") as journal:
-        calls = Calls(lambda happening: journal.append(encode(happening, 1_795_000_000_000)))
+        calls = Calls(lambda call_event: journal.append(encode(call_event, 1_795_000_000_000)))
         calls.say(50)
     with record_of(engine, tmp_path):
         # All of it is there before the first call is answered.
@@ -133,7 +133,7 @@ def test_a_line_that_the_database_refuses_keeps_none_of_the_others_out(
         calls = Calls(record)
         calls.say(5)
         # No column takes so large a number.
-        record(Happening(calls.sids[0], 7, events.AudioDropped("agent", 2**70, "full")))
+        record(CallEvent(calls.sids[0], 7, events.AudioDropped("agent", 2**70, "full")))
         calls.say(5)
         until(lambda: record.waiting == 0)
         assert said(engine) == calls.said
@@ -344,7 +344,7 @@ def test_a_line_beyond_what_the_journal_takes_is_cut_visibly_and_those_after_it_
     with record_of(engine, tmp_path) as record:
         calls = Calls(record, count=1)
         for text in ("x" * 1024 * 1024, "\x01" * 1024 * 1024, "\ud83d"):
-            record(Happening("CA0", 1, events.CallerSaid(text)))
+            record(CallEvent("CA0", 1, events.CallerSaid(text)))
         calls.say(1)
         calls.end()
         until(lambda: not record.waiting)
@@ -372,7 +372,7 @@ def test_a_disk_with_faults_of_its_own_costs_lines_and_no_thread(
         monkeypatch.setattr(Journal, "_wipe", failing)
         calls = Calls(record)
         for _ in range(40):  # more than one segment of the journal
-            record(Happening("CA0", 1, events.CallerSaid("x" * 400_000)))
+            record(CallEvent("CA0", 1, events.CallerSaid("x" * 400_000)))
         until(lambda: record.lost > 0)
         broken[0] = False
         calls.say(3)

@@ -81,7 +81,7 @@ WHOLE = lines(
     (5200, events.AgentSaid("One", "One two three.", 300, True, 4900)),
     (5300, events.KeyPressed("5")),
     (5400, events.AgentWarned("SLOW", "slow", fatal=False)),
-    (5500, events.Fault("caller", "a second start")),
+    (5500, events.ProtocolViolation("caller", "a second start")),
     (5600, events.AudioDropped("agent", 40, "full")),
     (5650, events.InterpreterHeld("book", "tools.py:7", 900)),
     (5700, events.StreamTrouble("31921", "closed")),
@@ -134,7 +134,7 @@ def test_a_whole_call_whatever_the_batches(engine: Engine, size: int) -> None:
     assert [one["request_id"] for one in rows(engine, tables.agent_sessions)] == ["request-1"]
     assert [(one["kind"], one["ms"]) for one in rows(engine, tables.troubles)] == [
         ("AgentWarned", None),
-        ("Fault", None),
+        ("ProtocolViolation", None),
         ("AudioDropped", 40),
         ("InterpreterHeld", 900),
         ("StreamTrouble", None),

@@ -20,13 +20,13 @@ from offhook.events.types import (
     CallBegan,
     CallEnded,
     CallerSaid,
+    CallEvent,
     Dialled,
     DialRefused,
     DoNotCall,
     Event,
     FunctionAnswered,
     FunctionCalled,
-    Happening,
     KeyPressed,
     KeysEntered,
     MessageTaken,
@@ -371,13 +371,13 @@ class Told:
     """A subscriber behind a redaction."""
 
     def __init__(self, wanted: Redact = EVERYTHING) -> None:
-        self.happened: list[Happening] = []
+        self.happened: list[CallEvent] = []
         self.redaction = redacting(wanted, self.happened.append)
 
     def tell(self, event: Event, at_ms: int = 0, call_sid: str = "CA1") -> list[Event]:
         """What comes out for it."""
         before = len(self.happened)
-        self.redaction(Happening(call_sid, at_ms, event))
+        self.redaction(CallEvent(call_sid, at_ms, event))
         assert all((h.call_sid, h.at_ms) == (call_sid, at_ms) for h in self.happened[before:])
         return [h.event for h in self.happened[before:]]
 
@@ -386,7 +386,7 @@ CARD = "4111 1111 1111 1111"
 
 
 def test_without_a_wish_nothing_lies_between() -> None:
-    told: list[Happening] = []
+    told: list[CallEvent] = []
     publish = told.append
     assert redacting(Redact(), publish) is publish
     assert redacting(Redact(audio=True), publish) is publish
@@ -527,7 +527,7 @@ async def test_everybody_but_the_watchers_is_told_what_is_left() -> None:
     wanted = Redact.model_validate({"cards": True, "patterns": ["(?i)opening hours"]})
     records = made.records.model_copy(update={"redact": wanted})
     made = dataclasses.replace(made, records=records)
-    watched: list[Happening] = []
+    watched: list[CallEvent] = []
     async with house(config=made, watchers=[watched.append]) as h:
         await h.call(GREET, ASK, GREET, Step(press="4"), HANG_UP)
         assert texts(h.events(), CallerSaid) == ["What are your [redacted]?"]

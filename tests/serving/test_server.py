@@ -42,8 +42,8 @@ from offhook.events.types import (
     CallBegan,
     CallEnded,
     CallerSaid,
-    Fault,
     KeyPressed,
+    ProtocolViolation,
     StreamTrouble,
 )
 from offhook.net import websocket
@@ -480,7 +480,7 @@ async def test_garbage_is_counted_and_too_much_of_it_ends_that_call_alone() -> N
         assert h.endings(huge_sid) == ["caller_leg_oversized"]
         assert h.endings(bad_sid) == []
         # Malformed four times, a foreign stream, and `connected` and `start` a second time.
-        assert len([e for e in h.events(bad_sid) if isinstance(e, Fault)]) == 7
+        assert len([e for e in h.events(bad_sid) if isinstance(e, ProtocolViolation)]) == 7
         bad.channel.abort()
         report = await bystander
         assert report.faults == []
@@ -496,7 +496,7 @@ async def test_garbage_from_the_agent_is_survived(fault: str) -> None:
     async with house(script) as h:
         report = await h.call(GREET, ASK, GREET, HANG_UP)
         assert report.faults == []
-        faults = [e for e in h.events() if isinstance(e, Fault)]
+        faults = [e for e in h.events() if isinstance(e, ProtocolViolation)]
         assert len(faults) == (1 if fault == "garbage" else 0)
         assert texts(h.events(), AgentSaid)[-1] == "Of course, what else?"
 

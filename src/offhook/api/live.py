@@ -17,7 +17,7 @@ import msgspec
 
 from offhook.api.problems import Refused
 from offhook.errors import Problem
-from offhook.events.types import Happening
+from offhook.events.types import CallEvent
 
 KEPT_MAX: Final = 5000
 KEPT_BYTES: Final = 4 * 1024 * 1024
@@ -51,11 +51,11 @@ class Live:
         self.closed = False
         self._listeners: set[Listener] = set()
 
-    def __call__(self, happening: Happening) -> None:
+    def __call__(self, call_event: CallEvent) -> None:
         """Keep it, and wake those who wait for it."""
-        event = happening.event
+        event = call_event.event
         data = msgspec.json.encode(
-            {"call_sid": happening.call_sid, "at_ms": happening.at_ms, "event": event}
+            {"call_sid": call_event.call_sid, "at_ms": call_event.at_ms, "event": event}
         )
         self.last += 1
         block = b"id: %s\nevent: %s\ndata: %s\n\n" % (
@@ -63,12 +63,12 @@ class Live:
             type(event).__name__.encode(),
             data,
         )
-        self._kept[self.last] = _Kept(happening.call_sid, block)
+        self._kept[self.last] = _Kept(call_event.call_sid, block)
         self._bytes += len(block)
         while len(self._kept) > self._kept_max or self._bytes > KEPT_BYTES:
             self._bytes -= len(self._kept.pop(self.first).block)
         for listener in self._listeners:
-            listener.wake(happening.call_sid)
+            listener.wake(call_event.call_sid)
 
     @property
     def first(self) -> int:

@@ -56,12 +56,12 @@ from offhook.events.types import (
     CallerSaid,
     CallStarted,
     Event,
-    Fault,
     Interrupted,
     KeyPressed,
     KeysEntered,
     LatencyReported,
     Leg,
+    ProtocolViolation,
     SecretEntered,
     TransferFailed,
 )
@@ -1198,7 +1198,7 @@ class Call:
             self._end(Slug.AGENT_UNREACHABLE, detail, now)
 
     def _on_garbage(self, leg: Leg, what: str, now: float) -> None:
-        self._note(Fault(leg, what))
+        self._note(ProtocolViolation(leg, what))
         recent = self._faults[leg]
         recent.append(now)
         while now - recent[0] > FAULTS_WINDOW_S:

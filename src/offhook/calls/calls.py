@@ -43,11 +43,11 @@ from offhook.events.types import (
     CallBegan,
     CallBilled,
     CallEnded,
+    CallEvent,
     Dialled,
     Direction,
     ErrandOutcome,
     Event,
-    Happening,
     RecordingFailed,
     Subscriber,
 )
@@ -336,9 +336,9 @@ class Calls:
             account_sid, agent.name, agent.tier, "inbound", "webhook", from_, to, values
         )
         full = Slug.SERVER_FULL
-        self._publish(Happening(call_sid, 0, began))
+        self._publish(CallEvent(call_sid, 0, began))
         document = self.farewells.busy(call_sid, agent, after_url)
-        self._publish(Happening(call_sid, 0, CallEnded(full.fault, full.slug, full.words, "", 0)))
+        self._publish(CallEvent(call_sid, 0, CallEnded(full.fault, full.slug, full.words, "", 0)))
         return document
 
     def expect(self, outgoing: Outgoing) -> None:
@@ -474,7 +474,7 @@ class Calls:
             self._brief(call, agent, values, once),
             clock=self._clock,
             dial=self._dial,
-            publish=self._on_happening,
+            publish=self._on_event,
             line=self,
             ended=self._on_ended,
             brief_for=lambda name: self._take_agent(call, name, values, once),
@@ -788,7 +788,7 @@ class Calls:
         entry = self.find(call_sid)
         began = entry.began if entry is not None else self._clock.now()
         at_ms = round((self._clock.now() - began) * 1000)
-        self._publish(Happening(call_sid, at_ms, event))
+        self._publish(CallEvent(call_sid, at_ms, event))
 
     def after_answered(self, entry: CallEntry) -> None:
         """Twilio asked what comes after the stream, and was told."""
@@ -855,12 +855,12 @@ class Calls:
             del self._over[next(iter(self._over))]
         self._changed.set()
 
-    def _on_happening(self, happening: Happening) -> None:
-        if isinstance(happening.event, AgentConnected | CallEnded):
-            entry = self._live.get(happening.call_sid)
+    def _on_event(self, call_event: CallEvent) -> None:
+        if isinstance(call_event.event, AgentConnected | CallEnded):
+            entry = self._live.get(call_event.call_sid)
             if entry is not None:
                 entry.answered.set()
-        self._publish(happening)
+        self._publish(call_event)
 
 
 def _is_owed(entry: CallEntry, since: float, hung_up: bool) -> bool:

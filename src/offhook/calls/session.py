@@ -47,10 +47,10 @@ from offhook.events.types import (
     DELAY_EDGES_MS,
     AgentDisconnected,
     AudioDropped,
+    CallEvent,
     DelaysSampled,
     Event,
     FunctionFinishedLate,
-    Happening,
     Leg,
     RecordingFailed,
     RecordingStarted,
@@ -253,7 +253,7 @@ class Session:
     def note(self, event: Event) -> None:
         """Tell whoever subscribes of something that the call need not know."""
         at_ms = round((self._now() - self._began) * 1000)
-        self._publish(Happening(self.call_sid, at_ms, event))
+        self._publish(CallEvent(self.call_sid, at_ms, event))
 
     def pause_recording(self) -> bool:
         """Record silence from now on, from any thread. False when the call is not recorded."""

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from offhook.events.types import Happening, Subscriber
+from offhook.events.types import CallEvent, Subscriber
 
 _log: Final = logging.getLogger("offhook.publisher")
 
@@ -23,10 +23,10 @@ class Publisher:
         """How often a subscriber has failed."""
         return sum(guarded.failures for guarded in self._each)
 
-    def __call__(self, happening: Happening) -> None:
+    def __call__(self, call_event: CallEvent) -> None:
         """Tell them all."""
         for guarded in self._each:
-            guarded.tell(happening)
+            guarded.tell(call_event)
 
 
 class _Guarded:
@@ -37,9 +37,9 @@ class _Guarded:
         self._unsaid = 0
         self.failures = 0
 
-    def tell(self, happening: Happening) -> None:
+    def tell(self, call_event: CallEvent) -> None:
         try:
-            self._subscriber(happening)
+            self._subscriber(call_event)
         except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
             self.failures += 1
             now = self._now()
@@ -49,9 +49,9 @@ class _Guarded:
             _log.exception(
                 "the subscriber %s failed on %s, and %d times since this was last said",
                 getattr(self._subscriber, "__qualname__", type(self._subscriber).__qualname__),
-                type(happening.event).__name__,
+                type(call_event.event).__name__,
                 self._unsaid,
-                extra={"call_sid": happening.call_sid},
+                extra={"call_sid": call_event.call_sid},
             )
             self._say_again_at = now + SAID_EVERY_S
             self._unsaid = 0

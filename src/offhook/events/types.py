@@ -2,10 +2,10 @@
 
 Whoever wants to know (the record, logs, metrics, the API, the terminal) subscribes; no subscriber
 can slow or break a call. The call core hands most of these out as `Note` commands; the session adds
-which call it was and when (Happening).
+which call it was and when (CallEvent).
 
 Fields whose names end in `_ms` are milliseconds; those named `start_ms` count from the beginning
-of the call, as a Happening does. Those in PRIVATE are what was said, and phone numbers: no
+of the call, as a CallEvent does. Those in PRIVATE are what was said, and phone numbers: no
 subscriber may log them unless a setting says so.
 """
 
@@ -366,7 +366,7 @@ class LatencyReported:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ProtocolViolation:
     """A leg sent something that breaks its protocol; it was counted and ignored."""
 
     leg: Leg
@@ -491,7 +491,7 @@ Event: TypeAlias = (
     | InterpreterHeld
     | AgentWarned
     | LatencyReported
-    | Fault
+    | ProtocolViolation
     | AudioDropped
     | StreamTrouble
     | DelaysSampled
@@ -506,7 +506,7 @@ Event: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class CallEvent:
     """An event, the call that it belongs to, and ms since that call began."""
 
     call_sid: str
@@ -514,4 +514,4 @@ class Happening:
     event: Event
 
 
-Subscriber: TypeAlias = Callable[[Happening], None]
+Subscriber: TypeAlias = Callable[[CallEvent], None]

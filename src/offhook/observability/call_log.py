@@ -17,22 +17,22 @@ from offhook.events.types import (
     CallBilled,
     CallEnded,
     CallerSaid,
+    CallEvent,
     CallStarted,
     Dialled,
     DialRefused,
     DoNotCall,
     Event,
-    Fault,
     FunctionAnswered,
     FunctionCalled,
     FunctionDropped,
     FunctionFinishedLate,
-    Happening,
     InterpreterHeld,
     KeyPressed,
     KeysEntered,
     LookedUp,
     MessageTaken,
+    ProtocolViolation,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
@@ -58,9 +58,9 @@ class CallLog:
     def __init__(self, *, texts: bool) -> None:
         self._texts = texts
 
-    def __call__(self, happening: Happening) -> None:
+    def __call__(self, call_event: CallEvent) -> None:
         """Log one event, if the log is to know of it."""
-        event = happening.event
+        event = call_event.event
         told = _tell(event) or (_quote(event) if self._texts else None)
         if told is None:
             return
@@ -71,7 +71,7 @@ class CallLog:
         for field in dataclasses.fields(event):
             if self._texts or field.name not in PRIVATE:
                 fields[field.name] = getattr(event, field.name)
-        extra = {"call_sid": happening.call_sid, "at_ms": happening.at_ms, "fields": fields}
+        extra = {"call_sid": call_event.call_sid, "at_ms": call_event.at_ms, "fields": fields}
         _log.log(level, "%s", words, extra=extra)
 
 
@@ -125,7 +125,7 @@ def _tell(event: Event) -> tuple[int, str] | None:
         case InterpreterHeld():
             held = f"held the interpreter for {event.held_ms} ms"
             return logging.WARNING, f"function {event.tool!r} {held}, at {event.where}"
-        case Fault():
+        case ProtocolViolation():
             return logging.WARNING, f"the {event.leg}'s leg broke its protocol: {event.what}"
         case AudioDropped(why="full"):
             return logging.WARNING, f"{event.ms} ms of audio to the {event.leg} were dropped"

@@ -18,21 +18,21 @@ from offhook.events.types import (
     CallerBack,
     CallerLeft,
     CallerSaid,
+    CallEvent,
     CallStarted,
     Dialled,
     DialRefused,
     DoNotCall,
     Event,
-    Fault,
     FunctionAnswered,
     FunctionCalled,
     FunctionDropped,
     FunctionFinishedLate,
-    Happening,
     InterpreterHeld,
     KeysEntered,
     LookedUp,
     MessageTaken,
+    ProtocolViolation,
     RecordingFailed,
     RecordingPaused,
     RecordingResumed,
@@ -60,15 +60,15 @@ class Conversation:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def __call__(self, happening: Happening) -> None:
+    def __call__(self, call_event: CallEvent) -> None:
         """Print it, if a person watching would want to know."""
-        told = tell(happening.event)
+        told = tell(call_event.event)
         if told is None:
             return
         who, words = told
-        sid = inert(happening.call_sid[-4:])
+        sid = inert(call_event.call_sid[-4:])
         line = Text()
-        line.append(f"{happening.at_ms / 1000:7.2f} s  {sid}  ", "dim")
+        line.append(f"{call_event.at_ms / 1000:7.2f} s  {sid}  ", "dim")
         line.append(f"{who:8}", STYLES[who])
         line.append(inert(words), "" if who in ("caller", "agent") else STYLES[who])
         self._console.print(line, soft_wrap=True)
@@ -140,7 +140,7 @@ def tell(event: Event) -> tuple[str, str] | None:
             return "trouble", f"Deepgram: {event.code} {event.description}"
         case AudioDropped(why="full"):
             return "trouble", f"{event.ms} ms of audio to the {event.leg} were dropped"
-        case Fault():
+        case ProtocolViolation():
             return "trouble", f"the {event.leg}'s socket sent {event.what}"
         case RecordingStarted():
             return "call", f"it is recorded into {event.name}"

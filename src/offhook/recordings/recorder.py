@@ -13,7 +13,7 @@ from offhook.clock import Clock
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.events.types import (
     Event,
-    Fault,
+    ProtocolViolation,
     RecordingEnded,
     RecordingFailed,
     RecordingPaused,
@@ -79,7 +79,7 @@ class CallRecorder:
             timeline, faults = self._timeline, self._timeline.faults
             timeline.heard(timestamp, audio, self._now())
             if timeline.faults != faults == 0:
-                self._note(Fault("caller", "a media timestamp that makes no sense"))
+                self._note(ProtocolViolation("caller", "a media timestamp that makes no sense"))
             done = timeline.take()
             if done is not None:
                 self._put(done)

@@ -1,6 +1,6 @@
 """A subscriber that silences, in recordings, what was taken out of a call's texts."""
 
-from offhook.events.types import CallEnded, Happening, RecordingStarted, UtteranceRedacted
+from offhook.events.types import CallEnded, CallEvent, RecordingStarted, UtteranceRedacted
 from offhook.recordings.recorder import Recordings
 
 
@@ -11,12 +11,12 @@ class SilenceRedacted:
         self._recordings = recordings
         self._began: dict[str, tuple[str, int]] = {}
 
-    def __call__(self, happening: Happening) -> None:
+    def __call__(self, call_event: CallEvent) -> None:
         """It happened."""
-        call_sid, event = happening.call_sid, happening.event
+        call_sid, event = call_event.call_sid, call_event.event
         match event:
             case RecordingStarted():
-                self._began[call_sid] = event.name, happening.at_ms
+                self._began[call_sid] = event.name, call_event.at_ms
             case UtteranceRedacted() if call_sid in self._began:
                 name, began_ms = self._began[call_sid]
                 start_ms, end_ms = event.start_ms - began_ms, event.end_ms - began_ms

@@ -12,9 +12,12 @@ from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 
-from offhook.events.types import Event, Happening
+from offhook.events.types import CallEvent, Event
 from offhook.records.journal import LINE_MAX
 from offhook.text.clean import whole
+
+RENAMED: Final = {"Fault": "ProtocolViolation"}
+"""Names of events in journals and databases of earlier versions, and today's."""
 
 _EVENTS: Final = {event.__name__: event for event in get_args(Event)}
 
@@ -33,19 +36,19 @@ class Line(NamedTuple):
     event: Event
 
 
-def encode(happening: Happening, wall_ms: int) -> bytes:
+def encode(call_event: CallEvent, wall_ms: int) -> bytes:
     """Return the line of an event: LINE_MAX bytes at most, beyond which its texts are cut, visibly.
 
     Texts that are cut, or that hold half characters, are the only ones to be changed.
     """
     try:
-        line = _encode(happening, wall_ms)
+        line = _encode(call_event, wall_ms)
     except UnicodeEncodeError:
-        happening = dataclasses.replace(happening, event=_changed(happening.event, whole))
-        line = _encode(happening, wall_ms)
+        call_event = dataclasses.replace(call_event, event=_changed(call_event.event, whole))
+        line = _encode(call_event, wall_ms)
     if len(line) <= LINE_MAX:
         return line
-    return _encode(dataclasses.replace(happening, event=_cut(happening.event)), wall_ms)
+    return _encode(dataclasses.replace(call_event, event=_cut(call_event.event)), wall_ms)
 
 
 def _cut(event: Event) -> Event:
@@ -69,10 +72,10 @@ def _changed(event: Event, change: Callable[[str], str]) -> Event:
     return dataclasses.replace(event, **texts)  # type: ignore[arg-type]  # each a text before
 
 
-def _encode(happening: Happening, wall_ms: int) -> bytes:
-    event = happening.event
+def _encode(call_event: CallEvent, wall_ms: int) -> bytes:
+    event = call_event.event
     return msgspec.json.encode(
-        (type(event).__name__, happening.call_sid, happening.at_ms, wall_ms, event)
+        (type(event).__name__, call_event.call_sid, call_event.at_ms, wall_ms, event)
     )
 
 
@@ -82,7 +85,7 @@ def decode(number: int, line: bytes) -> Line:
         name, call_sid, at_ms, wall_ms, fields = msgspec.json.decode(
             line, type=tuple[str, str, int, int, dict[str, Any]]
         )
-        event: Event = msgspec.convert(fields, _EVENTS[name])
+        event: Event = msgspec.convert(fields, _EVENTS[RENAMED.get(name, name)])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
         # Its words may hold what was said.
         raise BadLine(type(error).__name__) from None

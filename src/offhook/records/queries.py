@@ -31,6 +31,7 @@ from sqlalchemy import (
 from offhook.errors import Problem
 from offhook.events import types as events
 from offhook.records import tables
+from offhook.records.entries import RENAMED
 from offhook.records.filters import Filter, Position, check_limit, cursor_of, position_of
 from offhook.records.models import (
     AgentSession,
@@ -517,7 +518,7 @@ def _timeline(connection: Connection, sid: str, started_ms: int) -> list[Entry]:
     for row in rows(tables.troubles):
         entry = Trouble(
             at_ms=row.at_ms,
-            event=row.kind,
+            event=RENAMED.get(row.kind, row.kind),
             leg=row.leg,
             code=row.code,
             words=row.words,

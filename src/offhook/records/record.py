@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.config import Prices
-from offhook.events.types import Happening
+from offhook.events.types import CallEvent
 from offhook.records.entries import encode
 from offhook.records.journal import Journal, JournalFull
 from offhook.records.writer import Writer
@@ -55,9 +55,9 @@ class Record:
         self._lines: deque[bytes] = deque()
         self._thread = BackgroundThread("journal", self._keep, gather_s=GATHER_S)
 
-    def __call__(self, happening: Happening) -> None:
+    def __call__(self, call_event: CallEvent) -> None:
         """Keep it: some milliseconds from now it survives this process."""
-        line = encode(happening, time.time_ns() // 1_000_000)
+        line = encode(call_event, time.time_ns() // 1_000_000)
         if len(self._lines) >= WAITING_MAX:
             self._lose("the disk takes nothing")
             return

@@ -312,7 +312,7 @@ class _Batch:
                 self._function(line, event.id, outcome=event.why, content=None, after_ms=None)
             case events.AgentWarned():
                 self._trouble(line, "agent", event.code, event.description, None)
-            case events.Fault():
+            case events.ProtocolViolation():
                 self._trouble(line, event.leg, None, event.what, None)
             case events.AudioDropped():
                 self._trouble(line, event.leg, None, event.why, event.ms)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.config import Prices
 from offhook.errors import Problem
-from offhook.events.types import Happening
+from offhook.events.types import CallEvent
 from offhook.records import database
 from offhook.records.entries import BadLine, Line, decode, encode
 from offhook.records.journal import SPOILT, Journal
@@ -189,8 +189,8 @@ class Writer:
             except Exception as error:
                 if database.is_unavailable(error):
                     raise
-                happening = Happening(line.call_sid, line.at_ms, line.event)
-                self._spoil(line.number, encode(happening, line.wall_ms), type(error).__name__)
+                call_event = CallEvent(line.call_sid, line.at_ms, line.event)
+                self._spoil(line.number, encode(call_event, line.wall_ms), type(error).__name__)
 
     def _spoil(self, number: int, line: bytes, why: str) -> None:
         path = self._journal.folder / SPOILT

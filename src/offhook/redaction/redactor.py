@@ -19,13 +19,13 @@ from offhook.events.types import (
     CallBegan,
     CallEnded,
     CallerSaid,
+    CallEvent,
     Dialled,
     DialRefused,
     Event,
     FunctionAnswered,
     FunctionCalled,
     FunctionFinishedLate,
-    Happening,
     KeyPressed,
     KeysEntered,
     Leg,
@@ -167,27 +167,27 @@ class Redaction:
         self._speakers: dict[tuple[str, Leg], Speaker] = {}
         """Of live calls alone."""
 
-    def __call__(self, happening: Happening) -> None:
+    def __call__(self, call_event: CallEvent) -> None:
         """It happened."""
-        event, silent = self._redacted(happening)
-        self._publish(happening if event is happening.event else replace(happening, event=event))
+        event, silent = self._redacted(call_event)
+        self._publish(call_event if event is call_event.event else replace(call_event, event=event))
         if self._wanted.audio:
             for leg, (start_ms, end_ms) in silent:
                 told = UtteranceRedacted(leg, start_ms, end_ms)
-                self._publish(replace(happening, event=told))
+                self._publish(replace(call_event, event=told))
 
-    def _redacted(self, happening: Happening) -> tuple[Event, list[tuple[Leg, Stretch]]]:
-        redactor, event = self._redactor, happening.event
+    def _redacted(self, call_event: CallEvent) -> tuple[Event, list[tuple[Leg, Stretch]]]:
+        redactor, event = self._redactor, call_event.event
         match event:
             case CallerSaid():
-                spans, silent = self._said(happening, "caller", event.text, event.start_ms)
+                spans, silent = self._said(call_event, "caller", event.text, event.start_ms)
                 if spans:
                     event = replace(event, text=applied(event.text, spans))
                 return event, silent
             case AgentSaid():
-                return self._agent_said(happening, event)
+                return self._agent_said(call_event, event)
             case KeyPressed() if self._wanted.cards and event.digit.isdecimal():
-                at_ms = happening.at_ms
+                at_ms = call_event.at_ms
                 return replace(event, digit=KEY), [("caller", (max(0, at_ms - LEAD_MS), at_ms))]
             case KeysEntered() if self._wanted.cards:
                 return replace(event, digits=re.sub(r"\d", KEY, event.digits)), []
@@ -210,23 +210,23 @@ class Redaction:
             case CallBegan():
                 return self._began(event), []
             case CallEnded():
-                self._speakers.pop((happening.call_sid, "caller"), None)
-                self._speakers.pop((happening.call_sid, "agent"), None)
+                self._speakers.pop((call_event.call_sid, "caller"), None)
+                self._speakers.pop((call_event.call_sid, "agent"), None)
                 return replace(event, detail=redactor.text(event.detail)), []
             case _:
                 return event, []
 
     def _said(
-        self, happening: Happening, leg: Leg, text: str, start_ms: int | None
+        self, call_event: CallEvent, leg: Leg, text: str, start_ms: int | None
     ) -> tuple[list[Span], list[tuple[Leg, Stretch]]]:
         """What is to be taken out of an utterance, and what is to be silent for it."""
-        speaker = self._speakers.setdefault((happening.call_sid, leg), Speaker())
+        speaker = self._speakers.setdefault((call_event.call_sid, leg), Speaker())
         if start_ms is None:
             start_ms = speaker.end_ms
         elif leg == "caller":
             start_ms = max(speaker.end_ms, start_ms - LEAD_MS)
-        said = (min(start_ms, happening.at_ms), happening.at_ms)
-        speaker.end_ms = happening.at_ms
+        said = (min(start_ms, call_event.at_ms), call_event.at_ms)
+        speaker.end_ms = call_event.at_ms
         spans = self._redactor.spans(text)
         earlier: tuple[Stretch, ...] = ()
         if self._wanted.cards:
@@ -235,9 +235,9 @@ class Redaction:
         return spans, [(leg, each) for each in (*earlier, said)] if spans else []
 
     def _agent_said(
-        self, happening: Happening, event: AgentSaid
+        self, call_event: CallEvent, event: AgentSaid
     ) -> tuple[Event, list[tuple[Leg, Stretch]]]:
-        spans, silent = self._said(happening, "agent", event.intended, event.start_ms)
+        spans, silent = self._said(call_event, "agent", event.intended, event.start_ms)
         if not spans:
             return event, []
         # What is heard of a cut utterance has its words, with one space between each.

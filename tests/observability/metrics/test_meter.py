@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, house, until
 
 from offhook.events import types as events
-from offhook.events.types import DELAY_EDGES_MS, Event, Happening
+from offhook.events.types import DELAY_EDGES_MS, CallEvent, Event
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import SERIES_MAX, Metrics
 from offhook.testing.scenarios.scenario import Step
@@ -39,7 +39,7 @@ async def counted(*happened: Event, at_ms: Iterable[int] = ()) -> Samples:
     metrics = Metrics()
     times = [*at_ms] or [0] * len(happened)
     for at, event in zip(times, happened, strict=True):
-        metrics(Happening("CA1", at, event))
+        metrics(CallEvent("CA1", at, event))
     found = await scrape(metrics)
     return {name: value for name, value in found.items() if value and name.startswith("offhook")}
 
@@ -73,7 +73,7 @@ async def test_a_call_without_a_stream_costs_no_stream_seconds() -> None:
         (events.CallBilled("completed", 61_000), "offhook_twilio_billed_minutes_total", 2),
         (events.CallBilled("completed", 60_000), "offhook_twilio_billed_minutes_total", 1),
         (events.Interrupted(5), "offhook_barge_ins_total", 1),
-        (events.Fault("agent", "x"), "offhook_faults_total{leg=agent}", 1),
+        (events.ProtocolViolation("agent", "x"), "offhook_faults_total{leg=agent}", 1),
         (
             events.AudioDropped("caller", 40, "late"),
             "offhook_audio_dropped_seconds_total{leg=caller,why=late}",
@@ -160,7 +160,7 @@ async def test_what_was_said_is_in_no_metric() -> None:
         events.FunctionAnswered("1", "CANARY", "unknown", "CANARY", 1),
         events.AgentWarned("X", "CANARY", fatal=False),
     ):
-        metrics(Happening("CANARY", 0, event))
+        metrics(CallEvent("CANARY", 0, event))
     assert b"CANARY" not in await metrics.text()
 
 
@@ -191,8 +191,8 @@ def test_every_value_is_in_its_bucket_and_all_below_it_in_those_above(values: li
 async def test_words_from_outside_make_no_end_of_series() -> None:
     metrics = Metrics()
     for number in range(10 * SERIES_MAX):
-        metrics(Happening("CA1", 0, events.AgentWarned(f"CODE{number}", "x", fatal=False)))
-        metrics(Happening("CA1", 0, events.FunctionAnswered("1", f"f{number}", "failed", "x", 1)))
+        metrics(CallEvent("CA1", 0, events.AgentWarned(f"CODE{number}", "x", fatal=False)))
+        metrics(CallEvent("CA1", 0, events.FunctionAnswered("1", f"f{number}", "failed", "x", 1)))
     found = await scrape(metrics)
     for name in ("offhook_agent_warnings_total", "offhook_function_calls_total"):
         series = {key: value for key, value in found.items() if key.startswith(name)}
@@ -203,7 +203,7 @@ async def test_words_from_outside_make_no_end_of_series() -> None:
 
 async def test_two_servers_share_nothing() -> None:
     one, other = Metrics(), Metrics()
-    one(Happening("CA1", 0, events.Interrupted(5)))
+    one(CallEvent("CA1", 0, events.Interrupted(5)))
     assert (await scrape(one))["offhook_barge_ins_total"] == 1
     assert (await scrape(other))["offhook_barge_ins_total"] == 0
 

@@ -30,17 +30,17 @@ from offhook.events.types import (
     CallBegan,
     CallBilled,
     CallEnded,
+    CallEvent,
     CallStarted,
     DelaysSampled,
     Dialled,
     DialRefused,
-    Fault,
     FunctionAnswered,
     FunctionDropped,
     FunctionFinishedLate,
-    Happening,
     Interrupted,
     LatencyReported,
+    ProtocolViolation,
     StreamTrouble,
 )
 from offhook.observability.metrics import catalogue
@@ -114,14 +114,14 @@ class Metrics:
         """A function held the interpreter."""
         self._count(catalogue.HELD_SECONDS, (function,), seconds)
 
-    def __call__(self, happening: Happening) -> None:
+    def __call__(self, call_event: CallEvent) -> None:
         """Count one event."""
-        event = happening.event
+        event = call_event.event
         match event:
             case CallBegan():
                 self._count(catalogue.CALLS_ADMITTED, (event.by,))
             case CallStarted():
-                self._started[happening.call_sid] = happening.at_ms
+                self._started[call_event.call_sid] = call_event.at_ms
             case AgentConnected():
                 self._observe(catalogue.AGENT_CONNECT_SECONDS, event.after_ms / 1000)
             case AgentDisconnected():
@@ -155,7 +155,7 @@ class Metrics:
                 self._count(catalogue.DIALS_REFUSED, (event.kind, event.why))
             case AgentWarned():
                 self._count(catalogue.AGENT_WARNINGS, (event.code, str(event.fatal).lower()))
-            case Fault():
+            case ProtocolViolation():
                 self._count(catalogue.FAULTS, (event.leg,))
             case AudioDropped():
                 self._count(catalogue.AUDIO_DROPPED, (event.leg, event.why), event.ms / 1000)
@@ -166,19 +166,19 @@ class Metrics:
                 self._add(catalogue.ADDED_DELAY, event.to_caller, ("caller",))
                 self._add(catalogue.BARGE_IN_SECONDS, event.to_clear, ())
             case CallEnded():
-                self._ended(happening, event)
+                self._ended(call_event, event)
             case CallBilled():
                 self._count(catalogue.TWILIO_SECONDS, (), event.duration_ms / 1000)
                 self._count(catalogue.TWILIO_MINUTES, (), -(-event.duration_ms // 60_000))
             case _:
                 pass
 
-    def _ended(self, happening: Happening, event: CallEnded) -> None:
+    def _ended(self, call_event: CallEvent, event: CallEnded) -> None:
         self._count(catalogue.CALLS_ENDED, (event.fault, event.slug))
         self._observe(catalogue.CALL_SECONDS, event.duration_ms / 1000)
-        started = self._started.pop(happening.call_sid, None)
+        started = self._started.pop(call_event.call_sid, None)
         if started is not None:
-            self._count(catalogue.STREAM_SECONDS, (), (happening.at_ms - started) / 1000)
+            self._count(catalogue.STREAM_SECONDS, (), (call_event.at_ms - started) / 1000)
 
     def _turn(self, stage: str, ms: int | None) -> None:
         if ms is not None:
