@@ -24,6 +24,7 @@ from offhook.config.parts import phone_number
 from offhook.deepgram import messages as deepgram
 from offhook.errors import Problem
 from offhook.events.types import CallerSaid, CallEvent, CallStarted
+from offhook.net import request_head
 from offhook.outbound import people
 from offhook.policy import dial_policy
 from offhook.recordings import wav
@@ -35,8 +36,8 @@ from offhook.testing.simulator.dialogue import script
 from offhook.testing.simulator.twilio import verbs
 from offhook.text import urls
 from offhook.twilio import errors as refusals
+from offhook.twilio import fields, rest
 from offhook.twilio import messages as media
-from offhook.twilio import rest
 from offhook.twilio.signature import sign
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +96,36 @@ def _form(data: bytes) -> None:
     sign("token", "https://h/twilio/voice", fields)
 
 
+def _fields(data: bytes) -> None:
+    """A signed form, of which every field is wanted that a webhook reads."""
+    form = parse_qsl(data.decode(), keep_blank_values=True, errors="strict")
+    fields.read("/twilio/voice", form, ("From", "To", "CallStatus", "StreamError", "Digits"))
+
+
+def _head(data: bytes) -> None:
+    """A head; what passes is read once more alike, so nothing in it can be read in two ways."""
+    head = request_head.read(data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+    again = request_head.read(head.with_length(0) if head.chunked else head.raw)
+    assert again.raw.count(b"\r\n\r\n") == 1
+    assert (again.length, again.upgrade) == (head.length, head.upgrade)
+
+
+def _chunks(data: bytes) -> None:
+    """A body in chunks, which says the same whether it comes at once or byte by byte."""
+    outcomes = []
+    for pieces in ([data], [data[n : n + 1] for n in range(len(data))]):
+        chunks, received, whole = request_head.Chunks(), bytearray(), False
+        try:
+            for piece in pieces:
+                received += piece
+                whole = whole or chunks.take(received)
+        except request_head.BadRequestError as error:
+            outcomes.append((False, str(error.status).encode()))
+        else:
+            outcomes.append((whole, chunks.body))
+    assert outcomes[0] == outcomes[1]
+
+
 def _refusal(data: bytes) -> None:
     refused = refusals.read(400, data, data[:8].decode("latin-1"))
     assert str(refused)
@@ -144,6 +175,7 @@ def _wavs() -> list[bytes]:
 
 
 _CALL = "CA" + "0" * 32
+_SIDS = f"CallSid={_CALL}&AccountSid=AC{'0' * 32}"
 _LINES = [
     entries.encode(CallEvent(_CALL, 1, event), 1_700_000_000_000)
     for event in (CallStarted(), CallerSaid("Two, please."))
@@ -176,6 +208,27 @@ TARGETS: dict[str, Target] = {
         deepgram.read_ours, (deepgram.BadMessage,), samples.TO_DEEPGRAM
     ),
     "form": Target(_form, (ValueError,), [b"CallSid=CA1&From=%2B12025550142&Digits="]),
+    "fields": Target(
+        _fields,
+        (ValueError,),
+        [
+            f"{_SIDS}&From=%2B12025550142&CallStatus=ringing".encode(),
+            f"{_SIDS}&StreamError=a&To=sip%3Aada%40h&Digits=".encode(),
+        ],
+    ),
+    "request.head": Target(
+        _head,
+        (request_head.BadRequestError,),
+        [
+            b"POST /twilio/voice HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n",
+            b"POST /a?b=c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"GET /twilio HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n",
+            b"GET / HTTP/1.0\r\n\r\n",
+        ],
+    ),
+    "request.chunks": Target(
+        _chunks, (), [b"5\r\nhello\r\n3\r\n  t\r\n0\r\n\r\n", b"0\r\n\r\n", b"1f\r\n" + bytes(31)]
+    ),
     "twiml": Target(
         lambda data: verbs.read(data, "text/xml"),
         (verbs.BadTwiml,),
