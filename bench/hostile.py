@@ -20,10 +20,10 @@ from offhook.cli.running import run
 async def _round(calls: int, seed: int) -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with attacked(folder, seed) as house:
-            await attack(house, calls, at_once=calls)
-            wrong = judge(house, folder, calls)
-            done = f"{len(house.ledger.rung)} rung, {len(house.ledger.texts)} texts"
+        async with attacked(folder, seed) as whole:
+            await attack(whole, calls, at_once=calls)
+            wrong = judge(whole, folder, calls)
+            done = f"{len(whole.ledger.rung)} rung, {len(whole.ledger.texts)} texts"
             print(f"seed {seed}: {calls} calls, {done}: {'; '.join(wrong) or 'as policy has it'}")
             return wrong
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.testing.replay.test_again import BARGE_IN, SCRIPT
-from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, house
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, whole_server
 
 from offhook.capture.writer import Captures
 from offhook.testing.replay import captured
@@ -23,7 +23,7 @@ from offhook.testing.replay.comparison import Comparison, compare_call
 async def measure(folder: Path, replays: int, burners: int) -> list[Comparison]:
     """Capture a call while the machine is quiet, and make it again all at once."""
     with Captures(folder, ()) as captures:
-        async with house(SCRIPT, make_tap=captures) as made:
+        async with whole_server(SCRIPT, make_tap=captures) as made:
             await made.call(GREET, ASK, BARGE_IN, GREET, ASK, GREET, HANG_UP)
             await made.until_ended()
     (path,) = await asyncio.to_thread(lambda: list(folder.iterdir()))
@@ -32,7 +32,7 @@ async def measure(folder: Path, replays: int, burners: int) -> list[Comparison]:
     for process in burning:
         process.start()
     try:
-        async with house(SCRIPT) as made:
+        async with whole_server(SCRIPT) as made:
 
             async def again() -> Comparison:
                 options = {"clock": made.clock, "auth_token": TOKEN, "account_sid": ACCOUNT}

@@ -1,4 +1,4 @@
-"""An agent that means harm, its house, and what may come of it: tests/test_hostile.py, make soak.
+"""An agent that means harm, its server, and what may come of it: tests/test_hostile.py, make soak.
 
 It speaks Deepgram's protocol on a real socket and keeps to none of it: functions with arguments
 that a talked-into model might write, and that none would, in every phase, in floods, twice, called
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import websockets
-from tests.whole_server import HANG_UP, TOKEN, House, house
+from tests.whole_server import HANG_UP, TOKEN, WholeServer, whole_server
 from websockets.asyncio.server import ServerConnection, serve
 
 from offhook.config import load
@@ -237,8 +237,8 @@ def _json(message: Any) -> str:
 
 
 @asynccontextmanager
-async def attacked(folder: Path, seed: int) -> AsyncIterator[House]:
-    """A house whose every agent is hostile; each session has a chance of its own."""
+async def attacked(folder: Path, seed: int) -> AsyncIterator[WholeServer]:
+    """A server whose every agent is hostile; each session has a chance of its own."""
     (folder / "tools.py").write_text(TOOLS)
     (folder / "agent.yaml").write_text(AGENT)
     (folder / "billing.yaml").write_text(BILLING)
@@ -259,11 +259,11 @@ async def attacked(folder: Path, seed: int) -> AsyncIterator[House]:
     async with serve(session, "127.0.0.1", 0, max_size=None) as server:
         port = server.sockets[0].getsockname()[1]
         url = f"ws://127.0.0.1:{port}/v1/agent/converse"
-        async with house(config=config, deepgram_url=url, people=people) as h:
+        async with whole_server(config=config, deepgram_url=url, people=people) as h:
             yield h
 
 
-async def attack(h: House, calls: int, at_once: int) -> None:
+async def attack(h: WholeServer, calls: int, at_once: int) -> None:
     """Let so many callers call, who press keys and hang up."""
     room = asyncio.Semaphore(at_once)
 
@@ -278,7 +278,7 @@ async def attack(h: House, calls: int, at_once: int) -> None:
     await h.until_ended(calls)
 
 
-def judge(h: House, folder: Path, calls: int) -> list[str]:
+def judge(h: WholeServer, folder: Path, calls: int) -> list[str]:
     """Return what was done outside policy, and every call without one ending."""
     wrong = []
     ledger = h.ledger

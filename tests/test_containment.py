@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 from tests.calls.test_session import Rehearsal
-from tests.whole_server import ASK, GREET, HANG_UP, House, house, until
+from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, until, whole_server
 
 import offhook
 from offhook.call import commands
@@ -126,7 +126,7 @@ WIRES: Final[dict[str, tuple[Callable[[Session], Any], str]]] = {
 @pytest.mark.parametrize("where", WIRES)
 async def test_a_fault_in_one_of_two_calls_ends_that_one(where: str) -> None:
     part, name = WIRES[where]
-    async with house() as h, asyncio.TaskGroup() as group:
+    async with whole_server() as h, asyncio.TaskGroup() as group:
         tasks = [group.create_task(h.call(*STAYS)) for _ in range(2)]
         calls = h.server.calls
         await until(lambda: sum(e.has_stream for e in calls._live.values()) == 2)
@@ -230,9 +230,9 @@ def test_everything_that_runs_on_its_own_is_known_and_contained() -> None:
 
 
 @asynccontextmanager
-async def two_calls() -> AsyncIterator[tuple[House, str, str]]:
-    """A house with two calls that talk, and their CallSids. It stands when it is left."""
-    async with house(people={}) as h, asyncio.TaskGroup() as group:
+async def two_calls() -> AsyncIterator[tuple[WholeServer, str, str]]:
+    """A server with two calls that talk, and their CallSids. It stands when it is left."""
+    async with whole_server(people={}) as h, asyncio.TaskGroup() as group:
         callers = [group.create_task(h.call(*STAYS)) for _ in range(2)]
         live = h.server.calls._live
         await until(lambda: sum(e.has_stream for e in live.values()) == 2)

@@ -1,4 +1,4 @@
-"""A whole house for tests: our server, the stand-in agent, and telephones, over real sockets."""
+"""Our server, the stand-in agent and telephones for tests, over real sockets."""
 
 import asyncio
 import dataclasses
@@ -65,8 +65,8 @@ def caller(*steps: Step) -> Caller:
     return Caller(steps, voice)
 
 
-class House:
-    """What a test needs to know of a running house."""
+class WholeServer:
+    """What a test needs to know of a running server."""
 
     def __init__(self, server: Server, clock: LoopClock, http: httpx2.AsyncClient) -> None:
         self.server = server
@@ -79,7 +79,7 @@ class House:
 
     @property
     def ledger(self) -> Ledger:
-        """What the simulated account has seen, of a house with `people`."""
+        """What the simulated account has seen, of a server with `people`."""
         assert self.account is not None
         return self.account.board.ledger
 
@@ -228,7 +228,7 @@ def configured(
 
 
 @asynccontextmanager
-async def house(
+async def whole_server(
     script: Script = QUICK,
     *,
     config: Config | None = None,
@@ -241,7 +241,7 @@ async def house(
     people: Mapping[str, Person] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **options: Any,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[WholeServer]:
     """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets.
 
     With `people` there is a simulated account whose REST requests act on the calls, and whoever
@@ -280,7 +280,7 @@ async def house(
         )
         serving = group.create_task(server.run())
         await server.started.wait()
-        made = House(server, clock, http)
+        made = WholeServer(server, clock, http)
         made.sessions, made.happened, made.account = sessions, happened, account
         serving.add_done_callback(lambda _: made.stopped.set())
         try:

@@ -1,4 +1,4 @@
-"""A whole house that keeps records, and the operator who asks it."""
+"""A whole server that keeps records, and the operator who asks it."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 from pydantic import SecretStr
 from sqlalchemy import Engine, select
-from tests.whole_server import House, configured, house, until
+from tests.whole_server import WholeServer, configured, until, whole_server
 
 from offhook.api.app import Api
 from offhook.api.reading import Readers
@@ -24,13 +24,13 @@ TOKEN = "a-token-of-the-operator"
 
 
 class Desk:
-    """The operator's side of a running house."""
+    """The operator's side of a running server."""
 
     def __init__(
-        self, house: House, folder: Path, engine: Engine, record: Record, api: Api
+        self, whole: WholeServer, folder: Path, engine: Engine, record: Record, api: Api
     ) -> None:
         self.folder = folder
-        self.house = house
+        self.whole = whole
         self.engine = engine
         self.record = record
         self.api = api
@@ -54,8 +54,8 @@ class Desk:
         if body is not None:
             sent["Content-Type"] = "application/json"
             content = json.dumps(body)
-        return await self.house.http.request(
-            method, self.house.origin + path, headers=sent, content=content, timeout=20
+        return await self.whole.http.request(
+            method, self.whole.origin + path, headers=sent, content=content, timeout=20
         )
 
     async def until_stored(self, count: int = 1) -> None:
@@ -84,7 +84,7 @@ async def desk(
     config: Config | None = None,
     **options: Any,
 ) -> AsyncIterator[Desk]:
-    """A house with records in that folder, and the API."""
+    """A server with records in that folder, and the API."""
     script = {"script": options.pop("script")} if "script" in options else {}
     config = config or configured("ws://127.0.0.1:1/", **options)
     given = url or f"sqlite:///{folder}/offhook.db"
@@ -99,7 +99,7 @@ async def desk(
     api = Api(config, SecretStr(TOKEN), engine, LocalFiles(folder / "recordings"), readers=readers)
     try:
         with record:
-            async with house(config=config, record=record, api=api, **script) as made:
+            async with whole_server(config=config, record=record, api=api, **script) as made:
                 yield Desk(made, folder, engine, record, api)
     finally:
         engine.dispose()

@@ -67,7 +67,7 @@ async def refused(ask: Asked, path: str, status: int, code: str, **options: Any)
 
 async def test_everything_about_a_call_that_is_over(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask:
-        report = await ask.desk.house.call(GREET, ASK, GREET, HANG_UP)
+        report = await ask.desk.whole.call(GREET, ASK, GREET, HANG_UP)
         await ask.desk.until_stored()
         sid = report.call_sid
         page = (await ask("/api/calls")).json()
@@ -102,7 +102,7 @@ async def test_the_pages_of_a_list_hold_each_call_once(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as group:
             for n in range(5):
                 group.create_task(
-                    ask.desk.house.call(GREET, HANG_UP, from_=f"+1202555014{n}", to="+12025550100")
+                    ask.desk.whole.call(GREET, HANG_UP, from_=f"+1202555014{n}", to="+12025550100")
                 )
         await ask.desk.until_stored(5)
         found: list[str] = []
@@ -134,7 +134,7 @@ async def test_the_pages_of_a_list_hold_each_call_once(tmp_path: Path) -> None:
 
 async def test_audio_in_parts(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask:
-        report = await ask.desk.house.call(GREET, HANG_UP)
+        report = await ask.desk.whole.call(GREET, HANG_UP)
         await ask.desk.until_stored()
         base = f"/api/calls/{report.call_sid}/audio"
         for path in (base, base + "?format=pcm16"):
@@ -186,12 +186,12 @@ async def test_audio_in_parts(tmp_path: Path) -> None:
 
 async def test_a_live_recording_is_heard_paused_and_resumed(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask, asyncio.TaskGroup() as group:
-        house = ask.desk.house
+        whole = ask.desk.whole
         talking = Step.model_validate({"say": "What are your opening hours?"})
-        call = group.create_task(house.call(*[step for _ in range(3) for step in (GREET, talking)],
+        call = group.create_task(whole.call(*[step for _ in range(3) for step in (GREET, talking)],
                                             GREET, HANG_UP))  # fmt: skip
-        await until(lambda: any(isinstance(e, CallStarted) for e in house.events()))
-        sid = house.happened[0].call_sid
+        await until(lambda: any(isinstance(e, CallStarted) for e in whole.events()))
+        sid = whole.happened[0].call_sid
         path = f"/api/calls/{sid}/audio"
 
         async def size() -> int:
@@ -200,9 +200,9 @@ async def test_a_live_recording_is_heard_paused_and_resumed(tmp_path: Path) -> N
 
         first = await until_more(size, 8000)
         await until_more(size, first)
-        whole = await ask(path)
-        (tmp_path / "live.wav").write_bytes(whole.content)
-        assert len(parse(tmp_path / "live.wav").data) == len(whole.content) - 58
+        answer = await ask(path)
+        (tmp_path / "live.wav").write_bytes(answer.content)
+        assert len(parse(tmp_path / "live.wav").data) == len(answer.content) - 58
         for state in ("paused", "paused", "recording"):
             answer = await ask(f"/api/calls/{sid}/recording", method="POST", body={"state": state})
             what = "the recording is paused" if state == "paused" else "what is said is recorded"
@@ -212,7 +212,7 @@ async def test_a_live_recording_is_heard_paused_and_resumed(tmp_path: Path) -> N
         await refused(ask, f"/api/calls/{sid}", 409, "E-API-16", method="DELETE")
         assert (await call).faults == []
         await ask.desk.until_stored()
-        names = [type(e).__name__ for e in house.events()]
+        names = [type(e).__name__ for e in whole.events()]
         assert names.count("RecordingPaused") == names.count("RecordingResumed") == 1
         body = {"state": "paused"}
         await refused(ask, f"/api/calls/{sid}/recording", 409, "E-API-13", method="POST", body=body)
@@ -220,7 +220,7 @@ async def test_a_live_recording_is_heard_paused_and_resumed(tmp_path: Path) -> N
 
 async def test_a_link_needs_no_token_and_opens_that_file_alone(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask:
-        sids = [(await ask.desk.house.call(GREET, HANG_UP)).call_sid for _ in range(2)]
+        sids = [(await ask.desk.whole.call(GREET, HANG_UP)).call_sid for _ in range(2)]
         await ask.desk.until_stored(2)
         made = await ask(f"/api/calls/{sids[0]}/links", method="POST", body={"lasts_s": 60})
         assert made.status_code == 201
@@ -252,9 +252,9 @@ async def test_a_link_needs_no_token_and_opens_that_file_alone(tmp_path: Path) -
 
 async def test_what_cannot_be_asked_is_refused_and_said(tmp_path: Path) -> None:
     async with asked(tmp_path) as ask:
-        await ask.desk.house.call(GREET, HANG_UP)
+        await ask.desk.whole.call(GREET, HANG_UP)
         await ask.desk.until_stored()
-        sid = ask.desk.house.happened[0].call_sid
+        sid = ask.desk.whole.happened[0].call_sid
         for query, code in (
             ("limit=0", "E-ASK-01"),
             ("limit=501", "E-ASK-01"),
@@ -305,7 +305,7 @@ async def test_what_cannot_be_asked_is_refused_and_said(tmp_path: Path) -> None:
 
 async def test_an_erased_call_is_gone(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask:
-        sids = [(await ask.desk.house.call(GREET, HANG_UP)).call_sid for _ in range(2)]
+        sids = [(await ask.desk.whole.call(GREET, HANG_UP)).call_sid for _ in range(2)]
         await ask.desk.until_stored(2)
         paths = [f"/api/calls/{sids[0]}{path}" for path in ("", "/audio", "/peaks")]
         for path in paths:
@@ -329,7 +329,7 @@ async def test_an_erased_call_is_gone(tmp_path: Path) -> None:
 
 async def test_a_recording_that_cannot_be_deleted_is_said(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask:
-        sid = (await ask.desk.house.call(GREET, HANG_UP)).call_sid
+        sid = (await ask.desk.whole.call(GREET, HANG_UP)).call_sid
         await ask.desk.until_stored()
         [recording] = (tmp_path / "recordings").iterdir()
         recording.unlink()
@@ -342,7 +342,7 @@ async def test_a_recording_that_cannot_be_deleted_is_said(tmp_path: Path) -> Non
 
 async def test_a_call_is_delivered_again(tmp_path: Path) -> None:
     async with asked(tmp_path) as ask:
-        sid = (await ask.desk.house.call(GREET, HANG_UP)).call_sid
+        sid = (await ask.desk.whole.call(GREET, HANG_UP)).call_sid
         await ask.desk.until_stored()
         path = f"/api/calls/{sid}/resend"
         await refused(ask, path, 409, "E-API-17", method="POST")
@@ -359,16 +359,16 @@ async def test_a_call_is_delivered_again(tmp_path: Path) -> None:
 async def test_a_body_without_end_is_not_read(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        url = f"{d.house.origin}/api/calls/CA1/recording"
+        url = f"{d.whole.origin}/api/calls/CA1/recording"
 
         async def endless() -> AsyncIterator[bytes]:
             for _ in range(20):
                 yield b" " * 1000
 
-        answer = await d.house.http.post(url, content=b" " * (BODY_MAX + 1), headers=headers)
+        answer = await d.whole.http.post(url, content=b" " * (BODY_MAX + 1), headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (413, "E-API-06")
         # One in chunks gets no further than the head of the connection.
-        assert (await d.house.http.post(url, content=endless(), headers=headers)).status_code == 413
+        assert (await d.whole.http.post(url, content=endless(), headers=headers)).status_code == 413
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ async def test_paths_and_methods_that_are_not_there(
 async def test_a_recording_that_is_none_or_lies_elsewhere_is_said(tmp_path: Path) -> None:
     (tmp_path / "secret.wav").write_bytes(b"RIFF, but nobody's business")
     async with asked(tmp_path, **RECORDED) as ask:
-        sid = (await ask.desk.house.call(GREET, HANG_UP)).call_sid
+        sid = (await ask.desk.whole.call(GREET, HANG_UP)).call_sid
         await ask.desk.until_stored()
 
         def say(name: str) -> None:
@@ -436,7 +436,7 @@ async def test_a_database_that_hangs_is_said_and_calls_go_on(
                 assert {a.status_code for a in answers} == {503}
                 assert {a.json()["code"] for a in answers} == {"E-API-09"}
                 assert all(a.headers["retry-after"] for a in answers)
-                report = await ask.desk.house.call(GREET, ASK, GREET, HANG_UP)
+                report = await ask.desk.whole.call(GREET, ASK, GREET, HANG_UP)
                 assert report.faults == []
                 assert (await ask.desk.ask("/healthz")).status_code == 200
             await ask.desk.until_stored()

@@ -90,7 +90,7 @@ async def test_what_a_foreign_page_asks_for_is_refused(tmp_path: Path) -> None:
                     assert answer.status_code == 403, (path, origin)
                     assert answer.json()["code"] == "E-API-04"
                     assert "access-control-allow-origin" not in answer.headers
-            answer = await d.ask(path, headers={"Origin": d.house.origin})
+            answer = await d.ask(path, headers={"Origin": d.whole.origin})
             assert answer.status_code in THERE
 
 
@@ -160,7 +160,7 @@ async def test_no_spelling_of_a_path_opens_anything(
     async with desk(tmp_path) as d:
         for target in ODD:
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
-                reader, writer = await asyncio.open_connection("127.0.0.1", d.house.server.port)
+                reader, writer = await asyncio.open_connection("127.0.0.1", d.whole.server.port)
                 request = f"{method} {target} HTTP/1.1\r\n{given}Connection: close\r\n\r\n"
                 writer.write(request.encode())
                 answer = await reader.read()
@@ -216,6 +216,6 @@ async def test_twilios_paths_and_health_stay_as_they_are(tmp_path: Path) -> None
     async with desk(tmp_path) as d:
         assert (await d.ask("/healthz", token=None)).text == "ok\n"
         assert (await d.ask("/readyz", token=None)).status_code == 200
-        answer = await d.house.post("/twilio/voice")
+        answer = await d.whole.post("/twilio/voice")
         assert answer.status_code == 200
         assert "cache-control" not in answer.headers

@@ -45,7 +45,7 @@ class Live:
 
     @property
     def agent(self) -> StandIn:
-        (agent,) = self.desk.house.sessions
+        (agent,) = self.desk.whole.sessions
         return agent
 
     async def act(self, what: str, body: Any = None, *, sid: str | None = None) -> httpx2.Response:
@@ -70,7 +70,7 @@ class Live:
             return await self._call
 
     def said(self) -> list[str]:
-        return texts(self.desk.house.events(self.sid), AgentSaid)
+        return texts(self.desk.whole.events(self.sid), AgentSaid)
 
 
 @asynccontextmanager
@@ -78,9 +78,9 @@ async def live(folder: Path, *steps: Step, **options: Any) -> AsyncIterator[Live
     """A call whose caller lets the agent greet, does these steps and stays on the line."""
     async with desk(folder, **options) as d, asyncio.TaskGroup() as group:
         spec = Spec((await d.ask("/openapi.json")).json())
-        call = group.create_task(d.house.call(GREET, *steps))
-        await until(lambda: GREETING in texts(d.house.events(), AgentSaid))
-        made = Live(d, spec, d.house.happened[0].call_sid, call)
+        call = group.create_task(d.whole.call(GREET, *steps))
+        await until(lambda: GREETING in texts(d.whole.events(), AgentSaid))
+        made = Live(d, spec, d.whole.happened[0].call_sid, call)
         yield made
         if not call.done():
             await made.act("hang-up")
@@ -92,7 +92,7 @@ async def test_what_is_said_is_heard_and_what_is_told_is_answered(tmp_path: Path
         await until(lambda: "One moment, please." in call.said())
         assert await call.done("tell", {"text": "(The table is free.)"}) == "the agent was told"
         await until(lambda: "Of course, what else?" in call.said())
-        assert AgentTold("(The table is free.)") in call.desk.house.events()
+        assert AgentTold("(The table is free.)") in call.desk.whole.events()
 
 
 @pytest.mark.parametrize("refuse_with", ["InjectionRefused", "Warning"])
@@ -106,7 +106,7 @@ async def test_a_refusal_is_told_whichever_way_it_comes(tmp_path: Path, refuse_w
         assert await call.refused("say", later) == "The user is speaking."
         interrupt = {"text": "Fire!", "behavior": "interrupt"}
         assert await call.done("say", interrupt) == "it is being said"
-    warned = [m for m in call.desk.house.events() if type(m).__name__ == "AgentWarned"]
+    warned = [m for m in call.desk.whole.events() if type(m).__name__ == "AgentWarned"]
     assert len(warned) == 2
 
 
@@ -150,8 +150,8 @@ async def test_a_farewell_is_heard_in_full_and_then_the_call_is_over(tmp_path: P
         answer = await say
         assert answer.json() == {"done": True, "what": "the call is over"}
         report = await call.ended()
-        assert call.desk.house.endings() == ["operator_hung_up"]
-        said = [e for e in call.desk.house.events() if isinstance(e, AgentSaid)][-1]
+        assert call.desk.whole.endings() == ["operator_hung_up"]
+        said = [e for e in call.desk.whole.events() if isinstance(e, AgentSaid)][-1]
         assert (said.text, said.intended, said.interrupted) == (GOODBYE, GOODBYE, False)
         (stream,) = report.streams
         assert stream.bursts[-1].cut_by is None
@@ -166,7 +166,7 @@ async def test_hanging_up_without_a_farewell_is_at_once(tmp_path: Path) -> None:
         await call.done("say", {"text": LONG})
         assert await call.done("hang-up") == "the call is over"
         report = await call.ended()
-        assert call.desk.house.endings() == ["operator_hung_up"]
+        assert call.desk.whole.endings() == ["operator_hung_up"]
         assert report.streams[0].bursts[-1].cut_by is not None
 
 
@@ -180,7 +180,7 @@ async def test_who_is_muted_is_not_heard(tmp_path: Path) -> None:
         await until(lambda: not call.agent.audible)
         for _ in range(2):
             assert await call.done("mute", {"on": False}) == "not muted"
-        events = call.desk.house.events()
+        events = call.desk.whole.events()
         assert [e.on for e in events if isinstance(e, AgentMuted)] == [True, False]
         (dropped,) = [e for e in events if isinstance(e, AudioDropped)]
         assert (dropped.why, dropped.ms > 500) == ("muted", True)
@@ -198,9 +198,9 @@ async def test_keys_are_pressed_and_the_conversation_goes_on(tmp_path: Path) -> 
         assert await call.refused("say", {"text": "Hello?"}) == (
             "nobody talks with the agent at the moment."
         )
-        house = call.desk.house
-        await until(lambda: any(isinstance(e, CallerBack) for e in house.events()))
-        assert CallerLeft("digits", "") in house.events()
+        whole = call.desk.whole
+        await until(lambda: any(isinstance(e, CallerBack) for e in whole.events()))
+        assert CallerLeft("digits", "") in whole.events()
 
 
 async def test_the_caller_is_put_through(tmp_path: Path) -> None:
@@ -208,20 +208,20 @@ async def test_the_caller_is_put_through(tmp_path: Path) -> None:
     async with live(tmp_path, transfer=transfer) as call:
         what = await call.done("transfer", {"destination": "desk", "summary": "A table."})
         assert what == "it is done"
-        assert CallerLeft("transfer", "desk") in call.desk.house.events()
+        assert CallerLeft("transfer", "desk") in call.desk.whole.events()
         assert call.said()[-1] == "One moment, I am connecting you."
 
 
 async def test_a_transfer_that_no_agent_file_names_is_refused(tmp_path: Path) -> None:
     async with live(tmp_path) as call:
         assert await call.refused("transfer", {"destination": "+12025550199"})
-        assert call.desk.house.endings() == []
+        assert call.desk.whole.endings() == []
 
 
 async def test_a_call_without_its_stream_can_only_be_hung_up(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         sid = fresh_sid()
-        assert (await d.house.post("/twilio/voice", CallSid=sid)).status_code == 200
+        assert (await d.whole.post("/twilio/voice", CallSid=sid)).status_code == 200
         base = f"/api/calls/{sid}"
         for what, body in (("say", {"text": "Hi."}), ("hang-up", {"farewell": "Bye."})):
             answer = await d.ask(f"{base}/{what}", method="POST", body=body)
@@ -231,7 +231,7 @@ async def test_a_call_without_its_stream_can_only_be_hung_up(tmp_path: Path) -> 
         assert answer.json()["done"]
         # Without credentials for REST nothing ends it before Twilio asks what comes next.
         assert "is hung up on when Twilio asks" in answer.json()["what"]
-        assert d.house.endings() == ["operator_hung_up"]
+        assert d.whole.endings() == ["operator_hung_up"]
 
 
 async def test_what_cannot_be_asked_is_refused_before_the_call_hears_of_it(tmp_path: Path) -> None:
@@ -272,5 +272,5 @@ async def test_what_cannot_be_asked_is_refused_before_the_call_hears_of_it(tmp_p
             assert answer.status_code == 404, what
         sent = list(call.agent.received)[received:]
         assert [m for m in sent if not isinstance(m, messages.KeepAlive)] == []
-        assert call.desk.house.endings() == []
+        assert call.desk.whole.endings() == []
         assert HOURS not in call.said()

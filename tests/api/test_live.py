@@ -213,8 +213,8 @@ async def following(d: Desk, last_id: str | None = None, query: str = "") -> Asy
     headers = {"Authorization": f"Bearer {TOKEN}"}
     if last_id is not None:
         headers["Last-Event-ID"] = last_id
-    url = f"{d.house.origin}/api/live{query}"
-    async with d.house.http.stream("GET", url, headers=headers, timeout=20) as response:
+    url = f"{d.whole.origin}/api/live{query}"
+    async with d.whole.http.stream("GET", url, headers=headers, timeout=20) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["cache-control"] == "no-store"
@@ -229,7 +229,7 @@ async def test_a_call_is_followed_across_broken_connections(tmp_path: Path) -> N
         while not told or told[-1].name != "CallEnded":
             async with following(d, last) as response:
                 if calling is None:
-                    calling = group.create_task(d.house.call(GREET, ASK, GREET, HANG_UP))
+                    calling = group.create_task(d.whole.call(GREET, ASK, GREET, HANG_UP))
                 text = ""
                 # Cut off after every other event.
                 async with asyncio.timeout(240):
@@ -240,7 +240,7 @@ async def test_a_call_is_followed_across_broken_connections(tmp_path: Path) -> N
                 whole = text[: text.rindex("\n\n") + 2]
                 told += parse(whole)
                 last = told[-1].id
-        expected = [(h.call_sid, h.at_ms, type(h.event).__name__) for h in d.house.happened]
+        expected = [(h.call_sid, h.at_ms, type(h.event).__name__) for h in d.whole.happened]
         got = [(t.data["call_sid"], t.data["at_ms"], t.name) for t in told]
         assert got == expected[: len(got)]
         assert "CallEnded" in {name for _, _, name in got}
@@ -254,7 +254,7 @@ async def test_a_client_that_reads_nothing_slows_no_call(
     async with desk(tmp_path) as d:
         stuck = socket.socket()
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        stuck.connect(("127.0.0.1", d.house.server.port))
+        stuck.connect(("127.0.0.1", d.whole.server.port))
         request = (
             f"GET /api/live HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         )
@@ -265,14 +265,14 @@ async def test_a_client_that_reads_nothing_slows_no_call(
         for _ in range(200):
             d.api.live(CallEvent(fresh_sid(), 0, CallerSaid("x" * 50_000)))
             await asyncio.sleep(0)
-        report = await d.house.call(GREET, ASK, GREET, HANG_UP)
+        report = await d.whole.call(GREET, ASK, GREET, HANG_UP)
         assert report.faults == []
-        assert d.house.endings() == ["caller_hung_up"]
+        assert d.whole.endings() == ["caller_hung_up"]
         # Nothing more waits for it than what the ring keeps anyway.
         assert d.api.live._bytes <= 64 * 1024
-        d.house.server.stop()
+        d.whole.server.stop()
         async with asyncio.timeout(240):
-            await d.house.until_stopped()
+            await d.whole.until_stopped()
         stuck.close()
         assert not listeners
 
@@ -286,14 +286,14 @@ async def test_a_client_that_is_gone_is_forgotten(tmp_path: Path) -> None:
 
 async def test_draining_goes_on_with_clients_connected(tmp_path: Path) -> None:
     async with desk(tmp_path) as d, asyncio.TaskGroup() as group:
-        call = group.create_task(d.house.call(GREET, ASK, GREET, HANG_UP))
+        call = group.create_task(d.whole.call(GREET, ASK, GREET, HANG_UP))
         async with following(d) as response:
-            await until(lambda: d.house.server.calls.live > 0)
-            d.house.server.stop()
+            await until(lambda: d.whole.server.calls.live > 0)
+            d.whole.server.stop()
             async with asyncio.timeout(240):
                 text = "".join([chunk async for chunk in response.aiter_text()])
         assert (await call).faults == []
         # It was told of everything up to the end, which comes with the last call.
         assert [t.name for t in parse(text)].count("CallEnded") == 1
         async with asyncio.timeout(240):
-            await d.house.until_stopped()
+            await d.whole.until_stopped()

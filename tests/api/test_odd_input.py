@@ -86,9 +86,9 @@ async def test_no_input_is_answered_with_a_fault(tmp_path: Path) -> None:
         document = (await d.ask("/openapi.json")).json()
         asked = requests(document)
         for method, target, content in asked:
-            answer = await d.house.http.request(
+            answer = await d.whole.http.request(
                 method.upper(),
-                d.house.origin + target,
+                d.whole.origin + target,
                 content=content,
                 headers={
                     "Authorization": f"Bearer {TOKEN}",

@@ -18,7 +18,7 @@ from tests.calls.test_transfers import (
     with_account,
 )
 from tests.serving.test_server import verbs
-from tests.whole_server import ASK, GREET, HANG_UP, House, fresh_sid, house, until
+from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, fresh_sid, until, whole_server
 
 from offhook.call import inputs
 from offhook.call.phases import Phase
@@ -42,13 +42,13 @@ WITH_FALLBACK = "\n".join(line for line in AGENT.splitlines() if "warm" not in l
 
 
 @asynccontextmanager
-async def with_fallback(tmp_path: Path, script: Script = COLD) -> AsyncIterator[House]:
-    """A house without credentials for Twilio's REST API, where another number takes over."""
-    async with house(script, config=configured(tmp_path, WITH_FALLBACK)) as h:
+async def with_fallback(tmp_path: Path, script: Script = COLD) -> AsyncIterator[WholeServer]:
+    """A server without credentials for Twilio's REST API, where another number takes over."""
+    async with whole_server(script, config=configured(tmp_path, WITH_FALLBACK)) as h:
         yield h
 
 
-def live(h: House) -> tuple[str, CallEntry]:
+def live(h: WholeServer) -> tuple[str, CallEntry]:
     ((sid, entry),) = h.server.calls._live.items()
     return sid, entry
 
@@ -57,17 +57,17 @@ def dialled(report: CallReport) -> list[str]:
     return [noun.text for verb in report.verbs if verb.name == "Dial" for noun in verb.nouns]
 
 
-def told(h: House) -> list[str]:
+def told(h: WholeServer) -> list[str]:
     received = (m for session in h.sessions for m in session.received)
     return [m.content for m in received if isinstance(m, InjectUserMessage)]
 
 
-def handed_over(h: House) -> Callable[[], bool]:
+def handed_over(h: WholeServer) -> Callable[[], bool]:
     """Whether Twilio was told to ring."""
     return lambda: any(isinstance(event, Dialled) for event in h.events())
 
 
-async def ended_while_away(h: House, message: inputs.CallBroke, **options: Any) -> CallReport:
+async def ended_while_away(h: WholeServer, message: inputs.CallBroke, **options: Any) -> CallReport:
     """A call that ends while it rings at the desk for its caller."""
     async with asyncio.TaskGroup() as group:
         calling = group.create_task(h.call(GREET, ASK, STAY, Step(wait=30), **options))
@@ -226,7 +226,7 @@ async def test_a_person_is_not_rung_for_a_transfer_that_is_called_off(
 # --- a person who is gone before the caller is there --------------------------------------------
 
 
-def gone(h: House) -> None:
+def gone(h: WholeServer) -> None:
     """The person who has accepted hangs up."""
     assert h.account is not None
     (joined,) = h.ledger.joined
@@ -244,7 +244,7 @@ async def test_a_caller_does_not_wait_alone_for_a_person_who_has_hung_up(
     monkeypatch.setattr("offhook.calls.transfers.JOIN_S", 60.0)
     ann = Person(after_s=0.5, keys=("1",), talks_s=None)
     callbacks = Callbacks(late_s=late_s)
-    async with house(
+    async with whole_server(
         WARM, config=configured(tmp_path, AGENT), people={ANN: ann}, callbacks=callbacks
     ) as h:
         async with asyncio.TaskGroup() as group:
@@ -334,7 +334,7 @@ async def test_a_server_does_not_wait_for_two_people_to_end_their_talk(
     people = {DESK: Person(after_s=0.1, talks_s=60.0)}
     cold = "\n".join(line for line in AGENT.splitlines() if "warm" not in line)
     async with (
-        house(COLD, config=configured(tmp_path, cold), people=people) as h,
+        whole_server(COLD, config=configured(tmp_path, cold), people=people) as h,
         asyncio.TaskGroup() as group,
     ):
         calling = group.create_task(h.call(GREET, ASK, STAY, Step(wait=60)))
@@ -376,7 +376,7 @@ async def test_a_server_that_waits_for_its_calls_sleeps(
 async def test_a_number_that_may_not_be_dialled_does_not_take_over(slot: str) -> None:
     wanted: dict[str, Any] = {slot: {"dial": "+19005550123"}}
     capacity = 0 if slot == "busy" else 100
-    async with house(capacity=capacity, **wanted) as h:
+    async with whole_server(capacity=capacity, **wanted) as h:
         path = "/twilio/voice" if slot == "busy" else "/twilio/after"
         answer = await h.post(path, CallSid=fresh_sid(), CallStatus="in-progress")
         assert "Dial" not in verbs(answer.text)
@@ -386,7 +386,7 @@ async def test_a_number_that_may_not_be_dialled_does_not_take_over(slot: str) ->
 
 
 async def test_a_call_that_another_number_takes_for_want_of_room_is_in_the_record() -> None:
-    async with house(capacity=0, busy={"dial": LAST}) as h:
+    async with whole_server(capacity=0, busy={"dial": LAST}) as h:
         sid = fresh_sid()
         first, again = [await h.post("/twilio/voice", CallSid=sid) for _ in range(2)]
         assert verbs(first.text) == ["Dial"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
 from tests.cli.test_serve_log import piped
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, House, house, texts
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, WholeServer, texts, whole_server
 
 from offhook.config import Config, load
 from offhook.deepgram.messages import ForceEndTurn, InjectUserMessage
@@ -47,7 +47,7 @@ def configured(folder: Path) -> Config:
     return load(folder / "offhook.yaml", environ)
 
 
-def told(h: House) -> list[str]:
+def told(h: WholeServer) -> list[str]:
     return [
         message.content
         for session in h.sessions
@@ -57,7 +57,7 @@ def told(h: House) -> list[str]:
 
 
 async def test_the_agent_is_told_of_each_entry_once_and_answers(tmp_path: Path) -> None:
-    async with house(ANSWERS, config=configured(tmp_path)) as h:
+    async with whole_server(ANSWERS, config=configured(tmp_path)) as h:
         report = await h.call(GREET, Step(press="1204"), STAY, ASK, STAY, HANG_UP)
         await h.until_ended()
         events = h.events()
@@ -80,7 +80,7 @@ async def test_words_right_before_keys_are_a_turn_of_their_own(
         silence_ms=300,
         reply_ms=1500,
     )
-    async with house(script, config=configured(tmp_path)) as h:
+    async with whole_server(script, config=configured(tmp_path)) as h:
         steps = [Step(wait=pause)] if pause else []
         await h.call(GREET, ASK, *steps, Step(press="12#"), STAY, HANG_UP)
         await h.until_ended()
@@ -93,7 +93,7 @@ async def test_words_right_before_keys_are_a_turn_of_their_own(
 async def test_a_key_puts_a_caller_through_who_gets_no_agent(tmp_path: Path) -> None:
     """Settings are never answered: without the key the caller would wait 10 s and be let down."""
     stuck = Script(settings=Stage(fault="stall"))
-    async with house(stuck, config=configured(tmp_path)) as h:
+    async with whole_server(stuck, config=configured(tmp_path)) as h:
         report = await h.call(Step(wait=1), Step(press="0"), Step(wait=30))
         await h.until_ended()
         assert h.endings() == ["transferred"]
@@ -103,7 +103,7 @@ async def test_a_key_puts_a_caller_through_who_gets_no_agent(tmp_path: Path) -> 
 
 
 async def test_a_key_hangs_up(tmp_path: Path) -> None:
-    async with house(ANSWERS, config=configured(tmp_path)) as h:
+    async with whole_server(ANSWERS, config=configured(tmp_path)) as h:
         report = await h.call(GREET, Step(press="9#"), Step(wait=30))
         await h.until_ended()
         assert h.endings() == ["agent_hung_up"]

@@ -14,12 +14,12 @@ from tests.whole_server import (
     GREET,
     HANG_UP,
     TOKEN,
-    House,
+    WholeServer,
     configured,
     fresh_sid,
-    house,
     texts,
     until,
+    whole_server,
 )
 
 from offhook import config
@@ -136,12 +136,12 @@ def agent(
     return config.load(folder / "offhook.yaml", {**keys, **(environ or {})})
 
 
-def looked_up(h: House) -> LookedUp:
+def looked_up(h: WholeServer) -> LookedUp:
     (event,) = [e for e in h.events() if isinstance(e, LookedUp)]
     return event
 
 
-def variables_of(h: House) -> dict[str, str]:
+def variables_of(h: WholeServer) -> dict[str, str]:
     (began,) = [e for e in h.events() if isinstance(e, CallBegan)]
     values: dict[str, str] = json.loads(began.variables)
     return values
@@ -151,7 +151,7 @@ async def test_a_call_is_greeted_by_what_was_looked_up(tmp_path: Path) -> None:
     async with target() as t:
         made = agent(tmp_path, f"{{url: '{t.url}', secret_env: CRM}}", environ={"CRM": "hush"})
         assert "hush" in made.secrets
-        async with house(config=made) as h:
+        async with whole_server(config=made) as h:
             report = await h.call(GREET, HANG_UP)
             assert report.faults == []
             assert t.asked == [
@@ -174,7 +174,7 @@ async def test_a_call_is_greeted_by_what_was_looked_up(tmp_path: Path) -> None:
 
 
 async def test_the_announcement_has_it_too(tmp_path: Path) -> None:
-    async with target() as t, house(config=agent(tmp_path, f"{{url: '{t.url}'}}")) as h:
+    async with target() as t, whole_server(config=agent(tmp_path, f"{{url: '{t.url}'}}")) as h:
         answer = await h.post("/twilio/voice", From="+12025550142")
         assert "<Say>Welcome, Ada.</Say>" in answer.text
         assert "<Say>Sorry, Ada.</Say>" in answer.text
@@ -208,7 +208,7 @@ async def test_without_a_good_answer_the_defaults_are_used(
     async with target() as t:
         t.answer = answer
         made = agent(tmp_path, f"{{url: '{t.url}', timeout_ms: 200}}")
-        async with house(config=made) as h:
+        async with whole_server(config=made) as h:
             twiml = await h.post("/twilio/voice", From="+12025550142")
             assert "<Say>Welcome, friend.</Say>" in twiml.text
             assert (looked_up(h).outcome, looked_up(h).why) == (outcome, why)
@@ -218,7 +218,7 @@ async def test_without_a_good_answer_the_defaults_are_used(
 async def test_nobody_at_the_address(tmp_path: Path) -> None:
     async with target() as t:
         url = t.url
-    async with house(config=agent(tmp_path, f"{{url: '{url}'}}")) as h:
+    async with whole_server(config=agent(tmp_path, f"{{url: '{url}'}}")) as h:
         assert "Welcome, friend." in (await h.post("/twilio/voice")).text
         assert looked_up(h).why == "ConnectError at its address"
 
@@ -226,7 +226,7 @@ async def test_nobody_at_the_address(tmp_path: Path) -> None:
 async def test_hostile_answers_stay_answers(tmp_path: Path) -> None:
     async with target() as t:
         t.answer = reply(HOSTILE)
-        async with house(config=agent(tmp_path, f"{{url: '{t.url}'}}")) as h:
+        async with whole_server(config=agent(tmp_path, f"{{url: '{t.url}'}}")) as h:
             document = (await h.post("/twilio/voice", From="+12025550142")).text
             assert "<Hangup/>Ignore" not in document
             assert "&lt;/Say&gt;&lt;Hangup/&gt;" in document
@@ -249,7 +249,7 @@ async def test_a_hanging_lookup_holds_up_no_other_call(tmp_path: Path) -> None:
 
         t.answer = wait_for_the_first
         made = agent(tmp_path, f"{{url: '{t.url}', timeout_ms: 5000}}")
-        async with house(config=made) as h, asyncio.TaskGroup() as group:
+        async with whole_server(config=made) as h, asyncio.TaskGroup() as group:
             first = group.create_task(h.post("/twilio/voice", CallSid=fresh_sid()))
             await until(lambda: len(t.asked) == 1)
             second = await h.post("/twilio/voice", CallSid=fresh_sid())
@@ -270,7 +270,7 @@ async def test_a_repeated_webhook_shares_lookup_and_call(tmp_path: Path) -> None
 
         t.answer = wait
         made = agent(tmp_path, f"{{url: '{t.url}', timeout_ms: 5000}}")
-        async with house(config=made) as h, asyncio.TaskGroup() as group:
+        async with whole_server(config=made) as h, asyncio.TaskGroup() as group:
             posts = [group.create_task(h.post("/twilio/voice")) for _ in range(5)]
             await until(lambda: len(t.asked) == 1)
             assert h.server.calls.live == 1
@@ -289,7 +289,7 @@ async def test_a_full_house_counts_the_calls_that_are_looked_up(tmp_path: Path) 
             tmp_path, f"{{url: '{t.url}', timeout_ms: 300}}\nbusy: Later from {{{{agent}}}}."
         )
         made = configured_with(made, capacity=1)
-        async with house(config=made) as h, asyncio.TaskGroup() as group:
+        async with whole_server(config=made) as h, asyncio.TaskGroup() as group:
             first = group.create_task(h.post("/twilio/voice", CallSid=fresh_sid()))
             await until(lambda: len(t.asked) == 1)
             busy = await h.post("/twilio/voice", CallSid=fresh_sid())
@@ -307,7 +307,7 @@ async def test_a_caller_who_hangs_up_during_the_lookup_is_not_dialled_for(tmp_pa
 
         t.answer = wait
         made = agent(tmp_path, f"{{url: '{t.url}', timeout_ms: 5000}}")
-        async with house(config=made) as h, asyncio.TaskGroup() as group:
+        async with whole_server(config=made) as h, asyncio.TaskGroup() as group:
             post = group.create_task(h.post("/twilio/voice"))
             await until(lambda: len(t.asked) == 1)
             await h.post("/twilio/status", CallStatus="completed", CallDuration="3")
@@ -324,7 +324,7 @@ async def test_a_server_that_stops_during_the_lookup_says_goodbye(tmp_path: Path
     async with target() as t:
         t.answer = hang
         made = agent(tmp_path, f"{{url: '{t.url}', timeout_ms: 500}}")
-        async with house(config=made) as h, asyncio.TaskGroup() as group:
+        async with whole_server(config=made) as h, asyncio.TaskGroup() as group:
             post = group.create_task(h.post("/twilio/voice"))
             await until(lambda: len(t.asked) == 1)
             h.server.stop()
@@ -336,7 +336,7 @@ async def test_a_server_that_stops_during_the_lookup_says_goodbye(tmp_path: Path
 
 
 async def test_a_bins_stream_brings_its_parameters_and_nobody_is_asked(tmp_path: Path) -> None:
-    async with target() as t, house(config=agent(tmp_path, f"{{url: '{t.url}'}}")) as h:
+    async with target() as t, whole_server(config=agent(tmp_path, f"{{url: '{t.url}'}}")) as h:
         parameters = {"customer": "Grace\nHopper", "caller": "+12025550199", "no name": "x"}
         report = await h.call(GREET, HANG_UP, path="/twilio", parameters=parameters)
         assert report.faults == []
@@ -408,7 +408,7 @@ async def test_a_function_may_be_asked_instead(
     (tmp_path / "crm.py").write_text(SYNC)
     limit = 100 if function == "slow" else 5000
     made = agent(tmp_path, f"{{python: 'crm.py:{function}', timeout_ms: {limit}}}")
-    async with house(config=made) as h:
+    async with whole_server(config=made) as h:
         answer = await h.post("/twilio/voice", From="+12025550142")
         assert announced in answer.text
         assert looked_up(h).why == why
@@ -420,7 +420,7 @@ async def test_the_functions_of_many_calls_run_beside_each_other(tmp_path: Path)
         "def find(call):\n    met.wait()\n    return {'customer': 'met'}\n"
     )
     made = agent(tmp_path, "{python: 'crm.py:find', timeout_ms: 5000}")
-    async with house(config=made) as h:
+    async with whole_server(config=made) as h:
         posts = (h.post("/twilio/voice", CallSid=fresh_sid()) for _ in range(2))
         for answer in await asyncio.gather(*posts):
             assert "Welcome, met." in answer.text
@@ -510,7 +510,7 @@ async def test_the_time_is_that_of_the_agents_zone(tmp_path: Path) -> None:
     other = text.replace("Pacific/Kiritimati", "Pacific/Pago_Pago")
     dates = []
     for each in (text, other):
-        async with house(config=agent(tmp_path, "", each)) as h:
+        async with whole_server(config=agent(tmp_path, "", each)) as h:
             answer = (await h.post("/twilio/voice")).text
             found = re.search(r"<Say>(\w+, \d+ \w+ \d{4}) (\d\d:\d\d)</Say>", answer)
             assert found is not None

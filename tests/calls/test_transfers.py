@@ -8,7 +8,17 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.whole_server import ASK, GREET, HOURS, QUICK, TOKEN, House, house, texts, until
+from tests.whole_server import (
+    ASK,
+    GREET,
+    HOURS,
+    QUICK,
+    TOKEN,
+    WholeServer,
+    texts,
+    until,
+    whole_server,
+)
 
 from offhook.config import Config, load
 from offhook.deepgram.messages import FunctionCallResponse, InjectUserMessage
@@ -69,19 +79,19 @@ def configured(tmp_path: Path, agent: str) -> Config:
 
 
 @asynccontextmanager
-async def acting(tmp_path: Path, script: Script) -> AsyncIterator[House]:
-    """A house without credentials for Twilio's REST API."""
+async def acting(tmp_path: Path, script: Script) -> AsyncIterator[WholeServer]:
+    """A server without credentials for Twilio's REST API."""
     cold = "\n".join(line for line in AGENT.splitlines() if "warm" not in line)
-    async with house(script, config=configured(tmp_path, cold)) as h:
+    async with whole_server(script, config=configured(tmp_path, cold)) as h:
         yield h
 
 
 @asynccontextmanager
 async def with_account(
     tmp_path: Path, script: Script, people: Mapping[str, Person] = MappingProxyType({})
-) -> AsyncIterator[House]:
-    """A house that may ask Twilio to act on calls, and the people whom it may reach."""
-    async with house(script, config=configured(tmp_path, AGENT), people=people) as h:
+) -> AsyncIterator[WholeServer]:
+    """A server that may ask Twilio to act on calls, and the people whom it may reach."""
+    async with whole_server(script, config=configured(tmp_path, AGENT), people=people) as h:
         yield h
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from tests.calls.test_session import Rehearsal
-from tests.whole_server import ASK, GREET, HANG_UP, TOKEN, configured, house
+from tests.whole_server import ASK, GREET, HANG_UP, TOKEN, configured, whole_server
 
 from offhook import config
 from offhook.capture import writer
@@ -67,7 +67,7 @@ def test_a_call_is_a_file_of_lines(tmp_path: Path) -> None:
 
 async def test_a_server_captures_the_calls_of_its_webhook(tmp_path: Path) -> None:
     with Captures(tmp_path, (TOKEN,)) as captures:
-        async with house(make_tap=captures) as made:
+        async with whole_server(make_tap=captures) as made:
             report = await made.call(GREET, ASK, GREET, HANG_UP)
             await made.until_ended()
     header, *lines = read(only(tmp_path))
@@ -130,7 +130,7 @@ async def test_no_secret_is_in_the_file(tmp_path: Path) -> None:
     )
     folder = tmp_path / "captures"
     with Captures(folder, made_with.secrets) as captures:
-        async with house(config=made_with, make_tap=captures) as made:
+        async with whole_server(config=made_with, make_tap=captures) as made:
             await made.call(GREET, HANG_UP)
             await made.until_ended()
             (entry,) = made.server.calls._over.values()

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.whole_server import TOKEN, house
+from tests.whole_server import TOKEN, whole_server
 
 from offhook.config import Logs
 from offhook.net.log_limit import KINDS_MAX, LENGTH_MAX, LINES, PERIOD_S, LogLimit
@@ -72,7 +72,7 @@ async def test_a_flood_of_unsigned_requests_writes_a_few_lines(
     tmp_path: Path, path: str, headers: dict[str, str]
 ) -> None:
     with (tmp_path / "log").open("wb") as file, log_to(os.dup(file.fileno()), Logs(), (TOKEN,)):
-        async with house() as h:
+        async with whole_server() as h:
             for _ in range(5 * LINES):
                 answer = await h.http.post(h.origin + path, content=b"a=b", headers=headers)
                 assert answer.status_code == 403

@@ -5,7 +5,7 @@ import logging
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, house
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, whole_server
 
 from offhook.call_context import current_call, of_call
 from offhook.events import types as events
@@ -27,7 +27,7 @@ async def test_a_call_leaves_its_facts_and_none_of_its_secrets(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with house() as h:
+    async with whole_server() as h:
         report = await h.call(GREET, ASK, GREET, HANG_UP, from_=CALLING, to=CALLED)
         await h.post("/twilio/voice", signature="forged", From=CALLING)
         for call_event in h.happened:

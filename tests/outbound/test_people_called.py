@@ -66,7 +66,7 @@ async def town(
             serve(account) as origin,
             desk(folder, change=configured_for(origin), **options) as made,
         ):
-            board.front = Front(f"{made.house.origin}/twilio/voice", TOKEN, PUBLIC)
+            board.front = Front(f"{made.whole.origin}/twilio/voice", TOKEN, PUBLIC)
             yield Town(board, account, made)
 
 
@@ -78,11 +78,11 @@ async def test_a_person_talks_with_the_agent(tmp_path: Path, callbacks: Callback
         report = await made.over(sid)
         assert report.faults == []
         # Twilio's question after the stream may settle the call; the bill comes with the callback.
-        await until(lambda: any(isinstance(e, CallBilled) for e in made.desk.house.events(sid)))
-        events = made.desk.house.events(sid)
+        await until(lambda: any(isinstance(e, CallBilled) for e in made.desk.whole.events(sid)))
+        events = made.desk.whole.events(sid)
         assert any(isinstance(event, CallerSaid) for event in events)
         assert sum(isinstance(event, AgentSaid) for event in events) >= 2
-        assert made.desk.house.endings(sid) == ["caller_hung_up"]
+        assert made.desk.whole.endings(sid) == ["caller_hung_up"]
         assert [e.status for e in events if isinstance(e, CallBilled)] == ["completed"]
         assert len(made.board.ledger.rung) == 1
         # Nobody waits for a verdict: the agent is heard at once.
@@ -95,7 +95,7 @@ async def test_a_machine_is_hung_up_on(tmp_path: Path) -> None:
     async with town(tmp_path, {ADA: machine}, AWKWARD) as made:
         sid = (await made.ring())["call_sid"]
         report = await made.over(sid)
-        assert made.desk.house.endings(sid) == ["machine_answered"]
+        assert made.desk.whole.endings(sid) == ["machine_answered"]
         assert report.ended_at - report.answered_at < 4.0
 
 
@@ -104,7 +104,7 @@ async def test_a_machine_gets_the_message_after_its_tone(tmp_path: Path) -> None
     async with town(tmp_path, {ADA: machine}, AWKWARD, outbound=LEAVE) as made:
         sid = (await made.ring())["call_sid"]
         report = await made.over(sid)
-        assert made.desk.house.endings(sid) == ["message_left"]
+        assert made.desk.whole.endings(sid) == ["message_left"]
         said = [verb.text for verb in report.verbs if verb.name == "Say"]
         assert said == ["Dear Ada, please ring back."]
         [message] = [span for span in report.line if span.sound == "say"]
@@ -120,7 +120,7 @@ async def test_a_machine_that_answers_into_the_announcement_gets_the_message_too
     async with town(tmp_path, {ADA: machine}, outbound=LEAVE, announcement=announcement) as made:
         sid = (await made.ring())["call_sid"]
         report = await made.over(sid)
-        assert made.desk.house.endings(sid) == ["message_left"]
+        assert made.desk.whole.endings(sid) == ["message_left"]
         said = [verb.text for verb in report.verbs if verb.name == "Say"]
         assert said[-1] == "Dear Ada, please ring back."
         assert len(made.board.ledger.redirected) == 1
@@ -140,7 +140,7 @@ async def test_whoever_is_not_reached(tmp_path: Path, person: Person, slug: str)
     async with town(tmp_path, {ADA: person}, AWKWARD) as made:
         sid = (await made.ring())["call_sid"]
         await made.over(sid)
-        assert made.desk.house.endings(sid) == [slug]
+        assert made.desk.whole.endings(sid) == [slug]
 
 
 async def test_a_creation_without_an_answer_rings_once(

@@ -72,7 +72,7 @@ async def test_a_person_is_rung_and_talks_at_once(tmp_path: Path) -> None:
         await made.phone.report(sid, "ringing")
         await made.phone.report(sid, "in-progress")
         stream = await made.phone.stream(sid)
-        await until(lambda: any(isinstance(e, AgentConnected) for e in made.desk.house.events(sid)))
+        await until(lambda: any(isinstance(e, AgentConnected) for e in made.desk.whole.events(sid)))
         await made.phone.verdict(sid, "human")
         state = await made.state(sid)
         assert (state["status"], state["answered_by"]) == ("in-progress", "human")
@@ -80,7 +80,7 @@ async def test_a_person_is_rung_and_talks_at_once(tmp_path: Path) -> None:
         await stream.end()
         state = await made.state(sid)
         assert (state["final"], state["slug"]) == (True, "caller_hung_up")
-        began = next(e for e in made.desk.house.events(sid) if isinstance(e, CallBegan))
+        began = next(e for e in made.desk.whole.events(sid) if isinstance(e, CallBegan))
         assert (began.direction, began.by, began.from_, began.to) == ("outbound", "api", US, ADA)
         assert '"name": "Ada"' in began.variables
         await made.desk.until_stored()
@@ -104,8 +104,8 @@ async def test_whoever_is_not_reached_is_in_the_record(
         sid = await made.place()
         for told in (status, "ringing", status, "initiated", status):
             await made.phone.report(sid, told, SipResponseCode="486")
-        assert made.desk.house.endings(sid) == [slug]
-        billed = [e for e in made.desk.house.events(sid) if isinstance(e, CallBilled)]
+        assert made.desk.whole.endings(sid) == [slug]
+        billed = [e for e in made.desk.whole.events(sid) if isinstance(e, CallBilled)]
         assert [event.status for event in billed] == [status]
         state = await made.state(sid)
         assert (state["status"], state["final"], state["slug"]) == (status, True, slug)
@@ -136,16 +136,16 @@ async def test_the_stream_may_be_there_before_twilios_answer_is(tmp_path: Path) 
         async def talk(sid: str) -> None:
             streams.append(await made.phone.stream(sid))
             await until(
-                lambda: any(isinstance(e, CallStarted) for e in made.desk.house.events(sid))
+                lambda: any(isinstance(e, CallStarted) for e in made.desk.whole.events(sid))
             )
 
         made.api.after = talk
         sid = await made.place()
-        began = [e for e in made.desk.house.events() if isinstance(e, CallBegan)]
+        began = [e for e in made.desk.whole.events() if isinstance(e, CallBegan)]
         assert len(began) == 1
-        assert made.desk.house.endings() == []
+        assert made.desk.whole.endings() == []
         await made.phone.report(sid, "completed")
-        assert made.desk.house.endings(sid) == ["caller_hung_up"]
+        assert made.desk.whole.endings(sid) == ["caller_hung_up"]
 
 
 async def test_a_report_may_be_there_before_twilios_answer_is(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ async def test_a_report_may_be_there_before_twilios_answer_is(tmp_path: Path) ->
 
         made.api.after = report
         sid = await made.place()
-        assert made.desk.house.endings(sid) == ["line_busy"]
+        assert made.desk.whole.endings(sid) == ["line_busy"]
         assert (await made.state(sid))["final"]
 
 
@@ -167,7 +167,7 @@ async def test_what_comes_after_a_stream_settles_a_call_whose_callback_is_lost(
         sid = await made.place()
         await made.phone.report(sid, "in-progress")
         stream = await made.phone.stream(sid)
-        await until(lambda: any(isinstance(e, CallStarted) for e in made.desk.house.events(sid)))
+        await until(lambda: any(isinstance(e, CallStarted) for e in made.desk.whole.events(sid)))
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(made.state(sid, seen="in-progress", wait_s=20))
             await made.phone.after(sid, "completed")
@@ -188,13 +188,13 @@ async def test_minutes_that_are_told_twice_are_counted_once(tmp_path: Path) -> N
         await made.phone.after(sid, "completed")
         for _ in range(2):
             await made.phone.report(sid, "completed", CallDuration="61")
-        billed = [e for e in made.desk.house.events(sid) if isinstance(e, CallBilled)]
+        billed = [e for e in made.desk.whole.events(sid) if isinstance(e, CallBilled)]
         assert billed == [CallBilled("completed", 61_000)]
         inbound = {"CallSid": "CA" + "2" * 32, "CallStatus": "completed", "CallDuration": "61"}
-        await made.desk.house.post("/twilio/voice", host="voice.example.com", **inbound)
+        await made.desk.whole.post("/twilio/voice", host="voice.example.com", **inbound)
         for _ in range(2):
-            await made.desk.house.post("/twilio/status", host="voice.example.com", **inbound)
-        billed = [e for e in made.desk.house.events() if isinstance(e, CallBilled)]
+            await made.desk.whole.post("/twilio/status", host="voice.example.com", **inbound)
+        billed = [e for e in made.desk.whole.events() if isinstance(e, CallBilled)]
         assert len(billed) == 2
 
 
@@ -251,7 +251,7 @@ async def test_a_call_whose_creation_was_not_answered_is_looked_for(
         sid = await made.place("ada")
         assert list(made.api.calls) == [sid]
         await made.phone.report(sid, "busy")
-        assert made.desk.house.endings(sid) == ["line_busy"]
+        assert made.desk.whole.endings(sid) == ["line_busy"]
 
 
 async def test_a_call_that_may_have_been_created_is_not_rung_again_before_it_is_certain(
@@ -284,7 +284,7 @@ async def test_a_call_that_was_created_in_spite_of_all_is_found_later(
         [sid] = made.api.calls
         assert (await made.ask("ada")).json() == {"call_sid": sid, "again": True}
         await made.phone.report(sid, "no-answer")
-        assert made.desk.house.endings(sid) == ["not_answered"]
+        assert made.desk.whole.endings(sid) == ["not_answered"]
         # It is that key's, and nobody else's.
         assert await made.place("bob") != sid
 
@@ -346,7 +346,7 @@ async def test_a_call_that_twilio_names_by_itself_is_known_by_its_key(
         await made.phone.report(sid, "ringing")
         assert (await made.ask("ada")).json() == {"call_sid": sid, "again": True}
         await made.phone.report(sid, "busy")
-        assert made.desk.house.endings(sid) == ["line_busy"]
+        assert made.desk.whole.endings(sid) == ["line_busy"]
 
 
 async def test_a_refusal_leaves_the_key_free(tmp_path: Path) -> None:
@@ -375,11 +375,11 @@ async def test_a_machine_is_hung_up_on(tmp_path: Path) -> None:
         assert made.api.forms[sid]["MachineDetection"] == ["Enable"]
         await made.phone.report(sid, "in-progress")
         stream = await made.phone.stream(sid)
-        await until(lambda: made.desk.house.server.calls.find(sid).has_stream)  # type: ignore[union-attr]
+        await until(lambda: made.desk.whole.server.calls.find(sid).has_stream)  # type: ignore[union-attr]
         await made.phone.verdict(sid, "machine_start")
         await made.phone.verdict(sid, "machine_start")
         await stream.end()
-        assert made.desk.house.endings(sid) == ["machine_answered"]
+        assert made.desk.whole.endings(sid) == ["machine_answered"]
         assert "<Hangup" in await made.phone.after(sid)
         assert (await made.state(sid))["final"] is False
         await made.phone.report(sid, "completed", CallDuration="4")
@@ -394,10 +394,10 @@ async def test_a_machine_gets_the_message_after_its_tone(tmp_path: Path) -> None
         assert made.api.forms[sid]["MachineDetection"] == ["DetectMessageEnd"]
         await made.phone.report(sid, "in-progress")
         stream = await made.phone.stream(sid)
-        await until(lambda: made.desk.house.server.calls.find(sid).has_stream)  # type: ignore[union-attr]
+        await until(lambda: made.desk.whole.server.calls.find(sid).has_stream)  # type: ignore[union-attr]
         await made.phone.verdict(sid, "machine_end_beep")
         await stream.end()
-        assert made.desk.house.endings(sid) == ["message_left"]
+        assert made.desk.whole.endings(sid) == ["message_left"]
         document = await made.phone.after(sid)
         assert "<Say>Dear Ada, please ring back.</Say><Hangup" in document
         assert made.api.updates == []
@@ -413,7 +413,7 @@ async def test_a_machine_that_answers_during_the_announcement_gets_it_by_rest(
         [(updated, form)] = made.api.updates
         assert updated == sid
         assert "Dear Ada" in form["Twiml"][0]
-        assert made.desk.house.endings(sid) == ["message_left"]
+        assert made.desk.whole.endings(sid) == ["message_left"]
 
 
 async def test_a_fax_gets_no_message(tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ async def test_a_fax_gets_no_message(tmp_path: Path) -> None:
         await made.phone.report(sid, "in-progress")
         await made.phone.verdict(sid, "fax")
         assert made.api.updates == [(sid, {"Status": ["completed"]})]
-        assert made.desk.house.endings(sid) == ["machine_answered"]
+        assert made.desk.whole.endings(sid) == ["machine_answered"]
 
 
 @pytest.mark.parametrize("verdict", ["human", "unknown"])
@@ -432,7 +432,7 @@ async def test_a_person_goes_on_talking(tmp_path: Path, verdict: str) -> None:
         await made.phone.report(sid, "in-progress")
         await made.phone.stream(sid)
         await made.phone.verdict(sid, verdict)
-        assert made.desk.house.endings(sid) == []
+        assert made.desk.whole.endings(sid) == []
         assert made.api.updates == []
 
 

@@ -103,7 +103,7 @@ class TwilioApi:
 
 
 class Phone:
-    """The other half of Twilio: it calls a house back, as its public host."""
+    """The other half of Twilio: it calls a server back, as its public host."""
 
     def __init__(self, api: TwilioApi, desk: Desk) -> None:
         self.api = api
@@ -130,7 +130,7 @@ class Phone:
     async def stream(self, sid: str, token: str | None = None) -> RawStream:
         stream = RawStream()
         await websocket.connect(
-            f"ws://127.0.0.1:{self.desk.house.server.port}/twilio",
+            f"ws://127.0.0.1:{self.desk.whole.server.port}/twilio",
             stream,
             headers={"x-twilio-signature": sign(TOKEN, "wss://voice.example.com/twilio")},
             timeout=5,
@@ -143,8 +143,8 @@ class Phone:
         form = {"CallSid": sid, "AccountSid": ACCOUNT, "From": US, "To": ADA, **form}
         parts = urlsplit(url)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        return await self.desk.house.http.post(
-            self.desk.house.origin + target,
+        return await self.desk.whole.http.post(
+            self.desk.whole.origin + target,
             content=urlencode(form),
             headers={
                 "Host": "voice.example.com",

@@ -15,7 +15,7 @@ import pytest
 from tests.calls.test_session import Rehearsal
 from tests.recordings.played import DifferentError, compare
 from tests.recordings.talk import ENDLESS, LONG, TALKATIVE, steps, talk
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, configured, house
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, configured, whole_server
 
 from offhook.call.inputs import Forsaken
 from offhook.call.requests import AskDigits, SwitchAgent
@@ -95,7 +95,7 @@ async def test_a_server_records_the_calls_of_its_webhook(tmp_path: Path) -> None
     config = configured("ws://127.0.0.1:1/", announcement="This is recorded.", recording=True)
     records = config.records.model_copy(update={"folder": tmp_path / "data"})
     config = dataclasses.replace(config, records=records)
-    async with house(script, config=config) as h:
+    async with whole_server(script, config=config) as h:
         report = await h.call(GREET, ASK, BARGE_IN, GREET, HANG_UP)
         await h.until_ended()
         events = h.events()
@@ -142,7 +142,7 @@ async def test_a_tool_in_a_thread_pauses_the_recording(tmp_path: Path) -> None:
         tmp_path / "offhook.yaml", {"DEEPGRAM_API_KEY": "a-key", "TWILIO_AUTH_TOKEN": TOKEN}
     )
     turn = Turn(hear=HOURS, function_calls=[FunctionCall(name="hide")], say=["Of course."])
-    async with house(Script(turns=[turn], silence_ms=300), config=config) as h:
+    async with whole_server(Script(turns=[turn], silence_ms=300), config=config) as h:
         await h.call(GREET, ASK, GREET, HANG_UP)
         await h.until_ended()
         events = h.events()
@@ -167,7 +167,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_first_call(tmp_path
 async def test_a_server_that_records_nobody_makes_no_folder(tmp_path: Path) -> None:
     config = configured("ws://127.0.0.1:1/")
     records = config.records.model_copy(update={"folder": tmp_path / "data"})
-    async with house(config=dataclasses.replace(config, records=records)) as h:
+    async with whole_server(config=dataclasses.replace(config, records=records)) as h:
         await h.call(GREET, HANG_UP)
         await h.until_ended()
         assert not any(isinstance(e, RecordingStarted) for e in h.events())

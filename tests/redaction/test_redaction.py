@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, configured, house, texts
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, configured, texts, whole_server
 
 from offhook.config import Redact
 from offhook.events.types import (
@@ -528,7 +528,7 @@ async def test_everybody_but_the_watchers_is_told_what_is_left() -> None:
     records = made.records.model_copy(update={"redact": wanted})
     made = dataclasses.replace(made, records=records)
     watched: list[CallEvent] = []
-    async with house(config=made, watchers=[watched.append]) as h:
+    async with whole_server(config=made, watchers=[watched.append]) as h:
         await h.call(GREET, ASK, GREET, Step(press="4"), HANG_UP)
         assert texts(h.events(), CallerSaid) == ["What are your [redacted]?"]
         assert texts([w.event for w in watched], CallerSaid) == [HOURS]

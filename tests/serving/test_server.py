@@ -30,10 +30,10 @@ from tests.whole_server import (
     RawStream,
     configured,
     fresh_sid,
-    house,
     texts,
     tokens,
     until,
+    whole_server,
 )
 
 from offhook.errors import Problem
@@ -77,7 +77,7 @@ def token_in(document: str) -> str:
 
 
 async def test_a_call_by_the_webhook() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         report = await h.call(GREET, ASK, GREET, HANG_UP)
         assert report.faults == []
         assert report.ending == "caller_hung_up"
@@ -96,7 +96,7 @@ async def test_a_call_by_the_webhook() -> None:
 
 
 async def test_a_call_by_a_twiml_bin_as_in_the_seed() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         report = await h.call(GREET, ASK, GREET, HANG_UP, path=BIN)
         assert report.faults == []
         assert texts(h.events(), AgentSaid)[0] == "Hello! How can I help you today?"
@@ -107,7 +107,7 @@ async def test_the_agent_is_interrupted_and_its_heard_text_is_cut() -> None:
     long = "We are open from Monday to Friday, from nine in the morning until six in the evening."
     script = Script(turns=[Turn(hear=HOURS, say=[long])], silence_ms=300, reply_ms=50)
     barge_in = Step.model_validate({"barge_in": {"after_ms": 1000, "say": "Stop."}})
-    async with house(script) as h:
+    async with whole_server(script) as h:
         report = await h.call(GREET, ASK, barge_in, GREET, HANG_UP)
         assert report.faults == []
         cut = [e for e in h.events() if isinstance(e, AgentSaid) and e.interrupted]
@@ -122,7 +122,7 @@ async def test_the_agent_is_interrupted_and_its_heard_text_is_cut() -> None:
 
 
 async def test_keys_are_told() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         await h.call(GREET, Step(press="4#"), HANG_UP)
         assert [e.digit for e in h.events() if isinstance(e, KeyPressed)] == ["4", "#"]
 
@@ -139,7 +139,7 @@ async def test_fifty_calls_at_once() -> None:
             raw = json.loads(agent.settings.message())
             raw["agent"]["greeting"] = f"Greeting {n}."
             made[number] = agent.model_copy(update={"settings": _Said(json.dumps(raw).encode())})
-        async with house(QUICK, config=dataclasses.replace(base, lines=made)) as h:
+        async with whole_server(QUICK, config=dataclasses.replace(base, lines=made)) as h:
             tasks = len(asyncio.all_tasks())
             async with asyncio.TaskGroup() as group:
                 rung = {
@@ -186,7 +186,7 @@ class _Said:
 
 
 async def test_forged_missing_and_mutated_signatures_are_refused() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         for path in ("/twilio/voice", "/twilio/after", "/twilio/status", "/twilio/stream-status"):
             assert (await h.post(path, signature="")).status_code == 403
             assert (await h.post(path, signature="L/OH5YylLD5NRKLltdqwSvS0BnU=")).status_code == 403
@@ -202,7 +202,7 @@ async def test_forged_missing_and_mutated_signatures_are_refused() -> None:
 
 async def test_a_recorded_request_is_no_other_call_however_it_is_cut() -> None:
     """Each variant has the recorded request's signed text, and so its signature."""
-    async with house() as h:
+    async with whole_server() as h:
         whole = {"CallSid": fresh_sid(), "AccountSid": ACCOUNT, "To": "+12025550100"}
         whole |= {"CallStatus": "ringing", "Direction": "inbound", "From": "+12025550142"}
         signature = sign(TOKEN, f"https://127.0.0.1:{h.server.port}/twilio/voice", whole.items())
@@ -232,7 +232,7 @@ async def test_a_recorded_request_is_no_other_call_however_it_is_cut() -> None:
 
 async def test_a_shared_key_signs_webhooks_beside_the_token() -> None:
     twilio = tokens(TOKEN).model_copy(update={"signing_secrets": {"key-1": SecretStr("secret-1")}})
-    async with house(twilio=twilio) as h:
+    async with whole_server(twilio=twilio) as h:
         form = {"CallSid": fresh_sid(), "AccountSid": ACCOUNT, "To": "+12025550100"}
         url = f"https://127.0.0.1:{h.server.port}/twilio/voice"
         by_key = sign_with_key("secret-1", url, form.items())
@@ -250,7 +250,7 @@ async def test_a_shared_key_signs_webhooks_beside_the_token() -> None:
 
 async def test_a_stream_may_be_signed_with_a_shared_key() -> None:
     twilio = tokens().model_copy(update={"signing_secrets": {"key-1": SecretStr("secret-1")}})
-    async with house(twilio=twilio) as h:
+    async with whole_server(twilio=twilio) as h:
         signature = sign_with_key("secret-1", "wss://127.0.0.1/twilio")
         stream = await h.stream(signature=signature, settings=settings_of("key-1"))
         stream.start(fresh_sid())
@@ -265,7 +265,7 @@ async def test_a_stream_may_be_signed_with_a_shared_key() -> None:
 async def test_a_call_that_a_shared_key_signs_is_answered_and_by_a_token_refused(path: str) -> None:
     """With the webhook the call is signed in three requests, without it in the upgrade alone."""
     twilio = tokens().model_copy(update={"signing_secrets": {"key-1": SecretStr("secret-1")}})
-    async with house(twilio=twilio) as h:
+    async with whole_server(twilio=twilio) as h:
         report = await h.call(HANG_UP, path=path, auth_token=SharedKey("key-1", "secret-1"))
         assert (report.ending, report.faults) == ("caller_hung_up", [])
         assert len(report.streams) == 1
@@ -278,7 +278,7 @@ async def test_a_call_that_a_shared_key_signs_is_answered_and_by_a_token_refused
 
 
 async def test_everything_else_is_404_and_operators_pages_need_their_host() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         for path in ("/", "/docs", "/api/calls", "/twilio", "/twilio/sms", "/twilio/voice/x"):
             assert (await h.http.get(h.origin + path)).status_code == 404
         with pytest.raises(websocket.Refused) as refused:
@@ -291,7 +291,7 @@ async def test_everything_else_is_404_and_operators_pages_need_their_host() -> N
 
 
 async def test_bad_requests_are_told_apart() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         assert (await h.http.get(h.origin + "/twilio/voice")).status_code == 405
         for sid in ("", "CA1", "CA" + "g" * 32, "MZ" + "1" * 32):
             assert (await h.post("/twilio/voice", CallSid=sid)).status_code == 400
@@ -320,7 +320,7 @@ async def test_a_signature_of_the_wrong_shape_is_refused_before_the_body_is_read
 
     monkeypatch.setattr(form_checks, "parse_qsl", parse)
     header = "" if signature is None else f"X-Twilio-Signature: {signature}\r\n"
-    async with house() as h:
+    async with whole_server() as h:
         reader, writer = await asyncio.open_connection("127.0.0.1", h.server.port)
         head = f"POST /twilio/voice HTTP/1.1\r\nHost: h\r\n{header}Content-Length: 900\r\n\r\n"
         writer.write(head.encode())
@@ -333,7 +333,7 @@ async def test_too_many_fields_are_counted_and_not_parsed(monkeypatch: pytest.Mo
         raise AssertionError("they were parsed")
 
     monkeypatch.setattr(form_checks, "parse_qsl", parse)
-    async with house() as h:
+    async with whole_server() as h:
         answer = await h.http.post(
             h.origin + "/twilio/voice",
             content=b"&" * FIELDS_MAX,
@@ -343,20 +343,20 @@ async def test_too_many_fields_are_counted_and_not_parsed(monkeypatch: pytest.Mo
 
 
 async def test_any_of_several_tokens_is_good_while_one_is_rotated() -> None:
-    async with house(twilio=tokens("another", TOKEN)) as h:
+    async with whole_server(twilio=tokens("another", TOKEN)) as h:
         report = await h.call(GREET, HANG_UP)
         assert report.faults == []
 
 
 async def test_the_public_url_decides_what_is_signed() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         assert (await h.post("/twilio/voice", host="voice.example.com")).status_code == 200
         wrong = await h.post("/twilio/voice", CallSid=fresh_sid(), signature="x", host="v.example")
         assert wrong.status_code == 403
 
 
 async def test_unsigned_answers_this_machine_alone() -> None:
-    async with house(unsigned=True) as h:
+    async with whole_server(unsigned=True) as h:
         report = await h.call(GREET, HANG_UP, auth_token=None)
         assert report.faults == []
         tunnel = {"Host": "calm-fox.example"}
@@ -370,7 +370,7 @@ async def test_unsigned_answers_this_machine_alone() -> None:
 
 
 async def test_a_token_is_good_once_for_its_own_call() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         first, second = fresh_sid(), fresh_sid()
         token = token_in((await h.post("/twilio/voice", CallSid=first)).text)
         again = token_in((await h.post("/twilio/voice", CallSid=first)).text)
@@ -402,7 +402,7 @@ async def test_a_token_is_good_once_for_its_own_call() -> None:
 
 async def test_an_expired_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offhook.call.call.STREAM_OWED_S", 0.1)
-    async with house() as h:
+    async with whole_server() as h:
         token = token_in((await h.post("/twilio/voice")).text)
         await h.until_ended()
         assert h.endings() == ["stream_never_came"]
@@ -412,7 +412,7 @@ async def test_an_expired_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_replayed_bin_stream_is_refused() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         report = await h.call(GREET, HANG_UP, path=BIN)
         stream = await h.stream()
         stream.start(report.call_sid)
@@ -423,7 +423,7 @@ async def test_a_replayed_bin_stream_is_refused() -> None:
 
 async def test_the_bin_door_can_be_closed() -> None:
     off = tokens(TOKEN).model_copy(update={"bin": False})
-    async with house(twilio=off) as h:
+    async with whole_server(twilio=off) as h:
         stream = await h.stream()
         stream.start(fresh_sid())
         assert (await stream.end()).received == 1008
@@ -432,7 +432,7 @@ async def test_the_bin_door_can_be_closed() -> None:
 
 async def test_a_foreign_account_is_refused() -> None:
     ours = tokens(TOKEN).model_copy(update={"account_sid": "AC" + "b" * 32})
-    async with house(twilio=ours) as h:
+    async with whole_server(twilio=ours) as h:
         for path in ("/twilio/voice", "/twilio/after", "/twilio/status"):
             assert (await h.post(path)).status_code == 403
         stream = await h.stream()
@@ -441,7 +441,7 @@ async def test_a_foreign_account_is_refused() -> None:
 
 
 async def test_what_comes_before_start_closes_the_socket() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         early = await h.stream()
         early.speak()
         assert (await early.end()).received == 1008
@@ -458,7 +458,7 @@ async def test_what_comes_before_start_closes_the_socket() -> None:
 
 
 async def test_garbage_is_counted_and_too_much_of_it_ends_that_call_alone() -> None:
-    async with house() as h, asyncio.TaskGroup() as group:
+    async with whole_server() as h, asyncio.TaskGroup() as group:
         bystander = group.create_task(h.call(GREET, ASK, GREET, HANG_UP))
         bad_sid, worse_sid, huge_sid = fresh_sid(), fresh_sid(), fresh_sid()
         bad, worse, huge = await h.stream(), await h.stream(), await h.stream()
@@ -493,7 +493,7 @@ async def test_garbage_is_counted_and_too_much_of_it_ends_that_call_alone() -> N
 async def test_garbage_from_the_agent_is_survived(fault: str) -> None:
     turn = Turn.model_validate({"hear": HOURS, "say": ["Of course, what else?"], "fault": fault})
     script = Script(turns=[turn], silence_ms=300, reply_ms=50)
-    async with house(script) as h:
+    async with whole_server(script) as h:
         report = await h.call(GREET, ASK, GREET, HANG_UP)
         assert report.faults == []
         faults = [e for e in h.events() if isinstance(e, ProtocolViolation)]
@@ -511,7 +511,7 @@ async def test_garbage_from_the_agent_is_survived(fault: str) -> None:
 async def test_a_refused_dial_is_answered_without_a_stream(
     status: int, slug: str | None, words: str
 ) -> None:
-    async with house(Script(upgrade_status=status)) as h:
+    async with whole_server(Script(upgrade_status=status)) as h:
         report = await h.call(HANG_UP)
         assert report.ending == "hangup_verb"
         assert [verb.name for verb in report.verbs] == ["Say", "Hangup"]
@@ -520,7 +520,7 @@ async def test_a_refused_dial_is_answered_without_a_stream(
 
 
 async def test_an_unreachable_agent_brings_the_fallback() -> None:
-    async with house(deepgram_url="ws://127.0.0.1:9/v1/agent/converse") as h:
+    async with whole_server(deepgram_url="ws://127.0.0.1:9/v1/agent/converse") as h:
         report = await h.call(HANG_UP)
         assert [verb.name for verb in report.verbs] == ["Say", "Hangup"]
         assert h.endings() == ["agent_unreachable"]
@@ -528,7 +528,7 @@ async def test_an_unreachable_agent_brings_the_fallback() -> None:
 
 async def test_settings_that_deepgram_refuses_end_the_call_with_its_code() -> None:
     script = Script(settings=Stage(fault="close", error="INVALID_SETTINGS"))
-    async with house(script) as h:
+    async with whole_server(script) as h:
         report = await h.call(HANG_UP)
         assert report.verbs[-1].name == "Hangup"
         (ended,) = (e for e in h.events() if isinstance(e, CallEnded))
@@ -540,7 +540,7 @@ async def test_an_agent_lost_in_mid_call_brings_the_fallback(fault: str) -> None
     turn = Turn.model_validate({"hear": HOURS, "say": ["Of course, what else?"], "fault": fault})
     script = Script(turns=[turn], silence_ms=300, reply_ms=50)
     fallback = {"say": "One moment.", "dial": "+12025550199"}
-    async with house(script, fallback=fallback) as h:
+    async with whole_server(script, fallback=fallback) as h:
         report = await h.call(GREET, ASK)
         names = [verb.name for verb in report.verbs]
         assert names == ["Connect", "Say", "Dial", "Hangup"]
@@ -549,19 +549,19 @@ async def test_an_agent_lost_in_mid_call_brings_the_fallback(fault: str) -> None
 
 
 async def test_the_fallback_takes_a_message() -> None:
-    async with house(Script(upgrade_status=503), fallback={"voicemail": True}) as h:
+    async with whole_server(Script(upgrade_status=503), fallback={"voicemail": True}) as h:
         report = await h.call(HANG_UP)
         assert [verb.name for verb in report.verbs] == ["Say", "Say", "Record", "Hangup"]
 
 
 async def test_a_dial_that_nobody_answers_ends_with_words() -> None:
-    async with house(Script(upgrade_status=503), fallback={"dial": "+12025550199"}) as h:
+    async with whole_server(Script(upgrade_status=503), fallback={"dial": "+12025550199"}) as h:
         report = await h.call(HANG_UP, dial_status="no-answer")
         assert [verb.name for verb in report.verbs] == ["Say", "Dial", "Say", "Hangup"]
 
 
 async def test_after_answers_for_calls_it_does_not_know() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         unknown = await h.post("/twilio/after", CallSid=fresh_sid(), CallStatus="in-progress")
         assert verbs(unknown.text) == ["Say", "Hangup"]
         over = await h.post("/twilio/after", CallSid=fresh_sid(), CallStatus="completed")
@@ -571,7 +571,7 @@ async def test_after_answers_for_calls_it_does_not_know() -> None:
 
 async def test_a_long_announcement_delays_the_dial_but_not_the_answer() -> None:
     long = "This call may be recorded. " * 8
-    async with house(announcement=long) as h:
+    async with whole_server(announcement=long) as h:
         document = (await h.post("/twilio/voice")).text
         assert verbs(document)[:2] == ["Say", "Connect"]
         assert h.sessions == []
@@ -583,7 +583,7 @@ async def test_a_long_announcement_delays_the_dial_but_not_the_answer() -> None:
 
 
 async def test_the_house_is_full() -> None:
-    async with house(capacity=1, busy={"reject": True}) as h:
+    async with whole_server(capacity=1, busy={"reject": True}) as h:
         assert verbs((await h.post("/twilio/voice", CallSid=fresh_sid())).text)[0] == "Connect"
         full = await h.post("/twilio/voice", CallSid=fresh_sid())
         assert verbs(full.text) == ["Reject"]
@@ -592,7 +592,7 @@ async def test_the_house_is_full() -> None:
 
 
 async def test_a_caller_who_leaves_during_the_announcement_frees_the_place() -> None:
-    async with house(capacity=1) as h:
+    async with whole_server(capacity=1) as h:
         call_sid = fresh_sid()
         await h.post("/twilio/voice", CallSid=call_sid)
         status = await h.post("/twilio/status", CallSid=call_sid, CallStatus="completed")
@@ -602,7 +602,7 @@ async def test_a_caller_who_leaves_during_the_announcement_frees_the_place() -> 
 
 
 async def test_stream_errors_are_told_in_words() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         call_sid = fresh_sid()
         await h.post("/twilio/voice", CallSid=call_sid)
         form = {"StreamEvent": "stream-error", "StreamError": "31920 - handshake"}
@@ -617,7 +617,7 @@ async def test_stream_errors_are_told_in_words() -> None:
 
 
 async def test_stopping_lets_the_live_call_finish_and_takes_no_other() -> None:
-    async with house() as h, asyncio.TaskGroup() as group:
+    async with whole_server() as h, asyncio.TaskGroup() as group:
         live = group.create_task(h.call(GREET, ASK, GREET, HANG_UP))
         await until(lambda: h.server.calls.live > 0)
         h.server.stop()
@@ -643,7 +643,7 @@ async def test_a_stopping_server_waits_for_what_twilio_asks_after_a_hang_up(
         await ask(leg, verb, base)
 
     monkeypatch.setattr(executing, "_after_hang_up", ask_late)
-    async with house() as h:
+    async with whole_server() as h:
         report = await h.call(GREET, HANG_UP)
         assert report.faults == []
         await h.until_stopped()
@@ -661,7 +661,7 @@ async def test_a_request_that_waits_for_ever_does_not_keep_a_stopping_server(
 
     monkeypatch.setattr(server, "HANDLERS_S", 1)
     monkeypatch.setattr(Webhooks, "_healthz", wait)
-    async with house() as h, asyncio.TaskGroup() as group:
+    async with whole_server() as h, asyncio.TaskGroup() as group:
 
         async def ask() -> None:
             with contextlib.suppress(httpx2.TransportError):
@@ -674,7 +674,7 @@ async def test_a_request_that_waits_for_ever_does_not_keep_a_stopping_server(
 
 
 async def test_stopping_twice_ends_the_calls_and_their_callers_hear_why() -> None:
-    async with house() as h:
+    async with whole_server() as h:
         async with asyncio.TaskGroup() as group:
             live = group.create_task(h.call(GREET, GREET))
             await until(lambda: bool(texts(h.events(), AgentSaid)))
@@ -713,7 +713,7 @@ async def test_one_port_with_tls_serves_webhooks_and_streams(tmp_path: Path) -> 
     with_tls = config.server.model_copy(update={"tls_cert": chain, "tls_key": key})
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    async with house(config=dataclasses.replace(config, server=with_tls)) as h:
+    async with whole_server(config=dataclasses.replace(config, server=with_tls)) as h:
         origin = h.origin.replace("http:", "https:")
         async with httpx2.AsyncClient(verify=trusting, trust_env=False) as http:
             assert (await http.get(origin + "/healthz")).text == "ok\n"
@@ -763,7 +763,7 @@ async def test_http_that_breaks_begins_anew_and_ends_no_call(
         return await tick(self, counter)
 
     monkeypatch.setattr(OwnedUvicorn, "on_tick", once_broken)
-    async with house() as running, asyncio.TaskGroup() as group:
+    async with whole_server() as running, asyncio.TaskGroup() as group:
         live = group.create_task(running.call(GREET, ASK, GREET, HANG_UP))
         await until(lambda: running.server.calls.live == 1)
         broken.set()

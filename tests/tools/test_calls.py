@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, house
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, whole_server
 
 from offhook.config import Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse
@@ -45,7 +45,7 @@ async def test_the_agent_is_told_of_tools_and_gets_their_answers(tmp_path: Path)
         turns=[Turn(hear=HOURS, function_calls=calls, say=["Of course, what else?"])],
         silence_ms=300,
     )
-    async with house(script, config=config) as h:
+    async with whole_server(script, config=config) as h:
         report = await h.call(GREET, ASK, GREET, HANG_UP)
         await h.until_ended()
         (session,) = h.sessions

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, House, house
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, WholeServer, whole_server
 
 from offhook.config import Config, Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse, UpdatePrompt
@@ -87,7 +87,7 @@ def configured(folder: Path) -> Config:
     )
 
 
-async def asked(h: House) -> dict[str, Any]:
+async def asked(h: WholeServer) -> dict[str, Any]:
     """One question, to which functions are called: what they answered."""
     report = await h.call(GREET, ASK, GREET, HANG_UP)
     await h.until_ended()
@@ -105,7 +105,7 @@ def script(*names: str) -> Script:
 
 async def test_functions_say_and_change_and_are_told_what_happened(tmp_path: Path) -> None:
     names = ("say_so", "say_now", "say_oddly", "from_a_thread", "think_nothing")
-    async with house(script(*names), config=configured(tmp_path)) as h:
+    async with whole_server(script(*names), config=configured(tmp_path)) as h:
         answers = await asked(h)
         assert answers["say_so"] == "it is being said"
         assert json.loads(answers["say_now"]) == {"error": "The agent is speaking."}
@@ -123,7 +123,7 @@ async def test_functions_say_and_change_and_are_told_what_happened(tmp_path: Pat
 
 
 async def test_another_think_block_keeps_the_agents_functions(tmp_path: Path) -> None:
-    async with house(script("think"), config=configured(tmp_path)) as h:
+    async with whole_server(script("think"), config=configured(tmp_path)) as h:
         assert await asked(h) == {"think": "it is done"}
         (session,) = h.sessions
         assert session.settings is not None
@@ -134,7 +134,7 @@ async def test_another_think_block_keeps_the_agents_functions(tmp_path: Path) ->
 
 
 async def test_what_the_agent_is_told_calls_the_function_off(tmp_path: Path) -> None:
-    async with house(script("tell"), config=configured(tmp_path)) as h:
+    async with whole_server(script("tell"), config=configured(tmp_path)) as h:
         assert await asked(h) == {}
         (session,) = h.sessions
         assert "(The table is free.)" in [line.content for line in session.lines]

@@ -47,12 +47,12 @@ async def test_an_agent_texts_takes_a_message_and_bars_a_number(tmp_path: Path) 
             tmp_path / "offhook.yaml", {"DEEPGRAM_API_KEY": "a-key", "TWILIO_AUTH_TOKEN": TOKEN}
         )
         async with desk(tmp_path, config=config, script=script) as operator:
-            house = operator.house
-            report = await house.call(GREET, ASK, GREET, HANG_UP, from_=CALLER)
-            await house.until_ended()
+            whole = operator.whole
+            report = await whole.call(GREET, ASK, GREET, HANG_UP, from_=CALLER)
+            await whole.until_ended()
             await operator.until_stored()
-            (session,) = house.sessions
-            events = house.events()
+            (session,) = whole.sessions
+            events = whole.events()
             shown = (await operator.ask(f"/api/calls/{report.call_sid}")).json()
             with operator.engine.connect() as connection:
                 assert dnc.is_barred(connection, CALLER)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, house, until
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, until, whole_server
 
 from offhook.events import types as events
 from offhook.events.types import DELAY_EDGES_MS, CallEvent, Event
@@ -222,7 +222,7 @@ async def test_a_real_call_by_the_webhook_with_a_barge_in() -> None:
     long = "We are open from Monday to Friday, from nine in the morning until six in the evening."
     script = Script(turns=[Turn(hear=HOURS, say=[long])], silence_ms=300, reply_ms=50)
     barge_in = Step.model_validate({"barge_in": {"after_ms": 1000, "say": "Stop."}})
-    async with house(script) as h:
+    async with whole_server(script) as h:
         await h.call(GREET, ASK, barge_in, GREET, HANG_UP)
         await h.until_ended()
         text = (await h.server.metrics.text()).decode()
@@ -244,7 +244,7 @@ async def test_a_real_call_by_the_webhook_with_a_barge_in() -> None:
 
 
 async def test_what_is_refused_is_counted_by_door_and_reason() -> None:
-    async with house(QUICK, capacity=1) as h:
+    async with whole_server(QUICK, capacity=1) as h:
         await h.post("/twilio/voice", signature="forged")
         first = await h.post("/twilio/voice", CallSid="CA" + "1" * 32)
         await h.post("/twilio/voice", CallSid="CA" + "2" * 32)

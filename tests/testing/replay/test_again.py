@@ -21,8 +21,8 @@ from tests.whole_server import (
     configured,
     empty_office,
     fresh_sid,
-    house,
     nothing_known,
+    whole_server,
 )
 
 from offhook.audio import milliseconds
@@ -363,7 +363,9 @@ async def test_a_captured_call_replayed_eight_times_at_once_gives_the_same_verdi
 ) -> None:
     wires: dict[str, Wires] = {}
     with Captures(tmp_path, ()) as captures:
-        async with house(SCRIPT, make_tap=lambda c: wires.get(c.call_sid) or captures(c)) as made:
+        async with whole_server(
+            SCRIPT, make_tap=lambda c: wires.get(c.call_sid) or captures(c)
+        ) as made:
             await made.call(GREET, ASK, BARGE_IN, GREET, HANG_UP)
             await made.until_ended()
 
@@ -371,7 +373,7 @@ async def test_a_captured_call_replayed_eight_times_at_once_gives_the_same_verdi
 
     async def check() -> None:
         wires.clear()
-        async with house(SCRIPT, make_tap=lambda c: wires[c.call_sid]) as made:
+        async with whole_server(SCRIPT, make_tap=lambda c: wires[c.call_sid]) as made:
 
             async def again(call_sid: str) -> list[Comparison]:
                 report = await call_again(
@@ -406,12 +408,12 @@ async def test_a_replay_reaches_the_agent_of_the_number_that_was_called(tmp_path
     config = dataclasses.replace(config, lines=lines)
     seen: list[NewCall] = []
     with Captures(tmp_path, ()) as captures:
-        async with house(config=config, make_tap=captures) as made:
+        async with whole_server(config=config, make_tap=captures) as made:
             await made.call(GREET, HANG_UP, to="+12025550199", from_="+12025550177")
             await made.until_ended()
     one = captured.read(only(tmp_path))
     assert one.header.agent == "second"
-    async with house(config=config, make_tap=lambda call: seen.append(call)) as made:
+    async with whole_server(config=config, make_tap=lambda call: seen.append(call)) as made:
         options = {"clock": made.clock, "auth_token": TOKEN, "account_sid": ACCOUNT}
         report = await call_again(made.origin + "/twilio/voice", one, **options)
     assert report.faults == []
