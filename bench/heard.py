@@ -35,7 +35,7 @@ from typing import Final, Literal, TypeAlias
 from tests.whole_server import ACCOUNT, NoTools, configured, empty_office, nothing_known
 
 from offhook import audio
-from offhook.calls.call_updates import Lines
+from offhook.calls.call_updates import CallUpdates
 from offhook.calls.calls import Calls
 from offhook.clock import Timer
 from offhook.concurrency.server_tasks import ServerTasks
@@ -273,7 +273,7 @@ class Conversation:
             look_up=nothing_known,
             office=empty_office(clock),
             guard=Guard(Rules()),
-            lines=Lines(None, ServerTasks(asyncio.TaskGroup())),
+            lines=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )
         self._stream = SimulatedStream(
             Silent(),

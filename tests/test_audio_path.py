@@ -15,7 +15,7 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoToo
 
 from offhook.call.call_settings import Plan
 from offhook.call.handoff_actions import Errand
-from offhook.calls.session import Brief, Session
+from offhook.calls.session import AgentSession, Session
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
@@ -87,7 +87,7 @@ class Rig:
         self.receivers: list[Receiver] = []
         change = Settings("").change
         plan = Plan(silence_s=0)
-        brief = Brief(plan, lambda greeting, history: b"{}", change, NoTools(self.clock))
+        brief = AgentSession(plan, lambda greeting, history: b"{}", change, NoTools(self.clock))
         session = Session(
             "CA1",
             brief,

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from offhook.api.app import Api
 from offhook.call.inputs import ToolFinished
-from offhook.calls.lookup import Found
-from offhook.calls.messaging import Office
+from offhook.calls.lookup import LookupResult
+from offhook.calls.messaging import Messaging
 from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, Twilio, load
@@ -344,11 +344,11 @@ class NoTools:
         pass
 
 
-def empty_office(clock: Clock) -> Office:
+def empty_office(clock: Clock) -> Messaging:
     """Nothing can be done there."""
-    return Office(Guard(Rules()), None, clock, recorded=False)
+    return Messaging(Guard(Rules()), None, clock, recorded=False)
 
 
-async def nothing_known(agent: Agent, call: Call) -> Found:
+async def nothing_known(agent: Agent, call: Call) -> LookupResult:
     """A LookUp that asks nobody."""
-    return Found()
+    return LookupResult()

@@ -467,7 +467,7 @@ async def test_the_document_is_whole(tmp_path: Path) -> None:
                 assert answer["description"], (path, status)
                 if int(status) >= 400:
                     shape = answer["content"]["application/json"]["schema"]
-                    assert shape == {"$ref": "#/components/schemas/ProblemBody"}
+                    assert shape == {"$ref": "#/components/schemas/ProblemResponse"}
         for reference in {line for line in json.dumps(document).split('"') if line[:2] == "#/"}:
             part: Any = document
             for step in reference[2:].split("/"):

@@ -13,8 +13,8 @@ from tests.api.desk import TOKEN, Desk, desk
 from tests.whole_server import ASK, GREET, HANG_UP, fresh_sid, until
 
 from offhook.api import live as module
-from offhook.api.live import KEPT_BYTES, LISTENERS_MAX, Listener, Live
-from offhook.api.problems import Refused
+from offhook.api.live import KEPT_BYTES, LISTENERS_MAX, LiveEvents, LiveListener
+from offhook.api.problems import ApiError
 from offhook.events.types import AgentSaid, CallerSaid, CallEvent, KeyPressed
 
 
@@ -42,7 +42,7 @@ def pressed(digit: object, call_sid: str = "CA1") -> CallEvent:
     return CallEvent(call_sid, 7, KeyPressed(str(digit)))
 
 
-async def take(listener: Listener, count: int) -> list[Told]:
+async def take(listener: LiveListener, count: int) -> list[Told]:
     """The next events of a stream, `count` at least."""
     text = ""
     async with asyncio.timeout(240):
@@ -56,7 +56,7 @@ def digits(told: list[Told]) -> list[str]:
 
 
 async def test_what_a_listener_gets() -> None:
-    live = Live(run="r")
+    live = LiveEvents(run="r")
     live(pressed(0))
     with live.listen(None, None) as listener:
         live(CallEvent("CA2", 5230, CallerSaid("Wie\ngeht's?", 4310)))
@@ -74,7 +74,7 @@ async def test_what_a_listener_gets() -> None:
 
 
 async def test_a_listener_that_comes_back_misses_nothing_and_hears_nothing_twice() -> None:
-    live = Live()
+    live = LiveEvents()
     heard: list[str] = []
     last: str | None = None
     for start in range(0, 100, 10):
@@ -96,7 +96,7 @@ async def test_a_listener_that_comes_back_misses_nothing_and_hears_nothing_twice
 
 
 async def test_cut_off_before_the_first_event_the_opening_id_is_enough() -> None:
-    live = Live(run="r")
+    live = LiveEvents(run="r")
     live(pressed(1))
     with live.listen(None, None) as listener:
         assert b"id: r-1\n" in await anext(listener)
@@ -106,7 +106,7 @@ async def test_cut_off_before_the_first_event_the_opening_id_is_enough() -> None
 
 
 async def test_one_call_alone() -> None:
-    live = Live()
+    live = LiveEvents()
     with live.listen(None, "CA2") as listener:
         for n in range(10):
             live(pressed(n, f"CA{n % 3}"))
@@ -114,7 +114,7 @@ async def test_one_call_alone() -> None:
 
 
 async def test_what_is_not_kept_any_more_is_a_gap() -> None:
-    live = Live(run="r", kept_max=3)
+    live = LiveEvents(run="r", kept_max=3)
     for n in range(1, 11):
         live(pressed(n))
     with live.listen("r-2", None) as listener:
@@ -127,7 +127,7 @@ async def test_what_is_not_kept_any_more_is_a_gap() -> None:
     "last_id", ["other-2", "r-11", "r-", "r-x", "2", "", "r--1", "r-²", "r-" + "9" * 400, "\x00"]
 )
 async def test_an_id_of_another_run_or_of_nobody_is_a_gap(last_id: str) -> None:
-    live = Live(run="r")
+    live = LiveEvents(run="r")
     for n in range(1, 11):
         live(pressed(n))
     with live.listen(last_id, None) as listener:
@@ -137,7 +137,7 @@ async def test_an_id_of_another_run_or_of_nobody_is_a_gap(last_id: str) -> None:
 
 
 async def test_a_slow_listener_gets_a_gap_and_goes_on() -> None:
-    live = Live(kept_max=100)
+    live = LiveEvents(kept_max=100)
     with live.listen(None, None) as listener:
         live(pressed("first"))
         assert digits(await take(listener, 1)) == ["first"]
@@ -152,7 +152,7 @@ async def test_a_slow_listener_gets_a_gap_and_goes_on() -> None:
 
 
 async def test_what_is_kept_has_a_bound_in_bytes() -> None:
-    live = Live()
+    live = LiveEvents()
     long = "x" * 100_000
     for _ in range(100):
         live(CallEvent("CA1", 0, AgentSaid(long, long, 1, interrupted=False)))
@@ -164,7 +164,7 @@ async def test_what_is_kept_has_a_bound_in_bytes() -> None:
 
 
 async def test_an_erased_call_is_forgotten() -> None:
-    live = Live(run="r")
+    live = LiveEvents(run="r")
     for n in range(6):
         live(pressed(n, f"CA{n % 2}"))
     live.forget("CA1")
@@ -175,7 +175,7 @@ async def test_an_erased_call_is_forgotten() -> None:
 
 
 async def test_a_silent_line_shows_that_it_is_alive() -> None:
-    live = Live(run="r")
+    live = LiveEvents(run="r")
     with live.listen(None, "CA1", heartbeat_s=0.01) as listener:
         await anext(listener)
         for n in range(3):
@@ -185,9 +185,9 @@ async def test_a_silent_line_shows_that_it_is_alive() -> None:
 
 
 async def test_listeners_have_a_bound() -> None:
-    live = Live()
+    live = LiveEvents()
     listeners = [live.listen(None, None) for _ in range(LISTENERS_MAX)]
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ApiError) as refused:
         live.listen(None, None)
     assert refused.value.status == 503
     assert refused.value.problem.code == "E-API-14"
@@ -196,7 +196,7 @@ async def test_listeners_have_a_bound() -> None:
 
 
 async def test_at_the_end_a_listener_gets_what_there_is_and_the_end() -> None:
-    live = Live()
+    live = LiveEvents()
     with live.listen(None, None) as listener, live.listen(None, None) as other:
         for n in range(5):
             live(pressed(n))

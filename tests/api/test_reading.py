@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from offhook.api.problems import Refused
+from offhook.api.problems import ApiError
 from offhook.api.reading import THREADS, WAITING_MAX, Readers
 
 
@@ -35,8 +35,8 @@ async def test_a_database_that_hangs_holds_so_many_threads_and_no_more() -> None
         *(readers.run(lambda n=n: work(n)) for n in range(2 * (THREADS + WAITING_MAX))),  # type: ignore[misc]
         return_exceptions=True,
     )
-    assert all(isinstance(a, Refused) and a.status == 503 for a in answers)
-    assert {a.problem.code for a in answers if isinstance(a, Refused)} == {"E-API-09"}
+    assert all(isinstance(a, ApiError) and a.status == 503 for a in answers)
+    assert {a.problem.code for a in answers if isinstance(a, ApiError)} == {"E-API-09"}
     assert alive() - before == THREADS
     hanging.set()
     # What nobody waits for any more is not begun.
@@ -45,7 +45,7 @@ async def test_a_database_that_hangs_holds_so_many_threads_and_no_more() -> None
             try:
                 assert await readers.run(lambda: "well again") == "well again"
                 break
-            except Refused:
+            except ApiError:
                 await asyncio.sleep(0.01)
     assert len(ran) == THREADS
     readers.close()

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from tests.vendor import SENT, Vendor, vendor
 
-from offhook.calls.messaging import Office
+from offhook.calls.messaging import Messaging
 from offhook.config import Texts, Twilio
 from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
 from offhook.policy.dial_policy import Guard, Rules
@@ -35,7 +35,7 @@ def call(caller: str | None = ADA, **more: Any) -> Call:
 class Desk:
     """An office, what its vendor was asked, and the events that it told."""
 
-    def __init__(self, office: Office, twilio: Vendor) -> None:
+    def __init__(self, office: Messaging, twilio: Vendor) -> None:
         self.office = office
         self.twilio = twilio
         self.events: list[Event] = []
@@ -61,7 +61,7 @@ async def desk(
         settings = Twilio(account_sid=ACCOUNT, auth_tokens=tokens, api_url=twilio.url)
         api = rest.TwilioRest(settings.require_rest(), http)
         guard = Guard(Rules(**rules))
-        yield Desk(Office(guard, api, VirtualClock(0.0), recorded=recorded), twilio)
+        yield Desk(Messaging(guard, api, VirtualClock(0.0), recorded=recorded), twilio)
 
 
 async def test_a_text_goes_to_who_is_on_the_line_or_to_a_named_destination() -> None:
@@ -147,7 +147,7 @@ async def test_a_text_has_a_length(length: int) -> None:
 
 
 async def test_what_is_not_there_is_said() -> None:
-    nothing = Office(Guard(Rules()), None, VirtualClock(0.0), recorded=False)
+    nothing = Messaging(Guard(Rules()), None, VirtualClock(0.0), recorded=False)
     events: list[Event] = []
     with pytest.raises(ToolError, match="no number to send texts from"):
         await nothing.send_text(None, call(), "Hello", "caller", events.append)

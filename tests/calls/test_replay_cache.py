@@ -1,7 +1,7 @@
 import secrets
 import sys
 
-from offhook.calls.replay_cache import KEPT_MAX, KEPT_S, Seen
+from offhook.calls.replay_cache import KEPT_MAX, KEPT_S, ReplayCache
 
 
 def sid() -> str:
@@ -9,7 +9,7 @@ def sid() -> str:
 
 
 def test_what_was_added_was_seen_and_nothing_else() -> None:
-    seen = Seen(0)
+    seen = ReplayCache(0)
     sids = [sid() for _ in range(2000)]
     for number, each in enumerate(sids):
         assert each not in seen
@@ -19,7 +19,7 @@ def test_what_was_added_was_seen_and_nothing_else() -> None:
 
 
 def test_a_sid_is_known_for_a_day_at_least_and_for_two_at_most() -> None:
-    seen = Seen(0)
+    seen = ReplayCache(0)
     seen.add("CA1", KEPT_S - 1)
     seen.add("CA2", KEPT_S)
     seen.add("CA3", 2 * KEPT_S - 2)
@@ -31,7 +31,7 @@ def test_a_sid_is_known_for_a_day_at_least_and_for_two_at_most() -> None:
 
 
 def test_memory_is_bounded_and_the_latest_are_known() -> None:
-    seen = Seen(0)
+    seen = ReplayCache(0)
     sids = [sid() for _ in range(KEPT_MAX * 2)]
     for each in sids:
         seen.add(each, 1)

@@ -19,7 +19,7 @@ from tests.whole_server import (
     texts,
 )
 
-from offhook.calls.call_updates import Lines
+from offhook.calls.call_updates import CallUpdates
 from offhook.calls.calls import Calls
 from offhook.calls.session import MESSAGES_MAX
 from offhook.concurrency.server_tasks import ServerTasks
@@ -81,7 +81,7 @@ class Rehearsal:
             look_up=nothing_known,
             office=empty_office(self.clock),
             guard=Guard(Rules()),
-            lines=Lines(None, ServerTasks(asyncio.TaskGroup())),
+            lines=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )
         call_sid = "CA" + "2" * 32
         parameters: dict[str, str] = {}

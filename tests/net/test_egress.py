@@ -33,7 +33,7 @@ CONNECTS = {
     ],  # deepgram.url of offhook.yaml, or --deepgram-url
     "net/egress.py": ["httpx2.AsyncClient"],  # else the address is checked
     "cli/calls/following.py": ["httpx2.Client"],  # --url, or server.port on this machine
-    "cli/calls/acting.py": ["httpx2.Client"],  # likewise
+    "cli/api_client.py": ["httpx2.AsyncClient"],  # likewise
     "cli/calling.py": ["httpx2.AsyncClient"],  # likewise
     "calls/lookup.py": ["httpx2.AsyncClient"],  # no client of its own: it is given egress.py's
     "twilio/rest.py": ["httpx2.AsyncClient"],  # likewise

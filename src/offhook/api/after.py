@@ -4,9 +4,9 @@ from fastapi import APIRouter
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from offhook.api.models import Erased, ProblemBody
+from offhook.api.models import EraseResponse, ProblemResponse
 from offhook.api.operator import Operator
-from offhook.api.problems import Refused
+from offhook.api.problems import ApiError
 from offhook.errors import Problem
 from offhook.records import erasing, jobs, queries, tables
 from offhook.records.database import clock_ms
@@ -15,21 +15,24 @@ from offhook.records.database import clock_ms
 def router(operator: Operator) -> APIRouter:
     """Erasing and resending."""
     made = APIRouter(tags=["calls"])
-    unknown = {"model": ProblemBody, "description": "There is no such call."}
-    early = {"model": ProblemBody, "description": "It is not over, or there is no such webhook."}
+    unknown = {"model": ProblemResponse, "description": "There is no such call."}
+    early = {
+        "model": ProblemResponse,
+        "description": "It is not over, or there is no such webhook.",
+    }
 
     @made.delete(
         "/calls/{sid}",
         operation_id="eraseCall",
         summary="Erase a call",
-        response_model=Erased,
+        response_model=EraseResponse,
         responses={
             404: unknown,
             409: {**early, "description": "It is not over."},
-            500: {"model": ProblemBody, "description": "Erased, but for its recording's file."},
+            500: {"model": ProblemResponse, "description": "Erased, but for its recording's file."},
         },
     )
-    async def erase_call(sid: str) -> Erased:
+    async def erase_call(sid: str) -> EraseResponse:
         """Remove its rows and its recording, for good, and say what was removed.
 
         Times out like everything else, but is done all the same then: ask again.
@@ -40,7 +43,7 @@ def router(operator: Operator) -> APIRouter:
             lambda: erasing.erase(operator.engine, operator.files, operator.journal, [sid])
         )
         erasing.require_all_gone(erasure)
-        return Erased(removed=dict(erasure.removed))
+        return EraseResponse(removed=dict(erasure.removed))
 
     @made.post(
         "/calls/{sid}/resend",
@@ -53,7 +56,7 @@ def router(operator: Operator) -> APIRouter:
     async def resend_call(sid: str) -> Response:
         """Have the after-call webhook delivered once more, with all its attempts."""
         if not operator.delivers:
-            raise Refused(
+            raise ApiError(
                 409,
                 Problem(
                     "E-API-17",
@@ -70,7 +73,7 @@ def router(operator: Operator) -> APIRouter:
 def _over(connection: Connection, sid: str) -> None:
     """Raises Problem E-ASK-04 for no such call, and Refused 409 for one that is live."""
     if queries.columns_of(connection, sid, tables.calls.c.duration_ms).duration_ms is None:
-        raise Refused(
+        raise ApiError(
             409,
             Problem(
                 "E-API-16",

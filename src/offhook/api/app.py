@@ -15,13 +15,13 @@ from starlette.types import ASGIApp
 
 from offhook import __version__
 from offhook.api import after, audio, calls, control, following, page, placing
-from offhook.api.auth import Doors
+from offhook.api.auth import OperatorAuth
 from offhook.api.ledger import DatabaseLedger
 from offhook.api.links import Links
-from offhook.api.live import Live
-from offhook.api.models import ProblemBody
+from offhook.api.live import LiveEvents
+from offhook.api.models import ProblemResponse
 from offhook.api.operator import Operator
-from offhook.api.problems import Refused, response
+from offhook.api.problems import ApiError, response
 from offhook.api.reading import Readers
 from offhook.calls.calls import Calls
 from offhook.clock import Clock, wall_clock
@@ -39,12 +39,18 @@ beginning. Whatever is not done is answered with a problem: what and why, and wh
 """
 
 _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"model": ProblemBody, "description": "The token is missing or wrong."},
-    403: {"model": ProblemBody, "description": "The request comes from a page of another site."},
-    413: {"model": ProblemBody, "description": "The body is too long."},
-    422: {"model": ProblemBody, "description": "Something is asked that cannot be."},
-    429: {"model": ProblemBody, "description": "There were too many wrong tokens."},
-    503: {"model": ProblemBody, "description": "The database does not answer, or too many ask."},
+    401: {"model": ProblemResponse, "description": "The token is missing or wrong."},
+    403: {
+        "model": ProblemResponse,
+        "description": "The request comes from a page of another site.",
+    },
+    413: {"model": ProblemResponse, "description": "The body is too long."},
+    422: {"model": ProblemResponse, "description": "Something is asked that cannot be."},
+    429: {"model": ProblemResponse, "description": "There were too many wrong tokens."},
+    503: {
+        "model": ProblemResponse,
+        "description": "The database does not answer, or too many ask.",
+    },
 }
 
 
@@ -63,7 +69,7 @@ class Api:
         *,
         readers: Readers | None = None,
     ) -> None:
-        self.live: Final = Live()
+        self.live: Final = LiveEvents()
         self._hosts = config.server.operator_hosts
         self._token = token
         self._engine = engine
@@ -98,7 +104,7 @@ class Api:
             links=self._links,
             readers=self._readers,
         )
-        return Doors(
+        return OperatorAuth(
             _application(operator, metrics),
             others,
             public=PUBLIC,
@@ -154,7 +160,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
     """Everything that is not done is answered in one form."""
 
     async def on_refused(_: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused | Problem)
+        assert isinstance(error, ApiError | Problem)
         return response(error)
 
     async def on_database(_: Request, error: Exception) -> Response:
@@ -176,7 +182,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
     async def on_http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return response(
-            Refused(
+            ApiError(
                 error.status_code,
                 Problem(
                     "E-API-07",
@@ -189,7 +195,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
 
     async def on_fault(_: Request, error: Exception) -> Response:
         return response(
-            Refused(
+            ApiError(
                 500,
                 Problem(
                     "E-API-15",
@@ -199,7 +205,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
             )
         )
 
-    app.add_exception_handler(Refused, on_refused)
+    app.add_exception_handler(ApiError, on_refused)
     app.add_exception_handler(Problem, on_refused)
     app.add_exception_handler(SQLAlchemyError, on_database)
     app.add_exception_handler(RequestValidationError, on_bad_request)

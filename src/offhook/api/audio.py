@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from offhook.api.models import Link, LinkAsked, PeaksBody, ProblemBody
+from offhook.api.models import LinkRequest, LinkResponse, PeaksResponse, ProblemResponse
 from offhook.api.operator import Operator, as_json
-from offhook.api.problems import Refused
+from offhook.api.problems import ApiError
 from offhook.errors import Problem
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
@@ -62,7 +62,7 @@ class _View:
 def router(operator: Operator) -> APIRouter:
     """The audio, how loud it is, and links to it."""
     made = APIRouter(tags=["recordings"])
-    unknown = {"model": ProblemBody, "description": "No such call, or no recording of it."}
+    unknown = {"model": ProblemResponse, "description": "No such call, or no recording of it."}
 
     async def look(sid: str, form: Form) -> _View:
         name = await operator.ask(lambda connection: recording_of(connection, sid))
@@ -110,7 +110,7 @@ def router(operator: Operator) -> APIRouter:
                 "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}},
             },
             304: {"description": "It is the one that the client has."},
-            416: {"model": ProblemBody, "description": "It has no such part."},
+            416: {"model": ProblemResponse, "description": "It has no such part."},
             404: unknown,
         },
     )
@@ -141,7 +141,7 @@ def router(operator: Operator) -> APIRouter:
         "/calls/{sid}/peaks",
         operation_id="getPeaks",
         summary="See a call",
-        response_model=PeaksBody,
+        response_model=PeaksResponse,
         responses={404: unknown},
     )
     async def get_peaks(sid: str) -> Response:
@@ -165,15 +165,15 @@ def router(operator: Operator) -> APIRouter:
         "/calls/{sid}/links",
         operation_id="makeLink",
         summary="Make a link to a call's audio",
-        response_model=Link,
+        response_model=LinkResponse,
         status_code=201,
         responses={404: unknown},
     )
-    async def make_link(sid: str, asked: LinkAsked) -> Link:
+    async def make_link(sid: str, asked: LinkRequest) -> LinkResponse:
         """Whoever has the link can hear this call, and nothing else, until it expires."""
         await look(sid, "mulaw")
         url, expires = operator.links.make(sid, asked.lasts_s)
-        return Link(url=url, expires=expires)
+        return LinkResponse(url=url, expires=expires)
 
     return made
 
@@ -200,8 +200,8 @@ def _look(files: FileStore, name: str, form: Form) -> _View:
     return _View(files, found, form, changed)
 
 
-def _none() -> Refused:
-    return Refused(
+def _none() -> ApiError:
+    return ApiError(
         404,
         Problem(
             "E-API-12",
@@ -226,7 +226,7 @@ def _span(asked: str | None, size: int) -> tuple[int, int] | None:
         stop = min(int(last) + 1, size) if first and last else size
         if start < stop:
             return start, stop
-    raise Refused(
+    raise ApiError(
         416,
         Problem(
             "E-API-10",

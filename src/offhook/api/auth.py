@@ -22,7 +22,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from offhook.api.links import Links
-from offhook.api.problems import Refused, response
+from offhook.api.problems import ApiError, response
 from offhook.clock import Clock
 from offhook.errors import Problem
 from offhook.webhooks.routes import host_name
@@ -48,7 +48,7 @@ _HEADERS: Final = (
 )
 
 
-class Doors:
+class OperatorAuth:
     """Guards `operator`, which has every path but the `public` ones. Those are `others`'.
 
     For a host name that is not the operator's there is nothing here: `others` answers as it does
@@ -89,10 +89,10 @@ class Doors:
         else:
             await self._operator(scope, receive, _with_headers(send))
 
-    def _refuse(self, scope: Scope, headers: Headers) -> Refused | None:
+    def _refuse(self, scope: Scope, headers: Headers) -> ApiError | None:
         origin = headers.get("origin")
         if origin is not None and _netloc(origin) != headers.get("host", "").lower():
-            return Refused(
+            return ApiError(
                 403,
                 Problem(
                     "E-API-04",
@@ -104,7 +104,7 @@ class Doors:
             return None
         given = _credentials(headers.get("authorization", ""), basic=scope["path"] in PAGES)
         if given is None and b"signature=" in scope["query_string"]:
-            return Refused(
+            return ApiError(
                 403,
                 Problem(
                     "E-API-11",
@@ -117,7 +117,7 @@ class Doors:
         address = scope["client"][0] if scope.get("client") else ""
         wait_s = self._failures.wait_s(address)
         if wait_s > 0:
-            return Refused(
+            return ApiError(
                 429,
                 Problem(
                     "E-API-05",
@@ -131,7 +131,7 @@ class Doors:
             return self._unauthorised(scope["path"], "This is not the API's token.")
         length = headers.get("content-length", "0")
         if "transfer-encoding" in headers or not length.isdigit() or int(length) > BODY_MAX:
-            return Refused(
+            return ApiError(
                 413,
                 Problem(
                     "E-API-06",
@@ -141,9 +141,9 @@ class Doors:
             )
         return None
 
-    def _unauthorised(self, path: str, what: str) -> Refused:
+    def _unauthorised(self, path: str, what: str) -> ApiError:
         scheme = "Basic" if path in PAGES else "Bearer"
-        return Refused(
+        return ApiError(
             401,
             Problem(
                 "E-API-03",

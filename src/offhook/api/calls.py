@@ -7,9 +7,15 @@ from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from offhook.api.models import ProblemBody, RecordingAsked, RecordingIs, WhichPage, WhichSums
+from offhook.api.models import (
+    ListCallsRequest,
+    ProblemResponse,
+    RecordingRequest,
+    RecordingResponse,
+    SumCallsRequest,
+)
 from offhook.api.operator import Operator
-from offhook.api.problems import Refused
+from offhook.api.problems import ApiError
 from offhook.clock import wall_clock
 from offhook.errors import Problem
 from offhook.records import queries
@@ -19,10 +25,10 @@ from offhook.records.models import CallRecord, Page, Sum, Totals
 def router(operator: Operator) -> APIRouter:
     """Asking, and what can be done about one call."""
     made = APIRouter(tags=["calls"])
-    unknown = {"model": ProblemBody, "description": "There is no such call."}
+    unknown = {"model": ProblemResponse, "description": "There is no such call."}
 
     @made.get("/calls", operation_id="listCalls", summary="List calls", response_model=Page)
-    async def list_calls(asked: Annotated[WhichPage, Query()]) -> Response:
+    async def list_calls(asked: Annotated[ListCallsRequest, Query()]) -> Response:
         """Calls, newest first. `next_cursor` of one page asks for the next one."""
         which = asked.filter(wall_clock(UTC))
 
@@ -37,7 +43,7 @@ def router(operator: Operator) -> APIRouter:
         summary="What calls come to",
         response_model=Totals | list[Sum],
     )
-    async def sum_calls(asked: Annotated[WhichSums, Query()]) -> Response:
+    async def sum_calls(asked: Annotated[SumCallsRequest, Query()]) -> Response:
         """Sums over calls: one of all of them, or one for each agent or day (UTC)."""
         which, by = asked.filter(wall_clock(UTC)), asked.by
 
@@ -67,20 +73,20 @@ def router(operator: Operator) -> APIRouter:
         "/calls/{sid}/recording",
         operation_id="pauseRecording",
         summary="Pause or resume a recording",
-        response_model=RecordingIs,
+        response_model=RecordingResponse,
         responses={
             404: unknown,
-            409: {"model": ProblemBody, "description": "It is over, or is not recorded."},
+            409: {"model": ProblemResponse, "description": "It is over, or is not recorded."},
         },
     )
-    async def set_recording(sid: str, asked: RecordingAsked) -> RecordingIs:
+    async def set_recording(sid: str, asked: RecordingRequest) -> RecordingResponse:
         """While a recording is paused both sides are silent in it, and its time goes on."""
         paused = asked.state == "paused"
         change = operator.calls.pause_recording if paused else operator.calls.resume_recording
         if not change(sid):
             if operator.calls.find(sid) is None:
                 await operator.ask(lambda connection: queries.shown(connection, sid))
-            raise Refused(
+            raise ApiError(
                 409,
                 Problem(
                     "E-API-13",
@@ -89,6 +95,6 @@ def router(operator: Operator) -> APIRouter:
                 ),
             )
         what = "the recording is paused" if paused else "what is said is recorded"
-        return RecordingIs(done=True, what=what, call_sid=sid, state=asked.state)
+        return RecordingResponse(done=True, what=what, call_sid=sid, state=asked.state)
 
     return made

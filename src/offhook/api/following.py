@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from offhook.api.live import Listener
+from offhook.api.live import LiveListener
 from offhook.api.operator import Operator
 
 _EXAMPLE = """\
@@ -20,7 +20,7 @@ data: {"call_sid":"CA0123456789abcdef0123456789abcdef","at_ms":5230,"event":{"te
 class _Stream(StreamingResponse):
     """Ends the listening when the client is gone, however that shows."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: LiveListener) -> None:
         super().__init__(listener, media_type="text/event-stream")
         self._listener = listener
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from offhook.api.problems import Refused
+from offhook.api.problems import ApiError
 from offhook.api.reading import Readers
 from offhook.outbound.ledger import Placement
 from offhook.records import database, dnc, placements
@@ -54,5 +54,5 @@ class DatabaseLedger:
             return await self._readers.run(committed)
         except SQLAlchemyError as error:
             raise database.unreachable(self._engine, error) from None
-        except Refused as refused:
+        except ApiError as refused:
             raise refused.problem from None

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 import msgspec
 
-from offhook.api.problems import Refused
+from offhook.api.problems import ApiError
 from offhook.errors import Problem
 from offhook.events.types import CallEvent
 
@@ -38,7 +38,7 @@ class _Kept:
     block: bytes
 
 
-class Live:
+class LiveEvents:
     """A subscriber that keeps the last events for those who listen. `run` names this process."""
 
     def __init__(self, *, run: str | None = None, kept_max: int = KEPT_MAX) -> None:
@@ -49,7 +49,7 @@ class Live:
         self.last: int = 0
         """The number of the last event."""
         self.closed = False
-        self._listeners: set[Listener] = set()
+        self._listeners: set[LiveListener] = set()
 
     def __call__(self, call_event: CallEvent) -> None:
         """Keep it, and wake those who wait for it."""
@@ -106,13 +106,13 @@ class Live:
 
     def listen(
         self, last_id: str | None, call_sid: str | None, heartbeat_s: float = HEARTBEAT_S
-    ) -> "Listener":
+    ) -> "LiveListener":
         """One more listener, after the event with that id, or from now on.
 
         Raises Refused 503 when there are LISTENERS_MAX.
         """
         if len(self._listeners) >= LISTENERS_MAX:
-            raise Refused(
+            raise ApiError(
                 503,
                 Problem(
                     "E-API-14",
@@ -121,11 +121,11 @@ class Live:
                 ),
                 {"Retry-After": "5"},
             )
-        listener = Listener(self, last_id, call_sid, heartbeat_s)
+        listener = LiveListener(self, last_id, call_sid, heartbeat_s)
         self._listeners.add(listener)
         return listener
 
-    def leave(self, listener: "Listener") -> None:
+    def leave(self, listener: "LiveListener") -> None:
         """A listener is gone."""
         self._listeners.discard(listener)
 
@@ -136,11 +136,11 @@ class Live:
             listener.wake(None)
 
 
-class Listener:
+class LiveListener:
     """One stream, as an asynchronous iterator of what is to be sent. Used as a context."""
 
     def __init__(
-        self, live: Live, last_id: str | None, call_sid: str | None, heartbeat_s: float
+        self, live: LiveEvents, last_id: str | None, call_sid: str | None, heartbeat_s: float
     ) -> None:
         self._live = live
         self._call_sid = call_sid

@@ -13,7 +13,7 @@ from offhook.records.filters import Filter, moment
 _MOMENT = "ISO 8601 (UTC unless it says otherwise), or so long ago: 90m, 24h, 7d, 2w."
 
 
-class Shape(pydantic.BaseModel):
+class ApiModel(pydantic.BaseModel):
     """What every one of them has in common."""
 
     model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -32,7 +32,7 @@ def _sendable(text: str) -> str:
 Words: TypeAlias = Annotated[str, Field(max_length=2000), AfterValidator(_sendable)]
 
 
-class ProblemBody(Shape):
+class ProblemResponse(ApiModel):
     """What went wrong and why, and the one thing that fixes it. Codes: docs/errors.md."""
 
     code: str = Field(examples=["E-ASK-04"])
@@ -40,7 +40,7 @@ class ProblemBody(Shape):
     fix: str = Field(examples=["See which there are: GET /api/calls"])
 
 
-class Which(Shape):
+class CallsRequest(ApiModel):
     """Which calls are meant: those that meet everything that is given."""
 
     since: Annotated[str | None, Field(description=f"Began then or later. {_MOMENT}")] = None
@@ -74,7 +74,7 @@ class Which(Shape):
 _SAME = ("agent", "number", "direction", "live", "slug", "fault", "text", "min_ms")
 
 
-class WhichPage(Which):
+class ListCallsRequest(CallsRequest):
     """Which calls, and which page of them."""
 
     limit: int = Field(default=50, json_schema_extra={"minimum": 1, "maximum": 500})
@@ -83,14 +83,14 @@ class WhichPage(Which):
     """`next_cursor` of the page before."""
 
 
-class WhichSums(Which):
+class SumCallsRequest(CallsRequest):
     """Which calls, and what they are summed by."""
 
     by: Literal["agent", "day"] | None = None
     """Without it there is one sum, of all."""
 
 
-class Link(Shape):
+class LinkResponse(ApiModel):
     """A link to a call's audio that needs no token."""
 
     url: str
@@ -99,14 +99,14 @@ class Link(Shape):
     """When it stops to work, in seconds since 1970 (UTC)."""
 
 
-class LinkAsked(Shape):
+class LinkRequest(ApiModel):
     """How long a link is to work."""
 
     lasts_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
     """Seconds; a week at most."""
 
 
-class Done(Shape):
+class DoneResponse(ApiModel):
     """It was done."""
 
     done: Literal[True]
@@ -114,27 +114,27 @@ class Done(Shape):
     """What happened."""
 
 
-class RecordingAsked(Shape):
+class RecordingRequest(ApiModel):
     """What is to become of the recording of a live call."""
 
     state: Literal["paused", "recording"]
     """While it is paused, both sides are silent in it, and its time goes on."""
 
 
-class RecordingIs(Done):
+class RecordingResponse(DoneResponse):
     """What has become of it."""
 
     call_sid: str
     state: Literal["paused", "recording"]
 
 
-class HangUpAsked(Shape):
+class HangUpRequest(ApiModel):
     """How the call is to end."""
 
     farewell: Annotated[Words | None, Field(description="Said in full first.")] = None
 
 
-class SayAsked(Shape):
+class SayRequest(ApiModel):
     """What the agent is to say."""
 
     text: Words
@@ -143,37 +143,37 @@ class SayAsked(Shape):
     `queue` is refused too while the caller speaks."""
 
 
-class TellAsked(Shape):
+class TellRequest(ApiModel):
     """What the agent is to be told."""
 
     text: Words
 
 
-class PromptAsked(Shape):
+class PromptRequest(ApiModel):
     """What is added to the prompt."""
 
     prompt: Annotated[str, Field(max_length=PROMPT_LIMIT), AfterValidator(_sendable)]
 
 
-class ThinkAsked(Shape):
+class ThinkRequest(ApiModel):
     """A think block of Settings, or a list of them."""
 
     think: dict[str, Any] | list[dict[str, Any]]
 
 
-class SpeakAsked(Shape):
+class SpeakRequest(ApiModel):
     """A speak block of Settings, or a list of them."""
 
     speak: dict[str, Any] | list[dict[str, Any]]
 
 
-class ListenAsked(Shape):
+class ListenRequest(ApiModel):
     """A listen block of Settings. Its provider names type and version, and of Flux the model."""
 
     listen: dict[str, Any]
 
 
-class TransferAsked(Shape):
+class TransferRequest(ApiModel):
     """Whom the caller is put through to."""
 
     destination: Words
@@ -181,20 +181,20 @@ class TransferAsked(Shape):
     summary: Annotated[Words | None, Field(description="For a person who is called first.")] = None
 
 
-class DigitsAsked(Shape):
+class DigitsRequest(ApiModel):
     """Which keys are pressed."""
 
     digits: str = Field(pattern=r"^[0-9*#wW]{1,32}$", examples=["1w2#"])
     """0 to 9, * and #; w waits half a second, W a second."""
 
 
-class MuteAsked(Shape):
+class MuteRequest(ApiModel):
     """Whether the agent is not to be heard."""
 
     on: pydantic.StrictBool
 
 
-class CallAsked(Shape):
+class PlaceCallRequest(ApiModel):
     """A call that is to be placed."""
 
     to: str = Field(examples=["+12025550142"])
@@ -211,7 +211,7 @@ class CallAsked(Shape):
     """Whether to call only within the agent's calling hours, in that time zone."""
 
 
-class CallPlaced(Shape):
+class PlaceCallResponse(ApiModel):
     """There is a call. Whether anybody answers, its status tells."""
 
     call_sid: str
@@ -219,7 +219,7 @@ class CallPlaced(Shape):
     """It was placed before, under the same idempotency key; nobody was rung now."""
 
 
-class CallState(Shape):
+class CallStatusResponse(ApiModel):
     """What is known of a call that was placed."""
 
     call_sid: str
@@ -234,7 +234,7 @@ class CallState(Shape):
     """The same in words."""
 
 
-class PeaksBody(Shape):
+class PeaksResponse(ApiModel):
     """How loud each side is at its loudest, 0 to 255, in stretches of `bucket_ms`."""
 
     bucket_ms: int
@@ -243,7 +243,7 @@ class PeaksBody(Shape):
     agent: list[int]
 
 
-class Erased(Shape):
+class EraseResponse(ApiModel):
     """What was removed, by kind: rows by their tables, and files."""
 
     removed: dict[str, int] = Field(examples=[{"calls": 1, "utterances": 12, "recordings": 1}])

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from starlette.responses import Response
 
 from offhook.api.links import Links
-from offhook.api.live import Live
+from offhook.api.live import LiveEvents
 from offhook.api.reading import Readers
 from offhook.calls.calls import Calls
 from offhook.config import Config
@@ -35,7 +35,7 @@ class Operator:
     calls: Calls
     placing: Placing | None
     config: Config
-    live: Live
+    live: LiveEvents
     links: Links
     readers: Readers
 

@@ -6,9 +6,14 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Response
 from sqlalchemy import Connection
 
-from offhook.api.models import CallAsked, CallPlaced, CallState, ProblemBody
+from offhook.api.models import (
+    CallStatusResponse,
+    PlaceCallRequest,
+    PlaceCallResponse,
+    ProblemResponse,
+)
 from offhook.api.operator import Operator
-from offhook.api.problems import Refused
+from offhook.api.problems import ApiError
 from offhook.errors import Problem
 from offhook.outbound.placing import Placing, Wanted
 from offhook.outbound.problems import NotNow
@@ -40,16 +45,22 @@ def router(operator: Operator) -> APIRouter:
         operation_id="placeCall",
         summary="Place a call",
         status_code=201,
-        response_model=CallPlaced,
+        response_model=PlaceCallResponse,
         responses={
-            200: {"model": CallPlaced, "description": "It was placed before, by the same key."},
-            403: {"model": ProblemBody, "description": "This number may not be called."},
-            409: {"model": ProblemBody, "description": "Not under this key, or not at this hour."},
-            502: {"model": ProblemBody, "description": "Twilio refused."},
+            200: {
+                "model": PlaceCallResponse,
+                "description": "It was placed before, by the same key.",
+            },
+            403: {"model": ProblemResponse, "description": "This number may not be called."},
+            409: {
+                "model": ProblemResponse,
+                "description": "Not under this key, or not at this hour.",
+            },
+            502: {"model": ProblemResponse, "description": "Twilio refused."},
         },
     )
     async def place_call(
-        asked: CallAsked,
+        asked: PlaceCallRequest,
         response: Response,
         idempotency_key: Annotated[
             str | None,
@@ -59,7 +70,7 @@ def router(operator: Operator) -> APIRouter:
                 max_length=200,
             ),
         ] = None,
-    ) -> CallPlaced:
+    ) -> PlaceCallResponse:
         """Have an agent call somebody.
 
         Nobody is rung twice for one key, whatever happens on the way. With `Retry-After` in a
@@ -80,14 +91,14 @@ def router(operator: Operator) -> APIRouter:
             raise _refused(problem) from None
         if placed.again:
             response.status_code = 200
-        return CallPlaced(call_sid=placed.sid, again=placed.again)
+        return PlaceCallResponse(call_sid=placed.sid, again=placed.again)
 
     @made.get(
         "/calls/{sid}/status",
         operation_id="stateOfCall",
         summary="What becomes of a placed call",
-        response_model=CallState,
-        responses={404: {"model": ProblemBody, "description": "There is no such call."}},
+        response_model=CallStatusResponse,
+        responses={404: {"model": ProblemResponse, "description": "There is no such call."}},
     )
     async def state_of_call(
         sid: str,
@@ -97,14 +108,14 @@ def router(operator: Operator) -> APIRouter:
         wait_s: Annotated[
             float, Query(ge=0, le=WAIT_MAX_S, description="How long to wait for that, in s.")
         ] = 0,
-    ) -> CallState:
+    ) -> CallStatusResponse:
         """Whether it rings, goes on, or how it ended, by what Twilio told last."""
         try:
             state = await _placing(operator).following.state(sid, seen, wait_s)
         except Problem as problem:
             raise _refused(problem) from None
         if state is None:
-            raise Refused(
+            raise ApiError(
                 404,
                 Problem(
                     "E-OUT-18",
@@ -115,7 +126,7 @@ def router(operator: Operator) -> APIRouter:
         slug, words = state.slug, state.words
         if slug is None and state.final:
             slug, words = await operator.ask(lambda connection: _ending(connection, sid))
-        return CallState(
+        return CallStatusResponse(
             call_sid=sid,
             status=state.status,  # type: ignore[arg-type]  # pydantic checks it
             final=state.final,
@@ -135,13 +146,13 @@ def _placing(operator: Operator) -> Placing:
     return operator.placing
 
 
-def _refused(problem: Problem) -> Refused:
+def _refused(problem: Problem) -> ApiError:
     headers = {}
     status = _STATUS.get(problem.code, 422)
     if isinstance(problem, NotNow):
         headers["Retry-After"] = str(math.ceil(problem.after_s))
         status = _STATUS.get(problem.code, 503)
-    return Refused(status, problem, headers)
+    return ApiError(status, problem, headers)
 
 
 def _ending(connection: Connection, sid: str) -> tuple[str | None, str | None]:

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from offhook.errors import Problem
 
 
-class Refused(Exception):  # noqa: N818 - what the client gets, not what Python raised
+class ApiError(Exception):
     """A Problem with the status, and the headers that belong to it."""
 
     def __init__(
@@ -31,10 +31,10 @@ STATUS: Final = {
 """Of Problems that come from elsewhere; any other is the client's mistake: 422."""
 
 
-def response(refused: Refused | Problem) -> JSONResponse:
+def response(refused: ApiError | Problem) -> JSONResponse:
     """The answer: `{"code", "what", "fix"}`."""
     if isinstance(refused, Problem):
-        refused = Refused(STATUS.get(refused.code, 422), refused)
+        refused = ApiError(STATUS.get(refused.code, 422), refused)
     problem = refused.problem
     body = {"code": problem.code, "what": problem.what, "fix": problem.fix}
     return JSONResponse(body, refused.status, refused.headers)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from offhook.api.problems import Refused
+from offhook.api.problems import ApiError
 from offhook.errors import Problem
 
 THREADS: Final = 4
@@ -97,8 +97,8 @@ class _Job:
             self.answer.set_result(result)
 
 
-def _too_slow() -> Refused:
-    return Refused(
+def _too_slow() -> ApiError:
+    return ApiError(
         503,
         Problem(
             "E-API-09",

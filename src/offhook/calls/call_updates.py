@@ -26,7 +26,7 @@ REST_S: Final = 4.0
 """How long Twilio's answer is waited for, until the stream is closed instead."""
 
 
-class Lines:
+class CallUpdates:
     """The lines of all calls; requests to Twilio are among the server's `tasks`."""
 
     def __init__(self, rest: TwilioRest | None, tasks: ServerTasks) -> None:

@@ -25,12 +25,12 @@ from offhook.call.ending import Ending, Slug
 from offhook.call.handoff_actions import Dial as DialErrand
 from offhook.call.handoff_actions import Errand, Meet, SendDigits
 from offhook.call.requests import AskDigits, HangUp, Leave, Tell, Wish
-from offhook.calls.call_updates import Lines
+from offhook.calls.call_updates import CallUpdates
 from offhook.calls.farewells import Farewells
-from offhook.calls.lookup import Found, LookUp
-from offhook.calls.messaging import Office
-from offhook.calls.replay_cache import Seen
-from offhook.calls.session import Brief, Session, Tools
+from offhook.calls.lookup import LookUp, LookupResult
+from offhook.calls.messaging import Messaging
+from offhook.calls.replay_cache import ReplayCache
+from offhook.calls.session import AgentSession, Session, Tools
 from offhook.calls.transfers import Party, Transfers
 from offhook.capture.tap import MakeTap, NewCall, tap_for
 from offhook.clock import Clock, wall_clock
@@ -87,7 +87,7 @@ _CHARACTER_MS: Final = 65
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class PendingCall:
     """A call that we place, before anybody has told its CallSid. `named` is told it, once.
 
     `token` is in the TwiML that Twilio was given: whoever brings it is this call's stream.
@@ -207,9 +207,9 @@ class Calls:
         publish: Subscriber,
         tools: ToolsFor,
         look_up: LookUp,
-        office: Office,
+        office: Messaging,
         guard: Guard,
-        lines: Lines,
+        lines: CallUpdates,
         make_tap: MakeTap | None = None,
         recordings: Recordings | None = None,
         seen: Iterable[str] = (),
@@ -229,11 +229,11 @@ class Calls:
         self._recordings = recordings
         self._agents = {agent.name: agent for agent in config.agents.values()}
         self._coming: dict[str, _Coming] = {}
-        self._outgoing: dict[str, Outgoing] = {}
+        self._outgoing: dict[str, PendingCall] = {}
         self._live: dict[str, CallEntry] = {}
         self._over: dict[str, CallEntry] = {}
-        self._seen = Seen(clock.now())
-        self._billed = Seen(clock.now())
+        self._seen = ReplayCache(clock.now())
+        self._billed = ReplayCache(clock.now())
         for call_sid in seen:
             self._seen.add(call_sid, clock.now())
         self._changed = asyncio.Event()
@@ -296,7 +296,7 @@ class Calls:
         known = self.find(call_sid)
         if known is not None:
             return known
-        return self._announce(call_sid, account_sid, agent, from_, to, Found(), [])
+        return self._announce(call_sid, account_sid, agent, from_, to, LookupResult(), [])
 
     def _announce(
         self,
@@ -305,7 +305,7 @@ class Calls:
         agent: Agent,
         from_: str,
         to: str,
-        found: Found,
+        found: LookupResult,
         owed: list[Callable[[], None]],
     ) -> CallEntry:
         call = NewCall(call_sid, agent.name, webhook=True, from_=from_, to=to)
@@ -341,15 +341,15 @@ class Calls:
         self._publish(CallEvent(call_sid, 0, CallEnded(full.fault, full.slug, full.words, "", 0)))
         return document
 
-    def expect(self, outgoing: Outgoing) -> None:
+    def expect(self, outgoing: PendingCall) -> None:
         """Twilio is about to be asked for this call. Its stream may be the first to name it."""
         self._outgoing[outgoing.token] = outgoing
 
-    def unexpect(self, outgoing: Outgoing) -> None:
+    def unexpect(self, outgoing: PendingCall) -> None:
         """There is no such call, and a stream that says so is refused."""
         self._outgoing.pop(outgoing.token, None)
 
-    def place(self, call_sid: str, outgoing: Outgoing) -> CallEntry:
+    def place(self, call_sid: str, outgoing: PendingCall) -> CallEntry:
         """A call that we place has got its CallSid. Told again, the answer is the same.
 
         It waits for its stream, or its final status, however long it rings; the agent is dialled
@@ -502,12 +502,16 @@ class Calls:
             session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry, session
 
-    def _take_agent(self, call: NewCall, name: str, values: Mapping[str, str], once: Once) -> Brief:
+    def _take_agent(
+        self, call: NewCall, name: str, values: Mapping[str, str], once: Once
+    ) -> AgentSession:
         """What another agent of the house is in a call, which is that agent's now."""
         agent = self._live[call.call_sid].agent = self._agents[name].filled(values)
         return self._brief(call, agent, values, once)
 
-    def _brief(self, call: NewCall, agent: Agent, values: Mapping[str, str], once: Once) -> Brief:
+    def _brief(
+        self, call: NewCall, agent: Agent, values: Mapping[str, str], once: Once
+    ) -> AgentSession:
         """What an agent is in a call."""
         toolbox = agent.tool_files.latest()
         direction: Direction = "outbound" if call.outbound else "inbound"
@@ -527,7 +531,7 @@ class Calls:
             return agent.settings.change(part, block, functions)
 
         tools = self._tools(toolbox, handle)
-        return Brief(plan_of(agent), settings, change, tools, agent.recording)
+        return AgentSession(plan_of(agent), settings, change, tools, agent.recording)
 
     def _handle(
         self,

@@ -26,14 +26,14 @@ ANSWER_MAX: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LookupResult:
     """The variables that a lookup gave, and how it went: None where nobody was to be asked."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
     event: LookedUp | None = None
 
 
-LookUp: TypeAlias = Callable[[Agent, Call], Awaitable[Found]]
+LookUp: TypeAlias = Callable[[Agent, Call], Awaitable[LookupResult]]
 """Asks about a call. It never raises, and takes no longer than the agent file allows."""
 
 
@@ -52,11 +52,11 @@ class Lookups:
         self._clock = clock
         self.threads: Final = Threads()
 
-    async def find(self, agent: Agent, call: Call) -> Found:
+    async def find(self, agent: Agent, call: Call) -> LookupResult:
         """A LookUp."""
         lookup = agent.lookup
         if lookup is None:
-            return Found()
+            return LookupResult()
         began = self._clock.now()
 
         def event(outcome: Any, why: str) -> LookedUp:
@@ -66,11 +66,11 @@ class Lookups:
             async with asyncio.timeout(lookup.timeout_ms / 1000):
                 values, left_out = await self._ask(agent, lookup, call)
         except TimeoutError:
-            return Found({}, event("too_late", f"no answer within {lookup.timeout_ms} ms"))
+            return LookupResult({}, event("too_late", f"no answer within {lookup.timeout_ms} ms"))
         except _Failed as failed:
-            return Found({}, event("failed", str(failed)))
+            return LookupResult({}, event("failed", str(failed)))
         why = f"{left_out} of its members are no variables" if left_out else ""
-        return Found(values, event("answered", why))
+        return LookupResult(values, event("answered", why))
 
     async def _ask(self, agent: Agent, lookup: Lookup, call: Call) -> tuple[dict[str, str], int]:
         """The variables in the answer, and how many of its members are none. Raises _Failed."""

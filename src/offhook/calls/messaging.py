@@ -24,7 +24,7 @@ _log: Final = logging.getLogger("offhook.office")
 Note: TypeAlias = Callable[[Event], None]
 
 
-class Office:
+class Messaging:
     """One for a server. `recorded`: whether there is a record in which something can be kept."""
 
     def __init__(

@@ -11,7 +11,7 @@ KEPT_MAX: Final = 50_000
 """CallSids at most, the oldest half of which goes at once."""
 
 
-class Seen:
+class ReplayCache:
     """Which CallSids were there before, by hashes of 64 bits: Twilio draws SIDs at random."""
 
     def __init__(self, now: float) -> None:

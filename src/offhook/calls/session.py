@@ -101,7 +101,7 @@ class Line(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class AgentSession:
     """What an agent is in one call: its limits, its Settings as Deepgram gets them, its functions.
 
     `settings` are made with their greeting or without, and with what was said before. `change` is
@@ -144,14 +144,14 @@ class Session:
     def __init__(
         self,
         call_sid: str,
-        brief: Brief,
+        brief: AgentSession,
         *,
         clock: Clock,
         dial: Dial,
         publish: Subscriber,
         line: Line,
         ended: Callable[["Session"], None],
-        brief_for: Callable[[str], Brief],
+        brief_for: Callable[[str], AgentSession],
         tap: Tap | None = None,
         recordings: Recordings | None = None,
     ) -> None:

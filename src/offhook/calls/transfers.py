@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 from offhook.call.call_settings import Plan
 from offhook.call.handoff_actions import Dial, Errand, Meet
 from offhook.call.requests import ENDING, NOBODY_TALKS, Leave, SwitchAgent, Tell, Wish
-from offhook.calls.call_updates import Lines
+from offhook.calls.call_updates import CallUpdates
 from offhook.clock import Clock, Timer
 from offhook.config import Agent, TransferDestination
 from offhook.events.types import Dialled, DialRefused, ErrandOutcome, Event, TransferFailed
@@ -138,7 +138,7 @@ class Transfers:
     """Those of all calls; `plan_of` tells the limits of an agent."""
 
     def __init__(
-        self, guard: Guard, lines: Lines, clock: Clock, plan_of: Callable[[Agent], Plan]
+        self, guard: Guard, lines: CallUpdates, clock: Clock, plan_of: Callable[[Agent], Plan]
     ) -> None:
         self._guard = guard
         self._lines = lines

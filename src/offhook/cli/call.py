@@ -48,8 +48,8 @@ def call(
 
     from offhook import config as configuration
     from offhook.cli import ringing
+    from offhook.cli.api_client import server_url, token_of
     from offhook.cli.calling import Client
-    from offhook.cli.calls.following import server_url, token_of
     from offhook.cli.running import run
     from offhook.errors import Problem
     from offhook.outbound.people import E164

@@ -10,7 +10,7 @@ from typing import Final
 from offhook.call import inputs
 from offhook.call.ending import Slug
 from offhook.calls import responses
-from offhook.calls.calls import CallEntry, Calls, Outgoing
+from offhook.calls.calls import CallEntry, Calls, PendingCall
 from offhook.clock import Clock
 from offhook.config import Agent
 from offhook.errors import Problem
@@ -62,7 +62,7 @@ class Following:
     """The calls that one server has placed. `watch` is its owner's to run."""
 
     def __init__(self, calls: Calls, rest: TwilioRest, ledger: Ledger, clock: Clock) -> None:
-        self.expected: dict[str, Outgoing] = {}
+        self.expected: dict[str, PendingCall] = {}
         """Calls that Twilio has not named yet, by the id that its callbacks bring."""
         self._calls = calls
         self._rest = rest

@@ -14,7 +14,7 @@ from typing import Final
 
 from offhook import variables, yamlfile
 from offhook.calls import responses
-from offhook.calls.calls import Calls, Outgoing
+from offhook.calls.calls import Calls, PendingCall
 from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.errors import Problem
@@ -183,7 +183,7 @@ class Placing:
         await self._ledger.name(placement.id, sid)
         return sid
 
-    async def _create(self, outgoing: Outgoing, placement: Placement) -> str:
+    async def _create(self, outgoing: PendingCall, placement: Placement) -> str:
         agent, origin = outgoing.agent, self._config.server.public_url
         assert origin is not None, "it was asked for"
         wants = agent.outbound
@@ -212,7 +212,7 @@ class Placing:
             return await self._look_for(outgoing, placement, asked_s)
         return created.sid
 
-    async def _look_for(self, outgoing: Outgoing, placement: Placement, asked_s: float) -> str:
+    async def _look_for(self, outgoing: PendingCall, placement: Placement, asked_s: float) -> str:
         """Our request left then, and no answer came. Raises Uncertain when it stays so."""
         self._unsettled[placement.id] = asked_s
         for wait_s in LOOKS_S:
@@ -314,7 +314,7 @@ class Placing:
 
     def _outgoing(
         self, wanted: Wanted, agent: Agent, given: Mapping[str, str], placement: Placement
-    ) -> Outgoing:
+    ) -> PendingCall:
         """The call as it will be. Raises Problem for what can never be placed."""
         if self._config.server.public_url is None or self._config.twilio.account_sid is None:
             raise Problem(
@@ -334,7 +334,7 @@ class Placing:
             self.following.expected.pop(placement.id, None)
             self.following.follow(sid, agent)
 
-        outgoing = Outgoing(
+        outgoing = PendingCall(
             token=secrets.token_urlsafe(24),
             agent=agent,
             account_sid=self._config.twilio.account_sid,
@@ -354,7 +354,7 @@ class Placing:
 
     # --- what Twilio is told -------------------------------------------------------------------
 
-    def _document(self, outgoing: Outgoing) -> str:
+    def _document(self, outgoing: PendingCall) -> str:
         origin = self._config.server.public_url or ""
         values = self._calls.variables(
             "", outgoing.agent, outgoing.from_, outgoing.to, outgoing.variables

@@ -18,10 +18,10 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from offhook.call import inputs
-from offhook.calls.call_updates import Lines
+from offhook.calls.call_updates import CallUpdates
 from offhook.calls.calls import Calls
 from offhook.calls.lookup import Lookups
-from offhook.calls.messaging import Office
+from offhook.calls.messaging import Messaging
 from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, LoopClock, wall_clock
 from offhook.concurrency.background_thread import BackgroundThread
@@ -185,9 +185,9 @@ class Server:
                 publish=publish,
                 tools=runner.for_call,
                 look_up=lookups.find,
-                office=Office(guard, rest, clock, recorded=self._record is not None),
+                office=Messaging(guard, rest, clock, recorded=self._record is not None),
                 guard=guard,
-                lines=Lines(rest, tasks),
+                lines=CallUpdates(rest, tasks),
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),

@@ -13,7 +13,7 @@ from tests.cli.calls.test_following import serving as answering
 from tests.cli.test_serve import CLEAN, Serving, serving
 from tests.whole_server import ACCOUNT, GREET, TOKEN, caller
 
-from offhook.cli.calls.acting import Server
+from offhook.cli.api_client import ApiClient
 from offhook.clock import LoopClock
 from offhook.errors import Problem
 from offhook.testing.simulator.twilio.phone import place_call
@@ -104,26 +104,25 @@ def test_each_command_asks_for_one_thing(
     assert json.loads(asked[0]["body"]) == body
 
 
-def test_the_end_of_a_callsid_is_looked_for_among_live_calls() -> None:
+async def test_the_end_of_a_callsid_is_looked_for_among_live_calls() -> None:
     sids = [SID, "CA" + "1" * 32, "CA" + "01" * 14 + "1111"]
     calls = json.dumps({"calls": [{"sid": sid} for sid in sids]})
-    with answering([Connection(calls)] * 3) as (url, asked), Server(url, "t") as server:
-        assert server.call_sid("cdef") == SID
-        assert server.call_sid("beef") == "beef"
-        with pytest.raises(Problem, match="E-ASK-05"):
-            server.call_sid("1111")
+    with answering([Connection(calls)] * 3) as (url, asked):
+        async with ApiClient(url, "t") as client:
+            assert await client.find_call_sid("cdef") == SID
+            assert await client.find_call_sid("beef") == "beef"
+            with pytest.raises(Problem, match="E-ASK-05"):
+                await client.find_call_sid("1111")
     assert {one["path"] for one in asked} == {"/api/calls?live=true&limit=500"}
 
 
 @pytest.mark.parametrize("answer", ["<html>", "[]", "{}", '{"calls": []}'])
 @pytest.mark.parametrize("status", [200, 404, 502])
-def test_what_is_no_offhook_is_said(answer: str, status: int) -> None:
-    with (
-        answering([Connection(answer, status)]) as (url, _),
-        Server(url, "t") as server,
-        pytest.raises(Problem, match="E-ASK-14"),
-    ):
-        server.act(SID, "mute", {"on": True})
+async def test_what_is_no_offhook_is_said(answer: str, status: int) -> None:
+    with answering([Connection(answer, status)]) as (url, _):
+        async with ApiClient(url, "t") as client:
+            with pytest.raises(Problem, match="E-ASK-14"):
+                await client.act(SID, "mute", {"on": True})
 
 
 def test_no_server_and_no_token_are_said(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cli.calls.conftest import offhook
 
-from offhook.cli.calls.following import Following, ServerSentEvent, Stream, token_of
+from offhook.cli.api_client import token_of
+from offhook.cli.calls.following import Following, ServerSentEvent, Stream
 from offhook.cli.calls.telling import Teller
 from offhook.config import load
 from offhook.errors import Problem

@@ -26,7 +26,7 @@ from tests.whole_server import (
 )
 
 from offhook.audio import milliseconds
-from offhook.calls.call_updates import Lines
+from offhook.calls.call_updates import CallUpdates
 from offhook.calls.calls import Calls
 from offhook.capture.tap import MakeTap, NewCall
 from offhook.capture.writer import Captures
@@ -94,7 +94,7 @@ def call(
         look_up=nothing_known,
         office=empty_office(clock),
         guard=Guard(Rules()),
-        lines=Lines(None, ServerTasks(asyncio.TaskGroup())),
+        lines=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         make_tap=make_tap,
     )
     stream = SimulatedStream(

@@ -208,16 +208,21 @@ def _act(
     import sys
 
     from offhook import config as configuration
-    from offhook.cli.calls.acting import Server
-    from offhook.cli.calls.following import server_url, token_of
+    from offhook.cli.api_client import ApiAnswer, ApiClient, server_url, token_of
+    from offhook.cli.running import run
     from offhook.observability.console_output import inert
 
     loaded = configuration.load(config, os.environ)
-    with Server(url or server_url(loaded), token_of(loaded)) as server:
-        sid = server.call_sid(sid)
-        answer = server.act(sid, act, body)
+    client = ApiClient(url or server_url(loaded), token_of(loaded))
+
+    async def ask() -> tuple[str, ApiAnswer]:
+        async with client:
+            found = await client.find_call_sid(sid)
+            return found, await client.act(found, act, body)
+
+    call_sid, answer = run(ask())
     if as_json:
-        print(json.dumps({"sid": sid, "done": answer.status == 200} | answer.body))
+        print(json.dumps({"sid": call_sid, "done": answer.status == 200} | answer.body))
     elif answer.status == 200:
         print(inert(str(answer.body["what"])))
     else:

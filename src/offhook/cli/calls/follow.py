@@ -14,7 +14,8 @@ def follow(
     import os
 
     from offhook import config as configuration
-    from offhook.cli.calls.following import Following, server_url, token_of
+    from offhook.cli.api_client import server_url, token_of
+    from offhook.cli.calls.following import Following
     from offhook.cli.calls.telling import Teller
 
     loaded = configuration.load(config, os.environ)

@@ -12,8 +12,7 @@ from typing import Final, Protocol
 import httpx2
 import msgspec
 
-from offhook.api import token
-from offhook.config import Config
+from offhook.cli.api_client import unreachable
 from offhook.errors import Problem
 
 PATH: Final = "/api/live"
@@ -49,38 +48,6 @@ class Listening(Protocol):
         """The server is there, for the first time or again."""
 
 
-def token_of(config: Config) -> str:
-    """OFFHOOK_API_TOKEN, else what the server put into its folder.
-
-    Raises Problem E-ASK-11 when there is neither, and E-API-01 for a file that cannot be used.
-    """
-    if config.server.api_token is not None:
-        return config.server.api_token.get_secret_value()
-    path = config.records.folder / token.FILE
-    if not path.exists():
-        raise Problem(
-            "E-ASK-11",
-            f"No token of the API. Looked in: OFFHOOK_API_TOKEN, {path}.",
-            "Start offhook serve, which makes one; of a server elsewhere set OFFHOOK_API_TOKEN.",
-        )
-    return token.token_in(config.records.folder).get_secret_value()
-
-
-def server_url(config: Config) -> str:
-    """Where the server of that configuration is, on this machine."""
-    scheme = "https" if config.server.tls_cert else "http"
-    return f"{scheme}://127.0.0.1:{config.server.port}"
-
-
-def not_there(url: str, why: str) -> Problem:
-    """What to tell whoever looks for a server where none is."""
-    return Problem(
-        "E-ASK-13",
-        f"No server answers at {url}: {why}.",
-        "Start offhook serve, or name the server with --url.",
-    )
-
-
 class Following:
     """Follows one server for as long as it runs, and waits for it to come back."""
 
@@ -103,7 +70,7 @@ class Following:
             while True:
                 why = self._listen(client, listening)
                 if not self._ever:
-                    raise not_there(self._url, why)
+                    raise unreachable(self._url, why)
                 listening.lost(why)
                 self._sleep(self._stream.retry_s)
 
