@@ -42,8 +42,9 @@ class Run:
         self.folder.chmod(0o711)  # PostgreSQL runs as another user when the tests run as root
         os.environ[sweeper.VARIABLE] = os.environ["TMPDIR"] = str(self.folder)
         # Without bytecode every server that a test starts would compile all that it imports.
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        sys.dont_write_bytecode = False
+        if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+            sys.dont_write_bytecode = False
+            sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = f"{sys.prefix}/bytecode"
         tempfile.tempdir = None  # it is asked of the environment again
         self._sweeper = subprocess.Popen(
             [sys.executable, sweeper.__file__, str(self.folder)],
