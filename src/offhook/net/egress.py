@@ -47,6 +47,8 @@ class Egress(httpx2.AsyncBaseTransport):
     ) -> None:
         self._trusted: Final = frozenset(map(origin_of, trusted))
         limits = limits or httpx2.Limits()
+        if verify is True:  # both transports share the authorities, which take time to load
+            verify = httpx2.create_ssl_context(trust_env=False)
         self._direct = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits)
         # No connection is kept: the pool knows them by address, and two names may share one.
         alone = httpx2.Limits(max_connections=limits.max_connections, max_keepalive_connections=0)
