@@ -47,8 +47,10 @@ OPENER = re.compile(
     r"|(websocket|picows)\.(connect|ws_connect)"
     r"|(asyncio|loop|self\._loop)\.(open_connection|create_connection|open_unix_connection)"
     r"|socket\.create_connection|urllib\.request\..*|http\.client\..*|picows\.ws_connect"
-    r"|(requests|aiohttp|urllib3|websockets|httpcore2)\..*"
+    r"|(aiohttp|urllib3|websockets|httpcore2)\..*"
 )
+LIBRARIES = {"requests", "aiohttp", "urllib3", "websockets", "httpcore2"}
+"""Any import of these counts: `requests` alone is a module of ours as well."""
 
 
 def opened(tree: ast.Module) -> list[str]:
@@ -60,7 +62,13 @@ def opened(tree: ast.Module) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
-        if OPENER.fullmatch(f"{node.module}.{alias.name}")
+        if OPENER.fullmatch(f"{node.module}.{alias.name}") or node.module in LIBRARIES
+    } | {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name in LIBRARIES
     }
     return sorted(known | imported)
 
