@@ -36,7 +36,7 @@ import msgspec
 from offhook.bench import child, figures
 from offhook.bench.load import Agent, Caller, Load, Measured, Open
 from offhook.bench.runner import Child, Cores, started
-from offhook.cli.running import run as run_on_uvloop
+from offhook.cli.event_loop import run as run_on_uvloop
 from offhook.deepgram import messages as deepgram
 from offhook.net import websocket
 

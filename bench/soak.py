@@ -17,7 +17,7 @@ from rich.console import Console
 from offhook.bench.child import Usage
 from offhook.bench.load import Spec
 from offhook.bench.runner import Bench, Cores, Run, offhook
-from offhook.cli.running import run as run_on_uvloop
+from offhook.cli.event_loop import run as run_on_uvloop
 from offhook.errors import Problem
 
 FILES_ELSEWHERE = 200

@@ -170,8 +170,8 @@ ITSELF: Final = "it belongs to a command, whose end it is"
 WHERE: Final = {
     "api/reading.py": {"Thread": (1, GUARDED), "call_soon_threadsafe": (1, LOOP)},
     "concurrency/background_thread.py": {"Thread": (1, OWNED)},
-    "cli/demonstration.py": {"create_task": (1, ITSELF)},
-    "cli/running.py": {"add_signal_handler": (1, LOOP), "call_soon_threadsafe": (1, LOOP)},
+    "cli/demo_call.py": {"create_task": (1, ITSELF)},
+    "cli/event_loop.py": {"add_signal_handler": (1, LOOP), "call_soon_threadsafe": (1, LOOP)},
     "clock.py": {"call_later": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
     "net/first_request.py": {"call_later": (2, LOOP)},

@@ -44,7 +44,7 @@ def bench(
     from offhook.bench import runner, suite
     from offhook.bench.figures import Level
     from offhook.bench.plot import plot as draw
-    from offhook.cli.running import run
+    from offhook.cli.event_loop import run
     from offhook.errors import Problem
 
     # A configuration that is wrong is told of here, not by a process of the run.

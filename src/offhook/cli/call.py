@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 
 def call(
@@ -35,8 +35,8 @@ def call(
             help="The server. Default: on this machine, at server.port.", show_default=False
         ),
     ] = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Call somebody, or everybody of a list, and tell what became of it.
 
@@ -47,10 +47,10 @@ def call(
     import secrets
 
     from offhook import config as configuration
-    from offhook.cli import ringing
+    from offhook.cli import place_calls
     from offhook.cli.api_client import server_url, token_of
-    from offhook.cli.calling import Client
-    from offhook.cli.running import run
+    from offhook.cli.call_placer import Client
+    from offhook.cli.event_loop import run
     from offhook.errors import Problem
     from offhook.outbound.people import E164
 
@@ -68,7 +68,7 @@ def call(
     if from_ is not None:
         places = at_once or loaded.outbound.concurrent
         good = run(
-            ringing.everybody(from_, agent, variables, client, at_once=places, as_json=as_json)
+            place_calls.everybody(from_, agent, variables, client, at_once=places, as_json=as_json)
         )
         raise typer.Exit(0 if good else 1)
     assert number is not None, "it was asked for"
@@ -79,7 +79,7 @@ def call(
             "Write + and 7 to 15 digits, as +12025550142.",
         )
     key = key or secrets.token_hex(16)
-    good = run(ringing.one(client, number, variables, key, as_json=as_json))
+    good = run(place_calls.one(client, number, variables, key, as_json=as_json))
     raise typer.Exit(0 if good else 1)
 
 

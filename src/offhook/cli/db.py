@@ -23,7 +23,7 @@ def upgrade(
     """Bring the database to the schema of this version, as offhook serve does at its start."""
     import json
 
-    from offhook.cli.calls.reading import engine_of, records_of
+    from offhook.cli.calls.record_access import engine_of, records_of
     from offhook.records import database
 
     records = records_of(config)

@@ -21,8 +21,8 @@ def demo(
 
     from rich.console import Console
 
-    from offhook.cli.demonstration import demonstrate
-    from offhook.cli.running import run
+    from offhook.cli.demo_call import demonstrate
+    from offhook.cli.event_loop import run
 
     if not run(demonstrate(os.environ, Console(), once=once, port=port)):
         raise typer.Exit(1)

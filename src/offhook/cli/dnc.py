@@ -4,7 +4,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 app = typer.Typer(
     help="Numbers that no agent calls: list, add and remove them.",
@@ -16,13 +16,13 @@ Number: TypeAlias = Annotated[str, typer.Argument(help="In E.164.", metavar="+â€
 
 
 @app.command("list")
-def list_(config: filters.Config = None, as_json: filters.Json = False) -> None:
+def list_(config: options.Config = None, as_json: options.Json = False) -> None:
     """List them, the latest first."""
     import dataclasses
     import json
 
-    from offhook.cli.calls import words
-    from offhook.cli.calls.reading import opened, records_of
+    from offhook.cli.calls import formatting
+    from offhook.cli.calls.record_access import opened, records_of
     from offhook.observability.console_output import inert
     from offhook.records import dnc
 
@@ -33,7 +33,7 @@ def list_(config: filters.Config = None, as_json: filters.Json = False) -> None:
         return
     for one in found:
         call = f", call {one.in_call}" if one.in_call else ""
-        print(f"{one.number}  since {words.local(one.since_ms)}: {inert(one.why)}{call}")
+        print(f"{one.number}  since {formatting.local(one.since_ms)}: {inert(one.why)}{call}")
     if not found:
         print("There is none.")
 
@@ -42,10 +42,10 @@ def list_(config: filters.Config = None, as_json: filters.Json = False) -> None:
 def add(
     number: Number,
     why: Annotated[str, typer.Option(help="Why, for whoever reads the list.")] = "",
-    config: filters.Config = None,
+    config: options.Config = None,
 ) -> None:
     """Never call a number again. A running server knows at once."""
-    from offhook.cli.calls.reading import engine_of, records_of
+    from offhook.cli.calls.record_access import engine_of, records_of
     from offhook.records import database, dnc
 
     number = _checked(number)
@@ -58,9 +58,9 @@ def add(
 
 
 @app.command("remove")
-def remove(number: Number, config: filters.Config = None) -> None:
+def remove(number: Number, config: options.Config = None) -> None:
     """Allow a number to be called again. Exits with 1 if it was not on the list."""
-    from offhook.cli.calls.reading import engine_of, records_of
+    from offhook.cli.calls.record_access import engine_of, records_of
     from offhook.records import database, dnc
 
     number = _checked(number)

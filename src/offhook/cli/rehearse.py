@@ -113,8 +113,8 @@ def rehearse(
             "The server that is run here needs no --unsigned, --signing-key, --public-url."
         )
 
-    from offhook.cli.rehearsing import Rehearsal, Wishes
-    from offhook.cli.running import run
+    from offhook.cli.event_loop import run
+    from offhook.cli.rehearsal import Rehearsal, Wishes
 
     wishes = Wishes(
         paths=paths or [],

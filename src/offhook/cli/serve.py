@@ -50,7 +50,7 @@ def serve(
     from offhook.api import token
     from offhook.api.app import Api
     from offhook.capture.writer import Captures
-    from offhook.cli.running import on_stop_signal, run
+    from offhook.cli.event_loop import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.errors import Problem
     from offhook.observability.call_log import CallLog

@@ -32,7 +32,7 @@ def standin(
 
     from rich.console import Console
 
-    from offhook.cli.running import on_stop_signal, run
+    from offhook.cli.event_loop import on_stop_signal, run
     from offhook.cli.standin_log import StandInLog
     from offhook.clock import LoopClock
     from offhook.errors import Problem

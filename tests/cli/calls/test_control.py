@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tests.cli.calls.conftest import offhook
-from tests.cli.calls.test_following import Connection
-from tests.cli.calls.test_following import serving as answering
+from tests.cli.calls.test_event_stream import Connection
+from tests.cli.calls.test_event_stream import serving as answering
 from tests.cli.test_serve import CLEAN, Serving, serving
 from tests.whole_server import ACCOUNT, GREET, TOKEN, caller
 

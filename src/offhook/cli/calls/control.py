@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 _Text: TypeAlias = Annotated[str, typer.Argument(metavar="TEXT")]
 _File: TypeAlias = Annotated[
@@ -15,13 +15,13 @@ _File: TypeAlias = Annotated[
 
 
 def hang_up(
-    sid: filters.Sid,
+    sid: options.Sid,
     farewell: Annotated[
         str | None, typer.Option(help="Said in full first.", metavar="TEXT")
     ] = None,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """End a call: at once, or when a farewell was heard."""
     body = {} if farewell is None else {"farewell": farewell}
@@ -29,7 +29,7 @@ def hang_up(
 
 
 def say(
-    sid: filters.Sid,
+    sid: options.Sid,
     text: _Text,
     behavior: Annotated[
         str,
@@ -38,80 +38,80 @@ def say(
             " interrupt takes its place."
         ),
     ] = "default",
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Have the agent say something."""
     _act(sid, "say", {"text": text, "behavior": behavior}, url, config, as_json)
 
 
 def tell(
-    sid: filters.Sid,
+    sid: options.Sid,
     text: _Text,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Tell the agent something that it answers to, as if the caller had said it."""
     _act(sid, "tell", {"text": text}, url, config, as_json)
 
 
 def prompt(
-    sid: filters.Sid,
+    sid: options.Sid,
     text: _Text,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Add something to the agent's prompt."""
     _act(sid, "prompt", {"prompt": text}, url, config, as_json)
 
 
 def think(
-    sid: filters.Sid,
+    sid: options.Sid,
     file: _File,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Replace what the agent thinks with: a think block of Settings."""
     _act(sid, "think", {"think": _block(file)}, url, config, as_json)
 
 
 def speak(
-    sid: filters.Sid,
+    sid: options.Sid,
     file: _File,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Replace the agent's voice: a speak block of Settings."""
     _act(sid, "speak", {"speak": _block(file)}, url, config, as_json)
 
 
 def listen(
-    sid: filters.Sid,
+    sid: options.Sid,
     file: _File,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Change how the agent listens: a listen block of Settings."""
     _act(sid, "listen", {"listen": _block(file)}, url, config, as_json)
 
 
 def transfer(
-    sid: filters.Sid,
+    sid: options.Sid,
     destination: Annotated[
         str, typer.Argument(help="A name in the agent file.", metavar="DESTINATION")
     ],
     summary: Annotated[
         str | None, typer.Option(help="Told to a person who is called first.", metavar="TEXT")
     ] = None,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Put the caller through."""
     body = {"destination": destination} | ({} if summary is None else {"summary": summary})
@@ -119,53 +119,53 @@ def transfer(
 
 
 def digits(
-    sid: filters.Sid,
+    sid: options.Sid,
     keys: Annotated[
         str, typer.Argument(help="0 to 9, * and #; w waits half a second, W one.", metavar="KEYS")
     ],
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Press keys in a call."""
     _act(sid, "digits", {"digits": keys}, url, config, as_json)
 
 
 def mute(
-    sid: filters.Sid,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    sid: options.Sid,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Let the caller hear nothing of the agent."""
     _act(sid, "mute", {"on": True}, url, config, as_json)
 
 
 def unmute(
-    sid: filters.Sid,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    sid: options.Sid,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Let the caller hear the agent again."""
     _act(sid, "mute", {"on": False}, url, config, as_json)
 
 
 def pause(
-    sid: filters.Sid,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    sid: options.Sid,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Record silence from now on, on both sides."""
     _act(sid, "recording", {"state": "paused"}, url, config, as_json)
 
 
 def resume(
-    sid: filters.Sid,
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    sid: options.Sid,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Record what is said again."""
     _act(sid, "recording", {"state": "recording"}, url, config, as_json)
@@ -209,7 +209,7 @@ def _act(
 
     from offhook import config as configuration
     from offhook.cli.api_client import ApiAnswer, ApiClient, server_url, token_of
-    from offhook.cli.running import run
+    from offhook.cli.event_loop import run
     from offhook.observability.console_output import inert
 
     loaded = configuration.load(config, os.environ)

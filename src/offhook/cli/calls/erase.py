@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 
 def erase(
@@ -21,8 +21,8 @@ def erase(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be removed.")
     ] = False,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Remove calls: their rows, recordings, and what waits of them in the journal.
 
@@ -30,7 +30,7 @@ def erase(
     """
     import json
 
-    from offhook.cli.calls.reading import engine_of, records_of
+    from offhook.cli.calls.record_access import engine_of, records_of
     from offhook.errors import Problem
     from offhook.recordings.files import LocalFiles
     from offhook.records import database, erasing, queries

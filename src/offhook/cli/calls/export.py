@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,17 +26,17 @@ def export(
         Path | None,
         typer.Option(help="The file, or of audio the folder. Default: standard output."),
     ] = None,
-    since: filters.Since = None,
-    until: filters.Until = None,
-    agent: filters.Agent = None,
-    number: filters.Number = None,
-    direction: filters.Direction = None,
-    live: filters.Live = None,
-    slug: filters.Ending = None,
-    fault: filters.Fault = None,
-    text: filters.Text = None,
-    min_seconds: filters.MinSeconds = None,
-    config: filters.Config = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    agent: options.Agent = None,
+    number: options.Number = None,
+    direction: options.Direction = None,
+    live: options.Live = None,
+    slug: options.Ending = None,
+    fault: options.Fault = None,
+    text: options.Text = None,
+    min_seconds: options.MinSeconds = None,
+    config: options.Config = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was exported as JSON; needs --output.")
     ] = False,
@@ -45,13 +45,13 @@ def export(
     import json
     import sys
 
-    from offhook.cli.calls.reading import opened, records_of
+    from offhook.cli.calls.record_access import opened, records_of
 
     if format_ not in FORMATS:
         raise typer.BadParameter(" or ".join(FORMATS), param_hint="--format")
     if output is None and (as_json or format_ == "audio"):
         raise typer.BadParameter("Give --output.", param_hint="--output")
-    asked = filters.meant(
+    asked = options.meant(
         since=since,
         until=until,
         agent=agent,
@@ -85,7 +85,7 @@ def export(
 def _jsonl(connection: "Connection", asked: "Filter", currency: str) -> "Iterator[str]":
     import msgspec
 
-    from offhook.cli.calls.reading import every
+    from offhook.cli.calls.record_access import every
     from offhook.records import queries
 
     for call in every(connection, asked):
@@ -100,7 +100,7 @@ def _csv(connection: "Connection", asked: "Filter", currency: str) -> "Iterator[
     import dataclasses
     import io
 
-    from offhook.cli.calls.reading import every
+    from offhook.cli.calls.record_access import every
     from offhook.records.models import Call
 
     names = [field.name for field in dataclasses.fields(Call)]
@@ -162,7 +162,7 @@ def _copy(
     """Copy recordings, named by their CallSids. Returns how many, and those that are not there."""
     import shutil
 
-    from offhook.cli.calls.reading import every, recording
+    from offhook.cli.calls.record_access import every, recording
     from offhook.errors import Problem
 
     copied, missing = 0, []

@@ -2,20 +2,20 @@
 
 import typer
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 
 def follow(
-    url: filters.Url = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    url: options.Url = None,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """Print one line for each event of the calls of a running server, until Ctrl-C."""
     import os
 
     from offhook import config as configuration
     from offhook.cli.api_client import server_url, token_of
-    from offhook.cli.calls.following import Following
+    from offhook.cli.calls.event_stream import Following
     from offhook.cli.calls.telling import Teller
 
     loaded = configuration.load(config, os.environ)

@@ -4,23 +4,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 if TYPE_CHECKING:
     from offhook.records.models import Call, Sum, Totals
 
 
 def list_(
-    since: filters.Since = None,
-    until: filters.Until = None,
-    agent: filters.Agent = None,
-    number: filters.Number = None,
-    direction: filters.Direction = None,
-    live: filters.Live = None,
-    slug: filters.Ending = None,
-    fault: filters.Fault = None,
-    text: filters.Text = None,
-    min_seconds: filters.MinSeconds = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    agent: options.Agent = None,
+    number: options.Number = None,
+    direction: options.Direction = None,
+    live: options.Live = None,
+    slug: options.Ending = None,
+    fault: options.Fault = None,
+    text: options.Text = None,
+    min_seconds: options.MinSeconds = None,
     by: Annotated[
         str | None, typer.Option(help="Sums for each agent or day instead.", metavar="agent|day")
     ] = None,
@@ -28,21 +28,21 @@ def list_(
     after: Annotated[
         str | None, typer.Option(help="The next_cursor of the page before.", metavar="CURSOR")
     ] = None,
-    config: filters.Config = None,
-    as_json: filters.Json = False,
+    config: options.Config = None,
+    as_json: options.Json = False,
 ) -> None:
     """List calls, the newest first, and the totals of all that are meant."""
     import json
 
     import msgspec
 
-    from offhook.cli.calls.reading import opened, records_of
+    from offhook.cli.calls.record_access import opened, records_of
     from offhook.records import queries
     from offhook.records.models import Page
 
     if by not in (None, "agent", "day"):
         raise typer.BadParameter("agent or day", param_hint="--by")
-    asked = filters.meant(
+    asked = options.meant(
         since=since,
         until=until,
         agent=agent,
@@ -89,19 +89,19 @@ def _print(
     from rich.console import Console
     from rich.text import Text
 
-    from offhook.cli.calls import words
+    from offhook.cli.calls import formatting
     from offhook.observability.console_output import inert
 
     console = Console(highlight=False)
     if sums is not None:
         for one in sums:
-            line = f"{inert(one.key)}: {words.sum_of(one.totals, currency)}"
+            line = f"{inert(one.key)}: {formatting.sum_of(one.totals, currency)}"
             console.print(Text(line), soft_wrap=True)
     elif calls:
         console.print(_table(calls, currency))
         if more:
             console.print("There are more: --limit, or --since and --until.", style="dim")
-    console.print(Text(words.sum_of(totals, currency), "bold"), soft_wrap=True)
+    console.print(Text(formatting.sum_of(totals, currency), "bold"), soft_wrap=True)
     endings = ", ".join(f"{inert(slug)} {n}" for slug, n in totals.endings.items())
     if endings:
         console.print(Text(f"Ended: {endings}", "dim"), soft_wrap=True)
@@ -112,7 +112,7 @@ def _table(calls: "list[Call]", currency: str) -> object:
     from rich.table import Table
     from rich.text import Text
 
-    from offhook.cli.calls import words
+    from offhook.cli.calls import formatting
     from offhook.observability.console_output import inert
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -133,14 +133,14 @@ def _table(calls: "list[Call]", currency: str) -> object:
         style = "green" if call.live else "" if call.fault == "nobody" else "yellow"
         ended = Text(f"{inert(call.slug or 'live')}{trouble}", style)
         cells: tuple[str | Text, ...] = (
-            words.local(call.started_ms),
-            words.length(call.duration_ms),
+            formatting.local(call.started_ms),
+            formatting.length(call.duration_ms),
             inert(call.agent),
-            words.party(call.from_number),
-            words.party(call.to_number),
+            formatting.party(call.from_number),
+            formatting.party(call.to_number),
             str(call.turns),
             ended,
-            words.money(call.cost_micros, currency),
+            formatting.money(call.cost_micros, currency),
             inert(call.sid[-8:]),
         )
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 PLAYERS: tuple[tuple[str, ...], ...] = (
     ("afplay",),
@@ -16,11 +16,11 @@ PLAYERS: tuple[tuple[str, ...], ...] = (
 """Programs that play a mu-law WAV file, of which the first that is there does."""
 
 
-def play(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json = False) -> None:
+def play(sid: options.Sid, config: options.Config = None, as_json: options.Json = False) -> None:
     """Play the recording of a call, caller left, agent right. --json prints where it is."""
     import json
 
-    from offhook.cli.calls.reading import opened, recording, records_of
+    from offhook.cli.calls.record_access import opened, recording, records_of
     from offhook.errors import Problem
     from offhook.records import queries
 

@@ -1,13 +1,13 @@
 """offhook calls resend: deliver a call's record to the after-call webhook once more."""
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 
-def resend(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json = False) -> None:
+def resend(sid: options.Sid, config: options.Config = None, as_json: options.Json = False) -> None:
     """Have the running server deliver a call's record once more, with all its attempts."""
     import json
 
-    from offhook.cli.calls.reading import engine_of, records_of
+    from offhook.cli.calls.record_access import engine_of, records_of
     from offhook.errors import Problem
     from offhook.records import database, jobs, queries
     from offhook.text import urls

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from offhook.cli.calls import filters
+from offhook.cli import options
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     )
 
 
-def show(sid: filters.Sid, config: filters.Config = None, as_json: filters.Json = False) -> None:
+def show(sid: options.Sid, config: options.Config = None, as_json: options.Json = False) -> None:
     """Show all of one call: what was said and heard, how quickly, why it ended, what it cost."""
     import json
 
     from rich.console import Console
 
-    from offhook.cli.calls.reading import opened, records_of
+    from offhook.cli.calls.record_access import opened, records_of
     from offhook.records import queries
 
     records = records_of(config)
@@ -53,15 +53,15 @@ def _row(name: str, value: str) -> "Text":
 
 
 def _head(record: "CallRecord") -> "list[Text]":
-    from offhook.cli.calls import words
+    from offhook.cli.calls import formatting
 
     call = record.call
+    live = call.duration_ms is None
+    lasts = "and is live" if live else f"{formatting.length(call.duration_ms)} long"
     rows = [
         _row("Call", call.sid),
-        _row("began", f"{words.local(call.started_ms)}, {words.length(call.duration_ms)} long")
-        if call.duration_ms is not None
-        else _row("began", f"{words.local(call.started_ms)}, and is live"),
-        _row("from, to", f"{words.party(call.from_number)} → {words.party(call.to_number)}"),
+        _row("began", f"{formatting.local(call.started_ms)}, {lasts}"),
+        _row("from, to", " → ".join(map(formatting.party, (call.from_number, call.to_number)))),
         _row("agent", f"{call.agent} ({call.direction}, by {call.came_by})"),
     ]
     if record.variables:
@@ -176,13 +176,13 @@ def _latencies(turn: "Turn") -> str:
 def _foot(record: "CallRecord", currency: str) -> "list[Text]":
     from rich.text import Text
 
-    from offhook.cli.calls import words
+    from offhook.cli.calls import formatting
 
     call, meters = record.call, record.meters
     lines = [Text()]
     if call.fault is not None:
         detail = f": {record.detail}" if record.detail else ""
-        ended = words.ending(call.fault, call.slug or "", call.words or "")
+        ended = formatting.ending(call.fault, call.slug or "", call.words or "")
         lines.append(_row("ended", f"{ended}{detail}"))
     if record.delays is not None:
         lines.append(_row("delays", _delays(record.delays)))
@@ -192,7 +192,7 @@ def _foot(record: "CallRecord", currency: str) -> "list[Text]":
     lines.append(_row("Twilio", f"{billed}; stream {meters.stream_minutes} min"))
     lines.append(_row("Deepgram", f"{meters.deepgram_ms} ms ({meters.deepgram_tier})"))
     if call.cost_micros is not None:
-        lines.append(_row("cost", words.money(call.cost_micros, currency)))
+        lines.append(_row("cost", formatting.money(call.cost_micros, currency)))
     if call.recording is not None:
         faults = f" ({record.recording_fault})" if record.recording_fault else ""
         lines.append(_row("recording", f"{call.recording}{faults}"))

@@ -6,7 +6,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from offhook.cli.calls.following import ServerSentEvent
+from offhook.cli.calls.event_stream import ServerSentEvent
 from offhook.events.types import Event
 from offhook.observability.console_output import STYLES, inert, tell
 

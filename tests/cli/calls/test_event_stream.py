@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.cli.calls.conftest import offhook
 
 from offhook.cli.api_client import token_of
-from offhook.cli.calls.following import Following, ServerSentEvent, Stream
+from offhook.cli.calls.event_stream import Following, ServerSentEvent, Stream
 from offhook.cli.calls.telling import Teller
 from offhook.config import load
 from offhook.errors import Problem

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from offhook.cli.calling import Client
-from offhook.cli.running import on_stop_signal
+from offhook.cli.call_placer import Client
+from offhook.cli.event_loop import on_stop_signal
 from offhook.observability.console_output import inert
 from offhook.outbound import people as lists
 from offhook.outbound.lists import Fate, ListRun, NotRung, Report

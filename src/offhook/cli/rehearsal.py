@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from offhook import config as configuration
-from offhook.cli import replaying
+from offhook.cli import replay_report
 from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides, Twilio
 from offhook.errors import Problem
@@ -128,7 +128,7 @@ class Rehearsal:
         out = self._wishes.out or Path("rehearsal.wav")
         _write(report, out)
         verdict = compare_call(capture, report, told)
-        return replaying.report(capture, verdict, out, as_json=self._wishes.as_json)
+        return replay_report.report(capture, verdict, out, as_json=self._wishes.as_json)
 
     # --- what is to run ---
 

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from offhook.audio import FRAME_BYTES, milliseconds
-from offhook.cli.running import on_stop_signal
+from offhook.cli.event_loop import on_stop_signal
 from offhook.clock import Clock, LoopClock
 from offhook.config import DEFAULT, Config, Overrides, Twilio, load
 from offhook.errors import Problem
