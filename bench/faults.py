@@ -49,7 +49,7 @@ from offhook.config import Prices
 from offhook.recordings import wav
 from offhook.records import database, tables
 from offhook.records.journal import identity_of, waiting_in
-from offhook.records.store import Store
+from offhook.records.store import RecordStore
 from offhook.twilio.signature import sign
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -270,7 +270,7 @@ class House:
         engine = self.engine()
         try:
             with engine.connect() as connection:
-                applied = Store(identity_of(folder), Prices()).applied(connection)
+                applied = RecordStore(identity_of(folder), Prices()).applied(connection)
         finally:
             engine.dispose()
         return waiting_in(folder, applied)

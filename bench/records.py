@@ -2,7 +2,7 @@
 
     python bench/records.py [--calls 100000] [--utterances 8] [--rounds 40]
 
-The calls are written into SQLite by the record's own Store, as a server's are, and from there
+The calls are written into SQLite by the record's own RecordStore, as a server's are, and from there
 copied into PostgreSQL (that of the wheel which the tests use). They are asked for by the queries of
 `offhook calls` and the API. Exits with 1 when a list, a page of a search or one call takes more
 than 100 ms at p95.
@@ -28,9 +28,9 @@ from offhook.call.ending import Slug  # noqa: E402
 from offhook.config import Prices  # noqa: E402
 from offhook.events import types as events  # noqa: E402
 from offhook.records import database, queries, tables  # noqa: E402
-from offhook.records.entries import Line  # noqa: E402
-from offhook.records.filters import Filter  # noqa: E402
-from offhook.records.store import Store  # noqa: E402
+from offhook.records.entries import JournalEntry  # noqa: E402
+from offhook.records.filters import CallFilter  # noqa: E402
+from offhook.records.store import RecordStore  # noqa: E402
 
 BATCH_CALLS = 500
 BETWEEN_MS = 26_000
@@ -102,7 +102,7 @@ def fill(engine: Engine, calls: int, utterances: int) -> None:
     """Write the calls, in batches of lines."""
     chance = random.Random(5)
     prices = Prices(twilio_minute=0.0085, deepgram_minute={"standard": 0.08})
-    store = Store("0" * 32, prices)
+    store = RecordStore("0" * 32, prices)
     number = 0
     for first in range(0, calls, BATCH_CALLS):
         lines = []
@@ -110,7 +110,7 @@ def fill(engine: Engine, calls: int, utterances: int) -> None:
             wall_ms = BEGAN_MS + index * BETWEEN_MS
             for at_ms, event in call(index, utterances, chance):
                 number += 1
-                lines.append(Line(number, sid(index), at_ms, wall_ms + at_ms, event))
+                lines.append(JournalEntry(number, sid(index), at_ms, wall_ms + at_ms, event))
         with engine.begin() as connection:
             store.apply(connection, lines, number)
 
@@ -139,17 +139,17 @@ def questions(calls: int, chance: random.Random) -> dict[str, Callable[[], Ask]]
     """What is asked; each time anew, about other calls."""
 
     def listed(limit: int = 50, **asked: object) -> Ask:
-        return lambda connection: queries.find(connection, Filter(**asked), limit)  # type: ignore[arg-type]
+        return lambda connection: queries.find(connection, CallFilter(**asked), limit)  # type: ignore[arg-type]
 
     def deep() -> Ask:
         began = BEGAN_MS + chance.randrange(calls) * BETWEEN_MS
         cursor = queries.cursor_of(queries.Position(began, "CB"))
-        return lambda connection: queries.find(connection, Filter(), 50, cursor)
+        return lambda connection: queries.find(connection, CallFilter(), 50, cursor)
 
     def deep_search() -> Ask:
         began = BEGAN_MS + chance.randrange(calls) * BETWEEN_MS
         cursor = queries.cursor_of(queries.Position(began, "CB"))
-        return lambda connection: queries.find(connection, Filter(text=NEVER), 50, cursor)
+        return lambda connection: queries.find(connection, CallFilter(text=NEVER), 50, cursor)
 
     def a_day() -> Ask:
         since = BEGAN_MS + chance.randrange(calls) * BETWEEN_MS
@@ -192,7 +192,7 @@ def slow_questions() -> dict[str, Ask]:
         def ask(connection: Connection) -> None:
             cursor = None
             while True:
-                page = queries.find(connection, Filter(text=wanted), 50, cursor)
+                page = queries.find(connection, CallFilter(text=wanted), 50, cursor)
                 cursor = page.next_cursor
                 if cursor is None:
                     return
@@ -200,9 +200,9 @@ def slow_questions() -> dict[str, Ask]:
         return ask
 
     return {
-        "totals": lambda connection: queries.totals(connection, Filter()),
-        "sums by day": lambda connection: queries.sums(connection, Filter(), "day"),
-        "sums by agent": lambda connection: queries.sums(connection, Filter(), "agent"),
+        "totals": lambda connection: queries.totals(connection, CallFilter()),
+        "sums by day": lambda connection: queries.sums(connection, CallFilter(), "day"),
+        "sums by agent": lambda connection: queries.sums(connection, CallFilter(), "agent"),
         "all that say a rare word": whole_search(RARE),
         "all, nobody said it": whole_search(NEVER),
     }

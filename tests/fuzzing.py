@@ -197,7 +197,7 @@ _CAPTURE = [
     {"at": 1040, "leg": "caller", "dir": "out", "audio": "EBAQ"},
     {"at": 9000, "leg": "caller", "dir": "in", "message": {"event": "stop"}},
 ]
-_CURSOR = filters.cursor_of(filters.Position(1_700_000_000_000, _CALL))
+_CURSOR = filters.cursor_of(filters.PagePosition(1_700_000_000_000, _CALL))
 _YAML = (Problem,)
 
 TARGETS: dict[str, Target] = {
@@ -268,7 +268,7 @@ TARGETS: dict[str, Target] = {
     ),
     "wav.stereo": Target(_from_file(wav.read_stereo, "call.wav"), _YAML, _wavs()),
     "wav.clip": Target(_from_file(wav.read_clip, "clip.wav"), _YAML, _wavs()),
-    "journal": Target(lambda data: entries.decode(1, data), (entries.BadLine,), _LINES),
+    "journal": Target(lambda data: entries.decode(1, data), (entries.MalformedEntryError,), _LINES),
     "capture": Target(
         _from_file(_capture, "call.jsonl"),
         _YAML,

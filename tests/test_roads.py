@@ -55,7 +55,7 @@ ROADS: Final = {
     ("calls/transfers.py", "_ring", "create_call"): "Guard.begin_transfer; Dialled",
     ("calls/farewells.py", "fallback", "responses.fallback"): "Guard.check_last_resort; Dialled",
     ("calls/farewells.py", "busy", "responses.busy"): "Guard.check_last_resort; Dialled",
-    ("outbound/placing.py", "_create", "create_call"): "Permission.count; CallBegan",
+    ("outbound/placing.py", "_create", "create_call"): "PlacementChecks.count; CallBegan",
 }
 
 

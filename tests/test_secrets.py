@@ -41,10 +41,10 @@ HARMLESS = {
     "RecordsFile.database": "a URL in which a password is refused",
     "Refusal.headers": "those of our answer",
     "Reply.headers": "those of the simulated account's answer",
-    "Sum.key": "a name in an answer",
+    "GroupTotals.key": "a name in an answer",
     "Twilio.api_key": "its SID, which is the user's name",
     "Account.api_key": "its SID, which is the user's name",
-    "Wanted.key": "an idempotency key, which opens nothing",
+    "OutboundRequest.key": "an idempotency key, which opens nothing",
     "Wishes.signing_key": "the id of a key",
     "_Reading.tokens": "words",
 }

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.outbound.call_status import UNANSWERED, Truth
+from offhook.outbound.call_status import UNANSWERED, CallStatus
 
 WAY = ["initiated", "ringing", "in-progress"]
 FINALS = ["completed", *UNANSWERED]
@@ -21,7 +21,7 @@ def test_whatever_the_order_the_final_status_is_the_truth(
     reports = [*WAY[:told], final]
     reports += [reports[n % len(reports)] for n in repeats]
     random.shuffle(reports)  # type: ignore[attr-defined]
-    truth = Truth()
+    truth = CallStatus()
     news = [status for status in reports if truth.hear(status)]
     assert truth.status == final
     assert truth.final
@@ -30,7 +30,7 @@ def test_whatever_the_order_the_final_status_is_the_truth(
 
 
 def test_what_is_final_stays() -> None:
-    truth = Truth()
+    truth = CallStatus()
     assert truth.hear("busy")
     assert not truth.hear("completed")
     assert not truth.hear("in-progress")
@@ -38,21 +38,21 @@ def test_what_is_final_stays() -> None:
 
 
 def test_a_late_report_moves_nothing_back() -> None:
-    truth = Truth()
+    truth = CallStatus()
     assert truth.hear("in-progress")
     assert not truth.hear("ringing")
     assert not truth.final
 
 
 def test_words_that_twilio_may_invent_are_no_news() -> None:
-    truth = Truth()
+    truth = CallStatus()
     assert not truth.hear("teleported")
     assert not truth.hear("")
     assert truth.status == "queued"
 
 
 def test_the_first_verdict_stays() -> None:
-    truth = Truth()
+    truth = CallStatus()
     assert not truth.hear_answered_by("")
     assert truth.hear_answered_by("human")
     assert not truth.hear_answered_by("machine_end_beep")

@@ -9,14 +9,14 @@ from tests.whole_server import until
 
 from offhook.errors import Problem
 from offhook.outbound import lists
-from offhook.outbound.lists import Fate, ListRun
-from offhook.outbound.people import Person
-from offhook.outbound.problems import NotNow, Uncertain
-from offhook.outbound.progress import Progress
+from offhook.outbound.lists import CallOutcome, ListRun
+from offhook.outbound.people import Contact
+from offhook.outbound.problems import TryLaterError, UncertainError
+from offhook.outbound.progress import ListProgress
 
 
-def people(count: int) -> list[Person]:
-    return [Person(n + 2, f"+1202555{n:04}", None, {"n": str(n)}) for n in range(count)]
+def people(count: int) -> list[Contact]:
+    return [Contact(n + 2, f"+1202555{n:04}", None, {"n": str(n)}) for n in range(count)]
 
 
 class Server:
@@ -44,17 +44,17 @@ class Server:
             self.most = max(self.most, self.live)
         return self.keys[key]
 
-    async def fate(self, sid: str, seen: str | None) -> Fate:
+    async def fate(self, sid: str, seen: str | None) -> CallOutcome:
         await asyncio.sleep(0)
         if seen is None:
-            return Fate("ringing", final=False)
+            return CallOutcome("ringing", final=False)
         await self.ends.wait()
         self.live -= 1
-        return Fate("busy", True, "line_busy", "busy")
+        return CallOutcome("busy", True, "line_busy", "busy")
 
 
-def run(folder: Path, server: Server, those: list[Person], at_once: int = 3) -> ListRun:
-    progress = Progress(folder / "people.csv", "seed")
+def run(folder: Path, server: Server, those: list[Contact], at_once: int = 3) -> ListRun:
+    progress = ListProgress(folder / "people.csv", "seed")
     return ListRun(those, progress, server, at_once=at_once, variables={"n": "x", "shop": "Ours"})
 
 
@@ -70,9 +70,9 @@ async def test_everybody_is_rung_once_and_so_many_at_once(tmp_path: Path) -> Non
 
 async def test_whoever_was_rung_before_is_not_rung_again(tmp_path: Path) -> None:
     server = Server()
-    with Progress(tmp_path / "people.csv", "seed") as progress:
+    with ListProgress(tmp_path / "people.csv", "seed") as progress:
         await ListRun(people(5), progress, server, at_once=2).run()
-    with Progress(tmp_path / "people.csv", "seed") as progress:
+    with ListProgress(tmp_path / "people.csv", "seed") as progress:
         report = await ListRun(people(8), progress, server, at_once=2).run()
     assert len(server.rung) == 8
     assert (report.before, report.outcomes.total(), report.whole) == (5, 3, True)
@@ -99,13 +99,13 @@ async def test_cancelled_in_mid_call_the_next_run_goes_on_with_the_same_calls(
 ) -> None:
     server = Server()
     server.ends.clear()
-    with Progress(tmp_path / "people.csv", "seed") as progress:
+    with ListProgress(tmp_path / "people.csv", "seed") as progress:
         async with asyncio.TaskGroup() as group:
             running = group.create_task(ListRun(people(9), progress, server, at_once=4).run())
             await until(lambda: len(server.rung) == 4)
             running.cancel()
     server.ends.set()
-    with Progress(tmp_path / "people.csv", "seed") as progress:
+    with ListProgress(tmp_path / "people.csv", "seed") as progress:
         report = await ListRun(people(9), progress, server, at_once=4).run()
     assert len(server.rung) == len(set(server.rung)) == 9
     assert (report.before, report.whole) == (0, True)
@@ -126,8 +126,8 @@ async def test_a_row_that_must_wait_for_long_is_left_and_one_that_need_not_is_ru
 ) -> None:
     server = Server()
     those = people(3)
-    server.problems[those[0].number] = [NotNow("E-OUT-10", "night", "", 3600)]
-    server.problems[those[1].number] = [NotNow("E-OUT-12", "full", "", 0.01)] * 3
+    server.problems[those[0].number] = [TryLaterError("E-OUT-10", "night", "", 3600)]
+    server.problems[those[1].number] = [TryLaterError("E-OUT-12", "full", "", 0.01)] * 3
     report = await run(tmp_path, server, those).run()
     assert [row.person.line for row in report.later] == [2]
     assert set(server.rung) == {those[1].number, those[2].number}
@@ -139,7 +139,7 @@ async def test_an_uncertain_row_is_asked_for_again_however_long_it_takes(
     monkeypatch.setattr(lists, "PATIENCE_S", 0.01)
     server = Server()
     [one] = people(1)
-    server.problems[one.number] = [Uncertain("E-OUT-14", "uncertain", "", 0.05)] * 3
+    server.problems[one.number] = [UncertainError("E-OUT-14", "uncertain", "", 0.05)] * 3
     report = await run(tmp_path, server, [one]).run()
     assert report.whole
 

@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offhook.errors import Problem
-from offhook.outbound.people import People, read
+from offhook.outbound.people import ContactList, read
 
 
-def reading(folder: Path, text: str | bytes) -> People:
+def reading(folder: Path, text: str | bytes) -> ContactList:
     path = folder / "people.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read(path)
 
 
-def why(found: People) -> dict[int, str]:
+def why(found: ContactList) -> dict[int, str]:
     return {row.line: row.why for row in found.bad}
 
 

@@ -466,7 +466,7 @@ async def test_who_may_not_be_called_is_not(tmp_path: Path, body: Any, code: str
 async def test_whoever_is_on_the_list_is_not_called(tmp_path: Path) -> None:
     async with office(tmp_path) as made:
         with made.desk.engine.begin() as connection:
-            dnc.bar(connection, dnc.Barred(ADA, 0, "asked", None))
+            dnc.bar(connection, dnc.DoNotCallEntry(ADA, 0, "asked", None))
         answer = await made.ask()
         assert (answer.status_code, answer.json()["code"]) == (403, "E-OUT-11")
         assert made.api.calls == {}

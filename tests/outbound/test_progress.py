@@ -3,15 +3,15 @@ from pathlib import Path
 import pytest
 
 from offhook.errors import Problem
-from offhook.outbound.progress import Progress
+from offhook.outbound.progress import ListProgress
 
 ADA = "+12025550101"
 BOB = "+12025550102"
 CLEO = "+12025550103"
 
 
-def opened(folder: Path, agent: str = "reminder") -> Progress:
-    return Progress(folder / "people.csv", agent)
+def opened(folder: Path, agent: str = "reminder") -> ListProgress:
+    return ListProgress(folder / "people.csv", agent)
 
 
 def test_what_was_written_is_there_again(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.processes import started
 from offhook.recordings import reading, wav
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
-from offhook.recordings.repair import Mended, repair
+from offhook.recordings.repair import RepairReport, repair
 
 TALKING = """
 import sys, time
@@ -56,7 +56,7 @@ def test_recordings_of_a_killed_process_open_and_hold_what_was_said(tmp_path: Pa
         assert set(right) == {0xFF}
         assert (tmp_path / name).read_bytes()[:58] == wav.stereo_header(len(left))
         assert not reading.find(files, name).growing
-    assert repair(files) == Mended([], [])
+    assert repair(files) == RepairReport([], [])
 
 
 @given(st.integers(0, 200))
@@ -66,7 +66,7 @@ def test_a_file_that_was_written_in_part_can_be_opened(
     folder = tmp_path_factory.mktemp("cut")
     whole = wav.stereo_header(None) + bytes(range(1, 143))
     (folder / "a.wav").write_bytes(whole[:size])
-    assert repair(LocalFiles(folder)) == Mended(["a.wav"], [])
+    assert repair(LocalFiles(folder)) == RepairReport(["a.wav"], [])
     samples = max(0, size - 58) // 2
     left, right = wav.read_stereo(folder / "a.wav")
     assert len(left) == len(right) == samples
@@ -79,7 +79,7 @@ def test_a_file_that_was_written_in_part_can_be_opened(
 
 def test_a_header_of_zeros_is_written_anew(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(bytes(58) + b"abcd")
-    assert repair(LocalFiles(tmp_path)) == Mended(["a.wav"], [])
+    assert repair(LocalFiles(tmp_path)) == RepairReport(["a.wav"], [])
     assert wav.read_stereo(tmp_path / "a.wav") == (b"ac", b"bd")
 
 
@@ -97,7 +97,7 @@ def test_what_is_no_recording_is_named_and_left_alone(
         (tmp_path / name).write_bytes(content)
     (tmp_path / "folder.wav").mkdir()
     found = repair(LocalFiles(tmp_path))
-    assert found == Mended([], ["garbage.wav", "pcm.wav", "short.wav"])
+    assert found == RepairReport([], ["garbage.wav", "pcm.wav", "short.wav"])
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.is_file()} == (
         contents
     )
@@ -112,7 +112,7 @@ def test_a_recording_that_another_process_still_writes_takes_no_harm(tmp_path: P
         writer = wav.StereoWriter(file)
         writer.write(b"ab", b"cd")
         file.flush()
-        assert repair(LocalFiles(tmp_path)) == Mended(["a.wav"], [])
+        assert repair(LocalFiles(tmp_path)) == RepairReport(["a.wav"], [])
         assert wav.read_stereo(path) == (b"ab", b"cd")
         writer.write(b"ef", b"gh")
         writer.close()

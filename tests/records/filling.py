@@ -1,4 +1,4 @@
-"""Calls for tests of what is asked about them, written as a server's are: by Store."""
+"""Calls for tests of what is asked about them, written as a server's are: by RecordStore."""
 
 from collections.abc import Iterable
 
@@ -7,8 +7,8 @@ from sqlalchemy import Engine
 from offhook.config import Prices
 from offhook.events import types as events
 from offhook.events.types import Event
-from offhook.records.entries import Line
-from offhook.records.store import Store
+from offhook.records.entries import JournalEntry
+from offhook.records.store import RecordStore
 
 BEGAN_MS = 1_793_000_000_000
 CALLER, CALLED = "+12025550142", "+12025550100"
@@ -42,7 +42,7 @@ class Filler:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._store = Store("0" * 32, PRICES)
+        self._store = RecordStore("0" * 32, PRICES)
         self._line = 0
 
     def call(self, sid: str, happened: Iterable[tuple[int, Event]], began_ms: int) -> None:
@@ -50,7 +50,7 @@ class Filler:
         lines = []
         for at_ms, event in happened:
             self._line += 1
-            lines.append(Line(self._line, sid, at_ms, began_ms + at_ms, event))
+            lines.append(JournalEntry(self._line, sid, at_ms, began_ms + at_ms, event))
         with self._engine.begin() as connection:
             self._store.apply(connection, lines, self._line)
 

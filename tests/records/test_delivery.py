@@ -32,7 +32,7 @@ from tests.target import (
 
 from offhook.recordings.files import LocalFiles
 from offhook.records import delivery, erasing, jobs, tables
-from offhook.records.delivery import Deliveries
+from offhook.records.delivery import WebhookDelivery
 from offhook.records.queries import record_as_json, show
 
 SECRETS = ("the-first-secret-of-two", "the-second-secret-of-two")
@@ -41,7 +41,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "after-call.md"
 
 @contextmanager
 def delivering(engine: Engine, url: str) -> Iterator[None]:
-    with Deliveries(engine, url, SECRETS, "USD"):
+    with WebhookDelivery(engine, url, SECRETS, "USD"):
         yield
 
 
@@ -349,7 +349,7 @@ def test_what_becomes_of_deliveries_is_counted(
         connection.execute(update(tables.jobs).values(made_ms=now_of(engine) - 60_000))
     with (
         target(answer(500), answer(410), hang, answer(200)) as t,
-        Deliveries(engine, t.url, SECRETS, "USD") as deliveries,
+        WebhookDelivery(engine, t.url, SECRETS, "USD") as deliveries,
     ):
         assert deliveries.waiting.calls in (0, 2)
         make_due(engine)
@@ -377,10 +377,10 @@ def test_how_many_wait_and_for_how_long(engine: Engine) -> None:
 SERVER = """
 import sys, time
 from offhook.records import database, delivery
-from offhook.records.delivery import Deliveries
+from offhook.records.delivery import WebhookDelivery
 delivery.POLL_S = 0.02
 engine = database.open_engine(database.url_of(sys.argv[1]))
-with Deliveries(engine, sys.argv[2], ("the-first-secret-of-two",), "USD"):
+with WebhookDelivery(engine, sys.argv[2], ("the-first-secret-of-two",), "USD"):
     time.sleep(600)
 """
 

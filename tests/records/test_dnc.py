@@ -5,18 +5,18 @@ from tests.records.test_store import WALL, apply, began, lines
 
 from offhook.events.types import DoNotCall
 from offhook.records import dnc
-from offhook.records.dnc import Barred
+from offhook.records.dnc import DoNotCallEntry
 
 NUMBER = "+12025550142"
 
 
 def test_a_number_is_barred_once_and_until_it_is_no_longer(engine: Engine) -> None:
-    first = Barred(NUMBER, 1000, "wrote to us", None)
+    first = DoNotCallEntry(NUMBER, 1000, "wrote to us", None)
     with engine.begin() as connection:
         assert not dnc.is_barred(connection, NUMBER)
         assert dnc.bar(connection, first)
-        assert not dnc.bar(connection, Barred(NUMBER, 2000, "again", "CA1"))
-        assert dnc.bar(connection, Barred("+12025550143", 3000, "x", None))
+        assert not dnc.bar(connection, DoNotCallEntry(NUMBER, 2000, "again", "CA1"))
+        assert dnc.bar(connection, DoNotCallEntry("+12025550143", 3000, "x", None))
     with engine.begin() as connection:
         assert dnc.is_barred(connection, NUMBER)
         assert not dnc.is_barred(connection, NUMBER[:-1])
@@ -32,4 +32,4 @@ def test_who_asks_in_a_call_is_barred_whatever_comes_twice(engine: Engine) -> No
     apply(engine, asked)
     apply(engine, lines((700, DoNotCall(NUMBER)), call_sid="CA2", first=9))
     with engine.connect() as connection:
-        assert dnc.barred(connection) == [Barred(NUMBER, WALL + 500, dnc.ASKED, "CA1")]
+        assert dnc.barred(connection) == [DoNotCallEntry(NUMBER, WALL + 500, dnc.ASKED, "CA1")]

@@ -8,7 +8,7 @@ import pytest
 
 from offhook.events import types as events
 from offhook.events.types import CallEvent, Event
-from offhook.records.entries import BadLine, decode, encode
+from offhook.records.entries import MalformedEntryError, decode, encode
 
 EVENTS: tuple[type, ...] = typing.get_args(Event)
 
@@ -65,7 +65,7 @@ def test_a_line_with_an_events_earlier_name_is_read() -> None:
     ],
 )
 def test_what_is_no_line_is_told_without_its_content(line: bytes) -> None:
-    with pytest.raises(BadLine) as bad:
+    with pytest.raises(MalformedEntryError) as bad:
         decode(1, line)
     assert str(bad.value) in ("DecodeError", "ValidationError", "KeyError")
 

@@ -22,10 +22,10 @@ from offhook.recordings.files import LocalFiles
 from offhook.records import database, erasing, tables
 from offhook.records import record as record_module
 from offhook.records.entries import encode
-from offhook.records.journal import SPOILT, Journal
+from offhook.records.journal import DEAD_LETTERS, Journal
 from offhook.records.record import Record
 from offhook.records.retention import Retention
-from offhook.records.store import Store
+from offhook.records.store import RecordStore
 
 
 def two_calls(engine: Engine, folder: Path) -> LocalFiles:
@@ -224,10 +224,10 @@ def test_lines_that_no_database_took_are_erased(engine: Engine, tmp_path: Path) 
         encode(CallEvent(sid, 5, CallerSaid("My name is Ada.")), WALL) + b"\n"
         for sid in ("CA1", "CA2")
     )
-    (journal / SPOILT).write_bytes(mine + other)
+    (journal / DEAD_LETTERS).write_bytes(mine + other)
     removed, _ = erasing.erase(engine, LocalFiles(tmp_path), journal, ["CA1"])
     assert removed["spoilt_lines"] == 1
-    assert (journal / SPOILT).read_bytes() == other
+    assert (journal / DEAD_LETTERS).read_bytes() == other
 
 
 def test_without_a_condition_nothing_is_erased(house: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_file_that_cannot_be_deleted_holds_up_nothing_else(house: Path) -> Non
     (recordings / "one.wav").rmdir()
     (recordings / "one.wav").write_bytes(b"RIFF")
     with opened(house) as engine:
-        assert Retention(engine, LocalFiles(recordings), Store("j", Prices()), Kept()).sweep(
+        assert Retention(engine, LocalFiles(recordings), RecordStore("j", Prices()), Kept()).sweep(
             WALL
         ) == (0, 1)
         assert rows(engine, tables.unwanted_files) == []

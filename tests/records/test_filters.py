@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from offhook.errors import Problem
 from offhook.records.filters import (
-    Filter,
-    Position,
+    CallFilter,
+    PagePosition,
     check_limit,
     cursor_of,
     moment,
@@ -49,7 +49,7 @@ NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 )
 def test_what_no_call_can_meet_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(Problem) as refused:
-        Filter(**asked)
+        CallFilter(**asked)
     assert refused.value.code == "E-ASK-01"
     for private in ("number", "text"):
         given = str(asked.get(private, "")).strip()
@@ -69,7 +69,7 @@ def test_what_no_call_can_meet_is_refused(asked: dict[str, Any]) -> None:
     ],
 )
 def test_what_a_call_can_meet_is_not(asked: dict[str, Any]) -> None:
-    meant = dataclasses.asdict(Filter(**asked))
+    meant = dataclasses.asdict(CallFilter(**asked))
     assert {name: value for name, value in meant.items() if value is not None} == asked
 
 
@@ -87,7 +87,7 @@ def test_a_cursor_stands_for_its_place(started_ms: int, sid: str) -> None:
         sid.encode()
     except UnicodeEncodeError:
         return
-    assert position_of(cursor_of(Position(started_ms, sid))) == (started_ms, sid)
+    assert position_of(cursor_of(PagePosition(started_ms, sid))) == (started_ms, sid)
 
 
 @given(st.text(max_size=80))

@@ -12,17 +12,17 @@ from offhook.errors import Problem
 from offhook.events import types as events
 from offhook.records import jobs, tables
 from offhook.records.database import clock_ms
-from offhook.records.entries import Line
-from offhook.records.jobs import Job
-from offhook.records.store import Store
+from offhook.records.entries import JournalEntry
+from offhook.records.jobs import WebhookJob
+from offhook.records.store import RecordStore
 
 NOW = 1_795_000_100_000
 DAY_MS = 86_400_000
 
 
-def keep(engine: Engine, batch: list[Line], *, after_call: bool = True) -> None:
+def keep(engine: Engine, batch: list[JournalEntry], *, after_call: bool = True) -> None:
     with engine.begin() as connection:
-        store = Store("j", Prices(), after_call=after_call)
+        store = RecordStore("j", Prices(), after_call=after_call)
         store.apply(connection, batch, batch[-1].number)
 
 
@@ -34,7 +34,7 @@ def calls(engine: Engine, *call_sids: str) -> None:
         jobs.add(connection, call_sids, NOW - jobs.BILL_WAIT_MS)
 
 
-def claim(engine: Engine, now_ms: int = NOW) -> Job | None:
+def claim(engine: Engine, now_ms: int = NOW) -> WebhookJob | None:
     with engine.begin() as connection:
         return jobs.claim(connection, now_ms)
 
@@ -88,7 +88,7 @@ def test_without_a_target_there_are_no_jobs(engine: Engine) -> None:
 def test_a_call_whose_server_died_has_a_job_too(engine: Engine) -> None:
     keep(engine, lines((0, began())))
     with engine.begin() as connection:
-        store = Store("j", Prices(), after_call=True)
+        store = RecordStore("j", Prices(), after_call=True)
         assert store.end_ghosts(connection, 2) == ["CA1"]
     assert job(engine)["attempts"] == 0
 
@@ -103,7 +103,7 @@ def test_an_end_that_comes_twice_makes_no_second_job(engine: Engine) -> None:
 def test_a_claim_is_one_claimants_and_comes_back_when_it_dies(engine: Engine) -> None:
     calls(engine, "CA1")
     assert claim(engine, NOW - 1) is None
-    assert claim(engine) == Job("CA1", NOW - jobs.BILL_WAIT_MS, 1)
+    assert claim(engine) == WebhookJob("CA1", NOW - jobs.BILL_WAIT_MS, 1)
     assert claim(engine) is None
     assert claim(engine, NOW + jobs.LEASE_MS - 1) is None
     again = claim(engine, NOW + jobs.LEASE_MS)
@@ -202,7 +202,7 @@ def test_a_call_from_before_there_was_a_target_can_be_sent(engine: Engine) -> No
     apply(engine, WHOLE)
     with engine.begin() as connection:
         jobs.resend(connection, "CA1", NOW)
-    assert claim(engine) == Job("CA1", NOW, 1)
+    assert claim(engine) == WebhookJob("CA1", NOW, 1)
 
 
 @pytest.mark.parametrize(("sid", "code"), [("CA9", "E-ASK-04"), ("CA1", "E-HOOK-03")])

@@ -12,7 +12,7 @@ from tests.processes import started
 
 from offhook.errors import Problem
 from offhook.records import journal as module
-from offhook.records.journal import LINE_MAX, SEGMENT_BYTES, SEGMENTS, Journal, JournalFull
+from offhook.records.journal import LINE_MAX, SEGMENT_BYTES, SEGMENTS, Journal, JournalFullError
 
 LINES = st.lists(st.binary(min_size=1, max_size=300), max_size=20)
 
@@ -153,7 +153,7 @@ def test_without_any_room_a_line_is_refused_and_those_before_stay(
 
         monkeypatch.setattr(os, "posix_fallocate", no_room)
         kept: list[int] = []
-        with pytest.raises(JournalFull, match="No space left"):
+        with pytest.raises(JournalFullError, match="No space left"):
             kept.extend(journal.append(b"x" * 1000) for _ in range(100))
         assert len(read(journal)) == len(kept) >= 3 * SEGMENTS
         journal.done(kept[-1])

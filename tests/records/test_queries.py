@@ -13,8 +13,15 @@ from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended
 from offhook.errors import Problem
 from offhook.events import types as events
 from offhook.records import queries, tables
-from offhook.records.filters import Filter, Position, cursor_of
-from offhook.records.models import CallRecord, Function, Message, Percentiles, Turn, Utterance
+from offhook.records.filters import CallFilter, PagePosition, cursor_of
+from offhook.records.models import (
+    CallRecord,
+    FunctionRecord,
+    MessageRecord,
+    Percentiles,
+    TurnRecord,
+    UtteranceRecord,
+)
 
 OTHER = "+442079460123"
 
@@ -25,7 +32,7 @@ def found(engine: Engine, limit: int = 50, **asked: Any) -> list[str]:
     cursor = None
     with engine.connect() as connection:
         while True:
-            page = queries.find(connection, Filter(**asked), limit, cursor)
+            page = queries.find(connection, CallFilter(**asked), limit, cursor)
             assert len(page.calls) <= limit
             sids += [call.sid for call in page.calls]
             cursor = page.next_cursor
@@ -121,8 +128,8 @@ def test_filters(
     assert found(engine, **asked) == newest_first
     assert found(engine, limit=1, **asked) == newest_first
     with engine.connect() as connection:
-        assert queries.totals(connection, Filter(**asked)).calls == len(meant)
-        by_agent = queries.sums(connection, Filter(**asked), "agent")
+        assert queries.totals(connection, CallFilter(**asked)).calls == len(meant)
+        by_agent = queries.sums(connection, CallFilter(**asked), "agent")
     assert sum(one.totals.calls for one in by_agent) == len(meant)
 
 
@@ -139,18 +146,18 @@ def test_a_text_search_looks_through_all_calls_in_pages(
     assert found(engine, text="maybe") == []
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "*", cursor_of(Position(1, "CA"))[:-2], "é"])
+@pytest.mark.parametrize("cursor", ["", "x", "*", cursor_of(PagePosition(1, "CA"))[:-2], "é"])
 def test_a_bad_cursor_is_said(engine: Engine, cursor: str) -> None:
     with engine.connect() as connection, pytest.raises(Problem, match="E-ASK-02"):
-        queries.find(connection, Filter(), 10, cursor)
+        queries.find(connection, CallFilter(), 10, cursor)
 
 
 def test_a_cursor_from_anywhere_is_a_place(engine: Engine) -> None:
     filler = Filler(engine)
     sids = [filler.short(number) for number in range(3)]
     with engine.connect() as connection:
-        cursor = cursor_of(Position(BEGAN_MS + 1500, "anything"))
-        page = queries.find(connection, Filter(), 10, cursor)
+        cursor = cursor_of(PagePosition(BEGAN_MS + 1500, "anything"))
+        page = queries.find(connection, CallFilter(), 10, cursor)
     assert [call.sid for call in page.calls] == [sids[1], sids[0]]
 
 
@@ -181,7 +188,7 @@ def test_pages_hold_each_call_once_while_calls_begin(
     now_ms = BEGAN_MS + 10
     with engine.connect() as connection:
         while True:
-            page = queries.find(connection, Filter(**asked), limit, cursor)
+            page = queries.find(connection, CallFilter(**asked), limit, cursor)
             connection.rollback()  # the next page sees what was written meanwhile
             seen += [call.sid for call in page.calls]
             for _ in range(chance.randrange(3)):
@@ -210,9 +217,9 @@ def test_totals_are_what_is_billed(engine: Engine) -> None:
         filler.call(sid_of(number), happened, BEGAN_MS + number * 86_400_000)
     filler.call(sid_of(9), [(0, began(agent="sales"))], BEGAN_MS)
     with engine.connect() as connection:
-        totals = queries.totals(connection, Filter())
-        days = queries.sums(connection, Filter(), "day")
-        agents = queries.sums(connection, Filter(), "agent")
+        totals = queries.totals(connection, CallFilter())
+        days = queries.sums(connection, CallFilter(), "day")
+        agents = queries.sums(connection, CallFilter(), "agent")
     assert (totals.calls, totals.live, totals.duration_ms) == (4, 1, 81_010)
     assert (totals.twilio_minutes, totals.stream_minutes) == (2 + 1 + 1, 2 + 1 + 1)
     assert totals.deepgram_minutes == {"own": 0.0, "standard": 1.35}
@@ -231,8 +238,8 @@ def test_totals_are_what_is_billed(engine: Engine) -> None:
 
 def test_no_calls_come_to_nothing(engine: Engine) -> None:
     with engine.connect() as connection:
-        totals = queries.totals(connection, Filter())
-        assert queries.sums(connection, Filter(), "day") == []
+        totals = queries.totals(connection, CallFilter())
+        assert queries.sums(connection, CallFilter(), "day") == []
     assert (totals.calls, totals.cost_micros, totals.endings) == (0, None, {})
 
 
@@ -288,12 +295,12 @@ def test_the_timeline_is_in_order(whole: CallRecord) -> None:
     kinds = [entry.kind for entry in whole.timeline]
     assert kinds.count("utterance") == 4
     assert {"agent_session", "key", "trouble", "function", "turn", "message"} < set(kinds)
-    (message,) = [entry for entry in whole.timeline if isinstance(entry, Message)]
-    assert message == Message(at_ms=7100, from_name="Ada", number="", text="Call back.")
+    (message,) = [entry for entry in whole.timeline if isinstance(entry, MessageRecord)]
+    assert message == MessageRecord(at_ms=7100, from_name="Ada", number="", text="Call back.")
 
 
 def test_what_was_cut_is_marked_as_an_estimate(whole: CallRecord) -> None:
-    said = [entry for entry in whole.timeline if isinstance(entry, Utterance)]
+    said = [entry for entry in whole.timeline if isinstance(entry, UtteranceRecord)]
     assert [(one.text, one.interrupted, one.estimated) for one in said] == [
         ("Hello!", False, False),
         ("When are you open?", False, False),
@@ -306,9 +313,9 @@ def test_what_was_cut_is_marked_as_an_estimate(whole: CallRecord) -> None:
 
 
 def test_deepgrams_latency_stands_beside_ours(whole: CallRecord) -> None:
-    turns = [entry for entry in whole.timeline if isinstance(entry, Turn)]
+    turns = [entry for entry in whole.timeline if isinstance(entry, TurnRecord)]
     assert turns == [
-        Turn(
+        TurnRecord(
             at_ms=4900,
             first_byte_ms=600,
             first_played_ms=950,
@@ -317,12 +324,12 @@ def test_deepgrams_latency_stands_beside_ours(whole: CallRecord) -> None:
             speak_ms=200,
             total_ms=600,
         ),
-        Turn(at_ms=7300, first_byte_ms=300, first_played_ms=400),
+        TurnRecord(at_ms=7300, first_byte_ms=300, first_played_ms=400),
     ]
 
 
 def test_functions_have_their_outcome(whole: CallRecord) -> None:
-    functions = [entry for entry in whole.timeline if isinstance(entry, Function)]
+    functions = [entry for entry in whole.timeline if isinstance(entry, FunctionRecord)]
     assert [(one.name, one.outcome, one.after_ms) for one in functions] == [
         ("hours", "answered", 50),
         ("transfer", None, None),

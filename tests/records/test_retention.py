@@ -16,16 +16,16 @@ from offhook.config import Kept, Prices
 from offhook.events.types import AgentDisconnected, CallerSaid, CallStarted, RecordingStarted
 from offhook.recordings.files import LocalFiles
 from offhook.records import erasing, queries, retention, tables
-from offhook.records.filters import Filter
+from offhook.records.filters import CallFilter
 from offhook.records.retention import LOST_MS, Aging, Retention
-from offhook.records.store import Store
+from offhook.records.store import RecordStore
 
 DAY_MS = 86_400_000
 
 
 def test_text_and_audio_go_each_at_its_own_age(engine: Engine, tmp_path: Path) -> None:
     files = two_calls(engine, tmp_path)
-    kept = Retention(engine, files, Store("j", Prices()), Kept(text_days=30, audio_days=7))
+    kept = Retention(engine, files, RecordStore("j", Prices()), Kept(text_days=30, audio_days=7))
     kept.sweep(WALL + 6 * DAY_MS)
     assert len(rows(engine, tables.utterances)) == 4
     assert {row["recording"] for row in rows(engine, tables.calls)} == {"one.wav", "two.wav"}
@@ -53,7 +53,7 @@ def test_a_recording_that_another_machine_erased_goes_without_any_age(
     removed, _ = erasing.erase(engine, elsewhere, tmp_path / "journal", ["CA1"])
     assert removed["recordings_elsewhere"] == 1
     assert (tmp_path / "recordings" / "one.wav").exists()
-    with Retention(engine, here, Store("j", Prices()), Kept()):
+    with Retention(engine, here, RecordStore("j", Prices()), Kept()):
         eventually(lambda: rows(engine, tables.unwanted_files) == [])
     assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["two.wav"]
 
@@ -77,7 +77,7 @@ def test_a_fault_of_our_own_ends_no_thread(
         return names(store)
 
     monkeypatch.setattr(LocalFiles, "names", fail_first)
-    with Retention(engine, files, Store("j", Prices()), Kept()):
+    with Retention(engine, files, RecordStore("j", Prices()), Kept()):
         eventually(lambda: rows(engine, tables.unwanted_files) == [])
     assert "retention raised ValueError" in caplog.text
     assert "retention raised PermissionError" in caplog.text
@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_deleted_holds_up_no_other(
             raise PermissionError(13, "Permission denied")
         delete(store, name)
 
-    kept = Retention(engine, files, Store("j", Prices()), Kept(audio_days=7))
+    kept = Retention(engine, files, RecordStore("j", Prices()), Kept(audio_days=7))
     with monkeypatch.context() as patched:
         patched.setattr(LocalFiles, "delete", stuck)
         assert kept.sweep(WALL + 8 * DAY_MS).recordings == 1
@@ -114,7 +114,7 @@ def test_a_call_whose_machine_never_comes_back_gets_an_end(engine: Engine, tmp_p
     )
     apply(engine, lines(*said), journal="gone")
     apply(engine, lines((0, began()), call_sid="CA2"), journal="there")  # not a line but the first
-    store = Store("j", PRICES, after_call=True)
+    store = RecordStore("j", PRICES, after_call=True)
     sweeping = Retention(engine, LocalFiles(tmp_path), store, Kept())
     sweeping.sweep(WALL + LOST_MS)
     assert [row["duration_ms"] for row in rows(engine, tables.calls)] == [None, None]
@@ -125,7 +125,7 @@ def test_a_call_whose_machine_never_comes_back_gets_an_end(engine: Engine, tmp_p
     assert first["cost_micros"] > 0
     assert [row["call_sid"] for row in rows(engine, tables.jobs)] == ["CA1", "CA2"]
     with engine.connect() as connection:
-        assert queries.totals(connection, Filter()).live == 0
+        assert queries.totals(connection, CallFilter()).live == 0
     # It does come back, and its journal knows better.
     back = lines((6000, CallerSaid("Bye.")), (90_000, ended()), first=50)
     apply(engine, back, journal="gone")
@@ -142,10 +142,10 @@ from offhook.config import Kept, Prices
 from offhook.recordings.files import LocalFiles
 from offhook.records import database
 from offhook.records.retention import Retention
-from offhook.records.store import Store
+from offhook.records.store import RecordStore
 engine = database.open_engine(database.url_of(sys.argv[1]))
 ages = Kept(text_days=30, audio_days=7)
-kept = Retention(engine, LocalFiles(Path(sys.argv[2])), Store("j", Prices()), ages)
+kept = Retention(engine, LocalFiles(Path(sys.argv[2])), RecordStore("j", Prices()), ages)
 print("ready", flush=True)
 sys.stdin.readline()
 print(*kept.sweep(int(sys.argv[3])))
@@ -195,7 +195,7 @@ def test_two_processes_that_sweep_at_once_do_it_once(
 def test_a_folder_that_is_gone_is_no_fault(engine: Engine, tmp_path: Path) -> None:
     files = two_calls(engine, tmp_path)
     shutil.rmtree(tmp_path / "recordings")
-    kept = Retention(engine, files, Store("j", Prices()), Kept(audio_days=7))
+    kept = Retention(engine, files, RecordStore("j", Prices()), Kept(audio_days=7))
     kept.sweep(WALL + 8 * DAY_MS)
     assert {row["recording"] for row in rows(engine, tables.calls)} == {None}
 

@@ -12,8 +12,8 @@ from offhook.config import Prices
 from offhook.events import types as events
 from offhook.events.types import Event
 from offhook.records import tables
-from offhook.records.entries import Line
-from offhook.records.store import Store
+from offhook.records.entries import JournalEntry
+from offhook.records.store import RecordStore
 
 PRICES = Prices(twilio_minute=0.01, stream_minute=0.004, deepgram_minute={"standard": 0.06})
 WALL = 1_795_000_000_000
@@ -37,22 +37,24 @@ def ended(slug: Slug = Slug.CALLER_HUNG_UP, duration_ms: int = 90_000) -> events
     return events.CallEnded(slug.fault, slug.slug, slug.words, "", duration_ms)
 
 
-def lines(*happened: tuple[int, Event], call_sid: str = "CA1", first: int = 1) -> list[Line]:
+def lines(
+    *happened: tuple[int, Event], call_sid: str = "CA1", first: int = 1
+) -> list[JournalEntry]:
     return [
-        Line(number, call_sid, at_ms, WALL + at_ms, event)
+        JournalEntry(number, call_sid, at_ms, WALL + at_ms, event)
         for number, (at_ms, event) in enumerate(happened, first)
     ]
 
 
 def apply(
     engine: Engine,
-    batch: Sequence[Line],
+    batch: Sequence[JournalEntry],
     journal: str = "j",
     run: str = "r",
     prices: Prices = PRICES,
 ) -> list[str]:
     with engine.begin() as connection:
-        return Store(journal, prices).apply(connection, batch, batch[-1].number)
+        return RecordStore(journal, prices).apply(connection, batch, batch[-1].number)
 
 
 def rows(engine: Engine, table: Table) -> list[dict[str, Any]]:
@@ -158,8 +160,8 @@ def test_how_far_it_is_known_is_committed_with_the_rows(engine: Engine) -> None:
     apply(engine, WHOLE[:4])
     apply(engine, WHOLE[4:9])
     with engine.connect() as connection:
-        assert Store("j", PRICES).applied(connection) == 9
-        assert Store("another", PRICES).applied(connection) == 0
+        assert RecordStore("j", PRICES).applied(connection) == 9
+        assert RecordStore("another", PRICES).applied(connection) == 0
 
 
 def test_a_function_that_is_called_again_under_its_old_id_is_another(engine: Engine) -> None:
@@ -196,7 +198,7 @@ def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
     )
     apply(engine, lines((0, began()), call_sid="CA2", first=100))
     apply(engine, lines((0, began()), call_sid="CA3"), journal="of another server")
-    store = Store("j", PRICES)
+    store = RecordStore("j", PRICES)
     with engine.begin() as connection:
         assert store.end_ghosts(connection, 100) == ["CA1"]
         assert store.end_ghosts(connection, 100) == []
@@ -215,7 +217,7 @@ def test_without_prices_there_is_no_cost(engine: Engine) -> None:
 def test_since(engine: Engine) -> None:
     apply(engine, lines((0, began())))
     with engine.connect() as connection:
-        store = Store("j", PRICES)
+        store = RecordStore("j", PRICES)
         assert store.since(connection, WALL) == ["CA1"]
         assert store.since(connection, WALL + 1) == []
 

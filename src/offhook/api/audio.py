@@ -35,7 +35,7 @@ class _View:
     """A recording in one of its two forms, of the length that it had when it was looked at."""
 
     files: FileStore
-    found: reading.Found
+    found: reading.RecordingFile
     form: Form
     changed: int
 

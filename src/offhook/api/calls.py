@@ -19,7 +19,7 @@ from offhook.api.problems import ApiError
 from offhook.clock import wall_clock
 from offhook.errors import Problem
 from offhook.records import queries
-from offhook.records.models import CallRecord, Page, Sum, Totals
+from offhook.records.models import CallPage, CallRecord, GroupTotals, Totals
 
 
 def router(operator: Operator) -> APIRouter:
@@ -27,12 +27,12 @@ def router(operator: Operator) -> APIRouter:
     made = APIRouter(tags=["calls"])
     unknown = {"model": ProblemResponse, "description": "There is no such call."}
 
-    @made.get("/calls", operation_id="listCalls", summary="List calls", response_model=Page)
+    @made.get("/calls", operation_id="listCalls", summary="List calls", response_model=CallPage)
     async def list_calls(asked: Annotated[ListCallsRequest, Query()]) -> Response:
         """Calls, newest first. `next_cursor` of one page asks for the next one."""
         which = asked.filter(wall_clock(UTC))
 
-        def question(connection: Connection) -> Page:
+        def question(connection: Connection) -> CallPage:
             return queries.find(connection, which, asked.limit, asked.cursor)
 
         return await operator.answer(question)
@@ -41,13 +41,13 @@ def router(operator: Operator) -> APIRouter:
         "/totals",
         operation_id="sumCalls",
         summary="What calls come to",
-        response_model=Totals | list[Sum],
+        response_model=Totals | list[GroupTotals],
     )
     async def sum_calls(asked: Annotated[SumCallsRequest, Query()]) -> Response:
         """Sums over calls: one of all of them, or one for each agent or day (UTC)."""
         which, by = asked.filter(wall_clock(UTC)), asked.by
 
-        def question(connection: Connection) -> Totals | list[Sum]:
+        def question(connection: Connection) -> Totals | list[GroupTotals]:
             if by is None:
                 return queries.totals(connection, which)
             return queries.sums(connection, which, by)

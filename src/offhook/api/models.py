@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from offhook.deepgram.settings_checks import PROMPT_LIMIT
 from offhook.outbound.call_status import Status
-from offhook.records.filters import Filter, moment
+from offhook.records.filters import CallFilter, moment
 
 _MOMENT = "ISO 8601 (UTC unless it says otherwise), or so long ago: 90m, 24h, 7d, 2w."
 
@@ -62,9 +62,9 @@ class CallsRequest(ApiModel):
     min_ms: int | None = None
     """It lasted so many ms at least, and is over."""
 
-    def filter(self, now: datetime) -> Filter:
+    def filter(self, now: datetime) -> CallFilter:
         """The filter. Raises Problem E-ASK-01 and E-ASK-03 for what cannot be."""
-        return Filter(
+        return CallFilter(
             since_ms=None if self.since is None else moment(self.since, now),
             until_ms=None if self.until is None else moment(self.until, now),
             **self.model_dump(include=set(_SAME)),

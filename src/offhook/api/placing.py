@@ -15,8 +15,8 @@ from offhook.api.models import (
 from offhook.api.operator import Operator
 from offhook.api.problems import ApiError
 from offhook.errors import Problem
-from offhook.outbound.placing import Placing, Wanted
-from offhook.outbound.problems import NotNow
+from offhook.outbound.placing import CallPlacer, OutboundRequest
+from offhook.outbound.problems import TryLaterError
 from offhook.records import queries, tables
 
 WAIT_MAX_S: Final = 25
@@ -77,7 +77,7 @@ def router(operator: Operator) -> APIRouter:
         refusal the same request may be made again then. When Twilio may have been asked already
         and has not said so (E-OUT-14), make it again with the same key: the call is looked for.
         """
-        wanted = Wanted(
+        wanted = OutboundRequest(
             asked.to,
             asked.agent,
             asked.variables,
@@ -138,7 +138,7 @@ def router(operator: Operator) -> APIRouter:
     return made
 
 
-def _placing(operator: Operator) -> Placing:
+def _placing(operator: Operator) -> CallPlacer:
     """Raises Problem E-TW-02 when there are no credentials for Twilio."""
     if operator.placing is None:
         operator.config.twilio.require_rest()
@@ -149,7 +149,7 @@ def _placing(operator: Operator) -> Placing:
 def _refused(problem: Problem) -> ApiError:
     headers = {}
     status = _STATUS.get(problem.code, 422)
-    if isinstance(problem, NotNow):
+    if isinstance(problem, TryLaterError):
         headers["Retry-After"] = str(math.ceil(problem.after_s))
         status = _STATUS.get(problem.code, 503)
     return ApiError(status, problem, headers)

@@ -1,9 +1,9 @@
 """Captures: each call's two wires with their times, in a file of its own, as a tap sees them.
 
-A file is JSON Lines: a Header, then a Line for each message, last how the call ended. It is written
-off the call's path, by a thread that serves all calls, and is readable at any time. Whatever goes
-wrong there stops the capture of that call, and never the call. Secrets are masked before anything
-waits to be written (masking.py); what was said is what a capture is for.
+A file is JSON Lines: a CaptureHeader, then a CaptureLine for each message, last how the call ended.
+It is written off the call's path, by a thread that serves all calls, and is readable at any time.
+Whatever goes wrong there stops the capture of that call, and never the call. Secrets are masked
+before anything waits to be written (masking.py); what was said is what a capture is for.
 
 What is done with captures: testing/replay.
 """
@@ -37,7 +37,7 @@ WAITING_BYTES: Final = 16 * 1024 * 1024
 """Of lines that wait for the disk, of all calls together. Whose next finds no room is stopped."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """The first line. Numbers are empty when the call did not come by the webhook."""
 
     offhook_capture: int
@@ -52,7 +52,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
     to: str = ""
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CaptureLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message, at ms since the call began; exactly one of the fields after `dir` is set.
 
     `dir` is `in` for what a vendor sent. `audio` is mu-law, base64 in the file, whatever it was
@@ -121,7 +121,7 @@ class Captures:
         """The tap of a call that begins."""
         now = datetime.now(UTC)
         path = self._folder / file_of_call(call.call_sid, now, ".jsonl")
-        header = Header(
+        header = CaptureHeader(
             offhook_capture=VERSION,
             offhook=__version__,
             date=now.isoformat(timespec="milliseconds"),
@@ -136,30 +136,30 @@ class Captures:
         return _Capture(file, self._writer, Masks(self._secrets))
 
 
-def line_of(message: OnWire, masks: Masks) -> Line:
+def line_of(message: OnWire, masks: Masks) -> CaptureLine:
     """A message as a capture keeps it."""
     at, leg, way = round(message.at_ms, 1), message.leg, message.direction
     match message.kind:
         case "open":
-            return Line(at=at, leg=leg, dir=way, opened=True)
+            return CaptureLine(at=at, leg=leg, dir=way, opened=True)
         case "close":
             closed = masks.text(message.data.decode("utf-8", "replace"))
-            return Line(at=at, leg=leg, dir=way, closed=closed)
+            return CaptureLine(at=at, leg=leg, dir=way, closed=closed)
         case "binary":
             if leg == "agent":
-                return Line(at=at, leg=leg, dir=way, audio=message.data)
-            return Line(at=at, leg=leg, dir=way, unreadable=len(message.data))
+                return CaptureLine(at=at, leg=leg, dir=way, audio=message.data)
+            return CaptureLine(at=at, leg=leg, dir=way, unreadable=len(message.data))
     if leg == "caller" and b'"media"' in message.data:
         audio, ms = _audio(message)
         if audio is not None:
-            return Line(at=at, leg=leg, dir=way, audio=audio, ms=ms)
+            return CaptureLine(at=at, leg=leg, dir=way, audio=audio, ms=ms)
     try:
         content = msgspec.json.decode(message.data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        return Line(at=at, leg=leg, dir=way, unreadable=len(message.data))
-    return Line(at=at, leg=leg, dir=way, message=masks.message(content))
+        return CaptureLine(at=at, leg=leg, dir=way, unreadable=len(message.data))
+    return CaptureLine(at=at, leg=leg, dir=way, message=masks.message(content))
 
 
 def _audio(message: OnWire) -> tuple[bytes | None, int | None]:
@@ -195,7 +195,7 @@ class _Capture:
     def on_ended(self, ending: Ending | None) -> None:
         """The call is over."""
         slug = "unknown" if ending is None else ending.how.slug
-        self._writer.put(self._file, _encode(Line(at=round(self._at, 1), ended=slug)))
+        self._writer.put(self._file, _encode(CaptureLine(at=round(self._at, 1), ended=slug)))
         self._writer.close(self._file)
 
 

@@ -9,8 +9,8 @@ import httpx2
 import msgspec
 
 from offhook.errors import Problem
-from offhook.outbound.lists import Fate
-from offhook.outbound.problems import NotNow, Uncertain
+from offhook.outbound.lists import CallOutcome
+from offhook.outbound.problems import TryLaterError, UncertainError
 
 PLACING_S: Final = 150.0
 """How long a call may take to be placed: its turn, Twilio's answer, and looking it up."""
@@ -82,7 +82,7 @@ class Client:
         answer = await self._ask("POST", "/api/calls", json=body, headers={"Idempotency-Key": key})
         return msgspec.json.decode(answer, type=_Placed).call_sid
 
-    async def fate(self, sid: str, seen: str | None) -> Fate:
+    async def fate(self, sid: str, seen: str | None) -> CallOutcome:
         """As Asking has it."""
         asked: dict[str, Any] = {"wait_s": WAIT_S if seen is not None else 0}
         if seen is not None:
@@ -90,11 +90,11 @@ class Client:
         while True:
             try:
                 answer = await self._ask("GET", f"/api/calls/{sid}/status", params=asked)
-            except NotNow as not_now:
+            except TryLaterError as not_now:
                 await asyncio.sleep(not_now.after_s)
                 continue
             state = msgspec.json.decode(answer, type=_State)
-            return Fate(state.status, state.final, state.slug, state.words)
+            return CallOutcome(state.status, state.final, state.slug, state.words)
 
     async def _ask(self, method: str, path: str, **how: Any) -> bytes:
         """The body of a success. Raises Problem: what the server says, or E-OUT-19."""
@@ -133,9 +133,9 @@ def _problem(url: str, response: httpx2.Response) -> Problem:
         )
     after = response.headers.get("retry-after", "")
     if told.code == UNCERTAIN:
-        return Uncertain(told.code, told.what, told.fix, float(after or 1))
+        return UncertainError(told.code, told.what, told.fix, float(after or 1))
     if after.isdecimal():
-        return NotNow(told.code, told.what, told.fix, float(after))
+        return TryLaterError(told.code, told.what, told.fix, float(after))
     if told.code in ("E-REC-05", "E-API-09"):  # the database does not answer
-        return NotNow(told.code, told.what, told.fix, 2.0)
+        return TryLaterError(told.code, told.what, told.fix, 2.0)
     return Problem(told.code, told.what, told.fix)

@@ -52,7 +52,7 @@ def add(
     with engine_of(records_of(config)) as engine:
         database.upgrade(engine)
         with engine.begin() as connection:
-            one = dnc.Barred(number, database.clock_ms(connection), why or "by hand", None)
+            one = dnc.DoNotCallEntry(number, database.clock_ms(connection), why or "by hand", None)
             added = dnc.bar(connection, one)
     print(f"{number} is never called." if added else f"{number} was on the list already.")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from offhook.records.filters import Filter
+    from offhook.records.filters import CallFilter
 
 Config: TypeAlias = Annotated[
     Path | None, typer.Option("--config", help="Default: offhook.yaml if it is there.")
@@ -69,14 +69,14 @@ def meant(
     fault: str | None,
     text: str | None,
     min_seconds: float | None,
-) -> "Filter":
+) -> "CallFilter":
     """The options as a filter. Times without a zone are this machine's."""
     from datetime import UTC, datetime
 
-    from offhook.records.filters import Filter, moment
+    from offhook.records.filters import CallFilter, moment
 
     now = datetime.now(UTC)
-    return Filter(
+    return CallFilter(
         since_ms=None if since is None else moment(since, now, None),
         until_ms=None if until is None else moment(until, now, None),
         agent=agent,

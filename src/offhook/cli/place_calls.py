@@ -15,10 +15,10 @@ from offhook.cli.call_placer import Client
 from offhook.cli.event_loop import on_stop_signal
 from offhook.observability.console_output import inert
 from offhook.outbound import people as lists
-from offhook.outbound.lists import Fate, ListRun, NotRung, Report
-from offhook.outbound.people import People
-from offhook.outbound.problems import NotNow, Uncertain
-from offhook.outbound.progress import Progress
+from offhook.outbound.lists import CallOutcome, ListReport, ListRun, NotCalled
+from offhook.outbound.people import ContactList
+from offhook.outbound.problems import TryLaterError, UncertainError
+from offhook.outbound.progress import ListProgress
 
 REASONS_MAX: Final = 20
 """Rows that are printed one by one; --json has all of them."""
@@ -39,7 +39,7 @@ async def one(
     async with client:
         sid = await _placed(client, number, variables, key, console)
         on_stop_signal(following.cancel)
-        fate = Fate("queued", final=False)
+        fate = CallOutcome("queued", final=False)
         try:
             while True:
                 console.print(Text(f"{sid}  {_words(fate)}"), soft_wrap=True)
@@ -62,12 +62,12 @@ async def _placed(
     while True:
         try:
             return await client.place(number, variables, None, key)
-        except Uncertain as uncertain:
+        except UncertainError as uncertain:
             console.print(Text(f"{uncertain.what} Looking for it.", "yellow"), soft_wrap=True)
             await asyncio.sleep(uncertain.after_s)
 
 
-async def _news(client: Client, sid: str, before: Fate) -> Fate:
+async def _news(client: Client, sid: str, before: CallOutcome) -> CallOutcome:
     """What is known once the status is another."""
     fate = before
     while fate.status == before.status and not fate.final:
@@ -75,7 +75,7 @@ async def _news(client: Client, sid: str, before: Fate) -> Fate:
     return fate
 
 
-def _words(fate: Fate) -> str:
+def _words(fate: CallOutcome) -> str:
     words = {"in-progress": "answered", "queued": "placed"}.get(fate.status, fate.status)
     return f"{words}: {inert(fate.words)}" if fate.final and fate.words else words
 
@@ -94,10 +94,10 @@ async def everybody(
     console = Console(highlight=False, stderr=True)
     for name in found.unused:
         console.print(Text(f"column {inert(name)!r} fills no variable", "dim"), soft_wrap=True)
-    with Progress(path, agent) as progress, _bar(console) as bar:
+    with ListProgress(path, agent) as progress, _bar(console) as bar:
         row = bar.add_task("", total=len(found.people))
 
-        def show(report: Report) -> None:
+        def show(report: ListReport) -> None:
             bar.update(row, completed=report.done, description=_summary(report))
 
         run = ListRun(
@@ -118,7 +118,7 @@ async def everybody(
     return report.whole
 
 
-async def _stoppable(run: ListRun, client: Client, console: Console) -> Report:
+async def _stoppable(run: ListRun, client: Client, console: Console) -> ListReport:
     """Once interrupted it rings nobody else; twice, it leaves the live calls to the server."""
     running = asyncio.current_task()
     assert running is not None, "it runs in one"
@@ -149,14 +149,14 @@ def _bar(console: Console) -> Bar:
     return Bar(*columns, console=console, disable=not console.is_terminal)
 
 
-def _summary(report: Report) -> str:
+def _summary(report: ListReport) -> str:
     counted = [f"{count} {slug}" for slug, count in report.outcomes.most_common(3)]
     if report.refused:
         counted.append(f"{len(report.refused)} refused")
     return ", ".join([f"{report.live} live", *counted])
 
 
-def _tell(console: Console, found: People, report: Report) -> None:
+def _tell(console: Console, found: ContactList, report: ListReport) -> None:
     for bad in found.bad[:REASONS_MAX]:
         console.print(Text(f"line {bad.line}: {bad.why}", "yellow"), soft_wrap=True)
     _tell_rest(console, len(found.bad))
@@ -186,14 +186,16 @@ def _tell_rest(console: Console, count: int) -> None:
         console.print(Text(f"and {count - REASONS_MAX} more: --json has them", "yellow"))
 
 
-def _as_json(found: People, report: Report) -> dict[str, Any]:
-    def rows(those: list[NotRung]) -> list[dict[str, Any]]:
+def _as_json(found: ContactList, report: ListReport) -> dict[str, Any]:
+    def rows(those: list[NotCalled]) -> list[dict[str, Any]]:
         return [
             {
                 "line": each.person.line,
                 "code": each.problem.code,
                 "what": each.problem.what,
-                "after_s": each.problem.after_s if isinstance(each.problem, NotNow) else None,
+                "after_s": each.problem.after_s
+                if isinstance(each.problem, TryLaterError)
+                else None,
             }
             for each in those
         ]

@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from offhook.observability.metrics.meter import Metrics
-    from offhook.records.delivery import Deliveries
+    from offhook.records.delivery import WebhookDelivery
 
 
 def serve(
@@ -62,10 +62,10 @@ def serve(
     from offhook.policy.dial_count import DialCount
     from offhook.recordings.files import LocalFiles
     from offhook.records import database
-    from offhook.records.delivery import Deliveries
+    from offhook.records.delivery import WebhookDelivery
     from offhook.records.record import Record
     from offhook.records.retention import Retention
-    from offhook.records.store import Store
+    from offhook.records.store import RecordStore
     from offhook.serving.server import Server, listen
     from offhook.text import urls
 
@@ -103,14 +103,14 @@ def serve(
     deliveries = None
     if target is not None:
         signing = tuple(one.get_secret_value() for one in loaded.require_webhook_secrets())
-        deliveries = Deliveries(engine, target, signing, records.prices.currency)
+        deliveries = WebhookDelivery(engine, target, signing, records.prices.currency)
 
     api_token = loaded.server.api_token or token.token_in(records.folder)
     secrets = (*loaded.secrets, api_token.get_secret_value())
     captures = None if capture is None else Captures(capture, secrets)
     files = LocalFiles(records.recordings)
     api = Api(loaded, api_token, engine, files)
-    store = Store(record.journal.id, records.prices, after_call=target is not None)
+    store = RecordStore(record.journal.id, records.prices, after_call=target is not None)
     retention = Retention(engine, files, store, records.retention)
 
     async def answer(printer: Printer) -> None:
@@ -182,7 +182,7 @@ def serve(
             raise typer.Exit(1) from None
 
 
-def _measure(metrics: "Metrics", deliveries: "Deliveries | None") -> None:
+def _measure(metrics: "Metrics", deliveries: "WebhookDelivery | None") -> None:
     """Have the metrics ask after deliveries; without a target none waits."""
     from offhook.observability.metrics import catalogue
 

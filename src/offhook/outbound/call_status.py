@@ -52,7 +52,7 @@ END_OF_GREETING: Final = frozenset({"machine_end_beep", "machine_end_silence", "
 """Verdicts after which a machine records what is said."""
 
 
-class Truth:
+class CallStatus:
     """One call: its status, and who answered, as far as anybody has told."""
 
     __slots__ = ("answered_by", "status")

@@ -14,9 +14,9 @@ from offhook.calls.calls import CallEntry, Calls, PendingCall
 from offhook.clock import Clock
 from offhook.config import Agent
 from offhook.errors import Problem
-from offhook.outbound.call_status import END_OF_GREETING, MACHINES, UNANSWERED, Truth
+from offhook.outbound.call_status import END_OF_GREETING, MACHINES, UNANSWERED, CallStatus
 from offhook.outbound.ledger import Ledger
-from offhook.outbound.problems import NotNow
+from offhook.outbound.problems import TryLaterError
 from offhook.twilio import twiml
 from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
 from offhook.twilio.rest import TwilioRest
@@ -34,7 +34,7 @@ FOLLOWED_MAX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class PlacedCallState:
     """What is known of a call that we placed."""
 
     sid: str
@@ -52,13 +52,13 @@ class _Followed:
 
     def __init__(self, agent: Agent, due: float) -> None:
         self.agent = agent
-        self.truth = Truth()
+        self.truth = CallStatus()
         self.changed = asyncio.Event()
         self.due = due
         """When Twilio is asked what became of it, if it has not told."""
 
 
-class Following:
+class CallTracker:
     """The calls that one server has placed. `watch` is its owner's to run."""
 
     def __init__(self, calls: Calls, rest: TwilioRest, ledger: Ledger, clock: Clock) -> None:
@@ -178,11 +178,13 @@ class Following:
 
     # --- asking --------------------------------------------------------------------------------
 
-    async def state(self, sid: str, seen: str | None = None, wait_s: float = 0.0) -> State | None:
+    async def state(
+        self, sid: str, seen: str | None = None, wait_s: float = 0.0
+    ) -> PlacedCallState | None:
         """What is known of a call, once its status is not `seen`, or after `wait_s`.
 
         Of a call that this run did not place Twilio is asked; None: it knows none of that SID.
-        Raises NotNow when it cannot be asked.
+        Raises TryLaterError when it cannot be asked.
         """
         followed = self._followed.get(sid)
         if followed is None:
@@ -194,7 +196,7 @@ class Following:
         truth = followed.truth
         entry = self._calls.find(sid)
         ending = entry.ending if entry is not None else None
-        return State(
+        return PlacedCallState(
             sid,
             truth.status,
             truth.final,
@@ -203,7 +205,7 @@ class Following:
             ending.how.words if ending is not None else None,
         )
 
-    async def _fetched(self, sid: str) -> State | None:
+    async def _fetched(self, sid: str) -> PlacedCallState | None:
         try:
             fetched = await self._rest.fetch_call(sid)
         except TwilioRefused as refused:
@@ -212,13 +214,13 @@ class Following:
             raise _unasked() from None
         except TwilioUnreachable:
             raise _unasked() from None
-        truth = Truth()
+        truth = CallStatus()
         truth.hear(fetched.status)
-        return State(sid, truth.status, truth.final, None, None, None)
+        return PlacedCallState(sid, truth.status, truth.final, None, None, None)
 
 
-def _unasked() -> NotNow:
-    return NotNow(
+def _unasked() -> TryLaterError:
+    return TryLaterError(
         "E-OUT-15",
         "Twilio cannot be asked what became of this call.",
         "Ask again in a moment.",

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from offhook.errors import Problem
-from offhook.outbound.people import Person
-from offhook.outbound.problems import NotNow, Uncertain
-from offhook.outbound.progress import Progress
+from offhook.outbound.people import Contact
+from offhook.outbound.problems import TryLaterError, UncertainError
+from offhook.outbound.progress import ListProgress
 
 PATIENCE_S: Final = 15.0
 """A row that may be rung only later than this is left for another run."""
@@ -31,7 +31,7 @@ TWILIOS: Final = "E-TW-03"
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class CallOutcome:
     """What is known of a call: its status, and once it is over how it ended."""
 
     status: str
@@ -40,26 +40,29 @@ class Fate:
     words: str | None = None
 
 
-class Asking(Protocol):
+class OutboundApi(Protocol):
     """The running server."""
 
     async def place(self, to: str, variables: Mapping[str, str], zone: str | None, key: str) -> str:
-        """The CallSid of the call under that key. Raises Problem, NotNow and Uncertain."""
+        """Return the CallSid of the call under that key.
 
-    async def fate(self, sid: str, seen: str | None) -> Fate:
+        Raises Problem, TryLaterError and UncertainError.
+        """
+
+    async def fate(self, sid: str, seen: str | None) -> CallOutcome:
         """What became of a call, as soon as its status is not `seen`. Raises Problem."""
 
 
 @dataclass(frozen=True, slots=True)
-class NotRung:
+class NotCalled:
     """A row that was not rung in this run, and why."""
 
-    person: Person
+    person: Contact
     problem: Problem
 
 
 @dataclass(slots=True)
-class Report:
+class ListReport:
     """What a run did."""
 
     total: int = 0
@@ -70,10 +73,10 @@ class Report:
     outcomes: Counter[str] = field(default_factory=Counter)
     """How the calls of this run ended: slug, or Twilio's status."""
 
-    refused: list[NotRung] = field(default_factory=list)
+    refused: list[NotCalled] = field(default_factory=list)
     """They may not be called, or Twilio does not."""
 
-    later: list[NotRung] = field(default_factory=list)
+    later: list[NotCalled] = field(default_factory=list)
     """They may be called later: run the list again then."""
 
     stopped: bool = False
@@ -96,15 +99,15 @@ class ListRun:
 
     def __init__(
         self,
-        people: Sequence[Person],
-        progress: Progress,
-        asking: Asking,
+        people: Sequence[Contact],
+        progress: ListProgress,
+        asking: OutboundApi,
         *,
         at_once: int,
         variables: Mapping[str, str] | None = None,
-        changed: Callable[[Report], None] = lambda _: None,
+        changed: Callable[[ListReport], None] = lambda _: None,
     ) -> None:
-        self.report = Report(total=len(people))
+        self.report = ListReport(total=len(people))
         self._people = people
         self._progress = progress
         self._asking = asking
@@ -121,7 +124,7 @@ class ListRun:
         self.report.stopped = True
         self._stopping.set()
 
-    async def run(self) -> Report:
+    async def run(self) -> ListReport:
         """Go through it. Cancelled, it leaves live calls alone, and another run goes on there."""
         async with asyncio.TaskGroup() as group:
             for person in self._people:
@@ -134,13 +137,13 @@ class ListRun:
                 group.create_task(self._one(person), name=f"line {person.line}")
         return self.report
 
-    async def _one(self, person: Person) -> None:
+    async def _one(self, person: Contact) -> None:
         self.report.live += 1
         self._changed(self.report)
         try:
             await self._ring(person)
-        except NotNow as not_now:
-            self.report.later.append(NotRung(person, not_now))
+        except TryLaterError as not_now:
+            self.report.later.append(NotCalled(person, not_now))
         except Problem as problem:
             self._on_problem(person, problem)
         finally:
@@ -148,7 +151,7 @@ class ListRun:
             self._places.release()
             self._changed(self.report)
 
-    async def _ring(self, person: Person) -> None:
+    async def _ring(self, person: Contact) -> None:
         sid = self._progress.sid(person.number)
         if sid is None:
             self._progress.ringing(person.number)
@@ -164,15 +167,18 @@ class ListRun:
         self._progress.over(person.number, outcome)
         self.report.outcomes[outcome] += 1
 
-    async def _place(self, person: Person) -> str | None:
-        """None: the run stops, and this row is for the next. Raises NotNow when it must wait."""
+    async def _place(self, person: Contact) -> str | None:
+        """Return the CallSid; None when the run stops and this row is left for the next.
+
+        Raises TryLaterError when it must wait.
+        """
         key = self._progress.key(person.number)
         while True:
             try:
                 given = {**self._variables, **person.variables}
                 return await self._asking.place(person.number, given, person.zone, key)
-            except NotNow as not_now:
-                if not_now.after_s > PATIENCE_S and not isinstance(not_now, Uncertain):
+            except TryLaterError as not_now:
+                if not_now.after_s > PATIENCE_S and not isinstance(not_now, UncertainError):
                     raise
                 if await self._stopped_within(not_now.after_s):
                     return None
@@ -185,10 +191,10 @@ class ListRun:
             pass
         return self._stopping.is_set()
 
-    def _on_problem(self, person: Person, problem: Problem) -> None:
+    def _on_problem(self, person: Contact, problem: Problem) -> None:
         self._refusals += problem.code == TWILIOS
         if problem.code not in EVERYBODYS:
-            self.report.refused.append(NotRung(person, problem))
+            self.report.refused.append(NotCalled(person, problem))
         if problem.code in EVERYBODYS or self._refusals >= REFUSALS_MAX:
             self.problem = self.problem or problem
             self._stopping.set()

@@ -35,7 +35,7 @@ _PUNCTUATION: Final = str.maketrans("", "", " \t\u00a0\u202f-.()/")
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Contact:
     """Somebody to ring: the row's line, and what it says."""
 
     line: int
@@ -45,7 +45,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
+class RejectedRow:
     """A row that is not rung, and why: in words without a number."""
 
     line: int
@@ -53,15 +53,15 @@ class BadRow:
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class ContactList:
     """A whole list. `unused` are columns that can fill no variable."""
 
-    people: tuple[Person, ...]
-    bad: tuple[BadRow, ...]
+    people: tuple[Contact, ...]
+    bad: tuple[RejectedRow, ...]
     unused: tuple[str, ...]
 
 
-def read(path: Path) -> People:
+def read(path: Path) -> ContactList:
     """The list in a file: CSV with a header, separated by comma, semicolon or tab; UTF-8.
 
     Raises Problem E-LIST-01 for a file that cannot be read, and E-LIST-02 for a header without the
@@ -105,9 +105,9 @@ def _read_rows(
     lowered: list[str],
     taken: list[str | None],
     unused: tuple[str, ...],
-) -> People:
-    people: list[Person] = []
-    bad: list[BadRow] = []
+) -> ContactList:
+    people: list[Contact] = []
+    bad: list[RejectedRow] = []
     seen: dict[str, int] = {}
     objections = _Objections()
     for line, cells in rows:
@@ -115,7 +115,9 @@ def _read_rows(
             continue
         objections.note(line, dict(zip(lowered, (cell.strip() for cell in cells), strict=False)))
         if len(cells) != len(lowered):
-            bad.append(BadRow(line, f"it has {len(cells)} cells, and the header {len(lowered)}"))
+            bad.append(
+                RejectedRow(line, f"it has {len(cells)} cells, and the header {len(lowered)}")
+            )
             continue
         fields = {low: cell.strip() for low, cell in zip(lowered, cells, strict=True)}
         number = fields[NUMBER].translate(_PUNCTUATION)
@@ -124,7 +126,7 @@ def _read_rows(
         if why is None and canonical(number) in seen:
             why = f"its number is that of line {seen[canonical(number)]}"
         if why is not None:
-            bad.append(BadRow(line, why))
+            bad.append(RejectedRow(line, why))
             continue
         seen[canonical(number)] = line
         given = {
@@ -132,7 +134,7 @@ def _read_rows(
             for name, cell in zip(taken, cells, strict=True)
             if name is not None and cell.strip()
         }
-        people.append(Person(line, number, zone, given))
+        people.append(Contact(line, number, zone, given))
     # Only now: a row further down may take back what one further up has said.
     rung = []
     for person in people:
@@ -141,8 +143,8 @@ def _read_rows(
             rung.append(person)
         else:
             why = f"line {objection} has its number too, and its consent is not yes"
-            bad.append(BadRow(person.line, why))
-    return People(tuple(rung), tuple(sorted(bad, key=lambda row: row.line)), unused)
+            bad.append(RejectedRow(person.line, why))
+    return ContactList(tuple(rung), tuple(sorted(bad, key=lambda row: row.line)), unused)
 
 
 def canonical(number: str) -> str:

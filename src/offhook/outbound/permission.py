@@ -12,7 +12,7 @@ from offhook.config import Agent, Config
 from offhook.config.calling_hours import NeverOpen
 from offhook.errors import Problem
 from offhook.outbound.ledger import Ledger
-from offhook.outbound.problems import NotNow, forbidden
+from offhook.outbound.problems import TryLaterError, forbidden
 from offhook.outbound.zones import NumberZones
 from offhook.policy.dial_policy import Guard, Why, refusal
 
@@ -20,7 +20,7 @@ PACE_MAX_S: Final = 10.0
 """How long a request waits for its turn; one that would wait longer is to come again."""
 
 
-class Permission:
+class PlacementChecks:
     """What stands before every call that one server places. `wall` is the wall clock, UTC."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Permission:
             ) from None
         if opens is not None:
             where = "there" if len(zones) == 1 else f"in one of its {len(zones)} time zones"
-            raise NotNow(
+            raise TryLaterError(
                 "E-OUT-10",
                 f"It is outside the calling hours {where}, until {opens:%Y-%m-%d %H:%M %Z}.",
                 "Ask again then, or give it its timezone; the agent file has the hours.",
@@ -88,13 +88,13 @@ class Permission:
             )
 
     def find_room(self, live: int) -> None:
-        """Raises NotNow when no further call may ring."""
+        """Raises TryLaterError when no further call may ring."""
         if self._calls.draining:
-            raise NotNow(
+            raise TryLaterError(
                 "E-OUT-06", "The server is stopping, and places no calls.", "Ask again later.", 10.0
             )
         if live >= self._config.outbound.concurrent or self._calls.full:
-            raise NotNow(
+            raise TryLaterError(
                 "E-OUT-12",
                 "As many calls as may be are ringing or going on.",
                 "Ask again when one is over, or raise outbound.concurrent or server.capacity.",
@@ -107,7 +107,7 @@ class Permission:
         if refused is None:
             return
         if refused.why in (Why.CALLS_PER_HOUR, Why.SPEND_PER_HOUR, Why.NOT_COUNTED):
-            raise NotNow(
+            raise TryLaterError(
                 "E-OUT-17",
                 f"This number is not called now: {refused.words}.",
                 "Ask again in an hour, or raise the limits of dialling: in offhook.yaml.",
@@ -120,7 +120,7 @@ class Permission:
         now = self._clock.now()
         at = max(now, self._turn_at)
         if at - now > PACE_MAX_S:
-            raise NotNow(
+            raise TryLaterError(
                 "E-OUT-13",
                 "More calls are asked for than outbound.calls_per_second lets through.",
                 "Ask again more slowly.",

@@ -18,11 +18,11 @@ from offhook.calls.calls import Calls, PendingCall
 from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.errors import Problem
-from offhook.outbound.following import Following
+from offhook.outbound.following import CallTracker
 from offhook.outbound.ledger import Ledger, Placement, fingerprint
 from offhook.outbound.people import E164
-from offhook.outbound.permission import Permission
-from offhook.outbound.problems import NotNow, Uncertain, uncertain
+from offhook.outbound.permission import PlacementChecks
+from offhook.outbound.problems import TryLaterError, UncertainError, uncertain
 from offhook.policy.dial_policy import Guard
 from offhook.twilio import twiml
 from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
@@ -48,7 +48,7 @@ LOOKS_S: Final = (1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class OutboundRequest:
     """A call that is asked for."""
 
     to: str
@@ -65,7 +65,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedCall:
     """There is a call. `again`: it was there before it was asked for this time."""
 
     sid: str
@@ -86,7 +86,7 @@ def backstop_s(agent: Agent) -> int | None:
     return limit_s
 
 
-class Placing:
+class CallPlacer:
     """Places the calls of one server, which `following` then follows. `wall` is UTC."""
 
     def __init__(
@@ -106,8 +106,8 @@ class Placing:
         self._ledger = ledger
         self._wall = wall
         self._clock = clock
-        self.following: Final = Following(calls, rest, ledger, clock)
-        self._permission = Permission(config, calls, ledger, guard, clock, wall)
+        self.following: Final = CallTracker(calls, rest, ledger, clock)
+        self._permission = PlacementChecks(config, calls, ledger, guard, clock, wall)
         self._busy: set[str] = set()
         """Keys that are at work."""
         self._creating = 0
@@ -122,17 +122,17 @@ class Placing:
 
     # --- placing -------------------------------------------------------------------------------
 
-    async def place(self, wanted: Wanted) -> Placed:
+    async def place(self, wanted: OutboundRequest) -> PlacedCall:
         """Place a call, or say which one it is. Whether anybody answers shows later: `state`.
 
-        Raises Problem E-OUT-… for a call that is not placed, of which NotNow may be tried again
-        and Uncertain must be, with the same key.
+        Raises Problem E-OUT-… for a call that is not placed. After TryLaterError ask again later;
+        after UncertainError ask again with the same key.
         """
         agent = self._agent(wanted.agent)
         given = variables.taken(wanted.variables)[0]
         key = wanted.key or f"unnamed:{secrets.token_hex(16)}"
         if key in self._busy:
-            raise NotNow(
+            raise TryLaterError(
                 "E-OUT-08",
                 "A call with this idempotency key is being placed at this moment.",
                 "Ask again, with the same key.",
@@ -145,13 +145,13 @@ class Placing:
             if known is not None:
                 sid = await self._known(known, placement, wanted, agent)
                 if sid is not None:
-                    return Placed(sid, again=True)
-            return Placed(await self._place(wanted, agent, given, placement), again=False)
+                    return PlacedCall(sid, again=True)
+            return PlacedCall(await self._place(wanted, agent, given, placement), again=False)
         finally:
             self._busy.discard(key)
 
     async def _place(
-        self, wanted: Wanted, agent: Agent, given: Mapping[str, str], placement: Placement
+        self, wanted: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
     ) -> str:
         try:
             outgoing = self._outgoing(wanted, agent, given, placement)
@@ -171,7 +171,7 @@ class Placing:
             self.following.expected[placement.id] = outgoing
             sid = await self._create(outgoing, placement)
             self._calls.place(sid, outgoing)
-        except Uncertain:
+        except UncertainError:
             raise  # its stream, or a report of it, may still come
         except Problem:
             self._calls.unexpect(outgoing)
@@ -204,16 +204,16 @@ class Placing:
             if refused.status >= 500:  # a gateway's, perhaps, behind which it was carried out
                 return await self._look_for(outgoing, placement, asked_s)
             if refused.status == 429 or refused.code == 10004:
-                raise NotNow.of(refused.problem(), 2.0) from None
+                raise TryLaterError.of(refused.problem(), 2.0) from None
             raise refused.problem() from None
         except TwilioUnreachable as unreachable:
             if not unreachable.sent:
-                raise NotNow.of(unreachable.problem(), 5.0) from None
+                raise TryLaterError.of(unreachable.problem(), 5.0) from None
             return await self._look_for(outgoing, placement, asked_s)
         return created.sid
 
     async def _look_for(self, outgoing: PendingCall, placement: Placement, asked_s: float) -> str:
-        """Our request left then, and no answer came. Raises Uncertain when it stays so."""
+        """Our request left then, and no answer came. Raises UncertainError when it stays so."""
         self._unsettled[placement.id] = asked_s
         for wait_s in LOOKS_S:
             await asyncio.sleep(wait_s)
@@ -227,7 +227,7 @@ class Placing:
         self,
         known: Placement,
         wanted_now: Placement,
-        wanted: Wanted,
+        wanted: OutboundRequest,
         agent: Agent,
     ) -> str | None:
         """The key was used before: the CallSid of its call; None: there is none, and it is ours."""
@@ -264,7 +264,9 @@ class Placing:
         """The call that Twilio made of a placement, if it has one that is nobody else's.
 
         Twilio keeps no key of ours, so it is a call from us to that number, made since then, that
-        belongs to no other placement (twilio.md §5.1). Raises Uncertain when it cannot be asked.
+        belongs to no other placement (twilio.md §5.1).
+
+        Raises UncertainError when Twilio cannot be asked.
         """
         try:
             listed = await self._rest.calls_to(to=to, from_=from_)
@@ -313,7 +315,7 @@ class Placing:
         return found
 
     def _outgoing(
-        self, wanted: Wanted, agent: Agent, given: Mapping[str, str], placement: Placement
+        self, wanted: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
     ) -> PendingCall:
         """The call as it will be. Raises Problem for what can never be placed."""
         if self._config.server.public_url is None or self._config.twilio.account_sid is None:

@@ -3,7 +3,7 @@
 from offhook.errors import Problem
 
 
-class NotNow(Problem):
+class TryLaterError(Problem):
     """The same request may be made again, `after_s` seconds from now; nobody was rung by it."""
 
     def __init__(self, code: str, what: str, fix: str, after_s: float) -> None:
@@ -11,12 +11,12 @@ class NotNow(Problem):
         self.after_s = after_s
 
     @classmethod
-    def of(cls, problem: Problem, after_s: float) -> "NotNow":
+    def of(cls, problem: Problem, after_s: float) -> "TryLaterError":
         """A problem that passes."""
         return cls(problem.code, problem.what, problem.fix, after_s)
 
 
-class Uncertain(NotNow):
+class UncertainError(TryLaterError):
     """Twilio may have the call. Asked again with the same key, it is looked for, and not rung
     twice.
     """  # noqa: D205
@@ -31,9 +31,9 @@ def forbidden(words: str) -> Problem:
     )
 
 
-def uncertain(after_s: float) -> Uncertain:
+def uncertain(after_s: float) -> UncertainError:
     """Nobody knows whether somebody was rung."""
-    return Uncertain(
+    return UncertainError(
         "E-OUT-14",
         "Twilio may have been asked for this call already, and has not said so.",
         "Ask again with the same key: the call is looked for, and not rung twice.",

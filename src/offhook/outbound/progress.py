@@ -21,7 +21,7 @@ SUFFIX: Final = ".progress"
 State: TypeAlias = Literal["ringing", "placed", "over"]
 
 
-class Progress:
+class ListProgress:
     """The progress of one list with one agent. A context manager, which holds the file alone.
 
     Raises Problem E-LIST-03 when the file cannot be used, E-LIST-04 when it is of another agent

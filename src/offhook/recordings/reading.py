@@ -34,7 +34,7 @@ _MAGNITUDE: Final = bytes(round(255 * abs(value) / _LOUDEST) for value in LINEAR
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RecordingFile:
     """A recording, as it was when it was looked at: one that is live goes on growing."""
 
     name: str
@@ -67,7 +67,7 @@ def names(store: FileStore) -> list[str]:
     return [name for name in store.names() if name.endswith(SUFFIX)]
 
 
-def find(store: FileStore, name: str) -> Found:
+def find(store: FileStore, name: str) -> RecordingFile:
     """What there is of a recording.
 
     Raises Problem E-AUD-03 for a name that cannot be one, E-AUD-04 when there is none of it, and
@@ -88,7 +88,7 @@ def pcm16(store: FileStore, name: str, start: int = 0, stop: int | None = None) 
     return _pieces(store, found, max(0, start), size if stop is None else min(stop, size))
 
 
-def _pieces(store: FileStore, found: Found, start: int, stop: int) -> Iterator[bytes]:
+def _pieces(store: FileStore, found: RecordingFile, start: int, stop: int) -> Iterator[bytes]:
     header = _PCM_HEADER.size
     if start < min(stop, header):
         yield _pcm_header(found.samples)[start:stop]
@@ -125,7 +125,7 @@ def peaks(store: FileStore, name: str) -> Peaks:
     return Peaks(both[0::2], both[1::2])
 
 
-def _peaks(store: FileStore, found: Found) -> bytes:
+def _peaks(store: FileStore, found: RecordingFile) -> bytes:
     both = bytearray()
     with store.open(found.name) as file:
         file.seek(STEREO_HEADER_BYTES)
@@ -180,7 +180,7 @@ def _opened(store: FileStore, name: str, *, change: bool = False) -> BinaryIO:
         ) from None
 
 
-def _found(store: FileStore, name: str, file: BinaryIO) -> Found:
+def _found(store: FileStore, name: str, file: BinaryIO) -> RecordingFile:
     header = file.read(STEREO_HEADER_BYTES)
     if not name.endswith(SUFFIX) or not is_ours(header):
         raise Problem(
@@ -190,7 +190,7 @@ def _found(store: FileStore, name: str, file: BinaryIO) -> Found:
         )
     count = max(0, store.size(name) - STEREO_HEADER_BYTES) // 2
     stated = int.from_bytes(header[-4:], "little")
-    return Found(name, count, growing=stated == UNKNOWN_SIZE)
+    return RecordingFile(name, count, growing=stated == UNKNOWN_SIZE)
 
 
 def _pcm_header(count: int) -> bytes:

@@ -14,14 +14,14 @@ _SIZES: Final = ((4, 8), (46, 50), (54, 58))
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class RepairReport:
     """What was found: recordings that are whole again, and files that are none of ours."""
 
     mended: Sequence[str]
     unreadable: Sequence[str]
 
 
-def repair(store: FileStore) -> Mended:
+def repair(store: FileStore) -> RepairReport:
     """Give every recording the sizes that its file has. Everything else is left as it is.
 
     A recording that is still growing, in another process that shares the folder, takes no harm:
@@ -35,7 +35,7 @@ def repair(store: FileStore) -> Mended:
                     mended.append(name)
             except (OSError, ValueError):
                 unreadable.append(name)
-    return Mended(mended, unreadable)
+    return RepairReport(mended, unreadable)
 
 
 def mend(store: FileStore, name: str) -> bool:

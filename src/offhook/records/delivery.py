@@ -22,7 +22,7 @@ from offhook.concurrency.background_thread import BackgroundThread
 from offhook.net import egress, tls
 from offhook.records import jobs
 from offhook.records.database import clock_ms
-from offhook.records.jobs import Job
+from offhook.records.jobs import WebhookJob
 from offhook.records.queries import iso, record_as_json, show
 from offhook.text import urls
 
@@ -49,7 +49,7 @@ STOP_S: Final = 3.0
 SIGNATURE: Final = "Offhook-Signature"
 
 
-class Answer(Exception):  # noqa: N818 - what the target said, or the network did
+class DeliveryError(Exception):
     """The record was not taken. `gone`: the target wants no more of it."""
 
     def __init__(self, words: str, *, gone: bool = False) -> None:
@@ -57,7 +57,7 @@ class Answer(Exception):  # noqa: N818 - what the target said, or the network di
         self.gone = gone
 
 
-class Deliveries:
+class WebhookDelivery:
     """Delivers to `url` what is due in the database behind `engine`. A context manager.
 
     Each of `secrets` signs each request, so that a target can check either while one is rotated.
@@ -73,7 +73,7 @@ class Deliveries:
         self.failed = 0
         """Attempts that were not taken, and are to be followed by another."""
         self.given_up = 0
-        self.waiting = jobs.Waiting(0, 0)
+        self.waiting = jobs.WaitingWebhooks(0, 0)
         """What is to be delivered by whichever server, as it last was."""
         self._free = threading.Semaphore(SLOTS)
         self._counting = threading.Lock()
@@ -136,7 +136,7 @@ class Deliveries:
 
     # --- the threads that deliver --------------------------------------------------------------
 
-    def _deliver(self, job: Job) -> None:
+    def _deliver(self, job: WebhookJob) -> None:
         try:
             with self._engine.connect() as connection:
                 record = show(connection, job.call_sid)
@@ -152,7 +152,7 @@ class Deliveries:
             }
             try:
                 asyncio.run(self._post(body, headers))
-            except Answer as answer:
+            except DeliveryError as answer:
                 self._on_refused(job, answer)
             else:
                 with self._engine.begin() as connection:
@@ -170,7 +170,7 @@ class Deliveries:
             self._threads.discard(threading.current_thread())
             self._free.release()
 
-    def _on_refused(self, job: Job, answer: Answer) -> None:
+    def _on_refused(self, job: WebhookJob, answer: DeliveryError) -> None:
         with self._engine.begin() as connection:
             now_ms = clock_ms(connection)
             if answer.gone:
@@ -215,15 +215,15 @@ class Deliveries:
             ):
                 status = response.status_code
         except TimeoutError:
-            raise Answer(f"no answer within {ATTEMPT_S:g} s") from None
+            raise DeliveryError(f"no answer within {ATTEMPT_S:g} s") from None
         except Exception as error:  # noqa: BLE001 - there are many ways for a target not to be there
             words = urls.masked_in(str(error), with_path=False)
-            raise Answer(f"{type(error).__name__}: {words}") from None
+            raise DeliveryError(f"{type(error).__name__}: {words}") from None
         if not 200 <= status < 300:
-            raise Answer(f"HTTP {status}", gone=status == 410)
+            raise DeliveryError(f"HTTP {status}", gone=status == 410)
 
 
-def body_of(job: Job, record: dict[str, Any]) -> bytes:
+def body_of(job: WebhookJob, record: dict[str, Any]) -> bytes:
     """The JSON that is sent. `id` is the same however often it is."""
     return msgspec.json.encode(
         {

@@ -18,7 +18,7 @@ ASKED: Final = "asked in a call"
 
 
 @dataclass(frozen=True, slots=True)
-class Barred:
+class DoNotCallEntry:
     """A number, since when (ms since 1970), and why. `in_call` is a CallSid, or None."""
 
     number: str
@@ -33,14 +33,14 @@ def is_barred(connection: Connection, number: str) -> bool:
     return connection.scalar(found) is not None
 
 
-def barred(connection: Connection) -> list[Barred]:
+def barred(connection: Connection) -> list[DoNotCallEntry]:
     """All of them, the latest first."""
     order = (_numbers.since_ms.desc(), _numbers.number)
     rows = connection.execute(select(tables.do_not_call).order_by(*order))
-    return [Barred(**row._mapping) for row in rows]
+    return [DoNotCallEntry(**row._mapping) for row in rows]
 
 
-def bar(connection: Connection, one: Barred) -> bool:
+def bar(connection: Connection, one: DoNotCallEntry) -> bool:
     """Add it; one that is there stays as it is, and False is returned."""
     adding = database.insert(connection, tables.do_not_call).values(
         number=one.number, since_ms=one.since_ms, why=one.why, in_call=one.in_call

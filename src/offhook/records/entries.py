@@ -22,11 +22,11 @@ RENAMED: Final = {"Fault": "ProtocolViolation"}
 _EVENTS: Final = {event.__name__: event for event in get_args(Event)}
 
 
-class BadLine(Exception):  # noqa: N818 - what was read
+class MalformedEntryError(Exception):
     """A line that cannot be understood."""
 
 
-class Line(NamedTuple):
+class JournalEntry(NamedTuple):
     """A line and its number. `wall_ms` is the wall clock when it was written."""
 
     number: int
@@ -79,7 +79,7 @@ def _encode(call_event: CallEvent, wall_ms: int) -> bytes:
     )
 
 
-def decode(number: int, line: bytes) -> Line:
+def decode(number: int, line: bytes) -> JournalEntry:
     """The event of a line. Raises BadLine: it was written by a newer version, or is damaged."""
     try:
         name, call_sid, at_ms, wall_ms, fields = msgspec.json.decode(
@@ -88,5 +88,5 @@ def decode(number: int, line: bytes) -> Line:
         event: Event = msgspec.convert(fields, _EVENTS[RENAMED.get(name, name)])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
         # Its words may hold what was said.
-        raise BadLine(type(error).__name__) from None
-    return Line(number, call_sid, at_ms, wall_ms, event)
+        raise MalformedEntryError(type(error).__name__) from None
+    return JournalEntry(number, call_sid, at_ms, wall_ms, event)

@@ -17,7 +17,7 @@ from offhook.errors import Problem
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
 from offhook.records import database, tables
-from offhook.records.journal import SPOILT, identity_of, waiting_in
+from offhook.records.journal import DEAD_LETTERS, identity_of, waiting_in
 from offhook.records.record import Record
 
 WAIT_S: Final = 10.0
@@ -87,7 +87,7 @@ def erase(engine: Engine, files: FileStore, journal: Path, call_sids: Sequence[s
     stuck: dict[str, str] = {}
     for batch in _batches(call_sids):
         removed += _erase(engine, files, journal, batch, stuck)
-    removed["spoilt_lines"] += _erase_spoilt(journal / SPOILT, call_sids)
+    removed["spoilt_lines"] += _erase_spoilt(journal / DEAD_LETTERS, call_sids)
     if removed["calls"]:
         leave_nothing(engine)
     return Erasure(+removed, stuck)

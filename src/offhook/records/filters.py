@@ -28,7 +28,7 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class CallFilter:
     """Which calls are meant: those that meet everything that is not None.
 
     `since_ms` (included) and `until_ms` (not included) are of the call's beginning, in ms since
@@ -99,23 +99,23 @@ def check_limit(limit: int) -> None:
 # --- Cursors -------------------------------------------------------------------------------------
 
 
-class Position(NamedTuple):
+class PagePosition(NamedTuple):
     """A place in the list of calls: just behind this one."""
 
     started_ms: int
     sid: str
 
 
-def cursor_of(position: Position) -> str:
+def cursor_of(position: PagePosition) -> str:
     """The text that stands for it, in which only this module reads."""
     return base64.urlsafe_b64encode(msgspec.json.encode(position)).rstrip(b"=").decode()
 
 
-def position_of(cursor: str) -> Position:
+def position_of(cursor: str) -> PagePosition:
     """The place that a cursor stands for. Raises Problem E-ASK-02: nobody here gave it out."""
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", True)
-        position = msgspec.json.decode(raw, type=Position)
+        position = msgspec.json.decode(raw, type=PagePosition)
     except (ValueError, msgspec.MsgspecError):
         # No base64, no JSON, or a CallSid that is no UTF-8: msgspec raises UnicodeDecodeError then.
         position = None

@@ -30,7 +30,7 @@ ERROR_MAX: Final = 200
 _jobs: Final = tables.jobs.c
 
 
-class Job(NamedTuple):
+class WebhookJob(NamedTuple):
     """One attempt at one job, by who claimed it. `attempt` counts from 1."""
 
     call_sid: str
@@ -64,21 +64,21 @@ def hurry(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None
         connection.execute(update(tables.jobs).where(waiting).values(due_ms=now_ms))
 
 
-class Waiting(NamedTuple):
+class WaitingWebhooks(NamedTuple):
     """Of how many calls the webhook is to be delivered, and how long ago the oldest ended."""
 
     calls: int
     oldest_ms: int
 
 
-def waiting(connection: Connection, now_ms: int) -> Waiting:
+def waiting(connection: Connection, now_ms: int) -> WaitingWebhooks:
     """What is to be done by whichever server."""
     query = select(func.count(), func.min(_jobs.made_ms)).where(_jobs.due_ms.is_not(None))
     count, made_ms = connection.execute(query).one()
-    return Waiting(count, 0 if made_ms is None else max(0, now_ms - made_ms))
+    return WaitingWebhooks(count, 0 if made_ms is None else max(0, now_ms - made_ms))
 
 
-def claim(connection: Connection, now_ms: int) -> Job | None:
+def claim(connection: Connection, now_ms: int) -> WebhookJob | None:
     """Take the job that has been due for longest; None: there is none. Commit before the work.
 
     Servers on one PostgreSQL do not wait for each other, and none takes what another has.
@@ -93,7 +93,7 @@ def claim(connection: Connection, now_ms: int) -> Job | None:
     row = connection.execute(due).one_or_none()
     if row is None:
         return None
-    job = Job(row.call_sid, row.made_ms, row.attempts + 1)
+    job = WebhookJob(row.call_sid, row.made_ms, row.attempts + 1)
     # SQLite has no FOR UPDATE: somebody else may have been here since the SELECT.
     same = (_jobs.call_sid == job.call_sid) & (_jobs.attempts == row.attempts)
     values = {"attempts": job.attempt, "due_ms": now_ms + LEASE_MS}
@@ -101,12 +101,14 @@ def claim(connection: Connection, now_ms: int) -> Job | None:
     return job if taken.rowcount else None
 
 
-def done(connection: Connection, job: Job, now_ms: int) -> None:
+def done(connection: Connection, job: WebhookJob, now_ms: int) -> None:
     """It was delivered."""
     _settle(connection, job, due_ms=None, done_ms=now_ms, last_error=None)
 
 
-def failed(connection: Connection, job: Job, now_ms: int, error: str, spread: float) -> int | None:
+def failed(
+    connection: Connection, job: WebhookJob, now_ms: int, error: str, spread: float
+) -> int | None:
     """It was not delivered; returns when it is tried again, or None: it is given up.
 
     `spread`, from 0 to 1, is chance: jobs that failed together do not come back together.
@@ -118,7 +120,7 @@ def failed(connection: Connection, job: Job, now_ms: int, error: str, spread: fl
     return due_ms
 
 
-def give_up(connection: Connection, job: Job, error: str) -> None:
+def give_up(connection: Connection, job: WebhookJob, error: str) -> None:
     """It is not to be tried again."""
     _settle(connection, job, due_ms=None, last_error=error[:ERROR_MAX])
 
@@ -139,7 +141,7 @@ def resend(connection: Connection, call_sid: str, now_ms: int) -> None:
     connection.execute(new.on_conflict_do_update(index_elements=["call_sid"], set_=values))
 
 
-def _settle(connection: Connection, job: Job, **values: Any) -> None:
+def _settle(connection: Connection, job: WebhookJob, **values: Any) -> None:
     """Unless the job was claimed anew since: then what becomes of it is decided there."""
     same = (_jobs.call_sid == job.call_sid) & (_jobs.attempts == job.attempt)
     connection.execute(update(tables.jobs).where(same).values(**values))

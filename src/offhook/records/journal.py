@@ -31,7 +31,7 @@ half minute of lines here, which the database has: their numbers must not be giv
 LINE_MAX: Final = 1024 * 1024
 """Bytes of one line."""
 
-SPOILT: Final = "spoilt"
+DEAD_LETTERS: Final = "spoilt"
 """The file in a journal's folder that keeps lines which no database took, and why is in the log."""
 
 _MAGIC: Final = b"offhook journal 1\n"
@@ -42,7 +42,7 @@ _RECORD: Final = struct.Struct("<II")
 _BEGIN: Final = 64
 
 
-class JournalFull(Exception):  # noqa: N818 - a state, not a mistake
+class JournalFullError(Exception):
     """The disk has no room for another line."""
 
 
@@ -106,9 +106,9 @@ class Journal:
                 number = segment.next
                 record = _RECORD.pack(len(line), _check(number, line)) + line
                 if os.pwrite(segment.fd, record, segment.end) != len(record):
-                    raise JournalFull
+                    raise JournalFullError
             except OSError as error:
-                raise JournalFull(error.strerror) from None
+                raise JournalFullError(error.strerror) from None
             segment.end += len(record)
             segment.count += 1
             return number

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class CallSummary:
     """One call, as a list shows it. What is None is not known, or not yet.
 
     `started` is ISO 8601 in UTC. `turns` counts what the caller said; `interruptions` how often the
@@ -41,14 +41,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class CallPage:
     """Calls, newest first. `next_cursor` asks for those that follow; None: there are none.
 
     A page of a text search may hold fewer calls than it could, even none, and have a cursor all
     the same: a page looks through as many calls as `queries.SCAN_CALLS` says.
     """
 
-    calls: list[Call]
+    calls: list[CallSummary]
     next_cursor: str | None
 
 
@@ -72,7 +72,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class GroupTotals:
     """Totals of one agent, or of one day (UTC, ISO 8601): `key`."""
 
     key: str
@@ -83,7 +83,7 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
+class UtteranceRecord:
     """What caller or agent said.
 
     `text` was heard; when `estimated`, the agent was cut and the text is taken from `heard_ms` of
@@ -103,7 +103,7 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
+class FunctionRecord:
     """A function that the agent called. `arguments` is JSON, as the model wrote it.
 
     `outcome`: answered, failed, unknown, too_late, outcome_unknown, cancelled, call_over; done_late
@@ -121,7 +121,7 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class KeyRecord:
     """A key that the caller pressed."""
 
     kind: Literal["key"] = "key"
@@ -130,7 +130,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class MessageRecord:
     """A message that the caller left. `number` is as it was said; empty: the one that called."""
 
     kind: Literal["message"] = "message"
@@ -141,7 +141,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dial:
+class DialRecord:
     """A number that Twilio was told to ring, perhaps after the call's end.
 
     `reason`: transfer, warm-transfer, fallback or busy. `destination` is a transfer's, else empty.
@@ -155,7 +155,7 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentSession:
+class AgentSessionRecord:
     """The agent's leg came up, `dialled_ms` after it was dialled. `request_id` is Deepgram's."""
 
     kind: Literal["agent_session"] = "agent_session"
@@ -165,7 +165,7 @@ class AgentSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class TroubleRecord:
     """What went wrong: `event` is one of `events/types.py`.
 
     `ms` of audio were dropped, or a function held the interpreter for so long.
@@ -181,7 +181,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class TurnRecord:
     """How long an answer took: our own times beside Deepgram's account of the same turn.
 
     Ours count from the caller's confirmed text: to the agent's first byte of audio, and until
@@ -198,7 +198,16 @@ class Turn:
     total_ms: int | None = None
 
 
-Entry: TypeAlias = Utterance | Function | Key | Message | Dial | AgentSession | Trouble | Turn
+TimelineEntry: TypeAlias = (
+    UtteranceRecord
+    | FunctionRecord
+    | KeyRecord
+    | MessageRecord
+    | DialRecord
+    | AgentSessionRecord
+    | TroubleRecord
+    | TurnRecord
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +246,7 @@ class Meters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lookup:
+class LookupRecord:
     """What became of the agent's lookup before the call: LookedUp of `events/types.py`."""
 
     outcome: str
@@ -254,10 +263,10 @@ class CallRecord:
     when nothing was looked up.
     """
 
-    call: Call
+    call: CallSummary
     account_sid: str
     variables: dict[str, str]
-    lookup: Lookup | None
+    lookup: LookupRecord | None
     stream_at_ms: int | None
     detail: str | None
     recording_ms: int | None
@@ -265,4 +274,4 @@ class CallRecord:
     text_erased: bool
     meters: Meters
     delays: Delays | None
-    timeline: list[Entry]
+    timeline: list[TimelineEntry]

@@ -32,26 +32,26 @@ from offhook.errors import Problem
 from offhook.events import types as events
 from offhook.records import tables
 from offhook.records.entries import RENAMED
-from offhook.records.filters import Filter, Position, check_limit, cursor_of, position_of
+from offhook.records.filters import CallFilter, PagePosition, check_limit, cursor_of, position_of
 from offhook.records.models import (
-    AgentSession,
-    Call,
+    AgentSessionRecord,
+    CallPage,
     CallRecord,
+    CallSummary,
     Delays,
-    Dial,
-    Entry,
-    Function,
-    Key,
-    Lookup,
-    Message,
+    DialRecord,
+    FunctionRecord,
+    GroupTotals,
+    KeyRecord,
+    LookupRecord,
+    MessageRecord,
     Meters,
-    Page,
     Percentiles,
-    Sum,
+    TimelineEntry,
     Totals,
-    Trouble,
-    Turn,
-    Utterance,
+    TroubleRecord,
+    TurnRecord,
+    UtteranceRecord,
 )
 from offhook.records.prices import begun_minutes
 
@@ -96,8 +96,8 @@ _NEWEST_FIRST: Final = (_calls.started_ms.desc(), _calls.sid.desc())
 
 
 def find(
-    connection: Connection, asked: Filter, limit: int = 50, after_cursor: str | None = None
-) -> Page:
+    connection: Connection, asked: CallFilter, limit: int = 50, after_cursor: str | None = None
+) -> CallPage:
     """The calls that are meant, newest first; `limit` is 1 to PAGE_MAX.
 
     Pages that follow each other by `next_cursor` hold each call once, whatever begins meanwhile.
@@ -112,8 +112,8 @@ def find(
 
 
 def _search(
-    connection: Connection, asked: Filter, text: str, after: Position | None, limit: int
-) -> Page:
+    connection: Connection, asked: CallFilter, text: str, after: PagePosition | None, limit: int
+) -> CallPage:
     rows: list[Row[Any]] = []
     for count in SCAN_CALLS:
         seen = _newest(asked, after, count, (_calls.sid, _calls.started_ms)).subquery()
@@ -130,7 +130,7 @@ def _search(
         last = select(seen.c.started_ms, seen.c.sid)
         last = last.order_by(seen.c.started_ms.desc(), seen.c.sid.desc()).offset(count - 1)
         end = connection.execute(last).first()
-        after = None if end is None else Position(*end)
+        after = None if end is None else PagePosition(*end)
         if after is None:
             break
     return _page(connection, rows, limit, after)
@@ -182,7 +182,7 @@ def no_call() -> Problem:
 
 
 def _newest(
-    asked: Filter, after: Position | None, count: int, columns: Iterable[ColumnElement[Any]]
+    asked: CallFilter, after: PagePosition | None, count: int, columns: Iterable[ColumnElement[Any]]
 ) -> Select[Any]:
     """The newest calls behind `after` that are meant, the text set aside."""
     conditions = _conditions(asked)
@@ -203,7 +203,7 @@ def _newest(
     return query.where(_calls.sid.in_(union_all(*(select(half.c.sid) for half in halves))))
 
 
-def _conditions(asked: Filter) -> list[ColumnElement[bool]]:
+def _conditions(asked: CallFilter) -> list[ColumnElement[bool]]:
     """What a row of `calls` has to meet, but for number and text."""
     conditions: list[ColumnElement[bool]] = []
     if asked.since_ms is not None:
@@ -262,17 +262,17 @@ def _either_case(letter: str) -> str:
 
 
 def _page(
-    connection: Connection, rows: Sequence[Row[Any]], limit: int, seen_to: Position | None
-) -> Page:
+    connection: Connection, rows: Sequence[Row[Any]], limit: int, seen_to: PagePosition | None
+) -> CallPage:
     """One page of the rows; there is one more than `limit` if others follow."""
     kept = rows[:limit]
     if len(rows) > limit:
-        seen_to = Position(kept[-1].started_ms, kept[-1].sid)
+        seen_to = PagePosition(kept[-1].started_ms, kept[-1].sid)
     calls = _as_calls(connection, kept)
-    return Page(calls, None if seen_to is None else cursor_of(seen_to))
+    return CallPage(calls, None if seen_to is None else cursor_of(seen_to))
 
 
-def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[Call]:
+def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[CallSummary]:
     """Calls, with what is counted in other tables."""
     sids = [row.sid for row in rows]
 
@@ -287,7 +287,7 @@ def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[Call]:
     barge_in = and_(_troubles.kind == events.AudioDropped.__name__, _troubles.words == "late")
     troubles = count(_troubles.call_sid, not_(barge_in))
     return [
-        Call(
+        CallSummary(
             sid=row.sid,
             started=iso(row.started_ms),
             started_ms=row.started_ms,
@@ -322,22 +322,26 @@ def iso(ms: int) -> str:
 # --- Sums ----------------------------------------------------------------------------------------
 
 
-def totals(connection: Connection, asked: Filter) -> Totals:
+def totals(connection: Connection, asked: CallFilter) -> Totals:
     """What the calls that are meant come to."""
     groups = _grouped(connection, asked, literal(0))
     return groups.get(0, Totals())
 
 
-def sums(connection: Connection, asked: Filter, by: Literal["agent", "day"]) -> list[Sum]:
+def sums(
+    connection: Connection, asked: CallFilter, by: Literal["agent", "day"]
+) -> list[GroupTotals]:
     """The same for each agent, by name, or each day (UTC), the newest first."""
     if by == "agent":
         groups = _grouped(connection, asked, _calls.agent)
-        return [Sum(agent, groups[agent]) for agent in sorted(groups)]
+        return [GroupTotals(agent, groups[agent]) for agent in sorted(groups)]
     days = _grouped(connection, asked, _calls.started_ms // _DAY_MS)
-    return [Sum(iso(day * _DAY_MS)[:10], days[day]) for day in sorted(days, reverse=True)]
+    return [GroupTotals(iso(day * _DAY_MS)[:10], days[day]) for day in sorted(days, reverse=True)]
 
 
-def _grouped(connection: Connection, asked: Filter, key: ColumnElement[Any]) -> dict[Any, Totals]:
+def _grouped(
+    connection: Connection, asked: CallFilter, key: ColumnElement[Any]
+) -> dict[Any, Totals]:
     conditions = _conditions(asked)
     if asked.number is not None:
         one = or_(_calls.from_number == asked.number, _calls.to_number == asked.number)
@@ -442,7 +446,7 @@ def show(connection: Connection, sid: str) -> CallRecord | None:
         variables=msgspec.json.decode(row.variables or "{}", type=dict[str, str]),
         lookup=None
         if row.lookup is None
-        else Lookup(outcome=row.lookup, why=row.lookup_why, after_ms=row.lookup_ms),
+        else LookupRecord(outcome=row.lookup, why=row.lookup_why, after_ms=row.lookup_ms),
         stream_at_ms=row.stream_at_ms,
         detail=row.detail or None,
         recording_ms=row.recording_ms,
@@ -475,7 +479,7 @@ def record_as_json(record: CallRecord, currency: str) -> dict[str, Any]:
     return {"version": JSON_VERSION, "currency": currency, **msgspec.to_builtins(record)}
 
 
-def _timeline(connection: Connection, sid: str, started_ms: int) -> list[Entry]:
+def _timeline(connection: Connection, sid: str, started_ms: int) -> list[TimelineEntry]:
     """All that happened, in its order."""
 
     def rows(table: Table) -> Sequence[Row[Any]]:
@@ -484,10 +488,10 @@ def _timeline(connection: Connection, sid: str, started_ms: int) -> list[Entry]:
         ).all()
 
     utterances, turns = rows(tables.utterances), rows(tables.turns)
-    entries: list[tuple[int, Entry]] = [(row.line, _utterance(row)) for row in utterances]
+    entries: list[tuple[int, TimelineEntry]] = [(row.line, _utterance(row)) for row in utterances]
     entries += _turns(turns, [row.line for row in utterances if row.who == "caller"])
     for row in rows(tables.functions):
-        entry: Entry = Function(
+        entry: TimelineEntry = FunctionRecord(
             at_ms=row.called_ms,
             id=row.id,
             name=row.name,
@@ -498,12 +502,14 @@ def _timeline(connection: Connection, sid: str, started_ms: int) -> list[Entry]:
         )
         entries.append((row.line, entry))
     for row in rows(tables.keys):
-        entries.append((row.line, Key(at_ms=row.at_ms, digit=row.digit)))
+        entries.append((row.line, KeyRecord(at_ms=row.at_ms, digit=row.digit)))
     for row in rows(tables.messages):
-        entry = Message(at_ms=row.at_ms, from_name=row.from_name, number=row.number, text=row.text)
+        entry = MessageRecord(
+            at_ms=row.at_ms, from_name=row.from_name, number=row.number, text=row.text
+        )
         entries.append((row.line, entry))
     for row in rows(tables.dials):
-        entry = Dial(
+        entry = DialRecord(
             at_ms=max(0, row.wall_ms - started_ms),
             reason=row.kind,
             destination=row.destination,
@@ -511,12 +517,12 @@ def _timeline(connection: Connection, sid: str, started_ms: int) -> list[Entry]:
         )
         entries.append((row.line, entry))
     for row in rows(tables.agent_sessions):
-        entry = AgentSession(
+        entry = AgentSessionRecord(
             at_ms=row.ready_at_ms, request_id=row.request_id, dialled_ms=row.dialled_ms
         )
         entries.append((row.line, entry))
     for row in rows(tables.troubles):
-        entry = Trouble(
+        entry = TroubleRecord(
             at_ms=row.at_ms,
             event=RENAMED.get(row.kind, row.kind),
             leg=row.leg,
@@ -529,8 +535,8 @@ def _timeline(connection: Connection, sid: str, started_ms: int) -> list[Entry]:
     return [entry for _, entry in entries]
 
 
-def _utterance(row: Row[Any]) -> Utterance:
-    return Utterance(
+def _utterance(row: Row[Any]) -> UtteranceRecord:
+    return UtteranceRecord(
         at_ms=row.end_ms if row.start_ms is None else row.start_ms,
         who=row.who,
         text=row.text,
@@ -553,12 +559,12 @@ _LATENCIES: Final = (
 )
 
 
-def _turns(rows: Sequence[Row[Any]], caller_lines: list[int]) -> list[tuple[int, Turn]]:
+def _turns(rows: Sequence[Row[Any]], caller_lines: list[int]) -> list[tuple[int, TurnRecord]]:
     """Our times and Deepgram's come as two lines, in either order: those of one turn are one.
 
     A turn begins with what the caller said: neither line names it.
     """
-    turns: dict[int, list[tuple[int, Turn]]] = defaultdict(list)
+    turns: dict[int, list[tuple[int, TurnRecord]]] = defaultdict(list)
     for row in rows:
         given = {name: row._mapping[name] for name in _LATENCIES if row._mapping[name] is not None}
         same = turns[bisect_right(caller_lines, row.line)]
@@ -567,7 +573,7 @@ def _turns(rows: Sequence[Row[Any]], caller_lines: list[int]) -> list[tuple[int,
                 same[index] = line, replace(turn, **given)
                 break
         else:
-            same.append((row.line, replace(Turn(at_ms=row.at_ms), **given)))
+            same.append((row.line, replace(TurnRecord(at_ms=row.at_ms), **given)))
     return [entry for same in turns.values() for entry in same]
 
 

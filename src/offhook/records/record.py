@@ -13,8 +13,8 @@ from offhook.concurrency.background_thread import BackgroundThread
 from offhook.config import Prices
 from offhook.events.types import CallEvent
 from offhook.records.entries import encode
-from offhook.records.journal import Journal, JournalFull
-from offhook.records.writer import Writer
+from offhook.records.journal import Journal, JournalFullError
+from offhook.records.writer import RecordWriter
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -51,7 +51,7 @@ class Record:
         self.lost = 0
         """Lines for which no disk had room."""
         self.journal: Final = Journal(folder)
-        self._writer = Writer(engine, self.journal, prices, after_call=after_call)
+        self._writer = RecordWriter(engine, self.journal, prices, after_call=after_call)
         self._lines: deque[bytes] = deque()
         self._thread = BackgroundThread("journal", self._keep, gather_s=GATHER_S)
 
@@ -120,7 +120,7 @@ class Record:
         while self._lines:
             try:
                 self.journal.append(self._lines[0])
-            except JournalFull as full:
+            except JournalFullError as full:
                 self._lose(str(full))
             except Exception as error:  # noqa: BLE001 - one line must not keep the others out
                 self._lose(type(error).__name__)

@@ -24,7 +24,7 @@ from offhook.recordings.files import FileStore
 from offhook.records import tables
 from offhook.records.database import clock_ms
 from offhook.records.erasing import BATCH_CALLS, leave_nothing
-from offhook.records.store import Store
+from offhook.records.store import RecordStore
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -101,7 +101,7 @@ class Retention:
     `store` is of this machine's journal: recordings of other machines are theirs.
     """
 
-    def __init__(self, engine: Engine, files: FileStore, store: Store, kept: Kept) -> None:
+    def __init__(self, engine: Engine, files: FileStore, store: RecordStore, kept: Kept) -> None:
         self._engine = engine
         self._files = files
         self._store = store

@@ -11,8 +11,8 @@ from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.events import types as events
 from offhook.records import database, jobs, tables
-from offhook.records.dnc import ASKED, Barred, bar
-from offhook.records.entries import Line
+from offhook.records.dnc import ASKED, DoNotCallEntry, bar
+from offhook.records.entries import JournalEntry
 from offhook.records.prices import cost_micros
 
 _NUL: Final = "\x00"
@@ -21,7 +21,7 @@ _NUL: Final = "\x00"
 Row = dict[str, Any]
 
 
-class Store:
+class RecordStore:
     """Writes the lines of one journal.
 
     With `after_call` each call has a job (jobs.py) from the transaction on that writes its end.
@@ -39,7 +39,7 @@ class Store:
         )
         return found or 0
 
-    def apply(self, connection: Connection, lines: Sequence[Line], last: int) -> list[str]:
+    def apply(self, connection: Connection, lines: Sequence[JournalEntry], last: int) -> list[str]:
         """Add lines in order; those up to `last` are in then. Returns the calls that ended."""
         batch = _Batch(self.journal_id)
         for line in lines:
@@ -148,11 +148,11 @@ class _Batch:
         self._inserts: dict[Table, list[Row]] = defaultdict(list)
         self._functions: list[Row] = []
         self._ended: list[str] = []
-        self._barred: list[Barred] = []
+        self._barred: list[DoNotCallEntry] = []
 
     # --- lines ---------------------------------------------------------------------------------
 
-    def add(self, line: Line) -> None:
+    def add(self, line: JournalEntry) -> None:
         sid, event = line.call_sid, line.event
         change = self._changes[sid]
         if isinstance(event, events.CallBegan):
@@ -231,7 +231,7 @@ class _Batch:
             case _:
                 self._add_row(line)
 
-    def _add_row(self, line: Line) -> None:
+    def _add_row(self, line: JournalEntry) -> None:
         event, at_ms = line.event, line.at_ms
         match event:
             case events.CallerSaid():
@@ -286,7 +286,9 @@ class _Batch:
                     text=event.text,
                 )
             case events.DoNotCall():
-                self._barred.append(Barred(event.number, line.wall_ms, ASKED, line.call_sid))
+                self._barred.append(
+                    DoNotCallEntry(event.number, line.wall_ms, ASKED, line.call_sid)
+                )
             case events.TransferFailed():
                 self._trouble(line, "caller", event.why, event.destination, None)
             case events.DialRefused():
@@ -325,7 +327,7 @@ class _Batch:
 
     def _utterance(
         self,
-        line: Line,
+        line: JournalEntry,
         who: str,
         text: str,
         intended: str,
@@ -346,7 +348,7 @@ class _Batch:
             interrupted=cut,
         )
 
-    def _function(self, line: Line, function_id: str, **outcome: Any) -> None:
+    def _function(self, line: JournalEntry, function_id: str, **outcome: Any) -> None:
         """What became of a function: of this batch, or of one before."""
         for row in reversed(self._inserts[tables.functions]):
             if (row["call_sid"], row["id"]) == (line.call_sid, function_id):
@@ -355,7 +357,7 @@ class _Batch:
         self._functions.append({"of_call": line.call_sid, "of_id": function_id, **outcome})
 
     def _trouble(
-        self, line: Line, leg: str | None, code: str | None, words: str, ms: int | None
+        self, line: JournalEntry, leg: str | None, code: str | None, words: str, ms: int | None
     ) -> None:
         kind = type(line.event).__name__
         self._insert(
@@ -369,7 +371,7 @@ class _Batch:
             ms=ms,
         )
 
-    def _insert(self, table: Table, line: Line, **values: Any) -> None:
+    def _insert(self, table: Table, line: JournalEntry, **values: Any) -> None:
         self._inserts[table].append({"call_sid": line.call_sid, "line": line.number, **values})
 
     # --- rows ----------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from offhook.config import Prices
 from offhook.errors import Problem
 from offhook.events.types import CallEvent
 from offhook.records import database
-from offhook.records.entries import BadLine, Line, decode, encode
-from offhook.records.journal import SPOILT, Journal
-from offhook.records.store import Store
+from offhook.records.entries import JournalEntry, MalformedEntryError, decode, encode
+from offhook.records.journal import DEAD_LETTERS, Journal
+from offhook.records.store import RecordStore
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -42,7 +42,7 @@ STOP_S: Final = 5.0
 """How long a stopping server waits for the database to take the last lines."""
 
 
-class Writer:
+class RecordWriter:
     """Follows `journal` into the database behind `engine`, from `start` to `stop`.
 
     With `after_call` each call that ends gets a job for its webhook (jobs.py).
@@ -58,7 +58,7 @@ class Writer:
     ) -> None:
         self._engine = engine
         self._journal = journal
-        self._store = Store(journal.id, prices, after_call=after_call)
+        self._store = RecordStore(journal.id, prices, after_call=after_call)
         self._ready = False
         self._failures = 0
         self._given_up = False
@@ -167,7 +167,7 @@ class Writer:
         for number, line in numbered:
             try:
                 lines.append(decode(number, line))
-            except BadLine as bad:
+            except MalformedEntryError as bad:
                 self._spoil(number, line, str(bad))
         try:
             self._apply(lines, last)
@@ -177,11 +177,11 @@ class Writer:
             self._apply_one_by_one(lines)
         self._journal.done(last)
 
-    def _apply(self, lines: list[Line], last: int) -> None:
+    def _apply(self, lines: list[JournalEntry], last: int) -> None:
         with self._engine.begin() as connection:
             self._store.apply(connection, lines, last)
 
-    def _apply_one_by_one(self, lines: list[Line]) -> None:
+    def _apply_one_by_one(self, lines: list[JournalEntry]) -> None:
         """One line that the database does not take must not keep the others out."""
         for line in lines:
             try:
@@ -193,7 +193,7 @@ class Writer:
                 self._spoil(line.number, encode(call_event, line.wall_ms), type(error).__name__)
 
     def _spoil(self, number: int, line: bytes, why: str) -> None:
-        path = self._journal.folder / SPOILT
+        path = self._journal.folder / DEAD_LETTERS
         _log.error("line %d cannot be written (%s): it is kept in %s", number, why, path)
         _append(path, line)
 

@@ -35,7 +35,7 @@ from offhook.net import egress, websocket
 from offhook.net.first_request import HttpServer
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import Placing
+from offhook.outbound.placing import CallPlacer
 from offhook.policy.dial_count import DialCount
 from offhook.policy.dial_policy import Guard
 from offhook.recordings.files import LocalFiles
@@ -265,11 +265,11 @@ class Server:
         if self._stops > 1:
             self._hurry.set()
 
-    def _placing(self, rest: TwilioRest | None, guard: Guard, clock: Clock) -> Placing | None:
+    def _placing(self, rest: TwilioRest | None, guard: Guard, clock: Clock) -> CallPlacer | None:
         """What places calls, where somebody can ask for one and Twilio can be asked."""
         if self._api is None or rest is None:
             return None
-        return Placing(
+        return CallPlacer(
             self._config,
             self.calls,
             rest,

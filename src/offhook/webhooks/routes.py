@@ -26,7 +26,7 @@ from offhook.config import Agent, Announcement, Config
 from offhook.events.types import ErrandOutcome, StreamTrouble
 from offhook.net import websocket
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import Placing
+from offhook.outbound.placing import CallPlacer
 from offhook.twilio import stream_errors, twiml
 from offhook.twilio.fields import MisreadFieldError, read
 from offhook.twilio.signature import HEADER, SETTINGS_HEADER, Signatures, UnknownKeyError
@@ -151,7 +151,7 @@ class Webhooks:
         lobby: Lobby,
         metrics: Metrics,
         record: "Record | None" = None,
-        placing: Placing | None = None,
+        placing: CallPlacer | None = None,
         *,
         failing: Callable[[], Mapping[str, str]] = dict,
     ) -> None:

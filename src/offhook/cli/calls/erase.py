@@ -38,7 +38,7 @@ def erase(
 
     if number is None and not call and older_than is None:
         raise typer.BadParameter("Give --number, --call or --older-than.")
-    questions.Filter(number=number)  # or it would find nothing, and nobody would wonder
+    questions.CallFilter(number=number)  # or it would find nothing, and nobody would wonder
     age_ms = None if older_than is None else questions.age_ms(older_than)
     records = records_of(config)
     journal = records.folder / "journal"

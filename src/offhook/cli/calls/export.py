@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from offhook.config import Records
-    from offhook.records.filters import Filter
+    from offhook.records.filters import CallFilter
 
 FORMATS = ("jsonl", "csv", "audio")
 
@@ -82,7 +82,7 @@ def export(
         raise typer.Exit(1)
 
 
-def _jsonl(connection: "Connection", asked: "Filter", currency: str) -> "Iterator[str]":
+def _jsonl(connection: "Connection", asked: "CallFilter", currency: str) -> "Iterator[str]":
     import msgspec
 
     from offhook.cli.calls.record_access import every
@@ -94,16 +94,16 @@ def _jsonl(connection: "Connection", asked: "Filter", currency: str) -> "Iterato
             yield msgspec.json.encode(queries.record_as_json(record, currency)).decode() + "\n"
 
 
-def _csv(connection: "Connection", asked: "Filter", currency: str) -> "Iterator[str]":
+def _csv(connection: "Connection", asked: "CallFilter", currency: str) -> "Iterator[str]":
     """A header, and a line for each call: the fields of answers.Call."""
     import csv
     import dataclasses
     import io
 
     from offhook.cli.calls.record_access import every
-    from offhook.records.models import Call
+    from offhook.records.models import CallSummary
 
-    names = [field.name for field in dataclasses.fields(Call)]
+    names = [field.name for field in dataclasses.fields(CallSummary)]
     line = io.StringIO(newline="")
     writer = csv.writer(line)
     writer.writerow([*names, "currency"])
@@ -157,7 +157,7 @@ def _write(pieces: "Iterator[str]", output: Path | None) -> int:
 
 
 def _copy(
-    connection: "Connection", asked: "Filter", records: "Records", folder: Path
+    connection: "Connection", asked: "CallFilter", records: "Records", folder: Path
 ) -> tuple[int, list[str]]:
     """Copy recordings, named by their CallSids. Returns how many, and those that are not there."""
     import shutil

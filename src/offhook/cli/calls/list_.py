@@ -7,7 +7,7 @@ import typer
 from offhook.cli import options
 
 if TYPE_CHECKING:
-    from offhook.records.models import Call, Sum, Totals
+    from offhook.records.models import CallSummary, GroupTotals, Totals
 
 
 def list_(
@@ -38,7 +38,7 @@ def list_(
 
     from offhook.cli.calls.record_access import opened, records_of
     from offhook.records import queries
-    from offhook.records.models import Page
+    from offhook.records.models import CallPage
 
     if by not in (None, "agent", "day"):
         raise typer.BadParameter("agent or day", param_hint="--by")
@@ -59,11 +59,11 @@ def list_(
     with opened(records) as connection:
         totals = queries.totals(connection, asked)
         sums = None if by is None else queries.sums(connection, asked, _grouping(by))
-        found: list[Call] = []
+        found: list[CallSummary] = []
         cursor = after
         while sums is None:
             # A page of a text search may end before it is full.
-            page: Page = queries.find(connection, asked, limit - len(found), cursor)
+            page: CallPage = queries.find(connection, asked, limit - len(found), cursor)
             found += page.calls
             cursor = page.next_cursor
             if cursor is None or len(found) == limit:
@@ -84,7 +84,12 @@ def _grouping(by: str) -> Literal["agent", "day"]:
 
 
 def _print(
-    calls: "list[Call]", sums: "list[Sum] | None", totals: "Totals", currency: str, *, more: bool
+    calls: "list[CallSummary]",
+    sums: "list[GroupTotals] | None",
+    totals: "Totals",
+    currency: str,
+    *,
+    more: bool,
 ) -> None:
     from rich.console import Console
     from rich.text import Text
@@ -107,7 +112,7 @@ def _print(
         console.print(Text(f"Ended: {endings}", "dim"), soft_wrap=True)
 
 
-def _table(calls: "list[Call]", currency: str) -> object:
+def _table(calls: "list[CallSummary]", currency: str) -> object:
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -14,8 +14,8 @@ from offhook.config import Records
 from offhook.errors import Problem
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, queries
-from offhook.records.filters import PAGE_MAX, Filter
-from offhook.records.models import Call
+from offhook.records.filters import PAGE_MAX, CallFilter
+from offhook.records.models import CallSummary
 
 
 def records_of(config: Path | None) -> Records:
@@ -55,7 +55,7 @@ def opened(records: Records) -> Iterator[Connection]:
         yield connection
 
 
-def every(connection: Connection, asked: Filter) -> Iterator[Call]:
+def every(connection: Connection, asked: CallFilter) -> Iterator[CallSummary]:
     """All calls that are meant, page by page."""
     cursor = None
     while True:

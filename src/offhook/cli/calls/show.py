@@ -8,18 +8,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from offhook.records.models import (
-        AgentSession,
         CallRecord,
         Delays,
-        Dial,
-        Entry,
-        Function,
-        Key,
-        Message,
         Percentiles,
-        Trouble,
-        Turn,
-        Utterance,
+        TimelineEntry,
+        TurnRecord,
+        UtteranceRecord,
     )
 
 
@@ -87,14 +81,14 @@ def _timeline(record: "CallRecord") -> "list[Text]":
     return lines
 
 
-def _line(entry: "Entry") -> "Text":
+def _line(entry: "TimelineEntry") -> "Text":
     from rich.text import Text
 
     from offhook.observability.console_output import inert
-    from offhook.records.models import Utterance
+    from offhook.records.models import UtteranceRecord
 
     line = Text(f"{entry.at_ms:>9}  ", "dim")
-    if isinstance(entry, Utterance):
+    if isinstance(entry, UtteranceRecord):
         line.append(f"{inert(entry.who):8}", "cyan" if entry.who == "caller" else "green")
         return _said(line, entry)
     who, style, words = _happened(entry)
@@ -103,37 +97,38 @@ def _line(entry: "Entry") -> "Text":
 
 
 def _happened(
-    entry: "Function | Key | Message | Dial | AgentSession | Trouble | Turn",
+    entry: "TimelineEntry",
 ) -> tuple[str, str, str]:
-    """Who, in which style, and what."""
+    """Return who, in which style, and what, of anything but an utterance."""
     from offhook.records import models
 
+    assert not isinstance(entry, models.UtteranceRecord), "_said shows it"
     match entry:
-        case models.Function():
+        case models.FunctionRecord():
             outcome = (entry.outcome or "not answered yet").replace("_", " ")
             took = "" if entry.after_ms is None else f", {entry.after_ms} ms"
             said = f": {entry.content}" if entry.content is not None else ""
             return "tool", "magenta", f"{entry.name}({entry.arguments}) → {outcome}{took}{said}"
-        case models.Key():
+        case models.KeyRecord():
             return "key", "cyan", entry.digit
-        case models.Message():
+        case models.MessageRecord():
             number = f", {entry.number}" if entry.number else ""
             return "message", "magenta", f"from {entry.from_name}{number}: {entry.text}"
-        case models.Dial():
+        case models.DialRecord():
             destination = f" to {entry.destination}" if entry.destination else ""
             return "dial", "cyan", f"{entry.reason}{destination}: {entry.to_number}"
-        case models.AgentSession():
+        case models.AgentSessionRecord():
             words = f"the agent is on the line after {entry.dialled_ms} ms ({entry.request_id})"
             return "call", "dim", words
-        case models.Trouble():
+        case models.TroubleRecord():
             parts = [entry.event, entry.leg or "", entry.code or "", entry.words]
             dropped = "" if entry.ms is None else f", {entry.ms} ms"
             return "trouble", "yellow", f"{' '.join(filter(None, parts))}{dropped}"
-        case models.Turn():
+        case models.TurnRecord():
             return "answer", "dim", _latencies(entry)
 
 
-def _said(line: "Text", said: "Utterance") -> "Text":
+def _said(line: "Text", said: "UtteranceRecord") -> "Text":
     """What was heard; and of a cut utterance also what was not."""
     from offhook.observability.console_output import inert
 
@@ -148,7 +143,7 @@ def _said(line: "Text", said: "Utterance") -> "Text":
     return line
 
 
-def _latencies(turn: "Turn") -> str:
+def _latencies(turn: "TurnRecord") -> str:
     ours = [
         f"{name} {ms} ms"
         for name, ms in (("first byte", turn.first_byte_ms), ("played", turn.first_played_ms))

@@ -70,7 +70,7 @@ class Wires:
     def __init__(self) -> None:
         self.over = asyncio.Event()
         self._masks = Masks(())
-        self._lines: list[capture.Line] = []
+        self._lines: list[capture.CaptureLine] = []
 
     def on_wire(self, message: OnWire) -> None:
         """One message; of audio nothing is kept."""
@@ -81,7 +81,7 @@ class Wires:
     def on_ended(self, ending: Ending | None) -> None:
         """The server's call is over."""
         slug = None if ending is None else ending.how.slug
-        self._lines.append(capture.Line(at=0, ended=slug))
+        self._lines.append(capture.CaptureLine(at=0, ended=slug))
         self.over.set()
 
     def told(self) -> Told:

@@ -12,15 +12,15 @@ import msgspec
 
 from offhook import audio
 from offhook.capture import writer
-from offhook.capture.writer import Header, Line
+from offhook.capture.writer import CaptureHeader, CaptureLine
 from offhook.errors import Problem
 from offhook.testing.simulator.twilio.stream import EndedBy
 
 GAP_MAX_MS: Final = 60_000
 """A longer gap in Twilio's own times is taken for a fault in them, not for a silence."""
 
-_header: Final = msgspec.json.Decoder(Header)
-_line: Final = msgspec.json.Decoder(Line)
+_header: Final = msgspec.json.Decoder(CaptureHeader)
+_line: Final = msgspec.json.Decoder(CaptureLine)
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -33,8 +33,8 @@ class Captured:
     """One call as its capture has it. `whole` says that the file ends with the call's ending."""
 
     path: Path
-    header: Header
-    lines: tuple[Line, ...]
+    header: CaptureHeader
+    lines: tuple[CaptureLine, ...]
     whole: bool
     cut: bool
     """Whether the last line was written only in part."""
@@ -136,7 +136,7 @@ def read(path: Path) -> Captured:
     return captured
 
 
-def _read_header(path: Path, head: bytes) -> Header:
+def _read_header(path: Path, head: bytes) -> CaptureHeader:
     try:
         version = msgspec.json.decode(head, type=_AnyVersion).offhook_capture
         if version <= writer.VERSION:
@@ -185,7 +185,7 @@ def caller_side(captured: Captured) -> CallerSide:
     return CallerSide(bytes(side), tuple(keys), hung_up)
 
 
-def _gap(line: Line, before: int | None, started: float, size: int) -> int:
+def _gap(line: CaptureLine, before: int | None, started: float, size: int) -> int:
     """Milliseconds of silence before this piece of audio."""
     if not size:
         # The first frame is sent when what it holds is over.
@@ -201,7 +201,7 @@ def _gap(line: Line, before: int | None, started: float, size: int) -> int:
 # --- what came back ------------------------------------------------------------------------------
 
 
-def to_caller(captured: Captured) -> Iterator[tuple[float, Line]]:
+def to_caller(captured: Captured) -> Iterator[tuple[float, CaptureLine]]:
     """What went to Twilio, and the end of its socket, in ms from the stream's start."""
     started = captured.started_ms
     for line in captured.lines:
@@ -209,7 +209,7 @@ def to_caller(captured: Captured) -> Iterator[tuple[float, Line]]:
             yield line.at - started, line
 
 
-def told(lines: Iterable[Line]) -> Told:
+def told(lines: Iterable[CaptureLine]) -> Told:
     """What the agent's wire tells of a call. Times are from its stream's start, if it had one."""
     lines = tuple(lines)
     started = next((line.at for line in lines if _is(line, "start")), 0.0)
@@ -251,7 +251,7 @@ def _arguments(call: Message) -> Any:
         return text
 
 
-def _is(line: Line, event: str) -> bool:
+def _is(line: CaptureLine, event: str) -> bool:
     """Whether it is that message of Twilio's."""
     return (
         line.leg == "caller"
