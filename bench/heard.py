@@ -41,11 +41,11 @@ from offhook.clock import Timer
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram import messages
 from offhook.events.types import AgentSaid, CallEvent
-from offhook.net.websocket import Channel, Closed, Receiver, Refused, Unreachable
-from offhook.policy.dial_policy import Guard, Rules
+from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
+from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.simulator.twilio.stream import Line, SimulatedStream
-from offhook.webhooks.pending_streams import Lobby
+from offhook.webhooks.pending_streams import PendingStreams
 
 MEDIAN_MAX = 1
 P95_MAX = 3
@@ -272,7 +272,7 @@ class Conversation:
             tools=lambda toolbox, call: NoTools(clock),
             look_up=nothing_known,
             office=empty_office(clock),
-            guard=Guard(Rules()),
+            guard=DialPolicy(DialRules()),
             lines=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )
         self._stream = SimulatedStream(
@@ -282,7 +282,7 @@ class Conversation:
             call_sid="CA" + "2" * 32,
             stream_sid="MZ" + "3" * 32,
         )
-        lobby = Lobby(clock, calls.admit, lambda why: None)
+        lobby = PendingStreams(clock, calls.admit, lambda why: None)
         connect_in_memory(clock, self._stream, lobby.receiver(), manner.twilio_s)
         assert clock.run_until(lambda: self._ready, 5)
 
@@ -330,7 +330,9 @@ class Conversation:
 
     # --- what comes from the session ---
 
-    def _dial(self, receiver: Receiver, failed: Callable[[Refused | Unreachable], None]) -> Dialled:
+    def _dial(
+        self, receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+    ) -> Dialled:
         connect_in_memory(self._clock, receiver, self, self.manner.deepgram_s)
         return Dialled()
 
@@ -339,7 +341,7 @@ class Conversation:
         self._tell(messages.Welcome("bench"))
 
     def on_text(self, text: bytes) -> None:
-        if messages.read_ours(text) == messages.Unknown("Settings"):
+        if messages.read_ours(text) == messages.UnknownAgentMessage("Settings"):
             self._tell(messages.SettingsApplied())
             self._ready = True
 

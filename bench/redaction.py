@@ -2,7 +2,7 @@
 
 import timeit
 
-from offhook.config import Redact
+from offhook.config import RedactionSettings
 from offhook.redaction.redactor import Redactor
 
 TEXTS = {
@@ -18,7 +18,7 @@ JSON = '{"name": "Ada", "people": 4, "at": "2026-03-06T19:30:00", "phone": "+120
 ROUNDS = 50
 
 redactor = Redactor(
-    Redact.model_validate(
+    RedactionSettings.model_validate(
         {"cards": True, "phone_numbers": True, "emails": True, "patterns": [r"\bCASE-\d+\b"]}
     )
 )

@@ -18,7 +18,7 @@ from offhook.bench.child import Usage
 from offhook.bench.load import Spec
 from offhook.bench.runner import Bench, Cores, Run, offhook
 from offhook.cli.event_loop import run as run_on_uvloop
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 FILES_ELSEWHERE = 200
 """Open files of a process that are no call's; each call has two sockets, in bridge and in load."""
@@ -138,7 +138,7 @@ def main() -> None:
     try:
         raise_file_limit(max(given.hold, given.at_once))
         faults = run_on_uvloop(soak(given))
-    except Problem as problem:
+    except UserError as problem:
         console.print(f"{problem.code} {problem.what}\n  → {problem.fix}")
         sys.exit(1)
     for fault in faults:

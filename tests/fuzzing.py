@@ -19,10 +19,10 @@ from tests.wire import samples
 from offhook import variables, yamlfile
 from offhook.capture.masking import Masks
 from offhook.capture.writer import VERSION
-from offhook.config import ConfigFile, read_agent
+from offhook.config import AppConfigFile, read_agent
 from offhook.config.parts import phone_number
 from offhook.deepgram import messages as deepgram
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.types import CallerSaid, CallEvent, CallStarted
 from offhook.net import request_head
 from offhook.outbound import people
@@ -114,7 +114,7 @@ def _chunks(data: bytes) -> None:
     """A body in chunks, which says the same whether it comes at once or byte by byte."""
     outcomes = []
     for pieces in ([data], [data[n : n + 1] for n in range(len(data))]):
-        chunks, received, whole = request_head.Chunks(), bytearray(), False
+        chunks, received, whole = request_head.ChunkedBody(), bytearray(), False
         try:
             for piece in pieces:
                 received += piece
@@ -142,12 +142,12 @@ def _capture(path: Path) -> None:
 def _destination(text: str) -> None:
     dial_policy.is_number(text)
     dial_policy.country_of(text)
-    dial_policy.refusal(dial_policy.Rules(sip_hosts=frozenset({"h"})), text)
+    dial_policy.refusal(dial_policy.DialRules(sip_hosts=frozenset({"h"})), text)
     phone_number(text)
 
 
 def _moment(text: str) -> None:
-    with suppress(Problem):
+    with suppress(UserError):
         filters.age_ms(text)
     filters.moment(text, datetime(2026, 3, 1, tzinfo=UTC))
 
@@ -198,14 +198,20 @@ _CAPTURE = [
     {"at": 9000, "leg": "caller", "dir": "in", "message": {"event": "stop"}},
 ]
 _CURSOR = filters.cursor_of(filters.PagePosition(1_700_000_000_000, _CALL))
-_YAML = (Problem,)
+_YAML = (UserError,)
 
 TARGETS: dict[str, Target] = {
-    "twilio.media.read": Target(media.read, (media.BadMessage,), samples.FROM_TWILIO),
-    "twilio.media.read_ours": Target(media.read_ours, (media.BadMessage,), samples.TO_TWILIO),
-    "deepgram.messages.read": Target(deepgram.read, (deepgram.BadMessage,), samples.FROM_DEEPGRAM),
+    "twilio.media.read": Target(
+        media.read, (media.MalformedTwilioMessageError,), samples.FROM_TWILIO
+    ),
+    "twilio.media.read_ours": Target(
+        media.read_ours, (media.MalformedTwilioMessageError,), samples.TO_TWILIO
+    ),
+    "deepgram.messages.read": Target(
+        deepgram.read, (deepgram.MalformedAgentMessageError,), samples.FROM_DEEPGRAM
+    ),
     "deepgram.messages.read_ours": Target(
-        deepgram.read_ours, (deepgram.BadMessage,), samples.TO_DEEPGRAM
+        deepgram.read_ours, (deepgram.MalformedAgentMessageError,), samples.TO_DEEPGRAM
     ),
     "form": Target(_form, (ValueError,), [b"CallSid=CA1&From=%2B12025550142&Digits="]),
     "fields": Target(
@@ -236,7 +242,7 @@ TARGETS: dict[str, Target] = {
     ),
     "rest.answer": Target(
         lambda data: rest._read(data, rest.RestCall),
-        (refusals.TwilioUnreachable,),
+        (refusals.TwilioUnreachableError,),
         [json.dumps({"sid": _CALL, "status": "queued", "to": "+1", "from": "+1"}).encode()],
     ),
     "rest.refusal": Target(_refusal, (), [b'{"code": 21211, "message": "no", "status": 400}']),
@@ -246,7 +252,9 @@ TARGETS: dict[str, Target] = {
         _examples("examples/*.yaml", "examples/*/*.yaml"),
     ),
     "offhook.yaml": Target(
-        _from_file(lambda path: yamlfile.validate(ConfigFile, yamlfile.read(path)), "offhook.yaml"),
+        _from_file(
+            lambda path: yamlfile.validate(AppConfigFile, yamlfile.read(path)), "offhook.yaml"
+        ),
         _YAML,
         _examples("examples/offhook.yaml", "examples/*/offhook.yaml"),
     ),

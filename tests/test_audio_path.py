@@ -20,7 +20,7 @@ from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
 from offhook.deepgram.settings import Settings
-from offhook.net.websocket import Receiver, Refused, Unreachable
+from offhook.net.websocket import Receiver, UnreachableError, UpgradeRefusedError
 from offhook.testing.memory import VirtualClock
 from offhook.testing.simulator.deepgram import server
 from offhook.testing.simulator.deepgram.standin import StandIn
@@ -110,7 +110,9 @@ class Rig:
         )
         self.reset()
 
-    def _dial(self, receiver: Receiver, failed: Callable[[Refused | Unreachable], None]) -> Dialled:
+    def _dial(
+        self, receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+    ) -> Dialled:
         self.receivers.append(receiver)
         return Dialled()
 

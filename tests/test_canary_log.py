@@ -36,7 +36,7 @@ from tests.test_canary import (
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fresh_sid
 
 from offhook.clock import LoopClock
-from offhook.config import Logs
+from offhook.config import LogSettings
 from offhook.testing.scenarios.report import CallReport
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram import server as standin_server
@@ -252,7 +252,7 @@ async def one_of_each(
         assert [word for word in (CARD, EMAIL, NUMBER, "Traceback", "sqlite") if word in page] == []
 
 
-LEVELS: Final = get_args(Logs.model_fields["level"].annotation)
+LEVELS: Final = get_args(LogSettings.model_fields["level"].annotation)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_errors_say_what_the_page_quotes() -> None:
     checked = set()
     for path, tree in modules():
         for node in ast.walk(tree):
-            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem"):
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError"):
                 continue
             for code in words(node.args[0]):  # none: one that was raised before is told again
                 checked.add(code)
@@ -213,7 +213,7 @@ def members(annotation: Any) -> Iterator[type]:
 
 
 @pytest.mark.parametrize(
-    ("title", "model"), [("offhook.yaml", config.ConfigFile), ("Agent files", config.Agent)]
+    ("title", "model"), [("offhook.yaml", config.AppConfigFile), ("Agent files", config.Agent)]
 )
 def test_every_key_is_in_its_table_with_its_default(title: str, model: type[BaseModel]) -> None:
     table = {row[0].strip("`"): row for row in rows(sections(CONFIGURATION, 2)[title])}
@@ -268,7 +268,7 @@ def test_the_examples_can_be_used(where: str, text: str, tmp_path: Path) -> None
         path.write_text(text)
         config.read_agent(path)
     else:
-        yamlfile.validate(config.ConfigFile, document)
+        yamlfile.validate(config.AppConfigFile, document)
 
 
 def test_links_lead_somewhere() -> None:

@@ -1,7 +1,7 @@
 """A hundred thousand messages that nobody should send, for each parser.
 
 They are made from tests/wire: truth cut off, spliced and overwritten, and truth in whose places
-there is something else. A parser may answer with a message or with its BadMessage, nothing else.
+there is something else. A parser may answer with a message or with its own error, nothing else.
 What makes one do otherwise is kept in tests/wire/crashes and replayed from then on.
 """
 
@@ -39,29 +39,29 @@ class Parser:
 PARSERS = {
     "twilio.media.read": Parser(
         twilio.read,
-        (*get_args(twilio.FromTwilio), twilio.Unknown),
-        twilio.BadMessage,
+        (*get_args(twilio.FromTwilio), twilio.UnknownTwilioMessage),
+        twilio.MalformedTwilioMessageError,
         samples.FROM_TWILIO,
         quiet=True,
     ),
     "twilio.media.read_ours": Parser(
         twilio.read_ours,
         get_args(twilio.ToTwilio),
-        twilio.BadMessage,
+        twilio.MalformedTwilioMessageError,
         samples.TO_TWILIO,
         quiet=False,
     ),
     "deepgram.messages.read": Parser(
         deepgram.read,
-        (*get_args(deepgram.ServerMessage), deepgram.Unknown),
-        deepgram.BadMessage,
+        (*get_args(deepgram.ServerMessage), deepgram.UnknownAgentMessage),
+        deepgram.MalformedAgentMessageError,
         samples.FROM_DEEPGRAM,
         quiet=True,
     ),
     "deepgram.messages.read_ours": Parser(
         deepgram.read_ours,
-        (*get_args(deepgram.ClientMessage), deepgram.Unknown),
-        deepgram.BadMessage,
+        (*get_args(deepgram.ClientMessage), deepgram.UnknownAgentMessage),
+        deepgram.MalformedAgentMessageError,
         samples.TO_DEEPGRAM,
         quiet=True,
     ),
@@ -230,12 +230,18 @@ def test_a_broken_parser_is_found_out_and_its_input_is_kept(
     broken: Callable[[bytes], object], tmp_path: Path
 ) -> None:
     truth = samples.FROM_TWILIO
-    found = fuzz("broken", Parser(broken, (), twilio.BadMessage, truth, quiet=True), tmp_path)
+    found = fuzz(
+        "broken",
+        Parser(broken, (), twilio.MalformedTwilioMessageError, truth, quiet=True),
+        tmp_path,
+    )
     assert found is not None
     assert str(SEED) in found
     [kept] = tmp_path.iterdir()
     assert kept.name in found
-    assert fault(Parser(broken, (), twilio.BadMessage, truth, quiet=True), kept.read_bytes())
+    assert fault(
+        Parser(broken, (), twilio.MalformedTwilioMessageError, truth, quiet=True), kept.read_bytes()
+    )
 
 
 def test_a_parser_that_forgets_how_deep_json_can_be_is_found_out(tmp_path: Path) -> None:
@@ -243,11 +249,15 @@ def test_a_parser_that_forgets_how_deep_json_can_be_is_found_out(tmp_path: Path)
 
     def forgetful(text: bytes) -> object:
         try:
-            return msgspec.json.decode(text, type=twilio.Unknown)
+            return msgspec.json.decode(text, type=twilio.UnknownTwilioMessage)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise twilio.BadMessage from error
+            raise twilio.MalformedTwilioMessageError from error
 
     parser = Parser(
-        forgetful, (twilio.Unknown,), twilio.BadMessage, samples.FROM_TWILIO, quiet=True
+        forgetful,
+        (twilio.UnknownTwilioMessage,),
+        twilio.MalformedTwilioMessageError,
+        samples.FROM_TWILIO,
+        quiet=True,
     )
     assert "RecursionError" in (fuzz("forgetful", parser, tmp_path) or "")

@@ -15,7 +15,7 @@ from offhook.calls import farewells as farewells_module
 from offhook.calls.farewells import Farewells
 from offhook.config import Agent
 from offhook.events.types import Dialled, DialRefused, Event
-from offhook.policy.dial_policy import Guard, Rules
+from offhook.policy.dial_policy import DialPolicy, DialRules
 
 SOURCE: Final = Path(offhook.__file__).parent
 
@@ -45,16 +45,20 @@ ROADS: Final = {
     ("calls/responses.py", "fallback", "twiml.dial"): "the agent file's fallback.dial",
     ("calls/responses.py", "busy", "twiml.dial"): "the agent file's busy.dial",
     # --- who hands it to Twilio ---
-    ("webhooks/routes.py", "_while_live", "twiml.dial"): "Guard.begin_transfer; Dialled",
+    ("webhooks/routes.py", "_while_live", "twiml.dial"): "DialPolicy.begin_transfer; Dialled",
     (
         "webhooks/routes.py",
         "_while_live",
         "twiml.wait_in",
-    ): "Guard.begin_transfer, at the ring",
-    ("calls/transfers.py", "answer", "twiml.wait_in"): "Guard.begin_transfer, at the ring",
-    ("calls/transfers.py", "_ring", "create_call"): "Guard.begin_transfer; Dialled",
-    ("calls/farewells.py", "fallback", "responses.fallback"): "Guard.check_last_resort; Dialled",
-    ("calls/farewells.py", "busy", "responses.busy"): "Guard.check_last_resort; Dialled",
+    ): "DialPolicy.begin_transfer, at the ring",
+    ("calls/transfers.py", "answer", "twiml.wait_in"): "DialPolicy.begin_transfer, at the ring",
+    ("calls/transfers.py", "_ring", "create_call"): "DialPolicy.begin_transfer; Dialled",
+    (
+        "calls/farewells.py",
+        "fallback",
+        "responses.fallback",
+    ): "DialPolicy.check_last_resort; Dialled",
+    ("calls/farewells.py", "busy", "responses.busy"): "DialPolicy.check_last_resort; Dialled",
     ("outbound/placing.py", "_create", "create_call"): "PlacementChecks.count; CallBegan",
 }
 
@@ -131,9 +135,9 @@ AFTER: Final = "https://voice.example.com/twilio/after?last=1"
 class Taken:
     """Farewells of one agent whose fallback and busy numbers are given, with what they told."""
 
-    def __init__(self, to: str, rules: Rules | None = None) -> None:
+    def __init__(self, to: str, rules: DialRules | None = None) -> None:
         self.events: list[Event] = []
-        self.guard = Guard(rules or Rules())
+        self.guard = DialPolicy(rules or DialRules())
         self.farewells = Farewells(self.guard, lambda sid, event: self.events.append(event))
         parts = {"fallback": {"dial": to}, "busy": {"dial": to}}
         self.agent = Agent.model_validate({"settings": 0, **parts})
@@ -143,7 +147,7 @@ class Taken:
 
 
 async def test_no_limit_strands_a_caller_who_was_let_down() -> None:
-    taken = Taken(US, Rules(calls_per_hour=1, spend_per_hour=0.2))
+    taken = Taken(US, DialRules(calls_per_hour=1, spend_per_hour=0.2))
     assert await taken.guard.check("call", US, 0.0) is None
     assert await taken.guard.check("call", US, 1.0) is not None
     assert "<Number>" in taken.ended("CA1", Slug.AGENT_LOST)

@@ -38,11 +38,11 @@ HARMLESS = {
     "Person.keys": "keys of the telephone",
     "Placement.key": "an idempotency key, which opens nothing",
     "Pressed.key": "a key of the telephone",
-    "RecordsFile.database": "a URL in which a password is refused",
+    "RecordsFileSettings.database": "a URL in which a password is refused",
     "Refusal.headers": "those of our answer",
     "Reply.headers": "those of the simulated account's answer",
     "GroupTotals.key": "a name in an answer",
-    "Twilio.api_key": "its SID, which is the user's name",
+    "TwilioSettings.api_key": "its SID, which is the user's name",
     "Account.api_key": "its SID, which is the user's name",
     "OutboundRequest.key": "an idempotency key, which opens nothing",
     "Wishes.signing_key": "the id of a key",
@@ -176,7 +176,9 @@ def test_no_object_shows_a_secret(tmp_path: Path) -> None:
 
 
 def test_a_traceback_with_the_values_of_variables_shows_none(tmp_path: Path) -> None:
-    def fail(loaded: config.Config, server: config.Server, deepgram: config.Deepgram) -> None:
+    def fail(
+        loaded: config.Config, server: config.ServerSettings, deepgram: config.DeepgramSettings
+    ) -> None:
         twilio, records, agents = loaded.twilio, loaded.records, loaded.agents
         raise ValueError(len((twilio, records, agents, server, deepgram)))
 

@@ -6,7 +6,7 @@ import pydantic
 import pytest
 
 from offhook import yamlfile
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 HERE = Path("x.yaml")
 
@@ -34,7 +34,7 @@ class Script(Strict):
 
 
 def findings(text: str) -> list[str]:
-    with pytest.raises(yamlfile.BadFile) as bad:
+    with pytest.raises(yamlfile.InvalidFileError) as bad:
         yamlfile.validate(Script, yamlfile.parse(text, HERE))
     return [f"{finding} {finding.fix}" for finding in bad.value.findings]
 
@@ -87,7 +87,7 @@ def test_anchors_and_merges_keep_their_places() -> None:
     ],
 )
 def test_broken_yaml_is_refused_with_its_place(text: str, place: str, what: str) -> None:
-    with pytest.raises(yamlfile.BadFile) as bad:
+    with pytest.raises(yamlfile.InvalidFileError) as bad:
         yamlfile.parse(text, HERE)
     assert bad.value.code == "E-YAML-02"
     (finding,) = bad.value.findings
@@ -96,17 +96,17 @@ def test_broken_yaml_is_refused_with_its_place(text: str, place: str, what: str)
 
 
 def test_json_pasted_below_its_key_is_told_how_to_be_pasted() -> None:
-    with pytest.raises(yamlfile.BadFile) as bad:
+    with pytest.raises(yamlfile.InvalidFileError) as bad:
         yamlfile.parse('settings:\n{\n  "agent": {}\n}\n', HERE)
     assert "on the line of its key" in bad.value.fix
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match=r"E-YAML-01 .*No such file"):
+    with pytest.raises(UserError, match=r"E-YAML-01 .*No such file"):
         yamlfile.read(tmp_path / "none.yaml")
     latin = tmp_path / "latin.yaml"
     latin.write_bytes(b"a: 1\nb: caf\xe9\n")
-    with pytest.raises(yamlfile.BadFile, match=r"latin.yaml:2:1 .*UTF-8"):
+    with pytest.raises(yamlfile.InvalidFileError, match=r"latin.yaml:2:1 .*UTF-8"):
         yamlfile.read(latin)
     marked = tmp_path / "marked.yaml"
     marked.write_bytes(b"\xef\xbb\xbfa: 1\n")
@@ -158,13 +158,13 @@ def test_several_mistakes_are_told_in_the_order_of_the_file() -> None:
         "x.yaml:3:5",
         "x.yaml:3:5",
     ]
-    with pytest.raises(yamlfile.BadFile, match=r"4 mistakes:\n  x.yaml:1:1"):
+    with pytest.raises(yamlfile.InvalidFileError, match=r"4 mistakes:\n  x.yaml:1:1"):
         yamlfile.validate(Script, yamlfile.parse("stps: 1\nsteps:\n  - tixt: a\n", HERE))
 
 
 def test_a_part_of_a_file_is_placed_in_the_whole() -> None:
     document = yamlfile.parse("part:\n  deep:\n    txt: 1\n    text: a\n", HERE)
-    with pytest.raises(yamlfile.BadFile, match=r'x.yaml:3:5 "txt" is not known here'):
+    with pytest.raises(yamlfile.InvalidFileError, match=r'x.yaml:3:5 "txt" is not known here'):
         yamlfile.validate(Say, document, ("part", "deep"))
 
 
@@ -184,7 +184,7 @@ def test_a_few_bytes_of_aliases_are_not_written_out_in_memory(text: str) -> None
     words = (
         r"E-YAML-02 x.yaml:\d+:\d+ Not valid YAML: with its aliases this is more than 50,000 values"
     )
-    with pytest.raises(yamlfile.BadFile, match=words):
+    with pytest.raises(yamlfile.InvalidFileError, match=words):
         yamlfile.parse(text, HERE)
 
 
@@ -196,14 +196,16 @@ def test_an_alias_within_itself_and_too_many_levels_are_told() -> None:
         ("a: &a {<<: *a}", "Not valid YAML"),
         ("a: " + "9" * 5_000, "x.yaml:1:4 Not valid YAML: this number is too long"),
     ):
-        with pytest.raises(yamlfile.BadFile, match=words):
+        with pytest.raises(yamlfile.InvalidFileError, match=words):
             yamlfile.parse(text, HERE)
 
 
 def test_a_large_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     path.write_text("a: " + "x" * yamlfile.SIZE_MAX)
-    with pytest.raises(yamlfile.BadFile, match=r"large.yaml:1:1 .*more than 1,048,576 characters"):
+    with pytest.raises(
+        yamlfile.InvalidFileError, match=r"large.yaml:1:1 .*more than 1,048,576 characters"
+    ):
         yamlfile.read(path)
 
 

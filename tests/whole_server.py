@@ -18,10 +18,10 @@ from offhook.calls.lookup import LookupResult
 from offhook.calls.messaging import Messaging
 from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, LoopClock
-from offhook.config import Agent, Config, Overrides, Twilio, load
+from offhook.config import Agent, Config, Overrides, TwilioSettings, load
 from offhook.events.types import AgentSaid, CallEnded, CallerSaid, CallEvent, Event, Subscriber
 from offhook.net import websocket
-from offhook.policy.dial_policy import Guard, Rules
+from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.records.record import Record
 from offhook.serving.server import Server, listen
 from offhook.testing.scenarios.caller import Caller
@@ -233,7 +233,7 @@ async def whole_server(
     *,
     config: Config | None = None,
     deepgram_url: str | None = None,
-    twilio: Twilio | None = None,
+    twilio: TwilioSettings | None = None,
     make_tap: MakeTap | None = None,
     watchers: Sequence[Subscriber] = (),
     record: Record | None = None,
@@ -304,8 +304,8 @@ async def telephones(
             yield account, api_url
 
 
-def tokens(*values: str) -> Twilio:
-    return Twilio(auth_tokens=tuple(SecretStr(value) for value in values))
+def tokens(*values: str) -> TwilioSettings:
+    return TwilioSettings(auth_tokens=tuple(SecretStr(value) for value in values))
 
 
 def fresh_sid() -> str:
@@ -346,7 +346,7 @@ class NoTools:
 
 def empty_office(clock: Clock) -> Messaging:
     """Nothing can be done there."""
-    return Messaging(Guard(Rules()), None, clock, recorded=False)
+    return Messaging(DialPolicy(DialRules()), None, clock, recorded=False)
 
 
 async def nothing_known(agent: Agent, call: Call) -> LookupResult:

@@ -87,7 +87,7 @@ class Bridge:
             await websocket.connect(
                 self.url, agent, headers={}, timeout=5, max_size=MAX_MESSAGE, tls=self.tls
             )
-        except (websocket.Unreachable, websocket.Refused):
+        except (websocket.UnreachableError, websocket.UpgradeRefusedError):
             agent.caller.socket.close()
 
 

@@ -6,7 +6,7 @@ Each has a code with a place in docs/errors.md; a test holds the two lists equal
 from offhook.text import urls
 
 
-class Problem(Exception):  # noqa: N818 - what the user has, not what Python raised
+class UserError(Exception):
     """Something only the user can mend.
 
     `what` says what happened and why, `fix` names the one command or change that helps. Neither

@@ -5,7 +5,7 @@
 
 `read` gives plain values: dict, list, str, int, float, bool and None, as JSON has them. A date
 stays text; YAML is 1.2, so `on` and `yes` are text too and `+15551234567` is an integer.
-`validate` makes a pydantic model of them, or a BadFile with one Finding for each mistake.
+`validate` makes a pydantic model of them, or a InvalidFileError with one Finding for each mistake.
 """
 
 import difflib
@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 Loc: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys and indices from the top of the file, as pydantic reports them."""
@@ -77,7 +77,7 @@ class Finding:
         return f"{self.place} {self.text}" if self.place else self.text
 
 
-class BadFile(Problem):
+class InvalidFileError(UserError):
     """A file that cannot be used. Its findings are every error, and the remarks beside them."""
 
     def __init__(self, code: str, findings: Sequence[Finding]) -> None:
@@ -124,12 +124,15 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """The file at `path`. Raises Problem E-YAML-01 (unreadable) or BadFile E-YAML-02 (syntax)."""
+    """The file at `path`.
+
+    Raises UserError E-YAML-01 (unreadable) or InvalidFileError E-YAML-02 (syntax).
+    """
     try:
         with path.open(encoding="utf-8-sig") as file:
             text = file.read(SIZE_MAX + 1)
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-YAML-01",
             f"{path} cannot be read: {error.strerror or error}.",
             "Check the path and the file's permissions.",
@@ -169,9 +172,9 @@ def parse(text: str, path: Path) -> Document:
     return document
 
 
-def _syntax(place: Place, what: str, fix: str = "Correct this line.") -> BadFile:
+def _syntax(place: Place, what: str, fix: str = "Correct this line.") -> InvalidFileError:
     finding = Finding("error", f"Not valid YAML: {what}.", fix, place)
-    return BadFile("E-YAML-02", [finding])
+    return InvalidFileError("E-YAML-02", [finding])
 
 
 class _Builder:
@@ -262,7 +265,9 @@ def refuse(text: str, fix: str) -> PydanticCustomError:
 
 
 def validate(model: type[Model], document: Document, loc: Loc = ()) -> Model:
-    """The part of `document` at `loc` as a `model`. Raises BadFile E-YAML-03, naming every mistake.
+    """The part of `document` at `loc` as a `model`.
+
+    Raises InvalidFileError E-YAML-03, naming every mistake.
 
     Values are never quoted: one of them may be a secret.
     """
@@ -274,7 +279,9 @@ def validate(model: type[Model], document: Document, loc: Loc = ()) -> Model:
     except pydantic.ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     details.sort(key=lambda detail: document.place((*loc, *detail["loc"])))
-    raise BadFile("E-YAML-03", [_finding(model, document, loc, detail) for detail in details])
+    raise InvalidFileError(
+        "E-YAML-03", [_finding(model, document, loc, detail) for detail in details]
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -14,7 +14,7 @@ from tests.whole_server import WholeServer, configured, until, whole_server
 
 from offhook.api.app import Api
 from offhook.api.reading import Readers
-from offhook.config import Config, Prices, Records, WebhookFile
+from offhook.config import Config, Prices, RecordsSettings, WebhookSettings
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, tables
@@ -88,7 +88,7 @@ async def desk(
     script = {"script": options.pop("script")} if "script" in options else {}
     config = config or configured("ws://127.0.0.1:1/", **options)
     given = url or f"sqlite:///{folder}/offhook.db"
-    records = Records(folder=folder, database=given, webhook=WebhookFile(url=webhook))
+    records = RecordsSettings(folder=folder, database=given, webhook=WebhookSettings(url=webhook))
     config = dataclasses.replace(config, records=records)
     if hosts is not None:
         server = config.server.model_copy(update={"operator_hosts": hosts})

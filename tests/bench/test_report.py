@@ -9,7 +9,7 @@ from tests.bench.samples import REPORT
 
 from offhook.bench.report import BEGIN, END, markdown, rewrite, show
 from offhook.bench.suite import Report
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 
 def test_only_what_stands_between_the_markers_changes() -> None:
@@ -23,7 +23,7 @@ def test_only_what_stands_between_the_markers_changes() -> None:
 
 @pytest.mark.parametrize("page", ["", BEGIN, END, f"{END}\n{BEGIN}"])
 def test_a_page_without_a_place(page: str) -> None:
-    with pytest.raises(Problem, match="E-BENCH-04"):
+    with pytest.raises(UserError, match="E-BENCH-04"):
         rewrite(page, REPORT)
 
 

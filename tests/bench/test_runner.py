@@ -8,7 +8,7 @@ import pytest
 
 from offhook.bench.load import Spec
 from offhook.bench.runner import Bench, Bridge, Cores, baselines, offhook
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 BASELINES = Path(__file__).parents[2] / "bench" / "baselines"
 NAMES = {"bare_picows", "seed_websockets", "websockets_20ms"}
@@ -25,7 +25,7 @@ def test_the_baselines_are_found() -> None:
 
 
 def test_a_folder_without_any(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="E-BENCH-02"):
+    with pytest.raises(UserError, match="E-BENCH-02"):
         baselines(tmp_path)
 
 
@@ -68,7 +68,7 @@ async def test_idle_calls_are_held(bench: Bench) -> None:
 
 async def test_a_bridge_that_cannot_start(bench: Bench) -> None:
     broken = Bridge("broken", (sys.executable, "-c", "raise SystemExit('no such thing')"))
-    with pytest.raises(Problem, match="E-BENCH-01") as caught:
+    with pytest.raises(UserError, match="E-BENCH-01") as caught:
         await bench.level(broken, 1, 1)
     assert "no such thing" in caught.value.what
 

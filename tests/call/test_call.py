@@ -466,8 +466,8 @@ def test_messages_on_which_nothing_hangs_change_nothing(call: Playbook) -> None:
         deepgram.PromptUpdated(),
         deepgram.FunctionCallResponse("weather", "{}"),
         deepgram.FunctionCallCancelled([]),
-        deepgram.Unknown("Novelty"),
-        twilio.Unknown("novelty"),
+        deepgram.UnknownAgentMessage("Novelty"),
+        twilio.UnknownTwilioMessage("novelty"),
         WELCOME,
         APPLIED,
     ]

@@ -149,7 +149,7 @@ FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
     st.just(deepgram.ListenUpdated()),
     st.just(deepgram.Warning("UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED", "")),
     st.just(deepgram.History("user", "Hello.")),
-    st.just(deepgram.Unknown("Novelty")),
+    st.just(deepgram.UnknownAgentMessage("Novelty")),
 )
 
 
@@ -308,7 +308,7 @@ class Conversation(RuleBasedStateMachine):
             self.echo(name)
 
     @precondition(lambda self: self.contract.started)
-    @rule(message=st.sampled_from([CONNECTED, twilio.Unknown("novelty")]))
+    @rule(message=st.sampled_from([CONNECTED, twilio.UnknownTwilioMessage("novelty")]))
     def twilio_says_something_odd(self, message: Input) -> None:
         self.receive(message)
 

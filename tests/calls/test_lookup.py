@@ -26,12 +26,12 @@ from offhook import config
 from offhook.calls.lookup import ANSWER_MAX, Lookups
 from offhook.clock import LoopClock
 from offhook.config import Agent, Config
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.types import AgentSaid, CallBegan, CallBilled, LookedUp
 from offhook.net.egress import client
 from offhook.serving.server import Server, listen
 from offhook.tools.declare import Call
-from offhook.yamlfile import BadFile
+from offhook.yamlfile import InvalidFileError
 
 AGENT = """
 name: desk
@@ -445,7 +445,7 @@ def test_mistakes_are_found_before_any_call(
     lookup: str, code: str, told: str, tmp_path: Path
 ) -> None:
     (tmp_path / "crm.py").write_text(SYNC)
-    with pytest.raises(BadFile) as bad:
+    with pytest.raises(InvalidFileError) as bad:
         agent(tmp_path, lookup)
     assert bad.value.code == code
     assert told in str(bad.value)
@@ -461,10 +461,10 @@ def test_unencrypted_lookups_are_remarked_on(tmp_path: Path) -> None:
 
 def test_a_lookup_without_its_secret_does_not_start(tmp_path: Path) -> None:
     made = agent(tmp_path, "{url: 'https://a.example', secret_env: CRM}")
-    with pytest.raises(Problem, match="E-LOOKUP-01") as problem:
+    with pytest.raises(UserError, match="E-LOOKUP-01") as problem:
         made.require_lookup_secrets()
     assert "CRM" in problem.value.what
-    with listen("127.0.0.1", 0) as sock, pytest.raises(Problem, match="E-LOOKUP-01"):
+    with listen("127.0.0.1", 0) as sock, pytest.raises(UserError, match="E-LOOKUP-01"):
         Server(made, sock, [])
 
 
@@ -497,7 +497,7 @@ async def test_an_agent_without_a_lookup_asks_nobody() -> None:
 def test_mistakes_in_variables_are_named_by_line_and_column(
     text: str, told: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(BadFile) as bad:
+    with pytest.raises(InvalidFileError) as bad:
         agent(tmp_path, "", text)
     assert told in str(bad.value)
 

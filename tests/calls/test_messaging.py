@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from tests.vendor import SENT, Vendor, vendor
 
 from offhook.calls.messaging import Messaging
-from offhook.config import Texts, Twilio
+from offhook.config import Texts, TwilioSettings
 from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
-from offhook.policy.dial_policy import Guard, Rules
+from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.testing.memory import VirtualClock
 from offhook.tools.declare import Call, ToolError
 from offhook.twilio import rest
@@ -58,9 +58,9 @@ async def desk(
         httpx2.AsyncClient(trust_env=False) as http,
     ):
         tokens = (SecretStr("t"),)
-        settings = Twilio(account_sid=ACCOUNT, auth_tokens=tokens, api_url=twilio.url)
+        settings = TwilioSettings(account_sid=ACCOUNT, auth_tokens=tokens, api_url=twilio.url)
         api = rest.TwilioRest(settings.require_rest(), http)
-        guard = Guard(Rules(**rules))
+        guard = DialPolicy(DialRules(**rules))
         yield Desk(Messaging(guard, api, VirtualClock(0.0), recorded=recorded), twilio)
 
 
@@ -147,7 +147,7 @@ async def test_a_text_has_a_length(length: int) -> None:
 
 
 async def test_what_is_not_there_is_said() -> None:
-    nothing = Messaging(Guard(Rules()), None, VirtualClock(0.0), recorded=False)
+    nothing = Messaging(DialPolicy(DialRules()), None, VirtualClock(0.0), recorded=False)
     events: list[Event] = []
     with pytest.raises(ToolError, match="no number to send texts from"):
         await nothing.send_text(None, call(), "Hello", "caller", events.append)

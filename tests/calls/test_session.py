@@ -33,15 +33,15 @@ from offhook.events.types import (
     CallEvent,
     DelaysSampled,
 )
-from offhook.net.websocket import Channel, Receiver, Refused, Unreachable
-from offhook.policy.dial_policy import Guard, Rules
+from offhook.net.websocket import Channel, Receiver, UnreachableError, UpgradeRefusedError
+from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.recordings.recorder import Recordings
 from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.dialogue.script import Script, Stage, Turn
 from offhook.testing.simulator.twilio.stream import SimulatedStream
-from offhook.webhooks.pending_streams import Lobby
+from offhook.webhooks.pending_streams import PendingStreams
 
 
 class Called:
@@ -80,7 +80,7 @@ class Rehearsal:
             recordings=recordings,
             look_up=nothing_known,
             office=empty_office(self.clock),
-            guard=Guard(Rules()),
+            guard=DialPolicy(DialRules()),
             lines=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )
         call_sid = "CA" + "2" * 32
@@ -97,10 +97,12 @@ class Rehearsal:
             stream_sid="MZ" + "3" * 32,
             parameters=parameters,
         )
-        lobby = Lobby(self.clock, self.calls.admit, lambda why: None)
+        lobby = PendingStreams(self.clock, self.calls.admit, lambda why: None)
         self.near, self.far = connect_in_memory(self.clock, self.stream, lobby.receiver(), 0.02)
 
-    def _dial(self, receiver: Receiver, failed: Callable[[Refused | Unreachable], None]) -> Called:
+    def _dial(
+        self, receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+    ) -> Called:
         agent = StandIn(self.script, self.clock)
         self.agents.append(agent)
         near, _ = connect_in_memory(self.clock, receiver, agent, 0.03)

@@ -11,7 +11,7 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS
 
 from offhook.call.ending import Ending
 from offhook.capture.tap import NewCall, OnWire
-from offhook.net.websocket import Unreachable
+from offhook.net.websocket import UnreachableError
 from offhook.testing.scenarios.scenario import Step
 
 
@@ -168,6 +168,6 @@ def test_a_dial_that_fails_is_told() -> None:
 
     rehearsal.calls._dial = dial
     rehearsal.clock.run(0.1)
-    dialled[0](Unreachable("no route"))
+    dialled[0](UnreachableError("no route"))
     assert rehearsal.run(10) == ["agent_unreachable"]
     assert [(m.kind, m.data) for m in ear.wire if m.leg == "agent"] == [("close", b"no route")]

@@ -20,7 +20,7 @@ from offhook import config
 from offhook.capture import writer
 from offhook.capture.tap import NewCall, OnWire
 from offhook.capture.writer import Captures
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios.scenario import Step
 
 CALL = NewCall("CA" + "2" * 32, "front-desk", webhook=True, from_="+12025550142", to="+12025550100")
@@ -158,7 +158,7 @@ def test_an_unfinished_call_can_be_read(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_found_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Problem, match="E-CAP-01"):
+    with pytest.raises(UserError, match="E-CAP-01"):
         Captures(tmp_path / "file", ())
 
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from offhook.cli import app
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -137,5 +137,5 @@ def test_a_broken_file_is_told_like_any_error() -> None:
 
 
 def test_a_file_that_is_not_there_is_a_problem() -> None:
-    with pytest.raises(Problem, match="E-YAML-01"):
+    with pytest.raises(UserError, match="E-YAML-01"):
         check("nowhere.yaml")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from offhook.cli import app
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 ADA = "+12025550142"
 
@@ -40,5 +40,5 @@ def test_a_number_comes_and_goes() -> None:
 
 @pytest.mark.parametrize("command", ["add", "remove"])
 def test_what_is_no_number_is_refused(command: str) -> None:
-    with pytest.raises(Problem, match="E-OUT-04"):
+    with pytest.raises(UserError, match="E-OUT-04"):
         dnc(command, "2025550142")

@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from offhook.cli import app
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.net import websocket
 from offhook.recordings import wav
 from offhook.testing.scenarios import lateness
@@ -223,7 +223,7 @@ def test_variables_of_the_command_line_go_first(port: int, scenarios: Path) -> N
 def test_every_mistake_in_a_folder_is_named_at_once(scenarios: Path) -> None:
     (scenarios / "d.yaml").write_text("steps: [{sey: x}]")
     (scenarios / "e.yaml").write_text("steps: [{press: 1}]")
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         rehearse(scenarios)
     assert problem.value.code == "E-YAML-03"
     assert f"{scenarios}/d.yaml:1:10" in problem.value.what
@@ -233,7 +233,7 @@ def test_every_mistake_in_a_folder_is_named_at_once(scenarios: Path) -> None:
 def test_what_cannot_be_is_said_before_any_call(scenarios: Path) -> None:
     (scenarios / "d.yaml").write_text("steps: [hang_up, {expect: x}]")
     (scenarios / "e.yaml").write_text("steps: [{clip: none.wav}, {expect: x}]")
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         rehearse(scenarios)
     assert problem.value.code == "E-SCENARIO-01"
     assert "d.yaml:1:18 After hang_up" in problem.value.what
@@ -242,7 +242,7 @@ def test_what_cannot_be_is_said_before_any_call(scenarios: Path) -> None:
 
 def test_a_clip_that_is_not_there_is_named_with_its_line(scenarios: Path) -> None:
     (scenarios / "d.yaml").write_text("steps:\n  - clip: none.wav")
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         rehearse(scenarios)
     assert problem.value.code == "E-WAV-01"
     assert "d.yaml:2:5" in problem.value.what
@@ -250,17 +250,17 @@ def test_a_clip_that_is_not_there_is_named_with_its_line(scenarios: Path) -> Non
 
 def test_a_dialogue_that_is_not_there_is_named_with_its_line(scenarios: Path) -> None:
     (scenarios / "d.yaml").write_text("dialogue: none.yaml\nsteps: [hang_up]")
-    with pytest.raises(Problem, match=r"d.yaml:1:11 There is no dialogue"):
+    with pytest.raises(UserError, match=r"d.yaml:1:11 There is no dialogue"):
         rehearse(scenarios)
 
 
 def test_a_folder_without_scenarios(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="E-SCENARIO-03"):
+    with pytest.raises(UserError, match="E-SCENARIO-03"):
         rehearse(tmp_path)
 
 
 def test_a_report_that_cannot_be_written(port: int, scenarios: Path) -> None:
-    with pytest.raises(Problem, match="E-SCENARIO-05"):
+    with pytest.raises(UserError, match="E-SCENARIO-05"):
         rehearse(
             scenarios / "a-good.yaml",
             "--to",
@@ -369,7 +369,7 @@ def test_the_front_desk_is_rehearsed_by_one_command() -> None:
 
 def test_a_server_without_an_agent_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
-    with pytest.raises(Problem, match="E-SCENARIO-06"):
+    with pytest.raises(UserError, match="E-SCENARIO-06"):
         rehearse("--say", "Stop.", "--config", DESK / "offhook.yaml")
 
 
@@ -420,7 +420,7 @@ def test_unsigned_is_unsigned(port: int) -> None:
 
 def test_a_token_is_needed_to_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TWILIO_AUTH_TOKEN")
-    with pytest.raises(Problem, match="E-REH-03"):
+    with pytest.raises(UserError, match="E-REH-03"):
         rehearse("--say", "Stop.")
 
 
@@ -432,7 +432,7 @@ def test_a_shared_key_signs_in_place_of_the_token(
     call = ("--clip", clip, "--to", f"ws://127.0.0.1:{port}/twilio", "--signing-key")
     assert rehearse(*call, "key-2")[0] == 0
     assert Front.settings[-1] == "key=key-2,algorithm=HMAC_SHA256"
-    with pytest.raises(Problem, match=r'E-REH-06 .*"key-3"') as raised:
+    with pytest.raises(UserError, match=r'E-REH-06 .*"key-3"') as raised:
         rehearse(*call, "key-3")
     assert "key-1, key-2" in raised.value.fix
     assert "secret-" not in str(raised.value)
@@ -456,19 +456,19 @@ def test_without_a_voice_it_is_told_what_can_be_said(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         rehearse("--say", "Sing!")
     assert problem.value.code == "E-REH-01"
     assert "What are your opening hours?" in problem.value.fix
     path = tmp_path / "caller.yaml"
     path.write_text("steps:\n  - wait: 1\n  - say: Can you sing?\n")
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         rehearse(path)
     assert problem.value.what.startswith(f'{path}:3:5 Nobody has recorded "Can you sing?"')
 
 
 def test_a_call_that_cannot_be_written(port: int, clip: Path) -> None:
-    with pytest.raises(Problem, match="E-REH-04"):
+    with pytest.raises(UserError, match="E-REH-04"):
         rehearse("--clip", clip, "--to", f"ws://127.0.0.1:{port}/x", "--out", "missing/call.wav")
 
 

@@ -12,7 +12,7 @@ from tests.whole_server import HOURS
 from typer.testing import CliRunner
 
 from offhook.cli import app
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.dialogue.script import Script, Turn
 
 CHANGED = Script(turns=[Turn(hear=HOURS, say=["Are you still there?"])], silence_ms=300)
@@ -80,7 +80,7 @@ async def test_a_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -
 
 def test_a_file_that_is_no_capture(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("{}\n")
-    with pytest.raises(Problem, match="E-CAP-03"):
+    with pytest.raises(UserError, match="E-CAP-03"):
         CliRunner().invoke(
             app, ["rehearse", "--replay", str(tmp_path / "x.jsonl")], catch_exceptions=False
         )

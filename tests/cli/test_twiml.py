@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from offhook.cli import app
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 URL = ("--public-url", "https://voice.example.com")
 
@@ -85,5 +85,5 @@ def test_without_an_address_it_is_wrong_use() -> None:
 
 
 def test_an_address_that_twilio_cannot_use_is_a_problem() -> None:
-    with pytest.raises(Problem, match="E-CFG-02 --public-url"):
+    with pytest.raises(UserError, match="E-CFG-02 --public-url"):
         twiml("--public-url", "http://localhost:5000")

@@ -9,9 +9,9 @@ from offhook.call import keypad
 from offhook.calls.calls import plan_of
 from offhook.config import Overrides
 from offhook.deepgram import settings
-from offhook.errors import Problem
-from offhook.policy.dial_policy import Rules
-from offhook.yamlfile import BadFile
+from offhook.errors import UserError
+from offhook.policy.dial_policy import DialRules
+from offhook.yamlfile import InvalidFileError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 AGENT = "settings: {greeting: Hi}\n"
@@ -32,7 +32,7 @@ def load(
 
 
 def mistakes(text: str, agent: str = AGENT) -> list[str]:
-    with pytest.raises(BadFile) as bad:
+    with pytest.raises(InvalidFileError) as bad:
         load(text, agent)
     return [f"{finding} {finding.fix}" for finding in bad.value.findings]
 
@@ -121,7 +121,7 @@ def test_voicemail_may_be_a_switch(text: str, voicemail: config.Voicemail | None
 def test_headings_without_content_are_defaults() -> None:
     loaded = load("server:\ntwilio:\ndeepgram:\nlines: {default: agent.yaml}", f"{AGENT}limits:\n")
     assert loaded.lines["default"].limits == config.Limits()
-    assert loaded.server == config.Server()
+    assert loaded.server == config.ServerSettings()
 
 
 def test_the_name_is_the_files_stem_and_paths_start_at_the_file(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_functions_of_the_settings_and_tools_are_told_apart(
     Path("agent.yaml").write_text(agent)
     try:
         found = config.read_agent(Path("agent.yaml"))[1]
-    except BadFile as bad:
+    except InvalidFileError as bad:
         found = bad.findings
     assert [str(one) for one in found if "The function" in one.text] == expected
 
@@ -192,7 +192,7 @@ transfer:
   destinations:
     desk: {{to: "+12025550142", warm: true}}
 """
-    with pytest.raises(BadFile) as bad:
+    with pytest.raises(InvalidFileError) as bad:
         load("lines: {default: agent.yaml}", agent).require_rest_of_agents()
     assert bad.value.code == "E-DIAL-02"
     assert [str(finding).split(" takes")[0] for finding in bad.value.findings] == [
@@ -288,7 +288,7 @@ texts: {{from: "+12025550100", destinations: {{shop: {{to: "+12025550143"}}}}}}
 
 
 def test_what_may_be_dialled_is_by_default_what_the_lines_are_of() -> None:
-    defaults = Rules()
+    defaults = DialRules()
     loaded = load()
     assert loaded.dialling_rules() == defaults
     german = load('lines: {"+4930123456": agent.yaml}').dialling_rules()
@@ -343,7 +343,7 @@ def test_no_secret_is_ever_shown() -> None:
 
 @pytest.mark.parametrize("token", ["letmein", "x" * 257, "has a space in its middle", "ümläut" * 9])
 def test_an_api_token_that_cannot_be_one_is_refused(token: str) -> None:
-    with pytest.raises(Problem) as raised:
+    with pytest.raises(UserError) as raised:
         load(env={"OFFHOOK_API_TOKEN": token})
     assert raised.value.code == "E-CFG-02"
     assert raised.value.what.startswith("OFFHOOK_API_TOKEN: ")
@@ -353,11 +353,11 @@ def test_an_api_token_that_cannot_be_one_is_refused(token: str) -> None:
 def test_missing_secrets_are_told_when_they_are_needed() -> None:
     loaded = load()
     with pytest.raises(
-        Problem, match=r"E-DG-01 No Deepgram key. Looked in: DEEPGRAM_API_KEY, .env"
+        UserError, match=r"E-DG-01 No Deepgram key. Looked in: DEEPGRAM_API_KEY, .env"
     ):
         loaded.require_deepgram_key()
     looked = r"E-TW-01 .*TWILIO_AUTH_TOKEN, TWILIO_SIGNING_SECRETS, .env.*--unsigned"
-    with pytest.raises(Problem, match=looked):
+    with pytest.raises(UserError, match=looked):
         loaded.require_signing_secrets()
 
 
@@ -372,14 +372,16 @@ def test_shared_keys_come_by_their_ids() -> None:
 
 @pytest.mark.parametrize("value", ["canary", "=canary", "a=1,b=", "a b=canary", "a=1,a=canary"])
 def test_shared_keys_without_an_id_or_a_secret_are_refused(value: str) -> None:
-    with pytest.raises(Problem, match=r"E-CFG-02 TWILIO_SIGNING_SECRETS: its part [12]") as raised:
+    with pytest.raises(
+        UserError, match=r"E-CFG-02 TWILIO_SIGNING_SECRETS: its part [12]"
+    ) as raised:
         load(env={"TWILIO_SIGNING_SECRETS": value})
     assert "canary" not in str(raised.value)
 
 
 def test_an_unreadable_dotenv_is_told() -> None:
     Path(".env").write_bytes(b"KEY=\xff\n")
-    with pytest.raises(Problem, match=r"E-CFG-03 .env cannot be read"):
+    with pytest.raises(UserError, match=r"E-CFG-03 .env cannot be read"):
         load()
 
 
@@ -413,14 +415,14 @@ def test_the_command_line_wins() -> None:
     ],
 )
 def test_mistakes_on_the_command_line(given: Overrides, message: str) -> None:
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         config.load(None, {}, overrides=given)
     assert problem.value.code == "E-CFG-02"
     assert message in problem.value.what
 
 
 def test_a_mistake_in_the_environment_is_told_without_its_value() -> None:
-    with pytest.raises(Problem, match=r"E-CFG-02 TWILIO_ACCOUNT_SID: ") as problem:
+    with pytest.raises(UserError, match=r"E-CFG-02 TWILIO_ACCOUNT_SID: ") as problem:
         load(env={"TWILIO_ACCOUNT_SID": "canary"})
     assert "canary" not in str(problem.value)
 
@@ -434,7 +436,7 @@ def test_a_mistake_in_the_environment_is_told_without_its_value() -> None:
     ],
 )
 def test_half_of_a_key_for_rest_is_told(env: dict[str, str], message: str) -> None:
-    with pytest.raises(Problem, match=f"E-CFG-02 {message}") as problem:
+    with pytest.raises(UserError, match=f"E-CFG-02 {message}") as problem:
         load(env=env)
     assert "canary" not in str(problem.value)
 
@@ -452,7 +454,7 @@ def test_half_of_a_key_for_rest_is_told(env: dict[str, str], message: str) -> No
     ],
 )
 def test_mistakes_about_the_rest_api_are_told(file: str, message: str) -> None:
-    with pytest.raises(Problem, match=message) as problem:
+    with pytest.raises(UserError, match=message) as problem:
         load(f"twilio: {{{file}}}")
     assert problem.value.code in ("E-YAML-02", "E-YAML-03", "E-CFG-04")
     assert "canary" not in str(problem.value)
@@ -795,7 +797,7 @@ def test_two_agents_do_not_share_a_name(first: str, second: str) -> None:
         Path(path).write_text(f"{AGENT.rstrip()}\n{own}")
     lines = AGENT.rstrip().count("\n") + 2
     Path("offhook.yaml").write_text(f'lines: {{default: {first}, "+15550100100": {second}}}\n')
-    with pytest.raises(BadFile) as bad:
+    with pytest.raises(InvalidFileError) as bad:
         config.load(Path("offhook.yaml"), {})
     (finding,) = bad.value.findings
     where = "1:1" if not own else f"{lines}:7"
@@ -809,7 +811,7 @@ def test_an_agent_on_two_lines_is_one_agent() -> None:
 
 
 def test_a_file_that_was_asked_for_must_be_there() -> None:
-    with pytest.raises(Problem, match=r"E-YAML-01 nowhere.yaml cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"E-YAML-01 nowhere.yaml cannot be read: No such file"):
         config.load(Path("nowhere.yaml"), {})
 
 
@@ -838,7 +840,7 @@ def test_the_example_of_the_environment_names_what_is_read() -> None:
 def test_text_that_twiml_cannot_hold_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "agent.yaml").write_text(f'settings: {{}}\nannouncement: "{text}"\n')
     (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
-    with pytest.raises(BadFile, match="control character"):
+    with pytest.raises(InvalidFileError, match="control character"):
         config.load(tmp_path / "offhook.yaml", {})
 
 

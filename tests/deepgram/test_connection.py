@@ -15,17 +15,17 @@ import pytest
 from tests.net.test_websocket import Front, Recorder, accepting, serving, settled
 
 from offhook.concurrency.server_tasks import ServerTasks
-from offhook.config import Deepgram
+from offhook.config import DeepgramSettings
 from offhook.deepgram.connection import MAX_MESSAGE, Dialler
 from offhook.net import websocket
-from offhook.net.websocket import Closed, Refused, Unreachable
+from offhook.net.websocket import Closed, UnreachableError, UpgradeRefusedError
 
 KEY = "CANARY-0123456789abcdef"
 
-Failure = Refused | Unreachable
+Failure = UpgradeRefusedError | UnreachableError
 
 
-def a_dialler(deepgram: Deepgram, group: asyncio.TaskGroup) -> Dialler:
+def a_dialler(deepgram: DeepgramSettings, group: asyncio.TaskGroup) -> Dialler:
     return Dialler(
         deepgram.url, deepgram.headers(KEY), deepgram.connect_timeout_s, ServerTasks(group)
     )
@@ -34,7 +34,7 @@ def a_dialler(deepgram: Deepgram, group: asyncio.TaskGroup) -> Dialler:
 class Dial:
     """One dial from a task group of its own, and what came of it."""
 
-    def __init__(self, group: asyncio.TaskGroup, deepgram: Deepgram) -> None:
+    def __init__(self, group: asyncio.TaskGroup, deepgram: DeepgramSettings) -> None:
         self.agent = Recorder()
         self.failure: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
         self.dialling = a_dialler(deepgram, group)(self.agent, self.failure.set_result)
@@ -46,8 +46,12 @@ class Dial:
         return failure
 
 
-def at(port: int, *, auth: Literal["token", "bearer"] = "token", timeout: float = 5) -> Deepgram:
-    return Deepgram(url=f"ws://127.0.0.1:{port}/v1/agent", auth=auth, connect_timeout_s=timeout)
+def at(
+    port: int, *, auth: Literal["token", "bearer"] = "token", timeout: float = 5
+) -> DeepgramSettings:
+    return DeepgramSettings(
+        url=f"ws://127.0.0.1:{port}/v1/agent", auth=auth, connect_timeout_s=timeout
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +118,7 @@ async def test_a_refusal_is_told_and_logged_with_the_request_id(
     refusing = serving(lambda _: websocket.Refusal(status, "no", headers))
     async with refusing as port, asyncio.TaskGroup() as group:
         failure = await Dial(group, at(port)).failed()
-    assert isinstance(failure, Refused)
+    assert isinstance(failure, UpgradeRefusedError)
     assert failure.status == status
     [told] = [r.getMessage() for r in caplog.records if r.name == "offhook.deepgram"]
     assert told.startswith(words)
@@ -131,7 +135,9 @@ async def test_a_redirect_is_not_followed_with_the_key() -> None:
     async with serving(steal) as thief:
         refusal = websocket.Refusal(302, "", {"Location": f"ws://127.0.0.1:{thief}/"})
         async with serving(lambda _: refusal) as port, asyncio.TaskGroup() as group:
-            assert isinstance(await Dial(group, at(port)).failed(), Refused | Unreachable)
+            assert isinstance(
+                await Dial(group, at(port)).failed(), UpgradeRefusedError | UnreachableError
+            )
     assert elsewhere == []
 
 
@@ -139,7 +145,7 @@ async def test_nobody_there_is_unreachable(caplog: pytest.LogCaptureFixture) -> 
     async with serving(accepting(Recorder())) as port:
         pass
     async with asyncio.TaskGroup() as group:
-        assert isinstance(await Dial(group, at(port)).failed(), Unreachable)
+        assert isinstance(await Dial(group, at(port)).failed(), UnreachableError)
     [told] = [r.getMessage() for r in caplog.records if r.name == "offhook.deepgram"]
     assert told.startswith(
         f"E-DG-04 Deepgram cannot be reached at ws://127.0.0.1:{port}/v1/agent: "
@@ -263,8 +269,8 @@ async def serving_tls(
         await settled()
 
 
-def over_tls(host: str, port: int) -> Deepgram:
-    return Deepgram(url=f"wss://{host}:{port}", connect_timeout_s=5)
+def over_tls(host: str, port: int) -> DeepgramSettings:
+    return DeepgramSettings(url=f"wss://{host}:{port}", connect_timeout_s=5)
 
 
 def never(upgrade: websocket.Upgrade) -> websocket.Refusal:
@@ -276,7 +282,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
 ) -> None:
     async with serving_tls(certificate, never) as port, asyncio.TaskGroup() as group:
         failure = await Dial(group, over_tls("localhost", port)).failed()
-    assert isinstance(failure, Unreachable)
+    assert isinstance(failure, UnreachableError)
     assert "CERTIFICATE_VERIFY_FAILED" in str(failure)
     assert "E-DG-04" in caplog.text
 

@@ -9,7 +9,7 @@ from tests.wire.samples import FROM_DEEPGRAM
 
 from offhook.deepgram import leg, messages
 from offhook.deepgram.leg import AgentLeg
-from offhook.net.websocket import Channel, Closed, Receiver, Refused, Unreachable
+from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.testing.memory import VirtualClock, connect_in_memory
 
 FRAME = b"\x55" * 160
@@ -28,7 +28,9 @@ class Owner:
     def on_agent_audio(self, audio: bytes) -> None:
         self.told.append(audio)
 
-    def on_agent_message(self, message: messages.ServerMessage | messages.Unknown) -> None:
+    def on_agent_message(
+        self, message: messages.ServerMessage | messages.UnknownAgentMessage
+    ) -> None:
         self.told.append(message)
 
     def on_agent_garbage(self, what: str) -> None:
@@ -37,7 +39,7 @@ class Owner:
     def on_agent_writable(self, writable: bool) -> None:
         self.told.append(("writable", writable))
 
-    def on_agent_failed(self, error: Refused | Unreachable) -> None:
+    def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         self.told.append(error)
 
     def on_agent_lost(self, why: str, *, ours: bool) -> None:
@@ -52,11 +54,11 @@ class Dialled:
 
     def __init__(self) -> None:
         self.receiver: Receiver
-        self.failed: Callable[[Refused | Unreachable], None]
+        self.failed: Callable[[UpgradeRefusedError | UnreachableError], None]
         self.cancelled = 0
 
     def __call__(
-        self, receiver: Receiver, failed: Callable[[Refused | Unreachable], None]
+        self, receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
     ) -> "Dialled":
         self.receiver, self.failed = receiver, failed
         return self
@@ -109,8 +111,12 @@ def test_before_the_socket_is_open_nothing_is_sent_or_kept(dialling: Line) -> No
     assert dialling.sent == []
 
 
-@pytest.mark.parametrize("error", [Refused(401, {}, ""), Unreachable("no answer")], ids=str)
-def test_a_dial_that_fails_is_told(dialling: Line, error: Refused | Unreachable) -> None:
+@pytest.mark.parametrize(
+    "error", [UpgradeRefusedError(401, {}, ""), UnreachableError("no answer")], ids=str
+)
+def test_a_dial_that_fails_is_told(
+    dialling: Line, error: UpgradeRefusedError | UnreachableError
+) -> None:
     dialling.dial.failed(error)
     assert dialling.told == [error]
 
@@ -118,7 +124,7 @@ def test_a_dial_that_fails_is_told(dialling: Line, error: Refused | Unreachable)
 def test_hanging_up_while_dialling_calls_it_off(dialling: Line) -> None:
     dialling.leg.hang_up()
     assert dialling.dial.cancelled == 1
-    dialling.dial.failed(Unreachable("too late to matter"))
+    dialling.dial.failed(UnreachableError("too late to matter"))
     assert (dialling.told, dialling.sent) == ([], [])
 
 
@@ -148,7 +154,7 @@ def test_speech_and_messages_reach_the_owner_in_order(line: Line) -> None:
 
 def test_an_unknown_type_is_told_and_no_garbage(line: Line) -> None:
     line.leg.on_text(b'{"type":"Daydream"}')
-    assert line.told == [messages.Unknown("Daydream")]
+    assert line.told == [messages.UnknownAgentMessage("Daydream")]
 
 
 def test_garbage_is_told_without_its_content(line: Line) -> None:

@@ -10,7 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from offhook.deepgram import messages
-from offhook.deepgram.messages import BadMessage, Unknown, read, read_ours, write
+from offhook.deepgram.messages import (
+    MalformedAgentMessageError,
+    UnknownAgentMessage,
+    read,
+    read_ours,
+    write,
+)
 
 FROM_DEEPGRAM: list[messages.ServerMessage] = [
     messages.Welcome("0d9f3a52"),
@@ -108,14 +114,16 @@ def test_what_the_protocol_requires_is_written_and_what_is_absent_is_not(
 
 
 def test_an_unknown_type_is_no_fault_and_an_unknown_field_is_ignored() -> None:
-    assert read(b'{"type":"FrustrationDetected","level":3}') == Unknown("FrustrationDetected")
-    assert read_ours(b'{"type":"UpdateThink_Live"}') == Unknown("UpdateThink_Live")
+    assert read(b'{"type":"FrustrationDetected","level":3}') == UnknownAgentMessage(
+        "FrustrationDetected"
+    )
+    assert read_ours(b'{"type":"UpdateThink_Live"}') == UnknownAgentMessage("UpdateThink_Live")
     told = b'{"type":"ConversationText","role":"user","content":"Hi","languages":["en"]}'
     assert read(told) == messages.ConversationText("user", "Hi")
     # Neither side's messages are known to the other.
-    assert read(b'{"type":"KeepAlive"}') == Unknown("KeepAlive")
-    assert read_ours(b'{"type":"Welcome"}') == Unknown("Welcome")
-    assert read_ours(b'{"type":"Settings","agent":{}}') == Unknown("Settings")
+    assert read(b'{"type":"KeepAlive"}') == UnknownAgentMessage("KeepAlive")
+    assert read_ours(b'{"type":"Welcome"}') == UnknownAgentMessage("Welcome")
+    assert read_ours(b'{"type":"Settings","agent":{}}') == UnknownAgentMessage("Settings")
 
 
 def test_latencies_come_as_numbers_or_as_text() -> None:
@@ -158,7 +166,7 @@ def test_what_may_be_missing_has_a_default() -> None:
     ],
 )
 def test_what_is_no_message_from_deepgram_is_a_bad_message(text: bytes) -> None:
-    with pytest.raises(BadMessage):
+    with pytest.raises(MalformedAgentMessageError):
         read(text)
 
 
@@ -176,7 +184,7 @@ def test_what_is_no_message_from_deepgram_is_a_bad_message(text: bytes) -> None:
     ],
 )
 def test_what_is_no_message_from_a_client_is_a_bad_message(text: bytes) -> None:
-    with pytest.raises(BadMessage):
+    with pytest.raises(MalformedAgentMessageError):
         read_ours(text)
 
 
@@ -185,7 +193,7 @@ def test_a_bad_message_never_quotes_what_was_said() -> None:
         b'{"type":"ConversationText","role":"user","content":["my card is 4111"]}',
         b'{"type":"ConversationText","role":"user","content":"my card is 4111',
     ):
-        with pytest.raises(BadMessage) as bad:
+        with pytest.raises(MalformedAgentMessageError) as bad:
             read(text)
         assert "4111" not in str(bad.value)
 
@@ -219,7 +227,7 @@ def fuzz(reader: Callable[[bytes], Any]) -> None:
     )
     @given(damaged())
     def is_read_or_bad(text: bytes) -> None:
-        with contextlib.suppress(BadMessage):
+        with contextlib.suppress(MalformedAgentMessageError):
             reader(text)
 
     is_read_or_bad()

@@ -374,7 +374,11 @@ async def test_a_spoken_conversation_with_a_function_call() -> None:
 
 
 def known(session: StandIn) -> list[messages.ClientMessage]:
-    return [message for message in session.received if not isinstance(message, messages.Unknown)]
+    return [
+        message
+        for message in session.received
+        if not isinstance(message, messages.UnknownAgentMessage)
+    ]
 
 
 @pytest.mark.parametrize("credentials", [{"api_key": "k"}, {"access_token": "a.b.c"}])

@@ -21,8 +21,8 @@ from offhook.deepgram.messages import (
 )
 from offhook.deepgram.settings import Settings
 from offhook.deepgram.settings_checks import PROMPT_LIMIT
-from offhook.errors import Problem
-from offhook.yamlfile import BadFile, Finding
+from offhook.errors import UserError
+from offhook.yamlfile import Finding, InvalidFileError
 
 LINE = {"encoding": "mulaw", "sample_rate": 8000}
 AUDIO = {"input": LINE, "output": {**LINE, "container": "none"}}
@@ -38,7 +38,7 @@ def findings(text: str, level: str) -> list[Finding]:
 
     try:
         found = settings.accept(document.value["settings"], locate)[1]
-    except BadFile as bad:
+    except InvalidFileError as bad:
         found = bad.findings
     return [finding for finding in found if finding.level == level]
 
@@ -504,7 +504,7 @@ PASTED = st.recursive(
 def test_anything_is_either_accepted_or_refused(pasted: Any) -> None:
     try:
         accepted, _ = settings.accept(pasted)
-    except BadFile:
+    except InvalidFileError:
         return
     assert sent(accepted, greeting=False, context=[History(role="user", content="x")])
 
@@ -537,7 +537,7 @@ def test_a_think_block_without_functions_keeps_those_that_there_are() -> None:
 
 def test_a_stored_agents_think_block_has_to_name_its_functions() -> None:
     stored = Settings(UUID)
-    with pytest.raises(Problem, match="E-SET-02"):
+    with pytest.raises(UserError, match="E-SET-02"):
         stored.change("think", BRAIN, [TOOL])
     whole = {**BRAIN, "functions": [TOOL]}
     assert stored.change("think", whole) == UpdateThink(whole)
@@ -566,7 +566,7 @@ def test_a_stored_agents_think_block_has_to_name_its_functions() -> None:
 def test_a_change_that_would_end_the_session_is_refused(
     part: settings.Part, block: Any, what: str
 ) -> None:
-    with pytest.raises(BadFile, match="E-SET-01") as refused:
+    with pytest.raises(InvalidFileError, match="E-SET-01") as refused:
         Settings({"think": BRAIN}).change(part, block)
     assert what in refused.value.what
 
@@ -575,6 +575,6 @@ def test_a_change_that_would_end_the_session_is_refused(
 def test_any_change_is_either_made_or_refused(part: settings.Part, block: Any) -> None:
     try:
         change = with_functions(SEARCH).change(part, block, [TOOL])
-    except BadFile:
+    except InvalidFileError:
         return
     assert read_ours(write(change)) == change

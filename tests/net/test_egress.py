@@ -22,7 +22,7 @@ from offhook.deepgram.settings import accept
 from offhook.net import egress
 from offhook.net.addresses import is_outside, is_public
 from offhook.net.egress import ForbiddenAddressError
-from offhook.yamlfile import BadFile
+from offhook.yamlfile import InvalidFileError
 
 SOURCES = Path(offhook.__file__).parent
 
@@ -176,13 +176,13 @@ def test_a_change_over_the_api_has_deepgram_ask_nobody_inside(part: str) -> None
     settings = accept({"think": {"provider": {"type": "open_ai", "model": "gpt-4o-mini"}}})[0]
     inside = "http://169.254.169.254/latest/meta-data/"
     for bad in (block(inside), [block("https://llm.example.com/"), block(inside)]):
-        with pytest.raises(BadFile, match="not a host of the internet") as refused:
+        with pytest.raises(InvalidFileError, match="not a host of the internet") as refused:
             settings.change(part, bad)  # type: ignore[arg-type]
         assert "169.254" not in str(refused.value)
     settings.change(part, block("https://llm.example.com/v1"))  # type: ignore[arg-type]
     if part == "think":
         function = {"name": "f", "description": "d", "endpoint": {"url": inside, "method": "get"}}
-        with pytest.raises(BadFile, match="not a host of the internet"):
+        with pytest.raises(InvalidFileError, match="not a host of the internet"):
             settings.change("think", {**block("https://llm.example.com/"), "functions": [function]})
 
 

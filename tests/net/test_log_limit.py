@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.whole_server import TOKEN, whole_server
 
-from offhook.config import Logs
+from offhook.config import LogSettings
 from offhook.net.log_limit import KINDS_MAX, LENGTH_MAX, LINES, PERIOD_S, LogLimit
 from offhook.observability.log_format import log_to
 
@@ -71,7 +71,10 @@ def test_what_libraries_say_of_connections_is_one_kind_each_and_our_own_lines_ar
 async def test_a_flood_of_unsigned_requests_writes_a_few_lines(
     tmp_path: Path, path: str, headers: dict[str, str]
 ) -> None:
-    with (tmp_path / "log").open("wb") as file, log_to(os.dup(file.fileno()), Logs(), (TOKEN,)):
+    with (
+        (tmp_path / "log").open("wb") as file,
+        log_to(os.dup(file.fileno()), LogSettings(), (TOKEN,)),
+    ):
         async with whole_server() as h:
             for _ in range(5 * LINES):
                 answer = await h.http.post(h.origin + path, content=b"a=b", headers=headers)

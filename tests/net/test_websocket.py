@@ -152,7 +152,7 @@ async def test_the_upgrade_shows_its_raw_path_and_headers() -> None:
         return websocket.Refusal(403, "no")
 
     async with serving(decide) as port:
-        with pytest.raises(websocket.Refused) as refused:
+        with pytest.raises(websocket.UpgradeRefusedError) as refused:
             await dial(port, Recorder())
     assert refused.value.status == 403
     assert refused.value.body == "no"
@@ -266,7 +266,7 @@ async def test_a_peer_that_never_answers_the_close_is_cut(monkeypatch: pytest.Mo
 async def test_nobody_there_is_unreachable() -> None:
     async with serving(accepting(Recorder())) as port:
         pass
-    with pytest.raises(websocket.Unreachable):
+    with pytest.raises(websocket.UnreachableError):
         await dial(port, Recorder())
 
 
@@ -281,7 +281,7 @@ async def test_silence_is_unreachable_and_a_cancelled_dial_leaves_nothing() -> N
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     async with server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        with pytest.raises(websocket.Unreachable, match="no answer within"):
+        with pytest.raises(websocket.UnreachableError, match="no answer within"):
             await websocket.connect(url, Recorder(), headers={}, timeout=0.1, max_size=1000)
         async with asyncio.timeout(240):
             await gone.wait()
@@ -297,7 +297,7 @@ async def test_something_that_is_not_a_websocket_is_unreachable_or_refused() -> 
 
     server = await asyncio.start_server(http, "127.0.0.1", 0)
     async with server:
-        with pytest.raises(websocket.Unreachable):
+        with pytest.raises(websocket.UnreachableError):
             await dial(server.sockets[0].getsockname()[1], Recorder())
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from offhook.call_context import of_call
-from offhook.config import Logs
+from offhook.config import LogSettings
 from offhook.events import types as events
 from offhook.events.types import CallEvent
 from offhook.observability.call_log import CallLog
@@ -32,10 +32,10 @@ ENDED = CallEvent(
 )
 
 
-def logged(work: Callable[[], None], logs: Logs | None = None) -> list[dict[str, Any]]:
+def logged(work: Callable[[], None], logs: LogSettings | None = None) -> list[dict[str, Any]]:
     """What `work` leaves in a log that no person reads."""
     reading, writing = os.pipe()
-    with log_to(writing, logs or Logs(), (SECRET,)):
+    with log_to(writing, logs or LogSettings(), (SECRET,)):
         work()
     os.close(writing)
     with os.fdopen(reading) as file:
@@ -106,7 +106,7 @@ def test_nor_are_they_where_the_event_loop_tells_of_it() -> None:
 
 
 def test_its_words_are_there_where_the_log_may_hold_what_is_said() -> None:
-    (line,) = logged(fail, Logs(texts=True))
+    (line,) = logged(fail, LogSettings(texts=True))
     assert f"KeyError: {SAID!r}" in line["exception"]
 
 
@@ -120,7 +120,7 @@ def test_numbers_and_secrets_are_in_no_line_whoever_logs_them() -> None:
     assert first["event"] == "+…42 calls, key ***"
     assert first["to"] == {"number": "+…42"}
     assert second["event"] == "403 for https://x/twilio/voice?…"
-    (line, _) = logged(work, Logs(texts=True))
+    (line, _) = logged(work, LogSettings(texts=True))
     assert line["event"] == f"{NUMBER} calls, key ***"
 
 
@@ -129,7 +129,9 @@ def test_the_level_decides() -> None:
         for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
             logging.getLogger(SHOP).log(level, "%d", level)
 
-    counts = [len(logged(work, Logs(level=x))) for x in ("debug", "info", "warning", "error")]
+    counts = [
+        len(logged(work, LogSettings(level=x))) for x in ("debug", "info", "warning", "error")
+    ]
     assert counts == [4, 3, 2, 1]
 
 
@@ -155,7 +157,7 @@ def test_on_a_terminal_a_line_is_for_a_person_and_commands_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     reading, writing = pty.openpty()
-    with log_to(writing, Logs(), ()) as printer:
+    with log_to(writing, LogSettings(), ()) as printer:
         assert printer.isatty()
         CallLog(texts=False)(ENDED)
         logging.getLogger(SHOP).info("a\x1b[2J\nb \u202ec", extra={"call_sid": "CA\x07"})
@@ -184,7 +186,7 @@ def test_a_library_s_lines_begin_at_warning_whatever_level_is_set(
         finally:
             library.setLevel(logging.NOTSET)
 
-    told = [line["event"] for line in logged(work, Logs(level=level))]
+    told = [line["event"] for line in logged(work, LogSettings(level=level))]
     assert told == (["40"] if level == "error" else ["30", "40"])
 
 
@@ -200,7 +202,7 @@ def test_of_a_url_ours_show_the_path_and_a_library_the_origin() -> None:
         *(ours, ours),
         "POST https://h.example/…: From=…42",
     ]
-    assert [line["event"] for line in logged(work, Logs(texts=True))] == [
+    assert [line["event"] for line in logged(work, LogSettings(texts=True))] == [
         *(ours, ours),
         "POST https://h.example/…: From=12025550142",
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.whole_server import until
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.outbound import lists
 from offhook.outbound.lists import CallOutcome, ListRun
 from offhook.outbound.people import Contact
@@ -30,7 +30,7 @@ class Server:
         self.most = 0
         self.ends = asyncio.Event()
         self.ends.set()
-        self.problems: dict[str, list[Problem]] = {}
+        self.problems: dict[str, list[UserError]] = {}
 
     async def place(self, to: str, variables: Mapping[str, str], zone: str | None, key: str) -> str:
         await asyncio.sleep(0)
@@ -114,7 +114,7 @@ async def test_cancelled_in_mid_call_the_next_run_goes_on_with_the_same_calls(
 async def test_refused_rows_are_told_and_the_others_are_rung(tmp_path: Path) -> None:
     server = Server()
     those = people(4)
-    server.problems[those[1].number] = [Problem("E-OUT-11", "barred", "")]
+    server.problems[those[1].number] = [UserError("E-OUT-11", "barred", "")]
     report = await run(tmp_path, server, those).run()
     assert [(row.person.line, row.problem.code) for row in report.refused] == [(3, "E-OUT-11")]
     assert len(server.rung) == 3
@@ -148,7 +148,7 @@ async def test_an_uncertain_row_is_asked_for_again_however_long_it_takes(
 async def test_what_every_row_would_have_ends_the_run(tmp_path: Path, code: str) -> None:
     server = Server()
     those = people(50)
-    server.problems = {person.number: [Problem(code, "", "")] for person in those}
+    server.problems = {person.number: [UserError(code, "", "")] for person in those}
     going = run(tmp_path, server, those)
     await going.run()
     assert going.problem is not None
@@ -159,7 +159,7 @@ async def test_what_every_row_would_have_ends_the_run(tmp_path: Path, code: str)
 async def test_refusals_one_after_the_other_are_the_accounts(tmp_path: Path) -> None:
     server = Server()
     those = people(50)
-    server.problems = {person.number: [Problem("E-TW-03", "", "")] for person in those}
+    server.problems = {person.number: [UserError("E-TW-03", "", "")] for person in those}
     going = run(tmp_path, server, those, at_once=1)
     await going.run()
     assert going.problem is not None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.outbound.people import ContactList, read
 
 
@@ -114,18 +114,18 @@ def test_columns_that_can_fill_nothing_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["number,name\n", "consent\n", "", "number,number,consent\n"])
 def test_without_number_or_consent_it_is_no_list(tmp_path: Path, text: str) -> None:
-    with pytest.raises(Problem, match="E-LIST-02"):
+    with pytest.raises(UserError, match="E-LIST-02"):
         reading(tmp_path, text)
 
 
 @pytest.mark.parametrize("text", [b"number,consent\n\xff\xfe,yes\n", b'number,consent\n"+1,yes'])
 def test_what_is_no_csv_in_utf8_is_told(tmp_path: Path, text: bytes) -> None:
-    with pytest.raises(Problem, match="E-LIST-01"):
+    with pytest.raises(UserError, match="E-LIST-01"):
         reading(tmp_path, text)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="E-LIST-01"):
+    with pytest.raises(UserError, match="E-LIST-01"):
         read(tmp_path / "nobody.csv")
 
 
@@ -138,7 +138,7 @@ def test_whatever_a_file_holds_no_line_is_rung_twice_or_lost(text: str) -> None:
         path.write_bytes(b"number,consent\n" + text.encode("utf-8", "replace"))
         try:
             found = read(path)
-        except Problem:
+        except UserError:
             return
         lines = [p.line for p in found.people] + [row.line for row in found.bad]
         assert len(lines) == len(set(lines))

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.outbound.progress import ListProgress
 
 ADA = "+12025550101"
@@ -56,12 +56,12 @@ def test_a_line_that_was_cut_is_no_line(tmp_path: Path, cut: int) -> None:
 def test_another_agent_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path):
         pass
-    with pytest.raises(Problem, match="E-LIST-04"):
+    with pytest.raises(UserError, match="E-LIST-04"):
         opened(tmp_path, "another")
 
 
 def test_two_processes_cannot_have_it(tmp_path: Path) -> None:
-    with opened(tmp_path), pytest.raises(Problem, match="E-LIST-05"):
+    with opened(tmp_path), pytest.raises(UserError, match="E-LIST-05"):
         opened(tmp_path)
 
 
@@ -69,11 +69,11 @@ def test_two_processes_cannot_have_it(tmp_path: Path) -> None:
 def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "people.csv.progress"
     path.write_bytes(content)
-    with pytest.raises(Problem, match="E-LIST-03"):
+    with pytest.raises(UserError, match="E-LIST-03"):
         opened(tmp_path)
     assert path.read_bytes() == content
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="E-LIST-03"):
+    with pytest.raises(UserError, match="E-LIST-03"):
         opened(tmp_path / "nowhere")

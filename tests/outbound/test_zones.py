@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripts.write_zones import EXAMPLES, PATH, table
 
-from offhook.config.calling_hours import DAYS, NeverOpen, read_hours
+from offhook.config.calling_hours import DAYS, NeverOpenError, read_hours
 from offhook.outbound.zones import LONGEST, NumberZones, read_table
 
 NIGHT_ON_THE_COAST = datetime(2026, 3, 6, 12, 30, tzinfo=UTC)
@@ -101,7 +101,7 @@ def test_open_means_open_in_every_zone(
     zones = ZONES.of(number)
     try:
         opens = wanted.opens_everywhere(now, zones)
-    except NeverOpen:
+    except NeverOpenError:
         hours = (now.timestamp() + 900 * step for step in range(8 * 24 * 4))
         moments = (datetime.fromtimestamp(at, UTC) for at in hours)
         assert not any(all(wanted.opens(at, z) is None for z in zones) for at in moments)

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from tests.api.desk import Desk
 from tests.whole_server import ACCOUNT, TOKEN, RawStream
 
-from offhook.config import Config, Outbound, Twilio
+from offhook.config import Config, OutboundSettings, TwilioSettings
 from offhook.net import websocket
 from offhook.serving.server import listen
 from offhook.twilio.signature import sign
@@ -180,8 +180,10 @@ def configured_for(api_url: str, **limits: Any) -> Callable[[Config], Config]:
 
     def changed(config: Config) -> Config:
         server = config.server.model_copy(update={"public_url": PUBLIC})
-        twilio = Twilio(account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=api_url)
-        placing = Outbound.model_validate(
+        twilio = TwilioSettings(
+            account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=api_url
+        )
+        placing = OutboundSettings.model_validate(
             {"caller_id": US, "calls_per_second": 100, "concurrent": 50, **limits}
         )
         dialling = config.dialling.model_copy(

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from offhook.clock import MachineClocks
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.policy import dial_count
 from offhook.policy.dial_count import DialCount, Spent, call_tag, number_tag
-from offhook.policy.dial_policy import Guard, Refusal, Rules, Why
+from offhook.policy.dial_policy import DialPolicy, DialRefusal, DialRules, RefusalReason
 
 ALLOWED = "+12025550142"
 BOOT = "0" * 7 + "1"
@@ -35,9 +35,9 @@ class Machine:
 
     async def dial(self, count: int, per_hour: int = 3) -> list[str | None]:
         """One life of a server, which dials that often: why not, for each."""
-        rules = Rules(calls_per_hour=per_hour)
+        rules = DialRules(calls_per_hour=per_hour)
         with self.open(per_hour) as kept:
-            guard = Guard(rules, earlier=kept.earlier(self.monotonic), keep=kept)
+            guard = DialPolicy(rules, earlier=kept.earlier(self.monotonic), keep=kept)
             found = []
             for _ in range(count):
                 refused = await guard.check("call", ALLOWED, self.monotonic)
@@ -145,7 +145,7 @@ async def test_a_full_disk_stops_nothing_and_a_broken_one_stops_dials(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with machine.open() as kept:
-        guard = Guard(Rules(), keep=kept)
+        guard = DialPolicy(DialRules(), keep=kept)
         size = machine.path.stat().st_size
         assert await guard.check("call", ALLOWED, 0.0) is None
         assert machine.path.stat().st_size == size, "its space was taken beforehand"
@@ -154,8 +154,10 @@ async def test_a_full_disk_stops_nothing_and_a_broken_one_stops_dials(
             raise OSError(5, "Input/output error")
 
         monkeypatch.setattr(os, "pwrite", broken)
-        assert await guard.check("call", ALLOWED, 0.0) == Refusal(Why.NOT_COUNTED)
-        assert await guard.begin_transfer("CA1", ALLOWED, 0.0) == Refusal(Why.NOT_COUNTED)
+        assert await guard.check("call", ALLOWED, 0.0) == DialRefusal(RefusalReason.NOT_COUNTED)
+        assert await guard.begin_transfer("CA1", ALLOWED, 0.0) == DialRefusal(
+            RefusalReason.NOT_COUNTED
+        )
         monkeypatch.undo()
         assert await guard.check("call", ALLOWED, 0.0) is None
 
@@ -165,17 +167,17 @@ async def test_a_disk_that_hangs_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr(dial_count, "KEEP_S", 0.05)
     hung = machine.open()  # nobody runs its thread
-    guard = Guard(Rules(), keep=hung)
-    assert await guard.check("call", ALLOWED, 0.0) == Refusal(Why.NOT_COUNTED)
+    guard = DialPolicy(DialRules(), keep=hung)
+    assert await guard.check("call", ALLOWED, 0.0) == DialRefusal(RefusalReason.NOT_COUNTED)
     os.close(hung._fd)
 
 
 async def test_limits_of_one_call_and_one_number_survive_too(machine: Machine) -> None:
-    rules = Rules(texts_per_call=2, texts_per_number=3)
+    rules = DialRules(texts_per_call=2, texts_per_number=3)
 
     async def text(sid: str, to: str = ALLOWED) -> str | None:
         with machine.open() as kept:
-            guard = Guard(rules, earlier=kept.earlier(machine.monotonic), keep=kept)
+            guard = DialPolicy(rules, earlier=kept.earlier(machine.monotonic), keep=kept)
             refused = await guard.check("text", to, machine.monotonic, call_sid=sid)
             return None if refused is None else refused.why.slug
 
@@ -185,7 +187,7 @@ async def test_limits_of_one_call_and_one_number_survive_too(machine: Machine) -
 
     async def transfer() -> str | None:
         with machine.open() as kept:
-            guard = Guard(Rules(), earlier=kept.earlier(machine.monotonic), keep=kept)
+            guard = DialPolicy(DialRules(), earlier=kept.earlier(machine.monotonic), keep=kept)
             refused = await guard.begin_transfer("CA3", ALLOWED, machine.monotonic)
             return None if refused is None else refused.why.slug
 
@@ -195,7 +197,7 @@ async def test_limits_of_one_call_and_one_number_survive_too(machine: Machine) -
 async def test_an_entry_tells_neither_number_nor_call(machine: Machine) -> None:
     sid = "CA" + "1" * 32
     with machine.open() as kept:
-        guard = Guard(Rules(), keep=kept)
+        guard = DialPolicy(DialRules(), keep=kept)
         assert await guard.check("text", ALLOWED, 0.0, call_sid=sid) is None
     data = machine.path.read_bytes().decode()
     assert ALLOWED[1:] not in data
@@ -206,5 +208,5 @@ async def test_an_entry_tells_neither_number_nor_call(machine: Machine) -> None:
 
 def test_a_file_that_cannot_be_is_said_at_start(tmp_path: Path) -> None:
     (tmp_path / "dialled").mkdir()
-    with pytest.raises(Problem, match="E-DIAL-03"):
+    with pytest.raises(UserError, match="E-DIAL-03"):
         DialCount(tmp_path / "dialled", 10)

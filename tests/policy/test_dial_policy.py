@@ -16,22 +16,22 @@ from offhook.policy.dial_count import Kind
 from offhook.policy.dial_policy import (
     DEFAULT_COUNTRIES,
     TRANSFERS_PER_CALL,
-    Guard,
-    Refusal,
-    Rules,
-    Why,
+    DialPolicy,
+    DialRefusal,
+    DialRules,
+    RefusalReason,
     country_of,
     refusal,
 )
 
 ALLOWED = "+12025550142"
-RULES = Rules(sip_hosts=frozenset({"pbx.example.com"}))
+RULES = DialRules(sip_hosts=frozenset({"pbx.example.com"}))
 ARABIC = {48 + digit: 0x660 + digit for digit in range(10)}
 WIDE = {48 + digit: 0xFF10 + digit for digit in range(10)}
-EUROPE = Rules(countries=frozenset({"DE", "GB"}), home=frozenset({"DE"}))
+EUROPE = DialRules(countries=frozenset({"DE", "GB"}), home=frozenset({"DE"}))
 
 
-def why(rules: Rules, destination: str) -> str | None:
+def why(rules: DialRules, destination: str) -> str | None:
     refused = refusal(rules, destination)
     return None if refused is None else refused.why.slug
 
@@ -157,13 +157,13 @@ TRICKS = [
 @pytest.mark.parametrize("destination", TRICKS)
 async def test_tricks_are_refused_whoever_asks(kind: Kind, destination: str) -> None:
     rules = dataclasses.replace(RULES, countries=frozenset({"US", "CA", "GB", "DE"}))
-    assert await Guard(rules).check(kind, destination, 0.0) is not None
+    assert await DialPolicy(rules).check(kind, destination, 0.0) is not None
     if kind == "transfer":
-        assert await Guard(rules).begin_transfer("CA1", destination, 0.0) is not None
+        assert await DialPolicy(rules).begin_transfer("CA1", destination, 0.0) is not None
 
 
 def test_toll_free_numbers_of_a_shared_calling_code_are_at_home_in_each_of_its_countries() -> None:
-    canada = Rules(countries=frozenset({"CA"}), home=frozenset({"CA"}))
+    canada = DialRules(countries=frozenset({"CA"}), home=frozenset({"CA"}))
     assert refusal(canada, "+18005550142") is None
     assert why(canada, "+12025550142") == "country"
 
@@ -278,14 +278,14 @@ def destinations(dice: random.Random) -> Iterator[str]:
 async def test_of_10_000_destinations_none_outside_the_policy_is_dialled(
     countries: frozenset[str],
 ) -> None:
-    rules = Rules(
+    rules = DialRules(
         countries=countries,
         home=countries,
         sip_hosts=frozenset({"pbx.example.com"}),
         calls_per_hour=20_000,
         spend_per_hour=1e6,
     )
-    guard = Guard(rules)
+    guard = DialPolicy(rules)
     tried = list(destinations(random.Random(6)))
     assert len(tried) == 10_000
     refused = Counter[str]()
@@ -314,50 +314,60 @@ def test_no_text_whatever_makes_it_fail(text: str) -> None:
 
 
 async def test_calls_and_transfers_share_a_limit_that_slides() -> None:
-    guard = Guard(Rules(calls_per_hour=2))
+    guard = DialPolicy(DialRules(calls_per_hour=2))
     assert await guard.check("call", ALLOWED, 100.0) is None
     assert await guard.check("transfer", ALLOWED, 200.0) is None
-    assert await guard.check("call", ALLOWED, 300.0) == Refusal(Why.CALLS_PER_HOUR)
+    assert await guard.check("call", ALLOWED, 300.0) == DialRefusal(RefusalReason.CALLS_PER_HOUR)
     assert await guard.check("text", ALLOWED, 300.0) is None
-    assert await guard.check("call", ALLOWED, 3699.0) == Refusal(Why.CALLS_PER_HOUR)
+    assert await guard.check("call", ALLOWED, 3699.0) == DialRefusal(RefusalReason.CALLS_PER_HOUR)
     assert await guard.check("call", ALLOWED, 3700.0) is None
-    assert await guard.check("call", ALLOWED, 3701.0) == Refusal(Why.CALLS_PER_HOUR)
+    assert await guard.check("call", ALLOWED, 3701.0) == DialRefusal(RefusalReason.CALLS_PER_HOUR)
 
 
 async def test_texts_have_a_limit_of_their_own() -> None:
-    guard = Guard(Rules(texts_per_hour=1))
+    guard = DialPolicy(DialRules(texts_per_hour=1))
     assert await guard.check("text", ALLOWED, 0.0) is None
-    assert await guard.check("text", ALLOWED, 1.0) == Refusal(Why.TEXTS_PER_HOUR)
+    assert await guard.check("text", ALLOWED, 1.0) == DialRefusal(RefusalReason.TEXTS_PER_HOUR)
     assert await guard.check("call", ALLOWED, 1.0) is None
 
 
 async def test_calls_and_texts_share_the_money_and_a_long_text_costs_more() -> None:
-    guard = Guard(Rules(spend_per_hour=1.0, price_per_call=0.4, price_per_text=0.1))
+    guard = DialPolicy(DialRules(spend_per_hour=1.0, price_per_call=0.4, price_per_text=0.1))
     assert await guard.check("call", ALLOWED, 0.0) is None
-    assert await guard.check("text", ALLOWED, 1.0, segments=7) == Refusal(Why.SPEND_PER_HOUR)
+    assert await guard.check("text", ALLOWED, 1.0, segments=7) == DialRefusal(
+        RefusalReason.SPEND_PER_HOUR
+    )
     assert await guard.check("text", ALLOWED, 1.0, segments=6) is None
-    assert await guard.check("text", ALLOWED, 2.0) == Refusal(Why.SPEND_PER_HOUR)
+    assert await guard.check("text", ALLOWED, 2.0) == DialRefusal(RefusalReason.SPEND_PER_HOUR)
     assert await guard.check("call", ALLOWED, 3600.0) is None
 
 
 async def test_what_was_refused_uses_nothing_up() -> None:
-    guard = Guard(Rules(calls_per_hour=1))
+    guard = DialPolicy(DialRules(calls_per_hour=1))
     for _ in range(5):
-        assert await guard.check("call", "+19005551234", 0.0) == Refusal(Why.PREMIUM_RATE)
+        assert await guard.check("call", "+19005551234", 0.0) == DialRefusal(
+            RefusalReason.PREMIUM_RATE
+        )
     assert await guard.check("call", ALLOWED, 0.0) is None
 
 
 async def test_a_sip_address_gets_no_texts() -> None:
     address = "sip:desk@pbx.example.com"
-    assert await Guard(RULES).check("text", address, 0.0) == Refusal(Why.NOT_TEXTABLE)
-    assert await Guard(RULES).check("call", address, 0.0) is None
+    assert await DialPolicy(RULES).check("text", address, 0.0) == DialRefusal(
+        RefusalReason.NOT_TEXTABLE
+    )
+    assert await DialPolicy(RULES).check("call", address, 0.0) is None
 
 
 async def test_a_call_has_one_transfer_at_a_time() -> None:
-    guard = Guard(RULES)
-    assert await guard.begin_transfer("CA1", "+19005551234", 0.0) == Refusal(Why.PREMIUM_RATE)
+    guard = DialPolicy(RULES)
+    assert await guard.begin_transfer("CA1", "+19005551234", 0.0) == DialRefusal(
+        RefusalReason.PREMIUM_RATE
+    )
     assert await guard.begin_transfer("CA1", ALLOWED, 0.0) is None
-    assert await guard.begin_transfer("CA1", ALLOWED, 1.0) == Refusal(Why.TRANSFER_UNDER_WAY)
+    assert await guard.begin_transfer("CA1", ALLOWED, 1.0) == DialRefusal(
+        RefusalReason.TRANSFER_UNDER_WAY
+    )
     assert await guard.begin_transfer("CA2", ALLOWED, 1.0) is None
     guard.end_transfer("CA1")
     guard.end_transfer("CA1")
@@ -365,10 +375,12 @@ async def test_a_call_has_one_transfer_at_a_time() -> None:
 
 
 async def test_a_call_has_five_transfers_and_no_more() -> None:
-    guard = Guard(RULES)
+    guard = DialPolicy(RULES)
     for _ in range(TRANSFERS_PER_CALL):
         assert await guard.begin_transfer("CA1", ALLOWED, 0.0) is None
         guard.end_transfer("CA1")
-    assert await guard.begin_transfer("CA1", ALLOWED, 0.0) == Refusal(Why.TRANSFERS_OF_CALL)
+    assert await guard.begin_transfer("CA1", ALLOWED, 0.0) == DialRefusal(
+        RefusalReason.TRANSFERS_OF_CALL
+    )
     guard.forget("CA1")
     assert await guard.begin_transfer("CA1", ALLOWED, 0.0) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings.files import LocalFiles
 
 
@@ -46,7 +46,7 @@ def test_a_file_is_made_once_read_changed_and_deleted(files: LocalFiles, tmp_pat
 )  # fmt: skip
 def test_no_name_leaves_the_folder(files: LocalFiles, name: str) -> None:
     for use in (files.create, files.open, files.size, files.delete):
-        with pytest.raises(Problem, match="E-AUD-03"):
+        with pytest.raises(UserError, match="E-AUD-03"):
             use(name)
 
 
@@ -68,5 +68,5 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_found_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Problem, match="E-AUD-01"):
+    with pytest.raises(UserError, match="E-AUD-01"):
         LocalFiles(tmp_path / "file" / "recordings").prepare()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings import reading, wav
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.silencing import Side
@@ -183,9 +183,9 @@ def test_what_cannot_be_read_is_told(
 ) -> None:
     (tmp_path / "CA3.wav").write_bytes(b"garbage" * 100)
     for ask in (reading.find, reading.pcm16, reading.peaks):
-        with pytest.raises(Problem, match=code):
+        with pytest.raises(UserError, match=code):
             ask(files, name)
-    with pytest.raises(Problem, match=code):
+    with pytest.raises(UserError, match=code):
         reading.silence(files, name, 0, 1, "both")
 
 

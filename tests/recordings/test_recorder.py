@@ -21,7 +21,7 @@ from offhook.call.inputs import Forsaken
 from offhook.call.requests import AskDigits, SwitchAgent
 from offhook.calls.calls import plan_of
 from offhook.config import load
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.types import (
     CallEnded,
     Event,
@@ -160,7 +160,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_first_call(tmp_path
     (tmp_path / "data").write_text("")
     config = configured("ws://127.0.0.1:1/", announcement="This is recorded.", recording=True)
     records = config.records.model_copy(update={"folder": tmp_path / "data"})
-    with listen("127.0.0.1", 0) as sock, pytest.raises(Problem, match="E-AUD-01"):
+    with listen("127.0.0.1", 0) as sock, pytest.raises(UserError, match="E-AUD-01"):
         Server(dataclasses.replace(config, records=records), sock, [])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings import wav
 
 
@@ -101,7 +101,7 @@ def test_a_clip_may_be_pcm_or_mulaw(tmp_path: Path) -> None:
 def test_another_rate_is_refused_with_the_command_that_converts(
     tmp_path: Path, rate: int, channels: int
 ) -> None:
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         wav.read_clip(pcm(tmp_path / "x.wav", rate=rate, channels=channels))
     assert problem.value.code == "E-WAV-03"
     assert f"{rate} Hz, {channels} channel" in problem.value.what
@@ -112,11 +112,11 @@ def test_what_is_not_a_wav_file_says_so(tmp_path: Path) -> None:
     junk = tmp_path / "junk.wav"
     for content in (b"", b"RIFF", b"RIFF\0\0\0\0WAVEdata\x02\0\0\0hi", b"ID3" * 40):
         junk.write_bytes(content)
-        with pytest.raises(Problem) as problem:
+        with pytest.raises(UserError) as problem:
             wav.read_clip(junk)
         assert problem.value.code == "E-WAV-01"
-    with pytest.raises(Problem, match="No such file"):
+    with pytest.raises(UserError, match="No such file"):
         wav.read_stereo(tmp_path / "missing.wav")
-    with pytest.raises(Problem) as wrong:
+    with pytest.raises(UserError) as wrong:
         wav.read_stereo(pcm(tmp_path / "pcm.wav"))
     assert wrong.value.code == "E-WAV-02"

@@ -15,8 +15,8 @@ from tests.target import eventually
 from typer.testing import CliRunner
 
 from offhook.cli import app
-from offhook.config import Kept, Prices
-from offhook.errors import Problem
+from offhook.config import Prices, RetentionSettings
+from offhook.errors import UserError
 from offhook.events.types import CallerSaid, CallEvent, Event, RecordingEnded, RecordingStarted
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, erasing, tables
@@ -104,7 +104,7 @@ def opened(house: Path) -> Iterator[Engine]:
 
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, ["calls", *arguments])
-    if isinstance(result.exception, Problem):  # printed by main
+    if isinstance(result.exception, UserError):  # printed by main
         return result.exit_code, f"{result.output}{result.exception}"
     return result.exit_code, result.output
 
@@ -309,9 +309,9 @@ def test_a_file_that_cannot_be_deleted_holds_up_nothing_else(house: Path) -> Non
     (recordings / "one.wav").rmdir()
     (recordings / "one.wav").write_bytes(b"RIFF")
     with opened(house) as engine:
-        assert Retention(engine, LocalFiles(recordings), RecordStore("j", Prices()), Kept()).sweep(
-            WALL
-        ) == (0, 1)
+        assert Retention(
+            engine, LocalFiles(recordings), RecordStore("j", Prices()), RetentionSettings()
+        ).sweep(WALL) == (0, 1)
         assert rows(engine, tables.unwanted_files) == []
     assert list(recordings.iterdir()) == []
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.records.filters import (
     CallFilter,
     PagePosition,
@@ -48,7 +48,7 @@ NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
     ],
 )
 def test_what_no_call_can_meet_is_refused(asked: dict[str, Any]) -> None:
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(UserError) as refused:
         CallFilter(**asked)
     assert refused.value.code == "E-ASK-01"
     for private in ("number", "text"):
@@ -75,7 +75,7 @@ def test_what_a_call_can_meet_is_not(asked: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("limit", [0, -1, 501])
 def test_a_page_has_its_size(limit: int) -> None:
-    with pytest.raises(Problem, match="E-ASK-01"):
+    with pytest.raises(UserError, match="E-ASK-01"):
         check_limit(limit)
 
 
@@ -92,20 +92,20 @@ def test_a_cursor_stands_for_its_place(started_ms: int, sid: str) -> None:
 
 @given(st.text(max_size=80))
 def test_any_other_text_is_no_cursor(text: str) -> None:
-    with pytest.raises(Problem, match="E-ASK-02"):
+    with pytest.raises(UserError, match="E-ASK-02"):
         position_of(text)
 
 
 @given(st.binary(max_size=80))
 @example(b'[1,"\xff"]')
 def test_bytes_in_a_cursors_form_are_no_cursor(data: bytes) -> None:
-    with pytest.raises(Problem, match="E-ASK-02"):
+    with pytest.raises(UserError, match="E-ASK-02"):
         position_of(base64.urlsafe_b64encode(data).decode().rstrip("="))
 
 
 @pytest.mark.parametrize("place", [b'[-1,"CA1"]', b'[1e30,"CA1"]', b'[1,"a\\u0000"]', b"[1]"])
 def test_a_place_that_cannot_be_is_no_cursor(place: bytes) -> None:
-    with pytest.raises(Problem, match="E-ASK-02"):
+    with pytest.raises(UserError, match="E-ASK-02"):
         position_of(base64.urlsafe_b64encode(place).decode())
 
 
@@ -135,5 +135,5 @@ def test_a_moment_without_a_zone_is_of_the_one_that_is_named() -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "7", "7x", "-7d", "2026-13-01", "1e3h"])
 def test_what_is_no_moment(text: str) -> None:
-    with pytest.raises(Problem, match="E-ASK-03"):
+    with pytest.raises(UserError, match="E-ASK-03"):
         moment(text, NOW)

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from tests.records.test_store import WHOLE, apply, began, ended, lines, rows
 
 from offhook.config import Prices
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.records import jobs, tables
 from offhook.records.database import clock_ms
@@ -208,7 +208,7 @@ def test_a_call_from_before_there_was_a_target_can_be_sent(engine: Engine) -> No
 @pytest.mark.parametrize(("sid", "code"), [("CA9", "E-ASK-04"), ("CA1", "E-HOOK-03")])
 def test_what_cannot_be_resent_is_said(engine: Engine, sid: str, code: str) -> None:
     keep(engine, lines((0, began())))
-    with engine.begin() as connection, pytest.raises(Problem) as caught:
+    with engine.begin() as connection, pytest.raises(UserError) as caught:
         jobs.resend(connection, sid, NOW)
     assert caught.value.code == code
     assert rows(engine, tables.jobs) == []

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.processes import started
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.records import journal as module
 from offhook.records.journal import LINE_MAX, SEGMENT_BYTES, SEGMENTS, Journal, JournalFullError
 
@@ -167,14 +167,14 @@ def test_a_line_that_is_no_line_is_our_mistake(tmp_path: Path) -> None:
 
 
 def test_only_one_process_has_it(tmp_path: Path) -> None:
-    with Journal(tmp_path), pytest.raises(Problem, match="E-REC-02"):
+    with Journal(tmp_path), pytest.raises(UserError, match="E-REC-02"):
         Journal(tmp_path)
     Journal(tmp_path).close()
 
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Problem, match="E-REC-01"):
+    with pytest.raises(UserError, match="E-REC-01"):
         Journal(tmp_path / "file" / "journal")
 
 

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect, text
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.records import database, tables
 
 CALL_0001 = (
@@ -80,7 +80,7 @@ def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
 def test_a_newer_version_is_left_alone(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(Problem, match="E-REC-04"):
+    with pytest.raises(UserError, match="E-REC-04"):
         database.upgrade(engine)
 
 

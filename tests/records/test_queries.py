@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete
 from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended, sid_of
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.records import queries, tables
 from offhook.records.filters import CallFilter, PagePosition, cursor_of
@@ -148,7 +148,7 @@ def test_a_text_search_looks_through_all_calls_in_pages(
 
 @pytest.mark.parametrize("cursor", ["", "x", "*", cursor_of(PagePosition(1, "CA"))[:-2], "é"])
 def test_a_bad_cursor_is_said(engine: Engine, cursor: str) -> None:
-    with engine.connect() as connection, pytest.raises(Problem, match="E-ASK-02"):
+    with engine.connect() as connection, pytest.raises(UserError, match="E-ASK-02"):
         queries.find(connection, CallFilter(), 10, cursor)
 
 
@@ -382,5 +382,5 @@ def test_the_end_of_a_callsid_stands_for_it(engine: Engine) -> None:
             ("", "E-ASK-04"),
             ("a\0bcd", "E-ASK-04"),
         ]:
-            with pytest.raises(Problem, match=code):
+            with pytest.raises(UserError, match=code):
                 queries.find_sid(connection, text)

@@ -13,7 +13,7 @@ from tests.postgres import Postgres
 from tests.records.test_store import began, ended, rows
 
 from offhook.config import Prices
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.events.types import CallEvent, Event
 from offhook.records import database, tables
@@ -119,10 +119,10 @@ def test_what_a_killed_server_left_is_in_order_and_its_calls_end(
 def test_a_database_of_a_newer_version_is_refused(engine: Engine, tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(Problem, match=r"E-REC-04 .*9999"), record_of(engine, tmp_path):
+    with pytest.raises(UserError, match=r"E-REC-04 .*9999"), record_of(engine, tmp_path):
         pass
     # It gave its folder back.
-    with pytest.raises(Problem, match="E-REC-04"), record_of(engine, tmp_path):
+    with pytest.raises(UserError, match="E-REC-04"), record_of(engine, tmp_path):
         pass
 
 

@@ -12,7 +12,7 @@ from tests.records.test_erasing import two_calls
 from tests.records.test_store import PRICES, WALL, WHOLE, apply, began, ended, lines, rows
 from tests.target import eventually
 
-from offhook.config import Kept, Prices
+from offhook.config import Prices, RetentionSettings
 from offhook.events.types import AgentDisconnected, CallerSaid, CallStarted, RecordingStarted
 from offhook.recordings.files import LocalFiles
 from offhook.records import erasing, queries, retention, tables
@@ -25,7 +25,9 @@ DAY_MS = 86_400_000
 
 def test_text_and_audio_go_each_at_its_own_age(engine: Engine, tmp_path: Path) -> None:
     files = two_calls(engine, tmp_path)
-    kept = Retention(engine, files, RecordStore("j", Prices()), Kept(text_days=30, audio_days=7))
+    kept = Retention(
+        engine, files, RecordStore("j", Prices()), RetentionSettings(text_days=30, audio_days=7)
+    )
     kept.sweep(WALL + 6 * DAY_MS)
     assert len(rows(engine, tables.utterances)) == 4
     assert {row["recording"] for row in rows(engine, tables.calls)} == {"one.wav", "two.wav"}
@@ -53,7 +55,7 @@ def test_a_recording_that_another_machine_erased_goes_without_any_age(
     removed, _ = erasing.erase(engine, elsewhere, tmp_path / "journal", ["CA1"])
     assert removed["recordings_elsewhere"] == 1
     assert (tmp_path / "recordings" / "one.wav").exists()
-    with Retention(engine, here, RecordStore("j", Prices()), Kept()):
+    with Retention(engine, here, RecordStore("j", Prices()), RetentionSettings()):
         eventually(lambda: rows(engine, tables.unwanted_files) == [])
     assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["two.wav"]
 
@@ -77,7 +79,7 @@ def test_a_fault_of_our_own_ends_no_thread(
         return names(store)
 
     monkeypatch.setattr(LocalFiles, "names", fail_first)
-    with Retention(engine, files, RecordStore("j", Prices()), Kept()):
+    with Retention(engine, files, RecordStore("j", Prices()), RetentionSettings()):
         eventually(lambda: rows(engine, tables.unwanted_files) == [])
     assert "retention raised ValueError" in caplog.text
     assert "retention raised PermissionError" in caplog.text
@@ -95,7 +97,7 @@ def test_a_file_that_cannot_be_deleted_holds_up_no_other(
             raise PermissionError(13, "Permission denied")
         delete(store, name)
 
-    kept = Retention(engine, files, RecordStore("j", Prices()), Kept(audio_days=7))
+    kept = Retention(engine, files, RecordStore("j", Prices()), RetentionSettings(audio_days=7))
     with monkeypatch.context() as patched:
         patched.setattr(LocalFiles, "delete", stuck)
         assert kept.sweep(WALL + 8 * DAY_MS).recordings == 1
@@ -115,7 +117,7 @@ def test_a_call_whose_machine_never_comes_back_gets_an_end(engine: Engine, tmp_p
     apply(engine, lines(*said), journal="gone")
     apply(engine, lines((0, began()), call_sid="CA2"), journal="there")  # not a line but the first
     store = RecordStore("j", PRICES, after_call=True)
-    sweeping = Retention(engine, LocalFiles(tmp_path), store, Kept())
+    sweeping = Retention(engine, LocalFiles(tmp_path), store, RetentionSettings())
     sweeping.sweep(WALL + LOST_MS)
     assert [row["duration_ms"] for row in rows(engine, tables.calls)] == [None, None]
     sweeping.sweep(WALL + LOST_MS + 1)
@@ -195,7 +197,7 @@ def test_two_processes_that_sweep_at_once_do_it_once(
 def test_a_folder_that_is_gone_is_no_fault(engine: Engine, tmp_path: Path) -> None:
     files = two_calls(engine, tmp_path)
     shutil.rmtree(tmp_path / "recordings")
-    kept = Retention(engine, files, RecordStore("j", Prices()), Kept(audio_days=7))
+    kept = Retention(engine, files, RecordStore("j", Prices()), RetentionSettings(audio_days=7))
     kept.sweep(WALL + 8 * DAY_MS)
     assert {row["recording"] for row in rows(engine, tables.calls)} == {None}
 

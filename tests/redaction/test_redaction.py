@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.whole_server import ASK, GREET, HANG_UP, HOURS, configured, texts, whole_server
 
-from offhook.config import Redact
+from offhook.config import RedactionSettings
 from offhook.events.types import (
     AgentSaid,
     AgentTold,
@@ -43,9 +43,9 @@ from offhook.redaction.redactor import (
     redacting,
 )
 from offhook.testing.scenarios.scenario import Step
-from offhook.text.user_pattern import OwnPattern
+from offhook.text.user_pattern import UserPattern
 
-EVERYTHING = Redact(cards=True, phone_numbers=True, emails=True, audio=True)
+EVERYTHING = RedactionSettings(cards=True, phone_numbers=True, emails=True, audio=True)
 WORDS = dict(
     enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 )
@@ -117,7 +117,7 @@ def test_no_card_is_left_however_it_is_written(data: st.DataObject) -> None:
     before = data.draw(st.sampled_from(["", "My card is ", "Yes: ", "Sure! It's ", "(", "No. "]))
     after = data.draw(st.sampled_from(["", ".", ", thanks.", " and it is for 4 people", ")"]))
     text = before + data.draw(written(card)) + after
-    redacted = Redactor(Redact(cards=True)).text(text)
+    redacted = Redactor(RedactionSettings(cards=True)).text(text)
     assert "[card]" in redacted
     assert card not in left(redacted)
     assert len(left(redacted)) <= 3
@@ -128,7 +128,7 @@ def test_no_card_is_left_however_it_is_written(data: st.DataObject) -> None:
 def test_a_number_of_which_a_digit_is_wrong_is_no_card(card: str, place: int, by: int) -> None:
     place %= len(card)
     wrong = card[:place] + str((int(card[place]) + by) % 10) + card[place + 1 :]
-    assert Redactor(Redact(cards=True)).text(f"It is {wrong}.") == f"It is {wrong}."
+    assert Redactor(RedactionSettings(cards=True)).text(f"It is {wrong}.") == f"It is {wrong}."
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_number_of_which_a_digit_is_wrong_is_no_card(card: str, place: int, by
     ],
 )  # fmt: skip
 def test_cards(text: str, expected: str) -> None:
-    assert Redactor(Redact(cards=True)).text(text) == expected
+    assert Redactor(RedactionSettings(cards=True)).text(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_cards(text: str, expected: str) -> None:
     ],
 )
 def test_phone_numbers(number: str) -> None:
-    redactor = Redactor(Redact(phone_numbers=True))
+    redactor = Redactor(RedactionSettings(phone_numbers=True))
     for before, after in (("", ""), ("Call me at ", "."), ("At 7:30 it is ", ", for 4 people.")):
         assert redactor.text(before + number + after) == f"{before}[phone number]{after}"
 
 
 @given(st.integers(1, 9), st.text("0123456789", min_size=6, max_size=14))
 def test_every_number_in_international_form_is_found(first: int, rest: str) -> None:
-    text = Redactor(Redact(phone_numbers=True)).text(f"It is +{first}{rest}, thanks.")
+    text = Redactor(RedactionSettings(phone_numbers=True)).text(f"It is +{first}{rest}, thanks.")
     assert text == "It is [phone number], thanks."
 
 
@@ -194,7 +194,7 @@ def test_every_number_in_international_form_is_found(first: int, rest: str) -> N
     ],
 )
 def test_addresses(address: str) -> None:
-    redactor = Redactor(Redact(emails=True))
+    redactor = Redactor(RedactionSettings(emails=True))
     assert redactor.text(address) == "[email]"
     assert redactor.text(f"Write to: {address}, please.") == "Write to: [email], please."
 
@@ -209,7 +209,7 @@ def test_texts_without_digits_or_words_for_them_stay(text: str) -> None:
     if not re.search(
         r"zero|oh|one|two|three|four|five|six|seven|eight|nine|\bo\b|@|dot", text, re.IGNORECASE
     ):
-        assert Redactor(Redact(cards=True, phone_numbers=True)).text(text) == text
+        assert Redactor(RedactionSettings(cards=True, phone_numbers=True)).text(text) == text
 
 
 @given(st.text(max_size=400))
@@ -223,7 +223,9 @@ def test_any_text_can_be_looked_at_and_then_has_nothing_more(text: str) -> None:
 
 
 def test_patterns_of_ones_own() -> None:
-    wanted = Redact.model_validate({"patterns": [r"\bCASE-\d+\b", r"(?i)my secret is \w+"]})
+    wanted = RedactionSettings.model_validate(
+        {"patterns": [r"\bCASE-\d+\b", r"(?i)my secret is \w+"]}
+    )
     text = "CASE-123 and My secret is tulip; no CASE here"
     assert Redactor(wanted).text(text) == "[redacted] and [redacted]; no CASE here"
     long = "word " * 1500 + "CASE-123 " + "word " * 300
@@ -243,7 +245,7 @@ CATASTROPHIC = [
 def test_no_pattern_stalls_the_calls(pattern: str, unit: str) -> None:
     """Each takes some ms, and Python's own engine hours for some: the bound is far from both."""
     text = (unit * TEXT_MAX)[: TEXT_MAX - 1] + "!"
-    redactor = Redactor(Redact.model_validate({"patterns": [pattern]}))
+    redactor = Redactor(RedactionSettings.model_validate({"patterns": [pattern]}))
     began = time.process_time()
     redactor.text(text)
     redactor.json(json.dumps({"a": [text[:9000]] * 6}))
@@ -251,7 +253,7 @@ def test_no_pattern_stalls_the_calls(pattern: str, unit: str) -> None:
 
 
 def test_what_takes_too_long_is_taken_out() -> None:
-    wanted = Redact.model_validate({"patterns": ["a(?:.{0,300}z)?"]})
+    wanted = RedactionSettings.model_validate({"patterns": ["a(?:.{0,300}z)?"]})
     text = "secret z " * 2 + "a" * 9000 + " the rest"
     redacted = Redactor(wanted).text(text)
     assert redacted.startswith("secret z secret z [redacted]")
@@ -265,7 +267,7 @@ def test_what_takes_too_long_is_taken_out() -> None:
 )
 def test_what_is_found_is_where_it_is(text: str, pattern: str) -> None:
     """Also behind letters of several bytes, and halves of characters."""
-    spans = list(OwnPattern(pattern).spans(text))
+    spans = list(UserPattern(pattern).spans(text))
     assert spans == sorted(spans)
     for start, end in spans:
         assert 0 <= start < end <= len(text)
@@ -279,7 +281,7 @@ def test_what_is_found_is_where_it_is(text: str, pattern: str) -> None:
 
 
 def test_half_a_character_hides_nothing() -> None:
-    redactor = Redactor(Redact.model_validate({"patterns": [r"CASE-\d+"]}))
+    redactor = Redactor(RedactionSettings.model_validate({"patterns": [r"CASE-\d+"]}))
     assert redactor.text("\ud800 CASE-123 \udfff") == "\ud800 [redacted] \udfff"
     assert json.loads(redactor.json('["\\ud800 CASE-1"]')) == ["\ud800 [redacted]"]
 
@@ -348,16 +350,16 @@ def test_json_stays_json_and_what_has_nothing_in_it_stays_as_it_was(value: Any) 
 @given(cards())
 def test_cards_in_json_are_found_wherever_they_are(card: str) -> None:
     for value in ({"card": card}, {card: 1}, [int(card)], {"a": [{"b": f"it is {card}"}]}):
-        redacted = Redactor(Redact(cards=True)).json(json.dumps(value))
+        redacted = Redactor(RedactionSettings(cards=True)).json(json.dumps(value))
         json.loads(redacted)
         assert "[card]" in redacted
         assert card not in redacted
     escaped = '{"card": "' + "".join(f"\\u{ord(digit):04x}" for digit in card) + '"}'
-    assert json.loads(Redactor(Redact(cards=True)).json(escaped)) == {"card": "[card]"}
+    assert json.loads(Redactor(RedactionSettings(cards=True)).json(escaped)) == {"card": "[card]"}
 
 
 def test_what_is_no_json_is_text() -> None:
-    redactor = Redactor(Redact(cards=True))
+    redactor = Redactor(RedactionSettings(cards=True))
     assert redactor.json('{"card": 4111111111111111') == '{"card": [card]'
     assert redactor.json("[" * 20_000).startswith("[")
     assert redactor.json("It is 4111 1111 1111 1111.") == "It is [card]."
@@ -370,7 +372,7 @@ def test_what_is_no_json_is_text() -> None:
 class Told:
     """A subscriber behind a redaction."""
 
-    def __init__(self, wanted: Redact = EVERYTHING) -> None:
+    def __init__(self, wanted: RedactionSettings = EVERYTHING) -> None:
         self.happened: list[CallEvent] = []
         self.redaction = redacting(wanted, self.happened.append)
 
@@ -388,8 +390,8 @@ CARD = "4111 1111 1111 1111"
 def test_without_a_wish_nothing_lies_between() -> None:
     told: list[CallEvent] = []
     publish = told.append
-    assert redacting(Redact(), publish) is publish
-    assert redacting(Redact(audio=True), publish) is publish
+    assert redacting(RedactionSettings(), publish) is publish
+    assert redacting(RedactionSettings(audio=True), publish) is publish
 
 
 def test_what_is_private_in_events_is_redacted() -> None:
@@ -432,7 +434,7 @@ def test_numbers_of_the_call_itself_are_masked_when_that_is_wanted() -> None:
         "mail": "[email]",
         "name": "Ada",
     }
-    (own,) = Told(Redact(caller_id=True)).tell(began)
+    (own,) = Told(RedactionSettings(caller_id=True)).tell(began)
     assert isinstance(own, CallBegan)
     assert (own.from_, own.to) == ("+12*******42", "+12*******00")
     assert json.loads(own.variables)["caller"] == "+12*******42"
@@ -460,7 +462,7 @@ def test_an_utterance_with_something_in_it_tells_its_stretch() -> None:
 
 
 def test_audio_is_left_alone_unless_it_is_wanted() -> None:
-    told = Told(Redact(cards=True))
+    told = Told(RedactionSettings(cards=True))
     assert told.tell(CallerSaid(CARD, 0), 900) == [CallerSaid("[card]", 0)]
 
 
@@ -490,7 +492,7 @@ def test_of_a_cut_utterance_half_a_card_is_no_longer_there(heard: str, expected:
     ],
 )  # fmt: skip
 def test_a_card_in_several_utterances(said: list[str], kept: list[str]) -> None:
-    told = Told(Redact(cards=True, audio=True))
+    told = Told(RedactionSettings(cards=True, audio=True))
     for number, text in enumerate(said):
         told.tell(CallerSaid(text, number * 1000), number * 1000 + 900)
         told.tell(AgentSaid("Mhm.", "Mhm.", 50, False, number * 1000 + 950), number * 1000 + 999)
@@ -506,25 +508,25 @@ def test_a_card_in_several_utterances(said: list[str], kept: list[str]) -> None:
 
 
 def test_pressed_digits_are_not_kept_with_cards() -> None:
-    told = Told(Redact(cards=True, audio=True))
+    told = Told(RedactionSettings(cards=True, audio=True))
     assert told.tell(KeyPressed("4"), 3000) == [
         KeyPressed("?"),
         UtteranceRedacted("caller", 2000, 3000),
     ]
     assert told.tell(KeyPressed("#"), 3100) == [KeyPressed("#")]
-    assert Told(Redact(emails=True)).tell(KeyPressed("4")) == [KeyPressed("4")]
+    assert Told(RedactionSettings(emails=True)).tell(KeyPressed("4")) == [KeyPressed("4")]
     assert told.tell(KeysEntered("4*2"), 5000) == [KeysEntered("?*?")]
-    assert Told(Redact(emails=True)).tell(KeysEntered("42")) == [KeysEntered("42")]
+    assert Told(RedactionSettings(emails=True)).tell(KeysEntered("42")) == [KeysEntered("42")]
 
 
 def test_what_an_agent_is_told_is_redacted_too() -> None:
-    told = Told(Redact(emails=True))
+    told = Told(RedactionSettings(emails=True))
     assert told.tell(AgentTold("(Write to ada@example.com.)")) == [AgentTold("(Write to [email].)")]
 
 
 async def test_everybody_but_the_watchers_is_told_what_is_left() -> None:
     made = configured("ws://127.0.0.1:1/")
-    wanted = Redact.model_validate({"cards": True, "patterns": ["(?i)opening hours"]})
+    wanted = RedactionSettings.model_validate({"cards": True, "patterns": ["(?i)opening hours"]})
     records = made.records.model_copy(update={"redact": wanted})
     made = dataclasses.replace(made, records=records)
     watched: list[CallEvent] = []

@@ -36,7 +36,7 @@ from tests.whole_server import (
     whole_server,
 )
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.types import (
     AgentSaid,
     CallBegan,
@@ -190,10 +190,10 @@ async def test_forged_missing_and_mutated_signatures_are_refused() -> None:
         for path in ("/twilio/voice", "/twilio/after", "/twilio/status", "/twilio/stream-status"):
             assert (await h.post(path, signature="")).status_code == 403
             assert (await h.post(path, signature="L/OH5YylLD5NRKLltdqwSvS0BnU=")).status_code == 403
-        with pytest.raises(websocket.Refused) as refused:
+        with pytest.raises(websocket.UpgradeRefusedError) as refused:
             await h.stream(signature="")
         assert refused.value.status == 403
-        with pytest.raises(websocket.Refused) as refused:
+        with pytest.raises(websocket.UpgradeRefusedError) as refused:
             await h.stream(signature="PGLrn08/Ba1sEIuSwPQRBPD54PA=")
         assert refused.value.status == 403
         assert h.happened == []
@@ -256,7 +256,7 @@ async def test_a_stream_may_be_signed_with_a_shared_key() -> None:
         stream.start(fresh_sid())
         await until(lambda: any(isinstance(event, CallBegan) for event in h.events()))
         for settings in (settings_of("key-2"), None):
-            with pytest.raises(websocket.Refused) as refused:
+            with pytest.raises(websocket.UpgradeRefusedError) as refused:
                 await h.stream(signature=signature, settings=settings)
             assert refused.value.status == 403
 
@@ -281,7 +281,7 @@ async def test_everything_else_is_404_and_operators_pages_need_their_host() -> N
     async with whole_server() as h:
         for path in ("/", "/docs", "/api/calls", "/twilio", "/twilio/sms", "/twilio/voice/x"):
             assert (await h.http.get(h.origin + path)).status_code == 404
-        with pytest.raises(websocket.Refused) as refused:
+        with pytest.raises(websocket.UpgradeRefusedError) as refused:
             await h.stream(path="/other")
         assert refused.value.status == 404
         for path in ("/healthz", "/readyz"):
@@ -687,7 +687,7 @@ async def test_stopping_twice_ends_the_calls_and_their_callers_hear_why() -> Non
 
 def test_a_port_in_use_says_so() -> None:
     first = listen("127.0.0.1", 0)
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         listen("127.0.0.1", first.getsockname()[1])
     assert problem.value.code == "E-NET-01"
     assert "--port" in problem.value.fix
@@ -695,7 +695,7 @@ def test_a_port_in_use_says_so() -> None:
 
 
 def test_an_address_of_another_machine_says_so() -> None:
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         listen("203.0.113.1", 5000)
     assert problem.value.code == "E-NET-02"
 
@@ -744,7 +744,7 @@ def test_a_certificate_that_cannot_be_read_is_said(tmp_path: Path, content: byte
         chain.write_bytes(content)
     config = configured("ws://127.0.0.1:1/")
     with_tls = config.server.model_copy(update={"tls_cert": chain, "tls_key": chain})
-    with listen("127.0.0.1", 0) as sock, pytest.raises(Problem) as problem:
+    with listen("127.0.0.1", 0) as sock, pytest.raises(UserError) as problem:
         Server(dataclasses.replace(config, server=with_tls), sock, [])
     assert problem.value.code == "E-CFG-05"
     assert str(chain) in problem.value.what

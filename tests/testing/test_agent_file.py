@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.deepgram import agent_file
 from offhook.testing.simulator.dialogue.file import Dialogue
 from offhook.testing.simulator.dialogue.script import Script
@@ -38,7 +38,7 @@ def test_turns_are_a_script_and_intents_a_dialogue(tmp_path: Path) -> None:
 def test_a_mistake_names_both_kinds_or_the_one_that_is_meant(
     tmp_path: Path, text: str, where: str, told: str
 ) -> None:
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         read(tmp_path, text)
     assert f"agent.yaml{where}" in str(problem.value)
     assert told in str(problem.value)

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from tests.testing.dialogue.line import settings
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.deepgram import agents
 from offhook.testing.simulator.deepgram.settings import Settings
 from offhook.testing.simulator.dialogue.file import front_desk
@@ -48,7 +48,7 @@ async def test_where_the_extra_is_missing_a_script_serves_and_a_dialogue_is_refu
     async with agents.ready() as ready:
         assert isinstance(ready.agent.mind(SETTINGS), ScriptedMind)
         assert "offhook[local]" in ready.words
-    with pytest.raises(Problem, match="E-STANDIN-02") as problem:
+    with pytest.raises(UserError, match="E-STANDIN-02") as problem:
         async with agents.ready(front_desk()):
             pass
     assert MISSING in problem.value.what

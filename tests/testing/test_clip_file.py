@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings import wav
 from offhook.testing.simulator.speech import clip_file
 
@@ -81,7 +81,7 @@ def test_what_is_not_known_is_refused_with_the_command_that_converts(
     tmp_path: Path, kind: int, bits: int
 ) -> None:
     path = write(tmp_path / "a.wav", kind, 1, 16000, bits, b"\x10" * 800)
-    with pytest.raises(Problem, match="E-WAV-03") as problem:
+    with pytest.raises(UserError, match="E-WAV-03") as problem:
         clip_file.read(path)
     assert "ffmpeg -i" in problem.value.fix
 
@@ -91,6 +91,6 @@ def test_without_the_extra_nothing_is_converted(
 ) -> None:
     monkeypatch.setitem(sys.modules, "soxr", None)
     path = write(tmp_path / "a.wav", wav.PCM, 1, 16000, 16, b"\x10" * 800)
-    with pytest.raises(Problem, match="E-WAV-03") as problem:
+    with pytest.raises(UserError, match="E-WAV-03") as problem:
         clip_file.read(path)
     assert "ffmpeg -i" in problem.value.fix

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios import scenario
 from offhook.testing.scenarios.expectation import Bounds, Called, Ended, ExpectCall, ExpectTurn
 from offhook.testing.scenarios.scenario import BargeIn, HangUp, Step, WaitForAgent
-from offhook.yamlfile import BadFile
+from offhook.yamlfile import InvalidFileError
 
 
 def write(folder: Path, text: str) -> Path:
@@ -177,7 +177,7 @@ def test_a_mistake_is_named_with_its_line(
     tmp_path: Path, steps: str, line: int, says: str, fix: str
 ) -> None:
     path = write(tmp_path, f"steps:\n  {steps}\n")
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         scenario.load(path)
     assert f"{path}:{line}:" in problem.value.what
     assert says in problem.value.what
@@ -194,7 +194,7 @@ def test_a_mistake_is_named_with_its_line(
     ],
 )
 def test_somebody_must_call(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(BadFile, match=says):
+    with pytest.raises(InvalidFileError, match=says):
         scenario.load(write(tmp_path, text))
 
 

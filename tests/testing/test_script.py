@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.dialogue.script import Script, front_desk, read
 
 
@@ -56,7 +56,7 @@ settings: {error: INVALID_SETTINGS}
 def test_a_mistake_is_named_with_its_place(
     tmp_path: Path, text: str, where: str, what: str
 ) -> None:
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         read(written(tmp_path, text))
     told = str(problem.value)
     assert f"script.yaml{where}" in told
@@ -64,7 +64,7 @@ def test_a_mistake_is_named_with_its_place(
 
 
 def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="E-YAML-01"):
+    with pytest.raises(UserError, match="E-YAML-01"):
         read(tmp_path / "nowhere.yaml")
 
 

@@ -38,7 +38,9 @@ class Client:
     def __init__(self, script: Script) -> None:
         self.clock = VirtualClock(now=1000.0)
         self.standin = StandIn(script, self.clock)
-        self.log: list[tuple[float, messages.ServerMessage | messages.Unknown | bytes | str]] = []
+        self.log: list[
+            tuple[float, messages.ServerMessage | messages.UnknownAgentMessage | bytes | str]
+        ] = []
         self.closed: Closed | None = None
         self.closed_at = 0.0
         self.writable: list[bool] = []
@@ -53,7 +55,7 @@ class Client:
     def on_text(self, text: bytes) -> None:
         try:
             self.log.append((self.clock.now(), messages.read(text)))
-        except messages.BadMessage:
+        except messages.MalformedAgentMessageError:
             self.log.append((self.clock.now(), "garbage"))
 
     def on_binary(self, data: bytes) -> None:
@@ -121,7 +123,7 @@ class Client:
         return error.code
 
 
-def name(message: messages.ServerMessage | messages.Unknown | bytes | str) -> str:
+def name(message: messages.ServerMessage | messages.UnknownAgentMessage | bytes | str) -> str:
     if isinstance(message, bytes):
         return "audio"
     if isinstance(message, str):
@@ -829,7 +831,11 @@ def test_two_hours_are_the_end() -> None:
         ({"settings": Stage(fault="close")}, ["Welcome"], True),
         ({"settings": Stage(fault="stall")}, ["Welcome"], False),
         ({"settings": Stage(error="INVALID_SETTINGS")}, ["Welcome", "Error"], True),
-        ({"settings": Stage(fault="unknown")}, ["Welcome", "Unknown", "SettingsApplied"], False),
+        (
+            {"settings": Stage(fault="unknown")},
+            ["Welcome", "UnknownAgentMessage", "SettingsApplied"],
+            False,
+        ),
     ],
 )
 def test_a_fault_in_the_opening(stage: dict[str, Any], kinds: list[str], closed: bool) -> None:
@@ -852,7 +858,7 @@ def test_a_fault_in_the_opening(stage: dict[str, Any], kinds: list[str], closed:
         ({"fault": "stall"}, ["user", "assistant", "audio"]),
         ({"error": "FAILED_TO_THINK"}, ["user", "assistant", "audio", "Error"]),
         ({"fault": "garbage"}, ["user", "garbage", *ANSWER[1:]]),
-        ({"fault": "unknown"}, ["user", "Unknown", *ANSWER[1:]]),
+        ({"fault": "unknown"}, ["user", "UnknownAgentMessage", *ANSWER[1:]]),
         ({"fault": "text_only"}, ["user", "assistant", "LatencyReport"]),
         ({"fault": "never_done"}, ["user", "assistant", "audio", "LatencyReport"]),
     ],

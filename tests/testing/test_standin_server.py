@@ -59,10 +59,10 @@ class Client:
 
 async def dial(
     server: StandInServer, headers: dict[str, str], path: str = PATH
-) -> websocket.Refused:
+) -> websocket.UpgradeRefusedError:
     """The refusal of an upgrade."""
     url = f"ws://127.0.0.1:{server.port}{path}"
-    with pytest.raises(websocket.Refused) as refused:
+    with pytest.raises(websocket.UpgradeRefusedError) as refused:
         await websocket.connect(url, Client(), headers=headers, timeout=5, max_size=MAX_MESSAGE)
     return refused.value
 

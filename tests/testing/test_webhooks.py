@@ -2,7 +2,7 @@
 
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.twilio.webhooks import Front
 from offhook.twilio.signature import HEADER, sign
 
@@ -112,5 +112,5 @@ def test_a_plain_callback_is_told_as_such_and_tls_needs_no_proxy() -> None:
 
 def test_what_is_no_url_is_refused() -> None:
     for url in ("127.0.0.1:5000", "ftp://h/x", "http:///x", ""):
-        with pytest.raises(Problem, match="E-REH-02"):
+        with pytest.raises(UserError, match="E-REH-02"):
             Front(url, KEY)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.text import urls
 
 CANARY = "canary-0123456789"
@@ -36,7 +36,7 @@ def test_urls_in_a_text_are_found_and_the_rest_stays() -> None:
 
 
 def test_an_error_that_a_user_sees_shows_no_query() -> None:
-    problem = Problem("E-X-01", f"No server answers at http://h/x?token={CANARY}: gone.", "Wait.")
+    problem = UserError("E-X-01", f"No server answers at http://h/x?token={CANARY}: gone.", "Wait.")
     assert problem.what == "No server answers at http://h/x?…: gone."
     assert CANARY not in str(problem)
 

@@ -8,7 +8,7 @@ from offhook.call.requests import Wish
 from offhook.deepgram.settings import Change, Part
 from offhook.tools import Call, ToolError
 from offhook.tools.builtin import NAMES, Destinations, offered
-from offhook.tools.declare import BadArguments
+from offhook.tools.declare import ToolArgumentsError
 
 NAMED = Destinations({"front_desk": "The desk.", "night": ""}, {"shop": "The shop."})
 
@@ -112,7 +112,7 @@ async def test_each_asks_the_house_and_tells_what_it_says(
 )
 async def test_what_a_model_makes_up_is_refused(name: str, arguments: str) -> None:
     house = House()
-    with pytest.raises(BadArguments):
+    with pytest.raises(ToolArgumentsError):
         await run(house, name, arguments)
     assert house.asked == []
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from offhook.tools import Call, ToolError, Variable, tool
-from offhook.tools.declare import BadArguments, BadTool
+from offhook.tools.declare import ToolArgumentsError, ToolDefinitionError
 
 CALL = Call("CA1", "shop", "+12025550142", None)
 
@@ -128,9 +128,9 @@ def test_variables_of_the_call_are_passed_in_and_never_shown_to_the_agent() -> N
     assert function() == ("7", "Ada", "basic", "yes", call)
     assert json.loads(canonical) == {"order": "7"}
     for forged in ("customer", "plan", "vip", "call"):
-        with pytest.raises(BadArguments):
+        with pytest.raises(ToolArgumentsError):
             status.bind(json.dumps({"order": "7", forged: "Eve"}), call)
-    with pytest.raises(BadArguments, match="customer"):
+    with pytest.raises(ToolArgumentsError, match="customer"):
         status.bind('{"order": "7"}', CALL)
 
 
@@ -148,7 +148,7 @@ def test_a_parameter_may_have_any_name() -> None:
     function, canonical = take.bind(arguments, CALL)
     assert function() == ("v", "v", "v", "v", "v", 2)
     assert json.loads(canonical) == json.loads(arguments)
-    with pytest.raises(BadArguments, match="schema: Field required"):
+    with pytest.raises(ToolArgumentsError, match="schema: Field required"):
         take.bind("{}", CALL)
 
 
@@ -175,7 +175,7 @@ def test_values_in_a_schema_are_left_as_they_are() -> None:
     ],
 )
 def test_wrong_arguments_are_told_in_words_without_their_values(arguments: str, told: str) -> None:
-    with pytest.raises(BadArguments) as caught:
+    with pytest.raises(ToolArgumentsError) as caught:
         book.bind(arguments, CALL)
     assert told in str(caught.value)
     assert "+1" not in str(caught.value)
@@ -229,17 +229,17 @@ def unknown(part: "Nowhere") -> str:  # type: ignore[name-defined]  # noqa: F821
     ],
 )
 def test_what_an_agent_cannot_be_told_is_no_tool(function: Any, why: str) -> None:
-    with pytest.raises(BadTool, match=why):
+    with pytest.raises(ToolDefinitionError, match=why):
         tool(function)
 
 
 def test_a_name_that_models_do_not_take_is_refused() -> None:
-    with pytest.raises(BadTool, match="no name for a tool"):
+    with pytest.raises(ToolDefinitionError, match="no name for a tool"):
         tool(name="book a table")(opaque)
 
 
 def test_only_a_function_is_a_tool() -> None:
-    with pytest.raises(BadTool, match="no function"):
+    with pytest.raises(ToolDefinitionError, match="no function"):
         tool(book)
 
 

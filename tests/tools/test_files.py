@@ -8,7 +8,7 @@ import pytest
 from offhook.tools.builtin import Destinations, offered
 from offhook.tools.declare import Call
 from offhook.tools.files import ToolFiles
-from offhook.yamlfile import BadFile
+from offhook.yamlfile import InvalidFileError
 
 CALL = Call("CA1", "shop", None, None)
 
@@ -112,7 +112,7 @@ def test_a_mistake_is_named_by_file_and_line(
     tmp_path: Path, text: str, line: int, told: str
 ) -> None:
     path = write(tmp_path / "tools.py", text)
-    with pytest.raises(BadFile) as caught:
+    with pytest.raises(InvalidFileError) as caught:
         ToolFiles([path], offered(["hang_up"], Destinations({}, {})))
     assert caught.value.code == "E-TOOL-01"
     (finding,) = caught.value.findings
@@ -123,7 +123,7 @@ def test_a_mistake_is_named_by_file_and_line(
 
 
 def test_what_is_no_python_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match="not a Python file"):
+    with pytest.raises(InvalidFileError, match="not a Python file"):
         ToolFiles([write(tmp_path / "tools.txt", GOOD)])
 
 

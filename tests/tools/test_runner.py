@@ -16,7 +16,7 @@ import pytest_asyncio
 from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.tools import Call, ToolError, tool
-from offhook.tools.declare import WaitedOnTheLoop
+from offhook.tools.declare import WaitOnEventLoopError
 from offhook.tools.files import Toolbox
 from offhook.tools.runner import ONCE_MAX, RESULT_MAX, CallTools, Runner, Told
 from offhook.tools.threads import THREADS_MAX
@@ -541,7 +541,7 @@ async def test_on_the_loop_nothing_is_waited_for(house: House) -> None:
     @tool
     async def wait(call: Call) -> str:
         """Wait."""
-        with pytest.raises(WaitedOnTheLoop, match="await"):
+        with pytest.raises(WaitOnEventLoopError, match="await"):
             call.wait(asyncio.sleep(0))
         return "said"
 

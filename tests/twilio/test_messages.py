@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from tests.wire.samples import FROM_TWILIO, TO_TWILIO
 
 from offhook.twilio import messages
-from offhook.twilio.messages import BadMessage, MediaWriter, Unknown, read, read_ours, write
+from offhook.twilio.messages import (
+    MalformedTwilioMessageError,
+    MediaWriter,
+    UnknownTwilioMessage,
+    read,
+    read_ours,
+    write,
+)
 
 MZ, CA, AC = (prefix + "0123456789abcdef" * 2 for prefix in ("MZ", "CA", "AC"))
 FRAME = bytes((37 * n + 11) % 256 for n in range(160))
@@ -44,8 +51,8 @@ READ: list[messages.FromTwilio] = [
 """What tests/wire/from_twilio.jsonl says."""
 
 OURS: list[messages.ToTwilio] = [
-    messages.Play(MZ, messages.PlayDetails(FRAME)),
-    messages.Play(MZ, messages.PlayDetails(b"")),
+    messages.PlayMessage(MZ, messages.PlayDetails(FRAME)),
+    messages.PlayMessage(MZ, messages.PlayDetails(b"")),
     messages.SetMark(MZ, messages.SetMarkDetails("3:1600")),
     messages.Clear(MZ),
 ]
@@ -107,7 +114,9 @@ def test_what_twilio_may_leave_out_has_a_default() -> None:
 
 @pytest.mark.parametrize("event", ["", "transcript", "Media", "media ", "\u2028", "x" * 9000])
 def test_an_unknown_event_is_no_fault(event: str) -> None:
-    assert read(text(event=event, streamSid="MZ1", media={"payload": 5})) == Unknown(event)
+    assert read(text(event=event, streamSid="MZ1", media={"payload": 5})) == UnknownTwilioMessage(
+        event
+    )
 
 
 MALFORMED: dict[str, bytes] = {
@@ -168,14 +177,14 @@ MALFORMED: dict[str, bytes] = {
 
 @pytest.mark.parametrize("message", MALFORMED.values(), ids=MALFORMED.keys())
 def test_what_breaks_the_protocol_is_a_bad_message_that_quotes_nothing(message: bytes) -> None:
-    with pytest.raises(BadMessage) as bad:
+    with pytest.raises(MalformedTwilioMessageError) as bad:
         read(message)
     assert "CANARY" not in str(bad.value)
     assert len(str(bad.value)) < 200
 
 
 def test_the_name_of_a_malformed_event_is_told() -> None:
-    with pytest.raises(BadMessage, match=r"malformed 'dtmf' message: .*digit"):
+    with pytest.raises(MalformedTwilioMessageError, match=r"malformed 'dtmf' message: .*digit"):
         read(text(event="dtmf", streamSid="MZ1", dtmf={}))
 
 
@@ -273,7 +282,7 @@ def test_a_payload_is_base64_for_us_only_if_it_is_for_the_standard_library(paylo
     message = a_media(payload=payload)
     try:
         audio = read(message)
-    except BadMessage:
+    except MalformedTwilioMessageError:
         # Ours is the stricter: "AAAA=" has one character too many.
         if len(payload) % 4 == 0:
             with pytest.raises((binascii.Error, ValueError)):
@@ -345,7 +354,7 @@ def test_nothing_in_a_sid_a_name_or_audio_breaks_out_of_its_place(
         "mark": {"name": name},
     }
     assert json.loads(writer.clear) == {"event": "clear", "streamSid": sid}
-    assert read_ours(writer.play(audio)) == messages.Play(sid, messages.PlayDetails(audio))
+    assert read_ours(writer.play(audio)) == messages.PlayMessage(sid, messages.PlayDetails(audio))
     assert read_ours(writer.mark(name)) == messages.SetMark(sid, messages.SetMarkDetails(name))
     assert read_ours(writer.clear) == messages.Clear(sid)
 
@@ -363,7 +372,7 @@ OBJECTS = [
 def test_one_field_more_is_refused(sample: bytes, path: str, extra: str) -> None:
     message = json.loads(sample)
     (message[path] if path else message)[extra] = "1"
-    with pytest.raises(BadMessage):
+    with pytest.raises(MalformedTwilioMessageError):
         read_ours(json.dumps(message).encode())
 
 
@@ -372,7 +381,7 @@ def test_one_field_less_is_refused(sample: bytes, path: str) -> None:
     for field in json.loads(sample)[path] if path else json.loads(sample):
         message = json.loads(sample)
         del (message[path] if path else message)[field]
-        with pytest.raises(BadMessage):
+        with pytest.raises(MalformedTwilioMessageError):
             read_ours(json.dumps(message).encode())
 
 
@@ -392,5 +401,5 @@ def test_one_field_less_is_refused(sample: bytes, path: str) -> None:
     ],
 )
 def test_whatever_else_we_might_send_is_refused(message: bytes) -> None:
-    with pytest.raises(BadMessage):
+    with pytest.raises(MalformedTwilioMessageError):
         read_ours(message)

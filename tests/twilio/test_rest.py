@@ -14,11 +14,11 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from offhook.config import Twilio
-from offhook.errors import Problem
+from offhook.config import TwilioSettings
+from offhook.errors import UserError
 from offhook.twilio import errors as refusals
 from offhook.twilio import rest
-from offhook.twilio.errors import WORDS, TwilioRefused, TwilioUnreachable
+from offhook.twilio.errors import WORDS, TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import MachineDetection, TwilioRest
 
 ACCOUNT: Final = "AC" + "1" * 32
@@ -108,7 +108,7 @@ async def vendor(*script: Answer | Literal["cut", "hang"]) -> AsyncIterator[Vend
 async def client(url: str, **twilio: Any) -> AsyncIterator[TwilioRest]:
     given: dict[str, Any] = {"api_key": KEY, "api_secret": SecretStr("hush")} | twilio
     async with httpx2.AsyncClient(trust_env=False, timeout=None) as http:
-        account = Twilio(account_sid=ACCOUNT, api_url=url, **given).require_rest()
+        account = TwilioSettings(account_sid=ACCOUNT, api_url=url, **given).require_rest()
         yield TwilioRest(account, http)
 
 
@@ -185,7 +185,7 @@ async def test_a_call_is_redirected_ended_and_fetched() -> None:
 async def test_hanging_up_what_is_over_is_fine(over: Answer) -> None:
     async with vendor(over) as twilio, client(twilio.url) as it:
         await it.hang_up(CALL)
-        with pytest.raises(TwilioRefused):
+        with pytest.raises(TwilioRefusedError):
             await it.update_call(CALL, twiml="<Response/>")
     assert len(twilio.asked) == 2
 
@@ -228,7 +228,7 @@ async def test_numbers_are_read_page_by_page_and_changed() -> None:
 async def test_a_next_page_elsewhere_is_not_asked() -> None:
     page = {"incoming_phone_numbers": [], "next_page_uri": "@evil.example/"}
     async with vendor(Answer(body=page)) as twilio, client(twilio.url) as it:
-        with pytest.raises(TwilioUnreachable):
+        with pytest.raises(TwilioUnreachableError):
             await it.numbers()
     assert len(twilio.asked) == 1
 
@@ -258,7 +258,7 @@ async def test_a_retry_after_of_an_hour_is_given_up() -> None:
         vendor(Answer(429, b"", {"Retry-After": "3600"})) as twilio,
         client(twilio.url) as it,
     ):
-        with pytest.raises(TwilioRefused) as refused:
+        with pytest.raises(TwilioRefusedError) as refused:
             await it.fetch_call(CALL)
     assert refused.value.retry_after_s == 3600
     assert len(twilio.asked) == 1
@@ -266,7 +266,7 @@ async def test_a_retry_after_of_an_hour_is_given_up() -> None:
 
 async def test_it_gives_up_in_the_end() -> None:
     async with vendor(refusal(429, 20429)) as twilio, client(twilio.url) as it:
-        with pytest.raises(TwilioRefused, match="too many requests at once"):
+        with pytest.raises(TwilioRefusedError, match="too many requests at once"):
             await it.fetch_call(CALL)
     assert len(twilio.asked) == rest.ATTEMPTS
 
@@ -280,7 +280,7 @@ async def test_what_may_have_been_carried_out_is_repeated_only_where_that_does_n
             it.create_call(to=ADA, from_=DESK, twiml="<Response/>"),
             it.send_message(to=ADA, from_=DESK, body="x"),
         ):
-            with pytest.raises((TwilioRefused, TwilioUnreachable)) as caught:
+            with pytest.raises((TwilioRefusedError, TwilioUnreachableError)) as caught:
                 await creation
             assert getattr(caught.value, "sent", True)
     assert len(twilio.asked) == 2
@@ -299,7 +299,7 @@ async def test_a_call_is_not_placed_again_when_no_answer_comes(
 ) -> None:
     monkeypatch.setattr(rest, "ANSWER_S", 0.2)
     async with vendor("hang") as twilio, client(twilio.url) as it:
-        with pytest.raises(TwilioUnreachable, match="no answer in time") as unreachable:
+        with pytest.raises(TwilioUnreachableError, match="no answer in time") as unreachable:
             await it.create_call(to=ADA, from_=DESK, twiml="<Response/>")
     assert unreachable.value.sent
     assert unreachable.value.problem().code == "E-TW-04"
@@ -310,7 +310,7 @@ async def test_a_connection_that_never_was_is_tried_again() -> None:
     async with vendor() as twilio:
         pass
     async with client(twilio.url) as it:
-        with pytest.raises(TwilioUnreachable) as unreachable:
+        with pytest.raises(TwilioUnreachableError) as unreachable:
             await it.create_call(to=ADA, from_=DESK, twiml="<Response/>")
     assert not unreachable.value.sent
     assert "Nothing was carried out" in unreachable.value.problem().what
@@ -336,7 +336,7 @@ async def test_no_more_requests_are_in_flight_than_are_allowed() -> None:
 )
 async def test_both_formats_of_a_refusal_are_read_and_neither_is_quoted(body: Any) -> None:
     async with vendor(Answer(400, body)) as twilio, client(twilio.url) as it:
-        with pytest.raises(TwilioRefused) as caught:
+        with pytest.raises(TwilioRefusedError) as caught:
             await it.create_call(to=ADA, from_=DESK, twiml="<Response/>")
     refused = caught.value
     assert (refused.status, refused.code) == (400, 21211)
@@ -375,7 +375,7 @@ def test_every_code_that_the_reference_names_has_words() -> None:
 @pytest.mark.parametrize("body", [b"", b"null", b'{"sid": 5}', b'{"sid": "CA1"}'])
 async def test_an_answer_that_is_none_is_told(body: bytes) -> None:
     async with vendor(Answer(201, body)) as twilio, client(twilio.url) as it:
-        with pytest.raises(TwilioUnreachable) as unreachable:
+        with pytest.raises(TwilioUnreachableError) as unreachable:
             await it.create_call(to=ADA, from_=DESK, twiml="<Response/>")
     assert unreachable.value.sent
     assert len(twilio.asked) == 1
@@ -397,7 +397,7 @@ async def test_what_cannot_be_meant_is_not_sent() -> None:
         for given in ({}, {"twiml": "x", "url": "y"}):
             with pytest.raises(ValueError):
                 await it.update_call(CALL, **given)
-        with pytest.raises(TwilioRefused, match="4000 characters"):
+        with pytest.raises(TwilioRefusedError, match="4000 characters"):
             await it.update_call(CALL, twiml="x" * 4001)
         await it.fetch_call("CA1/../../x?y")
     assert twilio.asked[0].target == f"{BASE}/Calls/CA1%2F..%2F..%2Fx%3Fy.json"
@@ -421,9 +421,9 @@ async def test_what_cannot_be_meant_is_not_sent() -> None:
 )
 async def test_an_answer_that_makes_no_sense_is_no_more_than_that(answer: Answer) -> None:
     async with vendor(answer) as twilio, client(twilio.url) as it:
-        with pytest.raises((TwilioRefused, TwilioUnreachable)):
+        with pytest.raises((TwilioRefusedError, TwilioUnreachableError)):
             await it.create_call(to=ADA, from_=DESK, twiml="<Response/>")
-        with pytest.raises((TwilioRefused, TwilioUnreachable)):
+        with pytest.raises((TwilioRefusedError, TwilioUnreachableError)):
             await it.fetch_call(CALL)
 
 
@@ -453,11 +453,11 @@ def test_numbers_of_any_length_are_read_or_not() -> None:
     ],
 )
 def test_region_and_edge_make_the_host(given: dict[str, Any], origin: str) -> None:
-    assert Twilio(**given).rest_origin == origin
+    assert TwilioSettings(**given).rest_origin == origin
 
 
 def test_without_credentials_there_is_no_client() -> None:
-    with pytest.raises(Problem, match=r"E-TW-02 .*TWILIO_ACCOUNT_SID, .env"):
-        Twilio(auth_tokens=(SecretStr("x"),)).require_rest()
-    with pytest.raises(Problem, match=r"E-TW-02 .*TWILIO_API_KEY and TWILIO_API_SECRET"):
-        Twilio(account_sid=ACCOUNT).require_rest()
+    with pytest.raises(UserError, match=r"E-TW-02 .*TWILIO_ACCOUNT_SID, .env"):
+        TwilioSettings(auth_tokens=(SecretStr("x"),)).require_rest()
+    with pytest.raises(UserError, match=r"E-TW-02 .*TWILIO_API_KEY and TWILIO_API_SECRET"):
+        TwilioSettings(account_sid=ACCOUNT).require_rest()

@@ -27,7 +27,7 @@ class Owner:
     def on_caller_audio(self, audio: bytes) -> None:
         self.told.append(audio)
 
-    def on_caller_message(self, message: media.FromTwilio | media.Unknown) -> None:
+    def on_caller_message(self, message: media.FromTwilio | media.UnknownTwilioMessage) -> None:
         self.told.append(message)
 
     def on_caller_garbage(self, what: str) -> None:
@@ -102,7 +102,7 @@ def test_outbound_audio_is_ignored(line: Line) -> None:
 
 def test_an_unknown_event_is_told_and_no_garbage(line: Line) -> None:
     line.leg.on_text(b'{"event":"transcript","streamSid":"MZ1"}')
-    assert line.told == [media.Unknown("transcript")]
+    assert line.told == [media.UnknownTwilioMessage("transcript")]
 
 
 @pytest.mark.parametrize(

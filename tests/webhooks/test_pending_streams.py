@@ -14,7 +14,7 @@ from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.twilio import messages as media
 from offhook.twilio.stream import CallerLeg
 from offhook.webhooks import pending_streams
-from offhook.webhooks.pending_streams import Lobby
+from offhook.webhooks.pending_streams import PendingStreams
 
 MZ, CA = "MZ" + "0123456789abcdef" * 2, "CA" + "0123456789abcdef" * 2
 CONNECTED, START = FROM_TWILIO[0], FROM_TWILIO[1]
@@ -49,7 +49,7 @@ class House:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.refusals: list[str] = []
-        self.lobby = Lobby(self.clock, self.admit, self.refusals.append)
+        self.lobby = PendingStreams(self.clock, self.admit, self.refusals.append)
         self.refusal: str | None = None
         self.owner = Owner()
         self.admitted: list[media.Start] = []
@@ -109,7 +109,7 @@ def test_start_alone_is_enough(house: House) -> None:
         ([CONNECTED, FROM_TWILIO[6], START], "Dtmf before 'start'"),
         ([CONNECTED, FROM_TWILIO[8], START], "Mark before 'start'"),
         ([CONNECTED, FROM_TWILIO[9], START], "Stop before 'start'"),
-        ([CONNECTED, b'{"event":"transcript"}', START], "Unknown before 'start'"),
+        ([CONNECTED, b'{"event":"transcript"}', START], "UnknownTwilioMessage before 'start'"),
         ([b"no JSON", START], "not a media-stream message"),
         ([b'{"event":"start","streamSid":"MZ1","start":{}}', START], "malformed 'start' message"),
         ([b'{"x":' * 10_000, START], "not a media-stream message"),

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from offhook.api.models import EraseResponse, ProblemResponse
 from offhook.api.operator import Operator
 from offhook.api.problems import ApiError
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.records import erasing, jobs, queries, tables
 from offhook.records.database import clock_ms
 
@@ -58,7 +58,7 @@ def router(operator: Operator) -> APIRouter:
         if not operator.delivers:
             raise ApiError(
                 409,
-                Problem(
+                UserError(
                     "E-API-17",
                     "No after-call webhook is configured, so nothing can be delivered.",
                     "Set records.webhook.url in offhook.yaml, and restart.",
@@ -71,11 +71,11 @@ def router(operator: Operator) -> APIRouter:
 
 
 def _over(connection: Connection, sid: str) -> None:
-    """Raises Problem E-ASK-04 for no such call, and Refused 409 for one that is live."""
+    """Raises UserError E-ASK-04 for no such call, and Refused 409 for one that is live."""
     if queries.columns_of(connection, sid, tables.calls.c.duration_ms).duration_ms is None:
         raise ApiError(
             409,
-            Problem(
+            UserError(
                 "E-API-16",
                 "This call is live: what it leaves behind is still being written.",
                 "Erase it when it is over.",

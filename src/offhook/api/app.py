@@ -26,7 +26,7 @@ from offhook.api.reading import Readers
 from offhook.calls.calls import Calls
 from offhook.clock import Clock, wall_clock
 from offhook.config import Config
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.placing import CallPlacer
 from offhook.recordings.files import FileStore
@@ -160,7 +160,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
     """Everything that is not done is answered in one form."""
 
     async def on_refused(_: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError | Problem)
+        assert isinstance(error, ApiError | UserError)
         return response(error)
 
     async def on_database(_: Request, error: Exception) -> Response:
@@ -172,7 +172,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
         return response(
-            Problem(
+            UserError(
                 "E-API-08",
                 f"{where} cannot be taken: {first['msg']}.",
                 "See /docs for what this path takes.",
@@ -184,7 +184,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
         return response(
             ApiError(
                 error.status_code,
-                Problem(
+                UserError(
                     "E-API-07",
                     f"There is nothing here that takes this request: {error.detail}.",
                     "See /docs for the paths, and the methods that they take.",
@@ -197,7 +197,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
         return response(
             ApiError(
                 500,
-                Problem(
+                UserError(
                     "E-API-15",
                     f"Offhook has a fault ({type(error).__name__}); its log has more.",
                     "Report it, with those lines of the log.",
@@ -206,7 +206,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
         )
 
     app.add_exception_handler(ApiError, on_refused)
-    app.add_exception_handler(Problem, on_refused)
+    app.add_exception_handler(UserError, on_refused)
     app.add_exception_handler(SQLAlchemyError, on_database)
     app.add_exception_handler(RequestValidationError, on_bad_request)
     app.add_exception_handler(HTTPException, on_http)

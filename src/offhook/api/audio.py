@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from offhook.api.models import LinkRequest, LinkResponse, PeaksResponse, ProblemResponse
 from offhook.api.operator import Operator, as_json
 from offhook.api.problems import ApiError
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
 from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
@@ -181,7 +181,7 @@ def router(operator: Operator) -> APIRouter:
 def recording_of(connection: Connection, sid: str) -> str:
     """The name of a call's recording.
 
-    Raises Problem E-ASK-04 when there is no such call, and Refused 404 when it has no recording.
+    Raises UserError E-ASK-04 when there is no such call, and Refused 404 when it has no recording.
     """
     name: str | None = queries.columns_of(connection, sid, tables.calls.c.recording).recording
     if name is None:
@@ -203,7 +203,7 @@ def _look(files: FileStore, name: str, form: Form) -> _View:
 def _none() -> ApiError:
     return ApiError(
         404,
-        Problem(
+        UserError(
             "E-API-12",
             "There is no recording of this call.",
             'Calls are recorded whose agent file says "recording: on".',
@@ -228,7 +228,7 @@ def _span(asked: str | None, size: int) -> tuple[int, int] | None:
             return start, stop
     raise ApiError(
         416,
-        Problem(
+        UserError(
             "E-API-10",
             f"The recording has no such range of bytes; it has {size}.",
             "Ask for bytes=FIRST-LAST within that, or without Range.",

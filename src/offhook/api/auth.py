@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from offhook.api.links import Links
 from offhook.api.problems import ApiError, response
 from offhook.clock import Clock
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.webhooks.routes import host_name
 
 _log: Final = logging.getLogger("offhook.api")
@@ -94,7 +94,7 @@ class OperatorAuth:
         if origin is not None and _netloc(origin) != headers.get("host", "").lower():
             return ApiError(
                 403,
-                Problem(
+                UserError(
                     "E-API-04",
                     "This request comes from a page of another site.",
                     "Ask from a program, or from a page that this server has served.",
@@ -106,7 +106,7 @@ class OperatorAuth:
         if given is None and b"signature=" in scope["query_string"]:
             return ApiError(
                 403,
-                Problem(
+                UserError(
                     "E-API-11",
                     "This link has expired, or it is not one that Offhook has made.",
                     "Have a new one made, by who has the API's token.",
@@ -119,7 +119,7 @@ class OperatorAuth:
         if wait_s > 0:
             return ApiError(
                 429,
-                Problem(
+                UserError(
                     "E-API-05",
                     f"There were {FAILURES_MAX} wrong tokens from this address within a minute.",
                     "Wait as long as Retry-After says, and then use the right one.",
@@ -133,7 +133,7 @@ class OperatorAuth:
         if "transfer-encoding" in headers or not length.isdigit() or int(length) > BODY_MAX:
             return ApiError(
                 413,
-                Problem(
+                UserError(
                     "E-API-06",
                     f"The body is longer than {BODY_MAX} bytes, or does not say how long it is.",
                     "Send a short one, with Content-Length.",
@@ -145,7 +145,7 @@ class OperatorAuth:
         scheme = "Basic" if path in PAGES else "Bearer"
         return ApiError(
             401,
-            Problem(
+            UserError(
                 "E-API-03",
                 what,
                 'Send "Authorization: Bearer TOKEN"; "offhook serve" says where the token is.',

@@ -17,7 +17,7 @@ from offhook.api.models import (
 from offhook.api.operator import Operator
 from offhook.api.problems import ApiError
 from offhook.clock import wall_clock
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.records import queries
 from offhook.records.models import CallPage, CallRecord, GroupTotals, Totals
 
@@ -88,7 +88,7 @@ def router(operator: Operator) -> APIRouter:
                 await operator.ask(lambda connection: queries.shown(connection, sid))
             raise ApiError(
                 409,
-                Problem(
+                UserError(
                     "E-API-13",
                     "This call is over, or it is not recorded.",
                     'Calls are recorded whose agent file says "recording: on".',

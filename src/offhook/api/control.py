@@ -24,7 +24,7 @@ from offhook.api.problems import ApiError
 from offhook.call.requests import HangUp, Mute, Say, Tell, Update, Wish
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Part
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.tools.declare import ToolError
 
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -53,7 +53,7 @@ def router(operator: Operator) -> APIRouter:
         if entry is None or entry.session is None:
             raise ApiError(
                 404,
-                Problem(
+                UserError(
                     "E-API-18",
                     "No call with that CallSid is live.",
                     "See which are: GET /api/calls?live=true, or offhook calls --live.",
@@ -140,7 +140,7 @@ def router(operator: Operator) -> APIRouter:
 def _refused(what: str) -> ApiError:
     return ApiError(
         409,
-        Problem(
+        UserError(
             "E-API-19",
             f"It was not done: {what.rstrip('.')}.",
             "docs/control.md says when what can be asked.",

@@ -16,7 +16,7 @@ from typing import Final, Self
 import msgspec
 
 from offhook.api.problems import ApiError
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.types import CallEvent
 
 KEPT_MAX: Final = 5000
@@ -114,7 +114,7 @@ class LiveEvents:
         if len(self._listeners) >= LISTENERS_MAX:
             raise ApiError(
                 503,
-                Problem(
+                UserError(
                     "E-API-14",
                     f"{LISTENERS_MAX} clients follow the live events already.",
                     "Close one of them, or follow all calls over one connection.",

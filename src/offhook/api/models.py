@@ -63,7 +63,7 @@ class CallsRequest(ApiModel):
     """It lasted so many ms at least, and is over."""
 
     def filter(self, now: datetime) -> CallFilter:
-        """The filter. Raises Problem E-ASK-01 and E-ASK-03 for what cannot be."""
+        """The filter. Raises UserError E-ASK-01 and E-ASK-03 for what cannot be."""
         return CallFilter(
             since_ms=None if self.since is None else moment(self.since, now),
             until_ms=None if self.until is None else moment(self.until, now),

@@ -14,7 +14,7 @@ from offhook.api.models import (
 )
 from offhook.api.operator import Operator
 from offhook.api.problems import ApiError
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.outbound.placing import CallPlacer, OutboundRequest
 from offhook.outbound.problems import TryLaterError
 from offhook.records import queries, tables
@@ -87,7 +87,7 @@ def router(operator: Operator) -> APIRouter:
         )
         try:
             placed = await _placing(operator).place(wanted)
-        except Problem as problem:
+        except UserError as problem:
             raise _refused(problem) from None
         if placed.again:
             response.status_code = 200
@@ -112,12 +112,12 @@ def router(operator: Operator) -> APIRouter:
         """Whether it rings, goes on, or how it ended, by what Twilio told last."""
         try:
             state = await _placing(operator).following.state(sid, seen, wait_s)
-        except Problem as problem:
+        except UserError as problem:
             raise _refused(problem) from None
         if state is None:
             raise ApiError(
                 404,
-                Problem(
+                UserError(
                     "E-OUT-18",
                     "Twilio knows no call with that CallSid.",
                     "Take the call_sid that POST /api/calls has answered.",
@@ -139,14 +139,14 @@ def router(operator: Operator) -> APIRouter:
 
 
 def _placing(operator: Operator) -> CallPlacer:
-    """Raises Problem E-TW-02 when there are no credentials for Twilio."""
+    """Raises UserError E-TW-02 when there are no credentials for Twilio."""
     if operator.placing is None:
         operator.config.twilio.require_rest()
     assert operator.placing is not None, "there are credentials"
     return operator.placing
 
 
-def _refused(problem: Problem) -> ApiError:
+def _refused(problem: UserError) -> ApiError:
     headers = {}
     status = _STATUS.get(problem.code, 422)
     if isinstance(problem, TryLaterError):
@@ -160,6 +160,6 @@ def _ending(connection: Connection, sid: str) -> tuple[str | None, str | None]:
     calls = tables.calls.c
     try:
         row = queries.columns_of(connection, sid, calls.slug, calls.words)
-    except Problem:
+    except UserError:
         return None, None
     return row.slug, row.words

@@ -1,18 +1,18 @@
-"""What the API answers when it does not do what was asked: a Problem, with HTTP's status."""
+"""What the API answers when it does not do what was asked: a UserError, with HTTP's status."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from starlette.responses import JSONResponse
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 
 class ApiError(Exception):
-    """A Problem with the status, and the headers that belong to it."""
+    """A UserError with the status, and the headers that belong to it."""
 
     def __init__(
-        self, status: int, problem: Problem, headers: Mapping[str, str] | None = None
+        self, status: int, problem: UserError, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(problem.code)
         self.status = status
@@ -31,9 +31,9 @@ STATUS: Final = {
 """Of Problems that come from elsewhere; any other is the client's mistake: 422."""
 
 
-def response(refused: ApiError | Problem) -> JSONResponse:
+def response(refused: ApiError | UserError) -> JSONResponse:
     """The answer: `{"code", "what", "fix"}`."""
-    if isinstance(refused, Problem):
+    if isinstance(refused, UserError):
         refused = ApiError(STATUS.get(refused.code, 422), refused)
     problem = refused.problem
     body = {"code": problem.code, "what": problem.what, "fix": problem.fix}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from offhook.api.problems import ApiError
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 THREADS: Final = 4
 WAITING_MAX: Final = 32
@@ -100,7 +100,7 @@ class _Job:
 def _too_slow() -> ApiError:
     return ApiError(
         503,
-        Problem(
+        UserError(
             "E-API-09",
             "The database or the disk has not answered in time. Calls go on.",
             "Try again soon; /readyz says how the records are.",

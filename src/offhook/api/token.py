@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from offhook.config import HARD_TO_GUESS
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 FILE: Final = "api-token"
 """Its name in the folder of the records."""
@@ -20,7 +20,7 @@ FILE: Final = "api-token"
 def token_in(folder: Path) -> SecretStr:
     """The token of the file in that folder, which is made, with a new one, if it is not there.
 
-    Raises Problem E-API-01 when the file cannot be used, or others than its owner may read it.
+    Raises UserError E-API-01 when the file cannot be used, or others than its owner may read it.
     """
     path = folder / FILE
     try:
@@ -57,8 +57,8 @@ def _make(path: Path) -> None:
     Path(name).replace(path)
 
 
-def _unusable(path: Path, why: str) -> Problem:
-    return Problem(
+def _unusable(path: Path, why: str) -> UserError:
+    return UserError(
         "E-API-01",
         f"The API's token in {path} cannot be used: {why}",
         "Delete that file, so that a new one is made, or set OFFHOOK_API_TOKEN.",

@@ -252,7 +252,7 @@ class Caller:
                 self._played = self._received
                 while self._marks:
                     self._echo()
-            case media.Play():
+            case media.PlayMessage():
                 audio = message.media.payload
                 for at in range(0, len(audio), FRAME_BYTES):
                     if audio[at + HEAD.size : at + FRAME_BYTES] == BODY:
@@ -473,7 +473,7 @@ class Load:
                 timeout=CONNECT_S,
                 max_size=MAX_MESSAGE,
             )
-        except (websocket.Refused, websocket.Unreachable):
+        except (websocket.UpgradeRefusedError, websocket.UnreachableError):
             self.measured.broken_calls += 1
             return False
         try:

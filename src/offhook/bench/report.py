@@ -9,7 +9,7 @@ from rich.table import Table
 from offhook.bench.figures import Level, Spread
 from offhook.bench.search import Ceiling
 from offhook.bench.suite import Bar, Report
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 BEGIN: Final = "<!-- measured by make bench: begin -->"
 END: Final = "<!-- measured by make bench: end -->"
@@ -43,12 +43,12 @@ def markdown(report: Report) -> str:
 def rewrite(page: str, report: Report) -> str:
     """A page with these figures instead of those between its two markers.
 
-    Raises Problem E-BENCH-04 when it has no such place.
+    Raises UserError E-BENCH-04 when it has no such place.
     """
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise Problem(
+        raise UserError(
             "E-BENCH-04",
             "The page has no place for the figures.",
             f"Put these two lines where they belong: {BEGIN} {END}",

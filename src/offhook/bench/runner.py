@@ -16,7 +16,7 @@ import msgspec
 from offhook.bench import figures
 from offhook.bench.child import Usage
 from offhook.bench.load import Begin, Churn, Finish, HangUp, Measured, Open, Spec
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 WARM_UP_S: Final = 1.5
 ANSWER_S: Final = 60.0
@@ -41,10 +41,10 @@ def offhook(config: Path | None) -> Bridge:
 
 
 def baselines(folder: Path) -> list[Bridge]:
-    """Every program in a folder. Raises Problem E-BENCH-02 when there is none."""
+    """Every program in a folder. Raises UserError E-BENCH-02 when there is none."""
     found = [Bridge(path.stem, (sys.executable, str(path))) for path in sorted(folder.glob("*.py"))]
     if not found:
-        raise Problem(
+        raise UserError(
             "E-BENCH-02",
             f"There is no bridge to compare with in {folder}.",
             "Give the folder bench/baselines of a checkout with --baselines, or leave it out.",
@@ -87,7 +87,7 @@ class Child:
         self._process.stdin.write(msgspec.json.encode(message) + b"\n")
 
     async def hear(self, seconds: float = ANSWER_S) -> bytes:
-        """One line. Raises Problem E-BENCH-01 when none comes."""
+        """One line. Raises UserError E-BENCH-01 when none comes."""
         assert self._process.stdout is not None  # it was started with a pipe
         line = b""
         with contextlib.suppress(TimeoutError):
@@ -95,7 +95,7 @@ class Child:
                 line = await self._process.stdout.readline()
         if not line:
             said = self._errors.read_text(errors="replace").strip().splitlines()
-            raise Problem(
+            raise UserError(
                 "E-BENCH-01",
                 f"{self._name} did not answer: {said[-1] if said else 'it said nothing'}.",
                 "Look at what it needs: offhook/bench/README.md says how a bridge is started.",
@@ -252,12 +252,12 @@ def can_make_certificates() -> bool:
 def make_certificate(folder: Path) -> None:
     """An authority for this run, authority.pem, and the sink's key and certificate, sink.pem.
 
-    Raises Problem E-BENCH-03 where trustme is not installed.
+    Raises UserError E-BENCH-03 where trustme is not installed.
     """
     try:
         import trustme
     except ImportError:
-        raise Problem(
+        raise UserError(
             "E-BENCH-03",
             "TLS needs a certificate made for the run, and trustme, which makes it, is missing.",
             "Install trustme beside Offhook, or run `make setup` in a checkout.",

@@ -69,9 +69,9 @@ from offhook.twilio import messages as twilio
 
 Input: TypeAlias = (
     twilio.FromTwilio
-    | twilio.Unknown
+    | twilio.UnknownTwilioMessage
     | deepgram.ServerMessage
-    | deepgram.Unknown
+    | deepgram.UnknownAgentMessage
     | inputs.CallAnnounced
     | inputs.AgentLegRefused
     | inputs.AgentLegUnreachable

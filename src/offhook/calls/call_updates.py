@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from offhook.concurrency.server_tasks import ServerTasks
-from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
+from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import TwilioRest
 
 _log: Final = logging.getLogger("offhook.line")
@@ -63,10 +63,10 @@ class CallUpdates:
             try:
                 await self.rest.update_call(call_sid, url=url)
                 return
-            except TwilioRefused as refused:
+            except TwilioRefusedError as refused:
                 _log.warning("a caller who waits alone was not brought back: %s", refused)
                 return  # The call is over.
-            except TwilioUnreachable as unreachable:
+            except TwilioUnreachableError as unreachable:
                 _log.warning("a caller who waits alone is not back yet: %s", unreachable)
             await asyncio.sleep(BRING_AGAIN_S)
 
@@ -76,7 +76,7 @@ class CallUpdates:
         try:
             async with asyncio.timeout(REST_S):
                 await request()
-        except (TwilioRefused, TwilioUnreachable, TimeoutError) as error:
+        except (TwilioRefusedError, TwilioUnreachableError, TimeoutError) as error:
             _log.warning("Twilio was asked in vain, so the stream is closed: %s", error)
             otherwise()
         except Exception:

@@ -52,7 +52,7 @@ from offhook.events.types import (
     Subscriber,
 )
 from offhook.net.websocket import Channel
-from offhook.policy.dial_policy import Guard
+from offhook.policy.dial_policy import DialPolicy
 from offhook.recordings.recorder import Recordings
 from offhook.tools.declare import Call, Once, ToolError
 from offhook.tools.files import Toolbox
@@ -208,7 +208,7 @@ class Calls:
         tools: ToolsFor,
         look_up: LookUp,
         office: Messaging,
-        guard: Guard,
+        guard: DialPolicy,
         lines: CallUpdates,
         make_tap: MakeTap | None = None,
         recordings: Recordings | None = None,
@@ -584,7 +584,7 @@ class Calls:
     def change(self, call_sid: str, part: Part, block: Any) -> Change:
         """The message that changes a part of a call's agent, for an Update.
 
-        Raises Problem E-SET-01 and E-SET-02 for what cannot be, and ToolError for no such call.
+        Raises UserError E-SET-01 and E-SET-02 for what cannot be, and ToolError for no such call.
         """
         session = self._session(call_sid)
         if session is None:

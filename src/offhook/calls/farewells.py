@@ -13,7 +13,7 @@ from offhook.call.ending import Ending, Slug
 from offhook.calls import responses
 from offhook.config import Agent
 from offhook.events.types import Dialled, DialRefused, Event
-from offhook.policy.dial_policy import Guard
+from offhook.policy.dial_policy import DialPolicy
 from offhook.twilio import twiml
 
 REMEMBERED_MAX: Final = 1000
@@ -26,7 +26,7 @@ class Farewells:
     `after_url` is where Twilio asks what comes after a farewell's `<Dial>` or `<Record>`.
     """
 
-    def __init__(self, guard: Guard, note: Callable[[str, Event], None]) -> None:
+    def __init__(self, guard: DialPolicy, note: Callable[[str, Event], None]) -> None:
         self._guard = guard
         self._note = note
         self._given: OrderedDict[str, str] = OrderedDict()

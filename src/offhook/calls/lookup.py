@@ -19,7 +19,7 @@ from offhook.clock import Clock
 from offhook.config import Agent, Lookup
 from offhook.events.types import LookedUp
 from offhook.tools.declare import Call
-from offhook.tools.threads import NoThread, Threads
+from offhook.tools.threads import NoThreadError, Threads
 
 ANSWER_MAX: Final = 64 * 1024
 """Bytes of an answer; a longer one is none."""
@@ -91,7 +91,7 @@ class Lookups:
             raise
         except httpx2.HTTPError as error:
             raise _Failed(f"{type(error).__name__} at its address") from None
-        except NoThread:
+        except NoThreadError:
             raise _Failed("too many are running") from None
         except GeneratorExit:
             raise

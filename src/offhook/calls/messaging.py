@@ -12,10 +12,10 @@ from typing import Final, TypeAlias
 from offhook.clock import Clock
 from offhook.config import Texts
 from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
-from offhook.policy.dial_policy import Guard, is_number
+from offhook.policy.dial_policy import DialPolicy, is_number
 from offhook.tools.builtin.texts import CALLER, TEXT_MAX
 from offhook.tools.declare import Call, ToolError
-from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
+from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import TwilioRest
 from offhook.twilio.sms import segments
 
@@ -28,7 +28,7 @@ class Messaging:
     """One for a server. `recorded`: whether there is a record in which something can be kept."""
 
     def __init__(
-        self, guard: Guard, rest: TwilioRest | None, clock: Clock, *, recorded: bool
+        self, guard: DialPolicy, rest: TwilioRest | None, clock: Clock, *, recorded: bool
     ) -> None:
         self._guard = guard
         self._rest = rest
@@ -59,10 +59,10 @@ class Messaging:
             raise ToolError(f"the text was not sent: {refused.words}")
         try:
             await self._rest.send_message(to=number, from_=texts.from_, body=text)
-        except TwilioRefused as twilio:
+        except TwilioRefusedError as twilio:
             _log.warning("a text was not sent: %s", twilio)
             raise ToolError(f"the text was not sent: {twilio.words}") from None
-        except TwilioUnreachable as unreachable:
+        except TwilioUnreachableError as unreachable:
             _log.warning("a text was not sent: %s", unreachable)
             if unreachable.sent:
                 # No error: after one a model tries again, and the text may be there already.

@@ -56,7 +56,7 @@ from offhook.events.types import (
     RecordingStarted,
     Subscriber,
 )
-from offhook.net.websocket import Channel, Refused, Unreachable
+from offhook.net.websocket import Channel, UnreachableError, UpgradeRefusedError
 from offhook.recordings.recorder import CallRecorder, Recordings
 from offhook.twilio import messages as twilio
 from offhook.twilio.stream import CallerLeg
@@ -247,7 +247,7 @@ class Session:
         return ask
 
     def change(self, part: Part, block: Any) -> Change:
-        """The message that changes a part of the agent. Raises Problem E-SET-01 and E-SET-02."""
+        """The message that changes a part of the agent. Raises UserError E-SET-01 and E-SET-02."""
         return self._brief.change(part, block)
 
     def note(self, event: Event) -> None:
@@ -289,11 +289,13 @@ class Session:
 
     # --- what the legs tell --------------------------------------------------------------------
 
-    def on_caller_message(self, message: twilio.FromTwilio | twilio.Unknown) -> None:
+    def on_caller_message(self, message: twilio.FromTwilio | twilio.UnknownTwilioMessage) -> None:
         """Twilio said something."""
         self.receive(message)
 
-    def on_agent_message(self, message: deepgram.ServerMessage | deepgram.Unknown) -> None:
+    def on_agent_message(
+        self, message: deepgram.ServerMessage | deepgram.UnknownAgentMessage
+    ) -> None:
         """Deepgram said something, or floods us."""
         now = self._now()
         if now - self._messages_since > MESSAGES_WINDOW_S:
@@ -349,10 +351,10 @@ class Session:
             self.receive(inputs.CallBroke(why))
         self.receive(inputs.LegLost("agent", why))
 
-    def on_agent_failed(self, error: Refused | Unreachable) -> None:
+    def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         """Deepgram's socket could not be opened."""
         self._agent = None
-        if isinstance(error, Refused):
+        if isinstance(error, UpgradeRefusedError):
             self.receive(inputs.AgentLegRefused(error.status))
         else:
             self.receive(inputs.AgentLegUnreachable(str(error)))

@@ -21,10 +21,10 @@ from offhook.calls.call_updates import CallUpdates
 from offhook.clock import Clock, Timer
 from offhook.config import Agent, TransferDestination
 from offhook.events.types import Dialled, DialRefused, ErrandOutcome, Event, TransferFailed
-from offhook.policy.dial_policy import Guard
+from offhook.policy.dial_policy import DialPolicy
 from offhook.tools.declare import ToolError
 from offhook.twilio import twiml
-from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
+from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 
 _log: Final = logging.getLogger("offhook.transfers")
 
@@ -138,7 +138,7 @@ class Transfers:
     """Those of all calls; `plan_of` tells the limits of an agent."""
 
     def __init__(
-        self, guard: Guard, lines: CallUpdates, clock: Clock, plan_of: Callable[[Agent], Plan]
+        self, guard: DialPolicy, lines: CallUpdates, clock: Clock, plan_of: Callable[[Agent], Plan]
     ) -> None:
         self._guard = guard
         self._lines = lines
@@ -318,10 +318,10 @@ class Transfers:
                 status_callback=_url(warm, "status"),
                 timeout_s=destination.timeout_seconds,
             )
-        except TwilioRefused as refused:
+        except TwilioRefusedError as refused:
             _log.warning("nobody was called: %s", refused)
             return refused.words
-        except TwilioUnreachable as unreachable:
+        except TwilioUnreachableError as unreachable:
             _log.warning("nobody was called: %s", unreachable)
             if unreachable.sent:
                 party.note(dialled)  # It may ring all the same; nobody is put through then.
@@ -363,7 +363,7 @@ class Transfers:
         assert self._lines.rest is not None
         try:
             found = await self._lines.rest.fetch_call(warm.leg)
-        except (TwilioRefused, TwilioUnreachable) as error:
+        except (TwilioRefusedError, TwilioUnreachableError) as error:
             _log.warning("nobody knows whether the person is still there: %s", error)
             return
         self.status(warm.id, warm.leg, found.status)

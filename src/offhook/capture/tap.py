@@ -15,9 +15,9 @@ import msgspec
 from offhook.audio import SILENCE
 from offhook.call.ending import Ending
 from offhook.clock import Clock
-from offhook.deepgram.leg import Dial, Dialling
+from offhook.deepgram.leg import Dial, PendingDial
 from offhook.events.types import Leg
-from offhook.net.websocket import Channel, Closed, Receiver, Refused, Unreachable
+from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.twilio import messages
 
 _log: Final = logging.getLogger("offhook.tap")
@@ -114,12 +114,12 @@ class Tapped:
         """A dial whose sockets have the tap on them."""
 
         def dial_tapped(
-            receiver: Receiver, failed: Callable[[Refused | Unreachable], None]
-        ) -> Dialling:
+            receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+        ) -> PendingDial:
             wire = _Wire(self, "agent")
             wire.receiver = receiver
 
-            def tell_failed(error: Refused | Unreachable) -> None:
+            def tell_failed(error: UpgradeRefusedError | UnreachableError) -> None:
                 self.tell("agent", "in", "close", str(error).encode())
                 failed(error)
 
@@ -154,7 +154,7 @@ def _without_keys(text: bytes) -> bytes:
     """A message of Twilio's in which no key can be seen, nor its tone heard."""
     try:
         message = messages.read(text)
-    except messages.BadMessage:
+    except messages.MalformedTwilioMessageError:
         return b""
     if isinstance(message, messages.Dtmf):
         return messages.write(

@@ -23,7 +23,7 @@ from offhook.call.ending import Ending
 from offhook.capture.masking import Masks
 from offhook.capture.tap import Direction, NewCall, OnWire, Tap
 from offhook.concurrency.background_thread import BackgroundThread
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.types import Leg
 from offhook.recordings.disk_writer import DiskWriter, file_of_call
 from offhook.twilio import messages
@@ -80,7 +80,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class Captures:
     """Captures every call that begins while it is entered, into `folder`: a MakeTap.
 
-    `secrets` are values that must be in no file. Raises Problem E-CAP-01 when no file can be made
+    `secrets` are values that must be in no file. Raises UserError E-CAP-01 when no file can be made
     in the folder, which is created if it is not there.
     """
 
@@ -90,7 +90,7 @@ class Captures:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise Problem(
+            raise UserError(
                 "E-CAP-01",
                 f"Calls cannot be captured into {folder}: {error.strerror}.",
                 "Name a folder that can be written with --capture.",
@@ -167,9 +167,11 @@ def _audio(message: OnWire) -> tuple[bytes | None, int | None]:
     try:
         if message.direction == "out":
             played = messages.read_ours(message.data)
-            return (played.media.payload if isinstance(played, messages.Play) else None), None
+            return (
+                played.media.payload if isinstance(played, messages.PlayMessage) else None
+            ), None
         heard = messages.read(message.data)
-    except messages.BadMessage:
+    except messages.MalformedTwilioMessageError:
         return None, None
     if not isinstance(heard, messages.Media) or heard.media.track != "inbound":
         return None, None

@@ -7,7 +7,7 @@ import typer
 
 from offhook import __version__
 from offhook.cli import bench, call, calls, check, db, demo, dnc, rehearse, serve, standin, twiml
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 app = typer.Typer(
     name="offhook",
@@ -45,6 +45,6 @@ def main() -> None:
     """Run one command. Exit codes: 0 good, 1 the thing failed, 2 wrong use."""
     try:
         app()
-    except Problem as problem:
+    except UserError as problem:
         print(f"{problem.code} {problem.what}\n  → {problem.fix}", file=sys.stderr)
         sys.exit(1)

@@ -12,7 +12,7 @@ import httpx2
 
 from offhook.api import token
 from offhook.config import Config
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 ANSWER_S: Final = 60.0
 """Seconds that an answer may take: a farewell takes 15 s at most, Deepgram's answer 10 s."""
@@ -101,7 +101,7 @@ class ApiClient:
     async def find_call_sid(self, text: str) -> str:
         """Return the CallSid that `text` is, or with which the CallSid of one live call ends.
 
-        Raises Problem E-ASK-05 when those of several do.
+        Raises UserError E-ASK-05 when those of several do.
         """
         if _CALL_SID.fullmatch(text) or len(text) < _SUFFIX_MIN:
             return text
@@ -109,7 +109,7 @@ class ApiClient:
         calls = answer.body.get("calls", [])
         found = [call["sid"] for call in calls if call["sid"].endswith(text)]
         if len(found) > 1:
-            raise Problem(
+            raise UserError(
                 "E-ASK-05",
                 f"The CallSids of {len(found)} calls end so.",
                 "Give more of its end, or all of it.",
@@ -119,7 +119,7 @@ class ApiClient:
     async def act(self, call_sid: str, operation: str, body: Mapping[str, Any]) -> ApiAnswer:
         """Have an operation performed on a live call.
 
-        Raises Problem E-ASK-13 when no server answers, and E-ASK-14 when what answers is not
+        Raises UserError E-ASK-13 when no server answers, and E-ASK-14 when what answers is not
         Offhook.
         """
         path = f"/api/calls/{quote(call_sid, safe='')}/{operation}"
@@ -138,7 +138,7 @@ class ApiClient:
             answer = None
         expected = members if response.status_code == 200 else {"code", "what", "fix"}
         if not isinstance(answer, dict) or not expected <= answer.keys():
-            raise Problem(
+            raise UserError(
                 "E-ASK-14",
                 f"What answers at {self.url} is no Offhook of this version:"
                 f" HTTP {response.status_code}.",
@@ -150,13 +150,13 @@ class ApiClient:
 def token_of(config: Config) -> str:
     """Return OFFHOOK_API_TOKEN, else the token that the server put into its folder.
 
-    Raises Problem E-ASK-11 when there is neither, and E-API-01 for a file that cannot be used.
+    Raises UserError E-ASK-11 when there is neither, and E-API-01 for a file that cannot be used.
     """
     if config.server.api_token is not None:
         return config.server.api_token.get_secret_value()
     path = config.records.folder / token.FILE
     if not path.exists():
-        raise Problem(
+        raise UserError(
             "E-ASK-11",
             f"No token of the API. Looked in: OFFHOOK_API_TOKEN, {path}.",
             "Start offhook serve, which makes one; of a server elsewhere set OFFHOOK_API_TOKEN.",
@@ -170,9 +170,9 @@ def server_url(config: Config) -> str:
     return f"{scheme}://127.0.0.1:{config.server.port}"
 
 
-def unreachable(url: str, why: str) -> Problem:
-    """Return the Problem that no server answers at that address."""
-    return Problem(
+def unreachable(url: str, why: str) -> UserError:
+    """Return the UserError that no server answers at that address."""
+    return UserError(
         "E-ASK-13",
         f"No server answers at {url}: {why}.",
         "Start offhook serve, or name the server with --url.",

@@ -45,12 +45,12 @@ def bench(
     from offhook.bench.figures import Level
     from offhook.bench.plot import plot as draw
     from offhook.cli.event_loop import run
-    from offhook.errors import Problem
+    from offhook.errors import UserError
 
     # A configuration that is wrong is told of here, not by a process of the run.
     loaded = configuration.load(config, {"DEEPGRAM_API_KEY": "loopback"})
     if loaded.agent_for(None) is None:
-        raise Problem(
+        raise UserError(
             "E-BENCH-05",
             "No default line: the simulated callers call no number that the file knows.",
             "Add a line `default` to lines, or give another file with --config.",
@@ -82,7 +82,7 @@ def bench(
         try:
             plot.write_text(draw(report.levels), encoding="utf-8")
         except OSError as error:
-            raise Problem(
+            raise UserError(
                 "E-BENCH-06",
                 f"The plot cannot be written to {plot}: {error.strerror}.",
                 "Name a file that can be written with --plot.",

@@ -51,7 +51,7 @@ def call(
     from offhook.cli.api_client import server_url, token_of
     from offhook.cli.call_placer import Client
     from offhook.cli.event_loop import run
-    from offhook.errors import Problem
+    from offhook.errors import UserError
     from offhook.outbound.people import E164
 
     if not agent:
@@ -73,7 +73,7 @@ def call(
         raise typer.Exit(0 if good else 1)
     assert number is not None, "it was asked for"
     if not E164.fullmatch(number):
-        raise Problem(
+        raise UserError(
             "E-OUT-04",
             "This is not a phone number in international form.",
             "Write + and 7 to 15 digits, as +12025550142.",

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import httpx2
 import msgspec
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.outbound.lists import CallOutcome
 from offhook.outbound.problems import TryLaterError, UncertainError
 
@@ -97,7 +97,7 @@ class Client:
             return CallOutcome(state.status, state.final, state.slug, state.words)
 
     async def _ask(self, method: str, path: str, **how: Any) -> bytes:
-        """The body of a success. Raises Problem: what the server says, or E-OUT-19."""
+        """The body of a success. Raises UserError: what the server says, or E-OUT-19."""
         why = ""
         for attempt in range(TRIES):
             if attempt:
@@ -113,20 +113,20 @@ class Client:
             if response.is_success:
                 return response.content
             raise _problem(self._url, response)
-        raise Problem(
+        raise UserError(
             "E-OUT-19",
             f"No server answers at {self._url}: {why}.",
             "Start offhook serve, or name the server with --url. The same command then goes on.",
         )
 
 
-def _problem(url: str, response: httpx2.Response) -> Problem:
+def _problem(url: str, response: httpx2.Response) -> UserError:
     try:
         told = msgspec.json.decode(response.content, type=_Told)
     except msgspec.MsgspecError:
         told = _Told("E-OUT-20", f"HTTP {response.status_code} is no answer of Offhook's.", "")
     if response.status_code in (401, 404) or told.code == "E-OUT-20":
-        return Problem(
+        return UserError(
             "E-OUT-20",
             f"The server at {url} does not place calls: {told.what}",
             "Give --url and OFFHOOK_API_TOKEN of a server of this version.",
@@ -138,4 +138,4 @@ def _problem(url: str, response: httpx2.Response) -> Problem:
         return TryLaterError(told.code, told.what, told.fix, float(after))
     if told.code in ("E-REC-05", "E-API-09"):  # the database does not answer
         return TryLaterError(told.code, told.what, told.fix, 2.0)
-    return Problem(told.code, told.what, told.fix)
+    return UserError(told.code, told.what, told.fix)

@@ -23,11 +23,11 @@ def check(
     """Check configuration and agent settings. Exit code 1 if there is an error."""
     import json
 
-    from offhook.yamlfile import BadFile
+    from offhook.yamlfile import InvalidFileError
 
     try:
         what, findings = _read(file)
-    except BadFile as bad:
+    except InvalidFileError as bad:
         what, findings = bad.code, bad.findings
     errors = sum(finding.level == "error" for finding in findings)
     if as_json:
@@ -41,7 +41,7 @@ def check(
 
 
 def _read(file: Path | None) -> "tuple[str, tuple[Finding, ...]]":
-    """What was checked, and the remarks about it. Raises BadFile if there are errors."""
+    """What was checked, and the remarks about it. Raises InvalidFileError if there are errors."""
     import os
 
     from offhook import config, yamlfile

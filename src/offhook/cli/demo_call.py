@@ -20,8 +20,8 @@ from rich.table import Table
 from offhook.audio import FRAME_BYTES, milliseconds
 from offhook.cli.event_loop import on_stop_signal
 from offhook.clock import Clock, LoopClock
-from offhook.config import DEFAULT, Config, Overrides, Twilio, load
-from offhook.errors import Problem
+from offhook.config import DEFAULT, Config, Overrides, TwilioSettings, load
+from offhook.errors import UserError
 from offhook.observability.console_output import Conversation
 from offhook.serving.server import Server, listen
 from offhook.testing.scenarios import files, listening, preparing, runner, scenario
@@ -45,7 +45,7 @@ async def demonstrate(
 ) -> bool:
     """Make the call, print it, and say whether it went as it should.
 
-    Without `once`, go on serving until stopped. Raises Problem for a port in use or a bad file.
+    Without `once`, go on serving until stopped. Raises UserError for a port in use or a bad file.
     """
     sock = _listen(port)
     clock = LoopClock(asyncio.get_running_loop())
@@ -53,7 +53,9 @@ async def demonstrate(
     token = secrets.token_hex(16)
     async with _house(environ, console, clock, sessions) as house:
         own = OwnServer(sock.getsockname()[1], token, clock)
-        config = dataclasses.replace(house.config, twilio=Twilio(auth_tokens=(SecretStr(token),)))
+        config = dataclasses.replace(
+            house.config, twilio=TwilioSettings(auth_tokens=(SecretStr(token),))
+        )
         async with asyncio.TaskGroup() as group:
             server = Server(config, sock, [], own.tap, watchers=[Conversation(console)])
             serving = group.create_task(server.run(), name="server")
@@ -118,7 +120,7 @@ def _listen(port: int | None) -> socket.socket:
         return listen("127.0.0.1", port)
     try:
         return listen("127.0.0.1", 5000)
-    except Problem:
+    except UserError:
         return listen("127.0.0.1", 0)
 
 

@@ -74,12 +74,12 @@ def remove(number: Number, config: options.Config = None) -> None:
 
 
 def _checked(number: str) -> str:
-    """Return the number in the one form in which it is compared. Raises Problem E-OUT-04."""
-    from offhook.errors import Problem
+    """Return the number in the one form in which it is compared. Raises UserError E-OUT-04."""
+    from offhook.errors import UserError
     from offhook.outbound.people import E164, canonical
 
     if not E164.fullmatch(number):
-        raise Problem(
+        raise UserError(
             "E-OUT-04",
             "This is not a phone number in international form.",
             "Write + and 7 to 15 digits, as +12025550142.",

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 _T = TypeVar("_T")
 
 
 def run(main: Coroutine[Any, Any, _T]) -> _T:
-    """Run to the end. A Problem that ended a task group comes out as itself."""
+    """Run to the end. A UserError that ended a task group comes out as itself."""
     if sys.platform == "win32":
         factory = None
     else:
@@ -22,7 +22,7 @@ def run(main: Coroutine[Any, Any, _T]) -> _T:
     with asyncio.Runner(loop_factory=factory) as runner:
         try:
             return runner.run(main)
-        except* Problem as group:
+        except* UserError as group:
             problem = _first(group)
         raise problem
 
@@ -37,6 +37,6 @@ def on_stop_signal(callback: Callable[[], object]) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
 
 
-def _first(group: BaseExceptionGroup[Problem]) -> Problem:
+def _first(group: BaseExceptionGroup[UserError]) -> UserError:
     first = group.exceptions[0]
-    return first if isinstance(first, Problem) else _first(first)
+    return first if isinstance(first, UserError) else _first(first)

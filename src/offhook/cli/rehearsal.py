@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from offhook import config as configuration
 from offhook.cli import replay_report
 from offhook.clock import Clock, LoopClock
-from offhook.config import Overrides, Twilio
-from offhook.errors import Problem
+from offhook.config import Overrides, TwilioSettings
+from offhook.errors import UserError
 from offhook.testing.replay import captured
 from offhook.testing.replay.again import Wires, call_again
 from offhook.testing.replay.comparison import compare_call
@@ -182,7 +182,7 @@ class Rehearsal:
                 overrides = Overrides(deepgram_url=server.url)
             loaded = configuration.load(wishes.config, environ, overrides=overrides)
             if loaded.deepgram.api_key is None:
-                raise Problem(
+                raise UserError(
                     "E-SCENARIO-06",
                     "No agent answers: there is no --standin, and DEEPGRAM_API_KEY is not set.",
                     "Give --standin DIALOGUE.yaml, or set DEEPGRAM_API_KEY for Deepgram's agent.",
@@ -210,24 +210,24 @@ class Rehearsal:
             loaded.server.public_url,
         )
 
-    def _signer(self, twilio: Twilio) -> str | SharedKey:
+    def _signer(self, twilio: TwilioSettings) -> str | SharedKey:
         """Return what signs: the shared key that was named, else the Auth Token.
 
-        Raises Problem E-REH-03 or E-REH-06.
+        Raises UserError E-REH-03 or E-REH-06.
         """
         key = self._wishes.signing_key
         if key is not None:
             secret = twilio.signing_secrets.get(key)
             if secret is None:
                 known = ", ".join(twilio.signing_secrets) or "it has none"
-                raise Problem(
+                raise UserError(
                     "E-REH-06",
                     f'TWILIO_SIGNING_SECRETS has no secret for the key "{key}".',
                     f"Add ID=SECRET to it, or name a key that it has: {known}.",
                 )
             return SharedKey(key, secret.get_secret_value())
         if not twilio.auth_tokens:
-            raise Problem(
+            raise UserError(
                 "E-REH-03",
                 "TWILIO_AUTH_TOKEN is not set, so the call cannot be signed as Twilio signs it.",
                 "Set it to the token that the server has, name a shared key with --signing-key, or"
@@ -304,11 +304,11 @@ class Rehearsal:
 
 
 def _write(report: CallReport, path: Path) -> None:
-    """Write a call as WAV. Raises Problem E-REH-04."""
+    """Write a call as WAV. Raises UserError E-REH-04."""
     try:
         report.write_wav(path)
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-REH-04",
             f"The call cannot be written to {path}: {error.strerror}.",
             "Name a file that can be written with --out.",

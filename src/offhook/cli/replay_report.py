@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.replay.captured import Captured
 from offhook.testing.replay.comparison import Comparison
 from offhook.testing.replay.difference import TIME_MS
@@ -18,14 +18,14 @@ from offhook.testing.replay.side import Speech
 def report(captured: Captured, comparison: Comparison, out: Path, *, as_json: bool) -> bool:
     """Print the verdict; says whether the call went as captured.
 
-    Raises Problem E-CAP-06 when this machine was too busy to tell.
+    Raises UserError E-CAP-06 when this machine was too busy to tell.
     """
     if as_json:
         print(json.dumps(_facts(captured, comparison) | {"wav": str(out)}, indent=2))
     else:
         _show(captured, comparison, out, Console(highlight=False))
     if comparison.verdict == "too_busy":
-        raise Problem(
+        raise UserError(
             "E-CAP-06",
             "This machine was too busy for a verdict: the caller's own audio was sent up to"
             f" {comparison.late_ms} ms late.",

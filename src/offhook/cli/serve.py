@@ -52,7 +52,7 @@ def serve(
     from offhook.capture.writer import Captures
     from offhook.cli.event_loop import on_stop_signal, run
     from offhook.config import Overrides, load
-    from offhook.errors import Problem
+    from offhook.errors import UserError
     from offhook.observability.call_log import CallLog
     from offhook.observability.console_output import Conversation
     from offhook.observability.log_format import log_to
@@ -174,7 +174,7 @@ def serve(
     ):
         try:
             run(answer(printer))
-        except Problem:
+        except UserError:
             raise
         except Exception:
             # Python would print its words, which may be a caller's.

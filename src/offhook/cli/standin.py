@@ -35,7 +35,7 @@ def standin(
     from offhook.cli.event_loop import on_stop_signal, run
     from offhook.cli.standin_log import StandInLog
     from offhook.clock import LoopClock
-    from offhook.errors import Problem
+    from offhook.errors import UserError
     from offhook.testing.simulator.deepgram import agent_file, agents
     from offhook.testing.simulator.deepgram import server as standin_server
     from offhook.testing.simulator.dialogue.model.completions import Model, completions_url
@@ -56,7 +56,7 @@ def standin(
             try:
                 server = await standin_server.serve(host, port, ready.agent, clock, log.watch)
             except OSError as error:
-                raise Problem(
+                raise UserError(
                     "E-STANDIN-01",
                     f"The stand-in agent cannot listen on {host}:{port}:"
                     f" {error.strerror or error}.",

@@ -275,7 +275,7 @@ class KeyAction(Part):
         return keypad.HangUp(self.hang_up or "") if self.say is None else keypad.Say(self.say)
 
 
-class Keypad(Part):
+class KeypadSettings(Part):
     """What the caller enters on the telephone's keys. The agent is told, unless it is an action."""
 
     timeout_seconds: float = Field(default=2, ge=0.2, le=30)
@@ -353,7 +353,7 @@ class Agent(Part):
 
     transfer: Transfer | None = None
     texts: Texts | None = None
-    keypad: Keypad = Keypad()
+    keypad: KeypadSettings = KeypadSettings()
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
     _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)

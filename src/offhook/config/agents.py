@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 from offhook import variables, yamlfile
 from offhook.config.agent_file import Agent, Placing
-from offhook.config.app_config import DEFAULT, DOTENV, Dialling
+from offhook.config.app_config import DEFAULT, DOTENV, DiallingSettings
 from offhook.deepgram import settings
 from offhook.tools import builtin, modules
 from offhook.tools.files import ToolFiles
-from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
+from offhook.yamlfile import Document, Finding, InvalidFileError, Loc, Place
 
 if TYPE_CHECKING:  # its metadata takes its time
-    from offhook.policy.dial_policy import Rules
+    from offhook.policy.dial_policy import DialRules
 
 
 class AgentRead(NamedTuple):
@@ -73,7 +73,7 @@ def _with_agent_paths(agent: Agent, document: Document) -> Agent:
             path = path_from(document, destination.agent)
             if not path.is_file():
                 where = ("transfer", "destinations", name, "agent")
-                raise BadFile("E-CFG-01", [_no_file(path, document, *where)])
+                raise InvalidFileError("E-CFG-01", [_no_file(path, document, *where)])
             destination = destination.model_copy(update={"agent": path})
         found[name] = destination
     transfer = agent.transfer.model_copy(update={"destinations": found})
@@ -103,10 +103,10 @@ def _tools(agent: Agent, document: Document) -> ToolFiles:
         else:
             path = document.path.parent / tool
             if not path.is_file():
-                raise BadFile("E-CFG-01", [_no_file(path, document, "tools", index)])
+                raise InvalidFileError("E-CFG-01", [_no_file(path, document, "tools", index)])
             paths.append(path)
     if errors:
-        raise BadFile("E-TOOL-02", errors)
+        raise InvalidFileError("E-TOOL-02", errors)
     transfer = agent.transfer.destinations if agent.transfer is not None else {}
     texts = agent.texts.destinations if agent.texts is not None else {}
     named = builtin.Destinations(
@@ -136,7 +136,7 @@ def _lookup_function(agent: Agent, document: Document) -> modules.Latest[Callabl
     name, _, function = agent.lookup.python.rpartition(":")
     path = document.path.parent / name
     if not path.is_file():
-        raise BadFile("E-CFG-01", [_no_file(path, document, "lookup", "python")])
+        raise InvalidFileError("E-CFG-01", [_no_file(path, document, "lookup", "python")])
     return modules.Latest((path,), lambda: modules.function(path, function))
 
 
@@ -164,11 +164,11 @@ def _check_variables(agent: Agent, document: Document) -> None:
             where = document.place_within(loc, written)
             findings.append(Finding("error", f'No variable is called "{name}".', fix, where))
     if findings:
-        raise BadFile("E-VAR-01", findings)
+        raise InvalidFileError("E-VAR-01", findings)
 
 
 def _check_keypad(agent: Agent, document: Document) -> None:
-    """Raises BadFile E-CFG-01 for every key that is to put through to nobody."""
+    """Raises InvalidFileError E-CFG-01 for every key that is to put through to nobody."""
     known = agent.transfer.destinations if agent.transfer is not None else {}
     findings = []
     for key, action in agent.keypad.actions.items():
@@ -183,7 +183,7 @@ def _check_keypad(agent: Agent, document: Document) -> None:
         text = f'Key {key} puts through to "{name}", which is not in transfer.destinations.'
         findings.append(Finding("error", text, fix, where))
     if findings:
-        raise BadFile("E-CFG-01", findings)
+        raise InvalidFileError("E-CFG-01", findings)
 
 
 def read_lines(
@@ -209,7 +209,7 @@ def read_lines(
             continue
         try:
             read = agents[path] = _read_agent(path)
-        except BadFile as bad:
+        except InvalidFileError as bad:
             errors += bad.findings
             code = bad.code
             continue
@@ -220,7 +220,7 @@ def read_lines(
     remarks = tuple(remark for read in agents.values() for remark in read.remarks)
     errors += _same_names(agents)
     if errors:
-        raise BadFile(code, [*errors, *remarks])
+        raise InvalidFileError(code, [*errors, *remarks])
     lines = {line: agents[path_from(document, name)].agent for line, name in files.items()}
     if not files:
         seed, about = settings.seed()
@@ -253,13 +253,13 @@ def _same_names(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
         known.setdefault(name, path)
 
 
-def dialling_rules(dialling: Dialling, lines: Mapping[str, Agent]) -> "Rules":
+def dialling_rules(dialling: DiallingSettings, lines: Mapping[str, Agent]) -> "DialRules":
     """What dial_policy allows: what `dialling` says, and where it is silent the lines."""
     from offhook.policy import dial_policy
 
     home = frozenset(filter(None, map(dial_policy.country_of, lines)))
     allowed = frozenset(dialling.countries or home or dial_policy.DEFAULT_COUNTRIES)
-    return dial_policy.Rules(
+    return dial_policy.DialRules(
         countries=allowed,
         home=home or allowed,
         **dialling.model_dump(exclude={"countries", "sip_hosts"}),
@@ -283,18 +283,22 @@ def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
 
 
 def check_dialled(
-    agents: Mapping[Path, AgentRead], dialling: Dialling, lines: Mapping[str, Agent]
+    agents: Mapping[Path, AgentRead], dialling: DiallingSettings, lines: Mapping[str, Agent]
 ) -> None:
-    """Raises BadFile E-DIAL-01 for every destination that dial_policy would refuse in a call."""
+    """Raise InvalidFileError E-DIAL-01 for every destination that no call may dial."""
     dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
     if not dialled:
         return
-    from offhook.policy.dial_policy import Why, refusal
+    from offhook.policy.dial_policy import RefusalReason, refusal
 
     rules = dialling_rules(dialling, lines)
     fixes = {
-        Why.COUNTRY: "Add the country to dialling.countries in offhook.yaml, if you mean it.",
-        Why.SIP_HOST: "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it.",
+        RefusalReason.COUNTRY: (
+            "Add the country to dialling.countries in offhook.yaml, if you mean it."
+        ),
+        RefusalReason.SIP_HOST: (
+            "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it."
+        ),
     }
     errors = []
     for read, loc, to in dialled:
@@ -304,7 +308,7 @@ def check_dialled(
             fix = fixes.get(refused.why, "Give another number.")
             errors.append(Finding("error", text, fix, read.document.place(loc)))
     if errors:
-        raise BadFile("E-DIAL-01", errors)
+        raise InvalidFileError("E-DIAL-01", errors)
 
 
 def by_rest(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from offhook.config.parts import (
     or_empty,
     phone_number,
 )
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.net.addresses import is_this_machine
 from offhook.text import urls
 from offhook.twilio.rest_account import RestAccount
@@ -37,7 +37,7 @@ def _line(value: Any) -> Any:
     return value if value == DEFAULT else phone_number(value)
 
 
-class ServerFile(Part):
+class ServerFileSettings(Part):
     """What `server:` in offhook.yaml may say."""
 
     host: Text = "127.0.0.1"
@@ -79,13 +79,13 @@ class ServerFile(Part):
         return f"https://{url.netloc}"
 
     @pydantic.model_validator(mode="after")
-    def _both(self) -> "ServerFile":
+    def _both(self) -> "ServerFileSettings":
         if (self.tls_cert is None) != (self.tls_key is None):
             raise yamlfile.refuse("tls_cert and tls_key need each other.", "Give both, or neither.")
         return self
 
 
-class Server(ServerFile):
+class ServerSettings(ServerFileSettings):
     """How this process is reached."""
 
     unsigned: bool = False
@@ -105,7 +105,7 @@ class Server(ServerFile):
         return value
 
 
-class TwilioFile(Part):
+class TwilioFileSettings(Part):
     """What `twilio:` in offhook.yaml may say."""
 
     account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-f]{32}$")] | None = None
@@ -140,7 +140,7 @@ class TwilioFile(Part):
         return f"{url.scheme}://{url.netloc}"
 
     @pydantic.model_validator(mode="after")
-    def _place(self) -> "TwilioFile":
+    def _place(self) -> "TwilioFileSettings":
         if self.region is not None and self.edge is None:
             raise yamlfile.refuse(
                 "region without edge: Twilio would take such requests to us1.",
@@ -149,7 +149,7 @@ class TwilioFile(Part):
         return self
 
 
-class Twilio(TwilioFile):
+class TwilioSettings(TwilioFileSettings):
     """The Twilio account."""
 
     auth_tokens: tuple[SecretStr, ...] = ()
@@ -198,7 +198,7 @@ class Twilio(TwilioFile):
         return f"https://api.{self.edge}.{self.region or 'us1'}.twilio.com"
 
     def require_rest(self) -> RestAccount:
-        """Return the account of REST requests. Raises Problem E-TW-02 when there is none."""
+        """Return the account of REST requests. Raises UserError E-TW-02 when there is none."""
         account = self.rest_account
         if account is None:
             missing = (
@@ -206,7 +206,7 @@ class Twilio(TwilioFile):
                 if self.account_sid is None
                 else "TWILIO_API_KEY and TWILIO_API_SECRET"
             )
-            raise Problem(
+            raise UserError(
                 "E-TW-02",
                 "No credentials for Twilio's REST API, so nobody can be called or texted."
                 f" Looked in: {missing}, {DOTENV}.",
@@ -215,7 +215,7 @@ class Twilio(TwilioFile):
         return account
 
 
-class DeepgramFile(Part):
+class DeepgramFileSettings(Part):
     """What `deepgram:` in offhook.yaml may say."""
 
     url: str = Field(default="wss://agent.deepgram.com/v1/agent/converse", repr=False)
@@ -250,7 +250,7 @@ class DeepgramFile(Part):
         return url._replace(scheme=scheme, path=path).geturl()
 
 
-class Deepgram(DeepgramFile):
+class DeepgramSettings(DeepgramFileSettings):
     """Where the agent is."""
 
     api_key: SecretStr | None = None
@@ -263,7 +263,7 @@ class Deepgram(DeepgramFile):
         return {"Authorization": f"{self.auth.capitalize()} {key}"}
 
 
-class Logs(Part):
+class LogSettings(Part):
     """What `logs:` in offhook.yaml may say."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -287,7 +287,7 @@ class Prices(Part):
     """Tier to price of a minute of connection; an agent file names its `tier`."""
 
 
-class WebhookFile(Part):
+class WebhookSettings(Part):
     """Who is told of each call when it is over."""
 
     url: str | None = Field(default=None, repr=False)
@@ -324,7 +324,7 @@ def _no_target() -> Exception:
     )
 
 
-class Kept(Part):
+class RetentionSettings(Part):
     """How long records are kept, in days since a call began; None keeps them."""
 
     text_days: int | None = Field(default=None, ge=1)
@@ -334,7 +334,7 @@ class Kept(Part):
     """Recordings."""
 
 
-class Redact(Part):
+class RedactionSettings(Part):
     """What is taken out of texts before they are kept or passed on (offhook.redaction.redactor)."""
 
     cards: bool = False
@@ -353,7 +353,7 @@ class Redact(Part):
     """Whether what was taken out of an utterance is to be silenced in its recording too."""
 
 
-class RecordsFile(Part):
+class RecordsFileSettings(Part):
     """What `records:` in offhook.yaml may say."""
 
     folder: Path = Path("offhook-data")
@@ -363,12 +363,12 @@ class RecordsFile(Part):
     """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL goes before it."""
 
     prices: Prices = Prices()
-    webhook: WebhookFile = WebhookFile()
-    retention: Kept = Kept()
-    redact: Redact = Redact()
+    webhook: WebhookSettings = WebhookSettings()
+    retention: RetentionSettings = RetentionSettings()
+    redact: RedactionSettings = RedactionSettings()
 
 
-class Records(RecordsFile):
+class RecordsSettings(RecordsFileSettings):
     """What calls leave behind, and where. `folder` is ready to use."""
 
     database: str = Field(repr=False)
@@ -387,7 +387,7 @@ class Records(RecordsFile):
         return self.folder / "recordings"
 
 
-class Outbound(Part):
+class OutboundSettings(Part):
     """What `outbound:` in offhook.yaml may say: the calls that we place."""
 
     agents: tuple[Path, ...] = ()
@@ -403,7 +403,7 @@ class Outbound(Part):
     """How many calls that we place may ring or go on at once."""
 
 
-class Dialling(Part):
+class DiallingSettings(Part):
     """What may be dialled and texted, whoever asks for it: dial_policy."""
 
     countries: tuple[Country, ...] | None = None
@@ -433,16 +433,16 @@ class Dialling(Part):
     """Of each segment: 160 letters, or 70 with letters that few know."""
 
 
-class ConfigFile(Part):
+class AppConfigFile(Part):
     """What offhook.yaml may say."""
 
-    server: ServerFile = ServerFile()
-    twilio: TwilioFile = TwilioFile()
-    deepgram: DeepgramFile = DeepgramFile()
-    logs: Logs = Logs()
-    records: RecordsFile = RecordsFile()
-    outbound: Outbound = Outbound()
-    dialling: Dialling = Dialling()
+    server: ServerFileSettings = ServerFileSettings()
+    twilio: TwilioFileSettings = TwilioFileSettings()
+    deepgram: DeepgramFileSettings = DeepgramFileSettings()
+    logs: LogSettings = LogSettings()
+    records: RecordsFileSettings = RecordsFileSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    dialling: DiallingSettings = DiallingSettings()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(or_empty)
     ] = Field(default={})

@@ -47,7 +47,7 @@ class Hours:
     def opens_everywhere(self, now: datetime, zones: Sequence[tzinfo]) -> datetime | None:
         """When it is allowed in all of these zones next; None: now. `now` is aware.
 
-        Raises NeverOpen when the hours of the zones do not overlap within a week.
+        Raises NeverOpenError when the hours of the zones do not overlap within a week.
         """
         then = now
         for _ in range(TURNS_MAX):
@@ -57,10 +57,10 @@ class Hours:
             then = max(later)
             if then > now + WEEK:
                 break
-        raise NeverOpen
+        raise NeverOpenError
 
 
-class NeverOpen(Exception):  # noqa: N818 - a state of the world
+class NeverOpenError(Exception):
     """There is no hour that is allowed in all zones."""
 
 

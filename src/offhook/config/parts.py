@@ -8,7 +8,7 @@ import pydantic
 from pydantic import BeforeValidator, Field
 
 from offhook import variables, yamlfile
-from offhook.text.user_pattern import OwnPattern, PatternError
+from offhook.text.user_pattern import PatternError, UserPattern
 
 
 class Part(pydantic.BaseModel):
@@ -100,7 +100,7 @@ def _pattern(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        pattern = OwnPattern(value)
+        pattern = UserPattern(value)
     except PatternError as error:
         fix = "Correct it; single quotes keep its \\."
         if re.search(r"\(\?<?[=!>]|\\[1-9]|\(\?P=", value):
@@ -162,7 +162,7 @@ DestinationName = Annotated[str, BeforeValidator(_destination_name)]
 Name = Annotated[str, BeforeValidator(_variable_name)]
 Default = Annotated[str, BeforeValidator(_default)]
 Zone = Annotated[zoneinfo.ZoneInfo, BeforeValidator(_zone)]
-Pattern = Annotated[OwnPattern, BeforeValidator(_pattern)]
+Pattern = Annotated[UserPattern, BeforeValidator(_pattern)]
 Destination = Annotated[str, BeforeValidator(_destination)]
 PhoneNumber = Annotated[str, BeforeValidator(phone_number)]
 Key = Annotated[str, BeforeValidator(_key)]

@@ -24,26 +24,26 @@ from offhook.config.agents import (
 from offhook.config.app_config import (
     DEFAULT,
     DOTENV,
-    ConfigFile,
-    Deepgram,
-    DeepgramFile,
-    Dialling,
-    Logs,
-    Outbound,
-    Records,
-    RecordsFile,
-    Server,
-    ServerFile,
-    Twilio,
-    TwilioFile,
+    AppConfigFile,
+    DeepgramFileSettings,
+    DeepgramSettings,
+    DiallingSettings,
+    LogSettings,
+    OutboundSettings,
+    RecordsFileSettings,
+    RecordsSettings,
+    ServerFileSettings,
+    ServerSettings,
+    TwilioFileSettings,
+    TwilioSettings,
 )
 from offhook.config.parts import Part
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.text import urls
-from offhook.yamlfile import BadFile, Document, Finding
+from offhook.yamlfile import Document, Finding, InvalidFileError
 
 if TYPE_CHECKING:  # its metadata takes its time
-    from offhook.policy.dial_policy import Rules
+    from offhook.policy.dial_policy import DialRules
 
 FILE: Final = Path("offhook.yaml")
 """The file that is read, if it is there, when no other is named."""
@@ -82,19 +82,19 @@ class Overrides:
 class Config:
     """All of it. Secrets are SecretStr, so that no repr shows one."""
 
-    server: Server
-    twilio: Twilio
-    deepgram: Deepgram
-    logs: Logs
-    records: Records
+    server: ServerSettings
+    twilio: TwilioSettings
+    deepgram: DeepgramSettings
+    logs: LogSettings
+    records: RecordsSettings
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
-    outbound: Outbound = field(default_factory=Outbound)
+    outbound: OutboundSettings = field(default_factory=OutboundSettings)
 
     placers: tuple[Agent, ...] = ()
     """Agents that place calls and answer no line."""
-    dialling: Dialling = field(default_factory=Dialling)
+    dialling: DiallingSettings = field(default_factory=DiallingSettings)
     agents: Mapping[Path, Agent] = field(default_factory=dict)
     """Every agent of `lines`, and those to which they may transfer, by the path of its file."""
 
@@ -127,7 +127,7 @@ class Config:
         own = (line for line, of in lines if of.name == agent.name and line != DEFAULT)
         return agent.outbound.caller_id or self.outbound.caller_id or next(own, None)
 
-    def dialling_rules(self) -> "Rules":
+    def dialling_rules(self) -> "DialRules":
         """What dial_policy allows."""
         return dialling_rules(self.dialling, self.lines)
 
@@ -164,9 +164,9 @@ class Config:
         return (self.twilio.rest_origin, *sorted(filter(None, lookups)))
 
     def require_deepgram_key(self) -> SecretStr:
-        """The key. Raises Problem E-DG-01 when there is none."""
+        """The key. Raises UserError E-DG-01 when there is none."""
         if self.deepgram.api_key is None:
-            raise Problem(
+            raise UserError(
                 "E-DG-01",
                 f"No Deepgram key. Looked in: DEEPGRAM_API_KEY, {DOTENV}.",
                 'Set it there, or run "offhook demo" to try without one.',
@@ -174,9 +174,9 @@ class Config:
         return self.deepgram.api_key
 
     def require_signing_secrets(self) -> None:
-        """Raise Problem E-TW-01 when there is nothing to check Twilio's signatures with."""
+        """Raise UserError E-TW-01 when there is nothing to check Twilio's signatures with."""
         if not self.twilio.auth_tokens and not self.twilio.signing_secrets:
-            raise Problem(
+            raise UserError(
                 "E-TW-01",
                 "No Twilio auth token, so calls cannot be told from forgeries."
                 f" Looked in: TWILIO_AUTH_TOKEN, TWILIO_SIGNING_SECRETS, {DOTENV}.",
@@ -184,18 +184,18 @@ class Config:
             )
 
     def require_rest_of_agents(self) -> None:
-        """Raises BadFile E-DIAL-02 for what agents can do by REST alone, without credentials.
+        """Raise InvalidFileError E-DIAL-02 for what agents can do by REST alone, without it.
 
         A rehearsal, in which nobody is dialled, goes without them.
         """
         if self.by_rest and self.twilio.rest_account is None:
-            raise BadFile("E-DIAL-02", self.by_rest)
+            raise InvalidFileError("E-DIAL-02", self.by_rest)
 
     def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
-        """What signs after-call webhooks, at least one. Raises Problem E-HOOK-01."""
+        """What signs after-call webhooks, at least one. Raises UserError E-HOOK-01."""
         secrets = self.records.webhook_secrets
         if not secrets or any(len(one) < WEBHOOK_SECRET_MIN for one in secrets):
-            raise Problem(
+            raise UserError(
                 "E-HOOK-01",
                 "records.webhook.url is set, but there is no secret of 16 characters or more to"
                 f" sign with. Looked in: OFFHOOK_WEBHOOK_SECRET, {DOTENV}.",
@@ -204,10 +204,10 @@ class Config:
         return secrets
 
     def require_lookup_secrets(self) -> Mapping[str, SecretStr]:
-        """The lookups' secrets by name. Raises Problem E-LOOKUP-01 when one is missing."""
+        """The lookups' secrets by name. Raises UserError E-LOOKUP-01 when one is missing."""
         for name in _lookup_secrets(self.lines):
             if name not in self.lookup_secrets:
-                raise Problem(
+                raise UserError(
                     "E-LOOKUP-01",
                     f"No secret for a lookup. Looked in: {name}, {DOTENV}.",
                     "Set it there, or remove secret_env from the agent file.",
@@ -223,14 +223,14 @@ def load(
 ) -> Config:
     """Read everything. `path` None is ./offhook.yaml if it is there, else the defaults.
 
-    Raises Problem: E-YAML-01 to 03 and E-SET-01 for the files, of which all but the first are a
-    BadFile with every finding; E-CFG-01 to 04 for what is around them.
+    Raises UserError: E-YAML-01 to 03 and E-SET-01 for the files, of which all but the first are a
+    InvalidFileError with every finding; E-CFG-01 to 04 for what is around them.
     """
     if path is None and FILE.exists():
         path = FILE
     document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
     _refuse_secrets(document)
-    file = yamlfile.validate(ConfigFile, document)
+    file = yamlfile.validate(AppConfigFile, document)
     lines, agents, remarks = read_lines(file.lines, file.outbound.agents, document)
     check_dialled(agents, file.dialling, lines)
     placers = tuple(path_from(document, path) for path in file.outbound.agents)
@@ -266,7 +266,9 @@ def _refuse_secrets(document: Document) -> None:
         if isinstance(section, dict) and path[-1] in section:
             text = f'"{path[-1]}" is a secret, and this file is meant to be shared.'
             fix = f"Remove it, and set {variable} in .env."
-            raise BadFile("E-CFG-04", [Finding("error", text, fix, document.place(path, key=True))])
+            raise InvalidFileError(
+                "E-CFG-04", [Finding("error", text, fix, document.place(path, key=True))]
+            )
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -274,14 +276,16 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     try:
         own = dotenv.dotenv_values(DOTENV, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
-        raise Problem(
+        raise UserError(
             "E-CFG-03", f"{DOTENV} cannot be read: {error}.", "Make it a readable UTF-8 text file."
         ) from None
     both = [*own.items(), *environ.items()]
     return {name: value.strip() for name, value in both if value and value.strip()}
 
 
-def _server(file: ServerFile, folder: Path, overrides: Overrides, env: Mapping[str, str]) -> Server:
+def _server(
+    file: ServerFileSettings, folder: Path, overrides: Overrides, env: Mapping[str, str]
+) -> ServerSettings:
     given = {
         "host": overrides.host,
         "port": overrides.port,
@@ -297,10 +301,10 @@ def _server(file: ServerFile, folder: Path, overrides: Overrides, env: Mapping[s
     values |= {name: value for name, value in given.items() if value is not None}
     values["api_token"] = env.get("OFFHOOK_API_TOKEN")
     sources = {name: f"--{name.replace('_', '-')}" for name in given}
-    return _outside(Server, values, sources | {"api_token": "OFFHOOK_API_TOKEN"})
+    return _outside(ServerSettings, values, sources | {"api_token": "OFFHOOK_API_TOKEN"})
 
 
-def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:
+def _twilio(file: TwilioFileSettings, env: Mapping[str, str]) -> TwilioSettings:
     tokens = env.get("TWILIO_AUTH_TOKEN", "").split(",")
     values = file.model_dump() | {
         "account_sid": env.get("TWILIO_ACCOUNT_SID", file.account_sid),
@@ -314,35 +318,37 @@ def _twilio(file: TwilioFile, env: Mapping[str, str]) -> Twilio:
         "api_key": "TWILIO_API_KEY",
         "api_secret": "TWILIO_API_SECRET",
     }
-    return _outside(Twilio, values, sources)
+    return _outside(TwilioSettings, values, sources)
 
 
 def signing_secrets(text: str) -> dict[str, SecretStr]:
     """Return shared keys as the environment has them, `id=secret,id=secret`: id to secret.
 
-    Raises Problem E-CFG-02, which quotes nothing of it.
+    Raises UserError E-CFG-02, which quotes nothing of it.
     """
     secrets: dict[str, SecretStr] = {}
     for number, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):
         key, _, secret = (word.strip() for word in part.partition("="))
         if not re.fullmatch(r"[!-+\--<>-~]{1,128}", key) or not secret:
             why = f"its part {number} is not KEY_ID=SECRET."
-            raise Problem("E-CFG-02", f"{_SIGNING}: {why}", "Correct this value.")
+            raise UserError("E-CFG-02", f"{_SIGNING}: {why}", "Correct this value.")
         if key in secrets:
             why = f"its part {number} has the key id of one before it."
-            raise Problem("E-CFG-02", f"{_SIGNING}: {why}", "Correct this value.")
+            raise UserError("E-CFG-02", f"{_SIGNING}: {why}", "Correct this value.")
         secrets[key] = SecretStr(secret)
     return secrets
 
 
-def _deepgram(file: DeepgramFile, env: Mapping[str, str], overrides: Overrides) -> Deepgram:
+def _deepgram(
+    file: DeepgramFileSettings, env: Mapping[str, str], overrides: Overrides
+) -> DeepgramSettings:
     values = file.model_dump() | {"api_key": env.get("DEEPGRAM_API_KEY")}
     if overrides.deepgram_url is not None:
         values["url"] = overrides.deepgram_url
-    return _outside(Deepgram, values, {"url": "--deepgram-url"})
+    return _outside(DeepgramSettings, values, {"url": "--deepgram-url"})
 
 
-def _records(file: RecordsFile, folder: Path, env: Mapping[str, str]) -> Records:
+def _records(file: RecordsFileSettings, folder: Path, env: Mapping[str, str]) -> RecordsSettings:
     folder = folder / file.folder
     database = env.get("OFFHOOK_DATABASE_URL", file.database) or f"sqlite:///{folder}/offhook.db"
     secrets = env.get("OFFHOOK_WEBHOOK_SECRET", "").split(",")
@@ -351,7 +357,7 @@ def _records(file: RecordsFile, folder: Path, env: Mapping[str, str]) -> Records
         "database": database,
         "webhook_secrets": tuple(SecretStr(one.strip()) for one in secrets if one.strip()),
     }
-    return Records(**values)
+    return RecordsSettings(**values)
 
 
 _M = TypeVar("_M", bound=Part)
@@ -360,7 +366,7 @@ _M = TypeVar("_M", bound=Part)
 def _outside(model: type[_M], values: Mapping[str, Any], sources: Mapping[str, str]) -> _M:
     """A part with what came from outside the file. `sources` says how the user calls it.
 
-    Raises Problem E-CFG-02. The value is not quoted: it may be a secret.
+    Raises UserError E-CFG-02. The value is not quoted: it may be a secret.
     """
     try:
         return model.model_validate(values)
@@ -369,7 +375,7 @@ def _outside(model: type[_M], values: Mapping[str, Any], sources: Mapping[str, s
     source = sources.get(str(detail["loc"][0])) if detail["loc"] else None
     context = detail.get("ctx", {})
     text = context.get("text", f"{detail['msg']}.")
-    raise Problem(
+    raise UserError(
         "E-CFG-02",
         f"{source or 'The command line'}: {text}",
         context.get("fix", "Correct this value."),

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from offhook.concurrency.server_tasks import ServerTasks
-from offhook.deepgram.leg import Dialling
+from offhook.deepgram.leg import PendingDial
 from offhook.net import tls, websocket
 from offhook.net.addresses import is_this_machine
 
@@ -47,15 +47,15 @@ class Dialler:
     def __call__(
         self,
         receiver: websocket.Receiver,
-        failed: Callable[[websocket.Refused | websocket.Unreachable], None],
-    ) -> Dialling:
+        failed: Callable[[websocket.UpgradeRefusedError | websocket.UnreachableError], None],
+    ) -> PendingDial:
         """Dial. Exactly one of `receiver.on_open` and `failed` follows, unless it is cancelled."""
         return self._tasks.start("dial Deepgram", self._dial(receiver, failed))
 
     async def _dial(
         self,
         receiver: websocket.Receiver,
-        failed: Callable[[websocket.Refused | websocket.Unreachable], None],
+        failed: Callable[[websocket.UpgradeRefusedError | websocket.UnreachableError], None],
     ) -> None:
         failure = await self._connect(receiver)
         if failure is not None:
@@ -63,7 +63,7 @@ class Dialler:
 
     async def _connect(
         self, receiver: websocket.Receiver
-    ) -> websocket.Refused | websocket.Unreachable | None:
+    ) -> websocket.UpgradeRefusedError | websocket.UnreachableError | None:
         try:
             await websocket.connect(
                 self._url,
@@ -73,12 +73,12 @@ class Dialler:
                 max_size=MAX_MESSAGE,
                 tls=self._tls,
             )
-        except websocket.Refused as refused:
+        except websocket.UpgradeRefusedError as refused:
             request_id = refused.headers.get("dg-request-id", "none")
             words = _WORDS.get(refused.status, f"E-DG-05 Deepgram answered {refused.status}.")
             _log.error("%s (request id %s)", words, request_id)
             return refused
-        except websocket.Unreachable as unreachable:
+        except websocket.UnreachableError as unreachable:
             _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", self._url, unreachable)
             return unreachable
         return None

@@ -6,30 +6,41 @@ from typing import Final, Protocol, TypeAlias
 
 from offhook.audio import BYTES_PER_MS
 from offhook.deepgram import messages
-from offhook.net.websocket import INTERNAL_ERROR, Channel, Closed, Receiver, Refused, Unreachable
+from offhook.net.websocket import (
+    INTERNAL_ERROR,
+    Channel,
+    Closed,
+    Receiver,
+    UnreachableError,
+    UpgradeRefusedError,
+)
 
 OUTBOX_BYTES: Final = 2000 * BYTES_PER_MS
 """Of caller audio that waits while Deepgram's socket is full: 2 s; beyond, the oldest goes."""
 
 
-class Dialling(Protocol):
+class PendingDial(Protocol):
     """A dial on its way."""
 
     def cancel(self) -> object:
         """Call it off; nothing is reported after that."""
 
 
-Dial: TypeAlias = Callable[[Receiver, Callable[[Refused | Unreachable], None]], Dialling]
+Dial: TypeAlias = Callable[
+    [Receiver, Callable[[UpgradeRefusedError | UnreachableError], None]], PendingDial
+]
 """Opens a socket for a receiver, or reports why that failed; returns before either."""
 
 
-class Owner(Protocol):
+class AgentLegOwner(Protocol):
     """What an agent's leg tells its session."""
 
     def on_agent_audio(self, audio: bytes) -> None:
         """A piece of what the agent says, of any length."""
 
-    def on_agent_message(self, message: messages.ServerMessage | messages.Unknown) -> None:
+    def on_agent_message(
+        self, message: messages.ServerMessage | messages.UnknownAgentMessage
+    ) -> None:
         """Anything else that Deepgram said."""
 
     def on_agent_garbage(self, what: str) -> None:
@@ -41,7 +52,7 @@ class Owner(Protocol):
     def on_agent_open(self) -> None:
         """The socket is open."""
 
-    def on_agent_failed(self, error: Refused | Unreachable) -> None:
+    def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         """The socket could not be opened."""
 
     def on_agent_lost(self, why: str, *, ours: bool) -> None:
@@ -54,7 +65,7 @@ class Owner(Protocol):
 class AgentLeg:
     """Reads Deepgram's messages and writes ours: a wire.Receiver."""
 
-    def __init__(self, owner: Owner, dial: Dial) -> None:
+    def __init__(self, owner: AgentLegOwner, dial: Dial) -> None:
         self._owner = owner
         self._channel: Channel | None = None
         self._hung_up = False
@@ -108,7 +119,7 @@ class AgentLeg:
             return
         try:
             message = messages.read(text)
-        except messages.BadMessage as bad:
+        except messages.MalformedAgentMessageError as bad:
             self._owner.on_agent_garbage(str(bad))
             return
         self._owner.on_agent_message(message)
@@ -138,6 +149,6 @@ class AgentLeg:
             code = f"close code {closed.received}" if closed.received else "cut off"
             self._owner.on_agent_lost(closed.reason or code, ours=closed.sent == INTERNAL_ERROR)
 
-    def _on_failed(self, error: Refused | Unreachable) -> None:
+    def _on_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         if not self._hung_up:
             self._owner.on_agent_failed(error)

@@ -5,8 +5,8 @@ same classes serve the server, which writes the first kind and reads the second,
 agent, which does the reverse. `Settings` is not here: it is the user's own JSON (settings.py).
 
 Reading is lenient, because Deepgram adds types and fields every few weeks (§3.11): an unknown type
-is `Unknown`, an unknown field is ignored, a missing optional field has a default, and a number may
-come as a string (§3.9). Audio is not a message: it travels as binary frames.
+is `UnknownAgentMessage`, an unknown field is ignored, a missing optional field has a default, and a
+number may come as a string (§3.9). Audio is not a message: it travels as binary frames.
 """
 
 from typing import Any, Final, Literal, TypeAlias
@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 
-class BadMessage(ValueError):  # noqa: N818 - it names what arrived, not what we did
+class MalformedAgentMessageError(ValueError):
     """A text frame that is not a Voice Agent message. Says how; never quotes the content."""
 
 
@@ -187,7 +187,7 @@ class FunctionCallResponse(_Message, frozen=True, tag="FunctionCallResponse"):
     thought_signature: str | None = None
 
 
-class Unknown(msgspec.Struct, frozen=True):
+class UnknownAgentMessage(msgspec.Struct, frozen=True):
     """A type that this version does not know: never a fault (§3.11)."""
 
     type: str
@@ -292,7 +292,7 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _server: Final = msgspec.json.Decoder[ServerMessage](ServerMessage, strict=False)
 _client: Final = msgspec.json.Decoder[ClientMessage](ClientMessage)
-_envelope: Final = msgspec.json.Decoder(Unknown)
+_envelope: Final = msgspec.json.Decoder(UnknownAgentMessage)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -304,8 +304,10 @@ SERVER_TYPES: Final = _tags(ServerMessage)
 CLIENT_TYPES: Final = _tags(ClientMessage)
 
 
-def read(text: bytes) -> ServerMessage | Unknown:
-    """Return one message from Deepgram. Raise BadMessage for anything that is not one.
+def read(text: bytes) -> ServerMessage | UnknownAgentMessage:
+    """Return one message from Deepgram.
+
+    Raise MalformedAgentMessageError for anything that is not one.
 
     Of a huge message, what is said, described or asked is cut visibly.
     """
@@ -316,10 +318,11 @@ def read(text: bytes) -> ServerMessage | Unknown:
         return _unknown_or_bad(text, SERVER_TYPES, str(error))
 
 
-def read_ours(text: bytes) -> ClientMessage | Unknown:
+def read_ours(text: bytes) -> ClientMessage | UnknownAgentMessage:
     """One message from a client, other than Settings: the stand-in's side.
 
-    Raises BadMessage (Deepgram answers UNPARSABLE_CLIENT_MESSAGE and ends the session).
+    Raises MalformedAgentMessageError (Deepgram answers UNPARSABLE_CLIENT_MESSAGE and ends the
+    session).
     """
     try:
         message: ClientMessage = _client.decode(text)
@@ -353,13 +356,13 @@ def _short(text: str) -> str:
     return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + " …"
 
 
-def _unknown_or_bad(text: bytes, known: frozenset[str], fault: str) -> Unknown:
+def _unknown_or_bad(text: bytes, known: frozenset[str], fault: str) -> UnknownAgentMessage:
     try:
         unknown = _envelope.decode(text)
     except UNREADABLE as error:
-        raise BadMessage(f"not a Voice Agent message: {error}") from None
+        raise MalformedAgentMessageError(f"not a Voice Agent message: {error}") from None
     if unknown.type in known:
         if fault.startswith("Invalid"):  # the faults in which msgspec quotes content
             fault = f"a value that is none of those known - at {fault.rpartition(' - at ')[2]}"
-        raise BadMessage(f"malformed {unknown.type}: {fault}")
+        raise MalformedAgentMessageError(f"malformed {unknown.type}: {fault}")
     return unknown

@@ -13,8 +13,8 @@ import msgspec
 
 from offhook.deepgram import settings_checks
 from offhook.deepgram.messages import History, UpdateListen, UpdateSpeak, UpdateThink
-from offhook.errors import Problem
-from offhook.yamlfile import BadFile, Finding, Loc
+from offhook.errors import UserError
+from offhook.yamlfile import Finding, InvalidFileError, Loc
 
 Part: TypeAlias = Literal["think", "speak", "listen"]
 """What of a session can be replaced while it lasts."""
@@ -79,14 +79,14 @@ class Settings:
         """The message that changes a part of a session that was begun with these settings.
 
         A think block replaces the functions too (§2.11): one that does not name any gets those of
-        these settings, and `functions`. Nothing is filled in it. Raises BadFile E-SET-01 for a
-        block that Deepgram would refuse, which ends the session; and Problem E-SET-02 when the
-        functions are not known here.
+        these settings, and `functions`. Nothing is filled in it. Raises InvalidFileError E-SET-01
+        for a block that Deepgram would refuse, which ends the session; and UserError E-SET-02 when
+        the functions are not known here.
         """
         block, findings = settings_checks.change(part, block)
         errors = [finding for finding in findings if finding.level == "error"]
         if errors:
-            raise BadFile("E-SET-01", errors)
+            raise InvalidFileError("E-SET-01", errors)
         match part:
             case "speak":
                 return UpdateSpeak(block)
@@ -102,7 +102,7 @@ class Settings:
             return think
         agent = self._message["agent"]
         if isinstance(agent, str):
-            raise Problem(
+            raise UserError(
                 "E-SET-02",
                 "This agent is stored at Deepgram: which functions a think block would take from"
                 " it is not known here.",
@@ -187,11 +187,11 @@ def accept(
 
     That is a whole Settings message, its `agent` block alone, or the UUID of a stored agent;
     `locate` tells where a part of it was written; `tools` are the functions that we run for it, by
-    name. Raises BadFile E-SET-01 if there is an error.
+    name. Raises InvalidFileError E-SET-01 if there is an error.
     """
     findings = settings_checks.check(pasted, locate, tools)
     if any(finding.level == "error" for finding in findings):
-        raise BadFile("E-SET-01", findings)
+        raise InvalidFileError("E-SET-01", findings)
     return Settings(pasted), tuple(findings)
 
 

@@ -1,6 +1,6 @@
 """HTTP and WebSocket on one port: each request's head is read here, and decides who serves it.
 
-A WebSocket upgrade goes to wire.accept, and the Front is gone: no audio frame passes through it.
+A WebSocket upgrade goes to wire.accept, and the router is gone: no audio frame passes through it.
 Every other request is handed to Uvicorn's HTTP protocol, one at a time and framed, so that the
 limits hold for each of them and not only for a connection's first.
 """
@@ -18,8 +18,8 @@ from uvicorn.server import ServerState
 
 from offhook.clock import Timer
 from offhook.net import websocket
-from offhook.net.listener import Connection, Listener, State
-from offhook.net.request_head import HEAD_MAX, BadRequestError, Chunks, read
+from offhook.net.listener import Connection, ConnectionState, Listener
+from offhook.net.request_head import HEAD_MAX, BadRequestError, ChunkedBody, read
 from offhook.net.uvicorn_server import OwnedUvicorn
 
 _log: Final = logging.getLogger("offhook.refused")
@@ -47,7 +47,7 @@ _Phase: TypeAlias = Literal["head", "begin", "body", "give", "answer", "leaving"
 """In `begin` and `give` a head, or a body, is there and waits for the connection's turn."""
 
 
-class Front(Connection):
+class FirstRequestRouter(Connection):
     """One connection until it is a stream. `decide` is asked about every WebSocket upgrade.
 
     `serve` makes what answers all other requests; without it they are answered with 404.
@@ -58,7 +58,7 @@ class Front(Connection):
         listener: Listener,
         decide: websocket.Decide,
         max_size: int,
-        serve: "Callable[[Front], HttpProtocol] | None" = None,
+        serve: "Callable[[FirstRequestRouter], HttpProtocol] | None" = None,
     ) -> None:
         self._listener = listener
         self._decide = decide
@@ -72,7 +72,7 @@ class Front(Connection):
         """Blank lines before a head, or what came after the last answer, in bytes."""
         self._missing = 0
         """Bytes of the body that is awaited, when they were told."""
-        self._chunks: Chunks | None = None
+        self._chunks: ChunkedBody | None = None
         self._chunked_head: Callable[[int], bytes] | None = None
         self._begun = False
         """Whether the answer has begun."""
@@ -172,7 +172,7 @@ class Front(Connection):
         self._begun = False
         self._phase = "head"
         self._looked_at = 0
-        self._listener.moved(self, State.IDLE)
+        self._listener.moved(self, ConnectionState.IDLE)
         self._wait(IDLE_S)
         if self._received:
             self._find_head()
@@ -186,7 +186,7 @@ class Front(Connection):
         self._received.clear()
         self._unread = 0
         self._stop_waiting()
-        self._listener.moved(self, State.LEAVING)
+        self._listener.moved(self, ConnectionState.LEAVING)
         if not unread:
             self._transport.close()
             return
@@ -221,7 +221,7 @@ class Front(Connection):
         elif end >= 0:
             self._in_turn("begin")
         elif received:
-            self._listener.moved(self, State.ASKING)
+            self._listener.moved(self, ConnectionState.ASKING)
 
     def _begin(self) -> None:
         """Have the request that has begun served, or refuse it."""
@@ -242,7 +242,7 @@ class Front(Connection):
             self._refuse(413, "The body is too long.")
         elif head.chunked:
             # Uvicorn hears of it when its length is known: two readers of chunks might differ.
-            self._chunks, self._chunked_head = Chunks(), head.with_length
+            self._chunks, self._chunked_head = ChunkedBody(), head.with_length
             self._await_body()
         else:
             self._missing = head.length
@@ -259,7 +259,7 @@ class Front(Connection):
         if self._body_is_whole():
             self._give_body()
         elif not self.is_over:
-            self._listener.moved(self, State.ASKING)
+            self._listener.moved(self, ConnectionState.ASKING)
             self._wait(BODY_S)
 
     def _body_is_whole(self) -> bool:
@@ -348,7 +348,7 @@ class Front(Connection):
     def _in_turn(self, phase: Literal["begin", "give"]) -> None:
         self._phase = phase
         self._stop_waiting()
-        self._listener.moved(self, State.BUSY)
+        self._listener.moved(self, ConnectionState.BUSY)
         self._listener.soon(self)
 
     def _wait(self, seconds: float) -> None:
@@ -368,24 +368,28 @@ class Front(Connection):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP, of a connection whose Front gives it one request at a time."""
+    """Uvicorn's HTTP, of a connection whose FirstRequestRouter gives it one request at a time."""
 
     def __init__(
-        self, front: Front, config: Config, state: ServerState, app_state: dict[str, Any]
+        self,
+        front: FirstRequestRouter,
+        config: Config,
+        state: ServerState,
+        app_state: dict[str, Any],
     ) -> None:
         super().__init__(config, state, app_state)
         self._front = front
 
     def on_response_complete(self) -> None:
-        """The Front looks for the next request, and for how long."""
+        """The FirstRequestRouter looks for the next request, and for how long."""
         self.server_state.total_requests += 1
         self._front.answered()
 
 
 class _Out:
-    """A connection's transport as Uvicorn sees it: the Front has the last word on its end."""
+    """A connection's transport as Uvicorn sees it: the router has the last word on its end."""
 
-    def __init__(self, front: Front, transport: asyncio.Transport) -> None:
+    def __init__(self, front: FirstRequestRouter, transport: asyncio.Transport) -> None:
         self._front = front
         self._transport = transport
         self._in_answer = False
@@ -417,7 +421,7 @@ class _Out:
         return self._transport.get_extra_info(name, default)
 
     def pause_reading(self) -> None:
-        """Do nothing: what is read, and how much of it is held, is the Front's."""
+        """Do nothing: what is read, and how much of it is held, is the FirstRequestRouter's."""
 
     def resume_reading(self) -> None:
         """Do nothing, likewise."""
@@ -455,8 +459,8 @@ class HttpServer(OwnedUvicorn):
         await super().shutdown(sockets=[])
         self.listener.cut()
 
-    def _front(self, listener: Listener) -> Front:
-        return Front(listener, self._decide, self._max_size, self._http)
+    def _front(self, listener: Listener) -> FirstRequestRouter:
+        return FirstRequestRouter(listener, self._decide, self._max_size, self._http)
 
-    def _http(self, front: Front) -> HttpProtocol:
+    def _http(self, front: FirstRequestRouter) -> HttpProtocol:
         return HttpProtocol(front, self.config, self.server_state, {})

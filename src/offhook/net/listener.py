@@ -43,7 +43,7 @@ HANDSHAKE_S: Final = 5.0
 _SCARCE: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-class State(IntEnum):
+class ConnectionState(IntEnum):
     """What a connection is doing, in the order in which they are dropped for a new one."""
 
     SILENT = 0
@@ -95,10 +95,10 @@ class Listener:
         self.places: Final = max(8, min(CONNECTIONS_MAX, files // 4))
         spare = files - self.places - FILES_ELSEWHERE
         self.streams_max: Final = max(1, spare // files_of_stream)
-        self._by_state: dict[State, OrderedDict[Connection, None]] = {
-            state: OrderedDict() for state in State
+        self._by_state: dict[ConnectionState, OrderedDict[Connection, None]] = {
+            state: OrderedDict() for state in ConnectionState
         }
-        self._states: dict[Connection, State] = {}
+        self._states: dict[Connection, ConnectionState] = {}
         self._sockets: dict[Connection, socket.socket] = {}
         self._opening: dict[Connection, asyncio.Task[object]] = {}
         self._streams: list[socket.socket] = []
@@ -152,7 +152,7 @@ class Listener:
         self._sweep_at = 2 * len(self._streams) + 64
         return len(self._streams)
 
-    def moved(self, connection: Connection, state: State) -> None:
+    def moved(self, connection: Connection, state: ConnectionState) -> None:
         """A connection does something else now."""
         before = self._states.get(connection)
         if before is not None and before is not state:
@@ -242,8 +242,8 @@ class Listener:
             return
         sock.setblocking(False)
         connection = self._make(self)
-        self._states[connection] = State.SILENT
-        self._by_state[State.SILENT][connection] = None
+        self._states[connection] = ConnectionState.SILENT
+        self._by_state[ConnectionState.SILENT][connection] = None
         self._sockets[connection] = sock
         task = self._loop.create_task(self._open(connection, sock), name="a connection opens")
         self._opening[connection] = task
@@ -267,9 +267,9 @@ class Listener:
             del self._opening[connection]
 
     def _make_room(self) -> bool:
-        for state in State:
+        for state in ConnectionState:
             oldest = next(iter(self._by_state[state]), None)
-            if oldest is not None and state is not State.BUSY:
+            if oldest is not None and state is not ConnectionState.BUSY:
                 self.dropped += 1
                 self._cut(oldest)
                 _log.warning(

@@ -42,7 +42,7 @@ class BadRequestError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """One request's head, of which it is known where its body ends."""
 
     raw: bytes
@@ -58,7 +58,7 @@ class Head:
         return self.raw[:-2] + b"Content-Length: %d\r\n\r\n" % length
 
 
-def read(raw: bytes) -> Head:
+def read(raw: bytes) -> RequestHead:
     """Return the head that `raw` is, up to and with its blank line. Raises BadRequestError."""
     lines = raw[:-4].split(b"\r\n")
     if len(lines) - 1 > HEADERS_MAX:
@@ -91,7 +91,7 @@ def read(raw: bytes) -> Head:
         # hears of them. It would read both in its own way.
         kept = [line for index, line in enumerate(lines) if index not in left_out]
         raw = b"\r\n".join(kept) + b"\r\n\r\n"
-    return Head(raw, length, chunked, upgrade)
+    return RequestHead(raw, length, chunked, upgrade)
 
 
 def _body(framing: dict[bytes, bytes], *, old: bool) -> tuple[int, bool]:
@@ -108,7 +108,7 @@ def _body(framing: dict[bytes, bytes], *, old: bool) -> tuple[int, bool]:
     return int(length), False
 
 
-class Chunks:
+class ChunkedBody:
     """A body that comes in chunks, put together (RFC 9112 §7.1). No extensions, no trailers."""
 
     def __init__(self) -> None:

@@ -61,11 +61,11 @@ MESSAGE_TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
 
 
-class Unreachable(Exception):  # noqa: N818 - a state of the world
+class UnreachableError(Exception):
     """No WebSocket could be opened: name, network, TLS, time-out, or not a WebSocket at all."""
 
 
-class Refused(Exception):  # noqa: N818 - a state of the world
+class UpgradeRefusedError(Exception):
     """The peer answered the upgrade with an HTTP status other than 101."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: str) -> None:
@@ -328,9 +328,9 @@ async def connect(
 ) -> Socket:
     """Open a WebSocket as client. `timeout` in seconds covers name, network, TLS and upgrade.
 
-    Raises Refused when the peer answers with another status, Unreachable for everything else.
-    Cancelling it leaves nothing open beyond `timeout`: a handshake that completes all the same is
-    cut at once.
+    Raises UpgradeRefusedError when the peer answers with another status, UnreachableError for
+    everything else. Cancelling it leaves nothing open beyond `timeout`: a handshake that completes
+    all the same is cut at once.
     """
     socket = Socket(receiver, max_size)
     try:
@@ -352,18 +352,18 @@ async def connect(
             )
     except TimeoutError:
         socket.abort()
-        raise Unreachable(f"no answer within {timeout:g} s") from None
+        raise UnreachableError(f"no answer within {timeout:g} s") from None
     except asyncio.CancelledError:
         socket.abort()
         raise
     except WSHandshakeError as error:
         response = error.response
         if response is None:
-            raise Unreachable(str(error)) from None
+            raise UnreachableError(str(error)) from None
         body = (error.raw_body or b"").decode("utf-8", "replace")
-        raise Refused(int(response.status), response.headers, body) from None
+        raise UpgradeRefusedError(int(response.status), response.headers, body) from None
     except (OSError, WSError, ValueError) as error:
-        raise Unreachable(str(error) or type(error).__name__) from None
+        raise UnreachableError(str(error) or type(error).__name__) from None
     return socket
 
 

@@ -21,7 +21,7 @@ import structlog
 
 from offhook.call_context import current_call
 from offhook.capture.masking import Masks
-from offhook.config import Logs
+from offhook.config import LogSettings
 from offhook.net.log_limit import LogLimit
 from offhook.observability.console_output import inert
 from offhook.observability.stderr import Printer
@@ -47,7 +47,7 @@ _log: Final = logging.getLogger("offhook.logs")
 
 
 @contextlib.contextmanager
-def log_to(fd: int, logs: Logs, secrets: tuple[str, ...]) -> Iterator[Printer]:
+def log_to(fd: int, logs: LogSettings, secrets: tuple[str, ...]) -> Iterator[Printer]:
     """Have all loggers and Python's warnings written to the file descriptor `fd` while entered.
 
     So is what nothing caught, in a thread or a finaliser: Python would print the exception's words.
@@ -146,7 +146,7 @@ class _ToPrinter(logging.Handler):
             return self.format(_record("a log line of %s has wrong arguments", where)) + "\n"
 
 
-def _formatter(terminal: bool, logs: Logs, masks: Masks) -> logging.Formatter:
+def _formatter(terminal: bool, logs: LogSettings, masks: Masks) -> logging.Formatter:
     def add_time(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         when = datetime.fromtimestamp(line["_record"].created, UTC)
         line["timestamp"] = f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"

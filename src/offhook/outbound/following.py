@@ -13,12 +13,12 @@ from offhook.calls import responses
 from offhook.calls.calls import CallEntry, Calls, PendingCall
 from offhook.clock import Clock
 from offhook.config import Agent
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.outbound.call_status import END_OF_GREETING, MACHINES, UNANSWERED, CallStatus
 from offhook.outbound.ledger import Ledger
 from offhook.outbound.problems import TryLaterError
 from offhook.twilio import twiml
-from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
+from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import TwilioRest
 
 _log: Final = logging.getLogger("offhook.outbound")
@@ -91,7 +91,7 @@ class CallTracker:
             outgoing = self.expected.get(placing_id)
             if outgoing is None:
                 # Of an earlier run of this server, perhaps: it names the call that it began.
-                with contextlib.suppress(Problem):
+                with contextlib.suppress(UserError):
                     await self._ledger.name(placing_id, sid)
                 return None
             self._calls.place(sid, outgoing)
@@ -153,7 +153,7 @@ class CallTracker:
                 await self._rest.update_call(sid, twiml=twiml.hang_up(responses.announced(message)))
             else:
                 await self._rest.hang_up(sid)
-        except (TwilioRefused, TwilioUnreachable) as error:
+        except (TwilioRefusedError, TwilioUnreachableError) as error:
             # The stream that comes is refused then, and Twilio asks /twilio/after all the same.
             _log.warning("a machine's call could not be ended at once: %s", error)
 
@@ -172,7 +172,7 @@ class CallTracker:
             ]
             for sid, followed in overdue:
                 followed.due = now + OVERDUE_S
-                with contextlib.suppress(TwilioRefused, TwilioUnreachable):
+                with contextlib.suppress(TwilioRefusedError, TwilioUnreachableError):
                     fetched = await self._rest.fetch_call(sid)
                     self._hear(sid, followed, fetched.status, "asked, not told")
 
@@ -208,11 +208,11 @@ class CallTracker:
     async def _fetched(self, sid: str) -> PlacedCallState | None:
         try:
             fetched = await self._rest.fetch_call(sid)
-        except TwilioRefused as refused:
+        except TwilioRefusedError as refused:
             if refused.status == 404:
                 return None
             raise _unasked() from None
-        except TwilioUnreachable:
+        except TwilioUnreachableError:
             raise _unasked() from None
         truth = CallStatus()
         truth.hear(fetched.status)

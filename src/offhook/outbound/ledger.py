@@ -32,7 +32,7 @@ def fingerprint(to: str, agent: str, variables: Mapping[str, str]) -> str:
 class Ledger(Protocol):
     """Where placements are kept, and who is not to be rung.
 
-    Each method raises Problem E-REC-05 when it cannot, and E-API-09 when that takes too long.
+    Each method raises UserError E-REC-05 when it cannot, and E-API-09 when that takes too long.
     """
 
     async def claim(self, placement: Placement) -> Placement | None:

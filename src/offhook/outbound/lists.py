@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.outbound.people import Contact
 from offhook.outbound.problems import TryLaterError, UncertainError
 from offhook.outbound.progress import ListProgress
@@ -46,11 +46,11 @@ class OutboundApi(Protocol):
     async def place(self, to: str, variables: Mapping[str, str], zone: str | None, key: str) -> str:
         """Return the CallSid of the call under that key.
 
-        Raises Problem, TryLaterError and UncertainError.
+        Raises UserError, TryLaterError and UncertainError.
         """
 
     async def fate(self, sid: str, seen: str | None) -> CallOutcome:
-        """What became of a call, as soon as its status is not `seen`. Raises Problem."""
+        """What became of a call, as soon as its status is not `seen`. Raises UserError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class NotCalled:
     """A row that was not rung in this run, and why."""
 
     person: Contact
-    problem: Problem
+    problem: UserError
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class ListRun:
         self._changed = changed
         self._refusals = 0
         self._stopping = asyncio.Event()
-        self.problem: Problem | None = None
+        self.problem: UserError | None = None
         """What ended the run: every other row would have it, too."""
 
     def stop(self) -> None:
@@ -144,7 +144,7 @@ class ListRun:
             await self._ring(person)
         except TryLaterError as not_now:
             self.report.later.append(NotCalled(person, not_now))
-        except Problem as problem:
+        except UserError as problem:
             self._on_problem(person, problem)
         finally:
             self.report.live -= 1
@@ -191,7 +191,7 @@ class ListRun:
             pass
         return self._stopping.is_set()
 
-    def _on_problem(self, person: Contact, problem: Problem) -> None:
+    def _on_problem(self, person: Contact, problem: UserError) -> None:
         self._refusals += problem.code == TWILIOS
         if problem.code not in EVERYBODYS:
             self.report.refused.append(NotCalled(person, problem))

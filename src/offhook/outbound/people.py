@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from offhook import variables
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 NUMBER: Final = "number"
 CONSENT: Final = "consent"
@@ -64,8 +64,8 @@ class ContactList:
 def read(path: Path) -> ContactList:
     """The list in a file: CSV with a header, separated by comma, semicolon or tab; UTF-8.
 
-    Raises Problem E-LIST-01 for a file that cannot be read, and E-LIST-02 for a header without the
-    columns `number` and `consent`.
+    Raises UserError E-LIST-01 for a file that cannot be read, and E-LIST-02 for a header without
+    the columns `number` and `consent`.
     """
     try:
         if path.stat().st_size > FILE_MAX:
@@ -83,7 +83,7 @@ def read(path: Path) -> ContactList:
     for column in (NUMBER, CONSENT):
         if lowered.count(column) != 1:
             times = "no" if column not in lowered else "more than one"
-            raise Problem(
+            raise UserError(
                 "E-LIST-02",
                 f'{path} has {times} column "{column}" in its first line.',
                 "Begin it with names of columns: number, consent, then any that fill {{name}}.",
@@ -239,8 +239,8 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-def _unreadable(path: Path, why: str) -> Problem:
-    return Problem(
+def _unreadable(path: Path, why: str) -> UserError:
+    return UserError(
         "E-LIST-01",
         f"The list {path} cannot be read: {why}.",
         "Name a CSV file in UTF-8, as every spreadsheet exports.",

@@ -9,12 +9,12 @@ from typing import Final
 from offhook.calls.calls import Calls
 from offhook.clock import Clock
 from offhook.config import Agent, Config
-from offhook.config.calling_hours import NeverOpen
-from offhook.errors import Problem
+from offhook.config.calling_hours import NeverOpenError
+from offhook.errors import UserError
 from offhook.outbound.ledger import Ledger
 from offhook.outbound.problems import TryLaterError, forbidden
 from offhook.outbound.zones import NumberZones
-from offhook.policy.dial_policy import Guard, Why, refusal
+from offhook.policy.dial_policy import DialPolicy, RefusalReason, refusal
 
 PACE_MAX_S: Final = 10.0
 """How long a request waits for its turn; one that would wait longer is to come again."""
@@ -28,7 +28,7 @@ class PlacementChecks:
         config: Config,
         calls: Calls,
         ledger: Ledger,
-        guard: Guard,
+        guard: DialPolicy,
         clock: Clock,
         wall: Callable[[], datetime],
     ) -> None:
@@ -42,28 +42,28 @@ class PlacementChecks:
         self._turn_at = clock.now()
 
     async def judge(self, to: str, agent: Agent, zone: str | None, *, within_hours: bool) -> None:
-        """Raises Problem for somebody who may not be called, or not now."""
+        """Raises UserError for somebody who may not be called, or not now."""
         refused = refusal(self._guard.rules, to)
         if refused is not None:
             raise forbidden(refused.words)
         if within_hours:
             self._judge_hours(to, agent, zone)
         if await self._ledger.is_barred(to):
-            raise Problem(
+            raise UserError(
                 "E-OUT-11",
                 "This number is on the list of those that are never to be called.",
                 "Leave it out.",
             )
 
     def _judge_hours(self, to: str, agent: Agent, zone: str | None) -> None:
-        """Raises Problem for somebody whom nobody may ring at this hour.
+        """Raises UserError for somebody whom nobody may ring at this hour.
 
         Where they are is what the request says, or else every place where the number may be. It is
         not this machine's zone, nor the agent's: they say where the server is, and the shop.
         """
         zones = self._number_zones.of(to) if zone is None else (_zone(zone),)
         if not zones:
-            raise Problem(
+            raise UserError(
                 "E-OUT-21",
                 "Nobody knows in which time zone this number is.",
                 "Give it one: timezone of the request, or of the row of the list.",
@@ -71,8 +71,8 @@ class PlacementChecks:
         now = self._wall()
         try:
             opens = agent.outbound.calling_hours.opens_everywhere(now, zones)
-        except NeverOpen:
-            raise Problem(
+        except NeverOpenError:
+            raise UserError(
                 "E-OUT-22",
                 f"This number may be in any of {len(zones)} time zones, and the calling hours are"
                 " at no moment in all of them.",
@@ -106,7 +106,11 @@ class PlacementChecks:
         refused = await self._guard.check("call", to, self._clock.now())
         if refused is None:
             return
-        if refused.why in (Why.CALLS_PER_HOUR, Why.SPEND_PER_HOUR, Why.NOT_COUNTED):
+        if refused.why in (
+            RefusalReason.CALLS_PER_HOUR,
+            RefusalReason.SPEND_PER_HOUR,
+            RefusalReason.NOT_COUNTED,
+        ):
             raise TryLaterError(
                 "E-OUT-17",
                 f"This number is not called now: {refused.words}.",
@@ -135,7 +139,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise Problem(
+        raise UserError(
             "E-OUT-16",
             "This machine knows no time zone of that name.",
             "Write one as Europe/Berlin.",

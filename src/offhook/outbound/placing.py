@@ -17,15 +17,15 @@ from offhook.calls import responses
 from offhook.calls.calls import Calls, PendingCall
 from offhook.clock import Clock
 from offhook.config import Agent, Config
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.outbound.following import CallTracker
 from offhook.outbound.ledger import Ledger, Placement, fingerprint
 from offhook.outbound.people import E164
 from offhook.outbound.permission import PlacementChecks
 from offhook.outbound.problems import TryLaterError, UncertainError, uncertain
-from offhook.policy.dial_policy import Guard
+from offhook.policy.dial_policy import DialPolicy
 from offhook.twilio import twiml
-from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
+from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import MachineDetection, TwilioRest
 
 TWIML_MAX: Final = 4000
@@ -96,7 +96,7 @@ class CallPlacer:
         rest: TwilioRest,
         ledger: Ledger,
         *,
-        guard: Guard,
+        guard: DialPolicy,
         clock: Clock,
         wall: Callable[[], datetime],
     ) -> None:
@@ -125,7 +125,7 @@ class CallPlacer:
     async def place(self, wanted: OutboundRequest) -> PlacedCall:
         """Place a call, or say which one it is. Whether anybody answers shows later: `state`.
 
-        Raises Problem E-OUT-… for a call that is not placed. After TryLaterError ask again later;
+        Raises UserError E-OUT-… for a call that is not placed. After TryLaterError ask again later;
         after UncertainError ask again with the same key.
         """
         agent = self._agent(wanted.agent)
@@ -161,7 +161,7 @@ class CallPlacer:
             self._permission.find_room(self.live)
             await self._permission.await_turn()
             self._permission.find_room(self.live)
-        except Problem:
+        except UserError:
             await self._ledger.release(placement)
             raise
         self._creating += 1
@@ -173,7 +173,7 @@ class CallPlacer:
             self._calls.place(sid, outgoing)
         except UncertainError:
             raise  # its stream, or a report of it, may still come
-        except Problem:
+        except UserError:
             self._calls.unexpect(outgoing)
             self.following.expected.pop(placement.id, None)
             await self._ledger.release(placement)
@@ -200,13 +200,13 @@ class CallPlacer:
                 machine_detection=self._detection(agent, f"{origin}/twilio/amd{query}"),
                 call_reason=wants.call_reason,
             )
-        except TwilioRefused as refused:
+        except TwilioRefusedError as refused:
             if refused.status >= 500:  # a gateway's, perhaps, behind which it was carried out
                 return await self._look_for(outgoing, placement, asked_s)
             if refused.status == 429 or refused.code == 10004:
                 raise TryLaterError.of(refused.problem(), 2.0) from None
             raise refused.problem() from None
-        except TwilioUnreachable as unreachable:
+        except TwilioUnreachableError as unreachable:
             if not unreachable.sent:
                 raise TryLaterError.of(unreachable.problem(), 5.0) from None
             return await self._look_for(outgoing, placement, asked_s)
@@ -232,7 +232,7 @@ class CallPlacer:
     ) -> str | None:
         """The key was used before: the CallSid of its call; None: there is none, and it is ours."""
         if known.fingerprint != wanted_now.fingerprint:
-            raise Problem(
+            raise UserError(
                 "E-OUT-07",
                 "This idempotency key was used for another call.",
                 "Use a key of its own for each call that is to be placed.",
@@ -270,7 +270,7 @@ class CallPlacer:
         """
         try:
             listed = await self._rest.calls_to(to=to, from_=from_)
-        except (TwilioRefused, TwilioUnreachable):
+        except (TwilioRefusedError, TwilioUnreachableError):
             raise uncertain(5.0) from None
         earliest = self._made_s(placement) - CLOCKS_S
         since = [call.sid for call in listed if (call.created_s or earliest) >= earliest]
@@ -301,13 +301,13 @@ class CallPlacer:
         if name not in agents:
             close = yamlfile.nearest(name, agents)
             fix = f'Did you mean "{close}"?' if close else f"There are: {', '.join(agents)}."
-            raise Problem("E-OUT-02", "No agent has that name.", fix)
+            raise UserError("E-OUT-02", "No agent has that name.", fix)
         return agents[name]
 
     def _caller_id(self, agent: Agent) -> str:
         found = self._config.caller_id_of(agent)
         if found is None:
-            raise Problem(
+            raise UserError(
                 "E-OUT-03",
                 f"No number is set that people see whom the agent {agent.name} calls.",
                 "Set outbound.caller_id in offhook.yaml to a number of your Twilio account.",
@@ -317,15 +317,15 @@ class CallPlacer:
     def _outgoing(
         self, wanted: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
     ) -> PendingCall:
-        """The call as it will be. Raises Problem for what can never be placed."""
+        """The call as it will be. Raises UserError for what can never be placed."""
         if self._config.server.public_url is None or self._config.twilio.account_sid is None:
-            raise Problem(
+            raise UserError(
                 "E-OUT-01",
                 "Twilio cannot be told where this server is: a public_url or the account is missing.",  # noqa: E501
                 "Set server.public_url, and TWILIO_ACCOUNT_SID.",
             )
         if not E164.fullmatch(wanted.to):
-            raise Problem(
+            raise UserError(
                 "E-OUT-04",
                 "This is not a phone number in international form.",
                 "Write + and 7 to 15 digits, as +12025550142.",
@@ -347,7 +347,7 @@ class CallPlacer:
             named=named,
         )
         if len(self._document(outgoing)) > TWIML_MAX:
-            raise Problem(
+            raise UserError(
                 "E-OUT-09",
                 f"The agent's announcement makes TwiML of more than {TWIML_MAX} characters.",
                 "Shorten announcement.say in the agent file, or a variable that fills it.",

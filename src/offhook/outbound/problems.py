@@ -1,9 +1,9 @@
 """Why a call is not placed, in words for whoever asked for it."""
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 
-class TryLaterError(Problem):
+class TryLaterError(UserError):
     """The same request may be made again, `after_s` seconds from now; nobody was rung by it."""
 
     def __init__(self, code: str, what: str, fix: str, after_s: float) -> None:
@@ -11,7 +11,7 @@ class TryLaterError(Problem):
         self.after_s = after_s
 
     @classmethod
-    def of(cls, problem: Problem, after_s: float) -> "TryLaterError":
+    def of(cls, problem: UserError, after_s: float) -> "TryLaterError":
         """A problem that passes."""
         return cls(problem.code, problem.what, problem.fix, after_s)
 
@@ -22,9 +22,9 @@ class UncertainError(TryLaterError):
     """  # noqa: D205
 
 
-def forbidden(words: str) -> Problem:
+def forbidden(words: str) -> UserError:
     """The guard refuses the number."""
-    return Problem(
+    return UserError(
         "E-OUT-05",
         f"This number is not called: {words}.",
         "If it is to be, change what dialling: in offhook.yaml allows.",

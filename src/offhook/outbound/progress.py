@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 SUFFIX: Final = ".progress"
 
@@ -24,7 +24,7 @@ State: TypeAlias = Literal["ringing", "placed", "over"]
 class ListProgress:
     """The progress of one list with one agent. A context manager, which holds the file alone.
 
-    Raises Problem E-LIST-03 when the file cannot be used, E-LIST-04 when it is of another agent
+    Raises UserError E-LIST-03 when the file cannot be used, E-LIST-04 when it is of another agent
     and E-LIST-05 when another process has it.
     """
 
@@ -97,7 +97,7 @@ class ListProgress:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Problem(
+            raise UserError(
                 "E-LIST-05",
                 f"Another process is at work on this list: it has {self.path}.",
                 "Let it finish, or stop it.",
@@ -114,7 +114,7 @@ class ListProgress:
         if not isinstance(head.get("list"), str) or not isinstance(of, str):
             raise _unusable(self.path, "it does not begin as Offhook's own")
         if of != agent:
-            raise Problem(
+            raise UserError(
                 "E-LIST-04",
                 f"This list was begun with the agent {of}, as {self.path} says.",
                 f"Go on with --agent {of}, or copy the list under another name.",
@@ -152,8 +152,8 @@ class ListProgress:
             raise _unusable(self.path, error.strerror or "") from None
 
 
-def _unusable(path: Path, why: str) -> Problem:
-    return Problem(
+def _unusable(path: Path, why: str) -> UserError:
+    return UserError(
         "E-LIST-03",
         f"The progress of the list, {path}, cannot be used: {why}.",
         "Let this user write there, with room on the disk. Whoever deletes it rings all anew.",

@@ -25,7 +25,7 @@ from typing import Final, Literal, NamedTuple, Self, TypeAlias
 
 from offhook.clock import MachineClocks
 from offhook.concurrency.background_thread import BackgroundThread
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 _log: Final = logging.getLogger("offhook.dials")
 
@@ -82,7 +82,7 @@ class DialCount:
     """The file, and the thread that writes it. A context manager.
 
     `per_hour` is how many entries an hour may have. One process has it at a time: the journal, in
-    the same folder, sees to that. Raises Problem E-DIAL-03 when the file cannot be used.
+    the same folder, sees to that. Raises UserError E-DIAL-03 when the file cannot be used.
     """
 
     def __init__(self, path: Path, per_hour: int, clocks: MachineClocks | None = None) -> None:
@@ -245,8 +245,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _unusable(path: Path, why: str) -> Problem:
-    return Problem(
+def _unusable(path: Path, why: str) -> UserError:
+    return UserError(
         "E-DIAL-03",
         f"The count of this hour's calls, {path}, cannot be used: {why}.",
         "Let this user write there, or set records.folder in offhook.yaml.",

@@ -48,7 +48,7 @@ _COSTLY: Final = ("+1600", "+6114")
 
 
 @unique
-class Why(Enum):
+class RefusalReason(Enum):
     """Every reason to refuse: a word that never changes, and words for a person or an agent."""
 
     MALFORMED = "malformed", "it is neither a phone number in E.164 nor a SIP address"
@@ -78,10 +78,10 @@ class Why(Enum):
         self.words = words
 
 
-class Refusal(NamedTuple):
+class DialRefusal(NamedTuple):
     """Why something is not dialled. It holds no number."""
 
-    why: Why
+    why: RefusalReason
 
     @property
     def words(self) -> str:
@@ -90,7 +90,7 @@ class Refusal(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DialRules:
     """What is allowed. Countries are ISO 3166 codes; money is in the configuration's currency."""
 
     countries: frozenset[str] = DEFAULT_COUNTRIES
@@ -137,7 +137,7 @@ def is_country(code: str) -> bool:
     return code in phonenumbers.SUPPORTED_REGIONS
 
 
-def refusal(rules: Rules, destination: str) -> Refusal | None:
+def refusal(rules: DialRules, destination: str) -> DialRefusal | None:
     """Why a destination may never be dialled; None: it may, within the limits.
 
     `destination` is a number in E.164, or a `sip:` or `sips:` address; anything else, such as a
@@ -146,23 +146,25 @@ def refusal(rules: Rules, destination: str) -> Refusal | None:
     sip = _SIP.fullmatch(destination)
     if sip is not None:
         if sip["host"].lower() not in rules.sip_hosts:
-            return Refusal(Why.SIP_HOST)
+            return DialRefusal(RefusalReason.SIP_HOST)
         # A gateway would dial it: what it costs is what the number costs.
         return _judge(rules, sip["user"]) if sip["user"].startswith("+") else None
     return _judge(rules, destination)
 
 
-def _judge(rules: Rules, number: str) -> Refusal | None:
+def _judge(rules: DialRules, number: str) -> DialRefusal | None:
     if not _E164.fullmatch(number):
-        return Refusal(Why.SHORT_NUMBER if _SHORT.fullmatch(number) else Why.MALFORMED)
+        return DialRefusal(
+            RefusalReason.SHORT_NUMBER if _SHORT.fullmatch(number) else RefusalReason.MALFORMED
+        )
     parsed = _parsed(number)
     if parsed is None:
-        return Refusal(Why.NO_SUCH_NUMBER)
+        return DialRefusal(RefusalReason.NO_SUCH_NUMBER)
     written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     # Other than written: it has a national prefix in it, such as +44 (0)7…; networks differ then.
     if written != number or not phonenumbers.is_valid_number(parsed):
         short = phonenumbers.is_possible_short_number(parsed)
-        return Refusal(Why.SHORT_NUMBER if short else Why.NO_SUCH_NUMBER)
+        return DialRefusal(RefusalReason.SHORT_NUMBER if short else RefusalReason.NO_SUCH_NUMBER)
     return _judge_valid(rules, number, parsed)
 
 
@@ -176,29 +178,31 @@ def _parsed(number: str) -> phonenumbers.PhoneNumber | None:
         return None
 
 
-def _judge_valid(rules: Rules, number: str, parsed: phonenumbers.PhoneNumber) -> Refusal | None:
+def _judge_valid(
+    rules: DialRules, number: str, parsed: phonenumbers.PhoneNumber
+) -> DialRefusal | None:
     region = phonenumbers.region_code_for_number(parsed)
     kind = phonenumbers.number_type(parsed)
     if region is None or region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY:
-        return Refusal(Why.NO_COUNTRY)
+        return DialRefusal(RefusalReason.NO_COUNTRY)
     if kind == PhoneNumberType.TOLL_FREE:
         # Countries that share a calling code share these, and the region is one of them.
         near = any(phonenumbers.is_valid_number_for_region(parsed, home) for home in rules.home)
-        return None if near else Refusal(Why.TOLL_FREE)
+        return None if near else DialRefusal(RefusalReason.TOLL_FREE)
     if region not in rules.countries:
-        return Refusal(Why.COUNTRY)
+        return DialRefusal(RefusalReason.COUNTRY)
     if kind == PhoneNumberType.PREMIUM_RATE:
-        return Refusal(Why.PREMIUM_RATE)
+        return DialRefusal(RefusalReason.PREMIUM_RATE)
     if kind == PhoneNumberType.SHARED_COST:
-        return Refusal(Why.SHARED_COST)
+        return DialRefusal(RefusalReason.SHARED_COST)
     if kind == PhoneNumberType.UNKNOWN:
-        return Refusal(Why.UNKNOWN_KIND)
+        return DialRefusal(RefusalReason.UNKNOWN_KIND)
     if kind not in _ORDINARY:
-        return Refusal(Why.SPECIAL)
+        return DialRefusal(RefusalReason.SPECIAL)
     if number.startswith(_COSTLY):
-        return Refusal(Why.SATELLITE)
+        return DialRefusal(RefusalReason.SATELLITE)
     if phonenumbers.is_valid_short_number(parsed):
-        return Refusal(Why.SHORT_NUMBER)
+        return DialRefusal(RefusalReason.SHORT_NUMBER)
     return None
 
 
@@ -209,7 +213,7 @@ class Keep(Protocol):
         """Write an entry. Returns whether a restart finds it."""
 
 
-class Guard:
+class DialPolicy:
     """What one server dials and texts within an hour.
 
     `earlier` is what an earlier run of the server handed out, and `keep` is where the next run
@@ -221,7 +225,7 @@ class Guard:
     """
 
     def __init__(
-        self, rules: Rules, *, earlier: Iterable[Spent] = (), keep: Keep | None = None
+        self, rules: DialRules, *, earlier: Iterable[Spent] = (), keep: Keep | None = None
     ) -> None:
         self.rules: Final = rules
         self._keep = keep
@@ -241,7 +245,7 @@ class Guard:
         *,
         segments: int = 1,
         call_sid: str | None = None,
-    ) -> Refusal | None:
+    ) -> DialRefusal | None:
         """Return why this may not be dialled or texted now; None: do it, it is counted.
 
         `segments` are those of a text, each of which has its price. `call_sid` is the call within
@@ -249,7 +253,7 @@ class Guard:
         """
         text = kind == "text"
         if text and destination[:5].lower().startswith(("sip:", "sips:")):
-            return Refusal(Why.NOT_TEXTABLE)
+            return DialRefusal(RefusalReason.NOT_TEXTABLE)
         refused = refusal(self.rules, destination)
         if refused is not None:
             return refused
@@ -260,16 +264,16 @@ class Guard:
         spent = Spent(now, kind, price, call, number_tag(destination))
         why = self._used_up(spent)
         if why is not None:
-            return Refusal(why)
+            return DialRefusal(why)
         # Before anything is waited for: whoever asks meanwhile finds it counted.
         self._spent.append(spent)
         if call:
             self._of_call[call, kind] += 1
         if self._keep is not None and not await self._keep.keep(spent):
-            return Refusal(Why.NOT_COUNTED)
+            return DialRefusal(RefusalReason.NOT_COUNTED)
         return None
 
-    def check_last_resort(self, destination: str) -> Refusal | None:
+    def check_last_resort(self, destination: str) -> DialRefusal | None:
         """Why the number that takes a caller over from us is not dialled; None: dial it.
 
         It obeys the rules of numbers, but no limit, and it is not counted: a caller who was let
@@ -277,31 +281,33 @@ class Guard:
         """
         return refusal(self.rules, destination)
 
-    def _used_up(self, wanted: Spent) -> Why | None:
+    def _used_up(self, wanted: Spent) -> RefusalReason | None:
         """Return which limit has no room for one more, if any."""
         rules, text = self.rules, wanted.kind == "text"
         count = sum((spent.kind == "text") == text for spent in self._spent)
         if count >= (rules.texts_per_hour if text else rules.calls_per_hour):
-            return Why.TEXTS_PER_HOUR if text else Why.CALLS_PER_HOUR
+            return RefusalReason.TEXTS_PER_HOUR if text else RefusalReason.CALLS_PER_HOUR
         if sum(spent.price for spent in self._spent) + wanted.price > rules.spend_per_hour + 1e-9:
-            return Why.SPEND_PER_HOUR
+            return RefusalReason.SPEND_PER_HOUR
         if text:
             if wanted.call and self._of_call[wanted.call, "text"] >= rules.texts_per_call:
-                return Why.TEXTS_OF_CALL
+                return RefusalReason.TEXTS_OF_CALL
             had = sum(spent.kind == "text" and spent.to == wanted.to for spent in self._spent)
             if had >= rules.texts_per_number:
-                return Why.TEXTS_OF_NUMBER
+                return RefusalReason.TEXTS_OF_NUMBER
         return None
 
-    async def begin_transfer(self, call_sid: str, destination: str, now: float) -> Refusal | None:
+    async def begin_transfer(
+        self, call_sid: str, destination: str, now: float
+    ) -> DialRefusal | None:
         """`check` for a transfer of that call, of which there is one at a time: `end_transfer`.
 
         A model that is told of a failed one may try again and again: hence a limit for each call.
         """
         if call_sid in self._transfers:
-            return Refusal(Why.TRANSFER_UNDER_WAY)
+            return DialRefusal(RefusalReason.TRANSFER_UNDER_WAY)
         if self._of_call[call_tag(call_sid), "transfer"] >= TRANSFERS_PER_CALL:
-            return Refusal(Why.TRANSFERS_OF_CALL)
+            return DialRefusal(RefusalReason.TRANSFERS_OF_CALL)
         self._transfers.add(call_sid)
         begun = False
         try:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
@@ -14,7 +14,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 class FileStore(Protocol):
     """Files by name. Each method blocks; a name is a plain one, without a folder.
 
-    Raises OSError as the disk does (FileNotFoundError for a file that is not there), and Problem
+    Raises OSError as the disk does (FileNotFoundError for a file that is not there), and UserError
     E-AUD-03 for a name that could lead elsewhere.
     """
 
@@ -41,13 +41,16 @@ class LocalFiles:
         self._folder = folder
 
     def prepare(self) -> None:
-        """Make the folder, for its owner alone. Raises Problem E-AUD-01 if none can write there."""
+        """Make the folder, for its owner alone.
+
+        Raises UserError E-AUD-01 if none can write there.
+        """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._folder):
                 pass
         except OSError as error:
-            raise Problem(
+            raise UserError(
                 "E-AUD-01",
                 f"Calls cannot be recorded into {self._folder}: {error.strerror}.",
                 "Set records.folder to a folder that can be written.",
@@ -87,7 +90,7 @@ class LocalFiles:
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise Problem(
+            raise UserError(
                 "E-AUD-03",
                 "This is not the name of a recording: it could lead out of their folder.",
                 'Use a name as "offhook calls" shows it, such as 20261124T134326Z-CA….wav.',

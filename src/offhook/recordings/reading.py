@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from offhook.audio import BYTES_PER_SECOND, milliseconds
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings.files import FileStore
 from offhook.recordings.repair import SUFFIX, is_ours
 from offhook.recordings.silencing import Side, overwrite, samples
@@ -70,7 +70,7 @@ def names(store: FileStore) -> list[str]:
 def find(store: FileStore, name: str) -> RecordingFile:
     """What there is of a recording.
 
-    Raises Problem E-AUD-03 for a name that cannot be one, E-AUD-04 when there is none of it, and
+    Raises UserError E-AUD-03 for a name that cannot be one, E-AUD-04 when there is none of it, and
     E-AUD-05 when the file is not a recording.
     """
     with _opened(store, name) as file:
@@ -150,7 +150,7 @@ def silence(store: FileStore, name: str, start_ms: int, end_ms: int, side: Side)
 def delete(store: FileStore, name: str) -> bool:
     """Remove a recording and what is kept beside it. Says whether there was one.
 
-    Raises Problem E-AUD-03 for a name that cannot be one.
+    Raises UserError E-AUD-03 for a name that cannot be one.
     """
     _forget_peaks(store, name)
     try:
@@ -173,7 +173,7 @@ def _opened(store: FileStore, name: str, *, change: bool = False) -> BinaryIO:
     try:
         return store.open(name, change=change)
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-AUD-04",
             f"The recording {name} cannot be read: {error.strerror}.",
             "It may have been erased: look the call up again.",
@@ -183,7 +183,7 @@ def _opened(store: FileStore, name: str, *, change: bool = False) -> BinaryIO:
 def _found(store: FileStore, name: str, file: BinaryIO) -> RecordingFile:
     header = file.read(STEREO_HEADER_BYTES)
     if not name.endswith(SUFFIX) or not is_ours(header):
-        raise Problem(
+        raise UserError(
             "E-AUD-05",
             f"{name} is not a recording, or only its first bytes were ever written.",
             "Delete the file, or put it elsewhere.",

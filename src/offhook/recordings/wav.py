@@ -11,7 +11,7 @@ from sys import byteorder
 from typing import BinaryIO, Final, NamedTuple
 
 from offhook import audio
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 PCM: Final = 1
 FLOAT: Final = 3
@@ -97,11 +97,11 @@ def stereo_header(samples: int | None) -> bytes:
 def read_stereo(path: Path) -> tuple[bytes, bytes]:
     """The caller's and the agent's mu-law audio from a file that StereoWriter wrote.
 
-    Raises Problem E-WAV-01 when it is no WAV file, E-WAV-02 when it is another kind of WAV.
+    Raises UserError E-WAV-01 when it is no WAV file, E-WAV-02 when it is another kind of WAV.
     """
     found = parse(path)
     if (found.format, found.channels) != (MULAW, 2):
-        raise Problem(
+        raise UserError(
             "E-WAV-02",
             f"{path} is not the recording of a call: that is mu-law in stereo, this is {found}.",
             "Name a WAV file that Offhook wrote.",
@@ -112,7 +112,7 @@ def read_stereo(path: Path) -> tuple[bytes, bytes]:
 def read_clip(path: Path) -> bytes:
     """The mu-law audio of a WAV file of one channel at 8000 Hz, mu-law or 16-bit PCM.
 
-    Raises Problem E-WAV-01 when it is no WAV file, E-WAV-03 when it would have to be converted.
+    Raises UserError E-WAV-01 when it is no WAV file, E-WAV-03 when it would have to be converted.
     """
     found = parse(path)
     if (found.channels, found.rate) == (1, audio.BYTES_PER_SECOND):
@@ -120,7 +120,7 @@ def read_clip(path: Path) -> bytes:
             return found.data
         if (found.format, found.bits) == (PCM, 16):
             return encode(found.data)
-    raise Problem(
+    raise UserError(
         "E-WAV-03",
         f"{path} is {found}; a telephone line carries mu-law of 8000 Hz with one channel.",
         f"Convert it: ffmpeg -i {path} -ar 8000 -ac 1 -c:a pcm_mulaw {path.stem}-8k.wav",
@@ -169,11 +169,11 @@ class Wav(NamedTuple):
 
 
 def parse(path: Path) -> Wav:
-    """What is in a WAV file, whatever it is. Raises Problem E-WAV-01 when it is none."""
+    """What is in a WAV file, whatever it is. Raises UserError E-WAV-01 when it is none."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-WAV-01", f"{path} cannot be read: {error.strerror}.", "Check the file's name."
         ) from None
     form: tuple[int, int, int, int] | None = None
@@ -189,4 +189,4 @@ def parse(path: Path) -> Wav:
             elif name == b"data" and form is not None:
                 return Wav(*form, body)
             position += 8 + size + size % 2
-    raise Problem("E-WAV-01", f"{path} is not a WAV file.", "Name a .wav file.")
+    raise UserError("E-WAV-01", f"{path} is not a WAV file.", "Name a .wav file.")

@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 HEAD: Final = "0007"
 """The schema that this version of Offhook works with: the last of migrations/versions."""
@@ -63,13 +63,13 @@ _REFUSALS: Final = frozenset({"42501", "42P01", "42703", "3F000"})
 
 
 def url_of(text: str) -> URL:
-    """A database's URL as SQLAlchemy takes it. Raises Problem E-REC-03: no such kind is known."""
+    """A database's URL as SQLAlchemy takes it. Raises UserError E-REC-03: no such kind is known."""
     try:
         url = make_url(text)
     except ArgumentError:
         url = None
     if url is None or url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise Problem(
+        raise UserError(
             "E-REC-03",
             "records.database is no URL of a database that Offhook knows.",
             "Write postgresql://user@host/name, or leave it out: SQLite needs nothing.",
@@ -93,12 +93,12 @@ def open_engine(url: URL) -> Engine:
 
 
 def _make_private(path: Path) -> None:
-    """What was said in calls is for nobody else on this machine. Raises Problem E-REC-01."""
+    """What was said in calls is for nobody else on this machine. Raises UserError E-REC-01."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-REC-01",
             f"The database {path} cannot be made: {error.strerror}.",
             "Let this user write there, or set records.folder in offhook.yaml.",
@@ -139,7 +139,7 @@ def clock_ms(connection: Connection) -> int:
 def upgrade(engine: Engine) -> tuple[str | None, str]:
     """Bring the schema up to HEAD. Returns the versions before and after.
 
-    Raises Problem E-REC-04 when a newer Offhook has upgraded it, and E-REC-05 when the database
+    Raises UserError E-REC-04 when a newer Offhook has upgraded it, and E-REC-05 when the database
     cannot be reached or refuses.
     """
     try:
@@ -157,21 +157,24 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
 
 
 def require_head(connection: Connection) -> None:
-    """For whoever only reads. Raises Problem E-REC-04 for a newer schema, E-ASK-07 for an older."""
+    """For whoever only reads.
+
+    Raises UserError E-REC-04 for a newer schema, E-ASK-07 for an older.
+    """
     found = version(connection)
     if found == HEAD:
         return
     if found is not None and found not in revisions():
         raise _newer(found)
-    raise Problem(
+    raise UserError(
         "E-ASK-07",
         f"The database has schema {found or 'none'}, which is older than this Offhook ({HEAD}).",
         "Run: offhook db upgrade",
     )
 
 
-def _newer(found: str) -> Problem:
-    return Problem(
+def _newer(found: str) -> UserError:
+    return UserError(
         "E-REC-04",
         f"The database has schema {found}, which is newer than this Offhook ({HEAD}).",
         "Use the Offhook that upgraded it, or a newer one.",
@@ -188,13 +191,13 @@ def is_unavailable(error: Exception) -> bool:
     return error.connection_invalidated or state in _REFUSALS or state[:2] in _REFUSING
 
 
-def unreachable(engine: Engine, error: Exception) -> Problem:
+def unreachable(engine: Engine, error: Exception) -> UserError:
     """What to tell of a database that cannot be used. Its password stays untold."""
     words = type(error).__name__
     if isinstance(error, DBAPIError) and error.orig is not None:
         words = str(error.orig).strip().splitlines()[0][:200] if str(error.orig) else words
     where = engine.url.render_as_string(hide_password=True)
-    return Problem(
+    return UserError(
         "E-REC-05",
         f"The database {where} cannot be used: {words}.",
         "See that it runs, and that records.database names it; then run: offhook db upgrade",

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, Engine, delete, func, select, text
 
 from offhook.config import Prices
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
 from offhook.records import database, tables
@@ -94,10 +94,10 @@ def erase(engine: Engine, files: FileStore, journal: Path, call_sids: Sequence[s
 
 
 def require_all_gone(erasure: Erasure) -> None:
-    """Raises Problem E-ERA-03: there are recordings that could not be deleted."""
+    """Raises UserError E-ERA-03: there are recordings that could not be deleted."""
     if erasure.stuck:
         name, why = next(iter(erasure.stuck.items()))
-        raise Problem(
+        raise UserError(
             "E-ERA-03",
             f"{len(erasure.stuck)} recordings could not be deleted, such as {name}: {why}."
             " Everything else is erased.",
@@ -120,15 +120,15 @@ def counts(connection: Connection, call_sids: Sequence[str]) -> Counter[str]:
 def settle(engine: Engine, journal: Path, prices: Prices, *, after_call: bool) -> None:
     """Have the database take what waits in this machine's journal, or `erase` would not find it.
 
-    A running server does so itself within moments. Raises Problem E-REC-05 when the database cannot
-    be used, and E-ERA-01 when the server that runs does not get its lines into it.
+    A running server does so itself within moments. Raises UserError E-REC-05 when the database
+    cannot be used, and E-ERA-01 when the server that runs does not get its lines into it.
     """
     database.upgrade(engine)
     if not identity_of(journal):
         return
     try:
         record = Record(engine, journal, prices, after_call=after_call)
-    except Problem as problem:
+    except UserError as problem:
         if problem.code != "E-REC-02":
             raise
         _await_server(engine, journal)
@@ -153,8 +153,8 @@ def _await_server(engine: Engine, journal: Path) -> None:
         time.sleep(0.1)
 
 
-def _still_waiting(lines: int) -> Problem:
-    return Problem(
+def _still_waiting(lines: int) -> UserError:
+    return UserError(
         "E-ERA-01",
         f"Nothing was erased: {lines} lines of calls wait in the journal for the database.",
         "See in the server's log why the database does not take them, and then erase again.",
@@ -187,7 +187,7 @@ def _erase(
                     continue
             except OSError as error:
                 stuck[name] = error.strerror or type(error).__name__
-            except Problem as problem:  # a name that is none: no file of ours
+            except UserError as problem:  # a name that is none: no file of ours
                 stuck[name] = problem.what.rstrip(".")
                 continue
             else:

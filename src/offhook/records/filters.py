@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, get_args
 import msgspec
 
 from offhook.call.ending import Fault
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.types import Direction
 
 PAGE_MAX: Final = 500
@@ -34,7 +34,7 @@ class CallFilter:
     `since_ms` (included) and `until_ms` (not included) are of the call's beginning, in ms since
     1970. `number` is the caller's or the called one, exactly. `text` is looked for in what was
     heard, whatever its case. `min_ms` leaves out calls that were shorter, and live ones. Raises
-    Problem E-ASK-01 for what no call can meet.
+    UserError E-ASK-01 for what no call can meet.
     """
 
     since_ms: int | None = None
@@ -86,12 +86,12 @@ def _is_number(text: str) -> bool:
     return bool(_E164.fullmatch(text)) or (text[:1].isalpha() and len(text) <= 256)
 
 
-def _wrong(name: str, how: str, fix: str) -> Problem:
-    return Problem("E-ASK-01", f"No calls can be looked for: {name} {how}.", fix)
+def _wrong(name: str, how: str, fix: str) -> UserError:
+    return UserError("E-ASK-01", f"No calls can be looked for: {name} {how}.", fix)
 
 
 def check_limit(limit: int) -> None:
-    """Raises Problem E-ASK-01: so many calls do not fit on a page."""
+    """Raises UserError E-ASK-01: so many calls do not fit on a page."""
     if not 1 <= limit <= PAGE_MAX:
         raise _wrong("limit", "is out of range", f"Give 1 to {PAGE_MAX}.")
 
@@ -112,7 +112,7 @@ def cursor_of(position: PagePosition) -> str:
 
 
 def position_of(cursor: str) -> PagePosition:
-    """The place that a cursor stands for. Raises Problem E-ASK-02: nobody here gave it out."""
+    """The place that a cursor stands for. Raises UserError E-ASK-02: nobody here gave it out."""
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", True)
         position = msgspec.json.decode(raw, type=PagePosition)
@@ -120,7 +120,7 @@ def position_of(cursor: str) -> PagePosition:
         # No base64, no JSON, or a CallSid that is no UTF-8: msgspec raises UnicodeDecodeError then.
         position = None
     if position is None or not 0 <= position.started_ms <= _MS_MAX or "\x00" in position.sid:
-        raise Problem(
+        raise UserError(
             "E-ASK-02",
             "The cursor is not one that Offhook gave out.",
             "Ask for the first page, and then with next_cursor of each answer.",
@@ -133,7 +133,7 @@ def position_of(cursor: str) -> PagePosition:
 
 def moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> int:
     """A moment, in ms since 1970: a date or time by ISO 8601, or so long before `now`: 90m, 24h,
-    7d, 2w. One without a zone is of `zone`, None being this machine's. Raises Problem E-ASK-03.
+    7d, 2w. One without a zone is of `zone`, None being this machine's. Raises UserError E-ASK-03.
     """  # noqa: D205
     ago = _AGO.fullmatch(text)
     try:
@@ -145,7 +145,7 @@ def moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> int:
                 when = when.replace(tzinfo=zone) if zone is not None else when.astimezone()
         return when_ms(when)
     except (ValueError, OverflowError, OSError):
-        raise Problem(
+        raise UserError(
             "E-ASK-03",
             "A moment is given that is no date and no time.",
             "Write 2026-11-30, 2026-11-30T14:00, 2026-11-30T14:00Z, or how long ago: 90m, 24h, 7d.",
@@ -153,10 +153,10 @@ def moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> int:
 
 
 def age_ms(text: str) -> int:
-    """An age in ms: 90m, 24h, 7d, 2w. Raises Problem E-ERA-04."""
+    """An age in ms: 90m, 24h, 7d, 2w. Raises UserError E-ERA-04."""
     ago = _AGO.fullmatch(text)
     if ago is None:
-        raise Problem(
+        raise UserError(
             "E-ERA-04",
             "An age is given that is none.",
             "Write a number and its unit, m, h, d or w: 90m, 12h, 90d, 2w.",

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select, update
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.records import tables
 from offhook.records.database import insert
 from offhook.records.queries import columns_of
@@ -128,10 +128,10 @@ def give_up(connection: Connection, job: WebhookJob, error: str) -> None:
 def resend(connection: Connection, call_sid: str, now_ms: int) -> None:
     """Deliver a call's record once more, from now on and with every attempt.
 
-    Raises Problem E-ASK-04 when there is no such call, and E-HOOK-03 when it is live.
+    Raises UserError E-ASK-04 when there is no such call, and E-HOOK-03 when it is live.
     """
     if columns_of(connection, call_sid, tables.calls.c.duration_ms).duration_ms is None:
-        raise Problem(
+        raise UserError(
             "E-HOOK-03",
             "The call is not over: its webhook is delivered when it is.",
             "Wait for its end.",

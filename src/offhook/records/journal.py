@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 _log: Final = logging.getLogger("offhook.records")
 
@@ -67,7 +67,7 @@ class Journal:
     """The lines of one server, in a folder of their own. Their numbers rise, with gaps.
 
     One process has it at a time. `append` is for one thread, everything else for the one that
-    writes the database. Raises Problem E-REC-01 when the folder cannot be used and E-REC-02
+    writes the database. Raises UserError E-REC-01 when the folder cannot be used and E-REC-02
     when another process has it.
     """
 
@@ -82,7 +82,7 @@ class Journal:
             self._free: list[_Segment] = []
             self._open_segments()
         except OSError as error:
-            raise Problem(
+            raise UserError(
                 "E-REC-01",
                 f"The journal {folder} cannot be made: {error.strerror}.",
                 "Make room for 64 MB there and let this user write, or set records.folder.",
@@ -334,7 +334,7 @@ def _claim(folder: Path) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(fd)
-        raise Problem(
+        raise UserError(
             "E-REC-02",
             f"Another Offhook has the journal in {folder}.",
             "Stop it, or give this one a folder of its own: records.folder in offhook.yaml.",

@@ -28,7 +28,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.records import tables
 from offhook.records.entries import RENAMED
@@ -101,7 +101,7 @@ def find(
     """The calls that are meant, newest first; `limit` is 1 to PAGE_MAX.
 
     Pages that follow each other by `next_cursor` hold each call once, whatever begins meanwhile.
-    Raises Problem E-ASK-01 for the limit and E-ASK-02 for the cursor.
+    Raises UserError E-ASK-01 for the limit and E-ASK-02 for the cursor.
     """
     check_limit(limit)
     after = None if after_cursor is None else position_of(after_cursor)
@@ -139,7 +139,7 @@ def _search(
 def find_sid(connection: Connection, text: str) -> str:
     """The CallSid that `text` is, or that alone ends so.
 
-    Raises Problem E-ASK-04 when there is none, and E-ASK-05 when there are several.
+    Raises UserError E-ASK-04 when there is none, and E-ASK-05 when there are several.
     """
     known = select(_calls.sid)
     if _NUL in text:
@@ -154,7 +154,7 @@ def find_sid(connection: Connection, text: str) -> str:
     if not found:
         raise no_call()
     if len(found) > 1:
-        raise Problem(
+        raise UserError(
             "E-ASK-05",
             f"The CallSids of {len(found)} calls end so.",
             "Give more of its end, or all of it.",
@@ -163,7 +163,7 @@ def find_sid(connection: Connection, text: str) -> str:
 
 
 def columns_of(connection: Connection, sid: str, *columns: ColumnElement[Any]) -> Row[Any]:
-    """Some columns of `calls`, of one call. Raises Problem E-ASK-04: there is none."""
+    """Some columns of `calls`, of one call. Raises UserError E-ASK-04: there is none."""
     row = None
     if _NUL not in sid:
         row = connection.execute(select(*columns).where(_calls.sid == sid)).one_or_none()
@@ -172,9 +172,9 @@ def columns_of(connection: Connection, sid: str, *columns: ColumnElement[Any]) -
     return row
 
 
-def no_call() -> Problem:
+def no_call() -> UserError:
     """What to tell whoever asks for a call that is not there."""
-    return Problem(
+    return UserError(
         "E-ASK-04",
         "The record has no call with that CallSid.",
         "See which there are: offhook calls",
@@ -467,7 +467,7 @@ def show(connection: Connection, sid: str) -> CallRecord | None:
 
 
 def shown(connection: Connection, sid: str) -> CallRecord:
-    """The same. Raises Problem E-ASK-04: there is none."""
+    """The same. Raises UserError E-ASK-04: there is none."""
     record = show(connection, sid)
     if record is None:
         raise no_call()

@@ -36,7 +36,7 @@ class Record:
 
     One of them writes the journal, so that the event loop never waits for a disk; the other
     follows the journal into the database, which may take its time. `folder` is the journal's.
-    Raises Problem as Journal does; on entering, E-REC-04 for a database of a newer version. One
+    Raises UserError as Journal does; on entering, E-REC-04 for a database of a newer version. One
     that cannot be reached is waited for, while calls are answered.
     """
 

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from offhook.concurrency.background_thread import BackgroundThread
-from offhook.config import Kept
+from offhook.config import RetentionSettings
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
 from offhook.records import tables
@@ -101,7 +101,9 @@ class Retention:
     `store` is of this machine's journal: recordings of other machines are theirs.
     """
 
-    def __init__(self, engine: Engine, files: FileStore, store: RecordStore, kept: Kept) -> None:
+    def __init__(
+        self, engine: Engine, files: FileStore, store: RecordStore, kept: RetentionSettings
+    ) -> None:
         self._engine = engine
         self._files = files
         self._store = store

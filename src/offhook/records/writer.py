@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.config import Prices
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.types import CallEvent
 from offhook.records import database
 from offhook.records.entries import JournalEntry, MalformedEntryError, decode, encode
@@ -64,7 +64,7 @@ class RecordWriter:
         self._given_up = False
         self.settled: Final = threading.Event()
         """Set when all that an earlier run left behind is in the database, or it has refused."""
-        self.refused: Problem | None = None
+        self.refused: UserError | None = None
         """Why the database cannot be used by this version of Offhook at all, if it cannot."""
         self.recent: list[str] = []
         """CallSids of the last RECENT_S, known once `settled`, if ever."""
@@ -122,12 +122,12 @@ class RecordWriter:
                 _log.error("after a failure of the records' writer: %s", type(fault).__name__)
         if self.failing_since is None:
             self.failing_since = time.monotonic()
-            if isinstance(error, Problem):
+            if isinstance(error, UserError):
                 problem = error
                 self.refused = error if error.code == "E-REC-04" else None
             else:
                 problem = database.unreachable(self._engine, error)
-            if not isinstance(error, Problem | SQLAlchemyError):
+            if not isinstance(error, UserError | SQLAlchemyError):
                 _log.error("a fault in the records' writer", exc_info=error)
             _log.error(
                 "%s %s Calls go on, and their lines wait in the journal. %s",

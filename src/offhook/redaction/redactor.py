@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import Any, Final
 
-from offhook.config import Redact
+from offhook.config import RedactionSettings
 from offhook.events.types import (
     AgentSaid,
     AgentTold,
@@ -66,7 +66,7 @@ LEAD_MS: Final = 1000
 class Redactor:
     """Finds in a text what is not to be kept."""
 
-    def __init__(self, wanted: Redact) -> None:
+    def __init__(self, wanted: RedactionSettings) -> None:
         self._cards = wanted.cards
         self._phones = wanted.phone_numbers
         self._emails = wanted.emails
@@ -160,7 +160,7 @@ def _heard(text: str, intended: str, spans: list[Span]) -> str | None:
 class Redaction:
     """A subscriber that tells another one of everything, without what is not to be kept."""
 
-    def __init__(self, wanted: Redact, publish: Subscriber) -> None:
+    def __init__(self, wanted: RedactionSettings, publish: Subscriber) -> None:
         self._redactor = Redactor(wanted)
         self._wanted = wanted
         self._publish = publish
@@ -267,8 +267,8 @@ def masked(number: str) -> str:
     return number[:3] + "*" * (len(number) - 5) + number[-2:] if len(number) > 6 else number
 
 
-def redacting(wanted: Redact, publish: Subscriber) -> Subscriber:
+def redacting(wanted: RedactionSettings, publish: Subscriber) -> Subscriber:
     """What is between a call and `publish`: nothing, if nothing is to be taken out."""
-    if wanted == Redact(audio=wanted.audio):
+    if wanted == RedactionSettings(audio=wanted.audio):
         return publish
     return Redaction(wanted, publish)

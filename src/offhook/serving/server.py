@@ -28,7 +28,7 @@ from offhook.concurrency.background_thread import BackgroundThread
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
 from offhook.deepgram.connection import Dialler
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.bus import Publisher
 from offhook.events.types import InterpreterHeld, Subscriber
 from offhook.net import egress, websocket
@@ -37,7 +37,7 @@ from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.placing import CallPlacer
 from offhook.policy.dial_count import DialCount
-from offhook.policy.dial_policy import Guard
+from offhook.policy.dial_policy import DialPolicy
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.recordings.redacted import SilenceRedacted
@@ -45,7 +45,7 @@ from offhook.redaction.redactor import redacting
 from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
-from offhook.webhooks.pending_streams import Lobby
+from offhook.webhooks.pending_streams import PendingStreams
 from offhook.webhooks.routes import Webhooks
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
@@ -95,7 +95,7 @@ class Server:
     are the caller's to catch: they go to `stop`. `make_tap` is asked about each call who is to see
     what goes over its wires, if anyone (tap.py). `subscribers` are told of everything with its
     texts redacted, `watchers` as it was. `threads` are its owner's: readiness and metrics tell of
-    them as of its own. Raises Problem E-CFG-05 when the certificate that the
+    them as of its own. Raises UserError E-CFG-05 when the certificate that the
     configuration names cannot be used, E-LOOKUP-01 when a lookup has no secret, and E-AUD-01 when
     an agent's calls are to be recorded into a folder that cannot be written.
     """
@@ -173,7 +173,7 @@ class Server:
             runner = Runner(tasks)
             count = self._dial_count
             earlier = count.earlier(clock.now()) if count is not None else ()
-            guard = Guard(self._config.dialling_rules(), earlier=earlier, keep=count)
+            guard = DialPolicy(self._config.dialling_rules(), earlier=earlier, keep=count)
             twilio = self._config.twilio
             account = twilio.rest_account
             rest = TwilioRest(account, http) if account is not None else None
@@ -192,7 +192,7 @@ class Server:
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
-            lobby = Lobby(clock, self.calls.admit, self.metrics.refused_stream)
+            lobby = PendingStreams(clock, self.calls.admit, self.metrics.refused_stream)
             placing = self._placing(rest, guard, clock)
             webhooks = Webhooks(
                 self._config,
@@ -265,7 +265,9 @@ class Server:
         if self._stops > 1:
             self._hurry.set()
 
-    def _placing(self, rest: TwilioRest | None, guard: Guard, clock: Clock) -> CallPlacer | None:
+    def _placing(
+        self, rest: TwilioRest | None, guard: DialPolicy, clock: Clock
+    ) -> CallPlacer | None:
         """What places calls, where somebody can ask for one and Twilio can be asked."""
         if self._api is None or rest is None:
             return None
@@ -283,7 +285,7 @@ class Server:
         self,
         told: Publisher,
         publish: Publisher,
-        lobby: Lobby,
+        lobby: PendingStreams,
         runner: Runner,
         tasks: ServerTasks,
     ) -> None:
@@ -368,12 +370,12 @@ class Server:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at that address. Raises Problem E-NET-01 or E-NET-02 if none can."""
+    """A socket that listens at that address. Raises UserError E-NET-01 or E-NET-02 if none can."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-NET-02",
             f"{host!r} is not an address of this machine ({error.strerror}).",
             "Use --host 127.0.0.1, or --host 0.0.0.0 for all of this machine's addresses.",
@@ -386,7 +388,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno != errno.EADDRINUSE:
-            raise Problem(
+            raise UserError(
                 "E-NET-02",
                 f"Cannot listen on {host}:{port}: {error.strerror}.",
                 "Use --host and --port with an address that this machine may use.",
@@ -394,7 +396,7 @@ def listen(host: str, port: int) -> socket.socket:
         why = "Another program listens there."
         if port == 5000 and sys.platform == "darwin":
             why = "On macOS that is often AirPlay Receiver (System Settings, AirDrop & Handoff)."
-        raise Problem(
+        raise UserError(
             "E-NET-01",
             f"Port {port} of {host} is in use. {why}",
             f"Stop it, or use another port: --port {port + 1}.",
@@ -418,7 +420,7 @@ def _check_certificate(config: Config) -> None:
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(chain, key)
     except OSError as error:  # ssl.SSLError is one
-        raise Problem(
+        raise UserError(
             "E-CFG-05",
             f"The TLS certificate {chain} with key {key} cannot be used: {error}.",
             "Name a PEM file with the whole chain, and one with its private key.",

@@ -28,7 +28,7 @@ class PatternError(ValueError):
     """A text is no expression that can be used. Says why."""
 
 
-class OwnPattern:
+class UserPattern:
     """One expression. Raises PatternError."""
 
     __slots__ = ("_compiled", "_cost", "text")
@@ -80,10 +80,10 @@ class OwnPattern:
             start = end
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OwnPattern) and self.text == other.text
+        return isinstance(other, UserPattern) and self.text == other.text
 
     def __hash__(self) -> int:
         return hash(self.text)
 
     def __repr__(self) -> str:
-        return f"OwnPattern({self.text!r})"
+        return f"UserPattern({self.text!r})"

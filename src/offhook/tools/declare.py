@@ -34,7 +34,7 @@ from offhook.call.keypad import ENTRY_MAX
 from offhook.call.requests import Mute, Say, Tell, Update, Wish
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Change, Part
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.events.types import FunctionOutcome
 from offhook.text.clean import whole
 
@@ -64,15 +64,15 @@ class ToolError(Exception):
     """Raise it in a tool to tell the agent, in your words, why it did not work."""
 
 
-class WaitedOnTheLoop(RuntimeError):  # noqa: N818 - what the user has written
+class WaitOnEventLoopError(RuntimeError):
     """`Call.wait` where it cannot be: write `await` there."""
 
 
-class BadTool(Exception):  # noqa: N818 - what the user has written
+class ToolDefinitionError(Exception):
     """A function that cannot be a tool, and why."""
 
 
-class BadArguments(Exception):  # noqa: N818 - what the model has written
+class ToolArgumentsError(Exception):
     """Arguments that a tool does not take: words for the model, which may try again."""
 
 
@@ -98,7 +98,7 @@ class House(Protocol):
         """Whether it was done, and what happened."""
 
     def change(self, call_sid: str, part: Part, block: Any) -> Change:
-        """The message that changes a part of the agent. Raises Problem, and ToolError."""
+        """The message that changes a part of the agent. Raises UserError, and ToolError."""
 
     async def ask_digits(
         self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
@@ -232,7 +232,7 @@ class Call:
             call.wait(call.say("One moment.", "queue"))
 
         Returns and raises what it does; it is over with the call at the latest. Raises
-        WaitedOnTheLoop in an async function, which would wait for itself.
+        WaitOnEventLoopError in an async function, which would wait for itself.
         """
         try:
             asyncio.get_running_loop()
@@ -240,7 +240,7 @@ class Call:
             pass
         else:
             asked.close()
-            raise WaitedOnTheLoop("in an async function write await, not call.wait")
+            raise WaitOnEventLoopError("in an async function write await, not call.wait")
         if self._loop is None:
             asked.close()
             raise ToolError("this call is not one of a server, so nothing can be done to it")
@@ -255,7 +255,7 @@ class Call:
     async def _change(self, part: Part, block: Any) -> str:
         try:
             change = self._at_home().change(self.sid, part, block)
-        except Problem as problem:
+        except UserError as problem:
             raise ToolError(f"{problem.what} {problem.fix}") from None
         return await self._ask(Update(change))
 
@@ -329,9 +329,9 @@ class Tool(Generic[P, R]):
         finish_after_hangup: bool,
     ) -> None:
         if not inspect.isfunction(function):
-            raise BadTool(f"{function!r} is no function")
+            raise ToolDefinitionError(f"{function!r} is no function")
         if inspect.isasyncgenfunction(function):
-            raise BadTool(f"{function.__name__} yields; an answer is returned, once")
+            raise ToolDefinitionError(f"{function.__name__} yields; an answer is returned, once")
         functools.update_wrapper(self, function)
         self._function: Callable[P, R] = function
         self.name: Final = name or function.__name__
@@ -344,11 +344,11 @@ class Tool(Generic[P, R]):
         self.file: Final = self.code.co_filename
         self.line: Final = self.code.co_firstlineno
         if not _NAME.fullmatch(self.name):
-            raise BadTool(
+            raise ToolDefinitionError(
                 f'"{self.name}" is no name for a tool: letters, digits, _ and -, 64 of them'
             )
         if not self.description:
-            raise BadTool(
+            raise ToolDefinitionError(
                 f"{self.name} has no docstring, and so the agent cannot know what it does"
             )
         self._arguments, self._names, self._passed = _arguments(self.name, function)
@@ -371,19 +371,21 @@ class Tool(Generic[P, R]):
     def bind(self, arguments: str, call: Call) -> tuple[Callable[[], Any], str]:
         """The function with a model's arguments, ready to run, and these as one canonical text.
 
-        Raises BadArguments. An empty text is no arguments (§4.2).
+        Raises ToolArgumentsError. An empty text is no arguments (§4.2).
         """
         try:
             given = self._arguments.model_validate_json(arguments.strip() or "{}")
         except pydantic.ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
             faults = [f"{_where(detail['loc'])}{detail['msg']}" for detail in details[:5]]
-            raise BadArguments("; ".join(faults)) from None
+            raise ToolArgumentsError("; ".join(faults)) from None
         values = {name: getattr(given, field) for field, name in self._names.items()}
         for name, (variable, default) in self._passed.items():
             value = call.variables.get(name, default) if variable else call
             if value is inspect.Parameter.empty:
-                raise BadArguments(f"this cannot be done in this call, of which no {name} is known")
+                raise ToolArgumentsError(
+                    f"this cannot be done in this call, of which no {name} is known"
+                )
             values[name] = value
         return functools.partial(self._function, **values), given.model_dump_json(by_alias=True)
 
@@ -418,7 +420,7 @@ def tool(
     books or sends something, so the agent may call it only once the caller's turn is confirmed
     (`defer_until_eot`, §4.4), it is not stopped once it runs, and a repeat gets the first
     result, unless it is `repeatable`. `finish_after_hangup`: a caller who hangs up does not stop
-    it. Raises BadTool.
+    it. Raises ToolDefinitionError.
     """
 
     def declare(function: Callable[P, R]) -> Tool[P, R]:
@@ -442,16 +444,18 @@ def _arguments(
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
-        raise BadTool(f"{name}: its type hints name something unknown: {error}") from None
+        raise ToolDefinitionError(
+            f"{name}: its type hints name something unknown: {error}"
+        ) from None
     fields: dict[str, Any] = {}
     names: dict[str, str] = {}
     passed: dict[str, tuple[bool, Any]] = {}
     annotated: Any = Annotated
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise BadTool(f"{name}: the parameter {parameter} cannot be given by name")
+            raise ToolDefinitionError(f"{name}: the parameter {parameter} cannot be given by name")
         if parameter.name not in hints:
-            raise BadTool(f"{name}: the parameter {parameter.name} has no type hint")
+            raise ToolDefinitionError(f"{name}: the parameter {parameter.name} has no type hint")
         hint = hints[parameter.name]
         if _is_call(hint) or _is_variable(hint):
             passed[parameter.name] = (_is_variable(hint), parameter.default)
@@ -467,7 +471,7 @@ def _arguments(
     try:
         return pydantic.create_model(name, __config__=config, **fields), names, passed
     except (pydantic.errors.PydanticUserError, TypeError, NameError, ValueError) as error:
-        raise BadTool(f"{name}: {str(error).splitlines()[0]}") from None
+        raise ToolDefinitionError(f"{name}: {str(error).splitlines()[0]}") from None
 
 
 def _is_call(hint: Any) -> bool:
@@ -489,7 +493,7 @@ def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
     try:
         schema = model.model_json_schema()
     except pydantic.errors.PydanticUserError as error:
-        raise BadTool(f"{name}: {str(error).splitlines()[0]}") from None
+        raise ToolDefinitionError(f"{name}: {str(error).splitlines()[0]}") from None
     definitions = schema.pop("$defs", {})
 
     def inline(part: Any, inside: tuple[str, ...]) -> Any:
@@ -500,11 +504,15 @@ def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
         if "$ref" in part:
             referred = part["$ref"].rpartition("/")[2]
             if referred in inside:
-                raise BadTool(f"{name}: {referred} holds itself, which an agent cannot be told")
+                raise ToolDefinitionError(
+                    f"{name}: {referred} holds itself, which an agent cannot be told"
+                )
             rest = {key: value for key, value in part.items() if key != "$ref"}
             return inline(definitions[referred], (*inside, referred)) | inline(rest, inside)
         if "prefixItems" in part:
-            raise BadTool(f"{name}: a tuple is nothing that every maker knows; take a list")
+            raise ToolDefinitionError(
+                f"{name}: a tuple is nothing that every maker knows; take a list"
+            )
         if "const" in part:  # nor is this
             part = {key: value for key, value in part.items() if key != "const"} | {
                 "enum": [part["const"]]

@@ -20,7 +20,7 @@ _NONE: Final[Toolbox] = MappingProxyType({})
 class ToolFiles:
     """What an agent's `tools:` names: `built_in` ones, and those of files.
 
-    Made of a file with a mistake it raises BadFile E-TOOL-01.
+    Made of a file with a mistake it raises InvalidFileError E-TOOL-01.
     """
 
     def __init__(self, paths: Sequence[Path] = (), built_in: Toolbox = _NONE) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from offhook.tools.declare import BadTool
-from offhook.yamlfile import BadFile, Finding, Place
+from offhook.tools.declare import ToolDefinitionError
+from offhook.yamlfile import Finding, InvalidFileError, Place
 
 _log: Final = logging.getLogger("offhook.tools")
 
@@ -24,7 +24,7 @@ class Latest(Generic[T]):
     """What `load` makes of some files, and makes anew when one of them has changed.
 
     Making it raises what `load` does. A changed file with a mistake is logged, and leaves what was
-    there; `load` raises BadFile then.
+    there; `load` raises InvalidFileError then.
     """
 
     def __init__(self, paths: Sequence[Path], load: Callable[[], T]) -> None:
@@ -41,7 +41,7 @@ class Latest(Generic[T]):
             names = ", ".join(path.name for path in self.paths)
             try:
                 self._made = self._load()
-            except BadFile as bad:
+            except InvalidFileError as bad:
                 _log.error("%s %s Nothing of %s changes. %s", bad.code, bad.what, names, bad.fix)
             else:
                 _log.info("read again: %s", names)
@@ -52,7 +52,7 @@ class Latest(Generic[T]):
 
 
 def load(path: Path) -> Any:
-    """The module in that file. Raises BadFile E-TOOL-01.
+    """The module in that file. Raises InvalidFileError E-TOOL-01.
 
     A file's folder is where it may import from, as with a script.
     """
@@ -72,7 +72,7 @@ def load(path: Path) -> Any:
     except SyntaxError as error:
         text = f"This is not Python: {error.msg}."
         raise mistake(path, error.lineno or 1, text, "Correct this line.") from None
-    except BadTool as bad:
+    except ToolDefinitionError as bad:
         raise mistake(path, _line(path, bad), f"{bad}.", "Correct this function.") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's file does
         # What it says may hold anything, also a secret: its kind and line have to do.
@@ -89,7 +89,7 @@ def load(path: Path) -> Any:
 
 
 def function(path: Path, name: str) -> Callable[..., Any]:
-    """The function of that name in that file. Raises BadFile E-TOOL-01."""
+    """The function of that name in that file. Raises InvalidFileError E-TOOL-01."""
     found = vars(load(path)).get(name)
     if not inspect.isfunction(found):
         text = f'There is no function "{name}" in this file.'
@@ -109,6 +109,6 @@ def _line(path: Path, error: BaseException) -> int:
     return lines[-1] if lines else 1
 
 
-def mistake(path: Path, line: int, text: str, fix: str) -> BadFile:
+def mistake(path: Path, line: int, text: str, fix: str) -> InvalidFileError:
     """What is wrong in such a file, and where."""
-    return BadFile("E-TOOL-01", [Finding("error", text, fix, Place(path, line, 1))])
+    return InvalidFileError("E-TOOL-01", [Finding("error", text, fix, Place(path, line, 1))])

@@ -14,10 +14,10 @@ import pydantic_core
 from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.events.types import FunctionOutcome
-from offhook.tools.declare import BadArguments, Call, ToolError
+from offhook.tools.declare import Call, ToolArgumentsError, ToolError
 from offhook.tools.files import AnyTool, Toolbox
 from offhook.tools.places import place_of
-from offhook.tools.threads import STUCK_S, NoThread, Threads
+from offhook.tools.threads import STUCK_S, NoThreadError, Threads
 
 _log: Final = logging.getLogger("offhook.tools")
 
@@ -37,7 +37,7 @@ Told: TypeAlias = ToolBegan | ToolFinished | ToolFinishedLate
 
 
 @dataclass(eq=False, slots=True)
-class Run:
+class ToolRun:
     """One request of an agent, until nothing of it runs any more."""
 
     name: str
@@ -57,11 +57,11 @@ class Runner:
 
     def __init__(self, tasks: ServerTasks) -> None:
         self._tasks = tasks
-        self._runs: dict[asyncio.Task[None], Run] = {}
+        self._runs: dict[asyncio.Task[None], ToolRun] = {}
         self.threads: Final = Threads()
 
     @property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[ToolRun, ...]:
         """Those of all calls that have a task, wanted or not; from any thread."""
         return tuple(self._runs.values())
 
@@ -70,7 +70,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         return CallTools(self, toolbox, dataclasses.replace(call, _loop=loop))
 
-    def start(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, run: ToolRun, work: Coroutine[Any, Any, None]) -> None:
         """Give it its task."""
         run.task = self._tasks.start(f"tool {run.name}", work, call_sid=run.call_sid)
         self._runs[run.task] = run
@@ -84,7 +84,7 @@ class CallTools:
         self._runner = runner
         self._toolbox = toolbox
         self._call = call
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, ToolRun] = {}
         self._first: Final = call._once
 
     def run(self, call_id: str, name: str, arguments: str, told: Callable[[Told], None]) -> None:
@@ -94,7 +94,7 @@ class CallTools:
         be: then its end is told as ToolFinishedLate.
         """
         tool = self._toolbox.get(name)
-        run = Run(name, tool, self._call.sid, lambda: told(ToolBegan(call_id)))
+        run = ToolRun(name, tool, self._call.sid, lambda: told(ToolBegan(call_id)))
         self._runs[call_id] = run
 
         async def work() -> None:
@@ -129,7 +129,7 @@ class CallTools:
         run.task.cancel()
         asyncio.get_running_loop().call_later(STUCK_S, _name_unstoppable, run)
 
-    async def _outcome(self, run: Run, arguments: str) -> _Answer:
+    async def _outcome(self, run: ToolRun, arguments: str) -> _Answer:
         """What the agent is told, whatever the function does. Only its own cancelling is raised."""
         tool = run.tool
         if tool is None:
@@ -141,9 +141,9 @@ class CallTools:
             if tool.irreversible and not tool.repeatable:
                 return await self._only_once(run, tool, function, canonical)
             return await self._result(run, tool, function), "answered"
-        except (BadArguments, ToolError) as told:
+        except (ToolArgumentsError, ToolError) as told:
             return _error(str(told)), "failed"
-        except NoThread:
+        except NoThreadError:
             return _error("too much is going on, try later"), "failed"
         except asyncio.CancelledError as error:
             if run.task.cancelling():
@@ -153,7 +153,7 @@ class CallTools:
             return _failed(tool, error)
 
     async def _only_once(
-        self, run: Run, tool: AnyTool, function: Callable[[], Any], canonical: str
+        self, run: ToolRun, tool: AnyTool, function: Callable[[], Any], canonical: str
     ) -> _Answer:
         key = (tool.file, tool.name, canonical)
         known = self._first.get(key)
@@ -176,7 +176,7 @@ class CallTools:
         first.set_result(answer)
         return answer
 
-    async def _result(self, run: Run, tool: AnyTool, function: Callable[[], Any]) -> str:
+    async def _result(self, run: ToolRun, tool: AnyTool, function: Callable[[], Any]) -> str:
         def begun() -> None:
             run.begun = True
             if tool.irreversible:
@@ -199,7 +199,7 @@ def _unless_awaited(result: Any) -> Any:
     return result if inspect.isawaitable(result) else _text(result)
 
 
-def _name_unstoppable(run: Run) -> None:
+def _name_unstoppable(run: ToolRun) -> None:
     if not run.task.done():
         extra = {"call_sid": run.call_sid}
         _log.warning("the tool %s was cancelled, and does not stop", run.name, extra=extra)

@@ -24,7 +24,7 @@ STUCK_S: Final = 1.0
 """A function that runs on for so long though nobody waits for it is named."""
 
 
-class NoThread(Exception):  # noqa: N818 - a state of the world
+class NoThreadError(Exception):
     """All threads hang in functions that nobody waits for any more, or none can be started."""
 
 
@@ -96,11 +96,11 @@ class Threads:
         """What the function returns or raises. Cancelled, it runs on, and its result is dropped.
 
         `begun` is told once there is a thread for it: until then, to cancel it is to undo it.
-        Raises NoThread.
+        Raises NoThreadError.
         """
         if self.stuck >= THREADS_MAX:
             _log.error("no thread is left for the tool %s; these hang: %s", name, self._names())
-            raise NoThread
+            raise NoThreadError
         await self._room.acquire()
         begun()
         loop = asyncio.get_running_loop()
@@ -134,7 +134,7 @@ class Threads:
         except RuntimeError:
             self._forget(running)
             _log.error("the system starts no thread for the tool %s", name)
-            raise NoThread from None
+            raise NoThreadError from None
         try:
             result, error = await future
         except asyncio.CancelledError:

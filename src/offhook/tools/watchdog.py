@@ -24,7 +24,7 @@ import offhook
 from offhook.clock import Clock, Timer
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.tools.places import outward, place
-from offhook.tools.runner import Run
+from offhook.tools.runner import ToolRun
 from offhook.tools.threads import Running
 
 _log: Final = logging.getLogger("offhook.tools")
@@ -71,7 +71,7 @@ class Watchdog:
         self,
         clock: Clock,
         *,
-        runs: Callable[[], Sequence[Run]],
+        runs: Callable[[], Sequence[ToolRun]],
         threads: Callable[[], Sequence[Running]],
         late: Callable[[float], None],
         held: Callable[[Held], None],

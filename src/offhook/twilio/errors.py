@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Explanation:
     """What a code means, as the end of "Twilio refused: …", and what mends it."""
 
     what: str
@@ -30,70 +30,76 @@ _REACH: Final = "Run: offhook check"
 _OURS: Final = "This is a fault of Offhook: please report it with the code."
 
 WORDS: Final = {
-    10004: Words("as many calls as the account may have at once are running", _LATER),
-    11100: Words("a URL that it was given is none", _REACH),
-    11200: Words("our server answered its request with an error, or not in time", _REACH),
-    11205: Words("it could not connect to our server", _REACH),
-    11206: Words("our server did not answer in HTTP", _REACH),
-    11210: Words("it does not find the host of our server", _REACH),
-    11215: Words("our server redirects it too often", _REACH),
-    11220: Words("TLS with our server failed", _REACH),
-    11235: Words("our server's certificate is not for its name", _REACH),
-    11236: Words("our server's certificate has been revoked", _REACH),
-    11237: Words("our server's certificate is not trusted", _REACH),
-    11750: Words("the TwiML is longer than 64 kB", _OURS),
-    11770: Words("the answer to its request was empty", _OURS),
-    12100: Words("the TwiML is not XML", _OURS),
-    12200: Words("the TwiML has an element or attribute that is none", _OURS),
-    12300: Words("the TwiML came with a wrong content type", _OURS),
-    12400: Words("it failed itself while it carried out the TwiML", "Try again."),
-    13201: Words("a leg that was dialled cannot dial itself", _OURS),
-    13214: Words("the caller id of the dialled call is not usable", _FROM),
-    13223: Words("the number that is dialled has no valid form", _TO),
-    13224: Words("the number that is dialled does not exist", _TO),
-    13225: Words("the number that is dialled is blocked", _CONSOLE),
-    13227: Words("the account may not call that country", _GEO),
-    15003: Words("our server refused a status callback", _REACH),
-    20003: Words("the credentials are not accepted", _CREDENTIALS),
-    20404: Words("there is nothing of that name in this account and region", _CONSOLE),
-    20429: Words("too many requests at once", _LATER),
-    21205: Words("a URL that it was given is none", _REACH),
-    21210: Words("the calling number does not belong to the account and is not verified", _FROM),
-    21211: Words("the number that is called is not valid", _TO),
-    21212: Words("the calling number is not valid", _FROM),
-    21213: Words("no calling number was given", _FROM),
-    21214: Words("the number that is called cannot be reached", _TO),
-    21215: Words("the account may not call that country", _GEO),
-    21216: Words("the account may not call that number: it is blocked", _CONSOLE),
-    21217: Words("the number that is called does not look like a phone number", _TO),
-    21219: Words(
+    10004: Explanation("as many calls as the account may have at once are running", _LATER),
+    11100: Explanation("a URL that it was given is none", _REACH),
+    11200: Explanation("our server answered its request with an error, or not in time", _REACH),
+    11205: Explanation("it could not connect to our server", _REACH),
+    11206: Explanation("our server did not answer in HTTP", _REACH),
+    11210: Explanation("it does not find the host of our server", _REACH),
+    11215: Explanation("our server redirects it too often", _REACH),
+    11220: Explanation("TLS with our server failed", _REACH),
+    11235: Explanation("our server's certificate is not for its name", _REACH),
+    11236: Explanation("our server's certificate has been revoked", _REACH),
+    11237: Explanation("our server's certificate is not trusted", _REACH),
+    11750: Explanation("the TwiML is longer than 64 kB", _OURS),
+    11770: Explanation("the answer to its request was empty", _OURS),
+    12100: Explanation("the TwiML is not XML", _OURS),
+    12200: Explanation("the TwiML has an element or attribute that is none", _OURS),
+    12300: Explanation("the TwiML came with a wrong content type", _OURS),
+    12400: Explanation("it failed itself while it carried out the TwiML", "Try again."),
+    13201: Explanation("a leg that was dialled cannot dial itself", _OURS),
+    13214: Explanation("the caller id of the dialled call is not usable", _FROM),
+    13223: Explanation("the number that is dialled has no valid form", _TO),
+    13224: Explanation("the number that is dialled does not exist", _TO),
+    13225: Explanation("the number that is dialled is blocked", _CONSOLE),
+    13227: Explanation("the account may not call that country", _GEO),
+    15003: Explanation("our server refused a status callback", _REACH),
+    20003: Explanation("the credentials are not accepted", _CREDENTIALS),
+    20404: Explanation("there is nothing of that name in this account and region", _CONSOLE),
+    20429: Explanation("too many requests at once", _LATER),
+    21205: Explanation("a URL that it was given is none", _REACH),
+    21210: Explanation(
+        "the calling number does not belong to the account and is not verified", _FROM
+    ),
+    21211: Explanation("the number that is called is not valid", _TO),
+    21212: Explanation("the calling number is not valid", _FROM),
+    21213: Explanation("no calling number was given", _FROM),
+    21214: Explanation("the number that is called cannot be reached", _TO),
+    21215: Explanation("the account may not call that country", _GEO),
+    21216: Explanation("the account may not call that number: it is blocked", _CONSOLE),
+    21217: Explanation("the number that is called does not look like a phone number", _TO),
+    21219: Explanation(
         "a trial account may only call numbers that it has verified",
         "Verify the number in the Twilio Console, or upgrade the account.",
     ),
-    21220: Words("the call is over, or has not begun", "Nothing is left to be done."),
-    21262: Words("answering-machine detection has nowhere to report to", _OURS),
-    21263: Words("answering-machine detection is not possible here", _OURS),
-    21610: Words("whoever is texted has opted out of texts from this number", "Do not text them."),
-    21614: Words("the number that is texted cannot receive texts", "Text a mobile number."),
-    21617: Words("the text is longer than 1600 characters", "Shorten it."),
-    30003: Words("the telephone that is texted is switched off or out of reach", "Text it later."),
+    21220: Explanation("the call is over, or has not begun", "Nothing is left to be done."),
+    21262: Explanation("answering-machine detection has nowhere to report to", _OURS),
+    21263: Explanation("answering-machine detection is not possible here", _OURS),
+    21610: Explanation(
+        "whoever is texted has opted out of texts from this number", "Do not text them."
+    ),
+    21614: Explanation("the number that is texted cannot receive texts", "Text a mobile number."),
+    21617: Explanation("the text is longer than 1600 characters", "Shorten it."),
+    30003: Explanation(
+        "the telephone that is texted is switched off or out of reach", "Text it later."
+    ),
 }
 
 _BY_STATUS: Final = {
-    400: Words("it does not understand the request", _OURS),
+    400: Explanation("it does not understand the request", _OURS),
     401: WORDS[20003],
-    403: Words("the credentials do not allow this", "Give the API key more permissions."),
+    403: Explanation("the credentials do not allow this", "Give the API key more permissions."),
     404: WORDS[20404],
-    413: Words("what is to be said makes more than 4000 characters of TwiML", "Shorten it."),
+    413: Explanation("what is to be said makes more than 4000 characters of TwiML", "Shorten it."),
     429: WORDS[20429],
 }
-_ITSELF: Final = Words("it has a fault of its own", "Try again; see status.twilio.com.")
-_ELSE: Final = Words("it gives a reason that Offhook does not know", _CONSOLE)
+_ITSELF: Final = Explanation("it has a fault of its own", "Try again; see status.twilio.com.")
+_ELSE: Final = Explanation("it gives a reason that Offhook does not know", _CONSOLE)
 
 _MORE_INFO: Final = "https://www.twilio.com/docs/"
 
 
-class TwilioRefused(Exception):  # noqa: N818 - what Twilio did
+class TwilioRefusedError(Exception):
     """Twilio answered, and did not do it.
 
     `status` is HTTP's, `code` Twilio's own, where there is one. `words` are ours, `fix` what mends
@@ -118,13 +124,13 @@ class TwilioRefused(Exception):  # noqa: N818 - what Twilio did
         self.more_info = more_info
         self.retry_after_s = retry_after_s
 
-    def problem(self) -> Problem:
+    def problem(self) -> UserError:
         """It, as a user sees it."""
         what = f"Twilio refused: {self.words} ({self.code or f'HTTP {self.status}'})."
-        return Problem("E-TW-03", what, self.fix)
+        return UserError("E-TW-03", what, self.fix)
 
 
-class TwilioUnreachable(Exception):  # noqa: N818 - a state of the world
+class TwilioUnreachableError(Exception):
     """Twilio gave no answer that can be used.
 
     `sent` says whether the request may have been carried out all the same.
@@ -135,10 +141,10 @@ class TwilioUnreachable(Exception):  # noqa: N818 - a state of the world
         self.why = why
         self.sent = sent
 
-    def problem(self) -> Problem:
+    def problem(self) -> UserError:
         """It, as a user sees it."""
         done = "It may have been carried out." if self.sent else "Nothing was carried out."
-        return Problem(
+        return UserError(
             "E-TW-04",
             f"Twilio gave no answer: {self.why}. {done}",
             "Look at the calls in the Twilio Console before you repeat it."
@@ -147,7 +153,7 @@ class TwilioUnreachable(Exception):  # noqa: N818 - a state of the world
         )
 
 
-def read(status: int, body: bytes, retry_after: str | None) -> TwilioRefused:
+def read(status: int, body: bytes, retry_after: str | None) -> TwilioRefusedError:
     """A refusal out of either of Twilio's formats (§5.2), or out of anything else.
 
     `retry_after` is the header, of which only seconds are understood.
@@ -162,4 +168,4 @@ def read(status: int, body: bytes, retry_after: str | None) -> TwilioRefused:
     if not isinstance(page, str) or not page.startswith(_MORE_INFO):
         page = None if code is None else f"{_MORE_INFO}errors/{code}"
     seconds = retry_after if retry_after is not None and retry_after.isdecimal() else None
-    return TwilioRefused(status, code, page, None if seconds is None else float(seconds))
+    return TwilioRefusedError(status, code, page, None if seconds is None else float(seconds))

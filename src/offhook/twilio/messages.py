@@ -16,7 +16,7 @@ Counter: TypeAlias = str | int
 """Quoted in Twilio's examples, a number in its tables (twilio.md §1.3): either is read."""
 
 
-class BadMessage(ValueError):  # noqa: N818 - it names what arrived, not what we did
+class MalformedTwilioMessageError(ValueError):
     """A media-stream message that breaks the protocol. Says how; never quotes the payload."""
 
 
@@ -141,7 +141,7 @@ class Stop(_FromTwilio, frozen=True, tag="stop"):
     sequence_number: Counter = "0"
 
 
-class Unknown(msgspec.Struct, frozen=True):
+class UnknownTwilioMessage(msgspec.Struct, frozen=True):
     """An event that this version does not know: never a fault."""
 
     event: str
@@ -150,15 +150,15 @@ class Unknown(msgspec.Struct, frozen=True):
 FromTwilio: TypeAlias = Connected | Start | Media | Dtmf | Mark | Stop
 _KNOWN: Final = frozenset({"connected", "start", "media", "dtmf", "mark", "stop"})
 _from_twilio: Final = msgspec.json.Decoder[FromTwilio](FromTwilio)
-_envelope: Final = msgspec.json.Decoder(Unknown)
+_envelope: Final = msgspec.json.Decoder(UnknownTwilioMessage)
 _encode: Final = msgspec.json.Encoder().encode
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding JSON can raise; the last when it is nested too deeply."""
 
 
-def read(text: bytes) -> FromTwilio | Unknown:
-    """One message from Twilio. Raises BadMessage for anything that is not one."""
+def read(text: bytes) -> FromTwilio | UnknownTwilioMessage:
+    """One message from Twilio. Raises MalformedTwilioMessageError for anything that is not one."""
     try:
         message: FromTwilio = _from_twilio.decode(text)
         return message
@@ -167,11 +167,11 @@ def read(text: bytes) -> FromTwilio | Unknown:
     try:
         unknown = _envelope.decode(text)
     except _UNREADABLE as error:
-        raise BadMessage(f"not a media-stream message: {error}") from None
+        raise MalformedTwilioMessageError(f"not a media-stream message: {error}") from None
     if unknown.event in _KNOWN:
         if fault.startswith("Invalid value"):  # the one fault in which msgspec quotes content
             fault = "another `event` before it"
-        raise BadMessage(f"malformed {unknown.event!r} message: {fault}")
+        raise MalformedTwilioMessageError(f"malformed {unknown.event!r} message: {fault}")
     return unknown
 
 
@@ -189,7 +189,7 @@ class PlayDetails(_Exact, frozen=True):
     payload: bytes
 
 
-class Play(_ToTwilio, frozen=True, tag="media"):
+class PlayMessage(_ToTwilio, frozen=True, tag="media"):
     """Append audio to what Twilio plays to the caller."""
 
     stream_sid: str
@@ -215,17 +215,20 @@ class Clear(_ToTwilio, frozen=True, tag="clear"):
     stream_sid: str
 
 
-ToTwilio: TypeAlias = Play | SetMark | Clear
+ToTwilio: TypeAlias = PlayMessage | SetMark | Clear
 _to_twilio: Final = msgspec.json.Decoder[ToTwilio](ToTwilio)
 
 
 def read_ours(text: bytes) -> ToTwilio:
-    """One message to Twilio, as strictly as Twilio reads it. Raises BadMessage (error 31951)."""
+    """One message to Twilio, as strictly as Twilio reads it.
+
+    Raises MalformedTwilioMessageError (error 31951).
+    """
     try:
         message: ToTwilio = _to_twilio.decode(text)
         return message
     except _UNREADABLE as error:
-        raise BadMessage(str(error)) from None
+        raise MalformedTwilioMessageError(str(error)) from None
 
 
 class MediaWriter:

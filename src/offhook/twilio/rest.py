@@ -21,7 +21,7 @@ import msgspec
 
 from offhook.text.clean import whole
 from offhook.twilio import errors as refusals
-from offhook.twilio.errors import TwilioRefused, TwilioUnreachable
+from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest_account import RestAccount
 from offhook.twilio.twiml import TWIML_MAX
 
@@ -141,10 +141,10 @@ class _Numbers(msgspec.Struct, frozen=True):
 class TwilioRest:
     """One account's REST API, over a client that its owner closes.
 
-    Every method raises TwilioRefused for an answer that is no success, and TwilioUnreachable when
-    there is none that makes sense, and nothing else, whatever it is given and whatever is answered.
-    TwiML that is too long for Twilio is refused with 413 before it is sent. It waits where Twilio
-    asks it to (429), up to half a minute in all.
+    Every method raises TwilioRefusedError for an answer that is no success, and
+    TwilioUnreachableError when there is none that makes sense, and nothing else, whatever it is
+    given and whatever is answered. TwiML that is too long for Twilio is refused with 413 before it
+    is sent. It waits where Twilio asks it to (429), up to half a minute in all.
     """
 
     def __init__(self, account: RestAccount, http: httpx2.AsyncClient) -> None:
@@ -219,7 +219,7 @@ class TwilioRest:
         path = f"/Calls/{quote(sid, safe='')}"
         try:
             await self._post(path, {"Status": "completed"}, RestCall, repeatable=True)
-        except TwilioRefused as refused:
+        except TwilioRefusedError as refused:
             if refused.code not in (20404, 21220) and refused.status != 404:
                 raise
 
@@ -255,7 +255,9 @@ class TwilioRest:
             found += page.incoming_phone_numbers
             path = page.next_page_uri
             if path is not None and not path.startswith(f"/{VERSION}/"):
-                raise TwilioUnreachable("the next page's address is none of Twilio's", sent=True)
+                raise TwilioUnreachableError(
+                    "the next page's address is none of Twilio's", sent=True
+                )
         return found
 
     async def update_number(
@@ -292,11 +294,11 @@ class TwilioRest:
             retry_after = 0.0
             try:
                 return await self._once(method, path, form)
-            except TwilioUnreachable as unreachable:
+            except TwilioUnreachableError as unreachable:
                 if unreachable.sent and not repeatable:
                     raise
                 what = unreachable.why
-            except TwilioRefused as refused:
+            except TwilioRefusedError as refused:
                 safe = refused.status == 429 or (repeatable and refused.status >= 500)
                 retry_after = refused.retry_after_s or 0.0
                 if not safe or retry_after > RETRY_AFTER_MAX_S:
@@ -328,16 +330,16 @@ class TwilioRest:
             except (httpx2.TimeoutException, TimeoutError) as error:
                 sent = not isinstance(error, _NEVER_SENT)
                 what = "no answer in time" if sent else "no connection in time"
-                raise TwilioUnreachable(what, sent=sent) from None
+                raise TwilioUnreachableError(what, sent=sent) from None
             except httpx2.HTTPError as error:
                 # Its text may hold the address, and that a number.
                 why = type(error).__name__
-                raise TwilioUnreachable(why, sent=not isinstance(error, _NEVER_SENT)) from None
-            except TwilioUnreachable:
+                raise TwilioUnreachableError(why, sent=not isinstance(error, _NEVER_SENT)) from None
+            except TwilioUnreachableError:
                 raise
             except Exception as error:  # noqa: BLE001 - one request must not end the call it is for
                 _log.error("a fault in a request to Twilio: %s", type(error).__name__)
-                raise TwilioUnreachable(type(error).__name__, sent=True) from None
+                raise TwilioUnreachableError(type(error).__name__, sent=True) from None
         if response.is_success:
             self.date_s = _seconds(response.headers.get("date"))
             return body
@@ -362,7 +364,7 @@ def _instructions(twiml: str | None, url: str | None) -> dict[str, str | Sequenc
     if (twiml is None) == (url is None):
         raise ValueError("either twiml or url")
     if twiml is not None and len(twiml) > TWIML_MAX:
-        raise TwilioRefused(413, None)
+        raise TwilioRefusedError(413, None)
     return {"Twiml": twiml, "Url": url}
 
 
@@ -371,7 +373,7 @@ async def _body(response: httpx2.Response) -> bytes:
     async for part in response.aiter_raw():
         body += part
         if len(body) > BODY_MAX:
-            raise TwilioUnreachable(f"its answer has more than {BODY_MAX} bytes", sent=True)
+            raise TwilioUnreachableError(f"its answer has more than {BODY_MAX} bytes", sent=True)
     return body
 
 
@@ -390,4 +392,4 @@ def _read(body: bytes, kind: type[_R]) -> _R:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise TwilioUnreachable("its answer is not what Twilio answers", sent=True) from None
+        raise TwilioUnreachableError("its answer is not what Twilio answers", sent=True) from None

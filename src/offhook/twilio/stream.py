@@ -12,13 +12,15 @@ OUTBOX_BYTES: Final = 256 * 1024
 """Of encoded messages that wait while Twilio's socket is full; beyond, new audio is dropped."""
 
 
-class Owner(Protocol):
+class CallerLegOwner(Protocol):
     """What a caller's leg tells its session."""
 
     def on_caller_audio(self, audio: bytes) -> None:
         """A piece of what the caller says, in practice 20 ms."""
 
-    def on_caller_message(self, message: messages.FromTwilio | messages.Unknown) -> None:
+    def on_caller_message(
+        self, message: messages.FromTwilio | messages.UnknownTwilioMessage
+    ) -> None:
         """Anything else that Twilio said."""
 
     def on_caller_garbage(self, what: str) -> None:
@@ -54,7 +56,7 @@ class CallerLeg:
         self,
         channel: Channel,
         stream_sid: str,
-        owner: Owner,
+        owner: CallerLegOwner,
         recorder: Recorder | None = None,
     ) -> None:
         self._channel = channel
@@ -118,7 +120,7 @@ class CallerLeg:
         """One message, 50 times a second: nearly always audio."""
         try:
             message = messages.read(text)
-        except messages.BadMessage as bad:
+        except messages.MalformedTwilioMessageError as bad:
             self._owner.on_caller_garbage(str(bad))
             return
         if type(message) is messages.Media:
@@ -128,7 +130,7 @@ class CallerLeg:
                 self._owner.on_caller_audio(message.media.payload)
                 if self._recorder is not None:
                     self._recorder.heard(message.media.timestamp, message.media.payload)
-        elif isinstance(message, messages.Connected | messages.Unknown):
+        elif isinstance(message, messages.Connected | messages.UnknownTwilioMessage):
             self._owner.on_caller_message(message)
         elif message.stream_sid != self._stream_sid and not isinstance(message, messages.Start):
             self._owner.on_caller_garbage("a message of a foreign stream")
@@ -148,7 +150,7 @@ class CallerLeg:
             self._channel.send_text(message)
             if self._recorder is not None:
                 sent = messages.read_ours(message)
-                if isinstance(sent, messages.Play):
+                if isinstance(sent, messages.PlayMessage):
                     self._recorder.played(sent.media.payload)
         if self._writable == writable:  # else it filled up again, which has been told already
             self._owner.on_caller_writable(writable)

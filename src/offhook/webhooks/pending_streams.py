@@ -26,7 +26,7 @@ Admit = Callable[[Channel, messages.Start], str | None]
 """Lets a stream in, taking over its channel, or says why not."""
 
 
-class Lobby:
+class PendingStreams:
     """The unverified streams of one server. `refused` is told why, of each that is sent away."""
 
     def __init__(self, clock: Clock, admit: Admit, refused: Callable[[str], None]) -> None:
@@ -48,7 +48,7 @@ class Lobby:
 class UnverifiedStream:
     """One socket in the lobby: a wire.Receiver, until a caller's leg takes its place."""
 
-    def __init__(self, lobby: Lobby) -> None:
+    def __init__(self, lobby: PendingStreams) -> None:
         self._lobby = lobby
         self._channel: Channel
         self._timer: Timer
@@ -70,7 +70,7 @@ class UnverifiedStream:
             return
         try:
             message = messages.read(text)
-        except messages.BadMessage as bad:
+        except messages.MalformedTwilioMessageError as bad:
             self._refuse(str(bad), kind="no media-stream message")
             return
         if isinstance(message, messages.Connected) and not self._connected:

@@ -31,7 +31,7 @@ from offhook.twilio import stream_errors, twiml
 from offhook.twilio.fields import MisreadFieldError, read
 from offhook.twilio.signature import HEADER, SETTINGS_HEADER, Signatures, UnknownKeyError
 from offhook.webhooks import form_checks
-from offhook.webhooks.pending_streams import Lobby
+from offhook.webhooks.pending_streams import PendingStreams
 
 if TYPE_CHECKING:
     from offhook.records.record import Record
@@ -94,7 +94,7 @@ _QUERY: Final = re.compile(
 of a person's leg (transfers.py), and of what comes after a stream, a dial or a farewell."""
 
 
-class Doors:
+class TwilioAuth:
     """Whether a request is Twilio's, by its signature; or, in development, this machine's own."""
 
     def __init__(self, config: Config) -> None:
@@ -148,7 +148,7 @@ class Webhooks:
         self,
         config: Config,
         calls: Calls,
-        lobby: Lobby,
+        lobby: PendingStreams,
         metrics: Metrics,
         record: "Record | None" = None,
         placing: CallPlacer | None = None,
@@ -162,7 +162,7 @@ class Webhooks:
         self._lobby = lobby
         self._metrics = metrics
         self._record = record
-        self._doors = Doors(config)
+        self._doors = TwilioAuth(config)
 
     def app(self) -> Starlette:
         """The HTTP side of the port. The public host has /twilio/… and nothing else."""

@@ -15,7 +15,7 @@ from tests.whole_server import ACCOUNT, GREET, TOKEN, caller
 
 from offhook.cli.api_client import ApiClient
 from offhook.clock import LoopClock
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.twilio.phone import place_call
 
 SID = "CA" + "0123456789abcdef" * 2
@@ -111,7 +111,7 @@ async def test_the_end_of_a_callsid_is_looked_for_among_live_calls() -> None:
         async with ApiClient(url, "t") as client:
             assert await client.find_call_sid("cdef") == SID
             assert await client.find_call_sid("beef") == "beef"
-            with pytest.raises(Problem, match="E-ASK-05"):
+            with pytest.raises(UserError, match="E-ASK-05"):
                 await client.find_call_sid("1111")
     assert {one["path"] for one in asked} == {"/api/calls?live=true&limit=500"}
 
@@ -121,7 +121,7 @@ async def test_the_end_of_a_callsid_is_looked_for_among_live_calls() -> None:
 async def test_what_is_no_offhook_is_said(answer: str, status: int) -> None:
     with answering([Connection(answer, status)]) as (url, _):
         async with ApiClient(url, "t") as client:
-            with pytest.raises(Problem, match="E-ASK-14"):
+            with pytest.raises(UserError, match="E-ASK-14"):
                 await client.act(SID, "mute", {"on": True})
 
 

@@ -18,7 +18,7 @@ from offhook.cli.api_client import token_of
 from offhook.cli.calls.event_stream import Following, ServerSentEvent, Stream
 from offhook.cli.calls.telling import Teller
 from offhook.config import load
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 TOKEN = "a-token-of-the-api"
 
@@ -117,7 +117,7 @@ def test_it_goes_on_behind_the_last_event() -> None:
 
 def test_a_server_that_refuses_is_not_asked_again() -> None:
     body = json.dumps({"code": "E-API-02", "what": "The token is wrong.", "fix": "Give another."})
-    with serving([Connection(body, 401)]) as (url, asked), pytest.raises(Problem) as refused:
+    with serving([Connection(body, 401)]) as (url, asked), pytest.raises(UserError) as refused:
         followed(url, 9)
     assert refused.value.code == "E-ASK-12"
     assert refused.value.what.endswith("HTTP 401, The token is wrong.")
@@ -128,19 +128,19 @@ def test_a_server_that_refuses_is_not_asked_again() -> None:
 def test_a_server_that_is_not_there_is_said() -> None:
     with serving([]) as (url, _):
         pass
-    with pytest.raises(Problem, match="E-ASK-13"):
+    with pytest.raises(UserError, match="E-ASK-13"):
         followed(url, 9)
 
 
 def test_the_token_is_the_variables_or_the_files(tmp_path: Path) -> None:
     file = tmp_path / "offhook.yaml"
     file.write_text("records:\n  folder: .\n")
-    with pytest.raises(Problem, match="E-ASK-11"):
+    with pytest.raises(UserError, match="E-ASK-11"):
         token_of(load(file, {}))
     assert list(tmp_path.iterdir()) == [file], "who follows makes no token"
     written = tmp_path / "api-token"
     written.touch(mode=0o600)
-    with pytest.raises(Problem, match="E-API-01"):
+    with pytest.raises(UserError, match="E-API-01"):
         token_of(load(file, {}))
     written.write_text("that-of-the-file\n")
     assert token_of(load(file, {})) == "that-of-the-file"

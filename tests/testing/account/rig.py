@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from tests.testing.doors import ACCOUNT, SPEED, TOKEN, Request, Server, serving
 
 from offhook.clock import LoopClock
-from offhook.config import Twilio
+from offhook.config import TwilioSettings
 from offhook.testing.scenarios.caller import Caller
 from offhook.testing.scenarios.report import CallReport
 from offhook.testing.simulator.twilio.account.account import Account
@@ -97,7 +97,7 @@ async def rig(
         async with switchboard(ACCOUNT, front, clock, book(people or {}), callbacks) as board:
             made = Account(board, TOKEN, **({"numbers": [Number(DESK)]} | account))
             async with serve(made) as origin:
-                twilio = Twilio(
+                twilio = TwilioSettings(
                     account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=origin
                 )
                 yield Rig(

@@ -10,7 +10,7 @@ from tests.testing.account.rig import ADA, BOB, CAROL, DESK, rig
 from tests.testing.doors import ACCOUNT, TOKEN
 from twilio.request_validator import RequestValidator
 
-from offhook.config import Twilio
+from offhook.config import TwilioSettings
 from offhook.testing.scenarios.caller import Caller
 from offhook.testing.scenarios.scenario import HangUp, Step
 from offhook.testing.simulator.twilio.account.account import Fault
@@ -18,7 +18,7 @@ from offhook.testing.simulator.twilio.account.resources import Number
 from offhook.testing.simulator.twilio.switchboard.board import Callbacks
 from offhook.testing.simulator.twilio.switchboard.people import Machine, Person
 from offhook.twilio import rest
-from offhook.twilio.errors import TwilioRefused
+from offhook.twilio.errors import TwilioRefusedError
 from offhook.twilio.rest import MachineDetection, TwilioRest
 
 
@@ -202,7 +202,7 @@ async def test_an_inbound_call_is_redirected_and_ended_too() -> None:
             await it.rest.hang_up(sid)
             report = await calling
         await it.until(lambda: it.server.at("/status"))
-        with pytest.raises(TwilioRefused) as refused:
+        with pytest.raises(TwilioRefusedError) as refused:
             await it.rest.update_call(sid, twiml="<Response/>")
     assert refused.value.code == 21220
     assert report.ending == "ended_by_rest"
@@ -216,7 +216,7 @@ async def test_a_ringing_call_is_cancelled() -> None:
     async with rig({BOB: Person(after_s=100.0)}) as it:
         call = await it.ring(BOB, it.stream, timeout_s=200, status_callback=it.url("/status"))
         await it.until(lambda: "ringing" in it.statuses())
-        with pytest.raises(TwilioRefused) as refused:
+        with pytest.raises(TwilioRefusedError) as refused:
             await it.rest.update_call(call.sid, twiml="<Response/>")
         await it.rest.hang_up(call.sid)
         await it.over(call)
@@ -232,7 +232,7 @@ async def test_a_call_that_never_was() -> None:
             it.rest.fetch_call("CA" + "0" * 32),
             it.rest.update_call("CA" + "0" * 32, twiml="<Response/>"),
         ):
-            with pytest.raises(TwilioRefused) as refused:
+            with pytest.raises(TwilioRefusedError) as refused:
                 await asked
             assert refused.value.code == 20404
     assert [one.in_time for one in it.ledger.hang_ups] == [False]
@@ -276,11 +276,11 @@ async def test_who_may_not_call_whom() -> None:
             (CAROL, DESK, 21215),
             ("sip:bob@example.com", "+1999", 21212),
         ):
-            with pytest.raises(TwilioRefused) as refused:
+            with pytest.raises(TwilioRefusedError) as refused:
                 await it.rest.create_call(to=to, from_=from_, twiml="<Response/>")
             assert refused.value.code == code
         for twiml, code in (("<Respons/>", 12100), ("", 21205)):
-            with pytest.raises(TwilioRefused) as refused:
+            with pytest.raises(TwilioRefusedError) as refused:
                 await it.rest.create_call(to=BOB, from_=DESK, twiml=twiml)
             assert refused.value.code == code
     assert it.ledger.rung == []
@@ -290,12 +290,12 @@ async def test_who_may_not_call_whom() -> None:
 async def test_only_this_accounts_credentials_are_good() -> None:
     async with rig(api_key="SK" + "2" * 32, api_secret="hush") as it:
         key: dict[str, Any] = {"api_key": "SK" + "2" * 32, "api_secret": SecretStr("hush")}
-        good = Twilio(account_sid=ACCOUNT, api_url=it.origin, **key)
+        good = TwilioSettings(account_sid=ACCOUNT, api_url=it.origin, **key)
         assert await TwilioRest(good.require_rest(), it.http).numbers()
         for account, secret, code in ((ACCOUNT, "wrong", 20003), ("AC" + "9" * 32, "hush", 20404)):
             key["api_secret"] = SecretStr(secret)
-            bad = Twilio(account_sid=account, api_url=it.origin, **key)
-            with pytest.raises(TwilioRefused) as refused:
+            bad = TwilioSettings(account_sid=account, api_url=it.origin, **key)
+            with pytest.raises(TwilioRefusedError) as refused:
                 await TwilioRest(bad.require_rest(), it.http).numbers()
             assert refused.value.code == code
         anonymous = await it.http.get(f"{it.origin}/2010-04-01/Accounts/{ACCOUNT}/Calls/x.json")
@@ -306,7 +306,7 @@ async def test_calls_beyond_the_limits() -> None:
     async with rig({BOB: Person()}, calls_at_once=2, calls_per_second=0.1) as it:
         first = await it.ring(BOB, "<Pause length='60'/>")
         second = await it.ring(BOB, "<Pause length='60'/>")
-        with pytest.raises(TwilioRefused) as refused:
+        with pytest.raises(TwilioRefusedError) as refused:
             await it.ring(BOB, "<Pause/>")
         assert refused.value.code == 10004
         await it.until(lambda: len(it.ledger.rung) == 2)
@@ -324,7 +324,7 @@ async def test_faults_that_are_ordered() -> None:
         it.account.faults += [Fault(503), Fault(500, 20500, new_format=True)]
         assert len(await it.rest.numbers()) == 1
         it.account.faults.append(Fault(503, acted=True))
-        with pytest.raises(TwilioRefused) as refused:
+        with pytest.raises(TwilioRefusedError) as refused:
             await it.ring(BOB, "<Hangup/>")
         assert refused.value.status == 503
         await it.until(lambda: len(it.ledger.rung) == 2)  # it was carried out all the same
@@ -342,7 +342,7 @@ async def test_a_text_is_taken_and_delivered() -> None:
         )
         await it.until(lambda: len(it.server.at("/texts")) == 2)
         for to, body, code in ((CAROL, "x", 21610), (ADA, "x" * 1601, 21617), (ADA, "", 21602)):
-            with pytest.raises(TwilioRefused) as refused:
+            with pytest.raises(TwilioRefusedError) as refused:
                 await it.rest.send_message(to=to, from_=DESK, body=body)
             assert refused.value.code == code
     assert sent.num_segments == "2"
@@ -363,7 +363,7 @@ async def test_numbers_are_listed_found_and_changed(monkeypatch: pytest.MonkeyPa
         changed = await it.rest.update_number(one.sid, voice_url=it.url("/voice"))
         assert changed.voice_url == it.url("/voice")
         assert (await it.rest.numbers(one.phone_number))[0].voice_url == it.url("/voice")
-        with pytest.raises(TwilioRefused) as refused:
+        with pytest.raises(TwilioRefusedError) as refused:
             await it.rest.update_number("PN" + "0" * 32, voice_method="GET")
     assert refused.value.status == 404
 

@@ -149,7 +149,7 @@ class Line:
         self.ears = TypedEars(self.clock, ears_s)
         self.voice = voice(self.clock)
         self.standin = StandIn(agent(lambda: self.ears, self.voice), self.clock)
-        self.log: list[messages.ServerMessage | messages.Unknown | bytes] = []
+        self.log: list[messages.ServerMessage | messages.UnknownAgentMessage | bytes] = []
         self.closed: Closed | None = None
         self.answers: Answers = lambda call: None
         self.speech = b""

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.dialogue import file
 from offhook.testing.simulator.dialogue import schema as schema_file
 from offhook.testing.simulator.dialogue.file import Dialogue, front_desk, read
@@ -104,7 +104,7 @@ def test_a_mistake_is_named_with_its_place(
     tmp_path: Path, old: str, new: str, where: str, what: str
 ) -> None:
     assert SMALL.count(old) == 1
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         read(written(tmp_path, SMALL.replace(old, new)))
     told = str(problem.value)
     assert f"dialogue.yaml{where} " in told
@@ -113,7 +113,7 @@ def test_a_mistake_is_named_with_its_place(
 
 def test_every_mistake_is_named_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = SMALL.replace("to: booking", "to: x").replace("hours: From", "y: From")
-    with pytest.raises(Problem, match="E-DIALOGUE-01") as problem:
+    with pytest.raises(UserError, match="E-DIALOGUE-01") as problem:
         read(written(tmp_path, text))
     lines = [int(line) for line in re.findall(r"dialogue\.yaml:(\d+):", problem.value.what)]
     assert lines == sorted(lines)
@@ -202,6 +202,6 @@ states:
 """
     assert isinstance(read(written(tmp_path, text)), Dialogue)
     lonely = text.replace("start: {on: {a: {to: one}}}", "start: {on: {a: No.}}")
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         read(written(tmp_path, lonely))
     assert problem.value.what.count("No way leads") == 2

@@ -32,8 +32,8 @@ from offhook.capture.tap import MakeTap, NewCall
 from offhook.capture.writer import Captures
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Limits
-from offhook.net.websocket import Channel, Closed, Receiver, Refused, Unreachable
-from offhook.policy.dial_policy import Guard, Rules
+from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
+from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.replay import captured
 from offhook.testing.replay.again import ReplayedCaller, Wires, call_again, enact
@@ -44,7 +44,7 @@ from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
 from offhook.testing.simulator.twilio.stream import Party, SimulatedStream
 from offhook.twilio.stream import CallerLeg
-from offhook.webhooks.pending_streams import Lobby
+from offhook.webhooks.pending_streams import PendingStreams
 
 LONG = "We are open from Monday to Friday, from nine in the morning until six in the evening."
 READY = ["Yes, your order is ready.", "You can collect it any time before six."]
@@ -80,7 +80,9 @@ def call(
     """One call, from the beginning to the end."""
     clock = VirtualClock(1000.0)
 
-    def dial(receiver: Receiver, failed: Callable[[Refused | Unreachable], None]) -> Dialled:
+    def dial(
+        receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+    ) -> Dialled:
         connect_in_memory(clock, receiver, StandIn(script, clock), to_agent)
         return Dialled()
 
@@ -93,14 +95,14 @@ def call(
         tools=lambda toolbox, call: NoTools(clock),
         look_up=nothing_known,
         office=empty_office(clock),
-        guard=Guard(Rules()),
+        guard=DialPolicy(DialRules()),
         lines=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         make_tap=make_tap,
     )
     stream = SimulatedStream(
         party, clock, account_sid=ACCOUNT, call_sid="CA" + "2" * 32, stream_sid="MZ" + "3" * 32
     )
-    lobby = Lobby(clock, calls.admit, lambda why: None)
+    lobby = PendingStreams(clock, calls.admit, lambda why: None)
     connect_in_memory(clock, stream, lobby.receiver(), to_twilio)
     clock.run(120)
     assert stream.ended_by is not None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from offhook.capture.writer import VERSION
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.replay import captured
 from offhook.testing.replay.captured import Captured, caller_side, told
 
@@ -52,8 +52,8 @@ def read(folder: Path, *lines: Any, **options: Any) -> Captured:
     return captured.read(write(folder, *lines, **options))
 
 
-def problem(path: Path) -> Problem:
-    with pytest.raises(Problem) as raised:
+def problem(path: Path) -> UserError:
+    with pytest.raises(UserError) as raised:
         captured.read(path)
     return raised.value
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from offhook.cli import app
 from offhook.clock import LoopClock
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings import wav
 from offhook.testing.scenarios import files, listening, preparing, runner
 from offhook.testing.scenarios.account import Result
@@ -105,6 +105,6 @@ def test_what_cannot_be_is_told_before_any_call(
         assert right in text
         text = text.replace(right, wrong)
     path.write_text(text)
-    with pytest.raises(Problem) as problem:
+    with pytest.raises(UserError) as problem:
         CliRunner().invoke(app, ["rehearse", str(path)], catch_exceptions=False)
     assert told in str(problem.value)

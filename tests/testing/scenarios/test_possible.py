@@ -10,7 +10,7 @@ from offhook.testing.scenarios.scenario import Loaded, Scenario
 from offhook.testing.scenarios.validation import Sight
 from offhook.testing.scenarios.word_matching import Known
 from offhook.testing.simulator.dialogue.file import Dialogue
-from offhook.yamlfile import BadFile
+from offhook.yamlfile import InvalidFileError
 
 PATH = Path("a.yaml")
 ALL = Sight("from the wire", words=True, inside=True)
@@ -109,7 +109,7 @@ def test_what_is_possible(text: str, known: Known) -> None:
     ],
 )
 def test_what_is_not(known: Known, text: str, place: str, says: str, fix: str) -> None:
-    with pytest.raises(BadFile) as problem:
+    with pytest.raises(InvalidFileError) as problem:
         check(f"steps: {text}", known)
     assert problem.value.code == "E-SCENARIO-01"
     (finding,) = problem.value.findings
@@ -126,13 +126,13 @@ callers:
     expect: {called: nothing}
   bob: {steps: [hang_up, {say: x}]}
 """
-    with pytest.raises(BadFile) as problem:
+    with pytest.raises(InvalidFileError) as problem:
         check(text, known)
     assert [f.place and f.place.line for f in problem.value.findings] == [3, 4, 5]
 
 
 def test_meanings_take_a_dialogue() -> None:
-    with pytest.raises(BadFile, match="names none"):
+    with pytest.raises(InvalidFileError, match="names none"):
         check("steps: [{say: x}, {expect: {means: thanks}}]", None)
     check("steps: [{say: x}, {expect: {says: anything, called: whatever}}]", None)
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_seen_is_refused(expected: str, sight: Sight, says: str) 
         f"steps: [{{say: x}}, hang_up]\nexpect: {expected}",
     ):
         check(text, None)
-        with pytest.raises(BadFile) as problem:
+        with pytest.raises(InvalidFileError) as problem:
             check(text, None, sight)
         assert problem.value.code == "E-SCENARIO-02"
         assert says in problem.value.what
@@ -164,7 +164,7 @@ def test_endings_that_only_a_server_knows() -> None:
     for ending in ("agent_lost", "{slug: caller_hung_up, doing: nobody}"):
         text = f"steps: [{{say: x}}, hang_up]\nexpect: {{ending: {ending}}}"
         check(text, None)
-        with pytest.raises(BadFile, match="not seen from outside"):
+        with pytest.raises(InvalidFileError, match="not seen from outside"):
             check(text, None, EARS)
     check("steps: [hang_up]\nexpect: {ending: caller_hung_up, turns: 0}", None, NOTHING)
 
@@ -172,5 +172,5 @@ def test_endings_that_only_a_server_knows() -> None:
 def test_a_phrase_to_barge_in_on_must_be_heard() -> None:
     text = "steps: [{barge_in: {after: hello, say: x}}]"
     check(text, None, EARS)
-    with pytest.raises(BadFile, match=r"a\.yaml:1:28"):
+    with pytest.raises(InvalidFileError, match=r"a\.yaml:1:28"):
         check(text, None, NOTHING)

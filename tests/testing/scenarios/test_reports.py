@@ -11,7 +11,7 @@ from rich.console import Console
 from tests.testing.telephone import Telephone, Words
 
 from offhook import yamlfile
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios import facts, printing
 from offhook.testing.scenarios.account import CallResult, Failure, Result
@@ -110,7 +110,7 @@ def test_a_junit_file_is_xml_whatever_was_said(tmp_path: Path) -> None:
 
 
 def test_a_junit_file_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="E-SCENARIO-05"):
+    with pytest.raises(UserError, match="E-SCENARIO-05"):
         facts.write_junit([result()], tmp_path)
 
 

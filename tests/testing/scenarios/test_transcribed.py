@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import httpx2
 import pytest
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios.transcribed import Listen, Transcribed
 from offhook.testing.simulator.deepgram.hearing import Stretch
 
@@ -90,15 +90,15 @@ async def test_an_answer_that_is_none(
         heard = Transcribed(Listen("a-key", http, deepgram.url), group)
         first, second = (Stretch(t, t + 1, True, audio=bytearray(AUDIO)) for t in (0, 2))
         heard.over(first)
-        with pytest.raises(Problem, match=says) as problem:
+        with pytest.raises(UserError, match=says) as problem:
             await heard.finish()
         assert problem.value.code == "E-SCENARIO-04"
         heard.over(second)
-        with pytest.raises(Problem, match=says):
+        with pytest.raises(UserError, match=says):
             await heard.finish()
     assert (heard.words(first), heard.words(second)) == (None, "hello")
 
 
 async def test_nobody_to_transcribe(http: httpx2.AsyncClient) -> None:
-    with pytest.raises(Problem, match="E-SCENARIO-04"):
+    with pytest.raises(UserError, match="E-SCENARIO-04"):
         await Listen("a-key", http, "http://127.0.0.1:9/v1/listen")(AUDIO)

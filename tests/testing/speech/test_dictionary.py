@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from offhook import yamlfile
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
 from offhook.testing.simulator.speech import dictionary
 from offhook.testing.simulator.speech.vocabulary import Phrase, Vocabulary
-from offhook.yamlfile import BadFile, Place
+from offhook.yamlfile import InvalidFileError, Place
 
 HERE = Place(Path("dialogue.yaml"), 7, 5)
 THERE = Place(Path("dialogue.yaml"), 9, 5)
@@ -29,7 +29,7 @@ def test_unknown_words_are_told_once_each_by_their_place_with_words_that_are_nea
             Phrase("qqxxjjvvzz", THERE),
         )
     )
-    with pytest.raises(BadFile) as caught:
+    with pytest.raises(InvalidFileError) as caught:
         list(dictionary.lines(vocabulary))
     assert caught.value.code == "E-EAR-01"
     first, second = caught.value.findings
@@ -78,6 +78,6 @@ def test_the_front_desk_is_all_known() -> None:
 
 def test_without_a_recogniser_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    with pytest.raises(Problem, match="pip install 'offhook") as caught:
+    with pytest.raises(UserError, match="pip install 'offhook") as caught:
         dictionary.model()
     assert caught.value.code == "E-EAR-03"

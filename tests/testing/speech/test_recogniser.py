@@ -13,7 +13,7 @@ import pytest
 from tests.testing.speech.processes import children
 
 from offhook import audio
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios.word_errors import word_errors
 from offhook.testing.simulator.deepgram.senses import Heard
 from offhook.testing.simulator.dialogue.file import front_desk
@@ -22,7 +22,7 @@ from offhook.testing.simulator.speech import clips, sphinx
 from offhook.testing.simulator.speech import recogniser as module
 from offhook.testing.simulator.speech.recogniser import Recogniser, SphinxEars, recognising
 from offhook.testing.simulator.speech.vocabulary import Phrase, Vocabulary
-from offhook.yamlfile import BadFile
+from offhook.yamlfile import InvalidFileError
 
 SMALL = Vocabulary((Phrase("yes please", weight=5), Phrase("no thank you", weight=5)))
 YES = clips.load("caller-yes")
@@ -229,7 +229,7 @@ async def test_a_long_recording_leaves_room_for_callers(
 
 async def test_a_word_that_is_not_known_is_told_before_anything_starts() -> None:
     before = children()
-    with pytest.raises(BadFile) as caught:
+    with pytest.raises(InvalidFileError) as caught:
         async with recognising(Vocabulary((Phrase("frobnicate"),))):
             pass
     assert caught.value.code == "E-EAR-01"
@@ -241,7 +241,7 @@ async def test_where_there_is_no_recogniser_it_is_said(
 ) -> None:
     before = children()
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with caplog.at_level(logging.ERROR), pytest.raises(Problem, match="pip install") as caught:
+    with caplog.at_level(logging.ERROR), pytest.raises(UserError, match="pip install") as caught:
         async with recognising(SMALL):
             pass
     assert caught.value.code == "E-EAR-03"

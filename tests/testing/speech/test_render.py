@@ -9,7 +9,7 @@ import pytest
 from tests.testing.speech.processes import children
 
 from offhook import audio
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios.word_errors import word_errors
 from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.words import words
@@ -114,7 +114,7 @@ async def test_without_any_voice_the_recordings_can_be_said(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     found = await render([RECORDING, OTHER])
     assert found.audio(RECORDING)
-    with pytest.raises(Problem, match=r"pip install 'offhook\[local\]'") as caught:
+    with pytest.raises(UserError, match=r"pip install 'offhook\[local\]'") as caught:
         found.audio(OTHER)
     assert caught.value.code == "E-REH-01"
     assert OTHER in caught.value.what
@@ -123,7 +123,7 @@ async def test_without_any_voice_the_recordings_can_be_said(
 
 async def test_what_has_no_sound_is_refused() -> None:
     found = await render(["…"])
-    with pytest.raises(Problem, match="E-REH-05"):
+    with pytest.raises(UserError, match="E-REH-05"):
         found.audio("…")
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.testing.speech.processes import children
 
 from offhook import audio
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios.caller import is_speech
 from offhook.testing.simulator.speech import speaker as module
 from offhook.testing.simulator.speech.speaker import Speaker, speaking
@@ -157,7 +157,7 @@ async def test_of_a_process_that_dies_nobody_who_called_off_is_told() -> None:
 
 async def test_where_there_is_no_synthesiser_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(Problem, match="pip install 'offhook") as caught:
+    with pytest.raises(UserError, match="pip install 'offhook") as caught:
         async with speaking():
             pass
     assert caught.value.code == "E-EAR-02"

@@ -31,7 +31,7 @@ def erase(
     import json
 
     from offhook.cli.calls.record_access import engine_of, records_of
-    from offhook.errors import Problem
+    from offhook.errors import UserError
     from offhook.recordings.files import LocalFiles
     from offhook.records import database, erasing, queries
     from offhook.records import filters as questions
@@ -73,7 +73,7 @@ def erase(
     if erasure is not None:
         erasing.require_all_gone(erasure)
     if chosen.live:
-        raise Problem(
+        raise UserError(
             "E-ERA-02",
             f"{len(chosen.live)} calls are live and were left alone, such as {chosen.live[0]}.",
             "Erase again when they are over.",

@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 
 from offhook.cli.api_client import unreachable
-from offhook.errors import Problem
+from offhook.errors import UserError
 
 PATH: Final = "/api/live"
 SILENCE_S: Final = 60.0
@@ -63,7 +63,7 @@ class Following:
     def run(self, listening: Listening) -> None:
         """Go on until interrupted.
 
-        Raises Problem E-ASK-12 when the server refuses, and E-ASK-13 when it never was there.
+        Raises UserError E-ASK-12 when the server refuses, and E-ASK-13 when it never was there.
         """
         timeout = httpx2.Timeout(10.0, read=SILENCE_S)
         with httpx2.Client(trust_env=False, timeout=timeout) as client:
@@ -96,11 +96,11 @@ class Following:
         return "it ended the connection"
 
 
-def _refused(url: str, response: httpx2.Response) -> Problem:
+def _refused(url: str, response: httpx2.Response) -> UserError:
     what = f"HTTP {response.status_code}"
     with contextlib.suppress(msgspec.MsgspecError):
         what += f", {msgspec.json.decode(response.content, type=_Refusal).what}"
-    return Problem(
+    return UserError(
         "E-ASK-12",
         f"The server at {url} does not tell its events: {what}",
         "Give --url and OFFHOOK_API_TOKEN of a server of this version.",

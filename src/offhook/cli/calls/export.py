@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from offhook.config import Records
+    from offhook.config import RecordsSettings
     from offhook.records.filters import CallFilter
 
 FORMATS = ("jsonl", "csv", "audio")
@@ -124,11 +124,11 @@ def _cell(value: object) -> object:
 
 
 def _write(pieces: "Iterator[str]", output: Path | None) -> int:
-    """Write one piece a line; returns how many were calls. Raises Problem E-ASK-11."""
+    """Write one piece a line; returns how many were calls. Raises UserError E-ASK-11."""
     import os
     import sys
 
-    from offhook.errors import Problem
+    from offhook.errors import UserError
 
     count = 0
     try:
@@ -148,7 +148,7 @@ def _write(pieces: "Iterator[str]", output: Path | None) -> int:
         # Whoever reads has enough; nothing more may be written when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-ASK-08",
             f"{output or 'Standard output'} cannot be written: {error.strerror}.",
             "Give another --output.",
@@ -157,13 +157,13 @@ def _write(pieces: "Iterator[str]", output: Path | None) -> int:
 
 
 def _copy(
-    connection: "Connection", asked: "CallFilter", records: "Records", folder: Path
+    connection: "Connection", asked: "CallFilter", records: "RecordsSettings", folder: Path
 ) -> tuple[int, list[str]]:
     """Copy recordings, named by their CallSids. Returns how many, and those that are not there."""
     import shutil
 
     from offhook.cli.calls.record_access import every, recording
-    from offhook.errors import Problem
+    from offhook.errors import UserError
 
     copied, missing = 0, []
     try:
@@ -181,7 +181,7 @@ def _copy(
                 shutil.copyfileobj(source, file)
             copied += 1
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-ASK-08",
             f"{folder} cannot be written: {error.strerror}.",
             "Give another --output.",

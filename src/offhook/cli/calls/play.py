@@ -21,7 +21,7 @@ def play(sid: options.Sid, config: options.Config = None, as_json: options.Json 
     import json
 
     from offhook.cli.calls.record_access import opened, recording, records_of
-    from offhook.errors import Problem
+    from offhook.errors import UserError
     from offhook.records import queries
 
     records = records_of(config)
@@ -31,7 +31,7 @@ def play(sid: options.Sid, config: options.Config = None, as_json: options.Json 
     file = None if name is None else recording(records, name)
     if name is None or file is None:
         why = "it was not recorded" if name is None else "its recording is not there"
-        raise Problem(
+        raise UserError(
             "E-ASK-09",
             f"The call cannot be heard: {why}.",
             "See what is known of it with offhook calls show.",
@@ -51,7 +51,7 @@ def _play(path: Path) -> None:
     import subprocess
     import sys
 
-    from offhook.errors import Problem
+    from offhook.errors import UserError
 
     print(path)
     if sys.platform == "win32":
@@ -67,7 +67,7 @@ def _play(path: Path) -> None:
     except KeyboardInterrupt:
         raise typer.Exit from None
     if ended.returncode:
-        raise Problem(
+        raise UserError(
             "E-ASK-10",
             f"{found[0]} could not play the recording: exit code {ended.returncode}.",
             "Open the file whose path is printed in another player.",

@@ -10,22 +10,25 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from offhook import config as configuration
-from offhook.config import Records
-from offhook.errors import Problem
+from offhook.config import RecordsSettings
+from offhook.errors import UserError
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, queries
 from offhook.records.filters import PAGE_MAX, CallFilter
 from offhook.records.models import CallSummary
 
 
-def records_of(config: Path | None) -> Records:
+def records_of(config: Path | None) -> RecordsSettings:
     """Where the record is."""
     return configuration.load(config, os.environ).records
 
 
 @contextmanager
-def engine_of(records: Records) -> Iterator[Engine]:
-    """The record's database, closed afterwards. Raises Problem E-REC-05 when it cannot be used."""
+def engine_of(records: RecordsSettings) -> Iterator[Engine]:
+    """The record's database, closed afterwards.
+
+    Raises UserError E-REC-05 when it cannot be used.
+    """
     engine = database.open_engine(database.url_of(records.database))
     try:
         yield engine
@@ -36,16 +39,16 @@ def engine_of(records: Records) -> Iterator[Engine]:
 
 
 @contextmanager
-def opened(records: Records) -> Iterator[Connection]:
+def opened(records: RecordsSettings) -> Iterator[Connection]:
     """A connection to the record.
 
-    Raises Problem E-ASK-06 when there is none yet, E-ASK-07 and E-REC-04 when its schema is
+    Raises UserError E-ASK-06 when there is none yet, E-ASK-07 and E-REC-04 when its schema is
     another's, and E-REC-05 when the database cannot be used.
     """
     url = database.url_of(records.database)
     path = url.database
     if url.get_backend_name() == "sqlite" and not (path and Path(path).is_file()):
-        raise Problem(
+        raise UserError(
             "E-ASK-06",
             f"There is no record of calls yet: {path} is not there.",
             "Take a call with offhook serve, or name its offhook.yaml with --config.",
@@ -66,10 +69,10 @@ def every(connection: Connection, asked: CallFilter) -> Iterator[CallSummary]:
             return
 
 
-def recording(records: Records, name: str) -> BinaryIO | None:
+def recording(records: RecordsSettings, name: str) -> BinaryIO | None:
     """The file of a recording; None: it is not there, or is no plain file.
 
-    Raises Problem E-AUD-03 for a name that could lead out of the folder of recordings.
+    Raises UserError E-AUD-03 for a name that could lead out of the folder of recordings.
     """
     try:
         return LocalFiles(records.recordings).open(name)

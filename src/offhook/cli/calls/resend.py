@@ -8,13 +8,13 @@ def resend(sid: options.Sid, config: options.Config = None, as_json: options.Jso
     import json
 
     from offhook.cli.calls.record_access import engine_of, records_of
-    from offhook.errors import Problem
+    from offhook.errors import UserError
     from offhook.records import database, jobs, queries
     from offhook.text import urls
 
     records = records_of(config)
     if records.webhook.url is None:
-        raise Problem(
+        raise UserError(
             "E-HOOK-04",
             "No after-call webhook is configured, so there is nowhere to send it.",
             "Set records.webhook.url in offhook.yaml.",

@@ -13,7 +13,7 @@ import msgspec
 from offhook import audio
 from offhook.capture import writer
 from offhook.capture.writer import CaptureHeader, CaptureLine
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.twilio.stream import EndedBy
 
 GAP_MAX_MS: Final = 60_000
@@ -100,14 +100,14 @@ Message: TypeAlias = dict[str, Any]
 
 
 def read(path: Path) -> Captured:
-    """The capture in a file. Raises Problem E-CAP-03 to E-CAP-05.
+    """The capture in a file. Raises UserError E-CAP-03 to E-CAP-05.
 
     A last line that was written only in part is left out: the call was not over, or the disk full.
     """
     try:
         head, *rest = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-CAP-03",
             f"{path} cannot be read: {error.strerror}.",
             "Name a file that offhook serve --capture has written.",
@@ -119,7 +119,7 @@ def read(path: Path) -> Captured:
         try:
             lines.append(_line.decode(text))
         except _UNREADABLE:
-            raise Problem(
+            raise UserError(
                 "E-CAP-03",
                 f"{path}:{number} is no line of a capture.",
                 "Use the file as it was written, or capture the call anew.",
@@ -128,7 +128,7 @@ def read(path: Path) -> Captured:
         path, header, tuple(lines), bool(lines) and lines[-1].ended is not None, bool(cut)
     )
     if not caller_side(captured).audio:
-        raise Problem(
+        raise UserError(
             "E-CAP-05",
             f"Nothing in {path} can be played again: no audio of a caller is in it.",
             "Use the capture of a call whose stream was opened.",
@@ -142,12 +142,12 @@ def _read_header(path: Path, head: bytes) -> CaptureHeader:
         if version <= writer.VERSION:
             return _header.decode(head)
     except _UNREADABLE:
-        raise Problem(
+        raise UserError(
             "E-CAP-03",
             f"{path} is not a capture.",
             "Name a file that offhook serve --capture has written.",
         ) from None
-    raise Problem(
+    raise UserError(
         "E-CAP-04",
         f"{path} is a capture of version {version}; this Offhook reads versions up to"
         f" {writer.VERSION}.",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios.account import CallResult, Failure, Result
 from offhook.testing.scenarios.printing import too_late
 from offhook.testing.scenarios.report import CallReport
@@ -41,7 +41,7 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def write_junit(results: Sequence[Result], path: Path) -> None:
-    """Write a JUnit file, one test case for each scenario. Raises Problem E-SCENARIO-05.
+    """Write a JUnit file, one test case for each scenario. Raises UserError E-SCENARIO-05.
 
     What could not be judged is an error, which is JUnit's word for it, and no failure.
     """
@@ -81,7 +81,7 @@ def write_junit(results: Sequence[Result], path: Path) -> None:
     try:
         ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
     except OSError as error:
-        raise Problem(
+        raise UserError(
             "E-SCENARIO-05",
             f"The report cannot be written to {path}: {error.strerror}.",
             "Name a file that can be written with --junit.",

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from offhook import yamlfile
 from offhook.config import Phrases
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios.scenario import Loaded, load
 from offhook.testing.scenarios.word_matching import Known
 from offhook.testing.simulator.dialogue import file as dialogue_file
 from offhook.testing.simulator.dialogue.file import Dialogue
-from offhook.yamlfile import BadFile, Finding
+from offhook.yamlfile import Finding, InvalidFileError
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
     """Every scenario file: those that are named, and all *.yaml in folders and below, sorted.
 
-    Raises Problem E-SCENARIO-03 for a folder without any.
+    Raises UserError E-SCENARIO-03 for a folder without any.
     """
     found: dict[Path, None] = {}
     for path in paths:
@@ -26,7 +26,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
             continue
         below = sorted(file for kind in ("*.yaml", "*.yml") for file in path.rglob(kind))
         if not below:
-            raise Problem(
+            raise UserError(
                 "E-SCENARIO-03",
                 f"There is no scenario in {path}: no file whose name ends in .yaml.",
                 "Name a scenario file, or a folder that holds some.",
@@ -36,23 +36,26 @@ def find(paths: Iterable[Path]) -> list[Path]:
 
 
 def load_all(paths: Sequence[Path], variables: Mapping[str, str]) -> list[Loaded]:
-    """All of them. Raises BadFile with the mistakes of every file, under the code of the first."""
+    """All of them.
+
+    Raises InvalidFileError with the mistakes of every file, under the code of the first.
+    """
     loaded: list[Loaded] = []
-    bad: list[BadFile] = []
+    bad: list[InvalidFileError] = []
     for path in paths:
         try:
             loaded.append(load(path, variables))
-        except BadFile as error:
+        except InvalidFileError as error:
             bad.append(error)
     raise_together(bad)
     return loaded
 
 
-def raise_together(bad: Sequence[BadFile]) -> None:
-    """Raise what is wrong with several files as one BadFile, if anything is."""
+def raise_together(bad: Sequence[InvalidFileError]) -> None:
+    """Raise what is wrong with several files as one InvalidFileError, if anything is."""
     if bad:
         findings = [finding for error in bad for finding in error.findings]
-        raise BadFile(bad[0].code, findings)
+        raise InvalidFileError(bad[0].code, findings)
 
 
 class Dialogues:
@@ -69,14 +72,19 @@ class Dialogues:
         self._read = functools.cache(lambda path: Known(dialogue_file.read(path), beside))
 
     def known(self, loaded: Loaded) -> Known | None:
-        """What is known of the agent. Raises BadFile, also for a dialogue that is not there."""
+        """What is known of the agent.
+
+        Raises InvalidFileError, also for a dialogue that is not there.
+        """
         name = loaded.scenario.dialogue
         if name is None:
             return self._standin
         path = loaded.beside(name)
         if not path.is_file():
             text, fix = f"There is no dialogue {path}.", "Correct the path: it starts here."
-            raise BadFile("E-SCENARIO-01", [Finding("error", text, fix, loaded.place("dialogue"))])
+            raise InvalidFileError(
+                "E-SCENARIO-01", [Finding("error", text, fix, loaded.place("dialogue"))]
+            )
         return self._read(path.resolve())
 
 

@@ -138,7 +138,7 @@ class FromTheWire:
     def _read(self, text: bytes) -> None:
         try:
             message = messages.read(text)
-        except messages.BadMessage:
+        except messages.MalformedAgentMessageError:
             return
         match message:
             case messages.ConversationText(role="assistant"):
@@ -180,11 +180,11 @@ class FromTheWire:
     def _pass_on(self, text: bytes) -> None:
         try:
             message = media.read_ours(text)
-        except media.BadMessage:
+        except media.MalformedTwilioMessageError:
             return
         if isinstance(message, media.Clear):
             self._cut()
-        elif isinstance(message, media.Play):
+        elif isinstance(message, media.PlayMessage):
             self._play(len(message.media.payload))
 
     def _play(self, size: int) -> None:

@@ -61,7 +61,7 @@ class Outside:
         self.hearing: Hearing = heard
 
     async def finish(self) -> None:
-        """Wait for the last words. Raises Problem when some could not be had."""
+        """Wait for the last words. Raises UserError when some could not be had."""
         await self._heard.finish()
 
 
@@ -96,7 +96,7 @@ class Listeners:
         self._by_dialogue: dict[Known, Callable[[], Ears]] = {}
 
     async def choose(self, known: Known | None) -> Choice:
-        """Who listens to the calls of a scenario. Raises Problem E-EAR-… for a bad word."""
+        """Who listens to the calls of a scenario. Raises UserError E-EAR-… for a bad word."""
         own, deepgram, group = self._own, self._deepgram, self._group
         if own is not None:
             how = "taken from the wire, as the server in this process saw it"

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from offhook import config as configuration
 from offhook.clock import Clock
 from offhook.config import Config
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios import own_server
 from offhook.testing.scenarios.caller import Caller
 from offhook.testing.scenarios.listening import Inside
@@ -38,7 +38,7 @@ _ACCOUNT: Final = "AC" + "0" * 32
 
 
 def config_of(loaded: Loaded, environ: Mapping[str, str]) -> Config:
-    """The configuration that a scenario names. Raises Problem for what is wrong with it."""
+    """The configuration that a scenario names. Raises UserError for what is wrong with it."""
     assert loaded.scenario.config is not None
     path = loaded.beside(loaded.scenario.config)
     return configuration.load(path, {**environ, "DEEPGRAM_API_KEY": "any"})
@@ -102,7 +102,7 @@ class _Placing:
         self._time_limit_s = time_limit_s
 
     async def place(self, to: str, placed: Placed, caller: Caller) -> CallReport:
-        """What became of the call. Raises Problem when the server places none."""
+        """What became of the call. Raises UserError when the server places none."""
         who = self._people[to]
         if who.machine is None:
             self._people[to] = replace(who, caller=lambda: caller)
@@ -115,7 +115,7 @@ class _Placing:
             )
         answer = response.json()
         if "call_sid" not in answer:
-            raise Problem(answer["code"], answer["what"], answer["fix"])
+            raise UserError(answer["code"], answer["what"], answer["fix"])
         leg = self._board.legs[answer["call_sid"]]
         leg.at(self._time_limit_s, lambda: leg.end("given_up"))
         while not leg.over:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from offhook.capture.tap import NewCall, Tap
 from offhook.clock import Clock
-from offhook.config import Config, Records, Twilio
+from offhook.config import Config, RecordsSettings, TwilioSettings
 from offhook.serving.server import Server, listen
 from offhook.testing.simulator.twilio.account import account
 from offhook.testing.simulator.twilio.account import server as rest
@@ -78,7 +78,7 @@ async def _kept(config: Config, token: str) -> "AsyncIterator[tuple[Config, Reco
 
     temporary = TemporaryDirectory()
     folder = Path(temporary.name)
-    records = Records(folder=folder, database=f"sqlite:///{folder}/offhook.db")
+    records = RecordsSettings(folder=folder, database=f"sqlite:///{folder}/offhook.db")
     config = dataclasses.replace(config, records=records)
     engine = database.open_engine(database.url_of(records.database))
     try:
@@ -104,7 +104,7 @@ async def run(
     own = OwnServer(sock.getsockname()[1], token, clock)
     places = twilio is not None and twilio.places
     public = _PUBLIC if places else None
-    given = Twilio(auth_tokens=(SecretStr(token),))
+    given = TwilioSettings(auth_tokens=(SecretStr(token),))
     async with AsyncExitStack() as around, asyncio.TaskGroup() as group:
         if twilio is not None and twilio.people is not None:
             board = own.board = await around.enter_async_context(

@@ -14,7 +14,7 @@ from offhook.testing.scenarios.validation import Sight
 from offhook.testing.scenarios.word_matching import Known
 from offhook.testing.simulator.speech import clip_file
 from offhook.testing.simulator.speech.render import Rendered, render
-from offhook.yamlfile import BadFile
+from offhook.yamlfile import InvalidFileError
 
 
 async def prepare(
@@ -25,18 +25,20 @@ async def prepare(
     target: Target | None,
     environ: Mapping[str, str],
 ) -> list[Case]:
-    """All of them. Raises BadFile with the mistakes of every one, or Problem for a sound.
+    """All of them.
+
+    Raises InvalidFileError with the mistakes of every one, or UserError for a sound.
 
     `target` is where calls go that have no house of their own; there are none without it.
     """
     cases: list[Case] = []
-    bad: list[BadFile] = []
+    bad: list[InvalidFileError] = []
     for one in loaded:
         try:
             known = dialogues.known(one)
             sight, house = await _house(one, known, listeners, target, environ)
             validation.check(one, known, sight)
-        except BadFile as error:
+        except InvalidFileError as error:
             bad.append(error)
             continue
         how = sight.how if sight.words else f"not known, for {sight.how}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from offhook.clock import Clock
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios.account import CallResult, Failure, Result
 from offhook.testing.scenarios.caller import Caller
 from offhook.testing.scenarios.from_the_wire import FromTheWire
@@ -48,7 +48,7 @@ class Listening(Protocol):
     wire: FromTheWire | None
 
     async def finish(self) -> None:
-        """Wait for what is still to be known. Raises Problem when it cannot be."""
+        """Wait for what is still to be known. Raises UserError when it cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class House:
     board: Board | None = None
     """Of the simulated account that the calls are on, where there is one that can act on them."""
     place: Callable[[str, Placed, Caller], Awaitable[CallReport]] | None = None
-    """Has somebody called; what became of it. Raises Problem when no call is placed."""
+    """Has somebody called; what became of it. Raises UserError when no call is placed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ class _Trial:
             failures.append(Failure("no stream was opened"))
         try:
             await listening.finish()
-        except Problem as problem:
+        except UserError as problem:
             failures.append(Failure(f"{problem.code} {problem.what}"))
         ledger = house.board.ledger if house.board is not None else None
         failures += self._judged(name, person, report, listening.wire, ledger)

@@ -24,11 +24,11 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from offhook import yamlfile
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn, Part, Phrase
 from offhook.testing.simulator.dialogue.script import Script
 from offhook.testing.simulator.twilio.callee import Callee
-from offhook.yamlfile import BadFile, Document, Finding, Loc, Place
+from offhook.yamlfile import Document, Finding, InvalidFileError, Loc, Place
 
 _VARIABLE: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
@@ -262,7 +262,7 @@ class Loaded:
 
 
 def load(path: Path, variables: Mapping[str, str] | None = None) -> Loaded:
-    """The scenario in a file. Raises BadFile (E-YAML-01 to -03) with every mistake in it.
+    """The scenario in a file. Raises InvalidFileError (E-YAML-01 to -03) with every mistake in it.
 
     `variables` are those of the command line, whose values are text: a whole number that is
     written as one is taken for it. What the scenario's `vars` do not have is left out.
@@ -273,7 +273,7 @@ def load(path: Path, variables: Mapping[str, str] | None = None) -> Loaded:
 
 
 class at:  # noqa: N801 - reads as a word
-    """Within it, a Problem is told with the place in a file that it is about."""
+    """Within it, a UserError is told with the place in a file that it is about."""
 
     def __init__(self, place: Place | None) -> None:
         self._place = place
@@ -282,8 +282,8 @@ class at:  # noqa: N801 - reads as a word
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Problem) and self._place is not None:
-            raise Problem(error.code, f"{self._place} {error.what}", error.fix) from None
+        if isinstance(error, UserError) and self._place is not None:
+            raise UserError(error.code, f"{self._place} {error.what}", error.fix) from None
 
 
 def asking(text: str, *, clip: bool = False) -> Scenario:
@@ -331,7 +331,7 @@ def _filled(value: Any, known: Mapping[str, Any], document: Document, loc: Loc) 
             close = yamlfile.nearest(name, known)
             fix = f'Did you mean "{close}"?' if close else f"Add {name} to vars."
             text = f"No variable is called {name}."
-            raise BadFile("E-YAML-03", [Finding("error", text, fix, document.place(loc))])
+            raise InvalidFileError("E-YAML-03", [Finding("error", text, fix, document.place(loc))])
         return known[name]
 
     whole = _VARIABLE.fullmatch(value)

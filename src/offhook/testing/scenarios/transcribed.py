@@ -7,11 +7,11 @@ from typing import Final, TypeAlias
 import httpx2
 import msgspec
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.deepgram.hearing import FunctionCalled, Stretch
 
 Transcribe: TypeAlias = Callable[[bytes], Awaitable[str]]
-"""Mu-law audio to words. Raises Problem when that fails."""
+"""Mu-law audio to words. Raises UserError when that fails."""
 
 LISTEN_URL: Final = "https://api.deepgram.com/v1/listen"
 _QUERY: Final = {"model": "nova-3", "encoding": "mulaw", "sample_rate": "8000"}
@@ -22,7 +22,7 @@ class Transcribed:
     """A Hearing of one call. `group` owns the requests that are under way."""
 
     def __init__(self, transcribe: Transcribe, group: asyncio.TaskGroup) -> None:
-        self.problem: Problem | None = None
+        self.problem: UserError | None = None
         """Why something could not be transcribed."""
         self._transcribe = transcribe
         self._group = group
@@ -46,7 +46,7 @@ class Transcribed:
         return ()
 
     async def finish(self) -> None:
-        """Wait until all words are there. Raises the Problem for which some are not."""
+        """Wait until all words are there. Raises the UserError for which some are not."""
         await self._idle.wait()
         if self.problem is not None:
             raise self.problem
@@ -54,7 +54,7 @@ class Transcribed:
     async def _make_words(self, stretch: Stretch) -> None:
         try:
             self._texts[stretch] = await self._transcribe(bytes(stretch.audio))
-        except Problem as problem:
+        except UserError as problem:
             self.problem = problem
         finally:
             self._under_way -= 1
@@ -74,7 +74,7 @@ class Listen:
         self._url = url
 
     async def __call__(self, audio: bytes) -> str:
-        """One request. Raises Problem E-SCENARIO-04."""
+        """One request. Raises UserError E-SCENARIO-04."""
         try:
             async with asyncio.timeout(_LISTEN_S):
                 response = await self._http.post(
@@ -110,8 +110,8 @@ class _Answer(msgspec.Struct):
         return self.results.channels[0].alternatives[0].transcript
 
 
-def _failed(why: str) -> Problem:
-    return Problem(
+def _failed(why: str) -> UserError:
+    return UserError(
         "E-SCENARIO-04",
         f"Deepgram did not transcribe what was heard: {why}.",
         "Check DEEPGRAM_API_KEY, or name the agent's dialogue in the scenario.",

@@ -7,7 +7,7 @@ from offhook.testing.scenarios.expectation import Expected, ExpectTurn
 from offhook.testing.scenarios.scenario import Loaded, Person, Step
 from offhook.testing.scenarios.word_matching import Known
 from offhook.testing.simulator.dialogue.words import words
-from offhook.yamlfile import BadFile, Finding, Loc, nearest
+from offhook.yamlfile import Finding, InvalidFileError, Loc, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Sight:
 
 
 def check(loaded: Loaded, known: Known | None, sight: Sight) -> None:
-    """Raises BadFile E-SCENARIO-01 for what cannot be, E-SCENARIO-02 for what cannot be seen."""
+    """Raise InvalidFileError: E-SCENARIO-01 for what cannot be, E-SCENARIO-02 for the unseen."""
     for code, found in (
         ("E-SCENARIO-01", _Checks(loaded, known).impossible()),
         ("E-SCENARIO-02", _Checks(loaded, known).invisible(sight)),
@@ -30,7 +30,7 @@ def check(loaded: Loaded, known: Known | None, sight: Sight) -> None:
         findings = list(found)
         if findings:
             findings.sort(key=lambda finding: (finding.place is None, finding.place))
-            raise BadFile(code, findings)
+            raise InvalidFileError(code, findings)
 
 
 class _Checks:

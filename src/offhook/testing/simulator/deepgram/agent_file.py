@@ -11,7 +11,7 @@ from offhook.testing.simulator.dialogue.script import Script
 def read(path: Path) -> Script | Dialogue:
     """The agent in that file: one with `turns` is a script, one with `intents` a dialogue.
 
-    Raises Problem (E-YAML-01 to -03, E-DIALOGUE-01) naming file, line and key.
+    Raises UserError (E-YAML-01 to -03, E-DIALOGUE-01) naming file, line and key.
     """
     document = yamlfile.read(path)
     keys = _keys(document.value)
@@ -30,7 +30,7 @@ def _keys(value: Any) -> set[str]:
     return {str(key) for key in value} if isinstance(value, dict) else set()
 
 
-def _neither(document: yamlfile.Document, key: str, text: str) -> yamlfile.BadFile:
+def _neither(document: yamlfile.Document, key: str, text: str) -> yamlfile.InvalidFileError:
     finding = yamlfile.Finding(
         "error",
         f"{text}: an agent that plays a script has turns, one that talks along a dialogue has"
@@ -38,4 +38,4 @@ def _neither(document: yamlfile.Document, key: str, text: str) -> yamlfile.BadFi
         "Write one of them.",
         document.place((key,), key=True),
     )
-    return yamlfile.BadFile("E-YAML-03", [finding])
+    return yamlfile.InvalidFileError("E-YAML-03", [finding])

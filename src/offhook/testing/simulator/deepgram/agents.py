@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.dialogue import script
 from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
 from offhook.testing.simulator.dialogue.model.completions import Model
@@ -31,8 +31,8 @@ async def ready(
     """The agent, until the end of the block, which ends its processes and requests.
 
     Without `what` it is the front desk: the one that understands, or a script where this machine
-    has neither ears nor voice. Raises Problem E-STANDIN-02 when a dialogue needs them and they are
-    missing, E-EAR-... when they do not start or a word is unknown.
+    has neither ears nor voice. Raises UserError E-STANDIN-02 when a dialogue needs them and they
+    are missing, E-EAR-... when they do not start or a word is unknown.
     """
     missing = local.missing()
     async with AsyncExitStack() as stack:
@@ -46,7 +46,7 @@ async def ready(
             words = f"It plays a script and understands nothing: {missing}."
             made = Ready(agent_of(script.front_desk()), words, None)
         else:
-            raise Problem(
+            raise UserError(
                 "E-STANDIN-02",
                 f"A dialogue has to be heard and spoken, which cannot be done here: {missing}.",
                 "Or let it be a script (turns), which needs no ears.",

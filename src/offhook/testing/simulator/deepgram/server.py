@@ -14,7 +14,7 @@ import msgspec
 
 from offhook.clock import Clock
 from offhook.net import websocket
-from offhook.net.first_request import Front
+from offhook.net.first_request import FirstRequestRouter
 from offhook.net.listener import Listener
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.dialogue.policy import Agent, agent_of
@@ -52,7 +52,9 @@ class StandInServer:
         self._on_session = on_session
         self._address: Final = sock.getsockname()
         self._listener: Final = Listener(
-            sock, lambda listener: Front(listener, self._decide, MAX_MESSAGE), files_of_stream=1
+            sock,
+            lambda listener: FirstRequestRouter(listener, self._decide, MAX_MESSAGE),
+            files_of_stream=1,
         )
         self._none_left = asyncio.Event()
         self._none_left.set()

@@ -101,7 +101,9 @@ class StandIn:
         self.phase = Phase.OPENING
         self.settings: Settings | None = None
         self.arrivals: Final = Arrivals()
-        self.received: Final = deque[messages.ClientMessage | messages.Unknown](maxlen=KEPT)
+        self.received: Final = deque[messages.ClientMessage | messages.UnknownAgentMessage](
+            maxlen=KEPT
+        )
         """Text messages from the client, but for Settings."""
         self.lines: Final = deque[Line](maxlen=KEPT)
         """What each side is reported to have said."""
@@ -241,9 +243,9 @@ class StandIn:
     def _on_message(self, text: bytes) -> None:
         try:
             message = messages.read_ours(text)
-        except messages.BadMessage as error:
+        except messages.MalformedAgentMessageError as error:
             raise unparsable(error) from None
-        if message == messages.Unknown("Settings"):
+        if message == messages.UnknownAgentMessage("Settings"):
             self._on_settings(text)
             return
         self.received.append(message)
@@ -253,7 +255,7 @@ class StandIn:
             code = "NON_SETTINGS_MESSAGE_BEFORE_SETTINGS"
             raise Refused(code, "A message came before the settings were applied.")
         match message:
-            case messages.Unknown():
+            case messages.UnknownAgentMessage():
                 raise Refused(
                     "UNPARSABLE_CLIENT_MESSAGE",
                     "Error parsing client message. Check the type field.",

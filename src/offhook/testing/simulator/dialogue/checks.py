@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from offhook.testing.simulator.dialogue.sampling import FIELD
 from offhook.testing.simulator.dialogue.words import words
-from offhook.yamlfile import BadFile, Document, Finding, Loc, nearest
+from offhook.yamlfile import Document, Finding, InvalidFileError, Loc, nearest
 
 if TYPE_CHECKING:
     from offhook.testing.simulator.dialogue.file import Dialogue
@@ -15,11 +15,11 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def check(dialogue: "Dialogue", document: Document) -> None:
-    """Raises BadFile E-DIALOGUE-01, naming every mistake in the order of the file."""
+    """Raises InvalidFileError E-DIALOGUE-01, naming every mistake in the order of the file."""
     found = list(_Checks(dialogue, document).findings())
     if found:
         found.sort(key=lambda finding: (finding.place is None, finding.place))
-        raise BadFile("E-DIALOGUE-01", found)
+        raise InvalidFileError("E-DIALOGUE-01", found)
 
 
 class _Checks:

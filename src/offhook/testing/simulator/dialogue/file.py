@@ -177,7 +177,7 @@ class Dialogue:
     """A file whose every name leads somewhere. Made by `read`; the same for all sessions."""
 
     def __init__(self, document: yamlfile.Document) -> None:
-        """Raises BadFile naming every mistake: E-YAML-03, E-DIALOGUE-01."""
+        """Raises InvalidFileError naming every mistake: E-YAML-03, E-DIALOGUE-01."""
         # The checks look at a Dialogue, so they are not imported above.
         from offhook.testing.simulator.dialogue import checks
 
@@ -306,7 +306,7 @@ class Dialogue:
 
 
 def read(path: Path) -> Dialogue:
-    """The dialogue in that file. Raises Problem naming file, line and column of every mistake."""
+    """The dialogue in that file. Raises UserError naming file, line and column of every mistake."""
     return Dialogue(yamlfile.read(path))
 
 

@@ -132,7 +132,7 @@ class Script(Conduct):
 
 
 def read(path: Path) -> Script:
-    """The script in that file. Raises Problem (E-YAML-01 to -03) naming file, line and key."""
+    """The script in that file. Raises UserError (E-YAML-01 to -03) naming file, line and key."""
     return yamlfile.validate(Script, yamlfile.read(path))
 
 

@@ -26,7 +26,7 @@ def missing() -> str | None:
 async def talking(dialogue: Dialogue) -> AsyncIterator[Agent]:
     """An agent that talks along a dialogue, until the end of the block.
 
-    Raises Problem (E-EAR-...) where the local engines do not start, or do not know a word.
+    Raises UserError (E-EAR-...) where the local engines do not start, or do not know a word.
     """
     from offhook.testing.simulator.speech.recogniser import recognising
     from offhook.testing.simulator.speech.speaker import speaking

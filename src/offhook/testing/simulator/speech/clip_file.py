@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from offhook import audio
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings import wav
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ MAX_SECONDS: Final = 600
 def read(path: Path) -> bytes:
     """Its mu-law audio, of 8000 Hz and one channel.
 
-    Raises Problem E-WAV-01 when it is no WAV file, E-WAV-03 when it cannot be converted here.
+    Raises UserError E-WAV-01 when it is no WAV file, E-WAV-03 when it cannot be converted here.
     """
     try:
         return wav.read_clip(path)
-    except Problem as problem:
+    except UserError as problem:
         if problem.code != "E-WAV-03":
             raise
         try:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
-from offhook.yamlfile import BadFile, Finding
+from offhook.yamlfile import Finding, InvalidFileError
 
 Spoken: TypeAlias = tuple[str, ...]
 """Phones, as CMU writes them."""
@@ -17,11 +17,11 @@ _NEAR: Final = 3
 
 
 def model() -> Path:
-    """The folder of the English model. Raises Problem E-EAR-03 where there is no recogniser."""
+    """The folder of the English model. Raises UserError E-EAR-03 where there is no recogniser."""
     try:
         import pocketsphinx
     except ImportError:
-        raise Problem(
+        raise UserError(
             "E-EAR-03",
             "There is no recogniser here: pocketsphinx is not installed.",
             "Install it: pip install 'offhook[local]'",
@@ -62,7 +62,7 @@ def _own(vocabulary: Vocabulary) -> dict[str, str]:
 def check(vocabulary: Vocabulary) -> list[Finding]:
     """What the recogniser cannot hear: words that it does not know, each told once, by its place.
 
-    Raises Problem E-EAR-03 where there is no recogniser.
+    Raises UserError E-EAR-03 where there is no recogniser.
     """
     findings = []
     told: set[str] = set()
@@ -87,10 +87,10 @@ def check(vocabulary: Vocabulary) -> list[Finding]:
 
 
 def lines(vocabulary: Vocabulary) -> Iterable[str]:
-    """The dictionary of these words alone, as its file has it. Raises BadFile E-EAR-01."""
+    """The dictionary of these words alone, as its file has it. Raises InvalidFileError E-EAR-01."""
     findings = check(vocabulary)
     if findings:
-        raise BadFile("E-EAR-01", findings)
+        raise InvalidFileError("E-EAR-01", findings)
     needed = dict.fromkeys(word for spoken, _ in words_of(vocabulary) for word in spoken)
     own = _own(vocabulary)
     for word in needed:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.recordings import wav
 
 VOICE: Final = "rms"
@@ -57,7 +57,7 @@ async def say(program: str, text: str, voice: str = VOICE) -> Any | None:
             return None
         try:
             said = wav.parse(file)
-        except Problem:
+        except UserError:
             return None
     if (said.format, said.channels, said.rate, said.bits) != (wav.PCM, 1, _RATE, 16):
         return None

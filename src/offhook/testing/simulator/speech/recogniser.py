@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.deepgram.senses import Heard
 from offhook.testing.simulator.speech import child, dictionary, ngram
 from offhook.testing.simulator.speech.child import call_back
@@ -92,7 +92,7 @@ class _Worker:
             self._waiting[session] = deque([None] * len(waiting))
 
     async def start(self) -> None:
-        """Start the process. Raises Problem E-EAR-03 when it does not start."""
+        """Start the process. Raises UserError E-EAR-03 when it does not start."""
         process = await child.start("offhook.testing.simulator.speech.sphinx", str(self._folder))
         self._process = process
         assert process.stdout is not None  # it was started with a pipe
@@ -102,7 +102,7 @@ class _Worker:
                 line = await process.stdout.readline()
         if not line:
             await self.close()
-            raise Problem(
+            raise UserError(
                 "E-EAR-03",
                 f"The recogniser does not start: {await child.last_words(process)}.",
                 "Install it: pip install 'offhook[local]'",
@@ -125,7 +125,7 @@ class _Worker:
             _log.error("the recogniser's process has died: it is started anew")
             try:
                 await self.start()
-            except Problem as problem:
+            except UserError as problem:
                 _log.error("%s %s %s", problem.code, problem.what, problem.fix)
                 return
 
@@ -267,8 +267,8 @@ async def recognising(
 ) -> AsyncIterator[Recogniser]:
     """A recogniser of these sentences, until the end of the block; one process a core, or so many.
 
-    Raises BadFile E-EAR-01 with every word that it does not know, Problem E-EAR-03 when there is
-    no recogniser on this machine.
+    Raises InvalidFileError E-EAR-01 with every word that it does not know, UserError E-EAR-03 when
+    there is no recogniser on this machine.
     """
     count = workers or min(os.cpu_count() or 1, WORKERS_MAX)
     with tempfile.TemporaryDirectory(prefix="offhook-ears-") as name:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from offhook import audio
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.speech.speaker import Speaker, speaking
 
@@ -47,7 +47,7 @@ class Line:
 class Rendered:
     """Lines by their texts. Made by `render`."""
 
-    def __init__(self, lines: Mapping[str, Line], missing: Problem | None) -> None:
+    def __init__(self, lines: Mapping[str, Line], missing: UserError | None) -> None:
         self.lines: Final = lines
         self._missing = missing
         """Why there is no synthesiser here."""
@@ -55,14 +55,14 @@ class Rendered:
     def audio(self, text: str) -> bytes:
         """The mu-law audio of a text that was rendered.
 
-        Raises Problem: E-REH-01 when this machine cannot say it, E-REH-05 when nobody can.
+        Raises UserError: E-REH-01 when this machine cannot say it, E-REH-05 when nobody can.
         """
         line = self.lines.get(text)
         if line is None:
             assert self._missing is not None  # what can be said was
             raise _unsaid(text, self._missing)
         if not line.audio:
-            raise Problem(
+            raise UserError(
                 "E-REH-05",
                 f'{line.by} makes no sound of "{text}".',
                 "Write it in words.",
@@ -89,7 +89,7 @@ async def render(texts: Iterable[str]) -> Rendered:
     missing = None
     try:
         lines |= await by_espeak([text for text in others if text not in lines])
-    except Problem as problem:
+    except UserError as problem:
         missing = problem
     return Rendered(lines, missing)
 
@@ -138,7 +138,7 @@ async def by_flite(texts: Sequence[str]) -> dict[str, Line]:
 
 
 async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, Line]:
-    """What eSpeak NG says. Raises Problem E-EAR-02 when there is none."""
+    """What eSpeak NG says. Raises UserError E-EAR-02 when there is none."""
     if not texts:
         return {}
     async with speaking(speed=speed) as speaker:
@@ -164,9 +164,9 @@ async def said(speaker: Speaker, text: str) -> bytes:
     return bytes(pieces)
 
 
-def _unsaid(text: str, missing: Problem) -> Problem:
+def _unsaid(text: str, missing: UserError) -> UserError:
     known = "".join(f"\n    {clips.text(name)}" for name in clips.names("caller-"))
-    return Problem(
+    return UserError(
         "E-REH-01",
         f'Nobody has recorded "{text}", and there is no voice here to say it. {missing.what}',
         "Install a voice: pip install 'offhook[local]'. Or use a recording of your own"

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.testing.simulator.speech import child
 from offhook.testing.simulator.speech.child import call_back
 from offhook.testing.simulator.speech.espeak import DONE, HEADER
@@ -93,7 +93,7 @@ class Speaker:
     # --- the process ---------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start the process. Raises Problem E-EAR-02 when there is no eSpeak NG to start."""
+        """Start the process. Raises UserError E-EAR-02 when there is no eSpeak NG to start."""
         self._process = process = await child.start("offhook.testing.simulator.speech.espeak")
         self._ask(_PROBE, "")
         try:
@@ -103,7 +103,7 @@ class Speaker:
             works = False
         if not works:
             await self.close()
-            raise Problem(
+            raise UserError(
                 "E-EAR-02",
                 f"The local voice does not start: {await child.last_words(process)}.",
                 "Install it: pip install 'offhook[local]'",
@@ -125,7 +125,7 @@ class Speaker:
             _log.error("the local voice's process has died: it is started anew")
             try:
                 await self.start()
-            except Problem as problem:
+            except UserError as problem:
                 _log.error("%s %s %s", problem.code, problem.what, problem.fix)
                 return
 
@@ -162,7 +162,7 @@ class Speaker:
 
 @contextlib.asynccontextmanager
 async def speaking(voice: str = VOICE, speed: int = SPEED) -> AsyncIterator[Speaker]:
-    """A voice, until the end of the block. Raises Problem E-EAR-02 when there is none here.
+    """A voice, until the end of the block. Raises UserError E-EAR-02 when there is none here.
 
     `voice` is one of eSpeak NG's, `speed` in words a minute.
     """

@@ -58,7 +58,7 @@ async def place_call(
     and end the call. The caller hangs up `hang_up_after_s` after the answer, whatever is going on.
     A call that is not over after `time_limit_s` simulated seconds is hung up, which its report
     calls a fault. Cancelling it hangs up; then, as after a normal end, no connection and no task is
-    left. Raises Problem E-REH-02 for another `to_url`.
+    left. Raises UserError E-REH-02 for another `to_url`.
     """
     front = Front(to_url, auth_token, public_url)
     report = CallReport(account_sid, call_sid or new_sid("CA"), caller)

@@ -215,12 +215,12 @@ class SimulatedStream:
         self._play_until_now()
         try:
             message = messages.read_ours(text)
-        except messages.BadMessage as bad:
+        except messages.MalformedTwilioMessageError as bad:
             self._report_once(INVALID, f"invalid message: {bad}")
             return
         if message.stream_sid != self.stream_sid:
             self._report_once(INVALID, "invalid message: it names another stream")
-        elif isinstance(message, messages.Play):
+        elif isinstance(message, messages.PlayMessage):
             self._take(message.media.payload)
         elif isinstance(message, messages.SetMark):
             self._marks.append((len(self.heard) + len(self._buffer), message.mark.name))

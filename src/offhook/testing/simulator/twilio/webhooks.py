@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx2
 
-from offhook.errors import Problem
+from offhook.errors import UserError
 from offhook.twilio.signature import (
     HEADER,
     SETTINGS_HEADER,
@@ -60,7 +60,7 @@ class Front:
 
     `public_url` is the https origin that the server takes itself to have, if it is not that of
     `to_url`; it matters to a plain one only. `auth_token` signs: an Auth Token, or a shared key in
-    its place; without it nothing is signed. Raises Problem E-REH-02 for a `to_url` that is none.
+    its place; without it nothing is signed. Raises UserError E-REH-02 for a `to_url` that is none.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Front:
     ) -> None:
         scheme, self._netloc, rest = _split(to_url)
         if scheme not in ("http", "https", "ws", "wss") or not self._netloc:
-            raise Problem(
+            raise UserError(
                 "E-REH-02",
                 f'"{to_url}" is neither a voice webhook nor a media stream.',
                 "Give a URL such as http://127.0.0.1:5000/twilio/voice.",

@@ -63,10 +63,10 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
     )
     try:
         await stream_socket.connect(dialled, one, headers)
-    except websocket.Refused as refused:
+    except websocket.UpgradeRefusedError as refused:
         report("stream-error", UPGRADE_REFUSED, f"the upgrade was answered {refused.status}")
         return None
-    except websocket.Unreachable as unreachable:
+    except websocket.UnreachableError as unreachable:
         report("stream-error", UNKNOWN_STREAM_ERROR, str(unreachable))
         return None
     leg.report.streams.append(one)
