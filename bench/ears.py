@@ -26,9 +26,17 @@ from offhook.testing.simulator.dialogue import sampling, slots
 from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.matcher import Matcher
 from offhook.testing.simulator.dialogue.words import words
-from offhook.testing.simulator.speech import clips, dictionary, flite, mulaw, ngram, render, speaker
-from offhook.testing.simulator.speech.recogniser import TRUSTED
-from offhook.testing.simulator.speech.sphinx import TELEPHONE_MEAN, Turn
+from offhook.testing.simulator.speech import (
+    clips,
+    dictionary,
+    flite,
+    mulaw,
+    ngram,
+    render,
+    text_to_speech,
+)
+from offhook.testing.simulator.speech.speech_to_text import TRUSTED
+from offhook.testing.simulator.speech.sphinx_worker import TELEPHONE_MEAN, Turn
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
@@ -135,7 +143,7 @@ def voices(texts: list[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
 
         yield f"flite {voice}", asyncio.run(speak())
     espeak = asyncio.run(render.by_espeak(texts))
-    yield f"eSpeak NG {speaker.VOICE}", {text: line.audio for text, line in espeak.items()}
+    yield f"eSpeak NG {text_to_speech.VOICE}", {text: line.audio for text, line in espeak.items()}
 
 
 def main() -> None:

@@ -11,13 +11,13 @@ import multiprocessing
 import tempfile
 from pathlib import Path
 
-from tests.testing.replay.test_again import BARGE_IN, SCRIPT
+from tests.testing.replay.test_replayer import BARGE_IN, SCRIPT
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, whole_server
 
 from offhook.capture.writer import Captures
 from offhook.testing.replay import captured
-from offhook.testing.replay.again import call_again
 from offhook.testing.replay.comparison import Comparison, compare_call
+from offhook.testing.replay.replayer import call_again
 
 
 async def measure(folder: Path, replays: int, burners: int) -> list[Comparison]:

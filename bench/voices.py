@@ -17,8 +17,8 @@ from offhook.testing.scenarios.word_errors import word_errors
 from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech import clips, render
-from offhook.testing.simulator.speech.recogniser import Recogniser, recognising
-from offhook.testing.simulator.speech.speaker import SPEED, VOICE, speaking
+from offhook.testing.simulator.speech.speech_to_text import Recogniser, recognising
+from offhook.testing.simulator.speech.text_to_speech import SPEED, VOICE, speaking
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
 
 AGENT = [(VOICE, speed) for speed in (130, 150, 170, 190)] + [

@@ -4,7 +4,7 @@
 
 Both are JSON. For each text, for each of its words (as `split` has them): from when to when it is
 heard, in seconds. What is silent between a word and the next, such as a pause, belongs to neither.
-A process of its own, for the reasons that `offhook.testing.simulator.speech.espeak` has.
+A process of its own, for the reasons that `offhook.testing.simulator.speech.espeak_worker` has.
 """
 
 import array
@@ -15,8 +15,8 @@ import sys
 from itertools import pairwise
 from typing import Any
 
-from offhook.testing.simulator.speech.espeak import Library
-from offhook.testing.simulator.speech.speaker import SPEED, VOICE
+from offhook.testing.simulator.speech.espeak_worker import Library
+from offhook.testing.simulator.speech.text_to_speech import SPEED, VOICE
 
 WORD = 1
 """espeakEVENT_WORD, of speak_lib.h."""

@@ -31,8 +31,8 @@ from offhook.recordings import wav
 from offhook.records import entries, filters
 from offhook.testing.replay import captured
 from offhook.testing.scenarios import scenario
+from offhook.testing.simulator.deepgram import script
 from offhook.testing.simulator.dialogue import file as dialogue
-from offhook.testing.simulator.dialogue import script
 from offhook.testing.simulator.twilio import verbs
 from offhook.text import urls
 from offhook.twilio import errors as refusals

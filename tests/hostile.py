@@ -22,7 +22,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from offhook.config import load
 from offhook.events.types import AgentSwitched, CallEnded
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.twilio.switchboard.people import Person
+from offhook.testing.simulator.twilio.calls.people import Person
 
 LINE: Final = "+12025550100"
 CALLER: Final = "+12025550142"

@@ -20,7 +20,7 @@ from tests.target import answer, target
 from tests.whole_server import ASK, GREET, HANG_UP, TOKEN
 
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.dialogue.script import Script, Turn
+from offhook.testing.simulator.deepgram.script import Script, Turn
 
 API_TOKEN = "canary-of-the-api-0123456789abcdef"
 WEBHOOK_SECRET = "canary-of-the-webhook-0123456789abcdef"

@@ -36,16 +36,16 @@ from tests.test_canary import (
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fresh_sid
 
 from offhook.clock import LoopClock
-from offhook.config import LogSettings
-from offhook.testing.scenarios.report import CallReport
+from offhook.config import Logs
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.twilio.account.account import Account
 from offhook.testing.simulator.twilio.account.resources import Number
 from offhook.testing.simulator.twilio.account.server import serve
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.calls.network import Callbacks, switchboard
+from offhook.testing.simulator.twilio.calls.people import Person, book
 from offhook.testing.simulator.twilio.phone import place_call
-from offhook.testing.simulator.twilio.switchboard.board import Callbacks, switchboard
-from offhook.testing.simulator.twilio.switchboard.people import Person, book
 from offhook.testing.simulator.twilio.webhooks import Front
 from offhook.twilio.signature import sign
 

@@ -21,8 +21,8 @@ from offhook.cli import app
 from offhook.testing.scenarios import validation
 from offhook.testing.scenarios.scenario import Loaded, Scenario
 from offhook.testing.scenarios.validation import Sight
+from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.dialogue.file import Dialogue
-from offhook.testing.simulator.dialogue.script import Script
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "offhook"

@@ -66,7 +66,7 @@ MAY_READ_THE_CLOCK: Final = (
     "offhook.clock",
     "offhook.capture.writer",  # the date in the name of a file
     "offhook.recordings.recorder",  # likewise
-    "offhook.testing.simulator.twilio.switchboard.dates",  # dates in callbacks
+    "offhook.testing.simulator.twilio.calls.dates",  # dates in callbacks
     "offhook.records.record",  # when a call was, for whoever looks for it
     "offhook.records.erasing",  # how long it waits for a server
     "offhook.records.retention",  # it compares the wall clock with one that never jumps

@@ -25,19 +25,19 @@ from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.records.record import Record
 from offhook.serving.server import Server, listen
 from offhook.testing.scenarios.caller import Caller
-from offhook.testing.scenarios.report import CallReport
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.deepgram.script import Script, Turn
 from offhook.testing.simulator.deepgram.standin import StandIn
-from offhook.testing.simulator.dialogue.script import Script, Turn
 from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.twilio.account.account import Account
 from offhook.testing.simulator.twilio.account.resources import Number
 from offhook.testing.simulator.twilio.account.server import serve
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.calls.ledger import Ledger
+from offhook.testing.simulator.twilio.calls.network import Callbacks, switchboard
+from offhook.testing.simulator.twilio.calls.people import Person, book
 from offhook.testing.simulator.twilio.phone import place_call
-from offhook.testing.simulator.twilio.switchboard.board import Callbacks, switchboard
-from offhook.testing.simulator.twilio.switchboard.ledger import Ledger
-from offhook.testing.simulator.twilio.switchboard.people import Person, book
 from offhook.testing.simulator.twilio.webhooks import Front
 from offhook.tools.declare import Call
 from offhook.twilio import messages

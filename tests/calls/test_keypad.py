@@ -15,7 +15,7 @@ from offhook.config import Config, load
 from offhook.deepgram.messages import ForceEndTurn, InjectUserMessage
 from offhook.events.types import CallerSaid, KeyPressed, KeysEntered
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Stage, Turn
+from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Stage, Turn
 
 DESK = "+12025550123"
 AGENT = f"""

@@ -38,8 +38,8 @@ from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.recordings.recorder import Recordings
 from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.scenarios.scenario import Step
+from offhook.testing.simulator.deepgram.script import Script, Stage, Turn
 from offhook.testing.simulator.deepgram.standin import StandIn
-from offhook.testing.simulator.dialogue.script import Script, Stage, Turn
 from offhook.testing.simulator.twilio.stream import SimulatedStream
 from offhook.webhooks.pending_streams import PendingStreams
 

@@ -32,8 +32,8 @@ from offhook.events.types import (
     TransferFailed,
 )
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
-from offhook.testing.simulator.twilio.switchboard.people import Person
+from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.twilio.calls.people import Person
 
 DESK = "+12025550123"
 ANN = "+12025550124"

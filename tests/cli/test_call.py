@@ -15,7 +15,7 @@ from tests.api.desk import TOKEN
 from tests.outbound.test_people_called import Town, town
 from tests.whole_server import until
 
-from offhook.testing.simulator.twilio.switchboard.people import Person
+from offhook.testing.simulator.twilio.calls.people import Person
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
 ADA, BOB, CLEO = "+12025550142", "+12025550143", "+12025550144"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from offhook.cli import app
 from offhook.errors import UserError
-from offhook.testing.simulator.dialogue.script import Script, Turn
+from offhook.testing.simulator.deepgram.script import Script, Turn
 
 CHANGED = Script(turns=[Turn(hear=HOURS, say=["Are you still there?"])], silence_ms=300)
 

@@ -22,11 +22,11 @@ from deepgram import AsyncDeepgramClient
 from offhook import audio
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
-from offhook.testing.simulator.deepgram import agents
+from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Stage, Turn
 from offhook.testing.simulator.deepgram.server import StandInServer, serve
 from offhook.testing.simulator.deepgram.standin import StandIn
-from offhook.testing.simulator.dialogue.policy import Agent
-from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Stage, Turn
+from offhook.testing.simulator.dialogue import agents
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech import agent as local
 from offhook.testing.simulator.speech import clips

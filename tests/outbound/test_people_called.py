@@ -14,12 +14,12 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, unti
 from offhook.clock import LoopClock
 from offhook.events.types import AgentSaid, CallBilled, CallerSaid
 from offhook.outbound import placing
-from offhook.testing.scenarios.report import CallReport
 from offhook.testing.simulator.twilio.account.account import Account, Fault
 from offhook.testing.simulator.twilio.account.resources import Number
 from offhook.testing.simulator.twilio.account.server import serve
-from offhook.testing.simulator.twilio.switchboard.board import Board, Callbacks, switchboard
-from offhook.testing.simulator.twilio.switchboard.people import Machine, Person, book
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.calls.network import Board, Callbacks, switchboard
+from offhook.testing.simulator.twilio.calls.people import Machine, Person, book
 from offhook.testing.simulator.twilio.webhooks import Front
 
 ADA = "+12025550142"

@@ -12,7 +12,7 @@ from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.recordings.wav import read_stereo
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.dialogue.script import Script, Turn
+from offhook.testing.simulator.deepgram.script import Script, Turn
 
 LONG = "We are open from Monday to Friday, from nine in the morning until six in the evening."
 TALKATIVE = Script(

@@ -40,7 +40,7 @@ from offhook.recordings.recorder import Recordings
 from offhook.serving.server import Server, listen
 from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
 from offhook.tools.declare import Call
 
 BARGE_IN = Step.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})

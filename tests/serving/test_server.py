@@ -51,9 +51,9 @@ from offhook.net.uvicorn_server import OwnedUvicorn
 from offhook.serving import server
 from offhook.serving.server import Server, listen
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.dialogue.script import Script, Stage, Turn
-from offhook.testing.simulator.twilio.switchboard import executing
-from offhook.testing.simulator.twilio.switchboard.leg import Leg
+from offhook.testing.simulator.deepgram.script import Script, Stage, Turn
+from offhook.testing.simulator.twilio.calls import executing
+from offhook.testing.simulator.twilio.calls.leg import Leg
 from offhook.testing.simulator.twilio.verbs import Verb
 from offhook.twilio.signature import SharedKey, settings_of, sign, sign_with_key
 from offhook.webhooks import form_checks

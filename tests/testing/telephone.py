@@ -7,8 +7,8 @@ import pytest
 
 from offhook import audio
 from offhook.testing.scenarios.caller import Caller, Said
+from offhook.testing.scenarios.hearing import FunctionCalled, Stretch
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.hearing import FunctionCalled, Stretch
 
 LOUD = b"\x10"
 QUIET = audio.silence(audio.FRAME_MS)

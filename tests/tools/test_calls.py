@@ -7,7 +7,7 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, whole_server
 from offhook.config import Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse
 from offhook.events.types import FunctionAnswered, FunctionCalled
-from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
 
 TOOLS = '''
 from offhook.tools import Call, tool

@@ -9,7 +9,7 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, WholeServer, w
 from offhook.config import Config, Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse, UpdatePrompt
 from offhook.events.types import AgentMuted, AgentSaid
-from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
 
 TOOLS = '''
 from offhook.tools import Call, ToolError, tool

@@ -11,7 +11,7 @@ from offhook.config import load
 from offhook.deepgram.messages import FunctionCallResponse
 from offhook.events.types import DialRefused
 from offhook.records import dnc
-from offhook.testing.simulator.dialogue.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
 
 CALLER = "+12025550142"
 AGENT = """

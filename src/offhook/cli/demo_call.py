@@ -24,15 +24,15 @@ from offhook.config import DEFAULT, Config, Overrides, TwilioSettings, load
 from offhook.errors import UserError
 from offhook.observability.console_output import Conversation
 from offhook.serving.server import Server, listen
-from offhook.testing.scenarios import files, listening, preparing, runner, scenario
-from offhook.testing.scenarios.account import CallResult
+from offhook.testing.scenarios import files, listeners, preparing, runner, scenario
 from offhook.testing.scenarios.own_server import OwnServer
-from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.results import CallResult
 from offhook.testing.scenarios.word_errors import word_errors
-from offhook.testing.simulator.deepgram import agents
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.standin import StandIn
+from offhook.testing.simulator.dialogue import agents
 from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.twilio.call_report import CallReport
 
 ANSWERS: Final = 3
 """Utterances of the agent that a call which went as it should has, at least."""
@@ -134,7 +134,7 @@ async def _call(config: Config, own: OwnServer, name: str) -> CallResult:
         called = loaded.scenario.model_copy(update={"to": next(iter(config.lines))})
         loaded = dataclasses.replace(loaded, scenario=called)
     target = runner.Target(own.url, own.token, "AC" + secrets.token_hex(16))
-    house = runner.House(target, lambda sid: listening.Inside(own, sid))
+    house = runner.House(target, lambda sid: listeners.Inside(own, sid))
     case = runner.Case(loaded, sounds, known, "", lambda clock: nullcontext(house))
     (result,) = await runner.run([case], own.clock, jobs=1, attempts=1)
     (call,) = result.calls.values()

@@ -20,29 +20,29 @@ from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides, TwilioSettings
 from offhook.errors import UserError
 from offhook.testing.replay import captured
-from offhook.testing.replay.again import Wires, call_again
 from offhook.testing.replay.comparison import compare_call
+from offhook.testing.replay.replayer import Wires, call_again
 from offhook.testing.scenarios import (
-    facts,
     files,
-    listening,
     own_server,
     preparing,
     printing,
+    result_files,
     runner,
     scenario,
 )
-from offhook.testing.scenarios.account import Result
-from offhook.testing.scenarios.listening import until_over
+from offhook.testing.scenarios import listeners as listening
+from offhook.testing.scenarios.listeners import until_over
 from offhook.testing.scenarios.own_server import OwnServer
-from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.results import Result
 from offhook.testing.scenarios.runner import Case, Target
 from offhook.testing.scenarios.scenario import Loaded
-from offhook.testing.simulator.deepgram import agent_file, agents
 from offhook.testing.simulator.deepgram import server as standin_server
+from offhook.testing.simulator.deepgram.script import Script
+from offhook.testing.simulator.dialogue import agent_file, agents
 from offhook.testing.simulator.dialogue.file import Dialogue
-from offhook.testing.simulator.dialogue.script import Script
 from offhook.testing.simulator.speech.render import Rendered
+from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.twilio.signature import SharedKey
 
 FAILED: Final = 1
@@ -272,13 +272,13 @@ class Rehearsal:
     def _report(self, results: Sequence[Result], rendered: Rendered) -> None:
         recordings = self._write_recordings(results)
         if self._wishes.junit is not None:
-            facts.write_junit(results, self._wishes.junit)
+            result_files.write_junit(results, self._wishes.junit)
         if self._wishes.as_json:
             more = {
                 "synthesised": rendered.synthesised,
                 "recordings": [str(path) for path in recordings],
             }
-            print(json.dumps(facts.as_json(results) | more, indent=2))
+            print(json.dumps(result_files.as_json(results) | more, indent=2))
         else:
             printing.show_voices(self._console, rendered.synthesised)
             printing.sum_up(self._console, results)

@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from offhook.errors import UserError
+from offhook.testing.replay.call_side import Speech
 from offhook.testing.replay.captured import Captured
 from offhook.testing.replay.comparison import Comparison
 from offhook.testing.replay.difference import TIME_MS
-from offhook.testing.replay.side import Speech
 
 
 def report(captured: Captured, comparison: Comparison, out: Path, *, as_json: bool) -> bool:
@@ -50,7 +50,7 @@ def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
     return {
         "verdict": comparison.verdict,
         "late_ms": comparison.late_ms,
-        "by_ear": comparison.by_ear,
+        "by_ear": comparison.is_audio_only,
         "capture": {
             "file": str(captured.path),
             "call_sid": captured.header.call_sid,
@@ -100,7 +100,7 @@ def _show(captured: Captured, comparison: Comparison, out: Path, console: Consol
         console.print(f"time to answer: {', '.join(answered)} (may differ by {TIME_MS} ms)")
     for one in comparison.differences:
         console.print(f"[red]different[/] {one.at_ms / 1000:6.1f} s: {escape(one.what)}")
-    if comparison.by_ear:
+    if comparison.is_audio_only:
         console.print("Compared by ear: what was recognised, and functions, are not in sight.")
     if comparison.same:
         console.print("[green]The same.[/]")

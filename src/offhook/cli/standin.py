@@ -36,9 +36,9 @@ def standin(
     from offhook.cli.standin_log import StandInLog
     from offhook.clock import LoopClock
     from offhook.errors import UserError
-    from offhook.testing.simulator.deepgram import agent_file, agents
     from offhook.testing.simulator.deepgram import server as standin_server
-    from offhook.testing.simulator.dialogue.model.completions import Model, completions_url
+    from offhook.testing.simulator.dialogue import agent_file, agents
+    from offhook.testing.simulator.dialogue.completions import Model, completions_url
 
     if (model_url is None) != (model is None):
         raise typer.BadParameter("--model-url and --model go together.")

@@ -15,7 +15,7 @@ from offhook.events.types import DELAY_EDGES_MS, CallEvent, Event
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import SERIES_MAX, Metrics
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.dialogue.script import Script, Turn
+from offhook.testing.simulator.deepgram.script import Script, Turn
 
 Samples = dict[str, float]
 

@@ -9,11 +9,11 @@ from offhook import audio
 from offhook.deepgram import messages
 from offhook.net.websocket import Channel, Closed
 from offhook.testing.memory import VirtualClock, connect_in_memory
-from offhook.testing.simulator.deepgram.senses import Ears, Heard, Speaking, Voice
+from offhook.testing.simulator.deepgram.policy import Agent
 from offhook.testing.simulator.deepgram.standin import StandIn
-from offhook.testing.simulator.dialogue.policy import Agent
 from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.speech.clip_voice import ClipVoice
+from offhook.testing.simulator.speech.engines import Ears, Heard, Speaking, Voice
 
 SPEECH = clips.load("caller-opening-hours")
 """What a caller who is typed sounds like."""

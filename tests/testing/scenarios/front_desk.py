@@ -12,17 +12,18 @@ from offhook import config as configuration
 from offhook import yamlfile
 from offhook.clock import LoopClock
 from offhook.config import Config, Overrides
-from offhook.testing.scenarios import files, listening, own_server, preparing, runner
-from offhook.testing.scenarios.account import Result
+from offhook.testing.scenarios import files, own_server, preparing, runner
+from offhook.testing.scenarios import listeners as listening
+from offhook.testing.scenarios.results import Result
 from offhook.testing.scenarios.runner import Target
 from offhook.testing.simulator.deepgram import server
-from offhook.testing.simulator.deepgram.senses import Ears, Voice
+from offhook.testing.simulator.deepgram.policy import Agent
 from offhook.testing.simulator.dialogue import file as dialogue_file
+from offhook.testing.simulator.dialogue.dialogue_policy import conversing
 from offhook.testing.simulator.dialogue.file import Dialogue
-from offhook.testing.simulator.dialogue.mind import conversing
-from offhook.testing.simulator.dialogue.policy import Agent
 from offhook.testing.simulator.speech import agent as local
 from offhook.testing.simulator.speech.clip_voice import ClipVoice
+from offhook.testing.simulator.speech.engines import Ears, Voice
 
 HOUSE = Path("examples/front-desk")
 SCENARIOS = HOUSE / "scenarios"
@@ -64,8 +65,8 @@ async def senses() -> AsyncIterator[Senses]:
     if local.missing() is not None:
         yield Senses(KnowingEars, ClipVoice())
         return
-    from offhook.testing.simulator.speech.recogniser import recognising
-    from offhook.testing.simulator.speech.speaker import speaking
+    from offhook.testing.simulator.speech.speech_to_text import recognising
+    from offhook.testing.simulator.speech.text_to_speech import speaking
 
     vocabulary = dialogue_file.read(DIALOGUE).vocabulary()
     async with recognising(vocabulary) as recogniser, speaking() as voice:

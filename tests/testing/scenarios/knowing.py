@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from offhook.testing.simulator.deepgram.senses import Heard
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech import clips
+from offhook.testing.simulator.speech.engines import Heard
 
 _PART: Final = 400
 """Bytes from the middle of a recording by which it is known."""

@@ -12,8 +12,9 @@ from offhook.cli import app
 from offhook.clock import LoopClock
 from offhook.errors import UserError
 from offhook.recordings import wav
-from offhook.testing.scenarios import files, listening, preparing, runner
-from offhook.testing.scenarios.account import Result
+from offhook.testing.scenarios import files, preparing, runner
+from offhook.testing.scenarios import listeners as listening
+from offhook.testing.scenarios.results import Result
 from offhook.testing.simulator.speech import clips
 
 SCENARIOS = Path("examples/acting/scenarios")

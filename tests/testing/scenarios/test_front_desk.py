@@ -4,12 +4,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.testing.model.openai_server import calls, openai, texts
+from tests.testing.dialogue.openai_server import calls, openai, texts
 from tests.testing.scenarios import front_desk
 from tests.testing.scenarios.front_desk import DIALOGUE, SCENARIOS
 
-from offhook.testing.simulator.dialogue.model.completions import Model
-from offhook.testing.simulator.dialogue.model.mind import thinking
+from offhook.testing.simulator.dialogue.completions import Model
+from offhook.testing.simulator.dialogue.model_policy import thinking
 from offhook.testing.simulator.speech import agent as local
 from offhook.twilio.stream import CallerLeg
 

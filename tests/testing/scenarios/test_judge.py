@@ -6,11 +6,11 @@ import pytest
 from tests.testing.telephone import Telephone, Words, near
 
 from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn
+from offhook.testing.scenarios.hearing import FunctionCalled
 from offhook.testing.scenarios.judge import Judge, ServersEnding, longest_silence, unreached
-from offhook.testing.scenarios.report import CallReport, Span
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.hearing import FunctionCalled
-from offhook.testing.simulator.twilio.switchboard.ledger import HangUpAsked, Ledger, Rung
+from offhook.testing.simulator.twilio.call_report import CallReport, Span
+from offhook.testing.simulator.twilio.calls.ledger import HangUpAsked, Ledger, Rung
 
 HOURS = "We are open from nine to six."
 CLOSED = "On Sundays we are closed."

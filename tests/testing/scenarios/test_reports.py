@@ -13,13 +13,13 @@ from tests.testing.telephone import Telephone, Words
 from offhook import yamlfile
 from offhook.errors import UserError
 from offhook.testing.memory import VirtualClock
-from offhook.testing.scenarios import facts, printing
-from offhook.testing.scenarios.account import CallResult, Failure, Result
-from offhook.testing.scenarios.from_the_wire import FromTheWire, TakenFor
+from offhook.testing.scenarios import printing, result_files
+from offhook.testing.scenarios.hearing import FunctionCalled
 from offhook.testing.scenarios.lateness import Lateness
-from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.results import CallResult, Failure, Result
 from offhook.testing.scenarios.scenario import Loaded, Scenario, Step
-from offhook.testing.simulator.deepgram.hearing import FunctionCalled
+from offhook.testing.scenarios.wire_hearing import FromTheWire, TakenFor
+from offhook.testing.simulator.twilio.call_report import CallReport
 
 HOSTILE = "We are \x1b[31mopen\x00 \ud800<b>]]>&amp;"
 PATH = Path("folder/a.yaml")
@@ -82,10 +82,10 @@ def test_what_could_not_be_judged_is_no_failure(tmp_path: Path) -> None:
     assert "NOT JUDGED  Hours" in text
     assert "this machine was too busy to judge: it was up to 1.2 s late, 2.0 s in all" in text
     assert "1 passed, 1 not judged: Hours\n" in text
-    told = facts.as_json([late, result()])
+    told = result_files.as_json([late, result()])
     assert (told["passed"], told["failed"], told["not_judged"]) == (1, 0, 1)
     assert [one["judged"] for one in told["scenarios"]] == [False, True]
-    facts.write_junit([late, result()], tmp_path / "out.xml")
+    result_files.write_junit([late, result()], tmp_path / "out.xml")
     suite = ElementTree.parse(tmp_path / "out.xml").getroot()[0]
     assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
     (error,) = suite.iter("error")
@@ -100,7 +100,7 @@ def test_nothing_that_was_heard_commands_the_terminal() -> None:
 
 def test_a_junit_file_is_xml_whatever_was_said(tmp_path: Path) -> None:
     path = tmp_path / "out.xml"
-    facts.write_junit([result(Failure(HOSTILE), name=HOSTILE, said=HOSTILE), result()], path)
+    result_files.write_junit([result(Failure(HOSTILE), name=HOSTILE, said=HOSTILE), result()], path)
     suite = ElementTree.parse(path).getroot()[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("time")) == ("2", "1", "8.000")
     bad, good = suite
@@ -111,12 +111,12 @@ def test_a_junit_file_is_xml_whatever_was_said(tmp_path: Path) -> None:
 
 def test_a_junit_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="E-SCENARIO-05"):
-        facts.write_junit([result()], tmp_path)
+        result_files.write_junit([result()], tmp_path)
 
 
 def test_json_has_all_of_it() -> None:
     place = yamlfile.Place(PATH, 3, 5)
-    made = facts.as_json([result(Failure("it was late", place, 1.5))])
+    made = result_files.as_json([result(Failure("it was late", place, 1.5))])
     assert json.loads(json.dumps(made)) == made
     (scenario,) = made["scenarios"]
     late = {"what": "it was late", "file": str(PATH), "line": 3, "at": 1.5}

@@ -9,9 +9,9 @@ from pathlib import Path
 from offhook import yamlfile
 from offhook.clock import Clock, LoopClock
 from offhook.testing.scenarios import lateness, runner
-from offhook.testing.scenarios.account import Result
 from offhook.testing.scenarios.lateness import Lateness, watching
-from offhook.testing.scenarios.listening import Nobody
+from offhook.testing.scenarios.listeners import Nobody
+from offhook.testing.scenarios.results import Result
 from offhook.testing.scenarios.runner import Case, House, Listening, Target
 from offhook.testing.scenarios.scenario import Loaded, Scenario, Step
 

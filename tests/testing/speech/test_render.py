@@ -14,7 +14,6 @@ from offhook.testing.scenarios.word_errors import word_errors
 from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech import clips, flite, mulaw
-from offhook.testing.simulator.speech.recogniser import recognising
 from offhook.testing.simulator.speech.render import (
     ESPEAK,
     FLITE,
@@ -23,6 +22,7 @@ from offhook.testing.simulator.speech.render import (
     on_the_line,
     render,
 )
+from offhook.testing.simulator.speech.speech_to_text import recognising
 
 RECORDING = "What are your opening hours?"
 OTHER = "A table for five people on Tuesday, please."

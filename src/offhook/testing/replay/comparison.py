@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from offhook import audio
-from offhook.testing.replay import by_ear, by_wire
-from offhook.testing.replay.again import enact
-from offhook.testing.replay.by_ear import Answer, Passage
+from offhook.testing.replay import audio_diff, message_diff
+from offhook.testing.replay.audio_diff import Answer, Passage
+from offhook.testing.replay.call_side import Side
 from offhook.testing.replay.captured import Captured, Told, told
 from offhook.testing.replay.difference import TIME_MS, Difference
-from offhook.testing.replay.side import Side
-from offhook.testing.scenarios.report import CallReport
+from offhook.testing.replay.replayer import enact
+from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.testing.simulator.twilio.stream import SimulatedStream
 
 LATE_MS: Final = 250
@@ -34,7 +34,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     late_ms: int
     """By how much this machine sent the caller's own audio too late, at worst."""
-    by_ear: bool
+    is_audio_only: bool
     """Whether the agent's wire was not in sight."""
 
     @property
@@ -70,12 +70,12 @@ def compare(captured: Captured, replayed: SimulatedStream, now: Told | None) -> 
     """
     then = told(captured.lines)
     before, after = Side(enact(captured)), Side(replayed)
-    heard = tuple(by_ear.passages(before, after))
-    answered = tuple(by_ear.answers(before, after))
-    found = list(by_ear.differences(heard, answered, before, after, by_sound=now is None))
+    heard = tuple(audio_diff.passages(before, after))
+    answered = tuple(audio_diff.answers(before, after))
+    found = list(audio_diff.differences(heard, answered, before, after, by_sound=now is None))
     found += _endings(captured, then, before, now, after)
     if now is not None:
-        found += by_wire.differences(then, before, now, after)
+        found += message_diff.differences(then, before, now, after)
     found.sort(key=lambda one: one.at_ms)
     return Comparison(heard, answered, tuple(found), _late_ms(replayed), now is None)
 
@@ -89,7 +89,7 @@ def _endings(
             what = f"the server did not end the call; captured: it did, after {before.ended} ms"
             yield Difference(after.ended, what)
         elif abs(late) > 2 * TIME_MS:
-            what = f"the server ended the call {by_ear.later(late)} than captured"
+            what = f"the server ended the call {audio_diff.later(late)} than captured"
             yield Difference(after.ended, what)
     elif after.stream.ended_by != "caller" and late < -TIME_MS:
         what = "the server ended the call; captured: the caller was there longer"

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 from offhook import audio
 from offhook.recordings import wav
 from offhook.testing.scenarios.expectation import ExpectTurn, contains
+from offhook.testing.scenarios.hearing import MARGIN_MS, PAUSE_S, Hearing, NoWords, Stretch
 from offhook.testing.scenarios.scenario import BargeIn, Step, WaitForAgent
-from offhook.testing.simulator.deepgram.hearing import MARGIN_MS, PAUSE_S, Hearing, NoWords, Stretch
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.twilio.stream import Line
 

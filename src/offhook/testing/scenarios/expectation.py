@@ -32,8 +32,8 @@ from pydantic_core import CoreSchema
 
 from offhook import yamlfile
 from offhook.call.ending import Fault, Slug
-from offhook.testing.scenarios.ending import Ending
 from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.twilio.ending import Ending
 
 _T = TypeVar("_T")
 

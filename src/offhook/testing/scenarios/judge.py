@@ -18,11 +18,11 @@ from offhook.testing.scenarios.expectation import (
     ExpectTurn,
     find,
 )
-from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.hearing import FunctionCalled, Stretch
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.hearing import FunctionCalled, Stretch
 from offhook.testing.simulator.dialogue.words import words
-from offhook.testing.simulator.twilio.switchboard.ledger import Ledger
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.calls.ledger import Ledger
 
 MAX_QUOTED: Final = 200
 """Characters of what was heard that a failure quotes: its end, where it is longer."""

@@ -19,8 +19,8 @@ from offhook.serving.server import Server, listen
 from offhook.testing.simulator.twilio.account import account
 from offhook.testing.simulator.twilio.account import server as rest
 from offhook.testing.simulator.twilio.account.resources import Number
-from offhook.testing.simulator.twilio.switchboard.board import Board, switchboard
-from offhook.testing.simulator.twilio.switchboard.people import Person, book
+from offhook.testing.simulator.twilio.calls.network import Board, switchboard
+from offhook.testing.simulator.twilio.calls.people import Person, book
 from offhook.testing.simulator.twilio.webhooks import Front
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from offhook.clock import Clock
-from offhook.testing.scenarios import own_config, scenario, validation
+from offhook.testing.scenarios import scenario, scenario_server, validation
 from offhook.testing.scenarios.files import Dialogues, raise_together
-from offhook.testing.scenarios.listening import Listeners
+from offhook.testing.scenarios.listeners import Listeners
 from offhook.testing.scenarios.runner import Case, House, Target
 from offhook.testing.scenarios.scenario import Loaded
 from offhook.testing.scenarios.validation import Sight
@@ -42,7 +42,7 @@ async def prepare(
             bad.append(error)
             continue
         how = sight.how if sight.words else f"not known, for {sight.how}"
-        slowly = one.scenario.config is not None and own_config.opens_slowly(one)
+        slowly = one.scenario.config is not None and scenario_server.opens_slowly(one)
         cases.append(Case(one, _sounds(one, rendered), known, how, house, slowly))
     raise_together(bad)
     return cases
@@ -57,8 +57,8 @@ async def _house(
 ) -> tuple[Sight, Callable[[Clock], AbstractAsyncContextManager[House]]]:
     if one.scenario.config is not None:
         with scenario.at(one.place("config")):
-            config = own_config.config_of(one, environ)
-        return own_config.SIGHT, functools.partial(own_config.run, one, config)
+            config = scenario_server.config_of(one, environ)
+        return scenario_server.SIGHT, functools.partial(scenario_server.run, one, config)
     assert target is not None
     sight, listen = await listeners.choose(known)
     house = House(target, listen)

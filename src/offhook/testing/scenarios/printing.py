@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from offhook.observability.console_output import inert
-from offhook.testing.scenarios.account import CallResult, Result
+from offhook.testing.scenarios.results import CallResult, Result
 
 _STYLES: Final = {"caller": "cyan", "agent": "green", "call": "dim"}
 

@@ -13,18 +13,18 @@ from typing import Final, Protocol
 
 from offhook.clock import Clock
 from offhook.errors import UserError
-from offhook.testing.scenarios.account import CallResult, Failure, Result
 from offhook.testing.scenarios.caller import Caller
-from offhook.testing.scenarios.from_the_wire import FromTheWire
+from offhook.testing.scenarios.hearing import Hearing
 from offhook.testing.scenarios.judge import Judge, unreached
 from offhook.testing.scenarios.lateness import Lateness, watching
-from offhook.testing.scenarios.report import CallReport
+from offhook.testing.scenarios.results import CallResult, Failure, Result
 from offhook.testing.scenarios.scenario import Loaded, Person, Placed
+from offhook.testing.scenarios.wire_hearing import FromTheWire
 from offhook.testing.scenarios.word_matching import Known
-from offhook.testing.simulator.deepgram.hearing import Hearing
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.calls.ledger import Ledger
+from offhook.testing.simulator.twilio.calls.network import Board
 from offhook.testing.simulator.twilio.phone import place_call
-from offhook.testing.simulator.twilio.switchboard.board import Board
-from offhook.testing.simulator.twilio.switchboard.ledger import Ledger
 from offhook.twilio.signature import SharedKey
 
 ATTEMPTS: Final = 3

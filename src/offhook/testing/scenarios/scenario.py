@@ -25,10 +25,10 @@ from pydantic_core import PydanticCustomError
 
 from offhook import yamlfile
 from offhook.errors import UserError
+from offhook.testing.scenarios.callee import Callee
 from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn, Part, Phrase
-from offhook.testing.simulator.dialogue.script import Script
-from offhook.testing.simulator.twilio.callee import Callee
-from offhook.yamlfile import Document, Finding, InvalidFileError, Loc, Place
+from offhook.testing.simulator.deepgram.script import Script
+from offhook.yamlfile import InvalidFileError, Document, Finding, Loc, Place
 
 _VARIABLE: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 

@@ -21,9 +21,9 @@ from offhook.deepgram.messages import (
     FunctionCallResponse,
     ServerMessage,
 )
-from offhook.testing.simulator.deepgram.answer import Wanted
+from offhook.testing.simulator.deepgram.answers import Wanted
 from offhook.testing.simulator.deepgram.settings import OfferedFunction, Refused
-from offhook.testing.simulator.timers import Timers
+from offhook.testing.simulator.deepgram.timers import Timers
 
 SLOW_S: Final = 4.0
 """Seconds after which a mind is told that its functions take long."""

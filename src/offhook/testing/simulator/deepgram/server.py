@@ -16,9 +16,9 @@ from offhook.clock import Clock
 from offhook.net import websocket
 from offhook.net.first_request import FirstRequestRouter
 from offhook.net.listener import Listener
+from offhook.testing.simulator.deepgram.policy import Agent, agent_of
+from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.deepgram.standin import StandIn
-from offhook.testing.simulator.dialogue.policy import Agent, agent_of
-from offhook.testing.simulator.dialogue.script import Script
 
 PATH: Final = "/v1/agent/converse"
 

@@ -19,11 +19,11 @@ from offhook.clock import Clock
 from offhook.deepgram import messages
 from offhook.net.websocket import Channel, Closed
 from offhook.testing.simulator.deepgram.functions import Called
+from offhook.testing.simulator.deepgram.policy import Agent, agent_of
+from offhook.testing.simulator.deepgram.script import Script, Stage
 from offhook.testing.simulator.deepgram.settings import Refused, Settings, unparsable
+from offhook.testing.simulator.deepgram.timers import Timers
 from offhook.testing.simulator.deepgram.turns import Turns
-from offhook.testing.simulator.dialogue.policy import Agent, agent_of
-from offhook.testing.simulator.dialogue.script import Script, Stage
-from offhook.testing.simulator.timers import Timers
 
 CLIENT_TIMEOUT_S: Final = 10.0
 """Seconds without a message from the client that end the session (§1.3)."""

@@ -11,15 +11,15 @@ from typing import Protocol
 
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages
-from offhook.testing.simulator.deepgram.answer import Answer, Wanted
+from offhook.testing.simulator.deepgram.agent_speech import Speaker
+from offhook.testing.simulator.deepgram.answers import Answer, Wanted
 from offhook.testing.simulator.deepgram.functions import Called, Functions
-from offhook.testing.simulator.deepgram.listening import Listener
-from offhook.testing.simulator.deepgram.senses import Heard
+from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.script import Turn
 from offhook.testing.simulator.deepgram.settings import Settings
-from offhook.testing.simulator.deepgram.speaking import Speaker
-from offhook.testing.simulator.dialogue.policy import Agent
-from offhook.testing.simulator.dialogue.script import Turn
-from offhook.testing.simulator.timers import Timers
+from offhook.testing.simulator.deepgram.timers import Timers
+from offhook.testing.simulator.deepgram.turn_listener import Listener
+from offhook.testing.simulator.speech.engines import Heard
 
 
 class Wire(Protocol):

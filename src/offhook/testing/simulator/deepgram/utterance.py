@@ -12,9 +12,9 @@ from typing import Final
 
 from offhook import audio
 from offhook.clock import Clock, Timer
-from offhook.testing.simulator.deepgram.senses import Speaking, Voice
-from offhook.testing.simulator.dialogue.script import Conduct
+from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.speech import clips
+from offhook.testing.simulator.speech.engines import Speaking, Voice
 
 MAX_SENTENCES: Final = 100
 """Waiting in one utterance; what is appended beyond that is not said."""

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from ctypes.util import find_library
 from importlib.util import find_spec
 
+from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.dialogue.dialogue_policy import conversing
 from offhook.testing.simulator.dialogue.file import Dialogue
-from offhook.testing.simulator.dialogue.mind import conversing
-from offhook.testing.simulator.dialogue.policy import Agent
 
 _NEEDED = ("numpy", "pocketsphinx", "soxr")
 
@@ -28,8 +28,8 @@ async def talking(dialogue: Dialogue) -> AsyncIterator[Agent]:
 
     Raises UserError (E-EAR-...) where the local engines do not start, or do not know a word.
     """
-    from offhook.testing.simulator.speech.recogniser import recognising
-    from offhook.testing.simulator.speech.speaker import speaking
+    from offhook.testing.simulator.speech.speech_to_text import recognising
+    from offhook.testing.simulator.speech.text_to_speech import speaking
 
     async with recognising(dialogue.vocabulary()) as recogniser, speaking() as voice:
         yield conversing(dialogue, recogniser.ears, voice)

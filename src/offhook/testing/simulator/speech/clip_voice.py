@@ -6,8 +6,8 @@ from random import Random
 from typing import Final
 
 from offhook import audio
-from offhook.testing.simulator.deepgram.senses import Speaking
 from offhook.testing.simulator.speech import clips
+from offhook.testing.simulator.speech.engines import Speaking
 
 _HUM_MS_PER_CHARACTER: Final = 60
 _HUM_MAX_MS: Final = 20_000

@@ -14,7 +14,7 @@ from typing import Any, Final
 from offhook import audio
 from offhook.errors import UserError
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.speaker import Speaker, speaking
+from offhook.testing.simulator.speech.text_to_speech import Speaker, speaking
 
 SPEED: Final = 185
 """Words a minute of eSpeak NG: slower speech is understood worse, by bench/voices.py."""

@@ -12,14 +12,14 @@ from typing import Final, Literal, TypeAlias
 
 from offhook.clock import Clock
 from offhook.testing.scenarios.caller import Caller
-from offhook.testing.scenarios.ending import Ending
-from offhook.testing.scenarios.report import CallReport
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.calls.executing import follow
+from offhook.testing.simulator.twilio.calls.leg import Leg, Told, final_status, new_sid
+from offhook.testing.simulator.twilio.calls.media_stream import stream
+from offhook.testing.simulator.twilio.calls.network import Board, switchboard
+from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.simulator.twilio.ending import Ending
 from offhook.testing.simulator.twilio.stream import EndedBy
-from offhook.testing.simulator.twilio.switchboard.board import Board, switchboard
-from offhook.testing.simulator.twilio.switchboard.executing import follow
-from offhook.testing.simulator.twilio.switchboard.leg import Leg, Told, final_status, new_sid
-from offhook.testing.simulator.twilio.switchboard.people import Person
-from offhook.testing.simulator.twilio.switchboard.streaming import stream
 from offhook.testing.simulator.twilio.verbs import Verb
 from offhook.testing.simulator.twilio.webhooks import Front, Request
 from offhook.twilio.signature import SharedKey

@@ -21,15 +21,10 @@ from offhook.testing.simulator.twilio.account.parameters import (
     Refuse,
 )
 from offhook.testing.simulator.twilio.account.resources import VERSION, Number
-from offhook.testing.simulator.twilio.switchboard import dates
-from offhook.testing.simulator.twilio.switchboard.board import Board
-from offhook.testing.simulator.twilio.switchboard.ledger import (
-    Answered,
-    HangUpAsked,
-    Redirected,
-    Texted,
-)
-from offhook.testing.simulator.twilio.switchboard.leg import Leg
+from offhook.testing.simulator.twilio.calls import dates
+from offhook.testing.simulator.twilio.calls.ledger import Answered, HangUpAsked, Redirected, Texted
+from offhook.testing.simulator.twilio.calls.leg import Leg
+from offhook.testing.simulator.twilio.calls.network import Board
 from offhook.testing.simulator.twilio.webhooks import Request
 
 TOO_MANY_CALLS: Final = 10004

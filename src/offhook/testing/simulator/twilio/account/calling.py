@@ -6,19 +6,17 @@ Source: twilio.md §5.3.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from offhook.testing.scenarios.ending import Ending
-from offhook.testing.scenarios.report import CallReport
 from offhook.testing.simulator.twilio.account.parameters import (
     BAD_PARAMETER,
     BAD_URL,
     Given,
     Refuse,
 )
-from offhook.testing.simulator.twilio.switchboard import detection, executing
-from offhook.testing.simulator.twilio.switchboard.board import Board
-from offhook.testing.simulator.twilio.switchboard.detection import Detection
-from offhook.testing.simulator.twilio.switchboard.ledger import Rung
-from offhook.testing.simulator.twilio.switchboard.leg import (
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.calls import detection, executing
+from offhook.testing.simulator.twilio.calls.detection import Detection
+from offhook.testing.simulator.twilio.calls.ledger import Rung
+from offhook.testing.simulator.twilio.calls.leg import (
     SETUP_S,
     Leg,
     Told,
@@ -26,6 +24,8 @@ from offhook.testing.simulator.twilio.switchboard.leg import (
     final_status,
     new_sid,
 )
+from offhook.testing.simulator.twilio.calls.network import Board
+from offhook.testing.simulator.twilio.ending import Ending
 from offhook.testing.simulator.twilio.verbs import BadTwiml, read
 from offhook.testing.simulator.twilio.webhooks import Request
 

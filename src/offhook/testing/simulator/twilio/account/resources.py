@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from offhook.testing.simulator.twilio.account.parameters import Given
-from offhook.testing.simulator.twilio.switchboard import dates
-from offhook.testing.simulator.twilio.switchboard.leg import Leg, new_sid
+from offhook.testing.simulator.twilio.calls import dates
+from offhook.testing.simulator.twilio.calls.leg import Leg, new_sid
 
 VERSION = "2010-04-01"
 

@@ -1,0 +1,170 @@
+"""Two calls compared by ear: when the agent speaks, how long, and how it sounds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Final
+
+from offhook.testing.replay.call_side import Side, Span, Speech
+from offhook.testing.replay.difference import TIME_MS, Difference
+from offhook.testing.replay.sound_distance import sound_alike
+
+LENGTH_SHARE: Final = 0.1
+"""By how much more, of all that is said without a longer pause, its length may differ."""
+
+MARKS: Final = 3
+MARKS_SHARE: Final = 0.25
+"""By how many the marks that playback passed may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What the agent said at about the same time on both sides; None where it said nothing."""
+
+    captured: Speech | None
+    replayed: Speech | None
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether only one side has it, because there it began just before it was broken off."""
+        only = self.replayed if self.captured is None else self.captured
+        alone = self.captured is None or self.replayed is None
+        return alone and only is not None and only.broken_off and only.spoken <= TIME_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How long the agent took to answer the caller's turn that ended at `asked`, in ms."""
+
+    asked: int
+    captured: int | None
+    replayed: int | None
+
+
+def passages(before: Side, after: Side) -> Iterator[Passage]:
+    """What belongs together: spans of either side that overlap, were they a little longer.
+
+    So a pause that is one in one call and none in the other makes no difference.
+    """
+    both = [(one, before) for one in before.agent] + [(one, after) for one in after.agent]
+    both.sort(key=lambda pair: pair[0].began)
+    together: list[tuple[Span, Side]] = []
+    until = 0
+    for one, side in both:
+        if together and one.began > until + TIME_MS:
+            yield _passage(together, before, after)
+            together, until = [], 0
+        together.append((one, side))
+        until = max(until, one.ended)
+    if together:
+        yield _passage(together, before, after)
+
+
+def _passage(together: Sequence[tuple[Span, Side]], before: Side, after: Side) -> Passage:
+    then = before.speech([one for one, side in together if side is before])
+    now = after.speech([one for one, side in together if side is after])
+    return Passage(then, now)
+
+
+def answers(before: Side, after: Side) -> Iterator[Answer]:
+    """For each turn of the caller, the first speech of the agent that follows it, on each side."""
+    turns = before.caller
+    for turn, following in zip_longest(turns, turns[1:]):
+        until = following.began if following is not None else max(before.ended, after.ended)
+        then, now = (
+            next((o.began - turn.ended for o in side.agent if turn.ended <= o.began < until), None)
+            for side in (before, after)
+        )
+        yield Answer(turn.ended, then, now)
+
+
+# --- differences ---------------------------------------------------------------------------------
+
+
+def differences(
+    heard: Sequence[Passage],
+    answered: Sequence[Answer],
+    before: Side,
+    after: Side,
+    *,
+    by_sound: bool,
+) -> Iterator[Difference]:
+    """What a caller would notice; with `by_sound` also that other words are said."""
+    found = [one for passage in heard for one in _speech(passage, by_sound=by_sound)]
+    yield from found
+    explained = [one.at_ms for one in found]
+    explained += [one.began for p in heard if p.by_chance for one in _both(p)]
+    yield from _late_answers(answered, explained, before, after)
+    yield from _marks(before, after)
+
+
+def _both(passage: Passage) -> list[Speech]:
+    return [one for one in (passage.captured, passage.replayed) if one is not None]
+
+
+def _speech(passage: Passage, *, by_sound: bool) -> Iterator[Difference]:
+    then, now = passage.captured, passage.replayed
+    if passage.by_chance:
+        return
+    if then is None:
+        assert now is not None  # one of the two is there
+        yield Difference(now.began, f"the agent spoke {_s(now.spoken)}; captured: nothing")
+    elif now is None:
+        what = f"the agent said nothing; captured: {_s(then.spoken)} of speech"
+        yield Difference(then.began, what)
+    elif abs(now.began - then.began) > TIME_MS:
+        what = f"the agent began {later(now.began - then.began)} than captured"
+        yield Difference(now.began, what)
+    elif abs(now.spoken - then.spoken) > TIME_MS + LENGTH_SHARE * then.spoken:
+        what = f"the agent spoke {_s(now.spoken)}{_interrupted(now)}; captured:"
+        yield Difference(now.began, f"{what} {_s(then.spoken)}{_interrupted(then)}")
+    elif abs(now.ended - then.ended) > 2 * TIME_MS + LENGTH_SHARE * then.spoken:
+        what = f"the agent fell silent {later(now.ended - then.ended)} than captured"
+        yield Difference(now.ended, what)
+    elif by_sound and not all(map(sound_alike, then.sounds, now.sounds)):
+        yield Difference(now.began, "what the agent said sounds different from the capture")
+
+
+def _late_answers(
+    answered: Sequence[Answer], explained: Sequence[int], before: Side, after: Side
+) -> Iterator[Difference]:
+    """Answers within what else is said: where one is, the other side has a beginning as well."""
+    for answer in answered:
+        for took, other in ((answer.captured, after), (answer.replayed, before)):
+            if took is None:
+                continue
+            at = answer.asked + took
+            if any(abs(one - at) <= 2 * TIME_MS for one in explained):
+                continue
+            if any(abs(onset - at) <= TIME_MS for onset in other.onsets):
+                continue
+            now, then = _took(answer.replayed), _took(answer.captured)
+            yield Difference(at, f"the caller was answered {now}; captured: {then}")
+            break
+
+
+def _marks(before: Side, after: Side) -> Iterator[Difference]:
+    then, now = (sum(e.played for e in side.stream.echoes) for side in (before, after))
+    if abs(then - now) > MARKS + MARKS_SHARE * max(then, now):
+        what = f"{now} marks were passed by playback; captured: {then}"
+        yield Difference(after.ended, what)
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def later(ms: int) -> str:
+    """By how much, and in which direction."""
+    return f"{abs(ms)} ms {'later' if ms > 0 else 'earlier'}"
+
+
+def _s(ms: int) -> str:
+    return f"{ms / 1000:.1f} s"
+
+
+def _took(ms: int | None) -> str:
+    return "never" if ms is None else f"after {ms} ms"
+
+
+def _interrupted(speech: Speech) -> str:
+    return ", then interrupted" if speech.interrupted else ""

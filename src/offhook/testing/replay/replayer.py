@@ -1,0 +1,152 @@
+"""A captured call, made again: the same caller, to the millisecond, whatever the agent does now.
+
+The caller of a capture is played in open loop, as a recording: he does not wait for an answer that
+comes later today. How what comes back is compared: comparison.py.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from offhook import audio
+from offhook.call.ending import Ending
+from offhook.capture import writer as capture
+from offhook.capture.masking import Masks
+from offhook.capture.tap import OnWire
+from offhook.net.websocket import Closed, Receiver
+from offhook.testing.memory import VirtualClock
+from offhook.testing.replay.captured import CallerSide, Captured, Told, caller_side, to_caller, told
+from offhook.testing.scenarios.caller import Caller
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.phone import place_call
+from offhook.testing.simulator.twilio.stream import Line, SimulatedStream
+from offhook.twilio.messages import MediaWriter
+
+PATIENCE_MS: Final = 5000
+"""How much longer than in the capture the caller stays, when it was not he who ended the call."""
+
+UNKNOWN: Final = "+12025550100"
+"""A number that belongs to nobody."""
+
+DAY_S: Final = 24 * 3600.0
+"""As long as a call can last."""
+
+
+class ReplayedCaller(Caller):
+    """The caller of a capture."""
+
+    def __init__(self, captured: Captured) -> None:
+        super().__init__((), lambda text: b"")
+        self._side = caller_side(captured)
+        self._hangs_up_ms = _hangs_up_ms(captured, self._side)
+        self._keys = list(self._side.keys)
+        self._at_ms = 0
+
+    def next_frame(self, line: Line, heard: bytes, now: float) -> bytes:
+        """The frame that was captured, whatever is heard (stream.Party)."""
+        at_ms = self._at_ms
+        self._at_ms += audio.FRAME_MS
+        while self._keys and self._keys[0][0] <= at_ms:
+            line.press(self._keys.pop(0)[1])
+        if at_ms >= self._hangs_up_ms:
+            line.hang_up()
+        begin = at_ms * audio.BYTES_PER_MS
+        frame = self._side.audio[begin : begin + audio.FRAME_BYTES]
+        return frame or audio.silence(audio.FRAME_MS)
+
+
+def _hangs_up_ms(captured: Captured, side: CallerSide) -> int:
+    if side.hung_up_ms is not None:
+        return side.hung_up_ms
+    end = audio.milliseconds(len(side.audio))
+    if captured.ended_by != "server":
+        return end
+    last = max((at_ms for at_ms, _ in to_caller(captured)), default=0.0)
+    return max(end, round(last)) + PATIENCE_MS
+
+
+class Wires:
+    """A Tap on a call that is made again: what its agent's wire tells. `over`: the call is."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self._masks = Masks(())
+        self._lines: list[capture.CaptureLine] = []
+
+    def on_wire(self, message: OnWire) -> None:
+        """One message; of audio nothing is kept."""
+        line = capture.line_of(message, self._masks)
+        if line.message is not None:
+            self._lines.append(line)
+
+    def on_ended(self, ending: Ending | None) -> None:
+        """The server's call is over."""
+        slug = None if ending is None else ending.how.slug
+        self._lines.append(capture.CaptureLine(at=0, ended=slug))
+        self.over.set()
+
+    def told(self) -> Told:
+        """What it tells, of the call as far as it has gone."""
+        return told(self._lines)
+
+
+async def call_again(to_url: str, captured: Captured, **options: Any) -> CallReport:
+    """Place the call of a capture, with phone.place_call's options, from its number to its number.
+
+    A TwiML Bin's stream told no numbers: the server's default line is called then.
+    """
+    header = captured.header
+    return await place_call(
+        to_url,
+        ReplayedCaller(captured),
+        from_=header.from_ or UNKNOWN,
+        to=header.to or UNKNOWN,
+        **options,
+    )
+
+
+def enact(captured: Captured) -> SimulatedStream:
+    """The captured stream at the caller's ear: our messages, played at the times at which we sent
+    them, by the same simulation that plays those of a replay.
+    """  # noqa: D205
+    clock = VirtualClock()
+    stream = SimulatedStream(
+        ReplayedCaller(captured),
+        clock,
+        account_sid="",
+        call_sid=captured.header.call_sid,
+        stream_sid="captured",
+    )
+    writer = MediaWriter(stream.stream_sid)
+    stream.on_open(_Nowhere(stream))
+    for at_ms, line in to_caller(captured):
+        clock.run(max(0.0, at_ms / 1000 - clock.now()))
+        if line.closed is not None:
+            if line.dir == "out":
+                stream.on_close(Closed(1000, "", 1000))
+        elif line.audio is not None:
+            stream.on_text(writer.play(line.audio))
+        elif isinstance(line.message, dict) and line.message.get("event") == "clear":
+            stream.on_text(writer.clear)
+        elif isinstance(line.message, dict) and line.message.get("event") == "mark":
+            stream.on_text(writer.mark(str(line.message.get("mark", {}).get("name", ""))))
+    clock.run_until(lambda: stream.ended_by is not None, DAY_S)
+    return stream
+
+
+class _Nowhere:
+    """A Channel that leads nowhere."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver: Receiver = receiver
+
+    def send_text(self, text: bytes) -> None:
+        """Nobody hears it."""
+
+    def send_binary(self, data: bytes) -> None:
+        """Nobody hears it."""
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """It is open nowhere."""
+
+    def abort(self) -> None:
+        """It is open nowhere."""

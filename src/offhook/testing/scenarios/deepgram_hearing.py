@@ -1,0 +1,118 @@
+"""What a caller heard, transcribed stretch by stretch: by a recogniser, or by Deepgram."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
+
+import httpx2
+import msgspec
+
+from offhook.errors import UserError
+from offhook.testing.scenarios.hearing import FunctionCalled, Stretch
+
+Transcribe: TypeAlias = Callable[[bytes], Awaitable[str]]
+"""Mu-law audio to words. Raises UserError when that fails."""
+
+LISTEN_URL: Final = "https://api.deepgram.com/v1/listen"
+_QUERY: Final = {"model": "nova-3", "encoding": "mulaw", "sample_rate": "8000"}
+_LISTEN_S: Final = 20.0
+
+
+class Transcribed:
+    """A Hearing of one call. `group` owns the requests that are under way."""
+
+    def __init__(self, transcribe: Transcribe, group: asyncio.TaskGroup) -> None:
+        self.problem: UserError | None = None
+        """Why something could not be transcribed."""
+        self._transcribe = transcribe
+        self._group = group
+        self._texts: dict[Stretch, str] = {}
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def over(self, stretch: Stretch) -> None:
+        """Begin to transcribe it."""
+        self._under_way += 1
+        self._idle.clear()
+        self._group.create_task(self._make_words(stretch), name="transcription")
+
+    def words(self, stretch: Stretch) -> str | None:
+        """Its words, when they are there."""
+        return self._texts.get(stretch)
+
+    def functions(self) -> Sequence[FunctionCalled]:
+        """None are seen."""
+        return ()
+
+    async def finish(self) -> None:
+        """Wait until all words are there. Raises the UserError for which some are not."""
+        await self._idle.wait()
+        if self.problem is not None:
+            raise self.problem
+
+    async def _make_words(self, stretch: Stretch) -> None:
+        try:
+            self._texts[stretch] = await self._transcribe(bytes(stretch.audio))
+        except UserError as problem:
+            self.problem = problem
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+
+class Listen:
+    """Deepgram's transcription of recorded audio: a Transcribe."""
+
+    def __init__(self, key: str, http: httpx2.AsyncClient, url: str = LISTEN_URL) -> None:
+        self._headers: Final = {
+            "Authorization": f"Token {key}",
+            "Content-Type": "application/octet-stream",
+        }
+        self._http = http
+        self._url = url
+
+    async def __call__(self, audio: bytes) -> str:
+        """One request. Raises UserError E-SCENARIO-04."""
+        try:
+            async with asyncio.timeout(_LISTEN_S):
+                response = await self._http.post(
+                    self._url, params=_QUERY, headers=self._headers, content=audio
+                )
+        except (httpx2.HTTPError, TimeoutError) as error:
+            raise _failed(str(error) or f"no answer within {_LISTEN_S:g} s") from None
+        if response.status_code != 200:
+            raise _failed(f"it answered {response.status_code}")
+        try:
+            return msgspec.json.decode(response.content, type=_Answer).text
+        except (msgspec.DecodeError, msgspec.ValidationError, IndexError):
+            raise _failed("its answer is no transcript") from None
+
+
+class _Alternative(msgspec.Struct):
+    transcript: str
+
+
+class _Channel(msgspec.Struct):
+    alternatives: list[_Alternative]
+
+
+class _Results(msgspec.Struct):
+    channels: list[_Channel]
+
+
+class _Answer(msgspec.Struct):
+    results: _Results
+
+    @property
+    def text(self) -> str:
+        return self.results.channels[0].alternatives[0].transcript
+
+
+def _failed(why: str) -> UserError:
+    return UserError(
+        "E-SCENARIO-04",
+        f"Deepgram did not transcribe what was heard: {why}.",
+        "Check DEEPGRAM_API_KEY, or name the agent's dialogue in the scenario.",
+    )

@@ -1,0 +1,162 @@
+"""A call as it was heard, line by line, and what became of a scenario: what reports are made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from offhook.testing.scenarios.caller import Caller, Said
+from offhook.testing.scenarios.lateness import Lateness
+from offhook.testing.scenarios.scenario import Loaded
+from offhook.testing.scenarios.wire_hearing import FromTheWire
+from offhook.testing.simulator.twilio.call_report import CallReport, Sound
+from offhook.yamlfile import Place
+
+_ON_THE_LINE: Final[Mapping[Sound, str]] = {
+    "say": "Twilio's voice",
+    "play": "sound",
+    "ringing": "ringing",
+    "together": "put through",
+    "waiting": "music",
+}
+
+Who: TypeAlias = Literal["caller", "agent", "call"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that happened in a call, at `at` seconds after the answer."""
+
+    at: float
+    who: Who
+    text: str
+    remark: str = ""
+
+    def __str__(self) -> str:
+        remark = f"  ({self.remark})" if self.remark else ""
+        return f"{self.at:7.1f} s  {self.who:7} {self.text}{remark}"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that did not go as it should have, and where the scenario expects it."""
+
+    what: str
+    place: Place | None = None
+    at: float | None = None
+    """Seconds after the answer, of what can be dated."""
+
+    @property
+    def told(self) -> str:
+        """What and when, without the place."""
+        return self.what if self.at is None else f"at {self.at:.1f} s: {self.what}"
+
+    def __str__(self) -> str:
+        return self.told if self.place is None else f"{self.place} {self.told}"
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """One caller's call."""
+
+    caller: str
+    report: CallReport
+    failures: list[Failure]
+    wire: FromTheWire | None
+
+    @property
+    def seconds(self) -> float:
+        """From the answer to the end."""
+        return self.report.ended_at - self.report.answered_at
+
+    def lines(self) -> list[Line]:
+        """The call as it was heard."""
+        return _lines(self.report, self.wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a scenario. `how` says where the words come from that were heard."""
+
+    loaded: Loaded
+    calls: Mapping[str, CallResult]
+    how: str
+    failures: list[Failure] = field(default_factory=list)
+    """Those that are no caller's."""
+    late: Lateness | None = None
+    """How late this machine was, if that was too much to judge by."""
+    attempts: int = 1
+    """How often it ran."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.loaded.name
+
+    @property
+    def all_failures(self) -> list[Failure]:
+        """Every caller's too."""
+        return [*self.failures, *(one for call in self.calls.values() for one in call.failures)]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all went as it should have."""
+        return not self.all_failures
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a failure is the agent's: this machine was in time."""
+        return self.passed or self.late is None
+
+    @property
+    def seconds(self) -> float:
+        """How long its longest call was."""
+        return max((call.seconds for call in self.calls.values()), default=0.0)
+
+
+def _lines(report: CallReport, wire: FromTheWire | None) -> list[Line]:
+    caller = report.caller
+    lines = [
+        Line(one.began, "agent", _words(caller, index), "interrupted" if one.interrupted else "")
+        for index, one in enumerate(caller.stretches)
+    ]
+    lines += [
+        Line(said.began, "caller", said.text, _measured(said))
+        for said in caller.said
+        if said.began is not None
+    ]
+    lines += [Line(one.at, "caller", f"[key {one.key}]") for one in caller.pressed]
+    lines += [
+        Line(one.began, "caller", f"[silent for {one.ended - one.began:.1f} s]")
+        for one in caller.silent
+    ]
+    if wire is not None:
+        lines += [Line(one.at, "call", f'taken for "{one.text}"') for one in wire.taken_for]
+        for call in wire.functions():
+            arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
+            remark = "called off" if call.called_off else ""
+            lines.append(Line(call.at, "call", f"calls {call.name}({arguments})", remark))
+    lines += [
+        Line(one.began, "call", f"[{_ON_THE_LINE[one.sound]} for {one.ended - one.began:.1f} s]")
+        for one in report.line
+        if one.sound in _ON_THE_LINE
+    ]
+    lines.append(Line(report.ended_at, "call", f"over: {report.ending.replace('_', ' ')}"))
+    lines.sort(key=lambda line: line.at)
+    began = report.answered_at
+    return [Line(line.at - began, line.who, line.text, line.remark) for line in lines]
+
+
+def _words(caller: Caller, index: int) -> str:
+    text = caller.hearing.words(caller.stretches[index])
+    if text:
+        return text
+    return "[speech]" if text is None else "[no words]"
+
+
+def _measured(said: Said) -> str:
+    measured = []
+    if said.barge_in and said.time_to_silence is not None:
+        measured.append(f"agent silent after {round(1000 * said.time_to_silence)} ms")
+    if said.time_to_answer is not None:
+        measured.append(f"answered after {round(1000 * said.time_to_answer)} ms")
+    return ", ".join(measured)

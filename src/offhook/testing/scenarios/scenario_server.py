@@ -1,0 +1,123 @@
+"""The house of one scenario: the server of its configuration, its agent, and its telephones."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urljoin
+
+import httpx2
+from pydantic import SecretStr
+
+from offhook import config as configuration
+from offhook.clock import Clock
+from offhook.config import Config
+from offhook.errors import UserError
+from offhook.testing.scenarios import own_server
+from offhook.testing.scenarios.callee import Callee
+from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.listeners import Inside
+from offhook.testing.scenarios.own_server import OwnServer
+from offhook.testing.scenarios.runner import House, Target
+from offhook.testing.scenarios.scenario import Loaded, Placed
+from offhook.testing.scenarios.validation import Sight
+from offhook.testing.simulator.deepgram import server
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.calls.network import Board
+from offhook.testing.simulator.twilio.calls.people import Machine, Person
+
+SIGHT: Final = Sight(
+    "taken from the wire, as the server in this process saw it", words=True, inside=True
+)
+"""What is seen of its calls."""
+
+_PLACING_S: Final = 20.0
+_LOOKS_S: Final = 0.05
+
+_ACCOUNT: Final = "AC" + "0" * 32
+
+
+def config_of(loaded: Loaded, environ: Mapping[str, str]) -> Config:
+    """The configuration that a scenario names. Raises UserError for what is wrong with it."""
+    assert loaded.scenario.config is not None
+    path = loaded.beside(loaded.scenario.config)
+    return configuration.load(path, {**environ, "DEEPGRAM_API_KEY": "any"})
+
+
+def opens_slowly(loaded: Loaded) -> bool:
+    """Tell whether its server keeps records and has an API: both take seconds to set up."""
+    return any(caller.placed is not None for caller in loaded.scenario.people.values())
+
+
+@asynccontextmanager
+async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[House]:
+    """Run it for as long as the scenario lasts. `config` is `config_of` it."""
+    scenario = loaded.scenario
+    assert scenario.script is not None  # where there is a config, there is one
+    people: dict[str, Person] | None = None
+    if scenario.telephones is not None:
+        people = {number: _person(callee) for number, callee in scenario.telephones.items()}
+    standin = await server.serve("127.0.0.1", 0, scenario.script, clock)
+    try:
+        deepgram = config.deepgram.model_copy(
+            update={"url": standin.url, "api_key": SecretStr("any")}
+        )
+        callers = scenario.people.values()
+        places = opens_slowly(loaded)
+        account = own_server.Account(
+            _ACCOUNT, [caller.to for caller in callers], people, places=places
+        )
+        async with own_server.run(replace(config, deepgram=deepgram), clock, account) as own:
+            target = Target(own.url, own.token, _ACCOUNT)
+            place = None
+            if people is not None and own.board is not None and places:
+                place = _Placing(own, own.board, people, scenario.time_limit_s).place
+            yield House(target, lambda sid: Inside(own, sid), own.board, place)
+    finally:
+        await standin.close()
+
+
+def _person(callee: Callee) -> Person:
+    return Person(
+        callee.does,
+        after_s=callee.after_s,
+        keys=callee.keys,
+        talks_s=callee.talks_s,
+        hang_up_after_s=callee.hang_up_after_s,
+        machine=None
+        if callee.machine is None
+        else Machine(callee.machine.greeting_s, callee.machine.beep),
+    )
+
+
+class _Placing:
+    """Has a server ring somebody, over its API."""
+
+    def __init__(
+        self, own: OwnServer, board: Board, people: dict[str, Person], time_limit_s: float
+    ) -> None:
+        self._own = own
+        self._board = board
+        self._people = people
+        self._time_limit_s = time_limit_s
+
+    async def place(self, to: str, placed: Placed, caller: Caller) -> CallReport:
+        """What became of the call. Raises UserError when the server places none."""
+        who = self._people[to]
+        if who.machine is None:
+            self._people[to] = replace(who, caller=lambda: caller)
+        body = {"to": to, "agent": placed.agent, "variables": placed.variables}
+        async with httpx2.AsyncClient(timeout=_PLACING_S, trust_env=False) as http:
+            response = await http.post(
+                urljoin(self._own.url, "/api/calls"),
+                json=body,
+                headers={"Authorization": f"Bearer {self._own.token}"},
+            )
+        answer = response.json()
+        if "call_sid" not in answer:
+            raise UserError(answer["code"], answer["what"], answer["fix"])
+        leg = self._board.legs[answer["call_sid"]]
+        leg.at(self._time_limit_s, lambda: leg.end("given_up"))
+        while not leg.over:
+            await self._board.passed(_LOOKS_S)
+        return leg.report

@@ -1,0 +1,75 @@
+"""What a stand-in agent thinks with, whatever is behind it: a script, a dialogue, a model.
+
+A mind is called on the event loop and returns at once. It answers through the Answer that it is
+given, then or later: until it is told to `forget` or that it was `interrupted`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from offhook.deepgram.messages import History
+from offhook.testing.simulator.deepgram.answers import Answer
+from offhook.testing.simulator.deepgram.script import Conduct, Script
+from offhook.testing.simulator.deepgram.settings import Settings
+from offhook.testing.simulator.speech.engines import Ears, Heard, Voice
+
+
+class Mind(Protocol):
+    """Decides what the agent of one session says."""
+
+    silence_s: float | None
+    """After how many seconds in which nobody speaks it wants to be asked; None: never."""
+
+    def answer(self, heard: Heard, answer: Answer, *, interrupted: bool) -> None:
+        """Answer a turn of the caller, which cut the agent short if it is `interrupted`.
+
+        The turn may not be over yet: then `forget` follows, and the whole turn later.
+        """
+
+    def silence(self, answer: Answer) -> None:
+        """Nobody has spoken for `silence_s` since the agent did."""
+
+    def forget(self) -> None:
+        """The answer begun last is not wanted: take back what became of its turn."""
+
+    def interrupted(self, heard: str) -> None:
+        """The caller cut the answer short, or the functions that it waited for.
+
+        `heard` are those of its words that the caller has heard. What comes is another turn.
+        """
+
+    def said(self, text: str) -> None:
+        """The agent says this, unasked: its greeting, or an injection."""
+
+    def resume(self, history: Sequence[History]) -> None:
+        """All this was said and done before, perhaps in another session."""
+
+    def update(self, settings: Settings) -> None:
+        """The settings were changed: prompt, functions, think."""
+
+    def close(self) -> None:
+        """The session is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A stand-in agent to be: what each of its sessions is made of."""
+
+    conduct: Conduct
+    mind: Callable[[Settings], Mind]
+    ears: Callable[[], Ears]
+    voice: Voice
+    """One for all sessions."""
+
+
+def agent_of(agent: "Agent | Script") -> Agent:
+    """The agent that a script describes, or the agent as it is."""
+    if isinstance(agent, Agent):
+        return agent
+    # These are agents' parts, so they import this module.
+    from offhook.testing.simulator.deepgram.script_policy import DeafEars, ScriptedMind
+    from offhook.testing.simulator.speech.clip_voice import ClipVoice
+
+    script = agent
+    return Agent(script, lambda settings: ScriptedMind(script), DeafEars, ClipVoice())

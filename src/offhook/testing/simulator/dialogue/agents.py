@@ -1,0 +1,58 @@
+"""A stand-in agent made ready, with what this machine has to hear and speak with."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from offhook.errors import UserError
+from offhook.testing.simulator.deepgram import script
+from offhook.testing.simulator.deepgram.policy import Agent, agent_of
+from offhook.testing.simulator.deepgram.script import Script
+from offhook.testing.simulator.dialogue.completions import Model
+from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
+from offhook.testing.simulator.dialogue.model_policy import thinking
+from offhook.testing.simulator.speech import agent as local
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An agent, and in words what it is."""
+
+    agent: Agent
+    words: str
+    dialogue: Dialogue | None
+    """What it talks along; None for a script and for a model."""
+
+
+@asynccontextmanager
+async def ready(
+    what: Script | Dialogue | None = None, model: Model | None = None
+) -> AsyncIterator[Ready]:
+    """The agent, until the end of the block, which ends its processes and requests.
+
+    Without `what` it is the front desk: the one that understands, or a script where this machine
+    has neither ears nor voice. Raises UserError E-STANDIN-02 when a dialogue needs them and they
+    are missing, E-EAR-... when they do not start or a word is unknown.
+    """
+    missing = local.missing()
+    async with AsyncExitStack() as stack:
+        if isinstance(what, Script):
+            made = Ready(agent_of(what), "It plays a script, whatever is said.", None)
+        elif missing is None:
+            dialogue = what or front_desk()
+            agent = await stack.enter_async_context(local.talking(dialogue))
+            made = Ready(agent, "It understands what is said, and answers.", dialogue)
+        elif what is None:
+            words = f"It plays a script and understands nothing: {missing}."
+            made = Ready(agent_of(script.front_desk()), words, None)
+        else:
+            raise UserError(
+                "E-STANDIN-02",
+                f"A dialogue has to be heard and spoken, which cannot be done here: {missing}.",
+                "Or let it be a script (turns), which needs no ears.",
+            )
+        if model is not None:
+            words = f"The model {model.name} does the talking."
+            made = Ready(made.agent, words, None)
+        agent = await stack.enter_async_context(thinking(made.agent, model))
+        yield Ready(agent, made.words, made.dialogue)

@@ -1,0 +1,102 @@
+"""A dialogue as the mind of a stand-in agent."""
+
+from collections.abc import Callable, Sequence
+
+from offhook.deepgram.messages import History
+from offhook.testing.simulator.deepgram.answers import Answer, Wanted
+from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.script import Conduct
+from offhook.testing.simulator.deepgram.settings import Settings
+from offhook.testing.simulator.dialogue.conversation import Move, Talk
+from offhook.testing.simulator.dialogue.file import Dialogue
+from offhook.testing.simulator.speech.engines import Ears, Heard, Voice
+
+
+def conversing(
+    dialogue: Dialogue,
+    ears: Callable[[], Ears],
+    voice: Voice,
+    conduct: Conduct | None = None,
+) -> Agent:
+    """An agent that talks along a dialogue."""
+    return Agent(
+        conduct or Conduct(), lambda settings: DialogueMind(dialogue, settings), ears, voice
+    )
+
+
+class DialogueMind:
+    """One session's Talk, carried out. A Mind."""
+
+    def __init__(self, dialogue: Dialogue, settings: Settings) -> None:
+        content = dialogue.content
+        self.silence_s: float | None = content.silent_after if content.silent else None
+        self._talk = Talk(dialogue, _offered(settings))
+        self._before = self._talk.memory
+        """What was remembered when the answer was begun."""
+
+    def answer(self, heard: Heard, answer: Answer, *, interrupted: bool) -> None:
+        """Answer what was meant."""
+        self._before = self._talk.memory
+        move = self._talk.hear(heard.text, heard.understood)
+        slots = (f"{name}={value}" for name, value in move.meaning.slots.items())
+        answer.meant = " ".join((move.meaning.intent or "nothing known", *slots))
+        self._carry_out(move, answer)
+
+    def silence(self, answer: Answer) -> None:
+        """Ask whether somebody is there, but not for ever."""
+        self._before = self._talk.memory
+        self._carry_out(self._talk.silence(), answer)
+
+    def forget(self) -> None:
+        """The turn was not over."""
+        self._talk.memory = self._before
+
+    def interrupted(self, heard: str) -> None:
+        """Functions that were waited for are called off."""
+        self._talk.functions_cancelled()
+
+    def said(self, text: str) -> None:
+        """What may have to be repeated."""
+        self._talk.said(text)
+
+    def resume(self, history: Sequence[History]) -> None:
+        """Have the same conversation again, in silence."""
+        for message in history:
+            if message.role == "user" and message.content:
+                self._talk.hear(message.content)
+            elif message.role == "assistant" and message.content:
+                self._talk.said(message.content)
+            elif message.function_calls:
+                self._talk.functions_answered([call.response for call in message.function_calls])
+        self._talk.functions_cancelled()
+
+    def update(self, settings: Settings) -> None:
+        """Other functions may be offered."""
+        self._talk.offered = _offered(settings)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _carry_out(self, move: Move, answer: Answer) -> None:
+        for text in move.say:
+            answer.say(text)
+        if not move.calls:
+            answer.done(end=move.end)
+            return
+
+        def answered(contents: Sequence[str]) -> None:
+            self._carry_out(self._talk.functions_answered(contents), answer)
+
+        def slow() -> None:
+            for text in self._talk.functions_are_slow().say:
+                answer.say(text)
+
+        wanted = [
+            Wanted(call.name, call.arguments, call.example, early=call.speculative)
+            for call in move.calls
+        ]
+        answer.call(wanted, answered, slow)
+
+
+def _offered(settings: Settings) -> frozenset[str] | None:
+    return None if settings.is_stored else frozenset(settings.functions)

@@ -1,0 +1,214 @@
+"""The synthesiser's process: eSpeak NG, told what to say on stdin, saying it on stdout.
+
+    python -m offhook.testing.simulator.speech.espeak_worker
+
+A process of its own, because eSpeak NG is under the GPL and Offhook is not (docs/licences.md), and
+because the library keeps its state in globals, so that one thread uses it and no other.
+
+On stdin come JSON lines: `{"id": 1, "text": "Hello.", "voice": "en-us", "speed": 160}`,
+or `{"cancel": 1}`. On stdout go pieces: HEADER with id, size and kind, then so many bytes of mu-law
+audio at 8000 Hz. The last piece of each text, which is empty, is of kind DONE.
+"""
+
+import ctypes
+import ctypes.util
+import json
+import os
+import queue
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO, Final
+
+HEADER: Final = struct.Struct("<IIB")
+AUDIO: Final = 0
+DONE: Final = 1
+
+LINE_RATE: Final = 8000
+TAIL: Final = 80 * 8
+"""Bytes of silence that are left at the end of a text: the library adds more than a pause."""
+
+GAIN: Final = 2.0
+"""Brings the library's speech to about the loudness of the recorded clips."""
+
+KNEE: Final = 0.5
+"""Of full scale: what is louder is pressed together, and never clipped."""
+
+_BUFFER_MS: Final = 60
+_SYNCHRONOUS: Final = 2
+_RATE: Final = 1
+_CHARACTERS: Final = 1
+_UTF8: Final = 1
+_OK: Final = 0
+_SILENT: Final = b"\xff\x7f\xfe\x7e\xfd\x7d"
+"""The quietest steps of mu-law, either sign."""
+
+
+class NoLibrary(Exception):  # noqa: N818 - a state of this machine
+    """eSpeak NG is not installed, or does not start."""
+
+
+class Library:
+    """eSpeak NG, by ctypes: the extra's own, or the system's."""
+
+    def __init__(self) -> None:
+        path, data = _find()
+        try:
+            self._library = ctypes.CDLL(path)
+        except OSError as error:
+            raise NoLibrary(str(error)) from None
+        self._library.espeak_Synth.argtypes = [
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.c_uint,
+            ctypes.c_int,
+            ctypes.c_uint,
+            ctypes.c_uint,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+        ]
+        rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, data, 0)
+        if rate <= 0:
+            raise NoLibrary("it does not start")
+        self.rate: Final = rate
+        self._heard: Callable[[bytes], bool] = lambda samples: False
+        # Kept, since the library keeps no reference of its own.
+        self._callback = ctypes.CFUNCTYPE(
+            ctypes.c_int, ctypes.POINTER(ctypes.c_int16), ctypes.c_int, ctypes.c_void_p
+        )(self._on_samples)
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def say(self, text: str, voice: str, speed: int, heard: Callable[[bytes], bool]) -> None:
+        """Synthesise; `heard` gets 16-bit samples as they come, and says whether to go on.
+
+        A voice that there is none of is taken for the one before.
+        """
+        self._heard = heard
+        self._library.espeak_SetVoiceByName(voice.encode())
+        self._library.espeak_SetParameter(_RATE, speed, 0)
+        spoken = text.replace("\0", " ").encode()
+        self._library.espeak_Synth(spoken, len(spoken) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
+
+    def _on_samples(self, samples: Any, count: int, events: int) -> int:
+        if not samples or count <= 0:
+            return 0
+        return 0 if self._heard(ctypes.string_at(samples, 2 * count)) else 1
+
+
+def _find() -> tuple[str, bytes | None]:
+    """The library, and the folder that holds its data if it is not the library's own."""
+    try:
+        import espeakng_loader
+    except ImportError:
+        path = ctypes.util.find_library("espeak-ng")
+        if path is None:
+            raise NoLibrary("there is no libespeak-ng") from None
+        return path, None
+    data = os.path.dirname(espeakng_loader.get_data_path())  # noqa: PTH120 - a string of theirs
+    return espeakng_loader.get_library_path(), data.encode()
+
+
+class Line:
+    """From the library's samples to a telephone's, piece by piece."""
+
+    def __init__(self, rate: int, send: Callable[[bytes], None]) -> None:
+        import numpy
+        import soxr
+
+        from offhook.testing.simulator.speech import mulaw
+
+        self._numpy = numpy
+        self._encode = mulaw.encode
+        self._resample = soxr.ResampleStream(rate, LINE_RATE, 1, dtype="int16", quality="HQ")
+        self._send = send
+        self._tail = b""
+        self._spoke = False
+
+    def feed(self, samples: bytes, *, last: bool = False) -> None:
+        """Samples of 16 bits; `last` flushes what is held."""
+        wide = self._numpy.frombuffer(samples, dtype="<i2")
+        audio = self._tail + self._encode(louder(self._resample.resample_chunk(wide, last=last)))
+        loud = len(audio.rstrip(_SILENT))
+        self._tail = audio[loud:]
+        if loud:
+            self._spoke = True
+            self._send(audio[:loud])
+        if last and self._spoke:
+            self._send(self._tail[:TAIL])
+
+
+def louder(samples: Any) -> Any:
+    """An array of 16-bit samples, louder by GAIN."""
+    import numpy
+
+    level = numpy.abs(samples.astype(numpy.float64)) * (GAIN / 32768)
+    pressed = KNEE + (1 - KNEE) * numpy.tanh((level - KNEE) / (1 - KNEE))
+    return numpy.copysign(numpy.where(level > KNEE, pressed, level) * 32767, samples)
+
+
+class Worker:
+    """Reads requests in a thread, so that what is being said can be called off."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        self._source = source
+        self._sink = sink
+        self._library = Library()
+        self._requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._waiting: set[int] = set()
+        """Requests that came and were neither done nor called off."""
+
+    def run(self) -> None:
+        """Say everything, until stdin ends."""
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+        while (request := self._requests.get()) is not None:
+            number = request["id"]
+            if number in self._waiting:
+                self._say(number, request)
+            self._waiting.discard(number)
+            self._write(number, DONE, b"")
+
+    def _read(self) -> None:
+        for text in self._source:
+            message = json.loads(text)
+            if "cancel" in message:
+                self._waiting.discard(message["cancel"])
+            else:
+                self._waiting.add(message["id"])
+                self._requests.put(message)
+        self._requests.put(None)
+        self._waiting.clear()
+
+    def _say(self, number: int, request: dict[str, Any]) -> None:
+        line = Line(self._library.rate, lambda audio: self._write(number, AUDIO, audio))
+
+        def heard(samples: bytes) -> bool:
+            line.feed(samples)
+            return number in self._waiting
+
+        self._library.say(request["text"], request["voice"], request["speed"], heard)
+        if number in self._waiting:
+            line.feed(b"", last=True)
+
+    def _write(self, number: int, kind: int, audio: bytes) -> None:
+        self._sink.write(HEADER.pack(number, len(audio), kind) + audio)
+        self._sink.flush()
+
+
+def main() -> None:
+    """The process: exits with 3 where there is no eSpeak NG, or nothing to resample with."""
+    try:
+        worker = Worker(sys.stdin.buffer, sys.stdout.buffer)
+        import numpy  # noqa: F401
+        import soxr  # noqa: F401
+    except (NoLibrary, ImportError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - who started it reads it
+        sys.exit(3)
+    try:
+        worker.run()
+    except BrokenPipeError:
+        os._exit(0)  # nobody listens; a buffer that cannot be flushed must not complain
+
+
+if __name__ == "__main__":
+    main()

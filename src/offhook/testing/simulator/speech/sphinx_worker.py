@@ -1,0 +1,132 @@
+"""The recogniser's process: PocketSphinx, given audio on stdin, telling words on stdout.
+
+    python -m offhook.testing.simulator.speech.sphinx_worker FOLDER
+
+A process of its own, because decoding would hold up the event loop. FOLDER has a dictionary and a
+language model (recogniser.py writes them). On stdin come pieces: HEADER with session, size and
+kind, then so many bytes of mu-law audio. On stdout goes one JSON line when it is ready, and one for
+each END: `{"session": 1, "text": "yes please", "prob": 0.46}`.
+"""
+
+import contextlib
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+HEADER: Final = struct.Struct("<IIB")
+AUDIO: Final = 0
+END: Final = 1
+FORGET: Final = 2
+CLOSE: Final = 3
+
+TELEPHONE_MEAN: Final = "51.5,4.9,-5.8,18.6,-3.5,-3.6,8.4,-13.3,2.6,-2.8,-0.1,7.7,-2.2"
+"""The mean spectrum of speech on a telephone line, by bench/telephone_mean.py: where a caller whose
+line is not known yet begins. The decoder's own begins far off, and gets first sentences wrong."""
+
+TURNS_MAX: Final = 16
+"""Turns that are heard at once: more speech than a core can follow (docs/local-voice.md)."""
+
+
+class Turn:
+    """One stretch of speech, decoded as it comes."""
+
+    def __init__(self, decoder: Any) -> None:
+        from offhook.testing.simulator.speech.folding import Folding
+
+        self.decoder = decoder
+        self._folding = Folding()
+        decoder.start_utt()
+
+    def hear(self, mulaw: bytes) -> None:
+        """A piece of it."""
+        if mulaw:  # of nothing the decoder makes an error
+            self.decoder.process_raw(self._folding.feed(mulaw))
+
+    def end(self) -> tuple[str, float]:
+        """The words, and how far they are to be trusted, 0 to 1."""
+        self.decoder.end_utt()
+        found = self.decoder.hyp()
+        return (found.hypstr, found.prob) if found is not None else ("", 0.0)
+
+
+class Worker:
+    """Every session's turns. A decoder is taken for a turn, and given back at its end."""
+
+    def __init__(self, folder: Path, source: BinaryIO, sink: BinaryIO) -> None:
+        self._folder = folder
+        self._source = source
+        self._sink = sink
+        self._free: list[Any] = [self._decoder()]
+        self._count = 1
+        self._turns: dict[int, Turn | None] = {}
+        """None: a turn that is not followed, since too many are."""
+        self._lines: dict[int, str] = {}
+        """What is known of each caller's line: the mean of its spectrum, as the decoder has it."""
+
+    def run(self) -> None:
+        """Hear everything, until stdin ends."""
+        self._tell({"ready": True})
+        while len(head := self._source.read(HEADER.size)) == HEADER.size:
+            session, size, kind = HEADER.unpack(head)
+            audio = self._source.read(size)
+            if kind == AUDIO:
+                self._hear(session, audio)
+            elif kind == END:
+                text, prob = self._finish(session)
+                self._tell({"session": session, "text": text, "prob": prob})
+            else:
+                self._finish(session)
+                if kind == CLOSE:
+                    self._lines.pop(session, None)
+
+    def _hear(self, session: int, audio: bytes) -> None:
+        if session not in self._turns:
+            decoder = self._take()
+            if decoder is not None:
+                decoder.set_cmn(self._lines.get(session, TELEPHONE_MEAN))
+            self._turns[session] = Turn(decoder) if decoder is not None else None
+        turn = self._turns[session]
+        if turn is not None:
+            turn.hear(audio)
+
+    def _finish(self, session: int) -> tuple[str, float]:
+        turn = self._turns.pop(session, None)
+        if turn is None:
+            return "", 0.0
+        found = turn.end()
+        self._lines[session] = turn.decoder.get_cmn(False)
+        self._free.append(turn.decoder)
+        return found
+
+    def _take(self) -> Any | None:
+        if not self._free and self._count < TURNS_MAX:
+            self._count += 1
+            return self._decoder()
+        return self._free.pop() if self._free else None
+
+    def _decoder(self) -> Any:
+        import pocketsphinx
+
+        model = Path(pocketsphinx.get_model_path()) / "en-us"
+        return pocketsphinx.Decoder(
+            hmm=str(model / "en-us"),
+            dict=str(self._folder / "words.dict"),
+            lm=str(self._folder / "sentences.arpa"),
+            loglevel="FATAL",
+        )
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._sink.write(json.dumps(message).encode() + b"\n")
+        self._sink.flush()
+
+
+def main() -> None:
+    """The process."""
+    with contextlib.suppress(BrokenPipeError):
+        Worker(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Answering-machine detection: what a simulated Twilio makes of who answers (twilio.md §5.3)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from offhook.testing.simulator.twilio.calls import dates
+from offhook.testing.simulator.twilio.calls.leg import Leg
+from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.simulator.twilio.webhooks import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How it is asked for. With a `url` the verdict is posted there, and nobody waits for it."""
+
+    mode: Literal["Enable", "DetectMessageEnd"]
+    url: str | None = None
+    method: str = "POST"
+    timeout_s: float = 30.0
+    speech_s: float = 2.4
+    """Who speaks for longer is a machine."""
+    speech_end_s: float = 1.2
+    """So much silence ends what a person says."""
+    silence_s: float = 5.0
+    """Who says nothing for so long is nothing that is known."""
+
+
+def verdict(person: Person, detection: Detection) -> tuple[str, float]:
+    """AnsweredBy, and the seconds after the answer at which it is known."""
+    speaks_s = person.machine.greeting_s if person.machine is not None else person.hello_s
+    if speaks_s == 0:
+        found = "unknown", detection.silence_s
+    elif speaks_s <= detection.speech_s:
+        found = "human", speaks_s + detection.speech_end_s  # a curt machine passes for one
+    elif detection.mode == "Enable" or person.machine is None:
+        found = "machine_start", detection.speech_s
+    elif person.machine.beep:
+        found = "machine_end_beep", person.machine.over_s
+    else:
+        found = "machine_end_silence", speaks_s + detection.speech_end_s
+    if found[1] > detection.timeout_s:
+        return "unknown", detection.timeout_s
+    return found
+
+
+def listen(leg: Leg, detection: Detection) -> None:
+    """Find out who has answered, and post it."""
+    answered_by, seconds = verdict(leg.person, detection)
+
+    def known() -> None:
+        leg.answered_by = answered_by
+        if detection.url is None or leg.over:
+            return
+        form = {
+            "AccountSid": leg.report.account_sid,
+            "CallSid": leg.sid,
+            "AnsweredBy": answered_by,
+            "MachineDetectionDuration": str(round(seconds * 1000)),
+            "Timestamp": dates.rfc2822(dates.now()),
+        }
+        leg.post(Request(detection.url, detection.method, form))
+
+    leg.at(seconds, known)

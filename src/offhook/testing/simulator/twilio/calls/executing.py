@@ -1,0 +1,206 @@
+"""Executes TwiML on a leg: gets a document, does what it says, and goes where it leads.
+
+Source: twilio.md §2. Nothing is fetched, recorded or spoken; it takes its time, and is noted.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import urljoin
+
+from offhook.testing.simulator.twilio import verbs, webhooks
+from offhook.testing.simulator.twilio.call_report import Document
+from offhook.testing.simulator.twilio.calls import dialling
+from offhook.testing.simulator.twilio.calls.leg import Leg, new_sid
+from offhook.testing.simulator.twilio.calls.media_stream import stream
+from offhook.testing.simulator.twilio.ending import Ending
+from offhook.testing.simulator.twilio.stream import EndedBy
+from offhook.testing.simulator.twilio.verbs import Verb, method
+from offhook.testing.simulator.twilio.webhooks import Failed, Request
+
+MAX_DOCUMENTS: Final = 100
+"""TwiML documents of one call, so that one which redirects to itself comes to an end."""
+
+SAY_S: Final = 0.06
+"""Simulated seconds that speaking one character of a <Say> takes."""
+
+PLAY_S: Final = 2.0
+RECORD_S: Final = 5.0
+"""Simulated seconds that a sound and a message take."""
+
+KEYS_S: Final = 1.0
+"""Seconds after a <Gather>'s words at which a person has pressed what they press."""
+
+SCHEMA_WARNING: Final = 12200
+
+
+async def follow(leg: Leg, request: Request, fallback_url: str | None = None) -> Ending:
+    """Get a document, execute it, and go where it leads, to the end of the call.
+
+    A URL that gives no TwiML is replaced by the fallback, once (§4.1).
+    """
+    for _ in range(MAX_DOCUMENTS):
+        try:
+            document = await _document(leg, request)
+        except Failed as failed:
+            leg.note(failed.code, str(failed))
+            if fallback_url is None:
+                return "application_error"
+            why = {"ErrorCode": str(failed.code), "ErrorUrl": request.url}
+            request, fallback_url = Request(fallback_url, "POST", why), None
+            continue
+        outcome = await _execute(leg, document, request.url)
+        if not isinstance(outcome, Request):
+            return outcome
+        request = outcome
+    leg.note(webhooks.HTTP_FAILURE, f"{MAX_DOCUMENTS} documents, and the last leads to another")
+    return "application_error"
+
+
+async def inline(leg: Leg, twiml: str) -> Ending:
+    """Execute TwiML that came with a request, and go where it leads."""
+    base = leg.board.front.url
+    document, warnings = verbs.read(twiml.encode(), "text/xml")
+    for warning in warnings:
+        leg.note(SCHEMA_WARNING, warning)
+    leg.report.documents.append(Document("", 200, twiml))
+    outcome = await _execute(leg, document, base)
+    return await follow(leg, outcome) if isinstance(outcome, Request) else outcome
+
+
+async def _document(leg: Leg, request: Request) -> list[Verb]:
+    form = {**leg.form, **request.parameters}
+    board = leg.board
+    response = await board.front.send(board.http, Request(request.url, request.method, form))
+    body = response.content
+    text = body.decode("utf-8", "replace")
+    leg.report.documents.append(Document(request.url, response.status_code, text))
+    if response.status_code != 200:
+        raise Failed(webhooks.HTTP_FAILURE, f"{request.url} answered {response.status_code}")
+    try:
+        document, warnings = verbs.read(body, response.headers.get("content-type"))
+    except verbs.BadTwiml as bad:
+        raise Failed(bad.code, f"{request.url}: {bad}") from None
+    for warning in warnings:
+        leg.note(SCHEMA_WARNING, warning)
+    return document
+
+
+async def _execute(leg: Leg, document: Sequence[Verb], base: str) -> Ending | Request:
+    """Execute a document; the request for the next one, or how the call ended."""
+    if document and document[0].name != "Reject":
+        leg.answer()
+    for verb in document:
+        leg.report.verbs.append(verb)
+        extra: dict[str, str] | None = {}
+        match verb.name:
+            case "Say" | "Play" | "Pause":
+                await _sound(leg, verb)
+            case "Hangup":
+                return "hangup_verb"
+            case "Reject":
+                return "rejected"
+            case "Redirect":
+                return _next(verb, verb.text, base, {})
+            case "Connect":
+                if await _connect(leg, verb, base) == "caller":
+                    await _after_hang_up(leg, verb, base)
+                    return "caller_hung_up"
+            case "Dial":
+                extra = await dialling.dial(leg, verb, base, follow)
+            case "Gather":
+                extra = await _gather(leg, verb)
+            case _:
+                assert verb.name == "Record"  # verbs.read gives no others
+                with leg.hears("recording"):
+                    await leg.board.passed(RECORD_S)
+                extra = _recorded(leg)
+        if verb.name == "Gather" and extra is None:
+            continue  # nobody pressed anything: the next verb (§2.5)
+        action = verb.attributes.get("action")
+        if verb.name in ("Record", "Gather") and action is None:
+            action = base  # its default is the document itself
+        if action is not None:
+            return _next(verb, action, base, extra or {})
+    return "end_of_document"
+
+
+def _next(verb: Verb, url: str, base: str, extra: Mapping[str, str]) -> Request:
+    return Request(urljoin(base, url), method(verb, "method"), extra)
+
+
+async def _sound(leg: Leg, verb: Verb) -> None:
+    if verb.name == "Pause":
+        await leg.board.passed(_number(leg, verb, "length"))
+        return
+    # 0 loops mean until the end, at most 1000 (§2.5).
+    loops = _number(leg, verb, "loop") or 1000
+    seconds = SAY_S * len(verb.text) if verb.name == "Say" else _play_seconds(verb)
+    with leg.hears("say" if verb.name == "Say" else "play"):
+        await leg.board.passed(seconds * loops)
+
+
+async def _gather(leg: Leg, verb: Verb) -> dict[str, str] | None:
+    """Speak, and wait for keys; None if none came and nobody is to hear of it."""
+    for inner in verb.nouns:
+        await _sound(leg, inner)
+    attributes = verb.attributes
+    finish = attributes.get("finishOnKey", "#")
+    keys, ended, _ = leg.pressed().partition(finish) if finish else (leg.pressed(), "", "")
+    most = _number(leg, verb, "numDigits", 0)
+    with leg.hears("keypad"):
+        if keys or ended:
+            await leg.board.passed(KEYS_S)
+        if most and len(keys) >= most:
+            keys = keys[:most]
+        elif not ended:
+            await leg.board.passed(_number(leg, verb, "timeout", 5))
+    if not keys and attributes.get("actionOnEmptyResult") != "true":
+        return None
+    return {"Digits": keys, "FinishedOnKey": ended, "msg": "Gather End"}
+
+
+def _recorded(leg: Leg) -> dict[str, str]:
+    sid, account = new_sid("RE"), leg.report.account_sid
+    return {
+        "RecordingSid": sid,
+        "RecordingUrl": f"https://api.twilio.com/2010-04-01/Accounts/{account}/Recordings/{sid}",
+        "RecordingDuration": str(round(RECORD_S)),
+    }
+
+
+async def _connect(leg: Leg, verb: Verb, base: str) -> EndedBy | None:
+    """Run a stream to its end; whoever ended it, or None if it never began."""
+    if len(verb.nouns) != 1:
+        leg.note(SCHEMA_WARNING, f"<Connect> with {len(verb.nouns)} <Stream>")
+        return None
+    return await stream(leg, verb.nouns[0], base)
+
+
+async def _after_hang_up(leg: Leg, verb: Verb, base: str) -> None:
+    """Request `action` once more, without obeying the answer (§2.4; INFERRED)."""
+    leg.status = "completed"
+    action = verb.attributes.get("action")
+    if action is not None:
+        try:
+            await _document(leg, _next(verb, action, base, {}))
+        except Failed as failed:
+            leg.note(failed.code, str(failed))
+
+
+def _number(leg: Leg, verb: Verb, attribute: str, default: int = 1) -> int:
+    """A whole number."""
+    value = verb.attributes.get(attribute, str(default))
+    if value.isdecimal():
+        return int(value)
+    leg.note(SCHEMA_WARNING, f"{attribute} of <{verb.name}> is no number")
+    return default
+
+
+def _play_seconds(verb: Verb) -> float:
+    digits = verb.attributes.get("digits")
+    return PLAY_S if digits is None else digits_seconds(digits)
+
+
+def digits_seconds(digits: str) -> float:
+    """How long it takes to play them; `w` is half a second of nothing, `W` a whole one (§2.5)."""
+    return sum({"w": 0.5, "W": 1.0}.get(digit, 0.2) for digit in digits)

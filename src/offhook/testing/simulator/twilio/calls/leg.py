@@ -1,0 +1,306 @@
+"""One leg of a simulated call: its state, what runs on it, who is told, and what is heard on it."""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
+from uuid import uuid4
+
+from offhook.clock import Timer
+from offhook.testing.simulator.twilio.call_report import CallReport, Note, Sound, Span
+from offhook.testing.simulator.twilio.calls import dates
+from offhook.testing.simulator.twilio.calls.network import Board
+from offhook.testing.simulator.twilio.calls.people import RINGS_S, Person
+from offhook.testing.simulator.twilio.ending import Ending
+from offhook.testing.simulator.twilio.webhooks import Failed, Request
+
+Work: TypeAlias = Callable[[], Coroutine[Any, Any, Ending]]
+"""What a leg does until it ends; cancelled when it is to do something else."""
+
+Direction: TypeAlias = Literal["inbound", "outbound-api", "outbound-dial"]
+Event: TypeAlias = Literal["initiated", "ringing", "answered", "completed"]
+RingOutcome: TypeAlias = Literal["answered", "busy", "no-answer", "failed"]
+
+STATUS_CALLBACK_FAILURE: Final = 15003
+
+SETUP_S: Final = 0.5
+"""Seconds between a call that was asked for, and the ringing."""
+
+_SIP: Final = {"completed": "200", "busy": "486", "no-answer": "487", "canceled": "487"}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told of a leg's progress, and of which steps."""
+
+    url: str
+    method: str = "POST"
+    events: frozenset[str] = frozenset({"completed"})
+
+
+class Leg:
+    """One leg while it lasts, and what is known of it afterwards."""
+
+    def __init__(
+        self,
+        board: Board,
+        report: CallReport,
+        *,
+        from_: str,
+        to: str,
+        direction: Direction,
+        person: Person,
+        parent: "Leg | None" = None,
+        told: Told | None = None,
+    ) -> None:
+        self.board = board
+        self.report = report
+        self.sid = report.call_sid
+        self.from_ = from_
+        self.to = to
+        self.direction = direction
+        self.person = person
+        self.parent = parent
+        self.told = told
+        self.status = "queued"
+        self.answered_by: str | None = None
+        self.made = self.changed_at = dates.now()
+        self.started_at = self.made if direction == "inbound" else None
+        self.ended_at: datetime | None = None
+        self.time_limit_s: float | None = None
+        self._next: Ending | Work | None = None
+        self._running: asyncio.Task[Ending] | None = None
+        self._over = False
+        self._timers: list[Timer] = []
+        self._keys = iter(person.keys)
+        self._sequence = 0
+        self._held: Request | None = None
+        self._posting = asyncio.Lock()
+        board.legs[self.sid] = self
+        board.ledger.reports[self.sid] = report
+
+    @property
+    def form(self) -> dict[str, str]:
+        """What every request about this leg says (twilio.md §4.1)."""
+        form = {
+            "AccountSid": self.report.account_sid,
+            "CallSid": self.sid,
+            "From": self.from_,
+            "To": self.to,
+            "Caller": self.from_,
+            "Called": self.to,
+            "CallStatus": self.status,
+            "Direction": self.direction,
+            "ApiVersion": "2010-04-01",
+        }
+        if self.parent is not None:
+            form["ParentCallSid"] = self.parent.sid
+        return form
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self._over
+
+    # --- what runs on it ---
+
+    async def run(self, work: Work) -> Ending:
+        """Do that, or what replaces it, to the end. Cancelling it ends it without a word."""
+        try:
+            while True:
+                if (ending := self._taken()) is not None:
+                    return ending
+                async with asyncio.TaskGroup() as group:
+                    self._running = running = group.create_task(work(), name=f"leg {self.sid}")
+                if self._next is None:
+                    return running.result()
+                if callable(self._next):
+                    work, self._next = self._next, None
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+
+    def _taken(self) -> Ending | None:
+        """How it is to end, if it is."""
+        return self._next if isinstance(self._next, str) else None
+
+    def change(self, work: Work) -> bool:
+        """Have it do that instead; False if it is not in progress."""
+        if self.status != "in-progress" or not self._stopped():
+            return False
+        self._next = work
+        return True
+
+    def end(self, ending: Ending) -> bool:
+        """End it; False if it was over."""
+        if not self._stopped():
+            return False
+        self._next = ending
+        return True
+
+    def _stopped(self) -> bool:
+        if self._over or isinstance(self._next, str):
+            return False
+        if self._running is not None:
+            if self._running.done():
+                return False
+            if self._next is None:
+                self._running.cancel()
+        return True
+
+    # --- its state ---
+
+    def became(self, status: Literal["initiated", "ringing"]) -> None:
+        """A step before the answer."""
+        self._set(status)
+        self.tell(status)
+
+    def answer(self) -> None:
+        """Somebody answers. Harmless when that has happened."""
+        if not math.isnan(self.report.answered_at):
+            return
+        now = self.board.clock.now()
+        self.report.answered_at = now
+        self.started_at = dates.now()
+        self._set("in-progress")
+        self.tell("answered")
+        if self.person.hang_up_after_s is not None:
+            self.at(self.person.hang_up_after_s, lambda: self.end("caller_hung_up"))
+        if self.time_limit_s is not None:
+            self.at(self.time_limit_s, lambda: self.end("out_of_time"))
+
+    def at(self, seconds: float, callback: Callable[[], object]) -> None:
+        """Call back so long from now, unless the leg is over by then."""
+        when = self.board.clock.now() + seconds
+        self._timers.append(self.board.clock.call_at(when, lambda: _ignored(callback())))
+
+    def finish(self, ending: Ending, status: str) -> None:
+        """It is over. `status` is Twilio's final one."""
+        report = self.report
+        self._over = True
+        report.ending = ending
+        report.caller.call_ended()
+        report.ended_at = self.board.clock.now()
+        if math.isnan(report.answered_at):
+            report.answered_at = report.ended_at
+        self.ended_at = dates.now()
+        self._set(status)
+        self.tell("completed")
+
+    @property
+    def seconds(self) -> int:
+        """How long it lasted, as Twilio bills it."""
+        return math.ceil(self.report.ended_at - self.report.answered_at)
+
+    def _set(self, status: str) -> None:
+        self.status = status
+        self.changed_at = dates.now()
+
+    # --- what is heard on it ---
+
+    @contextmanager
+    def hears(self, sound: Sound) -> Iterator[None]:
+        """That is heard on the line meanwhile."""
+        began = self.board.clock.now()
+        try:
+            yield
+        finally:
+            self.report.line.append(Span(sound, began, self.board.clock.now()))
+
+    def pressed(self) -> str:
+        """What the person presses at a <Gather>, if anything."""
+        return next(self._keys, "")
+
+    async def talk(self) -> None:
+        """Speak with somebody, until this leg's person has had enough."""
+        if self.person.talks_s is not None:
+            await self.board.passed(self.person.talks_s)
+        else:
+            await asyncio.Event().wait()  # for the other side to hang up
+
+    async def ring(self, timeout_s: float) -> RingOutcome:
+        """Ring the person of this leg."""
+        does, after_s = self.person.does, self.person.after_s
+        if does == "failed":
+            return "failed"
+        self.became("ringing")
+        rings = timeout_s if does == "no-answer" else RINGS_S
+        rings = rings if after_s is None else after_s
+        await self.board.passed(min(rings, timeout_s))
+        if does == "no-answer" or (does == "answers" and rings > timeout_s):
+            return "no-answer"
+        return "answered" if does == "answers" else "busy"
+
+    # --- who is told ---
+
+    def tell(self, event: Event) -> None:
+        """Post a status callback, if somebody wants to know of that (§4.3)."""
+        told = self.told
+        if told is None or event not in told.events:
+            return
+        form = self.form | {
+            "Timestamp": dates.rfc2822(dates.now()),
+            "CallbackSource": "call-progress-events",
+            "SequenceNumber": str(self._sequence),
+        }
+        self._sequence += 1
+        if event == "completed":
+            form["CallDuration"] = str(self.seconds)
+            form["SipResponseCode"] = _SIP.get(self.status, "404")
+            if self.status == "completed":
+                form["Duration"] = str(math.ceil(self.seconds / 60))
+            if self.answered_by is not None:
+                form["AnsweredBy"] = self.answered_by
+        request = Request(told.url, told.method, form)
+        if self.board.callbacks.out_of_order and event != "completed" and self._held is None:
+            self._held = request
+            return
+        self.post(request)
+        if self._held is not None:
+            held, self._held = self._held, None
+            self.post(held)
+
+    def post(self, request: Request) -> None:
+        """Post a callback about this leg, after those before it and beside the call."""
+        name = f"callback {request.url}"
+        self.board.group.create_task(self._deliver(request), name=name)
+
+    async def _deliver(self, request: Request) -> None:
+        how, front = self.board.callbacks, self.board.front
+        if front.dialled(request.url) is None:
+            self.note(None, f"{request.url} is another host's: not contacted")
+            return
+        if how.late_s:
+            await self.board.passed(how.late_s)
+        async with self._posting:
+            for _ in range(2 if how.twice else 1):
+                try:
+                    response = await front.send(self.board.http, request)
+                except Failed as failed:
+                    self.note(failed.code, str(failed))
+                    continue
+                if response.status_code >= 400:
+                    text = f"{request.url} answered {response.status_code}"
+                    self.note(STATUS_CALLBACK_FAILURE, text)
+
+    def note(self, code: int | None, text: str) -> None:
+        """What Twilio's debugger would show."""
+        self.report.notes.append(Note(code, text))
+
+
+def _ignored(_: object) -> None:
+    """What a timer's callback answers is nobody's business."""
+
+
+def new_sid(prefix: str) -> str:
+    """A SID that nobody has: two letters and 32 hex digits."""
+    return prefix + uuid4().hex
+
+
+def final_status(ending: Ending) -> str:
+    """Twilio's last word on a leg that was answered, or that was called in."""
+    by: Mapping[Ending, str] = {"rejected": "busy", "application_error": "failed"}
+    return by.get(ending, "completed")

@@ -1,0 +1,94 @@
+"""Who makes words of what is heard, by what is at hand."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from offhook.capture.tap import NewCall
+from offhook.testing.memory import VirtualClock
+from offhook.testing.scenarios import listeners as listening
+from offhook.testing.scenarios.files import Dialogues
+from offhook.testing.scenarios.listeners import Inside, Nobody, Outside
+from offhook.testing.scenarios.own_server import OwnServer
+from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.simulator.dialogue import file as dialogue_file
+from offhook.testing.simulator.speech import agent as local
+
+DESK = Path("examples/front-desk/dialogue.yaml")
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    return Known(dialogue_file.read(DESK), [])
+
+
+async def test_our_own_server_tells_it_from_its_wires(known: Known) -> None:
+    own = OwnServer(1, "token", VirtualClock())
+    async with listening.listeners(own, "a-key") as listeners:
+        sight, listen = await listeners.choose(known)
+        made = listen("CA1")
+    assert (sight.words, sight.inside) == (True, True)
+    assert isinstance(made, Inside)
+    assert own.tap(NewCall("CA2", "desk", webhook=True)) is None
+    assert own.tap(NewCall("CA1", "desk", webhook=True)) is made.wire
+    assert own.tap(NewCall("CA1", "desk", webhook=True)) is None
+
+
+async def test_a_call_of_which_the_server_never_hears_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listening, "_SETTLE_S", 0.01)
+    made = Inside(OwnServer(1, "token", VirtualClock()), "CA1")
+    async with asyncio.timeout(240):
+        await made.finish()
+
+
+async def test_deepgram_transcribes_what_no_dialogue_tells() -> None:
+    async with listening.listeners(None, "a-key") as listeners:
+        sight, listen = await listeners.choose(None)
+        assert isinstance(listen("CA1"), Outside)
+    assert (sight.words, sight.inside) == (True, False)
+    assert "Deepgram" in sight.how
+
+
+async def test_deepgram_transcribes_where_there_is_no_recogniser(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "missing", lambda: "pocketsphinx not installed")
+    async with listening.listeners(None, "a-key") as listeners:
+        sight, _ = await listeners.choose(known)
+    assert "Deepgram" in sight.how
+
+
+async def test_else_nobody_does_and_it_is_said_why(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "missing", lambda: "pocketsphinx not installed")
+    async with listening.listeners(None, None) as listeners:
+        for of, why in ((None, "there is no dialogue"), (known, "pocketsphinx not installed")):
+            sight, listen = await listeners.choose(of)
+            assert (sight.words, sight.inside) == (False, False)
+            assert why in sight.how
+            assert "DEEPGRAM_API_KEY" in sight.how
+            made = listen("CA1")
+            assert isinstance(made, Nobody)
+            await made.finish()
+
+
+def test_what_a_dialogue_tells(known: Known) -> None:
+    assert {"book_table", "order_status"} == known.functions
+    assert {"hours", "goodbye", "book"} <= known.meanings
+    assert "xylophone" not in known.words
+    assert "goodbye" in known.meant("thank you for calling goodbye")
+    assert "book" in known.meant("can I book a table")
+    assert known.meant("xylophone") == set()
+
+
+def test_texts_beside_the_dialogue_can_be_heard_too() -> None:
+    dialogue = dialogue_file.read(DESK)
+    from offhook.testing.scenarios.scenario import Loaded, asking
+
+    known = Dialogues(dialogue, ["Good evening at the xylophone!"]).known(Loaded(asking("x")))
+    assert known is not None
+    assert {"xylophone", "hear", "still"} <= known.words

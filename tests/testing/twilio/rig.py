@@ -1,0 +1,109 @@
+"""A simulated account, a voice-agent server, and our REST client between them, on real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+from pydantic import SecretStr
+from tests.testing.twilio.doors import ACCOUNT, SPEED, TOKEN, Request, Server, serving
+
+from offhook.clock import LoopClock
+from offhook.config import TwilioSettings
+from offhook.testing.scenarios.caller import Caller
+from offhook.testing.simulator.twilio.account.account import Account
+from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.account.server import serve
+from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.calls.ledger import Ledger
+from offhook.testing.simulator.twilio.calls.network import Board, Callbacks, switchboard
+from offhook.testing.simulator.twilio.calls.people import Person, book
+from offhook.testing.simulator.twilio.phone import place_call
+from offhook.testing.simulator.twilio.webhooks import Front
+from offhook.twilio.rest import RestCall, TwilioRest
+
+DESK: Final = "+12025550100"
+ADA: Final = "+12025550142"
+BOB: Final = "+12025550111"
+CAROL: Final = "+12025550122"
+
+
+@dataclass
+class Rig:
+    server: Server
+    board: Board
+    account: Account
+    rest: TwilioRest
+    origin: str
+    http: httpx2.AsyncClient
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.board.ledger
+
+    def url(self, path: str) -> str:
+        return f"https://127.0.0.1:{self.server.port}{path}"
+
+    @property
+    def stream(self) -> str:
+        return f"<Connect><Stream url='wss://127.0.0.1:{self.server.port}/twilio'/></Connect>"
+
+    async def until(self, done: Callable[[], object], seconds: float = 15) -> None:
+        async with asyncio.timeout(seconds):
+            while not done():  # noqa: ASYNC110 - what is waited for is others' state
+                await asyncio.sleep(0.005)
+
+    async def ring(self, to: str, twiml: str, **more: Any) -> RestCall:
+        return await self.rest.create_call(
+            to=to, from_=DESK, twiml=f"<Response>{twiml}</Response>", **more
+        )
+
+    async def over(self, call: RestCall | str) -> CallReport:
+        sid = call if isinstance(call, str) else call.sid
+        await self.until(lambda: self.board.legs[sid].over)
+        return self.ledger.reports[sid]
+
+    async def inbound(self, who: Caller | None = None, **more: Any) -> CallReport:
+        """Somebody calls /voice."""
+        return await place_call(
+            self.server.url,
+            who or Caller((), lambda text: b""),
+            clock=self.board.clock,
+            auth_token=TOKEN,
+            account_sid=ACCOUNT,
+            from_=ADA,
+            to=DESK,
+            board=self.board,
+            **more,
+        )
+
+    def statuses(self, path: str = "/status") -> list[str]:
+        return [request.form["CallStatus"] for request in self.server.at(path)]
+
+
+@asynccontextmanager
+async def rig(
+    people: Mapping[str, Person] | None = None,
+    callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
+    **account: Any,
+) -> AsyncIterator[Rig]:
+    async with serving() as server, httpx2.AsyncClient(timeout=None, trust_env=False) as http:
+        for path in ("/status", "/amd", "/texts"):
+            server.pages[path] = nothing
+        front = Front(server.url, TOKEN)
+        clock = LoopClock(asyncio.get_running_loop(), SPEED)
+        async with switchboard(ACCOUNT, front, clock, book(people or {}), callbacks) as board:
+            made = Account(board, TOKEN, **({"numbers": [Number(DESK)]} | account))
+            async with serve(made) as origin:
+                twilio = TwilioSettings(
+                    account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=origin
+                )
+                yield Rig(
+                    server, board, made, TwilioRest(twilio.require_rest(), http), origin, http
+                )
+
+
+def nothing(request: Request) -> tuple[int, str, str]:
+    return 204, "", ""
