@@ -37,12 +37,12 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fres
 
 from offhook.clock import LoopClock
 from offhook.config import Logs
+from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.twilio.account.account import Account
 from offhook.testing.simulator.twilio.account.resources import Number
 from offhook.testing.simulator.twilio.account.server import serve
-from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.testing.simulator.twilio.calls.network import Callbacks, switchboard
 from offhook.testing.simulator.twilio.calls.people import Person, book
 from offhook.testing.simulator.twilio.phone import place_call

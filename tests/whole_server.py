@@ -24,7 +24,7 @@ from offhook.net import websocket
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.records.record import Record
 from offhook.serving.server import Server, listen
-from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.caller import Caller, CallReport
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script, Turn
@@ -33,7 +33,6 @@ from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.twilio.account.account import Account
 from offhook.testing.simulator.twilio.account.resources import Number
 from offhook.testing.simulator.twilio.account.server import serve
-from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.testing.simulator.twilio.calls.ledger import Ledger
 from offhook.testing.simulator.twilio.calls.network import Callbacks, switchboard
 from offhook.testing.simulator.twilio.calls.people import Person, book

@@ -22,9 +22,9 @@ from offhook.events.types import (
     CallerBack,
     CallerLeft,
 )
+from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram.standin import StandIn
-from offhook.testing.simulator.twilio.call_report import CallReport
 
 GREETING = "Hello! How can I help you today?"
 LONG = "We are open from Monday to Friday, from nine in the morning until six in the evening."

@@ -26,9 +26,9 @@ from offhook.call.requests import HangUp
 from offhook.calls.calls import CallEntry
 from offhook.deepgram.messages import InjectUserMessage
 from offhook.events.types import CallerBack, CallerLeft, Dialled, DialRefused, TransferFailed
+from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram.script import Script
-from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.testing.simulator.twilio.calls.network import Callbacks
 from offhook.testing.simulator.twilio.calls.people import Person
 from offhook.twilio.rest import RestCall

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offhook.recordings.wav import read_stereo
-from offhook.testing.simulator.speech import agent
+from offhook.testing.simulator.speech import installed
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
 
@@ -39,7 +39,7 @@ def sides(folder: Path) -> tuple[bytes, bytes]:
 
 @pytest.mark.long
 def test_the_front_desk_understands_books_a_table_and_is_interrupted(tmp_path: Path) -> None:
-    if agent.missing() is not None:
+    if installed.missing() is not None:
         pytest.skip("no wheels of the local engines for this platform: the script is tested below")
     ended = demo(tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -23,7 +23,7 @@ from offhook.errors import UserError
 from offhook.net import websocket
 from offhook.recordings import wav
 from offhook.testing.scenarios import lateness
-from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech import installed
 from offhook.twilio.messages import MediaWriter
 from offhook.twilio.signature import SETTINGS_HEADER
 
@@ -353,7 +353,7 @@ def test_a_server_within_the_rehearsal_is_seen_from_inside(tmp_path: Path, scrip
     assert "calls look_up(day='friday')" in lines
 
 
-@pytest.mark.skipif(local.missing() is not None, reason="there is no recogniser here")
+@pytest.mark.skipif(installed.missing() is not None, reason="there is no recogniser here")
 def test_the_front_desk_is_rehearsed_by_one_command() -> None:
     code, output = rehearse(
         DESK / "scenarios" / "hours-on-sunday.yaml",
@@ -374,7 +374,7 @@ def test_a_server_without_an_agent_does_not_start(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it looks into /proc")
-@pytest.mark.skipif(local.missing() is not None, reason="there are no processes to end")
+@pytest.mark.skipif(installed.missing() is not None, reason="there are no processes to end")
 def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
     (tmp_path / "long.yaml").write_text("steps: [wait_for_agent, {wait: 100}, hang_up]")
     # The server reads its tools when ears and voice are there, right before the call.

@@ -16,9 +16,9 @@ import pytest
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
 
 from offhook.clock import LoopClock
+from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script
-from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.testing.simulator.twilio.phone import place_call
 
 COMMAND = [sys.executable, "-m", "offhook", "serve"]

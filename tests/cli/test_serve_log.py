@@ -16,10 +16,10 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, calle
 
 from offhook.clock import LoopClock
 from offhook.observability.metrics.catalogue import LOG_LOST, LOG_WAITING, SECTIONS
+from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script
-from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.testing.simulator.twilio.phone import place_call
 from offhook.twilio.signature import sign
 

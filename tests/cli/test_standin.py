@@ -14,7 +14,7 @@ from tests.processes import started
 from websockets.sync.client import ClientConnection, connect
 
 from offhook.testing.simulator.deepgram.server import PATH
-from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech import installed
 
 COMMAND = [sys.executable, "-m", "offhook", "standin"]
 
@@ -30,7 +30,7 @@ def test_it_says_how_to_use_it_listens_and_ends_on_ctrl_c() -> None:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             assert connection.recv(1000).startswith(b"HTTP/1.1 ")
         workers = children(process.pid)
-        assert bool(workers) is (local.missing() is None)
+        assert bool(workers) is (installed.missing() is None)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=240) == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
@@ -42,7 +42,7 @@ def children(pid: int) -> list[str]:
     return [child for task in tasks.iterdir() for child in (task / "children").read_text().split()]
 
 
-@pytest.mark.skipif(local.missing() is None, reason="there are local ears and voice here")
+@pytest.mark.skipif(installed.missing() is None, reason="there are local ears and voice here")
 def test_without_ears_a_dialogue_is_refused() -> None:
     ended = run("--script", "examples/front-desk/dialogue.yaml")
     assert ended.returncode == 1

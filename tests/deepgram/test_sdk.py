@@ -28,8 +28,7 @@ from offhook.testing.simulator.deepgram.server import StandInServer, serve
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.dialogue import agents
 from offhook.testing.simulator.dialogue.words import words
-from offhook.testing.simulator.speech import agent as local
-from offhook.testing.simulator.speech import clips
+from offhook.testing.simulator.speech import clips, installed
 
 EARLY_ACCESS = {
     "FrustrationDetected": "Think Live, by invitation",
@@ -327,7 +326,7 @@ FRONT_DESK = types.AgentV1Settings.model_validate(
 )
 
 
-@pytest.mark.skipif(local.missing() is not None, reason="no local ears and voice here")
+@pytest.mark.skipif(installed.missing() is not None, reason="no local ears and voice here")
 async def test_a_spoken_conversation_with_a_function_call() -> None:
     async with (
         agents.ready() as ready,

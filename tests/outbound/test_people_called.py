@@ -17,7 +17,7 @@ from offhook.outbound import placing
 from offhook.testing.simulator.twilio.account.account import Account, Fault
 from offhook.testing.simulator.twilio.account.resources import Number
 from offhook.testing.simulator.twilio.account.server import serve
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.testing.simulator.twilio.calls.network import Board, Callbacks, switchboard
 from offhook.testing.simulator.twilio.calls.people import Machine, Person, book
 from offhook.testing.simulator.twilio.webhooks import Front
@@ -41,7 +41,7 @@ class Town:
         answer = await self.desk.ask("/api/calls", method="POST", body=body, headers=headers)
         return answer.json()
 
-    async def over(self, sid: str) -> CallReport:
+    async def over(self, sid: str) -> LegReport[CallParty]:
         await until(lambda: self.board.legs[sid].over)
         state: dict[str, Any] = {"final": False, "status": "queued"}
         async with asyncio.timeout(240):

@@ -25,6 +25,7 @@ from offhook.errors import UserError
 from offhook.observability.console_output import Conversation
 from offhook.serving.server import Server, listen
 from offhook.testing.scenarios import files, listeners, preparing, runner, scenario
+from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.results import CallResult
 from offhook.testing.scenarios.word_errors import word_errors
@@ -32,7 +33,6 @@ from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.dialogue import agents
 from offhook.testing.simulator.dialogue.words import words
-from offhook.testing.simulator.twilio.call_report import CallReport
 
 ANSWERS: Final = 3
 """Utterances of the agent that a call which went as it should has, at least."""
@@ -154,7 +154,7 @@ def _sum_up(
     heard = len(report.caller.stretches)
     if heard < ANSWERS:
         faults.append(f"the agent was heard {heard} times only")
-    interruptions = [round(1000 * seconds) for seconds in report.interruptions]
+    interruptions = [round(1000 * seconds) for seconds in report.caller.interruptions]
     if not interruptions:
         faults.append("the agent was not interrupted")
 
@@ -200,7 +200,7 @@ def _functions(call: CallResult) -> str:
 
 def _times_to_answer(report: CallReport) -> str:
     """From the end of each thing that the caller said to the first sound of the answer."""
-    times = [round(1000 * seconds) for seconds in report.times_to_answer]
+    times = [round(1000 * seconds) for seconds in report.caller.times_to_answer]
     if not times:
         return ""
     each = ", ".join(map(str, times))

@@ -24,6 +24,7 @@ from offhook.testing.replay.comparison import compare_call
 from offhook.testing.replay.replayer import Wires, call_again
 from offhook.testing.scenarios import (
     files,
+    listeners,
     own_server,
     preparing,
     printing,
@@ -31,8 +32,6 @@ from offhook.testing.scenarios import (
     runner,
     scenario,
 )
-from offhook.testing.scenarios import listeners as listening
-from offhook.testing.scenarios.listeners import until_over
 from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.results import Result
 from offhook.testing.scenarios.runner import Case, Target
@@ -42,7 +41,7 @@ from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.dialogue import agent_file, agents
 from offhook.testing.simulator.dialogue.file import Dialogue
 from offhook.testing.simulator.speech.render import Rendered
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.twilio.signature import SharedKey
 
 FAILED: Final = 1
@@ -94,10 +93,10 @@ class Rehearsal:
         )
         async with (
             self._target_of(loaded, agent, clock) as (target, own),
-            listening.listeners(own, self._deepgram_key(own)) as listeners,
+            listeners.listeners(own, self._deepgram_key(own)) as heard,
         ):
             cases = await preparing.prepare(
-                loaded, dialogues, listeners, rendered, target, self._environ
+                loaded, dialogues, heard, rendered, target, self._environ
             )
             results = await self._watched(cases, clock)
         self._report(results, rendered)
@@ -123,7 +122,7 @@ class Rehearsal:
                 public_url=target.public_url,
             )
             if wires is not None:
-                await until_over(wires.over)
+                await listeners.until_over(wires.over)
         told = None if wires is None else wires.told()
         out = self._wishes.out or Path("rehearsal.wav")
         _write(report, out)
@@ -303,7 +302,7 @@ class Rehearsal:
         return written
 
 
-def _write(report: CallReport, path: Path) -> None:
+def _write(report: LegReport[CallParty], path: Path) -> None:
     """Write a call as WAV. Raises UserError E-REH-04."""
     try:
         report.write_wav(path)

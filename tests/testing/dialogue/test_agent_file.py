@@ -45,7 +45,7 @@ def test_a_mistake_names_both_kinds_or_the_one_that_is_meant(
 
 
 def test_every_script_of_the_examples_and_of_offhook_is_read() -> None:
-    root = Path(__file__).parents[2]
-    desk = agent_file.read(root / "src" / "offhook" / "rehearsal" / "front_desk.yaml")
+    root = Path(__file__).parents[3]
+    desk = agent_file.read(root / "src" / "offhook" / "testing" / "front_desk.yaml")
     assert isinstance(desk, Script)
     assert isinstance(agent_file.read(root / "examples/front-desk/dialogue.yaml"), Dialogue)

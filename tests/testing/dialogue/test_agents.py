@@ -13,7 +13,7 @@ from offhook.testing.simulator.dialogue.completions import Model
 from offhook.testing.simulator.dialogue.dialogue_policy import DialogueMind
 from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.model_policy import ModelMind
-from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech import installed
 
 SETTINGS = Settings(msgspec.json.encode(settings()))
 MISSING = "pocketsphinx not installed. Install it: pip install 'offhook[local]'"
@@ -26,7 +26,7 @@ async def test_a_script_needs_nothing() -> None:
         assert ready.dialogue is None
 
 
-@pytest.mark.skipif(local.missing() is not None, reason="no local ears and voice here")
+@pytest.mark.skipif(installed.missing() is not None, reason="no local ears and voice here")
 async def test_without_a_file_it_is_the_front_desk_that_understands() -> None:
     async with agents.ready() as ready:
         assert isinstance(ready.agent.mind(SETTINGS), DialogueMind)
@@ -44,7 +44,7 @@ async def test_a_model_does_the_talking() -> None:
 async def test_where_the_extra_is_missing_a_script_serves_and_a_dialogue_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "missing", lambda: MISSING)
+    monkeypatch.setattr(installed, "missing", lambda: MISSING)
     async with agents.ready() as ready:
         assert isinstance(ready.agent.mind(SETTINGS), ScriptedMind)
         assert "offhook[local]" in ready.words

@@ -121,7 +121,7 @@ def test_every_mistake_is_named_in_the_order_of_the_file(tmp_path: Path) -> None
 
 
 def test_the_example_is_the_front_desk_that_offhook_comes_with() -> None:
-    shipped = Path(file.__file__).parent.parent / "front_desk"
+    shipped = Path(file.__file__).parents[2] / "front_desk"
     for name in ("dialogue.yaml", "agent.yaml", "tools.py", "offhook.yaml"):
         assert (EXAMPLE.parent / name).read_text() == (shipped / name).read_text()
     assert read(EXAMPLE).content == front_desk().content

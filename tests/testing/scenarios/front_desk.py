@@ -21,7 +21,7 @@ from offhook.testing.simulator.deepgram.policy import Agent
 from offhook.testing.simulator.dialogue import file as dialogue_file
 from offhook.testing.simulator.dialogue.dialogue_policy import conversing
 from offhook.testing.simulator.dialogue.file import Dialogue
-from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech import installed
 from offhook.testing.simulator.speech.clip_voice import ClipVoice
 from offhook.testing.simulator.speech.engines import Ears, Voice
 
@@ -62,7 +62,7 @@ async def serving(agent: Agent, clock: LoopClock) -> AsyncIterator[Config]:
 @asynccontextmanager
 async def senses() -> AsyncIterator[Senses]:
     """This machine's ears and voice; where it has none, ears that know the recordings."""
-    if local.missing() is not None:
+    if installed.missing() is not None:
         yield Senses(KnowingEars, ClipVoice())
         return
     from offhook.testing.simulator.speech.speech_to_text import recognising

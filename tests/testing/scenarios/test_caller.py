@@ -6,11 +6,11 @@ import pytest
 from tests.testing.telephone import CLIPS, LOUD, Telephone, Words, near
 
 from offhook import audio
-from offhook.testing.scenarios import caller
 from offhook.testing.scenarios.caller import Caller, Exchange, Pressed, Said, Silent
 from offhook.testing.scenarios.expectation import ExpectTurn
 from offhook.testing.scenarios.scenario import BargeIn, HangUp, Step, WaitForAgent
 from offhook.testing.simulator.speech import clips
+from offhook.testing.simulator.speech.levels import is_speech
 
 
 def wait_for_agent(**options: Any) -> Step:
@@ -144,14 +144,14 @@ def test_a_noisy_line_is_not_taken_for_speech_and_is_always_the_same() -> None:
     assert one.spoken == two.spoken
     frames = [one.spoken[i : i + 160] for i in range(0, len(one.spoken), 160)]
     assert len(set(frames)) == 50  # a second of noise, over again
-    assert not any(map(caller.is_speech, frames))
+    assert not any(map(is_speech, frames))
 
 
 @pytest.mark.parametrize("name", clips.names())
 def test_every_recording_is_speech(name: str) -> None:
     clip = clips.load(name)
     frames = [clip[i : i + 160] for i in range(0, len(clip), 160)]
-    loud = [index for index, frame in enumerate(frames) if caller.is_speech(frame)]
+    loud = [index for index, frame in enumerate(frames) if is_speech(frame)]
     assert len(loud) > len(frames) / 3
 
 

@@ -10,7 +10,7 @@ from tests.testing.scenarios.front_desk import DIALOGUE, SCENARIOS
 
 from offhook.testing.simulator.dialogue.completions import Model
 from offhook.testing.simulator.dialogue.model_policy import thinking
-from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech import installed
 from offhook.twilio.stream import CallerLeg
 
 HERE = Path(__file__).parent
@@ -83,7 +83,7 @@ async def test_the_twentieth_scenario_goes_through_a_language_model() -> None:
     assert "table" in asked[-1]["content"]
 
 
-@pytest.mark.skipif(local.missing() is not None, reason="there is no recogniser here")
+@pytest.mark.skipif(installed.missing() is not None, reason="there is no recogniser here")
 async def test_from_outside_the_words_are_recognised_in_what_the_caller_hears(
     tmp_path: Path,
 ) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from tests.testing.telephone import Telephone, Words, near
 
+from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn
 from offhook.testing.scenarios.hearing import FunctionCalled
 from offhook.testing.scenarios.judge import Judge, ServersEnding, longest_silence, unreached
 from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.twilio.call_report import CallReport, Span
+from offhook.testing.simulator.twilio.call_report import Span
 from offhook.testing.simulator.twilio.calls.ledger import HangUpAsked, Ledger, Rung
 
 HOURS = "We are open from nine to six."

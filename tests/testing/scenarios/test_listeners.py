@@ -13,7 +13,7 @@ from offhook.testing.scenarios.listeners import Inside, Nobody, Outside
 from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.word_matching import Known
 from offhook.testing.simulator.dialogue import file as dialogue_file
-from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech import installed
 
 DESK = Path("examples/front-desk/dialogue.yaml")
 
@@ -55,7 +55,7 @@ async def test_deepgram_transcribes_what_no_dialogue_tells() -> None:
 async def test_deepgram_transcribes_where_there_is_no_recogniser(
     known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "missing", lambda: "pocketsphinx not installed")
+    monkeypatch.setattr(installed, "missing", lambda: "pocketsphinx not installed")
     async with listening.listeners(None, "a-key") as listeners:
         sight, _ = await listeners.choose(known)
     assert "Deepgram" in sight.how
@@ -64,7 +64,7 @@ async def test_deepgram_transcribes_where_there_is_no_recogniser(
 async def test_else_nobody_does_and_it_is_said_why(
     known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "missing", lambda: "pocketsphinx not installed")
+    monkeypatch.setattr(installed, "missing", lambda: "pocketsphinx not installed")
     async with listening.listeners(None, None) as listeners:
         for of, why in ((None, "there is no dialogue"), (known, "pocketsphinx not installed")):
             sight, listen = await listeners.choose(of)

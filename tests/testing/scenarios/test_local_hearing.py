@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from offhook import audio
-from offhook.testing.scenarios import caller
 from offhook.testing.scenarios.hearing import Stretch
 from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.speech.engines import Heard
+from offhook.testing.simulator.speech.levels import is_speech
 
 pytest.importorskip("numpy")
 from offhook.testing.scenarios.local_hearing import NOISE_DBFS, Recognised
@@ -73,7 +73,7 @@ def test_the_noise_is_that_of_a_quiet_line() -> None:
     line = with_noise(audio.silence(2000), NOISE_DBFS)
     assert line == with_noise(audio.silence(2000), NOISE_DBFS)
     frames = [line[i : i + 160] for i in range(0, len(line), 160)]
-    assert not any(map(caller.is_speech, frames))
+    assert not any(map(is_speech, frames))
     power = sum(decoded(code) ** 2 for code in line) / len(line)
     assert 0.7 < power**0.5 / (32768 * 10 ** (-50 / 20)) < 1.4
 

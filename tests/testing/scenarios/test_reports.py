@@ -14,12 +14,12 @@ from offhook import yamlfile
 from offhook.errors import UserError
 from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios import printing, result_files
+from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.hearing import FunctionCalled
 from offhook.testing.scenarios.lateness import Lateness
 from offhook.testing.scenarios.results import CallResult, Failure, Result
 from offhook.testing.scenarios.scenario import Loaded, Scenario, Step
 from offhook.testing.scenarios.wire_hearing import FromTheWire, TakenFor
-from offhook.testing.simulator.twilio.call_report import CallReport
 
 HOSTILE = "We are \x1b[31mopen\x00 \ud800<b>]]>&amp;"
 PATH = Path("folder/a.yaml")

@@ -12,8 +12,8 @@ from tests.testing.speech.processes import children
 
 from offhook import audio
 from offhook.errors import UserError
-from offhook.testing.scenarios.caller import is_speech
 from offhook.testing.simulator.speech import text_to_speech as module
+from offhook.testing.simulator.speech.levels import is_speech
 from offhook.testing.simulator.speech.text_to_speech import Speaker, speaking
 
 HOURS = "We are open from Monday to Friday, from nine in the morning until six in the evening."

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 from tests.testing.twilio.doors import ACCOUNT, SPEED, TOKEN, Request, Server, serving
 
 from offhook.clock import LoopClock
-from offhook.config import TwilioSettings
-from offhook.testing.scenarios.caller import Caller
+from offhook.config import Twilio
+from offhook.testing.scenarios.caller import Caller, CallReport
 from offhook.testing.simulator.twilio.account.account import Account
 from offhook.testing.simulator.twilio.account.resources import Number
 from offhook.testing.simulator.twilio.account.server import serve
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.testing.simulator.twilio.calls.ledger import Ledger
 from offhook.testing.simulator.twilio.calls.network import Board, Callbacks, switchboard
 from offhook.testing.simulator.twilio.calls.people import Person, book
@@ -60,7 +60,7 @@ class Rig:
             to=to, from_=DESK, twiml=f"<Response>{twiml}</Response>", **more
         )
 
-    async def over(self, call: RestCall | str) -> CallReport:
+    async def over(self, call: RestCall | str) -> LegReport[CallParty]:
         sid = call if isinstance(call, str) else call.sid
         await self.until(lambda: self.board.legs[sid].over)
         return self.ledger.reports[sid]

@@ -6,7 +6,7 @@ import pytest
 from tests.testing.twilio.doors import xml
 from tests.testing.twilio.rig import BOB, CAROL, DESK, rig
 
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.testing.simulator.twilio.calls.people import Person
 
 NOTICED_S = 4.0
@@ -14,7 +14,7 @@ NOTICED_S = 4.0
 AFTER = "<Say>And then.</Say>"
 
 
-def sounds(report: CallReport) -> list[str]:
+def sounds(report: LegReport[CallParty]) -> list[str]:
     return [span.sound for span in report.line]
 
 

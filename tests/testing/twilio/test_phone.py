@@ -22,9 +22,9 @@ from twilio.request_validator import RequestValidator
 from offhook.clock import LoopClock
 from offhook.net import websocket
 from offhook.recordings import wav
-from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.caller import Caller, CallReport
 from offhook.testing.scenarios.scenario import HangUp, Step, WaitForAgent
-from offhook.testing.simulator.twilio.call_report import CallReport, Note
+from offhook.testing.simulator.twilio.call_report import Note
 from offhook.testing.simulator.twilio.phone import place_call
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from offhook import audio
-from offhook.testing.scenarios.caller import is_speech
+from offhook.testing.simulator.speech.levels import is_speech
 from offhook.testing.simulator.twilio.stream import SimulatedStream
 
 PAUSE_MS: Final = 300

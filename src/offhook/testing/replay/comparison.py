@@ -16,7 +16,7 @@ from offhook.testing.replay.call_side import Side
 from offhook.testing.replay.captured import Captured, Told, told
 from offhook.testing.replay.difference import TIME_MS, Difference
 from offhook.testing.replay.replayer import enact
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.testing.simulator.twilio.stream import SimulatedStream
 
 LATE_MS: Final = 250
@@ -50,7 +50,7 @@ class Comparison:
         return self.verdict == "same"
 
 
-def compare_call(captured: Captured, report: CallReport, now: Told | None) -> Comparison:
+def compare_call(captured: Captured, report: LegReport[CallParty], now: Told | None) -> Comparison:
     """Compare a call as it was placed again, with what became of it beside its stream."""
     found = [Difference(0, fault) for fault in report.faults]
     if not report.streams:

@@ -15,8 +15,7 @@ from offhook.capture.tap import OnWire
 from offhook.net.websocket import Closed, Receiver
 from offhook.testing.memory import VirtualClock
 from offhook.testing.replay.captured import CallerSide, Captured, Told, caller_side, to_caller, told
-from offhook.testing.scenarios.caller import Caller
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.phone import place_call
 from offhook.testing.simulator.twilio.stream import Line, SimulatedStream
 from offhook.twilio.messages import MediaWriter
@@ -31,11 +30,12 @@ DAY_S: Final = 24 * 3600.0
 """As long as a call can last."""
 
 
-class ReplayedCaller(Caller):
-    """The caller of a capture."""
+class ReplayedCaller:
+    """The caller of a capture (call_report.CallParty)."""
+
+    faults: tuple[str, ...] = ()
 
     def __init__(self, captured: Captured) -> None:
-        super().__init__((), lambda text: b"")
         self._side = caller_side(captured)
         self._hangs_up_ms = _hangs_up_ms(captured, self._side)
         self._keys = list(self._side.keys)
@@ -52,6 +52,9 @@ class ReplayedCaller(Caller):
         begin = at_ms * audio.BYTES_PER_MS
         frame = self._side.audio[begin : begin + audio.FRAME_BYTES]
         return frame or audio.silence(audio.FRAME_MS)
+
+    def call_ended(self) -> None:
+        """Take note that the call is over, which changes nothing here."""
 
 
 def _hangs_up_ms(captured: Captured, side: CallerSide) -> int:
@@ -89,7 +92,7 @@ class Wires:
         return told(self._lines)
 
 
-async def call_again(to_url: str, captured: Captured, **options: Any) -> CallReport:
+async def call_again(to_url: str, captured: Captured, **options: Any) -> LegReport[ReplayedCaller]:
     """Place the call of a capture, with phone.place_call's options, from its number to its number.
 
     A TwiML Bin's stream told no numbers: the server's default line is called then.

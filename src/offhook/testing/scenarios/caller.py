@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from offhook import audio
 from offhook.recordings import wav
@@ -17,6 +17,8 @@ from offhook.testing.scenarios.expectation import ExpectTurn, contains
 from offhook.testing.scenarios.hearing import MARGIN_MS, PAUSE_S, Hearing, NoWords, Stretch
 from offhook.testing.scenarios.scenario import BargeIn, Step, WaitForAgent
 from offhook.testing.simulator.dialogue.words import words
+from offhook.testing.simulator.speech.levels import SILENT, is_speech
+from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.stream import Line
 
 KEY_MS: Final = 200
@@ -25,22 +27,6 @@ KEY_MS: Final = 200
 _FRAME_S: Final = audio.FRAME_MS / 1000
 _EPSILON: Final = 1e-6
 """Seconds: far less than a sample, far more than the rounding of a clock's float."""
-
-_SPEECH_FLOOR: Final = 150
-"""Mean magnitude, in 16-bit steps, of the quietest frame that is speech: -47 dBFS."""
-
-_MAGNITUDES: Final = tuple(
-    (((~sample & 0x0F) << 3) + 132 << (~sample >> 4 & 7)) - 132 for sample in range(256)
-)
-"""Of each mu-law byte, in 16-bit steps (G.711)."""
-
-_SILENT: Final = b"\xff\x7f"
-"""Both zeros of mu-law."""
-
-
-def is_speech(frame: bytes) -> bool:
-    """Whether a frame is louder than the noise of a quiet line."""
-    return sum(map(_MAGNITUDES.__getitem__, frame)) >= _SPEECH_FLOOR * len(frame)
 
 
 @dataclass(slots=True)
@@ -191,12 +177,29 @@ class Caller:
         if stretch is not None:
             self._end(stretch)
 
+    @property
+    def times_to_answer(self) -> list[float]:
+        """Seconds from the end of each thing said to the agent's first sound after it."""
+        times = (said.time_to_answer for said in self.said)
+        return [time for time in times if time is not None]
+
+    @property
+    def interruptions(self) -> list[float]:
+        """Seconds from the caller's first speech to the agent's silence, for each barge-in."""
+        times = (said.time_to_silence for said in self.said if said.barge_in)
+        return [time for time in times if time is not None]
+
+    @property
+    def faults(self) -> list[str]:
+        """The steps that waited in vain."""
+        return [str(failed) for failed in self.failed]
+
     # --- hearing ---
 
     def _hear(self, heard: bytes) -> None:
         begin = self._now - _FRAME_S
-        since = begin + (len(heard) - len(heard.lstrip(_SILENT))) / audio.BYTES_PER_SECOND
-        until = begin + len(heard.rstrip(_SILENT)) / audio.BYTES_PER_SECOND
+        since = begin + (len(heard) - len(heard.lstrip(SILENT))) / audio.BYTES_PER_SECOND
+        until = begin + len(heard.rstrip(SILENT)) / audio.BYTES_PER_SECOND
         new_turn = since - self._heard_until >= PAUSE_S
         if new_turn or self._agent_began is None:
             self._agent_began = since
@@ -377,6 +380,10 @@ class Caller:
 
     def _fail(self, number: int, what: str) -> None:
         self.failed.append(FailedStep(number, what, self._now))
+
+
+CallReport: TypeAlias = LegReport[Caller]
+"""What became of a call whose caller takes the steps of a scenario."""
 
 
 def _line_noise(level_dbfs: float | None) -> Iterator[bytes]:

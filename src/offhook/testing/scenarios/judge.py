@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from offhook.testing.scenarios.caller import Caller, Exchange
+from offhook.testing.scenarios.caller import Caller, CallReport, Exchange
 from offhook.testing.scenarios.expectation import (
     Called,
     Ended,
@@ -21,7 +21,6 @@ from offhook.testing.scenarios.expectation import (
 from offhook.testing.scenarios.hearing import FunctionCalled, Stretch
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.dialogue.words import words
-from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.testing.simulator.twilio.calls.ledger import Ledger
 
 MAX_QUOTED: Final = 200

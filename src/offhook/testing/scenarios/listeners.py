@@ -14,7 +14,7 @@ from offhook.testing.scenarios.runner import Listening
 from offhook.testing.scenarios.validation import Sight
 from offhook.testing.scenarios.wire_hearing import FromTheWire
 from offhook.testing.scenarios.word_matching import Known
-from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech import installed
 from offhook.testing.simulator.speech.engines import Ears
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Listeners:
             return Sight(how, words=True, inside=True), lambda sid: Inside(own, sid)
         why = "there is no dialogue that tells the agent's words"
         if known is not None:
-            missing = local.missing()
+            missing = installed.missing()
             if missing is None:
                 how = "recognised in the caller's audio, by the words of the dialogue"
                 ears = await self._ears(known)

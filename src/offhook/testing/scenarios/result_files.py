@@ -7,9 +7,9 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from offhook.errors import UserError
+from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.printing import too_late
 from offhook.testing.scenarios.results import CallResult, Failure, Result
-from offhook.testing.simulator.twilio.call_report import CallReport
 
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML cannot hold, not even escaped."""

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from offhook.testing.scenarios.caller import Caller, Said
+from offhook.testing.scenarios.caller import Caller, CallReport, Said
 from offhook.testing.scenarios.lateness import Lateness
 from offhook.testing.scenarios.scenario import Loaded
 from offhook.testing.scenarios.wire_hearing import FromTheWire
-from offhook.testing.simulator.twilio.call_report import CallReport, Sound
+from offhook.testing.simulator.twilio.call_report import Sound
 from offhook.yamlfile import Place
 
 _ON_THE_LINE: Final[Mapping[Sound, str]] = {

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from offhook.clock import Clock
 from offhook.errors import UserError
-from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.caller import Caller, CallReport
 from offhook.testing.scenarios.hearing import Hearing
 from offhook.testing.scenarios.judge import Judge, unreached
 from offhook.testing.scenarios.lateness import Lateness, watching
@@ -21,7 +21,6 @@ from offhook.testing.scenarios.results import CallResult, Failure, Result
 from offhook.testing.scenarios.scenario import Loaded, Person, Placed
 from offhook.testing.scenarios.wire_hearing import FromTheWire
 from offhook.testing.scenarios.word_matching import Known
-from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.testing.simulator.twilio.calls.ledger import Ledger
 from offhook.testing.simulator.twilio.calls.network import Board
 from offhook.testing.simulator.twilio.phone import place_call

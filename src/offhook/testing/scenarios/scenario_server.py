@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urljoin
 
 import httpx2
@@ -15,14 +15,13 @@ from offhook.config import Config
 from offhook.errors import UserError
 from offhook.testing.scenarios import own_server
 from offhook.testing.scenarios.callee import Callee
-from offhook.testing.scenarios.caller import Caller
+from offhook.testing.scenarios.caller import Caller, CallReport
 from offhook.testing.scenarios.listeners import Inside
 from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.runner import House, Target
-from offhook.testing.scenarios.scenario import Loaded, Placed
+from offhook.testing.scenarios.scenario import Loaded, Placed, Step
 from offhook.testing.scenarios.validation import Sight
 from offhook.testing.simulator.deepgram import server
-from offhook.testing.simulator.twilio.call_report import CallReport
 from offhook.testing.simulator.twilio.calls.network import Board
 from offhook.testing.simulator.twilio.calls.people import Machine, Person
 
@@ -104,8 +103,10 @@ class _Placing:
     async def place(self, to: str, placed: Placed, caller: Caller) -> CallReport:
         """What became of the call. Raises UserError when the server places none."""
         who = self._people[to]
-        if who.machine is None:
-            self._people[to] = replace(who, caller=lambda: caller)
+        if who.machine is not None:
+            sound = who.machine.sound()
+            caller = Caller((Step(say="greeting"),), lambda _: sound)
+        self._people[to] = replace(who, caller=lambda: caller)
         body = {"to": to, "agent": placed.agent, "variables": placed.variables}
         async with httpx2.AsyncClient(timeout=_PLACING_S, trust_env=False) as http:
             response = await http.post(
@@ -120,4 +121,4 @@ class _Placing:
         leg.at(self._time_limit_s, lambda: leg.end("given_up"))
         while not leg.over:
             await self._board.passed(_LOOKS_S)
-        return leg.report
+        return cast("CallReport", leg.report)  # its party is this caller

@@ -20,10 +20,8 @@ from offhook.clock import Clock
 from offhook.deepgram import messages
 from offhook.testing.scenarios.hearing import PAUSE_S, FunctionCalled, Stretch
 from offhook.testing.scenarios.judge import ServersEnding
+from offhook.testing.simulator.speech.levels import SILENT
 from offhook.twilio import messages as media
-
-_SILENT: Final = b"\xff\x7f"
-"""Both zeros of mu-law."""
 
 _OVERLAP_S: Final = 0.05
 """What a sentence and a stretch have in common, at least, if the one is heard in the other."""
@@ -171,7 +169,7 @@ class FromTheWire:
     def _receive(self, data: bytes) -> None:
         if self._queue and self._queue[-1].cut_at is None:
             sentence = self._queue[-1]
-            sound = len(data.rstrip(_SILENT))
+            sound = len(data.rstrip(SILENT))
             if sound:
                 sentence.spoken = sentence.received + sound
             sentence.received += len(data)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from offhook.deepgram.messages import History
 from offhook.testing.simulator.deepgram.answers import Answer
-from offhook.testing.simulator.deepgram.script import Conduct, Script
+from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.deepgram.settings import Settings
 from offhook.testing.simulator.speech.engines import Ears, Heard, Voice
 
@@ -61,15 +61,3 @@ class Agent:
     ears: Callable[[], Ears]
     voice: Voice
     """One for all sessions."""
-
-
-def agent_of(agent: "Agent | Script") -> Agent:
-    """The agent that a script describes, or the agent as it is."""
-    if isinstance(agent, Agent):
-        return agent
-    # These are agents' parts, so they import this module.
-    from offhook.testing.simulator.deepgram.script_policy import DeafEars, ScriptedMind
-    from offhook.testing.simulator.speech.clip_voice import ClipVoice
-
-    script = agent
-    return Agent(script, lambda settings: ScriptedMind(script), DeafEars, ClipVoice())

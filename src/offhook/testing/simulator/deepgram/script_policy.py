@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 
 from offhook.deepgram.messages import AgentThinking, History
 from offhook.testing.simulator.deepgram.answers import Answer, Wanted
+from offhook.testing.simulator.deepgram.policy import Agent
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.deepgram.settings import Settings
+from offhook.testing.simulator.speech.clip_voice import ClipVoice
 from offhook.testing.simulator.speech.engines import Heard
 
 
@@ -85,3 +87,11 @@ class ScriptedMind:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def agent_of(agent: Agent | Script) -> Agent:
+    """Return the agent that a script describes, or the agent as it is."""
+    if isinstance(agent, Agent):
+        return agent
+    script = agent
+    return Agent(script, lambda settings: ScriptedMind(script), DeafEars, ClipVoice())

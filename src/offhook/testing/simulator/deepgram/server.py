@@ -16,8 +16,9 @@ from offhook.clock import Clock
 from offhook.net import websocket
 from offhook.net.first_request import FirstRequestRouter
 from offhook.net.listener import Listener
-from offhook.testing.simulator.deepgram.policy import Agent, agent_of
+from offhook.testing.simulator.deepgram.policy import Agent
 from offhook.testing.simulator.deepgram.script import Script
+from offhook.testing.simulator.deepgram.script_policy import agent_of
 from offhook.testing.simulator.deepgram.standin import StandIn
 
 PATH: Final = "/v1/agent/converse"

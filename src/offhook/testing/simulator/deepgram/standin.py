@@ -19,8 +19,9 @@ from offhook.clock import Clock
 from offhook.deepgram import messages
 from offhook.net.websocket import Channel, Closed
 from offhook.testing.simulator.deepgram.functions import Called
-from offhook.testing.simulator.deepgram.policy import Agent, agent_of
+from offhook.testing.simulator.deepgram.policy import Agent
 from offhook.testing.simulator.deepgram.script import Script, Stage
+from offhook.testing.simulator.deepgram.script_policy import agent_of
 from offhook.testing.simulator.deepgram.settings import Refused, Settings, unparsable
 from offhook.testing.simulator.deepgram.timers import Timers
 from offhook.testing.simulator.deepgram.turns import Turns

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from offhook.errors import UserError
 from offhook.testing.simulator.deepgram import script
-from offhook.testing.simulator.deepgram.policy import Agent, agent_of
+from offhook.testing.simulator.deepgram.policy import Agent
 from offhook.testing.simulator.deepgram.script import Script
+from offhook.testing.simulator.deepgram.script_policy import agent_of
 from offhook.testing.simulator.dialogue.completions import Model
+from offhook.testing.simulator.dialogue.dialogue_policy import talking
 from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
 from offhook.testing.simulator.dialogue.model_policy import thinking
-from offhook.testing.simulator.speech import agent as local
+from offhook.testing.simulator.speech import installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,13 @@ async def ready(
     has neither ears nor voice. Raises UserError E-STANDIN-02 when a dialogue needs them and they
     are missing, E-EAR-... when they do not start or a word is unknown.
     """
-    missing = local.missing()
+    missing = installed.missing()
     async with AsyncExitStack() as stack:
         if isinstance(what, Script):
             made = Ready(agent_of(what), "It plays a script, whatever is said.", None)
         elif missing is None:
             dialogue = what or front_desk()
-            agent = await stack.enter_async_context(local.talking(dialogue))
+            agent = await stack.enter_async_context(talking(dialogue))
             made = Ready(agent, "It understands what is said, and answers.", dialogue)
         elif what is None:
             words = f"It plays a script and understands nothing: {missing}."

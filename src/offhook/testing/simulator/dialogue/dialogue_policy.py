@@ -1,6 +1,7 @@
 """A dialogue as the mind of a stand-in agent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from offhook.deepgram.messages import History
 from offhook.testing.simulator.deepgram.answers import Answer, Wanted
@@ -22,6 +23,19 @@ def conversing(
     return Agent(
         conduct or Conduct(), lambda settings: DialogueMind(dialogue, settings), ears, voice
     )
+
+
+@asynccontextmanager
+async def talking(dialogue: Dialogue) -> AsyncIterator[Agent]:
+    """An agent that talks along a dialogue, until the end of the block.
+
+    Raises Problem (E-EAR-...) where the local engines do not start, or do not know a word.
+    """
+    from offhook.testing.simulator.speech.speech_to_text import recognising
+    from offhook.testing.simulator.speech.text_to_speech import speaking
+
+    async with recognising(dialogue.vocabulary()) as recogniser, speaking() as voice:
+        yield conversing(dialogue, recogniser.ears, voice)
 
 
 class DialogueMind:

@@ -24,7 +24,7 @@ from offhook.testing.simulator.dialogue.completions import (
 )
 from offhook.testing.simulator.speech.engines import Heard
 
-_log: Final = logging.getLogger("offhook.rehearsal.model")
+_log: Final = logging.getLogger("offhook.testing.model")
 
 DID_NOT_CATCH: Final = "Sorry, I did not catch that."
 CANNOT_THINK: Final = "I am sorry, I cannot answer that just now."

@@ -25,7 +25,7 @@ from offhook.testing.simulator.speech.sphinx_worker import AUDIO, CLOSE, END, FO
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
 from offhook.testing.simulator.speech.worker_process import call_back
 
-_log: Final = logging.getLogger("offhook.rehearsal.local")
+_log: Final = logging.getLogger("offhook.testing.local")
 
 TRUSTED: Final = 0.0002
 """Of the probability that the decoder gives: below are sentences of another trade, and noise.

@@ -18,7 +18,7 @@ from offhook.testing.simulator.speech import worker_process
 from offhook.testing.simulator.speech.espeak_worker import DONE, HEADER
 from offhook.testing.simulator.speech.worker_process import call_back
 
-_log: Final = logging.getLogger("offhook.rehearsal.local")
+_log: Final = logging.getLogger("offhook.testing.local")
 
 VOICE: Final = "en-us+klatt4"
 """Of eSpeak NG's, the one that our own recogniser understands best, by bench/voices.py."""

@@ -13,7 +13,7 @@ LEAVE_S: Final = 2.0
 DEATHS_MAX: Final = 3
 """Times that a process dies without having told anything before it is not started anew."""
 
-_log: Final = logging.getLogger("offhook.rehearsal.local")
+_log: Final = logging.getLogger("offhook.testing.local")
 _Given = ParamSpec("_Given")
 
 

@@ -1,16 +1,16 @@
 """What became of a rehearsed call: what happened, what was measured, and the call as a WAV file."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from offhook import audio
 from offhook.recordings.wav import StereoWriter
-from offhook.testing.scenarios.caller import Caller
 from offhook.testing.simulator.twilio import stream
 from offhook.testing.simulator.twilio.ending import Ending
-from offhook.testing.simulator.twilio.stream import SimulatedStream
+from offhook.testing.simulator.twilio.stream import Party, SimulatedStream
 from offhook.testing.simulator.twilio.verbs import Verb
 
 
@@ -46,13 +46,27 @@ class Span:
     ended: float
 
 
+class CallParty(Party, Protocol):
+    """A person on a call: on all of its streams, one after another."""
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """What this person waited for in vain."""
+
+    def call_ended(self) -> None:
+        """Take note that the call is over."""
+
+
+PartyT_co = TypeVar("PartyT_co", bound=CallParty, covariant=True)
+
+
 @dataclass(slots=True)
-class CallReport:
+class LegReport(Generic[PartyT_co]):
     """What became of one call. Times are the clock's, in seconds."""
 
     account_sid: str
     call_sid: str
-    caller: Caller
+    caller: PartyT_co
     answered_at: float = math.nan
     ended_at: float = math.nan
     ending: Ending = "application_error"
@@ -79,21 +93,9 @@ class CallReport:
         return [(began, ended) for began, ended in found if ended - began >= at_least_s]
 
     @property
-    def times_to_answer(self) -> list[float]:
-        """Seconds from the end of each thing said to the agent's first sound after it."""
-        times = (said.time_to_answer for said in self.caller.said)
-        return [time for time in times if time is not None]
-
-    @property
-    def interruptions(self) -> list[float]:
-        """Seconds from the caller's first speech to the agent's silence, for each barge-in."""
-        times = (said.time_to_silence for said in self.caller.said if said.barge_in)
-        return [time for time in times if time is not None]
-
-    @property
     def faults(self) -> list[str]:
         """Why the call did not go as it should have; nothing, if it did."""
-        return self.faults_on_the_line + [str(failed) for failed in self.caller.failed]
+        return [*self.faults_on_the_line, *self.caller.faults]
 
     @property
     def faults_on_the_line(self) -> list[str]:

@@ -8,11 +8,10 @@ It speaks to one host, as webhooks.py says; a URL of another host is noted and n
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from offhook.clock import Clock
-from offhook.testing.scenarios.caller import Caller
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.testing.simulator.twilio.calls.executing import follow
 from offhook.testing.simulator.twilio.calls.leg import Leg, Told, final_status, new_sid
 from offhook.testing.simulator.twilio.calls.media_stream import stream
@@ -27,12 +26,14 @@ from offhook.twilio.signature import SharedKey
 DIAL_S: Final = 3.0
 """Simulated seconds that a dialled call takes, where nobody in particular is dialled."""
 
+_PartyT = TypeVar("_PartyT", bound=CallParty)
+
 DialStatus: TypeAlias = Literal["completed", "busy", "no-answer", "failed"]
 
 
 async def place_call(
     to_url: str,
-    caller: Caller,
+    caller: _PartyT,
     *,
     clock: Clock,
     auth_token: str | SharedKey | None,
@@ -48,7 +49,7 @@ async def place_call(
     time_limit_s: float | None = None,
     board: Board | None = None,
     hang_up_after_s: float | None = None,
-) -> CallReport:
+) -> LegReport[_PartyT]:
     """Call a number whose voice webhook (http, https) or media stream (ws, wss) is `to_url`.
 
     `auth_token` signs, or a shared key in its place; without it nothing is signed. `public_url` is
@@ -61,7 +62,7 @@ async def place_call(
     left. Raises UserError E-REH-02 for another `to_url`.
     """
     front = Front(to_url, auth_token, public_url)
-    report = CallReport(account_sid, call_sid or new_sid("CA"), caller)
+    report = LegReport(account_sid, call_sid or new_sid("CA"), caller)
     async with _board(board, front, clock, account_sid, dial_status) as at:
         leg = Leg(
             at,

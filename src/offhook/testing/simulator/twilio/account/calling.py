@@ -12,7 +12,7 @@ from offhook.testing.simulator.twilio.account.parameters import (
     Given,
     Refuse,
 )
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.calls import detection, executing
 from offhook.testing.simulator.twilio.calls.detection import Detection
 from offhook.testing.simulator.twilio.calls.ledger import Rung
@@ -127,7 +127,7 @@ def ring(board: Board, given: Given, waits_s: float) -> Leg:
     person = board.people(to)
     leg = Leg(
         board,
-        CallReport(board.account_sid, new_sid("CA"), person.voice()),
+        LegReport(board.account_sid, new_sid("CA"), person.voice()),
         from_=given.text("CallerId", from_),
         to=to,
         direction="outbound-api",

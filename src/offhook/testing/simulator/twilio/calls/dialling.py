@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, get_args
 from urllib.parse import urljoin
 
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.calls.ledger import Joined, Rung
 from offhook.testing.simulator.twilio.calls.leg import Event, Leg, Told, new_sid
 from offhook.testing.simulator.twilio.calls.network import Conference
@@ -117,7 +117,7 @@ def _child(parent: Leg, verb: Verb, noun: Verb, base: str, news: asyncio.Event) 
         )
     leg = Leg(
         board,
-        CallReport(board.account_sid, new_sid("CA"), person.voice()),
+        LegReport(board.account_sid, new_sid("CA"), person.voice()),
         from_=verb.attributes.get("callerId", parent.from_),
         to=to,
         direction="outbound-dial",

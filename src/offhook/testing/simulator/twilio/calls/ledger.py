@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from offhook.testing.simulator.twilio.call_report import CallReport
+from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Ledger:
     redirected: list[Redirected] = field(default_factory=list)
     texts: list[Texted] = field(default_factory=list)
     answers: list[Answered] = field(default_factory=list)
-    reports: dict[str, CallReport] = field(default_factory=dict)
+    reports: dict[str, LegReport[CallParty]] = field(default_factory=dict)
     """Of every leg, by its CallSid."""
 
     def rung_at(self, to: str) -> list[Rung]:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
 from offhook.clock import Timer
-from offhook.testing.simulator.twilio.call_report import CallReport, Note, Sound, Span
+from offhook.testing.simulator.twilio.call_report import CallParty, LegReport, Note, Sound, Span
 from offhook.testing.simulator.twilio.calls import dates
 from offhook.testing.simulator.twilio.calls.network import Board
 from offhook.testing.simulator.twilio.calls.people import RINGS_S, Person
@@ -47,7 +47,7 @@ class Leg:
     def __init__(
         self,
         board: Board,
-        report: CallReport,
+        report: LegReport[CallParty],
         *,
         from_: str,
         to: str,

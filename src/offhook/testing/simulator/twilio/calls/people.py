@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Final, Literal, TypeAlias
 
 from offhook import audio
-from offhook.testing.scenarios.caller import Caller
-from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.speech.clip_voice import spoken
+from offhook.testing.simulator.twilio.call_report import CallParty
+from offhook.testing.simulator.twilio.stream import Line
 
 RINGS_S: Final = 2.0
 """Seconds that it rings before somebody does something, if nothing else is said."""
@@ -40,6 +41,22 @@ class Machine:
         return greeting + beep
 
 
+class Playback:
+    """A person who plays one sound, and is silent after it."""
+
+    faults: tuple[str, ...] = ()
+
+    def __init__(self, sound: bytes = b"") -> None:
+        self._sound = BytesIO(sound)
+
+    def next_frame(self, line: Line, heard: bytes, now: float) -> bytes:
+        """Return the next 20 ms of the sound (stream.Party)."""
+        return self._sound.read(audio.FRAME_BYTES).ljust(audio.FRAME_BYTES, audio.SILENCE)
+
+    def call_ended(self) -> None:
+        """Take note that the call is over, which changes nothing here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Somebody with a telephone.
@@ -67,17 +84,14 @@ class Person:
     hello_s: float = HELLO_S
     """How long "Hello?" takes; 0 for one who says nothing."""
 
-    caller: Callable[[], Caller] | None = None
+    caller: Callable[[], CallParty] | None = None
     """Who speaks and listens on this person's media streams; somebody silent, if nobody."""
 
-    def voice(self) -> Caller:
-        """Who is on the line in one call."""
+    def voice(self) -> CallParty:
+        """Return who is on the line in one call."""
         if self.caller is not None:
             return self.caller()
-        if self.machine is not None:
-            sound = self.machine.sound()
-            return Caller((Step(say="greeting"),), lambda _: sound)
-        return Caller((), lambda _: b"")
+        return Playback(b"" if self.machine is None else self.machine.sound())
 
 
 People: TypeAlias = Callable[[str], Person]
