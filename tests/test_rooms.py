@@ -43,6 +43,17 @@ ROOMS: Final = (
 RIGS: Final = ("bench", "testing")
 """The rooms that measure and try the product. Of the product only the command line knows them."""
 
+ROOMS_OF_TESTING: Final = (
+    "",  # the modules of src/offhook/testing itself: a clock that jumps, sockets in memory
+    "simulator.speech",
+    "simulator.twilio",
+    "simulator.deepgram",
+    "simulator.dialogue",
+    "scenarios",
+    "replay",
+)
+"""The rooms of offhook.testing: each may import from those before it, and from no other of them."""
+
 LOOSE_MAX: Final = 8
 """Modules that may lie in src/offhook itself."""
 
@@ -54,6 +65,7 @@ OWNERS: Final = {
     "fastapi": "offhook.api",
     "prometheus_client": "offhook.observability.metrics",
     "structlog": "offhook.observability.log_format",
+    "webrtcvad": "offhook.testing.simulator.speech",
 }
 """Libraries, and the one place that knows each."""
 
@@ -119,6 +131,15 @@ def room(module: str) -> str:
     return parts[1] if is_folder else ""
 
 
+def room_of_testing(module: str) -> str:
+    """Return the room of a module within offhook.testing."""
+    parts = module.split(".")[2:]
+    known = {room.split(".")[0] for room in ROOMS_OF_TESTING}
+    if not parts or parts[0] not in known:
+        return ""
+    return ".".join(parts[:2]) if parts[0] == "simulator" else parts[0]
+
+
 def faults(name: str, tree: ast.Module) -> Iterator[str]:
     """Every arrow that points the wrong way out of a module."""
     for target in imports(tree):
@@ -138,6 +159,10 @@ def faults(name: str, tree: ast.Module) -> Iterator[str]:
         if ours and name != "offhook.__main__":
             if ROOMS.index(room(target)) > ROOMS.index(room(name)):
                 yield f"{name} imports {target}, whose room is above its own"
+            if within(name, ("offhook.testing",)) and within(target, ("offhook.testing",)):
+                here, there = map(room_of_testing, (name, target))
+                if ROOMS_OF_TESTING.index(there) > ROOMS_OF_TESTING.index(here):
+                    yield f"{name} imports {target}, whose room of testing is above its own"
             if room(target) in RIGS and room(name) not in (*RIGS, "cli"):
                 yield f"{name} is the product, and imports {target}"
     for read in reads(tree):
@@ -161,6 +186,12 @@ def test_the_core_is_where_it_is_looked_for() -> None:
 
 def test_every_room_has_a_place_in_the_order() -> None:
     assert {room(name) for name in MODULES} == set(ROOMS)
+
+
+def test_every_room_of_testing_has_a_place_in_the_order() -> None:
+    names = [name for name in MODULES if within(name, ("offhook.testing",))]
+    found = {room_of_testing(name) for name in names if name != "offhook.testing.simulator"}
+    assert found == set(ROOMS_OF_TESTING)
 
 
 def test_few_modules_lie_loose() -> None:
@@ -188,6 +219,15 @@ def test_every_room_is_on_the_map() -> None:
         ("offhook.calls.session", "from picows import WSFrame"),
         ("offhook.calls.session", "from offhook.serving.server import Server"),
         ("offhook.serving.server", "from offhook.testing.memory import VirtualClock"),
+        (
+            "offhook.testing.simulator.twilio.phone",
+            "from offhook.testing.scenarios.caller import Caller",
+        ),
+        (
+            "offhook.testing.simulator.speech.clips",
+            "from offhook.testing.simulator.dialogue import words",
+        ),
+        ("offhook.capture.tap", "import webrtcvad"),
         ("offhook.serving.server", "from offhook.bench import load"),
         ("offhook.serving.server", "import offhook.cli.serve"),
         ("offhook.webhooks.routes", "from offhook.cli import app"),
