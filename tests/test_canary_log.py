@@ -36,7 +36,7 @@ from tests.test_canary import (
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fresh_sid
 
 from offhook.clock import LoopClock
-from offhook.config import Logs
+from offhook.config import LogSettings
 from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import Step
 from offhook.testing.simulator.deepgram import server as standin_server

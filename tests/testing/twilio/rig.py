@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from tests.testing.twilio.doors import ACCOUNT, SPEED, TOKEN, Request, Server, serving
 
 from offhook.clock import LoopClock
-from offhook.config import Twilio
+from offhook.config import TwilioSettings
 from offhook.testing.scenarios.caller import Caller, CallReport
 from offhook.testing.simulator.twilio.account.account import Account
 from offhook.testing.simulator.twilio.account.resources import Number

@@ -11,7 +11,7 @@ from tests.testing.twilio.rig import ADA, BOB, CAROL, DESK, rig
 from twilio.request_validator import RequestValidator
 
 from offhook import audio
-from offhook.config import Twilio
+from offhook.config import TwilioSettings
 from offhook.testing.scenarios.caller import Caller
 from offhook.testing.scenarios.scenario import HangUp, Step
 from offhook.testing.simulator.speech.levels import SILENT, is_speech

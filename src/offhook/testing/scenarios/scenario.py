@@ -28,7 +28,7 @@ from offhook.errors import UserError
 from offhook.testing.scenarios.callee import Callee
 from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn, Part, Phrase
 from offhook.testing.simulator.deepgram.script import Script
-from offhook.yamlfile import InvalidFileError, Document, Finding, Loc, Place
+from offhook.yamlfile import Document, Finding, InvalidFileError, Loc, Place
 
 _VARIABLE: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 

@@ -29,7 +29,7 @@ def conversing(
 async def talking(dialogue: Dialogue) -> AsyncIterator[Agent]:
     """An agent that talks along a dialogue, until the end of the block.
 
-    Raises Problem (E-EAR-...) where the local engines do not start, or do not know a word.
+    Raises UserError (E-EAR-...) where the local engines do not start, or do not know a word.
     """
     from offhook.testing.simulator.speech.speech_to_text import recognising
     from offhook.testing.simulator.speech.text_to_speech import speaking
