@@ -200,7 +200,7 @@ def test_a_disk_that_hangs_stops_the_capture_and_not_the_call(
         monkeypatch.setattr(os, "write", hang)
         rehearse(captures, GREET, ASK, GREET, HANG_UP)
         assert caplog.text.count("the disk is too slow") == 1
-        assert captures._writer._bytes <= 50_000
+        assert captures.thread._bytes <= 50_000
         released.set()
     path = only(tmp_path)
     assert 0 < path.stat().st_size <= 50_000

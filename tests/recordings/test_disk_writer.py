@@ -100,6 +100,5 @@ def test_a_disk_that_hangs_does_not_keep_the_process(monkeypatch: pytest.MonkeyP
     writer.start()
     assert not writer.stop()
     file.free.set()
-    monkeypatch.setattr(disk_writer, "FLUSH_S", 20)
-    assert writer.stop()
+    assert writer.stop(20)
     assert file.content == b"x"

@@ -418,7 +418,7 @@ def settle(recordings: Recordings) -> None:
         def close(self) -> None:
             idle.set()
 
-    recordings._writer.close(Last())
+    recordings.thread.close(Last())
     assert idle.wait(20)
 
 
@@ -463,7 +463,7 @@ def test_a_disk_that_hangs_stops_the_recording_and_not_the_call(
         rehearsal = Rehearsal(GREET, ASK, GREET, HANG_UP, recordings=recordings)
         assert rehearsal.run(60) == ["caller_hung_up"]
         assert RecordingFailed("the disk is too slow") in rehearsal.events
-        assert recordings._writer._bytes <= 100_000
+        assert recordings.thread._bytes <= 100_000
         released.set()
     left, _ = wav.read_stereo(only(tmp_path))
     assert 0 < len(left) <= 50_000

@@ -13,7 +13,6 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +21,7 @@ from offhook import __version__
 from offhook.call.ending import Ending
 from offhook.capture.masking import Masks
 from offhook.capture.tap import Direction, NewCall, OnWire, Tap
-from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.background_thread import ThreadOwner
 from offhook.errors import UserError
 from offhook.events.types import Leg
 from offhook.recordings.disk_writer import DiskWriter, file_of_call
@@ -77,7 +76,7 @@ class CaptureLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Captures:
+class Captures(ThreadOwner):
     """Captures every call that begins while it is entered, into `folder`: a MakeTap.
 
     `secrets` are values that must be in no file. Raises UserError E-CAP-01 when no file can be made
@@ -97,24 +96,10 @@ class Captures:
             ) from None
         self._folder = folder
         self._secrets = secrets
-        self._writer = DiskWriter("captures", WAITING_BYTES)
+        self.thread: DiskWriter = DiskWriter("captures", WAITING_BYTES)
 
-    @property
-    def thread(self) -> BackgroundThread:
-        """The one that writes."""
-        return self._writer.thread
-
-    def __enter__(self) -> "Captures":
-        self._writer.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._writer.stop():
+    def _after_stop(self, *, in_time: bool) -> None:
+        if not in_time:
             _log.warning("E-CAP-02 The last lines of the captures were not written in time.")
 
     def __call__(self, call: NewCall) -> Tap:
@@ -132,8 +117,8 @@ class Captures:
             to=call.to,
         )
         file = _File(call.call_sid, path)
-        self._writer.put(file, _encode(header))
-        return _Capture(file, self._writer, Masks(self._secrets))
+        self.thread.put(file, _encode(header))
+        return _Capture(file, self.thread, Masks(self._secrets))
 
 
 def line_of(message: OnWire, masks: Masks) -> CaptureLine:

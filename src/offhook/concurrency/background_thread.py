@@ -1,18 +1,21 @@
 """Threads that work beside the event loop as long as the server runs: journal, database, disk.
 
-None of them may end because of one line, one file or one answer. So the loop around the work is
-here, once: it survives whatever the work raises, waits longer after each failure, and tells.
+One line, one file or one answer must not end a thread. The loop around the work is therefore
+written once, here: it survives whatever the work raises, waits longer after each failure, and logs.
 """
 
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Self, TypeAlias
 
 _log: Final = logging.getLogger("offhook.background")
 
 AGAIN_S: Final = (0.1, 0.5, 2.0, 10.0)
-"""How long to wait after the work has raised, and after each further time."""
+"""Waits after the work has raised: after the first time, the second, and so on."""
+
+STOP_S: Final = 3.0
+"""How long `stop` waits for the last round, unless a thread names its own limit."""
 
 State: TypeAlias = Literal["ok", "failing", "dead"]
 
@@ -22,16 +25,20 @@ Work: TypeAlias = Callable[[], float | None]
 class BackgroundThread:
     """A thread that repeats `work`, from `start` to `stop`.
 
-    `work` does what there is to do, and returns how long the next round may wait for a `wake`, in
-    seconds; None: for ever. After a wake, `gather_s` pass before the round, so that there is more
-    to do at once. `work` is done once more after `stop` was asked for. The thread is a daemon:
-    work that hangs does not keep the process alive.
+    `work` does what there is to do, and returns how many seconds the next round may wait for a
+    `wake`; None: no limit. After a wake, `gather_s` pass before the round, so that one round has
+    more to do. `work` is called once more after `stop` was asked for; `stop` waits `stop_s` for it.
+
+    The thread is a daemon: work that hangs does not keep the process alive.
     """
 
-    def __init__(self, name: str, work: Work, *, gather_s: float = 0.0) -> None:
+    def __init__(
+        self, name: str, work: Work, *, gather_s: float = 0.0, stop_s: float = STOP_S
+    ) -> None:
         self.name: Final = name
         self._work = work
         self._gather_s = gather_s
+        self._stop_s = stop_s
         self._some = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -41,37 +48,37 @@ class BackgroundThread:
         """Exceptions that the work did not expect."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._started = True
         self._thread.start()
 
     def wake(self) -> None:
-        """There is something to do. Cheap, and from any thread."""
+        """Have the next round begin. Cheap, and may be called from any thread."""
         if not self._some.is_set():
             self._some.set()
 
-    def stop(self, timeout_s: float) -> bool:
-        """End after one more round. Returns whether it has ended in time."""
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Ask for the end after one more round, and return whether the thread has ended in time."""
         self._stopping.set()
         self._some.set()
         if self._started:
-            self._thread.join(timeout_s)
+            self._thread.join(self._stop_s if timeout_s is None else timeout_s)
         return not self._thread.is_alive()
 
     def pause(self, seconds: float) -> bool:
-        """Wait, within the work. Returns at once, and True, when the thread is to stop."""
+        """Wait, within the work. Return True, at once, when the thread is to stop."""
         return self._stopping.wait(seconds)
 
     @property
     def stopping(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether the thread was told to stop."""
         return self._stopping.is_set()
 
     @property
     def state(self) -> State:
-        """`failing`: the last round has raised. `dead`: it does nothing more, and nobody said so.
+        """`failing`: the last round has raised. `dead`: the thread has ended without being told.
 
-        It is `ok` before it was started, and after it was told to stop.
+        The state is `ok` before the start, and after `stop` was called.
         """
         if self._started and not self._thread.is_alive() and not self._stopping.is_set():
             return "dead"
@@ -88,19 +95,19 @@ class BackgroundThread:
                 _log.critical("the thread %r has died: restart the server", self.name)
 
     def _round(self) -> bool:
-        """Work once, and wait. Returns whether the thread is to end."""
+        """Work once, and wait. Return whether the thread is to end."""
         self._some.clear()
-        # Asked after that, and before the work: whoever says stop later wakes the next round.
+        # Read after the clear and before the work: a stop that comes later wakes the next round.
         stopping = self._stopping.is_set()
         wait_s: float | None
         try:
             wait_s = self._work()
             self._failures = 0
-        except BaseException as error:  # noqa: BLE001 - whatever it is, there is more to be done
+        except BaseException as error:  # noqa: BLE001 - the thread must survive any fault
             wait_s = AGAIN_S[min(self._failures, len(AGAIN_S) - 1)]
             self._failures += 1
             self.faults += 1
-            if self._failures == 1:  # it may fail many times for the same reason
+            if self._failures == 1:  # the work may fail many times for the same reason
                 _log.error("a fault in the thread %r", self.name, exc_info=error)
         if stopping:
             return True
@@ -109,3 +116,19 @@ class BackgroundThread:
         elif self._some.wait(wait_s):
             self._stopping.wait(self._gather_s)
         return False
+
+
+class ThreadOwner:
+    """A context manager whose `thread` runs while it is entered."""
+
+    thread: BackgroundThread
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._after_stop(in_time=self.thread.stop())
+
+    def _after_stop(self, *, in_time: bool) -> None:
+        """Release what the thread has used, which it may still use unless it ended `in_time`."""

@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from offhook.errors import UserError
@@ -81,12 +80,7 @@ class ListProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
     def _claim(self) -> None:

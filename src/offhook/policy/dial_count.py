@@ -20,11 +20,10 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Literal, NamedTuple, Self, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from offhook.clock import MachineClocks
-from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
 from offhook.errors import UserError
 
 _log: Final = logging.getLogger("offhook.dials")
@@ -41,8 +40,6 @@ LINES_MIN: Final = 1024
 
 KEEP_S: Final = 5.0
 """Seconds that a disk may take for one line; the dial is refused after that."""
-
-STOP_S: Final = 3.0
 
 _KINDS: Final[dict[bytes, Kind]] = {b"call": "call", b"transfer": "transfer", b"text": "text"}
 _NONE: Final = "-"
@@ -78,7 +75,7 @@ def number_tag(number: str) -> str:
     return hashlib.sha256(b"to " + number.encode(errors="replace")).hexdigest()[:5]
 
 
-class DialCount:
+class DialCount(ThreadOwner):
     """The file, and the thread that writes it. A context manager.
 
     `per_hour` is how many entries an hour may have. One process has it at a time: the journal, in
@@ -99,19 +96,10 @@ class DialCount:
         except OSError as error:
             os.close(self._fd)
             raise _unusable(path, error.strerror or "") from None
-        self.thread: Final = BackgroundThread("dial count", self._write_waiting)
+        self.thread = BackgroundThread("dial count", self._write_waiting)
 
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.thread.stop(STOP_S):
+    def _after_stop(self, *, in_time: bool) -> None:
+        if in_time:
             os.close(self._fd)
 
     def earlier(self, now: float) -> list[Spent]:

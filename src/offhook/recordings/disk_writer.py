@@ -46,26 +46,18 @@ class GrowingFile(Protocol):
         """Let go of the file, as the thread."""
 
 
-class DiskWriter:
-    """The thread, from `start` to `stop`. `first` is done in it before anything is written."""
+class DiskWriter(BackgroundThread):
+    """The thread. `first` is done in it before anything is written."""
 
     def __init__(
         self, name: str, waiting_bytes: int, first: Callable[[], None] = lambda: None
     ) -> None:
-        self.thread: Final = BackgroundThread(name, self._work, gather_s=GATHER_S)
+        super().__init__(name, self._write_waiting, gather_s=GATHER_S, stop_s=FLUSH_S)
         self._waiting_bytes = waiting_bytes
         self._first = first
         self._lock = threading.Lock()
         self._parts: list[tuple[GrowingFile, bytes | None]] = []
         self._bytes = 0
-
-    def start(self) -> None:
-        """Begin to write."""
-        self.thread.start()
-
-    def stop(self) -> bool:
-        """Write what waits, and end. Says whether that was done in time."""
-        return self.thread.stop(FLUSH_S)
 
     def put(self, file: GrowingFile, part: bytes) -> None:
         """Have a part written after all others of that file. Never waits for the disk."""
@@ -79,17 +71,17 @@ class DiskWriter:
         if full:
             file.stop("the disk is too slow")
         else:
-            self.thread.wake()
+            self.wake()
 
     def close(self, file: GrowingFile) -> None:
         """Have a file closed after its last part."""
         with self._lock:
             self._parts.append((file, None))
-        self.thread.wake()
+        self.wake()
 
     # --- the thread ---
 
-    def _work(self) -> None:
+    def _write_waiting(self) -> None:
         first, self._first = self._first, lambda: None
         first()
         while True:

@@ -5,12 +5,11 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Final
 
 from offhook.audio import milliseconds
 from offhook.clock import Clock
-from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.background_thread import ThreadOwner
 from offhook.events.types import (
     Event,
     ProtocolViolation,
@@ -208,30 +207,16 @@ class CallRecorder:
             self._writer.close(self._file)
 
 
-class Recordings:
+class Recordings(ThreadOwner):
     """Records calls into `store` while it is entered; mends there first what a crash has left."""
 
     def __init__(self, store: FileStore) -> None:
         self._store = store
-        self._writer = DiskWriter("recordings", WAITING_BYTES, self._repair)
+        self.thread: DiskWriter = DiskWriter("recordings", WAITING_BYTES, self._repair)
         self._live: dict[str, GrowingRecording] = {}
 
-    @property
-    def thread(self) -> BackgroundThread:
-        """The one that writes."""
-        return self._writer.thread
-
-    def __enter__(self) -> "Recordings":
-        self._writer.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._writer.stop():
+    def _after_stop(self, *, in_time: bool) -> None:
+        if not in_time:
             _log.warning("E-AUD-02 The last seconds of the recordings were not written in time.")
 
     def begin(self, call_sid: str, clock: Clock, note: Callable[[Event], None]) -> CallRecorder:
@@ -239,7 +224,7 @@ class Recordings:
         name = file_of_call(call_sid, datetime.now(UTC), SUFFIX)
         file = GrowingRecording(self._store, name, call_sid, lambda: self._over(name))
         self._live[name] = file
-        return CallRecorder(name, file, self._writer, clock, note)
+        return CallRecorder(name, file, self.thread, clock, note)
 
     def silence(self, name: str, start_ms: int, end_ms: int, side: Side) -> None:
         """Silence a stretch of a recording for good, live or not, from any thread.
@@ -249,7 +234,7 @@ class Recordings:
         """
         live = self._live.get(name)
         if live is not None and live.silence(samples(start_ms), samples(end_ms), side):
-            self._writer.put(live, b"")
+            self.thread.put(live, b"")
         else:
             reading.silence(self._store, name, start_ms, end_ms, side)
 

@@ -10,15 +10,14 @@ import hmac
 import logging
 import random
 import threading
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from offhook import __version__
-from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
 from offhook.net import egress, tls
 from offhook.records import jobs
 from offhook.records.database import clock_ms
@@ -57,7 +56,7 @@ class DeliveryError(Exception):
         self.gone = gone
 
 
-class WebhookDelivery:
+class WebhookDelivery(ThreadOwner):
     """Delivers to `url` what is due in the database behind `engine`. A context manager.
 
     Each of `secrets` signs each request, so that a target can check either while one is rotated.
@@ -80,19 +79,10 @@ class WebhookDelivery:
         self._failing = False
         self._looked_ms = 0
         self._threads: set[threading.Thread] = set()
-        self.thread: Final = BackgroundThread("after calls", self._work)
+        self.thread = BackgroundThread("after calls", self._work, stop_s=STOP_S)
 
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.thread.stop(STOP_S)  # from now on it begins no other
+    def _after_stop(self, *, in_time: bool) -> None:
+        # No other delivery begins now.
         for thread in list(self._threads):
             thread.join(STOP_S)
 

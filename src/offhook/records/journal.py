@@ -13,7 +13,6 @@ import uuid
 import zlib
 from collections import deque
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from offhook.errors import UserError
@@ -186,12 +185,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # --- segments ------------------------------------------------------------------------------

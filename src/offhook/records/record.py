@@ -4,7 +4,6 @@ import logging
 import time
 from collections import deque
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from sqlalchemy import Engine
@@ -53,7 +52,7 @@ class Record:
         self.journal: Final = Journal(folder)
         self._writer = RecordWriter(engine, self.journal, prices, after_call=after_call)
         self._lines: deque[bytes] = deque()
-        self._thread = BackgroundThread("journal", self._keep, gather_s=GATHER_S)
+        self._thread = BackgroundThread("journal", self._keep, gather_s=GATHER_S, stop_s=FLUSH_S)
 
     def __call__(self, call_event: CallEvent) -> None:
         """Keep it: some milliseconds from now it survives this process."""
@@ -94,23 +93,18 @@ class Record:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._writer.start()
+        self._writer.thread.start()
         self._writer.settled.wait(SETTLING_S)
         if self._writer.refused is not None:
             self._close()
             raise self._writer.refused
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def _close(self) -> None:
-        kept = self._thread.stop(FLUSH_S)
+        kept = self._thread.stop()
         if self._writer.stop() and kept:
             self.journal.close()
 
@@ -125,7 +119,7 @@ class Record:
             except Exception as error:  # noqa: BLE001 - one line must not keep the others out
                 self._lose(type(error).__name__)
             self._lines.popleft()
-        self._writer.wake()
+        self._writer.thread.wake()
 
     def _lose(self, why: str) -> None:
         self.lost += 1

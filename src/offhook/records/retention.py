@@ -11,13 +11,12 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
 from offhook.config import RetentionSettings
 from offhook.recordings import reading
 from offhook.recordings.files import FileStore
@@ -43,8 +42,6 @@ BELIEVED_S: Final = 24 * 3600.0
 LOST_MS: Final = 25 * 3_600_000
 """A call that began so long ago and has no end has lost its server: none lasts longer than 24 hours
 (twilio.md §1.8)."""
-
-STOP_S: Final = 3.0
 
 _DAY_MS: Final = 86_400_000
 _calls: Final = tables.calls.c
@@ -95,7 +92,7 @@ class Aging:
         return wall_ms
 
 
-class Retention:
+class Retention(ThreadOwner):
     """Erases what `kept` says, at start and every hour, in a thread. A context manager.
 
     `store` is of this machine's journal: recordings of other machines are theirs.
@@ -109,19 +106,7 @@ class Retention:
         self._store = store
         self._kept = kept
         self._aging = Aging()
-        self.thread: Final = BackgroundThread("retention", self._work)
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.thread.stop(STOP_S)
+        self.thread = BackgroundThread("retention", self._work)
 
     def _work(self) -> float:
         if self.thread.stopping:

@@ -70,22 +70,16 @@ class RecordWriter:
         """CallSids of the last RECENT_S, known once `settled`, if ever."""
         self.failing_since: float | None = None
         """When the database began to refuse, by time.monotonic; None: it takes lines."""
-        self.thread: Final = BackgroundThread("records", self._work, gather_s=GATHER_S)
-
-    def start(self) -> None:
-        """Begin to write, at once with what an earlier run left behind."""
-        self.thread.start()
-
-    def wake(self) -> None:
-        """There is a line."""
-        self.thread.wake()
+        self.thread: Final = BackgroundThread(
+            "records", self._work, gather_s=GATHER_S, stop_s=STOP_S
+        )
 
     def stop(self) -> bool:
         """Write what is left, for STOP_S at most; the rest stays in the journal.
 
         Returns whether the thread is done with the journal: a database that hangs may hold it.
         """
-        over = self.thread.stop(STOP_S)
+        over = self.thread.stop()
         if self._journal.waiting:
             _log.warning(
                 "%d lines wait in the journal for the database: the next start writes them",

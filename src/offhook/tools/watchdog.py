@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Final
 
 import offhook
@@ -91,7 +91,7 @@ class Watchdog:
         self._cpu: dict[Running | None, float] = {}
         """By thread, and under None that of the process."""
         self._named = False
-        self.thread: Final = BackgroundThread("watchdog", self._look)
+        self.thread: Final = BackgroundThread("watchdog", self._look, stop_s=STOP_S)
 
     def __enter__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -101,15 +101,10 @@ class Watchdog:
         self._cpu = self._cpu_now()
         self.thread.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self.thread.stop(STOP_S)
+        self.thread.stop()
         self._outside = frozenset()
 
     # --- on the loop ---
