@@ -32,9 +32,7 @@ CONNECTS = {
         "websocket.connect"
     ],  # deepgram.url of offhook.yaml, or --deepgram-url
     "net/egress.py": ["httpx2.AsyncClient"],  # else the address is checked
-    "cli/calls/event_stream.py": ["httpx2.Client"],  # --url, or server.port on this machine
-    "cli/api_client.py": ["httpx2.AsyncClient"],  # likewise
-    "cli/call_placer.py": ["httpx2.AsyncClient"],  # likewise
+    "cli/api_client.py": ["httpx2.AsyncClient"],  # --url, or server.port on this machine
     "calls/lookup.py": ["httpx2.AsyncClient"],  # no client of its own: it is given egress.py's
     "twilio/rest.py": ["httpx2.AsyncClient"],  # likewise
     "net/websocket.py": ["picows.ws_connect"],  # what its callers, above, say

@@ -1,4 +1,4 @@
-"""The command line: one file a command, each importing what is heavy only when it runs."""
+"""The command line: one file for each command. Heavy modules are imported when a command runs."""
 
 import sys
 from typing import Annotated
@@ -11,7 +11,7 @@ from offhook.errors import UserError
 
 app = typer.Typer(
     name="offhook",
-    help="Answers a Twilio phone number with a Deepgram voice agent.",
+    help="Answer a Twilio phone number with a Deepgram voice agent.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

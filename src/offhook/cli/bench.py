@@ -1,38 +1,49 @@
-"""offhook bench: how many calls this machine carries."""
+"""Command `offhook bench`: measure how many calls this machine carries."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from offhook.cli import options
+
 BASELINES = Path("bench/baselines")
 
 
 def bench(
-    config: Annotated[
-        Path | None, typer.Option(help="Default: offhook.yaml if it is there, else the seed's.")
-    ] = None,
+    config: options.Config = None,
     calls: Annotated[
-        int, typer.Option(help="Calls at which bridges are compared.", min=1, max=4000)
+        int,
+        typer.Option(
+            help="Number of simultaneous calls at which bridges are compared.", min=1, max=4000
+        ),
     ] = 50,
-    seconds: Annotated[float, typer.Option(help="Of measurement in each run.", min=1, max=60)] = 5,
+    seconds: Annotated[
+        float,
+        typer.Option(help="Length of the measurement in each run, in seconds.", min=1, max=60),
+    ] = 5,
     search: Annotated[
-        bool, typer.Option(help="Also look for the most calls that one core carries.")
+        bool, typer.Option(help="Also search for the most calls that one core carries.")
     ] = True,
-    tls: Annotated[bool, typer.Option("--tls", help="TLS to the agent in every run.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS to the agent in every run.")] = False,
     baselines: Annotated[
         Path | None,
-        typer.Option(help=f"Bridges to compare with. Default: {BASELINES}, if it is there."),
+        typer.Option(
+            help=f"Folder of bridges to compare with. Default: {BASELINES}, if it exists."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.Json = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Delay and CPU against calls.", metavar="FILE.svg")
+        Path | None,
+        typer.Option(
+            help="Write a plot of delay and CPU against calls to this file.", metavar="FILE.svg"
+        ),
     ] = None,
     short: Annotated[
-        bool, typer.Option("--short", help="What fits into about five minutes.")
+        bool, typer.Option("--short", help="Run only what fits into about five minutes.")
     ] = False,
 ) -> None:
-    """Measure this installation with simulated calls, on loopback, beside other bridges."""
+    """Measure this installation with simulated calls on loopback, and compare other bridges."""
     import os
 
     import msgspec
@@ -47,7 +58,7 @@ def bench(
     from offhook.cli.event_loop import run
     from offhook.errors import UserError
 
-    # A configuration that is wrong is told of here, not by a process of the run.
+    # Here a wrong configuration is one error message, not one from each process of the run.
     loaded = configuration.load(config, {"DEEPGRAM_API_KEY": "loopback"})
     if loaded.agent_for(None) is None:
         raise UserError(

@@ -1,9 +1,11 @@
-"""`offhook check`: what is wrong with a configuration, before any call."""
+"""Command `offhook check`: check a configuration before any call."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from offhook.cli import options
 
 if TYPE_CHECKING:
     from offhook.yamlfile import Finding
@@ -13,16 +15,14 @@ def check(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="offhook.yaml, an agent file, or Settings as JSON. Without it ./offhook.yaml if"
-            " it is there, else the built-in settings.",
+            help="An offhook.yaml, an agent file, or Settings as JSON. Default: ./offhook.yaml if"
+            " it exists, else the settings of Deepgram's tutorial.",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Check configuration and agent settings. Exit code 1 if there is an error."""
-    import json
-
     from offhook.yamlfile import InvalidFileError
 
     try:
@@ -33,7 +33,7 @@ def check(
     if as_json:
         rows = [_row(finding) for finding in findings]
         remarks = len(findings) - errors
-        print(json.dumps({"errors": errors, "remarks": remarks, "findings": rows}, indent=2))
+        options.print_json({"errors": errors, "remarks": remarks, "findings": rows})
     else:
         _show(what, findings, errors)
     if errors:
@@ -41,7 +41,10 @@ def check(
 
 
 def _read(file: Path | None) -> "tuple[str, tuple[Finding, ...]]":
-    """What was checked, and the remarks about it. Raises InvalidFileError if there are errors."""
+    """Return what was checked, and the remarks about it.
+
+    Raises InvalidFileError if there are errors.
+    """
     import os
 
     from offhook import config, yamlfile

@@ -1,28 +1,22 @@
-"""offhook db: the database of the record."""
-
-from pathlib import Path
-from typing import Annotated
+"""Commands `offhook db …`: the database of the record of calls."""
 
 import typer
 
-app = typer.Typer(help="The database of the record.", add_completion=False, no_args_is_help=True)
+from offhook.cli import options
+
+app = typer.Typer(
+    help="Database of the record of calls.", add_completion=False, no_args_is_help=True
+)
 
 
 @app.callback()
 def _db() -> None:
-    """Keep `upgrade` a word of its own, though it is the only one."""
+    """Make `upgrade` a subcommand: without a callback Typer drops the name of an only command."""
 
 
 @app.command()
-def upgrade(
-    config: Annotated[
-        Path | None, typer.Option(help="Default: offhook.yaml if it is there.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Bring the database to the schema of this version, as offhook serve does at its start."""
-    import json
-
+def upgrade(config: options.Config = None, as_json: options.Json = False) -> None:
+    """Upgrade the database to the schema of this version, as `offhook serve` does."""
     from offhook.cli.calls.record_access import engine_of, records_of
     from offhook.records import database
 
@@ -31,7 +25,7 @@ def upgrade(
         before, after = database.upgrade(engine)
     where = engine.url.render_as_string(hide_password=True)
     if as_json:
-        print(json.dumps({"database": where, "before": before, "after": after}, indent=2))
+        options.print_json({"database": where, "before": before, "after": after})
     elif before == after:
         print(f"{where}: schema {after}, nothing to do")
     else:

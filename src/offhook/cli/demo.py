@@ -1,4 +1,4 @@
-"""offhook demo: one call in this terminal, over the real wire, with nothing to set up."""
+"""Command `offhook demo`: one simulated call in this terminal, without any account."""
 
 from typing import Annotated
 
@@ -7,15 +7,15 @@ import typer
 
 def demo(
     once: Annotated[
-        bool, typer.Option("--once", help="Exit after the call: 0 if it went as it should.")
+        bool, typer.Option("--once", help="Exit after the call: 0 if the call went as it should.")
     ] = False,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on; else 5000, or any that is free.")
+        int | None, typer.Option(help="Port to listen on. Default: 5000, or any free port.")
     ] = None,
 ) -> None:
-    """Hear an agent answer: a simulated caller rings, asks, interrupts, asks again, hangs up.
+    """Run one call: a simulated caller asks, interrupts, asks again and hangs up.
 
-    The agent is the stand-in, or Deepgram's own when DEEPGRAM_API_KEY is set.
+    The agent is the stand-in, or Deepgram's agent if DEEPGRAM_API_KEY is set.
     """
     import os
 

@@ -1,4 +1,4 @@
-"""The call that `offhook demo` makes: caller, server and agent, all over real sockets."""
+"""What `offhook demo` runs: caller, server and agent over real sockets."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ from offhook.testing.simulator.dialogue import agents
 from offhook.testing.simulator.dialogue.words import words
 
 ANSWERS: Final = 3
-"""Utterances of the agent that a call which went as it should has, at least."""
+"""Minimum number of the agent's utterances in a call that went as it should."""
 
 _DATA: Final = resources.files("offhook.testing")
 
@@ -43,7 +43,7 @@ _DATA: Final = resources.files("offhook.testing")
 async def demonstrate(
     environ: Mapping[str, str], console: Console, *, once: bool, port: int | None
 ) -> bool:
-    """Make the call, print it, and say whether it went as it should.
+    """Make the call and print it. Return whether it went as it should.
 
     Without `once`, go on serving until stopped. Raises UserError for a port in use or a bad file.
     """
@@ -51,51 +51,51 @@ async def demonstrate(
     clock = LoopClock(asyncio.get_running_loop())
     sessions: list[StandIn] = []
     token = secrets.token_hex(16)
-    async with _house(environ, console, clock, sessions) as house:
+    async with _cast(environ, console, clock, sessions) as cast:
         own = OwnServer(sock.getsockname()[1], token, clock)
         config = dataclasses.replace(
-            house.config, twilio=TwilioSettings(auth_tokens=(SecretStr(token),))
+            cast.config, twilio=TwilioSettings(auth_tokens=(SecretStr(token),))
         )
         async with asyncio.TaskGroup() as group:
             server = Server(config, sock, [], own.tap, watchers=[Conversation(console)])
             serving = group.create_task(server.run(), name="server")
             await server.started.wait()
             console.print(
-                f"A simulated caller rings 127.0.0.1:{server.port}; {house.who} answers.\n"
+                f"A simulated caller rings 127.0.0.1:{server.port}; {cast.who} answers.\n"
             )
-            result = await _call(config, own, house.caller)
+            result = await _call(config, own, cast.caller)
             path = Path("calls") / f"demo-{result.report.call_sid[-6:]}.wav"
             path.parent.mkdir(exist_ok=True)
             result.report.write_wav(path)
-            well = _sum_up(console, result, sessions, path, words_count=house.understands)
+            well = _sum_up(console, result, sessions, path, words_count=cast.understands)
             if not once:
-                await _go_on(console, server, config, standin=house.standin)
+                await _go_on(console, server, config, standin=cast.standin)
             server.stop()
             await serving
     return well
 
 
 @dataclasses.dataclass(frozen=True)
-class _House:
-    """Which agent answers, and who calls it."""
+class _Cast:
+    """The agent that answers, and the scenario of the caller."""
 
     config: Config
     who: str
     caller: str
-    """The scenario, a file of the package."""
+    """Name of the scenario, a file of the package."""
     standin: bool
     understands: bool
-    """The agent answers what was said, so how it was recognised says something."""
+    """Whether the agent answers what was said, so that word errors can be counted."""
 
 
 @contextlib.asynccontextmanager
-async def _house(
+async def _cast(
     environ: Mapping[str, str], console: Console, clock: Clock, sessions: list[StandIn]
-) -> AsyncIterator[_House]:
-    """Deepgram's agent if there is a key; else the front desk, as well as this machine can do."""
+) -> AsyncIterator[_Cast]:
+    """Choose Deepgram's agent if there is a key, else the front desk, else a script."""
     config = load(None, environ)
     if config.deepgram.api_key is not None:
-        yield _House(config, "Deepgram's agent", "demo.yaml", standin=False, understands=False)
+        yield _Cast(config, "Deepgram's agent", "demo.yaml", standin=False, understands=False)
         return
     async with contextlib.AsyncExitStack() as stack:
         ready = await stack.enter_async_context(agents.ready())
@@ -106,11 +106,11 @@ async def _house(
         if ready.dialogue is None:
             console.print(f"The stand-in agent: {escape(ready.words)}\n", soft_wrap=True)
             config = load(None, environ, overrides=overrides)
-            yield _House(config, "a script", "demo.yaml", standin=True, understands=False)
+            yield _Cast(config, "a script", "demo.yaml", standin=True, understands=False)
             return
         folder = stack.enter_context(resources.as_file(_DATA / "front_desk"))
         config = load(folder / "offhook.yaml", environ, overrides=overrides)
-        yield _House(
+        yield _Cast(
             config, "the front desk", "demo_front_desk.yaml", standin=True, understands=True
         )
 
@@ -179,7 +179,7 @@ def _sum_up(
 
 
 def _understood(call: CallResult) -> str:
-    """How many of the caller's words the agent got wrong."""
+    """Return how many of the caller's words were recognised."""
     said = [words(one.text) for one in call.report.caller.said]
     heard = [words(one.text) for one in call.wire.taken_for] if call.wire is not None else []
     count = sum(map(len, said))
@@ -199,7 +199,7 @@ def _functions(call: CallResult) -> str:
 
 
 def _times_to_answer(report: CallReport) -> str:
-    """From the end of each thing that the caller said to the first sound of the answer."""
+    """Return the times from the end of the caller's speech to the first sound of the answer."""
     times = [round(1000 * seconds) for seconds in report.caller.times_to_answer]
     if not times:
         return ""
@@ -210,7 +210,7 @@ def _times_to_answer(report: CallReport) -> str:
 def _frames(
     report: CallReport, sessions: list[StandIn], faults: list[str]
 ) -> list[tuple[str, str]]:
-    """What the way from caller to agent cost, where both ends are here."""
+    """Return delay and loss from caller to agent, if the stand-in answered."""
     if not sessions:
         return []
     sent = [time for stream in report.streams for time in stream.sent_at]

@@ -1,4 +1,4 @@
-"""offhook dnc: numbers that are never to be called."""
+"""Commands `offhook dnc …`: the do-not-call list."""
 
 from typing import Annotated, TypeAlias
 
@@ -7,19 +7,18 @@ import typer
 from offhook.cli import options
 
 app = typer.Typer(
-    help="Numbers that no agent calls: list, add and remove them.",
+    help="Do-not-call list: list, add and remove numbers.",
     no_args_is_help=True,
     add_completion=False,
 )
 
-Number: TypeAlias = Annotated[str, typer.Argument(help="In E.164.", metavar="+…")]
+Number: TypeAlias = Annotated[str, typer.Argument(help="Phone number in E.164 form.", metavar="+…")]
 
 
 @app.command("list")
 def list_(config: options.Config = None, as_json: options.Json = False) -> None:
-    """List them, the latest first."""
+    """List the numbers, newest first."""
     import dataclasses
-    import json
 
     from offhook.cli.calls import formatting
     from offhook.cli.calls.record_access import opened, records_of
@@ -29,7 +28,7 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
     with opened(records_of(config)) as connection:
         found = dnc.barred(connection)
     if as_json:
-        print(json.dumps([dataclasses.asdict(one) for one in found], indent=2, ensure_ascii=False))
+        options.print_json([dataclasses.asdict(one) for one in found])
         return
     for one in found:
         call = f", call {one.in_call}" if one.in_call else ""
@@ -41,47 +40,35 @@ def list_(config: options.Config = None, as_json: options.Json = False) -> None:
 @app.command("add")
 def add(
     number: Number,
-    why: Annotated[str, typer.Option(help="Why, for whoever reads the list.")] = "",
+    why: Annotated[
+        str, typer.Option(help="Reason, shown by `list`. Default: by hand.", metavar="TEXT")
+    ] = "",
     config: options.Config = None,
 ) -> None:
-    """Never call a number again. A running server knows at once."""
-    from offhook.cli.calls.record_access import engine_of, records_of
+    """Add a number, which is not called any more. A running server obeys at once."""
+    from offhook.cli.calls.record_access import upgraded
+    from offhook.outbound.people import canonical
     from offhook.records import database, dnc
 
-    number = _checked(number)
-    with engine_of(records_of(config)) as engine:
-        database.upgrade(engine)
-        with engine.begin() as connection:
-            one = dnc.DoNotCallEntry(number, database.clock_ms(connection), why or "by hand", None)
-            added = dnc.bar(connection, one)
+    options.require_e164(number)
+    number = canonical(number)
+    with upgraded(config) as connection:
+        one = dnc.DoNotCallEntry(number, database.clock_ms(connection), why or "by hand", None)
+        added = dnc.bar(connection, one)
     print(f"{number} is never called." if added else f"{number} was on the list already.")
 
 
 @app.command("remove")
 def remove(number: Number, config: options.Config = None) -> None:
-    """Allow a number to be called again. Exits with 1 if it was not on the list."""
-    from offhook.cli.calls.record_access import engine_of, records_of
-    from offhook.records import database, dnc
+    """Remove a number, which may then be called again. Exit code 1 if it was not on the list."""
+    from offhook.cli.calls.record_access import upgraded
+    from offhook.outbound.people import canonical
+    from offhook.records import dnc
 
-    number = _checked(number)
-    with engine_of(records_of(config)) as engine:
-        database.upgrade(engine)
-        with engine.begin() as connection:
-            removed = dnc.unbar(connection, number)
+    options.require_e164(number)
+    number = canonical(number)
+    with upgraded(config) as connection:
+        removed = dnc.unbar(connection, number)
     print(f"{number} may be called." if removed else f"{number} was not on the list.")
     if not removed:
         raise typer.Exit(1)
-
-
-def _checked(number: str) -> str:
-    """Return the number in the one form in which it is compared. Raises UserError E-OUT-04."""
-    from offhook.errors import UserError
-    from offhook.outbound.people import E164, canonical
-
-    if not E164.fullmatch(number):
-        raise UserError(
-            "E-OUT-04",
-            "This is not a phone number in international form.",
-            "Write + and 7 to 15 digits, as +12025550142.",
-        )
-    return canonical(number)

@@ -1,4 +1,4 @@
-"""How every long-running command runs: on uvloop where there is one."""
+"""The event loop of commands: uvloop, except on Windows."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 def run(main: Coroutine[Any, Any, _T]) -> _T:
-    """Run to the end. A UserError that ended a task group comes out as itself."""
+    """Run a coroutine and return its result. A UserError in a task group is raised as itself."""
     if sys.platform == "win32":
         factory = None
     else:
@@ -28,7 +28,7 @@ def run(main: Coroutine[Any, Any, _T]) -> _T:
 
 
 def on_stop_signal(callback: Callable[[], object]) -> None:
-    """Have SIGINT and SIGTERM call `callback` on the running loop, each time, and do no more."""
+    """Call `callback` on the running loop at every SIGINT and SIGTERM, instead of their default."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         try:

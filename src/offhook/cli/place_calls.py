@@ -1,7 +1,6 @@
-"""What `offhook call` does and prints: one call, or everybody of a list."""
+"""What `offhook call` runs: one call or a list of calls, with progress and outcome printed."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from offhook.cli.call_placer import Client
+from offhook.cli import options
+from offhook.cli.call_placer import CallPlacer
 from offhook.cli.event_loop import on_stop_signal
 from offhook.observability.console_output import inert
 from offhook.outbound import people as lists
@@ -21,23 +21,23 @@ from offhook.outbound.problems import TryLaterError, UncertainError
 from offhook.outbound.progress import ListProgress
 
 REASONS_MAX: Final = 20
-"""Rows that are printed one by one; --json has all of them."""
+"""Maximum number of refused rows to print. `--json` prints all of them."""
 
 REACHED: Final = "completed"
 
 
 async def one(
-    client: Client, number: str, variables: Mapping[str, str], key: str, *, as_json: bool
+    placer: CallPlacer, number: str, variables: Mapping[str, str], key: str, *, as_json: bool
 ) -> bool:
-    """Place a call and follow it to its end. Returns whether somebody, or a machine, answered.
+    """Place a call and follow it to its end. Return whether a person or a machine answered.
 
-    Interrupted, it stops following; the call goes on.
+    An interrupt ends the command, not the call.
     """
     console = Console(highlight=False, stderr=as_json)
     following = asyncio.current_task()
-    assert following is not None, "it runs in one"
-    async with client:
-        sid = await _placed(client, number, variables, key, console)
+    assert following is not None, "a coroutine runs in a task"
+    async with placer.api:
+        sid = await _placed(placer, number, variables, key, console)
         on_stop_signal(following.cancel)
         fate = CallOutcome("queued", final=False)
         try:
@@ -45,33 +45,33 @@ async def one(
                 console.print(Text(f"{sid}  {_words(fate)}"), soft_wrap=True)
                 if fate.final:
                     break
-                fate = await _news(client, sid, fate)
+                fate = await _news(placer, sid, fate)
         except asyncio.CancelledError:
             following.uncancel()
             console.print(Text(f"The call goes on: offhook calls show {sid}", "yellow"))
             return True
     if as_json:
         told = {"call_sid": sid, "status": fate.status, "slug": fate.slug, "words": fate.words}
-        print(json.dumps(told, indent=2))
+        options.print_json(told)
     return fate.status == REACHED
 
 
 async def _placed(
-    client: Client, number: str, variables: Mapping[str, str], key: str, console: Console
+    placer: CallPlacer, number: str, variables: Mapping[str, str], key: str, console: Console
 ) -> str:
     while True:
         try:
-            return await client.place(number, variables, None, key)
+            return await placer.place(number, variables, None, key)
         except UncertainError as uncertain:
             console.print(Text(f"{uncertain.what} Looking for it.", "yellow"), soft_wrap=True)
             await asyncio.sleep(uncertain.after_s)
 
 
-async def _news(client: Client, sid: str, before: CallOutcome) -> CallOutcome:
-    """What is known once the status is another."""
+async def _news(placer: CallPlacer, sid: str, before: CallOutcome) -> CallOutcome:
+    """Return the state of the call once its status is not that of `before`."""
     fate = before
     while fate.status == before.status and not fate.final:
-        fate = await client.fate(sid, before.status)
+        fate = await placer.fate(sid, before.status)
     return fate
 
 
@@ -84,12 +84,12 @@ async def everybody(
     path: Path,
     agent: str,
     variables: Mapping[str, str],
-    client: Client,
+    placer: CallPlacer,
     *,
     at_once: int,
     as_json: bool,
 ) -> bool:
-    """Go through a list. Returns whether everybody who may be rung was."""
+    """Call the people of a list. Return whether everybody who may be called was called."""
     found = lists.read(path)
     console = Console(highlight=False, stderr=True)
     for name in found.unused:
@@ -103,25 +103,25 @@ async def everybody(
         run = ListRun(
             found.people,
             progress,
-            client,
+            placer,
             at_once=at_once,
             variables=variables,
             changed=show,
         )
-        report = await _stoppable(run, client, console)
+        report = await _stoppable(run, placer, console)
         show(report)
     if as_json:
-        print(json.dumps(_as_json(found, report), indent=2, ensure_ascii=False))
+        options.print_json(_as_json(found, report))
     _tell(console, found, report)
     if run.problem is not None:
         raise run.problem
     return report.whole
 
 
-async def _stoppable(run: ListRun, client: Client, console: Console) -> ListReport:
-    """Once interrupted it rings nobody else; twice, it leaves the live calls to the server."""
+async def _stoppable(run: ListRun, placer: CallPlacer, console: Console) -> ListReport:
+    """Run the list. One interrupt ends new calls; a second ends the command, not the live calls."""
     running = asyncio.current_task()
-    assert running is not None, "it runs in one"
+    assert running is not None, "a coroutine runs in a task"
 
     def stop() -> None:
         if run.report.stopped:
@@ -131,7 +131,7 @@ async def _stoppable(run: ListRun, client: Client, console: Console) -> ListRepo
             run.stop()
 
     on_stop_signal(stop)
-    async with client:
+    async with placer.api:
         try:
             return await run.run()
         except asyncio.CancelledError:

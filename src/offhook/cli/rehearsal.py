@@ -1,4 +1,4 @@
-"""What `offhook rehearse` does: reads and checks everything, calls, and reports."""
+"""What `offhook rehearse` runs: read and check the scenarios, call, report."""
 
 import asyncio
 import json
@@ -46,12 +46,12 @@ from offhook.twilio.signature import SharedKey
 
 FAILED: Final = 1
 NOT_JUDGED: Final = 3
-"""This machine was too busy to say anything of the agent. 2 is wrong use."""
+"""Exit code when this machine was too busy to judge the agent. Code 2 is wrong use."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the command line says."""
+class RehearsalOptions:
+    """Options of the command line."""
 
     paths: Sequence[Path]
     say: str | None
@@ -72,19 +72,19 @@ class Wishes:
 
 
 class Rehearsal:
-    """One run of the command."""
+    """One run of `offhook rehearse`."""
 
-    def __init__(self, wishes: Wishes, environ: Mapping[str, str]) -> None:
-        self._wishes = wishes
+    def __init__(self, given: RehearsalOptions, environ: Mapping[str, str]) -> None:
+        self._options = given
         self._environ = environ
-        self._console = Console(highlight=False, stderr=wishes.as_json)
+        self._console = Console(highlight=False, stderr=given.as_json)
 
     async def run(self) -> int:
-        """Call, and report. Return the exit code: 0 where all went as it should have."""
-        wishes = self._wishes
+        """Call and report. Return the exit code, 0 if all calls met their expectations."""
+        given = self._options
         clock = LoopClock(asyncio.get_running_loop())
-        if wishes.replay is not None:
-            return 0 if await self._replay(wishes.replay, clock) else FAILED
+        if given.replay is not None:
+            return 0 if await self._replay(given.replay, clock) else FAILED
         loaded = self._loaded()
         agent = self._agent()
         rendered = await preparing.rendering(loaded)
@@ -105,7 +105,7 @@ class Rehearsal:
         return 0 if all(result.passed for result in results) else NOT_JUDGED
 
     async def _replay(self, path: Path, clock: Clock) -> bool:
-        """Make a captured call again. Says whether it went as captured."""
+        """Repeat a captured call. Return whether it went as captured."""
         capture = captured.read(path)
         async with self._target(self._agent(), clock) as (target, own):
             call_sid = "CA" + secrets.token_hex(16)
@@ -124,21 +124,21 @@ class Rehearsal:
             if wires is not None:
                 await listeners.until_over(wires.over)
         told = None if wires is None else wires.told()
-        out = self._wishes.out or Path("rehearsal.wav")
+        out = self._options.out or Path("rehearsal.wav")
         _write(report, out)
         verdict = compare_call(capture, report, told)
-        return replay_report.report(capture, verdict, out, as_json=self._wishes.as_json)
+        return replay_report.report(capture, verdict, out, as_json=self._options.as_json)
 
     # --- what is to run ---
 
     def _loaded(self) -> list[Loaded]:
-        wishes = self._wishes
-        if wishes.say is not None:
-            return [Loaded(scenario.asking(wishes.say))]
-        if wishes.clip is not None:
-            return [Loaded(scenario.asking(str(wishes.clip), clip=True))]
-        loaded = files.load_all(files.find(wishes.paths), wishes.variables)
-        wrong = files.unknown_variable(loaded, wishes.variables)
+        given = self._options
+        if given.say is not None:
+            return [Loaded(scenario.asking(given.say))]
+        if given.clip is not None:
+            return [Loaded(scenario.asking(str(given.clip), clip=True))]
+        loaded = files.load_all(files.find(given.paths), given.variables)
+        wrong = files.unknown_variable(loaded, given.variables)
         if wrong is not None:
             raise typer.BadParameter(wrong)
         return loaded
@@ -146,15 +146,15 @@ class Rehearsal:
     # --- who is called ---
 
     def _agent(self) -> Script | Dialogue | None:
-        """Who plays the agent, if it is the stand-in."""
-        standin = self._wishes.standin
+        """Return the stand-in's script or dialogue, or None for Deepgram's agent."""
+        standin = self._options.standin
         return None if standin is None else agent_file.read(standin)
 
     @asynccontextmanager
     async def _target_of(
         self, loaded: Sequence[Loaded], standin: Script | Dialogue | None, clock: Clock
     ) -> AsyncIterator[tuple[Target | None, OwnServer | None]]:
-        """Whom the scenarios call that name no configuration; nobody, if all of them do."""
+        """Open the target of scenarios without a configuration of their own, if there are any."""
         if all(one.scenario.config is not None for one in loaded):
             yield None, None
             return
@@ -165,9 +165,9 @@ class Rehearsal:
     async def _target(
         self, standin: Script | Dialogue | None, clock: Clock
     ) -> AsyncIterator[tuple[Target, OwnServer | None]]:
-        """Whom to call, and the server, if it runs here."""
-        wishes = self._wishes
-        if not wishes.run_server:
+        """Open the target of calls, and the server, if this command runs it."""
+        given = self._options
+        if not given.run_server:
             yield self._elsewhere(), None
             return
         environ = self._environ
@@ -179,7 +179,7 @@ class Rehearsal:
                 stack.push_async_callback(server.close)
                 environ = {**environ, "DEEPGRAM_API_KEY": "any"}
                 overrides = Overrides(deepgram_url=server.url)
-            loaded = configuration.load(wishes.config, environ, overrides=overrides)
+            loaded = configuration.load(given.config, environ, overrides=overrides)
             if loaded.deepgram.api_key is None:
                 raise UserError(
                     "E-SCENARIO-06",
@@ -191,20 +191,20 @@ class Rehearsal:
             yield Target(own.url, own.token, account), own
 
     def _deepgram_key(self, own: OwnServer | None) -> str | None:
-        """The key to transcribe with what a server elsewhere says."""
+        """Return Deepgram's key, to transcribe what a server elsewhere says."""
         if own is not None:
             return None
         key = configuration.load(None, self._environ).deepgram.api_key
         return None if key is None else key.get_secret_value()
 
     def _elsewhere(self) -> Target:
-        wishes = self._wishes
+        given = self._options
         loaded = configuration.load(
-            None, self._environ, overrides=Overrides(public_url=wishes.public_url)
+            None, self._environ, overrides=Overrides(public_url=given.public_url)
         )
         return Target(
-            wishes.to,
-            None if wishes.unsigned else self._signer(loaded.twilio),
+            given.to,
+            None if given.unsigned else self._signer(loaded.twilio),
             loaded.twilio.account_sid or "AC" + "0" * 32,
             loaded.server.public_url,
         )
@@ -214,7 +214,7 @@ class Rehearsal:
 
         Raises UserError E-REH-03 or E-REH-06.
         """
-        key = self._wishes.signing_key
+        key = self._options.signing_key
         if key is not None:
             secret = twilio.signing_secrets.get(key)
             if secret is None:
@@ -237,7 +237,7 @@ class Rehearsal:
     # --- what became of it ---
 
     async def _watched(self, cases: Sequence[Case], clock: Clock) -> list[Result]:
-        """Run them while a person watches, if one does."""
+        """Run the cases. Show their progress on a terminal."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -263,16 +263,16 @@ class Rehearsal:
                 ringing.pop(result.name, None)
                 progress.advance(bar)
                 describe()
-                if not self._wishes.as_json:
+                if not self._options.as_json:
                     printing.show(progress.console, result)
 
-            return await runner.run(cases, clock, jobs=self._wishes.jobs, began=began, ended=ended)
+            return await runner.run(cases, clock, jobs=self._options.jobs, began=began, ended=ended)
 
     def _report(self, results: Sequence[Result], rendered: Rendered) -> None:
         recordings = self._write_recordings(results)
-        if self._wishes.junit is not None:
-            result_files.write_junit(results, self._wishes.junit)
-        if self._wishes.as_json:
+        if self._options.junit is not None:
+            result_files.write_junit(results, self._options.junit)
+        if self._options.as_json:
             more = {
                 "synthesised": rendered.synthesised,
                 "recordings": [str(path) for path in recordings],
@@ -285,7 +285,7 @@ class Rehearsal:
 
     def _write_recordings(self, results: Sequence[Result]) -> list[Path]:
         """Write the calls as WAV files, as --out says."""
-        out = self._wishes.out
+        out = self._options.out
         calls = [(result, call) for result in results for call in result.calls.values()]
         if len(calls) > 1 and out is None:
             return []

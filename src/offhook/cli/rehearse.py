@@ -1,9 +1,11 @@
-"""offhook rehearse: call a voice-agent server as Twilio would, and judge what it does."""
+"""Command `offhook rehearse`: call a voice-agent server as Twilio does, and judge the calls."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from offhook.cli import options
 
 DEFAULT_TO = "http://127.0.0.1:5000/twilio/voice"
 
@@ -11,87 +13,92 @@ DEFAULT_TO = "http://127.0.0.1:5000/twilio/voice"
 def rehearse(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Scenario files, and folders of them.", metavar="[PATH]..."),
+        typer.Argument(help="Scenario files, or folders of scenario files.", metavar="[PATH]..."),
     ] = None,
-    say: Annotated[str | None, typer.Option(help="Ask one thing instead.", metavar="TEXT")] = None,
+    say: Annotated[
+        str | None, typer.Option(help="Instead of a scenario: say this sentence.", metavar="TEXT")
+    ] = None,
     clip: Annotated[
-        Path | None, typer.Option(help="Ask one thing instead: a WAV file.", metavar="FILE.wav")
+        Path | None,
+        typer.Option(help="Instead of a scenario: say this WAV file.", metavar="FILE.wav"),
     ] = None,
     replay: Annotated[
         Path | None,
         typer.Option(
-            help="Make a captured call again instead, and compare.", metavar="CAPTURE.jsonl"
+            help="Instead of a scenario: repeat this captured call, and compare both calls.",
+            metavar="CAPTURE.jsonl",
         ),
     ] = None,
     to: Annotated[
         str | None,
         typer.Option(
-            help="The server that is called, anywhere: a voice webhook (http, https) or a media"
-            f" stream (ws, wss). Default: {DEFAULT_TO}, the server that runs on this machine.",
+            help="URL to call: a voice webhook (http, https) or a media stream (ws, wss)."
+            f" Default: {DEFAULT_TO}, the server on this machine.",
             show_default=False,
         ),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            help="Instead of --to: run the server of this offhook.yaml within the rehearsal, which"
-            " then also sees functions and endings.",
+            help="Instead of --to: run a server with this offhook.yaml. Scenarios can then also"
+            " check functions and endings.",
             metavar="FILE.yaml",
         ),
     ] = None,
     standin: Annotated[
         Path | None,
         typer.Option(
-            help="The dialogue of the agent of that server. Without it, Deepgram's agent answers,"
-            " which takes DEEPGRAM_API_KEY.",
+            help="Dialogue of the stand-in agent for that server. Default: Deepgram's agent, which"
+            " needs DEEPGRAM_API_KEY.",
             metavar="DIALOGUE.yaml",
         ),
     ] = None,
-    var: Annotated[
-        list[str] | None,
-        typer.Option(help="A variable of the scenarios; may be repeated.", metavar="NAME=VALUE"),
-    ] = None,
+    var: options.Variables = None,
     jobs: Annotated[
         int | None,
-        typer.Option(help="Scenarios at the same time. Default: four for each core.", min=1),
+        typer.Option(
+            help="Maximum number of simultaneous scenarios. Default: four for each core.", min=1
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The call as a WAV file, caller left, agent right (default: rehearsal.wav); of"
-            " several calls, a folder for them (default: none are kept)."
+            help="WAV file to write, caller left, agent right. Default: rehearsal.wav. With several"
+            " calls: a folder of WAV files. Default: none is written.",
+            metavar="PATH",
         ),
     ] = None,
     junit: Annotated[
-        Path | None, typer.Option(help="Write a JUnit report for CI.", metavar="FILE.xml")
+        Path | None, typer.Option(help="Write a JUnit report to this file.", metavar="FILE.xml")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: options.Json = False,
     public_url: Annotated[
         str | None,
         typer.Option(
-            help="The https origin that the server has: requests are signed for it and carry its"
-            " Host. Default: server.public_url, else the host of --to, as https."
+            help="https origin of the server: requests are signed for it and have its Host."
+            " Default: server.public_url, else the host of --to, as https."
         ),
     ] = None,
     signing_key: Annotated[
         str | None,
         typer.Option(
-            help="Sign with the shared key of that id in TWILIO_SIGNING_SECRETS, not with the"
-            " Auth Token.",
+            help="Sign with the shared key of this id in TWILIO_SIGNING_SECRETS instead of the Auth"
+            " Token.",
             metavar="ID",
         ),
     ] = None,
-    unsigned: Annotated[bool, typer.Option("--unsigned", help="Sign nothing.")] = False,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Send requests without signatures.")
+    ] = False,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of scenarios and exit.")
+        bool, typer.Option("--schema", help="Print the JSON Schema of scenario files, and exit.")
     ] = False,
 ) -> None:
-    """Call a server as Twilio would, say what the caller heard, and what was not as expected.
+    """Call a server as Twilio does, and print what was heard and which expectations failed.
 
-    Requests are signed with TWILIO_AUTH_TOKEN or --signing-key, always as https or wss: to a plain
-    --to they go as through a proxy that ends TLS, with X-Forwarded-Proto. Exits with 1 if a
-    call did not go as it should have, and with 3 if this machine was too busy to tell, three times
-    in a row.
+    Requests are signed with TWILIO_AUTH_TOKEN or --signing-key, always as https or wss. If --to is
+    http or ws, they also have X-Forwarded-Proto, as behind a proxy that ends TLS. Exit code 1 if a
+    call failed an expectation; 3 if this machine was too busy to judge, three times in a row.
     """
     import os
 
@@ -114,9 +121,9 @@ def rehearse(
         )
 
     from offhook.cli.event_loop import run
-    from offhook.cli.rehearsal import Rehearsal, Wishes
+    from offhook.cli.rehearsal import Rehearsal, RehearsalOptions
 
-    wishes = Wishes(
+    given = RehearsalOptions(
         paths=paths or [],
         say=say,
         clip=clip,
@@ -125,7 +132,7 @@ def rehearse(
         run_server=config is not None or standin is not None,
         config=config,
         standin=standin,
-        variables=_variables(var or []),
+        variables=options.variables_of(var),
         jobs=jobs or 4 * (os.cpu_count() or 1),
         out=out,
         junit=junit,
@@ -134,15 +141,5 @@ def rehearse(
         signing_key=signing_key,
         unsigned=unsigned,
     )
-    if code := run(Rehearsal(wishes, os.environ).run()):
+    if code := run(Rehearsal(given, os.environ).run()):
         raise typer.Exit(code)
-
-
-def _variables(given: list[str]) -> dict[str, str]:
-    variables = {}
-    for one in given:
-        name, equals, value = one.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"{one!r} is no variable: write NAME=VALUE.")
-        variables[name] = value
-    return variables

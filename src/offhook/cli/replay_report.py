@@ -1,4 +1,4 @@
-"""What `offhook rehearse --replay` tells: both calls beside each other, and each difference."""
+"""Output of `offhook rehearse --replay`: both calls side by side, and each difference."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from offhook.testing.replay.difference import TIME_MS
 
 
 def report(captured: Captured, comparison: Comparison, out: Path, *, as_json: bool) -> bool:
-    """Print the verdict; says whether the call went as captured.
+    """Print the verdict. Return whether the call went as captured.
 
     Raises UserError E-CAP-06 when this machine was too busy to tell.
     """
@@ -35,7 +35,7 @@ def report(captured: Captured, comparison: Comparison, out: Path, *, as_json: bo
 
 
 def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
-    """The verdict as JSON. All times are ms, from the stream's start."""
+    """Return the verdict for JSON. All times are in ms since the stream's start."""
 
     def speech(one: Speech | None) -> dict[str, Any] | None:
         if one is None:
@@ -71,7 +71,7 @@ def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
 
 
 def _show(captured: Captured, comparison: Comparison, out: Path, console: Console) -> None:
-    """The verdict as a person reads it."""
+    """Print the verdict as text."""
     header = captured.header
     came = "by the webhook" if header.webhook else "by a TwiML Bin"
     agent = escape(header.agent)

@@ -1,4 +1,4 @@
-"""offhook standin: the stand-in agent on a socket of this machine."""
+"""Command `offhook standin`: run the stand-in agent on a socket of this machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,25 +8,28 @@ import typer
 
 def standin(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.", max=65535)] = 8123,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 for any free port.", max=65535)
+    ] = 8123,
     script: Annotated[
         Path | None,
         typer.Option(
-            help="The agent: a dialogue (intents) or a script (turns) as YAML; else a front desk.",
+            help="YAML file of the agent: a dialogue (intents) or a script (turns). Default: the"
+            " front desk.",
             metavar="FILE",
         ),
     ] = None,
     model_url: Annotated[
         str | None,
         typer.Option(
-            help="Have a model do the talking: the URL of an OpenAI-compatible server, as"
-            " http://127.0.0.1:11434/v1. Its key, if it needs one, is OFFHOOK_MODEL_KEY.",
+            help="URL of an OpenAI-compatible server whose model writes the answers, such as"
+            " http://127.0.0.1:11434/v1. The server's key, if needed, is OFFHOOK_MODEL_KEY.",
             metavar="URL",
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Which of its models.", metavar="NAME")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model.", metavar="NAME")] = None,
 ) -> None:
-    """Run a stand-in for Deepgram's voice agent, without an account, and print what is said."""
+    """Run a stand-in for Deepgram's voice agent without an account, and print what is said."""
     import asyncio
     import os
 

@@ -1,4 +1,4 @@
-"""What `offhook standin` prints: each session's settings, turns and functions, as they happen."""
+"""Output of `offhook standin`: settings, turns and functions of each session."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,13 +14,13 @@ from offhook.testing.simulator.deepgram.standin import Line, StandIn
 from offhook.testing.simulator.dialogue.file import Dialogue
 
 _PROMPT_MAX = 300
-"""Characters of a prompt that are shown."""
+"""Maximum number of characters of a prompt to print."""
 
 _STYLES = {"user": "cyan", "assistant": "green", "function": "magenta", "session": "dim"}
 
 
 class StandInLog:
-    """Prints one line for each thing that happens, with seconds since its session began."""
+    """Prints one line for each event, with the seconds since its session began."""
 
     def __init__(self, console: Console, clock: Clock, dialogue: Dialogue | None) -> None:
         self._console = console
@@ -28,7 +28,7 @@ class StandInLog:
         self._called = set() if dialogue is None else set(dialogue.content.functions)
 
     def watch(self, session: StandIn) -> None:
-        """Print what happens in this session, which has not opened."""
+        """Print the events of a session that has not opened yet."""
         print_ = partial(self._print, session.request_id[:4], self._clock.now())
         session.on_settings = partial(self._settings, print_)
         session.on_line = partial(_line, print_)

@@ -1,26 +1,17 @@
-"""`offhook twiml`: what to paste into the Twilio Console."""
+"""Command `offhook twiml`: print what to paste into Twilio's console."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from offhook.cli import options
 
 if TYPE_CHECKING:
     from offhook.config import Agent, Announcement
 
 
-def twiml(
-    public_url: Annotated[
-        str | None,
-        typer.Option(
-            help="The https origin under which Twilio reaches Offhook, such as"
-            " https://voice.example.com. Default: server.public_url.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Print the TwiML Bin to paste, and the webhooks that do more than a Bin."""
-    import json
+def twiml(public_url: options.PublicUrl = None, as_json: options.Json = False) -> None:
+    """Print the TwiML Bin to paste, and the webhook URLs, which do more than a Bin."""
     import os
 
     from offhook import config
@@ -34,8 +25,9 @@ def twiml(
     bin_ = _bin(origin, _announcement(agent)) if loaded.twilio.bin else None
     voice, status = f"{origin}/twilio/voice", f"{origin}/twilio/status"
     if as_json:
-        answer = {"bin": bin_, "voice_url": voice, "status_callback": status, "method": "POST"}
-        print(json.dumps(answer, indent=2))
+        options.print_json(
+            {"bin": bin_, "voice_url": voice, "status_callback": status, "method": "POST"}
+        )
         return
     if bin_ is None:
         print("A TwiML Bin is not answered: twilio.bin is off.\n")
@@ -50,11 +42,11 @@ def twiml(
 
 
 _TWILIOS = {"caller": "{{From}}", "called": "{{To}}", "call_sid": "{{CallSid}}"}
-"""What Twilio fills in a Bin by itself (twilio.md §2.7)."""
+"""Variables that Twilio fills in a TwiML Bin (twilio.md §2.7)."""
 
 
 def _announcement(agent: "Agent | None") -> "Announcement | None":
-    """As a Bin has it, which we cannot fill for each call: with what is always the same."""
+    """Return the announcement for a Bin, with the variables that all calls share."""
     if agent is None:
         return None
     nothing = {"date": "", "time": ""}
@@ -64,7 +56,7 @@ def _announcement(agent: "Agent | None") -> "Announcement | None":
 
 
 def _bin(origin: str, announcement: "Announcement | None") -> str:
-    """The seed's TwiML (twilio.md §2.2): say, connect, hang up when the stream closes."""
+    """Return the TwiML of Deepgram's tutorial (twilio.md §2.2): say, connect, then hang up."""
     from xml.etree import ElementTree
 
     from offhook.calls import responses

@@ -1,22 +1,25 @@
 """offhook calls follow: a client of server-sent events, against servers on real sockets."""
 
+import asyncio
 import contextlib
 import http.server
 import itertools
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
+from httpx2 import ServerSentEvent
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cli.calls.conftest import offhook
 
-from offhook.cli.api_client import token_of
-from offhook.cli.calls.event_stream import Following, ServerSentEvent, Stream
-from offhook.cli.calls.telling import Teller
+from offhook.cli.api_client import ApiClient, token_of
+from offhook.cli.calls.event_printer import EventPrinter
+from offhook.cli.calls.event_stream import EVENT_MAX, EventStream
 from offhook.config import load
 from offhook.errors import UserError
 
@@ -70,13 +73,13 @@ class Enough(Exception):  # noqa: N818 - it is no fault
 
 
 class Seen:
-    """A following.Listening."""
+    """A Listener."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
 
     def event(self, event: ServerSentEvent) -> None:
-        self.said.append(f"{event.name} {event.data}")
+        self.said.append(f"{event.event} {event.data}")
 
     def lost(self, why: str) -> None:
         self.said.append(f"lost: {why}")
@@ -89,13 +92,13 @@ def followed(url: str, connections: int) -> tuple[list[str], list[float]]:
     """What is seen of so many connections, and how long was waited between them."""
     seen, waited = Seen(), []
 
-    def sleep(seconds: float) -> None:
+    async def sleep(seconds: float) -> None:
         waited.append(seconds)
         if len(waited) == connections:
             raise Enough
 
     with contextlib.suppress(Enough):
-        Following(url + "/", TOKEN, sleep).run(seen)
+        asyncio.run(EventStream(ApiClient(url + "/", TOKEN), sleep).follow(seen))
     return seen.said, waited
 
 
@@ -153,36 +156,57 @@ TEXT = (
     ": a comment\r\nid: 1\r\nevent: A\r\ndata: one\r\ndata:two\r\n\r\n"
     "data: no name\r\rid\nevent: only a name\n\nid: 2\n\ndata: 3\nunknown: x\n\ndata: cut off"
 )
-EVENTS = [
-    ServerSentEvent("A", "one\ntwo"),
-    ServerSentEvent("message", "no name"),
-    ServerSentEvent("message", "3"),
-]
+EVENTS = [("A", "one\ntwo"), ("message", "no name"), ("message", "3")]
+
+
+def read(stream: EventStream, pieces: Iterable[str]) -> list[tuple[str, str]]:
+    """The events in a response that arrives in these pieces."""
+
+    async def content() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece.encode()
+
+    async def events() -> list[tuple[str, str]]:
+        response = httpx2.Response(
+            200,
+            headers={"Content-Type": "text/event-stream; charset=utf-8"},
+            content=content(),
+            request=httpx2.Request("GET", "http://127.0.0.1/"),
+        )
+        return [(event.event, event.data) async for event in stream.events(response)]
+
+    return asyncio.run(events())
 
 
 @given(st.lists(st.integers(0, len(TEXT)), max_size=20))
 def test_events_are_the_same_wherever_the_text_is_cut(cuts: list[int]) -> None:
     ends = sorted({0, *cuts, len(TEXT)})
-    stream = Stream()
-    pieces = [TEXT[a:b] for a, b in itertools.pairwise(ends)]
-    assert list(stream.events(pieces)) == EVENTS
+    stream = EventStream(ApiClient("http://127.0.0.1", TOKEN))
+    assert read(stream, [TEXT[a:b] for a, b in itertools.pairwise(ends)]) == EVENTS
     assert stream.last_id == "2"
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("50", 0.05), ("9999999", 30.0), ("x", 1.0)])
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("50", 0.05), ("9999999", 30.0), ("x", 1.0), ("-5", 0.0)]
+)
 def test_the_time_between_attempts_has_a_bound(value: str, seconds: float) -> None:
-    stream = Stream()
-    assert list(stream.events([f"retry: {value}\n\n"])) == []
+    stream = EventStream(ApiClient("http://127.0.0.1", TOKEN))
+    assert read(stream, [f"retry: {value}\n\n"]) == []
     assert stream.retry_s == seconds
 
 
 def test_a_line_without_end_is_not_kept() -> None:
+    sent = 0
+
     def endless() -> Iterable[str]:
+        nonlocal sent
         while True:
+            sent += 100_000
             yield "x" * 100_000
 
-    with pytest.raises(Exception, match="without end"):
-        list(Stream().events(endless()))
+    with pytest.raises(httpx2.TransportError, match="limit"):
+        read(EventStream(ApiClient("http://127.0.0.1", TOKEN)), endless())
+    assert sent < EVENT_MAX + 200_000
 
 
 # --- What is printed -----------------------------------------------------------------------------
@@ -207,12 +231,12 @@ def happened(name: str, **fields: object) -> ServerSentEvent:
 def test_one_line_for_each_event(
     capsys: pytest.CaptureFixture[str], event: ServerSentEvent, line: str
 ) -> None:
-    Teller(as_json=False).event(event)
+    EventPrinter(as_json=False).event(event)
     assert " ".join(capsys.readouterr().out.split()) == line
 
 
 def test_a_gap_is_told_aside(capsys: pytest.CaptureFixture[str]) -> None:
-    Teller(as_json=True).event(ServerSentEvent("gap", '{"lost": 3}'))
+    EventPrinter(as_json=True).event(ServerSentEvent("gap", '{"lost": 3}'))
     out, err = capsys.readouterr()
     assert (out, err) == ("", 'gap {"lost": 3}\n')
 
@@ -220,7 +244,7 @@ def test_a_gap_is_told_aside(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_command_follows_until_the_server_refuses(tmp_path: Path) -> None:
     """The server that is restarted with another token ends it."""
     event = happened("KeyPressed", digit="5")
-    body = f"retry: 1\nid: 1\nevent: {event.name}\ndata: {event.data}\n\n"
+    body = f"retry: 1\nid: 1\nevent: {event.event}\ndata: {event.data}\n\n"
     with serving([Connection(body), Connection("", 401)]) as (url, _):
         words = ("calls", "follow", "--json", "--url", url)
         ended = offhook(tmp_path, *words, OFFHOOK_API_TOKEN=TOKEN)

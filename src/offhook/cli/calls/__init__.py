@@ -1,4 +1,4 @@
-"""offhook calls: asking the record. Without a further word it lists."""
+"""Commands `offhook calls …`: the record of calls, and live calls. Without a subcommand: list."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from offhook.cli.calls import control, erase, export, follow, list_, play, resen
 
 
 class _ListsByDefault(TyperGroup):
-    """`offhook calls --since 7d` is `offhook calls list --since 7d`."""
+    """Command group whose default is `list`: `calls --since 7d` is `calls list --since 7d`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] != "--help"):
@@ -19,8 +19,8 @@ class _ListsByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_ListsByDefault,
-    help="What calls there were: list, show, hear, export, follow and erase them. And act on those"
-    " that are live.",
+    help="Record of calls: list, show, play, export, follow and erase calls; and commands that act"
+    " on a live call.",
     add_completion=False,
 )
 app.command("list")(list_.list_)

@@ -1,4 +1,4 @@
-"""offhook calls erase: remove calls for good, and say what was removed."""
+"""Command `offhook calls erase`: delete calls and print what was deleted."""
 
 from typing import Annotated
 
@@ -9,24 +9,27 @@ from offhook.cli import options
 
 def erase(
     number: Annotated[
-        str | None, typer.Option(help="Calls with this caller, or this number that we called.")
+        str | None,
+        typer.Option(help="Calls from or to this number, in E.164 form.", metavar="+…"),
     ] = None,
     call: Annotated[
-        list[str] | None, typer.Option(help="One call; may be given several times.", metavar="SID")
+        list[str] | None, typer.Option(help="This call. Repeatable.", metavar="SID")
     ] = None,
     older_than: Annotated[
         str | None,
-        typer.Option(help="Calls that began so long ago: 90m, 12h, 90d, 2w.", metavar="AGE"),
+        typer.Option(
+            help="Calls that began longer ago than this: 90m, 12h, 90d or 2w.", metavar="AGE"
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+        bool, typer.Option("--dry-run", help="Print what would be deleted, and delete nothing.")
     ] = False,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Remove calls: their rows, recordings, and what waits of them in the journal.
+    """Delete calls: their rows, recordings and journal entries.
 
-    A call must meet all that is given. Live calls are left alone.
+    A call is deleted when all given options match it. Live calls are never deleted.
     """
     import json
 
@@ -38,7 +41,7 @@ def erase(
 
     if number is None and not call and older_than is None:
         raise typer.BadParameter("Give --number, --call or --older-than.")
-    questions.CallFilter(number=number)  # or it would find nothing, and nobody would wonder
+    questions.CallFilter(number=number)  # a malformed number would silently match no call
     age_ms = None if older_than is None else questions.age_ms(older_than)
     records = records_of(config)
     journal = records.folder / "journal"

@@ -1,4 +1,4 @@
-"""offhook calls export: whole calls into a file, or their recordings into a folder."""
+"""Command `offhook calls export`: write calls to a file, or recordings to a folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,30 +18,25 @@ if TYPE_CHECKING:
 FORMATS = ("jsonl", "csv", "audio")
 
 
+@options.filtered
 def export(
+    asked: "CallFilter",
     format_: Annotated[
-        str, typer.Option("--format", help="jsonl, csv or audio.", metavar="FORMAT")
+        str, typer.Option("--format", help="Format: jsonl, csv or audio.", metavar="FORMAT")
     ] = "jsonl",
     output: Annotated[
         Path | None,
-        typer.Option(help="The file, or of audio the folder. Default: standard output."),
+        typer.Option(
+            help="File to write; for audio, the folder. Default: standard output.", metavar="PATH"
+        ),
     ] = None,
-    since: options.Since = None,
-    until: options.Until = None,
-    agent: options.Agent = None,
-    number: options.Number = None,
-    direction: options.Direction = None,
-    live: options.Live = None,
-    slug: options.Ending = None,
-    fault: options.Fault = None,
-    text: options.Text = None,
-    min_seconds: options.MinSeconds = None,
     config: options.Config = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was exported as JSON; needs --output.")
+        bool,
+        typer.Option("--json", help="Print a summary of the export as JSON. Requires --output."),
     ] = False,
 ) -> None:
-    """Export calls, the newest first: JSON Lines with all there is, CSV, or recordings."""
+    """Export calls, newest first: complete records (jsonl), a table (csv) or recordings (audio)."""
     import json
     import sys
 
@@ -51,18 +46,6 @@ def export(
         raise typer.BadParameter(" or ".join(FORMATS), param_hint="--format")
     if output is None and (as_json or format_ == "audio"):
         raise typer.BadParameter("Give --output.", param_hint="--output")
-    asked = options.meant(
-        since=since,
-        until=until,
-        agent=agent,
-        number=number,
-        direction=direction,
-        live=live,
-        slug=slug,
-        fault=fault,
-        text=text,
-        min_seconds=min_seconds,
-    )
     records = records_of(config)
     missing: list[str] = []
     with opened(records) as connection:
@@ -95,7 +78,7 @@ def _jsonl(connection: "Connection", asked: "CallFilter", currency: str) -> "Ite
 
 
 def _csv(connection: "Connection", asked: "CallFilter", currency: str) -> "Iterator[str]":
-    """A header, and a line for each call: the fields of answers.Call."""
+    """Yield a header, and a row for each call: the fields of `records.models.CallSummary`."""
     import csv
     import dataclasses
     import io
@@ -117,14 +100,14 @@ def _csv(connection: "Connection", asked: "CallFilter", currency: str) -> "Itera
 
 
 def _cell(value: object) -> object:
-    """A spreadsheet takes what begins so for a formula, and a caller chooses some texts."""
+    """Return the value so that no spreadsheet takes it for a formula: callers choose some texts."""
     if isinstance(value, str) and value[:1] in ("=", "@", "-", "\t", "\r"):
         return f"'{value}"
     return value
 
 
 def _write(pieces: "Iterator[str]", output: Path | None) -> int:
-    """Write one piece a line; returns how many were calls. Raises UserError E-ASK-11."""
+    """Write the pieces. Return how many there were. Raises UserError E-ASK-08."""
     import os
     import sys
 
@@ -138,14 +121,14 @@ def _write(pieces: "Iterator[str]", output: Path | None) -> int:
                 count += 1
             sys.stdout.flush()
             return count
-        # What was said is for nobody else on this machine.
+        # Only this user may read what was said.
         fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
             for piece in pieces:
                 file.write(piece)
                 count += 1
     except BrokenPipeError:
-        # Whoever reads has enough; nothing more may be written when Python ends.
+        # The reader is done. Python must not write the rest when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         raise UserError(
@@ -159,7 +142,7 @@ def _write(pieces: "Iterator[str]", output: Path | None) -> int:
 def _copy(
     connection: "Connection", asked: "CallFilter", records: "RecordsSettings", folder: Path
 ) -> tuple[int, list[str]]:
-    """Copy recordings, named by their CallSids. Returns how many, and those that are not there."""
+    """Copy recordings under their CallSids. Return how many, and the CallSids without a file."""
     import shutil
 
     from offhook.cli.calls.record_access import every, recording
@@ -190,5 +173,5 @@ def _copy(
 
 
 def _plain(sid: str) -> str:
-    """A CallSid comes from outside: as a file's name it may lead nowhere."""
+    """Return the CallSid, which others choose, as a file name without path separators."""
     return "".join(letter if letter.isalnum() else "_" for letter in sid)

@@ -1,4 +1,4 @@
-"""offhook calls follow: what happens in calls, as it happens."""
+"""Command `offhook calls follow`: print the events of calls as they happen."""
 
 import typer
 
@@ -10,16 +10,18 @@ def follow(
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """Print one line for each event of the calls of a running server, until Ctrl-C."""
+    """Print one line for each event in the calls of a running server, until Ctrl-C."""
     import os
 
     from offhook import config as configuration
-    from offhook.cli.api_client import server_url, token_of
-    from offhook.cli.calls.event_stream import Following
-    from offhook.cli.calls.telling import Teller
+    from offhook.cli.api_client import ApiClient, server_url, token_of
+    from offhook.cli.calls.event_printer import EventPrinter
+    from offhook.cli.calls.event_stream import EventStream
+    from offhook.cli.event_loop import run
 
     loaded = configuration.load(config, os.environ)
+    api = ApiClient(url or server_url(loaded), token_of(loaded))
     try:
-        Following(url or server_url(loaded), token_of(loaded)).run(Teller(as_json=as_json))
+        run(EventStream(api).follow(EventPrinter(as_json=as_json)))
     except KeyboardInterrupt:
         raise typer.Exit from None

@@ -1,4 +1,4 @@
-"""How times, lengths, money and numbers look in a terminal."""
+"""Times, lengths, amounts and numbers as text for a terminal."""
 
 from datetime import datetime
 
@@ -7,12 +7,12 @@ from offhook.records.models import Totals
 
 
 def local(ms: int) -> str:
-    """A moment in ms since 1970, on this machine's clock."""
+    """Return a moment in ms since 1970 as date and time in this machine's zone."""
     return datetime.fromtimestamp(ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def length(ms: int | None) -> str:
-    """Minutes and seconds."""
+    """Return minutes and seconds, or `live` for a call that has not ended."""
     if ms is None:
         return "live"
     minutes, seconds = divmod(ms // 1000, 60)
@@ -20,23 +20,23 @@ def length(ms: int | None) -> str:
 
 
 def money(micros: int | None, currency: str) -> str:
-    """An amount in millionths of the currency."""
+    """Return an amount, given in millionths of the currency."""
     return "" if micros is None else f"{currency} {micros / 1_000_000:.4f}"
 
 
 def party(number: str) -> str:
-    """A number, or that there was none."""
+    """Return a phone number, or `unknown`."""
     return inert(number) or "unknown"
 
 
 def ending(fault: str, slug: str, words: str) -> str:
-    """How a call ended, and whose doing it was."""
+    """Return how a call ended, and who ended it."""
     whose = "as it should" if fault == "nobody" else f"{fault}'s doing"
     return inert(f"{words} ({whose}) [{slug}]")
 
 
 def sum_of(totals: Totals, currency: str) -> str:
-    """Totals in one line."""
+    """Return totals as one line."""
     parts = [f"{totals.calls} calls" + (f", {totals.live} live" if totals.live else "")]
     parts.append(f"{totals.twilio_minutes} min billed by Twilio")
     parts.append(f"{totals.stream_minutes} min of streams")

@@ -1,4 +1,4 @@
-"""offhook calls list: which calls there were, and what they come to."""
+"""Command `offhook calls list`: calls and their totals."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -7,33 +7,29 @@ import typer
 from offhook.cli import options
 
 if TYPE_CHECKING:
+    from offhook.records.filters import CallFilter
     from offhook.records.models import CallSummary, GroupTotals, Totals
 
 
+@options.filtered
 def list_(
-    since: options.Since = None,
-    until: options.Until = None,
-    agent: options.Agent = None,
-    number: options.Number = None,
-    direction: options.Direction = None,
-    live: options.Live = None,
-    slug: options.Ending = None,
-    fault: options.Fault = None,
-    text: options.Text = None,
-    min_seconds: options.MinSeconds = None,
+    asked: "CallFilter",
     by: Annotated[
-        str | None, typer.Option(help="Sums for each agent or day instead.", metavar="agent|day")
+        str | None,
+        typer.Option(
+            help="Print totals for each agent or day instead of calls.", metavar="agent|day"
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(help="How many calls are shown.", min=1, max=500)] = 25,
+    limit: Annotated[
+        int, typer.Option(help="Maximum number of calls to print.", min=1, max=500)
+    ] = 25,
     after: Annotated[
-        str | None, typer.Option(help="The next_cursor of the page before.", metavar="CURSOR")
+        str | None, typer.Option(help="Continue after a page: its next_cursor.", metavar="CURSOR")
     ] = None,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """List calls, the newest first, and the totals of all that are meant."""
-    import json
-
+    """List calls, newest first, and the totals of all matching calls."""
     import msgspec
 
     from offhook.cli.calls.record_access import opened, records_of
@@ -42,18 +38,6 @@ def list_(
 
     if by not in (None, "agent", "day"):
         raise typer.BadParameter("agent or day", param_hint="--by")
-    asked = options.meant(
-        since=since,
-        until=until,
-        agent=agent,
-        number=number,
-        direction=direction,
-        live=live,
-        slug=slug,
-        fault=fault,
-        text=text,
-        min_seconds=min_seconds,
-    )
     records = records_of(config)
     currency = records.prices.currency
     with opened(records) as connection:
@@ -74,7 +58,7 @@ def list_(
             answer |= {"calls": found, "next_cursor": cursor}
         else:
             answer["sums"] = sums
-        print(json.dumps(msgspec.to_builtins(answer), indent=2, ensure_ascii=False))
+        options.print_json(msgspec.to_builtins(answer))
         return
     _print(found, sums, totals, currency, more=cursor is not None and sums is None)
 

@@ -1,4 +1,4 @@
-"""offhook calls play: hear a call."""
+"""Command `offhook calls play`: play the recording of a call."""
 
 from pathlib import Path
 
@@ -13,13 +13,11 @@ PLAYERS: tuple[tuple[str, ...], ...] = (
     ("ffplay", "-nodisp", "-autoexit", "-loglevel", "error"),
     ("aplay", "-q"),
 )
-"""Programs that play a mu-law WAV file, of which the first that is there does."""
+"""Programs that play a mu-law WAV file. The first that is installed is used."""
 
 
 def play(sid: options.Sid, config: options.Config = None, as_json: options.Json = False) -> None:
-    """Play the recording of a call, caller left, agent right. --json prints where it is."""
-    import json
-
+    """Play the recording of a call, caller left, agent right. With --json print its path."""
     from offhook.cli.calls.record_access import opened, recording, records_of
     from offhook.errors import UserError
     from offhook.records import queries
@@ -40,7 +38,7 @@ def play(sid: options.Sid, config: options.Config = None, as_json: options.Json 
     path = records.recordings / name
     if as_json:
         answer = {"sid": record.call.sid, "path": str(path), "duration_ms": record.recording_ms}
-        print(json.dumps(answer, indent=2))
+        options.print_json(answer)
     else:
         _play(path)
 

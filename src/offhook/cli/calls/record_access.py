@@ -1,4 +1,4 @@
-"""What every question needs: the configuration, and a connection that only reads."""
+"""Access to the record of calls, for commands that read or change it."""
 
 import os
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from offhook.records.models import CallSummary
 
 
 def records_of(config: Path | None) -> RecordsSettings:
-    """Where the record is."""
+    """Return the settings of the record: database, folders and prices."""
     return configuration.load(config, os.environ).records
 
 
 @contextmanager
 def engine_of(records: RecordsSettings) -> Iterator[Engine]:
-    """The record's database, closed afterwards.
+    """Open the database and close it afterwards.
 
     Raises UserError E-REC-05 when it cannot be used.
     """
@@ -40,10 +40,10 @@ def engine_of(records: RecordsSettings) -> Iterator[Engine]:
 
 @contextmanager
 def opened(records: RecordsSettings) -> Iterator[Connection]:
-    """A connection to the record.
+    """Open a connection for queries, and close it afterwards.
 
-    Raises UserError E-ASK-06 when there is none yet, E-ASK-07 and E-REC-04 when its schema is
-    another's, and E-REC-05 when the database cannot be used.
+    Raises UserError E-ASK-06 when there is no record yet, E-ASK-07 and E-REC-04 when its schema
+    belongs to another version, and E-REC-05 when the database cannot be used.
     """
     url = database.url_of(records.database)
     path = url.database
@@ -58,8 +58,17 @@ def opened(records: RecordsSettings) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def upgraded(config: Path | None) -> Iterator[Connection]:
+    """Bring the database to this version's schema, and open a transaction for a change."""
+    with engine_of(records_of(config)) as engine:
+        database.upgrade(engine)
+        with engine.begin() as connection:
+            yield connection
+
+
 def every(connection: Connection, asked: CallFilter) -> Iterator[CallSummary]:
-    """All calls that are meant, page by page."""
+    """Yield all matching calls, page by page."""
     cursor = None
     while True:
         page = queries.find(connection, asked, PAGE_MAX, cursor)
@@ -70,7 +79,7 @@ def every(connection: Connection, asked: CallFilter) -> Iterator[CallSummary]:
 
 
 def recording(records: RecordsSettings, name: str) -> BinaryIO | None:
-    """The file of a recording; None: it is not there, or is no plain file.
+    """Open the file of a recording. Return None when there is no such plain file.
 
     Raises UserError E-AUD-03 for a name that could lead out of the folder of recordings.
     """

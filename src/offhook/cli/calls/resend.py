@@ -1,13 +1,13 @@
-"""offhook calls resend: deliver a call's record to the after-call webhook once more."""
+"""Command `offhook calls resend`: deliver the record of a call again."""
 
 from offhook.cli import options
 
 
 def resend(sid: options.Sid, config: options.Config = None, as_json: options.Json = False) -> None:
-    """Have the running server deliver a call's record once more, with all its attempts."""
+    """Have the running server deliver the record of a call to the after-call webhook again."""
     import json
 
-    from offhook.cli.calls.record_access import engine_of, records_of
+    from offhook.cli.calls.record_access import records_of, upgraded
     from offhook.errors import UserError
     from offhook.records import database, jobs, queries
     from offhook.text import urls
@@ -19,11 +19,9 @@ def resend(sid: options.Sid, config: options.Config = None, as_json: options.Jso
             "No after-call webhook is configured, so there is nowhere to send it.",
             "Set records.webhook.url in offhook.yaml.",
         )
-    with engine_of(records) as engine:
-        database.upgrade(engine)
-        with engine.begin() as connection:
-            found = queries.find_sid(connection, sid)
-            jobs.resend(connection, found, database.clock_ms(connection))
+    with upgraded(config) as connection:
+        found = queries.find_sid(connection, sid)
+        jobs.resend(connection, found, database.clock_ms(connection))
     if as_json:
         print(json.dumps({"sid": found, "resent": True}))
     else:

@@ -1,28 +1,13 @@
-"""offhook calls show: one page about one call."""
-
-from typing import TYPE_CHECKING
+"""Command `offhook calls show`: print one call."""
 
 from offhook.cli import options
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from offhook.records.models import (
-        CallRecord,
-        Delays,
-        Percentiles,
-        TimelineEntry,
-        TurnRecord,
-        UtteranceRecord,
-    )
-
 
 def show(sid: options.Sid, config: options.Config = None, as_json: options.Json = False) -> None:
-    """Show all of one call: what was said and heard, how quickly, why it ended, what it cost."""
-    import json
-
+    """Print one call: what was said and heard, response times, ending and cost."""
     from rich.console import Console
 
+    from offhook.cli.calls.call_page import page
     from offhook.cli.calls.record_access import opened, records_of
     from offhook.records import queries
 
@@ -31,186 +16,8 @@ def show(sid: options.Sid, config: options.Config = None, as_json: options.Json 
     with opened(records) as connection:
         record = queries.shown(connection, queries.find_sid(connection, sid))
     if as_json:
-        print(json.dumps(queries.record_as_json(record, currency), indent=2, ensure_ascii=False))
+        options.print_json(queries.record_as_json(record, currency))
         return
     console = Console(highlight=False)
-    for line in [*_head(record), *_timeline(record), *_foot(record, currency)]:
+    for line in page(record, currency):
         console.print(line, soft_wrap=True)
-
-
-def _row(name: str, value: str) -> "Text":
-    from rich.text import Text
-
-    from offhook.observability.console_output import inert
-
-    return Text.assemble((f"{name:12}", "bold"), inert(value))
-
-
-def _head(record: "CallRecord") -> "list[Text]":
-    from offhook.cli.calls import formatting
-
-    call = record.call
-    live = call.duration_ms is None
-    lasts = "and is live" if live else f"{formatting.length(call.duration_ms)} long"
-    rows = [
-        _row("Call", call.sid),
-        _row("began", f"{formatting.local(call.started_ms)}, {lasts}"),
-        _row("from, to", " → ".join(map(formatting.party, (call.from_number, call.to_number)))),
-        _row("agent", f"{call.agent} ({call.direction}, by {call.came_by})"),
-    ]
-    if record.variables:
-        given = ", ".join(f"{name}={value}" for name, value in record.variables.items())
-        rows.append(_row("variables", given))
-    if record.lookup is not None:
-        outcome = record.lookup.outcome.replace("_", " ")
-        why = f": {record.lookup.why}" if record.lookup.why else ""
-        rows.append(_row("lookup", f"{outcome} after {record.lookup.after_ms} ms{why}"))
-    return rows
-
-
-# --- The timeline --------------------------------------------------------------------------------
-
-
-def _timeline(record: "CallRecord") -> "list[Text]":
-    from rich.text import Text
-
-    lines = [Text(), Text(f"{'ms':>9}", "dim")]
-    if record.text_erased:
-        lines.append(Text("           what was said has been erased", "dim"))
-    lines += [_line(entry) for entry in record.timeline]
-    return lines
-
-
-def _line(entry: "TimelineEntry") -> "Text":
-    from rich.text import Text
-
-    from offhook.observability.console_output import inert
-    from offhook.records.models import UtteranceRecord
-
-    line = Text(f"{entry.at_ms:>9}  ", "dim")
-    if isinstance(entry, UtteranceRecord):
-        line.append(f"{inert(entry.who):8}", "cyan" if entry.who == "caller" else "green")
-        return _said(line, entry)
-    who, style, words = _happened(entry)
-    line.append(f"{who:8}{inert(words)}", style)
-    return line
-
-
-def _happened(
-    entry: "TimelineEntry",
-) -> tuple[str, str, str]:
-    """Return who, in which style, and what, of anything but an utterance."""
-    from offhook.records import models
-
-    assert not isinstance(entry, models.UtteranceRecord), "_said shows it"
-    match entry:
-        case models.FunctionRecord():
-            outcome = (entry.outcome or "not answered yet").replace("_", " ")
-            took = "" if entry.after_ms is None else f", {entry.after_ms} ms"
-            said = f": {entry.content}" if entry.content is not None else ""
-            return "tool", "magenta", f"{entry.name}({entry.arguments}) → {outcome}{took}{said}"
-        case models.KeyRecord():
-            return "key", "cyan", entry.digit
-        case models.MessageRecord():
-            number = f", {entry.number}" if entry.number else ""
-            return "message", "magenta", f"from {entry.from_name}{number}: {entry.text}"
-        case models.DialRecord():
-            destination = f" to {entry.destination}" if entry.destination else ""
-            return "dial", "cyan", f"{entry.reason}{destination}: {entry.to_number}"
-        case models.AgentSessionRecord():
-            words = f"the agent is on the line after {entry.dialled_ms} ms ({entry.request_id})"
-            return "call", "dim", words
-        case models.TroubleRecord():
-            parts = [entry.event, entry.leg or "", entry.code or "", entry.words]
-            dropped = "" if entry.ms is None else f", {entry.ms} ms"
-            return "trouble", "yellow", f"{' '.join(filter(None, parts))}{dropped}"
-        case models.TurnRecord():
-            return "answer", "dim", _latencies(entry)
-
-
-def _said(line: "Text", said: "UtteranceRecord") -> "Text":
-    """What was heard; and of a cut utterance also what was not."""
-    from offhook.observability.console_output import inert
-
-    line.append(inert(said.text))
-    if said.text != said.intended:
-        begins = said.text and said.intended.startswith(said.text)
-        rest = said.intended[len(said.text) :].strip() if begins else said.intended
-        line.append(f" ⟨not heard: {inert(rest)}⟩", "dim")
-    if said.interrupted:
-        about = ", estimated" if said.estimated else ""
-        line.append(f" [cut after {said.heard_ms} ms{about}]", "yellow")
-    return line
-
-
-def _latencies(turn: "TurnRecord") -> str:
-    ours = [
-        f"{name} {ms} ms"
-        for name, ms in (("first byte", turn.first_byte_ms), ("played", turn.first_played_ms))
-        if ms is not None
-    ]
-    deepgrams = [
-        f"{name} {ms}"
-        for name, ms in (
-            ("hearing", turn.listen_ms),
-            ("thinking", turn.think_ms),
-            ("speaking", turn.speak_ms),
-            ("all", turn.total_ms),
-        )
-        if ms is not None
-    ]
-    parts = [", ".join(ours)] if ours else []
-    if deepgrams:
-        parts.append(f"Deepgram: {', '.join(deepgrams)} ms")
-    return "; ".join(parts)
-
-
-# --- What remains --------------------------------------------------------------------------------
-
-
-def _foot(record: "CallRecord", currency: str) -> "list[Text]":
-    from rich.text import Text
-
-    from offhook.cli.calls import formatting
-
-    call, meters = record.call, record.meters
-    lines = [Text()]
-    if call.fault is not None:
-        detail = f": {record.detail}" if record.detail else ""
-        ended = formatting.ending(call.fault, call.slug or "", call.words or "")
-        lines.append(_row("ended", f"{ended}{detail}"))
-    if record.delays is not None:
-        lines.append(_row("delays", _delays(record.delays)))
-    billed = "not told yet"
-    if meters.twilio_ms is not None:
-        billed = f"{meters.twilio_minutes} min ({meters.twilio_ms} ms, {meters.twilio_status})"
-    lines.append(_row("Twilio", f"{billed}; stream {meters.stream_minutes} min"))
-    lines.append(_row("Deepgram", f"{meters.deepgram_ms} ms ({meters.deepgram_tier})"))
-    if call.cost_micros is not None:
-        lines.append(_row("cost", formatting.money(call.cost_micros, currency)))
-    if call.recording is not None:
-        faults = f" ({record.recording_fault})" if record.recording_fault else ""
-        lines.append(_row("recording", f"{call.recording}{faults}"))
-    return lines
-
-
-def _delays(delays: "Delays") -> str:
-    """What this process held back, at most."""
-    parts = [
-        f"{name} {_percentiles(of)}"
-        for name, of in (
-            ("to the agent", delays.to_agent),
-            ("to the caller", delays.to_caller),
-            ("barge-in to clear", delays.to_clear),
-        )
-        if of.samples
-    ]
-    return "; ".join(parts) or "no samples"
-
-
-def _percentiles(of: "Percentiles") -> str:
-    edges = ", ".join(
-        f"p{name} {'over 250' if ms is None else f'up to {ms}'} ms"
-        for name, ms in (("50", of.p50_ms), ("95", of.p95_ms))
-    )
-    return f"{edges} ({of.samples} samples)"

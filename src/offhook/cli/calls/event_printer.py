@@ -1,12 +1,12 @@
-"""What `offhook calls follow` prints of an event."""
+"""Output of `offhook calls follow`."""
 
 from typing import Any, get_args
 
 import msgspec
+from httpx2 import ServerSentEvent
 from rich.console import Console
 from rich.text import Text
 
-from offhook.cli.calls.event_stream import ServerSentEvent
 from offhook.events.types import Event
 from offhook.observability.console_output import STYLES, inert, tell
 
@@ -19,8 +19,8 @@ class _Data(msgspec.Struct):
     event: dict[str, Any]
 
 
-class Teller:
-    """Prints one line for each event; what is no event, and what is lost, on standard error."""
+class EventPrinter:
+    """Prints one line for each event. Gaps and lost connections go to standard error."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -28,39 +28,42 @@ class Teller:
         self._aside = Console(highlight=False, stderr=True)
 
     def event(self, event: ServerSentEvent) -> None:
-        """One line."""
+        """Print one event."""
         try:
             data = msgspec.json.decode(event.data, type=_Data)
         except msgspec.MsgspecError:
-            # Such as a gap: the server has forgotten what came in between.
-            self._aside.print(Text(inert(f"{event.name} {event.data}"), "yellow"), soft_wrap=True)
+            # A gap, for example: the server no longer has the events in between.
+            self._aside.print(Text(inert(f"{event.event} {event.data}"), "yellow"), soft_wrap=True)
             return
         if self._as_json:
             line = {
                 "call_sid": data.call_sid,
                 "at_ms": data.at_ms,
-                "name": event.name,
+                "name": event.event,
                 "event": data.event,
             }
             print(msgspec.json.encode(line).decode(), flush=True)
             return
-        style, words = _words(event.name, data.event)
+        style, words = _words(event.event, data.event)
         line_ = Text(f"{data.at_ms:>9}  {inert(data.call_sid[-8:])}  ", "dim")
-        line_.append(inert(f"{event.name:18}"), style)
+        line_.append(inert(f"{event.event:18}"), style)
         line_.append(inert(words))
         self._console.print(line_, soft_wrap=True)
 
     def lost(self, why: str) -> None:
-        """The server is gone."""
+        """Print that the connection was lost."""
         self._aside.print(Text(f"the server is gone ({inert(why)}); trying again", "yellow"))
 
     def connected(self, url: str) -> None:
-        """It is there."""
+        """Print that the server is connected."""
         self._aside.print(Text(f"following {inert(url)}", "green"), soft_wrap=True)
 
 
 def _words(name: str, fields: dict[str, Any]) -> tuple[str, str]:
-    """In words, as serve --show has them; else the fields, as a newer server may have others."""
+    """Return style and words of `serve --show`, or the fields of an event unknown here.
+
+    A newer server may send events and fields that this version does not know.
+    """
     try:
         told = tell(msgspec.convert(fields, _EVENTS[name]))
     except (KeyError, msgspec.ValidationError):
