@@ -27,7 +27,7 @@ from bench.faults import TOKEN, House
 from rich.console import Console
 from rich.table import Table
 
-from offhook.bench.load import Begin, Finish, HangUp, Measured, Open, Spec
+from offhook.bench.load import Begin, EndCalls, Finish, Measured, PlaceCalls, Spec
 
 P99_MS = 5.0
 GROWTH_MB = 50.0
@@ -227,7 +227,7 @@ async def run(given: argparse.Namespace, folder: Path) -> list[str]:
         house = House(folder, agent_port, None)
         server = await house.start()
         try:
-            await load.ask(Open(port=house.port, calls=given.calls, first=0, token=TOKEN))
+            await load.ask(PlaceCalls(port=house.port, calls=given.calls, first=0, token=TOKEN))
             await load.measure(None, 2.0)  # the first seconds of a process are like no others
             for kind in given.kind or KINDS:
                 before = await load.measure(None, given.seconds / 2)
@@ -259,7 +259,7 @@ async def run(given: argparse.Namespace, folder: Path) -> list[str]:
                     if missed:
                         faults.append(f"{kind}: {what}")
                 await asyncio.sleep(2)  # its connections end
-            load.say(HangUp())
+            load.say(EndCalls())
             await load.heard()
         finally:
             with contextlib.suppress(ProcessLookupError):

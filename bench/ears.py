@@ -36,7 +36,7 @@ from offhook.testing.simulator.speech import (
     text_to_speech,
 )
 from offhook.testing.simulator.speech.speech_to_text import TRUSTED
-from offhook.testing.simulator.speech.sphinx_worker import TELEPHONE_MEAN, Turn
+from offhook.testing.simulator.speech.sphinx_worker import TELEPHONE_MEAN, SphinxTurn
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
@@ -82,7 +82,7 @@ class Listener:
     def hear(self, speech: bytes, score: Score) -> str:
         self._decoder.set_cmn(TELEPHONE_MEAN)
         began = time.process_time()
-        turn = Turn(self._decoder)
+        turn = SphinxTurn(self._decoder)
         for start in range(0, len(speech), FRAME_BYTES):
             turn.hear(speech[start : start + FRAME_BYTES])
         ending = time.process_time()
@@ -149,7 +149,7 @@ def voices(texts: list[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
 def main() -> None:
     content = yamlfile.read(HERE / "ears.yaml").value
     kinds = slots.builtin("12:00")
-    kinds["name"] = slots.Choice({name: [] for name in content["slots"]["name"]})
+    kinds["name"] = slots.ChoiceSlot({name: [] for name in content["slots"]["name"]})
     matcher = Matcher(content["intents"], kinds)
     phrases = [
         phrase

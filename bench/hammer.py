@@ -34,7 +34,7 @@ from typing import Any
 import msgspec
 
 from offhook.bench import child, figures
-from offhook.bench.load import Agent, Caller, Load, Measured, Open
+from offhook.bench.load import AgentSink, Load, LoadCaller, Measured, PlaceCalls
 from offhook.bench.runner import Child, Cores, started
 from offhook.cli.event_loop import run as run_on_uvloop
 from offhook.deepgram import messages as deepgram
@@ -95,7 +95,7 @@ class Asked:
         return None
 
 
-class HammerAgent(Agent):
+class HammerAgent(AgentSink):
     """The sink's session, which also asks for functions."""
 
     def __init__(self, load: Load, slot: int) -> None:
@@ -163,10 +163,10 @@ class HammerLoad(Load):
         self._latest = HammerAgent(self, slot)
         return self._latest
 
-    async def place(self, port: int) -> tuple[Caller, HammerAgent]:
+    async def place(self, port: int) -> tuple[LoadCaller, HammerAgent]:
         async with self._placing:
             self._names += 1
-            caller = Caller(str(self._names), self, 7 * self._names + 3)
+            caller = LoadCaller(str(self._names), self, 7 * self._names + 3)
             if not await self._place(caller, port, TOKEN) or self._latest is None:
                 raise SystemExit("a call was not answered")
             return caller, self._latest
@@ -463,7 +463,7 @@ async def run(
     """What was found wrong."""
     async with hammer(seed, 2 * (at_once + quiet), short=short, compute=compute) as it:
         # What a server starts at its first call is no leftover.
-        await it.quiet.open(Open(it.port, quiet, 0, TOKEN))
+        await it.quiet.open(PlaceCalls(it.port, quiet, 0, TOKEN))
         it.hammering = True
         before = await it.look(Look())
         without = None

@@ -44,7 +44,7 @@ from offhook.events.types import AgentSaid, CallEvent
 from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.testing.memory import VirtualClock, connect_in_memory
-from offhook.testing.simulator.twilio.stream import Line, SimulatedStream
+from offhook.testing.simulator.twilio.stream import LineControls, SimulatedStream
 from offhook.webhooks.pending_streams import PendingStreams
 
 MEDIAN_MAX = 1
@@ -239,7 +239,7 @@ class Turn:
 class Silent:
     """A caller whom only the agent hears: a stream.Party."""
 
-    def next_frame(self, line: Line, heard: bytes, now: float) -> bytes:
+    def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
         return audio.silence(audio.FRAME_MS)
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from offhook.bench.child import Usage
 from offhook.bench.load import Spec
-from offhook.bench.runner import Bench, Cores, Run, offhook
+from offhook.bench.runner import Bench, BridgeRun, Cores, offhook
 from offhook.cli.event_loop import run as run_on_uvloop
 from offhook.errors import UserError
 
@@ -62,7 +62,7 @@ def left_over(before: Usage, after: Usage) -> list[str]:
     return faults
 
 
-async def settled(run: Run) -> Usage:
+async def settled(run: BridgeRun) -> Usage:
     """What is used once every socket had time to close."""
     await asyncio.sleep(SETTLE_S)
     return await run.usage()

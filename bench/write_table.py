@@ -7,7 +7,7 @@ import msgspec
 from rich.console import Console
 
 from offhook.bench.report import rewrite, show
-from offhook.bench.suite import Report
+from offhook.bench.suite import BenchReport
 
 PAGE = Path("docs/performance.md")
 
@@ -16,7 +16,7 @@ def main() -> None:
     printed = sys.stdin.buffer.read()
     if not printed:
         sys.exit(1)  # offhook bench has said why
-    report = msgspec.json.decode(printed, type=Report)
+    report = msgspec.json.decode(printed, type=BenchReport)
     show(report, Console(highlight=False))
     PAGE.write_text(rewrite(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
 

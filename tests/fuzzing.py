@@ -237,7 +237,7 @@ TARGETS: dict[str, Target] = {
     ),
     "twiml": Target(
         lambda data: verbs.read(data, "text/xml"),
-        (verbs.BadTwiml,),
+        (verbs.MalformedTwimlError,),
         [b"<Response><Say>Hi</Say><Connect><Stream url='wss://h/t'/></Connect></Response>"],
     ),
     "rest.answer": Target(

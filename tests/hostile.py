@@ -21,8 +21,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from offhook.config import load
 from offhook.events.types import AgentSwitched, CallEnded
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 
 LINE: Final = "+12025550100"
 CALLER: Final = "+12025550142"
@@ -253,8 +253,8 @@ async def attacked(folder: Path, seed: int) -> AsyncIterator[WholeServer]:
         await Hostile(random.Random(f"{seed} {sessions}")).session(socket)
 
     people = {
-        **{number: Person(talks_s=0.5) for number in (DESK, PREMIUM, ABROAD, SHOP)},
-        ANN: Person(keys=("1",), talks_s=0.5),
+        **{number: SimulatedPerson(talks_s=0.5) for number in (DESK, PREMIUM, ABROAD, SHOP)},
+        ANN: SimulatedPerson(keys=("1",), talks_s=0.5),
     }
     async with serve(session, "127.0.0.1", 0, max_size=None) as server:
         port = server.sockets[0].getsockname()[1]
@@ -268,9 +268,11 @@ async def attack(h: WholeServer, calls: int, at_once: int) -> None:
     room = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> None:
-        keys = [Step(press=("1234", "0#", "9#")[number % 3])] if number % 2 else []
+        keys = [ScenarioStep(press=("1234", "0#", "9#")[number % 3])] if number % 2 else []
         async with room:
-            await h.call(Step(wait=1.0), *keys, Step(wait=7.0), HANG_UP, from_=CALLER)
+            await h.call(
+                ScenarioStep(wait=1.0), *keys, ScenarioStep(wait=7.0), HANG_UP, from_=CALLER
+            )
 
     async with asyncio.TaskGroup() as group:
         for number in range(calls):

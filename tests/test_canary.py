@@ -19,8 +19,8 @@ from tests.cli.test_serve_log import SAID, Piped, piped
 from tests.target import answer, target
 from tests.whole_server import ASK, GREET, HANG_UP, TOKEN
 
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.script import Script, Turn
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
 
 API_TOKEN = "canary-of-the-api-0123456789abcdef"
 WEBHOOK_SECRET = "canary-of-the-webhook-0123456789abcdef"
@@ -33,7 +33,7 @@ assert set(PRIVATE[3:]) & set(SAID), "what is looked for is said"
 
 SCRIPT = Script(
     turns=[
-        Turn(
+        ScriptTurn(
             hear=f"What are your opening hours? My card is {CARD}, and I am {EMAIL}.",
             say=[f"The card {CARD} of {EMAIL}?"],
         )
@@ -93,7 +93,7 @@ async def one_call(folder: Path, records: str = "") -> Left:
                 limits=httpx2.Limits(max_keepalive_connections=0),
             ) as http,
         ):
-            press = Step.model_validate({"press": PRESSED})
+            press = ScenarioStep.model_validate({"press": PRESSED})
             report = await server.call(GREET, ASK, GREET, press, HANG_UP)
             (delivered,) = await asyncio.to_thread(hook.until, 1)
             await ask_everything(server, http, report.call_sid, left)

@@ -38,15 +38,15 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fres
 from offhook.clock import LoopClock
 from offhook.config import LogSettings
 from offhook.testing.scenarios.caller import CallReport
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server
-from offhook.testing.simulator.twilio.account.account import Account
-from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.account.account import SimulatedAccount
+from offhook.testing.simulator.twilio.account.resources import AccountNumber
 from offhook.testing.simulator.twilio.account.server import serve
-from offhook.testing.simulator.twilio.calls.network import Callbacks, switchboard
-from offhook.testing.simulator.twilio.calls.people import Person, book
+from offhook.testing.simulator.twilio.calls.network import Callbacks, simulated_network
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson, book
 from offhook.testing.simulator.twilio.phone import place_call
-from offhook.testing.simulator.twilio.webhooks import Front
+from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 from offhook.twilio.signature import sign
 
 pytestmark = [
@@ -168,18 +168,18 @@ async def everything(folder: Path, logs: str, *, terminal: bool, show: bool = Fa
     logged = Logged()
     clock = LoopClock(asyncio.get_running_loop())
     standin = await standin_server.serve("127.0.0.1", 0, SCRIPT, clock)
-    front = Front("http://127.0.0.1:1/twilio/voice", TOKEN, PUBLIC)
-    people = book({f"+{NUMBER}": Person("busy", after_s=0.1)})
+    front = RehearsedHost("http://127.0.0.1:1/twilio/voice", TOKEN, PUBLIC)
+    people = book({f"+{NUMBER}": SimulatedPerson("busy", after_s=0.1)})
     async with (
         httpx2.AsyncClient(
             trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
         ) as http,
-        switchboard(ACCOUNT, front, clock, people, Callbacks()) as board,
+        simulated_network(ACCOUNT, front, clock, people, Callbacks()) as board,
     ):
-        account = Account(
+        account = SimulatedAccount(
             board,
             TOKEN,
-            numbers=[Number(US)],
+            numbers=[AccountNumber(US)],
             api_key=SECRETS["TWILIO_API_KEY"],
             api_secret=SECRETS["TWILIO_API_SECRET"],
         )
@@ -193,7 +193,7 @@ async def everything(folder: Path, logs: str, *, terminal: bool, show: bool = Fa
                 more += ["--port", str(port)]
                 async with served(folder, terminal, *more, *["--show"] * show) as server:
                     await server.answers(url, http)
-                    board.front = Front(f"{url}/twilio/voice", TOKEN, PUBLIC)
+                    board.front = RehearsedHost(f"{url}/twilio/voice", TOKEN, PUBLIC)
                     await one_of_each(url, http, folder, logged, hook)
                     await asyncio.to_thread(lookup.until, 2)
                     await standin.close()
@@ -204,7 +204,7 @@ async def everything(folder: Path, logs: str, *, terminal: bool, show: bool = Fa
 
 
 async def call(url: str) -> CallReport:
-    press = Step.model_validate({"press": PRESSED})
+    press = ScenarioStep.model_validate({"press": PRESSED})
     return await place_call(
         f"{url}/twilio/voice",
         caller(GREET, ASK, press, HANG_UP),

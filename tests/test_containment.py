@@ -29,7 +29,7 @@ from offhook.deepgram.connection import Dialler
 from offhook.deepgram.leg import AgentLeg
 from offhook.events.types import AgentConnected, CallEnded
 from offhook.observability.metrics import catalogue
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.twilio.rest import TwilioRest
 from offhook.webhooks.routes import Webhooks
 
@@ -108,7 +108,7 @@ def test_of_several_commands_those_after_a_fault_are_obeyed(
 
 # --- in one of two calls, over real sockets ---------------------------------------------------
 
-STAYS: Final = (GREET, Step(wait=1), ASK, Step(wait=600))
+STAYS: Final = (GREET, ScenarioStep(wait=1), ASK, ScenarioStep(wait=600))
 
 WIRES: Final[dict[str, tuple[Callable[[Session], Any], str]]] = {
     "a frame of the caller": (lambda session: session._call, "hear"),

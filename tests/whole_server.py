@@ -24,20 +24,20 @@ from offhook.net import websocket
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.records.record import Record
 from offhook.serving.server import Server, listen
-from offhook.testing.scenarios.caller import Caller, CallReport
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
+from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server
-from offhook.testing.simulator.deepgram.script import Script, Turn
+from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.twilio.account.account import Account
-from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.account.account import SimulatedAccount
+from offhook.testing.simulator.twilio.account.resources import AccountNumber
 from offhook.testing.simulator.twilio.account.server import serve
-from offhook.testing.simulator.twilio.calls.ledger import Ledger
-from offhook.testing.simulator.twilio.calls.network import Callbacks, switchboard
-from offhook.testing.simulator.twilio.calls.people import Person, book
+from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
+from offhook.testing.simulator.twilio.calls.network import Callbacks, simulated_network
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson, book
 from offhook.testing.simulator.twilio.phone import place_call
-from offhook.testing.simulator.twilio.webhooks import Front
+from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 from offhook.tools.declare import Call
 from offhook.twilio import messages
 from offhook.twilio.signature import SETTINGS_HEADER, sign
@@ -46,12 +46,14 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 ACCOUNT = "AC" + "a" * 32
 STREAM = "MZ" + "b" * 32
 HOURS = "What are your opening hours?"
-QUICK = Script(turns=[Turn(hear=HOURS, say=["Of course, what else?"])], silence_ms=300, reply_ms=50)
+QUICK = Script(
+    turns=[ScriptTurn(hear=HOURS, say=["Of course, what else?"])], silence_ms=300, reply_ms=50
+)
 """A stand-in that answers at once and briefly."""
 
-GREET = Step.model_validate({"wait_for_agent": {"quiet_ms": 600}})
-HANG_UP = Step.model_validate("hang_up")
-ASK = Step(say=HOURS)
+GREET = ScenarioStep.model_validate({"wait_for_agent": {"quiet_ms": 600}})
+HANG_UP = ScenarioStep.model_validate("hang_up")
+ASK = ScenarioStep(say=HOURS)
 
 
 def voice(text: str) -> bytes:
@@ -60,8 +62,8 @@ def voice(text: str) -> bytes:
     return clips.load(name)
 
 
-def caller(*steps: Step) -> Caller:
-    return Caller(steps, voice)
+def caller(*steps: ScenarioStep) -> SimulatedCaller:
+    return SimulatedCaller(steps, voice)
 
 
 class WholeServer:
@@ -74,10 +76,10 @@ class WholeServer:
         self.sessions: list[StandIn] = []
         self.happened: list[CallEvent] = []
         self.stopped = asyncio.Event()
-        self.account: Account | None = None
+        self.account: SimulatedAccount | None = None
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> NetworkLedger:
         """What the simulated account has seen, of a server with `people`."""
         assert self.account is not None
         return self.account.board.ledger
@@ -98,7 +100,9 @@ class WholeServer:
     async def until_ended(self, count: int = 1) -> None:
         await until(lambda: len(self.endings()) >= count)
 
-    async def call(self, *steps: Step, path: str = "/twilio/voice", **options: Any) -> CallReport:
+    async def call(
+        self, *steps: ScenarioStep, path: str = "/twilio/voice", **options: Any
+    ) -> CallReport:
         origin = self.origin if path == "/twilio/voice" else self.origin.replace("http", "ws")
         options.setdefault("auth_token", TOKEN)
         options.setdefault("from_", "+12025550142")
@@ -237,7 +241,7 @@ async def whole_server(
     watchers: Sequence[Subscriber] = (),
     record: Record | None = None,
     api: Api | None = None,
-    people: Mapping[str, Person] | None = None,
+    people: Mapping[str, SimulatedPerson] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **options: Any,
 ) -> AsyncIterator[WholeServer]:
@@ -293,12 +297,12 @@ async def whole_server(
 
 @asynccontextmanager
 async def telephones(
-    people: Mapping[str, Person], callbacks: Callbacks, port: int, clock: Clock
-) -> AsyncIterator[tuple[Account, str]]:
+    people: Mapping[str, SimulatedPerson], callbacks: Callbacks, port: int, clock: Clock
+) -> AsyncIterator[tuple[SimulatedAccount, str]]:
     """A simulated account in front of the server at that port, and where its REST API is."""
-    front = Front(f"http://127.0.0.1:{port}/twilio/voice", TOKEN)
-    async with switchboard(ACCOUNT, front, clock, book(people), callbacks) as board:
-        account = Account(board, TOKEN, numbers=[Number("+12025550100")])
+    front = RehearsedHost(f"http://127.0.0.1:{port}/twilio/voice", TOKEN)
+    async with simulated_network(ACCOUNT, front, clock, book(people), callbacks) as board:
+        account = SimulatedAccount(board, TOKEN, numbers=[AccountNumber("+12025550100")])
         async with serve(account) as api_url:
             yield account, api_url
 

@@ -25,7 +25,7 @@ from offhook.call.ending import Slug
 from offhook.events.types import CallStarted
 from offhook.recordings.wav import decode, parse
 from offhook.records import tables
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.scenario import ScenarioStep
 
 RECORDED: dict[str, Any] = {"announcement": {"say": "Hi."}, "recording": True}
 UNKNOWN = "CA" + "f" * 32
@@ -187,7 +187,7 @@ async def test_audio_in_parts(tmp_path: Path) -> None:
 async def test_a_live_recording_is_heard_paused_and_resumed(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask, asyncio.TaskGroup() as group:
         whole = ask.desk.whole
-        talking = Step.model_validate({"say": "What are your opening hours?"})
+        talking = ScenarioStep.model_validate({"say": "What are your opening hours?"})
         call = group.create_task(whole.call(*[step for _ in range(3) for step in (GREET, talking)],
                                             GREET, HANG_UP))  # fmt: skip
         await until(lambda: any(isinstance(e, CallStarted) for e in whole.events()))

@@ -23,7 +23,7 @@ from offhook.events.types import (
     CallerLeft,
 )
 from offhook.testing.scenarios.caller import CallReport
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.standin import StandIn
 
 GREETING = "Hello! How can I help you today?"
@@ -74,7 +74,7 @@ class Live:
 
 
 @asynccontextmanager
-async def live(folder: Path, *steps: Step, **options: Any) -> AsyncIterator[Live]:
+async def live(folder: Path, *steps: ScenarioStep, **options: Any) -> AsyncIterator[Live]:
     """A call whose caller lets the agent greet, does these steps and stays on the line."""
     async with desk(folder, **options) as d, asyncio.TaskGroup() as group:
         spec = Spec((await d.ask("/openapi.json")).json())
@@ -98,7 +98,7 @@ async def test_what_is_said_is_heard_and_what_is_told_is_answered(tmp_path: Path
 @pytest.mark.parametrize("refuse_with", ["InjectionRefused", "Warning"])
 async def test_a_refusal_is_told_whichever_way_it_comes(tmp_path: Path, refuse_with: str) -> None:
     script = QUICK.model_copy(update={"refuse_with": refuse_with, "silence_ms": 600})
-    async with live(tmp_path, Step(wait=0.8), ASK, script=script) as call:
+    async with live(tmp_path, ScenarioStep(wait=0.8), ASK, script=script) as call:
         assert await call.done("say", {"text": LONG, "behavior": "interrupt"})
         assert await call.refused("say", {"text": "Now."}) == "The agent is speaking."
         await until(lambda: len(call.agent.onsets) == 1)

@@ -4,7 +4,7 @@ import msgspec
 
 from offhook.bench.figures import Level, Spread
 from offhook.bench.search import Ceiling
-from offhook.bench.suite import Bar, Machine, Plan, Report
+from offhook.bench.suite import Bar, BenchMachine, BenchPlan, BenchReport
 
 GOOD = Level(
     bridge="offhook",
@@ -32,9 +32,9 @@ SEED = msgspec.structs.replace(
     GOOD, bridge="seed_websockets", cpu_us=8000.0, up=Spread(200.0, 381.0, 385.0, 1000)
 )
 
-REPORT = Report(
-    machine=Machine("2026-11-23", "Linux 6.18", "a processor", 2, "3.11.7", "0.1.0"),
-    plan=Plan(short=True),
+REPORT = BenchReport(
+    machine=BenchMachine("2026-11-23", "Linux 6.18", "a processor", 2, "3.11.7", "0.1.0"),
+    plan=BenchPlan(short=True),
     levels=[GOOD, SEED],
     at_start=[GOOD, SEED],
     ceilings={"offhook": Ceiling(612, at_least=True), "seed_websockets": Ceiling(131, False)},

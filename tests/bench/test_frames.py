@@ -5,14 +5,14 @@ from binascii import b2a_base64
 import pytest
 
 from offhook.audio import FRAME_BYTES
-from offhook.bench.frames import BODY, BODY_64, HEAD, HEAD_64, Faults, Order
+from offhook.bench.frames import BODY, BODY_64, HEAD, HEAD_64, FrameFaults, Order
 
 CUT = 0
 
 
 def faults(*frames: tuple[int, int, int]) -> tuple[int, int, int]:
     """Lost, disordered, doubled; of frames (utterance, number, size of the one before)."""
-    found = Faults()
+    found = FrameFaults()
     order = Order(found)
     for frame in frames:
         order.check(*frame)

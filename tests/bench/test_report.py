@@ -8,7 +8,7 @@ from rich.console import Console
 from tests.bench.samples import REPORT
 
 from offhook.bench.report import BEGIN, END, markdown, rewrite, show
-from offhook.bench.suite import Report
+from offhook.bench.suite import BenchReport
 from offhook.errors import UserError
 
 
@@ -53,4 +53,4 @@ def test_the_terminal_shows_the_same_figures() -> None:
 
 
 def test_json_holds_all_of_it() -> None:
-    assert msgspec.json.decode(msgspec.json.encode(REPORT), type=Report) == REPORT
+    assert msgspec.json.decode(msgspec.json.encode(REPORT), type=BenchReport) == REPORT

@@ -27,10 +27,10 @@ from offhook.calls.calls import CallEntry
 from offhook.deepgram.messages import InjectUserMessage
 from offhook.events.types import CallerBack, CallerLeft, Dialled, DialRefused, TransferFailed
 from offhook.testing.scenarios.caller import CallReport
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.twilio.calls.network import Callbacks
-from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 from offhook.twilio.rest import RestCall
 
 WARM = asking("transfer_call", destination="ann", summary="")
@@ -70,7 +70,7 @@ def handed_over(h: WholeServer) -> Callable[[], bool]:
 async def ended_while_away(h: WholeServer, message: inputs.CallBroke, **options: Any) -> CallReport:
     """A call that ends while it rings at the desk for its caller."""
     async with asyncio.TaskGroup() as group:
-        calling = group.create_task(h.call(GREET, ASK, STAY, Step(wait=30), **options))
+        calling = group.create_task(h.call(GREET, ASK, STAY, ScenarioStep(wait=30), **options))
         await until(handed_over(h))
         h.server.calls.tell(live(h)[0], message)
         await h.until_ended()
@@ -116,7 +116,7 @@ async def test_no_fallback_follows_two_people_who_have_talked(tmp_path: Path) ->
 async def test_an_operator_who_hangs_up_on_a_caller_beyond_reach_is_told_so(tmp_path: Path) -> None:
     async with with_fallback(tmp_path) as h, asyncio.TaskGroup() as group:
         calling = group.create_task(
-            h.call(GREET, ASK, STAY, Step(wait=30), dial_status="no-answer")
+            h.call(GREET, ASK, STAY, ScenarioStep(wait=30), dial_status="no-answer")
         )
         await until(handed_over(h))
         done, what = await h.server.calls.ask(live(h)[0], HangUp("operator"))
@@ -177,7 +177,7 @@ async def test_a_transfer_that_is_called_off_is_not_carried_out_and_another_may_
 ) -> None:
     async with acting(tmp_path, Script(silence_ms=300, reply_ms=50)) as h:
         async with asyncio.TaskGroup() as group:
-            calling = group.create_task(h.call(GREET, Step(wait=30)))
+            calling = group.create_task(h.call(GREET, ScenarioStep(wait=30)))
             await until(lambda: bool(h.server.calls._live) and live(h)[1].has_stream)
             sid, entry = live(h)
             assert entry.session is not None
@@ -198,7 +198,7 @@ async def test_a_transfer_that_is_called_off_is_not_carried_out_and_another_may_
 async def test_a_person_is_not_rung_for_a_transfer_that_is_called_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with with_account(tmp_path, Script(), {ANN: Person(after_s=60)}) as h:
+    async with with_account(tmp_path, Script(), {ANN: SimulatedPerson(after_s=60)}) as h:
         rest = h.server.calls._lines.rest
         assert rest is not None
         create, goes_on = rest.create_call, asyncio.Event()
@@ -210,7 +210,7 @@ async def test_a_person_is_not_rung_for_a_transfer_that_is_called_off(
 
         monkeypatch.setattr(rest, "create_call", slowly)
         async with asyncio.TaskGroup() as group:
-            calling = group.create_task(h.call(GREET, Step(wait=30)))
+            calling = group.create_task(h.call(GREET, ScenarioStep(wait=30)))
             await until(lambda: bool(h.server.calls._live) and live(h)[1].has_stream)
             sid, _ = live(h)
             transfer = group.create_task(h.server.calls.transfer(sid, "ann", ""))
@@ -242,13 +242,13 @@ async def test_a_caller_does_not_wait_alone_for_a_person_who_has_hung_up(
     monkeypatch.setattr("offhook.calls.transfers.ALONE_S", 1.0)
     # The report comes when the caller is in the conference already: it tells when it was sent.
     monkeypatch.setattr("offhook.calls.transfers.JOIN_S", 60.0)
-    ann = Person(after_s=0.5, keys=("1",), talks_s=None)
+    ann = SimulatedPerson(after_s=0.5, keys=("1",), talks_s=None)
     callbacks = Callbacks(late_s=late_s)
     async with whole_server(
         WARM, config=configured(tmp_path, AGENT), people={ANN: ann}, callbacks=callbacks
     ) as h:
         async with asyncio.TaskGroup() as group:
-            calling = group.create_task(h.call(GREET, ASK, Step(wait=60)))
+            calling = group.create_task(h.call(GREET, ASK, ScenarioStep(wait=60)))
             await until(handed_over(h))
             await until(lambda: bool(h.ledger.joined))
             gone(h)
@@ -272,9 +272,9 @@ async def test_a_caller_whose_person_has_hung_up_without_a_report_is_looked_afte
     monkeypatch.setattr("offhook.call.call.LAST_WORD_S", 3.0)
     monkeypatch.setattr("offhook.calls.transfers.ALONE_S", 0.5)
     monkeypatch.setattr("offhook.calls.transfers.LOOK_S", 1.0)
-    ann = Person(after_s=0.5, keys=("1",), talks_s=None)
+    ann = SimulatedPerson(after_s=0.5, keys=("1",), talks_s=None)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h, asyncio.TaskGroup() as group:
-        calling = group.create_task(h.call(GREET, ASK, Step(wait=60)))
+        calling = group.create_task(h.call(GREET, ASK, ScenarioStep(wait=60)))
         await until(handed_over(h))
         await until(lambda: bool(h.ledger.joined))
         assert h.account is not None
@@ -291,10 +291,10 @@ async def test_a_caller_whose_person_has_hung_up_without_a_report_is_looked_afte
 async def test_keys_that_are_pressed_while_it_rings_do_not_hang_up_on_the_person(
     tmp_path: Path,
 ) -> None:
-    ann = Person(after_s=1.0, keys=("1",), talks_s=1.0)
+    ann = SimulatedPerson(after_s=1.0, keys=("1",), talks_s=1.0)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h:
         async with asyncio.TaskGroup() as group:
-            calling = group.create_task(h.call(GREET, ASK, STAY, Step(wait=60)))
+            calling = group.create_task(h.call(GREET, ASK, STAY, ScenarioStep(wait=60)))
             await until(handed_over(h))
             await until(lambda: live(h)[1].has_stream)
             sid, entry = live(h)
@@ -331,13 +331,13 @@ async def test_a_server_does_not_wait_for_two_people_to_end_their_talk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("offhook.calls.calls.RING_SLACK_S", -4.0)  # of the 5 s that it may ring
-    people = {DESK: Person(after_s=0.1, talks_s=60.0)}
+    people = {DESK: SimulatedPerson(after_s=0.1, talks_s=60.0)}
     cold = "\n".join(line for line in AGENT.splitlines() if "warm" not in line)
     async with (
         whole_server(COLD, config=configured(tmp_path, cold), people=people) as h,
         asyncio.TaskGroup() as group,
     ):
-        calling = group.create_task(h.call(GREET, ASK, STAY, Step(wait=60)))
+        calling = group.create_task(h.call(GREET, ASK, STAY, ScenarioStep(wait=60)))
         await until(handed_over(h))
         h.server.stop()
         await h.until_stopped()
@@ -349,7 +349,7 @@ async def test_a_server_that_waits_for_its_calls_sleeps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with acting(tmp_path, COLD) as h, asyncio.TaskGroup() as group:
-        calling = group.create_task(h.call(GREET, Step(wait=60)))
+        calling = group.create_task(h.call(GREET, ScenarioStep(wait=60)))
         calls = h.server.calls
         await until(lambda: bool(calls._live) and live(h)[1].has_stream)
         other = fresh_sid()

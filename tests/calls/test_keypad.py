@@ -14,8 +14,8 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, WholeServer, t
 from offhook.config import Config, load
 from offhook.deepgram.messages import ForceEndTurn, InjectUserMessage
 from offhook.events.types import CallerSaid, KeyPressed, KeysEntered
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Stage, Turn
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn, Stage
 
 DESK = "+12025550123"
 AGENT = f"""
@@ -29,11 +29,11 @@ keypad:
   timeout_seconds: 0.5
   actions: {{0: {{transfer: desk}}, "9": hang_up}}
 """
-STAY = Step.model_validate({"wait_for_agent": {"quiet_ms": 600}})
+STAY = ScenarioStep.model_validate({"wait_for_agent": {"quiet_ms": 600}})
 ANSWERS = Script(
     turns=[
-        Turn(hear="(keys)", say=["Of course, what else?"]),
-        Turn(hear=HOURS, say=["We are open from nine to five."]),
+        ScriptTurn(hear="(keys)", say=["Of course, what else?"]),
+        ScriptTurn(hear=HOURS, say=["We are open from nine to five."]),
     ],
     silence_ms=300,
     reply_ms=50,
@@ -58,7 +58,7 @@ def told(h: WholeServer) -> list[str]:
 
 async def test_the_agent_is_told_of_each_entry_once_and_answers(tmp_path: Path) -> None:
     async with whole_server(ANSWERS, config=configured(tmp_path)) as h:
-        report = await h.call(GREET, Step(press="1204"), STAY, ASK, STAY, HANG_UP)
+        report = await h.call(GREET, ScenarioStep(press="1204"), STAY, ASK, STAY, HANG_UP)
         await h.until_ended()
         events = h.events()
         assert told(h) == ["(The caller pressed 1204 on the keypad.)"]
@@ -74,15 +74,15 @@ async def test_words_right_before_keys_are_a_turn_of_their_own(
 ) -> None:
     script = Script(
         turns=[
-            Turn(hear=HOURS, say=["We are open from nine to five."]),
-            Turn(hear="(keys)", say=["Of course, what else?"]),
+            ScriptTurn(hear=HOURS, say=["We are open from nine to five."]),
+            ScriptTurn(hear="(keys)", say=["Of course, what else?"]),
         ],
         silence_ms=300,
         reply_ms=1500,
     )
     async with whole_server(script, config=configured(tmp_path)) as h:
-        steps = [Step(wait=pause)] if pause else []
-        await h.call(GREET, ASK, *steps, Step(press="12#"), STAY, HANG_UP)
+        steps = [ScenarioStep(wait=pause)] if pause else []
+        await h.call(GREET, ASK, *steps, ScenarioStep(press="12#"), STAY, HANG_UP)
         await h.until_ended()
         assert told(h) == ["(The caller pressed 12 on the keypad.)"]
         kinds = [type(m) for m in h.sessions[0].received]
@@ -94,7 +94,7 @@ async def test_a_key_puts_a_caller_through_who_gets_no_agent(tmp_path: Path) -> 
     """Settings are never answered: without the key the caller would wait 10 s and be let down."""
     stuck = Script(settings=Stage(fault="stall"))
     async with whole_server(stuck, config=configured(tmp_path)) as h:
-        report = await h.call(Step(wait=1), Step(press="0"), Step(wait=30))
+        report = await h.call(ScenarioStep(wait=1), ScenarioStep(press="0"), ScenarioStep(wait=30))
         await h.until_ended()
         assert h.endings() == ["transferred"]
         assert told(h) == []
@@ -104,7 +104,7 @@ async def test_a_key_puts_a_caller_through_who_gets_no_agent(tmp_path: Path) -> 
 
 async def test_a_key_hangs_up(tmp_path: Path) -> None:
     async with whole_server(ANSWERS, config=configured(tmp_path)) as h:
-        report = await h.call(GREET, Step(press="9#"), Step(wait=30))
+        report = await h.call(GREET, ScenarioStep(press="9#"), ScenarioStep(wait=30))
         await h.until_ended()
         assert h.endings() == ["agent_hung_up"]
     assert report.ending == "hangup_verb"
@@ -126,8 +126,12 @@ async def pay(call: Call) -> str:
 '''
 PAYING = Script(
     turns=[
-        Turn(hear=HOURS, function_calls=[FunctionCall(name="pay")], say=["Of course, what else?"]),
-        Turn(hear="(keys)", say=["We are open from nine to five."]),
+        ScriptTurn(
+            hear=HOURS,
+            function_calls=[ScriptFunctionCall(name="pay")],
+            say=["Of course, what else?"],
+        ),
+        ScriptTurn(hear="(keys)", say=["We are open from nine to five."]),
     ],
     silence_ms=300,
     reply_ms=50,
@@ -143,8 +147,8 @@ async def test_secret_digits_come_out_nowhere(tmp_path: Path) -> None:
     (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\nlogs: {texts: true}\n")
     async with piped(tmp_path, "--capture", "captures", script=PAYING) as server:
         report = await server.call(
-            *(GREET, ASK, STAY, Step(say=HOURS), Step(press=SECRET), STAY),
-            *(Step(wait=1.2), Step(press="58#"), STAY, HANG_UP),
+            *(GREET, ASK, STAY, ScenarioStep(say=HOURS), ScenarioStep(press=SECRET), STAY),
+            *(ScenarioStep(wait=1.2), ScenarioStep(press="58#"), STAY, HANG_UP),
         )
         export = [*COMMAND[:-1], "calls", "export"]
         exported = await asyncio.to_thread(

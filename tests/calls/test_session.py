@@ -37,8 +37,8 @@ from offhook.net.websocket import Channel, Receiver, UnreachableError, UpgradeRe
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.recordings.recorder import Recordings
 from offhook.testing.memory import VirtualClock, connect_in_memory
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.script import Script, Stage, Turn
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptTurn, Stage
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.twilio.stream import SimulatedStream
 from offhook.webhooks.pending_streams import PendingStreams
@@ -54,7 +54,7 @@ class Rehearsal:
 
     def __init__(
         self,
-        *steps: Step,
+        *steps: ScenarioStep,
         script: Script = QUICK,
         limits: Limits | None = None,
         recordings: Recordings | None = None,
@@ -142,7 +142,7 @@ def test_a_call_from_greeting_to_hanging_up() -> None:
 
 
 def test_delays_are_sampled_both_ways_and_told_once() -> None:
-    barge_in = Step.model_validate({"barge_in": {"after_ms": 300, "say": "Stop."}})
+    barge_in = ScenarioStep.model_validate({"barge_in": {"after_ms": 300, "say": "Stop."}})
     rehearsal = Rehearsal(GREET, ASK, barge_in, GREET, HANG_UP)
     rehearsal.run(60)
     (sampled,) = (e for e in rehearsal.events if isinstance(e, DelaysSampled))
@@ -158,9 +158,9 @@ def test_delays_are_sampled_both_ways_and_told_once() -> None:
 def test_what_was_heard_is_what_was_played() -> None:
     """The heard ms of every utterance, against the buffer of the simulated Twilio itself."""
     long = ["We are open from Monday to Friday, from nine in the morning until six in the evening."]
-    script = Script(turns=[Turn(hear=HOURS, say=long)], silence_ms=300, reply_ms=50)
+    script = Script(turns=[ScriptTurn(hear=HOURS, say=long)], silence_ms=300, reply_ms=50)
     for after_ms in range(200, 3400, 400):
-        barge_in = Step.model_validate({"barge_in": {"after_ms": after_ms, "say": "Stop."}})
+        barge_in = ScenarioStep.model_validate({"barge_in": {"after_ms": after_ms, "say": "Stop."}})
         rehearsal = Rehearsal(GREET, ASK, barge_in, GREET, HANG_UP, script=script)
         rehearsal.run(60)
         said = [e for e in rehearsal.events if isinstance(e, AgentSaid)]
@@ -197,7 +197,9 @@ def test_a_silent_caller_is_asked_and_then_seen_off() -> None:
 
 
 def test_a_caller_who_answers_the_question_stays() -> None:
-    rehearsal = Rehearsal(GREET, GREET, Step(say="Yes please."), limits=Limits(silence_seconds=20))
+    rehearsal = Rehearsal(
+        GREET, GREET, ScenarioStep(say="Yes please."), limits=Limits(silence_seconds=20)
+    )
     assert rehearsal.run(600) == ["caller_silent"]
     assert rehearsal.agent_said().count("Are you still there?") == 2
     assert rehearsal.endings[0].duration_ms > 30_000

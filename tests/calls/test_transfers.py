@@ -31,9 +31,9 @@ from offhook.events.types import (
     Dialled,
     TransferFailed,
 )
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
-from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 
 DESK = "+12025550123"
 ANN = "+12025550124"
@@ -53,17 +53,17 @@ transfer:
 """
 BILLING = AGENT.split("tools:")[0].replace("Hello! How", "Hello again! How")
 GOODBYE = "Thank you for calling. Goodbye!"
-STAY = Step.model_validate({"wait_for_agent": {"quiet_ms": 600, "timeout": 6}})
+STAY = ScenarioStep.model_validate({"wait_for_agent": {"quiet_ms": 600, "timeout": 6}})
 
 
 def asking(name: str, **arguments: Any) -> Script:
     """An agent that calls that function when it is asked something."""
-    call = FunctionCall(name=name, arguments=arguments)
+    call = ScriptFunctionCall(name=name, arguments=arguments)
     return Script(
         turns=[
-            Turn(hear=HOURS, function_calls=[call]),
-            Turn(hear="(told)", say=["Of course, what else?"]),
-            Turn(hear=HOURS, say=["We are open from nine to five."]),
+            ScriptTurn(hear=HOURS, function_calls=[call]),
+            ScriptTurn(hear="(told)", say=["Of course, what else?"]),
+            ScriptTurn(hear=HOURS, say=["We are open from nine to five."]),
         ],
         silence_ms=300,
         reply_ms=50,
@@ -88,7 +88,7 @@ async def acting(tmp_path: Path, script: Script) -> AsyncIterator[WholeServer]:
 
 @asynccontextmanager
 async def with_account(
-    tmp_path: Path, script: Script, people: Mapping[str, Person] = MappingProxyType({})
+    tmp_path: Path, script: Script, people: Mapping[str, SimulatedPerson] = MappingProxyType({})
 ) -> AsyncIterator[WholeServer]:
     """A server that may ask Twilio to act on calls, and the people whom it may reach."""
     async with whole_server(script, config=configured(tmp_path, AGENT), people=people) as h:
@@ -97,7 +97,7 @@ async def with_account(
 
 async def test_the_agent_says_goodbye_in_full_and_hangs_up(tmp_path: Path) -> None:
     async with acting(tmp_path, asking("hang_up", farewell=GOODBYE)) as h:
-        report = await h.call(GREET, ASK, STAY, Step(wait=30))
+        report = await h.call(GREET, ASK, STAY, ScenarioStep(wait=30))
         await h.until_ended()
         assert h.endings() == ["agent_hung_up"]
         (said,) = [e for e in h.events() if isinstance(e, AgentSaid) and e.intended == GOODBYE]
@@ -112,7 +112,14 @@ async def test_a_caller_who_is_not_put_through_comes_back_to_the_same_conversati
 ) -> None:
     async with acting(tmp_path, asking("transfer_call", destination="desk", summary="")) as h:
         report = await h.call(
-            GREET, ASK, STAY, STAY, ASK, STAY, Step.model_validate("hang_up"), dial_status=status
+            GREET,
+            ASK,
+            STAY,
+            STAY,
+            ASK,
+            STAY,
+            ScenarioStep.model_validate("hang_up"),
+            dial_status=status,
         )
         await h.until_ended()
         events = h.events()
@@ -132,7 +139,7 @@ async def test_a_caller_who_is_not_put_through_comes_back_to_the_same_conversati
 
 async def test_a_caller_who_is_put_through_ends_as_transferred(tmp_path: Path) -> None:
     async with acting(tmp_path, asking("transfer_call", destination="desk", summary="")) as h:
-        report = await h.call(GREET, ASK, STAY, Step(wait=30))
+        report = await h.call(GREET, ASK, STAY, ScenarioStep(wait=30))
         await h.until_ended()
         assert h.endings() == ["transferred"]
         assert len(h.sessions) == 1
@@ -144,7 +151,7 @@ async def test_a_caller_who_is_put_through_ends_as_transferred(tmp_path: Path) -
 
 async def test_keys_are_pressed_between_two_streams_of_one_conversation(tmp_path: Path) -> None:
     async with acting(tmp_path, asking("send_digits", digits="1w2#")) as h:
-        report = await h.call(GREET, ASK, STAY, ASK, STAY, Step.model_validate("hang_up"))
+        report = await h.call(GREET, ASK, STAY, ASK, STAY, ScenarioStep.model_validate("hang_up"))
         await h.until_ended()
         events = h.events()
         assert len(h.sessions) == 2
@@ -158,7 +165,7 @@ async def test_keys_are_pressed_between_two_streams_of_one_conversation(tmp_path
 
 async def test_another_agent_of_the_house_takes_the_call_and_greets(tmp_path: Path) -> None:
     async with acting(tmp_path, asking("transfer_call", destination="billing", summary="")) as h:
-        await h.call(GREET, ASK, STAY, STAY, Step.model_validate("hang_up"))
+        await h.call(GREET, ASK, STAY, STAY, ScenarioStep.model_validate("hang_up"))
         await h.until_ended()
         events = h.events()
         assert h.endings() == ["caller_hung_up"]
@@ -168,13 +175,13 @@ async def test_another_agent_of_the_house_takes_the_call_and_greets(tmp_path: Pa
 
 
 async def test_what_the_agent_file_does_not_name_is_not_dialled(tmp_path: Path) -> None:
-    call = FunctionCall(name="transfer_call", arguments={"destination": "+12025550199"})
+    call = ScriptFunctionCall(name="transfer_call", arguments={"destination": "+12025550199"})
     script = Script(
-        turns=[Turn(hear=HOURS, function_calls=[call], say=["Of course, what else?"])],
+        turns=[ScriptTurn(hear=HOURS, function_calls=[call], say=["Of course, what else?"])],
         silence_ms=300,
     )
     async with acting(tmp_path, script) as h:
-        report = await h.call(GREET, ASK, STAY, Step.model_validate("hang_up"))
+        report = await h.call(GREET, ASK, STAY, ScenarioStep.model_validate("hang_up"))
         (session,) = h.sessions
     (answer,) = [m.content for m in session.received if isinstance(m, FunctionCallResponse)]
     assert "Input should be 'desk' or 'billing'" in answer
@@ -186,7 +193,7 @@ async def test_what_the_agent_file_does_not_name_is_not_dialled(tmp_path: Path) 
 
 async def test_with_credentials_a_call_is_hung_up_by_rest_exactly_once(tmp_path: Path) -> None:
     async with with_account(tmp_path, asking("hang_up", farewell=GOODBYE)) as h:
-        report = await h.call(GREET, ASK, STAY, Step(wait=30))
+        report = await h.call(GREET, ASK, STAY, ScenarioStep(wait=30))
         await h.until_ended()
         assert h.endings() == ["agent_hung_up"]
     assert report.ending == "ended_by_rest"
@@ -200,9 +207,9 @@ WARM = asking("transfer_call", destination="ann", summary="The caller asks for t
 
 @pytest.mark.long
 async def test_a_person_who_accepts_gets_the_caller(tmp_path: Path) -> None:
-    ann = Person(after_s=0.5, keys=("1",), talks_s=1.0)
+    ann = SimulatedPerson(after_s=0.5, keys=("1",), talks_s=1.0)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h:
-        report = await h.call(GREET, ASK, STAY, Step(wait=40))
+        report = await h.call(GREET, ASK, STAY, ScenarioStep(wait=40))
         await h.until_ended()
         assert h.endings() == ["transferred"]
     (rung,) = h.ledger.rung
@@ -218,20 +225,26 @@ async def test_a_person_who_accepts_gets_the_caller(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ann", "why", "words"),
     [
-        (Person("busy", after_s=0.5), "busy", "the line is busy"),
-        (Person("no-answer"), "no-answer", "nobody answered"),
-        (Person("failed", after_s=0.5), "failed", "the number could not be reached"),
-        (Person(after_s=0.5, keys=("2",)), "declined", "they did not take the call"),
-        (Person(after_s=0.5, hang_up_after_s=1.0), "declined", "they did not take the call"),
+        (SimulatedPerson("busy", after_s=0.5), "busy", "the line is busy"),
+        (SimulatedPerson("no-answer"), "no-answer", "nobody answered"),
+        (SimulatedPerson("failed", after_s=0.5), "failed", "the number could not be reached"),
+        (SimulatedPerson(after_s=0.5, keys=("2",)), "declined", "they did not take the call"),
+        (
+            SimulatedPerson(after_s=0.5, hang_up_after_s=1.0),
+            "declined",
+            "they did not take the call",
+        ),
     ],
     ids=["busy", "no answer", "failed", "declines", "hangs up"],
 )
 async def test_a_person_who_does_not_accept_leaves_the_caller_with_the_agent(
-    tmp_path: Path, ann: Person, why: str, words: str
+    tmp_path: Path, ann: SimulatedPerson, why: str, words: str
 ) -> None:
     async with with_account(tmp_path, WARM, {ANN: ann}) as h:
-        wait = Step.model_validate({"wait_for_agent": {"quiet_ms": 600}})
-        report = await h.call(GREET, ASK, Step(wait=9), wait, Step.model_validate("hang_up"))
+        wait = ScenarioStep.model_validate({"wait_for_agent": {"quiet_ms": 600}})
+        report = await h.call(
+            GREET, ASK, ScenarioStep(wait=9), wait, ScenarioStep.model_validate("hang_up")
+        )
         await h.until_ended()
         assert h.endings() == ["caller_hung_up"]
         (session,) = h.sessions
@@ -249,8 +262,8 @@ async def test_a_person_who_does_not_accept_leaves_the_caller_with_the_agent(
 
 
 async def test_a_caller_who_gives_up_does_not_leave_a_telephone_ringing(tmp_path: Path) -> None:
-    async with with_account(tmp_path, WARM, {ANN: Person(after_s=60)}) as h:
-        await h.call(GREET, ASK, Step(wait=2), Step.model_validate("hang_up"))
+    async with with_account(tmp_path, WARM, {ANN: SimulatedPerson(after_s=60)}) as h:
+        await h.call(GREET, ASK, ScenarioStep(wait=2), ScenarioStep.model_validate("hang_up"))
         await h.until_ended()
         await until(lambda: all(rung.ended_at is not None for rung in h.ledger.rung))
     assert len(h.ledger.rung) == 1
@@ -262,9 +275,9 @@ async def test_a_person_who_has_accepted_does_not_wait_for_a_caller_who_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("offhook.call.call.LAST_WORD_S", 20.0)  # before the caller leaves
-    ann = Person(after_s=0.5, keys=("1",), talks_s=None)
+    ann = SimulatedPerson(after_s=0.5, keys=("1",), talks_s=None)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h, asyncio.TaskGroup() as group:
-        calling = group.create_task(h.call(GREET, ASK, Step(wait=50)))
+        calling = group.create_task(h.call(GREET, ASK, ScenarioStep(wait=50)))
         await until(lambda: bool(h.ledger.rung))
         await until(lambda: bool(h.ledger.joined))
         calling.cancel()  # The caller hangs up.
@@ -277,11 +290,11 @@ async def test_a_summary_of_any_length_and_any_letters_ends_no_call(tmp_path: Pa
     """1,872 letters, said twice, are more TwiML than Twilio takes; so are 400 ampersands."""
     hostile = ("x" * 1872, "&" * 400, "half of a \ud83d", "\x00" * 2000)
     async with (
-        with_account(tmp_path, QUICK, {ANN: Person("no-answer")}) as h,
+        with_account(tmp_path, QUICK, {ANN: SimulatedPerson("no-answer")}) as h,
         asyncio.TaskGroup() as group,
     ):
         for _ in hostile:
-            group.create_task(h.call(GREET, STAY, STAY, Step.model_validate("hang_up")))
+            group.create_task(h.call(GREET, STAY, STAY, ScenarioStep.model_validate("hang_up")))
         calls = h.server.calls
         await until(lambda: sum(e.has_stream for e in calls._live.values()) == len(hostile))
         for call_sid, summary in zip(list(calls._live), hostile, strict=True):

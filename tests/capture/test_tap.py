@@ -12,7 +12,7 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS
 from offhook.call.ending import Ending
 from offhook.capture.tap import NewCall, OnWire
 from offhook.net.websocket import UnreachableError
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.scenario import ScenarioStep
 
 
 class Ear:
@@ -40,7 +40,7 @@ class Ear:
 class Tapping(Rehearsal):
     """A rehearsal with a tap on its only call."""
 
-    def __init__(self, tap: Any, *steps: Step) -> None:
+    def __init__(self, tap: Any, *steps: ScenarioStep) -> None:
         super().__init__(*steps)
         self.made: list[NewCall] = []
 
@@ -85,7 +85,7 @@ def test_every_message_of_both_wires_is_told_with_its_time() -> None:
 
 
 def test_a_call_is_the_same_with_a_tap_and_without() -> None:
-    barge_in = Step.model_validate({"barge_in": {"after_ms": 300, "say": "Stop."}})
+    barge_in = ScenarioStep.model_validate({"barge_in": {"after_ms": 300, "say": "Stop."}})
     steps = (GREET, ASK, barge_in, GREET, HANG_UP)
     tapped, bare = Tapping(Ear(), *steps), Rehearsal(*steps)
     assert tapped.run(60) == bare.run(60)
@@ -95,7 +95,9 @@ def test_a_call_is_the_same_with_a_tap_and_without() -> None:
 
 def test_of_a_secret_a_tap_sees_and_hears_nothing() -> None:
     ear = Ear()
-    rehearsal = Tapping(ear, Step(say=HOURS), Step(press="42"), Step(say=HOURS), HANG_UP)
+    rehearsal = Tapping(
+        ear, ScenarioStep(say=HOURS), ScenarioStep(press="42"), ScenarioStep(say=HOURS), HANG_UP
+    )
     rehearsal.clock.run(0.5)
     (session,) = (rehearsal.calls._session(call.call_sid) for call in rehearsal.made)
     assert session is not None

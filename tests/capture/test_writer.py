@@ -21,7 +21,7 @@ from offhook.capture import writer
 from offhook.capture.tap import NewCall, OnWire
 from offhook.capture.writer import Captures
 from offhook.errors import UserError
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.scenario import ScenarioStep
 
 CALL = NewCall("CA" + "2" * 32, "front-desk", webhook=True, from_="+12025550142", to="+12025550100")
 
@@ -35,7 +35,7 @@ def only(folder: Path) -> Path:
     return path
 
 
-def rehearse(captures: Any, *steps: Step) -> Rehearsal:
+def rehearse(captures: Any, *steps: ScenarioStep) -> Rehearsal:
     rehearsal = Rehearsal(*steps)
     rehearsal.calls._make_tap = captures
     assert rehearsal.run(60) == ["caller_hung_up"]

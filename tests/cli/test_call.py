@@ -15,7 +15,7 @@ from tests.api.desk import TOKEN
 from tests.outbound.test_people_called import Town, town
 from tests.whole_server import until
 
-from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
 ADA, BOB, CLEO = "+12025550142", "+12025550143", "+12025550144"
@@ -55,7 +55,7 @@ async def ended(process: asyncio.subprocess.Process) -> Ran:
 
 
 @asynccontextmanager
-async def command(folder: Path, people: Mapping[str, Person]) -> AsyncIterator[Command]:
+async def command(folder: Path, people: Mapping[str, SimulatedPerson]) -> AsyncIterator[Command]:
     (folder / "here").mkdir()
     (folder / "records").mkdir()
     async with town(folder / "records", people, outbound=ALWAYS) as made:
@@ -63,7 +63,7 @@ async def command(folder: Path, people: Mapping[str, Person]) -> AsyncIterator[C
 
 
 async def test_one_call_is_told_to_its_end(tmp_path: Path) -> None:
-    async with command(tmp_path, {ADA: Person("busy", after_s=0.2)}) as offhook:
+    async with command(tmp_path, {ADA: SimulatedPerson("busy", after_s=0.2)}) as offhook:
         ran = await offhook.run(ADA, "--var", "name=Ada", "--key", "once")
         assert ran.code == 1
         assert "placed" in ran.out
@@ -82,7 +82,10 @@ async def test_one_call_is_told_to_its_end(tmp_path: Path) -> None:
 
 
 async def test_a_list_tells_bad_rows_and_rings_the_rest(tmp_path: Path) -> None:
-    people = {ADA: Person("busy", after_s=0.1), BOB: Person("no-answer", after_s=0.1)}
+    people = {
+        ADA: SimulatedPerson("busy", after_s=0.1),
+        BOB: SimulatedPerson("no-answer", after_s=0.1),
+    }
     async with command(tmp_path, people) as offhook:
         (offhook.folder / "people.csv").write_text(
             f"number,consent,name\n{ADA},yes,Ada\n{BOB},yes,Bob\n{CLEO},no,Cleo\n"
@@ -105,7 +108,7 @@ async def test_a_list_tells_bad_rows_and_rings_the_rest(tmp_path: Path) -> None:
 async def test_interrupted_a_list_ends_its_live_calls_and_rings_nobody_else(
     tmp_path: Path,
 ) -> None:
-    people = {f"+1202555{n:04}": Person("no-answer", after_s=2.0) for n in range(100, 120)}
+    people = {f"+1202555{n:04}": SimulatedPerson("no-answer", after_s=2.0) for n in range(100, 120)}
     async with command(tmp_path, people) as offhook:
         rows = "".join(f"{number},yes\n" for number in people)
         (offhook.folder / "people.csv").write_text(f"number,consent\n{rows}")

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from offhook.cli import app
 from offhook.errors import UserError
-from offhook.testing.simulator.deepgram.script import Script, Turn
+from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
 
-CHANGED = Script(turns=[Turn(hear=HOURS, say=["Are you still there?"])], silence_ms=300)
+CHANGED = Script(turns=[ScriptTurn(hear=HOURS, say=["Are you still there?"])], silence_ms=300)
 
 
 def captures(folder: Path) -> list[Path]:

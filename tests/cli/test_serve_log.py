@@ -17,7 +17,7 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, calle
 from offhook.clock import LoopClock
 from offhook.observability.metrics.catalogue import LOG_LOST, LOG_WAITING, SECTIONS
 from offhook.testing.scenarios.caller import CallReport
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.twilio.phone import place_call
@@ -53,7 +53,7 @@ class Piped:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.said.splitlines()]
 
-    async def call(self, *steps: Step) -> CallReport:
+    async def call(self, *steps: ScenarioStep) -> CallReport:
         return await place_call(
             self.url + "/twilio/voice",
             caller(*(steps or (GREET, ASK, GREET, HANG_UP))),

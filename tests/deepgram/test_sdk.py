@@ -22,8 +22,8 @@ from deepgram import AsyncDeepgramClient
 from offhook import audio
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
-from offhook.testing.simulator.deepgram.policy import Agent
-from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Stage, Turn
+from offhook.testing.simulator.deepgram.policy import StandInAgent
+from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn, Stage
 from offhook.testing.simulator.deepgram.server import StandInServer, serve
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.dialogue import agents
@@ -148,17 +148,19 @@ SETTINGS = types.AgentV1Settings.model_validate(
 
 SCRIPT = Script(
     turns=[
-        Turn(
+        ScriptTurn(
             hear="Book a table.",
             thinking="A table, then.",
             function_calls=[
-                FunctionCall(name="book", arguments={"people": 2}),
-                FunctionCall(name="note", response="noted"),
+                ScriptFunctionCall(name="book", arguments={"people": 2}),
+                ScriptFunctionCall(name="note", response="noted"),
             ],
             say=["It is booked for you."],
         ),
     ],
-    interrupted=Turn(hear="No.", function_calls=[FunctionCall(name="book")], say=["Hello?"]),
+    interrupted=ScriptTurn(
+        hear="No.", function_calls=[ScriptFunctionCall(name="book")], say=["Hello?"]
+    ),
     # All that counts time here is the audio's own clock: nothing is waited for.
     silence_ms=100,
     reply_ms=0,
@@ -171,7 +173,7 @@ SCRIPT = Script(
 
 @asynccontextmanager
 async def standing_in(
-    agent: Agent | Script = SCRIPT,
+    agent: StandInAgent | Script = SCRIPT,
 ) -> AsyncIterator[tuple[StandInServer, list[StandIn]]]:
     sessions: list[StandIn] = []
     clock = LoopClock(asyncio.get_running_loop())

@@ -14,13 +14,17 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, unti
 from offhook.clock import LoopClock
 from offhook.events.types import AgentSaid, CallBilled, CallerSaid
 from offhook.outbound import placing
-from offhook.testing.simulator.twilio.account.account import Account, Fault
-from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.account.account import RestFault, SimulatedAccount
+from offhook.testing.simulator.twilio.account.resources import AccountNumber
 from offhook.testing.simulator.twilio.account.server import serve
 from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
-from offhook.testing.simulator.twilio.calls.network import Board, Callbacks, switchboard
-from offhook.testing.simulator.twilio.calls.people import Machine, Person, book
-from offhook.testing.simulator.twilio.webhooks import Front
+from offhook.testing.simulator.twilio.calls.network import (
+    Callbacks,
+    SimulatedNetwork,
+    simulated_network,
+)
+from offhook.testing.simulator.twilio.calls.people import MachineGreeting, SimulatedPerson, book
+from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 
 ADA = "+12025550142"
 LEAVE = {"answering_machine": "leave_message", "message": "Dear {{name}}, please ring back."}
@@ -30,7 +34,7 @@ AWKWARD = Callbacks(late_s=0.1, twice=True, out_of_order=True)
 class Town:
     """Whoever can be rung, and the desk that rings them."""
 
-    def __init__(self, board: Board, account: Account, desk: Desk) -> None:
+    def __init__(self, board: SimulatedNetwork, account: SimulatedAccount, desk: Desk) -> None:
         self.board = board
         self.account = account
         self.desk = desk
@@ -54,25 +58,25 @@ class Town:
 @asynccontextmanager
 async def town(
     folder: Path,
-    people: Mapping[str, Person],
+    people: Mapping[str, SimulatedPerson],
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **options: Any,
 ) -> AsyncIterator[Town]:
     clock = LoopClock(asyncio.get_running_loop())
-    nowhere = Front("http://127.0.0.1:1/twilio/voice", TOKEN, PUBLIC)
-    async with switchboard(ACCOUNT, nowhere, clock, book(people), callbacks) as board:
-        account = Account(board, TOKEN, numbers=[Number(US)])
+    nowhere = RehearsedHost("http://127.0.0.1:1/twilio/voice", TOKEN, PUBLIC)
+    async with simulated_network(ACCOUNT, nowhere, clock, book(people), callbacks) as board:
+        account = SimulatedAccount(board, TOKEN, numbers=[AccountNumber(US)])
         async with (
             serve(account) as origin,
             desk(folder, change=configured_for(origin), **options) as made,
         ):
-            board.front = Front(f"{made.whole.origin}/twilio/voice", TOKEN, PUBLIC)
+            board.front = RehearsedHost(f"{made.whole.origin}/twilio/voice", TOKEN, PUBLIC)
             yield Town(board, account, made)
 
 
 @pytest.mark.parametrize("callbacks", [Callbacks(), AWKWARD], ids=["as they come", "awkward"])
 async def test_a_person_talks_with_the_agent(tmp_path: Path, callbacks: Callbacks) -> None:
-    ada = Person(after_s=0.3, caller=lambda: caller(GREET, ASK, GREET, HANG_UP))
+    ada = SimulatedPerson(after_s=0.3, caller=lambda: caller(GREET, ASK, GREET, HANG_UP))
     async with town(tmp_path, {ADA: ada}, callbacks) as made:
         sid = (await made.ring())["call_sid"]
         report = await made.over(sid)
@@ -91,7 +95,7 @@ async def test_a_person_talks_with_the_agent(tmp_path: Path, callbacks: Callback
 
 
 async def test_a_machine_is_hung_up_on(tmp_path: Path) -> None:
-    machine = Person(after_s=0.1, machine=Machine(greeting_s=4.0))
+    machine = SimulatedPerson(after_s=0.1, machine=MachineGreeting(greeting_s=4.0))
     async with town(tmp_path, {ADA: machine}, AWKWARD) as made:
         sid = (await made.ring())["call_sid"]
         report = await made.over(sid)
@@ -100,7 +104,7 @@ async def test_a_machine_is_hung_up_on(tmp_path: Path) -> None:
 
 
 async def test_a_machine_gets_the_message_after_its_tone(tmp_path: Path) -> None:
-    machine = Person(after_s=0.1, machine=Machine(greeting_s=3.0))
+    machine = SimulatedPerson(after_s=0.1, machine=MachineGreeting(greeting_s=3.0))
     async with town(tmp_path, {ADA: machine}, AWKWARD, outbound=LEAVE) as made:
         sid = (await made.ring())["call_sid"]
         report = await made.over(sid)
@@ -115,7 +119,7 @@ async def test_a_machine_gets_the_message_after_its_tone(tmp_path: Path) -> None
 async def test_a_machine_that_answers_into_the_announcement_gets_the_message_too(
     tmp_path: Path,
 ) -> None:
-    machine = Person(after_s=0.1, machine=Machine(greeting_s=2.5))
+    machine = SimulatedPerson(after_s=0.1, machine=MachineGreeting(greeting_s=2.5))
     announcement = "This call may be monitored, so that we can learn from what went wrong in it."
     async with town(tmp_path, {ADA: machine}, outbound=LEAVE, announcement=announcement) as made:
         sid = (await made.ring())["call_sid"]
@@ -129,14 +133,14 @@ async def test_a_machine_that_answers_into_the_announcement_gets_the_message_too
 @pytest.mark.parametrize(
     ("person", "slug"),
     [
-        (Person("busy", after_s=0.1), "line_busy"),
-        (Person("declines", after_s=0.1), "line_busy"),
-        (Person("no-answer", after_s=0.5), "not_answered"),
-        (Person("failed"), "call_failed"),
+        (SimulatedPerson("busy", after_s=0.1), "line_busy"),
+        (SimulatedPerson("declines", after_s=0.1), "line_busy"),
+        (SimulatedPerson("no-answer", after_s=0.5), "not_answered"),
+        (SimulatedPerson("failed"), "call_failed"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-async def test_whoever_is_not_reached(tmp_path: Path, person: Person, slug: str) -> None:
+async def test_whoever_is_not_reached(tmp_path: Path, person: SimulatedPerson, slug: str) -> None:
     async with town(tmp_path, {ADA: person}, AWKWARD) as made:
         sid = (await made.ring())["call_sid"]
         await made.over(sid)
@@ -147,8 +151,8 @@ async def test_a_creation_without_an_answer_rings_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(placing, "LOOKS_S", (0.05,))
-    async with town(tmp_path, {ADA: Person("busy", after_s=0.3)}) as made:
-        made.account.faults.append(Fault(503, acted=True))
+    async with town(tmp_path, {ADA: SimulatedPerson("busy", after_s=0.3)}) as made:
+        made.account.faults.append(RestFault(503, acted=True))
         sid = (await made.ring())["call_sid"]
         await made.over(sid)
         assert (await made.ring()) == {"call_sid": sid, "again": True}
@@ -156,8 +160,8 @@ async def test_a_creation_without_an_answer_rings_once(
 
 
 async def test_too_many_requests_are_repeated_and_ring_once(tmp_path: Path) -> None:
-    async with town(tmp_path, {ADA: Person("busy", after_s=0.1)}) as made:
-        made.account.faults += [Fault(429, 20429), Fault(429, 20429)]
+    async with town(tmp_path, {ADA: SimulatedPerson("busy", after_s=0.1)}) as made:
+        made.account.faults += [RestFault(429, 20429), RestFault(429, 20429)]
         sid = (await made.ring())["call_sid"]
         await made.over(sid)
         assert len(made.board.ledger.rung) == 1

@@ -11,26 +11,26 @@ from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.recordings.wav import read_stereo
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.script import Script, Turn
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
 
 LONG = "We are open from Monday to Friday, from nine in the morning until six in the evening."
 TALKATIVE = Script(
-    fallback=Turn(hear=HOURS, say=[LONG, LONG]),
-    interrupted=Turn(hear="Stop.", say=[LONG]),
+    fallback=ScriptTurn(hear=HOURS, say=[LONG, LONG]),
+    interrupted=ScriptTurn(hear="Stop.", say=[LONG]),
     silence_ms=300,
     reply_ms=50,
 )
 ENDLESS = Limits(max_minutes=1440, silence_seconds=0)
 
 
-def steps(seconds: float, seed: int = 5) -> list[Step]:
+def steps(seconds: float, seed: int = 5) -> list[ScenarioStep]:
     """More than enough of them for so long a call."""
     chance = random.Random(seed)
     made = [GREET]
     for _ in range(int(seconds / 4) + 1):
         after_ms = chance.randrange(200, 4000)
-        cut = Step.model_validate({"barge_in": {"after_ms": after_ms, "say": "Stop."}})
+        cut = ScenarioStep.model_validate({"barge_in": {"after_ms": after_ms, "say": "Stop."}})
         made += [ASK, cut, GREET]
     return made
 

@@ -39,11 +39,11 @@ from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.serving.server import Server, listen
 from offhook.testing.memory import VirtualClock
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
 from offhook.tools.declare import Call
 
-BARGE_IN = Step.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})
+BARGE_IN = ScenarioStep.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})
 SID = "CA" + "2" * 32
 
 
@@ -91,7 +91,7 @@ def test_the_comparison_finds_a_wrong_recording(tmp_path: Path, harm: str) -> No
 
 async def test_a_server_records_the_calls_of_its_webhook(tmp_path: Path) -> None:
     """Over real sockets, where a busy machine moves times, but not what was played between cuts."""
-    script = Script(turns=[Turn(hear=HOURS, say=[LONG])], silence_ms=300, reply_ms=50)
+    script = Script(turns=[ScriptTurn(hear=HOURS, say=[LONG])], silence_ms=300, reply_ms=50)
     config = configured("ws://127.0.0.1:1/", announcement="This is recorded.", recording=True)
     records = config.records.model_copy(update={"folder": tmp_path / "data"})
     config = dataclasses.replace(config, records=records)
@@ -141,7 +141,9 @@ async def test_a_tool_in_a_thread_pauses_the_recording(tmp_path: Path) -> None:
     config = load(
         tmp_path / "offhook.yaml", {"DEEPGRAM_API_KEY": "a-key", "TWILIO_AUTH_TOKEN": TOKEN}
     )
-    turn = Turn(hear=HOURS, function_calls=[FunctionCall(name="hide")], say=["Of course."])
+    turn = ScriptTurn(
+        hear=HOURS, function_calls=[ScriptFunctionCall(name="hide")], say=["Of course."]
+    )
     async with whole_server(Script(turns=[turn], silence_ms=300), config=config) as h:
         await h.call(GREET, ASK, GREET, HANG_UP)
         await h.until_ended()

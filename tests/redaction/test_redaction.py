@@ -42,7 +42,7 @@ from offhook.redaction.redactor import (
     masked,
     redacting,
 )
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.text.user_pattern import UserPattern
 
 EVERYTHING = RedactionSettings(cards=True, phone_numbers=True, emails=True, audio=True)
@@ -531,7 +531,7 @@ async def test_everybody_but_the_watchers_is_told_what_is_left() -> None:
     made = dataclasses.replace(made, records=records)
     watched: list[CallEvent] = []
     async with whole_server(config=made, watchers=[watched.append]) as h:
-        await h.call(GREET, ASK, GREET, Step(press="4"), HANG_UP)
+        await h.call(GREET, ASK, GREET, ScenarioStep(press="4"), HANG_UP)
         assert texts(h.events(), CallerSaid) == ["What are your [redacted]?"]
         assert texts([w.event for w in watched], CallerSaid) == [HOURS]
         assert [e.digit for e in h.events() if isinstance(e, KeyPressed)] == ["?"]

@@ -50,8 +50,8 @@ from offhook.net import websocket
 from offhook.net.uvicorn_server import OwnedUvicorn
 from offhook.serving import server
 from offhook.serving.server import Server, listen
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.script import Script, Stage, Turn
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptTurn, Stage
 from offhook.testing.simulator.twilio.calls import executing
 from offhook.testing.simulator.twilio.calls.leg import Leg
 from offhook.testing.simulator.twilio.verbs import Verb
@@ -105,8 +105,8 @@ async def test_a_call_by_a_twiml_bin_as_in_the_seed() -> None:
 
 async def test_the_agent_is_interrupted_and_its_heard_text_is_cut() -> None:
     long = "We are open from Monday to Friday, from nine in the morning until six in the evening."
-    script = Script(turns=[Turn(hear=HOURS, say=[long])], silence_ms=300, reply_ms=50)
-    barge_in = Step.model_validate({"barge_in": {"after_ms": 1000, "say": "Stop."}})
+    script = Script(turns=[ScriptTurn(hear=HOURS, say=[long])], silence_ms=300, reply_ms=50)
+    barge_in = ScenarioStep.model_validate({"barge_in": {"after_ms": 1000, "say": "Stop."}})
     async with whole_server(script) as h:
         report = await h.call(GREET, ASK, barge_in, GREET, HANG_UP)
         assert report.faults == []
@@ -123,7 +123,7 @@ async def test_the_agent_is_interrupted_and_its_heard_text_is_cut() -> None:
 
 async def test_keys_are_told() -> None:
     async with whole_server() as h:
-        await h.call(GREET, Step(press="4#"), HANG_UP)
+        await h.call(GREET, ScenarioStep(press="4#"), HANG_UP)
         assert [e.digit for e in h.events() if isinstance(e, KeyPressed)] == ["4", "#"]
 
 
@@ -144,7 +144,7 @@ async def test_fifty_calls_at_once() -> None:
             async with asyncio.TaskGroup() as group:
                 rung = {
                     number: group.create_task(
-                        h.call(GREET, ASK, Step(press=f"{n}#"), GREET, HANG_UP, to=number)
+                        h.call(GREET, ASK, ScenarioStep(press=f"{n}#"), GREET, HANG_UP, to=number)
                     )
                     for number, n in lines.items()
                 }
@@ -491,7 +491,9 @@ async def test_garbage_is_counted_and_too_much_of_it_ends_that_call_alone() -> N
 
 @pytest.mark.parametrize("fault", ["garbage", "unknown"])
 async def test_garbage_from_the_agent_is_survived(fault: str) -> None:
-    turn = Turn.model_validate({"hear": HOURS, "say": ["Of course, what else?"], "fault": fault})
+    turn = ScriptTurn.model_validate(
+        {"hear": HOURS, "say": ["Of course, what else?"], "fault": fault}
+    )
     script = Script(turns=[turn], silence_ms=300, reply_ms=50)
     async with whole_server(script) as h:
         report = await h.call(GREET, ASK, GREET, HANG_UP)
@@ -537,7 +539,9 @@ async def test_settings_that_deepgram_refuses_end_the_call_with_its_code() -> No
 
 @pytest.mark.parametrize("fault", ["close", "cut"])
 async def test_an_agent_lost_in_mid_call_brings_the_fallback(fault: str) -> None:
-    turn = Turn.model_validate({"hear": HOURS, "say": ["Of course, what else?"], "fault": fault})
+    turn = ScriptTurn.model_validate(
+        {"hear": HOURS, "say": ["Of course, what else?"], "fault": fault}
+    )
     script = Script(turns=[turn], silence_ms=300, reply_ms=50)
     fallback = {"say": "One moment.", "dial": "+12025550199"}
     async with whole_server(script, fallback=fallback) as h:

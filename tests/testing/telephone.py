@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from offhook import audio
-from offhook.testing.scenarios.caller import Caller, Said
-from offhook.testing.scenarios.hearing import FunctionCalled, Stretch
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.caller import Said, SimulatedCaller
+from offhook.testing.scenarios.hearing import SeenFunctionCall, Stretch
+from offhook.testing.scenarios.scenario import ScenarioStep
 
 LOUD = b"\x10"
 QUIET = audio.silence(audio.FRAME_MS)
@@ -27,9 +27,9 @@ def near(expected: Any) -> Any:
 class Words:
     """A Hearing: the n-th stretch has the n-th text, while it is audible too."""
 
-    caller: Caller
+    caller: SimulatedCaller
 
-    def __init__(self, *texts: str | None, functions: Sequence[FunctionCalled] = ()) -> None:
+    def __init__(self, *texts: str | None, functions: Sequence[SeenFunctionCall] = ()) -> None:
         self.heard: list[Stretch] = []
         self._texts = texts
         self._functions = functions
@@ -41,16 +41,16 @@ class Words:
         index = self.caller.stretches.index(stretch)
         return self._texts[index] if index < len(self._texts) else ""
 
-    def functions(self) -> Sequence[FunctionCalled]:
+    def functions(self) -> Sequence[SeenFunctionCall]:
         return self._functions
 
 
 class Telephone:
     """Plays the agent's audio to a caller, 20 ms at a time from 0 s on; keeps what it says."""
 
-    def __init__(self, *steps: Step, hearing: Words | None = None, **options: Any) -> None:
+    def __init__(self, *steps: ScenarioStep, hearing: Words | None = None, **options: Any) -> None:
         self.words = hearing or Words()
-        self.caller = Caller(steps, CLIPS.__getitem__, hearing=self.words, **options)
+        self.caller = SimulatedCaller(steps, CLIPS.__getitem__, hearing=self.words, **options)
         self.words.caller = self.caller
         self.spoken = b""
         self.keys: list[tuple[float, str]] = []

@@ -7,7 +7,7 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, whole_server
 from offhook.config import Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse
 from offhook.events.types import FunctionAnswered, FunctionCalled
-from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
 
 TOOLS = '''
 from offhook.tools import Call, tool
@@ -28,7 +28,7 @@ settings:
   greeting: Hello! How can I help you today?
 tools: [tools.py]
 """
-BOOK = FunctionCall(name="book", arguments={"day": "friday", "people": "2"})
+BOOK = ScriptFunctionCall(name="book", arguments={"day": "friday", "people": "2"})
 
 
 async def test_the_agent_is_told_of_tools_and_gets_their_answers(tmp_path: Path) -> None:
@@ -40,9 +40,9 @@ async def test_the_agent_is_told_of_tools_and_gets_their_answers(tmp_path: Path)
         {"DEEPGRAM_API_KEY": "a-key", "TWILIO_AUTH_TOKEN": TOKEN},
         overrides=Overrides(),
     )
-    calls = [BOOK, FunctionCall(name="guess")]
+    calls = [BOOK, ScriptFunctionCall(name="guess")]
     script = Script(
-        turns=[Turn(hear=HOURS, function_calls=calls, say=["Of course, what else?"])],
+        turns=[ScriptTurn(hear=HOURS, function_calls=calls, say=["Of course, what else?"])],
         silence_ms=300,
     )
     async with whole_server(script, config=config) as h:

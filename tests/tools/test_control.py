@@ -9,7 +9,7 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, WholeServer, w
 from offhook.config import Config, Overrides, load
 from offhook.deepgram.messages import FunctionCallResponse, UpdatePrompt
 from offhook.events.types import AgentMuted, AgentSaid
-from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
 
 TOOLS = '''
 from offhook.tools import Call, ToolError, tool
@@ -98,8 +98,8 @@ async def asked(h: WholeServer) -> dict[str, Any]:
 
 
 def script(*names: str) -> Script:
-    calls = [FunctionCall(name=name) for name in names]
-    turn = Turn(hear=HOURS, function_calls=calls, say=["Of course, what else?"])
+    calls = [ScriptFunctionCall(name=name) for name in names]
+    turn = ScriptTurn(hear=HOURS, function_calls=calls, say=["Of course, what else?"])
     return Script(turns=[turn], silence_ms=300)
 
 

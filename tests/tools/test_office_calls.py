@@ -11,7 +11,7 @@ from offhook.config import load
 from offhook.deepgram.messages import FunctionCallResponse
 from offhook.events.types import DialRefused
 from offhook.records import dnc
-from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
+from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
 
 CALLER = "+12025550142"
 AGENT = """
@@ -24,17 +24,17 @@ tools: [send_sms, take_message, stop_calling_me]
 texts: {from: "+12025550100", destinations: {shop: {to: "+12025550143"}}}
 """
 ASKED = [
-    FunctionCall(name="send_sms", arguments={"text": "See you on Friday."}),
-    FunctionCall(name="send_sms", arguments={"text": "Late", "to": "+19005551234"}),
-    FunctionCall(name="send_sms", arguments={"text": "One too many", "to": "shop"}),
-    FunctionCall(name="take_message", arguments={"name": "Ada", "text": "Call back."}),
-    FunctionCall(name="stop_calling_me", arguments={}),
+    ScriptFunctionCall(name="send_sms", arguments={"text": "See you on Friday."}),
+    ScriptFunctionCall(name="send_sms", arguments={"text": "Late", "to": "+19005551234"}),
+    ScriptFunctionCall(name="send_sms", arguments={"text": "One too many", "to": "shop"}),
+    ScriptFunctionCall(name="take_message", arguments={"name": "Ada", "text": "Call back."}),
+    ScriptFunctionCall(name="stop_calling_me", arguments={}),
 ]
 
 
 async def test_an_agent_texts_takes_a_message_and_bars_a_number(tmp_path: Path) -> None:
     script = Script(
-        turns=[Turn(hear=HOURS, function_calls=ASKED, say=["Of course, what else?"])],
+        turns=[ScriptTurn(hear=HOURS, function_calls=ASKED, say=["Of course, what else?"])],
         silence_ms=300,
     )
     async with vendor() as twilio:

@@ -27,7 +27,7 @@ SAMPLE: Final = 7
 """Of one frame in so many the delay is taken."""
 
 
-class Faults:
+class FrameFaults:
     """What became of the frames that did not come once and in order."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Order:
 
     __slots__ = ("_faults", "_missing", "_next", "_utterance")
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: FrameFaults) -> None:
         self._faults = faults
         self._utterance = -1
         self._next = 0

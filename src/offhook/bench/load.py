@@ -19,7 +19,7 @@ import msgspec
 
 from offhook.audio import FRAME_BYTES
 from offhook.bench import child
-from offhook.bench.frames import BODY, BODY_64, HEAD, HEAD_64, SAMPLE, Faults, Order
+from offhook.bench.frames import BODY, BODY_64, HEAD, HEAD_64, SAMPLE, FrameFaults, Order
 from offhook.deepgram import messages as deepgram
 from offhook.net import websocket
 from offhook.twilio import messages as media
@@ -44,7 +44,7 @@ asks about."""
 # --- What the runner says, and hears -----------------------------------------------------------
 
 
-class Open(msgspec.Struct, frozen=True, tag=True):
+class PlaceCalls(msgspec.Struct, frozen=True, tag=True):
     """Place calls `first` to `first` + `calls` - 1, and go on with all of them."""
 
     port: int
@@ -77,7 +77,7 @@ class Finish(msgspec.Struct, frozen=True, tag=True):
     """Tell what was measured."""
 
 
-class HangUp(msgspec.Struct, frozen=True, tag=True):
+class EndCalls(msgspec.Struct, frozen=True, tag=True):
     """End every call."""
 
 
@@ -154,7 +154,7 @@ _MEDIA: Final = (
 )
 
 
-class Caller:
+class LoadCaller:
     """One caller, and Twilio between: a wire.Receiver."""
 
     def __init__(self, name: str, load: "Load", slot: int, enough: int = 1) -> None:
@@ -284,7 +284,7 @@ _SAYS: Final = deepgram.write(
 )
 
 
-class Agent:
+class AgentSink:
     """One session of the sink, which speaks Deepgram's protocol: a wire.Receiver."""
 
     def __init__(self, load: "Load", slot: int) -> None:
@@ -400,26 +400,26 @@ class Load:
 
     def __init__(self, turn_ms: int, *, idle: bool) -> None:
         self.idle = idle
-        self.faults = Faults()
+        self.faults = FrameFaults()
         self.measured = Measured()
         self.wheel = Wheel(turn_ms)
         self._sessions = 0
-        self._callers: list[Caller] = []
+        self._callers: list[LoadCaller] = []
         self._began: child.Usage = child.usage()
 
     def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance:
         """The sink takes everybody."""
         self._sessions += 1
         # 7 and 20 share no factor: consecutive sessions speak at well spread milliseconds.
-        return websocket.Acceptance(Agent(self, 7 * self._sessions))
+        return websocket.Acceptance(AgentSink(self, 7 * self._sessions))
 
-    async def open(self, command: Open) -> None:
+    async def open(self, command: PlaceCalls) -> None:
         """Place calls that stay."""
         names = iter(range(command.first, command.first + command.calls))
 
         async def place_some() -> None:
             for name in names:
-                caller = Caller(str(name), self, 7 * name + 3)
+                caller = LoadCaller(str(name), self, 7 * name + 3)
                 if await self._place(caller, command.port, command.token):
                     self._callers.append(caller)
 
@@ -431,7 +431,7 @@ class Load:
 
         async def place_some() -> None:
             for name in names:
-                caller = Caller(str(name), self, 7 * name + 3, command.frames)
+                caller = LoadCaller(str(name), self, 7 * name + 3, command.frames)
                 if await self._place(caller, command.port, command.token):
                     caller.hang_up()
                     await caller.closed.wait()
@@ -463,7 +463,7 @@ class Load:
         for caller in self._callers:
             await caller.closed.wait()
 
-    async def _place(self, caller: Caller, port: int, token: str) -> bool:
+    async def _place(self, caller: LoadCaller, port: int, token: str) -> bool:
         """Whether that call came to be answered."""
         try:
             await websocket.connect(
@@ -491,8 +491,8 @@ class Load:
                 group.create_task(place_some())
 
 
-_commands: Final = msgspec.json.Decoder[Open | Churn | Begin | Finish | HangUp](
-    Open | Churn | Begin | Finish | HangUp
+_commands: Final = msgspec.json.Decoder[PlaceCalls | Churn | Begin | Finish | EndCalls](
+    PlaceCalls | Churn | Begin | Finish | EndCalls
 )
 
 
@@ -521,7 +521,7 @@ async def obey(spec: Spec) -> None:
     child.tell({"port": listener.getsockname()[1]})
     async for line in child.told():
         match command := _commands.decode(line):
-            case Open():
+            case PlaceCalls():
                 await load.open(command)
                 child.tell({"open": True})
             case Churn():
@@ -531,7 +531,7 @@ async def obey(spec: Spec) -> None:
                 load.begin()
             case Finish():
                 child.tell(load.finish())
-            case HangUp():
+            case EndCalls():
                 await load.hang_up()
                 child.tell({"open": False})
     server.close()

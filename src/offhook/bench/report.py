@@ -8,14 +8,14 @@ from rich.table import Table
 
 from offhook.bench.figures import Level, Spread
 from offhook.bench.search import Ceiling
-from offhook.bench.suite import Bar, Report
+from offhook.bench.suite import Bar, BenchReport
 from offhook.errors import UserError
 
 BEGIN: Final = "<!-- measured by make bench: begin -->"
 END: Final = "<!-- measured by make bench: end -->"
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: BenchReport, console: Console) -> None:
     """Print it."""
     console.print(_heading(report))
     for header, rows in _tables(report):
@@ -30,7 +30,7 @@ def show(report: Report, console: Console) -> None:
         console.print(f"[yellow]{remark}[/]")
 
 
-def markdown(report: Report) -> str:
+def markdown(report: BenchReport) -> str:
     """The same for a page."""
     parts = [_heading(report)]
     for header, rows in _tables(report):
@@ -40,7 +40,7 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def rewrite(page: str, report: Report) -> str:
+def rewrite(page: str, report: BenchReport) -> str:
     """A page with these figures instead of those between its two markers.
 
     Raises UserError E-BENCH-04 when it has no such place.
@@ -56,7 +56,7 @@ def rewrite(page: str, report: Report) -> str:
     return f"{before}{begin}\n\n{markdown(report)}\n\n{end}{after}"
 
 
-def _heading(report: Report) -> str:
+def _heading(report: BenchReport) -> str:
     where = report.machine
     return (
         f"{where.date}, Offhook {where.offhook}, {where.processor}, {where.cores} cores,"
@@ -65,7 +65,7 @@ def _heading(report: Report) -> str:
     )
 
 
-def _tables(report: Report) -> list[tuple[list[str], list[list[str]]]]:
+def _tables(report: BenchReport) -> list[tuple[list[str], list[list[str]]]]:
     levels = report.at_start
     rows = [["calls per core", *(_most(report.ceilings.get(one.bridge)) for one in levels)]]
     for what, take in _ROWS:

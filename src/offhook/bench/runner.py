@@ -15,7 +15,7 @@ import msgspec
 
 from offhook.bench import figures
 from offhook.bench.child import Usage
-from offhook.bench.load import Begin, Churn, Finish, HangUp, Measured, Open, Spec
+from offhook.bench.load import Begin, Churn, EndCalls, Finish, Measured, PlaceCalls, Spec
 from offhook.errors import UserError
 
 WARM_UP_S: Final = 1.5
@@ -140,7 +140,7 @@ async def started(
 
 
 @dataclass
-class Run:
+class BridgeRun:
     """A bridge and its load, both started, no call placed yet."""
 
     bridge: Child
@@ -159,7 +159,7 @@ class Run:
         for index in range(calls % len(self.loads)):
             share[index] += 1
         for load, part in zip(self.loads, share, strict=True):
-            load.say(Open(self.port, part, self._placed, self.token))
+            load.say(PlaceCalls(self.port, part, self._placed, self.token))
             self._placed += part
         for load in self.loads:
             await load.hear()
@@ -167,7 +167,7 @@ class Run:
     async def hang_up(self) -> None:
         """End every call."""
         for load in self.loads:
-            await load.ask(HangUp())
+            await load.ask(EndCalls())
 
     async def measure(self, seconds: float) -> tuple[Usage, Usage, list[Measured]]:
         """Measure for so long."""
@@ -197,7 +197,7 @@ class Bench:
     @contextlib.asynccontextmanager
     async def running(
         self, bridge: Bridge, *, capacity: int, tls: bool = False, load: Spec | None = None
-    ) -> AsyncIterator[Run]:
+    ) -> AsyncIterator[BridgeRun]:
         """A bridge and its load, until the end of the block."""
         async with contextlib.AsyncExitStack() as stack:
             spec = load or Spec(port=0)
@@ -224,7 +224,7 @@ class Bench:
             child = await stack.enter_async_context(
                 started(command, bridge.name, self.cores.bridge, self.cores, environ)
             )
-            yield Run(child, loads, _port(await child.hear()), token)
+            yield BridgeRun(child, loads, _port(await child.hear()), token)
 
     async def level(
         self, bridge: Bridge, calls: int, seconds: float, *, tls: bool = False

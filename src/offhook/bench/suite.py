@@ -24,7 +24,7 @@ SEARCH_FROM: Final = 0.5
 """Of the calls that a core would carry if they all cost what those at the start cost."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class BenchPlan(msgspec.Struct, frozen=True):
     """What is asked for. `short`: what fits into a few minutes, as `make bench` runs it."""
 
     calls: int = 50
@@ -34,7 +34,7 @@ class Plan(msgspec.Struct, frozen=True):
     short: bool = False
 
 
-class Machine(msgspec.Struct, frozen=True):
+class BenchMachine(msgspec.Struct, frozen=True):
     """Where it was measured, and when (UTC)."""
 
     date: str
@@ -65,11 +65,11 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Report(msgspec.Struct, frozen=True):
+class BenchReport(msgspec.Struct, frozen=True):
     """Everything that one benchmark measured."""
 
-    machine: Machine
-    plan: Plan
+    machine: BenchMachine
+    plan: BenchPlan
     levels: list[Level]
     """Every run, in order."""
     at_start: list[Level]
@@ -83,9 +83,9 @@ async def benchmark(
     bench: Bench,
     ours: Bridge,
     others: Sequence[Bridge],
-    plan: Plan,
+    plan: BenchPlan,
     on_level: Callable[[Level], None],
-) -> Report:
+) -> BenchReport:
     """Run it all. `on_level` is told of every run."""
     levels: list[Level] = []
 
@@ -116,7 +116,7 @@ async def benchmark(
         if not plan.tls and can_make_certificates():
             secured = [await run(ours, plan.calls, tls=True) for _ in range(repeats)]
 
-    return Report(
+    return BenchReport(
         machine=machine(),
         plan=plan,
         levels=levels,
@@ -127,7 +127,7 @@ async def benchmark(
     )
 
 
-def runs(plan: Plan, others: int) -> int:
+def runs(plan: BenchPlan, others: int) -> int:
     """How many runs are to be expected, for a progress bar."""
     count = ROUNDS * (1 + others)
     if plan.search:
@@ -151,7 +151,7 @@ async def _ceiling(
 
 
 def _bars(
-    plan: Plan,
+    plan: BenchPlan,
     rounds: Sequence[dict[str, Level]],
     one: Sequence[Level],
     half: Sequence[Level],
@@ -228,7 +228,7 @@ def _bars(
 
 
 def _remarks(
-    bench: Bench, plan: Plan, levels: Sequence[Level], others: Sequence[Bridge]
+    bench: Bench, plan: BenchPlan, levels: Sequence[Level], others: Sequence[Bridge]
 ) -> list[str]:
     remarks = []
     if not bench.cores.pins:
@@ -251,14 +251,14 @@ def _remarks(
     return remarks
 
 
-def machine() -> Machine:
+def machine() -> BenchMachine:
     """The one that runs this."""
     from offhook import __version__
 
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return Machine(
+    return BenchMachine(
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         system=f"{platform.system()} {platform.release()}",
         processor=names[0] if names else platform.processor() or platform.machine(),

@@ -69,7 +69,7 @@ def bench(
     if baselines is None and BASELINES.is_dir():
         baselines = BASELINES
     others = runner.baselines(baselines) if baselines is not None else []
-    plan = suite.Plan(calls=calls, seconds=seconds, search=search, tls=tls, short=short)
+    plan = suite.BenchPlan(calls=calls, seconds=seconds, search=search, tls=tls, short=short)
     console = Console(stderr=as_json, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as progress:

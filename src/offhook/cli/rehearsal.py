@@ -21,7 +21,7 @@ from offhook.config import Overrides, TwilioSettings
 from offhook.errors import UserError
 from offhook.testing.replay import captured
 from offhook.testing.replay.comparison import compare_call
-from offhook.testing.replay.replayer import Wires, call_again
+from offhook.testing.replay.replayer import AgentWireTap, call_again
 from offhook.testing.scenarios import (
     files,
     listeners,
@@ -33,8 +33,8 @@ from offhook.testing.scenarios import (
     scenario,
 )
 from offhook.testing.scenarios.own_server import OwnServer
-from offhook.testing.scenarios.results import Result
-from offhook.testing.scenarios.runner import Case, Target
+from offhook.testing.scenarios.results import ScenarioResult
+from offhook.testing.scenarios.runner import ScenarioRun, Target
 from offhook.testing.scenarios.scenario import Loaded
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script
@@ -109,7 +109,7 @@ class Rehearsal:
         capture = captured.read(path)
         async with self._target(self._agent(), clock) as (target, own):
             call_sid = "CA" + secrets.token_hex(16)
-            wires = Wires() if own is not None else None
+            wires = AgentWireTap() if own is not None else None
             if own is not None and wires is not None:
                 own.watch(call_sid, wires)
             report = await call_again(
@@ -236,7 +236,7 @@ class Rehearsal:
 
     # --- what became of it ---
 
-    async def _watched(self, cases: Sequence[Case], clock: Clock) -> list[Result]:
+    async def _watched(self, cases: Sequence[ScenarioRun], clock: Clock) -> list[ScenarioResult]:
         """Run the cases. Show their progress on a terminal."""
         columns = (
             TextColumn("{task.description}"),
@@ -255,11 +255,11 @@ class Rehearsal:
                 more = f" and {len(names) - 2} more" if len(names) > 2 else ""
                 progress.update(bar, description=escape(", ".join(names[:2]) + more))
 
-            def began(case: Case) -> None:
+            def began(case: ScenarioRun) -> None:
                 ringing[case.loaded.name] = None
                 describe()
 
-            def ended(result: Result) -> None:
+            def ended(result: ScenarioResult) -> None:
                 ringing.pop(result.name, None)
                 progress.advance(bar)
                 describe()
@@ -268,7 +268,7 @@ class Rehearsal:
 
             return await runner.run(cases, clock, jobs=self._options.jobs, began=began, ended=ended)
 
-    def _report(self, results: Sequence[Result], rendered: Rendered) -> None:
+    def _report(self, results: Sequence[ScenarioResult], rendered: Rendered) -> None:
         recordings = self._write_recordings(results)
         if self._options.junit is not None:
             result_files.write_junit(results, self._options.junit)
@@ -283,7 +283,7 @@ class Rehearsal:
             printing.sum_up(self._console, results)
             printing.show_recordings(self._console, recordings)
 
-    def _write_recordings(self, results: Sequence[Result]) -> list[Path]:
+    def _write_recordings(self, results: Sequence[ScenarioResult]) -> list[Path]:
         """Write the calls as WAV files, as --out says."""
         out = self._options.out
         calls = [(result, call) for result in results for call in result.calls.values()]

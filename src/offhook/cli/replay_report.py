@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from offhook.errors import UserError
-from offhook.testing.replay.call_side import Speech
+from offhook.testing.replay.call_side import AgentUtterance
 from offhook.testing.replay.captured import Captured
 from offhook.testing.replay.comparison import Comparison
 from offhook.testing.replay.difference import TIME_MS
@@ -37,7 +37,7 @@ def report(captured: Captured, comparison: Comparison, out: Path, *, as_json: bo
 def _facts(captured: Captured, comparison: Comparison) -> dict[str, Any]:
     """Return the verdict for JSON. All times are in ms since the stream's start."""
 
-    def speech(one: Speech | None) -> dict[str, Any] | None:
+    def speech(one: AgentUtterance | None) -> dict[str, Any] | None:
         if one is None:
             return None
         return {
@@ -108,7 +108,7 @@ def _show(captured: Captured, comparison: Comparison, out: Path, console: Consol
     console.print(f"The call, caller left and agent right: {escape(str(out))}", soft_wrap=True)
 
 
-def _speech(one: Speech | None) -> str:
+def _speech(one: AgentUtterance | None) -> str:
     if one is None:
         return "nothing"
     return f"{one.spoken / 1000:.1f} s" + (", interrupted" if one.interrupted else "")

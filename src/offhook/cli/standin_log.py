@@ -8,9 +8,9 @@ from rich.text import Text
 
 from offhook.clock import Clock
 from offhook.observability.console_output import inert
-from offhook.testing.simulator.deepgram.functions import Called
-from offhook.testing.simulator.deepgram.settings import Settings
-from offhook.testing.simulator.deepgram.standin import Line, StandIn
+from offhook.testing.simulator.deepgram.functions import WatchedCall
+from offhook.testing.simulator.deepgram.settings import StandInSettings
+from offhook.testing.simulator.deepgram.standin import SpokenLine, StandIn
 from offhook.testing.simulator.dialogue.file import Dialogue
 
 _PROMPT_MAX = 300
@@ -34,7 +34,7 @@ class StandInLog:
         session.on_line = partial(_line, print_)
         session.on_call = partial(_call, print_)
 
-    def _settings(self, print_: "Callable[[str, str], None]", settings: Settings) -> None:
+    def _settings(self, print_: "Callable[[str, str], None]", settings: StandInSettings) -> None:
         if settings.prompt:
             more = "..." if len(settings.prompt) > _PROMPT_MAX else ""
             print_("session", f"prompt: {settings.prompt[:_PROMPT_MAX]}{more}")
@@ -56,11 +56,11 @@ class StandInLog:
         self._console.print(line, soft_wrap=True)
 
 
-def _line(print_: Callable[[str, str], None], line: Line) -> None:
+def _line(print_: Callable[[str, str], None], line: SpokenLine) -> None:
     print_(line.role, f"{line.content}  [{line.meant}]" if line.meant else line.content)
 
 
-def _call(print_: Callable[[str, str], None], called: Called) -> None:
+def _call(print_: Callable[[str, str], None], called: WatchedCall) -> None:
     if called.cancelled:
         print_("function", f"{called.name} was cancelled")
     elif called.response is not None:

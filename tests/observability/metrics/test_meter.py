@@ -14,8 +14,8 @@ from offhook.events import types as events
 from offhook.events.types import DELAY_EDGES_MS, CallEvent, Event
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import SERIES_MAX, Metrics
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.script import Script, Turn
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
 
 Samples = dict[str, float]
 
@@ -220,8 +220,8 @@ async def test_a_loop_that_is_late_and_who_held_it() -> None:
 
 async def test_a_real_call_by_the_webhook_with_a_barge_in() -> None:
     long = "We are open from Monday to Friday, from nine in the morning until six in the evening."
-    script = Script(turns=[Turn(hear=HOURS, say=[long])], silence_ms=300, reply_ms=50)
-    barge_in = Step.model_validate({"barge_in": {"after_ms": 1000, "say": "Stop."}})
+    script = Script(turns=[ScriptTurn(hear=HOURS, say=[long])], silence_ms=300, reply_ms=50)
+    barge_in = ScenarioStep.model_validate({"barge_in": {"after_ms": 1000, "say": "Stop."}})
     async with whole_server(script) as h:
         await h.call(GREET, ASK, barge_in, GREET, HANG_UP)
         await h.until_ended()

@@ -9,8 +9,8 @@ from offhook import audio
 from offhook.deepgram import messages
 from offhook.net.websocket import Channel, Closed
 from offhook.testing.memory import VirtualClock, connect_in_memory
-from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Stage, Turn
-from offhook.testing.simulator.deepgram.standin import Phase, StandIn
+from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn, Stage
+from offhook.testing.simulator.deepgram.standin import SessionPhase, StandIn
 from offhook.testing.simulator.speech import clips
 
 LATENCY_S = 0.001
@@ -119,7 +119,7 @@ class Client:
         assert isinstance(error, messages.Error)
         assert self.kinds()[-1] == "Error"
         assert self.closed is not None
-        assert self.standin.phase is Phase.OVER
+        assert self.standin.phase is SessionPhase.OVER
         return error.code
 
 
@@ -209,7 +209,7 @@ def test_experimental_settings_announce_speech() -> None:
 
 
 def test_a_turn_from_the_caller_s_voice_to_the_latency_report() -> None:
-    script = Script(turns=[Turn(hear="Opening hours?", say=[HOURS])])
+    script = Script(turns=[ScriptTurn(hear="Opening hours?", say=[HOURS])])
     client = Client(script).settle()
     client.new()
     client.talk("caller-opening-hours", then=5)
@@ -225,7 +225,9 @@ def test_a_turn_from_the_caller_s_voice_to_the_latency_report() -> None:
 
 
 def test_turns_are_answered_in_order_and_then_by_the_fallback() -> None:
-    script = Script(turns=[Turn(hear="one", say=["Hello?"]), Turn(hear="two", say=["Stop."])])
+    script = Script(
+        turns=[ScriptTurn(hear="one", say=["Hello?"]), ScriptTurn(hear="two", say=["Stop."])]
+    )
     client = Client(script).settle()
     for _ in range(4):
         client.talk("caller-yes", then=4)
@@ -236,7 +238,7 @@ def test_turns_are_answered_in_order_and_then_by_the_fallback() -> None:
 
 def test_sentences_are_sent_fast_and_released_at_the_pace_of_speech() -> None:
     first, second = "It is booked for you.", "You can collect it any time before six."
-    client = Client(Script(turns=[Turn(hear="x", say=[first, second])], lead_ms=300)).settle()
+    client = Client(Script(turns=[ScriptTurn(hear="x", say=[first, second])], lead_ms=300)).settle()
     client.new()
     client.talk("caller-yes", then=6)
     assert client.kinds() == [
@@ -258,14 +260,16 @@ def test_sentences_are_sent_fast_and_released_at_the_pace_of_speech() -> None:
 
 def test_a_sentence_without_a_clip_is_a_hum_of_its_length() -> None:
     sentence = "Nobody ever recorded this."
-    client = Client(Script(turns=[Turn(hear="x", say=[sentence])])).settle()
+    client = Client(Script(turns=[ScriptTurn(hear="x", say=[sentence])])).settle()
     client.talk("caller-yes", then=5)
     assert len(client.audio()) == len(sentence) * 60 * audio.BYTES_PER_MS
     assert set(client.audio()) != {0xFF}
 
 
 def test_a_caller_who_goes_on_before_the_answer_has_not_finished() -> None:
-    client = Client(Script(turns=[Turn(hear="all of it", say=["Hello?"])], reply_ms=500)).settle()
+    client = Client(
+        Script(turns=[ScriptTurn(hear="all of it", say=["Hello?"])], reply_ms=500)
+    ).settle()
     client.new()
     client.talk("caller-yes", then=0.9)
     assert client.new() == ["UserStartedSpeaking"]
@@ -274,7 +278,7 @@ def test_a_caller_who_goes_on_before_the_answer_has_not_finished() -> None:
 
 
 def test_a_cough_before_the_answer_is_not_heard() -> None:
-    client = Client(Script(turns=[Turn(hear="x", say=["Hello?"])], reply_ms=500)).settle()
+    client = Client(Script(turns=[ScriptTurn(hear="x", say=["Hello?"])], reply_ms=500)).settle()
     client.new()
     client.talk("caller-yes", then=0.9)
     client.speech = clips.load("caller-opening-hours")[800:1600]
@@ -291,7 +295,7 @@ def test_a_burst_of_less_than_150_ms_is_neither_announced_nor_answered() -> None
 
 
 def test_an_answer_may_end_the_call_once_it_has_played() -> None:
-    client = Client(Script(turns=[Turn(hear="Bye", say=["Hello?"], end=True)])).settle()
+    client = Client(Script(turns=[ScriptTurn(hear="Bye", say=["Hello?"], end=True)])).settle()
     client.talk("caller-goodbye", then=3)
     assert client.closed == Closed(1000, "", None)
     playing = len(clips.load("caller-hello")) / audio.BYTES_PER_SECOND
@@ -299,7 +303,7 @@ def test_an_answer_may_end_the_call_once_it_has_played() -> None:
 
 
 def test_thinking_is_told_before_the_answer() -> None:
-    client = Client(Script(turns=[Turn(hear="x", thinking="Hm.", say=["Hello?"])])).settle()
+    client = Client(Script(turns=[ScriptTurn(hear="x", thinking="Hm.", say=["Hello?"])])).settle()
     client.new()
     client.talk("caller-yes", then=3)
     assert client.new() == ["UserStartedSpeaking", "user", "AgentThinking", *ANSWER[1:]]
@@ -315,7 +319,7 @@ LONG = [
 
 @pytest.mark.parametrize("clip", clips.names("caller-"))
 def test_barge_in_is_told_at_once_and_the_cut_turn_is_done_after_late_audio(clip: str) -> None:
-    script = Script(turns=[Turn(hear="x", say=LONG)], speed=1.0, late_audio_ms=100)
+    script = Script(turns=[ScriptTurn(hear="x", say=LONG)], speed=1.0, late_audio_ms=100)
     client = Client(script).settle()
     client.talk("caller-yes", then=3)
     client.new()
@@ -334,7 +338,7 @@ def test_barge_in_is_told_at_once_and_the_cut_turn_is_done_after_late_audio(clip
 
 
 def test_a_cut_answer_is_followed_by_the_reply_to_interruptions() -> None:
-    script = Script(turns=[Turn(hear="x", say=LONG), Turn(hear="y", say=["Hello?"])])
+    script = Script(turns=[ScriptTurn(hear="x", say=LONG), ScriptTurn(hear="y", say=["Hello?"])])
     client = Client(script).settle()
     client.talk("caller-opening-hours", then=3)
     client.talk("caller-one-more-thing", then=4)
@@ -345,7 +349,7 @@ def test_a_cut_answer_is_followed_by_the_reply_to_interruptions() -> None:
 
 
 def test_a_reply_does_not_wait_for_late_audio_and_is_not_lost() -> None:
-    script = Script(turns=[Turn(hear="x", say=LONG)], speed=1.0, late_audio_ms=3000)
+    script = Script(turns=[ScriptTurn(hear="x", say=LONG)], speed=1.0, late_audio_ms=3000)
     client = Client(script).settle()
     client.talk("caller-opening-hours", then=1.5)
     client.new()
@@ -357,7 +361,7 @@ def test_a_reply_does_not_wait_for_late_audio_and_is_not_lost() -> None:
 
 
 def test_an_answer_that_is_sent_but_not_played_is_interrupted_too() -> None:
-    script = Script(turns=[Turn(hear="x", say=LONG[:1])], speed=1000)
+    script = Script(turns=[ScriptTurn(hear="x", say=LONG[:1])], speed=1000)
     client = Client(script).settle()
     client.talk("caller-opening-hours", then=1.5)
     assert client.new()[-2:] == ["AgentAudioDone", "LatencyReport"]
@@ -368,7 +372,7 @@ def test_an_answer_that_is_sent_but_not_played_is_interrupted_too() -> None:
 
 
 def test_a_question_into_the_greeting_is_a_turn_of_its_own() -> None:
-    client = Client(Script(turns=[Turn(hear="x", say=["Hello?"])]))
+    client = Client(Script(turns=[ScriptTurn(hear="x", say=["Hello?"])]))
     client.settle(greeting=" ".join(LONG))
     client.clock.run(1)
     client.talk("caller-opening-hours", then=3)
@@ -377,7 +381,7 @@ def test_a_question_into_the_greeting_is_a_turn_of_its_own() -> None:
 
 
 def test_audio_waits_for_a_client_that_reads_too_slowly() -> None:
-    client = Client(Script(turns=[Turn(hear="x", say=LONG)])).settle()
+    client = Client(Script(turns=[ScriptTurn(hear="x", say=LONG)])).settle()
     client.talk("caller-yes", then=1.0)
     client.new()
     client.standin.on_writable(False)
@@ -390,11 +394,11 @@ def test_audio_waits_for_a_client_that_reads_too_slowly() -> None:
 
 # --- Functions -----------------------------------------------------------------------------------
 
-BOOK = Turn(
+BOOK = ScriptTurn(
     hear="Book.",
     function_calls=[
-        FunctionCall(name="book", arguments={"people": 2}),
-        FunctionCall(name="note", arguments={}, response="noted"),
+        ScriptFunctionCall(name="book", arguments={"people": 2}),
+        ScriptFunctionCall(name="note", arguments={}, response="noted"),
     ],
     say=["It is booked for you."],
 )
@@ -440,7 +444,7 @@ def test_a_function_with_an_endpoint_is_run_by_the_agent() -> None:
 
 
 def test_a_caller_who_speaks_calls_functions_off_and_late_answers_are_dropped() -> None:
-    client = Client(Script(turns=[BOOK, Turn(hear="Wait.", say=["Hello?"])])).settle()
+    client = Client(Script(turns=[BOOK, ScriptTurn(hear="Wait.", say=["Hello?"])])).settle()
     client.talk("caller-book-table", then=1.5)
     (request,) = client.of(messages.FunctionCallRequest)
     client.new()
@@ -506,7 +510,9 @@ def test_a_change_may_be_made_and_not_acknowledged() -> None:
 
 
 def test_a_user_message_is_answered_like_a_turn_and_stops_the_agent() -> None:
-    script = Script(turns=[Turn(hear="unheard", say=LONG), Turn(hear="x", say=["Hello?"])])
+    script = Script(
+        turns=[ScriptTurn(hear="unheard", say=LONG), ScriptTurn(hear="x", say=["Hello?"])]
+    )
     client = Client(script).settle()
     client.new()
     client.send(messages.InjectUserMessage("My number is 7."))
@@ -521,7 +527,7 @@ def test_a_user_message_is_answered_like_a_turn_and_stops_the_agent() -> None:
 
 
 def test_a_turn_is_forced_to_end_with_flux_and_warned_about_without() -> None:
-    client = Client(Script(turns=[Turn(hear="x", say=["Hello?"])])).settle(listen=FLUX)
+    client = Client(Script(turns=[ScriptTurn(hear="x", say=["Hello?"])])).settle(listen=FLUX)
     client.new()
     client.send(messages.ForceEndTurn())
     client.clock.run(1)
@@ -544,7 +550,7 @@ class TestInjection:
     MESSAGE = "Are you still there?"
 
     def client(self, **script: Any) -> Client:
-        client = Client(Script(turns=[Turn(hear="x", say=LONG)], **script)).settle()
+        client = Client(Script(turns=[ScriptTurn(hear="x", say=LONG)], **script)).settle()
         client.new()
         return client
 
@@ -864,7 +870,7 @@ def test_a_fault_in_the_opening(stage: dict[str, Any], kinds: list[str], closed:
     ],
 )
 def test_a_fault_in_a_turn(fault: dict[str, Any], kinds: list[str]) -> None:
-    client = Client(Script(turns=[Turn(hear="x", say=["Hello?"], **fault)])).settle()
+    client = Client(Script(turns=[ScriptTurn(hear="x", say=["Hello?"], **fault)])).settle()
     client.new()
     client.talk("caller-yes", then=3)
     assert client.kinds() == ["UserStartedSpeaking", *kinds]
@@ -878,7 +884,7 @@ def test_a_fault_in_a_turn(fault: dict[str, Any], kinds: list[str]) -> None:
 
 
 def test_a_fault_in_place_of_an_answer() -> None:
-    client = Client(Script(turns=[Turn(hear="x", error="FAILED_TO_THINK")])).settle()
+    client = Client(Script(turns=[ScriptTurn(hear="x", error="FAILED_TO_THINK")])).settle()
     client.new()
     client.talk("caller-yes", then=3)
     assert client.error() == "FAILED_TO_THINK"

@@ -14,7 +14,7 @@ from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.dialogue.dialogue_policy import conversing
 from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.engines import Heard
+from offhook.testing.simulator.speech.engines import Transcript
 
 DESK = front_desk()
 YES = clips.load("caller-yes")
@@ -40,7 +40,7 @@ ACTIONS = st.one_of(
 def act(line: Line, action: tuple[Any, ...], open_: dict[str, str]) -> None:
     match action:
         case ("speak", words, understood):
-            line.ears.words = [Heard(words, understood)]
+            line.ears.words = [Transcript(words, understood)]
             line.speech = YES
             line.clock.run(0.7)
         case ("cough",):
@@ -122,7 +122,7 @@ def test_what_is_written_behind_a_forced_end_comes_after_the_words(
     line = Line(
         partial(conversing, DESK, conduct=Conduct(silence_ms=300, reply_ms=600)), ears_s=ears_s
     ).settle(settings(BOOK, ORDER, listen=FLUX))
-    line.ears.words = [Heard("are you open on sunday", True)]
+    line.ears.words = [Transcript("are you open on sunday", True)]
     line.speech = YES
     line.clock.run(spoken_s)
     assert "UserStartedSpeaking" in line.kinds(), "else this shows nothing"

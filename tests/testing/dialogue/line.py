@@ -9,11 +9,16 @@ from offhook import audio
 from offhook.deepgram import messages
 from offhook.net.websocket import Channel, Closed
 from offhook.testing.memory import VirtualClock, connect_in_memory
-from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.clip_voice import ClipVoice
-from offhook.testing.simulator.speech.engines import Ears, Heard, Speaking, Voice
+from offhook.testing.simulator.speech.clip_voice import ClipTextToSpeech
+from offhook.testing.simulator.speech.engines import (
+    SpeechHandle,
+    SpeechToText,
+    TextToSpeech,
+    Transcript,
+)
 
 SPEECH = clips.load("caller-opening-hours")
 """What a caller who is typed sounds like."""
@@ -25,7 +30,7 @@ class TypedEars:
     def __init__(self, clock: VirtualClock, after: float = 0.05) -> None:
         self.clock = clock
         self.after = after
-        self.words: list[Heard] = []
+        self.words: list[Transcript] = []
         self.audio: list[bytes] = []
         """Of each stretch of speech."""
         self.forgotten = 0
@@ -35,10 +40,10 @@ class TypedEars:
     def hear(self, audio: bytes) -> None:
         self._now += audio
 
-    def end(self, heard: Callable[[Heard], None]) -> None:
+    def end(self, heard: Callable[[Transcript], None]) -> None:
         self.audio.append(self._now)
         self._now = b""
-        said = self.words.pop(0) if self.words else Heard("", understood=False)
+        said = self.words.pop(0) if self.words else Transcript("", understood=False)
         if self.after < 0:
             return
         if self.after == 0:
@@ -67,7 +72,7 @@ class SlowVoice:
 
     def speak(
         self, sentence: str, audio: Callable[[bytes], None], done: Callable[[], None]
-    ) -> Speaking:
+    ) -> SpeechHandle:
         return _Making(self, sentence, audio, done)
 
 
@@ -140,9 +145,9 @@ class Line:
 
     def __init__(
         self,
-        agent: Callable[[Callable[[], Ears], Voice], Agent],
+        agent: Callable[[Callable[[], SpeechToText], TextToSpeech], StandInAgent],
         *,
-        voice: Callable[[VirtualClock], Voice] = lambda clock: ClipVoice(),
+        voice: Callable[[VirtualClock], TextToSpeech] = lambda clock: ClipTextToSpeech(),
         ears_s: float = 0.05,
     ) -> None:
         self.clock = VirtualClock(now=1000.0)
@@ -197,7 +202,7 @@ class Line:
 
     def speak(self, text: str, *, understood: bool = True, then: float = 0.0) -> None:
         """Speak until the end, and `then` seconds longer."""
-        self.ears.words.append(Heard(text, understood))
+        self.ears.words.append(Transcript(text, understood))
         self.speech = SPEECH
         self.clock.run(len(SPEECH) / audio.BYTES_PER_SECOND + then)
 

@@ -6,22 +6,22 @@ from tests.testing.dialogue.line import settings
 
 from offhook.errors import UserError
 from offhook.testing.simulator.deepgram.script import Script
-from offhook.testing.simulator.deepgram.script_policy import ScriptedMind
-from offhook.testing.simulator.deepgram.settings import Settings
+from offhook.testing.simulator.deepgram.script_policy import ScriptPolicy
+from offhook.testing.simulator.deepgram.settings import StandInSettings
 from offhook.testing.simulator.dialogue import agents
 from offhook.testing.simulator.dialogue.completions import Model
-from offhook.testing.simulator.dialogue.dialogue_policy import DialogueMind
+from offhook.testing.simulator.dialogue.dialogue_policy import DialogueFilePolicy
 from offhook.testing.simulator.dialogue.file import front_desk
-from offhook.testing.simulator.dialogue.model_policy import ModelMind
+from offhook.testing.simulator.dialogue.model_policy import ModelPolicy
 from offhook.testing.simulator.speech import installed
 
-SETTINGS = Settings(msgspec.json.encode(settings()))
+SETTINGS = StandInSettings(msgspec.json.encode(settings()))
 MISSING = "pocketsphinx not installed. Install it: pip install 'offhook[local]'"
 
 
 async def test_a_script_needs_nothing() -> None:
     async with agents.ready(Script(silence_ms=300)) as ready:
-        assert isinstance(ready.agent.mind(SETTINGS), ScriptedMind)
+        assert isinstance(ready.agent.mind(SETTINGS), ScriptPolicy)
         assert ready.agent.conduct.silence_ms == 300
         assert ready.dialogue is None
 
@@ -29,7 +29,7 @@ async def test_a_script_needs_nothing() -> None:
 @pytest.mark.skipif(installed.missing() is not None, reason="no local ears and voice here")
 async def test_without_a_file_it_is_the_front_desk_that_understands() -> None:
     async with agents.ready() as ready:
-        assert isinstance(ready.agent.mind(SETTINGS), DialogueMind)
+        assert isinstance(ready.agent.mind(SETTINGS), DialogueFilePolicy)
         assert ready.dialogue is not None
         assert "book" in ready.dialogue.content.intents
         assert "understands" in ready.words
@@ -37,7 +37,7 @@ async def test_without_a_file_it_is_the_front_desk_that_understands() -> None:
 
 async def test_a_model_does_the_talking() -> None:
     async with agents.ready(Script(), Model("http://127.0.0.1:1/", "small")) as ready:
-        assert isinstance(ready.agent.mind(SETTINGS), ModelMind)
+        assert isinstance(ready.agent.mind(SETTINGS), ModelPolicy)
         assert "small" in ready.words
 
 
@@ -46,7 +46,7 @@ async def test_where_the_extra_is_missing_a_script_serves_and_a_dialogue_is_refu
 ) -> None:
     monkeypatch.setattr(installed, "missing", lambda: MISSING)
     async with agents.ready() as ready:
-        assert isinstance(ready.agent.mind(SETTINGS), ScriptedMind)
+        assert isinstance(ready.agent.mind(SETTINGS), ScriptPolicy)
         assert "offhook[local]" in ready.words
     with pytest.raises(UserError, match="E-STANDIN-02") as problem:
         async with agents.ready(front_desk()):

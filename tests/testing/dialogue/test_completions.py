@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.testing.dialogue.openai_server import calls, event, texts
 
-from offhook.testing.simulator.dialogue.completions import TEXT_MAX, Failed, ToolCall, _read
+from offhook.testing.simulator.dialogue.completions import (
+    TEXT_MAX,
+    CompletionError,
+    ToolCall,
+    _read,
+)
 
 
 class Response:
@@ -70,7 +75,7 @@ PIECES = st.one_of(
 def test_anything_else_is_read_or_failed(pieces: list[bytes]) -> None:
     try:
         text, made = read(*pieces)
-    except Failed:
+    except CompletionError:
         return
     assert len(text) <= TEXT_MAX
     assert text or made

@@ -16,7 +16,7 @@ from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.net import websocket
 from offhook.testing.simulator.deepgram import server as standin_server
-from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.dialogue import completions
@@ -26,8 +26,8 @@ from offhook.testing.simulator.dialogue.dialogue_policy import conversing
 from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.model_policy import CANNOT_THINK, DID_NOT_CATCH, thinking
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.clip_voice import ClipVoice
-from offhook.testing.simulator.speech.engines import Heard
+from offhook.testing.simulator.speech.clip_voice import ClipTextToSpeech
+from offhook.testing.simulator.speech.engines import Transcript
 
 QUICK = Conduct(silence_ms=200, reply_ms=50, speed=1000)
 
@@ -36,13 +36,13 @@ class Ears:
     """Ears that hear what they are told."""
 
     def __init__(self) -> None:
-        self.words: list[Heard] = []
+        self.words: list[Transcript] = []
 
     def hear(self, audio: bytes) -> None:
         pass
 
-    def end(self, heard: Callable[[Heard], None]) -> None:
-        heard(self.words.pop(0) if self.words else Heard("", understood=False))
+    def end(self, heard: Callable[[Transcript], None]) -> None:
+        heard(self.words.pop(0) if self.words else Transcript("", understood=False))
 
     def forget(self) -> None:
         pass
@@ -105,7 +105,7 @@ class Client:
 
     def speak(self, words: str, *, understood: bool = True) -> None:
         """Speak, faster than anybody can."""
-        self.ears.words.append(Heard(words, understood))
+        self.ears.words.append(Transcript(words, understood))
         sound = clips.load("caller-yes") + audio.silence(400)
         for start in range(0, len(sound), audio.FRAME_BYTES):
             self.socket.send_binary(sound[start : start + audio.FRAME_BYTES])
@@ -121,7 +121,7 @@ async def session(
 ) -> AsyncIterator[Client]:
     ears = Ears()
     sessions: list[StandIn] = []
-    desk: Agent = conversing(front_desk(), lambda: ears, ClipVoice(), conduct)
+    desk: StandInAgent = conversing(front_desk(), lambda: ears, ClipTextToSpeech(), conduct)
     async with thinking(desk, model) as agent_:
         clock = LoopClock(asyncio.get_running_loop())
         server = await standin_server.serve("127.0.0.1", 0, agent_, clock, sessions.append)

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offhook.testing.simulator.dialogue.slots import (
-    Choice,
-    Day,
-    Digits,
-    Kind,
-    People,
-    Time,
+    ChoiceSlot,
+    DaySlot,
+    DigitsSlot,
+    PeopleSlot,
+    SlotKind,
+    TimeSlot,
     builtin,
     spoken,
     spoken_samples,
@@ -21,7 +21,7 @@ DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 BEGINS = st.integers(0, 23).map(lambda hour: f"{hour:02}:00")
 
 
-def said(kind: Kind, value: str | int) -> tuple[str | int, str]:
+def said(kind: SlotKind, value: str | int) -> tuple[str | int, str]:
     """What comes back of a value that is said, and what is left of the words."""
     tokens = words(kind.say(value))
     parsed = kind.parse(tokens, 0)
@@ -33,22 +33,22 @@ def said(kind: Kind, value: str | int) -> tuple[str | int, str]:
 def test_a_time_is_heard_as_it_is_said(minutes: int) -> None:
     value = f"{minutes // 60:02}:{minutes % 60:02}"
     for begins in ("00:00", "08:00", "12:00", "17:00"):
-        assert said(Time(begins), value) == (value, "")
+        assert said(TimeSlot(begins), value) == (value, "")
 
 
 @given(st.text("0123456789", min_size=2, max_size=32))
 def test_digits_are_heard_as_they_are_said(value: str) -> None:
-    assert said(Digits(), value) == (value, "")
+    assert said(DigitsSlot(), value) == (value, "")
 
 
 @pytest.mark.parametrize("value", range(1, 31))
 def test_a_number_of_people_is_heard_as_it_is_said(value: int) -> None:
-    assert said(People(), value) == (value, "")
+    assert said(PeopleSlot(), value) == (value, "")
 
 
 @pytest.mark.parametrize("value", [*DAYS, "today", "tomorrow"])
 def test_a_day_is_heard_as_it_is_said(value: str) -> None:
-    assert said(Day(), value) == (value, "")
+    assert said(DaySlot(), value) == (value, "")
 
 
 @given(
@@ -57,7 +57,7 @@ def test_a_day_is_heard_as_it_is_said(value: str) -> None:
     )
 )
 def test_one_of_a_list_is_heard_as_it_is_said(names: dict[str, list[str]]) -> None:
-    kind = Choice(names)
+    kind = ChoiceSlot(names)
     for name in names:
         value, rest = said(kind, name)
         assert rest == ""
@@ -95,18 +95,18 @@ def test_one_of_a_list_is_heard_as_it_is_said(names: dict[str, list[str]]) -> No
 )
 def test_times_as_callers_say_them(text: str, value: str) -> None:
     tokens = words(text)
-    assert Time("12:00").parse(tokens, 0) == (value, len(tokens))
+    assert TimeSlot("12:00").parse(tokens, 0) == (value, len(tokens))
 
 
 def test_the_house_says_which_half_of_the_day_is_meant() -> None:
-    assert Time("08:00").parse(["seven"], 0) == ("19:00", 1)
-    assert Time("08:00").parse(["eight"], 0) == ("08:00", 1)
-    assert Time("00:00").parse(["seven"], 0) == ("07:00", 1)
+    assert TimeSlot("08:00").parse(["seven"], 0) == ("19:00", 1)
+    assert TimeSlot("08:00").parse(["eight"], 0) == ("08:00", 1)
+    assert TimeSlot("00:00").parse(["seven"], 0) == ("07:00", 1)
 
 
 @given(BEGINS, st.integers(1, 12))
 def test_a_time_without_a_half_is_the_first_from_there_on(begins: str, hour: int) -> None:
-    parsed = Time(begins).parse(words(str(hour)), 0)
+    parsed = TimeSlot(begins).parse(words(str(hour)), 0)
     assert parsed is not None
     at, first = int(str(parsed[0])[:2]), int(begins[:2])
     assert at % 12 == hour % 12
@@ -114,8 +114,8 @@ def test_a_time_without_a_half_is_the_first_from_there_on(begins: str, hour: int
 
 
 def test_tonight_is_a_day_and_the_half_of_a_time() -> None:
-    assert Day().parse(["tonight"], 0) == ("today", 1)
-    assert Time("08:00").parse(["eight", "tonight"], 0) == ("20:00", 1)
+    assert DaySlot().parse(["tonight"], 0) == ("today", 1)
+    assert TimeSlot("08:00").parse(["eight", "tonight"], 0) == ("20:00", 1)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_tonight_is_a_day_and_the_half_of_a_time() -> None:
 )
 def test_digits_as_callers_say_them(text: str, value: str | None) -> None:
     tokens = words(text)
-    parsed = Digits().parse(tokens, 0)
+    parsed = DigitsSlot().parse(tokens, 0)
     assert parsed == (None if value is None else (value, len(tokens)))
 
 
@@ -143,12 +143,12 @@ def test_digits_as_callers_say_them(text: str, value: str | None) -> None:
     [("four people", 4, 2), ("two of us", 2, 3), ("just me", 1, 2), ("six", 6, 1)],
 )
 def test_people_as_callers_count_them(text: str, value: int, end: int) -> None:
-    assert People().parse(text.split(), 0) == (value, end)
-    assert People().parse(["zero"], 0) is None
+    assert PeopleSlot().parse(text.split(), 0) == (value, end)
+    assert PeopleSlot().parse(["zero"], 0) is None
 
 
 def test_a_list_may_have_several_words_for_one_thing() -> None:
-    kind = Choice({"large": ["big", "very big"], "small": []})
+    kind = ChoiceSlot({"large": ["big", "very big"], "small": []})
     assert kind.parse(["very", "big"], 0) == ("large", 2)
     assert kind.parse(["small"], 0) == ("small", 1)
     assert kind.parse(["medium"], 0) is None
@@ -156,7 +156,7 @@ def test_a_list_may_have_several_words_for_one_thing() -> None:
 
 
 @pytest.mark.parametrize(("name", "kind"), builtin().items())
-def test_every_sample_is_a_value(name: str, kind: Kind) -> None:
+def test_every_sample_is_a_value(name: str, kind: SlotKind) -> None:
     for sample in kind.samples():
         tokens = words(sample)
         parsed = kind.parse(tokens, 0)

@@ -38,30 +38,40 @@ from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.replay import captured
 from offhook.testing.replay.captured import Captured
 from offhook.testing.replay.comparison import Comparison, compare, compare_call
-from offhook.testing.replay.replayer import ReplayedCaller, Wires, call_again, enact
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.deepgram.script import FunctionCall, Script, Turn
+from offhook.testing.replay.replayer import AgentWireTap, ReplayedCaller, call_again, enact
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
 from offhook.testing.simulator.deepgram.standin import StandIn
-from offhook.testing.simulator.twilio.stream import Party, SimulatedStream
+from offhook.testing.simulator.twilio.stream import SimulatedStream, StreamParty
 from offhook.twilio.stream import CallerLeg
 from offhook.webhooks.pending_streams import PendingStreams
 
 LONG = "We are open from Monday to Friday, from nine in the morning until six in the evening."
 READY = ["Yes, your order is ready.", "You can collect it any time before six."]
-LOOK_UP = FunctionCall(name="look_up", arguments={"order": 7})
+LOOK_UP = ScriptFunctionCall(name="look_up", arguments={"order": 7})
 SCRIPT = Script(
     turns=[
-        Turn(hear=HOURS, say=[LONG]),
-        Turn(hear="12", say=["Of course, what else?"]),
-        Turn(hear="Is my order ready?", say=READY, function_calls=[LOOK_UP]),
+        ScriptTurn(hear=HOURS, say=[LONG]),
+        ScriptTurn(hear="12", say=["Of course, what else?"]),
+        ScriptTurn(hear="Is my order ready?", say=READY, function_calls=[LOOK_UP]),
     ],
-    interrupted=Turn(hear="Stop.", say=["Of course, what else?"]),
+    interrupted=ScriptTurn(hear="Stop.", say=["Of course, what else?"]),
     silence_ms=500,
     reply_ms=200,
 )
-BARGE_IN = Step.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})
-PRESS = Step(press="12#")
-STEPS = (GREET, ASK, BARGE_IN, GREET, PRESS, GREET, Step(say="Is my order ready?"), GREET, HANG_UP)
+BARGE_IN = ScenarioStep.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})
+PRESS = ScenarioStep(press="12#")
+STEPS = (
+    GREET,
+    ASK,
+    BARGE_IN,
+    GREET,
+    PRESS,
+    GREET,
+    ScenarioStep(say="Is my order ready?"),
+    GREET,
+    HANG_UP,
+)
 
 
 class Dialled:
@@ -69,7 +79,7 @@ class Dialled:
 
 
 def call(
-    party: Party,
+    party: StreamParty,
     script: Script = SCRIPT,
     make_tap: MakeTap | None = None,
     *,
@@ -115,7 +125,7 @@ def a_call(tmp_path_factory: pytest.TempPathFactory) -> Captured:
     return capture_of(tmp_path_factory.mktemp("captures"), *STEPS)
 
 
-def capture_of(folder: Path, *steps: Step, **options: Any) -> Captured:
+def capture_of(folder: Path, *steps: ScenarioStep, **options: Any) -> Captured:
     with Captures(folder, ()) as captures:
         call(caller(*steps), make_tap=captures, **options)
     return captured.read(only(folder))
@@ -128,7 +138,7 @@ def replay(one: Captured, script: Script = SCRIPT, **options: Any) -> Comparison
 
 def replay_tapped(one: Captured, script: Script = SCRIPT, **options: Any) -> Comparison:
     """The verdict with the agent's wire tapped."""
-    wires = Wires()
+    wires = AgentWireTap()
     stream = call(ReplayedCaller(one), script, lambda _: wires, **options)
     return compare(one, stream, wires.told())
 
@@ -205,7 +215,7 @@ def test_an_answer_that_was_cut_as_it_began_need_not_be_heard(
     tmp_path: Path, reply_ms: int
 ) -> None:
     """The caller goes on just as the agent answers: 0.1 s of that are heard, or nothing."""
-    steps = (GREET, ASK, Step(wait=0.6), Step(say="Stop."), GREET, HANG_UP)
+    steps = (GREET, ASK, ScenarioStep(wait=0.6), ScenarioStep(say="Stop."), GREET, HANG_UP)
     one = capture_of(tmp_path, *steps)
     script = changed(reply_ms=reply_ms)
     assert replay(one, script).differences == ()
@@ -216,7 +226,7 @@ def test_an_answer_that_was_cut_as_it_began_need_not_be_heard(
 
 
 def test_a_call_that_the_server_ends(tmp_path: Path) -> None:
-    script = Script(turns=[Turn(hear=HOURS, say=["Goodbye!"])], silence_ms=500)
+    script = Script(turns=[ScriptTurn(hear=HOURS, say=["Goodbye!"])], silence_ms=500)
     limits = Limits(silence_seconds=10)
     one = capture_of(tmp_path, GREET, ASK, script=script, limits=limits)
     assert one.ended_by == "server"
@@ -250,7 +260,7 @@ MUTANTS: dict[str, tuple[Script, str, str]] = {
         "Can I help you with anything else?",
     ),
     "other words to one who interrupts": (
-        changed(interrupted=Turn(hear="Stop.", say=["Are you still there?"])),
+        changed(interrupted=ScriptTurn(hear="Stop.", say=["Are you still there?"])),
         "sounds different",
         "Are you still there?",
     ),
@@ -262,7 +272,7 @@ MUTANTS: dict[str, tuple[Script, str, str]] = {
     ),
     "no answer": (changed(turn=2, say=[]), "the agent said nothing", "the agent said ''"),
     "no answer to one who interrupts": (
-        changed(interrupted=Turn(hear="Stop.", say=[])),
+        changed(interrupted=ScriptTurn(hear="Stop.", say=[])),
         "the agent said nothing",
         "the agent said ''",
     ),
@@ -271,12 +281,14 @@ MUTANTS: dict[str, tuple[Script, str, str]] = {
     "another ear": (changed(turn=2, hear="Is my murder ready?"), "", "'Is my murder ready?'"),
     "no function": (changed(turn=2, function_calls=[]), "", "no function was called"),
     "another function": (
-        changed(turn=2, function_calls=[FunctionCall(name="look", arguments={"order": 7})]),
+        changed(turn=2, function_calls=[ScriptFunctionCall(name="look", arguments={"order": 7})]),
         "",
         "look({'order': 7}) was called",
     ),
     "another argument": (
-        changed(turn=2, function_calls=[FunctionCall(name="look_up", arguments={"order": 8})]),
+        changed(
+            turn=2, function_calls=[ScriptFunctionCall(name="look_up", arguments={"order": 8})]
+        ),
         "",
         "look_up({'order': 8}) was called; captured: look_up({'order': 7})",
     ),
@@ -316,7 +328,7 @@ def test_one_who_cannot_interrupt_any_more_is_found(
 
 
 def test_an_agent_that_talks_into_a_silence_is_found(tmp_path: Path) -> None:
-    quiet = Step(wait=20)
+    quiet = ScenarioStep(wait=20)
     one = capture_of(tmp_path, GREET, quiet, HANG_UP, limits=Limits(silence_seconds=0))
     assert replay(one, limits=Limits(silence_seconds=0)).same
     assert "captured: nothing" in said(replay(one, limits=Limits(silence_seconds=20)))
@@ -363,7 +375,7 @@ class Nobody:
 async def test_a_captured_call_replayed_eight_times_at_once_gives_the_same_verdict(
     tmp_path: Path,
 ) -> None:
-    wires: dict[str, Wires] = {}
+    wires: dict[str, AgentWireTap] = {}
     with Captures(tmp_path, ()) as captures:
         async with whole_server(
             SCRIPT, make_tap=lambda c: wires.get(c.call_sid) or captures(c)
@@ -391,7 +403,7 @@ async def test_a_captured_call_replayed_eight_times_at_once_gives_the_same_verdi
                 told = wires[call_sid].told()
                 return [compare_call(one, report, None), compare_call(one, report, told)]
 
-            wires.update({fresh_sid(): Wires() for _ in range(8)})
+            wires.update({fresh_sid(): AgentWireTap() for _ in range(8)})
             found = await asyncio.gather(*map(again, wires))
         verdicts = [verdict for both in found for verdict in both]
         assert len(verdicts) == 16

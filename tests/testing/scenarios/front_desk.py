@@ -14,16 +14,16 @@ from offhook.clock import LoopClock
 from offhook.config import Config, Overrides
 from offhook.testing.scenarios import files, own_server, preparing, runner
 from offhook.testing.scenarios import listeners as listening
-from offhook.testing.scenarios.results import Result
+from offhook.testing.scenarios.results import ScenarioResult
 from offhook.testing.scenarios.runner import Target
 from offhook.testing.simulator.deepgram import server
-from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.dialogue import file as dialogue_file
 from offhook.testing.simulator.dialogue.dialogue_policy import conversing
 from offhook.testing.simulator.dialogue.file import Dialogue
 from offhook.testing.simulator.speech import installed
-from offhook.testing.simulator.speech.clip_voice import ClipVoice
-from offhook.testing.simulator.speech.engines import Ears, Voice
+from offhook.testing.simulator.speech.clip_voice import ClipTextToSpeech
+from offhook.testing.simulator.speech.engines import SpeechToText, TextToSpeech
 
 HOUSE = Path("examples/front-desk")
 SCENARIOS = HOUSE / "scenarios"
@@ -34,8 +34,8 @@ DIALOGUE = HOUSE / "dialogue.yaml"
 class Senses:
     """What the stand-in hears and speaks with."""
 
-    ears: Callable[[], Ears]
-    voice: Voice
+    ears: Callable[[], SpeechToText]
+    voice: TextToSpeech
 
 
 def mutated(text: str, change: tuple[str, str]) -> Dialogue:
@@ -46,7 +46,7 @@ def mutated(text: str, change: tuple[str, str]) -> Dialogue:
 
 
 @asynccontextmanager
-async def serving(agent: Agent, clock: LoopClock) -> AsyncIterator[Config]:
+async def serving(agent: StandInAgent, clock: LoopClock) -> AsyncIterator[Config]:
     """The stand-in on a socket, and the example's configuration that leads to it."""
     standin = await server.serve("127.0.0.1", 0, agent, clock)
     try:
@@ -63,7 +63,7 @@ async def serving(agent: Agent, clock: LoopClock) -> AsyncIterator[Config]:
 async def senses() -> AsyncIterator[Senses]:
     """This machine's ears and voice; where it has none, ears that know the recordings."""
     if installed.missing() is not None:
-        yield Senses(KnowingEars, ClipVoice())
+        yield Senses(KnowingEars, ClipTextToSpeech())
         return
     from offhook.testing.simulator.speech.speech_to_text import recognising
     from offhook.testing.simulator.speech.text_to_speech import speaking
@@ -73,19 +73,19 @@ async def senses() -> AsyncIterator[Senses]:
         yield Senses(recogniser.ears, voice)
 
 
-def desk(senses: Senses, dialogue: Dialogue | None = None) -> Agent:
+def desk(senses: Senses, dialogue: Dialogue | None = None) -> StandInAgent:
     """The agent that talks along the front desk's dialogue, or a mutated one."""
     return conversing(dialogue or dialogue_file.read(DIALOGUE), senses.ears, senses.voice)
 
 
 async def run(
     paths: Iterable[Path],
-    agent: Agent,
+    agent: StandInAgent,
     *,
     jobs: int = 14,
     outside: bool = False,
     attempts: int = runner.ATTEMPTS,
-) -> list[Result]:
+) -> list[ScenarioResult]:
     """Run scenarios against the front desk with that agent.
 
     `outside`: as if the server ran elsewhere, so that only the caller's audio tells what was said.
@@ -104,7 +104,7 @@ async def run(
         return await runner.run(cases, clock, jobs=jobs, attempts=attempts)
 
 
-def told(results: Iterable[Result]) -> str:
+def told(results: Iterable[ScenarioResult]) -> str:
     """What failed, with the conversations, as a test shows it."""
     parts = []
     for result in results:

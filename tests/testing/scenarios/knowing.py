@@ -5,7 +5,7 @@ from typing import Final
 
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.engines import Heard
+from offhook.testing.simulator.speech.engines import Transcript
 
 _PART: Final = 400
 """Bytes from the middle of a recording by which it is known."""
@@ -20,7 +20,7 @@ class KnowingEars:
     def hear(self, audio: bytes) -> None:
         self._now += audio
 
-    def end(self, heard: Callable[[Heard], None]) -> None:
+    def end(self, heard: Callable[[Transcript], None]) -> None:
         now, self._now = self._now, b""
         found = []
         for name in clips.names("caller-"):
@@ -28,7 +28,7 @@ class KnowingEars:
             middle = len(clip) // 2
             if clip[middle : middle + _PART] in now:
                 found.append(" ".join(words(clips.text(name))))
-        heard(Heard(" ".join(found), bool(found)))
+        heard(Transcript(" ".join(found), bool(found)))
 
     def forget(self) -> None:
         self._now = b""

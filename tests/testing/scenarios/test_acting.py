@@ -14,14 +14,14 @@ from offhook.errors import UserError
 from offhook.recordings import wav
 from offhook.testing.scenarios import files, preparing, runner
 from offhook.testing.scenarios import listeners as listening
-from offhook.testing.scenarios.results import Result
+from offhook.testing.scenarios.results import ScenarioResult
 from offhook.testing.simulator.speech import clips
 
 SCENARIOS = Path("examples/acting/scenarios")
 STORY = SCENARIOS / "books-and-hangs-up.yaml"
 
 
-async def run(paths: Iterable[Path], attempts: int = runner.ATTEMPTS) -> list[Result]:
+async def run(paths: Iterable[Path], attempts: int = runner.ATTEMPTS) -> list[ScenarioResult]:
     loaded = files.load_all(files.find(paths), {})
     rendered = await preparing.rendering(loaded)
     clock = LoopClock(asyncio.get_running_loop())

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from offhook.errors import UserError
-from offhook.testing.scenarios.deepgram_hearing import Listen, Transcribed
+from offhook.testing.scenarios.deepgram_hearing import DeepgramHearing, Listen
 from offhook.testing.scenarios.hearing import Stretch
 
 AUDIO = b"\x10" * 4000
@@ -60,7 +60,7 @@ async def test_a_stretch_is_one_request(deepgram: Deepgram, http: httpx2.AsyncCl
     deepgram.answers.append(transcript("we are open"))
     stretch = Stretch(1.0, 1.5, True, audio=bytearray(AUDIO))
     async with asyncio.TaskGroup() as group:
-        heard = Transcribed(Listen("a-key", http, deepgram.url), group)
+        heard = DeepgramHearing(Listen("a-key", http, deepgram.url), group)
         assert heard.words(stretch) is None
         heard.over(stretch)
         assert heard.words(stretch) is None
@@ -87,7 +87,7 @@ async def test_an_answer_that_is_none(
 ) -> None:
     deepgram.answers += [(status, answer), transcript("hello")]
     async with asyncio.TaskGroup() as group:
-        heard = Transcribed(Listen("a-key", http, deepgram.url), group)
+        heard = DeepgramHearing(Listen("a-key", http, deepgram.url), group)
         first, second = (Stretch(t, t + 1, True, audio=bytearray(AUDIO)) for t in (0, 2))
         heard.over(first)
         with pytest.raises(UserError, match=says) as problem:

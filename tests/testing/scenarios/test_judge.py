@@ -7,26 +7,26 @@ from tests.testing.telephone import Telephone, Words, near
 
 from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn
-from offhook.testing.scenarios.hearing import FunctionCalled
+from offhook.testing.scenarios.hearing import SeenFunctionCall
 from offhook.testing.scenarios.judge import Judge, ServersEnding, longest_silence, unreached
-from offhook.testing.scenarios.scenario import Step
-from offhook.testing.simulator.twilio.call_report import Span
-from offhook.testing.simulator.twilio.calls.ledger import HangUpAsked, Ledger, Rung
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.twilio.call_report import LineSpan
+from offhook.testing.simulator.twilio.calls.ledger import EndRequest, NetworkLedger, Rung
 
 HOURS = "We are open from nine to six."
 CLOSED = "On Sundays we are closed."
-BOOKED = FunctionCalled(2.0, "book_table", {"day": "friday", "people": 2})
+BOOKED = SeenFunctionCall(2.0, "book_table", {"day": "friday", "people": 2})
 
 
 def meant(text: str) -> set[str]:
     return {"hours"} if "open" in text else set()
 
 
-def steps(*given: Any) -> list[Step]:
-    return [Step.model_validate(one) for one in given]
+def steps(*given: Any) -> list[ScenarioStep]:
+    return [ScenarioStep.model_validate(one) for one in given]
 
 
-def answered(*texts: str | None, functions: tuple[FunctionCalled, ...] = ()) -> Telephone:
+def answered(*texts: str | None, functions: tuple[SeenFunctionCall, ...] = ()) -> Telephone:
     """Asked from 0.1 to 0.4 s; answered at 1 s, and again at 3 s if there is a second text."""
     telephone = Telephone(
         *steps({"say": "question"}, {"wait": 9}), hearing=Words(*texts, functions=functions)
@@ -106,7 +106,7 @@ def test_words_that_are_not_known_are_no_words() -> None:
     ],
 )
 def test_functions_that_were_called(called: Any) -> None:
-    status = FunctionCalled(3.0, "order_status", {})
+    status = SeenFunctionCall(3.0, "order_status", {})
     assert judged(answered(HOURS, functions=(BOOKED, status)), called=called) == []
 
 
@@ -135,8 +135,8 @@ def test_functions_that_must_not_be_called() -> None:
 
 
 def test_a_function_belongs_to_the_turn_in_which_it_was_called() -> None:
-    early = FunctionCalled(0.2, "early", {})  # while the caller still spoke: it is about that
-    before = FunctionCalled(0.05, "before", {})
+    early = SeenFunctionCall(0.2, "early", {})  # while the caller still spoke: it is about that
+    before = SeenFunctionCall(0.05, "before", {})
     telephone = answered(HOURS, functions=(before, early))
     assert judged(telephone, called="early", not_called="before") == []
 
@@ -210,8 +210,8 @@ def test_the_whole_call(expected: dict[str, Any], failure: str | None) -> None:
         assert failure in found[0]
 
 
-OFF = FunctionCalled(2.0, "look", {}, called_off=True)
-OFF_AND_ANSWERED = FunctionCalled(2.0, "look", {}, called_off=True, answered=True)
+OFF = SeenFunctionCall(2.0, "look", {}, called_off=True)
+OFF_AND_ANSWERED = SeenFunctionCall(2.0, "look", {}, called_off=True, answered=True)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ OFF_AND_ANSWERED = FunctionCalled(2.0, "look", {}, called_off=True, answered=Tru
     ],
 )
 def test_functions_that_are_called_off(
-    function: FunctionCalled, expected: dict[str, Any], failure: str | None
+    function: SeenFunctionCall, expected: dict[str, Any], failure: str | None
 ) -> None:
     found = judged_whole(answered(HOURS, functions=(function,)), **expected)
     assert (found == []) if failure is None else (failure in found[0])
@@ -245,8 +245,8 @@ def test_functions_that_are_called_off(
 def test_who_hung_up_and_how_often(ending: Any, asked: list[bool], by: str | None) -> None:
     made = report(answered(HOURS))
     made.ending = ending
-    ledger = Ledger(hang_ups=[HangUpAsked(made.call_sid, 1.0, one) for one in asked])
-    ledger.hang_ups.append(HangUpAsked("CA another", 1.0, in_time=True))
+    ledger = NetworkLedger(hang_ups=[EndRequest(made.call_sid, 1.0, one) for one in asked])
+    ledger.hang_ups.append(EndRequest("CA another", 1.0, in_time=True))
     right = []
     for way in ("rest", "twiml"):
         expected = ExpectCall.model_validate({"hung_up_by": way})
@@ -257,7 +257,9 @@ def test_who_hung_up_and_how_often(ending: Any, asked: list[bool], by: str | Non
 
 def test_who_is_rung_in_which_order() -> None:
     made = report(answered(HOURS))
-    ledger = Ledger(rung=[Rung("CA1", to, "+1", 1.0, "dial", 5) for to in ("+1202", "+1203")])
+    ledger = NetworkLedger(
+        rung=[Rung("CA1", to, "+1", 1.0, "dial", 5) for to in ("+1202", "+1203")]
+    )
 
     def wrong(*numbers: str) -> list[str]:
         return Judge().call(ExpectCall(rung=numbers), made, None, ledger)
@@ -271,7 +273,7 @@ def test_a_telephone_that_rings_is_heard() -> None:
     telephone = Telephone(*steps({"say": "question"}, {"press": "1"}))
     telephone.run([(1.0, 2.0), (5.0, 5.5)], 6.0)
     made = report(telephone)
-    made.line += [Span("stream", 0.0, 6.0), Span("ringing", 2.2, 4.0)]
+    made.line += [LineSpan("stream", 0.0, 6.0), LineSpan("ringing", 2.2, 4.0)]
     assert longest_silence(made) == (near(1.0), near(4.0))
 
 
@@ -307,7 +309,7 @@ def test_what_a_call_was_too_short_for(until: float, missed: int | None) -> None
         "hang_up",
     )
     if missed == 3:
-        given[3] = Step(say="question")  # until 3.2 s
+        given[3] = ScenarioStep(say="question")  # until 3.2 s
         until = min(until, 3.1)
     telephone = Telephone(*given)
     telephone.run([(1.0, 2.0)], until)

@@ -11,7 +11,7 @@ from offhook.testing.scenarios import listeners as listening
 from offhook.testing.scenarios.files import Dialogues
 from offhook.testing.scenarios.listeners import Inside, Nobody, Outside
 from offhook.testing.scenarios.own_server import OwnServer
-from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.dialogue import file as dialogue_file
 from offhook.testing.simulator.speech import installed
 
@@ -19,11 +19,11 @@ DESK = Path("examples/front-desk/dialogue.yaml")
 
 
 @pytest.fixture(scope="module")
-def known() -> Known:
-    return Known(dialogue_file.read(DESK), [])
+def known() -> AgentVocabulary:
+    return AgentVocabulary(dialogue_file.read(DESK), [])
 
 
-async def test_our_own_server_tells_it_from_its_wires(known: Known) -> None:
+async def test_our_own_server_tells_it_from_its_wires(known: AgentVocabulary) -> None:
     own = OwnServer(1, "token", VirtualClock())
     async with listening.listeners(own, "a-key") as listeners:
         sight, listen = await listeners.choose(known)
@@ -53,7 +53,7 @@ async def test_deepgram_transcribes_what_no_dialogue_tells() -> None:
 
 
 async def test_deepgram_transcribes_where_there_is_no_recogniser(
-    known: Known, monkeypatch: pytest.MonkeyPatch
+    known: AgentVocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(installed, "missing", lambda: "pocketsphinx not installed")
     async with listening.listeners(None, "a-key") as listeners:
@@ -62,7 +62,7 @@ async def test_deepgram_transcribes_where_there_is_no_recogniser(
 
 
 async def test_else_nobody_does_and_it_is_said_why(
-    known: Known, monkeypatch: pytest.MonkeyPatch
+    known: AgentVocabulary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(installed, "missing", lambda: "pocketsphinx not installed")
     async with listening.listeners(None, None) as listeners:
@@ -76,7 +76,7 @@ async def test_else_nobody_does_and_it_is_said_why(
             await made.finish()
 
 
-def test_what_a_dialogue_tells(known: Known) -> None:
+def test_what_a_dialogue_tells(known: AgentVocabulary) -> None:
     assert {"book_table", "order_status"} == known.functions
     assert {"hours", "goodbye", "book"} <= known.meanings
     assert "xylophone" not in known.words

@@ -9,11 +9,11 @@ import pytest
 from offhook import audio
 from offhook.testing.scenarios.hearing import Stretch
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.engines import Heard
+from offhook.testing.simulator.speech.engines import Transcript
 from offhook.testing.simulator.speech.levels import is_speech
 
 pytest.importorskip("numpy")
-from offhook.testing.scenarios.local_hearing import NOISE_DBFS, Recognised
+from offhook.testing.scenarios.local_hearing import NOISE_DBFS, LocalHearing
 from offhook.testing.simulator.speech.mulaw import with_noise
 
 
@@ -22,13 +22,13 @@ class Ears:
 
     def __init__(self) -> None:
         self.now = b""
-        self.turns: list[tuple[bytes, Callable[[Heard], None]]] = []
+        self.turns: list[tuple[bytes, Callable[[Transcript], None]]] = []
         self.closed = False
 
     def hear(self, audio: bytes) -> None:
         self.now += audio
 
-    def end(self, heard: Callable[[Heard], None]) -> None:
+    def end(self, heard: Callable[[Transcript], None]) -> None:
         self.turns.append((self.now, heard))
         self.now = b""
 
@@ -46,7 +46,7 @@ def stretch(began: float, seconds: float) -> Stretch:
 
 async def test_the_first_sounds_are_heard_twice_and_the_rest_once() -> None:
     ears = Ears()
-    heard = Recognised(ears)
+    heard = LocalHearing(ears)
     stretches = [stretch(0, 1.5), stretch(3, 1.5), stretch(6, 1.0)]
     for one in stretches:
         heard.over(one)
@@ -57,7 +57,7 @@ async def test_the_first_sounds_are_heard_twice_and_the_rest_once() -> None:
     for number, (_, told) in enumerate(ears.turns):
         assert not ears.closed
         await asyncio.sleep(0)
-        told(Heard(f"words {number}", understood=number % 2 == 0))
+        told(Transcript(f"words {number}", understood=number % 2 == 0))
     await finishing
     assert ears.closed
     assert [heard.words(one) for one in stretches] == ["words 1", "words 3", "words 4"]
@@ -65,7 +65,7 @@ async def test_the_first_sounds_are_heard_twice_and_the_rest_once() -> None:
 
 async def test_of_a_silent_call_there_is_nothing_to_wait_for() -> None:
     ears = Ears()
-    await Recognised(ears).finish()
+    await LocalHearing(ears).finish()
     assert ears.closed
 
 

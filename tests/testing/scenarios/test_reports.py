@@ -15,33 +15,33 @@ from offhook.errors import UserError
 from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios import printing, result_files
 from offhook.testing.scenarios.caller import CallReport
-from offhook.testing.scenarios.hearing import FunctionCalled
+from offhook.testing.scenarios.hearing import SeenFunctionCall
 from offhook.testing.scenarios.lateness import Lateness
-from offhook.testing.scenarios.results import CallResult, Failure, Result
-from offhook.testing.scenarios.scenario import Loaded, Scenario, Step
-from offhook.testing.scenarios.wire_hearing import FromTheWire, TakenFor
+from offhook.testing.scenarios.results import CallResult, Failure, ScenarioResult
+from offhook.testing.scenarios.scenario import Loaded, Scenario, ScenarioStep
+from offhook.testing.scenarios.wire_hearing import TakenFor, WireHearing
 
 HOSTILE = "We are \x1b[31mopen\x00 \ud800<b>]]>&amp;"
 PATH = Path("folder/a.yaml")
 
 
-def result(*failures: Failure, name: str = "Hours", said: str = "We are open.") -> Result:
-    steps = [Step(say="question"), Step(press="1"), Step(stay_silent=1)]
+def result(*failures: Failure, name: str = "Hours", said: str = "We are open.") -> ScenarioResult:
+    steps = [ScenarioStep(say="question"), ScenarioStep(press="1"), ScenarioStep(stay_silent=1)]
     telephone = Telephone(*steps, hearing=Words(said, None))
     telephone.run([(1.0, 2.0), (2.8, 3.5)], 4.0)
     telephone.caller.call_ended()
     report = CallReport("AC", "CA1", telephone.caller, 0.0, 4.0, "caller_hung_up")
-    wire = FromTheWire(VirtualClock())
+    wire = WireHearing(VirtualClock())
     wire.taken_for.append(TakenFor(0.9, "question"))
-    wire._functions["1"] = FunctionCalled(0.95, "book", {"day": "friday"})
+    wire._functions["1"] = SeenFunctionCall(0.95, "book", {"day": "friday"})
     document = yamlfile.parse("steps: [hang_up]", PATH)
-    loaded = Loaded(Scenario(name=name, steps=(Step.model_validate("hang_up"),)), document)
-    return Result(
+    loaded = Loaded(Scenario(name=name, steps=(ScenarioStep.model_validate("hang_up"),)), document)
+    return ScenarioResult(
         loaded, {"caller": CallResult("caller", report, list(failures), wire)}, "from the wire"
     )
 
 
-def printed(*results: Result) -> str:
+def printed(*results: ScenarioResult) -> str:
     out = io.StringIO()
     console = Console(file=out, width=40, highlight=False)
     for one in results:

@@ -11,37 +11,37 @@ from offhook.clock import Clock, LoopClock
 from offhook.testing.scenarios import lateness, runner
 from offhook.testing.scenarios.lateness import Lateness, watching
 from offhook.testing.scenarios.listeners import Nobody
-from offhook.testing.scenarios.results import Result
-from offhook.testing.scenarios.runner import Case, House, Listening, Target
-from offhook.testing.scenarios.scenario import Loaded, Scenario, Step
+from offhook.testing.scenarios.results import ScenarioResult
+from offhook.testing.scenarios.runner import CallHearing, ScenarioRun, ScenarioServer, Target
+from offhook.testing.scenarios.scenario import Loaded, Scenario, ScenarioStep
 
 TARGET = Target("http://127.0.0.1:1/nobody", None, "AC" + "0" * 32)
 
 
 def case(
-    listen: Callable[[str], Listening] = lambda sid: Nobody(),
-    house: Callable[[Clock], AbstractAsyncContextManager[House]] | None = None,
+    listen: Callable[[str], CallHearing] = lambda sid: Nobody(),
+    house: Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]] | None = None,
     *,
     slow: bool = False,
-) -> Case:
+) -> ScenarioRun:
     """A scenario whose only call reaches nobody, which is a failure."""
     document = yamlfile.parse("steps: [hang_up]", Path("a.yaml"))
-    loaded = Loaded(Scenario(steps=(Step.model_validate("hang_up"),)), document)
+    loaded = Loaded(Scenario(steps=(ScenarioStep.model_validate("hang_up"),)), document)
 
     @asynccontextmanager
-    async def opened(clock: Clock) -> AsyncIterator[House]:
-        yield House(TARGET, listen)
+    async def opened(clock: Clock) -> AsyncIterator[ScenarioServer]:
+        yield ScenarioServer(TARGET, listen)
 
-    return Case(loaded, {}, None, "", house or opened, slow)
+    return ScenarioRun(loaded, {}, None, "", house or opened, slow)
 
 
 async def run(
-    *cases: Case,
+    *cases: ScenarioRun,
     jobs: int = 4,
     attempts: int = runner.ATTEMPTS,
-    ended: list[Result] | None = None,
-) -> list[Result]:
-    told: list[Result] = [] if ended is None else ended
+    ended: list[ScenarioResult] | None = None,
+) -> list[ScenarioResult]:
+    told: list[ScenarioResult] = [] if ended is None else ended
     clock = LoopClock(asyncio.get_running_loop())
     return await runner.run(cases, clock, jobs=jobs, attempts=attempts, ended=told.append)
 
@@ -51,11 +51,11 @@ def hold() -> None:
     time.sleep(2 * lateness.HELD_S)
 
 
-def holding(times: int) -> Callable[[str], Listening]:
+def holding(times: int) -> Callable[[str], CallHearing]:
     """Hold the loop at the beginning of so many calls."""
     left = [times]
 
-    def listen(sid: str) -> Listening:
+    def listen(sid: str) -> CallHearing:
         left[0] -= 1
         if left[0] >= 0:
             hold()
@@ -65,7 +65,7 @@ def holding(times: int) -> Callable[[str], Listening]:
 
 
 async def test_a_failure_while_the_judge_was_late_is_not_the_agents() -> None:
-    ended: list[Result] = []
+    ended: list[ScenarioResult] = []
     (result,) = await run(case(holding(99)), ended=ended)
     assert not result.passed
     assert not result.is_judged
@@ -90,11 +90,11 @@ async def test_it_runs_again_when_all_others_are_over_and_is_judged_then() -> No
 
     late = holding(1)
 
-    def listen(sid: str) -> Listening:
+    def listen(sid: str) -> CallHearing:
         late(sid)
         return Listed("late")
 
-    ended: list[Result] = []
+    ended: list[ScenarioResult] = []
     await run(case(listen), case(lambda sid: Listed("other")), ended=ended)
     assert [result.attempts for result in ended if result.attempts > 1]
     assert beside[-1] == 1
@@ -105,14 +105,14 @@ async def test_nobody_is_called_until_every_slow_house_of_the_round_is_open() ->
     happened: list[str] = []
 
     @asynccontextmanager
-    async def slow(clock: Clock) -> AsyncIterator[House]:
+    async def slow(clock: Clock) -> AsyncIterator[ScenarioServer]:
         happened.append("opening")
         await asyncio.sleep(0)
         hold()
         happened.append("open")
-        yield House(TARGET, calling)
+        yield ScenarioServer(TARGET, calling)
 
-    def calling(sid: str) -> Listening:
+    def calling(sid: str) -> CallHearing:
         happened.append("calling")
         return Nobody()
 

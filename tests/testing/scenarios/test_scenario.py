@@ -6,8 +6,14 @@ import pytest
 
 from offhook.errors import UserError
 from offhook.testing.scenarios import scenario
-from offhook.testing.scenarios.expectation import Bounds, Called, Ended, ExpectCall, ExpectTurn
-from offhook.testing.scenarios.scenario import BargeIn, HangUp, Step, WaitForAgent
+from offhook.testing.scenarios.expectation import (
+    Bounds,
+    Ended,
+    ExpectCall,
+    ExpectedFunction,
+    ExpectTurn,
+)
+from offhook.testing.scenarios.scenario import BargeIn, HangUpStep, ScenarioStep, WaitForAgent
 from offhook.yamlfile import InvalidFileError
 
 
@@ -41,17 +47,17 @@ steps:
     read = loaded.scenario
     assert (read.from_, read.to, read.noise_dbfs) == ("+12025550199", "+12025550100", -60)
     assert read.steps == (
-        Step(wait_for_agent=WaitForAgent()),
-        Step(wait_for_agent=WaitForAgent(quiet_ms=900, timeout=5)),
-        Step(say="what are your OPENING hours"),
-        Step(barge_in=BargeIn(after_ms=1200, say="caller-stop")),
-        Step(barge_in=BargeIn(after="Monday to Friday", clip="noise.wav")),
-        Step(clip="music.wav"),
-        Step(press="12#"),
-        Step(wait=0.5),
-        Step(stay_silent=3),
-        Step(expect=ExpectTurn(says=("Of course",))),
-        Step(hang_up=HangUp()),
+        ScenarioStep(wait_for_agent=WaitForAgent()),
+        ScenarioStep(wait_for_agent=WaitForAgent(quiet_ms=900, timeout=5)),
+        ScenarioStep(say="what are your OPENING hours"),
+        ScenarioStep(barge_in=BargeIn(after_ms=1200, say="caller-stop")),
+        ScenarioStep(barge_in=BargeIn(after="Monday to Friday", clip="noise.wav")),
+        ScenarioStep(clip="music.wav"),
+        ScenarioStep(press="12#"),
+        ScenarioStep(wait=0.5),
+        ScenarioStep(stay_silent=3),
+        ScenarioStep(expect=ExpectTurn(says=("Of course",))),
+        ScenarioStep(hang_up=HangUpStep()),
     )
     assert [(sound, is_file) for sound, is_file, _ in loaded.sounds()] == [
         ("what are your OPENING hours", False),
@@ -95,13 +101,13 @@ expect:
         means=("greeting",),
         absent=("goodbye",),
         within_ms=900,
-        called=(Called(function="book_table"),),
+        called=(ExpectedFunction(function="book_table"),),
         timeout=3,
     )
     assert read.expect == ExpectCall(
         called=(
-            Called(function="order_status"),
-            Called(function="book_table", arguments={"people": 2}),
+            ExpectedFunction(function="order_status"),
+            ExpectedFunction(function="book_table", arguments={"people": 2}),
         ),
         not_called=("cancel",),
         ending=Ended(slug="caller_hung_up", doing="nobody"),

@@ -8,7 +8,7 @@ from offhook import yamlfile
 from offhook.testing.scenarios import validation
 from offhook.testing.scenarios.scenario import Loaded, Scenario
 from offhook.testing.scenarios.validation import Sight
-from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.dialogue.file import Dialogue
 from offhook.yamlfile import InvalidFileError
 
@@ -38,12 +38,12 @@ slots: {}
 
 
 @pytest.fixture
-def known() -> Known:
+def known() -> AgentVocabulary:
     text = DIALOGUE.replace('"yes": ["yes"]', 'number: [for $people]\n  "yes": ["yes"]')
-    return Known(Dialogue(yamlfile.parse(text, Path("d.yaml"))), ["Are you still there?"])
+    return AgentVocabulary(Dialogue(yamlfile.parse(text, Path("d.yaml"))), ["Are you still there?"])
 
 
-def check(text: str, known: Known | None, sight: Sight = ALL) -> None:
+def check(text: str, known: AgentVocabulary | None, sight: Sight = ALL) -> None:
     document = yamlfile.parse(text, PATH)
     validation.check(Loaded(yamlfile.validate(Scenario, document), document), known, sight)
 
@@ -63,7 +63,7 @@ def check(text: str, known: Known | None, sight: Sight = ALL) -> None:
         "steps: [{stay_silent: 9}, hang_up]\nexpect: {ending: caller_hung_up, duration_s: 9}",
     ],
 )
-def test_what_is_possible(text: str, known: Known) -> None:
+def test_what_is_possible(text: str, known: AgentVocabulary) -> None:
     check(text, known)
 
 
@@ -108,7 +108,7 @@ def test_what_is_possible(text: str, known: Known) -> None:
         ("[hang_up]\nexpect: {says: unheard}", "2:16", '"unheard"', "Correct the phrase"),
     ],
 )
-def test_what_is_not(known: Known, text: str, place: str, says: str, fix: str) -> None:
+def test_what_is_not(known: AgentVocabulary, text: str, place: str, says: str, fix: str) -> None:
     with pytest.raises(InvalidFileError) as problem:
         check(f"steps: {text}", known)
     assert problem.value.code == "E-SCENARIO-01"
@@ -118,7 +118,7 @@ def test_what_is_not(known: Known, text: str, place: str, says: str, fix: str) -
     assert fix in finding.fix
 
 
-def test_every_mistake_is_named_in_the_order_of_the_file(known: Known) -> None:
+def test_every_mistake_is_named_in_the_order_of_the_file(known: AgentVocabulary) -> None:
     text = """\
 callers:
   ann:

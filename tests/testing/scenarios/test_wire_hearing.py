@@ -10,7 +10,7 @@ from offhook.events.types import Leg
 from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios.hearing import Stretch
 from offhook.testing.scenarios.judge import ServersEnding
-from offhook.testing.scenarios.wire_hearing import FromTheWire
+from offhook.testing.scenarios.wire_hearing import WireHearing
 from offhook.twilio.messages import MediaWriter
 
 SIX = "one two three four five six"
@@ -22,7 +22,7 @@ class Wires:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.ended = 0
-        self.heard = FromTheWire(self.clock, self._end)
+        self.heard = WireHearing(self.clock, self._end)
         self.writer = MediaWriter("MZ1")
 
     def _end(self) -> None:

@@ -19,17 +19,21 @@ from offhook.testing.simulator.dialogue.file import front_desk
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech import clips, sphinx_worker
 from offhook.testing.simulator.speech import speech_to_text as module
-from offhook.testing.simulator.speech.engines import Heard
-from offhook.testing.simulator.speech.speech_to_text import Recogniser, SphinxEars, recognising
+from offhook.testing.simulator.speech.engines import Transcript
+from offhook.testing.simulator.speech.speech_to_text import (
+    Recogniser,
+    SphinxSpeechToText,
+    recognising,
+)
 from offhook.testing.simulator.speech.vocabulary import Phrase, Vocabulary
 from offhook.yamlfile import InvalidFileError
 
 SMALL = Vocabulary((Phrase("yes please", weight=5), Phrase("no thank you", weight=5)))
 YES = clips.load("caller-yes")
 NO = clips.load("caller-no")
-HEARD_YES = Heard("yes please", understood=True)
-HEARD_NO = Heard("no thank you", understood=True)
-NOTHING = Heard("", understood=False)
+HEARD_YES = Transcript("yes please", understood=True)
+HEARD_NO = Transcript("no thank you", understood=True)
+NOTHING = Transcript("", understood=False)
 
 
 @pytest.fixture
@@ -42,12 +46,12 @@ class Told:
     """What one caller was taken for, turn by turn."""
 
     def __init__(self) -> None:
-        self._heard: asyncio.Queue[Heard] = asyncio.Queue()
+        self._heard: asyncio.Queue[Transcript] = asyncio.Queue()
 
-    def __call__(self, heard: Heard) -> None:
+    def __call__(self, heard: Transcript) -> None:
         self._heard.put_nowait(heard)
 
-    async def next(self) -> Heard:
+    async def next(self) -> Transcript:
         return await self._heard.get()
 
     @property
@@ -55,7 +59,7 @@ class Told:
         return self._heard.empty()
 
 
-async def turn(ears: SphinxEars, speech: bytes) -> Heard:
+async def turn(ears: SphinxSpeechToText, speech: bytes) -> Transcript:
     """Heard in frames, as it comes from a line."""
     told = Told()
     for start in range(0, len(speech), audio.FRAME_BYTES):
@@ -88,7 +92,7 @@ async def test_the_front_desk_understands_its_callers() -> None:
 
 
 async def test_turns_follow_one_another_and_callers_do_not_mix(small: Recogniser) -> None:
-    async def caller(speech: bytes) -> list[Heard]:
+    async def caller(speech: bytes) -> list[Transcript]:
         ears = small.ears()
         return [await turn(ears, speech) for _ in range(3)]
 
@@ -189,7 +193,7 @@ async def test_a_process_that_dies_is_started_anew(caplog: pytest.LogCaptureFixt
 async def test_whoever_is_told_may_fail_and_others_are_told(
     small: Recogniser, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(heard: Heard) -> None:
+    def fail(heard: Transcript) -> None:
         raise ValueError(heard)
 
     ears, told = small.ears(), Told()

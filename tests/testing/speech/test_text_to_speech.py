@@ -14,7 +14,7 @@ from offhook import audio
 from offhook.errors import UserError
 from offhook.testing.simulator.speech import text_to_speech as module
 from offhook.testing.simulator.speech.levels import is_speech
-from offhook.testing.simulator.speech.text_to_speech import Speaker, speaking
+from offhook.testing.simulator.speech.text_to_speech import EspeakTextToSpeech, speaking
 
 HOURS = "We are open from Monday to Friday, from nine in the morning until six in the evening."
 
@@ -40,7 +40,7 @@ class Listener:
         return b"".join(self.pieces)
 
 
-async def said(speaker: Speaker, text: str) -> bytes:
+async def said(speaker: EspeakTextToSpeech, text: str) -> bytes:
     listener = Listener()
     speaker.speak(text, listener.audio, listener.finish)
     await listener.done.wait()

@@ -7,7 +7,7 @@ import pytest
 
 from offhook import audio
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.turn_finder import Change, TurnFinder
+from offhook.testing.simulator.speech.turn_finder import TurnChange, TurnFinder
 
 DTMF = [(low, high) for low in (697, 770, 852, 941) for high in (1209, 1336, 1477, 1633)]
 QUIET_MS = 1000
@@ -50,7 +50,7 @@ def tones(frequencies: tuple[int, ...], milliseconds: int) -> bytes:
     )
 
 
-def changes(sound: bytes, finder: TurnFinder | None = None) -> list[tuple[float, Change]]:
+def changes(sound: bytes, finder: TurnFinder | None = None) -> list[tuple[float, TurnChange]]:
     """What the finder says, with the milliseconds of audio it had heard by then."""
     finder = finder or TurnFinder()
     return [
@@ -72,7 +72,7 @@ def test_a_caller_is_heard_in_time_and_the_turn_ends_once(
         sound = with_noise(sound, speech, snr_db)
     begins = QUIET_MS + offset / audio.BYTES_PER_MS
     (started, first), (ended, last) = changes(sound)
-    assert (first, last) == (Change.STARTED, Change.ENDED)
+    assert (first, last) == (TurnChange.STARTED, TurnChange.ENDED)
     assert 140 <= started - begins <= 400
     # 600 ms after the last frame of speech, which noise may hide.
     assert 400 <= ended - (begins + len(speech) / audio.BYTES_PER_MS) <= 640
@@ -100,7 +100,7 @@ def test_a_key_is_not_a_voice(key: tuple[int, int], tone_ms: int) -> None:
 
 def test_speech_after_a_key_is_heard() -> None:
     sound = audio.silence(500) + tones((941, 1336), 200) + line(clips.load("caller-yes"))
-    assert [change for _, change in changes(sound)] == [Change.STARTED, Change.ENDED]
+    assert [change for _, change in changes(sound)] == [TurnChange.STARTED, TurnChange.ENDED]
 
 
 @pytest.mark.parametrize("milliseconds", [40, 100, 140])
@@ -109,7 +109,7 @@ def test_a_burst_of_less_than_150_ms_is_no_turn(milliseconds: int) -> None:
     assert changes(line(burst)) == []
     assert changes(line(burst + audio.silence(200) + burst)) == []
     longer = clips.load("caller-opening-hours")[800:2400]
-    assert [change for _, change in changes(line(longer))] == [Change.STARTED, Change.ENDED]
+    assert [change for _, change in changes(line(longer))] == [TurnChange.STARTED, TurnChange.ENDED]
 
 
 @pytest.mark.parametrize("rms", [30, 300, 3000])
@@ -124,7 +124,7 @@ def test_pauses_within_a_turn_do_not_end_it_and_longer_ones_do() -> None:
     assert len(changes(line(word + audio.silence(900) + word))) == 4
     patient = TurnFinder(silence_ms=1500)
     found = changes(line(word + audio.silence(900) + word, after_ms=1600), patient)
-    assert [change for _, change in found] == [Change.STARTED, Change.ENDED]
+    assert [change for _, change in found] == [TurnChange.STARTED, TurnChange.ENDED]
 
 
 def test_a_turn_can_be_ended_from_outside_and_the_next_is_found() -> None:
@@ -135,4 +135,4 @@ def test_a_turn_can_be_ended_from_outside_and_the_next_is_found() -> None:
     assert finder.end_turn()
     assert not finder.end_turn()
     # The caller talks on: a new turn.
-    assert Change.STARTED in finder.hear(speech[8000:])
+    assert TurnChange.STARTED in finder.hear(speech[8000:])

@@ -12,16 +12,20 @@ from tests.testing.twilio.doors import ACCOUNT, SPEED, TOKEN, Request, Server, s
 
 from offhook.clock import LoopClock
 from offhook.config import TwilioSettings
-from offhook.testing.scenarios.caller import Caller, CallReport
-from offhook.testing.simulator.twilio.account.account import Account
-from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
+from offhook.testing.simulator.twilio.account.account import SimulatedAccount
+from offhook.testing.simulator.twilio.account.resources import AccountNumber
 from offhook.testing.simulator.twilio.account.server import serve
 from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
-from offhook.testing.simulator.twilio.calls.ledger import Ledger
-from offhook.testing.simulator.twilio.calls.network import Board, Callbacks, switchboard
-from offhook.testing.simulator.twilio.calls.people import Person, book
+from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
+from offhook.testing.simulator.twilio.calls.network import (
+    Callbacks,
+    SimulatedNetwork,
+    simulated_network,
+)
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson, book
 from offhook.testing.simulator.twilio.phone import place_call
-from offhook.testing.simulator.twilio.webhooks import Front
+from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 from offhook.twilio.rest import RestCall, TwilioRest
 
 DESK: Final = "+12025550100"
@@ -33,14 +37,14 @@ CAROL: Final = "+12025550122"
 @dataclass
 class Rig:
     server: Server
-    board: Board
-    account: Account
+    board: SimulatedNetwork
+    account: SimulatedAccount
     rest: TwilioRest
     origin: str
     http: httpx2.AsyncClient
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> NetworkLedger:
         return self.board.ledger
 
     def url(self, path: str) -> str:
@@ -65,11 +69,11 @@ class Rig:
         await self.until(lambda: self.board.legs[sid].over)
         return self.ledger.reports[sid]
 
-    async def inbound(self, who: Caller | None = None, **more: Any) -> CallReport:
+    async def inbound(self, who: SimulatedCaller | None = None, **more: Any) -> CallReport:
         """Somebody calls /voice."""
         return await place_call(
             self.server.url,
-            who or Caller((), lambda text: b""),
+            who or SimulatedCaller((), lambda text: b""),
             clock=self.board.clock,
             auth_token=TOKEN,
             account_sid=ACCOUNT,
@@ -85,17 +89,17 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    people: Mapping[str, Person] | None = None,
+    people: Mapping[str, SimulatedPerson] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **account: Any,
 ) -> AsyncIterator[Rig]:
     async with serving() as server, httpx2.AsyncClient(timeout=None, trust_env=False) as http:
         for path in ("/status", "/amd", "/texts"):
             server.pages[path] = nothing
-        front = Front(server.url, TOKEN)
+        front = RehearsedHost(server.url, TOKEN)
         clock = LoopClock(asyncio.get_running_loop(), SPEED)
-        async with switchboard(ACCOUNT, front, clock, book(people or {}), callbacks) as board:
-            made = Account(board, TOKEN, **({"numbers": [Number(DESK)]} | account))
+        async with simulated_network(ACCOUNT, front, clock, book(people or {}), callbacks) as board:
+            made = SimulatedAccount(board, TOKEN, **({"numbers": [AccountNumber(DESK)]} | account))
             async with serve(made) as origin:
                 twilio = TwilioSettings(
                     account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=origin

@@ -12,13 +12,13 @@ from twilio.request_validator import RequestValidator
 
 from offhook import audio
 from offhook.config import TwilioSettings
-from offhook.testing.scenarios.caller import Caller
-from offhook.testing.scenarios.scenario import HangUp, Step
+from offhook.testing.scenarios.caller import SimulatedCaller
+from offhook.testing.scenarios.scenario import HangUpStep, ScenarioStep
 from offhook.testing.simulator.speech.levels import SILENT, is_speech
-from offhook.testing.simulator.twilio.account.account import Fault
-from offhook.testing.simulator.twilio.account.resources import Number
+from offhook.testing.simulator.twilio.account.account import RestFault
+from offhook.testing.simulator.twilio.account.resources import AccountNumber
 from offhook.testing.simulator.twilio.calls.network import Callbacks
-from offhook.testing.simulator.twilio.calls.people import Machine, Person
+from offhook.testing.simulator.twilio.calls.people import MachineGreeting, SimulatedPerson
 from offhook.twilio import rest
 from offhook.twilio.errors import TwilioRefusedError
 from offhook.twilio.rest import MachineDetection, TwilioRest
@@ -33,7 +33,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_call_rings_and_runs_its_twiml_and_everything_is_told() -> None:
-    async with rig({BOB: Person(after_s=1.0)}) as it:
+    async with rig({BOB: SimulatedPerson(after_s=1.0)}) as it:
         call = await it.ring(
             BOB, "<Say>Hello.</Say>" + it.stream, status_callback=it.url("/status")
         )
@@ -62,15 +62,15 @@ async def test_a_call_rings_and_runs_its_twiml_and_everything_is_told() -> None:
 @pytest.mark.parametrize(
     ("person", "status"),
     [
-        (Person("busy"), "busy"),
-        (Person("declines", after_s=1.0), "busy"),
-        (Person("no-answer"), "no-answer"),
-        (Person(after_s=50.0), "no-answer"),
-        (Person("failed"), "failed"),
+        (SimulatedPerson("busy"), "busy"),
+        (SimulatedPerson("declines", after_s=1.0), "busy"),
+        (SimulatedPerson("no-answer"), "no-answer"),
+        (SimulatedPerson(after_s=50.0), "no-answer"),
+        (SimulatedPerson("failed"), "failed"),
         (None, "failed"),
     ],
 )
-async def test_who_does_not_answer(person: Person | None, status: str) -> None:
+async def test_who_does_not_answer(person: SimulatedPerson | None, status: str) -> None:
     async with rig({BOB: person} if person is not None else {}) as it:
         call = await it.ring(BOB, it.stream, timeout_s=5, status_callback=it.url("/status"))
         report = await it.over(call)
@@ -83,7 +83,7 @@ async def test_who_does_not_answer(person: Person | None, status: str) -> None:
 
 
 async def test_a_url_is_asked_when_somebody_answers() -> None:
-    async with rig({BOB: Person()}) as it:
+    async with rig({BOB: SimulatedPerson()}) as it:
         it.server.page("/outgoing", "<Say>Hello.</Say><Hangup/>")
         call = await it.rest.create_call(to=BOB, from_=DESK, url=it.url("/outgoing"))
         report = await it.over(call)
@@ -94,22 +94,22 @@ async def test_a_url_is_asked_when_somebody_answers() -> None:
 
 
 async def test_somebody_who_hangs_up_in_the_middle() -> None:
-    async with rig({BOB: Person(hang_up_after_s=2.0)}) as it:
+    async with rig({BOB: SimulatedPerson(hang_up_after_s=2.0)}) as it:
         report = await it.over(await it.ring(BOB, "<Pause length='60'/>"))
     assert report.ending == "caller_hung_up"
     assert report.ended_at - report.answered_at < 30
 
 
 async def test_a_call_does_not_outlast_its_time_limit() -> None:
-    async with rig({BOB: Person()}) as it:
+    async with rig({BOB: SimulatedPerson()}) as it:
         report = await it.over(await it.ring(BOB, "<Pause length='200'/>", time_limit_s=60))
     assert report.ending == "out_of_time"
 
 
 async def test_someone_who_talks_on_an_outbound_stream_is_heard() -> None:
-    steps = (Step(say="question"), Step(hang_up=HangUp()))
-    bob = Caller(steps, lambda text: b"\x10" * 1600)
-    async with rig({BOB: Person(caller=lambda: bob)}) as it:
+    steps = (ScenarioStep(say="question"), ScenarioStep(hang_up=HangUpStep()))
+    bob = SimulatedCaller(steps, lambda text: b"\x10" * 1600)
+    async with rig({BOB: SimulatedPerson(caller=lambda: bob)}) as it:
         it.server.patient = True
         report = await it.over(await it.ring(BOB, it.stream))
     assert report.ending == "caller_hung_up"
@@ -122,17 +122,27 @@ async def test_someone_who_talks_on_an_outbound_stream_is_heard() -> None:
 @pytest.mark.parametrize(
     ("person", "mode", "answered_by", "ms"),
     [
-        (Person(), "Enable", "human", 2000),
-        (Person(hello_s=0), "Enable", "unknown", 5000),
-        (Person(machine=Machine(6.0)), "Enable", "machine_start", 2400),
-        (Person(machine=Machine(6.0)), "DetectMessageEnd", "machine_end_beep", 6500),
-        (Person(machine=Machine(6.0, beep=False)), "DetectMessageEnd", "machine_end_silence", 7200),
-        (Person(machine=Machine(50.0)), "DetectMessageEnd", "unknown", 30000),
-        (Person(machine=Machine(1.0)), "DetectMessageEnd", "human", 2200),
+        (SimulatedPerson(), "Enable", "human", 2000),
+        (SimulatedPerson(hello_s=0), "Enable", "unknown", 5000),
+        (SimulatedPerson(machine=MachineGreeting(6.0)), "Enable", "machine_start", 2400),
+        (
+            SimulatedPerson(machine=MachineGreeting(6.0)),
+            "DetectMessageEnd",
+            "machine_end_beep",
+            6500,
+        ),
+        (
+            SimulatedPerson(machine=MachineGreeting(6.0, beep=False)),
+            "DetectMessageEnd",
+            "machine_end_silence",
+            7200,
+        ),
+        (SimulatedPerson(machine=MachineGreeting(50.0)), "DetectMessageEnd", "unknown", 30000),
+        (SimulatedPerson(machine=MachineGreeting(1.0)), "DetectMessageEnd", "human", 2200),
     ],
 )
 async def test_who_has_answered_is_told_while_the_call_goes_on(
-    person: Person, mode: Any, answered_by: str, ms: int
+    person: SimulatedPerson, mode: Any, answered_by: str, ms: int
 ) -> None:
     async with rig({BOB: person}) as it:
         it.server.patient = True
@@ -149,7 +159,7 @@ async def test_who_has_answered_is_told_while_the_call_goes_on(
 
 
 async def test_a_machine_is_heard_to_greet_and_beep() -> None:
-    async with rig({BOB: Person(machine=Machine(2.0))}) as it:
+    async with rig({BOB: SimulatedPerson(machine=MachineGreeting(2.0))}) as it:
         it.server.patient = True
         call = await it.ring(BOB, it.stream)
         report = it.ledger.reports[call.sid]
@@ -166,7 +176,7 @@ async def test_a_machine_is_heard_to_greet_and_beep() -> None:
 
 
 async def test_new_twiml_stops_the_stream_and_runs() -> None:
-    async with rig({BOB: Person()}) as it:
+    async with rig({BOB: SimulatedPerson()}) as it:
         it.server.patient = True
         call = await it.ring(BOB, it.stream + "<Say>never</Say>")
         await it.until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
@@ -180,7 +190,7 @@ async def test_new_twiml_stops_the_stream_and_runs() -> None:
 
 
 async def test_a_url_replaces_a_verb_and_opens_a_stream() -> None:
-    async with rig({BOB: Person()}) as it:
+    async with rig({BOB: SimulatedPerson()}) as it:
         it.server.page("/next", it.stream)
         call = await it.ring(BOB, "<Pause length='600'/>")
         await it.until(lambda: it.board.legs[call.sid].status == "in-progress")
@@ -215,7 +225,7 @@ async def test_an_inbound_call_is_redirected_and_ended_too() -> None:
 
 
 async def test_a_ringing_call_is_cancelled() -> None:
-    async with rig({BOB: Person(after_s=100.0)}) as it:
+    async with rig({BOB: SimulatedPerson(after_s=100.0)}) as it:
         call = await it.ring(BOB, it.stream, timeout_s=200, status_callback=it.url("/status"))
         await it.until(lambda: "ringing" in it.statuses())
         with pytest.raises(TwilioRefusedError) as refused:
@@ -255,7 +265,7 @@ async def test_a_call_that_never_was() -> None:
 async def test_callbacks_come_late_twice_and_out_of_order(
     callbacks: Callbacks, statuses: str
 ) -> None:
-    async with rig({BOB: Person(after_s=1.0)}, callbacks) as it:
+    async with rig({BOB: SimulatedPerson(after_s=1.0)}, callbacks) as it:
         call = await it.ring(BOB, "<Pause length='2'/>", status_callback=it.url("/status"))
         await it.over(call)
         if callbacks.late_s:
@@ -270,7 +280,7 @@ async def test_callbacks_come_late_twice_and_out_of_order(
 
 async def test_who_may_not_call_whom() -> None:
     refused_numbers = {CAROL: 21215}
-    async with rig({BOB: Person()}, refused=refused_numbers) as it:
+    async with rig({BOB: SimulatedPerson()}, refused=refused_numbers) as it:
         for to, from_, code in (
             (BOB, ADA, 21210),
             ("+1", DESK, 21211),
@@ -305,7 +315,7 @@ async def test_only_this_accounts_credentials_are_good() -> None:
 
 
 async def test_calls_beyond_the_limits() -> None:
-    async with rig({BOB: Person()}, calls_at_once=2, calls_per_second=0.1) as it:
+    async with rig({BOB: SimulatedPerson()}, calls_at_once=2, calls_per_second=0.1) as it:
         first = await it.ring(BOB, "<Pause length='60'/>")
         second = await it.ring(BOB, "<Pause length='60'/>")
         with pytest.raises(TwilioRefusedError) as refused:
@@ -320,12 +330,12 @@ async def test_calls_beyond_the_limits() -> None:
 
 
 async def test_faults_that_are_ordered() -> None:
-    async with rig({BOB: Person()}) as it:
-        it.account.faults += [Fault(429, 20429, retry_after_s=0), Fault(429, 20429)]
+    async with rig({BOB: SimulatedPerson()}) as it:
+        it.account.faults += [RestFault(429, 20429, retry_after_s=0), RestFault(429, 20429)]
         await it.over(await it.ring(BOB, "<Hangup/>"))
-        it.account.faults += [Fault(503), Fault(500, 20500, new_format=True)]
+        it.account.faults += [RestFault(503), RestFault(500, 20500, new_format=True)]
         assert len(await it.rest.numbers()) == 1
-        it.account.faults.append(Fault(503, acted=True))
+        it.account.faults.append(RestFault(503, acted=True))
         with pytest.raises(TwilioRefusedError) as refused:
             await it.ring(BOB, "<Hangup/>")
         assert refused.value.status == 503
@@ -355,7 +365,7 @@ async def test_a_text_is_taken_and_delivered() -> None:
 
 async def test_numbers_are_listed_found_and_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rest, "PAGE", 2)
-    numbers = [Number(f"+1202555010{digit}") for digit in range(5)]
+    numbers = [AccountNumber(f"+1202555010{digit}") for digit in range(5)]
     async with rig(numbers=numbers) as it:
         assert [one.phone_number for one in await it.rest.numbers()] == [
             one.phone_number for one in numbers
@@ -371,7 +381,7 @@ async def test_numbers_are_listed_found_and_changed(monkeypatch: pytest.MonkeyPa
 
 
 async def test_calls_are_listed_by_who_called_whom() -> None:
-    async with rig({BOB: Person(), CAROL: Person("busy")}) as it:
+    async with rig({BOB: SimulatedPerson(), CAROL: SimulatedPerson("busy")}) as it:
         calls = [await it.ring(to, "<Hangup/>") for to in (BOB, CAROL, BOB)]
         for call in calls:
             await it.over(call)
@@ -389,7 +399,7 @@ async def test_calls_are_listed_by_who_called_whom() -> None:
 
 
 async def test_leaving_hangs_up_what_is_live() -> None:
-    async with rig({BOB: Person()}) as it:
+    async with rig({BOB: SimulatedPerson()}) as it:
         it.server.patient = True
         call = await it.ring(BOB, it.stream)
         await it.until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())

@@ -7,7 +7,7 @@ from tests.testing.twilio.doors import xml
 from tests.testing.twilio.rig import BOB, CAROL, DESK, rig
 
 from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
-from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 
 NOTICED_S = 4.0
 """A fifth of a second of ours, for a server that is asked."""
@@ -21,15 +21,15 @@ def sounds(report: LegReport[CallParty]) -> list[str]:
 @pytest.mark.parametrize(
     ("person", "status", "seconds", "bridged"),
     [
-        (Person(talks_s=4.0), "completed", "4", "true"),
-        (Person("busy"), "busy", "0", "false"),
-        (Person("declines"), "busy", "0", "false"),
-        (Person("no-answer"), "no-answer", "0", "false"),
-        (Person("failed"), "failed", "0", "false"),
+        (SimulatedPerson(talks_s=4.0), "completed", "4", "true"),
+        (SimulatedPerson("busy"), "busy", "0", "false"),
+        (SimulatedPerson("declines"), "busy", "0", "false"),
+        (SimulatedPerson("no-answer"), "no-answer", "0", "false"),
+        (SimulatedPerson("failed"), "failed", "0", "false"),
     ],
 )
 async def test_what_becomes_of_a_dialled_person_is_told(
-    person: Person, status: str, seconds: str, bridged: str
+    person: SimulatedPerson, status: str, seconds: str, bridged: str
 ) -> None:
     async with rig({BOB: person}) as it:
         it.server.page(
@@ -52,14 +52,14 @@ async def test_what_becomes_of_a_dialled_person_is_told(
 
 
 async def test_without_an_action_the_next_verb_runs() -> None:
-    async with rig({BOB: Person("busy")}) as it:
+    async with rig({BOB: SimulatedPerson("busy")}) as it:
         it.server.page("/voice", f"<Dial><Number>{BOB}</Number></Dial>{AFTER}")
         report = await it.inbound()
     assert [verb.name for verb in report.verbs] == ["Dial", "Say"]
 
 
 async def test_a_caller_may_hear_nothing_while_it_rings() -> None:
-    async with rig({BOB: Person("no-answer")}) as it:
+    async with rig({BOB: SimulatedPerson("no-answer")}) as it:
         it.server.page("/voice", f"<Dial timeout='20'>{BOB}</Dial><Pause length='9'/>{AFTER}")
         report = await it.inbound()
     ((began, ended),) = report.silences(NOTICED_S)
@@ -67,7 +67,7 @@ async def test_a_caller_may_hear_nothing_while_it_rings() -> None:
 
 
 async def test_a_sip_address_is_rung_and_its_progress_told() -> None:
-    async with rig({"sip:bob@example.com": Person()}) as it:
+    async with rig({"sip:bob@example.com": SimulatedPerson()}) as it:
         it.server.page(
             "/voice",
             "<Dial><Sip statusCallback='/status' statusCallbackEvent='ringing answered completed'>"
@@ -81,7 +81,7 @@ async def test_a_sip_address_is_rung_and_its_progress_told() -> None:
 
 
 async def test_of_several_the_first_to_answer_is_joined_and_the_others_are_cancelled() -> None:
-    people = {BOB: Person(after_s=8.0), CAROL: Person(after_s=1.0)}
+    people = {BOB: SimulatedPerson(after_s=8.0), CAROL: SimulatedPerson(after_s=1.0)}
     async with rig(people) as it:
         it.server.page("/voice", f"<Dial><Number>{BOB}</Number><Number>{CAROL}</Number></Dial>")
         await it.inbound()
@@ -91,7 +91,7 @@ async def test_of_several_the_first_to_answer_is_joined_and_the_others_are_cance
 
 
 async def test_a_caller_who_gives_up_while_it_rings() -> None:
-    async with rig({BOB: Person("no-answer")}) as it:
+    async with rig({BOB: SimulatedPerson("no-answer")}) as it:
         it.server.page("/voice", f"<Dial timeout='60'>{BOB}</Dial>{AFTER}")
         report = await it.inbound(hang_up_after_s=3.0)
         await it.until(lambda: it.ledger.rung[0].ended_at is not None)
@@ -101,7 +101,7 @@ async def test_a_caller_who_gives_up_while_it_rings() -> None:
 
 
 async def test_a_conversation_that_is_replaced_lets_the_other_go() -> None:
-    async with rig({BOB: Person(talks_s=None)}) as it:
+    async with rig({BOB: SimulatedPerson(talks_s=None)}) as it:
         it.server.page("/voice", f"<Dial>{BOB}</Dial>")
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(it.inbound())
@@ -125,7 +125,7 @@ WHISPER = "<Gather numDigits='1' timeout='3' action='/key'><Say>Press 1.</Say></
 async def test_a_person_hears_a_whisper_and_accepts_with_a_key(
     keys: tuple[str, ...], bridged: str
 ) -> None:
-    async with rig({BOB: Person(keys=keys)}) as it:
+    async with rig({BOB: SimulatedPerson(keys=keys)}) as it:
         it.server.page(
             "/voice",
             "<Dial action='/dialled' answerOnBridge='true'>"
@@ -161,7 +161,7 @@ async def test_a_person_hears_a_whisper_and_accepts_with_a_key(
     ],
 )
 async def test_keys_are_gathered(gather: str, keys: str, digits: str | None) -> None:
-    async with rig({BOB: Person(keys=(keys,))}) as it:
+    async with rig({BOB: SimulatedPerson(keys=(keys,))}) as it:
         it.server.page("/keys", "<Hangup/>")
         url = it.url("/keys")
         call = await it.ring(BOB, f"<Gather action='{url}' {gather}><Say>Hm?</Say></Gather>")
@@ -179,7 +179,7 @@ def conference(more: str = "") -> str:
 
 
 async def test_two_in_one_conference_are_together_until_one_ends_it() -> None:
-    async with rig({BOB: Person(talks_s=5.0)}) as it:
+    async with rig({BOB: SimulatedPerson(talks_s=5.0)}) as it:
         it.server.page("/voice", conference())
         it.server.page("/left", AFTER)
         async with asyncio.TaskGroup() as group:
@@ -201,7 +201,7 @@ async def test_two_in_one_conference_are_together_until_one_ends_it() -> None:
 
 
 async def test_who_does_not_end_it_leaves_the_others_waiting() -> None:
-    async with rig({BOB: Person(talks_s=2.0)}) as it:
+    async with rig({BOB: SimulatedPerson(talks_s=2.0)}) as it:
         it.server.page("/voice", conference("waitUrl=''"))
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(it.inbound(hang_up_after_s=30.0))
@@ -213,7 +213,7 @@ async def test_who_does_not_end_it_leaves_the_others_waiting() -> None:
 
 
 async def test_a_conference_begins_with_whom_it_is_to_begin() -> None:
-    async with rig({BOB: Person(), CAROL: Person()}) as it:
+    async with rig({BOB: SimulatedPerson(), CAROL: SimulatedPerson()}) as it:
         quiet = conference("startConferenceOnEnter='false'")
         bob = await it.ring(BOB, quiet)
         carol = await it.ring(CAROL, quiet)
@@ -227,7 +227,7 @@ async def test_a_conference_begins_with_whom_it_is_to_begin() -> None:
 
 async def test_a_warm_transfer() -> None:
     """A caller talks with the agent while somebody else is rung, accepts, and is joined."""
-    async with rig({BOB: Person(keys=("1",), talks_s=5.0)}) as it:
+    async with rig({BOB: SimulatedPerson(keys=("1",), talks_s=5.0)}) as it:
         it.server.patient = True
         it.server.page("/voice", it.stream)
         it.server.page("/left", "<Hangup/>")
@@ -253,7 +253,7 @@ async def test_a_warm_transfer() -> None:
 
 
 async def test_a_leg_that_was_dialled_cannot_dial() -> None:
-    async with rig({BOB: Person(), CAROL: Person()}) as it:
+    async with rig({BOB: SimulatedPerson(), CAROL: SimulatedPerson()}) as it:
         it.server.page("/voice", f"<Dial><Number url='/whisper'>{BOB}</Number></Dial>")
         it.server.page("/whisper", f"<Dial>{CAROL}</Dial>")
         await it.inbound()

@@ -22,9 +22,9 @@ from twilio.request_validator import RequestValidator
 from offhook.clock import LoopClock
 from offhook.net import websocket
 from offhook.recordings import wav
-from offhook.testing.scenarios.caller import Caller, CallReport
-from offhook.testing.scenarios.scenario import HangUp, Step, WaitForAgent
-from offhook.testing.simulator.twilio.call_report import Note
+from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
+from offhook.testing.scenarios.scenario import HangUpStep, ScenarioStep, WaitForAgent
+from offhook.testing.simulator.twilio.call_report import DebuggerNote
 from offhook.testing.simulator.twilio.phone import place_call
 
 
@@ -34,11 +34,11 @@ async def server() -> AsyncIterator[Server]:
         yield server
 
 
-def caller(*steps: Step) -> Caller:
-    return Caller(steps, {"question": LOUD * 2}.__getitem__)
+def caller(*steps: ScenarioStep) -> SimulatedCaller:
+    return SimulatedCaller(steps, {"question": LOUD * 2}.__getitem__)
 
 
-async def call(to_url: str, who: Caller | None = None, **options: Any) -> CallReport:
+async def call(to_url: str, who: SimulatedCaller | None = None, **options: Any) -> CallReport:
     given: dict[str, Any] = {
         "clock": LoopClock(asyncio.get_running_loop(), SPEED),
         "auth_token": TOKEN,
@@ -82,7 +82,7 @@ async def test_a_call_that_the_agent_ends(server: Server) -> None:
         "CallSid": report.call_sid,
         "From": "+12025550142",
         "To": "+12025550100",
-        "Caller": "+12025550142",
+        "SimulatedCaller": "+12025550142",
         "Called": "+12025550100",
         "CallStatus": "ringing",
         "Direction": "inbound",
@@ -143,7 +143,9 @@ async def test_stream_events_are_posted(server: Server) -> None:
 async def test_a_call_that_the_caller_ends(server: Server) -> None:
     server.patient = True
     who = caller(
-        Step(wait_for_agent=WaitForAgent(timeout=600)), Step(say="question"), Step(hang_up=HangUp())
+        ScenarioStep(wait_for_agent=WaitForAgent(timeout=600)),
+        ScenarioStep(say="question"),
+        ScenarioStep(hang_up=HangUpStep()),
     )
     report = await call(
         with_stream(server).url, who, status_callback=f"https://127.0.0.1:{server.port}/status"
@@ -163,7 +165,9 @@ async def test_a_call_that_the_caller_ends(server: Server) -> None:
 async def test_the_call_is_written_as_it_was_heard(server: Server, tmp_path: Path) -> None:
     server.patient = True
     who = caller(
-        Step(wait_for_agent=WaitForAgent(timeout=600)), Step(say="question"), Step(hang_up=HangUp())
+        ScenarioStep(wait_for_agent=WaitForAgent(timeout=600)),
+        ScenarioStep(say="question"),
+        ScenarioStep(hang_up=HangUpStep()),
     )
     report = await call(with_stream(server).url, who)
     path = tmp_path / "call.wav"
@@ -368,7 +372,7 @@ async def test_a_callback_elsewhere_is_noted(server: Server) -> None:
     server.page("/voice", "<Hangup/>")
     report = await call(server.url, status_callback="https://elsewhere.example/status")
     text = "https://elsewhere.example/status is another host's: not contacted"
-    assert report.notes == [Note(None, text)]
+    assert report.notes == [DebuggerNote(None, text)]
     report = await call(server.url, status_callback=f"https://127.0.0.1:{server.port}/missing")
     assert [note.code for note in report.notes] == [15003]
 

@@ -11,9 +11,14 @@ import pytest
 from tests.testing.twilio.rig import ADA, BOB, DESK, rig
 
 from offhook.testing.simulator.twilio.account import parameters, resources
-from offhook.testing.simulator.twilio.account.parameters import Given, Parameter, Refuse, Table
-from offhook.testing.simulator.twilio.account.resources import Number
-from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.simulator.twilio.account.parameters import (
+    Given,
+    Parameter,
+    RequestRefusedError,
+    Table,
+)
+from offhook.testing.simulator.twilio.account.resources import AccountNumber
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 
 CONTRACT = Path(__file__).parents[2] / "contracts" / "twilio_api_v2010.json"
 ACCOUNT = "/2010-04-01/Accounts/{AccountSid}"
@@ -80,7 +85,7 @@ def of_schema(schema: Any, required: bool) -> Parameter:
 
 
 async def test_every_answer_has_the_members_that_are_published(spec: Any) -> None:
-    async with rig({BOB: Person()}) as it:
+    async with rig({BOB: SimulatedPerson()}) as it:
         call = await it.ring(BOB, "<Hangup/>")
         await it.over(call)
         leg = it.board.legs[call.sid]
@@ -88,7 +93,7 @@ async def test_every_answer_has_the_members_that_are_published(spec: Any) -> Non
         for answered, name in (
             (resources.call(leg), "call"),
             (resources.message("AC" + "1" * 32, given), "message"),
-            (Number(DESK).json("AC" + "1" * 32), "incoming_phone_number"),
+            (AccountNumber(DESK).json("AC" + "1" * 32), "incoming_phone_number"),
         ):
             schema = spec["components"]["schemas"][f"api.v2010.account.{name}"]["properties"]
             assert answered.keys() == schema.keys()
@@ -118,7 +123,7 @@ async def test_every_answer_has_the_members_that_are_published(spec: Any) -> Non
     ],
 )
 def test_what_is_not_so_is_refused(pairs: Any, table: Table, code: int) -> None:
-    with pytest.raises(Refuse) as refuse:
+    with pytest.raises(RequestRefusedError) as refuse:
         Given(pairs, table)
     assert refuse.value.code == code
 

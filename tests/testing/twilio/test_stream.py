@@ -11,7 +11,7 @@ from offhook import audio
 from offhook.net.websocket import Channel, Closed
 from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.simulator.twilio import stream
-from offhook.testing.simulator.twilio.stream import Burst, Echo, Line, SimulatedStream
+from offhook.testing.simulator.twilio.stream import Burst, Echo, LineControls, SimulatedStream
 from offhook.twilio.messages import MediaWriter
 
 SID = "MZ" + "0" * 32
@@ -39,9 +39,9 @@ class Talker:
     def __init__(self) -> None:
         self.heard: list[bytes] = []
         self.times: list[float] = []
-        self.act: Callable[[Line, int], None] = lambda line, frame: None
+        self.act: Callable[[LineControls, int], None] = lambda line, frame: None
 
-    def next_frame(self, line: Line, heard: bytes, now: float) -> bytes:
+    def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
         self.heard.append(heard)
         self.times.append(now)
         self.act(line, len(self.heard))
@@ -311,7 +311,7 @@ def test_a_server_that_reads_too_slowly_loses_caller_audio(call: Rehearsal) -> N
 
 
 def test_the_caller_presses_keys_and_hangs_up(call: Rehearsal) -> None:
-    def act(line: Line, frame: int) -> None:
+    def act(line: LineControls, frame: int) -> None:
         if frame == 3:
             line.press("#")
         if frame == 5:

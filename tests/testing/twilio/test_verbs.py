@@ -3,7 +3,7 @@
 import pytest
 
 from offhook.testing.simulator.twilio import verbs
-from offhook.testing.simulator.twilio.verbs import BadTwiml, Verb
+from offhook.testing.simulator.twilio.verbs import MalformedTwimlError, Verb
 
 XML = "text/xml; charset=utf-8"
 
@@ -63,6 +63,6 @@ def test_plain_text_may_be_a_document_and_is_read_aloud_when_it_is_none() -> Non
     ],
 )
 def test_what_is_no_document_is_refused(body: bytes, content_type: str | None, code: int) -> None:
-    with pytest.raises(BadTwiml) as bad:
+    with pytest.raises(MalformedTwimlError) as bad:
         verbs.read(body, content_type)
     assert bad.value.code == code

@@ -3,7 +3,7 @@
 import pytest
 
 from offhook.errors import UserError
-from offhook.testing.simulator.twilio.webhooks import Front
+from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 from offhook.twilio.signature import HEADER, sign
 
 KEY = "12345"
@@ -35,17 +35,19 @@ KEY = "12345"
     ],
 )
 def test_signatures(url: str, form: dict[str, str] | None, signature: str) -> None:
-    assert Front("https://voice.example.com/", KEY).signature(url, form) == {HEADER: signature}
+    assert RehearsedHost("https://voice.example.com/", KEY).signature(url, form) == {
+        HEADER: signature
+    }
 
 
 def test_plain_http_keeps_its_port_in_the_signature() -> None:
-    front = Front("http://h:5000/", KEY)
+    front = RehearsedHost("http://h:5000/", KEY)
     assert front.signature("http://h:5000/a") != front.signature("http://h/a")
     assert front.signature("https://h:5000/a") == front.signature("https://h/a")
 
 
 def test_without_a_token_there_is_no_signature() -> None:
-    assert Front("http://h/", None).signature("https://h/") == {}
+    assert RehearsedHost("http://h/", None).signature("https://h/") == {}
 
 
 @pytest.mark.parametrize(
@@ -71,18 +73,20 @@ def test_without_a_token_there_is_no_signature() -> None:
 def test_a_plain_server_is_reached_behind_a_proxy_that_is_not_there(
     url: str, dialled: str | None
 ) -> None:
-    assert Front("http://127.0.0.1:5000/twilio/voice", KEY).dialled(url) == dialled
+    assert RehearsedHost("http://127.0.0.1:5000/twilio/voice", KEY).dialled(url) == dialled
 
 
 def test_a_server_with_tls_is_reached_as_it_is() -> None:
-    front = Front("https://voice.example.com/twilio/voice", KEY, "https://ignored.example")
+    front = RehearsedHost("https://voice.example.com/twilio/voice", KEY, "https://ignored.example")
     assert front.url == "https://voice.example.com/twilio/voice"
     assert front.dialled("wss://voice.example.com/twilio") == "wss://voice.example.com/twilio"
     assert front.dialled("wss://ignored.example/twilio") is None
 
 
 def test_a_public_origin_stands_for_the_plain_one() -> None:
-    front = Front("http://127.0.0.1:5000/twilio/voice?a=1", KEY, "https://voice.example.com")
+    front = RehearsedHost(
+        "http://127.0.0.1:5000/twilio/voice?a=1", KEY, "https://voice.example.com"
+    )
     assert front.url == "https://voice.example.com/twilio/voice?a=1"
     assert front.dialled(front.url) == "http://127.0.0.1:5000/twilio/voice?a=1"
     assert front.dialled("wss://voice.example.com/twilio") == "ws://127.0.0.1:5000/twilio"
@@ -93,7 +97,7 @@ def test_a_public_origin_stands_for_the_plain_one() -> None:
 @pytest.mark.parametrize("path", ["/twilio/voice?a=1", "/twilio/after"])
 def test_a_server_finds_the_signed_url_in_the_request(public: str | None, path: str) -> None:
     """As Twilio's validators do behind a proxy: scheme, host, path; with and without the port."""
-    front = Front(f"http://127.0.0.1:5000{path}", KEY, public)
+    front = RehearsedHost(f"http://127.0.0.1:5000{path}", KEY, public)
     headers = front.proxied(front.url)
     seen = f"{headers['X-Forwarded-Proto']}://{headers['Host']}{path}"
     assert seen.startswith(public or "https://127.0.0.1:5000")
@@ -101,16 +105,18 @@ def test_a_server_finds_the_signed_url_in_the_request(public: str | None, path: 
 
 
 def test_a_plain_callback_is_told_as_such_and_tls_needs_no_proxy() -> None:
-    front = Front("http://127.0.0.1:5000/voice", KEY, "https://voice.example.com")
+    front = RehearsedHost("http://127.0.0.1:5000/voice", KEY, "https://voice.example.com")
     assert front.proxied("http://127.0.0.1:5000/status")["X-Forwarded-Proto"] == "http"
     assert front.proxied("wss://u:p@voice.example.com/media") == {
         "Host": "voice.example.com",
         "X-Forwarded-Proto": "https",
     }
-    assert Front("https://voice.example.com/", KEY).proxied("https://voice.example.com/") == {}
+    assert (
+        RehearsedHost("https://voice.example.com/", KEY).proxied("https://voice.example.com/") == {}
+    )
 
 
 def test_what_is_no_url_is_refused() -> None:
     for url in ("127.0.0.1:5000", "ftp://h/x", "http:///x", ""):
         with pytest.raises(UserError, match="E-REH-02"):
-            Front(url, KEY)
+            RehearsedHost(url, KEY)

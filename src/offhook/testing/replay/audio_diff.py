@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
-from offhook.testing.replay.call_side import Side, Span, Speech
+from offhook.testing.replay.call_side import AgentUtterance, CallSide, SpeechSpan
 from offhook.testing.replay.difference import TIME_MS, Difference
 from offhook.testing.replay.sound_distance import sound_alike
 
@@ -18,11 +18,11 @@ MARKS_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class SpeechPair:
     """What the agent said at about the same time on both sides; None where it said nothing."""
 
-    captured: Speech | None
-    replayed: Speech | None
+    captured: AgentUtterance | None
+    replayed: AgentUtterance | None
 
     @property
     def by_chance(self) -> bool:
@@ -33,7 +33,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerTimes:
     """How long the agent took to answer the caller's turn that ended at `asked`, in ms."""
 
     asked: int
@@ -41,14 +41,14 @@ class Answer:
     replayed: int | None
 
 
-def passages(before: Side, after: Side) -> Iterator[Passage]:
+def passages(before: CallSide, after: CallSide) -> Iterator[SpeechPair]:
     """What belongs together: spans of either side that overlap, were they a little longer.
 
     So a pause that is one in one call and none in the other makes no difference.
     """
     both = [(one, before) for one in before.agent] + [(one, after) for one in after.agent]
     both.sort(key=lambda pair: pair[0].began)
-    together: list[tuple[Span, Side]] = []
+    together: list[tuple[SpeechSpan, CallSide]] = []
     until = 0
     for one, side in both:
         if together and one.began > until + TIME_MS:
@@ -60,13 +60,15 @@ def passages(before: Side, after: Side) -> Iterator[Passage]:
         yield _passage(together, before, after)
 
 
-def _passage(together: Sequence[tuple[Span, Side]], before: Side, after: Side) -> Passage:
+def _passage(
+    together: Sequence[tuple[SpeechSpan, CallSide]], before: CallSide, after: CallSide
+) -> SpeechPair:
     then = before.speech([one for one, side in together if side is before])
     now = after.speech([one for one, side in together if side is after])
-    return Passage(then, now)
+    return SpeechPair(then, now)
 
 
-def answers(before: Side, after: Side) -> Iterator[Answer]:
+def answers(before: CallSide, after: CallSide) -> Iterator[AnswerTimes]:
     """For each turn of the caller, the first speech of the agent that follows it, on each side."""
     turns = before.caller
     for turn, following in zip_longest(turns, turns[1:]):
@@ -75,17 +77,17 @@ def answers(before: Side, after: Side) -> Iterator[Answer]:
             next((o.began - turn.ended for o in side.agent if turn.ended <= o.began < until), None)
             for side in (before, after)
         )
-        yield Answer(turn.ended, then, now)
+        yield AnswerTimes(turn.ended, then, now)
 
 
 # --- differences ---------------------------------------------------------------------------------
 
 
 def differences(
-    heard: Sequence[Passage],
-    answered: Sequence[Answer],
-    before: Side,
-    after: Side,
+    heard: Sequence[SpeechPair],
+    answered: Sequence[AnswerTimes],
+    before: CallSide,
+    after: CallSide,
     *,
     by_sound: bool,
 ) -> Iterator[Difference]:
@@ -98,11 +100,11 @@ def differences(
     yield from _marks(before, after)
 
 
-def _both(passage: Passage) -> list[Speech]:
+def _both(passage: SpeechPair) -> list[AgentUtterance]:
     return [one for one in (passage.captured, passage.replayed) if one is not None]
 
 
-def _speech(passage: Passage, *, by_sound: bool) -> Iterator[Difference]:
+def _speech(passage: SpeechPair, *, by_sound: bool) -> Iterator[Difference]:
     then, now = passage.captured, passage.replayed
     if passage.by_chance:
         return
@@ -126,7 +128,7 @@ def _speech(passage: Passage, *, by_sound: bool) -> Iterator[Difference]:
 
 
 def _late_answers(
-    answered: Sequence[Answer], explained: Sequence[int], before: Side, after: Side
+    answered: Sequence[AnswerTimes], explained: Sequence[int], before: CallSide, after: CallSide
 ) -> Iterator[Difference]:
     """Answers within what else is said: where one is, the other side has a beginning as well."""
     for answer in answered:
@@ -143,7 +145,7 @@ def _late_answers(
             break
 
 
-def _marks(before: Side, after: Side) -> Iterator[Difference]:
+def _marks(before: CallSide, after: CallSide) -> Iterator[Difference]:
     then, now = (sum(e.played for e in side.stream.echoes) for side in (before, after))
     if abs(then - now) > MARKS + MARKS_SHARE * max(then, now):
         what = f"{now} marks were passed by playback; captured: {then}"
@@ -166,5 +168,5 @@ def _took(ms: int | None) -> str:
     return "never" if ms is None else f"after {ms} ms"
 
 
-def _interrupted(speech: Speech) -> str:
+def _interrupted(speech: AgentUtterance) -> str:
     return ", then interrupted" if speech.interrupted else ""

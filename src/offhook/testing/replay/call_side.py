@@ -22,7 +22,7 @@ BLIP_MS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SpeechSpan:
     """Speech without a pause, in ms from the stream's start."""
 
     began: int
@@ -30,7 +30,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class AgentUtterance:
     """What the agent said in one go on one side. `spoken` ms of it are sound, the rest pauses."""
 
     began: int
@@ -44,7 +44,7 @@ class Speech:
     """What was played of it, a piece for each time that it was broken off."""
 
 
-class Side:
+class CallSide:
     """One of the two calls, in ms from its stream's start."""
 
     def __init__(self, stream: SimulatedStream) -> None:
@@ -65,7 +65,7 @@ class Side:
     def _place(self, at: float) -> int:
         return round(audio.BYTES_PER_SECOND * (at - self.stream.started_at))
 
-    def speech(self, parts: Sequence[Span]) -> Speech | None:
+    def speech(self, parts: Sequence[SpeechSpan]) -> AgentUtterance | None:
         """What was said in these spans; None if there are none."""
         if not parts:
             return None
@@ -83,17 +83,17 @@ class Side:
                     sounds.append(bytearray())
         spoken = sum(one.ended - one.began for one in parts)
         played = tuple(bytes(one) for one in sounds if one)
-        return Speech(began, ended, spoken, interrupted, broken_off, played)
+        return AgentUtterance(began, ended, spoken, interrupted, broken_off, played)
 
 
-def spans(sound: bytes, pause_ms: int) -> list[Span]:
+def spans(sound: bytes, pause_ms: int) -> list[SpeechSpan]:
     """The stretches of speech in mu-law audio, of which shorter silences are a part."""
-    found: list[Span] = []
+    found: list[SpeechSpan] = []
     for place in range(0, len(sound), audio.FRAME_BYTES):
         if not is_speech(sound[place : place + audio.FRAME_BYTES]):
             continue
         began = audio.milliseconds(place)
         if found and began - found[-1].ended < pause_ms:
             began = found.pop().began
-        found.append(Span(began, audio.milliseconds(place) + audio.FRAME_MS))
+        found.append(SpeechSpan(began, audio.milliseconds(place) + audio.FRAME_MS))
     return [one for one in found if one.ended - one.began >= BLIP_MS]

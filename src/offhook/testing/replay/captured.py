@@ -68,7 +68,7 @@ class CallerSide:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionCall:
+class CapturedFunctionCall:
     """A function that the agent had called and did not take back."""
 
     at_ms: float
@@ -78,7 +78,7 @@ class FunctionCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class SpokenText:
     """A ConversationText of the agent's wire."""
 
     at_ms: float
@@ -87,11 +87,11 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AgentWire:
     """What only our end of the agent's wire knows, in ms from the stream's start."""
 
-    texts: tuple[Text, ...]
-    functions: tuple[FunctionCall, ...]
+    texts: tuple[SpokenText, ...]
+    functions: tuple[CapturedFunctionCall, ...]
     ending: str | None
     """The slug of the call's ending."""
 
@@ -209,12 +209,12 @@ def to_caller(captured: Captured) -> Iterator[tuple[float, CaptureLine]]:
             yield line.at - started, line
 
 
-def told(lines: Iterable[CaptureLine]) -> Told:
+def told(lines: Iterable[CaptureLine]) -> AgentWire:
     """What the agent's wire tells of a call. Times are from its stream's start, if it had one."""
     lines = tuple(lines)
     started = next((line.at for line in lines if _is(line, "start")), 0.0)
-    texts: list[Text] = []
-    functions: dict[str, FunctionCall] = {}
+    texts: list[SpokenText] = []
+    functions: dict[str, CapturedFunctionCall] = {}
     ending: str | None = None
     for line in lines:
         if line.ended is not None:
@@ -225,15 +225,15 @@ def told(lines: Iterable[CaptureLine]) -> Told:
         match message.get("type"):
             case "ConversationText":
                 role, content = str(message.get("role", "")), str(message.get("content", ""))
-                texts.append(Text(at_ms, role, content))
+                texts.append(SpokenText(at_ms, role, content))
             case "FunctionCallRequest":
                 for number, call in enumerate(_functions(message)):
-                    one = FunctionCall(at_ms, str(call.get("name", "")), _arguments(call))
+                    one = CapturedFunctionCall(at_ms, str(call.get("name", "")), _arguments(call))
                     functions[str(call.get("id", f"{at_ms} {number}"))] = one
             case "FunctionCallCancelled":
                 for call in _functions(message):
                     functions.pop(str(call.get("id", "")), None)
-    return Told(tuple(texts), tuple(functions.values()), ending)
+    return AgentWire(tuple(texts), tuple(functions.values()), ending)
 
 
 def _functions(message: Message) -> Iterator[Message]:

@@ -11,9 +11,9 @@ from typing import Final, Literal, TypeAlias
 
 from offhook import audio
 from offhook.testing.replay import audio_diff, message_diff
-from offhook.testing.replay.audio_diff import Answer, Passage
-from offhook.testing.replay.call_side import Side
-from offhook.testing.replay.captured import Captured, Told, told
+from offhook.testing.replay.audio_diff import AnswerTimes, SpeechPair
+from offhook.testing.replay.call_side import CallSide
+from offhook.testing.replay.captured import AgentWire, Captured, told
 from offhook.testing.replay.difference import TIME_MS, Difference
 from offhook.testing.replay.replayer import enact
 from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
@@ -29,8 +29,8 @@ Verdict: TypeAlias = Literal["same", "different", "too_busy"]
 class Comparison:
     """The verdict, and all that it is made of."""
 
-    passages: tuple[Passage, ...]
-    answers: tuple[Answer, ...]
+    passages: tuple[SpeechPair, ...]
+    answers: tuple[AnswerTimes, ...]
     differences: tuple[Difference, ...]
     late_ms: int
     """By how much this machine sent the caller's own audio too late, at worst."""
@@ -50,7 +50,9 @@ class Comparison:
         return self.verdict == "same"
 
 
-def compare_call(captured: Captured, report: LegReport[CallParty], now: Told | None) -> Comparison:
+def compare_call(
+    captured: Captured, report: LegReport[CallParty], now: AgentWire | None
+) -> Comparison:
     """Compare a call as it was placed again, with what became of it beside its stream."""
     found = [Difference(0, fault) for fault in report.faults]
     if not report.streams:
@@ -62,14 +64,14 @@ def compare_call(captured: Captured, report: LegReport[CallParty], now: Told | N
     return replace(comparison, differences=(*found, *comparison.differences))
 
 
-def compare(captured: Captured, replayed: SimulatedStream, now: Told | None) -> Comparison:
+def compare(captured: Captured, replayed: SimulatedStream, now: AgentWire | None) -> Comparison:
     """Compare a replayed stream with a captured one.
 
     `now` is what the agent's wire told in the replay, if that could be tapped; without it, what was
     said is compared by its sound, and functions are not.
     """
     then = told(captured.lines)
-    before, after = Side(enact(captured)), Side(replayed)
+    before, after = CallSide(enact(captured)), CallSide(replayed)
     heard = tuple(audio_diff.passages(before, after))
     answered = tuple(audio_diff.answers(before, after))
     found = list(audio_diff.differences(heard, answered, before, after, by_sound=now is None))
@@ -81,7 +83,7 @@ def compare(captured: Captured, replayed: SimulatedStream, now: Told | None) -> 
 
 
 def _endings(
-    captured: Captured, then: Told, before: Side, now: Told | None, after: Side
+    captured: Captured, then: AgentWire, before: CallSide, now: AgentWire | None, after: CallSide
 ) -> Iterator[Difference]:
     late = after.ended - before.ended
     if captured.ended_by == "server":

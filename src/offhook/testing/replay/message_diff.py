@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from offhook.testing.replay.call_side import Side
-from offhook.testing.replay.captured import FunctionCall, Text, Told
+from offhook.testing.replay.call_side import CallSide
+from offhook.testing.replay.captured import AgentWire, CapturedFunctionCall, SpokenText
 from offhook.testing.replay.difference import TIME_MS, Difference
 
 
-def differences(then: Told, before: Side, now: Told, after: Side) -> Iterator[Difference]:
+def differences(
+    then: AgentWire, before: CallSide, now: AgentWire, after: CallSide
+) -> Iterator[Difference]:
     """What was not recognised, said or called as captured."""
     yield from _texts(_turns(then.texts, before), _turns(now.texts, after))
     yield from _functions(_surely(then.functions, before), _surely(now.functions, after))
@@ -32,7 +34,7 @@ class _Turn:
     """Whether the turn itself came only at the end of the call."""
 
 
-def _turns(texts: Sequence[Text], side: Side) -> list[_Turn]:
+def _turns(texts: Sequence[SpokenText], side: CallSide) -> list[_Turn]:
     begins = [n for n, text in enumerate(texts) if text.role == "user"]
     turns = []
     for begin, end in zip_longest([-1, *begins], begins):
@@ -81,12 +83,15 @@ def _plain(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _surely(functions: Sequence[FunctionCall], side: Side) -> list[tuple[FunctionCall, bool]]:
+def _surely(
+    functions: Sequence[CapturedFunctionCall], side: CallSide
+) -> list[tuple[CapturedFunctionCall, bool]]:
     return [(one, one.at_ms <= side.ended - TIME_MS) for one in functions]
 
 
 def _functions(
-    then: Sequence[tuple[FunctionCall, bool]], now: Sequence[tuple[FunctionCall, bool]]
+    then: Sequence[tuple[CapturedFunctionCall, bool]],
+    now: Sequence[tuple[CapturedFunctionCall, bool]],
 ) -> Iterator[Difference]:
     nothing = (None, False)
     for (old, old_is_sure), (new, new_is_sure) in zip_longest(then, now, fillvalue=nothing):
@@ -100,5 +105,5 @@ def _functions(
             yield Difference(round(new.at_ms), f"{_call(new)} was called; captured: none")
 
 
-def _call(call: FunctionCall) -> str:
+def _call(call: CapturedFunctionCall) -> str:
     return f"{call.name}({call.arguments})"

@@ -14,10 +14,17 @@ from offhook.capture.masking import Masks
 from offhook.capture.tap import OnWire
 from offhook.net.websocket import Closed, Receiver
 from offhook.testing.memory import VirtualClock
-from offhook.testing.replay.captured import CallerSide, Captured, Told, caller_side, to_caller, told
+from offhook.testing.replay.captured import (
+    AgentWire,
+    CallerSide,
+    Captured,
+    caller_side,
+    to_caller,
+    told,
+)
 from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.phone import place_call
-from offhook.testing.simulator.twilio.stream import Line, SimulatedStream
+from offhook.testing.simulator.twilio.stream import LineControls, SimulatedStream
 from offhook.twilio.messages import MediaWriter
 
 PATIENCE_MS: Final = 5000
@@ -41,7 +48,7 @@ class ReplayedCaller:
         self._keys = list(self._side.keys)
         self._at_ms = 0
 
-    def next_frame(self, line: Line, heard: bytes, now: float) -> bytes:
+    def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
         """The frame that was captured, whatever is heard (stream.Party)."""
         at_ms = self._at_ms
         self._at_ms += audio.FRAME_MS
@@ -67,7 +74,7 @@ def _hangs_up_ms(captured: Captured, side: CallerSide) -> int:
     return max(end, round(last)) + PATIENCE_MS
 
 
-class Wires:
+class AgentWireTap:
     """A Tap on a call that is made again: what its agent's wire tells. `over`: the call is."""
 
     def __init__(self) -> None:
@@ -87,7 +94,7 @@ class Wires:
         self._lines.append(capture.CaptureLine(at=0, ended=slug))
         self.over.set()
 
-    def told(self) -> Told:
+    def told(self) -> AgentWire:
         """What it tells, of the call as far as it has gone."""
         return told(self._lines)
 

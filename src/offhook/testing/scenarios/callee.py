@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 from pydantic import Field, model_validator
 
-from offhook.testing.scenarios.expectation import OneOrMore, Part
+from offhook.testing.scenarios.expectation import OneOrMore, ScenarioPart
 
 Does: TypeAlias = Literal["answers", "busy", "no-answer", "declines", "failed"]
 """When the telephone rings. `declines`: presses the red button. `failed`: it does not exist."""
@@ -20,14 +20,14 @@ DOES: Final = get_args(Does)
 _Seconds: TypeAlias = Annotated[float, Field(ge=0)]
 
 
-class AnsweringMachine(Part):
+class AnsweringMachine(ScenarioPart):
     """What answers in the place of a person."""
 
     greeting_s: Annotated[float, Field(gt=0)] = 4.0
     beep: bool = True
 
 
-class Callee(Part):
+class Callee(ScenarioPart):
     """Somebody with a telephone. What they do when it rings, alone, stands for the rest."""
 
     does: Does = "answers"

@@ -15,11 +15,11 @@ from offhook import audio
 from offhook.recordings import wav
 from offhook.testing.scenarios.expectation import ExpectTurn, contains
 from offhook.testing.scenarios.hearing import MARGIN_MS, PAUSE_S, Hearing, NoWords, Stretch
-from offhook.testing.scenarios.scenario import BargeIn, Step, WaitForAgent
+from offhook.testing.scenarios.scenario import BargeIn, ScenarioStep, WaitForAgent
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech.levels import SILENT, is_speech
 from offhook.testing.simulator.twilio.call_report import LegReport
-from offhook.testing.simulator.twilio.stream import Line
+from offhook.testing.simulator.twilio.stream import LineControls
 
 KEY_MS: Final = 200
 """From one key to the next."""
@@ -107,15 +107,15 @@ class Exchange:
 class Satisfied(Protocol):
     """Says whether an expectation has come true."""
 
-    def __call__(self, expected: ExpectTurn, caller: "Caller", exchange: Exchange) -> bool:
+    def __call__(self, expected: ExpectTurn, caller: "SimulatedCaller", exchange: Exchange) -> bool:
         """Judge what has been heard in the exchange until now."""
 
 
-def _anything(expected: ExpectTurn, caller: "Caller", exchange: Exchange) -> bool:
+def _anything(expected: ExpectTurn, caller: "SimulatedCaller", exchange: Exchange) -> bool:
     return True
 
 
-class Caller:
+class SimulatedCaller:
     """A stream's Party, on all streams of one call.
 
     `voice` finds the sound of a text, or of a clip by its name. `hearing` makes words of what is
@@ -125,7 +125,7 @@ class Caller:
 
     def __init__(
         self,
-        steps: Sequence[Step],
+        steps: Sequence[ScenarioStep],
         voice: Callable[[str], bytes],
         *,
         noise_dbfs: float | None = None,
@@ -150,7 +150,7 @@ class Caller:
         self._frames = self._take(steps)
         self._before = deque[bytes](maxlen=MARGIN_MS // audio.FRAME_MS)
         """What was on the line just now, when nobody spoke."""
-        self._line: Line
+        self._line: LineControls
         self._now = 0.0
         # Of the agent: when it was last audible, when its present turn became so, whether it has
         # spoken since the caller's last turn, and whether it is still the caller who interrupts.
@@ -159,7 +159,7 @@ class Caller:
         self._agent_spoke = False
         self._interrupting = False
 
-    def next_frame(self, line: Line, heard: bytes, now: float) -> bytes:
+    def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
         """Hear 20 ms, say 20 ms; press a key or hang up if it is time (stream.Party)."""
         self._line = line
         self._now = now
@@ -241,7 +241,7 @@ class Caller:
 
     # --- doing ---
 
-    def _take(self, steps: Sequence[Step]) -> Iterator[bytes]:
+    def _take(self, steps: Sequence[ScenarioStep]) -> Iterator[bytes]:
         """The frames that the caller sends, each made at its time."""
         for number, step in enumerate(steps, 1):
             if step.barge_in is not None:
@@ -382,7 +382,7 @@ class Caller:
         self.failed.append(FailedStep(number, what, self._now))
 
 
-CallReport: TypeAlias = LegReport[Caller]
+CallReport: TypeAlias = LegReport[SimulatedCaller]
 """What became of a call whose caller takes the steps of a scenario."""
 
 

@@ -8,7 +8,7 @@ import httpx2
 import msgspec
 
 from offhook.errors import UserError
-from offhook.testing.scenarios.hearing import FunctionCalled, Stretch
+from offhook.testing.scenarios.hearing import SeenFunctionCall, Stretch
 
 Transcribe: TypeAlias = Callable[[bytes], Awaitable[str]]
 """Mu-law audio to words. Raises UserError when that fails."""
@@ -18,7 +18,7 @@ _QUERY: Final = {"model": "nova-3", "encoding": "mulaw", "sample_rate": "8000"}
 _LISTEN_S: Final = 20.0
 
 
-class Transcribed:
+class DeepgramHearing:
     """A Hearing of one call. `group` owns the requests that are under way."""
 
     def __init__(self, transcribe: Transcribe, group: asyncio.TaskGroup) -> None:
@@ -41,7 +41,7 @@ class Transcribed:
         """Its words, when they are there."""
         return self._texts.get(stretch)
 
-    def functions(self) -> Sequence[FunctionCalled]:
+    def functions(self) -> Sequence[SeenFunctionCall]:
         """None are seen."""
         return ()
 

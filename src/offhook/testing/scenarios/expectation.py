@@ -58,7 +58,7 @@ def find(heard: Sequence[str], phrase: Sequence[str], start: int = 0) -> int | N
     return None
 
 
-class Part(BaseModel):
+class ScenarioPart(BaseModel):
     """A mapping in a scenario file: unknown keys are mistakes."""
 
     model_config = ConfigDict(
@@ -117,7 +117,7 @@ Limit: TypeAlias = Annotated[int, AfterValidator(_positive)]
 """Milliseconds."""
 
 
-class Called(Part):
+class ExpectedFunction(ScenarioPart):
     """A function that the agent calls. A name alone stands for it with any arguments."""
 
     function: str
@@ -134,13 +134,13 @@ class Called(Part):
         return {"function": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one(self) -> "Called":
+    def _one(self) -> "ExpectedFunction":
         if self.arguments is not None and self.exactly is not None:
             raise yamlfile.refuse("Both arguments and exactly stand here.", "Keep one of them.")
         return self
 
 
-class Expected(Part):
+class Expected(ScenarioPart):
     """What can be expected of a turn and of a call alike."""
 
     says: OneOrMore[Phrase] = ()
@@ -151,7 +151,7 @@ class Expected(Part):
     """What the words that are heard amount to, by the names that the dialogue gives."""
     absent: OneOrMore[Phrase] = ()
     """Phrases that are never heard."""
-    called: OneOrMore[Called] = ()
+    called: OneOrMore[ExpectedFunction] = ()
     """Functions that the agent calls, in this order."""
     not_called: OneOrMore[str] = ()
     """Functions that it does not call."""
@@ -213,7 +213,7 @@ class ExpectTurn(Expected):
         return self
 
 
-class Bounds(Part):
+class Bounds(ScenarioPart):
     """At least and at most; a number alone stands for both."""
 
     at_least: Annotated[float, Field(ge=0)] = 0
@@ -250,7 +250,7 @@ class Bounds(Part):
         return f"at most {self.at_most:g}"
 
 
-class Ended(Part):
+class Ended(ScenarioPart):
     """How the call ends. A slug alone stands for it, whosever doing it is."""
 
     slug: str

@@ -8,7 +8,7 @@ from offhook import yamlfile
 from offhook.config import Phrases
 from offhook.errors import UserError
 from offhook.testing.scenarios.scenario import Loaded, load
-from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.dialogue import file as dialogue_file
 from offhook.testing.simulator.dialogue.file import Dialogue
 from offhook.yamlfile import Finding, InvalidFileError
@@ -68,10 +68,10 @@ class Dialogues:
     def __init__(self, standin: Dialogue | None, more: Iterable[str] = ()) -> None:
         phrases = Phrases()
         beside = (*more, phrases.still_there, phrases.silent_goodbye, phrases.time_up)
-        self._standin = None if standin is None else Known(standin, beside)
-        self._read = functools.cache(lambda path: Known(dialogue_file.read(path), beside))
+        self._standin = None if standin is None else AgentVocabulary(standin, beside)
+        self._read = functools.cache(lambda path: AgentVocabulary(dialogue_file.read(path), beside))
 
-    def known(self, loaded: Loaded) -> Known | None:
+    def known(self, loaded: Loaded) -> AgentVocabulary | None:
         """What is known of the agent.
 
         Raises InvalidFileError, also for a dialogue that is not there.

@@ -36,7 +36,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionCalled:
+class SeenFunctionCall:
     """A function that the agent called, at `at` seconds of the clock."""
 
     at: float
@@ -55,7 +55,7 @@ class Hearing(Protocol):
     def words(self, stretch: Stretch) -> str | None:
         """What has been heard of it, so far if it is not over; None while that is not known."""
 
-    def functions(self) -> Sequence[FunctionCalled]:
+    def functions(self) -> Sequence[SeenFunctionCall]:
         """The functions that the agent has called, as far as they can be seen.
 
         Those that it has called off are among them.
@@ -72,6 +72,6 @@ class NoWords:
         """Never known."""
         return None
 
-    def functions(self) -> Sequence[FunctionCalled]:
+    def functions(self) -> Sequence[SeenFunctionCall]:
         """None are seen."""
         return ()

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from offhook.testing.scenarios.caller import Caller, CallReport, Exchange
+from offhook.testing.scenarios.caller import CallReport, Exchange, SimulatedCaller
 from offhook.testing.scenarios.expectation import (
-    Called,
     Ended,
     ExpectCall,
     Expected,
+    ExpectedFunction,
     ExpectTurn,
     find,
 )
-from offhook.testing.scenarios.hearing import FunctionCalled, Stretch
-from offhook.testing.scenarios.scenario import Step
+from offhook.testing.scenarios.hearing import SeenFunctionCall, Stretch
+from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.dialogue.words import words
-from offhook.testing.simulator.twilio.calls.ledger import Ledger
+from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
 
 MAX_QUOTED: Final = 200
 """Characters of what was heard that a failure quotes: its end, where it is longer."""
@@ -45,11 +45,13 @@ class Judge:
     def __init__(self, meant: Callable[[str], set[str]] | None = None) -> None:
         self._meant = meant
 
-    def is_satisfied(self, expected: ExpectTurn, caller: Caller, exchange: Exchange) -> bool:
+    def is_satisfied(
+        self, expected: ExpectTurn, caller: SimulatedCaller, exchange: Exchange
+    ) -> bool:
         """Whether it has come true (caller.Satisfied)."""
         return not self.turn(expected, caller, exchange)
 
-    def turn(self, expected: ExpectTurn, caller: Caller, exchange: Exchange) -> list[str]:
+    def turn(self, expected: ExpectTurn, caller: SimulatedCaller, exchange: Exchange) -> list[str]:
         """What is not as expected of the agent's turn."""
         answer = caller.answer(exchange)
         heard = _Heard(caller, answer)
@@ -75,7 +77,7 @@ class Judge:
         expected: ExpectCall,
         report: CallReport,
         server: ServersEnding | None,
-        ledger: Ledger | None = None,
+        ledger: NetworkLedger | None = None,
     ) -> list[str]:
         """What is not as expected of the call. `ledger` is that of its account, if it has one."""
         caller = report.caller
@@ -147,7 +149,7 @@ class Judge:
 class _Heard:
     """What was heard in some stretches, as words that know where they were heard."""
 
-    def __init__(self, caller: Caller, stretches: Sequence[Stretch]) -> None:
+    def __init__(self, caller: SimulatedCaller, stretches: Sequence[Stretch]) -> None:
         found = [(stretch, caller.hearing.words(stretch)) for stretch in stretches]
         self.unknown = any(text is None for _, text in found)
         self.texts = [text or "" for _, text in found]
@@ -180,7 +182,7 @@ class _Heard:
         return f'heard was "{more}{self.text[-MAX_QUOTED:]}"'
 
 
-def unreached(steps: Sequence[Step], caller: Caller) -> int | None:
+def unreached(steps: Sequence[ScenarioStep], caller: SimulatedCaller) -> int | None:
     """The index of the first step for which the call was over too early, if there is one.
 
     Hanging up, and being silent, can be left to the other side.
@@ -246,7 +248,7 @@ def _ending(expected: Ended, report: CallReport, server: ServersEnding | None) -
     return []
 
 
-def _hung_up(by: str, report: CallReport, ledger: Ledger | None) -> list[str]:
+def _hung_up(by: str, report: CallReport, ledger: NetworkLedger | None) -> list[str]:
     asked = [one for one in ledger.hang_ups if one.call_sid == report.call_sid] if ledger else []
     seen = "the call ended as " + report.ending.replace("_", " ")
     if asked:
@@ -262,7 +264,7 @@ def _list(numbers: Sequence[str]) -> str:
     return ", ".join(numbers) or "nobody"
 
 
-def _called_off(expected: Sequence[str], seen: Sequence[FunctionCalled]) -> list[str]:
+def _called_off(expected: Sequence[str], seen: Sequence[SeenFunctionCall]) -> list[str]:
     failures = []
     for name in expected:
         off = [one for one in seen if one.name == name and one.called_off]
@@ -273,7 +275,7 @@ def _called_off(expected: Sequence[str], seen: Sequence[FunctionCalled]) -> list
     return failures
 
 
-def _functions(expected: Expected, all_of_them: Sequence[FunctionCalled]) -> list[str]:
+def _functions(expected: Expected, all_of_them: Sequence[SeenFunctionCall]) -> list[str]:
     seen = [one for one in all_of_them if not one.called_off]
     failures = []
     start = 0
@@ -290,7 +292,7 @@ def _functions(expected: Expected, all_of_them: Sequence[FunctionCalled]) -> lis
     return failures
 
 
-def _is(called: Called, seen: FunctionCalled) -> bool:
+def _is(called: ExpectedFunction, seen: SeenFunctionCall) -> bool:
     if called.function != seen.name:
         return False
     if called.exactly is not None:
@@ -301,14 +303,14 @@ def _is(called: Called, seen: FunctionCalled) -> bool:
     )
 
 
-def _call(called: Called) -> str:
+def _call(called: ExpectedFunction) -> str:
     arguments = called.exactly if called.exactly is not None else called.arguments
     if arguments is None:
         return called.function
     return f"{called.function}({_arguments(arguments)}{'' if called.exactly else ', …'})"
 
 
-def _calls(seen: Sequence[FunctionCalled]) -> str:
+def _calls(seen: Sequence[SeenFunctionCall]) -> str:
     if not seen:
         return "no function was"
     return "called was " + ", ".join(f"{one.name}({_arguments(one.arguments)})" for one in seen)

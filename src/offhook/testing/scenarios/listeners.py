@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import httpx2
 
-from offhook.testing.scenarios.deepgram_hearing import Listen, Transcribe, Transcribed
+from offhook.testing.scenarios.deepgram_hearing import DeepgramHearing, Listen, Transcribe
 from offhook.testing.scenarios.hearing import Hearing, NoWords
 from offhook.testing.scenarios.own_server import OwnServer
-from offhook.testing.scenarios.runner import Listening
+from offhook.testing.scenarios.runner import CallHearing
 from offhook.testing.scenarios.validation import Sight
-from offhook.testing.scenarios.wire_hearing import FromTheWire
-from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.scenarios.wire_hearing import WireHearing
+from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.speech import installed
-from offhook.testing.simulator.speech.engines import Ears
+from offhook.testing.simulator.speech.engines import SpeechToText
 
 if TYPE_CHECKING:
-    from offhook.testing.scenarios.local_hearing import Recognised  # which needs the extra [local]
+    from offhook.testing.scenarios.local_hearing import LocalHearing  # needs the extra [local]
 
-Choice: TypeAlias = tuple[Sight, Callable[[str], Listening]]
+Choice: TypeAlias = tuple[Sight, Callable[[str], CallHearing]]
 """What can be seen, and who listens to the call with a CallSid."""
 
 _SETTLE_S: Final = 5.0
@@ -41,9 +41,9 @@ class Inside:
 
     def __init__(self, own: OwnServer, call_sid: str) -> None:
         self._ended = asyncio.Event()
-        heard = FromTheWire(own.clock, self._ended.set)
+        heard = WireHearing(own.clock, self._ended.set)
         own.watch(call_sid, heard)
-        self.wire: FromTheWire | None = heard
+        self.wire: WireHearing | None = heard
         self.hearing: Hearing = heard
 
     async def finish(self) -> None:
@@ -54,9 +54,9 @@ class Inside:
 class Outside:
     """Hears from the caller's audio (runner.Listening)."""
 
-    wire: FromTheWire | None = None
+    wire: WireHearing | None = None
 
-    def __init__(self, heard: "Transcribed | Recognised") -> None:
+    def __init__(self, heard: "DeepgramHearing | LocalHearing") -> None:
         self._heard = heard
         self.hearing: Hearing = heard
 
@@ -68,7 +68,7 @@ class Outside:
 class Nobody:
     """Hears no words (runner.Listening)."""
 
-    wire: FromTheWire | None = None
+    wire: WireHearing | None = None
 
     def __init__(self) -> None:
         self.hearing: Hearing = NoWords()
@@ -93,9 +93,9 @@ class Listeners:
         self._deepgram = deepgram
         self._group = group
         self._recognisers = recognisers
-        self._by_dialogue: dict[Known, Callable[[], Ears]] = {}
+        self._by_dialogue: dict[AgentVocabulary, Callable[[], SpeechToText]] = {}
 
-    async def choose(self, known: Known | None) -> Choice:
+    async def choose(self, known: AgentVocabulary | None) -> Choice:
         """Who listens to the calls of a scenario. Raises UserError E-EAR-… for a bad word."""
         own, deepgram, group = self._own, self._deepgram, self._group
         if own is not None:
@@ -107,19 +107,19 @@ class Listeners:
             if missing is None:
                 how = "recognised in the caller's audio, by the words of the dialogue"
                 ears = await self._ears(known)
-                from offhook.testing.scenarios.local_hearing import Recognised
+                from offhook.testing.scenarios.local_hearing import LocalHearing
 
                 sight = Sight(how, words=True, inside=False)
-                return sight, lambda _: Outside(Recognised(ears()))
+                return sight, lambda _: Outside(LocalHearing(ears()))
             why = missing
         if deepgram is not None:
             how = "transcribed by Deepgram from the caller's audio"
             sight = Sight(how, words=True, inside=False)
-            return sight, lambda _: Outside(Transcribed(deepgram, group))
+            return sight, lambda _: Outside(DeepgramHearing(deepgram, group))
         how = f"{why}, and no DEEPGRAM_API_KEY"
         return Sight(how, words=False, inside=False), lambda _: Nobody()
 
-    async def _ears(self, known: Known) -> Callable[[], Ears]:
+    async def _ears(self, known: AgentVocabulary) -> Callable[[], SpeechToText]:
         """Ears for what the agent of a dialogue says: for all of its scenarios the same workers."""
         if known not in self._by_dialogue:
             from offhook.testing.simulator.speech.speech_to_text import recognising

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from offhook.testing.scenarios.hearing import FunctionCalled, Stretch
+from offhook.testing.scenarios.hearing import SeenFunctionCall, Stretch
 from offhook.testing.simulator.speech import mulaw
-from offhook.testing.simulator.speech.engines import Ears, Heard
+from offhook.testing.simulator.speech.engines import SpeechToText, Transcript
 
 NOISE_DBFS: Final = -50.0
 LEARNING_S: Final = 2.0
 """Seconds of speech that are heard twice."""
 
 
-class Recognised:
+class LocalHearing:
     """A Hearing of one call, by ears of its own, which learn its line."""
 
-    def __init__(self, ears: Ears) -> None:
+    def __init__(self, ears: SpeechToText) -> None:
         self._ears = ears
         self._texts: dict[Stretch, str] = {}
         self._learnt_s = 0.0
@@ -47,7 +47,7 @@ class Recognised:
         """Its words, when they are there."""
         return self._texts.get(stretch)
 
-    def functions(self) -> Sequence[FunctionCalled]:
+    def functions(self) -> Sequence[SeenFunctionCall]:
         """None are seen."""
         return ()
 
@@ -56,12 +56,12 @@ class Recognised:
         await self._idle.wait()
         self._ears.close()
 
-    def _known(self, stretch: Stretch, heard: Heard) -> None:
+    def _known(self, stretch: Stretch, heard: Transcript) -> None:
         self._texts[stretch] = heard.text
         self._under_way -= 1
         if not self._under_way:
             self._idle.set()
 
 
-def _ignore(heard: Heard) -> None:
+def _ignore(heard: Transcript) -> None:
     """What was heard to learn the line."""

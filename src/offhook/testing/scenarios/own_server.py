@@ -18,10 +18,10 @@ from offhook.config import Config, RecordsSettings, TwilioSettings
 from offhook.serving.server import Server, listen
 from offhook.testing.simulator.twilio.account import account
 from offhook.testing.simulator.twilio.account import server as rest
-from offhook.testing.simulator.twilio.account.resources import Number
-from offhook.testing.simulator.twilio.calls.network import Board, switchboard
-from offhook.testing.simulator.twilio.calls.people import Person, book
-from offhook.testing.simulator.twilio.webhooks import Front
+from offhook.testing.simulator.twilio.account.resources import AccountNumber
+from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork, simulated_network
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson, book
+from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time
     from offhook.api.app import Api
@@ -32,7 +32,7 @@ _PUBLIC: Final = "https://voice.example.com"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OwnAccount:
     """The simulated account of a server: its numbers, and whose telephones it can ring.
 
     Without `people` the server has no credentials for it.
@@ -40,7 +40,7 @@ class Account:
 
     sid: str
     numbers: Sequence[str]
-    people: Mapping[str, Person] | None
+    people: Mapping[str, SimulatedPerson] | None
     places: bool = False
     """Whether the server is to ring them by itself: it keeps records then, and has an API."""
 
@@ -48,7 +48,7 @@ class Account:
 class OwnServer:
     """A server that runs. `board` has what its account saw, if it has one."""
 
-    board: Board | None = None
+    board: SimulatedNetwork | None = None
 
     def __init__(self, port: int, token: str, clock: Clock) -> None:
         self.url = f"http://127.0.0.1:{port}/twilio/voice"
@@ -96,7 +96,7 @@ async def _kept(config: Config, token: str) -> "AsyncIterator[tuple[Config, Reco
 
 @asynccontextmanager
 async def run(
-    config: Config, clock: Clock, twilio: Account | None = None
+    config: Config, clock: Clock, twilio: OwnAccount | None = None
 ) -> AsyncIterator[OwnServer]:
     """Run that configuration on a free loopback port, signed with a token that nobody knows."""
     token = secrets.token_hex(16)
@@ -108,11 +108,13 @@ async def run(
     async with AsyncExitStack() as around, asyncio.TaskGroup() as group:
         if twilio is not None and twilio.people is not None:
             board = own.board = await around.enter_async_context(
-                switchboard(twilio.sid, Front(own.url, token, public), clock, book(twilio.people))
+                simulated_network(
+                    twilio.sid, RehearsedHost(own.url, token, public), clock, book(twilio.people)
+                )
             )
-            numbers = [Number(number) for number in dict.fromkeys(twilio.numbers)]
+            numbers = [AccountNumber(number) for number in dict.fromkeys(twilio.numbers)]
             api_url = await around.enter_async_context(
-                rest.serve(account.Account(board, token, numbers=numbers))
+                rest.serve(account.SimulatedAccount(board, token, numbers=numbers))
             )
             given = given.model_copy(update={"account_sid": twilio.sid, "api_url": api_url})
         config = dataclasses.replace(

@@ -8,10 +8,10 @@ from offhook.clock import Clock
 from offhook.testing.scenarios import scenario, scenario_server, validation
 from offhook.testing.scenarios.files import Dialogues, raise_together
 from offhook.testing.scenarios.listeners import Listeners
-from offhook.testing.scenarios.runner import Case, House, Target
+from offhook.testing.scenarios.runner import ScenarioRun, ScenarioServer, Target
 from offhook.testing.scenarios.scenario import Loaded
 from offhook.testing.scenarios.validation import Sight
-from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.speech import clip_file
 from offhook.testing.simulator.speech.render import Rendered, render
 from offhook.yamlfile import InvalidFileError
@@ -24,14 +24,14 @@ async def prepare(
     rendered: Rendered,
     target: Target | None,
     environ: Mapping[str, str],
-) -> list[Case]:
+) -> list[ScenarioRun]:
     """All of them.
 
     Raises InvalidFileError with the mistakes of every one, or UserError for a sound.
 
     `target` is where calls go that have no house of their own; there are none without it.
     """
-    cases: list[Case] = []
+    cases: list[ScenarioRun] = []
     bad: list[InvalidFileError] = []
     for one in loaded:
         try:
@@ -43,25 +43,25 @@ async def prepare(
             continue
         how = sight.how if sight.words else f"not known, for {sight.how}"
         slowly = one.scenario.config is not None and scenario_server.opens_slowly(one)
-        cases.append(Case(one, _sounds(one, rendered), known, how, house, slowly))
+        cases.append(ScenarioRun(one, _sounds(one, rendered), known, how, house, slowly))
     raise_together(bad)
     return cases
 
 
 async def _house(
     one: Loaded,
-    known: Known | None,
+    known: AgentVocabulary | None,
     listeners: Listeners,
     target: Target | None,
     environ: Mapping[str, str],
-) -> tuple[Sight, Callable[[Clock], AbstractAsyncContextManager[House]]]:
+) -> tuple[Sight, Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]]]:
     if one.scenario.config is not None:
         with scenario.at(one.place("config")):
             config = scenario_server.config_of(one, environ)
         return scenario_server.SIGHT, functools.partial(scenario_server.run, one, config)
     assert target is not None
     sight, listen = await listeners.choose(known)
-    house = House(target, listen)
+    house = ScenarioServer(target, listen)
     return sight, lambda clock: nullcontext(house)
 
 

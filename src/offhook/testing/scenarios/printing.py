@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from offhook.observability.console_output import inert
-from offhook.testing.scenarios.results import CallResult, Result
+from offhook.testing.scenarios.results import CallResult, ScenarioResult
 
 _STYLES: Final = {"caller": "cyan", "agent": "green", "call": "dim"}
 
 
-def show(console: Console, result: Result) -> None:
+def show(console: Console, result: ScenarioResult) -> None:
     """Print one scenario's conversation, then what failed."""
     verdict = ("passed", "bold green") if result.passed else ("FAILED", "bold red")
     if not result.is_judged:
@@ -36,7 +36,7 @@ def show(console: Console, result: Result) -> None:
     console.print()
 
 
-def too_late(result: Result) -> str:
+def too_late(result: ScenarioResult) -> str:
     """Say why nothing can be said of the agent."""
     return (
         f"this machine was too busy to judge: it was {result.late} ({result.attempts} attempts)."
@@ -44,7 +44,7 @@ def too_late(result: Result) -> str:
     )
 
 
-def sum_up(console: Console, results: Sequence[Result]) -> None:
+def sum_up(console: Console, results: Sequence[ScenarioResult]) -> None:
     """Print the last line: how many passed, and which did not."""
     failed = [result for result in results if not result.passed and result.is_judged]
     unjudged = [result for result in results if not result.is_judged]

@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 from offhook.errors import UserError
 from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.printing import too_late
-from offhook.testing.scenarios.results import CallResult, Failure, Result
+from offhook.testing.scenarios.results import CallResult, Failure, ScenarioResult
 
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML cannot hold, not even escaped."""
 
 
-def as_json(results: Sequence[Result]) -> dict[str, Any]:
+def as_json(results: Sequence[ScenarioResult]) -> dict[str, Any]:
     """All of it. Times are seconds from the answer of each call, durations milliseconds."""
     unjudged = sum(not result.is_judged for result in results)
     passed = sum(result.passed for result in results)
@@ -40,7 +40,7 @@ def as_json(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def write_junit(results: Sequence[Result], path: Path) -> None:
+def write_junit(results: Sequence[ScenarioResult], path: Path) -> None:
     """Write a JUnit file, one test case for each scenario. Raises UserError E-SCENARIO-05.
 
     What could not be judged is an error, which is JUnit's word for it, and no failure.

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from offhook.testing.scenarios.caller import Caller, CallReport, Said
+from offhook.testing.scenarios.caller import CallReport, Said, SimulatedCaller
 from offhook.testing.scenarios.lateness import Lateness
 from offhook.testing.scenarios.scenario import Loaded
-from offhook.testing.scenarios.wire_hearing import FromTheWire
+from offhook.testing.scenarios.wire_hearing import WireHearing
 from offhook.testing.simulator.twilio.call_report import Sound
 from offhook.yamlfile import Place
 
@@ -23,7 +23,7 @@ Who: TypeAlias = Literal["caller", "agent", "call"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ReportLine:
     """Something that happened in a call, at `at` seconds after the answer."""
 
     at: float
@@ -61,20 +61,20 @@ class CallResult:
     caller: str
     report: CallReport
     failures: list[Failure]
-    wire: FromTheWire | None
+    wire: WireHearing | None
 
     @property
     def seconds(self) -> float:
         """From the answer to the end."""
         return self.report.ended_at - self.report.answered_at
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[ReportLine]:
         """The call as it was heard."""
         return _lines(self.report, self.wire)
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ScenarioResult:
     """What became of a scenario. `how` says where the words come from that were heard."""
 
     loaded: Loaded
@@ -113,40 +113,44 @@ class Result:
         return max((call.seconds for call in self.calls.values()), default=0.0)
 
 
-def _lines(report: CallReport, wire: FromTheWire | None) -> list[Line]:
+def _lines(report: CallReport, wire: WireHearing | None) -> list[ReportLine]:
     caller = report.caller
     lines = [
-        Line(one.began, "agent", _words(caller, index), "interrupted" if one.interrupted else "")
+        ReportLine(
+            one.began, "agent", _words(caller, index), "interrupted" if one.interrupted else ""
+        )
         for index, one in enumerate(caller.stretches)
     ]
     lines += [
-        Line(said.began, "caller", said.text, _measured(said))
+        ReportLine(said.began, "caller", said.text, _measured(said))
         for said in caller.said
         if said.began is not None
     ]
-    lines += [Line(one.at, "caller", f"[key {one.key}]") for one in caller.pressed]
+    lines += [ReportLine(one.at, "caller", f"[key {one.key}]") for one in caller.pressed]
     lines += [
-        Line(one.began, "caller", f"[silent for {one.ended - one.began:.1f} s]")
+        ReportLine(one.began, "caller", f"[silent for {one.ended - one.began:.1f} s]")
         for one in caller.silent
     ]
     if wire is not None:
-        lines += [Line(one.at, "call", f'taken for "{one.text}"') for one in wire.taken_for]
+        lines += [ReportLine(one.at, "call", f'taken for "{one.text}"') for one in wire.taken_for]
         for call in wire.functions():
             arguments = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
             remark = "called off" if call.called_off else ""
-            lines.append(Line(call.at, "call", f"calls {call.name}({arguments})", remark))
+            lines.append(ReportLine(call.at, "call", f"calls {call.name}({arguments})", remark))
     lines += [
-        Line(one.began, "call", f"[{_ON_THE_LINE[one.sound]} for {one.ended - one.began:.1f} s]")
+        ReportLine(
+            one.began, "call", f"[{_ON_THE_LINE[one.sound]} for {one.ended - one.began:.1f} s]"
+        )
         for one in report.line
         if one.sound in _ON_THE_LINE
     ]
-    lines.append(Line(report.ended_at, "call", f"over: {report.ending.replace('_', ' ')}"))
+    lines.append(ReportLine(report.ended_at, "call", f"over: {report.ending.replace('_', ' ')}"))
     lines.sort(key=lambda line: line.at)
     began = report.answered_at
-    return [Line(line.at - began, line.who, line.text, line.remark) for line in lines]
+    return [ReportLine(line.at - began, line.who, line.text, line.remark) for line in lines]
 
 
-def _words(caller: Caller, index: int) -> str:
+def _words(caller: SimulatedCaller, index: int) -> str:
     text = caller.hearing.words(caller.stretches[index])
     if text:
         return text

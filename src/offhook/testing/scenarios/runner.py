@@ -13,16 +13,16 @@ from typing import Final, Protocol
 
 from offhook.clock import Clock
 from offhook.errors import UserError
-from offhook.testing.scenarios.caller import Caller, CallReport
+from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
 from offhook.testing.scenarios.hearing import Hearing
 from offhook.testing.scenarios.judge import Judge, unreached
 from offhook.testing.scenarios.lateness import Lateness, watching
-from offhook.testing.scenarios.results import CallResult, Failure, Result
-from offhook.testing.scenarios.scenario import Loaded, Person, Placed
-from offhook.testing.scenarios.wire_hearing import FromTheWire
-from offhook.testing.scenarios.word_matching import Known
-from offhook.testing.simulator.twilio.calls.ledger import Ledger
-from offhook.testing.simulator.twilio.calls.network import Board
+from offhook.testing.scenarios.results import CallResult, Failure, ScenarioResult
+from offhook.testing.scenarios.scenario import Loaded, PlacedCaller, ScenarioCaller
+from offhook.testing.scenarios.wire_hearing import WireHearing
+from offhook.testing.scenarios.word_matching import AgentVocabulary
+from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
+from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
 from offhook.testing.simulator.twilio.phone import place_call
 from offhook.twilio.signature import SharedKey
 
@@ -40,56 +40,56 @@ class Target:
     public_url: str | None = None
 
 
-class Listening(Protocol):
+class CallHearing(Protocol):
     """Whoever makes words of what one caller hears, until the call is judged."""
 
     hearing: Hearing
-    wire: FromTheWire | None
+    wire: WireHearing | None
 
     async def finish(self) -> None:
         """Wait for what is still to be known. Raises UserError when it cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class ScenarioServer:
     """Where a scenario's calls go, and who listens to the one with a CallSid."""
 
     target: Target
-    listen: Callable[[str], Listening]
-    board: Board | None = None
+    listen: Callable[[str], CallHearing]
+    board: SimulatedNetwork | None = None
     """Of the simulated account that the calls are on, where there is one that can act on them."""
-    place: Callable[[str, Placed, Caller], Awaitable[CallReport]] | None = None
+    place: Callable[[str, PlacedCaller, SimulatedCaller], Awaitable[CallReport]] | None = None
     """Has somebody called; what became of it. Raises UserError when no call is placed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ScenarioRun:
     """A scenario that is to run: what its caller can say, and what is known of the agent."""
 
     loaded: Loaded
     sounds: Mapping[str, bytes]
-    known: Known | None
+    known: AgentVocabulary | None
     how: str
-    house: Callable[[Clock], AbstractAsyncContextManager[House]]
+    house: Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]]
     """Opened when it begins, and closed when it is over."""
     opens_slowly: bool = False
     """Whether opening the house takes the processor for long."""
 
 
 async def run(
-    cases: Sequence[Case],
+    cases: Sequence[ScenarioRun],
     clock: Clock,
     *,
     jobs: int,
     attempts: int = ATTEMPTS,
-    began: Callable[[Case], None] = lambda case: None,
-    ended: Callable[[Result], None] = lambda result: None,
-) -> list[Result]:
+    began: Callable[[ScenarioRun], None] = lambda case: None,
+    ended: Callable[[ScenarioResult], None] = lambda result: None,
+) -> list[ScenarioResult]:
     """Run them all, at most `jobs` at a time. Cancelling it hangs up every call.
 
     One that is not judged runs again, up to `attempts` times in all.
     """
-    results: dict[int, Result] = {}
+    results: dict[int, ScenarioResult] = {}
     slow = [index for index, case in enumerate(cases) if case.opens_slowly]
     quick = [index for index, case in enumerate(cases) if not case.opens_slowly]
     rounds = [slow[first : first + jobs] for first in range(0, len(slow), jobs)] or [[]]
@@ -141,12 +141,12 @@ class _Doors:
 class _Trial:
     """One scenario while it runs."""
 
-    def __init__(self, case: Case, clock: Clock) -> None:
+    def __init__(self, case: ScenarioRun, clock: Clock) -> None:
         self._case = case
         self._clock = clock
         self._judge = Judge(case.known.meant if case.known is not None else None)
 
-    async def run(self, doors: _Doors) -> Result:
+    async def run(self, doors: _Doors) -> ScenarioResult:
         case = self._case
         calls: dict[str, CallResult] = {}
         if not case.opens_slowly:
@@ -158,10 +158,10 @@ class _Trial:
             late = await self._all_called(house, calls)
         people = case.loaded.scenario.people
         found = {name: calls[name] for name in people}
-        return Result(case.loaded, found, case.how, late=late if late.is_too_much else None)
+        return ScenarioResult(case.loaded, found, case.how, late=late if late.is_too_much else None)
 
-    async def _all_called(self, house: House, calls: dict[str, CallResult]) -> Lateness:
-        async def call(name: str, person: Person) -> None:
+    async def _all_called(self, house: ScenarioServer, calls: dict[str, CallResult]) -> Lateness:
+        async def call(name: str, person: ScenarioCaller) -> None:
             calls[name] = await self._call(house, name, person)
 
         async with watching() as late, asyncio.TaskGroup() as group:
@@ -169,11 +169,11 @@ class _Trial:
                 group.create_task(call(name, person), name=f"caller {name}")
         return late
 
-    async def _call(self, house: House, name: str, person: Person) -> CallResult:
+    async def _call(self, house: ScenarioServer, name: str, person: ScenarioCaller) -> CallResult:
         target = house.target
         call_sid = "CA" + secrets.token_hex(16)
         listening = house.listen(call_sid if person.placed is None else person.from_)
-        caller = Caller(
+        caller = SimulatedCaller(
             person.steps,
             self._case.sounds.__getitem__,
             noise_dbfs=person.noise_dbfs,
@@ -200,7 +200,12 @@ class _Trial:
         return await self._result(house, name, person, report, listening)
 
     async def _result(
-        self, house: House, name: str, person: Person, report: CallReport, listening: Listening
+        self,
+        house: ScenarioServer,
+        name: str,
+        person: ScenarioCaller,
+        report: CallReport,
+        listening: CallHearing,
     ) -> CallResult:
         failures = [Failure(fault) for fault in report.faults_on_the_line]
         if not report.streams and person.placed is None:
@@ -216,10 +221,10 @@ class _Trial:
     def _judged(
         self,
         name: str,
-        person: Person,
+        person: ScenarioCaller,
         report: CallReport,
-        wire: FromTheWire | None,
-        ledger: Ledger | None,
+        wire: WireHearing | None,
+        ledger: NetworkLedger | None,
     ) -> list[Failure]:
         caller, here = report.caller, self._case.loaded.person_at(name)
         place = self._case.loaded.place

@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 from offhook import yamlfile
 from offhook.errors import UserError
 from offhook.testing.scenarios.callee import Callee
-from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn, Part, Phrase
+from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn, Phrase, ScenarioPart
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.yamlfile import Document, Finding, InvalidFileError, Loc, Place
 
@@ -47,14 +47,14 @@ _Wait = Annotated[float, Field(gt=0)]
 """Seconds to wait for the agent; then the step has failed and the next begins."""
 
 
-class WaitForAgent(Part):
+class WaitForAgent(ScenarioPart):
     """Until the agent has spoken since the caller's last turn, and then been quiet."""
 
     quiet_ms: Annotated[int, Field(ge=0)] = 600
     timeout: _Wait = 20.0
 
 
-class BargeIn(Part):
+class BargeIn(ScenarioPart):
     """Speak while the agent does: some time after it became audible, or after a phrase."""
 
     say: str | None = None
@@ -77,11 +77,11 @@ class BargeIn(Part):
         return self
 
 
-class HangUp(Part):
+class HangUpStep(ScenarioPart):
     """End the call."""
 
 
-class Step(Part):
+class ScenarioStep(ScenarioPart):
     """One thing that the caller does, or expects: exactly one of the fields is set."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
@@ -97,7 +97,7 @@ class Step(Part):
     """Seconds in which the agent may go on."""
     stay_silent: Annotated[float, Field(gt=0)] | None = None
     """Seconds of the caller's turn without a word: what the agent says then is its answer."""
-    hang_up: HangUp | None = None
+    hang_up: HangUpStep | None = None
 
     short: ClassVar[Mapping[str, Any]] = {"enum": ["wait_for_agent", "hang_up"]}
 
@@ -129,38 +129,38 @@ class Step(Part):
         raise _not_one_thing()
 
     @model_validator(mode="after")
-    def _is_one_thing(self) -> "Step":
+    def _is_one_thing(self) -> "ScenarioStep":
         if len(self.model_fields_set) != 1:
             raise _not_one_thing()
         return self
 
 
 def _not_one_thing() -> PydanticCustomError:
-    known = ", ".join(Step.model_fields)
+    known = ", ".join(ScenarioStep.model_fields)
     return yamlfile.refuse("A step is one thing that the caller does.", f"Write one of: {known}.")
 
 
-class Placed(Part):
+class PlacedCaller(ScenarioPart):
     """The agent rings the caller, not the other way round: docs/outbound.md."""
 
     agent: str
     variables: dict[str, str] = Field(default_factory=dict)
 
 
-class Person(Part):
+class ScenarioCaller(ScenarioPart):
     """One caller: who calls which number, what they do, and what they expect of the whole call."""
 
     from_: Annotated[_Digits, Field(alias="from")] = "+12025550142"
     to: _Digits = "+12025550100"
     noise_dbfs: Annotated[float, Field(ge=-90, le=-50)] | None = None
     """Level of the noise on the caller's line; without it, silence is digital silence."""
-    placed: Placed | None = None
+    placed: PlacedCaller | None = None
     """The agent calls this person, whose number is `from`, and is one of the telephones."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ScenarioStep, ...] = ()
     expect: ExpectCall | None = None
 
 
-class Scenario(Person):
+class Scenario(ScenarioCaller):
     """One conversation, or several that begin at the same time."""
 
     name: str | None = None
@@ -180,11 +180,11 @@ class Scenario(Person):
     telephones: dict[_Digits, Callee] | None = None
     """Who can be rung, by number; there is an account then, whose REST API the server uses. Any
     other number does not exist."""
-    callers: dict[str, Person] = Field(default_factory=dict)
+    callers: dict[str, ScenarioCaller] = Field(default_factory=dict)
     """Instead of `steps`: several callers by name, who ring at the same time."""
 
     @property
-    def people(self) -> Mapping[str, Person]:
+    def people(self) -> Mapping[str, ScenarioCaller]:
         """Every caller by name."""
         return self.callers or {"caller": self}
 
@@ -210,7 +210,7 @@ class Scenario(Person):
                     f"There is no telephone {person.from_}, and it is to be called.",
                     "Add it to telephones.",
                 )
-        own = self.model_fields_set & (Person.model_fields.keys() - {"steps"})
+        own = self.model_fields_set & (ScenarioCaller.model_fields.keys() - {"steps"})
         if self.callers and own:
             key = min(own).removesuffix("_")
             raise yamlfile.refuse(
@@ -291,10 +291,10 @@ def asking(text: str, *, clip: bool = False) -> Scenario:
     return Scenario(
         name=text,
         steps=(
-            Step(wait_for_agent=WaitForAgent()),
-            Step(clip=text) if clip else Step(say=text),
-            Step(wait_for_agent=WaitForAgent()),
-            Step(hang_up=HangUp()),
+            ScenarioStep(wait_for_agent=WaitForAgent()),
+            ScenarioStep(clip=text) if clip else ScenarioStep(say=text),
+            ScenarioStep(wait_for_agent=WaitForAgent()),
+            ScenarioStep(hang_up=HangUpStep()),
         ),
     )
 

@@ -15,15 +15,15 @@ from offhook.config import Config
 from offhook.errors import UserError
 from offhook.testing.scenarios import own_server
 from offhook.testing.scenarios.callee import Callee
-from offhook.testing.scenarios.caller import Caller, CallReport
+from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
 from offhook.testing.scenarios.listeners import Inside
 from offhook.testing.scenarios.own_server import OwnServer
-from offhook.testing.scenarios.runner import House, Target
-from offhook.testing.scenarios.scenario import Loaded, Placed, Step
+from offhook.testing.scenarios.runner import ScenarioServer, Target
+from offhook.testing.scenarios.scenario import Loaded, PlacedCaller, ScenarioStep
 from offhook.testing.scenarios.validation import Sight
 from offhook.testing.simulator.deepgram import server
-from offhook.testing.simulator.twilio.calls.network import Board
-from offhook.testing.simulator.twilio.calls.people import Machine, Person
+from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
+from offhook.testing.simulator.twilio.calls.people import MachineGreeting, SimulatedPerson
 
 SIGHT: Final = Sight(
     "taken from the wire, as the server in this process saw it", words=True, inside=True
@@ -49,11 +49,11 @@ def opens_slowly(loaded: Loaded) -> bool:
 
 
 @asynccontextmanager
-async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[House]:
+async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[ScenarioServer]:
     """Run it for as long as the scenario lasts. `config` is `config_of` it."""
     scenario = loaded.scenario
     assert scenario.script is not None  # where there is a config, there is one
-    people: dict[str, Person] | None = None
+    people: dict[str, SimulatedPerson] | None = None
     if scenario.telephones is not None:
         people = {number: _person(callee) for number, callee in scenario.telephones.items()}
     standin = await server.serve("127.0.0.1", 0, scenario.script, clock)
@@ -63,7 +63,7 @@ async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[Hou
         )
         callers = scenario.people.values()
         places = opens_slowly(loaded)
-        account = own_server.Account(
+        account = own_server.OwnAccount(
             _ACCOUNT, [caller.to for caller in callers], people, places=places
         )
         async with own_server.run(replace(config, deepgram=deepgram), clock, account) as own:
@@ -71,13 +71,13 @@ async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[Hou
             place = None
             if people is not None and own.board is not None and places:
                 place = _Placing(own, own.board, people, scenario.time_limit_s).place
-            yield House(target, lambda sid: Inside(own, sid), own.board, place)
+            yield ScenarioServer(target, lambda sid: Inside(own, sid), own.board, place)
     finally:
         await standin.close()
 
 
-def _person(callee: Callee) -> Person:
-    return Person(
+def _person(callee: Callee) -> SimulatedPerson:
+    return SimulatedPerson(
         callee.does,
         after_s=callee.after_s,
         keys=callee.keys,
@@ -85,7 +85,7 @@ def _person(callee: Callee) -> Person:
         hang_up_after_s=callee.hang_up_after_s,
         machine=None
         if callee.machine is None
-        else Machine(callee.machine.greeting_s, callee.machine.beep),
+        else MachineGreeting(callee.machine.greeting_s, callee.machine.beep),
     )
 
 
@@ -93,19 +93,23 @@ class _Placing:
     """Has a server ring somebody, over its API."""
 
     def __init__(
-        self, own: OwnServer, board: Board, people: dict[str, Person], time_limit_s: float
+        self,
+        own: OwnServer,
+        board: SimulatedNetwork,
+        people: dict[str, SimulatedPerson],
+        time_limit_s: float,
     ) -> None:
         self._own = own
         self._board = board
         self._people = people
         self._time_limit_s = time_limit_s
 
-    async def place(self, to: str, placed: Placed, caller: Caller) -> CallReport:
+    async def place(self, to: str, placed: PlacedCaller, caller: SimulatedCaller) -> CallReport:
         """What became of the call. Raises UserError when the server places none."""
         who = self._people[to]
         if who.machine is not None:
             sound = who.machine.sound()
-            caller = Caller((Step(say="greeting"),), lambda _: sound)
+            caller = SimulatedCaller((ScenarioStep(say="greeting"),), lambda _: sound)
         self._people[to] = replace(who, caller=lambda: caller)
         body = {"to": to, "agent": placed.agent, "variables": placed.variables}
         async with httpx2.AsyncClient(timeout=_PLACING_S, trust_env=False) as http:

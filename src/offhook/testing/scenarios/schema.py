@@ -12,7 +12,7 @@ from offhook.testing.scenarios.scenario import Scenario
 _VARIABLE: Final = {"type": "string", "pattern": r"^\{\{.*\}\}$"}
 """What may stand for a number."""
 
-_MAY_BE_ALONE: Final = ("#/$defs/WaitForAgent", "#/$defs/HangUp")
+_MAY_BE_ALONE: Final = ("#/$defs/WaitForAgent", "#/$defs/HangUpStep")
 """Steps whose key needs no value."""
 
 

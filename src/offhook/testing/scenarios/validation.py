@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from offhook.testing.scenarios.expectation import Expected, ExpectTurn
-from offhook.testing.scenarios.scenario import Loaded, Person, Step
-from offhook.testing.scenarios.word_matching import Known
+from offhook.testing.scenarios.scenario import Loaded, ScenarioCaller, ScenarioStep
+from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.dialogue.words import words
 from offhook.yamlfile import Finding, InvalidFileError, Loc, nearest
 
@@ -21,7 +21,7 @@ class Sight:
     """Whether the server runs in this process: its functions and endings can be seen."""
 
 
-def check(loaded: Loaded, known: Known | None, sight: Sight) -> None:
+def check(loaded: Loaded, known: AgentVocabulary | None, sight: Sight) -> None:
     """Raise InvalidFileError: E-SCENARIO-01 for what cannot be, E-SCENARIO-02 for the unseen."""
     for code, found in (
         ("E-SCENARIO-01", _Checks(loaded, known).impossible()),
@@ -34,7 +34,7 @@ def check(loaded: Loaded, known: Known | None, sight: Sight) -> None:
 
 
 class _Checks:
-    def __init__(self, loaded: Loaded, known: Known | None) -> None:
+    def __init__(self, loaded: Loaded, known: AgentVocabulary | None) -> None:
         self._loaded = loaded
         self._known = known
 
@@ -45,7 +45,7 @@ class _Checks:
             here = self._loaded.person_at(name)
             yield from self._order(person.steps, (*here, "steps"))
             yield from self._whole(person, here)
-            turn: Step | None = None
+            turn: ScenarioStep | None = None
             for index, step in enumerate(person.steps):
                 place: Loc = (*here, "steps", index)
                 if step.expect is not None:
@@ -59,7 +59,7 @@ class _Checks:
                 if step.is_turn:
                     turn = step
 
-    def _order(self, steps: Sequence[Step], here: Loc) -> Iterator[Finding]:
+    def _order(self, steps: Sequence[ScenarioStep], here: Loc) -> Iterator[Finding]:
         for index, step in enumerate(steps):
             before = steps[index - 1] if index else None
             place = (*here, index)
@@ -81,7 +81,9 @@ class _Checks:
                     place,
                 )
 
-    def _turn(self, expected: ExpectTurn, turn: Step | None, place: Loc) -> Iterator[Finding]:
+    def _turn(
+        self, expected: ExpectTurn, turn: ScenarioStep | None, place: Loc
+    ) -> Iterator[Finding]:
         if expected.interrupted_within_ms is not None and (turn is None or turn.barge_in is None):
             yield self._wrong(
                 "Nobody interrupts the agent here: the caller's last turn is no barge_in.",
@@ -91,7 +93,7 @@ class _Checks:
         # Before the caller's first turn comes the greeting, which no dialogue knows.
         yield from self._expected(expected, place, greeting=turn is None)
 
-    def _whole(self, person: Person, here: Loc) -> Iterator[Finding]:
+    def _whole(self, person: ScenarioCaller, here: Loc) -> Iterator[Finding]:
         takes = sum(
             (step.wait or 0.0)
             + (step.stay_silent or 0.0)

@@ -18,7 +18,7 @@ from offhook.call.ending import Ending
 from offhook.capture.tap import OnWire
 from offhook.clock import Clock
 from offhook.deepgram import messages
-from offhook.testing.scenarios.hearing import PAUSE_S, FunctionCalled, Stretch
+from offhook.testing.scenarios.hearing import PAUSE_S, SeenFunctionCall, Stretch
 from offhook.testing.scenarios.judge import ServersEnding
 from offhook.testing.simulator.speech.levels import SILENT
 from offhook.twilio import messages as media
@@ -96,7 +96,7 @@ class TakenFor:
     text: str
 
 
-class FromTheWire:
+class WireHearing:
     """A tap.Tap on one call, and a Hearing of it.
 
     `ended` is called when the call is over for the server.
@@ -111,7 +111,7 @@ class FromTheWire:
         self._queue = deque[_Sentence]()
         """Those of whose audio some is still to be passed on, or to come."""
         self._plays_until = float("-inf")
-        self._functions: dict[str, FunctionCalled] = {}
+        self._functions: dict[str, SeenFunctionCall] = {}
 
     # --- tap.Tap ---
 
@@ -148,7 +148,7 @@ class FromTheWire:
             case messages.FunctionCallRequest():
                 for call in message.functions:
                     arguments = _arguments(call.arguments)
-                    self._functions[call.id] = FunctionCalled(self._now(), call.name, arguments)
+                    self._functions[call.id] = SeenFunctionCall(self._now(), call.name, arguments)
             case messages.FunctionCallCancelled():
                 for cancelled in message.functions:
                     if cancelled.id in self._functions:
@@ -226,7 +226,7 @@ class FromTheWire:
         said = [one.words_in(stretch, now) for one in self._sentences if stretch in one.heard_in]
         return " ".join(filter(None, said))
 
-    def functions(self) -> Sequence[FunctionCalled]:
+    def functions(self) -> Sequence[SeenFunctionCall]:
         """All of them."""
         return tuple(self._functions.values())
 

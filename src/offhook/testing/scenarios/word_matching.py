@@ -10,7 +10,7 @@ from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
 
 
-class Known:
+class AgentVocabulary:
     """Which words can be heard, what they mean, and which functions there are.
 
     `more` are texts that the agent may say beside those of its dialogue, such as its greeting.

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from offhook.clock import Clock
 from offhook.deepgram import messages
-from offhook.testing.simulator.deepgram.answers import Answer
+from offhook.testing.simulator.deepgram.answers import TurnAnswer
 from offhook.testing.simulator.deepgram.script import Conduct
-from offhook.testing.simulator.deepgram.utterance import Utterance, sentences
-from offhook.testing.simulator.speech.engines import Voice
+from offhook.testing.simulator.deepgram.utterance import StandInUtterance, sentences
+from offhook.testing.simulator.speech.engines import TextToSpeech
 
 
-class Speaker:
+class AgentSpeech:
     """One utterance at a time, sent faster than it plays.
 
     `say` and `play` put text and audio on the wire; `quiet` is told of each answer, greeting or
@@ -21,11 +21,11 @@ class Speaker:
         self,
         conduct: Conduct,
         clock: Clock,
-        voice: Voice,
+        voice: TextToSpeech,
         send: Callable[[messages.ServerMessage], None],
         say: Callable[[str], None],
         play: Callable[[bytes], None],
-        quiet: Callable[[Answer | None, bool], None],
+        quiet: Callable[[TurnAnswer | None, bool], None],
         *,
         announced: bool,
     ) -> None:
@@ -37,10 +37,10 @@ class Speaker:
         self._say = say
         self._play = play
         self._quiet = quiet
-        self._utterance: Utterance | None = None
+        self._utterance: StandInUtterance | None = None
         self._writable = True
         self._announced = announced
-        self.answer: Answer | None = None
+        self.answer: TurnAnswer | None = None
         """What is being said answers this; None: a greeting or an injection."""
 
     @property
@@ -62,7 +62,7 @@ class Speaker:
         """What such a caller has heard of it."""
         return "" if self._utterance is None else self._utterance.heard()
 
-    def speak(self, text: str, answer: Answer | None = None) -> None:
+    def speak(self, text: str, answer: TurnAnswer | None = None) -> None:
         """Say this after what is being said. What is no part of an answer is all of itself."""
         pieces = sentences(text)
         utterance = self._utterance
@@ -79,7 +79,7 @@ class Speaker:
         if self._announced and self._conduct.latency is not None:
             self._announce(self._conduct.latency.report())
         silent = answer is not None and answer.is_text_only
-        utterance = self._utterance = Utterance(
+        utterance = self._utterance = StandInUtterance(
             self._conduct,
             self._clock,
             None if silent else self._voice,

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from offhook.deepgram.messages import Error, LatencyReport, ServerMessage
-from offhook.testing.simulator.deepgram.script import Turn
+from offhook.testing.simulator.deepgram.script import ScriptTurn
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedFunction:
     """A function that a mind wants run."""
 
     name: str
@@ -37,18 +37,18 @@ class Session(Protocol):
     def send(self, message: ServerMessage) -> None:
         """Send one message to the client."""
 
-    def speak(self, text: str, answer: "Answer | None") -> None:
+    def speak(self, text: str, answer: "TurnAnswer | None") -> None:
         """Say this after what is being said."""
 
-    def pause(self, answer: "Answer") -> None:
+    def pause(self, answer: "TurnAnswer") -> None:
         """Nothing more is said for now: functions are waited for."""
 
-    def finish(self, answer: "Answer") -> None:
+    def finish(self, answer: "TurnAnswer") -> None:
         """Nothing more is said at all."""
 
     def call(
         self,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[WantedFunction],
         answered: Callable[[Sequence[str]], None],
         slow: Callable[[], None],
     ) -> None:
@@ -57,7 +57,7 @@ class Session(Protocol):
     def fail(self, error: Error) -> None:
         """End the session."""
 
-    def spoil(self, turn: Turn) -> None:
+    def spoil(self, turn: ScriptTurn) -> None:
         """Commit the fault that precedes an answer."""
 
 
@@ -80,7 +80,7 @@ class Times:
 
 
 @dataclass(eq=False)
-class Answer:
+class TurnAnswer:
     """What the caller is reported to have said, and what is answered."""
 
     session: Session
@@ -91,7 +91,7 @@ class Answer:
     """False for what the agent says unasked."""
     meant: str = ""
     """What the mind took it for, for people who watch."""
-    flaws: Turn | None = None
+    flaws: ScriptTurn | None = None
     """The turn of a script whose faults it has."""
     ends: bool = False
     """The session is over when this has been heard."""
@@ -128,7 +128,7 @@ class Answer:
 
     def call(
         self,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[WantedFunction],
         answered: Callable[[Sequence[str]], None],
         slow: Callable[[], None] | None = None,
     ) -> None:

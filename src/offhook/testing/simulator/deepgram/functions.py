@@ -21,8 +21,8 @@ from offhook.deepgram.messages import (
     FunctionCallResponse,
     ServerMessage,
 )
-from offhook.testing.simulator.deepgram.answers import Wanted
-from offhook.testing.simulator.deepgram.settings import OfferedFunction, Refused
+from offhook.testing.simulator.deepgram.answers import WantedFunction
+from offhook.testing.simulator.deepgram.settings import OfferedFunction, SessionError
 from offhook.testing.simulator.deepgram.timers import Timers
 
 SLOW_S: Final = 4.0
@@ -35,7 +35,7 @@ _FAILED: Final = "FUNCTION_CALL_FAILED"
 
 
 @dataclass(slots=True)
-class Called:
+class WatchedCall:
     """A function call, for whoever watches the session."""
 
     at: float
@@ -55,19 +55,19 @@ class _Batch:
 
     def __init__(
         self,
-        calls: Sequence[tuple[FunctionCall, Wanted]],
+        calls: Sequence[tuple[FunctionCall, WantedFunction]],
         answered: Callable[[Sequence[str]], None],
     ) -> None:
         self.calls: Final = calls
         self.answered: Final = answered
         self.held: list[FunctionCall] = []
         """Those that the client has not been asked for."""
-        self.open: dict[str, Called] = {}
+        self.open: dict[str, WatchedCall] = {}
         self.finished: dict[str, FinishedFunction] = {}
         self.timers: list[Timer] = []
 
 
-class Functions:
+class FunctionCalls:
     """The function calls of one session; one answer's at a time."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Functions:
         timers: Timers,
         give_up_ms: int | None,
         send: Callable[[ServerMessage], None],
-        changed: Callable[[Called], None],
+        changed: Callable[[WatchedCall], None],
         finished: Callable[[list[FinishedFunction]], None],
     ) -> None:
         """`changed` is told of each call when it was asked for, answered or cancelled.
@@ -90,7 +90,7 @@ class Functions:
         self._batch: _Batch | None = None
         self._confirmed = False
         self._count = 0
-        self.log: Final = deque[Called](maxlen=KEPT)
+        self.log: Final = deque[WatchedCall](maxlen=KEPT)
         """Every call that the client was asked for."""
 
     @property
@@ -100,7 +100,7 @@ class Functions:
 
     def call(
         self,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[WantedFunction],
         answered: Callable[[Sequence[str]], None],
         slow: Callable[[], None],
         offered: Mapping[str, OfferedFunction],
@@ -148,7 +148,7 @@ class Functions:
     def respond(self, response: FunctionCallResponse) -> None:
         """The client has answered. A late or unknown answer is dropped (§4.4). Raises Refused."""
         if response.id is None:
-            raise Refused(
+            raise SessionError(
                 "UNPARSABLE_CLIENT_MESSAGE", "Error parsing client message. Check the id field."
             )
         batch = self._batch
@@ -171,7 +171,7 @@ class Functions:
         if calls:
             now = self._timers.now()
             for call in calls:
-                called = Called(now, call.id, call.name, call.arguments, call.client_side)
+                called = WatchedCall(now, call.id, call.name, call.arguments, call.client_side)
                 batch.open[call.id] = called
                 self.log.append(called)
                 self._changed(called)

@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from offhook.deepgram.messages import History
-from offhook.testing.simulator.deepgram.answers import Answer
+from offhook.testing.simulator.deepgram.answers import TurnAnswer
 from offhook.testing.simulator.deepgram.script import Conduct
-from offhook.testing.simulator.deepgram.settings import Settings
-from offhook.testing.simulator.speech.engines import Ears, Heard, Voice
+from offhook.testing.simulator.deepgram.settings import StandInSettings
+from offhook.testing.simulator.speech.engines import SpeechToText, TextToSpeech, Transcript
 
 
-class Mind(Protocol):
+class DialoguePolicy(Protocol):
     """Decides what the agent of one session says."""
 
     silence_s: float | None
     """After how many seconds in which nobody speaks it wants to be asked; None: never."""
 
-    def answer(self, heard: Heard, answer: Answer, *, interrupted: bool) -> None:
+    def answer(self, heard: Transcript, answer: TurnAnswer, *, interrupted: bool) -> None:
         """Answer a turn of the caller, which cut the agent short if it is `interrupted`.
 
         The turn may not be over yet: then `forget` follows, and the whole turn later.
         """
 
-    def silence(self, answer: Answer) -> None:
+    def silence(self, answer: TurnAnswer) -> None:
         """Nobody has spoken for `silence_s` since the agent did."""
 
     def forget(self) -> None:
@@ -45,7 +45,7 @@ class Mind(Protocol):
     def resume(self, history: Sequence[History]) -> None:
         """All this was said and done before, perhaps in another session."""
 
-    def update(self, settings: Settings) -> None:
+    def update(self, settings: StandInSettings) -> None:
         """The settings were changed: prompt, functions, think."""
 
     def close(self) -> None:
@@ -53,11 +53,11 @@ class Mind(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
+class StandInAgent:
     """A stand-in agent to be: what each of its sessions is made of."""
 
     conduct: Conduct
-    mind: Callable[[Settings], Mind]
-    ears: Callable[[], Ears]
-    voice: Voice
+    mind: Callable[[StandInSettings], DialoguePolicy]
+    ears: Callable[[], SpeechToText]
+    voice: TextToSpeech
     """One for all sessions."""

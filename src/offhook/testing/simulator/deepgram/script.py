@@ -23,7 +23,7 @@ class _Part(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class FunctionCall(_Part):
+class ScriptFunctionCall(_Part):
     """A function that the agent wants run before it answers."""
 
     name: str
@@ -32,14 +32,14 @@ class FunctionCall(_Part):
     """The result, where Settings give the function an `endpoint`: then the agent runs it itself."""
 
 
-class Turn(_Part):
+class ScriptTurn(_Part):
     """One turn of the caller and the answer to it."""
 
     hear: str
     """What the caller is reported to have said."""
     thinking: str | None = None
     """An AgentThinking before the answer."""
-    function_calls: list[FunctionCall] = []
+    function_calls: list[ScriptFunctionCall] = []
     """All of them in one request; the answer waits for every response."""
     say: list[str] = []
     """Sentences. One that a clip says is heard as that clip, any other as a hum of its length."""
@@ -117,11 +117,13 @@ class Conduct(_Part):
 class Script(Conduct):
     """One scripted agent: every session plays it from its beginning."""
 
-    turns: list[Turn] = []
+    turns: list[ScriptTurn] = []
     """Answered in order, one for each turn of the caller."""
-    fallback: Turn = Turn(hear="(unclear)", say=["Sorry, I did not catch that."])
+    fallback: ScriptTurn = ScriptTurn(hear="(unclear)", say=["Sorry, I did not catch that."])
     """Answered when the turns have run out."""
-    interrupted: Turn = Turn(hear="Sorry, one more thing.", say=["Of course, what else?"])
+    interrupted: ScriptTurn = ScriptTurn(
+        hear="Sorry, one more thing.", say=["Of course, what else?"]
+    )
     """Answered when the caller has cut an answer short; it takes none of the turns."""
     latency: Latency | None = Latency()
     function_ms: Milliseconds | None = None

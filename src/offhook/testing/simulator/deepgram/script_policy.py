@@ -3,23 +3,23 @@
 from collections.abc import Callable, Sequence
 
 from offhook.deepgram.messages import AgentThinking, History
-from offhook.testing.simulator.deepgram.answers import Answer, Wanted
-from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.answers import TurnAnswer, WantedFunction
+from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.script import Script
-from offhook.testing.simulator.deepgram.settings import Settings
-from offhook.testing.simulator.speech.clip_voice import ClipVoice
-from offhook.testing.simulator.speech.engines import Heard
+from offhook.testing.simulator.deepgram.settings import StandInSettings
+from offhook.testing.simulator.speech.clip_voice import ClipTextToSpeech
+from offhook.testing.simulator.speech.engines import Transcript
 
 
-class DeafEars:
+class ScriptSpeechToText:
     """Ears that take any turn for words, at once, and leave it to the script which."""
 
     def hear(self, audio: bytes) -> None:
         """Audio is only asked about turns, elsewhere."""
 
-    def end(self, heard: Callable[[Heard], None]) -> None:
+    def end(self, heard: Callable[[Transcript], None]) -> None:
         """Something was said."""
-        heard(Heard("", understood=True))
+        heard(Transcript("", understood=True))
 
     def forget(self) -> None:
         """Nothing is known that could be."""
@@ -28,7 +28,7 @@ class DeafEars:
         """Nothing is open."""
 
 
-class ScriptedMind:
+class ScriptPolicy:
     """Answers the n-th turn with the n-th of its script. A Mind."""
 
     silence_s: float | None = None
@@ -39,7 +39,7 @@ class ScriptedMind:
         self._before = 0
         """What `_next` was before the answer begun last."""
 
-    def answer(self, heard: Heard, answer: Answer, *, interrupted: bool) -> None:
+    def answer(self, heard: Transcript, answer: TurnAnswer, *, interrupted: bool) -> None:
         """Answer with the next turn, or with the reply to an interruption, which takes none."""
         self._before = self._next
         if interrupted:
@@ -60,12 +60,12 @@ class ScriptedMind:
             answer.done(end=turn.end)
 
         if turn.function_calls:
-            wanted = [Wanted(c.name, c.arguments, c.response) for c in turn.function_calls]
+            wanted = [WantedFunction(c.name, c.arguments, c.response) for c in turn.function_calls]
             answer.call(wanted, say)
         else:
             say()
 
-    def silence(self, answer: Answer) -> None:
+    def silence(self, answer: TurnAnswer) -> None:
         """A script knows of turns alone."""
 
     def forget(self) -> None:
@@ -82,16 +82,18 @@ class ScriptedMind:
         """A script goes on after the turns that were taken in an earlier session."""
         self._next = sum(entry.role == "user" for entry in history)
 
-    def update(self, settings: Settings) -> None:
+    def update(self, settings: StandInSettings) -> None:
         """A script calls what it calls."""
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def agent_of(agent: Agent | Script) -> Agent:
+def agent_of(agent: StandInAgent | Script) -> StandInAgent:
     """Return the agent that a script describes, or the agent as it is."""
-    if isinstance(agent, Agent):
+    if isinstance(agent, StandInAgent):
         return agent
     script = agent
-    return Agent(script, lambda settings: ScriptedMind(script), DeafEars, ClipVoice())
+    return StandInAgent(
+        script, lambda settings: ScriptPolicy(script), ScriptSpeechToText, ClipTextToSpeech()
+    )

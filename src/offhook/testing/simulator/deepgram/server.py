@@ -16,7 +16,7 @@ from offhook.clock import Clock
 from offhook.net import websocket
 from offhook.net.first_request import FirstRequestRouter
 from offhook.net.listener import Listener
-from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.deepgram.script_policy import agent_of
 from offhook.testing.simulator.deepgram.standin import StandIn
@@ -44,7 +44,7 @@ class StandInServer:
     def __init__(
         self,
         sock: socket.socket,
-        agent: Agent,
+        agent: StandInAgent,
         clock: Clock,
         on_session: Callable[[StandIn], None] | None,
     ) -> None:
@@ -112,7 +112,7 @@ class StandInServer:
 async def serve(
     host: str,
     port: int,
-    agent: Agent | Script,
+    agent: StandInAgent | Script,
     clock: Clock,
     on_session: Callable[[StandIn], None] | None = None,
 ) -> StandInServer:

@@ -24,7 +24,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNOR
 _AT: Final = re.compile(r"`\$\.?(.*)`$")
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a failure
+class SessionError(Exception):
     """The Error that ends the session."""
 
     def __init__(self, code: str, description: str) -> None:
@@ -125,7 +125,7 @@ class _Agent(msgspec.Struct):
     greeting: str | None = None
 
 
-class _Settings(msgspec.Struct, tag="Settings"):
+class _Settings(msgspec.Struct, tag="StandInSettings"):
     audio: _Audio
     agent: _Agent | str
     experimental: bool | None = None
@@ -135,7 +135,7 @@ class _Settings(msgspec.Struct, tag="Settings"):
 _decoder: Final = msgspec.json.Decoder(_Settings)
 
 
-class Settings:
+class StandInSettings:
     """Settings that were accepted, and what of them the stand-in acts on."""
 
     def __init__(self, text: bytes) -> None:
@@ -150,7 +150,7 @@ class Settings:
         _refuse_audio(settings.audio)
         if isinstance(settings.agent, str):
             if not _UUID.fullmatch(settings.agent):
-                raise Refused("INVALID_AGENT_ID", "agent is not the id of a stored agent.")
+                raise SessionError("INVALID_AGENT_ID", "agent is not the id of a stored agent.")
             agent = _Agent()
         else:
             agent = settings.agent
@@ -236,7 +236,7 @@ class Settings:
             updated.pop("language_hints", None)
         try:
             _refuse_listen(msgspec.convert(updated, _Provider))
-        except (msgspec.ValidationError, Refused):
+        except (msgspec.ValidationError, SessionError):
             return False
         if "keyterms" in provider and updated.get("version") != "v2":
             return False
@@ -257,12 +257,14 @@ class Settings:
         return self.listen.get("version") == "v2"
 
 
-def unparsable(error: Exception) -> Refused:
+def unparsable(error: Exception) -> SessionError:
     """The refusal of a message that did not match its schema, naming the field."""
     fault = str(error)
     at = _AT.search(fault)
     field = f" Check the {at[1]} field." if at and at[1] else ""
-    return Refused("UNPARSABLE_CLIENT_MESSAGE", f"Error parsing client message: {fault}.{field}")
+    return SessionError(
+        "UNPARSABLE_CLIENT_MESSAGE", f"Error parsing client message: {fault}.{field}"
+    )
 
 
 def _entries(block: Any) -> Iterator[Any]:
@@ -279,7 +281,7 @@ def _refuse_misplaced(message: Mapping[str, Any]) -> None:
     if isinstance(agent, dict):
         misplaced += [f"agent.{key}" for key in _TOP_LEVEL_ONLY if key in agent]
     if misplaced:
-        raise Refused(
+        raise SessionError(
             "UNPARSABLE_CLIENT_MESSAGE",
             f"Error parsing client message. Check the {misplaced[0]} field.",
         )
@@ -289,32 +291,46 @@ def _refuse_audio(audio: _Audio) -> None:
     """Deepgram has more encodings; the stand-in speaks the telephone's alone."""
     heard, spoken = audio.input, audio.output
     if heard is None or (heard.encoding, heard.sample_rate) != ("mulaw", 8000):
-        raise Refused("INVALID_SETTINGS", "audio.input must be mulaw at 8000 for the stand-in.")
+        raise SessionError(
+            "INVALID_SETTINGS", "audio.input must be mulaw at 8000 for the stand-in."
+        )
     if spoken is None or spoken.encoding != "mulaw" or spoken.sample_rate not in (None, 8000):
-        raise Refused("INVALID_SETTINGS", "audio.output must be mulaw at 8000 for the stand-in.")
+        raise SessionError(
+            "INVALID_SETTINGS", "audio.output must be mulaw at 8000 for the stand-in."
+        )
     if spoken.container not in (None, "none"):
-        raise Refused("INVALID_SETTINGS", "audio.output.container must be none for the stand-in.")
+        raise SessionError(
+            "INVALID_SETTINGS", "audio.output.container must be none for the stand-in."
+        )
 
 
 def _refuse_listen(provider: _Provider) -> None:
     flux = (provider.model or "").startswith("flux-")
     if provider.type != "deepgram":
-        raise Refused("INVALID_SETTINGS", "agent.listen.provider.type must be deepgram.")
+        raise SessionError("INVALID_SETTINGS", "agent.listen.provider.type must be deepgram.")
     if flux and provider.version != "v2":
-        raise Refused("INVALID_SETTINGS", "agent.listen.provider: Flux needs version v2.")
+        raise SessionError("INVALID_SETTINGS", "agent.listen.provider: Flux needs version v2.")
     if provider.version == "v2" and not flux:
-        raise Refused("INVALID_SETTINGS", "agent.listen.provider: version v2 needs a Flux model.")
+        raise SessionError(
+            "INVALID_SETTINGS", "agent.listen.provider: version v2 needs a Flux model."
+        )
     if flux and provider.smart_format is not None:
-        raise Refused("INVALID_SETTINGS", "agent.listen.provider: Flux has no smart_format.")
+        raise SessionError("INVALID_SETTINGS", "agent.listen.provider: Flux has no smart_format.")
     threshold = 0.7 if provider.eot_threshold is None else provider.eot_threshold
     if not 0.5 <= threshold <= 1.0:
-        raise Refused("INVALID_SETTINGS", "agent.listen.provider.eot_threshold is out of range.")
+        raise SessionError(
+            "INVALID_SETTINGS", "agent.listen.provider.eot_threshold is out of range."
+        )
     timeout = provider.eot_timeout_ms
     if timeout is not None and not 500 <= timeout <= 60_000:
-        raise Refused("INVALID_SETTINGS", "agent.listen.provider.eot_timeout_ms is out of range.")
+        raise SessionError(
+            "INVALID_SETTINGS", "agent.listen.provider.eot_timeout_ms is out of range."
+        )
     eager = provider.eager_eot_threshold
     if eager is not None and not 0.3 <= eager <= min(0.9, threshold):
-        raise Refused("INVALID_SETTINGS", "agent.listen.provider.eager_eot_threshold is too high.")
+        raise SessionError(
+            "INVALID_SETTINGS", "agent.listen.provider.eager_eot_threshold is too high."
+        )
 
 
 def _refuse_speak(provider: _Provider) -> None:
@@ -322,7 +338,7 @@ def _refuse_speak(provider: _Provider) -> None:
         return
     family = "v2" if provider.model.startswith("flux-") else "v1"
     if (provider.version or "v1") != family:
-        raise Refused(
+        raise SessionError(
             "INVALID_SETTINGS", f"agent.speak.provider: {provider.model} needs version {family}."
         )
 

@@ -18,11 +18,11 @@ from offhook import audio
 from offhook.clock import Clock
 from offhook.deepgram import messages
 from offhook.net.websocket import Channel, Closed
-from offhook.testing.simulator.deepgram.functions import Called
-from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.functions import WatchedCall
+from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.script import Script, Stage
 from offhook.testing.simulator.deepgram.script_policy import agent_of
-from offhook.testing.simulator.deepgram.settings import Refused, Settings, unparsable
+from offhook.testing.simulator.deepgram.settings import SessionError, StandInSettings, unparsable
 from offhook.testing.simulator.deepgram.timers import Timers
 from offhook.testing.simulator.deepgram.turns import Turns
 
@@ -36,7 +36,7 @@ KEPT: Final = 1000
 """How many of the latest messages and lines a session remembers."""
 
 
-class Phase(enum.Enum):
+class SessionPhase(enum.Enum):
     """How far the session has come."""
 
     OPENING = "opening"
@@ -50,7 +50,7 @@ class Phase(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SpokenLine:
     """Something that was said, at `at` seconds of the clock."""
 
     at: float
@@ -92,27 +92,27 @@ class StandIn:
 
     def __init__(
         self,
-        agent: Agent | Script,
+        agent: StandInAgent | Script,
         clock: Clock,
         request_id: str = "stand-in",
         ended: "Callable[[StandIn], None] | None" = None,
     ) -> None:
         """`ended` is told when the socket is gone."""
         self.request_id: Final = request_id
-        self.phase = Phase.OPENING
-        self.settings: Settings | None = None
+        self.phase = SessionPhase.OPENING
+        self.settings: StandInSettings | None = None
         self.arrivals: Final = Arrivals()
         self.received: Final = deque[messages.ClientMessage | messages.UnknownAgentMessage](
             maxlen=KEPT
         )
         """Text messages from the client, but for Settings."""
-        self.lines: Final = deque[Line](maxlen=KEPT)
+        self.lines: Final = deque[SpokenLine](maxlen=KEPT)
         """What each side is reported to have said."""
-        self.on_line: Callable[[Line], None] | None = None
+        self.on_line: Callable[[SpokenLine], None] | None = None
         """Told of each line as it is said; set by whoever watches."""
-        self.on_call: Callable[[Called], None] | None = None
+        self.on_call: Callable[[WatchedCall], None] | None = None
         """Told of each function when it is asked for, and when it was answered or cancelled."""
-        self.on_settings: Callable[[Settings], None] | None = None
+        self.on_settings: Callable[[StandInSettings], None] | None = None
         """Told of the settings when they were applied, and when they were changed."""
         self.onsets: Final = deque[float](maxlen=KEPT)
         """When each UserStartedSpeaking went out, in seconds of the clock."""
@@ -133,7 +133,7 @@ class StandIn:
         self._writable = True
 
     @property
-    def calls(self) -> deque[Called]:
+    def calls(self) -> deque[WatchedCall]:
         """The functions that were called, with arguments and answers."""
         return deque() if self._turns is None else self._turns.functions.log
 
@@ -156,18 +156,18 @@ class StandIn:
 
     def on_text(self, text: bytes) -> None:
         """A message from the client."""
-        if self.phase in (Phase.STALLED, Phase.OVER):
+        if self.phase in (SessionPhase.STALLED, SessionPhase.OVER):
             return
         self._heard_at = self._clock.now()
         try:
             self._on_message(text)
-        except Refused as refused:
+        except SessionError as refused:
             self.fail(refused.error)
 
     def on_binary(self, data: bytes) -> None:
         """Caller audio."""
         now = self._clock.now()
-        if self.phase in (Phase.STALLED, Phase.OVER):
+        if self.phase in (SessionPhase.STALLED, SessionPhase.OVER):
             return
         self._heard_at = now
         if self._turns is None:
@@ -186,13 +186,13 @@ class StandIn:
     def on_close(self, closed: Closed) -> None:
         """The socket is gone."""
         self.closed = closed
-        self._stop(Phase.OVER)
+        self._stop(SessionPhase.OVER)
         if self._ended is not None:
             self._ended(self)
 
     def close(self) -> None:
         """End the session from this side."""
-        self._stop(Phase.OVER)
+        self._stop(SessionPhase.OVER)
         if self._channel is not None:
             self._channel.close()
 
@@ -201,27 +201,27 @@ class StandIn:
     def _welcome(self) -> None:
         if self._struck(self._conduct.welcome):
             return
-        self.phase = Phase.WELCOMED
+        self.phase = SessionPhase.WELCOMED
         self.send(messages.Welcome(self.request_id))
         if self._early_settings is not None:
             self._settle(self._early_settings)
 
     def _settle(self, text: bytes) -> None:
-        self.phase = Phase.SETTLING
+        self.phase = SessionPhase.SETTLING
         self._timers.after(self._conduct.settings.after_ms / 1000, partial(self._apply, text))
 
     def _apply(self, text: bytes) -> None:
         if self._struck(self._conduct.settings):
             return
         try:
-            settings = Settings(text)
-        except Refused as refused:
+            settings = StandInSettings(text)
+        except SessionError as refused:
             self.fail(refused.error)
             return
         self.settings = settings
         self._turns = turns = Turns(self._agent, settings, self._clock, self._timers, self)
         turns.hold(self._writable)
-        self.phase = Phase.TALKING
+        self.phase = SessionPhase.TALKING
         self.send(messages.SettingsApplied())
         if settings.prompt_is_too_long:
             self.send(messages.Warning("PROMPT_TOO_LONG", "The prompt was cut off."))
@@ -246,18 +246,18 @@ class StandIn:
             message = messages.read_ours(text)
         except messages.MalformedAgentMessageError as error:
             raise unparsable(error) from None
-        if message == messages.UnknownAgentMessage("Settings"):
+        if message == messages.UnknownAgentMessage("StandInSettings"):
             self._on_settings(text)
             return
         self.received.append(message)
         if self.settings is None or self._turns is None:
-            if self.phase is Phase.SETTLING and message == messages.KeepAlive():
+            if self.phase is SessionPhase.SETTLING and message == messages.KeepAlive():
                 return
             code = "NON_SETTINGS_MESSAGE_BEFORE_SETTINGS"
-            raise Refused(code, "A message came before the settings were applied.")
+            raise SessionError(code, "A message came before the settings were applied.")
         match message:
             case messages.UnknownAgentMessage():
-                raise Refused(
+                raise SessionError(
                     "UNPARSABLE_CLIENT_MESSAGE",
                     "Error parsing client message. Check the type field.",
                 )
@@ -290,12 +290,12 @@ class StandIn:
                 pass
 
     def _on_settings(self, text: bytes) -> None:
-        if self.phase is Phase.WELCOMED:
+        if self.phase is SessionPhase.WELCOMED:
             self._settle(text)
-        elif self.phase is Phase.OPENING and self._early_settings is None:
+        elif self.phase is SessionPhase.OPENING and self._early_settings is None:
             self._early_settings = text
         else:
-            raise Refused("SETTINGS_ALREADY_APPLIED", "Settings can be sent once.")
+            raise SessionError("SETTINGS_ALREADY_APPLIED", "Settings can be sent once.")
 
     def _updated(self, acknowledged: messages.ServerMessage) -> None:
         assert self.settings is not None  # _on_message has looked
@@ -307,7 +307,7 @@ class StandIn:
         if self.on_settings is not None:
             self.on_settings(self.settings)
 
-    def _update_listen(self, settings: Settings, message: messages.UpdateListen) -> None:
+    def _update_listen(self, settings: StandInSettings, message: messages.UpdateListen) -> None:
         if settings.update_listen(message.listen):
             self._updated(messages.ListenUpdated())
         else:
@@ -348,24 +348,24 @@ class StandIn:
         elif fault == "unknown":
             self._channel.send_text(b'{"type":"SomethingNew","content":[1,2]}')
         elif fault == "stall":
-            self._stop(Phase.STALLED)
+            self._stop(SessionPhase.STALLED)
         elif fault == "close":
             self.close()
         elif fault == "cut":
-            self._stop(Phase.OVER)
+            self._stop(SessionPhase.OVER)
             self._channel.abort()
-        return self.phase in (Phase.STALLED, Phase.OVER)
+        return self.phase in (SessionPhase.STALLED, SessionPhase.OVER)
 
     def say(self, role: str, content: str, meant: str = "") -> None:
         """Report what was said."""
-        line = Line(self._clock.now(), role, content, meant)
+        line = SpokenLine(self._clock.now(), role, content, meant)
         self.lines.append(line)
         self.send(messages.ConversationText(role, content))
         self._tell_history(messages.History(role=role, content=content))
         if self.on_line is not None:
             self.on_line(line)
 
-    def function_changed(self, called: Called) -> None:
+    def function_changed(self, called: WatchedCall) -> None:
         """A function was asked for, answered or cancelled."""
         if self.on_call is not None:
             self.on_call(called)
@@ -395,9 +395,9 @@ class StandIn:
         code = "MAXIMUM_SESSION_LENGTH_REACHED"
         self.fail(messages.Error(code, "A session lasts two hours."))
 
-    def _stop(self, phase: Phase) -> None:
+    def _stop(self, phase: SessionPhase) -> None:
         """Nothing more goes out, and no timer is left."""
-        was_over = self.phase in (Phase.STALLED, Phase.OVER)
+        was_over = self.phase in (SessionPhase.STALLED, SessionPhase.OVER)
         self.phase = phase
         self._timers.cancel_all()
         if self._turns is not None and not was_over:

@@ -11,8 +11,8 @@ from typing import Final
 
 from offhook import audio
 from offhook.testing.simulator.deepgram.timers import Timers
-from offhook.testing.simulator.speech.engines import Ears, Heard
-from offhook.testing.simulator.speech.turn_finder import Change, TurnFinder
+from offhook.testing.simulator.speech.engines import SpeechToText, Transcript
+from offhook.testing.simulator.speech.turn_finder import TurnChange, TurnFinder
 
 BEFORE_MS: Final = 400
 """Audio from before speech was noticed that is recognised with it: beginnings are soft."""
@@ -26,10 +26,10 @@ _BEFORE: Final = BEFORE_MS * audio.BYTES_PER_MS
 class _Stretch:
     """Speech from a beginning to a pause; `heard` is None until it is known."""
 
-    heard: Heard | None = None
+    heard: Transcript | None = None
 
 
-class Listener:
+class TurnListener:
     """Listens to one caller.
 
     `started`: speech has begun, perhaps that of a turn that had only paused. `paused`: the turn may
@@ -38,12 +38,12 @@ class Listener:
 
     def __init__(
         self,
-        ears: Ears,
+        ears: SpeechToText,
         timers: Timers,
         silence_ms: int,
         started: Callable[[], None],
         paused: Callable[[], None],
-        heard: Callable[[Heard], None],
+        heard: Callable[[Transcript], None],
     ) -> None:
         self._ears = ears
         self._timers = timers
@@ -101,7 +101,7 @@ class Listener:
         else:
             self._before = (self._before + data)[-_BEFORE:]
         for change in self._finder.hear(data):
-            if change is Change.STARTED:
+            if change is TurnChange.STARTED:
                 self._ears.hear(self._before)
                 self._before = b""
                 self._started()
@@ -113,10 +113,10 @@ class Listener:
         self._stretches.append(stretch)
         self._paused()
         known = partial(self._known, stretch)
-        self._timers.after(EARS_S, partial(known, Heard("", understood=False)))
+        self._timers.after(EARS_S, partial(known, Transcript("", understood=False)))
         self._ears.end(known)
 
-    def _known(self, stretch: _Stretch, heard: Heard) -> None:
+    def _known(self, stretch: _Stretch, heard: Transcript) -> None:
         if stretch.heard is None and stretch in self._stretches:
             stretch.heard = heard
             if not self._finder.speaking:
@@ -130,4 +130,4 @@ class Listener:
         # Noise beside words is not held against them.
         trusted = [part for part in parts if part.understood] or parts
         text = " ".join(part.text for part in trusted if part.text)
-        self._heard(Heard(text, any(part.understood for part in parts)))
+        self._heard(Transcript(text, any(part.understood for part in parts)))

@@ -11,15 +11,15 @@ from typing import Protocol
 
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages
-from offhook.testing.simulator.deepgram.agent_speech import Speaker
-from offhook.testing.simulator.deepgram.answers import Answer, Wanted
-from offhook.testing.simulator.deepgram.functions import Called, Functions
-from offhook.testing.simulator.deepgram.policy import Agent
-from offhook.testing.simulator.deepgram.script import Turn
-from offhook.testing.simulator.deepgram.settings import Settings
+from offhook.testing.simulator.deepgram.agent_speech import AgentSpeech
+from offhook.testing.simulator.deepgram.answers import TurnAnswer, WantedFunction
+from offhook.testing.simulator.deepgram.functions import FunctionCalls, WatchedCall
+from offhook.testing.simulator.deepgram.policy import StandInAgent
+from offhook.testing.simulator.deepgram.script import ScriptTurn
+from offhook.testing.simulator.deepgram.settings import StandInSettings
 from offhook.testing.simulator.deepgram.timers import Timers
-from offhook.testing.simulator.deepgram.turn_listener import Listener
-from offhook.testing.simulator.speech.engines import Heard
+from offhook.testing.simulator.deepgram.turn_listener import TurnListener
+from offhook.testing.simulator.speech.engines import Transcript
 
 
 class Wire(Protocol):
@@ -37,7 +37,7 @@ class Wire(Protocol):
     def say(self, role: str, content: str, meant: str = "") -> None:
         """Report what was said."""
 
-    def function_changed(self, called: Called) -> None:
+    def function_changed(self, called: WatchedCall) -> None:
         """A function was asked for, answered or cancelled: for who watches."""
 
     def functions_finished(self, finished: list[messages.FinishedFunction]) -> None:
@@ -57,7 +57,12 @@ class Turns:
     """The conversation of one session, from SettingsApplied on. An answer.Session."""
 
     def __init__(
-        self, agent: Agent, settings: Settings, clock: Clock, timers: Timers, wire: Wire
+        self,
+        agent: StandInAgent,
+        settings: StandInSettings,
+        clock: Clock,
+        timers: Timers,
+        wire: Wire,
     ) -> None:
         self._conduct = agent.conduct
         self._settings = settings
@@ -66,7 +71,7 @@ class Turns:
         self._wire = wire
         self._mind = agent.mind(settings)
         self._mind.resume(settings.context)
-        self._listener = Listener(
+        self._listener = TurnListener(
             agent.ears(),
             timers,
             settings.end_of_turn_ms(agent.conduct.silence_ms),
@@ -74,14 +79,14 @@ class Turns:
             self._user_paused,
             self._user_heard,
         )
-        self.functions = Functions(
+        self.functions = FunctionCalls(
             timers,
             agent.conduct.function_ms,
             wire.send,
             wire.function_changed,
             wire.functions_finished,
         )
-        self._speaker = Speaker(
+        self._speaker = AgentSpeech(
             agent.conduct,
             clock,
             agent.voice,
@@ -91,7 +96,7 @@ class Turns:
             self._spoken,
             announced=settings.experimental,
         )
-        self._answer: Answer | None = None
+        self._answer: TurnAnswer | None = None
         """The answer to the last turn, until the caller speaks again."""
         self._reply_timer: Timer | None = None
         self._silence_timer: Timer | None = None
@@ -153,7 +158,7 @@ class Turns:
             self._written.append(words)
             return
         self._replace_answer()
-        self._think(Heard(words, understood=True), self._new_answer(words, self._clock.now()))
+        self._think(Transcript(words, understood=True), self._new_answer(words, self._clock.now()))
 
     def end_turn(self) -> None:
         """End the caller's turn now, if there is one (§2.17): also one that has only paused."""
@@ -186,7 +191,7 @@ class Turns:
         self._timers.cancel(self._reply_timer)
         self._reply_timer = self._timers.after(self._conduct.reply_ms / 1000, self._reply_is_due)
 
-    def _user_heard(self, heard: Heard) -> None:
+    def _user_heard(self, heard: Transcript) -> None:
         """Begin to answer. The turn is confirmed when the caller has been quiet for long enough."""
         self._cancel_thought()
         self._think(heard, self._new_answer(heard.text or None, self._paused_at))
@@ -203,20 +208,20 @@ class Turns:
 
     # --- The answer ---
 
-    def _new_answer(self, words: str | None, paused_at: float | None) -> Answer:
+    def _new_answer(self, words: str | None, paused_at: float | None) -> TurnAnswer:
         """`paused_at`: since when the caller waits for it; None if the caller does not."""
-        answer = self._answer = Answer(self, self._clock.now, words, paused_at is not None)
+        answer = self._answer = TurnAnswer(self, self._clock.now, words, paused_at is not None)
         answer.times.paused = paused_at
         answer.times.heard = self._clock.now()
         return answer
 
-    def _think(self, heard: Heard, answer: Answer) -> None:
+    def _think(self, heard: Transcript, answer: TurnAnswer) -> None:
         self._mind.answer(heard, answer, interrupted=self._interrupted)
         if self._reply_timer is None and not answer.is_dropped:
             # Nobody waits for the caller to go on: that was before the words were known.
             self._confirm(answer)
 
-    def _confirm(self, answer: Answer) -> None:
+    def _confirm(self, answer: TurnAnswer) -> None:
         self._interrupted = False
         self._listener.taken()
         answer.confirm()
@@ -269,7 +274,7 @@ class Turns:
         """Report what the caller said."""
         self._wire.say("user", words, meant)
 
-    def speak(self, text: str, answer: Answer | None) -> None:
+    def speak(self, text: str, answer: TurnAnswer | None) -> None:
         """Say this after what is being said."""
         if self._settings.failed_to_speak:
             self._wire.fail(
@@ -278,12 +283,12 @@ class Turns:
         else:
             self._speaker.speak(text, answer)
 
-    def pause(self, answer: Answer) -> None:
+    def pause(self, answer: TurnAnswer) -> None:
         """Nothing more is said for now: functions are waited for."""
         if self._speaker.answer is answer:
             self._speaker.finish()
 
-    def finish(self, answer: Answer) -> None:
+    def finish(self, answer: TurnAnswer) -> None:
         """Nothing more is said at all."""
         if self._speaker.answer is not answer or not answer.has_spoken:
             self._strike(answer)
@@ -297,7 +302,7 @@ class Turns:
 
     def call(
         self,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[WantedFunction],
         answered: Callable[[Sequence[str]], None],
         slow: Callable[[], None],
     ) -> None:
@@ -315,7 +320,7 @@ class Turns:
         """End the session with this."""
         self._wire.fail(error)
 
-    def spoil(self, turn: Turn) -> None:
+    def spoil(self, turn: ScriptTurn) -> None:
         """Commit the fault that precedes an answer."""
         if turn.fault in ("garbage", "unknown"):
             self._wire.fault(turn.fault)
@@ -335,7 +340,7 @@ class Turns:
         if self._speaker.answer is not None:
             self._strike(self._speaker.answer)
 
-    def _spoken(self, answer: Answer | None, was_cut: bool) -> None:
+    def _spoken(self, answer: TurnAnswer | None, was_cut: bool) -> None:
         """What was being said has gone out, or what was left of it."""
         fault = answer.flaws.fault if answer is not None and answer.flaws is not None else None
         if fault not in ("text_only", "never_done"):
@@ -344,7 +349,7 @@ class Turns:
         if answer is not None and (answer.is_done or was_cut):
             self._is_said(answer, was_cut)
 
-    def _is_said(self, answer: Answer, was_cut: bool) -> None:
+    def _is_said(self, answer: TurnAnswer, was_cut: bool) -> None:
         """An answer is at its end."""
         if answer.is_turn:
             fixed = self._conduct.latency
@@ -366,7 +371,7 @@ class Turns:
         self._mind.silence(answer)
         self._confirm(answer)
 
-    def _strike(self, answer: Answer) -> None:
+    def _strike(self, answer: TurnAnswer) -> None:
         """Do what a script says goes wrong in the middle of this answer."""
         flaws = answer.flaws
         if flaws is None:

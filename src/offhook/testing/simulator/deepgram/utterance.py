@@ -14,7 +14,7 @@ from offhook import audio
 from offhook.clock import Clock, Timer
 from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.engines import Speaking, Voice
+from offhook.testing.simulator.speech.engines import SpeechHandle, TextToSpeech
 
 MAX_SENTENCES: Final = 100
 """Waiting in one utterance; what is appended beyond that is not said."""
@@ -32,7 +32,7 @@ def sentences(text: str) -> list[str]:
     return _SENTENCE_END.split(whole, maxsplit=MAX_SENTENCES)
 
 
-class Utterance:
+class StandInUtterance:
     """Sends sentences through `say` and `play`, then calls `done`, once, unless it is dropped.
 
     `plays_from` is when the caller begins to hear it, at the earliest. Until `close`, more may be
@@ -43,7 +43,7 @@ class Utterance:
         self,
         conduct: Conduct,
         clock: Clock,
-        voice: Voice | None,
+        voice: TextToSpeech | None,
         say: Callable[[str], None],
         play: Callable[[bytes], None],
         done: Callable[[], None],
@@ -59,7 +59,7 @@ class Utterance:
         self._done = done
         self._sizes = cycle(conduct.chunk_bytes)
         self._sentences: deque[str] = deque()
-        self._speaking: Speaking | None = None
+        self._speaking: SpeechHandle | None = None
         self._making = False
         """The voice has not finished the present sentence."""
         self._audio = bytearray()

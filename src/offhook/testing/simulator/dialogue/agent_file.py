@@ -5,7 +5,7 @@ from typing import Any
 
 from offhook import yamlfile
 from offhook.testing.simulator.deepgram.script import Script
-from offhook.testing.simulator.dialogue.file import Content, Dialogue
+from offhook.testing.simulator.dialogue.file import Dialogue, DialogueContent
 
 
 def read(path: Path) -> Script | Dialogue:
@@ -15,7 +15,7 @@ def read(path: Path) -> Script | Dialogue:
     """
     document = yamlfile.read(path)
     keys = _keys(document.value)
-    of_script, of_dialogue = set(Script.model_fields), set(Content.model_fields)
+    of_script, of_dialogue = set(Script.model_fields), set(DialogueContent.model_fields)
     if "intents" in keys and "turns" in keys:
         raise _neither(document, "intents", "This has both turns and intents")
     if keys & (of_dialogue - of_script):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from offhook.errors import UserError
 from offhook.testing.simulator.deepgram import script
-from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.deepgram.script_policy import agent_of
 from offhook.testing.simulator.dialogue.completions import Model
@@ -17,10 +17,10 @@ from offhook.testing.simulator.speech import installed
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ReadyAgent:
     """An agent, and in words what it is."""
 
-    agent: Agent
+    agent: StandInAgent
     words: str
     dialogue: Dialogue | None
     """What it talks along; None for a script and for a model."""
@@ -29,7 +29,7 @@ class Ready:
 @asynccontextmanager
 async def ready(
     what: Script | Dialogue | None = None, model: Model | None = None
-) -> AsyncIterator[Ready]:
+) -> AsyncIterator[ReadyAgent]:
     """The agent, until the end of the block, which ends its processes and requests.
 
     Without `what` it is the front desk: the one that understands, or a script where this machine
@@ -39,14 +39,14 @@ async def ready(
     missing = installed.missing()
     async with AsyncExitStack() as stack:
         if isinstance(what, Script):
-            made = Ready(agent_of(what), "It plays a script, whatever is said.", None)
+            made = ReadyAgent(agent_of(what), "It plays a script, whatever is said.", None)
         elif missing is None:
             dialogue = what or front_desk()
             agent = await stack.enter_async_context(talking(dialogue))
-            made = Ready(agent, "It understands what is said, and answers.", dialogue)
+            made = ReadyAgent(agent, "It understands what is said, and answers.", dialogue)
         elif what is None:
             words = f"It plays a script and understands nothing: {missing}."
-            made = Ready(agent_of(script.front_desk()), words, None)
+            made = ReadyAgent(agent_of(script.front_desk()), words, None)
         else:
             raise UserError(
                 "E-STANDIN-02",
@@ -55,6 +55,6 @@ async def ready(
             )
         if model is not None:
             words = f"The model {model.name} does the talking."
-            made = Ready(made.agent, words, None)
+            made = ReadyAgent(made.agent, words, None)
         agent = await stack.enter_async_context(thinking(made.agent, model))
-        yield Ready(agent, made.words, made.dialogue)
+        yield ReadyAgent(agent, made.words, made.dialogue)

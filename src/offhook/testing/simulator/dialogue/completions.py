@@ -33,7 +33,7 @@ _CALLS_MAX: Final = 16
 _ARGUMENTS_MAX: Final = 64 * 1024
 
 
-class Failed(Exception):  # noqa: N818 - an answer, not a fault of ours
+class CompletionError(Exception):
     """No completion. Says why, without a word of what was said or sent."""
 
 
@@ -138,16 +138,16 @@ async def complete(
             ) as response,
         ):
             if response.status_code != 200:
-                raise Failed(f"it answered {response.status_code}")
+                raise CompletionError(f"it answered {response.status_code}")
             return await _read(response, text, patience.cancel)
     except TimeoutError:
-        raise Failed(f"it took more than {TOTAL_S:.0f} s") from None
+        raise CompletionError(f"it took more than {TOTAL_S:.0f} s") from None
     except httpx2.TimeoutException:
-        raise Failed("it did not answer in time") from None
+        raise CompletionError("it did not answer in time") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-        raise Failed(f"it cannot be reached ({type(error).__name__})") from None
+        raise CompletionError(f"it cannot be reached ({type(error).__name__})") from None
     except (UnicodeError, ValueError, TypeError):
-        raise Failed("its URL or headers cannot be sent") from None
+        raise CompletionError("its URL or headers cannot be sent") from None
     finally:
         patience.cancel()
 
@@ -165,9 +165,9 @@ async def _read(
         try:
             chunk = _decoder.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise Failed("it sent something that is no completion") from None
+            raise CompletionError("it sent something that is no completion") from None
         if chunk.error is not None:
-            raise Failed("it reported an error")
+            raise CompletionError("it reported an error")
         for choice in (chunk.choices or [])[:1]:
             finished = finished or choice.finish_reason is not None
             delta = choice.delta or _Delta()
@@ -183,24 +183,24 @@ async def _read(
             finished = True
             break
     if not finished:
-        raise Failed("its stream broke off")
+        raise CompletionError("its stream broke off")
     made = [calls[index] for index in sorted(calls) if calls[index].name]
     if not made and not length:
-        raise Failed("it answered nothing")
+        raise CompletionError("it answered nothing")
     return made
 
 
 def _add(calls: dict[int, ToolCall], delta: _ToolDelta) -> None:
     """A piece of a tool call: they come by index, their arguments bit by bit."""
     if delta.index not in calls and len(calls) >= _CALLS_MAX:
-        raise Failed("it called too many functions")
+        raise CompletionError("it called too many functions")
     call = calls.setdefault(delta.index, ToolCall())
     call.id = call.id or delta.id or ""
     if delta.function is not None:
         call.name = call.name or delta.function.name or ""
         call.arguments += delta.function.arguments or ""
     if len(call.arguments) > _ARGUMENTS_MAX:
-        raise Failed("it gave a function too many arguments")
+        raise CompletionError("it gave a function too many arguments")
 
 
 async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
@@ -211,7 +211,7 @@ async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
         total += len(piece)
         rest += piece
         if total > _STREAM_MAX or len(rest) > _LINE_MAX:
-            raise Failed("it sent too much")
+            raise CompletionError("it sent too much")
         *lines, rest = rest.split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):

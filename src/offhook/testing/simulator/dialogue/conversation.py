@@ -14,7 +14,13 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from offhook.testing.simulator.dialogue.file import START, Action, Case, Dialogue, State
+from offhook.testing.simulator.dialogue.file import (
+    START,
+    Dialogue,
+    DialogueAction,
+    DialogueCase,
+    DialogueState,
+)
 from offhook.testing.simulator.dialogue.matcher import Meaning
 from offhook.testing.simulator.dialogue.sampling import FIELD
 from offhook.testing.simulator.dialogue.slots import Value, spoken
@@ -26,7 +32,7 @@ _RESULT_MAX: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ConversationCall:
     """A function that is wanted."""
 
     name: str
@@ -42,7 +48,7 @@ class Move:
     """What the agent does next."""
 
     say: tuple[str, ...] = ()
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ConversationCall, ...] = ()
     """Functions to call. `functions_answered` is due when all of them were."""
     end: bool = False
     """End the session when that has been heard."""
@@ -54,7 +60,7 @@ class Move:
 class _Calling:
     """Functions that have not been answered, and what is to be done then."""
 
-    then: tuple[Case, ...]
+    then: tuple[DialogueCase, ...]
     known: Mapping[str, Any]
     """What could be filled in when they were called."""
     confirmed: bool
@@ -81,7 +87,7 @@ class Memory:
     """How often each reply was said, by name: its variants take turns."""
 
 
-class Talk:
+class Conversation:
     """One conversation. `offered` are the functions that the Settings offer; None: any."""
 
     def __init__(self, dialogue: Dialogue, offered: frozenset[str] | None = None) -> None:
@@ -125,13 +131,13 @@ class Talk:
         for content in contents:
             answer = _fields(content)
             if answer is None:
-                failed = Case(say=["failed"], to=calling.home)
+                failed = DialogueCase(say=["failed"], to=calling.home)
                 return self._moved(self._go(failed, calling.known))
             fields |= answer
         known = {**calling.known, **fields}
         case = self._fitting(calling.then, known)
         if case is None:
-            case = Case(say=["failed"] if calling.then else [])
+            case = DialogueCase(say=["failed"] if calling.then else [])
         if case.to is None:
             case = case.model_copy(update={"to": calling.home})
         return self._moved(self._go(case, known))
@@ -182,7 +188,7 @@ class Talk:
 
     def _act(
         self,
-        actions: Sequence[Action],
+        actions: Sequence[DialogueAction],
         known: Mapping[str, Any],
         heard: Mapping[str, Value],
     ) -> Move | None:
@@ -197,7 +203,7 @@ class Talk:
 
     def _go(
         self,
-        case: Case,
+        case: DialogueCase,
         known: Mapping[str, Any],
         heard: Mapping[str, Value] | None = None,
     ) -> Move:
@@ -253,7 +259,7 @@ class Talk:
             return Move()
         action = actions[count]
         if off_topic and count == 0 and content.off_topic:
-            action = Action(say=content.off_topic)
+            action = DialogueAction(say=content.off_topic)
         return self._act([action], self.memory.slots, {}) or Move()
 
     # --- Functions ---
@@ -261,7 +267,7 @@ class Talk:
     def _call(
         self,
         names: Sequence[str],
-        then: Sequence[Case],
+        then: Sequence[DialogueCase],
         *,
         home: str | None,
         confirmed: bool = False,
@@ -276,11 +282,11 @@ class Talk:
                 return Move(self._texts(["not_offered"], words) or ())
         if not names:
             # Confirmed, and nothing to call: that is all.
-            return self._go(Case(to=home), filled)
+            return self._go(DialogueCase(to=home), filled)
         self._remember(calling=_Calling(tuple(then), filled, confirmed, home))
         return Move(calls=tuple(self._made(name, filled) for name in names))
 
-    def _made(self, name: str, filled: Mapping[str, Any]) -> Call:
+    def _made(self, name: str, filled: Mapping[str, Any]) -> ConversationCall:
         function = self._dialogue.content.functions[name]
         if function.arguments is None:
             arguments = {slot: filled[slot] for slot in self._state.needs if slot in filled}
@@ -295,7 +301,9 @@ class Talk:
             key: value[0] if isinstance(value, list) and value else value
             for key, value in function.example.items()
         }
-        return Call(name, arguments, function.speculative, msgspec.json.encode(example).decode())
+        return ConversationCall(
+            name, arguments, function.speculative, msgspec.json.encode(example).decode()
+        )
 
     # --- Words ---
 
@@ -343,7 +351,7 @@ class Talk:
     # --- Memory ---
 
     @property
-    def _state(self) -> State:
+    def _state(self) -> DialogueState:
         return self._dialogue.states[self.memory.state]
 
     def _remember(self, **changed: Any) -> None:

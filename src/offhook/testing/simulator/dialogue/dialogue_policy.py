@@ -4,29 +4,29 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from offhook.deepgram.messages import History
-from offhook.testing.simulator.deepgram.answers import Answer, Wanted
-from offhook.testing.simulator.deepgram.policy import Agent
+from offhook.testing.simulator.deepgram.answers import TurnAnswer, WantedFunction
+from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.script import Conduct
-from offhook.testing.simulator.deepgram.settings import Settings
-from offhook.testing.simulator.dialogue.conversation import Move, Talk
+from offhook.testing.simulator.deepgram.settings import StandInSettings
+from offhook.testing.simulator.dialogue.conversation import Conversation, Move
 from offhook.testing.simulator.dialogue.file import Dialogue
-from offhook.testing.simulator.speech.engines import Ears, Heard, Voice
+from offhook.testing.simulator.speech.engines import SpeechToText, TextToSpeech, Transcript
 
 
 def conversing(
     dialogue: Dialogue,
-    ears: Callable[[], Ears],
-    voice: Voice,
+    ears: Callable[[], SpeechToText],
+    voice: TextToSpeech,
     conduct: Conduct | None = None,
-) -> Agent:
+) -> StandInAgent:
     """An agent that talks along a dialogue."""
-    return Agent(
-        conduct or Conduct(), lambda settings: DialogueMind(dialogue, settings), ears, voice
+    return StandInAgent(
+        conduct or Conduct(), lambda settings: DialogueFilePolicy(dialogue, settings), ears, voice
     )
 
 
 @asynccontextmanager
-async def talking(dialogue: Dialogue) -> AsyncIterator[Agent]:
+async def talking(dialogue: Dialogue) -> AsyncIterator[StandInAgent]:
     """An agent that talks along a dialogue, until the end of the block.
 
     Raises UserError (E-EAR-...) where the local engines do not start, or do not know a word.
@@ -38,17 +38,17 @@ async def talking(dialogue: Dialogue) -> AsyncIterator[Agent]:
         yield conversing(dialogue, recogniser.ears, voice)
 
 
-class DialogueMind:
+class DialogueFilePolicy:
     """One session's Talk, carried out. A Mind."""
 
-    def __init__(self, dialogue: Dialogue, settings: Settings) -> None:
+    def __init__(self, dialogue: Dialogue, settings: StandInSettings) -> None:
         content = dialogue.content
         self.silence_s: float | None = content.silent_after if content.silent else None
-        self._talk = Talk(dialogue, _offered(settings))
+        self._talk = Conversation(dialogue, _offered(settings))
         self._before = self._talk.memory
         """What was remembered when the answer was begun."""
 
-    def answer(self, heard: Heard, answer: Answer, *, interrupted: bool) -> None:
+    def answer(self, heard: Transcript, answer: TurnAnswer, *, interrupted: bool) -> None:
         """Answer what was meant."""
         self._before = self._talk.memory
         move = self._talk.hear(heard.text, heard.understood)
@@ -56,7 +56,7 @@ class DialogueMind:
         answer.meant = " ".join((move.meaning.intent or "nothing known", *slots))
         self._carry_out(move, answer)
 
-    def silence(self, answer: Answer) -> None:
+    def silence(self, answer: TurnAnswer) -> None:
         """Ask whether somebody is there, but not for ever."""
         self._before = self._talk.memory
         self._carry_out(self._talk.silence(), answer)
@@ -84,14 +84,14 @@ class DialogueMind:
                 self._talk.functions_answered([call.response for call in message.function_calls])
         self._talk.functions_cancelled()
 
-    def update(self, settings: Settings) -> None:
+    def update(self, settings: StandInSettings) -> None:
         """Other functions may be offered."""
         self._talk.offered = _offered(settings)
 
     def close(self) -> None:
         """Nothing is open."""
 
-    def _carry_out(self, move: Move, answer: Answer) -> None:
+    def _carry_out(self, move: Move, answer: TurnAnswer) -> None:
         for text in move.say:
             answer.say(text)
         if not move.calls:
@@ -106,11 +106,11 @@ class DialogueMind:
                 answer.say(text)
 
         wanted = [
-            Wanted(call.name, call.arguments, call.example, early=call.speculative)
+            WantedFunction(call.name, call.arguments, call.example, early=call.speculative)
             for call in move.calls
         ]
         answer.call(wanted, answered, slow)
 
 
-def _offered(settings: Settings) -> frozenset[str] | None:
+def _offered(settings: StandInSettings) -> frozenset[str] | None:
     return None if settings.is_stored else frozenset(settings.functions)

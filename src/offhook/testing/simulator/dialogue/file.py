@@ -74,7 +74,7 @@ class _Part(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Case(_Part):
+class DialogueCase(_Part):
     """One way to answer. Of several, the first whose `when` fits and whose words can be filled."""
 
     when: dict[str, str | int | bool | list[str | int | bool] | None] = {}
@@ -96,11 +96,12 @@ def _cases(value: Any) -> Any:
 
 
 Cases: TypeAlias = Annotated[
-    list[Case], BeforeValidator(_cases, json_schema_input_type=str | Case | list[str | Case])
+    list[DialogueCase],
+    BeforeValidator(_cases, json_schema_input_type=str | DialogueCase | list[str | DialogueCase]),
 ]
 
 
-class Action(Case):
+class DialogueAction(DialogueCase):
     """A case that may call functions: `then` answers when all of them have been answered."""
 
     call: Names = []
@@ -108,11 +109,14 @@ class Action(Case):
 
 
 Actions: TypeAlias = Annotated[
-    list[Action], BeforeValidator(_cases, json_schema_input_type=str | Action | list[str | Action])
+    list[DialogueAction],
+    BeforeValidator(
+        _cases, json_schema_input_type=str | DialogueAction | list[str | DialogueAction]
+    ),
 ]
 
 
-class Function(_Part):
+class DialogueFunction(_Part):
     """A function that the Settings offer, as this dialogue calls it."""
 
     arguments: dict[str, Any] | None = None
@@ -127,7 +131,7 @@ class Function(_Part):
     calls none."""
 
 
-class State(_Part):
+class DialogueState(_Part):
     """A step of the conversation: asks for what it needs, confirms, calls, goes on."""
 
     say: Texts = []
@@ -144,7 +148,7 @@ class State(_Part):
     """What intents do here; others do as under `anywhere`."""
 
 
-class Content(_Part):
+class DialogueContent(_Part):
     """The whole file."""
 
     intents: dict[str, Annotated[list[str], Field(min_length=1)]]
@@ -156,11 +160,11 @@ class Content(_Part):
     """A time without morning or evening is the first from here on: from 12:00, seven is 19:00."""
     replies: dict[str, Texts] = {}
     """Texts by name; of several, the first is said first. `{day}` is filled in."""
-    functions: dict[str, Function] = {}
-    states: dict[str, State] = {}
+    functions: dict[str, DialogueFunction] = {}
+    states: dict[str, DialogueState] = {}
     anywhere: dict[str, Actions] = {}
     """What intents do in every state that says nothing else."""
-    misunderstood: Actions = [Action(say=["again"])] * 3
+    misunderstood: Actions = [DialogueAction(say=["again"])] * 3
     """Answers to the first, second ... turn in a row that meant nothing; after those, silence."""
     off_topic: Texts = []
     """Said instead of the first of them when the words were clear and meant nothing here."""
@@ -181,19 +185,19 @@ class Dialogue:
         # The checks look at a Dialogue, so they are not imported above.
         from offhook.testing.simulator.dialogue import checks
 
-        self.content: Final = yamlfile.validate(Content, document)
-        self.kinds: Final[dict[str, slots.Kind]] = slots.builtin(self.content.day_begins)
+        self.content: Final = yamlfile.validate(DialogueContent, document)
+        self.kinds: Final[dict[str, slots.SlotKind]] = slots.builtin(self.content.day_begins)
         for name, own in self.content.slots.items():
             if isinstance(own, str):
                 self.kinds[name] = self.kinds[own]
             else:
                 ways = own if isinstance(own, dict) else {word: [] for word in own}
-                self.kinds[name] = slots.Choice(ways)
+                self.kinds[name] = slots.ChoiceSlot(ways)
         self.replies: Final[dict[str, list[str]]] = {
             **{name: list(texts) for name, texts in BUILTIN_REPLIES.items()},
             **self.content.replies,
         }
-        self.states: Final = {START: State(), **self.content.states}
+        self.states: Final = {START: DialogueState(), **self.content.states}
         self.matcher: Final = Matcher(self.content.intents, self._kinds_in_phrases())
         self._document = document
         checks.check(self, document)
@@ -272,7 +276,7 @@ class Dialogue:
             yield (*loc, "say"), case.say
         yield ("off_topic",), self.content.off_topic
 
-    def cases(self) -> Iterable[tuple[yamlfile.Loc, Case]]:
+    def cases(self) -> Iterable[tuple[yamlfile.Loc, DialogueCase]]:
         """Every case, and where it is written."""
         for name, state in self.content.states.items():
             for index, case in enumerate(state.then):
@@ -283,7 +287,7 @@ class Dialogue:
                 for then, case in enumerate(action.then):
                     yield (*loc, index, "then", then), case
 
-    def actions(self) -> Iterable[tuple[yamlfile.Loc, list[Action]]]:
+    def actions(self) -> Iterable[tuple[yamlfile.Loc, list[DialogueAction]]]:
         """Every list of actions, and where it is written."""
         for name, state in self.content.states.items():
             for intent, actions in state.on.items():
@@ -293,7 +297,7 @@ class Dialogue:
         yield ("misunderstood",), self.content.misunderstood
         yield ("silent",), self.content.silent
 
-    def _kinds_in_phrases(self) -> dict[str, slots.Kind]:
+    def _kinds_in_phrases(self) -> dict[str, slots.SlotKind]:
         """Those that some phrase has: no word is taken for a value that nobody may mean."""
         used = {
             word[1:]

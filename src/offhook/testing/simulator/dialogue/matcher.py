@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from offhook.testing.simulator.dialogue.slots import Kind, Value
+from offhook.testing.simulator.dialogue.slots import SlotKind, Value
 from offhook.testing.simulator.dialogue.words import words
 
 NEAR: Final = 0.5
@@ -64,7 +64,7 @@ class Matcher:
     """The phrases of every intent, and the kinds of slot that they may hold."""
 
     def __init__(
-        self, intents: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind] | None = None
+        self, intents: Mapping[str, Sequence[str]], kinds: Mapping[str, SlotKind] | None = None
     ) -> None:
         self._kinds: Final = dict(kinds or {})
         phrases = [

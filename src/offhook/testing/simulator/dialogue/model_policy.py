@@ -12,17 +12,17 @@ from typing import Any, Final
 import httpx2
 
 from offhook.deepgram import messages
-from offhook.testing.simulator.deepgram.answers import Answer, Wanted
-from offhook.testing.simulator.deepgram.policy import Agent, Mind
-from offhook.testing.simulator.deepgram.settings import Settings
+from offhook.testing.simulator.deepgram.answers import TurnAnswer, WantedFunction
+from offhook.testing.simulator.deepgram.policy import DialoguePolicy, StandInAgent
+from offhook.testing.simulator.deepgram.settings import StandInSettings
 from offhook.testing.simulator.dialogue.completions import (
-    Failed,
+    CompletionError,
     Model,
     ToolCall,
     complete,
     is_loopback,
 )
-from offhook.testing.simulator.speech.engines import Heard
+from offhook.testing.simulator.speech.engines import Transcript
 
 _log: Final = logging.getLogger("offhook.testing.model")
 
@@ -51,7 +51,9 @@ _CANCELLED: Final = '{"error": "The caller went on speaking; this was called off
 
 
 @asynccontextmanager
-async def thinking(agent: Agent, configured: Model | None = None) -> AsyncIterator[Agent]:
+async def thinking(
+    agent: StandInAgent, configured: Model | None = None
+) -> AsyncIterator[StandInAgent]:
     """The agent with a model for a mind, where there is one: `configured`, or one in its Settings.
 
     A model that Settings name is asked only where it is on this machine. Other sessions have the
@@ -66,9 +68,9 @@ async def thinking(agent: Agent, configured: Model | None = None) -> AsyncIterat
             task.add_done_callback(tasks.discard)
             return task
 
-        def mind(settings: Settings) -> Mind:
+        def mind(settings: StandInSettings) -> DialoguePolicy:
             if models(settings, configured):
-                return ModelMind(settings, configured, http, start)
+                return ModelPolicy(settings, configured, http, start)
             return agent.mind(settings)
 
         try:
@@ -78,7 +80,7 @@ async def thinking(agent: Agent, configured: Model | None = None) -> AsyncIterat
                 task.cancel()
 
 
-def models(settings: Settings, configured: Model | None) -> list[Model]:
+def models(settings: StandInSettings, configured: Model | None) -> list[Model]:
     """The models that a session thinks with, in order of preference."""
     if configured is not None:
         return [configured]
@@ -96,14 +98,14 @@ def models(settings: Settings, configured: Model | None) -> list[Model]:
     ]
 
 
-class ModelMind:
+class ModelPolicy:
     """One session's conversation with a model. A Mind."""
 
     silence_s: float | None = None
 
     def __init__(
         self,
-        settings: Settings,
+        settings: StandInSettings,
         configured: Model | None,
         http: httpx2.AsyncClient,
         start: Callable[[Callable[[], Any]], asyncio.Task[None]],
@@ -124,7 +126,7 @@ class ModelMind:
         self._waiting: list[ToolCall] = []
         """Functions that have not been answered."""
 
-    def answer(self, heard: Heard, answer: Answer, *, interrupted: bool) -> None:
+    def answer(self, heard: Transcript, answer: TurnAnswer, *, interrupted: bool) -> None:
         """Ask the model, unless there is nothing to ask."""
         del self._messages[:-_MESSAGES_MAX]
         self._before = len(self._messages)
@@ -138,7 +140,7 @@ class ModelMind:
         self._messages.append({"role": "user", "content": heard.text})
         self._go_on(answer, 1)
 
-    def silence(self, answer: Answer) -> None:
+    def silence(self, answer: TurnAnswer) -> None:
         """A model is never asked unasked."""
         answer.done()
 
@@ -179,7 +181,7 @@ class ModelMind:
                 for call, tool in zip(calls, made, strict=True):
                     self._answered_tool(tool, call.response)
 
-    def update(self, settings: Settings) -> None:
+    def update(self, settings: StandInSettings) -> None:
         """The next request has the new prompt, functions and model."""
         self._settings = settings
 
@@ -189,7 +191,7 @@ class ModelMind:
 
     # --- One round: a request, and what comes of it ---
 
-    def _go_on(self, answer: Answer, round_: int) -> None:
+    def _go_on(self, answer: TurnAnswer, round_: int) -> None:
         self._text, self._spoken = "", 0
         self._task = self._start(partial(self._think, answer, round_))
 
@@ -198,7 +200,7 @@ class ModelMind:
         if task is not None:
             task.cancel()
 
-    async def _think(self, answer: Answer, round_: int) -> None:
+    async def _think(self, answer: TurnAnswer, round_: int) -> None:
         try:
             calls = await self._ask(answer) if round_ <= ROUNDS_MAX else None
         except Exception:  # noqa: BLE001 - a fault in one session must not end the others
@@ -219,7 +221,7 @@ class ModelMind:
         self._text = ""
         self._call(answer, calls, round_)
 
-    async def _ask(self, answer: Answer) -> list[ToolCall] | None:
+    async def _ask(self, answer: TurnAnswer) -> list[ToolCall] | None:
         """Ask one model after the other; None when no answer was to be had."""
 
         def text(piece: str) -> None:
@@ -236,7 +238,7 @@ class ModelMind:
                 return await complete(
                     self._http, model, self._context(), self._tools(), text=text, slow=slow
                 )
-            except Failed as failed:
+            except CompletionError as failed:
                 warning = messages.Warning("THINK_REQUEST_FAILED", f"The model: {failed}.")
                 answer.send(warning)
                 if self._spoken:
@@ -246,7 +248,7 @@ class ModelMind:
                 self._text = ""
         return None
 
-    def _failed(self, answer: Answer) -> None:
+    def _failed(self, answer: TurnAnswer) -> None:
         self._failures += 1
         if self._failures >= FAILURES_MAX:
             error = messages.Error("FAILED_TO_THINK", "No model answered, several times.")
@@ -256,7 +258,7 @@ class ModelMind:
         answer.say(CANNOT_THINK)
         answer.done()
 
-    def _say(self, answer: Answer, *, whole: bool) -> None:
+    def _say(self, answer: TurnAnswer, *, whole: bool) -> None:
         """Speak every sentence that is complete; with `whole`, all that is left."""
         while True:
             left = self._text[self._spoken :]
@@ -274,7 +276,7 @@ class ModelMind:
             if sentence:
                 answer.say(sentence)
 
-    def _call(self, answer: Answer, calls: list[ToolCall], round_: int) -> None:
+    def _call(self, answer: TurnAnswer, calls: list[ToolCall], round_: int) -> None:
         offered = self._settings.functions
         known = [call for call in calls if call.name in offered]
         for call in calls:
@@ -292,7 +294,9 @@ class ModelMind:
             self._go_on(answer, round_ + 1)
 
         # A model's functions are called before the turn is certain, unless they are deferred.
-        wanted = [Wanted(call.name, call.arguments, early=True, id=call.id) for call in known]
+        wanted = [
+            WantedFunction(call.name, call.arguments, early=True, id=call.id) for call in known
+        ]
         answer.call(wanted, answered)
 
     # --- What the model is told ---

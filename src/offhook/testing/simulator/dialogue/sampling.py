@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from offhook.testing.simulator.dialogue.slots import Kind, spoken_samples
+from offhook.testing.simulator.dialogue.slots import SlotKind, spoken_samples
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech.vocabulary import Phrase
 from offhook.yamlfile import Place
@@ -31,7 +31,9 @@ def whole(text: str, place: Place | None) -> Phrase:
     return Phrase(" ".join(words(text)), place, EACH)
 
 
-def caller_phrases(text: str, kinds: Mapping[str, Kind], place: Place | None) -> Iterator[Phrase]:
+def caller_phrases(
+    text: str, kinds: Mapping[str, SlotKind], place: Place | None
+) -> Iterator[Phrase]:
     """A phrase of an intent, with what callers say for its slots."""
     text = text.lower()
     names = _SLOT.findall(text)
@@ -44,7 +46,7 @@ def caller_phrases(text: str, kinds: Mapping[str, Kind], place: Place | None) ->
 
 def agent_phrases(
     text: str,
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, SlotKind],
     examples: Mapping[str, Sequence[Any]],
     functions: Iterable[str],
     place: Place | None,
@@ -67,7 +69,7 @@ def agent_phrases(
             yield whole(sentence, place)
 
 
-def _values(kind: Kind) -> list[str]:
+def _values(kind: SlotKind) -> list[str]:
     """How an agent says the values that callers say."""
     parsed = (kind.parse(words(sample), 0) for sample in kind.samples())
     return list(dict.fromkeys(kind.say(found[0]) for found in parsed if found))

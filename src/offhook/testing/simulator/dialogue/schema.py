@@ -7,13 +7,17 @@ schema.json beside this is a copy, written by
 import json
 import sys
 
-from offhook.testing.simulator.dialogue.file import Content
+from offhook.testing.simulator.dialogue.file import DialogueContent
 
 
 def as_text() -> str:
     """The schema as it is printed, and committed."""
     draft = "https://json-schema.org/draft/2020-12/schema"
-    schema = {"$schema": draft, **Content.model_json_schema(), "title": "An Offhook dialogue"}
+    schema = {
+        "$schema": draft,
+        **DialogueContent.model_json_schema(),
+        "title": "An Offhook dialogue",
+    }
     return json.dumps(schema, indent=2) + "\n"
 
 

@@ -30,7 +30,7 @@ _PEOPLE_MAX: Final = 30
 _DIGITS_MAX: Final = 32
 
 
-class Kind(Protocol):
+class SlotKind(Protocol):
     """One kind of slot."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
@@ -43,7 +43,7 @@ class Kind(Protocol):
         """Ways in which callers say values: every word that matters is in one of them."""
 
 
-class Day:
+class DaySlot:
     """A day of the week, today or tomorrow."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
@@ -60,7 +60,7 @@ class Day:
         return [*_WEEKDAYS, "today", "tomorrow"]
 
 
-class Time:
+class TimeSlot:
     """A time of day. One that names no half of the day is the first from `begins` (HH:MM) on."""
 
     def __init__(self, begins: str = "08:00") -> None:
@@ -130,7 +130,7 @@ class Time:
         return f"{hour % 24:02}:{minute:02}"
 
 
-class People:
+class PeopleSlot:
     """A number of people, from 1 to 30."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
@@ -158,7 +158,7 @@ class People:
         return [*counts, *counts[:8], *(f"{count} people" for count in counts[1:10]), "just me"]
 
 
-class Digits:
+class DigitsSlot:
     """Digits that are said one by one, two at least: an order number, a telephone number."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
@@ -192,7 +192,7 @@ class Digits:
         return [*said, *(text.replace("zero", "oh") for text in said if "zero" in text)]
 
 
-class Choice:
+class ChoiceSlot:
     """One of a list; each name with the ways in which it is said."""
 
     def __init__(self, names: Mapping[str, Sequence[str]]) -> None:
@@ -218,9 +218,14 @@ class Choice:
         return list(self._ways)
 
 
-def builtin(begins: str = "08:00") -> dict[str, Kind]:
+def builtin(begins: str = "08:00") -> dict[str, SlotKind]:
     """The kinds that need no list, by name."""
-    return {"day": Day(), "time": Time(begins), "people": People(), "digits": Digits()}
+    return {
+        "day": DaySlot(),
+        "time": TimeSlot(begins),
+        "people": PeopleSlot(),
+        "digits": DigitsSlot(),
+    }
 
 
 def spoken(value: Any) -> str:
@@ -231,11 +236,11 @@ def spoken(value: Any) -> str:
         return " ".join(words.spelt(value))
     text = str(value)
     if _TIME.fullmatch(text):
-        return Time().say(text)
+        return TimeSlot().say(text)
     if text.lower() in _WEEKDAYS:
         return text.capitalize()
     if text.isdecimal() and text.isascii():
-        return Digits().say(text[:_DIGITS_MAX])
+        return DigitsSlot().say(text[:_DIGITS_MAX])
     return text[:200]
 
 
@@ -246,7 +251,9 @@ def spoken_samples(value: Any) -> Iterator[str]:
     elif isinstance(value, int):
         yield from (spoken(count) for count in range(1, 21))
     elif _TIME.fullmatch(str(value)):
-        yield from (Time().say(f"{hour}:{minute}") for hour in range(7, 24) for minute in (0, 30))
+        yield from (
+            TimeSlot().say(f"{hour}:{minute}") for hour in range(7, 24) for minute in (0, 30)
+        )
     elif str(value).lower() in _WEEKDAYS:
         yield from map(str.capitalize, _WEEKDAYS)
     yield spoken(value)

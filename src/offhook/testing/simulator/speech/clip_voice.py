@@ -7,18 +7,18 @@ from typing import Final
 
 from offhook import audio
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.engines import Speaking
+from offhook.testing.simulator.speech.engines import SpeechHandle
 
 _HUM_MS_PER_CHARACTER: Final = 60
 _HUM_MAX_MS: Final = 20_000
 
 
-class ClipVoice:
+class ClipTextToSpeech:
     """A Voice that has said everything before `speak` returns."""
 
     def speak(
         self, sentence: str, audio: Callable[[bytes], None], done: Callable[[], None]
-    ) -> Speaking:
+    ) -> SpeechHandle:
         """Say the clip of that text, or hum for as long as its words take."""
         audio(spoken(sentence))
         done()

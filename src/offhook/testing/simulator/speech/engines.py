@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Transcript:
     """What a turn of the caller was taken for.
 
     `text` is what was recognised, as words in lower case, empty when nothing was. `understood` is
@@ -21,13 +21,13 @@ class Heard:
     understood: bool
 
 
-class Ears(Protocol):
+class SpeechToText(Protocol):
     """Listens to one caller, a turn at a time."""
 
     def hear(self, audio: bytes) -> None:
         """Mu-law audio of the present turn, of any length; the first begins a turn."""
 
-    def end(self, heard: Callable[[Heard], None]) -> None:
+    def end(self, heard: Callable[[Transcript], None]) -> None:
         """The turn is over: say what it was. Another turn may begin before that is known."""
 
     def forget(self) -> None:
@@ -37,19 +37,19 @@ class Ears(Protocol):
         """The caller is gone."""
 
 
-class Speaking(Protocol):
+class SpeechHandle(Protocol):
     """A sentence on its way."""
 
     def cancel(self) -> None:
         """Stop making it. Neither callback is called after that."""
 
 
-class Voice(Protocol):
+class TextToSpeech(Protocol):
     """Says sentences."""
 
     def speak(
         self, sentence: str, audio: Callable[[bytes], None], done: Callable[[], None]
-    ) -> Speaking:
+    ) -> SpeechHandle:
         """Mu-law audio in pieces, each given to `audio`, faster than it plays; then `done`, once.
 
         Either may be called before this returns. A voice that fails says nothing and is done.

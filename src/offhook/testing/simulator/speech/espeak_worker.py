@@ -45,7 +45,7 @@ _SILENT: Final = b"\xff\x7f\xfe\x7e\xfd\x7d"
 """The quietest steps of mu-law, either sign."""
 
 
-class NoLibrary(Exception):  # noqa: N818 - a state of this machine
+class NoLibraryError(Exception):
     """eSpeak NG is not installed, or does not start."""
 
 
@@ -57,7 +57,7 @@ class Library:
         try:
             self._library = ctypes.CDLL(path)
         except OSError as error:
-            raise NoLibrary(str(error)) from None
+            raise NoLibraryError(str(error)) from None
         self._library.espeak_Synth.argtypes = [
             ctypes.c_char_p,
             ctypes.c_size_t,
@@ -70,7 +70,7 @@ class Library:
         ]
         rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, data, 0)
         if rate <= 0:
-            raise NoLibrary("it does not start")
+            raise NoLibraryError("it does not start")
         self.rate: Final = rate
         self._heard: Callable[[bytes], bool] = lambda samples: False
         # Kept, since the library keeps no reference of its own.
@@ -103,13 +103,13 @@ def _find() -> tuple[str, bytes | None]:
     except ImportError:
         path = ctypes.util.find_library("espeak-ng")
         if path is None:
-            raise NoLibrary("there is no libespeak-ng") from None
+            raise NoLibraryError("there is no libespeak-ng") from None
         return path, None
     data = os.path.dirname(espeakng_loader.get_data_path())  # noqa: PTH120 - a string of theirs
     return espeakng_loader.get_library_path(), data.encode()
 
 
-class Line:
+class LineEncoder:
     """From the library's samples to a telephone's, piece by piece."""
 
     def __init__(self, rate: int, send: Callable[[bytes], None]) -> None:
@@ -147,7 +147,7 @@ def louder(samples: Any) -> Any:
     return numpy.copysign(numpy.where(level > KNEE, pressed, level) * 32767, samples)
 
 
-class Worker:
+class EspeakWorker:
     """Reads requests in a thread, so that what is being said can be called off."""
 
     def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
@@ -180,7 +180,7 @@ class Worker:
         self._waiting.clear()
 
     def _say(self, number: int, request: dict[str, Any]) -> None:
-        line = Line(self._library.rate, lambda audio: self._write(number, AUDIO, audio))
+        line = LineEncoder(self._library.rate, lambda audio: self._write(number, AUDIO, audio))
 
         def heard(samples: bytes) -> bool:
             line.feed(samples)
@@ -198,10 +198,10 @@ class Worker:
 def main() -> None:
     """The process: exits with 3 where there is no eSpeak NG, or nothing to resample with."""
     try:
-        worker = Worker(sys.stdin.buffer, sys.stdout.buffer)
+        worker = EspeakWorker(sys.stdin.buffer, sys.stdout.buffer)
         import numpy  # noqa: F401
         import soxr  # noqa: F401
-    except (NoLibrary, ImportError) as error:
+    except (NoLibraryError, ImportError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - who started it reads it
         sys.exit(3)
     try:

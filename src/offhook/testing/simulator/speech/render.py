@@ -14,7 +14,7 @@ from typing import Any, Final
 from offhook import audio
 from offhook.errors import UserError
 from offhook.testing.simulator.speech import clips
-from offhook.testing.simulator.speech.text_to_speech import Speaker, speaking
+from offhook.testing.simulator.speech.text_to_speech import EspeakTextToSpeech, speaking
 
 SPEED: Final = 185
 """Words a minute of eSpeak NG: slower speech is understood worse, by bench/voices.py."""
@@ -37,7 +37,7 @@ _SAY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RenderedLine:
     """What is said: mu-law audio, and by whom: RECORDED, FLITE or ESPEAK."""
 
     audio: bytes
@@ -47,7 +47,7 @@ class Line:
 class Rendered:
     """Lines by their texts. Made by `render`."""
 
-    def __init__(self, lines: Mapping[str, Line], missing: UserError | None) -> None:
+    def __init__(self, lines: Mapping[str, RenderedLine], missing: UserError | None) -> None:
         self.lines: Final = lines
         self._missing = missing
         """Why there is no synthesiser here."""
@@ -77,12 +77,12 @@ class Rendered:
 
 async def render(texts: Iterable[str]) -> Rendered:
     """All of these, each once."""
-    lines: dict[str, Line] = {}
+    lines: dict[str, RenderedLine] = {}
     others = []
     for text in dict.fromkeys(texts):
         name = clips.of_caller(text)
         if name is not None:
-            lines[text] = Line(clips.load(name), RECORDED)
+            lines[text] = RenderedLine(clips.load(name), RECORDED)
         else:
             others.append(text)
     lines |= await by_flite(others)
@@ -113,7 +113,7 @@ def on_the_line(samples: Any) -> bytes:
     return mulaw.encode(speech * (_PEAK / loudest))
 
 
-async def by_flite(texts: Sequence[str]) -> dict[str, Line]:
+async def by_flite(texts: Sequence[str]) -> dict[str, RenderedLine]:
     """What flite says, if there is one and it works."""
     if not texts or find_spec("numpy") is None:
         return {}
@@ -129,7 +129,7 @@ async def by_flite(texts: Sequence[str]) -> dict[str, Line]:
         async with free:
             samples = await flite.say(program, text)
         if samples is not None:
-            lines[text] = Line(on_the_line(samples), FLITE)
+            lines[text] = RenderedLine(on_the_line(samples), FLITE)
 
     async with asyncio.TaskGroup() as group:
         for text in texts:
@@ -137,7 +137,7 @@ async def by_flite(texts: Sequence[str]) -> dict[str, Line]:
     return lines
 
 
-async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, Line]:
+async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, RenderedLine]:
     """What eSpeak NG says. Raises UserError E-EAR-02 when there is none."""
     if not texts:
         return {}
@@ -147,11 +147,11 @@ async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, Line]
         lines = {}
         for text in texts:
             samples = mulaw.decode(await said(speaker, text))
-            lines[text] = Line(mulaw.with_noise(on_the_line(samples), NOISE_DBFS), ESPEAK)
+            lines[text] = RenderedLine(mulaw.with_noise(on_the_line(samples), NOISE_DBFS), ESPEAK)
         return lines
 
 
-async def said(speaker: Speaker, text: str) -> bytes:
+async def said(speaker: EspeakTextToSpeech, text: str) -> bytes:
     """All of it, or what there was of it when time ran out."""
     pieces = bytearray()
     done = asyncio.Event()

@@ -20,7 +20,7 @@ from typing import Final
 
 from offhook.errors import UserError
 from offhook.testing.simulator.speech import dictionary, ngram, worker_process
-from offhook.testing.simulator.speech.engines import Heard
+from offhook.testing.simulator.speech.engines import Transcript
 from offhook.testing.simulator.speech.sphinx_worker import AUDIO, CLOSE, END, FORGET, HEADER
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
 from offhook.testing.simulator.speech.worker_process import call_back
@@ -40,9 +40,9 @@ _PIECE: Final = 8000
 WORKERS_MAX: Final = 4
 START_S: Final = 30.0
 
-Told = Callable[[Heard], None]
+Told = Callable[[Transcript], None]
 
-_NOTHING: Final = Heard("", understood=False)
+_NOTHING: Final = Transcript("", understood=False)
 
 
 class _Worker:
@@ -145,7 +145,7 @@ class _Worker:
             return  # the session is closed
         told = waiting.popleft()
         if told is not None:
-            call_back(told, Heard(text, bool(text) and found["prob"] >= TRUSTED))
+            call_back(told, Transcript(text, bool(text) and found["prob"] >= TRUSTED))
 
     def _give_up(self) -> None:
         while self._waiting:  # one at a time: who is told may forget the rest
@@ -169,7 +169,7 @@ class _Worker:
             await worker_process.end(process)
 
 
-class SphinxEars:
+class SphinxSpeechToText:
     """One caller's ears: a senses.Ears. They keep to one process, which learns the line."""
 
     def __init__(self, worker: _Worker, session: int) -> None:
@@ -243,14 +243,14 @@ class Recogniser:
         self._transcribing = asyncio.Semaphore(len(workers))
         """Recordings do not come in real time: each takes a process as fast as that can go."""
 
-    def ears(self) -> SphinxEars:
+    def ears(self) -> SphinxSpeechToText:
         """Ears for one caller, at the process with the fewest."""
         worker = min(self._workers, key=lambda each: each.sessions)
-        return SphinxEars(worker, next(self._numbers))
+        return SphinxSpeechToText(worker, next(self._numbers))
 
-    async def transcribe(self, audio: bytes) -> Heard:
+    async def transcribe(self, audio: bytes) -> Transcript:
         """What is said in mu-law audio: one turn of somebody."""
-        known: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
+        known: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
         async with self._transcribing:
             ears = self.ears()
             try:

@@ -29,7 +29,7 @@ TURNS_MAX: Final = 16
 """Turns that are heard at once: more speech than a core can follow (docs/local-voice.md)."""
 
 
-class Turn:
+class SphinxTurn:
     """One stretch of speech, decoded as it comes."""
 
     def __init__(self, decoder: Any) -> None:
@@ -51,7 +51,7 @@ class Turn:
         return (found.hypstr, found.prob) if found is not None else ("", 0.0)
 
 
-class Worker:
+class SphinxWorker:
     """Every session's turns. A decoder is taken for a turn, and given back at its end."""
 
     def __init__(self, folder: Path, source: BinaryIO, sink: BinaryIO) -> None:
@@ -60,7 +60,7 @@ class Worker:
         self._sink = sink
         self._free: list[Any] = [self._decoder()]
         self._count = 1
-        self._turns: dict[int, Turn | None] = {}
+        self._turns: dict[int, SphinxTurn | None] = {}
         """None: a turn that is not followed, since too many are."""
         self._lines: dict[int, str] = {}
         """What is known of each caller's line: the mean of its spectrum, as the decoder has it."""
@@ -86,7 +86,7 @@ class Worker:
             decoder = self._take()
             if decoder is not None:
                 decoder.set_cmn(self._lines.get(session, TELEPHONE_MEAN))
-            self._turns[session] = Turn(decoder) if decoder is not None else None
+            self._turns[session] = SphinxTurn(decoder) if decoder is not None else None
         turn = self._turns[session]
         if turn is not None:
             turn.hear(audio)
@@ -125,7 +125,7 @@ class Worker:
 def main() -> None:
     """The process."""
     with contextlib.suppress(BrokenPipeError):
-        Worker(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer).run()
+        SphinxWorker(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer).run()
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class _Said:
         self._cancel()
 
 
-class Speaker:
+class EspeakTextToSpeech:
     """A senses.Voice for any number of calls. Made by `speaking`."""
 
     def __init__(self, voice: str = VOICE, speed: int = SPEED) -> None:
@@ -163,12 +163,12 @@ class Speaker:
 
 
 @contextlib.asynccontextmanager
-async def speaking(voice: str = VOICE, speed: int = SPEED) -> AsyncIterator[Speaker]:
+async def speaking(voice: str = VOICE, speed: int = SPEED) -> AsyncIterator[EspeakTextToSpeech]:
     """A voice, until the end of the block. Raises UserError E-EAR-02 when there is none here.
 
     `voice` is one of eSpeak NG's, `speed` in words a minute.
     """
-    speaker = Speaker(voice, speed)
+    speaker = EspeakTextToSpeech(voice, speed)
     await speaker.start()
     try:
         async with asyncio.TaskGroup() as group:

@@ -45,7 +45,7 @@ _DTMF_SHARE: Final = 0.8
 _SQUARE: Final = tuple(value * value for value in LINEAR)
 
 
-class Change(enum.Enum):
+class TurnChange(enum.Enum):
     """What a stretch of audio changed."""
 
     STARTED = "started"
@@ -67,7 +67,7 @@ class TurnFinder:
         self.speaking = False
         """A turn has started and is not over."""
 
-    def hear(self, data: bytes) -> list[Change]:
+    def hear(self, data: bytes) -> list[TurnChange]:
         """Listen to mu-law audio of any length."""
         data = self._rest + data
         whole = len(data) - len(data) % audio.FRAME_BYTES
@@ -85,7 +85,7 @@ class TurnFinder:
         self._reset()
         return spoke
 
-    def _frame(self, frame: bytes) -> Change | None:
+    def _frame(self, frame: bytes) -> TurnChange | None:
         speech = self._is_speech(frame)
         if not self.speaking:
             return self._begin(speech and not _is_dtmf(frame))
@@ -96,9 +96,9 @@ class TurnFinder:
         if self._silence * audio.FRAME_MS < self.silence_ms:
             return None
         self._reset()
-        return Change.ENDED
+        return TurnChange.ENDED
 
-    def _begin(self, speech: bool) -> Change | None:
+    def _begin(self, speech: bool) -> TurnChange | None:
         if speech:
             self._speech += 1
             self._silence = 0
@@ -109,7 +109,7 @@ class TurnFinder:
         if self._speech < TURN_FRAMES:
             return None
         self.speaking = True
-        return Change.STARTED
+        return TurnChange.STARTED
 
     def _is_speech(self, frame: bytes) -> bool:
         power = sum(map(_SQUARE.__getitem__, frame)) / audio.FRAME_BYTES

@@ -10,12 +10,12 @@ from offhook import audio
 from offhook.recordings.wav import StereoWriter
 from offhook.testing.simulator.twilio import stream
 from offhook.testing.simulator.twilio.ending import Ending
-from offhook.testing.simulator.twilio.stream import Party, SimulatedStream
+from offhook.testing.simulator.twilio.stream import SimulatedStream, StreamParty
 from offhook.testing.simulator.twilio.verbs import Verb
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class DebuggerNote:
     """What Twilio's debugger would show, with its code; without a code, a remark of ours."""
 
     code: int | None
@@ -23,7 +23,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class TwimlDocument:
     """One answer to a request for TwiML."""
 
     url: str
@@ -38,7 +38,7 @@ Sound: TypeAlias = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class LineSpan:
     """Time in which something is on the line. Times are the clock's, in seconds."""
 
     sound: Sound
@@ -46,7 +46,7 @@ class Span:
     ended: float
 
 
-class CallParty(Party, Protocol):
+class CallParty(StreamParty, Protocol):
     """A person on a call: on all of its streams, one after another."""
 
     @property
@@ -70,12 +70,12 @@ class LegReport(Generic[PartyT_co]):
     answered_at: float = math.nan
     ended_at: float = math.nan
     ending: Ending = "application_error"
-    documents: list[Document] = field(default_factory=list)
+    documents: list[TwimlDocument] = field(default_factory=list)
     verbs: list[Verb] = field(default_factory=list)
     """Those that were executed; <Dial> and <Record> only in so far as they stand here."""
-    notes: list[Note] = field(default_factory=list)
+    notes: list[DebuggerNote] = field(default_factory=list)
     streams: list[SimulatedStream] = field(default_factory=list)
-    line: list[Span] = field(default_factory=list)
+    line: list[LineSpan] = field(default_factory=list)
     """What was on the line, in the order in which it ended."""
 
     def silences(self, at_least_s: float = 1.0) -> list[tuple[float, float]]:

@@ -13,14 +13,19 @@ from typing import Final, Literal, TypeAlias, TypeVar
 from offhook.clock import Clock
 from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.testing.simulator.twilio.calls.executing import follow
-from offhook.testing.simulator.twilio.calls.leg import Leg, Told, final_status, new_sid
+from offhook.testing.simulator.twilio.calls.leg import (
+    Leg,
+    StatusSubscription,
+    final_status,
+    new_sid,
+)
 from offhook.testing.simulator.twilio.calls.media_stream import stream
-from offhook.testing.simulator.twilio.calls.network import Board, switchboard
-from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork, simulated_network
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 from offhook.testing.simulator.twilio.ending import Ending
 from offhook.testing.simulator.twilio.stream import EndedBy
 from offhook.testing.simulator.twilio.verbs import Verb
-from offhook.testing.simulator.twilio.webhooks import Front, Request
+from offhook.testing.simulator.twilio.webhooks import RehearsedHost, Request
 from offhook.twilio.signature import SharedKey
 
 DIAL_S: Final = 3.0
@@ -47,7 +52,7 @@ async def place_call(
     fallback_url: str | None = None,
     dial_status: DialStatus = "completed",
     time_limit_s: float | None = None,
-    board: Board | None = None,
+    board: SimulatedNetwork | None = None,
     hang_up_after_s: float | None = None,
 ) -> LegReport[_PartyT]:
     """Call a number whose voice webhook (http, https) or media stream (ws, wss) is `to_url`.
@@ -61,7 +66,7 @@ async def place_call(
     calls a fault. Cancelling it hangs up; then, as after a normal end, no connection and no task is
     left. Raises UserError E-REH-02 for another `to_url`.
     """
-    front = Front(to_url, auth_token, public_url)
+    front = RehearsedHost(to_url, auth_token, public_url)
     report = LegReport(account_sid, call_sid or new_sid("CA"), caller)
     async with _board(board, front, clock, account_sid, dial_status) as at:
         leg = Leg(
@@ -70,8 +75,8 @@ async def place_call(
             from_=from_,
             to=to,
             direction="inbound",
-            person=Person(talks_s=None, hang_up_after_s=hang_up_after_s),
-            told=Told(status_callback) if status_callback is not None else None,
+            person=SimulatedPerson(talks_s=None, hang_up_after_s=hang_up_after_s),
+            told=StatusSubscription(status_callback) if status_callback is not None else None,
         )
         leg.status = "ringing"
 
@@ -95,17 +100,21 @@ async def place_call(
 
 @asynccontextmanager
 async def _board(
-    board: Board | None, front: Front, clock: Clock, account_sid: str, dial_status: DialStatus
-) -> AsyncIterator[Board]:
+    board: SimulatedNetwork | None,
+    front: RehearsedHost,
+    clock: Clock,
+    account_sid: str,
+    dial_status: DialStatus,
+) -> AsyncIterator[SimulatedNetwork]:
     if board is not None:
         yield board
         return
     dialled = (
-        Person(after_s=0.0, talks_s=DIAL_S)
+        SimulatedPerson(after_s=0.0, talks_s=DIAL_S)
         if dial_status == "completed"
-        else Person(dial_status, after_s=DIAL_S)
+        else SimulatedPerson(dial_status, after_s=DIAL_S)
     )
-    async with switchboard(account_sid, front, clock, lambda to: dialled) as own:
+    async with simulated_network(account_sid, front, clock, lambda to: dialled) as own:
         yield own
 
 

@@ -34,7 +34,7 @@ Report: TypeAlias = Callable[[StreamEvent, int | None, str], None]
 """Told of each stream event: which, its 319xx code if it is an error, and a text (§1.9, §1.10)."""
 
 
-class Line(Protocol):
+class LineControls(Protocol):
     """What a caller can do to the line besides speaking."""
 
     def press(self, key: str) -> None:
@@ -44,10 +44,10 @@ class Line(Protocol):
         """End the call."""
 
 
-class Party(Protocol):
+class StreamParty(Protocol):
     """Who speaks and listens on the line."""
 
-    def next_frame(self, line: Line, heard: bytes, now: float) -> bytes:
+    def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
         """What is said in the next 20 ms (160 bytes), after having `heard` the last 20 ms.
 
         `now`, in the clock's seconds, is the moment between the two.
@@ -86,7 +86,7 @@ class SimulatedStream:
 
     def __init__(
         self,
-        party: Party,
+        party: StreamParty,
         clock: Clock,
         *,
         account_sid: str,

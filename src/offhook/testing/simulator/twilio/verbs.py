@@ -61,7 +61,7 @@ _OPAQUE: Final = frozenset({"Dial", "Say"})
 """What is inside these (kinds of destination, SSML) is taken as it is."""
 
 
-class BadTwiml(ValueError):  # noqa: N818 - it names what arrived, not what we did
+class MalformedTwimlError(ValueError):
     """An answer that is no TwiML, with the code that Twilio's debugger shows."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -88,9 +88,9 @@ def read(body: bytes, content_type: str | None) -> tuple[list[Verb], list[str]]:
     if kind.startswith("audio/"):
         return [Verb("Play", {}, "", ())], []  # and the call ends (§2.1)
     if kind not in _TYPES and kind != _PLAIN:
-        raise BadTwiml(12300, f"content type {kind or 'missing'}: TwiML is text/xml")
+        raise MalformedTwimlError(12300, f"content type {kind or 'missing'}: TwiML is text/xml")
     if len(body) > MAX_BYTES:
-        raise BadTwiml(11750, f"{len(body)} bytes: TwiML has 64 kB at most")
+        raise MalformedTwimlError(11750, f"{len(body)} bytes: TwiML has 64 kB at most")
     if kind == _PLAIN and not _is_document(body):
         # Text that is no TwiML is read aloud, and the call ends (§2.1).
         return [Verb("Say", {}, body.decode("utf-8", "replace").strip(), ())], []
@@ -98,9 +98,9 @@ def read(body: bytes, content_type: str | None) -> tuple[list[Verb], list[str]]:
         # The document is the rehearsed server's own, and short; expat stops entity bombs itself.
         root = ElementTree.fromstring(body)  # noqa: S314
     except ElementTree.ParseError as error:
-        raise BadTwiml(12100, f"not XML: {error}") from None
+        raise MalformedTwimlError(12100, f"not XML: {error}") from None
     if root.tag != "Response":
-        raise BadTwiml(12100, f"the document is <{root.tag}>, not <Response>")
+        raise MalformedTwimlError(12100, f"the document is <{root.tag}>, not <Response>")
     warnings: list[str] = []
     verbs = frozenset(_ATTRIBUTES) - _NOUNS
     return [_verb(child, warnings) for child in _known(root, verbs, warnings)], warnings

@@ -38,7 +38,7 @@ CONNECTION_FAILURE: Final = 11205
 PROTOCOL_VIOLATION: Final = 11206
 
 
-class Failed(Exception):  # noqa: N818 - what became of a request
+class WebhookError(Exception):
     """A request without a usable answer, and the code that Twilio's debugger shows for it."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -55,7 +55,7 @@ class Request:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-class Front:
+class RehearsedHost:
     """The host that is rehearsed: its URLs as Twilio knows them, signs them and requests them.
 
     `public_url` is the https origin that the server takes itself to have, if it is not that of
@@ -137,7 +137,9 @@ class Front:
             form = {}
         dialled = self.dialled(url)
         if dialled is None:
-            raise Failed(CONNECTION_FAILURE, f"{request.url} is another host's: not contacted")
+            raise WebhookError(
+                CONNECTION_FAILURE, f"{request.url} is another host's: not contacted"
+            )
         headers = {
             "User-Agent": "TwilioProxy/1.1",
             **self.proxied(url),
@@ -149,14 +151,14 @@ class Front:
                     request.method, dialled, data=form or None, headers=headers
                 )
         except httpx2.ConnectError as error:
-            raise Failed(CONNECTION_FAILURE, f"{request.url}: {error}") from None
+            raise WebhookError(CONNECTION_FAILURE, f"{request.url}: {error}") from None
         except httpx2.RemoteProtocolError as error:
-            raise Failed(PROTOCOL_VIOLATION, f"{request.url}: {error}") from None
+            raise WebhookError(PROTOCOL_VIOLATION, f"{request.url}: {error}") from None
         except (httpx2.TimeoutException, TimeoutError):
             text = f"{request.url}: no answer within {TIMEOUT_S:g} s"
-            raise Failed(HTTP_FAILURE, text) from None
+            raise WebhookError(HTTP_FAILURE, text) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise Failed(HTTP_FAILURE, f"{request.url}: {error}") from None
+            raise WebhookError(HTTP_FAILURE, f"{request.url}: {error}") from None
 
 
 def _split(url: str) -> tuple[str, str, str]:

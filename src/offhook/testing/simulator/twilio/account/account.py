@@ -18,13 +18,13 @@ from offhook.testing.simulator.twilio.account.parameters import (
     UPDATE_CALL,
     UPDATE_NUMBER,
     Given,
-    Refuse,
+    RequestRefusedError,
 )
-from offhook.testing.simulator.twilio.account.resources import VERSION, Number
+from offhook.testing.simulator.twilio.account.resources import VERSION, AccountNumber
 from offhook.testing.simulator.twilio.calls import dates
-from offhook.testing.simulator.twilio.calls.ledger import Answered, HangUpAsked, Redirected, Texted
+from offhook.testing.simulator.twilio.calls.ledger import EndRequest, Redirected, RestAnswer, Texted
 from offhook.testing.simulator.twilio.calls.leg import Leg
-from offhook.testing.simulator.twilio.calls.network import Board
+from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
 from offhook.testing.simulator.twilio.webhooks import Request
 
 TOO_MANY_CALLS: Final = 10004
@@ -47,7 +47,7 @@ _OTHER: Final = re.compile(r"(sips?:[^\s@]+@[^\s@]+|client:\S+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RestFault:
     """What a request meets in place of its answer.
 
     `acted`: it was carried out all the same. Twilio's newer format of errors if `new_format`.
@@ -61,7 +61,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RestReply:
     """The answer to a request."""
 
     status: int
@@ -70,7 +70,7 @@ class Reply:
 
 
 @dataclass(slots=True)
-class Account:
+class SimulatedAccount:
     """One account, on its board of calls.
 
     `numbers` are its own, `verified` others that it may call from. `refused` are numbers with the
@@ -78,36 +78,36 @@ class Account:
     refused, beyond `calls_per_second` they wait in the queue (twilio.md §5.2).
     """
 
-    board: Board
+    board: SimulatedNetwork
     auth_token: str = field(repr=False)
     api_key: str | None = None
     api_secret: str | None = field(default=None, repr=False)
-    numbers: Sequence[Number] = ()
+    numbers: Sequence[AccountNumber] = ()
     verified: frozenset[str] = frozenset()
     refused: Mapping[str, int] = field(default_factory=dict)
     calls_at_once: int | None = None
     calls_per_second: float | None = None
-    faults: deque[Fault] = field(default_factory=deque)
+    faults: deque[RestFault] = field(default_factory=deque)
     """What the next requests meet, one each."""
     _queue_free_at: float = 0.0
 
     def answer(
         self, method: str, path: str, query: str, body: str, authorization: str | None
-    ) -> Reply:
+    ) -> RestReply:
         """The answer to a request, which has been carried out when it comes back."""
         fault = self.faults.popleft() if self.faults else None
         try:
             if fault is not None and not fault.acted:
-                raise Refuse(fault.status, fault.code or 0, "a fault that was ordered")
+                raise RequestRefusedError(fault.status, fault.code or 0, "a fault that was ordered")
             status, told = self._act(method, path, query, body, authorization)
             if fault is not None:
-                raise Refuse(fault.status, fault.code or 0, "a fault that was ordered")
-            reply = Reply(status, told)
+                raise RequestRefusedError(fault.status, fault.code or 0, "a fault that was ordered")
+            reply = RestReply(status, told)
             code = None
-        except Refuse as refuse:
+        except RequestRefusedError as refuse:
             code = refuse.code or None
             reply = _refusal(refuse, fault)
-        self.board.ledger.answers.append(Answered(method, path, reply.status, code))
+        self.board.ledger.answers.append(RestAnswer(method, path, reply.status, code))
         return reply
 
     def _act(
@@ -115,10 +115,12 @@ class Account:
     ) -> tuple[int, Any]:
         account_sid = self.board.account_sid
         if not self._is_known(authorization):
-            raise Refuse(401, UNAUTHORIZED, "Authenticate")
+            raise RequestRefusedError(401, UNAUTHORIZED, "Authenticate")
         found = re.fullmatch(rf"/{VERSION}/Accounts/(AC\w+)/(\w+)(?:/(\w+))?\.json", path)
         if found is None or found[1] != account_sid:
-            raise Refuse(404, NOT_FOUND, f"The requested resource {path} was not found")
+            raise RequestRefusedError(
+                404, NOT_FOUND, f"The requested resource {path} was not found"
+            )
         form = parse_qsl(body, keep_blank_values=True)
         asked = parse_qsl(query, keep_blank_values=True)
         match (method, found[2], found[3]):
@@ -143,7 +145,7 @@ class Account:
                             number.settings |= Given(form, UPDATE_NUMBER).items()
                             number.changed = dates.now()
                         return 200, number.json(account_sid)
-        raise Refuse(404, NOT_FOUND, f"The requested resource {path} was not found")
+        raise RequestRefusedError(404, NOT_FOUND, f"The requested resource {path} was not found")
 
     def _is_known(self, authorization: str | None) -> bool:
         scheme, _, encoded = (authorization or "").partition(" ")
@@ -162,7 +164,7 @@ class Account:
         self._check_ends(given, _NUMBER, _OTHER)
         live = sum(not leg.over for leg in self.board.legs.values())
         if self.calls_at_once is not None and live >= self.calls_at_once:
-            raise Refuse(429, TOO_MANY_CALLS, "Call concurrency limit exceeded")
+            raise RequestRefusedError(429, TOO_MANY_CALLS, "Call concurrency limit exceeded")
         now, waits_s = self.board.clock.now(), 0.0
         if self.calls_per_second is not None:
             self._queue_free_at = max(now, self._queue_free_at)
@@ -176,17 +178,19 @@ class Account:
         now, ledger = self.board.clock.now(), self.board.ledger
         status, new = given.text("Status"), calling.instructions(given)
         if status and new is not None:
-            raise Refuse(400, BAD_PARAMETER, "Status excludes Url and Twiml")
+            raise RequestRefusedError(400, BAD_PARAMETER, "Status excludes Url and Twiml")
         done = True
         if status:
             answered = leg.status == "in-progress"
             done = not (status == "canceled" and answered) and leg.end("ended_by_rest")
-            ledger.hang_ups.append(HangUpAsked(leg.sid, now, done))
+            ledger.hang_ups.append(EndRequest(leg.sid, now, done))
         elif new is not None:
             done = leg.change(new.work(leg))
             ledger.redirected.append(Redirected(leg.sid, now, new.twiml, new.url, done))
         if not done or leg.over:
-            raise Refuse(400, NOT_IN_PROGRESS, "Call is not in-progress. Cannot redirect.")
+            raise RequestRefusedError(
+                400, NOT_IN_PROGRESS, "Call is not in-progress. Cannot redirect."
+            )
         if "StatusCallback" in given:
             leg.told = calling.told(given)
         if "TimeLimit" in given:
@@ -197,7 +201,7 @@ class Account:
         """Note what was asked of a call that never was."""
         now = self.board.clock.now()
         if given.text("Status"):
-            self.board.ledger.hang_ups.append(HangUpAsked(sid or "", now, False))
+            self.board.ledger.hang_ups.append(EndRequest(sid or "", now, False))
 
     # --- texts and numbers ---
 
@@ -205,9 +209,11 @@ class Account:
         if not given.text("MessagingServiceSid"):
             self._check_ends(given, _NUMBER, None)
         if not (given.text("Body") or given.text("ContentSid") or given.texts("MediaUrl")):
-            raise Refuse(400, TEXT_MISSING, "Message body is required")
+            raise RequestRefusedError(400, TEXT_MISSING, "Message body is required")
         if len(given.text("Body")) > 1600:
-            raise Refuse(400, TEXT_TOO_LONG, "The message body exceeds 1600 characters")
+            raise RequestRefusedError(
+                400, TEXT_TOO_LONG, "The message body exceeds 1600 characters"
+            )
         board = self.board
         made = resources.message(board.account_sid, given)
         now = board.clock.now()
@@ -287,20 +293,22 @@ class Account:
         """Who calls whom: one of ours, and somebody whom the account may reach."""
         to, from_ = given.text("To"), given.text("From")
         if not from_:
-            raise Refuse(400, FROM_MISSING, "No 'From' number is specified")
+            raise RequestRefusedError(400, FROM_MISSING, "No 'From' number is specified")
         if not to:
-            raise Refuse(400, TO_MISSING, "No 'To' number is specified")
+            raise RequestRefusedError(400, TO_MISSING, "No 'To' number is specified")
         if not number.fullmatch(from_) and not (other and other.fullmatch(from_)):
-            raise Refuse(400, FROM_INVALID, f"The 'From' number {from_} is not valid")
+            raise RequestRefusedError(400, FROM_INVALID, f"The 'From' number {from_} is not valid")
         if not number.fullmatch(to) and not (other and other.fullmatch(to)):
-            raise Refuse(400, TO_INVALID, f"The 'To' number {to} is not valid")
+            raise RequestRefusedError(400, TO_INVALID, f"The 'To' number {to} is not valid")
         if from_ not in {one.phone_number for one in self.numbers} | self.verified:
-            raise Refuse(400, FROM_NOT_OURS, f"The source phone number {from_} is not verified")
+            raise RequestRefusedError(
+                400, FROM_NOT_OURS, f"The source phone number {from_} is not verified"
+            )
         if to in self.refused:
-            raise Refuse(400, self.refused[to], f"{to} is refused")
+            raise RequestRefusedError(400, self.refused[to], f"{to} is refused")
 
 
-def _refusal(refuse: Refuse, fault: Fault | None) -> Reply:
+def _refusal(refuse: RequestRefusedError, fault: RestFault | None) -> RestReply:
     more = f"https://www.twilio.com/docs/errors/{refuse.code}"
     body: dict[str, Any] = {"status": refuse.status}
     if fault is not None and fault.new_format:
@@ -312,4 +320,4 @@ def _refusal(refuse: Refuse, fault: Fault | None) -> Reply:
         headers["Retry-After"] = str(fault.retry_after_s)
     if refuse.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
-    return Reply(refuse.status, body if refuse.code else "", headers)
+    return RestReply(refuse.status, body if refuse.code else "", headers)

@@ -10,7 +10,7 @@ from offhook.testing.simulator.twilio.account.parameters import (
     BAD_PARAMETER,
     BAD_URL,
     Given,
-    Refuse,
+    RequestRefusedError,
 )
 from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.calls import detection, executing
@@ -19,14 +19,14 @@ from offhook.testing.simulator.twilio.calls.ledger import Rung
 from offhook.testing.simulator.twilio.calls.leg import (
     SETUP_S,
     Leg,
-    Told,
+    StatusSubscription,
     Work,
     final_status,
     new_sid,
 )
-from offhook.testing.simulator.twilio.calls.network import Board
+from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
 from offhook.testing.simulator.twilio.ending import Ending
-from offhook.testing.simulator.twilio.verbs import BadTwiml, read
+from offhook.testing.simulator.twilio.verbs import MalformedTwimlError, read
 from offhook.testing.simulator.twilio.webhooks import Request
 
 TWIML_MAX: Final = 4000
@@ -64,11 +64,13 @@ def instructions(given: Given) -> Instructions | None:
         return None
     if not url:  # with both, Twiml is ignored (§5.3)
         if len(twiml) > TWIML_MAX:
-            raise Refuse(400, BAD_PARAMETER, f"Twiml has more than {TWIML_MAX} characters")
+            raise RequestRefusedError(
+                400, BAD_PARAMETER, f"Twiml has more than {TWIML_MAX} characters"
+            )
         try:
             read(twiml.encode(), "text/xml")
-        except BadTwiml as bad:
-            raise Refuse(400, bad.code, "Twiml is no TwiML") from None
+        except MalformedTwimlError as bad:
+            raise RequestRefusedError(400, bad.code, "Twiml is no TwiML") from None
     return Instructions(
         url or None,
         given.text("Method", "POST").upper(),
@@ -77,16 +79,18 @@ def instructions(given: Given) -> Instructions | None:
     )
 
 
-def told(given: Given) -> Told | None:
+def told(given: Given) -> StatusSubscription | None:
     """Who is to be told of the call's progress. Raises Refuse."""
     url = given.text("StatusCallback")
     events = [event for text in given.texts("StatusCallbackEvent") for event in text.split()]
     if set(events) - EVENTS:
-        raise Refuse(400, BAD_PARAMETER, "StatusCallbackEvent names an event that there is not")
+        raise RequestRefusedError(
+            400, BAD_PARAMETER, "StatusCallbackEvent names an event that there is not"
+        )
     if not url:
         return None
     method = given.text("StatusCallbackMethod", "POST").upper()
-    return Told(url, method, frozenset(events or ["completed"]))
+    return StatusSubscription(url, method, frozenset(events or ["completed"]))
 
 
 def detection_of(given: Given) -> Detection | None:
@@ -100,10 +104,10 @@ def detection_of(given: Given) -> Detection | None:
         case "DetectMessageEnd":
             mode = "DetectMessageEnd"
         case _:
-            raise Refuse(400, BAD_PARAMETER, "MachineDetection is not what it may be")
+            raise RequestRefusedError(400, BAD_PARAMETER, "MachineDetection is not what it may be")
     url = given.text("AsyncAmdStatusCallback")
     if given.text("AsyncAmd") == "true" and not url:
-        raise Refuse(400, NO_AMD_CALLBACK, "AsyncAmd needs AsyncAmdStatusCallback")
+        raise RequestRefusedError(400, NO_AMD_CALLBACK, "AsyncAmd needs AsyncAmdStatusCallback")
     if given.text("SendDigits"):
         return None  # digits rule it out
     return Detection(
@@ -117,11 +121,11 @@ def detection_of(given: Given) -> Detection | None:
     )
 
 
-def ring(board: Board, given: Given, waits_s: float) -> Leg:
+def ring(board: SimulatedNetwork, given: Given, waits_s: float) -> Leg:
     """Ring somebody, after having waited in the queue for so long. Raises Refuse."""
     first = instructions(given)
     if first is None:
-        raise Refuse(400, BAD_URL, "neither Url nor Twiml")
+        raise RequestRefusedError(400, BAD_URL, "neither Url nor Twiml")
     machines, tell = detection_of(given), told(given)
     to, from_ = given.text("To"), given.text("From")
     person = board.people(to)

@@ -183,7 +183,7 @@ LIMITS: Final = {
 """From and to (§5.3)."""
 
 
-class Refuse(Exception):  # noqa: N818 - what Twilio does
+class RequestRefusedError(Exception):
     """A request is refused, with HTTP's status and Twilio's code."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
@@ -201,12 +201,16 @@ class Given:
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
             if name not in table:
-                raise Refuse(400, BAD_PARAMETER, f"{name} is no parameter of this operation")
+                raise RequestRefusedError(
+                    400, BAD_PARAMETER, f"{name} is no parameter of this operation"
+                )
             self._values.setdefault(name, []).append(value)
         for name, values in self._values.items():
             parameter = table[name]
             if len(values) > 1 and not parameter.many:
-                raise Refuse(400, BAD_PARAMETER, f"{name} is given {len(values)} times")
+                raise RequestRefusedError(
+                    400, BAD_PARAMETER, f"{name} is given {len(values)} times"
+                )
             for value in values:
                 _check(name, value, parameter)
 
@@ -235,7 +239,7 @@ def _check(name: str, value: str, parameter: Parameter) -> None:
         return
     kind = parameter.kind
     if kind == "url" and not _is_url(value):
-        raise Refuse(400, BAD_URL, f"{name} is no URL")
+        raise RequestRefusedError(400, BAD_URL, f"{name} is no URL")
     wrong = (
         (parameter.words and (value.upper() if kind == "method" else value) not in parameter.words)
         or (parameter.sid and not re.fullmatch(f"{parameter.sid}[0-9a-fA-F]{{32}}", value))
@@ -247,7 +251,7 @@ def _check(name: str, value: str, parameter: Parameter) -> None:
         least, most = LIMITS[name]
         wrong = not least <= int(value) <= most
     if wrong:
-        raise Refuse(400, BAD_PARAMETER, f"{name} is not what it may be")
+        raise RequestRefusedError(400, BAD_PARAMETER, f"{name} is not what it may be")
 
 
 def _is_url(value: str) -> bool:

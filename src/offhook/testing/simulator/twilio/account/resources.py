@@ -83,7 +83,7 @@ def message(account_sid: str, given: Given) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class Number:
+class AccountNumber:
     """A number of the account, and what is set about it, by the names of its parameters."""
 
     phone_number: str

@@ -14,11 +14,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from offhook.net import websocket
 from offhook.net.first_request import HttpServer
-from offhook.testing.simulator.twilio.account.account import Account
+from offhook.testing.simulator.twilio.account.account import SimulatedAccount
 
 
 @asynccontextmanager
-async def serve(account: Account) -> AsyncIterator[str]:
+async def serve(account: SimulatedAccount) -> AsyncIterator[str]:
     """Serve it on a free loopback port: the origin, for `twilio.api_url`."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -48,7 +48,7 @@ def _no_upgrade(upgrade: websocket.Upgrade) -> websocket.Refusal:
     return websocket.Refusal(404, "Not found.\n")
 
 
-def app(account: Account) -> Starlette:
+def app(account: SimulatedAccount) -> Starlette:
     """It, as an ASGI application."""
 
     async def answer(request: Request) -> Response:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from offhook.testing.simulator.twilio.calls import dates
 from offhook.testing.simulator.twilio.calls.leg import Leg
-from offhook.testing.simulator.twilio.calls.people import Person
+from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 from offhook.testing.simulator.twilio.webhooks import Request
 
 
@@ -25,7 +25,7 @@ class Detection:
     """Who says nothing for so long is nothing that is known."""
 
 
-def verdict(person: Person, detection: Detection) -> tuple[str, float]:
+def verdict(person: SimulatedPerson, detection: Detection) -> tuple[str, float]:
     """AnsweredBy, and the seconds after the answer at which it is known."""
     speaks_s = person.machine.greeting_s if person.machine is not None else person.hello_s
     if speaks_s == 0:

@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.calls.ledger import Joined, Rung
-from offhook.testing.simulator.twilio.calls.leg import Event, Leg, Told, new_sid
+from offhook.testing.simulator.twilio.calls.leg import Event, Leg, StatusSubscription, new_sid
 from offhook.testing.simulator.twilio.calls.network import Conference
 from offhook.testing.simulator.twilio.ending import Ending
 from offhook.testing.simulator.twilio.verbs import Verb, method, number
@@ -110,7 +110,7 @@ def _child(parent: Leg, verb: Verb, noun: Verb, base: str, news: asyncio.Event) 
     told = None
     if callback is not None:
         events = noun.attributes.get("statusCallbackEvent", "completed").split()
-        told = Told(
+        told = StatusSubscription(
             urljoin(base, callback),
             method(noun, "statusCallbackMethod"),
             frozenset(event for event in get_args(Event) if event in events),

@@ -8,14 +8,14 @@ from typing import Final
 from urllib.parse import urljoin
 
 from offhook.testing.simulator.twilio import verbs, webhooks
-from offhook.testing.simulator.twilio.call_report import Document
+from offhook.testing.simulator.twilio.call_report import TwimlDocument
 from offhook.testing.simulator.twilio.calls import dialling
 from offhook.testing.simulator.twilio.calls.leg import Leg, new_sid
 from offhook.testing.simulator.twilio.calls.media_stream import stream
 from offhook.testing.simulator.twilio.ending import Ending
 from offhook.testing.simulator.twilio.stream import EndedBy
 from offhook.testing.simulator.twilio.verbs import Verb, method
-from offhook.testing.simulator.twilio.webhooks import Failed, Request
+from offhook.testing.simulator.twilio.webhooks import Request, WebhookError
 
 MAX_DOCUMENTS: Final = 100
 """TwiML documents of one call, so that one which redirects to itself comes to an end."""
@@ -41,7 +41,7 @@ async def follow(leg: Leg, request: Request, fallback_url: str | None = None) ->
     for _ in range(MAX_DOCUMENTS):
         try:
             document = await _document(leg, request)
-        except Failed as failed:
+        except WebhookError as failed:
             leg.note(failed.code, str(failed))
             if fallback_url is None:
                 return "application_error"
@@ -62,7 +62,7 @@ async def inline(leg: Leg, twiml: str) -> Ending:
     document, warnings = verbs.read(twiml.encode(), "text/xml")
     for warning in warnings:
         leg.note(SCHEMA_WARNING, warning)
-    leg.report.documents.append(Document("", 200, twiml))
+    leg.report.documents.append(TwimlDocument("", 200, twiml))
     outcome = await _execute(leg, document, base)
     return await follow(leg, outcome) if isinstance(outcome, Request) else outcome
 
@@ -73,13 +73,13 @@ async def _document(leg: Leg, request: Request) -> list[Verb]:
     response = await board.front.send(board.http, Request(request.url, request.method, form))
     body = response.content
     text = body.decode("utf-8", "replace")
-    leg.report.documents.append(Document(request.url, response.status_code, text))
+    leg.report.documents.append(TwimlDocument(request.url, response.status_code, text))
     if response.status_code != 200:
-        raise Failed(webhooks.HTTP_FAILURE, f"{request.url} answered {response.status_code}")
+        raise WebhookError(webhooks.HTTP_FAILURE, f"{request.url} answered {response.status_code}")
     try:
         document, warnings = verbs.read(body, response.headers.get("content-type"))
-    except verbs.BadTwiml as bad:
-        raise Failed(bad.code, f"{request.url}: {bad}") from None
+    except verbs.MalformedTwimlError as bad:
+        raise WebhookError(bad.code, f"{request.url}: {bad}") from None
     for warning in warnings:
         leg.note(SCHEMA_WARNING, warning)
     return document
@@ -183,7 +183,7 @@ async def _after_hang_up(leg: Leg, verb: Verb, base: str) -> None:
     if action is not None:
         try:
             await _document(leg, _next(verb, action, base, {}))
-        except Failed as failed:
+        except WebhookError as failed:
             leg.note(failed.code, str(failed))
 
 

@@ -38,7 +38,7 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class HangUpAsked:
+class EndRequest:
     """A request to end a call, and whether there was a call to be ended."""
 
     call_sid: str
@@ -69,7 +69,7 @@ class Texted:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class RestAnswer:
     """A REST request, and how it was answered."""
 
     method: str
@@ -79,15 +79,15 @@ class Answered:
 
 
 @dataclass(slots=True)
-class Ledger:
+class NetworkLedger:
     """All of it, in the order in which it happened."""
 
     rung: list[Rung] = field(default_factory=list)
     joined: list[Joined] = field(default_factory=list)
-    hang_ups: list[HangUpAsked] = field(default_factory=list)
+    hang_ups: list[EndRequest] = field(default_factory=list)
     redirected: list[Redirected] = field(default_factory=list)
     texts: list[Texted] = field(default_factory=list)
-    answers: list[Answered] = field(default_factory=list)
+    answers: list[RestAnswer] = field(default_factory=list)
     reports: dict[str, LegReport[CallParty]] = field(default_factory=dict)
     """Of every leg, by its CallSid."""
 

@@ -10,12 +10,18 @@ from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
 from offhook.clock import Timer
-from offhook.testing.simulator.twilio.call_report import CallParty, LegReport, Note, Sound, Span
+from offhook.testing.simulator.twilio.call_report import (
+    CallParty,
+    DebuggerNote,
+    LegReport,
+    LineSpan,
+    Sound,
+)
 from offhook.testing.simulator.twilio.calls import dates
-from offhook.testing.simulator.twilio.calls.network import Board
-from offhook.testing.simulator.twilio.calls.people import RINGS_S, Person
+from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
+from offhook.testing.simulator.twilio.calls.people import RINGS_S, SimulatedPerson
 from offhook.testing.simulator.twilio.ending import Ending
-from offhook.testing.simulator.twilio.webhooks import Failed, Request
+from offhook.testing.simulator.twilio.webhooks import Request, WebhookError
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, Ending]]
 """What a leg does until it ends; cancelled when it is to do something else."""
@@ -33,7 +39,7 @@ _SIP: Final = {"completed": "200", "busy": "486", "no-answer": "487", "canceled"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StatusSubscription:
     """Who is told of a leg's progress, and of which steps."""
 
     url: str
@@ -46,15 +52,15 @@ class Leg:
 
     def __init__(
         self,
-        board: Board,
+        board: SimulatedNetwork,
         report: LegReport[CallParty],
         *,
         from_: str,
         to: str,
         direction: Direction,
-        person: Person,
+        person: SimulatedPerson,
         parent: "Leg | None" = None,
-        told: Told | None = None,
+        told: StatusSubscription | None = None,
     ) -> None:
         self.board = board
         self.report = report
@@ -208,7 +214,7 @@ class Leg:
         try:
             yield
         finally:
-            self.report.line.append(Span(sound, began, self.board.clock.now()))
+            self.report.line.append(LineSpan(sound, began, self.board.clock.now()))
 
     def pressed(self) -> str:
         """What the person presses at a <Gather>, if anything."""
@@ -279,7 +285,7 @@ class Leg:
             for _ in range(2 if how.twice else 1):
                 try:
                     response = await front.send(self.board.http, request)
-                except Failed as failed:
+                except WebhookError as failed:
                     self.note(failed.code, str(failed))
                     continue
                 if response.status_code >= 400:
@@ -288,7 +294,7 @@ class Leg:
 
     def note(self, code: int | None, text: str) -> None:
         """What Twilio's debugger would show."""
-        self.report.notes.append(Note(code, text))
+        self.report.notes.append(DebuggerNote(code, text))
 
 
 def _ignored(_: object) -> None:

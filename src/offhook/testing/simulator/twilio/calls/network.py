@@ -10,9 +10,9 @@ import httpx2
 
 from offhook.clock import Clock
 from offhook.testing.simulator.twilio import webhooks
-from offhook.testing.simulator.twilio.calls.ledger import Ledger
+from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
 from offhook.testing.simulator.twilio.calls.people import People
-from offhook.testing.simulator.twilio.webhooks import Front
+from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 
 if TYPE_CHECKING:
     from offhook.testing.simulator.twilio.calls.leg import Leg
@@ -57,13 +57,13 @@ class Conference:
         changed.set()
 
 
-class Board:
+class SimulatedNetwork:
     """One account's calls while they last. Made by `switchboard`."""
 
     def __init__(
         self,
         account_sid: str,
-        front: Front,
+        front: RehearsedHost,
         clock: Clock,
         people: People,
         callbacks: Callbacks,
@@ -77,7 +77,7 @@ class Board:
         self.callbacks = callbacks
         self.http = http
         self.group = group
-        self.ledger = Ledger()
+        self.ledger = NetworkLedger()
         self.legs: dict[str, Leg] = {}
         """Every leg that ever was, by its CallSid."""
         self.conferences: dict[str, Conference] = {}
@@ -93,13 +93,13 @@ class Board:
 
 
 @asynccontextmanager
-async def switchboard(
+async def simulated_network(
     account_sid: str,
-    front: Front,
+    front: RehearsedHost,
     clock: Clock,
     people: People,
     callbacks: Callbacks = Callbacks(),
-) -> AsyncIterator[Board]:
+) -> AsyncIterator[SimulatedNetwork]:
     """Calls to and from the server behind `front`, which is the only host that is contacted.
 
     On leaving, calls that last are hung up, and callbacks that are under way are waited for.
@@ -110,7 +110,7 @@ async def switchboard(
         ) as http,
         asyncio.TaskGroup() as group,
     ):
-        board = Board(account_sid, front, clock, people, callbacks, http, group)
+        board = SimulatedNetwork(account_sid, front, clock, people, callbacks, http, group)
         try:
             yield board
         finally:

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 from offhook import audio
 from offhook.testing.simulator.speech.clip_voice import spoken
 from offhook.testing.simulator.twilio.call_report import CallParty
-from offhook.testing.simulator.twilio.stream import Line
+from offhook.testing.simulator.twilio.stream import LineControls
 
 RINGS_S: Final = 2.0
 """Seconds that it rings before somebody does something, if nothing else is said."""
@@ -20,7 +20,7 @@ HELLO_S: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineGreeting:
     """An answering machine: it speaks for `greeting_s`, beeps if it does, and listens."""
 
     greeting_s: float = 4.0
@@ -41,7 +41,7 @@ class Machine:
         return greeting + beep
 
 
-class Playback:
+class SoundParty:
     """A person who plays one sound, and is silent after it."""
 
     faults: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Playback:
     def __init__(self, sound: bytes = b"") -> None:
         self._sound = BytesIO(sound)
 
-    def next_frame(self, line: Line, heard: bytes, now: float) -> bytes:
+    def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
         """Return the next 20 ms of the sound (stream.Party)."""
         return self._sound.read(audio.FRAME_BYTES).ljust(audio.FRAME_BYTES, audio.SILENCE)
 
@@ -58,7 +58,7 @@ class Playback:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class SimulatedPerson:
     """Somebody with a telephone.
 
     `declines` is a hand that presses the red button: busy to whoever calls. `failed` is a number
@@ -78,7 +78,7 @@ class Person:
     hang_up_after_s: float | None = None
     """Hangs up so long after the answer, whatever is going on."""
 
-    machine: Machine | None = None
+    machine: MachineGreeting | None = None
     """What answers in the person's place."""
 
     hello_s: float = HELLO_S
@@ -91,15 +91,15 @@ class Person:
         """Return who is on the line in one call."""
         if self.caller is not None:
             return self.caller()
-        return Playback(b"" if self.machine is None else self.machine.sound())
+        return SoundParty(b"" if self.machine is None else self.machine.sound())
 
 
-People: TypeAlias = Callable[[str], Person]
+People: TypeAlias = Callable[[str], SimulatedPerson]
 """Whose telephone it is, by number or SIP address."""
 
-NOBODY: Final = Person("failed")
+NOBODY: Final = SimulatedPerson("failed")
 
 
-def book(people: Mapping[str, Person]) -> People:
+def book(people: Mapping[str, SimulatedPerson]) -> People:
     """Those people; every other number does not exist."""
     return lambda to: people.get(to, NOBODY)
