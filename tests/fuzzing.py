@@ -28,7 +28,7 @@ from offhook.net import request_head
 from offhook.outbound import people
 from offhook.policy import dial_policy
 from offhook.recordings import wav
-from offhook.records import entries, filters
+from offhook.records import entries, filters, pages
 from offhook.testing.replay import captured
 from offhook.testing.scenarios import scenario
 from offhook.testing.simulator.deepgram import script
@@ -197,7 +197,7 @@ _CAPTURE = [
     {"at": 1040, "leg": "caller", "dir": "out", "audio": "EBAQ"},
     {"at": 9000, "leg": "caller", "dir": "in", "message": {"event": "stop"}},
 ]
-_CURSOR = filters.cursor_of(filters.PagePosition(1_700_000_000_000, _CALL))
+_CURSOR = pages.cursor_of(pages.PagePosition(1_700_000_000_000, _CALL))
 _YAML = (UserError,)
 
 TARGETS: dict[str, Target] = {
@@ -287,7 +287,7 @@ TARGETS: dict[str, Target] = {
         (ValueError,),
         [b"+12025550142", b"sip:ada@h", b"+442079460000", b"911"],
     ),
-    "cursor": Target(_text(filters.position_of), _YAML, [_CURSOR.encode()]),
+    "cursor": Target(_text(pages.position_of), _YAML, [_CURSOR.encode()]),
     "moment": Target(
         _text(_moment), _YAML, [b"90m", b"2026-03-01", b"2026-03-01T12:00:00+01:00", b"30d"]
     ),

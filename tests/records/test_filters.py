@@ -10,15 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offhook.errors import UserError
-from offhook.records.filters import (
-    CallFilter,
-    PagePosition,
-    check_limit,
-    cursor_of,
-    moment,
-    position_of,
-    when_ms,
-)
+from offhook.records.filters import CallFilter, moment, when_ms
+from offhook.records.pages import PagePosition, check_limit, cursor_of, position_of
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 

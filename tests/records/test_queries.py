@@ -13,7 +13,7 @@ from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended
 from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.records import queries, tables
-from offhook.records.filters import CallFilter, PagePosition, cursor_of
+from offhook.records.filters import CallFilter
 from offhook.records.models import (
     CallRecord,
     FunctionRecord,
@@ -22,6 +22,7 @@ from offhook.records.models import (
     TurnRecord,
     UtteranceRecord,
 )
+from offhook.records.pages import PagePosition, cursor_of
 
 OTHER = "+442079460123"
 

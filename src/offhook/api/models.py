@@ -8,9 +8,10 @@ from pydantic import AfterValidator, Field
 
 from offhook.deepgram.settings_checks import PROMPT_LIMIT
 from offhook.outbound.call_status import Status
-from offhook.records.filters import CallFilter, moment
+from offhook.records.filters import FILTER_FIELDS, CallFilter
 
-_MOMENT = "ISO 8601 (UTC unless it says otherwise), or so long ago: 90m, 24h, 7d, 2w."
+_NOTES = {"TIME": " A time without a zone is UTC.", "+…": " In a URL, + is %2B."}
+"""What a query parameter's description adds, by its metavar."""
 
 
 class ApiModel(pydantic.BaseModel):
@@ -40,38 +41,28 @@ class ProblemResponse(ApiModel):
     fix: str = Field(examples=["See which there are: GET /api/calls"])
 
 
-class CallsRequest(ApiModel):
+_FILTERS: dict[str, Any] = {
+    field.name: (
+        field.kind | None,
+        Field(
+            default=None,
+            description=field.help + _NOTES.get(field.metavar or "", ""),
+            examples=None if field.example is None else [field.example],
+        ),
+    )
+    for field in FILTER_FIELDS
+}
+
+
+_Filters = pydantic.create_model("_Filters", __base__=ApiModel, **_FILTERS)
+
+
+class CallsRequest(_Filters):  # type: ignore[valid-type, misc]  # made from the table
     """Which calls are meant: those that meet everything that is given."""
 
-    since: Annotated[str | None, Field(description=f"Began then or later. {_MOMENT}")] = None
-    until: Annotated[str | None, Field(description=f"Began before that. {_MOMENT}")] = None
-    agent: str | None = None
-    """Name of the agent."""
-    number: str | None = Field(default=None, examples=["+12025550142"])
-    """The caller's or the called number, in E.164; in a URL, + is %2B."""
-    direction: str | None = None
-    """inbound or outbound."""
-    live: bool | None = None
-    """Whether it goes on."""
-    slug: str | None = Field(default=None, examples=["caller_hung_up"])
-    """How it ended."""
-    fault: str | None = None
-    """Whose doing the ending was."""
-    text: str | None = None
-    """Something that was heard in it, whatever its case."""
-    min_ms: int | None = None
-    """It lasted so many ms at least, and is over."""
-
     def filter(self, now: datetime) -> CallFilter:
-        """The filter. Raises UserError E-ASK-01 and E-ASK-03 for what cannot be."""
-        return CallFilter(
-            since_ms=None if self.since is None else moment(self.since, now),
-            until_ms=None if self.until is None else moment(self.until, now),
-            **self.model_dump(include=set(_SAME)),
-        )
-
-
-_SAME = ("agent", "number", "direction", "live", "slug", "fault", "text", "min_ms")
+        """Return the filter. Raises UserError E-ASK-01 and E-ASK-03 for what cannot be."""
+        return CallFilter.of(self.model_dump(), now)
 
 
 class ListCallsRequest(CallsRequest):

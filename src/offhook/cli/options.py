@@ -3,10 +3,13 @@
 import functools
 import inspect
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
+
+from offhook.records.filters import FILTER_FIELDS, CallFilter, FilterField
 
 Config: TypeAlias = Annotated[
     Path | None,
@@ -42,74 +45,37 @@ PublicUrl: TypeAlias = Annotated[
 ]
 
 
-def _filter(kind: type, text: str, *names: str, **more: Any) -> Any:
-    """Return the annotation of an option that may be left out."""
-    return Annotated[kind | None, typer.Option(*names, help=text, **more)]
-
-
-FILTERS: Final[dict[str, Any]] = {
-    "since": _filter(
-        str,
-        "Calls that began at this time or later: ISO 8601 in this machine's time zone, or an age"
-        " such as 90m, 24h or 7d.",
-        metavar="TIME",
-    ),
-    "until": _filter(str, "Calls that began before this time, as in --since.", metavar="TIME"),
-    "agent": _filter(str, "Calls that this agent answered.", metavar="NAME"),
-    "number": _filter(str, "Calls from or to this number, in E.164 form.", metavar="+…"),
-    "direction": _filter(str, "Calls of this direction: inbound or outbound.", metavar="WAY"),
-    "live": _filter(bool, "Only live calls, or only ended calls.", "--live/--over"),
-    "slug": _filter(str, "Calls with this ending, such as caller_hung_up.", metavar="SLUG"),
-    "fault": _filter(
-        str,
-        "Calls ended by this party: nobody (a normal end), caller, twilio, agent, offhook or"
-        " operator.",
-        metavar="WHO",
-    ),
-    "text": _filter(str, "Calls in which this text was heard, in any case.", metavar="TEXT"),
-    "min_seconds": _filter(
-        float, "Calls that lasted at least this long, in seconds.", min=0, max=1e9
-    ),
-}
-"""Filters of calls, by the names of their options."""
-
-
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each filter, in place of its parameter `asked`.
+    """Give a command one option for each of FILTER_FIELDS, in place of its parameter `asked`.
 
-    The command receives the options as one `records.filters.CallFilter`.
+    The command receives the options as one CallFilter. Times without a zone are this machine's.
     """
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        asked = _asked(**{name: given.pop(name) for name in FILTERS})
-        command(asked=asked, **given)
+        values = {field.name: given.pop(field.name) for field in FILTER_FIELDS}
+        if values["min_ms"] is not None:
+            values["min_ms"] = round(values["min_ms"] * 1000)
+        command(asked=CallFilter.of(values, datetime.now(UTC), None), **given)
 
     signature = inspect.signature(command)
     own = [parameter for name, parameter in signature.parameters.items() if name != "asked"]
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    added = [
-        inspect.Parameter(name, kind, default=None, annotation=option)
-        for name, option in FILTERS.items()
-    ]
+    parameters = [*map(_parameter, FILTER_FIELDS), *own]
     # Typer reads both the signature and the annotations.
-    vars(run)["__signature__"] = signature.replace(parameters=[*added, *own])
-    run.__annotations__ = {each.name: each.annotation for each in (*added, *own)}
+    vars(run)["__signature__"] = signature.replace(parameters=parameters)
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
 
 
-def _asked(since: str | None, until: str | None, min_seconds: float | None, **equal: Any) -> object:
-    """Return the options as a CallFilter. Times without a zone are in this machine's zone."""
-    from datetime import UTC, datetime
-
-    from offhook.records.filters import CallFilter, moment
-
-    now = datetime.now(UTC)
-    return CallFilter(
-        since_ms=None if since is None else moment(since, now, None),
-        until_ms=None if until is None else moment(until, now, None),
-        min_ms=None if min_seconds is None else round(min_seconds * 1000),
-        **equal,
+def _parameter(field: FilterField) -> inspect.Parameter:
+    """Return the option of a filter. A number of milliseconds is given in seconds."""
+    names = [] if field.option is None else [field.option]
+    kind: type = float if field.kind is int else field.kind
+    low, high = (0, 1e9) if kind is float else (None, None)
+    option = typer.Option(*names, help=field.help, metavar=field.metavar, min=low, max=high)
+    at = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(
+        field.name, at, default=None, annotation=Annotated[kind | None, option]
     )
 
 

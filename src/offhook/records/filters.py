@@ -1,25 +1,73 @@
-"""What the record may be asked: filters, cursors and moments, each checked before any query."""
+"""Filters of calls and the times in them, checked before any query.
 
-import base64
+FILTER_FIELDS declares each filter once: the query parameters of the API and the options of the
+command line derive from the table.
+"""
+
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final, NamedTuple, get_args
-
-import msgspec
+from typing import Any, Final, NamedTuple, Self, get_args
 
 from offhook.call.ending import Fault
 from offhook.errors import UserError
 from offhook.events.types import Direction
 
-PAGE_MAX: Final = 500
-"""Calls on one page."""
-
 TEXT_MAX: Final = 200
 """Characters of a text that is searched for."""
 
-_MS_MAX: Final = 253_402_300_799_000
-"""The last second of the year 9999."""
+
+class FilterField(NamedTuple):
+    """One filter, as the API and the command line offer it.
+
+    `option` and `metavar` are the command line's; an option without a name of its own is `--name`.
+    """
+
+    name: str
+    kind: type[str | bool | int]
+    help: str
+    metavar: str | None = None
+    option: str | None = None
+    example: str | None = None
+
+
+FILTER_FIELDS: Final = (
+    FilterField(
+        "since",
+        str,
+        "Calls that began at this time or later: ISO 8601, or an age such as 90m, 24h or 7d.",
+        "TIME",
+    ),
+    FilterField("until", str, "Calls that began before this time.", "TIME"),
+    FilterField("agent", str, "Calls that this agent answered.", "NAME"),
+    FilterField(
+        "number", str, "Calls from or to this number, in E.164 form.", "+…", None, "+12025550142"
+    ),
+    FilterField("direction", str, "Calls of this direction: inbound or outbound.", "WAY"),
+    FilterField("live", bool, "Only live calls, or only ended calls.", None, "--live/--over"),
+    FilterField(
+        "slug",
+        str,
+        "Calls with this ending, such as caller_hung_up.",
+        "SLUG",
+        None,
+        "caller_hung_up",
+    ),
+    FilterField(
+        "fault",
+        str,
+        "Calls ended by this party: nobody (a normal end), caller, twilio, agent, offhook or"
+        " operator.",
+        "WHO",
+    ),
+    FilterField("text", str, "Calls in which this text was heard, in any case.", "TEXT"),
+    FilterField("min_ms", int, "Calls that lasted at least this long.", None, "--min-seconds"),
+)
+
+
+MS_MAX: Final = 253_402_300_799_000
+"""The last second of the year 9999, in ms since 1970."""
 
 _E164: Final = re.compile(r"\+[1-9]\d{1,14}")
 _SLUG: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -48,15 +96,27 @@ class CallFilter:
     text: str | None = None
     min_ms: int | None = None
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any], now: datetime, zone: tzinfo | None = UTC) -> Self:
+        """Return the filter that values of FILTER_FIELDS mean; a time without a zone is of `zone`.
+
+        Raises UserError E-ASK-01, and E-ASK-03 for a time that is none.
+        """
+        values = {field.name: given[field.name] for field in FILTER_FIELDS}
+        for name in ("since", "until"):
+            text = values.pop(name)
+            values[f"{name}_ms"] = None if text is None else moment(text, now, zone)
+        return cls(**values)
+
     def __post_init__(self) -> None:
         for name, ms in (("since", self.since_ms), ("until", self.until_ms)):
-            if ms is not None and not 0 <= ms <= _MS_MAX:
-                raise _wrong(name, "lies outside of the years 1970 to 9999", "Correct the date.")
-        until = _MS_MAX + 1 if self.until_ms is None else self.until_ms
+            if ms is not None and not 0 <= ms <= MS_MAX:
+                raise wrong(name, "lies outside of the years 1970 to 9999", "Correct the date.")
+        until = MS_MAX + 1 if self.until_ms is None else self.until_ms
         if self.since_ms is not None and self.since_ms >= until:
-            raise _wrong("since", "is not before until", "Exchange the two.")
+            raise wrong("since", "is not before until", "Exchange the two.")
         if self.number is not None and not _is_number(self.number):
-            raise _wrong(
+            raise wrong(
                 "number",
                 "is no number in E.164",
                 "Write it with + and country code, without spaces; in a URL, + is %2B.",
@@ -66,19 +126,19 @@ class CallFilter:
             ("fault", self.fault, get_args(Fault)),
         ):
             if given is not None and given not in known:
-                raise _wrong(name, "is unknown", f"It is one of {', '.join(known)}.")
+                raise wrong(name, "is unknown", f"It is one of {', '.join(known)}.")
         if self.slug is not None and not _SLUG.fullmatch(self.slug):
-            raise _wrong("slug", "is no slug of an ending", "They are listed in docs/errors.md.")
+            raise wrong("slug", "is no slug of an ending", "They are listed in docs/errors.md.")
         if self.agent is not None and not 0 < len(self.agent) <= TEXT_MAX:
-            raise _wrong("agent", "is empty or too long", "Give the name of an agent file.")
+            raise wrong("agent", "is empty or too long", "Give the name of an agent file.")
         if self.text is not None and not 0 < len(self.text.strip()) <= TEXT_MAX:
             fix = f"Give 1 to {TEXT_MAX} characters."
-            raise _wrong("text", "is empty or too long", fix)
-        if self.min_ms is not None and not 0 <= self.min_ms <= _MS_MAX:
-            raise _wrong("min duration", "is no duration", "Give whole milliseconds, from 0.")
+            raise wrong("text", "is empty or too long", fix)
+        if self.min_ms is not None and not 0 <= self.min_ms <= MS_MAX:
+            raise wrong("min duration", "is no duration", "Give whole milliseconds, from 0.")
         for name, said in (("agent", self.agent), ("text", self.text), ("number", self.number)):
             if said is not None and "\x00" in said:
-                raise _wrong(name, "holds a NUL", "Leave it out: no text here holds one.")
+                raise wrong(name, "holds a NUL", "Leave it out: no text here holds one.")
 
 
 def _is_number(text: str) -> bool:
@@ -86,46 +146,9 @@ def _is_number(text: str) -> bool:
     return bool(_E164.fullmatch(text)) or (text[:1].isalpha() and len(text) <= 256)
 
 
-def _wrong(name: str, how: str, fix: str) -> UserError:
+def wrong(name: str, how: str, fix: str) -> UserError:
+    """Return the UserError E-ASK-01 of a value that no call can meet."""
     return UserError("E-ASK-01", f"No calls can be looked for: {name} {how}.", fix)
-
-
-def check_limit(limit: int) -> None:
-    """Raises UserError E-ASK-01: so many calls do not fit on a page."""
-    if not 1 <= limit <= PAGE_MAX:
-        raise _wrong("limit", "is out of range", f"Give 1 to {PAGE_MAX}.")
-
-
-# --- Cursors -------------------------------------------------------------------------------------
-
-
-class PagePosition(NamedTuple):
-    """A place in the list of calls: just behind this one."""
-
-    started_ms: int
-    sid: str
-
-
-def cursor_of(position: PagePosition) -> str:
-    """The text that stands for it, in which only this module reads."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(position)).rstrip(b"=").decode()
-
-
-def position_of(cursor: str) -> PagePosition:
-    """The place that a cursor stands for. Raises UserError E-ASK-02: nobody here gave it out."""
-    try:
-        raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", True)
-        position = msgspec.json.decode(raw, type=PagePosition)
-    except (ValueError, msgspec.MsgspecError):
-        # No base64, no JSON, or a CallSid that is no UTF-8: msgspec raises UnicodeDecodeError then.
-        position = None
-    if position is None or not 0 <= position.started_ms <= _MS_MAX or "\x00" in position.sid:
-        raise UserError(
-            "E-ASK-02",
-            "The cursor is not one that Offhook gave out.",
-            "Ask for the first page, and then with next_cursor of each answer.",
-        )
-    return position
 
 
 # --- Moments -------------------------------------------------------------------------------------

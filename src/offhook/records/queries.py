@@ -32,7 +32,7 @@ from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.records import tables
 from offhook.records.entries import RENAMED
-from offhook.records.filters import CallFilter, PagePosition, check_limit, cursor_of, position_of
+from offhook.records.filters import CallFilter
 from offhook.records.models import (
     AgentSessionRecord,
     CallPage,
@@ -53,6 +53,7 @@ from offhook.records.models import (
     TurnRecord,
     UtteranceRecord,
 )
+from offhook.records.pages import PagePosition, check_limit, cursor_of, position_of
 from offhook.records.prices import begun_minutes
 
 SCAN_CALLS: Final = (200, 800)

@@ -14,8 +14,9 @@ from offhook.config import RecordsSettings
 from offhook.errors import UserError
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, queries
-from offhook.records.filters import PAGE_MAX, CallFilter
+from offhook.records.filters import CallFilter
 from offhook.records.models import CallSummary
+from offhook.records.pages import PAGE_MAX
 
 
 def records_of(config: Path | None) -> RecordsSettings:
