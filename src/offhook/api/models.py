@@ -7,8 +7,8 @@ import pydantic
 from pydantic import AfterValidator, Field
 
 from offhook.deepgram.settings_checks import PROMPT_LIMIT
-from offhook.outbound.call_status import Status
 from offhook.records.filters import FILTER_FIELDS, CallFilter
+from offhook.twilio.call_status import Status
 
 _NOTES = {"TIME": " A time without a zone is UTC.", "+…": " In a URL, + is %2B."}
 """What a query parameter's description adds, by its metavar."""

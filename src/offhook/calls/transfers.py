@@ -24,6 +24,7 @@ from offhook.events.types import Dialled, DialRefused, ErrandOutcome, Event, Tra
 from offhook.policy.dial_policy import DialPolicy
 from offhook.tools.declare import ToolError
 from offhook.twilio import twiml
+from offhook.twilio.call_status import FINAL, UNANSWERED
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 
 _log: Final = logging.getLogger("offhook.transfers")
@@ -53,16 +54,6 @@ then the conference is over for the caller, too."""
 
 LOOK_S: Final = 15.0
 """How long after a caller was sent to a person Twilio is asked whether the person is there."""
-
-_FINAL: Final = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
-
-_WHY: Final[dict[str, ErrandOutcome]] = {
-    "busy": "busy",
-    "no-answer": "no-answer",
-    "failed": "failed",
-    "canceled": "canceled",
-}
-"""Final statuses of a leg that nobody has answered; after any other the person has declined."""
 
 _WORDS: Final[dict[ErrandOutcome, str]] = {
     "busy": "the line is busy",
@@ -256,13 +247,13 @@ class Transfers:
         if warm is None:
             return
         warm.leg = leg
-        if status not in _FINAL:
+        if status not in FINAL:
             return
         del self._warm[person]
         warm.left_at = self._clock.now()
         match warm.at:
             case _At.RINGING:
-                self._fail(warm, _WHY.get(status, "declined"))
+                self._fail(warm, UNANSWERED.get(status, "declined"))
             case _At.ACCEPTED:
                 # Whoever brings the caller sees it, or Twilio's question where to put the caller.
                 warm.at = _At.OVER

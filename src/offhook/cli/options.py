@@ -93,7 +93,7 @@ def variables_of(given: list[str] | None) -> dict[str, str]:
 def require_e164(number: str) -> None:
     """Raise UserError E-OUT-04 for a text that is not a phone number in E.164 form."""
     from offhook.errors import UserError
-    from offhook.outbound.people import E164
+    from offhook.text.phone_numbers import E164
 
     if not E164.fullmatch(number):
         raise UserError(

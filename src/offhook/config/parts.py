@@ -8,6 +8,7 @@ import pydantic
 from pydantic import BeforeValidator, Field
 
 from offhook import variables, yamlfile
+from offhook.text.phone_numbers import E164
 from offhook.text.user_pattern import PatternError, UserPattern
 
 
@@ -33,7 +34,7 @@ def phone_number(value: Any) -> Any:
             "A phone number without quotes is an integer to YAML: its + is lost.",
             'Put it in quotes: "+1…".',
         )
-    if isinstance(value, str) and not re.fullmatch(r"\+[1-9][0-9]{6,14}", value):
+    if isinstance(value, str) and not E164.fullmatch(value):
         raise yamlfile.refuse(
             "This is not a phone number in international form.",
             'Write + and digits alone, in quotes: "+1…".',

@@ -5,34 +5,15 @@ Twilio sends status callbacks independently of each other: late, twice, the last
 moves a call forward, and what is final stays.
 """
 
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from offhook.call.ending import Slug
-
-Status: TypeAlias = Literal[
-    "queued",
-    "initiated",
-    "ringing",
-    "in-progress",
-    "completed",
-    "busy",
-    "no-answer",
-    "failed",
-    "canceled",
-]
+from offhook.twilio.call_status import FINAL, STATUSES
 
 _STEPS: Final[dict[str, int]] = {
-    "queued": 0,
-    "initiated": 1,
-    "ringing": 2,
-    "in-progress": 3,
-    "completed": 4,
-    "busy": 4,
-    "no-answer": 4,
-    "failed": 4,
-    "canceled": 4,
+    status: len(STATUSES) if status in FINAL else step for step, status in enumerate(STATUSES)
 }
-_FINAL: Final = 4
+"""How far a call has come with each status. Final ones have the same step: the first one stays."""
 
 UNANSWERED: Final[dict[str, Slug]] = {
     "busy": Slug.LINE_BUSY,
@@ -64,7 +45,7 @@ class CallStatus:
     @property
     def final(self) -> bool:
         """Whether nothing more can happen to it."""
-        return _STEPS[self.status] == _FINAL
+        return self.status in FINAL
 
     def hear(self, status: str) -> bool:
         """A report. Returns whether it is news; unknown words never are."""

@@ -14,12 +14,12 @@ from typing import Final
 
 from offhook import variables
 from offhook.errors import UserError
+from offhook.text.phone_numbers import E164
 
 NUMBER: Final = "number"
 CONSENT: Final = "consent"
 ZONE: Final = "timezone"
 
-E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
 FILE_MAX: Final = 64 * 1024 * 1024
 """Bytes: a longer file is no list of people."""

@@ -20,10 +20,10 @@ from offhook.config import Agent, Config
 from offhook.errors import UserError
 from offhook.outbound.following import CallTracker
 from offhook.outbound.ledger import Ledger, Placement, fingerprint
-from offhook.outbound.people import E164
 from offhook.outbound.permission import PlacementChecks
 from offhook.outbound.problems import TryLaterError, UncertainError, uncertain
 from offhook.policy.dial_policy import DialPolicy
+from offhook.text.phone_numbers import E164
 from offhook.twilio import twiml
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import MachineDetection, TwilioRest

@@ -20,13 +20,13 @@ import phonenumbers
 from phonenumbers import PhoneNumberType
 
 from offhook.policy.dial_count import HOUR_S, Kind, Spent, call_tag, number_tag
+from offhook.text.phone_numbers import E164
 
 TRANSFERS_PER_CALL: Final = 5
 
 DEFAULT_COUNTRIES: Final = frozenset({"US", "CA"})
 """Without a word about countries, and without lines of a known one."""
 
-_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _SHORT: Final = re.compile(r"\+?[0-9]{2,6}")
 _SIP: Final = re.compile(
     r"sips?:(?P<user>[A-Za-z0-9._~+\-]{1,64})@(?P<host>[A-Za-z0-9.\-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
@@ -153,7 +153,7 @@ def refusal(rules: DialRules, destination: str) -> DialRefusal | None:
 
 
 def _judge(rules: DialRules, number: str) -> DialRefusal | None:
-    if not _E164.fullmatch(number):
+    if not E164.fullmatch(number):
         return DialRefusal(
             RefusalReason.SHORT_NUMBER if _SHORT.fullmatch(number) else RefusalReason.MALFORMED
         )
@@ -170,7 +170,7 @@ def _judge(rules: DialRules, number: str) -> DialRefusal | None:
 
 def _parsed(number: str) -> phonenumbers.PhoneNumber | None:
     """A number in E.164; None for anything else, and for calling codes that there are not."""
-    if not _E164.fullmatch(number):
+    if not E164.fullmatch(number):
         return None
     try:
         return phonenumbers.parse(number)

@@ -69,7 +69,9 @@ FILTER_FIELDS: Final = (
 MS_MAX: Final = 253_402_300_799_000
 """The last second of the year 9999, in ms since 1970."""
 
-_E164: Final = re.compile(r"\+[1-9]\d{1,14}")
+_NUMBER: Final = re.compile(r"\+[1-9]\d{1,14}")
+"""Also numbers too short for E.164, which carriers let callers show and records may hold."""
+
 _SLUG: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _AGO: Final = re.compile(r"(\d{1,5})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -143,7 +145,7 @@ class CallFilter:
 
 def _is_number(text: str) -> bool:
     """E.164, or one of those names that Twilio gives in place of a number: sip:, client:."""
-    return bool(_E164.fullmatch(text)) or (text[:1].isalpha() and len(text) <= 256)
+    return bool(_NUMBER.fullmatch(text)) or (text[:1].isalpha() and len(text) <= 256)
 
 
 def wrong(name: str, how: str, fix: str) -> UserError:

@@ -20,6 +20,7 @@ import httpx2
 import msgspec
 
 from offhook.text.clean import whole
+from offhook.twilio import call_status
 from offhook.twilio import errors as refusals
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest_account import RestAccount
@@ -189,7 +190,7 @@ class TwilioRest:
         }
         if status_callback is not None:
             form["StatusCallback"] = status_callback
-            form["StatusCallbackEvent"] = ("initiated", "ringing", "answered", "completed")
+            form["StatusCallbackEvent"] = call_status.EVENTS
         if machine_detection is not None:
             form |= {
                 "MachineDetection": machine_detection.mode,

@@ -26,6 +26,7 @@ from offhook.testing.simulator.twilio.calls.ledger import EndRequest, Redirected
 from offhook.testing.simulator.twilio.calls.leg import Leg
 from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
 from offhook.testing.simulator.twilio.webhooks import Request
+from offhook.text.phone_numbers import E164
 
 TOO_MANY_CALLS: Final = 10004
 UNAUTHORIZED: Final = 20003
@@ -42,7 +43,6 @@ TEXT_MISSING: Final = 21602
 MESSAGE_S: Final = 1.0
 """Seconds until a text is said to have been delivered."""
 
-_NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 _OTHER: Final = re.compile(r"(sips?:[^\s@]+@[^\s@]+|client:\S+)")
 
 
@@ -161,7 +161,7 @@ class SimulatedAccount:
     # --- calls ---
 
     def _create_call(self, given: Given) -> dict[str, Any]:
-        self._check_ends(given, _NUMBER, _OTHER)
+        self._check_ends(given, E164, _OTHER)
         live = sum(not leg.over for leg in self.board.legs.values())
         if self.calls_at_once is not None and live >= self.calls_at_once:
             raise RequestRefusedError(429, TOO_MANY_CALLS, "Call concurrency limit exceeded")
@@ -207,7 +207,7 @@ class SimulatedAccount:
 
     def _create_message(self, given: Given) -> dict[str, Any]:
         if not given.text("MessagingServiceSid"):
-            self._check_ends(given, _NUMBER, None)
+            self._check_ends(given, E164, None)
         if not (given.text("Body") or given.text("ContentSid") or given.texts("MediaUrl")):
             raise RequestRefusedError(400, TEXT_MISSING, "Message body is required")
         if len(given.text("Body")) > 1600:

@@ -28,12 +28,11 @@ from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
 from offhook.testing.simulator.twilio.ending import Ending
 from offhook.testing.simulator.twilio.verbs import MalformedTwimlError, read
 from offhook.testing.simulator.twilio.webhooks import Request
+from offhook.twilio import call_status
 
 TWIML_MAX: Final = 4000
 TWIML_FAULT: Final = 12100
 NO_AMD_CALLBACK: Final = 21262
-
-EVENTS: Final = frozenset({"initiated", "ringing", "answered", "completed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def told(given: Given) -> StatusSubscription | None:
     """Who is to be told of the call's progress. Raises Refuse."""
     url = given.text("StatusCallback")
     events = [event for text in given.texts("StatusCallbackEvent") for event in text.split()]
-    if set(events) - EVENTS:
+    if not set(events) <= set(call_status.EVENTS):
         raise RequestRefusedError(
             400, BAD_PARAMETER, "StatusCallbackEvent names an event that there is not"
         )

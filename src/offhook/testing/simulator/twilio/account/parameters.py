@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from offhook.twilio import call_status
+
 BAD_PARAMETER: Final = 20001
 BAD_URL: Final = 21205
 
-STATUSES: Final = (
-    *("queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled"),
-)
+STATUSES: Final = tuple(status for status in call_status.STATUSES if status != "initiated")
+"""Statuses of the Calls resource, which has `queued` for a call that was initiated."""
 
 Kind: TypeAlias = Literal["text", "url", "method", "integer", "number", "boolean"]
 
