@@ -31,7 +31,7 @@ from offhook.events.types import AgentConnected, CallEnded
 from offhook.observability.metrics import catalogue
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.twilio.rest import TwilioRest
-from offhook.webhooks.routes import Webhooks
+from offhook.webhooks.call_flow import CallFlow
 
 SOURCE: Final = Path(offhook.__file__).parent
 
@@ -291,7 +291,7 @@ async def test_a_fault_while_twilio_is_asked_to_hang_up_lets_the_stream_be_close
 
 @pytest.mark.parametrize(
     ("path", "owner", "name"),
-    [("/twilio/voice", Calls, "is_long_over"), ("/twilio/after", Webhooks, "_next")],
+    [("/twilio/voice", Calls, "is_long_over"), ("/twilio/after", CallFlow, "_document")],
 )
 async def test_a_fault_in_a_webhook_is_answered_with_words(
     path: str, owner: type[Any], name: str, monkeypatch: pytest.MonkeyPatch

@@ -151,10 +151,10 @@ def test_every_reason_for_refusing_a_stream_is_in_the_table() -> None:
     calls = ast.walk(ast.parse((SRC / "calls/calls.py").read_text()))
     admitting = [n for n in calls if isinstance(n, ast.FunctionDef) and "admit" in n.name]
     returned = [n.value for one in admitting for n in ast.walk(one) if isinstance(n, ast.Return)]
-    lobby = ast.walk(ast.parse((SRC / "webhooks/pending_streams.py").read_text()))
+    waiting = ast.walk(ast.parse((SRC / "webhooks/pending_streams.py").read_text()))
     refused = [
         n.args[0]
-        for n in lobby
+        for n in waiting
         if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "_refuse"
     ]
     reasons = [text for value in [*returned, *refused] if value for text in words(value)]

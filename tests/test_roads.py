@@ -45,10 +45,10 @@ ROADS: Final = {
     ("calls/responses.py", "fallback", "twiml.dial"): "the agent file's fallback.dial",
     ("calls/responses.py", "busy", "twiml.dial"): "the agent file's busy.dial",
     # --- who hands it to Twilio ---
-    ("webhooks/routes.py", "_while_live", "twiml.dial"): "DialPolicy.begin_transfer; Dialled",
+    ("webhooks/call_flow.py", "_continue", "twiml.dial"): "DialPolicy.begin_transfer; Dialled",
     (
-        "webhooks/routes.py",
-        "_while_live",
+        "webhooks/call_flow.py",
+        "_continue",
         "twiml.wait_in",
     ): "DialPolicy.begin_transfer, at the ring",
     ("calls/transfers.py", "answer", "twiml.wait_in"): "DialPolicy.begin_transfer, at the ring",

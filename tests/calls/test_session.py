@@ -97,8 +97,8 @@ class Rehearsal:
             stream_sid="MZ" + "3" * 32,
             parameters=parameters,
         )
-        lobby = PendingStreams(self.clock, self.calls.admit, lambda why: None)
-        self.near, self.far = connect_in_memory(self.clock, self.stream, lobby.receiver(), 0.02)
+        pending = PendingStreams(self.clock, self.calls.admit, lambda why: None)
+        self.near, self.far = connect_in_memory(self.clock, self.stream, pending.receiver(), 0.02)
 
     def _dial(
         self, receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]

@@ -332,8 +332,8 @@ class Peer:
 
 
 def test_a_stream_in_memory_from_the_first_frame_to_the_close() -> None:
-    clock, owner, peer, lobby = VirtualClock(), Owner(), Peer(), Peer()
-    twilio, server = connect_in_memory(clock, peer, lobby)
+    clock, owner, peer, unverified = VirtualClock(), Owner(), Peer(), Peer()
+    twilio, server = connect_in_memory(clock, peer, unverified)
     caller = server.receiver = CallerLeg(server, MZ, owner)
     twilio.send_text(media.write(media.Media(MZ, media.MediaDetails(FRAME))))
     caller.play([(FRAME, "0:160")])
@@ -349,4 +349,4 @@ def test_a_stream_in_memory_from_the_first_frame_to_the_close() -> None:
     caller.clear()
     clock.run(1)
     assert len(peer.told) == 3, "nothing is sent after the close"
-    assert lobby.told == []
+    assert unverified.told == []

@@ -32,10 +32,10 @@ class Twilio:
         self.socket = socket
 
     def on_text(self, text: bytes) -> None:
-        raise AssertionError("the lobby says nothing")
+        raise AssertionError("nothing is sent to an unverified stream")
 
     def on_binary(self, data: bytes) -> None:
-        raise AssertionError("the lobby says nothing")
+        raise AssertionError("nothing is sent to an unverified stream")
 
     def on_writable(self, writable: bool) -> None: ...
 
@@ -43,13 +43,13 @@ class Twilio:
         self.closed = closed
 
 
-class House:
-    """A lobby on a clock that jumps, and whoever it lets in."""
+class Server:
+    """Pending streams on a clock that jumps, and what is admitted."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.refusals: list[str] = []
-        self.lobby = PendingStreams(self.clock, self.admit, self.refusals.append)
+        self.pending = PendingStreams(self.clock, self.admit, self.refusals.append)
         self.refusal: str | None = None
         self.owner = Owner()
         self.admitted: list[media.Start] = []
@@ -62,7 +62,7 @@ class House:
 
     def stream(self, *messages: bytes) -> Twilio:
         twilio = Twilio()
-        connect_in_memory(self.clock, twilio, self.lobby.receiver())
+        connect_in_memory(self.clock, twilio, self.pending.receiver())
         for message in messages:
             twilio.socket.send_text(message)
         self.clock.run(0.01)
@@ -70,8 +70,8 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def server() -> Server:
+    return Server()
 
 
 def refused(twilio: Twilio) -> str | None:
@@ -82,22 +82,22 @@ def refused(twilio: Twilio) -> str | None:
     return twilio.closed.reason
 
 
-def test_connected_and_start_lead_to_a_leg_that_hears_what_follows(house: House) -> None:
-    twilio = house.stream(CONNECTED, START, FRAME, FRAME)
-    assert [start.start.call_sid for start in house.admitted] == [CA]
-    assert house.owner.told == [b"\x55" * 160] * 2
-    assert house.lobby.waiting == 0
-    house.clock.run(pending_streams.PATIENCE_S * 2)
-    assert twilio.closed is None, "the lobby has no say any more"
+def test_connected_and_start_lead_to_a_leg_that_hears_what_follows(server: Server) -> None:
+    twilio = server.stream(CONNECTED, START, FRAME, FRAME)
+    assert [start.start.call_sid for start in server.admitted] == [CA]
+    assert server.owner.told == [b"\x55" * 160] * 2
+    assert server.pending.waiting == 0
+    server.clock.run(pending_streams.PATIENCE_S * 2)
+    assert twilio.closed is None, "the leg owns it now"
     twilio.socket.close()
-    house.clock.run(1)
-    assert house.owner.told[2:] == [("lost", "close code 1000", False, False)]
-    assert house.lobby.waiting == 0
+    server.clock.run(1)
+    assert server.owner.told[2:] == [("lost", "close code 1000", False, False)]
+    assert server.pending.waiting == 0
 
 
-def test_start_alone_is_enough(house: House) -> None:
-    assert house.stream(START).closed is None
-    assert len(house.admitted) == 1
+def test_start_alone_is_enough(server: Server) -> None:
+    assert server.stream(START).closed is None
+    assert len(server.admitted) == 1
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,13 @@ def test_start_alone_is_enough(house: House) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_one_wrong_word_closes_the_socket(house: House, messages: list[bytes], why: str) -> None:
-    twilio = house.stream(*messages)
+def test_one_wrong_word_closes_the_socket(server: Server, messages: list[bytes], why: str) -> None:
+    twilio = server.stream(*messages)
     assert (refused(twilio) or "").startswith(why)
     # What is counted has few forms, whatever was sent.
-    assert house.refusals == [why if why.endswith("before 'start'") else "no media-stream message"]
-    assert house.admitted == []
-    assert house.lobby.waiting == 0
+    assert server.refusals == [why if why.endswith("before 'start'") else "no media-stream message"]
+    assert server.admitted == []
+    assert server.pending.waiting == 0
 
 
 @pytest.mark.parametrize(
@@ -136,48 +136,48 @@ def test_one_wrong_word_closes_the_socket(house: House, messages: list[bytes], w
     ],
 )
 def test_identifiers_have_twilios_shapes(
-    house: House, wrong: tuple[bytes, bytes], why: str
+    server: Server, wrong: tuple[bytes, bytes], why: str
 ) -> None:
     start = media.write(media.Start(MZ, media.StartDetails("AC" + "0" * 32, CA, "")))
-    assert house.stream(start).closed is None
+    assert server.stream(start).closed is None
     start = start.replace(b'"streamSid":"",', b"")
     assert wrong[0] in start
-    assert refused(house.stream(start.replace(*wrong))) == why
-    assert house.refusals == [why]
+    assert refused(server.stream(start.replace(*wrong))) == why
+    assert server.refusals == [why]
 
 
-def test_a_binary_message_closes_the_socket(house: House) -> None:
-    twilio = house.stream(CONNECTED)
+def test_a_binary_message_closes_the_socket(server: Server) -> None:
+    twilio = server.stream(CONNECTED)
     twilio.socket.send_binary(b"\x55" * 160)
     twilio.socket.send_binary(b"\x55" * 160)
     twilio.socket.send_text(START)
-    house.clock.run(0.1)
+    server.clock.run(0.1)
     assert refused(twilio) == "a binary message before 'start'"
-    assert house.admitted == []
+    assert server.admitted == []
 
 
 @pytest.mark.parametrize("messages", [[], [CONNECTED]], ids=["silence", "connected alone"])
 def test_who_does_not_say_whose_call_it_is_has_to_leave(
-    house: House, messages: list[bytes]
+    server: Server, messages: list[bytes]
 ) -> None:
-    twilio = house.stream(*messages)
-    house.clock.run(pending_streams.PATIENCE_S - 0.2)
+    twilio = server.stream(*messages)
+    server.clock.run(pending_streams.PATIENCE_S - 0.2)
     assert twilio.closed is None
-    assert house.lobby.waiting == 1
-    house.clock.run(0.2)
+    assert server.pending.waiting == 1
+    server.clock.run(0.2)
     assert refused(twilio) == "no 'start' within 5 s"
-    assert house.lobby.waiting == 0
+    assert server.pending.waiting == 0
 
 
 def test_a_refusal_closes_and_names_the_call_in_the_log(
-    house: House, caplog: pytest.LogCaptureFixture
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.refusal = "a used token"
-    twilio = house.stream(CONNECTED, START, FRAME, START)
+    server.refusal = "a used token"
+    twilio = server.stream(CONNECTED, START, FRAME, START)
     assert refused(twilio) == "a used token"
-    assert len(house.admitted) == 1
-    assert house.owner.told == []
-    assert house.lobby.waiting == 0
+    assert len(server.admitted) == 1
+    assert server.owner.told == []
+    assert server.pending.waiting == 0
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"refused a stream of call '{CA}': a used token"
@@ -186,41 +186,41 @@ def test_a_refusal_closes_and_names_the_call_in_the_log(
 
 @pytest.mark.parametrize("field", ["callSid", "event"])
 def test_the_log_stays_one_short_line_whatever_a_stream_says(
-    house: House, caplog: pytest.LogCaptureFixture, field: str
+    server: Server, caplog: pytest.LogCaptureFixture, field: str
 ) -> None:
-    house.refusal = "a foreign account"
+    server.refusal = "a foreign account"
     hostile = b"CANARY\\n2026-01-01 ERROR " + b"x" * 5000
     if field == "callSid":
         text = b'{"event":"start","streamSid":"M","start":{"accountSid":"A","callSid":"%b"}}'
-        house.stream(text % hostile)
+        server.stream(text % hostile)
     else:
-        house.stream(b'{"event":"%b"} and more' % hostile)
+        server.stream(b'{"event":"%b"} and more' % hostile)
     [record] = caplog.records
     assert "\n" not in record.getMessage()
     assert len(record.getMessage()) < 300
 
 
-def test_who_hangs_up_first_leaves_no_trace(house: House, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hang_up_leaves_no_trace(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     for end in ("close", "abort"):
-        twilio = house.stream(CONNECTED)
+        twilio = server.stream(CONNECTED)
         getattr(twilio.socket, end)()
-        house.clock.run(pending_streams.PATIENCE_S * 2)
-        assert house.lobby.waiting == 0
+        server.clock.run(pending_streams.PATIENCE_S * 2)
+        assert server.pending.waiting == 0
     assert caplog.records == []
 
 
-def test_the_places_are_counted_until_they_are_free(house: House) -> None:
-    streams = [house.stream() for _ in range(pending_streams.PLACES - 1)]
-    full = [house.lobby.full]
-    last = house.stream(CONNECTED)
-    full.append(house.lobby.full)
+def test_the_places_are_counted_until_they_are_free(server: Server) -> None:
+    streams = [server.stream() for _ in range(pending_streams.PLACES - 1)]
+    full = [server.pending.is_full]
+    last = server.stream(CONNECTED)
+    full.append(server.pending.is_full)
     last.socket.send_text(START)
-    house.clock.run(0.1)
-    full.append(house.lobby.full)
+    server.clock.run(0.1)
+    full.append(server.pending.is_full)
     assert full == [False, True, False]
-    assert house.lobby.waiting == len(streams)
-    house.clock.run(pending_streams.PATIENCE_S)
-    assert house.lobby.waiting == 0
+    assert server.pending.waiting == len(streams)
+    server.clock.run(pending_streams.PATIENCE_S)
+    assert server.pending.waiting == 0
     assert {refused(stream) for stream in streams} == {"no 'start' within 5 s"}
 
 
@@ -233,9 +233,9 @@ def extended(message: bytes) -> bytes:
     return frame(1, b"x")[:1] + bytes([0x80 | 126]) + size.to_bytes(2, "big") + bytes(4) + message
 
 
-async def test_what_follows_start_in_the_same_packet_is_not_lost(house: House) -> None:
+async def test_what_follows_start_in_the_same_packet_is_not_lost(server: Server) -> None:
     def decide(upgrade: websocket.Upgrade) -> websocket.Acceptance:
-        return websocket.Acceptance(house.lobby.receiver())
+        return websocket.Acceptance(server.pending.receiver())
 
     class Gone(Owner):
         """Tells when the leg is gone."""
@@ -245,22 +245,22 @@ async def test_what_follows_start_in_the_same_packet_is_not_lost(house: House) -
             left.closed.set_result(Closed(None, why, None))
 
     left = Recorder()
-    house.owner = Gone()
+    server.owner = Gone()
     async with serving(decide) as port:
         async with raw(port) as (reader, writer):
             writer.write(HANDSHAKE + frame(1, CONNECTED) + extended(START) + extended(FRAME) * 3)
             await reader.readuntil(b"\r\n\r\n")
         await left.closed
-    assert house.owner.told == [b"\x55" * 160] * 3 + ["cut off"]
-    assert house.lobby.waiting == 0
+    assert server.owner.told == [b"\x55" * 160] * 3 + ["cut off"]
+    assert server.pending.waiting == 0
 
 
-async def test_a_refused_stream_gets_its_close_code_on_the_wire(house: House) -> None:
-    async with serving(lambda _: websocket.Acceptance(house.lobby.receiver())) as port:
+async def test_a_refused_stream_gets_its_close_code_on_the_wire(server: Server) -> None:
+    async with serving(lambda _: websocket.Acceptance(server.pending.receiver())) as port:
         near = Recorder()
         socket = await websocket.connect(
             f"ws://127.0.0.1:{port}/twilio", near, headers={}, timeout=2, max_size=65536
         )
         socket.send_text(FRAME)
         assert await near.closed == Closed(1008, "Media before 'start'", None)
-    assert house.lobby.waiting == 0
+    assert server.pending.waiting == 0

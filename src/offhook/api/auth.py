@@ -25,7 +25,7 @@ from offhook.api.links import Links
 from offhook.api.problems import ApiError, response
 from offhook.clock import Clock
 from offhook.errors import UserError
-from offhook.webhooks.routes import host_name
+from offhook.webhooks.auth import host_name
 
 _log: Final = logging.getLogger("offhook.api")
 

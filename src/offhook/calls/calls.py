@@ -424,7 +424,7 @@ class Calls:
         if entry is not None or sid in self._seen or sid in self._coming:
             return "this CallSid was seen before, or owes a token"
         if self.full:
-            return "the house is full"
+            return "at capacity"
         agent = self._config.agent_for(None)
         if agent is None:
             return "no default line"

@@ -85,7 +85,7 @@ class Fallback(Part):
 
 
 class Busy(Part):
-    """What the caller gets when the house is full: one of the three."""
+    """What the caller gets when the server is at capacity: one of the three."""
 
     say: Text | None = None
     reject: bool = False

@@ -192,18 +192,18 @@ class Server:
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
-            lobby = PendingStreams(clock, self.calls.admit, self.metrics.refused_stream)
+            pending_streams = PendingStreams(clock, self.calls.admit, self.metrics.refused_stream)
             placing = self._placing(rest, guard, clock)
             webhooks = Webhooks(
                 self._config,
                 self.calls,
-                lobby,
+                pending_streams,
                 self.metrics,
                 self._record,
                 placing,
                 failing=self.failing,
             )
-            self._measure(told, publish, lobby, runner, tasks)
+            self._measure(told, publish, pending_streams, runner, tasks)
             watching = (
                 tasks.keep("watch placed calls", placing.following.watch)
                 if placing is not None
@@ -285,7 +285,7 @@ class Server:
         self,
         told: Publisher,
         publish: Publisher,
-        lobby: PendingStreams,
+        pending_streams: PendingStreams,
         runner: Runner,
         tasks: ServerTasks,
     ) -> None:
@@ -297,7 +297,7 @@ class Server:
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
         ask(catalogue.INTERNAL_FAULTS, lambda: self._faults(tasks))
         ask(catalogue.PARTS_FAILING, lambda: len(self.failing()))
-        ask(catalogue.LOBBY_STREAMS, lambda: lobby.waiting)
+        ask(catalogue.PENDING_STREAMS, lambda: pending_streams.waiting)
         ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
         ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
         record = self._record

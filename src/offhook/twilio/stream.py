@@ -114,7 +114,7 @@ class CallerLeg:
     # --- from Twilio ---
 
     def on_open(self, socket: Channel) -> None:
-        """The lobby was told; this leg takes over from it."""
+        """Do nothing: an UnverifiedStream was told, before this leg took over from it."""
 
     def on_text(self, text: bytes) -> None:
         """One message, 50 times a second: nearly always audio."""

@@ -1,7 +1,7 @@
-"""Where a stream waits until it has said whose call it is.
+"""Streams that have not identified their call yet.
 
-Its upgrade was signed, which anyone could repeat who once saw it; so nothing is passed on, and one
-wrong word closes the socket.
+The upgrade of each was signed, but whoever saw a signed upgrade can repeat it. So nothing of such a
+stream is passed on, and the first wrong message closes the socket.
 """
 
 import logging
@@ -15,10 +15,10 @@ from offhook.twilio import messages, sids
 _log: Final = logging.getLogger("offhook.refused")
 
 PATIENCE_S: Final = 5.0
-"""`connected` and `start` follow the upgrade at once."""
+"""Seconds for `connected` and `start`, which follow the upgrade at once (twilio.md §1.3)."""
 
 PLACES: Final = 100
-"""Unverified sockets at once."""
+"""How many unverified sockets may be open at once."""
 
 POLICY_VIOLATION: Final = 1008
 
@@ -27,7 +27,7 @@ Admit = Callable[[Channel, messages.Start], str | None]
 
 
 class PendingStreams:
-    """The unverified streams of one server. `refused` is told why, of each that is sent away."""
+    """The unverified streams of one server. `refused` is called with the reason of each refusal."""
 
     def __init__(self, clock: Clock, admit: Admit, refused: Callable[[str], None]) -> None:
         self.clock = clock
@@ -36,36 +36,36 @@ class PendingStreams:
         self.waiting = 0
 
     @property
-    def full(self) -> bool:
-        """Whether there is no place for another."""
+    def is_full(self) -> bool:
+        """Whether no further stream may wait."""
         return self.waiting >= PLACES
 
     def receiver(self) -> "UnverifiedStream":
-        """Who receives what a new socket sends."""
+        """Return the receiver of a new socket's messages."""
         return UnverifiedStream(self)
 
 
 class UnverifiedStream:
-    """One socket in the lobby: a wire.Receiver, until a caller's leg takes its place."""
+    """One socket that waits: a websocket.Receiver, until a caller's leg takes its place."""
 
-    def __init__(self, lobby: PendingStreams) -> None:
-        self._lobby = lobby
+    def __init__(self, pending: PendingStreams) -> None:
+        self._pending = pending
         self._channel: Channel
         self._timer: Timer
         self._connected = False
         self._left = False
 
     def on_open(self, socket: Channel) -> None:
-        """The upgrade is done."""
-        self._lobby.waiting += 1
+        """Begin to wait: the upgrade is done."""
+        self._pending.waiting += 1
         self._channel = socket
-        clock = self._lobby.clock
+        clock = self._pending.clock
         self._timer = clock.call_at(
             clock.now() + PATIENCE_S, lambda: self._refuse("no 'start' within 5 s")
         )
 
     def on_text(self, text: bytes) -> None:
-        """`connected`, then `start`, and nothing else."""
+        """Take `connected`, then `start`, and nothing else (twilio.md §1.3)."""
         if self._left:
             return
         try:
@@ -81,27 +81,27 @@ class UnverifiedStream:
             self._refuse(f"{type(message).__name__} before 'start'")
 
     def on_binary(self, data: bytes) -> None:
-        """Twilio sends none."""
+        """Refuse the stream: Twilio sends no binary messages."""
         self._refuse("a binary message before 'start'")
 
     def on_writable(self, writable: bool) -> None:
-        """Nothing is sent from here."""
+        """Do nothing: no message is sent from here."""
 
     def on_close(self, closed: Closed) -> None:
-        """It went as it came."""
+        """Free the place."""
         self._leave()
 
     def _start(self, start: messages.Start) -> None:
-        why = _misshapen(start) or self._lobby.admit(self._channel, start)
+        why = _misshapen(start) or self._pending.admit(self._channel, start)
         if why is not None:
             self._refuse(why, call_sid=start.start.call_sid)
         else:
             self._leave()
 
     def _refuse(self, why: str, *, kind: str = "", call_sid: str = "not told") -> None:
-        """`kind` stands for a `why` that can have any many forms."""
+        """Close the socket. `kind` is counted in place of a `why` that has many forms."""
         if not self._left:
-            self._lobby.refused(kind or why)
+            self._pending.refused(kind or why)
             sid = call_sid[:40]
             _log.warning("refused a stream of call %r: %s", sid, why, extra={"call_sid": sid})
             self._leave()
@@ -110,12 +110,12 @@ class UnverifiedStream:
     def _leave(self) -> None:
         if not self._left:
             self._left = True
-            self._lobby.waiting -= 1
+            self._pending.waiting -= 1
             self._timer.cancel()
 
 
 def _misshapen(start: messages.Start) -> str | None:
-    """Which identifier of a `start` has another shape than Twilio's, if one has."""
+    """Return why an identifier of a `start` cannot be Twilio's; None when all can."""
     details = start.start
     for name, shape, sid in (
         ("CallSid", sids.CALL, details.call_sid),

@@ -76,7 +76,7 @@ async def test_a_call_without_a_stream_costs_no_stream_seconds() -> None:
         (events.ProtocolViolation("agent", "x"), "offhook_faults_total{leg=agent}", 1),
         (
             events.AudioDropped("caller", 40, "late"),
-            "offhook_audio_dropped_seconds_total{leg=caller,why=late}",
+            "offhook_audio_dropped_seconds_total{leg=caller,reason=late}",
             0.04,
         ),
         (
@@ -107,7 +107,7 @@ async def test_a_call_without_a_stream_costs_no_stream_seconds() -> None:
         ),
         (
             events.DialRefused("transfer", "country", "+18095551234"),
-            "offhook_dials_refused_total{kind=transfer,why=country}",
+            "offhook_dials_refused_total{kind=transfer,reason=country}",
             1,
         ),
         (
@@ -243,7 +243,7 @@ async def test_a_real_call_by_the_webhook_with_a_barge_in() -> None:
     assert found["process_resident_memory_bytes"] > 0
 
 
-async def test_what_is_refused_is_counted_by_door_and_reason() -> None:
+async def test_what_is_refused_is_counted_by_request_and_reason() -> None:
     async with whole_server(QUICK, capacity=1) as h:
         await h.post("/twilio/voice", signature="forged")
         first = await h.post("/twilio/voice", CallSid="CA" + "1" * 32)
@@ -261,10 +261,10 @@ async def test_what_is_refused_is_counted_by_door_and_reason() -> None:
         found = samples((await h.server.metrics.text()).decode())
     name = "offhook_calls_refused_total"
     assert {k: v for k, v in found.items() if k.startswith(name)} == {
-        f"{name}{{door=webhook,why=a wrong signature}}": 1,
-        f"{name}{{door=webhook,why=the house is full}}": 1,
-        f"{name}{{door=stream,why=an unknown token}}": 1,
-        f"{name}{{door=stream,why=no media-stream message}}": 1,
-        f"{name}{{door=upgrade,why=a wrong signature}}": 1,
+        f"{name}{{request=webhook,reason=a wrong signature}}": 1,
+        f"{name}{{request=webhook,reason=at capacity}}": 1,
+        f"{name}{{request=stream,reason=an unknown token}}": 1,
+        f"{name}{{request=stream,reason=no media-stream message}}": 1,
+        f"{name}{{request=upgrade,reason=a wrong signature}}": 1,
     }
     assert found["offhook_webhook_seconds_count{path=/twilio/voice,status=403}"] == 1

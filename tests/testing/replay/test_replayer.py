@@ -112,8 +112,8 @@ def call(
     stream = SimulatedStream(
         party, clock, account_sid=ACCOUNT, call_sid="CA" + "2" * 32, stream_sid="MZ" + "3" * 32
     )
-    lobby = PendingStreams(clock, calls.admit, lambda why: None)
-    connect_in_memory(clock, stream, lobby.receiver(), to_twilio)
+    pending = PendingStreams(clock, calls.admit, lambda why: None)
+    connect_in_memory(clock, stream, pending.receiver(), to_twilio)
     clock.run(120)
     assert stream.ended_by is not None
     return stream

@@ -43,14 +43,14 @@ DRAINING: Final = Metric("offhook_draining", "gauge", "1 while the server takes 
 CALLS_ADMITTED: Final = Metric(
     "offhook_calls_admitted_total",
     "counter",
-    "Calls that were let in, by the way in which they came: webhook, bin or api.",
+    "Calls that were admitted, by the way in which they came: webhook, bin or api.",
     labels=("by",),
 )
 CALLS_REFUSED: Final = Metric(
     "offhook_calls_refused_total",
     "counter",
-    "What was not let in, by door (webhook, upgrade, stream) and reason (docs/errors.md).",
-    labels=("door", "why"),
+    "What was refused, by kind of request (webhook, upgrade, stream) and reason (docs/errors.md).",
+    labels=("request", "reason"),
 )
 CALLS_ENDED: Final = Metric(
     "offhook_calls_ended_total",
@@ -111,7 +111,7 @@ AUDIO_DROPPED: Final = Metric(
     "counter",
     "Audio on its way to a leg that was thrown away: late (after a barge-in) or full (no room).",
     "seconds",
-    ("leg", "why"),
+    ("leg", "reason"),
 )
 FAULTS: Final = Metric(
     "offhook_faults_total", "counter", "Messages that break a leg's protocol.", labels=("leg",)
@@ -169,7 +169,7 @@ DIALS_REFUSED: Final = Metric(
     "offhook_dials_refused_total",
     "counter",
     "Calls, transfers and texts that `dialling` forbids, by kind and reason (design/guard.md).",
-    labels=("kind", "why"),
+    labels=("kind", "reason"),
 )
 HELD_SECONDS: Final = Metric(
     "offhook_interpreter_held_seconds_total",
@@ -233,8 +233,8 @@ LOOP_LAG: Final = Metric(
     "seconds",
     edges=(*DELAY_S, 0.5, 1.0),
 )
-LOBBY_STREAMS: Final = Metric(
-    "offhook_lobby_streams", "gauge", "Streams that have not said yet whose call they are."
+PENDING_STREAMS: Final = Metric(
+    "offhook_pending_streams", "gauge", "Streams that have not identified their call yet."
 )
 TOOL_THREADS: Final = Metric(
     "offhook_tool_threads", "gauge", "Threads in which functions run, or hang; 32 at most."
@@ -332,6 +332,6 @@ SECTIONS: Final = {
         AFTER_CALL_WAITING,
         AFTER_CALL_OLDEST,
     ),
-    "Process": (LOOP_LAG, LOBBY_STREAMS, LOG_WAITING, LOG_LOST),
+    "Process": (LOOP_LAG, PENDING_STREAMS, LOG_WAITING, LOG_LOST),
 }
 """All of them, under the headings of the dashboard."""

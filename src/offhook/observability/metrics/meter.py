@@ -94,9 +94,9 @@ class Metrics:
         """Have `value` asked for this gauge or counter without labels, at every scrape."""
         self._asked[metric] = value
 
-    def refused(self, door: Literal["webhook", "upgrade", "stream"], why: str) -> None:
-        """Something was not let in. Of `why` there are few."""
-        self._count(catalogue.CALLS_REFUSED, (door, why))
+    def refused(self, request: Literal["webhook", "upgrade", "stream"], why: str) -> None:
+        """Count a refusal. `why` is one of few reasons: it becomes a label."""
+        self._count(catalogue.CALLS_REFUSED, (request, why))
 
     def refused_stream(self, why: str) -> None:
         """A stream was sent away after its upgrade."""

@@ -1,0 +1,212 @@
+"""Twilio's questions about a call, answered with TwiML: /twilio/voice and /twilio/after.
+
+Everything is answered at once, except that a new call may wait for its lookup and for Deepgram's
+first word, 6 s at most: Twilio gives up after 15 s (twilio.md §4.1).
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from starlette.responses import Response
+
+from offhook.call import inputs
+from offhook.call.handoff_actions import Meet, SendDigits
+from offhook.calls import responses
+from offhook.calls.calls import CallEntry, Calls
+from offhook.config import Agent, Announcement, Config
+from offhook.observability.metrics.meter import Metrics
+from offhook.outbound.placing import CallPlacer
+from offhook.twilio import twiml
+from offhook.webhooks.after_request import (
+    AfterRequest,
+    CallState,
+    Document,
+    News,
+    answer_to,
+    news_of,
+)
+from offhook.webhooks.auth import Form, wss
+from offhook.webhooks.callbacks import PERSON
+
+_log: Final = logging.getLogger("offhook.webhooks")
+
+STREAM_PATH: Final = "/twilio"
+
+VERDICT_S: Final = 1.0
+"""How long the caller goes on ringing while Deepgram answers our dial. A refusal that comes by
+then is answered without picking up; later ones reach /twilio/after."""
+
+
+class CallFlow:
+    """Decides what Twilio does with a caller: connect a stream, dial, say goodbye, hang up."""
+
+    def __init__(
+        self, config: Config, calls: Calls, metrics: Metrics, placing: CallPlacer | None
+    ) -> None:
+        self._config = config
+        self._calls = calls
+        self._metrics = metrics
+        self._placing = placing
+
+    async def voice(self, form: Form, origin: str) -> Response:
+        """Answer a new call, or the same question about it again."""
+        call_sid, account_sid = form["CallSid"], form["AccountSid"]
+        sid = {"call_sid": call_sid}
+        agent = self._config.agent_for(form.get("To"))
+        if agent is None:
+            self._metrics.refused("webhook", "no line")
+            _log.warning(
+                "a call to a number without a line, and there is no default: rejected", extra=sid
+            )
+            return xml(twiml.reject())
+        if self._calls.is_long_over(call_sid):
+            self._metrics.refused("webhook", "the call is over")
+            _log.warning("the call is over, and its webhook was asked again: hung up", extra=sid)
+            return xml(twiml.hang_up())
+        from_, to = _numbers(form)
+        entry = self._calls.find(call_sid)
+        if entry is None and self._calls.full and not self._calls.is_coming(call_sid):
+            self._metrics.refused("webhook", "at capacity")
+            _log.warning("at capacity: the call gets the busy answer", extra=sid)
+            filled = self._filled(agent, form)
+            return xml(
+                self._calls.turn_away(call_sid, account_sid, filled, from_, to, _last(origin))
+            )
+        if entry is None:
+            entry = await self._calls.arrive(call_sid, account_sid, agent, from_=from_, to=to)
+        entry.origin = origin
+        if entry.session is not None and entry.session.has_agent:
+            with contextlib.suppress(TimeoutError):
+                # Deepgram may take its time: the stream can be opened meanwhile.
+                await asyncio.wait_for(entry.answered.wait(), VERDICT_S)
+        if entry.ending is not None:
+            return xml(self._farewell(call_sid, entry, origin))
+        return xml(self._stream(entry, origin, announcement=entry.agent.announcement))
+
+    async def after(self, form: Form, origin: str) -> Response:
+        """Answer what comes after a stream, a transfer's dial, a farewell, or a person's key."""
+        call_sid = form["CallSid"]
+        if PERSON in form:
+            digits = form.get("Digits") if "DialCallStatus" not in form else None
+            return xml(self._calls.transfers.answer(form[PERSON], call_sid, digits))
+        entry = self._calls.find(call_sid)
+        request = AfterRequest.of(form)
+        for news in news_of(request, _state(entry)):
+            self._tell(news, request, call_sid, entry)
+        document = self._document(answer_to(request, _state(entry)), form, entry, origin)
+        if entry is not None:
+            self._calls.after_answered(entry)
+        if self._placing is not None and request.is_over:
+            # The callback that says the same may be late, or lost (twilio.md §4.3): whichever comes
+            # first settles a call that we placed.
+            await self._placing.following.on_status(call_sid, form["CallStatus"], "", "")
+        return xml(document)
+
+    def apology(self, call_sid: str) -> Response:
+        """Return the answer to a request whose handler failed."""
+        entry = self._calls.find(call_sid)
+        agent = entry.agent if entry is not None else self._config.agent_for(None)
+        return xml(twiml.hang_up() if agent is None else responses.apology(agent))
+
+    def _tell(
+        self,
+        news: News,
+        request: AfterRequest,
+        call_sid: str,
+        entry: CallEntry | None,
+    ) -> None:
+        if news is News.CALL_OVER:
+            self._calls.tell(call_sid, inputs.CallOver())
+        elif news is News.STREAM_LOST:
+            self._calls.tell(call_sid, inputs.LegLost("caller", "Twilio left the stream"))
+        elif entry is not None and news is News.STREAM_LEFT:
+            self._calls.hand_over(call_sid, entry)
+        elif entry is not None and request.outcome is not None:
+            self._calls.errand_done(call_sid, entry, request.outcome)
+
+    def _document(self, which: Document, form: Form, entry: CallEntry | None, origin: str) -> str:
+        if which is Document.NOTHING:
+            return twiml.nothing()
+        if entry is not None and which is Document.FAREWELL:
+            return self._farewell(form["CallSid"], entry, origin)
+        if entry is not None and which is Document.CONTINUE:
+            return self._continue(entry, origin)
+        agent = self._agent_of(entry, form)
+        if agent is None or which is Document.HANG_UP:
+            return twiml.hang_up()
+        if which is Document.APOLOGY:
+            return responses.apology(agent)
+        return self._calls.farewells.fallback(form["CallSid"], agent, _last(origin))
+
+    def _stream(
+        self,
+        entry: CallEntry,
+        origin: str,
+        *,
+        announcement: Announcement | None = None,
+        keys: str = "",
+    ) -> str:
+        return twiml.connect(
+            stream_url=wss(origin) + STREAM_PATH,
+            after_url=self._calls.after_url(entry),
+            stream_status_url=origin + "/twilio/stream-status",
+            token=entry.token,
+            announcement=responses.announced(announcement),
+            apology=responses.spoken(entry.agent, entry.agent.fallback.say),
+            keys=keys,
+        )
+
+    def _continue(self, entry: CallEntry, origin: str) -> str:
+        """Return what Twilio does about a caller whose call goes on: the same however often."""
+        away = entry.away
+        if away is None or away.is_returning:
+            return self._stream(entry, origin)
+        url = f"{origin}/twilio/after?left={entry.leaves}"
+        match away.errand:
+            case SendDigits(digits):
+                return self._stream(entry, origin, keys=digits)
+            case Meet(conference=conference):
+                return twiml.wait_in(conference, url)
+            case dial:
+                timeout_s, caller_id = dial.timeout_s, dial.caller_id
+                return twiml.dial(dial.to, url, timeout_s=timeout_s, caller_id=caller_id)
+
+    def _farewell(self, call_sid: str, entry: CallEntry, origin: str) -> str:
+        farewells, ending = self._calls.farewells, entry.ending
+        if ending is None:
+            return farewells.hang_up(call_sid)
+        return farewells.after_ending(call_sid, entry.agent, ending, _last(origin))
+
+    def _agent_of(self, entry: CallEntry | None, form: Form) -> Agent | None:
+        if entry is not None:
+            return entry.agent
+        is_outbound = form.get("Direction", "").startswith("outbound")
+        agent = self._config.agent_for(form.get("From" if is_outbound else "To"))
+        return self._filled(agent, form) if agent is not None else None
+
+    def _filled(self, agent: Agent, form: Form) -> Agent:
+        """Return an agent as it speaks to a call that has not come in: without a lookup."""
+        return agent.filled(self._calls.variables(form["CallSid"], agent, *_numbers(form)))
+
+
+def xml(document: str) -> Response:
+    """Return a response that holds a TwiML document."""
+    return Response(document, media_type="text/xml")
+
+
+def _state(entry: CallEntry | None) -> CallState | None:
+    if entry is None:
+        return None
+    return CallState(entry.leaves, entry.away is not None, entry.ending is not None)
+
+
+def _numbers(form: Form) -> tuple[str, str]:
+    """Return who calls and which number was called; empty where Twilio does not tell."""
+    return form.get("From", ""), form.get("To", "")
+
+
+def _last(origin: str) -> str:
+    """Return the address that Twilio asks after a farewell: nothing follows but the end."""
+    return origin + "/twilio/after?last=1"

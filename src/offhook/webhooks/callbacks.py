@@ -1,0 +1,76 @@
+"""Twilio's reports about a call, which need no TwiML: status, stream status, answering machine."""
+
+import logging
+from typing import Final
+
+from starlette.responses import Response
+
+from offhook.call import inputs
+from offhook.calls.calls import Calls
+from offhook.events.types import StreamTrouble
+from offhook.outbound.placing import CallPlacer
+from offhook.twilio import stream_errors
+from offhook.twilio.call_status import FINAL
+from offhook.webhooks.auth import Form
+
+_log: Final = logging.getLogger("offhook.webhooks")
+
+PERSON: Final = "person"
+"""In the query of a request about a person who was called for a caller: transfers.py's id."""
+
+_STREAM_CLOSED: Final = "31921"
+
+
+class StatusCallbacks:
+    """Passes what Twilio reports on to the calls, and to the calls that we placed."""
+
+    def __init__(self, calls: Calls, placing: CallPlacer | None) -> None:
+        self._calls = calls
+        self._placing = placing
+
+    async def status(self, form: Form, origin: str) -> Response:
+        """Take a call's status (twilio.md §4.3), or that of a person's leg."""
+        call_sid, status = form["CallSid"], form.get("CallStatus", "")
+        if PERSON in form:
+            self._calls.transfers.status(form[PERSON], call_sid, status)
+            return _taken()
+        news: bool | None = None
+        if self._placing is not None:
+            sip = form.get("SipResponseCode", "")
+            news = await self._placing.following.on_status(
+                call_sid, status, form.get("placing", ""), f"SIP {sip}" if sip else ""
+            )
+        if status in FINAL:
+            if news is not False:
+                self._calls.tell(call_sid, inputs.CallOver())
+            self._calls.billed(call_sid, status, int(form.get("CallDuration", "0")))
+        return _taken()
+
+    async def answered_by(self, form: Form, origin: str) -> Response:
+        """Take the verdict of answering-machine detection (twilio.md §5.3)."""
+        if self._placing is not None:
+            verdict = form.get("AnsweredBy", "")
+            await self._placing.following.on_answered_by(
+                form["CallSid"], verdict, form.get("placing", "")
+            )
+        return _taken()
+
+    async def stream_status(self, form: Form, origin: str) -> Response:
+        """Log or record an error of a media stream (twilio.md §1.9)."""
+        if form.get("StreamEvent") != "stream-error":
+            return _taken()
+        code, words = stream_errors.explain(form.get("StreamError", ""))
+        entry = self._calls.find(form["CallSid"])
+        # 31921 also comes when we have closed the stream on purpose (twilio.md §1.9).
+        if code == _STREAM_CLOSED and entry is not None and entry.ending is not None:
+            return _taken()
+        if entry is not None and entry.session is not None:
+            entry.session.note(StreamTrouble(code, words))
+        else:
+            sid = {"call_sid": form["CallSid"]}
+            _log.warning("stream error %s: %s", code, words, extra=sid)
+        return _taken()
+
+
+def _taken() -> Response:
+    return Response(status_code=204)
