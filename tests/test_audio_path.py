@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
 
-from offhook.call.call_settings import Plan
-from offhook.call.handoff_actions import Errand
+from offhook.call.call_settings import CallSettings
+from offhook.call.handoff_actions import HandoffAction
 from offhook.calls.session import AgentSession, Session
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
@@ -68,7 +68,7 @@ class Dialled:
 class NoLine:
     """A session.Line on which no stream is left."""
 
-    def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
+    def leave(self, call_sid: str, errand: HandoffAction, close: Callable[[], None]) -> None:
         raise AssertionError
 
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
@@ -86,7 +86,7 @@ class Rig:
         self.twilio, self.deepgram = Counter(), Counter()
         self.receivers: list[Receiver] = []
         change = Settings("").change
-        plan = Plan(silence_s=0)
+        plan = CallSettings(silence_s=0)
         brief = AgentSession(plan, lambda greeting, history: b"{}", change, NoTools(self.clock))
         session = Session(
             "CA1",

@@ -21,7 +21,9 @@ import offhook
 from offhook.call import commands
 from offhook.call.call import Call
 from offhook.call.inputs import ToolFinished
+from offhook.call.limits import Limits
 from offhook.call.requests import HangUp
+from offhook.call.turns import Turns
 from offhook.calls.calls import Calls
 from offhook.calls.session import Session
 from offhook.concurrency.background_thread import BackgroundThread
@@ -47,8 +49,8 @@ def broken(*_: Any, **__: Any) -> Any:
 # --- in one call -----------------------------------------------------------------------------
 
 PARTS: Final = {
-    "the rules: what they are told": (Call, "_on_text"),
-    "the rules: time": (Call, "_on_due"),
+    "the rules: what they are told": (Turns, "announce"),
+    "the rules: time": (Limits, "due"),
     "the rules: when the next is due": (Call, "deadline"),
     "the session: a command": (Session, "_obey_one"),
     "the session: a stream": (Session, "_take_stream"),
@@ -78,7 +80,7 @@ def test_a_fault_in_the_rules_that_end_a_call_does_not_keep_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rehearsal = Rehearsal(GREET, ASK, GREET, HANG_UP)
-    monkeypatch.setattr(Call, "_end", broken)
+    monkeypatch.setattr(Call, "end", broken)
     assert rehearsal.run(600) == ["internal_error"]
     assert rehearsal.calls.live == 0
 

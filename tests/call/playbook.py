@@ -21,30 +21,30 @@ from types import EllipsisType
 from typing import NoReturn, Self, TypeAlias, get_args
 
 from offhook.audio import BYTES_PER_MS, FRAME_BYTES
-from offhook.call.call import Call, Input
-from offhook.call.call_settings import Plan
+from offhook.call.call import Call
+from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
     CancelTool,
+    ChangeAgent,
     ClearCaller,
     Command,
-    Conceal,
     DialAgent,
     End,
     HangUpAgent,
     LeaveStream,
+    MaskCaller,
     Note,
     Piece,
     Play,
-    PutThrough,
     Reply,
     RunTool,
     SendAudio,
     SendSettings,
-    TakeAgent,
     TellAgent,
+    TransferCaller,
 )
 from offhook.call.ending import Ending, Slug
-from offhook.call.inputs import Asked, CallAnnounced
+from offhook.call.inputs import CallAnnounced, Input, Requested
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
@@ -166,7 +166,7 @@ class Contract:
             self.started = True
         elif isinstance(message, deepgram.SettingsApplied):
             self.applied = self.dialled
-        elif isinstance(message, Asked) and not self.over:
+        elif isinstance(message, Requested) and not self.over:
             self.asked.add(message.id)
 
     def play(self, pieces: list[Piece]) -> None:
@@ -205,11 +205,11 @@ class Contract:
                     assert self.started, "no stream to leave"
                     assert not self.dialled, "the agent would listen to nobody"
                     self.started = False
-                case TakeAgent():
+                case ChangeAgent():
                     assert not self.dialled, "the agent before is there"
-                case PutThrough():
+                case TransferCaller():
                     assert self.started, "nobody to put through"
-                case Conceal():
+                case MaskCaller():
                     assert command.on is not self.concealed, "as before"
                     self.concealed = command.on
                 case Reply():
@@ -234,17 +234,18 @@ class Contract:
 class Playbook:
     """One call, and the conversation with it so far."""
 
-    def __init__(self, plan: Plan | None = None, now: float = 1000.0) -> None:
+    def __init__(self, plan: CallSettings | None = None, now: float = 1000.0) -> None:
         self.now = now
-        self.call = Call(plan or Plan(), now)
+        self._commands: list[Command] = []
+        self.call = Call(plan or CallSettings(), now, self._commands.append)
         self.contract = Contract()
         self._script: list[str] = []
         self._out: list[_Output] = []
 
-    def under(self, plan: Plan) -> Self:
+    def under(self, plan: CallSettings) -> Self:
         """Begin under another plan."""
         assert not self._script
-        self.call = Call(plan, self.now)
+        self.call = Call(plan, self.now, self._commands.append)
         return self
 
     def __rshift__(self, given: Given) -> Self:
@@ -259,12 +260,13 @@ class Playbook:
                     self._out.append(Forwarded(heard))
             case Speech():
                 pieces = self.call.speak(given.audio, self.now)
+                self._take(self.commanded())
                 self.contract.play(pieces)
                 self._out += [Sent(len(audio), name) for audio, name in pieces]
             case _:
                 self.contract.enter(given)
-                self._take(self.call.receive(given, self.now))
-                self._take(self.call.afterwards())
+                self.call.receive(given, self.now)
+                self._take(self.commanded())
         return self
 
     def __lshift__(self, expected: Expected | EllipsisType) -> Self:
@@ -311,11 +313,21 @@ class Playbook:
             if deadline is None or deadline > end + _ROUNDING:
                 break
             self.now = max(self.now, deadline)
-            self._take(self.call.tick(self.now))
+            self._tick()
             after = self.call.deadline()
             assert after is None or after > self.now, "a deadline was not met"
         self.now = max(self.now, end)
-        self._take(self.call.tick(self.now))
+        self._tick()
+
+    def commanded(self) -> list[Command]:
+        """Return what the call has commanded since it was asked last."""
+        commands = self._commands.copy()
+        self._commands.clear()
+        return commands
+
+    def _tick(self) -> None:
+        self.call.tick(self.now)
+        self._take(self.commanded())
 
     def _take(self, commands: list[Command]) -> None:
         self.contract.leave(commands)

@@ -30,11 +30,13 @@ from tests.call.playbook import (
 
 from offhook.audio import FRAME_BYTES, silence
 from offhook.call import playback
-from offhook.call.call import HELD_AGENT_BYTES, HELD_CALLER_BYTES
-from offhook.call.call_settings import Plan
+from offhook.call.agent_link import HELD_AGENT_BYTES, HELD_CALLER_BYTES
+from offhook.call.call import Call
+from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
     CancelTool,
     ClearCaller,
+    Command,
     DialAgent,
     HangUpAgent,
     Note,
@@ -49,7 +51,6 @@ from offhook.call.handoff_actions import SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
     AgentLegUnreachable,
-    Asked,
     CallAnnounced,
     CallBroke,
     CallOver,
@@ -57,12 +58,13 @@ from offhook.call.inputs import (
     LegLost,
     LegRecovered,
     LegStalled,
+    Requested,
     ServerStopped,
     ToolBegan,
     ToolFinished,
 )
 from offhook.call.phases import Phase
-from offhook.call.requests import Leave
+from offhook.call.requests import HangUp, Leave, Mute
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
     AgentConnected,
@@ -84,10 +86,11 @@ from offhook.events.types import (
 from offhook.twilio import messages as twilio
 
 CONNECTED_AT_ONCE = AgentConnected("request-1", 0)
-STILL_THERE = inject(Plan().still_there)
-SILENT_GOODBYE = inject(Plan().silent_goodbye, "queue")
-TIME_UP = inject(Plan().time_up, "queue")
-PATIENT = Plan(silence_s=0)
+STILL_THERE = inject(CallSettings().still_there)
+SILENT_GOODBYE = inject(CallSettings().silent_goodbye, "queue")
+TIME_UP_WORDS = CallSettings().time_up
+TIME_UP = inject(TIME_UP_WORDS, "queue")
+PATIENT = CallSettings(silence_s=0)
 
 
 def frames(count: int) -> list[bytes]:
@@ -605,7 +608,7 @@ def test_a_thought_signature_goes_back_unchanged_and_into_the_history(call: Play
     answer = deepgram.FunctionCallResponse("weather", "sunny", "1", thought_signature="c2lnbg==")
     call.talking() >> deepgram.FunctionCallRequest([signed]) << ...
     call >> ToolFinished("1", "sunny", "answered") << TellAgent(answer) << ...
-    call >> Asked(1, Leave(SendDigits("1"))) << ... >> Wait(2) << ... >> START << ...
+    call >> Requested(1, Leave(SendDigits("1"))) << ... >> Wait(2) << ... >> START << ...
     (
         call
         >> WELCOME
@@ -880,7 +883,7 @@ def test_half_a_second_without_audio_lifts_the_fence(call: Playbook) -> None:
 def test_a_late_timer_does_not_keep_the_fence_up(call: Playbook) -> None:
     fenced(call) >> speech(100)
     call.now += 0.6  # nobody has served the deadline
-    (call >> speech(20) << Sent(160, "1:160") >> Wait(0) << AudioDropped("caller", 100, "late"))
+    call >> speech(20) << AudioDropped("caller", 100, "late") << Sent(160, "1:160") >> Wait(0)
 
 
 def test_neither_the_callers_words_nor_more_of_them_lift_the_fence(call: Playbook) -> None:
@@ -1042,7 +1045,7 @@ def test_without_a_limit_silence_lasts(call: Playbook) -> None:
 
 # --- the time limit ------------------------------------------------------------------------------
 
-HALF_A_MINUTE = Plan(max_s=30, silence_s=0)
+HALF_A_MINUTE = CallSettings(max_s=30, silence_s=0)
 
 
 def timed_out(call: Playbook) -> Playbook:
@@ -1052,7 +1055,7 @@ def timed_out(call: Playbook) -> Playbook:
 
 
 def test_after_30_minutes_the_farewell_is_heard_to_its_end(call: Playbook) -> None:
-    call.under(Plan(silence_s=0)).talking()
+    call.under(CallSettings(silence_s=0)).talking()
     for _ in range(899):
         (call >> Wait(2) >> Frame() << Forwarded())
     (
@@ -1071,7 +1074,7 @@ def test_after_30_minutes_the_farewell_is_heard_to_its_end(call: Playbook) -> No
         >> mark("0:160")
         >> mark("0:1760")
         >> mark("0:3200")
-        << AgentSaid(Plan().time_up, Plan().time_up, 400, interrupted=False)
+        << AgentSaid(TIME_UP_WORDS, TIME_UP_WORDS, 400, interrupted=False)
     )
     ends(call, Slug.TIME_LIMIT)
 
@@ -1096,15 +1099,15 @@ def test_a_farewell_behind_other_speech_is_not_taken_for_it(call: Playbook) -> N
         << Sent(160, "0:5200")
         >> AUDIO_DONE
         >> mark("0:5200")
-        << AgentSaid(Plan().time_up, Plan().time_up, 20, interrupted=False)
+        << AgentSaid(TIME_UP_WORDS, TIME_UP_WORDS, 20, interrupted=False)
     )
     ends(call, Slug.TIME_LIMIT)
 
 
 def test_a_farewell_may_be_complete_only_after_it_was_heard(call: Playbook) -> None:
-    (timed_out(call) >> agent(Plan().time_up) >> speech(20) << Sent(160, "0:160"))
+    (timed_out(call) >> agent(TIME_UP_WORDS) >> speech(20) << Sent(160, "0:160"))
     (call >> Wait(0.5) >> mark("0:160") >> Wait(0.5) >> AUDIO_DONE)
-    call << AgentSaid(Plan().time_up, Plan().time_up, 20, interrupted=False)
+    call << AgentSaid(TIME_UP_WORDS, TIME_UP_WORDS, 20, interrupted=False)
     ends(call, Slug.TIME_LIMIT)
 
 
@@ -1116,35 +1119,35 @@ def test_a_farewell_refused_ends_the_call_after_5_s(call: Playbook) -> None:
 
 
 def test_the_caller_cannot_talk_the_farewell_away(call: Playbook) -> None:
-    (timed_out(call) >> agent(Plan().time_up) >> speech(20) << Sent(160, "0:160") >> BARGE_IN)
+    (timed_out(call) >> agent(TIME_UP_WORDS) >> speech(20) << Sent(160, "0:160") >> BARGE_IN)
     (call >> key("1") << KeyPressed("1") >> caller("Wait!") << CallerSaid("Wait!"))
-    (call >> mark("0:160") << AgentSaid(Plan().time_up, Plan().time_up, 20, interrupted=False))
+    (call >> mark("0:160") << AgentSaid(TIME_UP_WORDS, TIME_UP_WORDS, 20, interrupted=False))
     ends(call, Slug.TIME_LIMIT)
 
 
 def test_the_callers_last_words_are_told_before_the_end(call: Playbook) -> None:
     """They complete the farewell, whose AgentAudioDone did not come, and all of it was heard."""
-    (timed_out(call) >> agent(Plan().time_up) >> speech(20) << Sent(160, "0:160"))
+    (timed_out(call) >> agent(TIME_UP_WORDS) >> speech(20) << Sent(160, "0:160"))
     (
         call
         >> mark("0:160")
         >> caller("Bye.")
-        << AgentSaid(Plan().time_up, Plan().time_up, 20, interrupted=False)
+        << AgentSaid(TIME_UP_WORDS, TIME_UP_WORDS, 20, interrupted=False)
         << CallerSaid("Bye.")
     )
     ends(call, Slug.TIME_LIMIT)
 
 
 def test_a_farewell_whose_marks_never_come_gets_its_length_and_3_s(call: Playbook) -> None:
-    (timed_out(call) >> Wait(1) >> agent(Plan().time_up) >> speech(4000) << ... >> AUDIO_DONE)
+    (timed_out(call) >> Wait(1) >> agent(TIME_UP_WORDS) >> speech(4000) << ... >> AUDIO_DONE)
     call << Sent(0, "0:32000")
     present(call, 6)
-    (call >> Wait(1) << ClearCaller() << AgentSaid("", Plan().time_up, 20, interrupted=True))
+    (call >> Wait(1) << ClearCaller() << AgentSaid("", TIME_UP_WORDS, 20, interrupted=True))
     ends(call, Slug.TIME_LIMIT)
 
 
 def test_a_farewell_that_goes_on_and_on_is_cut_after_15_s(call: Playbook) -> None:
-    (timed_out(call) >> agent(Plan().time_up))
+    (timed_out(call) >> agent(TIME_UP_WORDS))
     for second in range(1, 15):
         (call >> speech(2000) << ... >> Wait(1) >> Frame() << Forwarded() >> mark(f"0:{second}"))
     (call >> Wait(1) << ClearCaller() << ...)
@@ -1153,7 +1156,7 @@ def test_a_farewell_that_goes_on_and_on_is_cut_after_15_s(call: Playbook) -> Non
 
 def test_time_up_while_the_silent_caller_is_seen_off(call: Playbook) -> None:
     """One farewell is enough; if the caller comes back, the other follows."""
-    call.under(Plan(max_s=61, silence_s=60))
+    call.under(CallSettings(max_s=61, silence_s=60))
     present(seen_off(call), 2)
     (call >> key("#") << KeyPressed("#"))
     call << Phase.TALKING
@@ -1162,14 +1165,14 @@ def test_time_up_while_the_silent_caller_is_seen_off(call: Playbook) -> None:
 
 
 def test_time_up_behind_a_fence(call: Playbook) -> None:
-    call.under(Plan(max_s=0.25, silence_s=0))
+    call.under(CallSettings(max_s=0.25, silence_s=0))
     (fenced(call) >> Wait(0.1) >> speech(100) >> Wait(0.15))
     (call << AudioDropped("caller", 100, "late") << TIME_UP)
     call << Phase.CLOSING
 
 
 def test_time_up_before_the_agent_is_there(call: Playbook) -> None:
-    call.under(Plan(max_s=5))
+    call.under(CallSettings(max_s=5))
     (call >> START << CallStarted() << DialAgent() >> Wait(5))
     ends(call, Slug.TIME_LIMIT)
 
@@ -1390,8 +1393,18 @@ def test_chunks_smaller_than_a_frame_wait_for_the_rest(call: Playbook) -> None:
     (call >> Speech(bytes(2)) << Sent(160, "0:160") >> AUDIO_DONE << Sent(1) << Sent(0, "0:161"))
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [
+        BARGE_IN,
+        Requested(1, Mute(True)),
+        Requested(1, HangUp("operator")),
+        ServerStopped(),
+    ],
+    ids=lambda cut: type(getattr(cut, "request", cut)).__name__,
+)
 def test_the_clear_is_commanded_before_anybody_weighs_what_was_heard(
-    call: Playbook, monkeypatch: pytest.MonkeyPatch
+    cut: Given, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weighed: list[object] = []
 
@@ -1400,16 +1413,21 @@ def test_the_clear_is_commanded_before_anybody_weighs_what_was_heard(
         return "One"
 
     monkeypatch.setattr(playback, "heard_words", weigh)
-    call.talking() >> agent("One two.") >> speech(2000) << ... >> Wait(0.5, late=True) << ...
-    assert call.call.receive(BARGE_IN, call.now) == [ClearCaller()]
-    assert not weighed
-    interrupted, said = call.call.afterwards()
-    assert weighed
-    assert isinstance(interrupted, Note)
-    assert isinstance(interrupted.event, Interrupted)
-    assert isinstance(said, Note)
-    assert isinstance(said.event, AgentSaid)
-    assert call.call.afterwards() == []
+    playbook = Playbook()
+    commanded: list[tuple[Command, bool]] = []
+    playbook.call = Call(
+        CallSettings(),
+        playbook.now,
+        lambda command: commanded.append((command, bool(weighed))),
+    )
+    for given in (CallAnnounced(), WELCOME, APPLIED, START, agent("One two."), speech(2000)):
+        playbook >> given << ...
+    playbook.now += 0.5
+    commanded.clear()
+    playbook >> cut << ...
+    assert (ClearCaller(), False) in commanded
+    said = [was for each, was in commanded if isinstance(getattr(each, "event", None), AgentSaid)]
+    assert said == [True]
 
 
 def test_a_flood_of_words_for_one_utterance_is_cut_visibly(call: Playbook) -> None:
@@ -1420,7 +1438,7 @@ def test_a_flood_of_words_for_one_utterance_is_cut_visibly(call: Playbook) -> No
         call >> agent("")
     call >> speech(2000) << ...
     call.call.receive(BARGE_IN, call.now)
-    notes = [each.event for each in call.call.afterwards() if isinstance(each, Note)]
+    notes = [each.event for each in call.commanded() if isinstance(each, Note)]
     (said,) = (each for each in notes if isinstance(each, AgentSaid))
     assert said.intended.endswith(" …")
     assert len(said.intended) < 1.1 * playback.TEXT_MAX
@@ -1434,7 +1452,9 @@ def test_a_flood_of_functions_ends_its_call(call: Playbook, at_once: bool) -> No
         requests = [deepgram.FunctionCallRequest(functions)]
     else:
         requests = [deepgram.FunctionCallRequest([each]) for each in functions]
-    commands = [each for request in requests for each in call.call.receive(request, call.now)]
+    for request in requests:
+        call.call.receive(request, call.now)
+    commands = call.commanded()
     call.contract.leave(commands)
     assert sum(isinstance(each, RunTool) for each in commands) == OPEN_MAX
     assert call.call.ending == Ending(Slug.AGENT_LEG_GARBAGE, "too many function calls")
@@ -1446,16 +1466,17 @@ def test_a_flood_of_functions_that_are_answered_at_once_ends_its_call_too(call: 
     ran = 0
     for number in range(10_000):
         call_id = str(number)
-        commands = call.call.receive(called(call_id), call.now)
-        if any(isinstance(each, RunTool) for each in commands):
+        call.call.receive(called(call_id), call.now)
+        if any(isinstance(each, RunTool) for each in call.commanded()):
             ran += 1
             call.call.receive(ToolFinished(call_id, "sunny", "answered"), call.now)
+            call.commanded()
     assert ran == CALLS_MAX
     assert call.call.ending == Ending(Slug.AGENT_LEG_GARBAGE, "too many function calls")
 
 
 def test_functions_over_an_hour_are_not_a_flood(call: Playbook) -> None:
-    call.under(Plan(silence_s=0, max_s=7200)).talking()
+    call.under(CallSettings(silence_s=0, max_s=7200)).talking()
     for number in range(200):
         call >> called(str(number)) << ... >> ToolFinished(str(number), "sunny", "answered") << ...
         call >> Wait(1, late=True) << ...

@@ -5,19 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offhook.call import heard_text
-from offhook.call.heard_text import BYTES_PER_LETTER, Pace, Passage, heard_words
+from offhook.call.heard_text import BYTES_PER_LETTER, SpeechRate, TextPiece, heard_words
 
 LETTER = int(BYTES_PER_LETTER)
 
 PASSAGES = st.lists(
-    st.builds(Passage, st.text(max_size=60) | st.just("Some words, 12."), st.integers(0, 40_000)),
+    st.builds(TextPiece, st.text(max_size=60) | st.just("Some words, 12."), st.integers(0, 40_000)),
     max_size=5,
 ).map(lambda passages: sorted(passages, key=lambda passage: passage.came_at))
 
 
 def heard(texts: list[tuple[str, int]], size: int, until: int, *, complete: bool = True) -> str:
     """By the usual pace; sizes in letters."""
-    passages = [Passage(text, at * LETTER) for text, at in texts]
+    passages = [TextPiece(text, at * LETTER) for text, at in texts]
     return heard_words(passages, size * LETTER, until * LETTER, LETTER, complete=complete)
 
 
@@ -81,21 +81,21 @@ def test_texts_that_come_after_their_audio() -> None:
 
 
 def test_the_pace_is_the_usual_one_until_the_agent_has_shown_its_own() -> None:
-    pace = Pace()
+    pace = SpeechRate()
     assert pace.bytes_per_letter == BYTES_PER_LETTER
     pace.learn([], 8000)
-    pace.learn([Passage("", 0), Passage("  ", 0)], 8000)
+    pace.learn([TextPiece("", 0), TextPiece("  ", 0)], 8000)
     assert pace.bytes_per_letter == BYTES_PER_LETTER
-    pace.learn([Passage("Yes.", 0)], 8000)  # a second, for three letters
+    pace.learn([TextPiece("Yes.", 0)], 8000)  # a second, for three letters
     assert pace.bytes_per_letter < 1.5 * BYTES_PER_LETTER
     for _ in range(50):
-        pace.learn([Passage("a quite usual sentence", 0)], 19 * 600)
+        pace.learn([TextPiece("a quite usual sentence", 0)], 19 * 600)
     assert pace.bytes_per_letter == pytest.approx(600, rel=0.05)
 
 
 @given(PASSAGES, st.integers(0, 60_000), st.booleans(), st.floats(100, 2000))
 def test_what_is_heard_is_a_beginning_and_only_grows(
-    passages: list[Passage], size: int, complete: bool, pace: float
+    passages: list[TextPiece], size: int, complete: bool, pace: float
 ) -> None:
     intended = " ".join(" ".join(passage.text for passage in passages).split())
     before = ""
@@ -121,6 +121,6 @@ def test_the_work_grows_with_the_words_and_no_faster(
         return letters(word)
 
     monkeypatch.setattr(heard_text, "_letters", counted)
-    passages = [Passage("Four words, and more.", at * number) for number in range(300)]
+    passages = [TextPiece("Four words, and more.", at * number) for number in range(300)]
     heard_words(passages, 800_000, 700_000, BYTES_PER_LETTER, complete=complete)
     assert weighed <= 4 * 4 * 300

@@ -25,25 +25,31 @@ from tests.call.playbook import (
 
 from offhook.audio import FRAME_BYTES, SILENCE
 from offhook.call import keypad, requests
-from offhook.call.call_settings import Plan
+from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
     CancelTool,
-    Conceal,
+    ChangeAgent,
     DialAgent,
     End,
     HangUpAgent,
     LeaveStream,
-    PutThrough,
+    MaskCaller,
     Reply,
     RunTool,
     SendAudio,
     SendSettings,
-    TakeAgent,
     TellAgent,
+    TransferCaller,
 )
 from offhook.call.ending import Ending, Slug
 from offhook.call.handoff_actions import Dial
-from offhook.call.inputs import Asked, CallAnnounced, ErrandDone, Forsaken, ToolFinished
+from offhook.call.inputs import (
+    CallAnnounced,
+    HandoffDone,
+    RequestCancelled,
+    Requested,
+    ToolFinished,
+)
 from offhook.call.keypad import ENTRY_MAX, TONES_S, Keypad
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
@@ -51,6 +57,7 @@ from offhook.events.types import (
     AgentConnected,
     AgentSaid,
     AgentSwitched,
+    AgentTold,
     AgentWarned,
     CallEnded,
     CallerBack,
@@ -67,14 +74,14 @@ from offhook.events.types import (
 )
 
 ACTIONS: Mapping[str, keypad.Action] = {
-    "0": keypad.PutThrough("desk"),
-    "9": keypad.HangUp("Goodbye."),
-    "8": keypad.Say("We are open."),
-    "*": keypad.HangUp(),
+    "0": keypad.TransferByKey("desk"),
+    "9": keypad.HangUpByKey("Goodbye."),
+    "8": keypad.SayByKey("We are open."),
+    "*": keypad.HangUpByKey(),
 }
-MAPPED = Plan(actions=ACTIONS)
+MAPPED = CallSettings(actions=ACTIONS)
 DESK = Dial("desk", "+12025550123")
-ASK = Asked(1, requests.AskDigits("Your card number.", 4, 30.0))
+ASK = Requested(1, requests.AskDigits("Your card number.", 4, 30.0))
 SILENT = Forwarded(SILENCE * FRAME_BYTES)
 
 
@@ -118,7 +125,7 @@ def test_an_entry_has_an_end() -> None:
 
 
 def test_the_time_between_keys_is_the_agent_files(call: Playbook) -> None:
-    call.under(Plan(key_s=0.5))
+    call.under(CallSettings(key_s=0.5))
     (typed(call.talking(), "1") >> Wait(0.5) << KeysEntered("1") << told("1"))
 
 
@@ -129,7 +136,7 @@ def test_the_agents_answer_and_its_echo_are_not_the_callers_words(call: Playbook
 
 @pytest.mark.parametrize("flux", [True, False])
 def test_a_turn_that_is_open_ends_before_the_keys_with_flux(call: Playbook, flux: bool) -> None:
-    call.under(Plan(forces_turns=flux))
+    call.under(CallSettings(forces_turns=flux))
     (call.talking() >> BARGE_IN)
     typed(call, "42#") << KeysEntered("42")
     if flux:
@@ -145,13 +152,16 @@ def test_an_entry_before_the_agent_is_there_waits_for_it(call: Playbook) -> None
 
 
 def test_an_entry_goes_with_a_caller_who_leaves(call: Playbook) -> None:
-    call.talking() >> Asked(1, requests.Leave(DESK))
+    call.talking() >> Requested(1, requests.Leave(DESK))
     typed(call, "12#3") >> Wait(1)
     call << HangUpAgent() << CallerLeft("transfer", "desk") << LeaveStream(DESK)
-    call << Reply(1, True, "it is done") >> ErrandDone("busy") << TransferFailed("desk", "busy")
-    (call << DialAgent() >> START << CallerBack() >> WELCOME << ... >> APPLIED << ...)
-    assert not call.call._untold
-    call >> Wait(2.5)
+    call << Reply(1, True, "it is done") >> HandoffDone("busy") << TransferFailed("desk", "busy")
+    (call << DialAgent() >> START << CallerBack() >> WELCOME << ... >> APPLIED)
+    why = (
+        "(The transfer to desk did not work: the line is busy. Tell the caller, and go on helping.)"
+    )
+    call << AgentConnected("request-1", 0) << AgentTold(why)
+    call << TellAgent(deepgram.InjectUserMessage(content=why)) >> Wait(2.5)
 
 
 def test_an_entry_that_is_refused_is_told_again_when_the_agent_has_spoken(call: Playbook) -> None:
@@ -168,8 +178,8 @@ def test_an_entry_that_is_refused_is_told_again_when_the_agent_has_spoken(call: 
 
 def test_an_action_is_of_an_entry_of_that_key_alone(call: Playbook) -> None:
     call.under(MAPPED)
-    typed(call.talking(), "0") >> Wait(2) << PutThrough("desk")
-    typed(call, "0#") << PutThrough("desk")
+    typed(call.talking(), "0") >> Wait(2) << TransferCaller("desk")
+    typed(call, "0#") << TransferCaller("desk")
     typed(call, "017#") << KeysEntered("017") << told("017")
 
 
@@ -198,22 +208,26 @@ def test_a_key_has_the_agent_say_something_as_soon_as_it_can(call: Playbook) -> 
 def test_a_caller_can_leave_an_agent_that_never_comes(call: Playbook) -> None:
     call.under(MAPPED)
     (call >> START << CallStarted() << DialAgent() >> Frame())
-    (typed(call, "0#") << PutThrough("desk") >> Asked(1, requests.Leave(DESK, "One moment.")))
+    (
+        typed(call, "0#")
+        << TransferCaller("desk")
+        >> Requested(1, requests.Leave(DESK, "One moment."))
+    )
     call << HangUpAgent() << CallerLeft("transfer", "desk") << LeaveStream(DESK)
     call << Reply(1, True, "it is done") << Phase.AWAY
-    (call >> Wait(20) >> ErrandDone("no-answer") << TransferFailed("desk", "no-answer"))
+    (call >> Wait(20) >> HandoffDone("no-answer") << TransferFailed("desk", "no-answer"))
     (call << DialAgent() >> START << CallerBack() >> WELCOME << SendSettings(greeting=False))
     why = (
         "(The transfer to desk did not work: nobody answered. Tell the caller, and go on helping.)"
     )
-    (call >> APPLIED << AgentConnected("request-1", 0) << ... << Phase.TALKING)
-    assert call.call._history.so_far()[-1].content == why
+    (call >> APPLIED << AgentConnected("request-1", 0) << AgentTold(why))
+    call << TellAgent(deepgram.InjectUserMessage(content=why)) << Phase.TALKING
 
 
 def test_another_agent_takes_over_from_one_that_never_comes(call: Playbook) -> None:
     (call >> START << CallStarted() << DialAgent() >> WELCOME << SendSettings() >> Frame())
-    (call >> Asked(1, requests.SwitchAgent("billing", Plan(), "One moment.")))
-    call << HangUpAgent() << AgentSwitched("billing") << TakeAgent("billing") << DialAgent()
+    (call >> Requested(1, requests.SwitchAgent("billing", CallSettings(), "One moment.")))
+    call << HangUpAgent() << AgentSwitched("billing") << ChangeAgent("billing") << DialAgent()
     (call << Reply(1, True, "it is done") << Phase.SETTLING >> Wait(9) >> WELCOME << SendSettings())
     (call >> APPLIED << AgentConnected("request-1", 9000) << SendAudio(Frame().audio))
 
@@ -227,7 +241,7 @@ def test_a_key_hangs_up_at_once_while_there_is_no_agent(call: Playbook) -> None:
 
 def test_keys_do_nothing_to_a_call_that_is_being_ended(call: Playbook) -> None:
     call.under(MAPPED)
-    (call.talking() >> Asked(1, requests.HangUp("agent", "Bye.")) << inject("Bye.", "queue"))
+    (call.talking() >> Requested(1, requests.HangUp("agent", "Bye.")) << inject("Bye.", "queue"))
     typed(call, "0#9#1#") << Phase.CLOSING
     call >> Wait(5) << ...
     assert call.call.ending == Ending(Slug.AGENT_HUNG_UP)
@@ -237,21 +251,21 @@ def test_keys_do_nothing_to_a_call_that_is_being_ended(call: Playbook) -> None:
 
 
 def asked(call: Playbook) -> Playbook:
-    return call.talking() >> ASK << Conceal(True) << inject("Your card number.", "queue")
+    return call.talking() >> ASK << MaskCaller(True) << inject("Your card number.", "queue")
 
 
 def test_secret_digits_are_told_to_who_asked_and_to_nobody_else(call: Playbook) -> None:
     (asked(call) >> Frame() << SILENT >> key("4") >> Frame() << SILENT >> key("2") >> key("#"))
     call << SecretEntered(2, True) << Reply(1, True, "42")
     # The last tone may still be heard.
-    (call >> Wait(TONES_S - 0.1) >> Frame() << SILENT >> key("7") >> Wait(0.1) << Conceal(False))
+    (call >> Wait(TONES_S - 0.1) >> Frame() << SILENT >> key("7") >> Wait(0.1) << MaskCaller(False))
     (call >> Frame() << Forwarded() >> key("#") << KeyPressed("#"))
 
 
 def test_the_last_of_them_need_no_hash(call: Playbook) -> None:
     asked(call) >> key("4") >> key("2") >> key("*") >> key("7")
     (call << SecretEntered(4, True) << Reply(1, True, "42*7") >> key("#") >> Wait(1))
-    call << Conceal(False)
+    call << MaskCaller(False)
 
 
 def test_each_key_is_waited_for_and_the_prompt_takes_none_of_the_time(call: Playbook) -> None:
@@ -264,7 +278,7 @@ def test_each_key_is_waited_for_and_the_prompt_takes_none_of_the_time(call: Play
         call >> Wait(1) >> Frame() << SILENT
     call >> Wait(1) << SecretEntered(2, False)
     call << Reply(1, False, "the caller did not enter it in time")
-    (call >> Wait(1) << Conceal(False))
+    (call >> Wait(1) << MaskCaller(False))
 
 
 def test_the_function_that_waits_for_them_is_not_too_slow(call: Playbook) -> None:
@@ -276,13 +290,20 @@ def test_the_function_that_waits_for_them_is_not_too_slow(call: Playbook) -> Non
         >> Frame()
         << Forwarded()
         >> ASK
-        << Conceal(True)
+        << MaskCaller(True)
         << inject("Your card number.", "queue")
     )
     for _ in range(20):
         call >> Wait(1) >> Frame() << SILENT
     call >> key("4") >> key("#") << SecretEntered(1, True) << Reply(1, True, "4")
-    (call >> Wait(1) << Conceal(False) << inject("One moment, please.", "queue") >> Frame() << ...)
+    (
+        call
+        >> Wait(1)
+        << MaskCaller(False)
+        << inject("One moment, please.", "queue")
+        >> Frame()
+        << ...
+    )
     for _ in range(6):
         call >> Wait(1) >> Frame() << Forwarded()
     (call >> Wait(1) << CancelTool("1", "too_late") << ...)
@@ -298,10 +319,10 @@ def test_its_answer_is_timed_from_its_call(call: Playbook) -> None:
 
 
 def test_only_one_asks_at_a_time(call: Playbook) -> None:
-    asked(call) >> Asked(2, requests.AskDigits("", 4, 30.0))
+    asked(call) >> Requested(2, requests.AskDigits("", 4, 30.0))
     (call << Reply(2, False, "digits are being asked for already") >> key("#"))
     call << SecretEntered(0, True) << Reply(1, True, "")
-    (call >> Asked(3, requests.AskDigits("", 4, 30.0)) >> Wait(2) >> key("1") >> key("#"))
+    (call >> Requested(3, requests.AskDigits("", 4, 30.0)) >> Wait(2) >> key("1") >> key("#"))
     call << SecretEntered(1, True) << Reply(3, True, "1")
 
 
@@ -311,15 +332,15 @@ def test_what_was_being_entered_may_be_their_beginning(call: Playbook) -> None:
 
 
 def test_a_caller_who_enters_them_is_there(call: Playbook) -> None:
-    call.under(Plan(silence_s=10))
+    call.under(CallSettings(silence_s=10))
     asked(call)
     for _ in range(20):
         call >> Wait(1) >> Frame() << SILENT
     (call >> key("#") << ...)
-    (call >> Wait(1) << Conceal(False) >> Frame() << Forwarded())
+    (call >> Wait(1) << MaskCaller(False) >> Frame() << Forwarded())
     for _ in range(3):
         call >> Wait(1) >> Frame() << Forwarded()
-    (call >> Wait(1) << inject(Plan().still_there))
+    (call >> Wait(1) << inject(CallSettings().still_there))
 
 
 def test_a_prompt_that_is_refused_is_no_prompt(call: Playbook) -> None:
@@ -329,7 +350,7 @@ def test_a_prompt_that_is_refused_is_no_prompt(call: Playbook) -> None:
 
 
 def test_nobody_who_waits_is_forgotten(call: Playbook) -> None:
-    asked(call) >> key("4") >> Forsaken(7) >> Forsaken(1) << SecretEntered(1, False)
+    asked(call) >> key("4") >> RequestCancelled(7) >> RequestCancelled(1) << SecretEntered(1, False)
     call << Reply(1, False, "nobody waits for it")
 
 
@@ -340,7 +361,7 @@ def test_the_end_of_the_call_ends_the_asking(call: Playbook) -> None:
 
 
 def test_so_does_its_leaving(call: Playbook) -> None:
-    (asked(call) >> key("4") >> Asked(2, requests.Leave(DESK, "")))
+    (asked(call) >> key("4") >> Requested(2, requests.Leave(DESK, "")))
     call << SecretEntered(1, False)
     call << Reply(1, False, "the call is being ended, or its caller put through")
     (call >> key("4") >> Wait(1) << ...)
@@ -357,4 +378,9 @@ def test_a_function_that_is_called_off_meanwhile_is_not_answered(call: Playbook)
     (call.talking() >> request << ... >> ASK << ...)
     call >> deepgram.FunctionCallCancelled([deepgram.CancelledFunction("1")])
     call << CancelTool("1", "cancelled") << FunctionDropped("1", "pay", "cancelled")
-    (call >> Forsaken(1) << SecretEntered(0, False) << Reply(1, False, "nobody waits for it"))
+    (
+        call
+        >> RequestCancelled(1)
+        << SecretEntered(0, False)
+        << Reply(1, False, "nobody waits for it")
+    )

@@ -37,16 +37,9 @@ from tests.call.playbook import (
 
 from offhook.audio import FRAME_BYTES, SILENCE, milliseconds
 from offhook.call import requests
-from offhook.call.call import (
-    FAREWELL_MAX_S,
-    FAULTS_MAX,
-    FENCE_QUIET_S,
-    HELD_AGENT_BYTES,
-    HELD_CALLER_BYTES,
-    Call,
-    Input,
-)
-from offhook.call.call_settings import Plan
+from offhook.call.agent_link import HELD_AGENT_BYTES, HELD_CALLER_BYTES
+from offhook.call.call import Call
+from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
     Command,
     End,
@@ -59,49 +52,60 @@ from offhook.call.commands import (
     TellAgent,
 )
 from offhook.call.ending import Slug
+from offhook.call.farewell import FAREWELL_MAX_S
 from offhook.call.handoff_actions import Dial, SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
     AgentLegUnreachable,
-    Asked,
     CallAnnounced,
     CallBroke,
     CallOver,
-    ErrandBegun,
-    ErrandDone,
-    Forsaken,
     GarbageReceived,
+    HandoffBegun,
+    HandoffDone,
+    Input,
     LegLost,
     LegRecovered,
     LegStalled,
     NobodyReached,
+    RequestCancelled,
+    Requested,
     ServerStopped,
     ToolBegan,
     ToolFinished,
 )
-from offhook.call.keypad import HangUp, PutThrough, Say
+from offhook.call.keypad import HangUpByKey, SayByKey, TransferByKey
+from offhook.call.leg_health import FAULTS_MAX
 from offhook.call.phases import Phase
+from offhook.call.turns import FENCE_QUIET_S
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
+    AgentMuted,
     AgentSaid,
     AudioDropped,
     CallEnded,
-    ErrandOutcome,
     FunctionOutcome,
+    HandoffOutcome,
     KeyPressed,
     Leg,
 )
 from offhook.twilio import messages as twilio
 
 PLANS: Final = st.builds(
-    Plan,
+    CallSettings,
     max_s=st.sampled_from([5.0, 60.0, 1800.0]),
     silence_s=st.sampled_from([0.0, 4.0, 60.0]),
     key_s=st.sampled_from([0.5, 2.0]),
     actions=st.dictionaries(
         st.sampled_from("01789*#"),
         st.sampled_from(
-            [PutThrough("desk"), HangUp(), HangUp("Bye."), HangUp("Goodbye."), Say("Hello.")]
+            [
+                TransferByKey("desk"),
+                HangUpByKey(),
+                HangUpByKey("Bye."),
+                HangUpByKey("Goodbye."),
+                SayByKey("Hello."),
+            ]
         ),
         max_size=4,
     ),
@@ -112,7 +116,7 @@ LEGS: Final[st.SearchStrategy[Leg]] = st.sampled_from(["caller", "agent"])
 CODES: Final = st.sampled_from(
     ["", "INVALID_SETTINGS", "FAILED_TO_THINK", "INTERNAL_SERVER_ERROR", "SERVER_GOING_AWAY"]
 )
-TEXTS: Final = st.sampled_from(["", "Goodbye.", "One two three.", Plan().time_up])
+TEXTS: Final = st.sampled_from(["", "Goodbye.", "One two three.", CallSettings().time_up])
 SECONDS: Final = st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.3, 0.5, 1.0])
 IDS: Final = st.sampled_from(["1", "2", "3"])
 FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
@@ -153,7 +157,7 @@ FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
 )
 
 
-WISHES: Final[st.SearchStrategy[requests.Wish]] = st.one_of(
+WISHES: Final[st.SearchStrategy[requests.CallRequest]] = st.one_of(
     st.builds(requests.HangUp, st.sampled_from(["agent", "operator"]), st.just("Goodbye.")),
     st.just(requests.HangUp("agent")),
     st.builds(
@@ -207,11 +211,13 @@ class Conversation(RuleBasedStateMachine):
         now=st.just(0.0) | st.floats(0, 1e6),
         where=st.sampled_from(["announced", "settling", "talking", "talking", "away", "ended"]),
     )
-    def begin(self, plan: Plan, now: float, where: str) -> None:
+    def begin(self, plan: CallSettings, now: float, where: str) -> None:
         self.now = now
-        self.call = Call(plan, now)
+        self.commands: list[Command] = []
+        self.call = Call(plan, now, self.commands.append)
         self.contract = Contract()
         self.marks: list[str] = []
+        self.muted = False
         self.epoch = 0
         self.sent_in_epoch = 0
         self.told_ms = 0
@@ -279,7 +285,7 @@ class Conversation(RuleBasedStateMachine):
         for digit in digits:
             self.the_caller_presses_a_key(digit)
 
-    @precondition(lambda self: self.call._secret is not None)
+    @precondition(lambda self: self.call.keys.is_secret)
     @rule(digits=st.sampled_from(["12", "123#", "#"]))
     def the_caller_enters_a_secret(self, digits: str) -> None:
         for digit in digits:
@@ -287,7 +293,7 @@ class Conversation(RuleBasedStateMachine):
 
     @rule(ask=st.integers(1, 20))
     def nobody_waits_for_it_any_more(self, ask: int) -> None:
-        self.receive(Forsaken(ask))
+        self.receive(RequestCancelled(ask))
 
     @precondition(lambda self: self.contract.started)
     @rule(data=st.data())
@@ -318,22 +324,22 @@ class Conversation(RuleBasedStateMachine):
         self.receive(message)
 
     @rule(wish=WISHES)
-    def something_is_asked(self, wish: requests.Wish) -> None:
+    def something_is_asked(self, wish: requests.CallRequest) -> None:
         self.asks += 1
-        self.receive(Asked(self.asks, wish))
+        self.receive(Requested(self.asks, wish))
 
     @precondition(lambda self: self.call.phase is Phase.AWAY)
     @rule()
     def an_errand_has_begun(self) -> None:
-        self.receive(ErrandBegun())
+        self.receive(HandoffBegun())
 
     @precondition(lambda self: self.call.phase is Phase.AWAY)
     @rule(
         outcome=st.sampled_from(["busy", "no-answer", "reached", "declined", "hung-up"]),
         back=st.booleans(),
     )
-    def an_errand_is_done(self, outcome: ErrandOutcome, back: bool) -> None:
-        self.receive(ErrandDone(outcome))
+    def an_errand_is_done(self, outcome: HandoffOutcome, back: bool) -> None:
+        self.receive(HandoffDone(outcome))
         if back and self.call.phase is Phase.AWAY:
             self.receive(START)
 
@@ -421,21 +427,28 @@ class Conversation(RuleBasedStateMachine):
     def receive(self, message: Input) -> list[Command]:
         self.contract.enter(message)
         before = self.call.phase
-        commands = self.call.receive(message, self.now)
+        self.call.receive(message, self.now)
+        commands = self.commanded()
         self.obey(commands)
-        self.obey(self.call.afterwards())
         if before is not self.call.phase and self.call.phase is Phase.BARGE_IN:
             self.quiet_since = self.now
         return commands
 
     def tick(self) -> None:
-        self.obey(self.call.tick(self.now))
+        self.call.tick(self.now)
+        self.obey(self.commanded())
+
+    def commanded(self) -> list[Command]:
+        commands = self.commands.copy()
+        self.commands.clear()
+        return commands
 
     def speak(self, chunk: bytes) -> None:
         before = self.call.phase
         held = self.held()
         fenced = before is Phase.BARGE_IN and self.now - self.quiet_since < FENCE_QUIET_S
         self.received += len(chunk)
+        muted = self.muted
         pieces = self.call.speak(chunk, self.now)
         self.contract.play(pieces)
         self.play(pieces)
@@ -447,19 +460,19 @@ class Conversation(RuleBasedStateMachine):
             self.quiet_since = self.now
         elif before is Phase.WAITING:
             self.too_much += len(chunk) - (self.held() - held)
-        elif self.call._muted or before in (Phase.SETTLING, Phase.AWAY, Phase.ENDED):
+        elif muted or before in (Phase.SETTLING, Phase.AWAY, Phase.ENDED):
             self.given_up += len(chunk)
-        self.account(0)
+        self.obey(self.commanded())
 
     def echo(self, name: str) -> None:
         """A mark confirms something only if it is of this epoch, and not beyond what was sent."""
-        playback = self.call._playback
-        before, now = playback._known, self.epoch
+        playback = self.call.turns.playback
+        before, now = playback.known, self.epoch
         epoch, _, position = name.partition(":")
         self.receive(mark(name))
-        if self.epoch == now and playback._known != before:
+        if self.epoch == now and playback.known != before:
             assert epoch == str(now)
-            assert before < int(position) == playback._known <= self.sent_in_epoch
+            assert before < int(position) == playback.known <= self.sent_in_epoch
 
     def obey(self, commands: list[Command]) -> None:
         self.contract.leave(commands)
@@ -488,9 +501,11 @@ class Conversation(RuleBasedStateMachine):
                 case Note(AudioDropped(leg="agent") as dropped):
                     kept = sum(map(len, self.caller_held))
                     assert dropped.ms == milliseconds(len(self.caller_audio) - kept)
+                case Note(AgentMuted(on)):
+                    self.muted = on
                 case Note(CallEnded()):
                     self.endings += 1
-        if self.call._playback._epoch != self.epoch:
+        if self.call.turns.playback.epoch != self.epoch:
             may_go += FRAME_BYTES - 1
         self.follow_epoch()
         self.account(may_go)
@@ -508,13 +523,13 @@ class Conversation(RuleBasedStateMachine):
         self.sent_in_epoch += sum(len(audio) for audio, _ in pieces)
 
     def carried(self) -> int:
-        return len(self.call._playback._rest)
+        return self.call.turns.playback.carried
 
     def held(self) -> int:
-        return sum(len(chunk) for chunk in self.call._held_speech if isinstance(chunk, bytes))
+        return sum(len(chunk) for chunk in self.call.link.held_speech if isinstance(chunk, bytes))
 
     def follow_epoch(self) -> None:
-        epoch = self.call._playback._epoch
+        epoch = self.call.turns.playback.epoch
         assert epoch >= self.epoch
         if epoch != self.epoch:
             self.epoch = epoch
@@ -524,19 +539,18 @@ class Conversation(RuleBasedStateMachine):
 
     @invariant()
     def no_more_is_heard_than_sent(self) -> None:
-        playback = self.call._playback
+        playback = self.call.turns.playback
         heard = playback.heard(self.now)
-        assert 0 <= heard <= playback._sent == self.sent_in_epoch
-        assert heard <= min(playback._marks, default=heard)
+        assert 0 <= heard <= playback.sent == self.sent_in_epoch
+        assert heard <= min(playback.marks, default=heard)
         assert self.told_ms * 8 <= self.contract.sent
 
     @invariant()
     def buffers_are_bounded(self) -> None:
-        assert sum(map(len, self.call._held_frames)) <= HELD_CALLER_BYTES
+        assert self.call.link.held_caller_bytes <= HELD_CALLER_BYTES
         assert self.held() <= HELD_AGENT_BYTES
         assert self.carried() < FRAME_BYTES
-        assert not self.call._commands or self.call.phase is not Phase.ENDED
-        assert all(len(faults) <= FAULTS_MAX + 1 for faults in self.call._faults.values())
+        assert all(len(faults) <= FAULTS_MAX + 1 for faults in self.call.health.violations.values())
 
     @invariant()
     def the_end_is_the_end(self) -> None:
@@ -545,8 +559,8 @@ class Conversation(RuleBasedStateMachine):
         assert self.endings == over
         if over:
             assert self.call.deadline() is None
-            assert not self.call._held_frames
-            assert not self.call._held_speech
+            assert not self.call.link.held_caller_bytes
+            assert not self.call.link.held_speech
         else:
             assert self.call.deadline() is not None or self.call.phase is Phase.WAITING
 
@@ -568,7 +582,7 @@ TestConversation.settings = settings(max_examples=500, stateful_step_count=50, d
 # Hypothesis takes no `@example` for a machine, and the keys of its database change with this file:
 # what it has found is written down here, and played on every clone, with every invariant.
 
-_LEAVES_BY_KEYS: Final = Plan(actions={"9": HangUp(), "*": HangUp("Bye.")})
+_LEAVES_BY_KEYS: Final = CallSettings(actions={"9": HangUpByKey(), "*": HangUpByKey("Bye.")})
 
 FOUND: Final[dict[str, Callable[[Conversation], None]]] = {
     "two keys that end the call, while the agent settles": lambda it: (

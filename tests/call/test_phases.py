@@ -20,14 +20,14 @@ from tests.call.playbook import (
 )
 
 from offhook.call import phases, requests
-from offhook.call.call_settings import Plan
+from offhook.call.call_settings import CallSettings
 from offhook.call.handoff_actions import Dial
-from offhook.call.inputs import Asked, CallAnnounced, CallOver, ErrandDone
+from offhook.call.inputs import CallAnnounced, CallOver, HandoffDone, Requested
 from offhook.call.phases import TRANSITIONS, Phase, Step
 
-IMPATIENT = Plan(silence_s=1)
-TRANSFER = Asked(1, requests.Leave(Dial("desk", "+12025550123"), "I connect you."))
-SWITCH = Asked(1, requests.SwitchAgent("billing", Plan(), "I connect you."))
+IMPATIENT = CallSettings(silence_s=1)
+TRANSFER = Requested(1, requests.Leave(Dial("desk", "+12025550123"), "I connect you."))
+SWITCH = Requested(1, requests.SwitchAgent("billing", CallSettings(), "I connect you."))
 
 
 def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.Monk
         taken.add((phase, step))
         return phases.after(phase, step)
 
-    monkeypatch.setattr("offhook.call.call.after", after)
+    monkeypatch.setattr("offhook.call.call_state.after", after)
     settling: list[Given] = [START, WELCOME]
     talking: list[Given] = [*settling, APPLIED]
     barge_in: list[Given] = [*talking, agent("Hello."), Speech(bytes(1600)), BARGE_IN]
@@ -53,7 +53,7 @@ def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.Monk
         [*closing, Wait(5)],
         [*closing, key("1")],
         [*talking, TRANSFER, agent("I connect you."), AUDIO_DONE, START],
-        [*talking, TRANSFER, agent("I connect you."), AUDIO_DONE, ErrandDone("reached")],
+        [*talking, TRANSFER, agent("I connect you."), AUDIO_DONE, HandoffDone("reached")],
         [*talking, SWITCH, agent("I connect you."), AUDIO_DONE],
     ]
     for conversation in conversations:

@@ -22,9 +22,10 @@ from tests.call.playbook import (
 
 from offhook.audio import FRAME_BYTES
 from offhook.call import requests
-from offhook.call.call_settings import Plan
+from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
     CancelTool,
+    ChangeAgent,
     ClearCaller,
     DialAgent,
     HangUpAgent,
@@ -33,12 +34,18 @@ from offhook.call.commands import (
     RunTool,
     SendAudio,
     SendSettings,
-    TakeAgent,
     TellAgent,
 )
 from offhook.call.ending import Ending, Slug
-from offhook.call.handoff_actions import Dial, Errand, Meet, SendDigits
-from offhook.call.inputs import Asked, CallOver, ErrandBegun, ErrandDone, Forsaken, LegLost
+from offhook.call.handoff_actions import Dial, HandoffAction, JoinConference, SendDigits
+from offhook.call.inputs import (
+    CallOver,
+    HandoffBegun,
+    HandoffDone,
+    LegLost,
+    RequestCancelled,
+    Requested,
+)
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
@@ -74,8 +81,8 @@ def tell(text: str) -> TellAgent:
 
 def said_and_heard(call: Playbook, text: str, *, answer: bool = False) -> Playbook:
     """The agent says 20 ms; Twilio has played them."""
-    epoch = call.call._playback._epoch
-    at = call.call._playback._sent + FRAME_BYTES
+    epoch = call.call.turns.playback.epoch
+    at = call.call.turns.playback.sent + FRAME_BYTES
     name = f"{epoch}:{at}"
     call >> agent(text) >> speech(20) << Sent(FRAME_BYTES, name) >> AUDIO_DONE >> mark(name)
     if answer:
@@ -89,10 +96,10 @@ def said_and_heard(call: Playbook, text: str, *, answer: bool = False) -> Playbo
 def test_the_agent_hangs_up_when_its_goodbye_was_heard_and_only_once(call: Playbook) -> None:
     (
         call.talking()
-        >> Asked(1, HANG_UP)
+        >> Requested(1, HANG_UP)
         << inject(GOODBYE, "queue")
         << Phase.CLOSING
-        >> Asked(2, HANG_UP)
+        >> Requested(2, HANG_UP)
         << Reply(2, False, "the call is being ended, or its caller put through, already")
         >> agent("Thank you.")
         >> speech(20)
@@ -111,7 +118,7 @@ def test_the_agent_hangs_up_when_its_goodbye_was_heard_and_only_once(call: Playb
 
 
 def test_marks_that_never_come_do_not_keep_the_call(call: Playbook) -> None:
-    (call.talking() >> Asked(1, HANG_UP) << inject(GOODBYE, "queue"))
+    (call.talking() >> Requested(1, HANG_UP) << inject(GOODBYE, "queue"))
     (call >> agent(GOODBYE) >> speech(4000) << ... >> AUDIO_DONE << ...)
     for _ in range(6):
         call >> Wait(1) >> Frame() << ...
@@ -121,7 +128,7 @@ def test_marks_that_never_come_do_not_keep_the_call(call: Playbook) -> None:
 
 
 def test_a_goodbye_that_the_model_says_itself_is_waited_for(call: Playbook) -> None:
-    call.talking() >> Asked(1, requests.HangUp("agent"))
+    call.talking() >> Requested(1, requests.HangUp("agent"))
     call >> Wait(0.5)
     (call >> agent("Bye.") >> speech(20) << Sent(160, "0:160") >> AUDIO_DONE >> Wait(0.6))
     (
@@ -136,7 +143,7 @@ def test_a_goodbye_that_the_model_says_itself_is_waited_for(call: Playbook) -> N
 def test_nothing_to_say_ends_the_call_a_second_later(call: Playbook) -> None:
     (
         call.talking()
-        >> Asked(1, requests.HangUp("agent"))
+        >> Requested(1, requests.HangUp("agent"))
         >> Wait(1)
         << Reply(1, True, "the call is over")
     )
@@ -156,7 +163,7 @@ def test_a_caller_who_speaks_is_not_hung_up_on(
     code = refusal.code if isinstance(refusal, deepgram.Warning) else "INJECTION_REFUSED"
     (
         call.talking()
-        >> Asked(1, HANG_UP)
+        >> Requested(1, HANG_UP)
         << inject(GOODBYE, "queue")
         >> refusal
         << AgentWarned(code, "busy", fatal=False)
@@ -173,7 +180,7 @@ def test_the_function_that_hangs_up_is_not_called_too_slow(call: Playbook) -> No
         << FunctionCalled("1", "hang_up", "{}")
         << RunTool("1", "hang_up", "{}")
     )
-    (call >> Asked(1, HANG_UP) << inject(GOODBYE, "queue") >> agent(GOODBYE))
+    (call >> Requested(1, HANG_UP) << inject(GOODBYE, "queue") >> agent(GOODBYE))
     call >> speech(11_000) << ...
     for _ in range(11):
         call >> Wait(1) >> Frame() << ...
@@ -183,7 +190,11 @@ def test_the_function_that_hangs_up_is_not_called_too_slow(call: Playbook) -> No
 
 
 def test_an_operator_ends_the_call_at_once(call: Playbook) -> None:
-    call.talking() >> Asked(1, requests.HangUp("operator")) << Reply(1, True, "the call is over")
+    (
+        call.talking()
+        >> Requested(1, requests.HangUp("operator"))
+        << Reply(1, True, "the call is over")
+    )
     ends(call, Slug.OPERATOR_HUNG_UP)
 
 
@@ -193,7 +204,7 @@ def test_an_operator_ends_the_call_at_once(call: Playbook) -> None:
 def left(call: Playbook) -> Playbook:
     """A caller who asked for somebody, and for whom it rings there."""
     call.talking() >> caller("Somebody, please.") << CallerSaid("Somebody, please.")
-    call >> Asked(1, TRANSFER) << inject("I connect you.", "queue")
+    call >> Requested(1, TRANSFER) << inject("I connect you.", "queue")
     said_and_heard(call, "I connect you.", answer=True)
     return (
         call
@@ -227,7 +238,7 @@ def test_a_caller_who_was_not_put_through_is_back_and_the_agent_knows_why(
     (
         left(call)
         >> Wait(25)
-        >> ErrandDone(outcome)  # type: ignore[arg-type]
+        >> HandoffDone(outcome)  # type: ignore[arg-type]
         << TransferFailed("front_desk", outcome)  # type: ignore[arg-type]
         << DialAgent()
         >> WELCOME
@@ -249,12 +260,12 @@ def test_a_caller_who_was_not_put_through_is_back_and_the_agent_knows_why(
 
 
 def test_a_caller_who_was_put_through_is_transferred(call: Playbook) -> None:
-    left(call) >> ErrandBegun() >> Wait(600) >> ErrandDone("reached")
+    left(call) >> HandoffBegun() >> Wait(600) >> HandoffDone("reached")
     ends(call, Slug.TRANSFERRED, "front_desk")
 
 
 def test_the_calls_end_may_be_told_before_it_was_put_through(call: Playbook) -> None:
-    left(call) >> CallOver() >> Wait(1) >> ErrandDone("reached")
+    left(call) >> CallOver() >> Wait(1) >> HandoffDone("reached")
     ends(call, Slug.TRANSFERRED, "front_desk")
 
 
@@ -264,7 +275,7 @@ def test_a_caller_who_gives_up_while_it_rings_has_hung_up(call: Playbook) -> Non
 
 
 def test_a_caller_who_does_not_come_back_is_given_up(call: Playbook) -> None:
-    left(call) >> ErrandDone("busy") << ... >> WELCOME << ... >> APPLIED << ...
+    left(call) >> HandoffDone("busy") << ... >> WELCOME << ... >> APPLIED << ...
     call >> Wait(300) << ...
     assert call.call.ending == Ending(Slug.STREAM_NEVER_CAME)
 
@@ -274,17 +285,17 @@ def test_a_caller_who_does_not_come_back_is_given_up(call: Playbook) -> None:
     [
         (DESK, False, 60),
         (DESK, True, DESK.timeout_s + 4 * 3600 + 60),
-        (Meet("ann", "c1"), True, 4 * 3600 + 60),
+        (JoinConference("ann", "c1"), True, 4 * 3600 + 60),
         (SendDigits("1w2W"), True, 2 + 60),
     ],
     ids=["never asked for", "dial", "meet", "keys"],
 )
 def test_no_caller_is_away_for_ever(
-    call: Playbook, errand: Errand, begun: bool, seconds: float
+    call: Playbook, errand: HandoffAction, begun: bool, seconds: float
 ) -> None:
-    call.talking() >> Asked(1, requests.Leave(errand)) >> Wait(1) << ...
+    call.talking() >> Requested(1, requests.Leave(errand)) >> Wait(1) << ...
     if begun:
-        call >> ErrandBegun()
+        call >> HandoffBegun()
     call >> Wait(seconds - 0.1)
     assert call.call.phase is Phase.AWAY
     call >> Wait(0.2) << ...
@@ -293,19 +304,19 @@ def test_no_caller_is_away_for_ever(
 
 @pytest.mark.parametrize("wish", [TRANSFER, HANG_UP])
 def test_last_words_of_a_function_that_was_called_off_are_not_the_last(
-    call: Playbook, wish: requests.Wish
+    call: Playbook, wish: requests.CallRequest
 ) -> None:
-    call.talking() >> Asked(1, wish) << ... << Phase.CLOSING
+    call.talking() >> Requested(1, wish) << ... << Phase.CLOSING
     (
         call
-        >> Forsaken(1)
+        >> RequestCancelled(1)
         << Reply(1, False, "it was called off")
         << Phase.TALKING
-        >> Forsaken(1)
-        >> Asked(2, wish)
+        >> RequestCancelled(1)
+        >> Requested(2, wish)
         << ...
         << Phase.CLOSING
-        >> Forsaken(1)
+        >> RequestCancelled(1)
         << Phase.CLOSING
     )
 
@@ -313,7 +324,7 @@ def test_last_words_of_a_function_that_was_called_off_are_not_the_last(
 def test_keys_are_pressed_between_two_streams(call: Playbook) -> None:
     (
         call.talking()
-        >> Asked(1, requests.Leave(SendDigits("12#")))
+        >> Requested(1, requests.Leave(SendDigits("12#")))
         >> Wait(1)
         << HangUpAgent()
         << CallerLeft("digits", "")
@@ -333,14 +344,20 @@ def test_keys_are_pressed_between_two_streams(call: Playbook) -> None:
 
 def test_functions_that_run_are_called_off_when_the_caller_leaves(call: Playbook) -> None:
     request = deepgram.FunctionCallRequest([deepgram.FunctionCall("1", "transfer_call", "{}")])
-    call.talking() >> request << ... >> Asked(1, requests.Leave(Meet("ann", "c1"))) >> Wait(1)
+    (
+        call.talking()
+        >> request
+        << ...
+        >> Requested(1, requests.Leave(JoinConference("ann", "c1")))
+        >> Wait(1)
+    )
     (
         call
         << CancelTool("1", "cancelled")
         << FunctionDropped("1", "transfer_call", "cancelled")
         << HangUpAgent()
         << CallerLeft("transfer", "ann")
-        << LeaveStream(Meet("ann", "c1"))
+        << LeaveStream(JoinConference("ann", "c1"))
         << Reply(1, True, "it is done")
     )
     assert call.call.phase is Phase.AWAY
@@ -349,11 +366,11 @@ def test_functions_that_run_are_called_off_when_the_caller_leaves(call: Playbook
 
 def test_changes_of_the_agent_outlive_an_errand(call: Playbook) -> None:
     prompt = deepgram.UpdatePrompt("Be brief.")
-    call.talking() >> Asked(1, requests.Update(prompt)) << TellAgent(prompt)
+    call.talking() >> Requested(1, requests.Update(prompt)) << TellAgent(prompt)
     call >> deepgram.PromptUpdated() << Reply(1, True, "it is done")
     (
         call
-        >> Asked(2, requests.Leave(SendDigits("1")))
+        >> Requested(2, requests.Leave(SendDigits("1")))
         >> Wait(1)
         << ...
         >> START
@@ -365,15 +382,15 @@ def test_changes_of_the_agent_outlive_an_errand(call: Playbook) -> None:
 
 
 def test_another_agent_takes_over_and_greets(call: Playbook) -> None:
-    plan = Plan(still_there="Hello?")
-    call.talking() >> Asked(1, requests.SwitchAgent("billing", plan, "I connect you."))
+    plan = CallSettings(still_there="Hello?")
+    call.talking() >> Requested(1, requests.SwitchAgent("billing", plan, "I connect you."))
     call << inject("I connect you.", "queue")
     said_and_heard(call, "I connect you.")
     (
         call
         << HangUpAgent()
         << AgentSwitched("billing")
-        << TakeAgent("billing")
+        << ChangeAgent("billing")
         << DialAgent()
         << Reply(1, True, "it is done")
         >> WELCOME
@@ -389,13 +406,13 @@ def test_another_agent_takes_over_and_greets(call: Playbook) -> None:
 
 def test_what_is_said_is_confirmed_by_its_last_sentence(call: Playbook) -> None:
     say = requests.Say("One moment. I look it up.", "queue")
-    call.talking() >> Asked(1, say) << inject(say.text, "queue") >> agent("One moment.")
+    call.talking() >> Requested(1, say) << inject(say.text, "queue") >> agent("One moment.")
     call >> agent("I look it up.") << Reply(1, True, "it is being said")
 
 
 def test_a_refusal_is_of_what_could_be_refused(call: Playbook) -> None:
-    (call.talking() >> Asked(1, requests.Say("Later.", "queue")) << inject("Later.", "queue"))
-    (call >> Asked(2, requests.Say("Now.")) << inject("Now."))
+    (call.talking() >> Requested(1, requests.Say("Later.", "queue")) << inject("Later.", "queue"))
+    (call >> Requested(2, requests.Say("Now.")) << inject("Now."))
     code = "INJECT_AGENT_MESSAGE_DURING_AGENT_SPEECH"
     (
         call
@@ -409,7 +426,7 @@ def test_a_refusal_is_of_what_could_be_refused(call: Playbook) -> None:
 
 def test_what_deepgram_never_answers_is_answered_after_ten_seconds(call: Playbook) -> None:
     change = deepgram.UpdateThink({"prompt": "Be brief."})
-    call.talking() >> Asked(1, requests.Update(change)) << TellAgent(change)
+    call.talking() >> Requested(1, requests.Update(change)) << TellAgent(change)
     for _ in range(9):
         call >> Frame() << ... >> Wait(1)
     call >> Frame() << ... >> Wait(1) << Reply(1, False, "Deepgram has not answered within 10 s")
@@ -420,7 +437,7 @@ def test_a_listener_that_cannot_be_changed_says_so(call: Playbook) -> None:
     code = "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED"
     (
         call.talking()
-        >> Asked(1, requests.Update(change))
+        >> Requested(1, requests.Update(change))
         << TellAgent(change)
         >> deepgram.Warning(code, "not that field")
         << AgentWarned(code, "not that field", fatal=False)
@@ -434,13 +451,13 @@ def test_a_muted_agent_is_not_heard_until_it_is_again(call: Playbook) -> None:
         >> agent("One two three.")
         >> speech(20)
         << Sent(160, "0:160")
-        >> Asked(1, requests.Mute(True))
+        >> Requested(1, requests.Mute(True))
         << ClearCaller()
         << AgentSaid("", "One two three.", 0, interrupted=True)
         << AgentMuted(True)
         << Reply(1, True, "muted")
         >> speech(100)
-        >> Asked(2, requests.Mute(False))
+        >> Requested(2, requests.Mute(False))
         << AudioDropped("caller", 100, "muted")
         << AgentMuted(False)
         << Reply(2, True, "not muted")
@@ -454,20 +471,20 @@ def test_nothing_can_be_asked_before_the_agent_is_there(call: Playbook) -> None:
         call
         >> START
         << ...
-        >> Asked(1, requests.Say("Hello."))
+        >> Requested(1, requests.Say("Hello."))
         << Reply(1, False, "nobody talks with the agent at the moment")
     )
 
 
 def test_the_end_answers_whoever_waits(call: Playbook) -> None:
-    call.talking() >> Asked(1, requests.Tell("The table is free."))
+    call.talking() >> Requested(1, requests.Tell("The table is free."))
     call << AgentTold("The table is free.") << tell("The table is free.") >> STOP
     call << Reply(1, False, "the call is over")
     ends(call, Slug.CALLER_HUNG_UP)
 
 
 def test_a_barge_in_into_the_last_words_does_not_cut_them(call: Playbook) -> None:
-    (call.talking() >> Asked(1, HANG_UP) << inject(GOODBYE, "queue") >> agent(GOODBYE))
+    (call.talking() >> Requested(1, HANG_UP) << inject(GOODBYE, "queue") >> agent(GOODBYE))
     (call >> speech(20) << Sent(160, "0:160") >> BARGE_IN >> AUDIO_DONE >> mark("0:160"))
     call << AgentSaid(GOODBYE, GOODBYE, 20, interrupted=False) << Reply(1, True, "the call is over")
     ends(call, Slug.AGENT_HUNG_UP)

@@ -238,7 +238,7 @@ def gone(h: WholeServer) -> None:
 async def test_a_caller_does_not_wait_alone_for_a_person_who_has_hung_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late_s: float
 ) -> None:
-    monkeypatch.setattr("offhook.call.call.LAST_WORD_S", 3.0)
+    monkeypatch.setattr("offhook.call.farewell.LAST_WORD_S", 3.0)
     monkeypatch.setattr("offhook.calls.transfers.ALONE_S", 1.0)
     # The report comes when the caller is in the conference already: it tells when it was sent.
     monkeypatch.setattr("offhook.calls.transfers.JOIN_S", 60.0)
@@ -269,7 +269,7 @@ async def test_a_caller_does_not_wait_alone_for_a_person_who_has_hung_up(
 async def test_a_caller_whose_person_has_hung_up_without_a_report_is_looked_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offhook.call.call.LAST_WORD_S", 3.0)
+    monkeypatch.setattr("offhook.call.farewell.LAST_WORD_S", 3.0)
     monkeypatch.setattr("offhook.calls.transfers.ALONE_S", 0.5)
     monkeypatch.setattr("offhook.calls.transfers.LOOK_S", 1.0)
     ann = SimulatedPerson(after_s=0.5, keys=("1",), talks_s=None)

@@ -251,15 +251,15 @@ def test_a_lost_caller_hangs_up_on_the_agent() -> None:
 def test_a_fault_of_our_own_ends_that_call_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from offhook.call.call import Call
+    from offhook.call.limits import Limits
 
     rehearsal = Rehearsal()
     rehearsal.clock.run(4)
 
-    def broken(self: Call, now: float) -> None:
+    def broken(self: Limits, now: float) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(Call, "_mind_silence", broken)
+    monkeypatch.setattr(Limits, "_mind_silence", broken)
     assert rehearsal.run(60) == ["internal_error"]
     assert "boom" in caplog.text
     assert rehearsal.stream.closed is not None

@@ -274,7 +274,7 @@ async def test_a_caller_who_gives_up_does_not_leave_a_telephone_ringing(tmp_path
 async def test_a_person_who_has_accepted_does_not_wait_for_a_caller_who_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offhook.call.call.LAST_WORD_S", 20.0)  # before the caller leaves
+    monkeypatch.setattr("offhook.call.farewell.LAST_WORD_S", 20.0)  # before the caller leaves
     ann = SimulatedPerson(after_s=0.5, keys=("1",), talks_s=None)
     async with with_account(tmp_path, WARM, {ANN: ann}) as h, asyncio.TaskGroup() as group:
         calling = group.create_task(h.call(GREET, ASK, ScenarioStep(wait=50)))

@@ -236,10 +236,10 @@ def test_keys_are_mapped_to_actions_with_the_calls_words() -> None:
     agent = load("lines: {default: agent.yaml}", AGENT + KEYS).lines["default"]
     assert plan_of(agent).key_s == 2
     assert plan_of(agent.filled({"shop": "Ada's"})).actions == {
-        "0": keypad.PutThrough("desk"),
-        "7": keypad.Say("This is Ada's."),
-        "9": keypad.HangUp(),
-        "*": keypad.HangUp("Ada's says goodbye."),
+        "0": keypad.TransferByKey("desk"),
+        "7": keypad.SayByKey("This is Ada's."),
+        "9": keypad.HangUpByKey(),
+        "*": keypad.HangUpByKey("Ada's says goodbye."),
     }
 
 

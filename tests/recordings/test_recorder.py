@@ -17,7 +17,7 @@ from tests.recordings.played import DifferentError, compare
 from tests.recordings.talk import ENDLESS, LONG, TALKATIVE, steps, talk
 from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, configured, whole_server
 
-from offhook.call.inputs import Forsaken
+from offhook.call.inputs import RequestCancelled
 from offhook.call.requests import AskDigits, SwitchAgent
 from offhook.calls.calls import plan_of
 from offhook.config import load
@@ -312,7 +312,7 @@ def test_a_secret_is_silent_whatever_else_is_asked(tmp_path: Path) -> None:
         assert session.pause_recording()
         assert session.resume_recording()
         rehearsal.clock.run(4)
-        session.receive(Forsaken(ask))
+        session.receive(RequestCancelled(ask))
         rehearsal.clock.run(5)
         rehearsal.stream.hang_up()
         rehearsal.clock.run(1)

@@ -401,7 +401,7 @@ async def test_a_token_is_good_once_for_its_own_call() -> None:
 
 
 async def test_an_expired_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("offhook.call.call.STREAM_OWED_S", 0.1)
+    monkeypatch.setattr("offhook.call.handoff.STREAM_OWED_S", 0.1)
     async with whole_server() as h:
         token = token_in((await h.post("/twilio/voice")).text)
         await h.until_ended()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from offhook.call.requests import Wish
+from offhook.call.requests import CallRequest
 from offhook.deepgram.settings import Change, Part
 from offhook.tools import Call, ToolError
 from offhook.tools.builtin import NAMES, Destinations, offered
@@ -34,7 +34,7 @@ class House:
     async def send_digits(self, call_sid: str, digits: str) -> str:
         return self._note("send_digits", call_sid, digits)
 
-    async def ask(self, call_sid: str, wish: Wish) -> tuple[bool, str]:
+    async def ask(self, call_sid: str, wish: CallRequest) -> tuple[bool, str]:
         return True, self._note("ask", call_sid, wish)
 
     def change(self, call_sid: str, part: Part, block: Any) -> Change:

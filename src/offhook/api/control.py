@@ -21,7 +21,7 @@ from offhook.api.models import (
 )
 from offhook.api.operator import Operator
 from offhook.api.problems import ApiError
-from offhook.call.requests import HangUp, Mute, Say, Tell, Update, Wish
+from offhook.call.requests import CallRequest, HangUp, Mute, Say, Tell, Update
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Part
 from offhook.errors import UserError
@@ -60,7 +60,7 @@ def router(operator: Operator) -> APIRouter:
                 ),
             )
 
-    async def ask(sid: str, wish: Wish) -> DoneResponse:
+    async def ask(sid: str, wish: CallRequest) -> DoneResponse:
         need_live(sid)
         done, what = await calls.ask(sid, wish)
         if not done:

@@ -7,7 +7,7 @@ from offhook.call.keypad import Action
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CallSettings:
     """The limits of one call, in seconds, and its set phrases."""
 
     max_s: float = 1800.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from offhook.call.ending import Ending
-from offhook.call.handoff_actions import Errand
+from offhook.call.handoff_actions import HandoffAction
 from offhook.deepgram.messages import ClientMessage, History
 from offhook.events.types import Event
 
@@ -81,18 +81,18 @@ class ClearCaller:
 class LeaveStream:
     """Close the caller's stream, and have Twilio go on an errand with the caller."""
 
-    errand: Errand
+    action: HandoffAction
 
 
 @dataclass(frozen=True, slots=True)
-class TakeAgent:
+class ChangeAgent:
     """From now on the call is another agent's: its Settings, its functions."""
 
     agent: str
 
 
 @dataclass(frozen=True, slots=True)
-class PutThrough:
+class TransferCaller:
     """Have the caller put through to a destination of the agent file, by the same rules as a tool.
 
     The call is asked to leave its stream for it, if it comes to that.
@@ -102,7 +102,7 @@ class PutThrough:
 
 
 @dataclass(frozen=True, slots=True)
-class Conceal:
+class MaskCaller:
     """From now on, or no more, what comes of the caller is for nobody's ears and eyes."""
 
     on: bool
@@ -142,9 +142,9 @@ Command: TypeAlias = (
     | CancelTool
     | ClearCaller
     | LeaveStream
-    | TakeAgent
-    | PutThrough
-    | Conceal
+    | ChangeAgent
+    | TransferCaller
+    | MaskCaller
     | Reply
     | Note
     | End

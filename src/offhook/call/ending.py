@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Literal, TypeAlias
 
+from offhook.events.types import CallEnded
+
 Fault: TypeAlias = Literal["nobody", "caller", "twilio", "agent", "offhook", "operator"]
 """Whose doing. `nobody`: the call went as it should. `agent`: Deepgram's side."""
 
@@ -75,6 +77,11 @@ class Ending:
             "operator",
             "twilio",
         )
+
+    def event(self, duration_ms: int) -> CallEnded:
+        """Return the event that tells of this ending, after so long a call."""
+        how = self.how
+        return CallEnded(how.fault, how.slug, how.words, self.detail, duration_ms)
 
 
 _OURS = frozenset({Slug.AGENT_HUNG_UP, Slug.OPERATOR_HUNG_UP, Slug.CALLER_SILENT, Slug.TIME_LIMIT})

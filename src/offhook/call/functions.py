@@ -4,11 +4,14 @@ Source: deepgram.md §4. Who runs them, and how, is not known here.
 """
 
 from collections import deque
-from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from offhook.call import inputs
-from offhook.call.commands import CancelTool, Command, Note, RunTool, TellAgent
+from offhook.call.call_state import CallState, earliest, is_due
+from offhook.call.commands import CancelTool, RunTool, TellAgent
+from offhook.call.history import History
+from offhook.call.pending_requests import PendingRequests
+from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import FunctionAnswered, FunctionCalled, FunctionDropped, FunctionOutcome
 
@@ -16,6 +19,9 @@ SOFT_S: Final = 3.0
 """A function that takes longer has the agent say so (§4.5)."""
 HARD_S: Final = 10.0
 """A function that takes longer is given up, and the agent told: it must not wait for ever."""
+
+SPEAKING_S: Final = 0.5
+"""How much later that is said when the caller speaks just then."""
 
 OPEN_MAX: Final = 32
 """Functions of a call that are open at a time."""
@@ -42,67 +48,65 @@ class _Function(NamedTuple):
     arguments: str
     called_at: float
     signature: str | None
-    stood_still_s: float = 0.0
+    paused_s: float = 0.0
     """Of its time, what does not count."""
     is_irrevocable: bool = False
     """It cannot be taken back and has begun, so nobody can say that it was not done."""
 
 
 class Functions:
-    """Those of one call; `do` takes the commands, `answered` is told of each that was answered."""
+    """The functions that a call's agent has called, until each is answered or called off."""
 
-    def __init__(
-        self,
-        do: Callable[[Command], None],
-        answered: Callable[[deepgram.FinishedFunction], None],
-    ) -> None:
-        self._do = do
-        self._answered = answered
+    def __init__(self, state: CallState, history: History, pending: PendingRequests) -> None:
+        self._state = state
+        self._history = history
+        self._pending = pending
         # Oldest first.
         self._open: dict[str, _Function] = {}
         # When each was called, within CALLS_WINDOW_S.
         self._lately: deque[float] = deque()
-        self._said_one_moment = False
+        self._is_paused = False
+        self._has_excused = False
+        self._excuse_at: float | None = None
 
     # --- what happens --------------------------------------------------------------------------
 
-    def call(self, function: deepgram.FunctionCall, now: float) -> str:
-        """The agent calls one: it runs at once. Returns what is wrong when it may not.
+    def call(self, function: deepgram.FunctionCall, now: float) -> str | None:
+        """Run a function that the agent calls. Return what is wrong when it may not run.
 
         One that may not run is answered all the same, so that nobody waits for it.
         """
         # What has an endpoint is called by Deepgram itself (§4.3).
         if not function.client_side or function.id in self._open:
-            return ""
+            return None
         call_id, name, arguments = function.id, function.name, function.arguments
         if max(len(call_id), len(name)) > NAME_MAX:
             return "a function whose name or id is too long"
         while self._lately and now - self._lately[0] > CALLS_WINDOW_S:
             self._lately.popleft()
         if len(self._open) >= OPEN_MAX or len(self._lately) >= CALLS_MAX:
-            self._do(
-                TellAgent(deepgram.FunctionCallResponse(id=call_id, name=name, content=_TOO_MANY))
-            )
+            answer = deepgram.FunctionCallResponse(id=call_id, name=name, content=_TOO_MANY)
+            self._state.do(TellAgent(answer))
             return "too many function calls"
         self._lately.append(now)
         too_large = len(arguments) > ARGUMENTS_MAX
         if too_large:
             arguments = arguments[:NAME_MAX] + " …"
         self._open[call_id] = _Function(name, arguments, now, function.thought_signature)
-        self._do(Note(FunctionCalled(call_id, name, arguments)))
+        self._state.note(FunctionCalled(call_id, name, arguments))
         if too_large:
             self._answer(call_id, _TOO_LARGE, "failed", now)
         else:
-            self._do(RunTool(call_id, name, arguments))
-        return ""
+            self._state.do(RunTool(call_id, name, arguments))
+        return None
 
-    def call_off(self, cancelled: deepgram.FunctionCallCancelled) -> None:
+    def cancel(self, cancelled: deepgram.FunctionCallCancelled) -> None:
         """The agent wants some no more: an answer that came now would be dropped (§4.4)."""
         for each in cancelled.functions:
             function = self._open.pop(each.id, None)
             if function is not None:
-                self._do(CancelTool(each.id, "cancelled"))
-                self._do(Note(FunctionDropped(each.id, function.name, "cancelled")))
+                self._state.do(CancelTool(each.id, "cancelled"))
+                self._state.note(FunctionDropped(each.id, function.name, "cancelled"))
         self._rest()
 
     def begin(self, call_id: str) -> None:
@@ -116,46 +120,67 @@ class Functions:
         if finished.id in self._open:
             self._answer(finished.id, finished.content, finished.outcome, now)
 
-    def give_up(self, now: float) -> None:
-        """Give up those that have had their time.
+    def drop(self, why: Literal["cancelled", "call_over"]) -> None:
+        """Nobody is there any more to be answered."""
+        for call_id, function in self._open.items():
+            self._state.do(CancelTool(call_id, why))
+            self._state.note(FunctionDropped(call_id, function.name, why))
+        self._open.clear()
+        self._rest()
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Set no deadlines: the function that has asked for last words, or a secret, is open."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Set deadlines again."""
+        self._is_paused = False
+
+    def resume_after(self, since: float, now: float) -> None:
+        """Set deadlines again, and count none of the time since then."""
+        self._is_paused = False
+        for call_id, function in self._open.items():
+            paused_s = function.paused_s + now - max(since, function.called_at)
+            self._open[call_id] = function._replace(paused_s=paused_s)
+
+    def due(self) -> float | None:
+        """Return when the oldest function takes too long, in seconds."""
+        if self._is_paused or not self._open:
+            return None
+        return earliest(self._soft_due(), self._oldest() + HARD_S)
+
+    def tick(self, now: float) -> None:
+        """Have the agent say that it takes a while, once, and give up what has had its time.
 
         Of one that cannot be taken back, and has begun, the agent is told that nobody knows.
         """
+        if self._is_paused or not self._open:
+            return
+        if is_due(self._soft_due(), now):
+            self._excuse(now)
         for call_id, function in list(self._open.items()):
             if now >= _counts_from(function) + HARD_S:
-                self._do(CancelTool(call_id, "too_late"))
+                self._state.do(CancelTool(call_id, "too_late"))
                 if function.is_irrevocable:
                     self._answer(call_id, _OUTCOME_UNKNOWN, "outcome_unknown", now)
                 else:
                     self._answer(call_id, _TOO_LATE, "too_late", now)
 
-    def drop(self, why: Literal["cancelled", "call_over"]) -> None:
-        """Nobody is there any more to be answered."""
-        for call_id, function in self._open.items():
-            self._do(CancelTool(call_id, why))
-            self._do(Note(FunctionDropped(call_id, function.name, why)))
-        self._open.clear()
-        self._rest()
+    def _soft_due(self) -> float | None:
+        if self._has_excused:
+            return None
+        return self._excuse_at if self._excuse_at is not None else self._oldest() + SOFT_S
 
-    def stood_still(self, since: float, now: float) -> None:
-        """Nobody could be answered in that time, which is not of the functions' making."""
-        for call_id, function in self._open.items():
-            still_s = function.stood_still_s + now - max(since, function.called_at)
-            self._open[call_id] = function._replace(stood_still_s=still_s)
-
-    def said_one_moment(self) -> None:
-        """The caller was told that it takes a while; once is enough while any is open."""
-        self._said_one_moment = True
-
-    # --- what is asked -------------------------------------------------------------------------
-
-    def soft_due(self) -> float | None:
-        """When the caller is to be told that it takes a while, in seconds."""
-        return None if self._said_one_moment or not self._open else self._oldest() + SOFT_S
-
-    def hard_due(self) -> float | None:
-        """When `give_up` has something to do, in seconds."""
-        return self._oldest() + HARD_S if self._open else None
+    def _excuse(self, now: float) -> None:
+        if self._state.phase is Phase.BARGE_IN:
+            self._excuse_at = now + SPEAKING_S
+            return
+        self._has_excused = True
+        words = self._state.settings.one_moment
+        message = deepgram.InjectAgentMessage(message=words, behavior="queue")
+        self._pending.send(message, None, now)
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -165,7 +190,7 @@ class Functions:
     def _answer(self, call_id: str, content: str, outcome: FunctionOutcome, now: float) -> None:
         function = self._open.pop(call_id)
         name, signature = function.name, function.signature
-        self._do(
+        self._state.do(
             TellAgent(
                 deepgram.FunctionCallResponse(
                     id=call_id, name=name, content=content, thought_signature=signature
@@ -173,8 +198,8 @@ class Functions:
             )
         )
         after_ms = round((now - function.called_at) * 1000)
-        self._do(Note(FunctionAnswered(call_id, name, outcome, content, after_ms)))
-        self._answered(
+        self._state.note(FunctionAnswered(call_id, name, outcome, content, after_ms))
+        self._history.ran(
             deepgram.FinishedFunction(
                 id=call_id,
                 name=name,
@@ -188,8 +213,9 @@ class Functions:
 
     def _rest(self) -> None:
         if not self._open:
-            self._said_one_moment = False
+            self._has_excused = False
+            self._excuse_at = None
 
 
 def _counts_from(function: _Function) -> float:
-    return function.called_at + function.stood_still_s
+    return function.called_at + function.paused_s

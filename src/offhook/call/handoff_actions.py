@@ -22,7 +22,7 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
-class Meet:
+class JoinConference:
     """Put the caller together with somebody of that `name`, who waits in a conference."""
 
     name: str
@@ -41,4 +41,4 @@ class SendDigits:
         return sum({"w": 0.5, "W": 1.0}.get(digit, 0.25) for digit in self.digits)
 
 
-Errand: TypeAlias = Dial | Meet | SendDigits
+HandoffAction: TypeAlias = Dial | JoinConference | SendDigits

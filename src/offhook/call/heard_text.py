@@ -34,21 +34,21 @@ _PLAUSIBLE: Final = (0.8, 1.25)
 Texts may also come all at once, or while the audio of the one before is still coming."""
 
 
-class Passage(NamedTuple):
+class TextPiece(NamedTuple):
     """A piece of text, and how much of the utterance's audio had come before it."""
 
     text: str
     came_at: int
 
 
-class Pace:
+class SpeechRate:
     """How fast this agent speaks, by what it has said so far."""
 
     def __init__(self) -> None:
         self._size = _TRUSTED * BYTES_PER_LETTER
         self._effort = float(_TRUSTED)
 
-    def learn(self, passages: Sequence[Passage], size: int) -> None:
+    def learn(self, passages: Sequence[TextPiece], size: int) -> None:
         """A whole utterance took so much audio."""
         effort = _effort(_words(passages))
         if effort:
@@ -72,7 +72,7 @@ class _Stretch:
 
 
 def heard_words(
-    passages: Sequence[Passage], size: int, heard: int, pace: float, *, complete: bool
+    passages: Sequence[TextPiece], size: int, heard: int, pace: float, *, complete: bool
 ) -> str:
     """The first words of the texts, as far as `heard` of the `size` bytes that came so far.
 
@@ -94,7 +94,7 @@ def heard_words(
 
 
 def _stretches(
-    passages: Sequence[Passage], size: int, pace: float, *, complete: bool
+    passages: Sequence[TextPiece], size: int, pace: float, *, complete: bool
 ) -> Iterator[_Stretch]:
     """The utterance in pieces of which both the words and the audio are known."""
     if not passages:
@@ -128,7 +128,7 @@ def _stretches(
         yield _Stretch(words, effort - pause, begins, begins + rest)
 
 
-def _words(passages: Sequence[Passage]) -> list[str]:
+def _words(passages: Sequence[TextPiece]) -> list[str]:
     return [word for passage in passages for word in passage.text.split()]
 
 

@@ -1,10 +1,13 @@
-"""What a call is told besides the vendors' own messages. All in the past tense."""
+"""What a call is told: the vendors' own messages, and those below. All in the past tense."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from offhook.call.ending import Slug
-from offhook.call.requests import Wish
-from offhook.events.types import ErrandOutcome, FunctionOutcome, Leg
+from offhook.call.requests import CallRequest
+from offhook.deepgram import messages as deepgram
+from offhook.events.types import FunctionOutcome, HandoffOutcome, Leg
+from offhook.twilio import messages as twilio
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +88,30 @@ class ToolFinishedLate:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Requested:
     """Somebody outside wants something of the call; `id` is in the one Reply to it."""
 
     id: int
-    wish: Wish
+    request: CallRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Forsaken:
+class RequestCancelled:
     """Who had asked that wants it no more."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
-class ErrandBegun:
+class HandoffBegun:
     """Twilio was told of the errand for which the stream was left, and is at it."""
 
 
 @dataclass(frozen=True, slots=True)
-class ErrandDone:
+class HandoffDone:
     """Twilio told what became of the dialling for which the stream was left."""
 
-    outcome: ErrandOutcome
+    outcome: HandoffOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +137,29 @@ class CallBroke:
     """A fault in our own program, caught at the call's edge."""
 
     what: str
+
+
+Input: TypeAlias = (
+    twilio.FromTwilio
+    | twilio.UnknownTwilioMessage
+    | deepgram.ServerMessage
+    | deepgram.UnknownAgentMessage
+    | CallAnnounced
+    | AgentLegRefused
+    | AgentLegUnreachable
+    | LegLost
+    | LegStalled
+    | LegRecovered
+    | GarbageReceived
+    | ToolBegan
+    | ToolFinished
+    | Requested
+    | RequestCancelled
+    | HandoffBegun
+    | HandoffDone
+    | CallOver
+    | NobodyReached
+    | ServerStopped
+    | CallBroke
+)
+"""All that `Call.receive` takes. The first `connected`, and audio, do not come this way."""

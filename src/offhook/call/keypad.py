@@ -20,27 +20,27 @@ _KEYS: Final = frozenset("0123456789*#ABCD")
 
 
 @dataclass(frozen=True, slots=True)
-class PutThrough:
+class TransferByKey:
     """Put the caller through to a destination of the agent file."""
 
     destination: str
 
 
 @dataclass(frozen=True, slots=True)
-class HangUp:
+class HangUpByKey:
     """End the call when the farewell was heard."""
 
     farewell: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class SayByKey:
     """Have the agent say this."""
 
     text: str
 
 
-Action: TypeAlias = PutThrough | HangUp | Say
+Action: TypeAlias = TransferByKey | HangUpByKey | SayByKey
 """What an entry of a single key can be mapped to in the agent file."""
 
 
@@ -86,9 +86,9 @@ class Secret:
     """Digits that somebody has asked for: kept here, told once, and noted nowhere."""
 
     def __init__(
-        self, ask: int, prompt: str, max_digits: int, timeout_s: float, now: float
+        self, request_id: int, prompt: str, max_digits: int, timeout_s: float, now: float
     ) -> None:
-        self.ask: Final = ask
+        self.request_id: Final = request_id
         self.prompt: Final = prompt
         self.timeout_s: Final = timeout_s
         self.began: Final = now

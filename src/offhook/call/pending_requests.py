@@ -6,16 +6,22 @@ injected is known by its text.
 """
 
 from collections import deque
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from offhook.call.call_state import CallState
+from offhook.call.commands import Reply, TellAgent
+from offhook.call.history import History
 from offhook.deepgram import messages as deepgram
+from offhook.events.types import AgentTold
 
 UNANSWERED_S: Final = 10.0
 """How long Deepgram's word on an injection or an update is waited for; queued speech waits too."""
 
 Injection = deepgram.InjectAgentMessage | deepgram.InjectUserMessage
 Change = deepgram.UpdatePrompt | deepgram.UpdateThink | deepgram.UpdateSpeak | deepgram.UpdateListen
+Acknowledgement = (
+    deepgram.PromptUpdated | deepgram.ThinkUpdated | deepgram.SpeakUpdated | deepgram.ListenUpdated
+)
 
 _ACKNOWLEDGES: Final[dict[type, type]] = {
     deepgram.PromptUpdated: deepgram.UpdatePrompt,
@@ -25,103 +31,138 @@ _ACKNOWLEDGES: Final[dict[type, type]] = {
 }
 
 
-class Asked(NamedTuple):
-    """A message on its way. `ask`: the number of who asked from outside, None: the call itself."""
+class PendingRequest(NamedTuple):
+    """A message on its way. `request_id` is of a request from outside; None: the call's own."""
 
     message: Injection | Change
-    ask: int | None
+    request_id: int | None
     at: float
 
 
-class Asking:
-    """Messages that Deepgram has not answered, oldest first."""
+class PendingRequests:
+    """Messages that Deepgram has not answered, oldest first. Replies to those from outside."""
 
-    def __init__(self) -> None:
-        self._injections: deque[Asked] = deque()
-        self._changes: deque[Asked] = deque()
-        self.kept: list[Change] = []
-        """Changes that were made, for a session that follows this one (§5.4)."""
+    def __init__(self, state: CallState, history: History) -> None:
+        self._state = state
+        self._history = history
+        self._injections: deque[PendingRequest] = deque()
+        self._changes: deque[PendingRequest] = deque()
+        self._kept: list[Change] = []
+        # Changes that were made, for a session that follows this one (§5.4).
 
-    def add(self, message: Injection | Change, ask: int | None, now: float) -> None:
-        """It was sent."""
-        asked = Asked(message, ask, now)
+    def send(self, message: Injection | Change, request_id: int | None, now: float) -> None:
+        """Send the agent a message that is to be answered."""
+        self._state.do(TellAgent(message))
+        request = PendingRequest(message, request_id, now)
         if isinstance(message, Injection):
-            self._injections.append(asked)
+            self._injections.append(request)
         else:
-            self._changes.append(asked)
+            self._changes.append(request)
 
-    def spoken(self, text: str) -> Asked | None:
-        """The agent announced that it says this: the last sentence of which injection it is."""
-        for asked in self._injections:
-            message = asked.message
+    def tell(self, text: str, request_id: int | None, now: float) -> None:
+        """Tell the agent something that it answers to, as if the caller had said it."""
+        told = AgentTold(text)
+        self._state.note(told)
+        self._history.said(told)
+        self.send(deepgram.InjectUserMessage(content=text), request_id, now)
+
+    def repeat_changes(self) -> None:
+        """Make the changes of the session before in the one that has begun."""
+        for change in self._kept:
+            self._state.do(TellAgent(change))
+
+    def forget_changes(self) -> None:
+        """Keep no change: another agent takes over."""
+        self._kept.clear()
+
+    # --- what Deepgram answers -----------------------------------------------------------------
+
+    def spoken(self, text: str) -> None:
+        """Note what the agent says: the last sentence of an injection shows that it is spoken."""
+        for request in self._injections:
+            message = request.message
             if isinstance(message, deepgram.InjectAgentMessage) and (
                 text and message.message.strip().endswith(text)
             ):
-                self._injections.remove(asked)
-                return asked
-        return None
+                self._injections.remove(request)
+                self._reply(request, "it is being said")
+                return
 
-    def told(self, text: str) -> Asked | None:
-        """A turn of the caller came: which injection it is, if the caller did not say it."""
-        for asked in self._injections:
-            message = asked.message
+    def told(self, text: str) -> bool:
+        """Return whether a turn of the caller's is what the agent was told in their stead."""
+        for request in self._injections:
+            message = request.message
             if isinstance(message, deepgram.InjectUserMessage) and (
                 message.content.strip() == text.strip()
             ):
-                self._injections.remove(asked)
-                return asked
-        return None
+                self._injections.remove(request)
+                self._reply(request, "the agent was told")
+                return True
+        return False
 
-    def refused(self, *, while_agent_speaks: bool) -> Asked | None:
-        """An injection was refused: which; while the agent speaks no queued one is."""
-        for asked in self._injections:
-            behavior = getattr(asked.message, "behavior", "default")
+    def refuse(self, why: str, *, while_agent_speaks: bool) -> PendingRequest | None:
+        """Find the injection that was refused. While the agent speaks no queued one is."""
+        for request in self._injections:
+            behavior = getattr(request.message, "behavior", "default")
             if behavior == "default" or (behavior == "queue" and not while_agent_speaks):
-                self._injections.remove(asked)
-                return asked
+                self._injections.remove(request)
+                self._reply(request, why or "somebody was speaking", done=False)
+                return request
         return None
 
-    def acknowledged(self, message: deepgram.ServerMessage) -> Asked | None:
-        """A change was made: which."""
+    def acknowledge(self, message: Acknowledgement) -> None:
+        """Take a change for made."""
         kind = _ACKNOWLEDGES[type(message)]
-        for asked in self._changes:
-            if isinstance(asked.message, kind):
-                self._changes.remove(asked)
-                self._keep(asked.message)
-                return asked
-        return None
+        for request in self._changes:
+            if isinstance(request.message, kind):
+                self._changes.remove(request)
+                self._keep(request.message)
+                self._reply(request)
+                return
 
-    def change_refused(self) -> Asked | None:
-        """A change of the listener was refused: which (§2.13)."""
-        for asked in self._changes:
-            if isinstance(asked.message, deepgram.UpdateListen):
-                self._changes.remove(asked)
-                return asked
-        return None
+    def refuse_listen(self, why: str) -> None:
+        """Take a change of the listener for refused (§2.13)."""
+        for request in self._changes:
+            if isinstance(request.message, deepgram.UpdateListen):
+                self._changes.remove(request)
+                self._reply(request, why, done=False)
+                return
 
-    def due(self) -> float | None:
-        """When the oldest has waited long enough, in seconds."""
-        firsts = [queue[0].at for queue in (self._injections, self._changes) if queue]
-        return min(firsts) + UNANSWERED_S if firsts else None
-
-    def overdue(self, now: float) -> Iterator[Asked]:
-        """Those that have waited long enough. What was to be changed may well be: it is kept."""
-        for queue in (self._injections, self._changes):
-            while queue and now >= queue[0].at + UNANSWERED_S:
-                asked = queue.popleft()
-                self._keep(asked.message)
-                yield asked
-
-    def forget(self) -> list[Asked]:
-        """The session is gone: nothing is answered any more. What was on its way."""
+    def forget(self, why: str) -> None:
+        """Expect no answer any more: the session is gone."""
         lost = [*self._injections, *self._changes]
         self._injections.clear()
         self._changes.clear()
-        return lost
+        for request in lost:
+            self._reply(request, why, done=False)
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """Return when the oldest has waited long enough, in seconds."""
+        firsts = [queue[0].at for queue in (self._injections, self._changes) if queue]
+        return min(firsts) + UNANSWERED_S if firsts else None
+
+    def tick(self, now: float) -> None:
+        """Answer for Deepgram what has waited long enough.
+
+        What was to be changed may well be changed (§3.12), so it is kept.
+        """
+        for queue in (self._injections, self._changes):
+            while queue and now >= queue[0].at + UNANSWERED_S:
+                request = queue.popleft()
+                self._keep(request.message)
+                self._reply(request, "Deepgram has not answered within 10 s", done=False)
+
+    def _reply(
+        self, request: PendingRequest, what: str = "it is done", *, done: bool = True
+    ) -> None:
+        if request.request_id is not None:
+            self._state.do(Reply(request.request_id, done, what))
 
     def _keep(self, message: Injection | Change) -> None:
         if isinstance(message, Injection):
             return
         if not isinstance(message, deepgram.UpdatePrompt):  # which appends (§2.10)
-            self.kept = [each for each in self.kept if type(each) is not type(message)]
-        self.kept.append(message)
+            self._kept = [each for each in self._kept if type(each) is not type(message)]
+        self._kept.append(message)

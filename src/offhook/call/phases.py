@@ -1,8 +1,9 @@
-"""The phases of a call and every step between them: all transitions live here.
+"""The phases of a call, the states of its agent link, and every step between them.
 
-`python -m offhook.call.phases` prints the diagram in README.md; a test holds the two equal.
+All transitions live here. `make pages` draws both tables in docs/design/call-tables.md.
 """
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -21,7 +22,7 @@ class Phase(Enum):
     CLOSING = "closing"
     """Last words are being spoken; when they were heard the call ends, or leaves its stream."""
     AWAY = "away"
-    """The caller has left the stream for an errand, and may come back."""
+    """The caller has left the stream for a handoff, and may come back."""
     ENDED = "ended"
     """Nothing follows."""
 
@@ -61,23 +62,90 @@ TRANSITIONS: Final[dict[tuple[Phase, Step], Phase]] = {
 }
 
 
+class LinkState(Enum):
+    """How far the agent's leg is."""
+
+    ABSENT = "absent"
+    """No socket to Deepgram is open or being opened."""
+    DIALLED = "dialled"
+    """A socket is being opened, or is open and Deepgram has not spoken."""
+    WELCOMED = "welcomed"
+    """Deepgram said Welcome, and was sent the Settings."""
+    READY = "ready"
+    """Deepgram applied the Settings: audio may flow."""
+
+
+class LinkStep(Enum):
+    """What moves the agent's leg from state to state."""
+
+    DIALLED = "dialled"
+    WELCOME_CAME = "Welcome"
+    SETTINGS_APPLIED = "SettingsApplied"
+    HUNG_UP = "hung up"
+    CALL_ENDED = "call ended"
+
+
+LINK_TRANSITIONS: Final[dict[tuple[LinkState, LinkStep], LinkState]] = {
+    (LinkState.ABSENT, LinkStep.DIALLED): LinkState.DIALLED,
+    (LinkState.ABSENT, LinkStep.CALL_ENDED): LinkState.ABSENT,
+    (LinkState.DIALLED, LinkStep.WELCOME_CAME): LinkState.WELCOMED,
+    (LinkState.DIALLED, LinkStep.HUNG_UP): LinkState.ABSENT,
+    (LinkState.DIALLED, LinkStep.CALL_ENDED): LinkState.ABSENT,
+    (LinkState.WELCOMED, LinkStep.SETTINGS_APPLIED): LinkState.READY,
+    (LinkState.WELCOMED, LinkStep.HUNG_UP): LinkState.ABSENT,
+    (LinkState.WELCOMED, LinkStep.CALL_ENDED): LinkState.ABSENT,
+    (LinkState.READY, LinkStep.HUNG_UP): LinkState.ABSENT,
+    (LinkState.READY, LinkStep.CALL_ENDED): LinkState.ABSENT,
+}
+
+LINK_IGNORED: Final = frozenset(
+    {
+        (LinkState.ABSENT, LinkStep.WELCOME_CAME),
+        (LinkState.WELCOMED, LinkStep.WELCOME_CAME),
+        (LinkState.READY, LinkStep.WELCOME_CAME),
+        (LinkState.ABSENT, LinkStep.SETTINGS_APPLIED),
+        (LinkState.DIALLED, LinkStep.SETTINGS_APPLIED),
+        (LinkState.READY, LinkStep.SETTINGS_APPLIED),
+    }
+)
+"""Messages of Deepgram's that come out of turn: they change nothing, and end no call."""
+
+
 def after(phase: Phase, step: Step) -> Phase:
-    """The phase that follows. A step that the table does not hold is our own mistake: KeyError."""
+    """Return the phase that follows.
+
+    A step that the table does not hold is our own mistake: KeyError.
+    """
     return TRANSITIONS[phase, step]
 
 
+def link_after(state: LinkState, step: LinkStep) -> LinkState:
+    """Return the state of the agent's leg that follows; the same where the step is ignored.
+
+    A step that is in neither table is our own mistake: KeyError.
+    """
+    return state if (state, step) in LINK_IGNORED else LINK_TRANSITIONS[state, step]
+
+
 def diagram() -> str:
-    """The table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> waiting"]
-    for (phase, step), following in TRANSITIONS.items():
-        lines.append(f"    {_id(phase)} --> {_id(following)}: {step.value}")
-    lines.append("    ended --> [*]")
+    """Return the phases as a Mermaid state diagram."""
+    steps = ((a.value, step.value, b.value) for (a, step), b in TRANSITIONS.items())
+    return _diagram(Phase.WAITING.value, steps, Phase.ENDED.value)
+
+
+def link_diagram() -> str:
+    """Return the states of the agent's leg as a Mermaid state diagram."""
+    steps = ((a.value, step.value, b.value) for (a, step), b in LINK_TRANSITIONS.items())
+    return _diagram(LinkState.ABSENT.value, steps)
+
+
+def _diagram(first: str, steps: Iterable[tuple[str, str, str]], last: str = "") -> str:
+    lines = ["stateDiagram-v2", f"    [*] --> {_id(first)}"]
+    lines += [f"    {_id(a)} --> {_id(b)}: {step}" for a, step, b in steps]
+    if last:
+        lines.append(f"    {_id(last)} --> [*]")
     return "\n".join(lines)
 
 
-def _id(phase: Phase) -> str:
-    return phase.value.replace("-", "_")
-
-
-if __name__ == "__main__":
-    print(diagram())  # noqa: T201 - what the command is for
+def _id(value: str) -> str:
+    return value.replace("-", "_")

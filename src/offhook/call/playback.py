@@ -9,12 +9,11 @@ that a `clear` threw away, and such an echo proves nothing (twilio.md §1.6, rul
 """
 
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
 from offhook.call.commands import Piece
-from offhook.call.heard_text import Pace, Passage, heard_words
+from offhook.call.heard_text import SpeechRate, TextPiece, heard_words
 from offhook.events.types import AgentSaid
 
 MARK_EVERY: Final = 200 * 8
@@ -33,7 +32,7 @@ class _Utterance:
         self.began_at = 0.0
         """When its first byte is played, in seconds; nothing while there is none."""
         self.size = 0
-        self.passages: list[Passage] = []
+        self.passages: list[TextPiece] = []
         self.letters = 0
         self.complete = False
 
@@ -42,25 +41,28 @@ class Playback:
     """The agent's audio on its way to the caller's ear. The call began at `began`, in seconds."""
 
     def __init__(self, began: float = 0.0) -> None:
+        self.epoch = 0
+        """How often audio was cut."""
+        self.sent = 0
+        """Bytes of this epoch that were sent to Twilio."""
         self._began = began
-        self._epoch = 0
-        self._sent = 0
-        self._marks: deque[int] = deque()
+        self.marks: deque[int] = deque()
+        """Positions of marks that have not come back."""
         self._next_mark = FRAME_BYTES
         self._rest = b""
-        # How far playback is for certain; from there to what was sent it moves with time.
-        self._known = 0
+        self.known = 0
+        """How far playback is for certain; from there to what was sent it moves with time."""
         self._ends_at = 0.0
         self._utterances: deque[_Utterance] = deque()
         self._open: _Utterance | None = None
-        self._pace = Pace()
+        self._pace = SpeechRate()
 
     # --- what is asked ---
 
     @property
     def unconfirmed(self) -> bool:
         """Whether Twilio holds, for all we know, audio that it has not played."""
-        return self._known < self._sent
+        return self.known < self.sent
 
     @property
     def unfinished(self) -> bool:
@@ -74,8 +76,13 @@ class Playback:
 
     def heard(self, now: float) -> int:
         """Bytes of this epoch that the caller has heard: never more than a pending mark allows."""
-        passed = self._sent - round((self._ends_at - now) * BYTES_PER_SECOND)
-        return max(self._known, min(passed, self._marks[0] if self._marks else self._sent))
+        passed = self.sent - round((self._ends_at - now) * BYTES_PER_SECOND)
+        return max(self.known, min(passed, self.marks[0] if self.marks else self.sent))
+
+    @property
+    def carried(self) -> int:
+        """Bytes that are less than a frame, and wait for the rest of it."""
+        return len(self._rest)
 
     # --- what happens ---
 
@@ -83,7 +90,7 @@ class Playback:
         """Agent audio came in: what to send of it now, in whole 20 ms frames, with marks."""
         utterance = self._open or self._begin()
         size = len(chunk)
-        if not self._rest and size == FRAME_BYTES and self._sent + size < self._next_mark:
+        if not self._rest and size == FRAME_BYTES and self.sent + size < self._next_mark:
             # The common case: agents send about a frame at a time, one in ten has a mark.
             self._count(utterance, size, now)
             return [(chunk, None)]
@@ -104,7 +111,7 @@ class Playback:
         utterance.letters += len(text) + 1
         if len(text) >= room:
             text = text[:room] + " …"
-        utterance.passages.append(Passage(text, utterance.size))
+        utterance.passages.append(TextPiece(text, utterance.size))
 
     def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
         """The utterance is complete: what remains to be sent, with a last mark.
@@ -119,41 +126,33 @@ class Playback:
         utterance.complete = True
         if utterance.size:
             self._pace.learn(utterance.passages, utterance.size)
-            if not (self._marks and self._marks[-1] == self._sent) and self.unconfirmed:
-                self._marks.append(self._sent)
-                pieces.append((b"", self._mark_name(self._sent)))
+            if not (self.marks and self.marks[-1] == self.sent) and self.unconfirmed:
+                self.marks.append(self.sent)
+                pieces.append((b"", self._mark_name(self.sent)))
         return pieces, self._over()
 
     def confirm(self, name: str, now: float) -> list[AgentSaid] | None:
         """A mark came back: which utterances are over. None when it is none of this epoch's."""
         try:
-            position = self._marks.index(self._position(name))
+            position = self.marks.index(self._position(name))
         except ValueError:
             return None
         for _ in range(position + 1):
-            self._known = self._marks.popleft()
-        self._ends_at = now + (self._sent - self._known) / BYTES_PER_SECOND
+            self.known = self.marks.popleft()
+        self._ends_at = now + (self.sent - self.known) / BYTES_PER_SECOND
         return self._over()
 
     def cut(self, now: float) -> list[AgentSaid]:
         """Cut the audio here, and begin a new epoch: what was heard of each utterance."""
-        return self.cut_first(now)()
-
-    def cut_first(self, now: float) -> Callable[[], list[AgentSaid]]:
-        """Cut the audio as `cut` does. What was heard is estimated when it is asked for."""
         heard = self.heard(now)
         pace = self._pace.bytes_per_letter
-        cut = list(self._utterances)
-
-        def said() -> list[AgentSaid]:
-            return [self._said(utterance, heard, pace) for utterance in cut]
-
+        said = [self._said(utterance, heard, pace) for utterance in self._utterances]
         self._utterances.clear()
         self._open = None
-        self._epoch += 1
-        self._marks.clear()
+        self.epoch += 1
+        self.marks.clear()
         self._rest = b""
-        self._sent = self._known = 0
+        self.sent = self.known = 0
         self._ends_at = now
         return said
 
@@ -164,23 +163,23 @@ class Playback:
     # --- inside ---
 
     def _begin(self) -> _Utterance:
-        self._open = utterance = _Utterance(self._sent)
+        self._open = utterance = _Utterance(self.sent)
         self._utterances.append(utterance)
-        self._next_mark = self._sent + FRAME_BYTES
+        self._next_mark = self.sent + FRAME_BYTES
         return utterance
 
     def _send(self, utterance: _Utterance, audio: bytes, size: int, now: float) -> list[Piece]:
         pieces: list[Piece] = []
         begin = 0
         while begin < size:
-            end = min(size, begin + self._next_mark - self._sent)
+            end = min(size, begin + self._next_mark - self.sent)
             piece = audio if end - begin == len(audio) else audio[begin:end]
             self._count(utterance, end - begin, now)
             begin = end
-            if self._sent == self._next_mark:
+            if self.sent == self._next_mark:
                 self._next_mark += MARK_EVERY
-                self._marks.append(self._sent)
-                pieces.append((piece, self._mark_name(self._sent)))
+                self.marks.append(self.sent)
+                pieces.append((piece, self._mark_name(self.sent)))
             else:
                 pieces.append((piece, None))
         return pieces
@@ -191,16 +190,16 @@ class Playback:
             self._ends_at = now
         if not utterance.size:
             utterance.began_at = self._ends_at
-        self._sent += size
+        self.sent += size
         utterance.size += size
         self._ends_at += size / BYTES_PER_SECOND
 
     def _mark_name(self, position: int) -> str:
-        return f"{self._epoch}:{position}"
+        return f"{self.epoch}:{position}"
 
     def _position(self, name: str) -> int:
         epoch, _, position = name.partition(":")
-        if epoch != str(self._epoch):
+        if epoch != str(self.epoch):
             raise ValueError(name)
         return int(position)
 
@@ -208,9 +207,9 @@ class Playback:
         said = []
         while self._utterances and self._utterances[0].complete:
             utterance = self._utterances[0]
-            if utterance.start + utterance.size > self._known:
+            if utterance.start + utterance.size > self.known:
                 break
-            said.append(self._said(utterance, self._known, self._pace.bytes_per_letter))
+            said.append(self._said(utterance, self.known, self._pace.bytes_per_letter))
             self._utterances.popleft()
         return said
 

@@ -6,8 +6,9 @@ Each is answered once, with what happened (`commands.Reply`), not with what was 
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from offhook.call.call_settings import Plan
-from offhook.call.handoff_actions import Errand
+from offhook.call.call_settings import CallSettings
+from offhook.call.handoff_actions import HandoffAction
+from offhook.call.phases import Phase
 from offhook.deepgram.messages import UpdateListen, UpdatePrompt, UpdateSpeak, UpdateThink
 
 NOBODY_TALKS: Final = "nobody talks with the agent at the moment"
@@ -56,16 +57,16 @@ class Mute:
 class Leave:
     """Have the agent say `first`, then leave the stream for an errand."""
 
-    errand: Errand
+    action: HandoffAction
     first: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SwitchAgent:
-    """Have the agent say `first`, then hand the caller to the agent of that name, and `plan`."""
+    """Have the agent say `first`, then hand the caller to another agent, with its `settings`."""
 
     agent: str
-    plan: Plan
+    settings: CallSettings
     first: str = ""
 
 
@@ -82,4 +83,20 @@ class AskDigits:
     timeout_s: float
 
 
-Wish: TypeAlias = HangUp | Say | Tell | Update | Mute | Leave | SwitchAgent | AskDigits
+CallRequest: TypeAlias = HangUp | Say | Tell | Update | Mute | Leave | SwitchAgent | AskDigits
+
+
+def refusal(request: CallRequest, phase: Phase, *, is_secret: bool) -> str | None:
+    """Return why that cannot be done now; None when it can.
+
+    `is_secret`: a secret is being entered.
+    """
+    if isinstance(request, HangUp) and request.by == "operator" and not request.farewell:
+        return None
+    if phase is Phase.CLOSING:
+        return ENDING
+    if phase is Phase.SETTLING and isinstance(request, Leave | SwitchAgent):
+        return None
+    if isinstance(request, AskDigits) and is_secret:
+        return "digits are being asked for already"
+    return None if phase in (Phase.TALKING, Phase.BARGE_IN) else NOBODY_TALKS

@@ -19,12 +19,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 from offhook import variables
 from offhook.call import inputs
-from offhook.call.call import Input
-from offhook.call.call_settings import Plan
+from offhook.call.call_settings import CallSettings
 from offhook.call.ending import Ending, Slug
 from offhook.call.handoff_actions import Dial as DialErrand
-from offhook.call.handoff_actions import Errand, Meet, SendDigits
-from offhook.call.requests import AskDigits, HangUp, Leave, Tell, Wish
+from offhook.call.handoff_actions import HandoffAction, JoinConference, SendDigits
+from offhook.call.inputs import Input
+from offhook.call.requests import AskDigits, CallRequest, HangUp, Leave, Tell
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.farewells import Farewells
 from offhook.calls.lookup import LookUp, LookupResult
@@ -46,8 +46,8 @@ from offhook.events.types import (
     CallEvent,
     Dialled,
     Direction,
-    ErrandOutcome,
     Event,
+    HandoffOutcome,
     RecordingFailed,
     Subscriber,
 )
@@ -109,7 +109,7 @@ class PendingCall:
 class Away:
     """A caller who has left the stream, and is not back on one."""
 
-    errand: Errand
+    errand: HandoffAction
     is_handed_over: bool = False
     """Twilio was told of the errand."""
 
@@ -558,7 +558,7 @@ class Calls:
         if entry is not None and entry.session is not None:
             entry.session.receive(message)
 
-    async def ask(self, call_sid: str, wish: Wish) -> tuple[bool, str]:
+    async def ask(self, call_sid: str, wish: CallRequest) -> tuple[bool, str]:
         """Ask something of a call: whether it was done, and what happened."""
         session = self._session(call_sid)
         if session is None:
@@ -578,7 +578,7 @@ class Calls:
                 what = _BEYOND_REACH
             return done, what
         except asyncio.CancelledError:
-            session.receive(inputs.Forsaken(ask))
+            session.receive(inputs.RequestCancelled(ask))
             raise
 
     def change(self, call_sid: str, part: Part, block: Any) -> Change:
@@ -593,7 +593,7 @@ class Calls:
 
     # --- leaving a stream: a session.Line ---
 
-    def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
+    def leave(self, call_sid: str, errand: HandoffAction, close: Callable[[], None]) -> None:
         """Have Twilio ask /twilio/after, which sends the caller on the errand."""
         entry = self._live[call_sid]
         url = self.after_url(entry)
@@ -645,30 +645,30 @@ class Calls:
         if away is None or away.is_handed_over or away.is_returning:
             return
         errand, now = away.errand, self._clock.now()
-        if isinstance(errand, Meet) and not self.transfers.meet(call_sid):
+        if isinstance(errand, JoinConference) and not self.transfers.meet(call_sid):
             self.errand_done(call_sid, entry, "hung-up")
             return
         away.is_handed_over = True
-        self.tell(call_sid, inputs.ErrandBegun())
+        self.tell(call_sid, inputs.HandoffBegun())
         match errand:
             case SendDigits():
                 entry.expected_until = now + errand.duration_s + STREAM_DUE_S
             case DialErrand():
                 entry.expected_until = now + errand.timeout_s + RING_SLACK_S
                 self._note(call_sid, Dialled("transfer", errand.name, errand.to))
-            case Meet():
+            case JoinConference():
                 entry.expected_until = now + MEET_S
         away.known_at = entry.expected_until
 
-    def errand_done(self, call_sid: str, entry: CallEntry, outcome: ErrandOutcome) -> None:
+    def errand_done(self, call_sid: str, entry: CallEntry, outcome: HandoffOutcome) -> None:
         """What became of a transfer for which the stream was left. Told again, nothing changes."""
         away = entry.away
         if away is None or away.is_returning:
             return
-        if isinstance(away.errand, Meet) and outcome == "reached":
+        if isinstance(away.errand, JoinConference) and outcome == "reached":
             outcome = "reached" if self.transfers.have_met(call_sid) else "hung-up"
         away.is_returning = outcome != "reached"
-        self.tell(call_sid, inputs.ErrandDone(outcome))
+        self.tell(call_sid, inputs.HandoffDone(outcome))
         if entry.ending is None:
             self.transfers.over(call_sid)
             entry.expected_until = self._clock.now() + STREAM_DUE_S
@@ -749,7 +749,7 @@ class Calls:
         """Have the caller enter what nobody else is to know. Raises ToolError."""
         return await self._asked(call_sid, AskDigits(prompt, max_digits, timeout_s))
 
-    async def _asked(self, call_sid: str, wish: Wish) -> str:
+    async def _asked(self, call_sid: str, wish: CallRequest) -> str:
         done, what = await self.ask(call_sid, wish)
         if not done:
             raise ToolError(what)
@@ -808,7 +808,7 @@ class Calls:
             if away is not None and away.is_handed_over and now >= away.known_at:
                 # Twilio would have told by now that nobody was reached. Of keys it tells nothing,
                 # and the call takes no notice.
-                self.tell(call_sid, inputs.ErrandDone("reached"))
+                self.tell(call_sid, inputs.HandoffDone("reached"))
             self.tell(call_sid, inputs.ServerStopped())
 
     async def until_idle(self) -> None:
@@ -887,9 +887,9 @@ def _came_by(call: NewCall) -> Literal["webhook", "bin", "api"]:
     return "webhook" if call.webhook else "bin"
 
 
-def plan_of(agent: Agent) -> Plan:
+def plan_of(agent: Agent) -> CallSettings:
     """What an agent's file says about the limits of its calls."""
-    return Plan(
+    return CallSettings(
         max_s=agent.limits.max_minutes * 60,
         silence_s=agent.limits.silence_seconds,
         still_there=agent.phrases.still_there,

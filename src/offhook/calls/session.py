@@ -7,36 +7,38 @@ loop in which the cause came in.
 
 import logging
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 from offhook.audio import milliseconds
 from offhook.call import inputs
-from offhook.call.call import Call, Input
-from offhook.call.call_settings import Plan
+from offhook.call.call import Call
+from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
     CancelTool,
+    ChangeAgent,
     ClearCaller,
     Command,
-    Conceal,
     DialAgent,
     End,
     HangUpAgent,
     LeaveStream,
+    MaskCaller,
     Note,
     Play,
-    PutThrough,
     Reply,
     RunTool,
     SendAudio,
     SendSettings,
-    TakeAgent,
     TellAgent,
+    TransferCaller,
 )
 from offhook.call.ending import Ending
-from offhook.call.handoff_actions import Errand
-from offhook.call.requests import Wish
+from offhook.call.handoff_actions import HandoffAction
+from offhook.call.inputs import Input
+from offhook.call.requests import CallRequest
 from offhook.call_context import of_call
 from offhook.capture.tap import Tap, Tapped
 from offhook.clock import Clock, Timer
@@ -47,6 +49,7 @@ from offhook.events.types import (
     DELAY_EDGES_MS,
     AgentDisconnected,
     AudioDropped,
+    CallEnded,
     CallEvent,
     DelaysSampled,
     Event,
@@ -90,7 +93,7 @@ class Tools(Protocol):
 class Line(Protocol):
     """What becomes of a call's line when we leave its stream: Twilio's doing, told by us."""
 
-    def leave(self, call_sid: str, errand: Errand, close: Callable[[], None]) -> None:
+    def leave(self, call_sid: str, errand: HandoffAction, close: Callable[[], None]) -> None:
         """Have Twilio go on an errand; `close` closes the stream, if that is how."""
 
     def drop(self, call_sid: str, close: Callable[[], None]) -> None:
@@ -108,7 +111,7 @@ class AgentSession:
     settings.Settings.change with the agent's functions. `recording`: its calls are recorded.
     """
 
-    plan: Plan
+    call_settings: CallSettings
     settings: Callable[[bool, Sequence[deepgram.History]], bytes]
     change: Callable[[Part, Any], Change]
     tools: Tools
@@ -157,7 +160,7 @@ class Session:
     ) -> None:
         self.call_sid = call_sid
         self._began = clock.now()
-        self._call = Call(brief.plan, self._began)
+        self._call = Call(brief.call_settings, self._began, self._do)
         self._brief = brief
         self._brief_for = brief_for
         self._clock = clock
@@ -170,6 +173,9 @@ class Session:
         self._asks = 0
         self._over = False
         self._breaking = False
+        self._inbox: deque[Input] = deque()
+        self._deciding = False
+        self._fault: Exception | None = None
         self._replies: dict[int, Callable[[bool, str], None]] = {}
         self._recordings = recordings
         self._recorder: CallRecorder | None = None
@@ -225,23 +231,42 @@ class Session:
         channel.receiver = self._caller
 
     def receive(self, message: Input) -> None:
-        """Something happened. A fault in what follows ends this call, and never who tells of it."""
-        try:
-            self._obey(self._call.receive(message, self._now()))
-            self._obey(self._call.afterwards())
-            self._arm()
-        except Exception as error:  # noqa: BLE001 - see above
-            self._break(error)
+        """Tell the call what happened. A fault in what follows ends this call, and no other.
 
-    def ask(self, wish: Wish, replied: Callable[[bool, str], None]) -> int:
+        What happens while the call decides, as when a command fills a socket, is told next.
+        """
+        self._inbox.append(message)
+        if not self._deciding:
+            self._decide(self._take_inbox)
+
+    def _take_inbox(self) -> None:
+        while self._inbox:
+            self._call.receive(self._inbox.popleft(), self._now())
+
+    def _decide(self, decide: Callable[[], None]) -> None:
+        """Let the call decide, and arm the timer for what comes next."""
+        self._deciding = True
+        try:
+            decide()
+            self._take_inbox()
+            self._arm()
+        except Exception as error:  # noqa: BLE001 - it ends this call alone
+            self._fault = self._fault or error
+        finally:
+            self._deciding = False
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            self._break(fault)
+
+    def ask(self, wish: CallRequest, replied: Callable[[bool, str], None]) -> int:
         """Ask something of the call; `replied` is told once whether it was done, and what happened.
 
-        It may be told before this returns. What is returned names what was asked (inputs.Forsaken).
+        It may be told before this returns. Returns the number that RequestCancelled names.
         """
         self._asks += 1
         ask = self._asks
         self._replies[ask] = replied
-        self.receive(inputs.Asked(ask, wish))
+        self.receive(inputs.Requested(ask, wish))
         if self.ending is not None:
             self._forget_asks()
         return ask
@@ -361,24 +386,18 @@ class Session:
 
     # --- what the call commands ----------------------------------------------------------------
 
-    def _obey(self, commands: list[Command]) -> None:
-        if commands and isinstance(commands[-1], End):
-            self._guarded(self._note_delays)
-            self._guarded(self._note_agent_gone)
-            if self._recorder is not None:
-                self._guarded(self._recorder.finish)
-        fault: Exception | None = None
-        for command in commands:
-            try:
-                self._obey_one(command)
-            except Exception as error:  # noqa: BLE001 - what is left is done all the same
-                fault = fault or error
-        if fault is not None:
-            self._break(fault)
+    def _do(self, command: Command) -> None:
+        """Do what the call commands. A fault waits until the call has decided the rest."""
+        try:
+            self._obey_one(command)
+        except Exception as error:  # noqa: BLE001 - what is left is done all the same
+            self._fault = self._fault or error
 
     def _obey_one(self, command: Command) -> None:
         match command:
             case Note():
+                if isinstance(command.event, CallEnded):
+                    self._close_accounts()
                 self.note(command.event)
             case Play():
                 if self._caller is not None:
@@ -407,13 +426,13 @@ class Session:
             case HangUpAgent():
                 self._hang_up_agent()
             case LeaveStream():
-                self._leave_stream(command.errand)
-            case TakeAgent():
+                self._leave_stream(command.action)
+            case ChangeAgent():
                 self._brief = self._brief_for(command.agent)
                 self._record_as_agent_says()
-            case PutThrough():
+            case TransferCaller():
                 self._line.put_through(self.call_sid, command.destination)
-            case Conceal():
+            case MaskCaller():
                 self._conceal(command.on)
             case Reply():
                 self._replies.pop(command.id)(command.done, command.what)
@@ -425,27 +444,33 @@ class Session:
         _log.error("a fault in a call", exc_info=error, extra={"call_sid": self.call_sid})
         if self._over or self._breaking:
             return
-        self._breaking = True
+        self._breaking = self._deciding = True
         what, now = type(error).__name__, self._now()
         try:
-            commands = self._call.receive(inputs.CallBroke(what), now)
+            self._call.receive(inputs.CallBroke(what), now)
         except Exception:  # noqa: BLE001 - then it ends without its rules
             _log.exception("the rules of a call cannot end it", extra={"call_sid": self.call_sid})
-            commands = []
-        if not commands or not isinstance(commands[-1], End):
-            commands = self._call.give_up(what, now)
-        self._obey(commands)
+        ending = self._call.ending
+        if ending is None:
+            ending = self._call.give_up(what, now)
         if not self._over:  # even that has failed
-            for command in self._call.give_up(what, now):
-                if isinstance(command, Note):
-                    self.note(command.event)
+            self.note(ending.event(round((now - self._began) * 1000)))
             self._end()
+        self._inbox.clear()
+        self._deciding = False
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
             step()
         except Exception:  # noqa: BLE001 - the call ends, whatever is wrong with a part of it
             _log.exception("a fault while a call ended", extra={"call_sid": self.call_sid})
+
+    def _close_accounts(self) -> None:
+        """Tell what has to be told before the end."""
+        self._guarded(self._note_delays)
+        self._guarded(self._note_agent_gone)
+        if self._recorder is not None:
+            self._guarded(self._recorder.finish)
 
     def _note_agent_gone(self) -> None:
         if self._agent_open_at is not None:
@@ -480,7 +505,7 @@ class Session:
             self._agent.hang_up()
             self._agent = None
 
-    def _leave_stream(self, errand: Errand) -> None:
+    def _leave_stream(self, errand: HandoffAction) -> None:
         caller, self._caller = self._caller, None
         if self._recorder is not None:
             self._recorder.cut()
@@ -544,11 +569,7 @@ class Session:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._unguarded(self._tick)
-
-    def _tick(self) -> None:
-        self._obey(self._call.tick(self._now()))
-        self._arm()
+        self._decide(lambda: self._call.tick(self._now()))
 
     def _unguarded(self, work: Callable[[], None]) -> None:
         """Do what no socket has called for, whose closing would tell of a fault."""

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final, TypeAlias
 
-from offhook.call.call_settings import Plan
-from offhook.call.handoff_actions import Dial, Errand, Meet
-from offhook.call.requests import ENDING, NOBODY_TALKS, Leave, SwitchAgent, Tell, Wish
+from offhook.call.call_settings import CallSettings
+from offhook.call.handoff_actions import Dial, HandoffAction, JoinConference
+from offhook.call.requests import ENDING, NOBODY_TALKS, CallRequest, Leave, SwitchAgent, Tell
 from offhook.calls.call_updates import CallUpdates
 from offhook.clock import Clock, Timer
 from offhook.config import Agent, TransferDestination
-from offhook.events.types import Dialled, DialRefused, ErrandOutcome, Event, TransferFailed
+from offhook.events.types import Dialled, DialRefused, Event, HandoffOutcome, TransferFailed
 from offhook.policy.dial_policy import DialPolicy
 from offhook.tools.declare import ToolError
 from offhook.twilio import twiml
@@ -55,7 +55,7 @@ then the conference is over for the caller, too."""
 LOOK_S: Final = 15.0
 """How long after a caller was sent to a person Twilio is asked whether the person is there."""
 
-_WORDS: Final[dict[ErrandOutcome, str]] = {
+_WORDS: Final[dict[HandoffOutcome, str]] = {
     "busy": "the line is busy",
     "no-answer": "nobody answered",
     "failed": "the number could not be reached",
@@ -64,7 +64,7 @@ _WORDS: Final[dict[ErrandOutcome, str]] = {
     "hung-up": "they hung up before the caller was there",
 }
 
-Ask: TypeAlias = Callable[[Wish], Awaitable[tuple[bool, str]]]
+Ask: TypeAlias = Callable[[CallRequest], Awaitable[tuple[bool, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Party:
     ask: Ask
     note: Callable[[Event], None]
     is_live: Callable[[], bool]
-    has_left: Callable[[Errand], bool]
+    has_left: Callable[[HandoffAction], bool]
     bring_back: Callable[[], None]
 
 
@@ -129,7 +129,11 @@ class Transfers:
     """Those of all calls; `plan_of` tells the limits of an agent."""
 
     def __init__(
-        self, guard: DialPolicy, lines: CallUpdates, clock: Clock, plan_of: Callable[[Agent], Plan]
+        self,
+        guard: DialPolicy,
+        lines: CallUpdates,
+        clock: Clock,
+        plan_of: Callable[[Agent], CallSettings],
     ) -> None:
         self._guard = guard
         self._lines = lines
@@ -334,7 +338,7 @@ class Transfers:
 
     async def _bring_caller(self, warm: _Warm) -> None:
         """The person waits: have the caller leave the stream and meet them."""
-        meet = Leave(Meet(warm.name, warm.conference))
+        meet = Leave(JoinConference(warm.name, warm.conference))
         for _ in range(TRIES):
             done, _ = await warm.party.ask(meet)
             if done:
@@ -359,7 +363,7 @@ class Transfers:
             return
         self.status(warm.id, warm.leg, found.status)
 
-    def _fail(self, warm: _Warm, why: ErrandOutcome) -> None:
+    def _fail(self, warm: _Warm, why: HandoffOutcome) -> None:
         """It came to nothing, and the caller is with the agent: both are told, if it is news."""
         party = warm.party
         if self._of_call.get(party.call_sid) is not warm:
@@ -408,7 +412,7 @@ def _url(warm: _Warm, what: str) -> str:
     return f"{warm.party.origin}/twilio/{what}?person={warm.id}"
 
 
-async def _done(party: Party, wish: Wish) -> str:
+async def _done(party: Party, wish: CallRequest) -> str:
     done, what = await party.ask(wish)
     if not done:
         raise ToolError(f"the caller was not put through: {what}")

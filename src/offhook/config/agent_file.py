@@ -271,8 +271,12 @@ class KeyAction(Part):
     def action(self) -> keypad.Action:
         """As the call knows it."""
         if self.transfer is not None:
-            return keypad.PutThrough(self.transfer)
-        return keypad.HangUp(self.hang_up or "") if self.say is None else keypad.Say(self.say)
+            return keypad.TransferByKey(self.transfer)
+        return (
+            keypad.HangUpByKey(self.hang_up or "")
+            if self.say is None
+            else keypad.SayByKey(self.say)
+        )
 
 
 class KeypadSettings(Part):

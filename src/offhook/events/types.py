@@ -233,7 +233,7 @@ class FunctionFinishedLate:
     after_ms: int
 
 
-ErrandOutcome: TypeAlias = Literal[
+HandoffOutcome: TypeAlias = Literal[
     "reached", "busy", "no-answer", "failed", "canceled", "declined", "hung-up"
 ]
 
@@ -281,7 +281,7 @@ class TransferFailed:
     """
 
     destination: str
-    why: ErrandOutcome
+    why: HandoffOutcome
 
 
 @dataclass(frozen=True, slots=True)

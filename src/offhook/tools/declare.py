@@ -31,7 +31,7 @@ from typing import (
 import pydantic
 
 from offhook.call.keypad import ENTRY_MAX
-from offhook.call.requests import Mute, Say, Tell, Update, Wish
+from offhook.call.requests import CallRequest, Mute, Say, Tell, Update
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.deepgram.settings import Change, Part
 from offhook.errors import UserError
@@ -94,7 +94,7 @@ class House(Protocol):
     async def send_digits(self, call_sid: str, digits: str) -> str:
         """Press keys."""
 
-    async def ask(self, call_sid: str, wish: Wish) -> tuple[bool, str]:
+    async def ask(self, call_sid: str, wish: CallRequest) -> tuple[bool, str]:
         """Whether it was done, and what happened."""
 
     def change(self, call_sid: str, part: Part, block: Any) -> Change:
@@ -246,7 +246,7 @@ class Call:
             raise ToolError("this call is not one of a server, so nothing can be done to it")
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
-    async def _ask(self, wish: Wish) -> str:
+    async def _ask(self, wish: CallRequest) -> str:
         done, what = await self._at_home().ask(self.sid, wish)
         if not done:
             raise ToolError(what)

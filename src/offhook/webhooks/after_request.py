@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from offhook.events.types import ErrandOutcome
+from offhook.events.types import HandoffOutcome
 from offhook.twilio import call_status
 from offhook.webhooks.auth import Form
 
@@ -24,7 +24,7 @@ class AfterRequest:
     is_last: bool = False
     """Whether it follows a farewell, or a voicemail."""
 
-    outcome: ErrandOutcome | None = None
+    outcome: HandoffOutcome | None = None
     """How a dial went; None when none has run."""
 
     left: int | None = None

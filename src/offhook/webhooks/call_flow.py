@@ -12,7 +12,7 @@ from typing import Final
 from starlette.responses import Response
 
 from offhook.call import inputs
-from offhook.call.handoff_actions import Meet, SendDigits
+from offhook.call.handoff_actions import JoinConference, SendDigits
 from offhook.calls import responses
 from offhook.calls.calls import CallEntry, Calls
 from offhook.config import Agent, Announcement, Config
@@ -167,7 +167,7 @@ class CallFlow:
         match away.errand:
             case SendDigits(digits):
                 return self._stream(entry, origin, keys=digits)
-            case Meet(conference=conference):
+            case JoinConference(conference=conference):
                 return twiml.wait_in(conference, url)
             case dial:
                 timeout_s, caller_id = dial.timeout_s, dial.caller_id

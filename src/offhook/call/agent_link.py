@@ -1,0 +1,297 @@
+"""The agent's leg as the call knows it: dialled, kept alive, lost, and what waits for it.
+
+Deepgram bills by connection time and hangs up when it hears nothing (deepgram.md §1.4), so the leg
+is dialled just before it is needed, and fed while nobody speaks.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from offhook.audio import BYTES_PER_MS, SILENCE, milliseconds, silence
+from offhook.call import inputs
+from offhook.call.call_state import CallState, earliest, is_due, to_ms
+from offhook.call.commands import DialAgent, HangUpAgent, SendAudio, SendSettings, TellAgent
+from offhook.call.ending import Slug
+from offhook.call.functions import Functions
+from offhook.call.history import History
+from offhook.call.leg_health import LegHealth
+from offhook.call.pending_requests import PendingRequests
+from offhook.call.phases import LinkState, LinkStep, Phase, link_after
+from offhook.deepgram import messages as deepgram
+from offhook.events.types import AgentConnected, AgentWarned, AudioDropped, Leg
+
+UNUSED_S: Final = 15.0
+"""How long an agent leg that was dialled ahead waits for the stream."""
+SETTLING_S: Final = 10.0
+"""From dialling to SettingsApplied."""
+HELD_CALLER_BYTES: Final = 2000 * BYTES_PER_MS
+HELD_AGENT_BYTES: Final = 256 * 1024
+GAP_S: Final = 3.0
+"""Without audio from the caller's side for that long, something else keeps the session alive."""
+GAP_FILL_MS: Final = 100
+ERROR_LINGER_S: Final = 2.0
+"""After a fatal Error the socket usually closes by itself (deepgram.md §1.4)."""
+
+_SETTINGS_ERRORS: Final = frozenset(
+    {
+        "INVALID_SETTINGS",
+        "UNPARSABLE_CLIENT_MESSAGE",
+        "INVALID_AGENT_ID",
+        "AGENT_ID_NOT_SUPPORTED",
+        "FAILED_TO_START_LISTENING",
+    }
+)
+# An attribute of an enum class is looked up through its metaclass, which a frame need not pay for.
+_SETTLING: Final = Phase.SETTLING
+
+HeldSpeech = bytes | deepgram.ConversationText | deepgram.AgentAudioDone
+
+
+class AgentLink:
+    """The agent's leg of one call. `on_ready` is called when both legs are up."""
+
+    def __init__(
+        self,
+        state: CallState,
+        history: History,
+        functions: Functions,
+        pending: PendingRequests,
+        health: LegHealth,
+        on_ready: Callable[[float], None],
+        now: float,
+    ) -> None:
+        self.greets = True
+        """Whether the next agent session begins with its greeting."""
+        self.is_masked = False
+        """Whether the agent hears silence in place of the caller: keys can be heard."""
+        self._state = state
+        self._history = history
+        self._functions = functions
+        self._pending = pending
+        self._health = health
+        self._on_ready = on_ready
+        self._link = LinkState.ABSENT
+        self._is_forwarding = False
+        self._request_id = ""
+        self._error = ""
+        self._dialled_at = self._heard_at = self._filled_at = now
+        self._unused_at: float | None = None
+        self._ready_by: float | None = None
+        self._keep_alive_at: float | None = None
+        self._lost_at: float | None = None
+
+        self.held_speech: list[HeldSpeech] = []
+        """What the agent said before the stream was there."""
+        self._held_speech_bytes = 0
+        self.held_caller_bytes = 0
+        """How much the caller said while the agent's leg settles."""
+        self._held_frames: deque[bytes] = deque()
+        self._overflow: dict[Leg, int] = {"caller": 0, "agent": 0}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Deepgram has applied the Settings."""
+        return self._link is LinkState.READY
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no leg, nor one being dialled."""
+        return self._link is LinkState.ABSENT
+
+    # --- the audio path ------------------------------------------------------------------------
+
+    def hear(self, frame: bytes, now: float) -> bytes | None:
+        """Take audio of the caller; return what to forward to the agent at once, if anything."""
+        self._heard_at = now
+        if self.is_masked:
+            frame = SILENCE * len(frame)
+        if self._is_forwarding:
+            return frame
+        if self._state.phase is _SETTLING:
+            self._hold_frame(frame)
+        return None
+
+    def _hold_frame(self, frame: bytes) -> None:
+        self._held_frames.append(frame)
+        self.held_caller_bytes += len(frame)
+        while self.held_caller_bytes > HELD_CALLER_BYTES:
+            dropped = len(self._held_frames.popleft())
+            self.held_caller_bytes -= dropped
+            self._overflow["agent"] += dropped
+
+    def hold_speech(self, speech: HeldSpeech, size: int) -> None:
+        """Keep what the agent says before the stream is there, up to HELD_AGENT_BYTES."""
+        # Once something did not fit nothing more is held: the greeting breaks off, without holes.
+        if size and (self._overflow["caller"] or self._held_speech_bytes + size > HELD_AGENT_BYTES):
+            if isinstance(speech, bytes):
+                self._overflow["caller"] += size
+            return
+        self._held_speech_bytes += size
+        self.held_speech.append(speech)
+
+    # --- up ------------------------------------------------------------------------------------
+
+    def dial(self, now: float) -> None:
+        """Open a leg to Deepgram."""
+        self._step(LinkStep.DIALLED)
+        self._dialled_at = now
+        self._ready_by = now + SETTLING_S
+        self._state.do(DialAgent())
+
+    def dial_ahead(self, now: float) -> None:
+        """Open a leg that waits for the stream, unless there is one."""
+        if self.is_absent:
+            self.dial(now)
+            self._unused_at = now + UNUSED_S
+
+    def welcome(self, welcome: deepgram.Welcome) -> None:
+        """Answer Deepgram's first word with the Settings (deepgram.md §1.2)."""
+        if self._step(LinkStep.WELCOME_CAME):
+            self._request_id = welcome.request_id
+            self._state.do(SendSettings(self.greets, self._history.so_far()))
+
+    def apply_settings(self, now: float) -> None:
+        """Begin to talk, or keep a session alive that has no stream yet."""
+        if not self._step(LinkStep.SETTINGS_APPLIED):
+            return
+        self._ready_by = None
+        self._state.note(AgentConnected(self._request_id, to_ms(now - self._dialled_at)))
+        if self._state.phase is _SETTLING:
+            self._on_ready(now)
+        else:
+            self._keep_alive_at = now + GAP_S
+
+    def start_stream(self, now: float) -> None:
+        """Take note that the caller's leg is up: dial, wait, or begin to talk."""
+        self._unused_at = self._keep_alive_at = None
+        if self.is_absent:
+            self.dial(now)
+        elif self.is_ready:
+            self._on_ready(now)
+
+    def forward(self, now: float) -> None:
+        """From now on forward the caller's audio, first what was held of it."""
+        self._is_forwarding = True
+        self._heard_at = self._filled_at = now
+        if self._held_frames:
+            self._state.do(SendAudio(b"".join(self._held_frames)))
+        self._forget_frames()
+        self.note_overflow()
+
+    def take_speech(self) -> list[HeldSpeech]:
+        """Return what the agent said before the stream, in order, and keep it no longer."""
+        held, self.held_speech = self.held_speech, []
+        self._held_speech_bytes = 0
+        return held
+
+    def note_overflow(self) -> None:
+        """Tell how much found no room."""
+        for leg, size in self._overflow.items():
+            if size:
+                self._state.note(AudioDropped(leg, milliseconds(size), "full"))
+        self._overflow = {"caller": 0, "agent": 0}
+
+    # --- down ----------------------------------------------------------------------------------
+
+    def hang_up(self) -> None:
+        """Close the leg, or stop dialling it; the call goes on."""
+        self._step(LinkStep.HUNG_UP)
+        self._overflow["caller"] = 0
+        self._error = ""
+        self._forget()
+        self._health.forget_agent()
+        self._functions.drop("cancelled")
+        self._pending.forget("the agent's leg was given up")
+        self._state.do(HangUpAgent())
+
+    def leave_stream(self) -> None:
+        """Close the leg and forget what the caller said: the stream is left."""
+        self.hang_up()
+        self._forget_frames()
+        self._overflow["agent"] = 0
+
+    def close(self) -> None:
+        """Forget the leg: the call is over."""
+        self._step(LinkStep.CALL_ENDED)
+        self._forget()
+        self._forget_frames()
+
+    def refuse(self, refused: inputs.AgentLegRefused, now: float) -> None:
+        """End the call: Deepgram has answered the upgrade with an HTTP status (§1.3)."""
+        slug = Slug.AGENT_UNREACHABLE
+        if refused.status == 429:
+            slug = Slug.AGENT_BUSY
+        elif refused.status in (401, 402, 403):
+            slug = Slug.AGENT_KEY_REFUSED
+        self._state.end(slug, f"HTTP {refused.status}", now)
+
+    def fail(self, error: deepgram.Error, now: float) -> None:
+        """Note an Error of Deepgram's, after which its socket closes."""
+        self._state.note(AgentWarned(error.code, error.description, fatal=True))
+        self._error = error.code
+        # The vendor's pages disagree on whether a session survives this one (§3.4).
+        if error.code != "FAILED_TO_THINK" and self._lost_at is None:
+            self._lost_at = now + ERROR_LINGER_S
+
+    def lose(self, why: str, now: float) -> None:
+        """End the call whose leg is gone; one that was not in use yet is dialled anew."""
+        if self.is_absent:
+            return  # We hung it up ourselves.
+        if self.is_ready and not self._is_forwarding:
+            self.hang_up()
+            return
+        slug = Slug.AGENT_UNREACHABLE
+        if self.is_ready:
+            slug = Slug.AGENT_LOST
+        elif self._error in _SETTINGS_ERRORS:
+            slug = Slug.AGENT_SETTINGS_REFUSED
+        self._state.end(slug, self._error or why, now)
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """Return when the leg has to be fed, or has had its time, in seconds."""
+        return earliest(
+            self._unused_at, self._ready_by, self._keep_alive_at, self._lost_at, self._gap_at()
+        )
+
+    def tick(self, now: float) -> None:
+        """Feed the leg, or give it up."""
+        if is_due(self._unused_at, now):
+            self.hang_up()
+        if is_due(self._ready_by, now):
+            self._state.end(Slug.AGENT_UNREACHABLE, "no SettingsApplied within 10 s", now)
+        if is_due(self._lost_at, now):
+            self._lost_at = None
+            self.lose("", now)
+        if is_due(self._keep_alive_at, now):
+            self._state.do(TellAgent(deepgram.KeepAlive()))
+            self._keep_alive_at = now + GAP_S
+        if is_due(self._gap_at(), now):
+            # Silence rather than KeepAlive: sessions have been closed in spite of the latter
+            # (deepgram.md §1.4).
+            self._state.do(SendAudio(silence(GAP_FILL_MS)))
+            self._filled_at = now
+
+    def _gap_at(self) -> float | None:
+        if not self._is_forwarding:
+            return None
+        return max(self._heard_at + GAP_S, self._filled_at + GAP_FILL_MS / 1000)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _step(self, step: LinkStep) -> bool:
+        """Move on; return whether that changed anything."""
+        before, self._link = self._link, link_after(self._link, step)
+        return self._link is not before
+
+    def _forget(self) -> None:
+        self._is_forwarding = False
+        self._unused_at = self._ready_by = self._keep_alive_at = self._lost_at = None
+        self.held_speech.clear()
+        self._held_speech_bytes = 0
+
+    def _forget_frames(self) -> None:
+        self._held_frames.clear()
+        self.held_caller_bytes = 0

@@ -1,0 +1,192 @@
+"""Last words: how they end, and what follows them.
+
+Source: deepgram.md §2.14. A farewell is queued behind what is being said. It was heard when its
+last sentence was announced, the agent's utterance is over and every mark is back. Each of these
+may fail to come, so there is a time limit that needs none of them.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from offhook.call.call_state import CallState
+from offhook.call.commands import Reply
+from offhook.call.ending import Slug
+from offhook.call.functions import Functions
+from offhook.call.handoff import Handoff
+from offhook.call.handoff_actions import HandoffAction
+from offhook.call.key_input import KeyInput
+from offhook.call.limits import Limits
+from offhook.call.pending_requests import PendingRequests
+from offhook.call.phases import Phase, Step
+from offhook.call.requests import SwitchAgent
+from offhook.call.turns import Turns
+from offhook.deepgram import messages as deepgram
+
+FAREWELL_MIN_S: Final = 5.0
+"""How long the first sound of a farewell is waited for, at least."""
+FAREWELL_SLACK_S: Final = 3.0
+FAREWELL_MAX_S: Final = 15.0
+"""What is being played gets its remaining length + 3 s, 15 s at most, whatever marks come."""
+LAST_WORD_S: Final = 1.0
+"""How long the goodbye of a model that gave us none may take to begin."""
+
+
+class LastWords(NamedTuple):
+    """What is said last, since when, what follows, and the request from outside that wants it."""
+
+    then: Slug | HandoffAction | SwitchAgent
+    text: str
+    began_at: float
+    request_id: int | None
+
+
+class Farewell:
+    """The last words of one call, or of one stream or agent of it. `switch` switches the agent."""
+
+    def __init__(
+        self,
+        state: CallState,
+        turns: Turns,
+        pending: PendingRequests,
+        functions: Functions,
+        limits: Limits,
+        keys: KeyInput,
+        handoff: Handoff,
+        switch: Callable[[SwitchAgent, float], None],
+    ) -> None:
+        self._state = state
+        self._turns = turns
+        self._pending = pending
+        self._functions = functions
+        self._limits = limits
+        self._keys = keys
+        self._handoff = handoff
+        self._switch = switch
+        self._words: LastWords | None = None
+        self._is_announced = False
+        self._has_looked = False
+
+    def close(
+        self,
+        then: Slug | HandoffAction | SwitchAgent,
+        text: str,
+        now: float,
+        request_id: int | None = None,
+    ) -> None:
+        """Have the agent say `text`; when it was heard, do what comes `then`."""
+        words = LastWords(then, text, now, request_id)
+        match self._state.phase:
+            case Phase.ENDED:
+                return
+            case Phase.CLOSING:
+                # The time is up in last words after which the call may yet go on.
+                self._limits.extend(now + FAREWELL_MAX_S)
+                return
+            case Phase.SETTLING:
+                self._finish(words, now)  # Nobody is there to say them.
+                return
+            case Phase.BARGE_IN:
+                self._turns.lift_fence()
+        self._keys.end_secret("the call is being ended, or its caller put through", now)
+        self._turns.mute(False, now)
+        self._state.step(Step.FAREWELL_BEGUN)
+        self._words = words
+        self._is_announced = not text
+        self._has_looked = bool(text)
+        self._functions.pause()
+        if text:
+            message = deepgram.InjectAgentMessage(message=text, behavior="queue")
+            self._pending.send(message, None, now)
+
+    def announce(self, text: str) -> None:
+        """Take what the agent says: the last sentence of the farewell shows that it comes."""
+        # Other speech may come before the last words, which come in sentences: they are there when
+        # their last sentence is.
+        if self._words is not None and text and self._words.text.endswith(text):
+            self._is_announced = True
+
+    def look(self, now: float) -> None:
+        """Go on to what follows, if the last words were heard."""
+        words = self._words
+        if words is None or not self._is_announced or not self._turns.is_agent_idle:
+            return
+        if words.text or now >= words.began_at + LAST_WORD_S:
+            self._finish(words, now)
+
+    def hear_caller(self, now: float) -> None:
+        """Go on with a caller who was thought to be silent."""
+        if self._words is not None and self._words.then is Slug.CALLER_SILENT:
+            self._go_on(self._words, now)
+
+    def refuse(self, now: float) -> None:
+        """Go on with a caller who has something to say, unless the time is up."""
+        if self._words is not None and self._words.then is not Slug.TIME_LIMIT:
+            self._go_on(self._words, now, "the caller is speaking; listen first")
+
+    def cancel(self, request_id: int, now: float) -> None:
+        """Go on with a call that nobody wants to end any more."""
+        if self._words is not None and self._words.request_id == request_id:
+            self._go_on(self._words, now, "it was called off")
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether last words are being said."""
+        return self._words is not None
+
+    def drop(self) -> None:
+        """Answer whoever has asked for last words: the call is over."""
+        words, self._words = self._words, None
+        if words is not None and words.request_id is not None:
+            is_meant = isinstance(words.then, Slug)
+            self._state.do(Reply(words.request_id, is_meant, "the call is over"))
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """Return when the last words have had their time, in seconds."""
+        words = self._words
+        if words is None:
+            return None
+        if not self._has_looked:
+            return words.began_at + LAST_WORD_S
+        at = self._turns.ends_at + FAREWELL_SLACK_S
+        if words.text:
+            at = max(words.began_at + FAREWELL_MIN_S, at)
+        return min(at, words.began_at + FAREWELL_MAX_S)
+
+    def tick(self, now: float) -> None:
+        """Go on to what follows, if the last words were heard or have had their time."""
+        due = self.due()
+        if due is None or now < due:
+            return
+        self.look(now)
+        self._has_looked = True
+        due = self.due()
+        if self._words is not None and due is not None and now >= due:
+            self._finish(self._words, now)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _finish(self, words: LastWords, now: float) -> None:
+        """Do what follows the last words."""
+        if isinstance(words.then, Slug):
+            self._state.end(words.then, "", now)
+            return
+        self._words = None
+        self._functions.resume()
+        if isinstance(words.then, SwitchAgent):
+            self._switch(words.then, now)
+        else:
+            self._handoff.leave(words.then, now)
+        if words.request_id is not None:
+            self._state.do(Reply(words.request_id, True, "it is done"))
+
+    def _go_on(self, words: LastWords, now: float, why: str = "") -> None:
+        """Go on with the call: they were not the last words after all."""
+        self._words = None
+        self._state.step(Step.CALLER_BACK)
+        self._limits.listen(now)
+        self._functions.resume()
+        if words.request_id is not None:
+            self._state.do(Reply(words.request_id, False, why))
+        self._keys.tell(now)

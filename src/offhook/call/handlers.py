@@ -1,0 +1,430 @@
+"""What a call does about each input in each phase: the table, and what it holds.
+
+A pair of phase and input is in HANDLERS, or in IGNORED, on purpose. One that is in neither is our
+own mistake (UnexpectedInputError). docs/design/call-tables.md draws the table.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from offhook.call import inputs, requests
+from offhook.call.commands import Reply
+from offhook.call.ending import Slug
+from offhook.call.pending_requests import Acknowledgement
+from offhook.call.phases import Phase
+from offhook.deepgram import messages as deepgram
+from offhook.events.types import AgentWarned
+from offhook.twilio import messages as twilio
+
+if TYPE_CHECKING:
+    from offhook.call.call import Call
+
+Handler: TypeAlias = Callable[["Call", Any, float], None]
+Pair: TypeAlias = tuple[Phase, type]
+
+_DURING_AGENT_SPEECH: Final = "INJECT_AGENT_MESSAGE_DURING_AGENT_SPEECH"
+_INJECTION_REFUSED: Final = frozenset(
+    {"INJECT_AGENT_MESSAGE_DURING_USER_SPEECH", _DURING_AGENT_SPEECH}
+)
+
+
+class UnexpectedInputError(Exception):
+    """Raised for an input that no handler takes in this phase, and that is not ignored."""
+
+
+# --- the stream ----------------------------------------------------------------------------------
+
+
+def _announce_stream(call: "Call", announced: inputs.CallAnnounced, now: float) -> None:
+    call.handoff.announce(announced, now)
+
+
+def _start_stream(call: "Call", _: twilio.Start, now: float) -> None:
+    call.handoff.start_stream(now)
+
+
+def _come_back(call: "Call", _: twilio.Start, now: float) -> None:
+    call.handoff.come_back(now)
+
+
+def _refuse_second_start(call: "Call", _: twilio.Start, now: float) -> None:
+    call.health.violate("caller", "a second 'start'", now)
+
+
+def _refuse_second_connected(call: "Call", _: twilio.Connected, now: float) -> None:
+    call.health.violate("caller", "a second 'connected'", now)
+
+
+def _begin_handoff(call: "Call", _: inputs.HandoffBegun, now: float) -> None:
+    call.handoff.begin(now)
+
+
+def _finish_handoff(call: "Call", done: inputs.HandoffDone, now: float) -> None:
+    call.handoff.finish(done, now)
+
+
+def _end_handoff(call: "Call", _: inputs.CallOver, now: float) -> None:
+    call.handoff.end_call(now)
+
+
+# --- the agent's leg -----------------------------------------------------------------------------
+
+
+def _welcome(call: "Call", message: deepgram.Welcome, _: float) -> None:
+    call.link.welcome(message)
+
+
+def _apply_settings(call: "Call", _: deepgram.SettingsApplied, now: float) -> None:
+    call.link.apply_settings(now)
+
+
+def _refuse_agent(call: "Call", refused: inputs.AgentLegRefused, now: float) -> None:
+    call.link.refuse(refused, now)
+
+
+def _give_up_agent(call: "Call", unreachable: inputs.AgentLegUnreachable, now: float) -> None:
+    call.end(Slug.AGENT_UNREACHABLE, unreachable.why, now)
+
+
+def _fail_agent(call: "Call", error: deepgram.Error, now: float) -> None:
+    call.link.fail(error, now)
+
+
+# --- talk ----------------------------------------------------------------------------------------
+
+
+def _hold_text(call: "Call", text: deepgram.ConversationText, _: float) -> None:
+    call.link.hold_speech(text, len(text.content))
+
+
+def _take_text(call: "Call", text: deepgram.ConversationText, now: float) -> None:
+    if text.role == "assistant":
+        last = text.content.strip()
+        call.turns.announce(text.content)
+        call.farewell.announce(last)
+        call.pending.spoken(last)
+        return
+    # A reply can end without AgentAudioDone (deepgram.md §3.2); the next turn of the caller, or
+    # what the agent was told in their stead, ends it at the latest.
+    call.turns.finish(now)
+    if not call.pending.told(text.content):
+        call.turns.confirm(text.content, now)
+        call.hear_caller(now)
+        call.farewell.look(now)
+
+
+def _hold_audio_done(call: "Call", done: deepgram.AgentAudioDone, _: float) -> None:
+    call.link.hold_speech(done, 0)
+
+
+def _end_late_audio(call: "Call", _: deepgram.AgentAudioDone, __: float) -> None:
+    call.turns.lift_fence()
+
+
+def _finish_utterance(call: "Call", _: deepgram.AgentAudioDone, now: float) -> None:
+    call.turns.finish(now)
+    call.farewell.look(now)
+    call.keys.tell(now)
+
+
+def _echo_mark(call: "Call", message: twilio.Mark, now: float) -> None:
+    if call.turns.echo(message.mark.name, now):
+        call.farewell.look(now)
+
+
+def _hear_speech(call: "Call", _: deepgram.UserStartedSpeaking, now: float) -> None:
+    call.turns.begin_speech(now)
+    call.hear_caller(now)
+
+
+def _interrupt(call: "Call", speaking: deepgram.UserStartedSpeaking, now: float) -> None:
+    _hear_speech(call, speaking, now)
+    # Last words at the time limit are not cut; those to a caller thought silent were not the last.
+    if call.phase is Phase.TALKING:
+        call.turns.interrupt(now)
+
+
+def _report_latency(call: "Call", report: deepgram.LatencyReport, _: float) -> None:
+    call.turns.report_latency(report)
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def _note_key(call: "Call", message: twilio.Dtmf, now: float) -> None:
+    call.keys.note_press(message.dtmf.digit)
+    call.hear_caller(now)
+
+
+def _press_key(call: "Call", message: twilio.Dtmf, now: float) -> None:
+    _note_key(call, message, now)
+    call.keys.press(message.dtmf.digit, now)
+
+
+# --- functions -----------------------------------------------------------------------------------
+
+
+def _call_functions(call: "Call", request: deepgram.FunctionCallRequest, now: float) -> None:
+    for function in request.functions:
+        if not call.link.is_ready:
+            break  # It is not there yet, or that was too much: the call is over.
+        wrong = call.functions.call(function, now)
+        if wrong is not None:
+            call.health.violate("agent", wrong, now)
+
+
+def _cancel_functions(call: "Call", cancelled: deepgram.FunctionCallCancelled, _: float) -> None:
+    call.functions.cancel(cancelled)
+
+
+def _begin_function(call: "Call", began: inputs.ToolBegan, _: float) -> None:
+    call.functions.begin(began.id)
+
+
+def _finish_function(call: "Call", finished: inputs.ToolFinished, now: float) -> None:
+    call.functions.finish(finished, now)
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+def _take_request(call: "Call", requested: inputs.Requested, now: float) -> None:
+    request_id, request = requested.id, requested.request
+    refusal = requests.refusal(request, call.phase, is_secret=call.keys.is_secret)
+    if refusal is not None:
+        call.do(Reply(request_id, False, refusal))
+        return
+    match request:
+        case requests.HangUp(by="operator", farewell=""):
+            call.do(Reply(request_id, True, "the call is over"))
+            call.end(Slug.OPERATOR_HUNG_UP, "", now)
+        case requests.HangUp():
+            how = Slug.AGENT_HUNG_UP if request.by == "agent" else Slug.OPERATOR_HUNG_UP
+            call.farewell.close(how, request.farewell, now, request_id)
+        case requests.Leave():
+            call.farewell.close(request.action, request.first, now, request_id)
+        case requests.SwitchAgent():
+            call.farewell.close(request, request.first, now, request_id)
+        case requests.Say():
+            say = deepgram.InjectAgentMessage(message=request.text, behavior=request.behavior)
+            call.pending.send(say, request_id, now)
+        case requests.Tell():
+            call.pending.tell(request.text, request_id, now)
+        case requests.Update():
+            call.pending.send(request.message, request_id, now)
+        case requests.AskDigits():
+            call.keys.ask_secret(request_id, request, now)
+        case requests.Mute():
+            call.turns.mute(request.on, now)
+            call.do(Reply(request_id, True, "muted" if request.on else "not muted"))
+
+
+def _cancel_request(call: "Call", cancelled: inputs.RequestCancelled, now: float) -> None:
+    call.keys.cancel(cancelled.id, now)
+    call.farewell.cancel(cancelled.id, now)
+
+
+def _acknowledge(call: "Call", message: Acknowledgement, _: float) -> None:
+    call.pending.acknowledge(message)
+
+
+def _take_warning(call: "Call", warning: deepgram.Warning, now: float) -> None:
+    call.note(AgentWarned(warning.code, warning.description, fatal=False))
+    if warning.code in _INJECTION_REFUSED:
+        _refuse_injected(call, warning.code, warning.description, now)
+    elif warning.code == "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED":
+        call.pending.refuse_listen(warning.description)
+
+
+def _refuse_injection(call: "Call", refused: deepgram.InjectionRefused, now: float) -> None:
+    call.note(AgentWarned("INJECTION_REFUSED", refused.message, fatal=False))
+    _refuse_injected(call, "", refused.message, now)
+
+
+def _refuse_injected(call: "Call", code: str, why: str, now: float) -> None:
+    refused = call.pending.refuse(why, while_agent_speaks=code == _DURING_AGENT_SPEECH)
+    if refused is not None and refused.request_id is None:
+        if isinstance(refused.message, deepgram.InjectUserMessage):
+            call.keys.tell_later(refused.message)
+        else:
+            call.keys.refuse_prompt(refused.message, now)
+    # What is to be queued, as last words are, is refused only while the caller speaks
+    # (deepgram.md §2.14): then the caller is there, and has something to say.
+    if call.farewell.is_closing:
+        call.hear_caller(now)
+        call.farewell.refuse(now)
+
+
+# --- trouble, and the end ------------------------------------------------------------------------
+
+
+def _lose_leg(call: "Call", lost: inputs.LegLost, now: float) -> None:
+    if lost.leg == "agent":
+        call.link.lose(lost.why, now)
+    else:
+        how = Slug.CALLER_LEG_OVERSIZED if lost.oversized else Slug.CALLER_LEG_LOST
+        call.end(how, lost.why, now)
+
+
+def _lose_agent(call: "Call", lost: inputs.LegLost, now: float) -> None:
+    # The caller's stream was left; that it is closed is what was asked for.
+    if lost.leg == "agent":
+        call.link.lose(lost.why, now)
+
+
+def _stall_leg(call: "Call", stalled: inputs.LegStalled, now: float) -> None:
+    call.health.stall(stalled, now)
+
+
+def _recover_leg(call: "Call", recovered: inputs.LegRecovered, _: float) -> None:
+    call.health.recover(recovered)
+
+
+def _count_garbage(call: "Call", received: inputs.GarbageReceived, now: float) -> None:
+    call.health.violate(received.leg, received.what, now)
+
+
+def _hang_up(call: "Call", _: twilio.Stop | inputs.CallOver, now: float) -> None:
+    call.end(Slug.CALLER_HUNG_UP, "", now)
+
+
+def _reach_nobody(call: "Call", reached: inputs.NobodyReached, now: float) -> None:
+    call.end(reached.how, reached.detail, now)
+
+
+def _shut_down(call: "Call", _: inputs.ServerStopped, now: float) -> None:
+    call.end(Slug.SHUT_DOWN, "", now)
+
+
+def _break_down(call: "Call", broke: inputs.CallBroke, now: float) -> None:
+    call.end(Slug.INTERNAL_ERROR, broke.what, now)
+
+
+# --- the tables ----------------------------------------------------------------------------------
+
+_W, _S, _T, _B, _C, _A = (
+    Phase.WAITING,
+    Phase.SETTLING,
+    Phase.TALKING,
+    Phase.BARGE_IN,
+    Phase.CLOSING,
+    Phase.AWAY,
+)
+_LIVE: Final = (_W, _S, _T, _B, _C, _A)
+
+_HANDLED: Final[tuple[tuple[Handler, tuple[type, ...], tuple[Phase, ...]], ...]] = (
+    (_announce_stream, (inputs.CallAnnounced,), (_W,)),
+    (_start_stream, (twilio.Start,), (_W,)),
+    (_come_back, (twilio.Start,), (_A,)),
+    (_refuse_second_start, (twilio.Start,), (_S, _T, _B, _C)),
+    (_refuse_second_connected, (twilio.Connected,), _LIVE),
+    (_begin_handoff, (inputs.HandoffBegun,), (_A,)),
+    (_finish_handoff, (inputs.HandoffDone,), (_A,)),
+    (_end_handoff, (inputs.CallOver,), (_A,)),
+    (_welcome, (deepgram.Welcome,), (_W, _S, _A)),
+    (_apply_settings, (deepgram.SettingsApplied,), (_W, _S, _A)),
+    (_refuse_agent, (inputs.AgentLegRefused,), _LIVE),
+    (_give_up_agent, (inputs.AgentLegUnreachable,), _LIVE),
+    (_fail_agent, (deepgram.Error,), _LIVE),
+    (_hold_text, (deepgram.ConversationText,), (_W,)),
+    (_take_text, (deepgram.ConversationText,), (_S, _T, _B, _C, _A)),
+    (_hold_audio_done, (deepgram.AgentAudioDone,), (_W,)),
+    (_end_late_audio, (deepgram.AgentAudioDone,), (_B,)),
+    (_finish_utterance, (deepgram.AgentAudioDone,), (_S, _T, _C, _A)),
+    (_echo_mark, (twilio.Mark,), (_T, _B, _C)),
+    (_hear_speech, (deepgram.UserStartedSpeaking,), (_W, _S, _B, _A)),
+    (_interrupt, (deepgram.UserStartedSpeaking,), (_T, _C)),
+    (_report_latency, (deepgram.LatencyReport,), _LIVE),
+    (_note_key, (twilio.Dtmf,), (_W, _A)),
+    (_press_key, (twilio.Dtmf,), (_S, _T, _B, _C)),
+    (_call_functions, (deepgram.FunctionCallRequest,), (_W, _T, _B, _C, _A)),
+    (_cancel_functions, (deepgram.FunctionCallCancelled,), _LIVE),
+    (_begin_function, (inputs.ToolBegan,), _LIVE),
+    (_finish_function, (inputs.ToolFinished,), _LIVE),
+    (_take_request, (inputs.Requested,), _LIVE),
+    (_cancel_request, (inputs.RequestCancelled,), _LIVE),
+    (
+        _acknowledge,
+        (
+            deepgram.PromptUpdated,
+            deepgram.ThinkUpdated,
+            deepgram.SpeakUpdated,
+            deepgram.ListenUpdated,
+        ),
+        _LIVE,
+    ),
+    (_take_warning, (deepgram.Warning,), _LIVE),
+    (_refuse_injection, (deepgram.InjectionRefused,), _LIVE),
+    (_lose_leg, (inputs.LegLost,), (_W, _S, _T, _B, _C)),
+    (_lose_agent, (inputs.LegLost,), (_A,)),
+    (_stall_leg, (inputs.LegStalled,), _LIVE),
+    (_recover_leg, (inputs.LegRecovered,), _LIVE),
+    (_count_garbage, (inputs.GarbageReceived,), _LIVE),
+    (_hang_up, (twilio.Stop,), (_W, _S, _T, _B, _C)),
+    (_hang_up, (inputs.CallOver,), (_W, _S, _T, _B, _C)),
+    (_reach_nobody, (inputs.NobodyReached,), _LIVE),
+    (_shut_down, (inputs.ServerStopped,), _LIVE),
+    (_break_down, (inputs.CallBroke,), _LIVE),
+)
+
+_IGNORED: Final[tuple[tuple[str, tuple[type, ...], tuple[Phase, ...]], ...]] = (
+    (
+        "Twilio asked the webhook again: the call is what it was.",
+        (inputs.CallAnnounced,),
+        (_S, _T, _B, _C, _A),
+    ),
+    ("It is of the stream that was left.", (twilio.Stop,), (_A,)),
+    (
+        "Nothing was sent to Twilio since the stream began or was left.",
+        (twilio.Mark,),
+        (_W, _S, _A),
+    ),
+    (
+        "The stream is back already.",
+        (inputs.HandoffBegun, inputs.HandoffDone),
+        (_W, _S, _T, _B, _C),
+    ),
+    ("The agent is ready.", (deepgram.Welcome, deepgram.SettingsApplied), (_T, _B, _C)),
+    ("The agent is not ready.", (deepgram.FunctionCallRequest,), (_S,)),
+    ("Audio comes in by `hear`.", (twilio.Media,), _LIVE),
+    (
+        "Nothing hangs on it.",
+        (
+            deepgram.AgentThinking,
+            deepgram.AgentStartedSpeaking,
+            deepgram.CustomFromThinkProvider,
+            deepgram.FunctionCallResponse,
+            deepgram.History,
+        ),
+        _LIVE,
+    ),
+    (
+        "Vendors may add messages (deepgram.md §3.11).",
+        (twilio.UnknownTwilioMessage, deepgram.UnknownAgentMessage),
+        _LIVE,
+    ),
+)
+
+
+def _handlers() -> dict[Pair, Handler]:
+    table: dict[Pair, Handler] = {}
+    for handler, kinds, phases in _HANDLED:
+        for pair in _pairs(kinds, phases):
+            assert pair not in table, f"two handlers for {pair}"
+            table[pair] = handler
+    return table
+
+
+def _ignored() -> dict[Pair, str]:
+    table = {pair: why for why, kinds, phases in _IGNORED for pair in _pairs(kinds, phases)}
+    every = {kind for _, kinds, _ in (*_HANDLED, *_IGNORED) for kind in kinds}
+    return table | {(Phase.ENDED, kind): "Nothing follows the end." for kind in every}
+
+
+def _pairs(kinds: tuple[type, ...], phases: tuple[Phase, ...]) -> Iterator[Pair]:
+    return ((phase, kind) for kind in kinds for phase in phases)
+
+
+HANDLERS: Final = _handlers()
+IGNORED: Final = _ignored()
+"""Pairs about which nothing is done on purpose, and why."""

@@ -1,0 +1,173 @@
+"""What Twilio does with a caller who has left the stream, and the wait for the next stream.
+
+A stream can neither dial nor press keys (twilio.md §5.4). Meanwhile the agent's leg is hung up; on
+return the agent is handed the conversation so far, and told what happened.
+"""
+
+from typing import Final
+
+from offhook.call import handoff_actions, inputs
+from offhook.call.agent_link import AgentLink
+from offhook.call.call_state import CallState, is_due
+from offhook.call.commands import LeaveStream
+from offhook.call.ending import Slug
+from offhook.call.handoff_actions import HandoffAction
+from offhook.call.key_input import KeyInput
+from offhook.call.leg_health import LegHealth
+from offhook.call.limits import Limits
+from offhook.call.pending_requests import PendingRequests
+from offhook.call.phases import Step
+from offhook.call.turns import Turns
+from offhook.events.types import CallerBack, CallerLeft, CallStarted, TransferFailed
+
+STREAM_OWED_S: Final = 300.0
+"""How long an announced stream is waited for: as long as its token is valid."""
+LONG_ANNOUNCEMENT_MS: Final = 10_000
+"""An announcement of that length lets the agent leg be dialled only when the stream comes."""
+LEFT_S: Final = 60.0
+"""How long Twilio may take to ask what comes after a stream that was left."""
+TRANSFERRED_S: Final = 4 * 3600.0 + 60.0
+"""How long two people may talk: as long as Twilio lets them (twilio.md §2.6)."""
+BACK_S: Final = 60.0
+"""How long after the last key Twilio may take to open the next stream."""
+OUTCOME_S: Final = 3.0
+"""How long after the call's end Twilio may yet tell that its caller had been transferred."""
+
+_NOT_REACHED: Final = {
+    "busy": "the line is busy",
+    "no-answer": "nobody answered",
+    "failed": "the number could not be reached",
+    "canceled": "it was called off",
+    "declined": "they did not take the call",
+    "hung-up": "they hung up before the caller was there",
+}
+
+
+class Handoff:
+    """The streams of one call: the first that is waited for, and those after a stream was left."""
+
+    def __init__(
+        self,
+        state: CallState,
+        link: AgentLink,
+        turns: Turns,
+        limits: Limits,
+        keys: KeyInput,
+        health: LegHealth,
+        pending: PendingRequests,
+    ) -> None:
+        self._state = state
+        self._link = link
+        self._turns = turns
+        self._limits = limits
+        self._keys = keys
+        self._health = health
+        self._pending = pending
+        self._action: HandoffAction | None = None
+        self._is_call_over = False
+        self._news = ""
+        self._due: float | None = None
+
+    # --- streams -------------------------------------------------------------------------------
+
+    def announce(self, announced: inputs.CallAnnounced, now: float) -> None:
+        """Wait for the first stream, and dial the agent ahead of it."""
+        self._due = now + STREAM_OWED_S
+        if announced.announcement_ms < LONG_ANNOUNCEMENT_MS:
+            self._link.dial_ahead(now)
+
+    def start_stream(self, now: float) -> None:
+        """Begin the call on its first stream."""
+        self._state.note(CallStarted())
+        self._limits.start(now)
+        self._take_stream(now)
+
+    def come_back(self, now: float) -> None:
+        """Go on with the call on a new stream."""
+        self._state.note(CallerBack())
+        after_keys = isinstance(self._action, handoff_actions.SendDigits)
+        self._limits.come_back(now, after_keys=after_keys)
+        self._take_stream(now)
+
+    def _take_stream(self, now: float) -> None:
+        self._state.step(Step.STREAM_STARTED)
+        self._due = self._action = None
+        self._is_call_over = False
+        self._limits.hear_caller(now)
+        self._link.start_stream(now)
+
+    def tell(self, now: float) -> None:
+        """Tell an agent that is back what happened meanwhile."""
+        news, self._news = self._news, ""
+        if news:
+            self._pending.tell(news, None, now)
+
+    # --- away ----------------------------------------------------------------------------------
+
+    def leave(self, action: HandoffAction, now: float) -> None:
+        """Leave the stream: Twilio asks what comes after it, and is told."""
+        self._state.step(Step.CALLER_LEFT)
+        self._turns.cut(now, clear=False)
+        self._health.forget_caller()
+        self._link.leave_stream()
+        self._link.greets = False
+        self._keys.forget()
+        self._action = action
+        self._due = now + LEFT_S
+        if isinstance(action, handoff_actions.SendDigits):
+            self._news = "(The keys were pressed. Go on.)"
+            self._state.note(CallerLeft("digits", ""))
+        else:
+            self._state.note(CallerLeft("transfer", action.name))
+        self._state.do(LeaveStream(action))
+
+    def begin(self, now: float) -> None:
+        """Give the action its time: Twilio was told of it."""
+        match self._action:
+            case handoff_actions.SendDigits() as keys:
+                self._due = now + keys.duration_s + BACK_S
+            case handoff_actions.Dial() as dial:
+                self._due = now + dial.timeout_s + TRANSFERRED_S
+            case handoff_actions.JoinConference():
+                self._due = now + TRANSFERRED_S
+            case None:
+                pass
+
+    def finish(self, done: inputs.HandoffDone, now: float) -> None:
+        """End the call of a caller who was transferred; else wait for the caller's return."""
+        action = self._action
+        if not isinstance(action, handoff_actions.Dial | handoff_actions.JoinConference):
+            return
+        if done.outcome == "reached":
+            self._state.end(Slug.TRANSFERRED, action.name, now)
+            return
+        self._action = None
+        self._state.note(TransferFailed(action.name, done.outcome))
+        self._news = (
+            f"(The transfer to {action.name} did not work: {_NOT_REACHED[done.outcome]}."
+            " Tell the caller, and go on helping.)"
+        )
+        self._due = now + STREAM_OWED_S
+        self._link.dial_ahead(now)
+
+    def end_call(self, now: float) -> None:
+        """Take note that Twilio has ended a call that is away."""
+        if isinstance(self._action, handoff_actions.Dial | handoff_actions.JoinConference):
+            # Statuses come in any order (twilio.md §4.3): perhaps the caller was transferred.
+            self._due = now + OUTCOME_S
+            self._is_call_over = True
+        else:
+            self._state.end(Slug.CALLER_HUNG_UP, "", now)
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """Return when a stream is given up, in seconds."""
+        return self._due
+
+    def tick(self, now: float) -> None:
+        """End a call whose stream does not come."""
+        if is_due(self._due, now):
+            self._due = None
+            slug = Slug.CALLER_HUNG_UP if self._is_call_over else Slug.STREAM_NEVER_CAME
+            self._state.end(slug, "", now)

@@ -1,0 +1,197 @@
+"""What the caller enters on the keys: entries, actions, and secrets that only their asker gets."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from offhook.call import keypad
+from offhook.call.agent_link import AgentLink
+from offhook.call.call_state import CallState, earliest, is_due
+from offhook.call.commands import MaskCaller, Reply, TellAgent, TransferCaller
+from offhook.call.ending import Slug
+from offhook.call.functions import Functions
+from offhook.call.history import History
+from offhook.call.keypad import Action, Keypad, Secret
+from offhook.call.limits import Limits
+from offhook.call.pending_requests import Change, Injection, PendingRequests
+from offhook.call.phases import Phase
+from offhook.call.requests import AskDigits
+from offhook.call.turns import Turns
+from offhook.deepgram import messages as deepgram
+from offhook.events.types import AgentTold, KeyPressed, KeysEntered, SecretEntered
+
+UNTOLD_MAX: Final = 8
+"""Entries and sentences that wait for the agent; the oldest go."""
+
+_LISTENING: Final = frozenset({Phase.TALKING, Phase.BARGE_IN})
+_OVER: Final = frozenset({Phase.CLOSING, Phase.ENDED})
+
+
+class KeyInput:
+    """The keypad of one call. `close` has the agent say last words, and ends the call."""
+
+    def __init__(
+        self,
+        state: CallState,
+        history: History,
+        pending: PendingRequests,
+        functions: Functions,
+        link: AgentLink,
+        turns: Turns,
+        limits: Limits,
+        close: Callable[[Slug, str, float], None],
+    ) -> None:
+        self._state = state
+        self._history = history
+        self._pending = pending
+        self._functions = functions
+        self._link = link
+        self._turns = turns
+        self._limits = limits
+        self._close = close
+        self._untold: deque[str | keypad.SayByKey | deepgram.InjectUserMessage] = deque(
+            maxlen=UNTOLD_MAX
+        )
+        self._secret: Secret | None = None
+        self._unmask_at: float | None = None
+        self.use_settings()
+
+    # --- keys ----------------------------------------------------------------------------------
+
+    def use_settings(self) -> None:
+        """Begin to take keys as the call's agent has them."""
+        settings = self._state.settings
+        self._keypad = Keypad(settings.key_s, settings.actions)
+
+    def press(self, key: str, now: float) -> None:
+        """Take a key; a masked one is a secret's, or comes just after one."""
+        if self._link.is_masked:
+            if self._secret is not None and self._secret.press(key, now):
+                self._end_secret("", now)
+            return
+        self._enter(self._keypad.press(key, now), now)
+
+    def note_press(self, key: str) -> None:
+        """Tell of a key that is pressed; of a masked one nobody is told."""
+        if not self._link.is_masked:
+            self._state.note(KeyPressed(key))
+
+    def forget(self) -> None:
+        """Forget what was entered and not told: the caller leaves."""
+        self._untold.clear()
+        self._keypad.forget()
+
+    def tell_later(self, message: deepgram.InjectUserMessage) -> None:
+        """Tell the agent once more what it has refused, when it has spoken (§2.15)."""
+        self._untold.append(message)
+
+    def tell(self, now: float) -> None:
+        """Tell the agent what was entered, if it listens; else it waits."""
+        if self._state.phase not in _LISTENING:
+            return
+        waiting = list(self._untold)
+        self._untold.clear()
+        for each in waiting:
+            match each:
+                case keypad.SayByKey():
+                    say = deepgram.InjectAgentMessage(message=each.text, behavior="queue")
+                    self._pending.send(say, None, now)
+                case str():
+                    self._tell_entry(each, now)
+                case _:
+                    self._pending.send(each, None, now)
+
+    def _enter(self, done: list[str | Action], now: float) -> None:
+        """Tell the agent of complete entries, and do complete actions; the first may end it all."""
+        for each in done:
+            match each:
+                case str() | keypad.SayByKey():
+                    self._untold.append(each)
+                    self.tell(now)
+                case _ if self._state.phase in _OVER:
+                    pass  # The call is over or being ended, or its caller transferred, already.
+                case keypad.TransferByKey():
+                    self._state.do(TransferCaller(each.destination))
+                case keypad.HangUpByKey():
+                    self._close(Slug.AGENT_HUNG_UP, each.farewell, now)
+
+    def _tell_entry(self, entry: str, now: float) -> None:
+        self._state.note(KeysEntered(entry))
+        # What was said before the keys comes before them, in a turn of its own (§2.17).
+        if self._state.settings.forces_turns and self._turns.is_caller_speaking:
+            self._state.do(TellAgent(deepgram.ForceEndTurn()))
+        text = f"(The caller pressed {entry} on the keypad.)"
+        self._history.said(AgentTold(text))
+        self._pending.send(deepgram.InjectUserMessage(content=text), None, now)
+
+    # --- secrets -------------------------------------------------------------------------------
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether a secret is being entered."""
+        return self._secret is not None
+
+    def ask_secret(self, request_id: int, asked: AskDigits, now: float) -> None:
+        """Have the caller enter digits that nobody but the asker is told."""
+        self._keypad.forget()  # What is entered just now may be its beginning.
+        self._secret = Secret(request_id, asked.prompt, asked.max_digits, asked.timeout_s, now)
+        self._unmask_at = None
+        if not self._link.is_masked:
+            self._mask(True)
+        self._functions.pause()
+        self._limits.suspend_silence()
+        if asked.prompt:
+            prompt = deepgram.InjectAgentMessage(message=asked.prompt, behavior="queue")
+            self._pending.send(prompt, None, now)
+
+    def cancel(self, request_id: int, now: float) -> None:
+        """Give up a secret that nobody waits for any more."""
+        if self._secret is not None and self._secret.request_id == request_id:
+            self._end_secret("nobody waits for it", now)
+
+    def refuse_prompt(self, message: Injection | Change, now: float) -> None:
+        """Give up a secret of which the agent was not let say the prompt."""
+        if self._secret is not None and message == deepgram.InjectAgentMessage(
+            message=self._secret.prompt, behavior="queue"
+        ):
+            self._end_secret("the caller is speaking; listen first", now)
+
+    def end_secret(self, why_not: str, now: float) -> None:
+        """Give up a secret, if one is being entered."""
+        if self._secret is not None:
+            self._end_secret(why_not, now)
+
+    def _end_secret(self, why_not: str, now: float) -> None:
+        """Tell whoever asked, and nobody else, what was entered, or why it was not."""
+        secret, self._secret = self._secret, None
+        assert secret is not None
+        self._unmask_at = now + keypad.TONES_S
+        self._functions.resume_after(secret.began, now)
+        self._limits.listen(now)
+        self._state.note(SecretEntered(len(secret.digits), not why_not))
+        self._state.do(Reply(secret.request_id, not why_not, why_not or secret.digits))
+
+    def _mask(self, on: bool) -> None:
+        self._link.is_masked = on
+        self._state.do(MaskCaller(on))
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """Return when an entry or a secret is over, or the last tone of one, in seconds."""
+        return earliest(self._keypad.due, self._secret_due(), self._unmask_at)
+
+    def tick(self, now: float) -> None:
+        """End what no further key belongs to."""
+        if is_due(self._keypad.due, now):
+            self._enter(self._keypad.finish(), now)
+        if is_due(self._secret_due(), now):
+            self._end_secret("the caller did not enter it in time", now)
+        if is_due(self._unmask_at, now):
+            self._unmask_at = None
+            self._mask(False)
+
+    def _secret_due(self) -> float | None:
+        if self._secret is None:
+            return None
+        return max(self._secret.pressed_at, self._turns.ends_at) + self._secret.timeout_s

@@ -1,0 +1,101 @@
+"""When a call ends that nobody ends: silence of the caller, and the time limit."""
+
+from collections.abc import Callable
+from typing import Final
+
+from offhook.call.call_state import CallState, earliest, is_due
+from offhook.call.ending import Slug
+from offhook.call.pending_requests import PendingRequests
+from offhook.call.phases import Phase
+from offhook.call.turns import Turns
+from offhook.deepgram import messages as deepgram
+
+ON_RETURN_S: Final = 60.0
+"""A caller who comes back after the time limit has that long; keys can win no more in all."""
+
+_LISTENING: Final = frozenset({Phase.TALKING, Phase.BARGE_IN})
+_WITHOUT_STREAM: Final = frozenset({Phase.WAITING, Phase.AWAY, Phase.ENDED})
+
+
+class Limits:
+    """The two limits of one call. `close` has the agent say last words, and ends the call."""
+
+    def __init__(
+        self,
+        state: CallState,
+        turns: Turns,
+        pending: PendingRequests,
+        close: Callable[[Slug, str, float], None],
+        now: float,
+    ) -> None:
+        self._state = state
+        self._turns = turns
+        self._pending = pending
+        self._close = close
+        self._time_up_at: float | None = None
+        self._keys_until = now
+        self._active_at = now
+        self._has_asked = False
+        self._is_suspended = False
+
+    def start(self, now: float) -> None:
+        """Count the time: the stream has come."""
+        self._time_up_at = now + self._state.settings.max_s
+        self._keys_until = self._time_up_at + ON_RETURN_S
+
+    def come_back(self, now: float, *, after_keys: bool) -> None:
+        """Give a caller whose time is nearly over, or was over while they were away, a little.
+
+        Keys that were pressed for the agent win it only once: else a model could talk for ever.
+        """
+        until = min(now + ON_RETURN_S, self._keys_until) if after_keys else now + ON_RETURN_S
+        if self._time_up_at is not None:
+            self._time_up_at = max(self._time_up_at, until)
+
+    def extend(self, until: float) -> None:
+        """Give last words after which the call may go on the time until then."""
+        self._time_up_at = until
+
+    def hear_caller(self, now: float) -> None:
+        """Take a sign of the caller."""
+        self._active_at = now
+        self._has_asked = False
+
+    def listen(self, now: float) -> None:
+        """Count the caller's silence from now on."""
+        self._active_at = max(self._active_at, now)
+        self._is_suspended = False
+
+    def suspend_silence(self) -> None:
+        """Count no silence while a secret is entered, which has a time limit of its own."""
+        self._is_suspended = True
+
+    def due(self) -> float | None:
+        """Return when the caller is asked, or the call is to end, in seconds."""
+        return earliest(self._time_up_due(), self._silence_due())
+
+    def tick(self, now: float) -> None:
+        """Ask a silent caller, or say goodbye."""
+        if is_due(self._silence_due(), now):
+            self._mind_silence(now)
+        if is_due(self._time_up_due(), now):
+            self._time_up_at = None
+            self._close(Slug.TIME_LIMIT, self._state.settings.time_up, now)
+
+    def _time_up_due(self) -> float | None:
+        return None if self._state.phase in _WITHOUT_STREAM else self._time_up_at
+
+    def _silence_due(self) -> float | None:
+        half_s = self._state.settings.silence_s / 2
+        if not half_s or self._is_suspended or self._state.phase not in _LISTENING:
+            return None
+        return max(self._active_at, self._turns.ends_at) + half_s
+
+    def _mind_silence(self, now: float) -> None:
+        if self._has_asked:
+            self._close(Slug.CALLER_SILENT, self._state.settings.silent_goodbye, now)
+            return
+        self._has_asked = True
+        self._active_at = now
+        question = deepgram.InjectAgentMessage(message=self._state.settings.still_there)
+        self._pending.send(question, None, now)

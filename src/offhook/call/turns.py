@@ -1,0 +1,214 @@
+"""Who speaks: the agent's audio on its way to the caller, the caller's turns, and barge-ins."""
+
+import math
+from typing import Final
+
+from offhook.audio import milliseconds
+from offhook.call.agent_link import AgentLink
+from offhook.call.call_state import CallState, to_ms
+from offhook.call.commands import ClearCaller, Piece, Play
+from offhook.call.history import History
+from offhook.call.phases import Phase, Step
+from offhook.call.playback import Playback
+from offhook.deepgram import messages as deepgram
+from offhook.events.types import (
+    AgentMuted,
+    AgentSaid,
+    Answered,
+    AudioDropped,
+    CallerSaid,
+    Interrupted,
+    LatencyReported,
+)
+
+FENCE_QUIET_S: Final = 0.5
+"""Late audio of a cut utterance has ended when none came for that long."""
+
+# An attribute of an enum class is looked up through its metaclass, which a frame need not pay for.
+_WAITING: Final = Phase.WAITING
+_TALKING: Final = Phase.TALKING
+_BARGE_IN: Final = Phase.BARGE_IN
+_CLOSING: Final = Phase.CLOSING
+
+
+class Turns:
+    """The two sides' speech in one call."""
+
+    def __init__(self, state: CallState, link: AgentLink, history: History, now: float) -> None:
+        self.playback: Final = Playback(now)
+        self._state = state
+        self._link = link
+        self._history = history
+        self._is_muted = False
+        self._muted_bytes = 0
+        self._late_at = now
+        self._late_bytes = 0
+        self._speech_start_ms: int | None = None
+        self._turn_at: float | None = None
+        self._answer: tuple[str, float, float] | None = None
+
+    @property
+    def ends_at(self) -> float:
+        """When, in seconds, all that was sent will have been played; in the past when idle."""
+        return self.playback.ends_at
+
+    @property
+    def is_agent_idle(self) -> bool:
+        """Whether the agent is in no utterance and the caller has heard all that was sent."""
+        return not self.playback.unfinished and not self.playback.unconfirmed
+
+    @property
+    def is_caller_speaking(self) -> bool:
+        """Whether the caller has begun to speak, and the turn is not confirmed yet."""
+        return self._speech_start_ms is not None
+
+    # --- the agent -----------------------------------------------------------------------------
+
+    def speak(self, chunk: bytes, now: float) -> list[Piece]:
+        """Take audio of the agent; return what to send to Twilio at once, with which marks."""
+        if self._is_muted:
+            self._muted_bytes += len(chunk)
+            return []
+        phase = self._state.phase
+        if phase is _BARGE_IN:
+            if now - self._late_at < FENCE_QUIET_S:
+                self._late_at = now
+                self._late_bytes += len(chunk)
+                return []
+            self.lift_fence()  # The timer is late.
+        elif phase is not _TALKING and phase is not _CLOSING:
+            if phase is _WAITING:
+                self._link.hold_speech(chunk, len(chunk))
+            return []
+        pieces = self.playback.play(chunk, now)
+        if self._turn_at is not None and self._answer is None:
+            self._answer = (self.playback.first_mark(), self._turn_at, now)
+        return pieces
+
+    def announce(self, text: str) -> None:
+        """Take what the agent is about to say, or is saying."""
+        if self._state.phase is _BARGE_IN:
+            self.lift_fence()
+        else:
+            self._speech_start_ms = None  # It was no speech: the agent has its turn.
+        if not self._is_muted:
+            self.playback.say(text)
+
+    def finish(self, now: float) -> None:
+        """End the agent's utterance: play what remains of it."""
+        pieces, said = self.playback.finish(now)
+        if pieces:
+            self._state.do(Play(pieces))
+        self._tell(said)
+
+    def echo(self, mark: str, now: float) -> bool:
+        """Take a mark that Twilio has played up to; return whether it is one of this epoch's."""
+        said = self.playback.confirm(mark, now)
+        if said is None:
+            return False
+        if self._answer is not None and self._answer[0] == mark:
+            _, asked_at, first_byte_at = self._answer
+            self._state.note(Answered(to_ms(first_byte_at - asked_at), to_ms(now - asked_at)))
+            self._answer = self._turn_at = None
+        self._tell(said)
+        return True
+
+    # --- the caller ----------------------------------------------------------------------------
+
+    def begin_speech(self, now: float) -> None:
+        """Note that the caller has begun to speak."""
+        if self._speech_start_ms is None:
+            self._speech_start_ms = self._state.ms_since_start(now)
+
+    def confirm(self, text: str, now: float) -> None:
+        """Take a turn of the caller's, which has ended."""
+        said = CallerSaid(text, self._speech_start_ms)
+        self._state.note(said)
+        self._history.said(said)
+        self._speech_start_ms = None
+        self._turn_at = now
+        self._answer = None
+
+    def interrupt(self, now: float) -> None:
+        """Cut what the agent says: the caller speaks."""
+        is_unfinished = self.playback.unfinished
+        said = self._cut(now, clear=True)
+        if is_unfinished:
+            self._state.step(Step.INTERRUPTED)
+            self._late_at = now
+        cut = next((utterance for utterance in said if utterance.interrupted), None)
+        if cut is not None:
+            self._state.note(Interrupted(cut.heard_ms))
+        self._tell(said)
+
+    # --- both ----------------------------------------------------------------------------------
+
+    def cut(self, now: float, *, clear: bool) -> None:
+        """Cut what the agent says, and tell what was heard; `clear`: the caller is there."""
+        self._tell(self._cut(now, clear=clear))
+
+    def mute(self, on: bool, now: float) -> None:
+        """Let the caller hear nothing of the agent, or hear it again."""
+        if on == self._is_muted:
+            return
+        self._is_muted = on
+        if on:
+            self.cut(now, clear=True)
+        elif self._muted_bytes:
+            ms = milliseconds(self._muted_bytes)
+            self._state.note(AudioDropped("caller", ms, "muted"))
+            self._muted_bytes = 0
+        self._state.note(AgentMuted(on))
+
+    def report_latency(self, report: deepgram.LatencyReport) -> None:
+        """Tell Deepgram's own account of a turn."""
+        self._state.note(
+            LatencyReported(
+                _optional_ms(report.stt_latency),
+                _optional_ms(report.ttt_token_latency),
+                _optional_ms(report.tts_latency),
+                _optional_ms(report.total_latency),
+            )
+        )
+
+    def lift_fence(self) -> None:
+        """Let the agent be heard again after a barge-in."""
+        self._state.step(Step.FENCE_LIFTED)
+        self.note_late()
+
+    def note_late(self) -> None:
+        """Tell how much came behind the fence."""
+        if self._late_bytes:
+            ms = milliseconds(self._late_bytes)
+            self._state.note(AudioDropped("caller", ms, "late"))
+            self._late_bytes = 0
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """Return when a fence falls by itself, in seconds."""
+        return self._late_at + FENCE_QUIET_S if self._state.phase is _BARGE_IN else None
+
+    def tick(self, now: float) -> None:
+        """Lift a fence behind which nothing comes any more."""
+        if self._state.phase is _BARGE_IN and now >= self._late_at + FENCE_QUIET_S:
+            self.lift_fence()
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _cut(self, now: float, *, clear: bool) -> list[AgentSaid]:
+        # The clear is on its way to Twilio before the words that were heard are estimated.
+        if clear and self.playback.unconfirmed:
+            self._state.do(ClearCaller())
+        self._answer = self._turn_at = None
+        return self.playback.cut(now)
+
+    def _tell(self, said: list[AgentSaid]) -> None:
+        for utterance in said:
+            self._state.note(utterance)
+            self._history.said(utterance)
+
+
+def _optional_ms(seconds: float | None) -> int | None:
+    # A number may come as a string (deepgram.md §3.9), and so may "nan".
+    return to_ms(seconds) if seconds is not None and math.isfinite(seconds * 1000) else None
