@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write the pages that are made from the code; tests/test_pages.py holds both equal.
 
-docs/events.md from events.py; the table in docs/operating.md and docs/grafana-dashboard.json from
+docs/events.md from events/types.py; docs/design/call-tables.md from call/phases.py and
+call/handlers.py; the table in docs/operating.md and docs/grafana-dashboard.json from
 observability/metrics/catalogue.py.
 """
 
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
+from offhook.call.handlers import HANDLERS, IGNORED
+from offhook.call.phases import Phase, diagram, link_diagram
 from offhook.events import types as events
 from offhook.observability.metrics.catalogue import SECTIONS, Metric
 
@@ -35,9 +38,84 @@ def pages() -> dict[Path, str]:
     table = TABLE.sub(lambda _: metrics_table(), OPERATING.read_text(encoding="utf-8"))
     return {
         DOCS / "events.md": events_page(),
+        DOCS / "design" / "call-tables.md": call_page(),
         OPERATING: table,
         DOCS / "grafana-dashboard.json": json.dumps(dashboard(), indent=1) + "\n",
     }
+
+
+# --- docs/design/call-tables.md ---
+
+
+def call_page() -> str:
+    """Return the tables by which a call decides."""
+    return CALL_PAGE.format(
+        phases=diagram(), link=link_diagram(), handlers=_handlers(), ignored=_ignored()
+    )
+
+
+CALL_PAGE: Final = """\
+# The tables of a call
+
+Made from [phases.py](../../src/offhook/call/phases.py) and
+[handlers.py](../../src/offhook/call/handlers.py) by `make pages`.
+
+## Phases
+
+```mermaid
+{phases}
+```
+
+## The agent's leg
+
+```mermaid
+{link}
+```
+
+`Welcome` and `SettingsApplied` that come in any other state change nothing.
+
+## What is done about each input
+
+The function of `handlers.py` that takes it, by phase; a dash where it is ignored on purpose.
+Nothing follows the end. A pair that is in neither table raises, which ends that one call with
+`internal_error`.
+
+{handlers}
+
+Ignored, and why:
+
+{ignored}
+"""
+
+
+def _handlers() -> str:
+    phases = [phase for phase in Phase if phase is not Phase.ENDED]
+    lines = [
+        "| input | " + " | ".join(phase.value for phase in phases) + " |",
+        "| --- |" + " --- |" * len(phases),
+    ]
+    for kind in sorted({kind for _, kind in HANDLERS}, key=_input_name):
+        cells = [HANDLERS.get((phase, kind)) for phase in phases]
+        names = ["-" if each is None else f"`{each.__name__}`" for each in cells]
+        lines.append(f"| {_input_name(kind)} | " + " | ".join(names) + " |")
+    return "\n".join(lines)
+
+
+def _ignored() -> str:
+    found: dict[tuple[str, str], list[str]] = {}
+    for (phase, kind), why in IGNORED.items():
+        if phase is not Phase.ENDED:
+            found.setdefault((_input_name(kind), why), []).append(phase.value)
+    lines = ["| input | in | why |", "| --- | --- | --- |"]
+    for (name, why), phases in sorted(found.items()):
+        where = "any" if len(phases) == len(Phase) - 1 else ", ".join(phases)
+        lines.append(f"| {name} | {where} | {why} |")
+    return "\n".join(lines)
+
+
+def _input_name(kind: type) -> str:
+    origin = kind.__module__.split(".")[1]
+    return f"`{kind.__name__}`" + (f" ({origin})" if origin != "call" else "")
 
 
 # --- docs/events.md ---

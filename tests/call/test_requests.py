@@ -488,3 +488,16 @@ def test_a_barge_in_into_the_last_words_does_not_cut_them(call: Playbook) -> Non
     (call >> speech(20) << Sent(160, "0:160") >> BARGE_IN >> AUDIO_DONE >> mark("0:160"))
     call << AgentSaid(GOODBYE, GOODBYE, 20, interrupted=False) << Reply(1, True, "the call is over")
     ends(call, Slug.AGENT_HUNG_UP)
+
+
+def test_keys_pressed_again_and_again_win_a_minute_in_all(call: Playbook) -> None:
+    press = requests.Leave(SendDigits("1"))
+    call.under(CallSettings(max_s=100, silence_s=0)).talking()
+    for number in range(100):
+        call >> Requested(number, press) << ... >> Wait(1) << ... >> START << ...
+        call >> WELCOME << ... >> APPLIED << ... >> Wait(1) << ... >> Frame() << ...
+        if call.call.phase is not Phase.TALKING:
+            break
+    assert call.now == 1160
+    call >> Wait(5) << ...
+    assert call.call.ending == Ending(Slug.TIME_LIMIT)

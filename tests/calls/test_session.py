@@ -19,6 +19,8 @@ from tests.whole_server import (
     texts,
 )
 
+from offhook.call import handlers
+from offhook.call.phases import Phase
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.calls import Calls
 from offhook.calls.session import MESSAGES_MAX
@@ -262,6 +264,16 @@ def test_a_fault_of_our_own_ends_that_call_alone(
     monkeypatch.setattr(Limits, "_mind_silence", broken)
     assert rehearsal.run(60) == ["internal_error"]
     assert "boom" in caplog.text
+    assert rehearsal.stream.closed is not None
+
+
+def test_an_input_that_no_handler_takes_ends_that_call_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delitem(handlers.HANDLERS, (Phase.TALKING, ConversationText))
+    rehearsal = Rehearsal(GREET, ASK)
+    assert rehearsal.run(60) == ["internal_error"]
+    assert "ConversationText while talking" in caplog.text
     assert rehearsal.stream.closed is not None
 
 

@@ -1,4 +1,7 @@
-"""What the caller enters on the keys: entries, actions, and secrets that only their asker gets."""
+"""What the caller enters on the keys: entries, actions, and secrets that only their asker gets.
+
+Source: deepgram.md §2.15 and §2.17, for what the agent is told and when.
+"""
 
 from collections import deque
 from collections.abc import Callable
