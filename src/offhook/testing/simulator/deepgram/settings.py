@@ -125,7 +125,7 @@ class _Agent(msgspec.Struct):
     greeting: str | None = None
 
 
-class _Settings(msgspec.Struct, tag="StandInSettings"):
+class _Settings(msgspec.Struct, tag="Settings"):
     audio: _Audio
     agent: _Agent | str
     experimental: bool | None = None

@@ -246,7 +246,7 @@ class StandIn:
             message = messages.read_ours(text)
         except messages.MalformedAgentMessageError as error:
             raise unparsable(error) from None
-        if message == messages.UnknownAgentMessage("StandInSettings"):
+        if message == messages.UnknownAgentMessage("Settings"):
             self._on_settings(text)
             return
         self.received.append(message)
