@@ -22,5 +22,5 @@ def silence(milliseconds: int) -> bytes:
 
 
 def milliseconds(size: int) -> int:
-    """How long `size` bytes of audio play, in whole milliseconds."""
+    """Return how long `size` bytes of audio play, in whole milliseconds."""
     return size // BYTES_PER_MS

@@ -15,20 +15,20 @@ from typing import Final, Protocol
 
 
 class Timer(Protocol):
-    """Something that will happen, and can be called off."""
+    """A call in the future that can be cancelled."""
 
     def cancel(self) -> None:
-        """Call it off. Harmless when it has happened already."""
+        """Cancel the timer. Harmless when it has fired already."""
 
 
 class Clock(Protocol):
-    """What time it is, and a way to be called at a time."""
+    """The time, and a way to be called at a time."""
 
     def now(self) -> float:
         """Seconds, monotonic."""
 
     def woke_at(self) -> float:
-        """When the process woke up for what it is doing now, in seconds, to a millisecond."""
+        """Return when the process woke up for what it does now, in seconds, to a millisecond."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` once, at `when` or as soon after it as the process gets to it.
@@ -50,7 +50,7 @@ class LoopClock:
         self.now: Callable[[], float] = time.monotonic if speed == 1.0 else self._scaled
 
     def woke_at(self) -> float:
-        """The loop's own time; under uvloop, that of its last wake-up."""
+        """Return the loop's own time; under uvloop, that of its last wake-up."""
         return self._loop.time() * self._speed
 
     def _scaled(self) -> float:

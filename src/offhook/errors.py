@@ -1,4 +1,4 @@
-"""Errors that a user sees: what happened, why, and the one thing that fixes it.
+"""Errors that a user sees: what happened, why, and the one step that fixes it.
 
 Each has a code with a place in docs/errors.md; a test holds the two lists equal.
 """
@@ -7,7 +7,7 @@ from offhook.text import urls
 
 
 class UserError(Exception):
-    """Something only the user can mend.
+    """An error that only the user can fix.
 
     `what` says what happened and why, `fix` names the one command or change that helps. Neither
     may hold a secret, a whole phone number or what was said in a call. A URL in `what` is shown

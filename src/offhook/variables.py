@@ -42,17 +42,17 @@ _MONTHS: Final = (
 
 
 def places(text: str) -> Iterator[tuple[str, str]]:
-    """Every `{{name}}` in a text: the name, and how it is written there."""
+    """Return every `{{name}}` in a text: the name, and how it is written there."""
     return ((found[1], found[0]) for found in _PLACE.finditer(text))
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """The text with a value in each place that has one. Anything else stays as it is."""
+    """Return the text with a value in each place that has one. Anything else stays as it is."""
     return _PLACE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
 def clean(value: str) -> str:
-    """A value from outside as one line of at most VALUE_MAX characters."""
+    """Return a value from outside as one line of at most VALUE_MAX characters."""
     read = 4 * VALUE_MAX
     line = _NO_TEXT.sub(" ", value[:read]).strip()
     whole = len(line) <= VALUE_MAX and len(value) <= read
@@ -60,7 +60,7 @@ def clean(value: str) -> str:
 
 
 def taken(given: Mapping[Any, Any]) -> tuple[dict[str, str], int]:
-    """The variables in what another program gave, and how many of its members are none.
+    """Return the variables in what another program gave, and how many of its members are none.
 
     Texts, numbers and truth values are; None is as good as not given. What else there is, what has
     no name that can be written between braces, and what is beyond VARIABLES_MAX, is left out.
@@ -89,7 +89,7 @@ def of_call(
     now: datetime,
     given: Mapping[str, str],
 ) -> dict[str, str]:
-    """All variables of one call: the agent file's, what every call has, and what was given for it.
+    """Return all variables of one call: the agent file's, the built-in ones and those given for it.
 
     The later wins; but a number that is not known leaves what the agent file says in its place.
     `given` went through `taken`.

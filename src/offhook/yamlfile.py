@@ -91,7 +91,7 @@ class InvalidFileError(UserError):
 
 
 class Document:
-    """What a file says, and where it says it."""
+    """The values of a file, and where each is written."""
 
     def __init__(self, path: Path, text: str = "") -> None:
         self.path = path
@@ -101,7 +101,7 @@ class Document:
         self._keys: dict[Loc, Place] = {}
 
     def place(self, loc: Iterable[str | int], *, key: bool = False) -> Place:
-        """Where the value at `loc` begins; with `key`, where its key does.
+        """Return where the value at `loc` begins; with `key`, where its key does.
 
         Steps that the file does not have are passed over: pydantic names the members of a union
         in its locations, and what is missing is missing from the last step that is there.
@@ -113,7 +113,7 @@ class Document:
         return self._keys.get(found, self._values[found]) if key else self._values[found]
 
     def place_within(self, loc: Iterable[str | int], part: str) -> Place:
-        """Where `part` of the text at `loc` is written; where the text begins, if not as it is."""
+        """Return where `part` of the text at `loc` is written, else where the text begins."""
         begin = self.place(loc)
         lines = self._text.splitlines()[begin.line - 1 :]
         for number, line in enumerate(lines, begin.line):
@@ -124,7 +124,7 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """The file at `path`.
+    """Return the file at `path`.
 
     Raises UserError E-YAML-01 (unreadable) or InvalidFileError E-YAML-02 (syntax).
     """
@@ -225,7 +225,7 @@ class _Builder:
         return mapping
 
     def _pairs(self, node: MappingNode) -> list[tuple[Node, Node]]:
-        """What is written in a mapping, then what `<<` merges into it and is not written."""
+        """Return what is written in a mapping, then what `<<` merges into it and is not written."""
         written: dict[str, Node] = {}
         merged: list[Node] = []
         pairs: list[tuple[Node, Node]] = []
@@ -260,12 +260,12 @@ class _Builder:
 
 
 def refuse(text: str, fix: str) -> PydanticCustomError:
-    """What a pydantic validator raises to refuse a value with words of its own."""
+    """Return what a pydantic validator raises to refuse a value with words of its own."""
     return PydanticCustomError("refused", "{text}", {"text": text, "fix": fix})
 
 
 def validate(model: type[Model], document: Document, loc: Loc = ()) -> Model:
-    """The part of `document` at `loc` as a `model`.
+    """Return the part of `document` at `loc` as a `model`.
 
     Raises InvalidFileError E-YAML-03, naming every mistake.
 
@@ -285,7 +285,7 @@ def validate(model: type[Model], document: Document, loc: Loc = ()) -> Model:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be."""
+    """Return the known word that `word` was probably meant to be."""
     close = difflib.get_close_matches(word, sorted(known), n=1)
     return close[0] if close else None
 
@@ -317,7 +317,7 @@ def _finding(
 
 
 def _keys(model: type[pydantic.BaseModel], loc: Loc) -> set[str]:
-    """The keys that `model` takes at `loc`; steps that name the member of a union are skipped."""
+    """Return the keys that `model` takes at `loc`; steps that name a union's member are skipped."""
     here: list[Any] = [model]
     for step in loc:
         here = [inner for kind in here for inner in _step(kind, step)] or here
@@ -330,7 +330,7 @@ def _keys(model: type[pydantic.BaseModel], loc: Loc) -> set[str]:
 
 
 def _step(kind: Any, step: str | int) -> Iterator[Any]:
-    """The types that a value of type `kind` may have at `step`."""
+    """Return the types that a value of type `kind` may have at `step`."""
     if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
         for name, field in kind.model_fields.items():
             if step in (field.alias, name):
@@ -344,7 +344,7 @@ def _step(kind: Any, step: str | int) -> Iterator[Any]:
 
 
 def _members(kind: Any) -> Iterator[Any]:
-    """The members of a union, however it is written; of anything else, itself."""
+    """Return the members of a union, however it is written; of anything else, itself."""
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
         yield from _members(typing.get_args(kind)[0])

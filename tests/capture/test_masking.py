@@ -93,5 +93,5 @@ def test_a_short_value_is_not_looked_for_in_what_is_said() -> None:
 def test_the_seed_settings_are_left_as_they_are() -> None:
     import msgspec
 
-    message = msgspec.json.decode(settings.seed()[0].message())
+    message = msgspec.json.decode(settings.tutorial()[0].message())
     assert Masks(()).message(message) == message

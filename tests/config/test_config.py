@@ -817,7 +817,7 @@ def test_a_file_that_was_asked_for_must_be_there() -> None:
 
 def test_the_examples_are_good() -> None:
     loaded = config.load(EXAMPLES / "offhook.yaml", {})
-    assert loaded.lines["default"].settings == settings.seed()[0]
+    assert loaded.lines["default"].settings == settings.tutorial()[0]
     desk = config.read_agent(EXAMPLES / "agents" / "front-desk.yaml")
     assert desk[0].settings.listens_with_flux
     assert desk[1] == ()

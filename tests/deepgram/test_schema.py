@@ -226,7 +226,7 @@ def test_settings_are_in_the_schema(name: str, published: Spec) -> None:
 
 
 def test_the_seeds_settings_are_in_the_schema(published: Spec) -> None:
-    seed, _ = settings.seed()
+    seed, _ = settings.tutorial()
     published.validate("subscribe", seed.message())
     published.validate("subscribe", seed.message(greeting=False, context=CONTEXT))
 
@@ -285,7 +285,7 @@ def test_a_wrong_message_is_refused(side: str, wrong: dict[str, Any], published:
     ],
 )
 def test_wrong_settings_are_refused(path: tuple[str, ...], value: Any, published: Spec) -> None:
-    message = json.loads(settings.seed()[0].message())
+    message = json.loads(settings.tutorial()[0].message())
     inner = message
     for step in path[:-1]:
         inner = inner[step]

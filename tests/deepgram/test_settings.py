@@ -144,11 +144,11 @@ def test_a_resumed_session_has_its_history_and_no_greeting() -> None:
 def test_flux_is_recognised() -> None:
     provider = {"type": "deepgram", "version": "v2", "model": "flux-general-en"}
     assert settings.accept({"listen": {"provider": provider}})[0].listens_with_flux
-    assert not settings.seed()[0].listens_with_flux
+    assert not settings.tutorial()[0].listens_with_flux
 
 
 def test_equal_settings_are_equal_and_show_nothing() -> None:
-    one, other = settings.seed()[0], settings.seed()[0]
+    one, other = settings.tutorial()[0], settings.tutorial()[0]
     assert one == other
     assert hash(one) == hash(other)
     assert one != settings.accept(UUID)[0]
@@ -157,7 +157,7 @@ def test_equal_settings_are_equal_and_show_nothing() -> None:
 
 
 def test_the_seed_is_accepted_with_remarks_on_what_is_dated() -> None:
-    accepted, remarks = settings.seed()
+    accepted, remarks = settings.tutorial()
     assert accepted.greeting == "Hello! How can I help you today?"
     assert [remark.text.split(" ")[0] for remark in remarks] == [
         "listen",

@@ -24,7 +24,7 @@ NO_WORDS = Fallback(say=None)
 
 
 def an_agent(**parts: Any) -> Agent:
-    return Agent(settings=settings.seed()[0], **parts)
+    return Agent(settings=settings.tutorial()[0], **parts)
 
 
 def verbs(document: str) -> list[tuple[str, dict[str, str], str]]:

@@ -181,14 +181,14 @@ def _bars(
     plain_start = [] if plan.tls else at_start
     return [
         Bar(
-            what=f"CPU at {n} calls: the seed's design ÷ Offhook",
+            what=f"CPU at {n} calls: the tutorial's design ÷ Offhook",
             value=ratio(SEED, ours),
             least=1.4,
             stretch=1.8,
         ),
         Bar(what=f"CPU at {n} calls: Offhook ÷ bare forwarding", value=ratio(ours, BARE), most=1.3),
         Bar(
-            what="calls per core: Offhook ÷ the seed's design",
+            what="calls per core: Offhook ÷ the tutorial's design",
             value=gain,
             least=3,
             stretch=4,

@@ -51,7 +51,7 @@ def _read(file: Path | None) -> "tuple[str, tuple[Finding, ...]]":
     from offhook.deepgram import settings
 
     if file is None and not config.FILE.exists():
-        return "The built-in settings", settings.seed()[1]
+        return "The built-in settings", settings.tutorial()[1]
     path = file or config.FILE
     document = yamlfile.read(path)
     keys = set(document.value) if isinstance(document.value, dict) else set()

@@ -1,4 +1,4 @@
-"""What an agent file may hold."""
+"""The content of an agent file."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -33,12 +33,12 @@ from offhook.yamlfile import Loc
 
 
 def _said(value: Any) -> Any:
-    """Text alone stands for what is said."""
+    """Return `{say: value}` for a bare text."""
     return {"say": value} if isinstance(value, str) else value
 
 
 def _yes_or_no(value: Any) -> Any:
-    """Yes stands for the defaults, no for nothing."""
+    """Return a switch as a mapping: {} (the defaults) for yes, None for no."""
     word = value.lower() if isinstance(value, str) else value
     if word in (True, "on", "yes"):  # words to YAML 1.2
         return {}
@@ -46,12 +46,12 @@ def _yes_or_no(value: Any) -> Any:
 
 
 def _action(value: Any) -> Any:
-    """The bare word hangs up without words."""
+    """Return the bare word `hang_up` as a mapping: no words are said."""
     return {"hang_up": ""} if value == "hang_up" else value
 
 
 class Announcement(Part):
-    """What Twilio says before the agent is connected. It delays the agent by its length."""
+    """Words that Twilio says before the agent is connected, which delays the agent."""
 
     say: Text
     language: str | None = None
@@ -69,7 +69,7 @@ class Voicemail(Part):
 
 
 class Fallback(Part):
-    """What the caller gets when the agent cannot be reached or is lost: `say`, then one more."""
+    """The answer to a caller whose agent cannot be reached or is lost: `say`, then one more."""
 
     say: Text | None = "We are sorry, we cannot continue this call. Please try again later."
     dial: Destination | None = None
@@ -85,7 +85,7 @@ class Fallback(Part):
 
 
 class Busy(Part):
-    """What the caller gets when the server is at capacity: one of the three."""
+    """The answer to a caller when the server is at capacity: one of the three."""
 
     say: Text | None = None
     reject: bool = False
@@ -101,7 +101,7 @@ class Busy(Part):
 
 
 class Limits(Part):
-    """When a call ends that nobody ends."""
+    """Limits that end a call."""
 
     max_minutes: float = Field(default=30, gt=0, le=1440)
     silence_seconds: float = Field(default=60, ge=0)
@@ -109,7 +109,7 @@ class Limits(Part):
 
 
 class Phrases(Part):
-    """What the agent is made to say when a limit is reached."""
+    """Sentences that the agent is made to say."""
 
     still_there: Text = "Are you still there?"
     silent_goodbye: Text = "I cannot hear you. Goodbye."
@@ -121,7 +121,7 @@ class Phrases(Part):
 
 
 class Lookup(Part):
-    """Who is asked about a call before it is answered: one of `url` and `python`."""
+    """A question about a call before it is answered: to one of `url` and `python`."""
 
     url: str | None = Field(default=None, repr=False)
     """It is posted JSON with call_sid, caller, called and agent, and answers with a JSON object."""
@@ -160,7 +160,7 @@ class Lookup(Part):
 
 
 class Placing(Part):
-    """How an agent's file wants the calls that it places."""
+    """Settings of the calls that an agent places."""
 
     answering_machine: Literal["hang_up", "leave_message", "talk"] = "hang_up"
     """What becomes of a call that a machine answers."""
@@ -210,7 +210,7 @@ class Placing(Part):
 
 
 class TransferDestination(Part):
-    """Where `transfer_call` may put a caller through to: a person, or another agent."""
+    """A destination of `transfer_call`: a person, or another agent."""
 
     to: Destination | None = None
     """A number in E.164, or a sip: address."""
@@ -248,7 +248,7 @@ class Transfer(Part):
 
 
 class KeyAction(Part):
-    """What a key does in place of being told to the agent: one of the three."""
+    """An action of a key, which is then not told to the agent: one of the three."""
 
     transfer: DestinationName | None = None
     """One of `transfer.destinations`."""
@@ -269,7 +269,7 @@ class KeyAction(Part):
 
     @property
     def action(self) -> keypad.Action:
-        """As the call knows it."""
+        """The action as the call core has it."""
         if self.transfer is not None:
             return keypad.TransferByKey(self.transfer)
         return (
@@ -280,7 +280,7 @@ class KeyAction(Part):
 
 
 class KeypadSettings(Part):
-    """What the caller enters on the telephone's keys. The agent is told, unless it is an action."""
+    """Settings of the keypad. The agent is told what is entered, unless it is an action."""
 
     timeout_seconds: float = Field(default=2, ge=0.2, le=30)
     """How long the next key of an entry is waited for; `#` ends one at once."""
@@ -300,7 +300,7 @@ class TextDestination(Part):
 
 
 class Texts(Part):
-    """How `send_sms` sends."""
+    """Settings of `send_sms`."""
 
     model_config = pydantic.ConfigDict(populate_by_name=True)
 
@@ -322,7 +322,7 @@ class Texts(Part):
 
 
 class Agent(Part):
-    """Who answers a line: one agent file."""
+    """One agent: what an agent file holds."""
 
     name: Text = ""
     """The file's stem, unless it says otherwise."""
@@ -374,21 +374,21 @@ class Agent(Part):
 
     @property
     def tool_files(self) -> ToolFiles:
-        """What `tools` names, made by `read_agent`."""
+        """The tools that `tools` names, loaded by `read_agent`."""
         return self._tool_files
 
     @property
     def lookup_function(self) -> Callable[..., Any] | None:
-        """What `lookup.python` names, loaded by `read_agent`, as its file is now."""
+        """The function that `lookup.python` names, as its file is now; loaded by `read_agent`."""
         return self._lookup_function.get() if self._lookup_function is not None else None
 
     def templates(self) -> Iterator[tuple[Loc, str]]:
-        """Every text in which `{{name}}` is filled, with the way to it in the agent file."""
+        """Return every text in which `{{name}}` is filled, with the way to it in the agent file."""
         yield from _said_in(self, ())
         yield from ((("settings", *loc), text) for loc, text in self.settings.texts())
 
     def filled(self, values: Mapping[str, str]) -> "Agent":
-        """The agent with a call's variables in its set phrases.
+        """Return the agent with a call's variables in its set phrases.
 
         Its settings stay as they are: they are filled when they are sent.
         """

@@ -27,7 +27,7 @@ class AgentRead(NamedTuple):
     remarks: tuple[Finding, ...]
 
     def other_agents(self) -> Iterator[tuple[str, Path]]:
-        """To which agent files it may transfer, by the destination's name."""
+        """Return the agent files that it may transfer to, by the destination's name."""
         if self.agent.transfer is not None:
             for name, destination in self.agent.transfer.destinations.items():
                 if destination.agent is not None:
@@ -64,7 +64,7 @@ def _no_file(path: Path, document: Document, *loc: str | int) -> Finding:
 
 
 def _with_agent_paths(agent: Agent, document: Document) -> Agent:
-    """The agent, with the files of those to which it may transfer as `Config.agents` has them."""
+    """Return the agent, knowing the files of those that it may transfer to (`Config.agents`)."""
     if agent.transfer is None:
         return agent
     found = {}
@@ -81,7 +81,7 @@ def _with_agent_paths(agent: Agent, document: Document) -> Agent:
 
 
 def path_from(document: Document, name: str | Path) -> Path:
-    """A path that is relative to a file, in the one form in which paths are compared."""
+    """Return a path that is relative to a file, in the one form in which paths are compared."""
     return Path(os.path.normpath(document.path.parent / name))
 
 
@@ -117,7 +117,7 @@ def _tools(agent: Agent, document: Document) -> ToolFiles:
 
 
 def _unfit(tool: str, agent: Agent, before: Sequence[str]) -> tuple[str, str] | None:
-    """Why a built-in tool cannot be had, and what to do, if so."""
+    """Return why a built-in tool cannot be used and what to do; None when it can."""
     if tool in before:
         return f'"{tool}" stands here twice.', "Remove one."
     if tool == "transfer_call" and agent.transfer is None:
@@ -168,7 +168,7 @@ def _check_variables(agent: Agent, document: Document) -> None:
 
 
 def _check_keypad(agent: Agent, document: Document) -> None:
-    """Raises InvalidFileError E-CFG-01 for every key that is to put through to nobody."""
+    """Raise InvalidFileError E-CFG-01 for every key that is to put through to nobody."""
     known = agent.transfer.destinations if agent.transfer is not None else {}
     findings = []
     for key, action in agent.keypad.actions.items():
@@ -189,7 +189,7 @@ def _check_keypad(agent: Agent, document: Document) -> None:
 def read_lines(
     files: Mapping[str, str], placers: Sequence[Path], document: Document
 ) -> tuple[dict[str, Agent], dict[Path, AgentRead], tuple[Finding, ...]]:
-    """Every agent, each file read once; the findings of all of them together."""
+    """Return every agent, each file read once; the findings of all of them together."""
     agents: dict[Path, AgentRead] = {}
     errors: list[Finding] = []
     code = "E-CFG-01"
@@ -223,13 +223,13 @@ def read_lines(
         raise InvalidFileError(code, [*errors, *remarks])
     lines = {line: agents[path_from(document, name)].agent for line, name in files.items()}
     if not files:
-        seed, about = settings.seed()
-        lines, remarks = {DEFAULT: Agent(name="seed", settings=seed)}, remarks + about
+        tutorial, about = settings.tutorial()
+        lines, remarks = {DEFAULT: Agent(name="seed", settings=tutorial)}, remarks + about
     return lines, agents, remarks
 
 
 def hours_remarks(agents: Mapping[Path, AgentRead], placers: Collection[Path]) -> Iterator[Finding]:
-    """What holds for people without a time zone of their own, of each agent that rings people."""
+    """Return remarks on the calling hours of agents: when people without a time zone are rung."""
     for path, read in agents.items():
         wants = read.agent.outbound
         if path in placers or wants != Placing():
@@ -254,7 +254,7 @@ def _same_names(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
 
 
 def dialling_rules(dialling: DiallingSettings, lines: Mapping[str, Agent]) -> "DialRules":
-    """What dial_policy allows: what `dialling` says, and where it is silent the lines."""
+    """Return what dial_policy allows: what `dialling` says, and where it is silent the lines."""
     from offhook.policy import dial_policy
 
     home = frozenset(filter(None, map(dial_policy.country_of, lines)))
@@ -268,7 +268,7 @@ def dialling_rules(dialling: DiallingSettings, lines: Mapping[str, Agent]) -> "D
 
 
 def _dialled(agent: Agent) -> Iterator[tuple[Loc, str]]:
-    """Every number and address that an agent file has dialled or texted."""
+    """Return every number and address that an agent file has dialled or texted."""
     if agent.fallback.dial is not None:
         yield ("fallback", "dial"), agent.fallback.dial
     if agent.busy.dial is not None:
@@ -312,7 +312,7 @@ def check_dialled(
 
 
 def by_rest(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
-    """Everything that agents can do only by Twilio's REST API."""
+    """Return everything that agents can do only by Twilio's REST API."""
     for read in agents.values():
         transfer = read.agent.transfer
         where: list[tuple[Loc, str]] = [

@@ -1,4 +1,4 @@
-"""What offhook.yaml may hold, and what each of its parts is once the environment is read too."""
+"""The content of offhook.yaml, and of each part once the environment is read too."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ def _line(value: Any) -> Any:
 
 
 class ServerFileSettings(Part):
-    """What `server:` in offhook.yaml may say."""
+    """The content of `server:` in offhook.yaml."""
 
     host: Text = "127.0.0.1"
     """The address to listen on."""
@@ -86,7 +86,7 @@ class ServerFileSettings(Part):
 
 
 class ServerSettings(ServerFileSettings):
-    """How this process is reached."""
+    """The address of this process, and who may use it."""
 
     unsigned: bool = False
     """Whether to answer requests without Twilio's signature. Only the command line can say so."""
@@ -106,7 +106,7 @@ class ServerSettings(ServerFileSettings):
 
 
 class TwilioFileSettings(Part):
-    """What `twilio:` in offhook.yaml may say."""
+    """The content of `twilio:` in offhook.yaml."""
 
     account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-f]{32}$")] | None = None
     """The account whose calls are answered; else TWILIO_ACCOUNT_SID says."""
@@ -216,7 +216,7 @@ class TwilioSettings(TwilioFileSettings):
 
 
 class DeepgramFileSettings(Part):
-    """What `deepgram:` in offhook.yaml may say."""
+    """The content of `deepgram:` in offhook.yaml."""
 
     url: str = Field(default="wss://agent.deepgram.com/v1/agent/converse", repr=False)
     """The agent's socket; an origin alone gets the path. Regions: deepgram.md §1.1."""
@@ -251,7 +251,7 @@ class DeepgramFileSettings(Part):
 
 
 class DeepgramSettings(DeepgramFileSettings):
-    """Where the agent is."""
+    """The address of the agent, and the key for it."""
 
     api_key: SecretStr | None = None
 
@@ -264,7 +264,7 @@ class DeepgramSettings(DeepgramFileSettings):
 
 
 class LogSettings(Part):
-    """What `logs:` in offhook.yaml may say."""
+    """The content of `logs:` in offhook.yaml."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged."""
@@ -274,7 +274,7 @@ class LogSettings(Part):
 
 
 class Prices(Part):
-    """What a minute costs, in `currency`. Without any price no cost is shown."""
+    """Prices of a minute, in `currency`. Without any price no cost is shown."""
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     twilio_minute: float | None = Field(default=None, ge=0)
@@ -288,7 +288,7 @@ class Prices(Part):
 
 
 class WebhookSettings(Part):
-    """Who is told of each call when it is over."""
+    """The target that is told of each call when it is over."""
 
     url: str | None = Field(default=None, repr=False)
     """An https URL, or an http one of this machine; None tells nobody."""
@@ -325,7 +325,7 @@ def _no_target() -> Exception:
 
 
 class RetentionSettings(Part):
-    """How long records are kept, in days since a call began; None keeps them."""
+    """The age at which records are deleted, in days since a call began; None keeps them."""
 
     text_days: int | None = Field(default=None, ge=1)
     """What was said, pressed and looked up, and the numbers."""
@@ -335,7 +335,7 @@ class RetentionSettings(Part):
 
 
 class RedactionSettings(Part):
-    """What is taken out of texts before they are kept or passed on (offhook.redaction.redactor)."""
+    """Personal data to take out of texts before they are kept or passed on (offhook.redaction)."""
 
     cards: bool = False
     """Card numbers, by Luhn; keys that the caller presses are then kept without their digits."""
@@ -354,7 +354,7 @@ class RedactionSettings(Part):
 
 
 class RecordsFileSettings(Part):
-    """What `records:` in offhook.yaml may say."""
+    """The content of `records:` in offhook.yaml."""
 
     folder: Path = Path("offhook-data")
     """Where the database, the journal and recordings are; relative to offhook.yaml."""
@@ -369,7 +369,7 @@ class RecordsFileSettings(Part):
 
 
 class RecordsSettings(RecordsFileSettings):
-    """What calls leave behind, and where. `folder` is ready to use."""
+    """The records of calls and their place. `folder` is ready to use."""
 
     database: str = Field(repr=False)
     """A URL, which may hold a password: it is dumped without."""
@@ -388,7 +388,7 @@ class RecordsSettings(RecordsFileSettings):
 
 
 class OutboundSettings(Part):
-    """What `outbound:` in offhook.yaml may say: the calls that we place."""
+    """The content of `outbound:` in offhook.yaml: the calls that we place."""
 
     agents: tuple[Path, ...] = ()
     """Agent files that place calls and answer no line; relative to offhook.yaml."""
@@ -404,7 +404,7 @@ class OutboundSettings(Part):
 
 
 class DiallingSettings(Part):
-    """What may be dialled and texted, whoever asks for it: dial_policy."""
+    """The content of `dialling:` in offhook.yaml: the rules of dial_policy."""
 
     countries: tuple[Country, ...] | None = None
     """ISO codes; None: those of the numbers in `lines`, or US and CA if these tell none."""
@@ -434,7 +434,7 @@ class DiallingSettings(Part):
 
 
 class AppConfigFile(Part):
-    """What offhook.yaml may say."""
+    """The content of offhook.yaml."""
 
     server: ServerFileSettings = ServerFileSettings()
     twilio: TwilioFileSettings = TwilioFileSettings()

@@ -1,4 +1,4 @@
-"""When people may be rung: hours of the day, in their own time zone. No I/O."""
+"""Calling hours: when people may be rung, in their own time zone. No I/O."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -21,14 +21,14 @@ _RANGE: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d) ?[-–] ?(?:([01]\d|2[0-3
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """From `begin` on, until before `end` (None: midnight), on these days (0 is Monday)."""
+    """Hours of a day: from `begin` until before `end` (None: midnight), on days (0: Monday)."""
 
     begin: time = time(9)
     end: time | None = time(20)
     days: frozenset[int] = frozenset(range(7))
 
     def opens(self, now: datetime, zone: tzinfo) -> datetime | None:
-        """When people in that zone may be rung next; None: now. `now` is aware."""
+        """Return when people in that zone may be rung next; None means now. `now` is aware."""
         here = now.astimezone(zone)
         clock = here.time()
         if (
@@ -45,7 +45,7 @@ class Hours:
         return datetime.combine(day, self.begin, zone)
 
     def opens_everywhere(self, now: datetime, zones: Sequence[tzinfo]) -> datetime | None:
-        """When it is allowed in all of these zones next; None: now. `now` is aware.
+        """Return when calls are allowed next in all of these zones; None means now. `now` is aware.
 
         Raises NeverOpenError when the hours of the zones do not overlap within a week.
         """

@@ -1,4 +1,4 @@
-"""What the parts of a configuration are made of: values that are checked as they are read."""
+"""Types of configuration values, which are checked as they are read."""
 
 import re
 import zoneinfo
@@ -22,12 +22,12 @@ class Part(pydantic.BaseModel):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _empty(cls, value: Any) -> Any:
-        """A heading with nothing under it, as when every line is commented out."""
+        """Return {} for a heading with nothing under it, as when every line is commented out."""
         return {} if value is None else value
 
 
 def phone_number(value: Any) -> Any:
-    """A phone number in E.164: + and 7 to 15 digits."""
+    """Return the value if it is a phone number in E.164. Refuse every other text, and integers."""
     if isinstance(value, int):
         # The number itself is not told: findings end up in logs.
         raise yamlfile.refuse(
@@ -43,7 +43,7 @@ def phone_number(value: Any) -> Any:
 
 
 def or_empty(value: Any) -> Any:
-    """A heading of a table with nothing under it is an empty table."""
+    """Return {} for a table with nothing under its heading."""
     return {} if value is None else value
 
 
@@ -53,7 +53,7 @@ def _destination(value: Any) -> Any:
 
 
 def speakable(value: Any) -> Any:
-    """Text that TwiML can hold: XML has no other control characters than these."""
+    """Return text that TwiML can hold: XML has no other control characters than these."""
     if isinstance(value, str) and re.search(
         r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", value
     ):
@@ -147,7 +147,7 @@ def _destination_name(value: Any) -> Any:
 
 
 def _key(value: Any) -> Any:
-    """A key as text; YAML takes 0 for a number."""
+    """Return a key as text; YAML takes 0 for a number."""
     key = str(value) if type(value) is int else value
     if isinstance(key, str) and not re.fullmatch(r"[0-9*#]", key):
         raise yamlfile.refuse(

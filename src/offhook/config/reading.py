@@ -67,7 +67,7 @@ WEBHOOK_SECRET_MIN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line says; None is nothing."""
+    """Settings of the command line; None is not set."""
 
     host: str | None = None
     port: int | None = None
@@ -108,7 +108,7 @@ class Config:
     """What agents can do by Twilio's REST API alone, as errors to tell when it cannot be asked."""
 
     def agent_for(self, number: str | None) -> Agent | None:
-        """Who answers this called number; None for the number means that it is not known.
+        """Return who answers this called number; None for the number means that it is not known.
 
         None is the answer for a number that has no line when there is no default either.
         """
@@ -118,17 +118,17 @@ class Config:
         return agent
 
     def agents_by_name(self) -> Mapping[str, Agent]:
-        """Every agent that can place calls."""
+        """Return every agent that can place calls."""
         return {agent.name: agent for agent in (*self.placers, *self.lines.values())}
 
     def caller_id_of(self, agent: Agent) -> str | None:
-        """The number that people see whom this agent rings; None: nothing says."""
+        """Return the number that people see when this agent rings them; None when none is set."""
         lines = self.lines.items()
         own = (line for line, of in lines if of.name == agent.name and line != DEFAULT)
         return agent.outbound.caller_id or self.outbound.caller_id or next(own, None)
 
     def dialling_rules(self) -> "DialRules":
-        """What dial_policy allows."""
+        """Return the rules of dial_policy."""
         return dialling_rules(self.dialling, self.lines)
 
     @property
@@ -164,7 +164,7 @@ class Config:
         return (self.twilio.rest_origin, *sorted(filter(None, lookups)))
 
     def require_deepgram_key(self) -> SecretStr:
-        """The key. Raises UserError E-DG-01 when there is none."""
+        """Return Deepgram's key. Raises UserError E-DG-01 when there is none."""
         if self.deepgram.api_key is None:
             raise UserError(
                 "E-DG-01",
@@ -192,7 +192,7 @@ class Config:
             raise InvalidFileError("E-DIAL-02", self.by_rest)
 
     def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
-        """What signs after-call webhooks, at least one. Raises UserError E-HOOK-01."""
+        """Return what signs after-call webhooks, at least one. Raises UserError E-HOOK-01."""
         secrets = self.records.webhook_secrets
         if not secrets or any(len(one) < WEBHOOK_SECRET_MIN for one in secrets):
             raise UserError(
@@ -204,7 +204,7 @@ class Config:
         return secrets
 
     def require_lookup_secrets(self) -> Mapping[str, SecretStr]:
-        """The lookups' secrets by name. Raises UserError E-LOOKUP-01 when one is missing."""
+        """Return the lookups' secrets by name. Raises UserError E-LOOKUP-01 when one is missing."""
         for name in _lookup_secrets(self.lines):
             if name not in self.lookup_secrets:
                 raise UserError(
@@ -272,7 +272,7 @@ def _refuse_secrets(document: Document) -> None:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The process's environment over that of .env; what is empty counts as not set."""
+    """Return the process's environment over that of .env; what is empty counts as not set."""
     try:
         own = dotenv.dotenv_values(DOTENV, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
@@ -364,7 +364,9 @@ _M = TypeVar("_M", bound=Part)
 
 
 def _outside(model: type[_M], values: Mapping[str, Any], sources: Mapping[str, str]) -> _M:
-    """A part with what came from outside the file. `sources` says how the user calls it.
+    """Return a part completed by the environment and the command line.
+
+    `sources` maps a field to the name by which the user set it.
 
     Raises UserError E-CFG-02. The value is not quoted: it may be a secret.
     """

@@ -20,10 +20,10 @@ OUTBOX_BYTES: Final = 2000 * BYTES_PER_MS
 
 
 class PendingDial(Protocol):
-    """A dial on its way."""
+    """A socket that is being opened."""
 
     def cancel(self) -> object:
-        """Call it off; nothing is reported after that."""
+        """Stop opening the socket; nothing is reported after that."""
 
 
 Dial: TypeAlias = Callable[
@@ -33,37 +33,37 @@ Dial: TypeAlias = Callable[
 
 
 class AgentLegOwner(Protocol):
-    """What an agent's leg tells its session."""
+    """The session of an agent's leg, which is told what happens to the leg."""
 
     def on_agent_audio(self, audio: bytes) -> None:
-        """A piece of what the agent says, of any length."""
+        """Take a piece of the agent's speech, of any length."""
 
     def on_agent_message(
         self, message: messages.ServerMessage | messages.UnknownAgentMessage
     ) -> None:
-        """Anything else that Deepgram said."""
+        """Take any other message of Deepgram's."""
 
     def on_agent_garbage(self, what: str) -> None:
-        """Something that breaks the protocol; `what` holds none of its content."""
+        """Take note of a message that breaks the protocol; `what` quotes nothing of it."""
 
     def on_agent_writable(self, writable: bool) -> None:
-        """The socket is full (False) or takes data again (True)."""
+        """Stop (False) or resume (True) sending: the socket is full, or takes data again."""
 
     def on_agent_open(self) -> None:
-        """The socket is open."""
+        """Take note that the socket is open."""
 
     def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
-        """The socket could not be opened."""
+        """Take note that the socket could not be opened."""
 
     def on_agent_lost(self, why: str, *, ours: bool) -> None:
-        """The socket is gone, unasked. `ours`: because of a fault in our own program."""
+        """Take note that the socket is lost. `ours`: because of a fault in our own program."""
 
     def on_agent_dropped(self, size: int) -> None:
-        """That many bytes of caller audio had waited too long."""
+        """Count `size` bytes of caller audio that waited too long and were dropped."""
 
 
 class AgentLeg:
-    """Reads Deepgram's messages and writes ours: a wire.Receiver."""
+    """One socket to Deepgram: reads its messages and writes ours (a websocket.Receiver)."""
 
     def __init__(self, owner: AgentLegOwner, dial: Dial) -> None:
         self._owner = owner
@@ -106,7 +106,7 @@ class AgentLeg:
     # --- from Deepgram ---
 
     def on_open(self, socket: Channel) -> None:
-        """The upgrade is done; Deepgram speaks first."""
+        """Keep the channel: the upgrade is done, and Deepgram speaks first (deepgram.md §2)."""
         if self._hung_up:
             socket.close()
         else:
@@ -114,7 +114,7 @@ class AgentLeg:
         self._channel = socket
 
     def on_text(self, text: bytes) -> None:
-        """One message."""
+        """Pass one message on, unless it breaks the protocol."""
         if self._hung_up:
             return
         try:
@@ -125,7 +125,7 @@ class AgentLeg:
         self._owner.on_agent_message(message)
 
     def on_binary(self, data: bytes) -> None:
-        """A piece of the agent's speech."""
+        """Pass a piece of the agent's speech on."""
         if not self._hung_up:
             self._owner.on_agent_audio(data)
 
@@ -142,7 +142,7 @@ class AgentLeg:
             self._owner.on_agent_writable(writable)
 
     def on_close(self, closed: Closed) -> None:
-        """The socket is gone."""
+        """Tell the session that the socket is lost, unless we hung up."""
         self._channel = None
         if not self._hung_up:
             self._hung_up = True

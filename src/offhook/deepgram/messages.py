@@ -124,7 +124,7 @@ class LatencyReport(_Message, frozen=True, tag="LatencyReport"):
 
 
 class History(_Message, frozen=True, tag="History"):
-    """What was said (`role`, `content`), or functions that were run (`function_calls`)."""
+    """An earlier utterance (`role`, `content`), or functions that were run (`function_calls`)."""
 
     role: str | None = None
     content: str | None = None
@@ -221,7 +221,7 @@ ServerMessage: TypeAlias = (
 
 
 class KeepAlive(_Message, frozen=True, tag="KeepAlive"):
-    """Nothing to say, but here. For times without audio."""
+    """A sign of life for times without audio."""
 
 
 class UpdatePrompt(_Message, frozen=True, tag="UpdatePrompt"):
@@ -231,7 +231,7 @@ class UpdatePrompt(_Message, frozen=True, tag="UpdatePrompt"):
 
 
 class UpdateSpeak(_Message, frozen=True, tag="UpdateSpeak"):
-    """Another voice, or several in order of preference."""
+    """A new voice, or several in order of preference."""
 
     speak: dict[str, Any] | list[dict[str, Any]]
 

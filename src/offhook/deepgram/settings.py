@@ -23,7 +23,7 @@ Change: TypeAlias = UpdateThink | UpdateSpeak | UpdateListen
 
 
 class Settings:
-    """What an agent is: a value, never changed after it was made.
+    """The Settings of an agent: a value that never changes.
 
     Its text may hold credentials (`endpoint.headers`), so its repr shows none of it.
     """
@@ -53,7 +53,7 @@ class Settings:
         functions: Sequence[Mapping[str, Any]] = (),
         fill: Callable[[str], str] | None = None,
     ) -> bytes:
-        """The message for the wire, its prompts and its greeting (`texts`) as `fill` returns them.
+        """Return the message for the wire; `fill` returns its prompts and its greeting (`texts`).
 
         `functions` are added to those of every think provider, unless one of that name is there.
 
@@ -76,7 +76,7 @@ class Settings:
         return msgspec.json.encode({**self._message, "agent": agent})
 
     def change(self, part: Part, block: Any, functions: Sequence[Mapping[str, Any]] = ()) -> Change:
-        """The message that changes a part of a session that was begun with these settings.
+        """Return the message that changes a part of a session that was begun with these settings.
 
         A think block replaces the functions too (§2.11): one that does not name any gets those of
         these settings, and `functions`. Nothing is filled in it. Raises InvalidFileError E-SET-01
@@ -114,7 +114,7 @@ class Settings:
         return {**think, "functions": kept} if kept else think
 
     def texts(self) -> Iterator[tuple[Loc, str]]:
-        """Every prompt and greeting, with the way to it: what a call's variables may stand in."""
+        """Return every prompt and greeting with its location: texts that may hold `{{name}}`."""
         agent = self._message["agent"]
         if isinstance(agent, str):
             return
@@ -133,7 +133,7 @@ class Settings:
 
     @property
     def greeting(self) -> str | None:
-        """What the agent says first, when that is known: a stored agent keeps it to itself."""
+        """The agent's first words; None when unknown, as for an agent stored at Deepgram."""
         agent = self._message["agent"]
         return None if isinstance(agent, str) else agent.get("greeting") or None
 
@@ -183,7 +183,7 @@ def accept(
     locate: settings_checks.Locate = settings_checks.nowhere,
     tools: Collection[str] = (),
 ) -> tuple[Settings, tuple[Finding, ...]]:
-    """Settings from what the user pasted, with the remarks about them.
+    """Return Settings from what the user pasted, with the remarks about them.
 
     That is a whole Settings message, its `agent` block alone, or the UUID of a stored agent;
     `locate` tells where a part of it was written; `tools` are the functions that we run for it, by
@@ -195,7 +195,7 @@ def accept(
     return Settings(pasted), tuple(findings)
 
 
-def seed() -> tuple[Settings, tuple[Finding, ...]]:
-    """The settings of Deepgram's sample server, which answer where no others are given."""
-    text = importlib.resources.files("offhook.deepgram").joinpath("seed.json").read_bytes()
+def tutorial() -> tuple[Settings, tuple[Finding, ...]]:
+    """Return the settings of Deepgram's tutorial: the default agent."""
+    text = importlib.resources.files("offhook.deepgram").joinpath("tutorial.json").read_bytes()
     return accept(msgspec.json.decode(text))

@@ -1,4 +1,4 @@
-"""What is wrong with Settings, told before any call instead of by a dead line.
+"""Checks of Settings before any call: Deepgram reports mistakes by closing the socket.
 
 Source: deepgram.md, by section: §2.1 root, §2.2 audio, §2.3 agent, §2.4 listen,
 §2.5 think, §2.6 speak, §2.8 context, §4.1 functions, §5.3 usual mistakes.
@@ -23,7 +23,7 @@ Locate: TypeAlias = Callable[[Loc, bool], Place | None]
 
 
 def nowhere(loc: Loc, key: bool) -> None:
-    """The Locate of settings that did not come from a file."""
+    """Return None: a Locate for settings that did not come from a file."""
 
 
 PROMPT_LIMIT: Final = 25_000
@@ -77,7 +77,7 @@ def whole(pasted: Any) -> dict[str, Any]:
 
 
 def check(pasted: Any, locate: Locate = nowhere, tools: Collection[str] = ()) -> list[Finding]:
-    """All that there is to say about pasted settings, in the order of the message.
+    """Return all that there is to say about pasted settings, in the order of the message.
 
     `tools` are the names of the functions that we run for this agent.
     """
@@ -88,7 +88,7 @@ def check(pasted: Any, locate: Locate = nowhere, tools: Collection[str] = ()) ->
 
 
 def change(part: str, block: Any) -> tuple[Any, list[Finding]]:
-    """A block that is to replace `part` of a session, as plain JSON, and all there is to say of it.
+    """Return a block that replaces `part` of a session as plain JSON, with the findings about it.
 
     Of the listener each change names type and version, and of Flux the model (§2.13).
     """
@@ -115,7 +115,7 @@ def change(part: str, block: Any) -> tuple[Any, list[Finding]]:
 
 
 def _endpoint_urls(block: Any) -> Iterator[str]:
-    """Every URL that Deepgram would be made to ask."""
+    """Return every URL that Deepgram would be made to ask."""
     if isinstance(block, list):
         for each in block:
             yield from _endpoint_urls(each)
@@ -237,7 +237,7 @@ class _Check:
     # --- §2.4 ---
 
     def _listen(self, listen: Any) -> bool:
-        """Whether it is Flux that listens."""
+        """Return whether Flux listens."""
         if not isinstance(listen, dict):
             return False
         self._fields(("agent", "listen"), listen, settings_fields.LISTEN, but=_IN_PROVIDER)
@@ -465,7 +465,7 @@ class _Check:
     # --- What several sections share ---
 
     def _blocks(self, name: str, value: Any) -> Iterator[tuple[Loc, dict[str, Any]]]:
-        """The entries of a fallback array, or the one block that stands for it."""
+        """Return the entries of a fallback array, or the one block that stands for it."""
         loc: Loc = ("agent", name)
         if isinstance(value, dict) or (isinstance(value, list) and len(value) == 1):
             text = f"{name} has no fallback: if its provider fails, the call is lost."
@@ -524,7 +524,7 @@ class _Check:
         return str(kind)
 
     def _endpoint(self, loc: Loc, endpoint: Any, known: settings_fields.Fields) -> bool:
-        """Whether there is an endpoint."""
+        """Return whether there is an endpoint."""
         if not isinstance(endpoint, dict):
             return False
         self._fields(loc, endpoint, known)
@@ -533,7 +533,7 @@ class _Check:
         return True
 
     def _range(self, loc: Loc, mapping: dict[str, Any], low: float, high: float) -> bool:
-        """Whether there is a number, and within its range."""
+        """Return whether there is a number, and within its range."""
         value: Any = mapping.get(str(loc[-1]))
         if not settings_fields.fits(value, "a number"):
             return False

@@ -96,7 +96,7 @@ SPEAK_PROVIDER: Final[Fields] = {
 
 
 def fits(value: Any, kind: Kind) -> bool:
-    """Whether a value is of that kind."""
+    """Return whether a value is of that kind."""
     if kind == "text":
         return isinstance(value, str)
     if kind == "a number":

@@ -1,4 +1,4 @@
-"""Which addresses are of the internet. No I/O: names are not resolved here."""
+"""Classification of IP addresses: of the internet or not. No I/O: names are not resolved here."""
 
 import ipaddress
 from typing import Final, TypeAlias
@@ -60,7 +60,7 @@ def is_outside(url: str) -> bool:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a URL's host is this machine, by its name alone."""
+    """Return whether a URL's host is this machine, by its name alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,6 +1,6 @@
 """HTTP and WebSocket on one port: each request's head is read here, and decides who serves it.
 
-A WebSocket upgrade goes to wire.accept, and the router is gone: no audio frame passes through it.
+A WebSocket upgrade goes to websocket.accept, and the router is gone: no audio frame passes it.
 Every other request is handed to Uvicorn's HTTP protocol, one at a time and framed, so that the
 limits hold for each of them and not only for a connection's first.
 """
@@ -87,7 +87,7 @@ class FirstRequestRouter(Connection):
     # --- the loop calls ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A connection came in, its TLS handshake done."""
+        """Wait for the first head: a connection came in, its TLS handshake done."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
         if self._phase == "over":
             self._transport.abort()
@@ -95,7 +95,7 @@ class FirstRequestRouter(Connection):
             self._wait(REQUEST_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """Clean up: the connection is gone."""
         self._phase = "over"
         self._stop_waiting()
         self._listener.left(self)
@@ -104,7 +104,7 @@ class FirstRequestRouter(Connection):
         self._end_http(exc)
 
     def data_received(self, data: bytes) -> None:
-        """A part of a request, or of what follows it."""
+        """Take a part of a request, or of what follows it."""
         if self._phase == "over":
             return
         if self._phase == "leaving":
@@ -122,12 +122,12 @@ class FirstRequestRouter(Connection):
             self.drop()
 
     def pause_writing(self) -> None:
-        """The client reads too slowly."""
+        """Have Uvicorn pause: the client reads too slowly."""
         if self._http is not None:
             self._http.pause_writing()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Have Uvicorn go on: the client has caught up."""
         if self._http is not None:
             self._http.resume_writing()
 
@@ -152,7 +152,7 @@ class FirstRequestRouter(Connection):
     # --- what answers the request calls ---
 
     def answering(self, status: int) -> bool:
-        """An answer begins. Return whether the connection has to end with it."""
+        """Take note that an answer begins. Return whether the connection has to end with it."""
         self._begun = True
         if status < 400:
             self._good = True
@@ -163,7 +163,7 @@ class FirstRequestRouter(Connection):
         return True
 
     def answered(self) -> None:
-        """An answer is complete."""
+        """Await the next request, or end the connection: an answer is complete."""
         if self._phase in ("leaving", "over"):
             return
         if self._refused or self._phase != "answer":
@@ -198,7 +198,7 @@ class FirstRequestRouter(Connection):
 
     @property
     def has_begun(self) -> bool:
-        """Whether the answer has."""
+        """Whether the answer has begun."""
         return self._begun
 
     @property
@@ -381,7 +381,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._front = front
 
     def on_response_complete(self) -> None:
-        """The FirstRequestRouter looks for the next request, and for how long."""
+        """Tell the router, which awaits the next request."""
         self.server_state.total_requests += 1
         self._front.answered()
 
@@ -413,7 +413,7 @@ class _Out:
         self._front.drop()
 
     def is_closing(self) -> bool:
-        """Whether there is nobody to write to any more."""
+        """Return whether there is nobody to write to any more."""
         return self._front.is_over or self._transport.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

@@ -44,7 +44,7 @@ _SCARCE: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENO
 
 
 class ConnectionState(IntEnum):
-    """What a connection is doing, in the order in which they are dropped for a new one."""
+    """The activity of a connection; of two, the earlier in this order is dropped for a new one."""
 
     SILENT = 0
     """Nothing has come, or no more than a part of a TLS handshake."""
@@ -59,7 +59,7 @@ class ConnectionState(IntEnum):
 
 
 class Connection(asyncio.Protocol):
-    """What a Listener has to know of a connection."""
+    """The interface between a Listener and a connection."""
 
     def step(self) -> None:
         """Do what was asked for with `Listener.soon`."""
@@ -153,7 +153,7 @@ class Listener:
         return len(self._streams)
 
     def moved(self, connection: Connection, state: ConnectionState) -> None:
-        """A connection does something else now."""
+        """Take note of a connection's new state."""
         before = self._states.get(connection)
         if before is not None and before is not state:
             del self._by_state[before][connection]
@@ -161,14 +161,14 @@ class Listener:
             self._states[connection] = state
 
     def left(self, connection: Connection) -> None:
-        """A connection is gone, or has become something else."""
+        """Forget a connection that is gone or has become a stream."""
         state = self._states.pop(connection, None)
         if state is not None:
             del self._by_state[state][connection]
         self._sockets.pop(connection, None)
 
     def became_stream(self, connection: Connection) -> None:
-        """A connection is a WebSocket from now on, with a protocol of its own.
+        """Count a connection as a stream: it is a WebSocket from now on, with its own protocol.
 
         Whether it is open is asked of its socket, which the loop detaches or closes with it: the
         engine does not tell of every connection that ends.
@@ -190,7 +190,7 @@ class Listener:
                 self._turn = self._clock.call_at(self._free_at, self._next)
 
     def charge(self) -> None:
-        """A connection was not good. As many of them as there are places may come a second."""
+        """Count a bad connection. As many as there are places may come in a second."""
         self._credit -= 1
 
     # --- the loop calls ---

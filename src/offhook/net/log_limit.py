@@ -26,7 +26,7 @@ _LIBRARIES: Final = ("asyncio", "uvicorn", "uvicorn.error")
 
 
 class LogLimit:
-    """Which records are written. Belongs to one handler."""
+    """A bound on the records that one handler writes."""
 
     def __init__(self) -> None:
         self._kinds: dict[tuple[str, str], _Kind] = {}

@@ -1,4 +1,4 @@
-"""What certificates of others are checked against."""
+"""The authorities that certificates of other hosts are checked against."""
 
 import ssl
 
@@ -6,7 +6,7 @@ import certifi
 
 
 def verifying() -> ssl.SSLContext:
-    """Verifies certificates against the system's authorities and Mozilla's.
+    """Return a context that verifies certificates by the system's authorities and Mozilla's.
 
     The first may be a company's own, the second help where a Python has none configured.
     """

@@ -77,7 +77,7 @@ class UpgradeRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """How a socket ended. Codes are those of RFC 6455 §7.4.
+    """The end of a socket. Codes are those of RFC 6455 §7.4.
 
     `received` is the peer's close code, None when the connection broke without one (a close frame
     without code reads 1005); `sent` is ours when we closed first or broke off, else None.
@@ -89,7 +89,7 @@ class Closed:
 
 
 class Channel(Protocol):
-    """What the owner of an open WebSocket does with it: a Socket, or one in memory for tests."""
+    """The sending side of an open WebSocket: a Socket, or one in memory for tests."""
 
     receiver: "Receiver"
     """Who is called; may be exchanged, also from within a call to the present one."""
@@ -108,10 +108,10 @@ class Channel(Protocol):
 
 
 class Receiver(Protocol):
-    """What a channel calls. None of these may wait; an exception closes the channel with 1011."""
+    """The receiving side of a WebSocket. No method may wait; an exception closes it with 1011."""
 
     def on_open(self, socket: Channel) -> None:
-        """The upgrade is done; `socket` may be written to."""
+        """Take the socket, which may be written to: the upgrade is done."""
 
     def on_text(self, text: bytes) -> None:
         """One whole text message."""
@@ -120,10 +120,10 @@ class Receiver(Protocol):
         """One whole binary message."""
 
     def on_writable(self, writable: bool) -> None:
-        """The peer reads too slowly (False), or has caught up (True)."""
+        """Stop (False) or resume (True) sending: the peer reads too slowly, or has caught up."""
 
     def on_close(self, closed: Closed) -> None:
-        """The connection is gone. Called once, last, and only after `on_open`."""
+        """Take note of the end. Called once, last, and only after `on_open`."""
 
 
 class _Nobody:
@@ -193,7 +193,7 @@ class Socket(WSListener):
     # --- what the engine calls ---
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """The upgrade is done."""
+        """Take the transport: the upgrade is done."""
         self._transport = transport
         if self.abandoned:
             transport.disconnect(graceful=False)
@@ -231,7 +231,7 @@ class Socket(WSListener):
                 raise
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """The connection is gone, whoever ended it."""
+        """Tell the receiver of the end, whoever caused it."""
         self._transport = None
         if self._give_up is not None:
             self._give_up.cancel()

@@ -1,1 +1,1 @@
-"""What tells of calls: the log, the terminal, metrics."""
+"""Reports about calls: the log, the terminal, metrics."""

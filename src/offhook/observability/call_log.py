@@ -1,4 +1,4 @@
-"""What the log says about calls: a subscriber. One line an event, each with the CallSid.
+"""The log of calls: a subscriber that writes one line an event, each with the CallSid.
 
 Never what was said, a pressed key or a phone number, unless `logs.texts` says so.
 """
@@ -144,7 +144,7 @@ def _tell(event: Event) -> tuple[int, str] | None:
 
 
 def _quote(event: Event) -> tuple[int, str] | None:
-    """What is said, for a log that may hold it."""
+    """Return what is said, for a log that may hold it."""
     match event:
         case CallerSaid():
             return logging.INFO, f"caller: {event.text}"

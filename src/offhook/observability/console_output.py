@@ -75,12 +75,12 @@ class Conversation:
 
 
 def inert(text: str) -> str:
-    """Text from outside, in which nothing can command the terminal."""
+    """Return text from outside, in which nothing can command the terminal."""
     return _NOT_TEXT.sub(" ", text)
 
 
 def tell(event: Event) -> tuple[str, str] | None:
-    """Who (a key of STYLES), and what, in words; None: a person watching need not know."""
+    """Return who (a key of STYLES), and what, in words; None: a person watching need not know."""
     match event:
         case LookedUp() if event.why:
             return "trouble", f"lookup: {event.outcome.replace('_', ' ')}, {event.why}"

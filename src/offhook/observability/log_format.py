@@ -1,4 +1,4 @@
-"""How a line of the log comes about: from any logger of the process, by structlog, to stderr.
+"""The format of log lines: from any logger of the process, by structlog, to stderr.
 
 On a terminal it is a line for a person; anywhere else a program reads it, and it is a JSON object.
 Nothing here waits (stderr.py).
@@ -89,14 +89,17 @@ def _is_ours(name: str) -> bool:
 
 
 def _log_thread(raised: threading.ExceptHookArgs) -> None:
-    """A threading.excepthook."""
+    """Log what ended a thread: a threading.excepthook."""
     if raised.exc_value is not None and not isinstance(raised.exc_value, SystemExit):
         name = "a thread" if raised.thread is None else f"the thread {raised.thread.name}"
         _log.error("a fault ended %s", name, exc_info=raised.exc_value)
 
 
 def _log_unraisable(raised: "sys.UnraisableHookArgs") -> None:
-    """A sys.unraisablehook. The object is not named: its repr may hold anything."""
+    """Log what could not be raised: a sys.unraisablehook.
+
+    The object is not named: its repr may hold anything.
+    """
     _log.error("a fault where nothing could be raised", exc_info=raised.exc_value)
 
 
@@ -170,7 +173,7 @@ def _formatter(terminal: bool, logs: LogSettings, masks: Masks) -> logging.Forma
         return hidden
 
     def plain(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        """For a person: `event` says what `fields` hold, and nothing commands the terminal."""
+        """Return a line for a person: without `fields`, and without control of the terminal."""
         line.pop("fields", None)
         return {
             name: "\n".join(map(inert, str(value).split("\n") if name == "exception" else [value]))
@@ -233,7 +236,7 @@ class _Private:
 
 
 def _fault(error: BaseException, texts: bool) -> Iterator[str]:
-    """Where an exception came from, and its kind; its words, which may be a caller's, by `texts`.
+    """Return where an exception came from and its kind; with `texts` also its words.
 
     Causes first. No locals, whose values may be anything.
     """

@@ -68,7 +68,7 @@ class Printer(io.TextIOBase):
             self._changed.notify()
 
     def isatty(self) -> bool:
-        """Whether a person reads it."""
+        """Return whether a person reads it."""
         return os.isatty(self._fd)
 
     def stop(self) -> None:
@@ -113,9 +113,11 @@ class Printer(io.TextIOBase):
         return self._write(line.encode("utf-8", "backslashreplace"))
 
     def _write(self, data: bytes) -> bool:
-        """Whether it was written. Not by sys.stderr, whose buffer Python locks and flushes at exit:
-        a thread that hangs in it would crash or hang the whole process.
-        """  # noqa: D205
+        """Write to the descriptor, and return whether that worked.
+
+        Not by sys.stderr, whose buffer Python locks and flushes at exit: a thread that hangs in it
+        would crash or hang the whole process.
+        """
         rest = memoryview(data)
         try:
             while rest:

@@ -1,1 +1,1 @@
-"""Which numbers may be dialled, how often, at what cost."""
+"""The dial policy: which numbers may be dialled, how often, at what cost."""

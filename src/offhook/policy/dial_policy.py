@@ -1,4 +1,4 @@
-"""What may be dialled and texted, and how much of it: beneath every call, transfer and text.
+"""The dial policy: which numbers may be dialled and texted, and how many calls and texts an hour.
 
 Voice agents are talked into dialling. Fraudsters earn from each minute to numbers that cost much:
 premium-rate, satellite, islands that share +1 or +44 with a cheap country. So a destination is
@@ -85,13 +85,13 @@ class DialRefusal(NamedTuple):
 
     @property
     def words(self) -> str:
-        """For a person, or an agent."""
+        """The reason in words, for a person or an agent."""
         return self.why.words
 
 
 @dataclass(frozen=True, slots=True)
 class DialRules:
-    """What is allowed. Countries are ISO 3166 codes; money is in the configuration's currency."""
+    """The rules of a policy. Countries are ISO 3166 codes; money is in the configured currency."""
 
     countries: frozenset[str] = DEFAULT_COUNTRIES
     home: frozenset[str] = DEFAULT_COUNTRIES
@@ -117,7 +117,7 @@ class DialRules:
 
 
 def country_of(number: str) -> str | None:
-    """The ISO code of an E.164 number's country; None for none, or no number.
+    """Return the ISO code of an E.164 number's country; None for none, or no number.
 
     Not its calling code: +1 is 25 countries, and +44 four.
     """
@@ -127,18 +127,18 @@ def country_of(number: str) -> str | None:
 
 
 def is_number(number: str) -> bool:
-    """Whether somebody may have that E.164 number. What Twilio gives for a withheld one is none."""
+    """Return whether an E.164 number can exist; Twilio's stand-in for a withheld number cannot."""
     parsed = _parsed(number)
     return parsed is not None and phonenumbers.is_valid_number(parsed)
 
 
 def is_country(code: str) -> bool:
-    """Whether that is the ISO code of a country with phone numbers."""
+    """Return whether that is the ISO code of a country with phone numbers."""
     return code in phonenumbers.SUPPORTED_REGIONS
 
 
 def refusal(rules: DialRules, destination: str) -> DialRefusal | None:
-    """Why a destination may never be dialled; None: it may, within the limits.
+    """Return why a destination may never be dialled; None: it may, within the limits.
 
     `destination` is a number in E.164, or a `sip:` or `sips:` address; anything else, such as a
     `tel:` URI, an extension or digits of another script, is refused as malformed.
@@ -169,7 +169,7 @@ def _judge(rules: DialRules, number: str) -> DialRefusal | None:
 
 
 def _parsed(number: str) -> phonenumbers.PhoneNumber | None:
-    """A number in E.164; None for anything else, and for calling codes that there are not."""
+    """Return a number in E.164, parsed; None for other text and unknown calling codes."""
     if not E164.fullmatch(number):
         return None
     try:
@@ -214,7 +214,7 @@ class Keep(Protocol):
 
 
 class DialPolicy:
-    """What one server dials and texts within an hour.
+    """The policy of one server, with its count of dials and texts within an hour.
 
     `earlier` is what an earlier run of the server handed out, and `keep` is where the next run
     finds what this one does. Without them the count is in memory alone: so it is in `offhook demo`
@@ -274,7 +274,7 @@ class DialPolicy:
         return None
 
     def check_last_resort(self, destination: str) -> DialRefusal | None:
-        """Why the number that takes a caller over from us is not dialled; None: dial it.
+        """Return why the number that takes a caller over from us is not dialled; None: dial it.
 
         It obeys the rules of numbers, but no limit, and it is not counted: a caller who was let
         down is not stranded because the hour's calls are used up.
@@ -319,11 +319,11 @@ class DialPolicy:
         return refused
 
     def end_transfer(self, call_sid: str) -> None:
-        """A transfer came to something or nothing. None need be under way."""
+        """Take note that a transfer is over. None need be under way."""
         self._transfers.discard(call_sid)
 
     def forget(self, call_sid: str) -> None:
-        """That call is over."""
+        """Forget a call that is over."""
         self._transfers.discard(call_sid)
         for kind in ("transfer", "text"):
             self._of_call.pop((call_tag(call_sid), kind), None)

@@ -8,10 +8,10 @@ _NO_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 
 
 def whole(text: str) -> str:
-    """The text without half characters, which no encoding takes: halves that meet become one."""
+    """Return the text without lone surrogates, which no encoding takes; pairs become characters."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def for_xml(text: str) -> str:
-    """The text with a space for each character that XML does not allow."""
+    """Return the text with a space for each character that XML does not allow."""
     return _NO_XML.sub(" ", whole(text))

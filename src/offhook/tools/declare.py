@@ -77,7 +77,7 @@ class ToolArgumentsError(Exception):
 
 
 class House(Protocol):
-    """What does to a call what a tool asks for: see the methods of Call."""
+    """The control of calls, which does what the methods of Call ask for."""
 
     def pause_recording(self, call_sid: str) -> bool:
         """Record silence from now on; False when the call is not recorded. From any thread."""
@@ -95,10 +95,10 @@ class House(Protocol):
         """Press keys."""
 
     async def ask(self, call_sid: str, wish: CallRequest) -> tuple[bool, str]:
-        """Whether it was done, and what happened."""
+        """Return whether it was done, and what happened."""
 
     def change(self, call_sid: str, part: Part, block: Any) -> Change:
-        """The message that changes a part of the agent. Raises UserError, and ToolError."""
+        """Return the message that changes a part of the agent. Raises UserError, and ToolError."""
 
     async def ask_digits(
         self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
@@ -262,7 +262,7 @@ class Call:
     async def ask_digits(
         self, prompt: str = "", *, max_digits: int = 16, timeout_s: float = 30.0
     ) -> str:
-        """What the caller enters on the keypad, after the agent has said `prompt`: docs/keypad.md.
+        """Return what the caller enters on the keypad, after the prompt is said: docs/keypad.md.
 
         It ends with `#` or the last of `max_digits` (1 to 32); `timeout_s` seconds are waited for
         each key. Agent, records, recordings, logs and captures get none of it. Raises ToolError
@@ -298,7 +298,7 @@ class Call:
 
 
 def _words(text: str) -> str:
-    """As it can be sent: half a character would be the end of the agent's socket."""
+    """Return the text as it can be sent: a lone surrogate would end the agent's socket."""
     if not text.strip():
         raise ToolError("there are no words in it")
     return whole(text)
@@ -355,12 +355,12 @@ class Tool(Generic[P, R]):
         self.parameters: Final = _schema(self.name, self._arguments)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The function itself, as in a test of it."""
+        """Call the function itself, as in a test of it."""
         return self._function(*args, **kwargs)
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What Settings tell the agent: an entry of `functions`."""
+        """The function as Settings tell it to the agent: an entry of `functions`."""
         definition = {
             "name": self.name,
             "description": self.description,
@@ -369,7 +369,7 @@ class Tool(Generic[P, R]):
         return definition | ({"defer_until_eot": True} if self.irreversible else {})
 
     def bind(self, arguments: str, call: Call) -> tuple[Callable[[], Any], str]:
-        """The function with a model's arguments, ready to run, and these as one canonical text.
+        """Return the function bound to a model's arguments, and these as one canonical text.
 
         Raises ToolArgumentsError. An empty text is no arguments (§4.2).
         """
@@ -438,9 +438,10 @@ def tool(
 def _arguments(
     name: str, function: Callable[..., Any]
 ) -> tuple[type[pydantic.BaseModel], dict[str, str], dict[str, tuple[bool, Any]]]:
-    """A model of what the agent has to give, the parameters by its fields, and those that are
-    passed: whether it is a variable (else the call), and its default.
-    """  # noqa: D205
+    """Return a model of what the agent gives, the parameters by its fields, and those passed to it.
+
+    Each of the last tells whether it is a variable (else the call), and its default.
+    """
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
@@ -475,21 +476,21 @@ def _arguments(
 
 
 def _is_call(hint: Any) -> bool:
-    """Whether it is `Call`, or `Call | None`."""
+    """Return whether it is `Call`, or `Call | None`."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return set(typing.get_args(hint)) == {Call, type(None)}
     return hint is Call
 
 
 def _is_variable(hint: Any) -> bool:
-    """Whether it is `Variable`, or `Variable | None`."""
+    """Return whether it is `Variable`, or `Variable | None`."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(map(_is_variable, typing.get_args(hint)))
     return any(isinstance(each, _OfTheCall) for each in getattr(hint, "__metadata__", ()))
 
 
 def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
-    """The JSON Schema of a model in one piece: references are not known to every maker."""
+    """Return the JSON Schema of a model in one piece: references are not known to every maker."""
     try:
         schema = model.model_json_schema()
     except pydantic.errors.PydanticUserError as error:

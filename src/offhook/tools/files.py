@@ -18,7 +18,7 @@ _NONE: Final[Toolbox] = MappingProxyType({})
 
 
 class ToolFiles:
-    """What an agent's `tools:` names: `built_in` ones, and those of files.
+    """The tools that an agent's `tools:` names: `built_in` ones, and those of files.
 
     Made of a file with a mistake it raises InvalidFileError E-TOOL-01.
     """
@@ -28,7 +28,7 @@ class ToolFiles:
         self._tools = Latest(paths, lambda: _load(tuple(paths), built_in))
 
     def latest(self) -> Toolbox:
-        """The tools as the files are now; as they were while one of them has a mistake."""
+        """Return the tools as the files are now; as they were while one of them has a mistake."""
         return self._tools.get()
 
     @property

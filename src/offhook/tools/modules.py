@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """What `load` makes of some files, and makes anew when one of them has changed.
+    """An object that `load` makes of some files, and makes anew when one of them has changed.
 
     Making it raises what `load` does. A changed file with a mistake is logged, and leaves what was
     there; `load` raises InvalidFileError then.
@@ -34,7 +34,7 @@ class Latest(Generic[T]):
         self._made = load()
 
     def get(self) -> T:
-        """It, as the files are now."""
+        """Return the object, as its files are now."""
         stamps = self._look()
         if stamps != self._stamps:
             self._stamps = stamps
@@ -52,7 +52,7 @@ class Latest(Generic[T]):
 
 
 def load(path: Path) -> Any:
-    """The module in that file. Raises InvalidFileError E-TOOL-01.
+    """Return the module in that file. Raises InvalidFileError E-TOOL-01.
 
     A file's folder is where it may import from, as with a script.
     """
@@ -89,7 +89,7 @@ def load(path: Path) -> Any:
 
 
 def function(path: Path, name: str) -> Callable[..., Any]:
-    """The function of that name in that file. Raises InvalidFileError E-TOOL-01."""
+    """Return the function of that name in that file. Raises InvalidFileError E-TOOL-01."""
     found = vars(load(path)).get(name)
     if not inspect.isfunction(found):
         text = f'There is no function "{name}" in this file.'
@@ -110,5 +110,5 @@ def _line(path: Path, error: BaseException) -> int:
 
 
 def mistake(path: Path, line: int, text: str, fix: str) -> InvalidFileError:
-    """What is wrong in such a file, and where."""
+    """Return what is wrong in such a file, and where."""
     return InvalidFileError("E-TOOL-01", [Finding("error", text, fix, Place(path, line, 1))])

@@ -6,25 +6,25 @@ from types import CodeType, FrameType, TracebackType
 
 
 def place(frame: FrameType, file: str) -> str:
-    """Where a stack is in that file, innermost; where it is at all, if it is not in there."""
+    """Return the innermost place of a stack in that file, or of all when none is in it."""
     inside = next((each for each in outward(frame) if each.f_code.co_filename == file), frame)
     return f"{Path(inside.f_code.co_filename).name}:{inside.f_lineno}"
 
 
 def first_line(code: CodeType) -> str:
-    """Where a function begins."""
+    """Return where a function begins."""
     return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
 
 
 def outward(frame: FrameType | None) -> Iterator[FrameType]:
-    """A stack from its innermost frame."""
+    """Return a stack from its innermost frame."""
     while frame is not None:
         yield frame
         frame = frame.f_back
 
 
 def place_of(error: BaseException, file: str) -> str:
-    """Where something was raised, in that file if possible: by its cause, if it has one there."""
+    """Return where an error was raised, in that file if it or its cause was raised there."""
     steps = [step for cause in _causes(error) for step in _steps(cause.__traceback__)]
     if not steps:
         return "?"

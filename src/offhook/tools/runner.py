@@ -62,11 +62,11 @@ class Runner:
 
     @property
     def runs(self) -> tuple[ToolRun, ...]:
-        """Those of all calls that have a task, wanted or not; from any thread."""
+        """The runs of all calls that have a task, wanted or not. For any thread."""
         return tuple(self._runs.values())
 
     def for_call(self, toolbox: Toolbox, call: Call) -> "CallTools":
-        """What runs the tools of one call."""
+        """Return a runner of one call's tools."""
         loop = asyncio.get_running_loop()
         return CallTools(self, toolbox, dataclasses.replace(call, _loop=loop))
 
@@ -108,7 +108,7 @@ class CallTools:
         self._runner.start(run, work())
 
     def cancel(self, call_id: str, *, over: bool) -> None:
-        """Nobody wants the answer any more.
+        """Cancel the run: its answer is not wanted any more.
 
         What cannot be taken back and has begun runs to its end, so that a repeat finds its result.
         """
@@ -130,7 +130,7 @@ class CallTools:
         asyncio.get_running_loop().call_later(STUCK_S, _name_unstoppable, run)
 
     async def _outcome(self, run: ToolRun, arguments: str) -> _Answer:
-        """What the agent is told, whatever the function does. Only its own cancelling is raised."""
+        """Return what the agent is told, whatever the function does. Raises only CancelledError."""
         tool = run.tool
         if tool is None:
             names = ", ".join(self._toolbox)
@@ -195,7 +195,7 @@ class CallTools:
 
 
 def _unless_awaited(result: Any) -> Any:
-    """As text, made where it came to be: to go through a result may run a user's code, or long."""
+    """Return a result as text, in the thread of the function, since that may run user code."""
     return result if inspect.isawaitable(result) else _text(result)
 
 
@@ -206,7 +206,7 @@ def _name_unstoppable(run: ToolRun) -> None:
 
 
 def _text(result: Any) -> str:
-    """What the agent is told: text as it is, anything else as JSON."""
+    """Return what the agent is told: text as it is, anything else as JSON."""
     text = "done" if result is None else result
     if not isinstance(text, str):
         text = pydantic_core.to_json(text, fallback=str).decode()

@@ -44,7 +44,7 @@ class Running:
     ended_cpu_s: float | None = None
 
     def cpu_s(self) -> float | None:
-        """How long the thread has had a core, in seconds, where the system tells."""
+        """Return how long the thread has had a core, in seconds, where the system tells."""
         if self.ended_cpu_s is not None or self.cpu_clock is None:
             return self.ended_cpu_s
         with contextlib.suppress(OSError):  # it ends just now
@@ -72,12 +72,12 @@ class Threads:
 
     @property
     def running(self) -> tuple[Running, ...]:
-        """Those that have not ended, wanted or not; from any thread."""
+        """The functions that have not ended, wanted or not. For any thread."""
         return tuple(self._running)
 
     @property
     def lately(self) -> tuple[Running, ...]:
-        """Those, and some of which ended last; from any thread."""
+        """The functions that have not ended, and some that ended last. For any thread."""
         return (*self._running, *self._ended)
 
     @property
@@ -93,7 +93,9 @@ class Threads:
         code: CodeType | None = None,
         begun: Callable[[], None] = lambda: None,
     ) -> Any:
-        """What the function returns or raises. Cancelled, it runs on, and its result is dropped.
+        """Return what the function returns, or raise what it raises, in a thread.
+
+        A cancelled function runs on, and its result is dropped.
 
         `begun` is told once there is a thread for it: until then, to cancel it is to undo it.
         Raises NoThreadError.

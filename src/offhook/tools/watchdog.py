@@ -1,4 +1,4 @@
-"""Who holds the interpreter: a function that stops every call of this process, named while it does.
+"""A watch on the interpreter: names a function that stops every call of this process.
 
 An async tool that computes, or waits without `await`, stops the event loop. A sync tool in a thread
 stops it by a call into C that keeps Python's lock, or by computing beside many others that do. So
@@ -186,7 +186,7 @@ class Watchdog:
         return None
 
     def _in_thread(self, held_ms: int) -> Held | None:
-        """The thread that had a core the longest since the last look at which all was well."""
+        """Return the thread that used a core the longest since the last look without a delay."""
         used = {each: cpu - self._cpu.get(each, 0.0) for each, cpu in self._cpu_now().items()}
         whole = used.pop(None, 0.0)
         threads = {each: cpu for each, cpu in used.items() if each is not None}

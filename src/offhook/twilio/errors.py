@@ -14,7 +14,7 @@ from offhook.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a code means, as the end of "Twilio refused: …", and what mends it."""
+    """The meaning of a code, as the end of "Twilio refused: …", and what fixes it."""
 
     what: str
     fix: str
@@ -125,7 +125,7 @@ class TwilioRefusedError(Exception):
         self.retry_after_s = retry_after_s
 
     def problem(self) -> UserError:
-        """It, as a user sees it."""
+        """Return the error that a user sees."""
         what = f"Twilio refused: {self.words} ({self.code or f'HTTP {self.status}'})."
         return UserError("E-TW-03", what, self.fix)
 
@@ -142,7 +142,7 @@ class TwilioUnreachableError(Exception):
         self.sent = sent
 
     def problem(self) -> UserError:
-        """It, as a user sees it."""
+        """Return the error that a user sees."""
         done = "It may have been carried out." if self.sent else "Nothing was carried out."
         return UserError(
             "E-TW-04",
@@ -154,7 +154,7 @@ class TwilioUnreachableError(Exception):
 
 
 def read(status: int, body: bytes, retry_after: str | None) -> TwilioRefusedError:
-    """A refusal out of either of Twilio's formats (§5.2), or out of anything else.
+    """Return a refusal out of either of Twilio's formats (§5.2), or out of anything else.
 
     `retry_after` is the header, of which only seconds are understood.
     """

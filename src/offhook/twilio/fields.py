@@ -1,4 +1,4 @@
-"""What a webhook says, read so that one signature stands for one meaning.
+"""The fields of a webhook, read so that one signature stands for one meaning.
 
 The text that Twilio signs is the URL, then each field's name and value, sorted by name, with
 nothing between them (twilio.md §3.1). So it does not say where a field ends: `CallSid=CA1` and
@@ -28,7 +28,7 @@ class MisreadFieldError(ValueError):
 
 
 class _Field(NamedTuple):
-    """How a field is found in the signed text, and what its value may be."""
+    """The form of a field: how it is found in the signed text, and its value."""
 
     found: re.Pattern[str]
     """Its name, and its value as far as the shape tells the end of it."""
@@ -41,7 +41,7 @@ class _Field(NamedTuple):
 
 
 def _exact(name: str, value: str) -> _Field:
-    """A field whose value ends where its shape does, whatever follows: names begin with capitals.
+    """Return a field whose value ends where its shape does: names begin with capitals.
 
     Twilio's do; names of one's own, of a Voice SDK's client, come after them by the sort.
     """
@@ -49,7 +49,7 @@ def _exact(name: str, value: str) -> _Field:
 
 
 def _open(name: str, begin: str, value: str) -> _Field:
-    """A field that is known by how its value begins."""
+    """Return a field that is known by how its value begins."""
     return _Field(re.compile(f"{name}(?P<value>{begin})"), re.compile(value), ends=False)
 
 
@@ -123,7 +123,7 @@ def read(target: str, fields: Iterable[tuple[str, str]], names: Iterable[str]) -
 
 
 def _is_in_place(name: str, value: str | None, text: str, names_at: Mapping[int, str]) -> bool:
-    """Whether a field, None if it is not there, is cut at its one place in the signed text.
+    """Return whether a field, None if it is not there, is cut at its one place in the signed text.
 
     `names_at` are the names of all fields by where their values begin.
     """

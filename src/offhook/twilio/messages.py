@@ -55,7 +55,7 @@ class MediaFormat(_Details, frozen=True):
 
 
 class StartDetails(_Details, frozen=True):
-    """Which call this stream belongs to. From and To are not in it."""
+    """The call that the stream belongs to. From and To are not in it."""
 
     account_sid: str
     call_sid: str
@@ -127,7 +127,7 @@ class Mark(_FromTwilio, frozen=True, tag="mark"):
 
 
 class StopDetails(_Details, frozen=True):
-    """Which call it was. There is no reason in it."""
+    """The call that the stream belonged to. No reason is given."""
 
     account_sid: str = ""
     call_sid: str = ""
@@ -243,9 +243,9 @@ class MediaWriter:
         self.clear: Final = b'{"event":"clear","streamSid":' + sid + b"}"
 
     def play(self, audio: bytes) -> bytes:
-        """A `media` message that appends `audio` to what the caller hears."""
+        """Return a `media` message that appends `audio` to what the caller hears."""
         return b"".join((self._audio_prefix, b2a_base64(audio, newline=False), b'"}}'))
 
     def mark(self, name: str) -> bytes:
-        """A `mark` message."""
+        """Return a `mark` message."""
         return b"".join((self._mark_prefix, _encode(name), b"}}"))

@@ -93,12 +93,12 @@ class RestCall(_Resource, frozen=True, kw_only=True):
 
     @property
     def created_s(self) -> float | None:
-        """When it was created, by Twilio's wall clock, in seconds since 1970."""
+        """The time of creation by Twilio's wall clock, in seconds since 1970."""
         return _seconds(self.date_created)
 
     @property
     def duration_s(self) -> int | None:
-        """How long it was answered; None while it is not over."""
+        """The seconds for which the call was answered; None while it is not over."""
         known = self.duration
         return int(known) if known and known.isdecimal() and len(known) < 10 else None
 
@@ -225,11 +225,11 @@ class TwilioRest:
                 raise
 
     async def fetch_call(self, sid: str) -> RestCall:
-        """What Twilio knows of a call."""
+        """Return what Twilio knows of a call."""
         return _read(await self._get(f"{self._account}/Calls/{quote(sid, safe='')}.json"), RestCall)
 
     async def calls_to(self, *, to: str, from_: str) -> list[RestCall]:
-        """Calls from one number to another, the newest first: a page of them at most."""
+        """Return calls from one number to another, the newest first: a page of them at most."""
         query = urlencode({"To": to, "From": from_, "PageSize": str(PAGE)})
         return _read(await self._get(f"{self._account}/Calls.json?{query}"), _Calls).calls
 
@@ -243,7 +243,7 @@ class TwilioRest:
         return await self._post("/Messages", form, RestMessage, repeatable=False)
 
     async def numbers(self, phone_number: str | None = None) -> list[RestNumber]:
-        """The account's numbers, or that one (E.164) if it has it."""
+        """Return the account's numbers, or that one (E.164) if it has it."""
         query = {"PageSize": str(PAGE)}
         if phone_number is not None:
             query["PhoneNumber"] = phone_number
@@ -356,12 +356,12 @@ def _seconds(date: str | None) -> float | None:
 
 
 def jitter_s(attempt: int) -> float:
-    """How long to wait after that many attempts (from 1), by chance, so that no two meet again."""
+    """Return a random wait after `attempt` attempts (from 1), so that clients spread out."""
     return random.uniform(0, min(BACKOFF_MAX_S, BACKOFF_S * 2**attempt))
 
 
 def _instructions(twiml: str | None, url: str | None) -> dict[str, str | Sequence[str] | None]:
-    """What a call is to do. One of the two: given both, Twilio ignores `Twiml` (§5.3)."""
+    """Return what a call is to do. One of the two: given both, Twilio ignores `Twiml` (§5.3)."""
     if (twiml is None) == (url is None):
         raise ValueError("either twiml or url")
     if twiml is not None and len(twiml) > TWIML_MAX:

@@ -37,7 +37,7 @@ class SharedKey:
 
 @dataclass(frozen=True, slots=True)
 class _Scheme:
-    """How one request is signed: a hash of `hashlib`, and the secrets that may have been used."""
+    """A way to sign: a hash of `hashlib`, and the secrets that may have been used."""
 
     hash: str
     secrets: Sequence[bytes] = field(repr=False)
@@ -145,7 +145,7 @@ def _signature(scheme: _Scheme, secret: str, url: str, fields: Iterable[tuple[st
 
 
 def _with_and_without_port(origin: str) -> tuple[str, str]:
-    """Both forms: Twilio drops the port of an https URL before it signs (twilio.md §3.1).
+    """Return both forms: Twilio drops the port of an https URL before it signs (twilio.md §3.1).
 
     Whatever a Host header may hold passes through: a host that is none has no valid signature.
     """

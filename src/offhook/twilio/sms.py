@@ -11,7 +11,7 @@ _EXTENDED: Final = frozenset("^{}\\[~]|€\f")
 
 
 def segments(text: str) -> int:
-    """How many: 160 letters of GSM's alphabet fit into one, or 70 with any other letter.
+    """Return how many: 160 letters of GSM's alphabet fit into one, or 70 with any other letter.
 
     In several, each has 7 or 3 of these for putting them together again.
     """

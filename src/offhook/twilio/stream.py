@@ -13,44 +13,44 @@ OUTBOX_BYTES: Final = 256 * 1024
 
 
 class CallerLegOwner(Protocol):
-    """What a caller's leg tells its session."""
+    """The session of a caller's leg, which is told what happens to the leg."""
 
     def on_caller_audio(self, audio: bytes) -> None:
-        """A piece of what the caller says, in practice 20 ms."""
+        """Take a piece of the caller's speech, in practice 20 ms."""
 
     def on_caller_message(
         self, message: messages.FromTwilio | messages.UnknownTwilioMessage
     ) -> None:
-        """Anything else that Twilio said."""
+        """Take any other message of Twilio's."""
 
     def on_caller_garbage(self, what: str) -> None:
-        """Something that breaks the protocol; `what` holds none of its content."""
+        """Take note of a message that breaks the protocol; `what` quotes nothing of it."""
 
     def on_caller_writable(self, writable: bool) -> None:
-        """The socket is full (False) or takes data again (True)."""
+        """Stop (False) or resume (True) sending: the socket is full, or takes data again."""
 
     def on_caller_lost(self, why: str, *, oversized: bool, ours: bool) -> None:
-        """The socket is gone. `ours`: because of a fault in our own program."""
+        """Take note that the socket is lost. `ours`: because of a fault in our own program."""
 
     def on_caller_dropped(self, size: int) -> None:
-        """That many bytes of agent audio found no room."""
+        """Count `size` bytes of agent audio that found no room."""
 
 
 class Recorder(Protocol):
-    """What a caller's leg tells whoever records the call: what really is on the wire."""
+    """The recording of a call, which is told what really is on the wire."""
 
     def heard(self, timestamp: Counter, audio: bytes) -> None:
-        """A piece of what the caller says, and Twilio's time of it, in ms."""
+        """Record a piece of the caller's speech at Twilio's time of it, in ms."""
 
     def played(self, audio: bytes) -> None:
-        """Agent audio went to Twilio; what is dropped, or waits in the outbox, did not."""
+        """Record audio that went to Twilio. What is dropped, or waits in the outbox, did not."""
 
     def cut(self) -> None:
-        """Twilio was told to throw away what it has not played."""
+        """Take note that Twilio was told to throw away what it has not played."""
 
 
 class CallerLeg:
-    """Reads Twilio's messages and writes ours: a wire.Receiver."""
+    """One media stream: reads Twilio's messages and writes ours (a websocket.Receiver)."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class CallerLeg:
         self._channel.close()
 
     def leave(self) -> Callable[[], None]:
-        """Hear no more of this stream: it is left on purpose. What closes it is returned."""
+        """Stop listening to a stream that is left on purpose. Return what closes it."""
         self._channel.receiver = _Left()
         return self._channel.close
 
@@ -117,7 +117,7 @@ class CallerLeg:
         """Do nothing: an UnverifiedStream was told, before this leg took over from it."""
 
     def on_text(self, text: bytes) -> None:
-        """One message, 50 times a second: nearly always audio."""
+        """Pass one message on, 50 times a second: nearly always audio (twilio.md §1.3)."""
         try:
             message = messages.read(text)
         except messages.MalformedTwilioMessageError as bad:
@@ -138,7 +138,7 @@ class CallerLeg:
             self._owner.on_caller_message(message)
 
     def on_binary(self, data: bytes) -> None:
-        """Twilio sends none."""
+        """Report a fault: Twilio sends no binary messages."""
         self._owner.on_caller_garbage("a binary message")
 
     def on_writable(self, writable: bool) -> None:
@@ -156,7 +156,7 @@ class CallerLeg:
             self._owner.on_caller_writable(writable)
 
     def on_close(self, closed: Closed) -> None:
-        """The socket is gone."""
+        """Tell the session that the socket is lost, unless we closed it."""
         why = closed.reason or (f"close code {closed.received}" if closed.received else "cut off")
         self._owner.on_caller_lost(
             why,
@@ -166,19 +166,19 @@ class CallerLeg:
 
 
 class _Left:
-    """The receiver of a stream that was left: what it still says is of no interest."""
+    """The receiver of a stream that was left: it ignores what still comes."""
 
     def on_open(self, socket: Channel) -> None:
-        """It was open."""
+        """Do nothing: the socket was open before."""
 
     def on_text(self, text: bytes) -> None:
-        """Audio of the last moment, and `stop`."""
+        """Ignore audio of the last moment, and `stop`."""
 
     def on_binary(self, data: bytes) -> None:
-        """Twilio sends none."""
+        """Ignore it."""
 
     def on_writable(self, writable: bool) -> None:
-        """Nothing is written."""
+        """Do nothing: nothing is written."""
 
     def on_close(self, closed: Closed) -> None:
-        """As it should be."""
+        """Do nothing: the end was awaited."""

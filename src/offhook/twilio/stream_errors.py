@@ -29,7 +29,7 @@ STREAM_ERRORS: Final[dict[str, str]] = {
 
 
 def explain(stream_error: str) -> tuple[str, str]:
-    """The code in a StreamError text and what it means; ("", the text) when it names none."""
+    """Return the code in a StreamError text and its meaning; ("", the text) without a code."""
     found = re.search(r"\b(319\d\d)\b", stream_error)
     if found is None:
         return "", stream_error[:200]

@@ -172,7 +172,7 @@ def reject(reason: Literal["rejected", "busy"] = "rejected") -> str:
 
 
 def nothing() -> str:
-    """For a call that is over."""
+    """Return an empty document, for a call that is over."""
     return _text(VoiceResponse())
 
 

@@ -1,4 +1,4 @@
-"""What a request to /twilio/after means, and which document answers it: pure functions.
+"""The meaning of a request to /twilio/after, and the document that answers it: pure functions.
 
 Twilio asks there after a stream, a transfer's dial, a farewell, and at a call's end. Requests are
 repeated, and a repeated one may be late (twilio.md §4.1). So the query of each address says what it
@@ -16,7 +16,7 @@ from offhook.webhooks.auth import Form
 
 @dataclass(frozen=True, slots=True)
 class AfterRequest:
-    """What a request to /twilio/after says."""
+    """The facts of a request to /twilio/after."""
 
     is_over: bool = False
     """Whether the call has ended (its CallStatus is final)."""
@@ -48,7 +48,7 @@ class AfterRequest:
 
 @dataclass(frozen=True, slots=True)
 class CallState:
-    """What matters here of a call that this server knows."""
+    """The state of a known call, as far as an answer depends on it."""
 
     leaves: int = 0
     """How often its stream was left on purpose."""
@@ -61,7 +61,7 @@ class CallState:
 
 
 class News(Enum):
-    """What a request tells about a call that is known."""
+    """A fact about a call that a request tells."""
 
     CALL_OVER = auto()
     HANDOFF_DONE = auto()
@@ -71,7 +71,7 @@ class News(Enum):
 
 
 class Document(Enum):
-    """Which TwiML answers a request."""
+    """The TwiML document that answers a request."""
 
     NOTHING = auto()
     HANG_UP = auto()

@@ -1,4 +1,4 @@
-"""What may be said of a webhook before its signature is computed: cheap checks, in that order.
+"""Cheap checks of a webhook, made before its signature is computed, in this order.
 
 A signature of the wrong shape cannot be right, so nothing of such a request is read. The fields are
 counted in the raw body, because to decode and sort thousands of them, only to refuse them then,

@@ -1,1 +1,1 @@
-"""What a server counts and measures, for Prometheus."""
+"""Counts and measurements of a server, for Prometheus."""

@@ -99,19 +99,19 @@ class Metrics:
         self._count(catalogue.CALLS_REFUSED, (request, why))
 
     def refused_stream(self, why: str) -> None:
-        """A stream was sent away after its upgrade."""
+        """Count a stream that was refused after its upgrade."""
         self.refused("stream", why)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
-        """A webhook was."""
+        """Observe how long a webhook took."""
         self._observe(catalogue.WEBHOOK_SECONDS, seconds, (path, str(status)))
 
     def late(self, seconds: float) -> None:
-        """The event loop was late by so much at a beat of its own."""
+        """Observe how late the event loop was at a beat of its own."""
         self._observe(catalogue.LOOP_LAG, seconds)
 
     def held(self, function: str, seconds: float) -> None:
-        """A function held the interpreter."""
+        """Count the time for which a function held the interpreter."""
         self._count(catalogue.HELD_SECONDS, (function,), seconds)
 
     def __call__(self, call_event: CallEvent) -> None:
@@ -214,7 +214,7 @@ class Metrics:
     # --- the scrape ---
 
     async def text(self) -> bytes:
-        """All of it at one moment, in Prometheus' text format, of `content_type`.
+        """Return all of it at one moment, in Prometheus' text format, of `content_type`.
 
         The loop is given back after each metric: to write a hundred lines takes about a
         millisecond, for which no caller's audio need wait.

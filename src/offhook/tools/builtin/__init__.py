@@ -14,7 +14,7 @@ from offhook.tools.files import AnyTool, Toolbox
 
 
 class Destinations(NamedTuple):
-    """What an agent file names, each with its description, which may be empty."""
+    """The destinations that an agent file names, with their descriptions, which may be empty."""
 
     transfer: Mapping[str, str]
     texts: Mapping[str, str]
@@ -33,5 +33,5 @@ NAMES: Final = tuple(_MAKERS)
 
 
 def offered(names: Iterable[str], destinations: Destinations) -> Toolbox:
-    """The built-in tools of these names, which are among NAMES, for an agent of its own."""
+    """Return the built-in tools of these names, which are among NAMES, for an agent of its own."""
     return MappingProxyType({name: _MAKERS[name](destinations) for name in names})

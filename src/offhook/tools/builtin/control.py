@@ -37,7 +37,7 @@ async def send_digits(
 
 
 def transfer_call(destinations: Mapping[str, str]) -> AnyTool:
-    """The tool for an agent that may transfer to these, each with its description."""
+    """Return the tool for an agent that may transfer to these, each with its description."""
 
     async def transfer_call(
         destination: Any,

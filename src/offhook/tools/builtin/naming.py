@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 
 def one_of(names: Iterable[str]) -> Any:
-    """The type hint of a parameter that is one of these names."""
+    """Return the type hint of a parameter that is one of these names."""
     return Literal[tuple(names)]
 
 
 def described(destinations: Mapping[str, str]) -> str:
-    """What they are, for the end of a tool's description."""
+    """Return what they are, for the end of a tool's description."""
     lines = [f"- {name}: {of}" if of else f"- {name}" for name, of in destinations.items()]
     return "\n".join(lines)

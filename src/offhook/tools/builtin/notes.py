@@ -27,5 +27,5 @@ async def take_message(
 
 @tool(irreversible=True, finish_after_hangup=True)
 async def stop_calling_me(call: Call) -> str:
-    """The person on the line does not want to be called any more: never ring this number again."""
+    """Never ring this number again: the person on the line does not want to be called any more."""
     return await call.stop_calling()

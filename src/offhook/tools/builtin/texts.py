@@ -17,7 +17,7 @@ TEXT_MAX: Final = 1600
 
 
 def send_sms(destinations: Mapping[str, str]) -> AnyTool:
-    """The tool for an agent that may send texts to these, and to the caller."""
+    """Return the tool for an agent that may send texts to these, and to the caller."""
 
     async def send_sms(
         text: Annotated[str, Field(min_length=1, max_length=TEXT_MAX)],
