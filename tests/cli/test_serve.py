@@ -108,7 +108,9 @@ async def test_sigterm_lets_the_live_call_finish(tmp_path: Path) -> None:
         live = group.create_task(server.call())
         assert server.process.stderr is not None
         async with asyncio.timeout(240):
-            server.said += (await server.process.stderr.readuntil(b"caller's leg is up")).decode()
+            server.said += (
+                await server.process.stderr.readuntil(b"caller is on the line")
+            ).decode()
         server.process.send_signal(signal.SIGTERM)
         report = await live
         assert report.faults == []

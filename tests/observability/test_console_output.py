@@ -44,7 +44,7 @@ SHOWN: list[tuple[Event, str]] = [
     ),
     (
         events.AgentSaid("Let me", "Let me see.", 840, interrupted=True),
-        "agent   Let me — (interrupted after 0.8 s)",
+        "agent   Let me (interrupted after 840 ms)",
     ),
     (
         events.FunctionCalled("1", "book", '{"people": 2}'),
@@ -91,7 +91,7 @@ SHOWN: list[tuple[Event, str]] = [
         events.ProtocolViolation("caller", "a binary message"),
         "trouble the caller's socket sent a binary message",
     ),
-    (events.KeysEntered("42"), "caller  [42]"),
+    (events.KeysEntered("42"), "caller  keys entered: 42"),
     (events.SecretEntered(16, True), "call    16 digits were entered in secret"),
     (
         events.SecretEntered(0, False),
@@ -123,11 +123,11 @@ SHOWN: list[tuple[Event, str]] = [
     (events.RecordingFailed("disk full"), "trouble the call is not recorded: disk full"),
     (
         events.CallEnded("caller", "caller_hung_up", "the caller hung up", "", 61_234),
-        "call    over: the caller hung up [caller_hung_up]",
+        "call    ended, caller_hung_up, by caller: the caller hung up",
     ),
     (
         events.CallEnded("deepgram", "agent_lost", "the agent was lost", "code 1011", 61_234),
-        "call    over: the agent was lost (code 1011) [agent_lost]",
+        "call    ended, agent_lost, by deepgram: the agent was lost (code 1011)",
     ),
     (
         events.LookedUp("too_late", "no answer within 1000 ms", 1000),

@@ -52,7 +52,7 @@ async def test_a_live_call_is_acted_on(tmp_path: Path) -> None:
         )
         assert server.process.stderr is not None
         async with asyncio.timeout(240):
-            await server.process.stderr.readuntil(b"agent's leg is up")
+            await server.process.stderr.readuntil(b"agent is on the line")
         end = SID[-8:]
         said = await run(tmp_path, server, "say", SID, "One moment.", "--behavior", "queue")
         assert said == (0, "it is being said\n", "")

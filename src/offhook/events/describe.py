@@ -1,0 +1,135 @@
+"""One sentence for each event, for the log, the terminal and whatever else shows events."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+from offhook.events import types as events
+from offhook.events.types import Event
+
+_Sentences: TypeAlias = Mapping[type[Event], Callable[[Any], str]]
+
+
+def describe(event: Event, *, texts: bool) -> str:
+    """Return an event as one sentence.
+
+    With `texts` the sentence holds what was said, pressed or dialled; without, no field of
+    `events.PRIVATE`.
+    """
+    kind = type(event)
+    sentence = (texts and _WITH_TEXTS.get(kind)) or _SENTENCES[kind]
+    return sentence(event)
+
+
+def _words(text: str) -> str:
+    return text.replace("_", " ").replace("-", " ")
+
+
+def _lookup(event: events.LookedUp) -> str:
+    after = f", {event.why}" if event.why else f" after {event.after_ms} ms"
+    return f"lookup: {_words(event.outcome)}{after}"
+
+
+def _agent_said(event: events.AgentSaid) -> str:
+    if event.interrupted:
+        return f"{event.text} (interrupted after {event.heard_ms} ms)"
+    return event.text or f"(not spoken: {event.intended})"
+
+
+def _function_answered(event: events.FunctionAnswered) -> str:
+    outcome = "" if event.outcome == "answered" else f"{_words(event.outcome)}: "
+    return f"{event.name}, {event.after_ms} ms: {outcome}{event.content}"
+
+
+def _finished_late(event: events.FunctionFinishedLate) -> str:
+    return f"{event.name} has ended after {event.after_ms} ms, too late for the agent to know"
+
+
+def _ended(event: events.CallEnded) -> str:
+    detail = f" ({event.detail})" if event.detail else ""
+    return f"ended, {event.slug}, by {event.fault}: {event.words}{detail}"
+
+
+_SENTENCES: Final[_Sentences] = {
+    events.CallBegan: lambda e: f"began, {e.direction}, by {e.by}, agent {e.agent!r}",
+    events.LookedUp: _lookup,
+    events.CallStarted: lambda e: "the caller is on the line",
+    events.AgentConnected: lambda e: (
+        f"the agent is on the line, {e.after_ms} ms after it was dialled"
+    ),
+    events.AgentDisconnected: lambda e: f"the agent was on the line for {e.connected_ms} ms",
+    events.CallerSaid: lambda e: "the caller spoke",
+    events.AgentSaid: lambda e: "the agent spoke",
+    events.UtteranceRedacted: lambda e: (
+        f"the {e.leg}'s audio is silenced from {e.start_ms} to {e.end_ms} ms"
+    ),
+    events.Answered: lambda e: (
+        f"the agent answered after {e.first_byte_ms} ms, and was heard after {e.first_played_ms} ms"
+    ),
+    events.Interrupted: lambda e: f"the caller interrupted the agent after {e.heard_ms} ms",
+    events.KeyPressed: lambda e: "a key was pressed",
+    events.KeysEntered: lambda e: "keys were entered",
+    events.SecretEntered: lambda e: (
+        f"{e.count} digits were entered in secret"
+        + ("" if e.complete else ", and they are not complete")
+    ),
+    events.FunctionCalled: lambda e: f"function {e.name!r} was called",
+    events.FunctionAnswered: lambda e: (
+        f"function {e.name!r}: {_words(e.outcome)} after {e.after_ms} ms"
+    ),
+    events.FunctionDropped: lambda e: (
+        f"{e.name} was called off"
+        if e.why == "cancelled"
+        else f"{e.name} was not answered: the call is over"
+    ),
+    events.FunctionFinishedLate: _finished_late,
+    events.AgentTold: lambda e: "the agent was told something",
+    events.CallerLeft: lambda e: (
+        f"the caller is put through to {e.destination}"
+        if e.errand == "transfer"
+        else "keys are pressed"
+    ),
+    events.Dialled: lambda e: (
+        f"dialled: {e.kind}" + (f" to {e.destination!r}" if e.destination else "")
+    ),
+    events.TransferFailed: lambda e: f"not put through to {e.destination}: {_words(e.why)}",
+    events.CallerBack: lambda e: "the caller is back on the line",
+    events.AgentSwitched: lambda e: f"the agent is now {e.agent}",
+    events.AgentMuted: lambda e: "the agent is muted" if e.on else "the agent is heard again",
+    events.DialRefused: lambda e: f"{e.kind} refused: {e.why}",
+    events.MessageTaken: lambda e: "a message was taken",
+    events.DoNotCall: lambda e: "the other party is never to be rung again",
+    events.InterpreterHeld: lambda e: (
+        f"{e.tool} held the interpreter for {e.held_ms} ms, at {e.where}"
+    ),
+    events.AgentWarned: lambda e: f"Deepgram: {e.code} {e.description}",
+    events.LatencyReported: lambda e: f"Deepgram: answered after {e.total_ms} ms",
+    events.ProtocolViolation: lambda e: f"the {e.leg}'s socket sent {e.what}",
+    events.AudioDropped: lambda e: f"{e.ms} ms of audio to the {e.leg} were dropped",
+    events.StreamTrouble: lambda e: f"Twilio: {e.code} {e.words}",
+    events.DelaysSampled: lambda e: f"{sum(e.to_agent) + sum(e.to_caller)} delays were sampled",
+    events.RecordingStarted: lambda e: f"it is recorded into {e.name}",
+    events.RecordingPaused: lambda e: "the recording is paused",
+    events.RecordingResumed: lambda e: "the recording goes on",
+    events.RecordingEnded: lambda e: f"the recording ends after {e.length_ms} ms",
+    events.RecordingFailed: lambda e: f"the call is not recorded: {e.why}",
+    events.CallEnded: _ended,
+    events.CallBilled: lambda e: f"Twilio: {e.status}, {e.duration_ms // 1000} s on the line",
+}
+
+_WITH_TEXTS: Final[_Sentences] = {
+    events.CallerSaid: lambda e: e.text,
+    events.AgentSaid: _agent_said,
+    events.KeyPressed: lambda e: f"key {e.digit}",
+    events.KeysEntered: lambda e: f"keys entered: {e.digits}",
+    events.FunctionCalled: lambda e: f"{e.name}({e.arguments})",
+    events.FunctionAnswered: _function_answered,
+    events.FunctionFinishedLate: lambda e: f"{_finished_late(e)}: {e.content}",
+    events.AgentTold: lambda e: f"the agent is told: {e.text}",
+    events.Dialled: lambda e: f"{e.destination or e.kind}: {e.to} is rung",
+    events.DialRefused: lambda e: f"{e.kind} to {e.to} refused: {e.why}",
+    events.MessageTaken: lambda e: (
+        f"message of {e.from_name}{f', {e.number}' if e.number else ''}: {e.text}"
+    ),
+    events.DoNotCall: lambda e: f"{e.number} is never to be rung again",
+}
+"""Sentences for those who may know what was said. Every other event has one sentence for all."""
