@@ -16,6 +16,7 @@ does, and is served late on request.
 
 import dataclasses
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import NoReturn, Self, TypeAlias, get_args
@@ -237,6 +238,8 @@ class Playbook:
     def __init__(self, plan: CallSettings | None = None, now: float = 1000.0) -> None:
         self.now = now
         self._commands: list[Command] = []
+        self.listeners: list[Callable[[Command], None]] = []
+        """Told each command."""
         self.call = Call(plan or CallSettings(), now, self._commands.append)
         self.contract = Contract()
         self._script: list[str] = []
@@ -323,6 +326,9 @@ class Playbook:
         """Return what the call has commanded since it was asked last."""
         commands = self._commands.copy()
         self._commands.clear()
+        for command in commands:
+            for listener in self.listeners:
+                listener(command)
         return commands
 
     def _tick(self) -> None:

@@ -86,9 +86,9 @@ from offhook.events.types import (
 from offhook.twilio import messages as twilio
 
 CONNECTED_AT_ONCE = AgentConnected("request-1", 0)
-STILL_THERE = inject(CallSettings().still_there)
-SILENT_GOODBYE = inject(CallSettings().silent_goodbye, "queue")
-TIME_UP_WORDS = CallSettings().time_up
+STILL_THERE = inject(CallSettings().phrases.still_there)
+SILENT_GOODBYE = inject(CallSettings().phrases.silent_goodbye, "queue")
+TIME_UP_WORDS = CallSettings().phrases.time_up
 TIME_UP = inject(TIME_UP_WORDS, "queue")
 PATIENT = CallSettings(silence_s=0)
 

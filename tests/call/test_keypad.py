@@ -340,7 +340,7 @@ def test_a_caller_who_enters_them_is_there(call: Playbook) -> None:
     (call >> Wait(1) << MaskCaller(False) >> Frame() << Forwarded())
     for _ in range(3):
         call >> Wait(1) >> Frame() << Forwarded()
-    (call >> Wait(1) << inject(CallSettings().still_there))
+    (call >> Wait(1) << inject(CallSettings().phrases.still_there))
 
 
 def test_a_prompt_that_is_refused_is_no_prompt(call: Playbook) -> None:

@@ -116,7 +116,7 @@ LEGS: Final[st.SearchStrategy[Leg]] = st.sampled_from(["caller", "agent"])
 CODES: Final = st.sampled_from(
     ["", "INVALID_SETTINGS", "FAILED_TO_THINK", "INTERNAL_SERVER_ERROR", "SERVER_GOING_AWAY"]
 )
-TEXTS: Final = st.sampled_from(["", "Goodbye.", "One two three.", CallSettings().time_up])
+TEXTS: Final = st.sampled_from(["", "Goodbye.", "One two three.", CallSettings().phrases.time_up])
 SECONDS: Final = st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.3, 0.5, 1.0])
 IDS: Final = st.sampled_from(["1", "2", "3"])
 FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(

@@ -47,6 +47,7 @@ from offhook.call.inputs import (
     Requested,
 )
 from offhook.call.phases import Phase
+from offhook.call.phrases import Phrases
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
     AgentConnected,
@@ -382,7 +383,7 @@ def test_changes_of_the_agent_outlive_an_errand(call: Playbook) -> None:
 
 
 def test_another_agent_takes_over_and_greets(call: Playbook) -> None:
-    plan = CallSettings(still_there="Hello?")
+    plan = CallSettings(phrases=Phrases(still_there="Hello?"))
     call.talking() >> Requested(1, requests.SwitchAgent("billing", plan, "I connect you."))
     call << inject("I connect you.", "queue")
     said_and_heard(call, "I connect you.")

@@ -202,7 +202,7 @@ class AgentLink:
         self._forget()
         self._health.forget_agent()
         self._functions.drop("cancelled")
-        self._pending.forget("the agent's leg was given up")
+        self._pending.forget(self._state.phrases.agent_gone)
         self._state.do(HangUpAgent())
 
     def leave_stream(self) -> None:

@@ -24,6 +24,7 @@ from offhook.call.leg_health import LegHealth
 from offhook.call.limits import Limits
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase, Step
+from offhook.call.phrases import Phrases
 from offhook.call.requests import SwitchAgent
 from offhook.call.turns import Turns
 from offhook.events.types import AgentSwitched
@@ -108,6 +109,11 @@ class Call:
         """How the call ended, once it has."""
         return self._state.ending
 
+    @property
+    def phrases(self) -> Phrases:
+        """The sentences of the call's agent."""
+        return self._state.phrases
+
     # --- in ------------------------------------------------------------------------------------
 
     def receive(self, message: Input, now: float) -> None:
@@ -191,9 +197,9 @@ class Call:
         self.turns.note_late()
         self.turns.cut(now, clear=how not in _CALLER_GONE)
         self.link.note_overflow()
-        self.keys.end_secret("the call is over", now)
+        self.keys.end_secret(state.phrases.call_over, now)
         self.functions.drop("call_over")
-        self.pending.forget("the call is over")
+        self.pending.forget(state.phrases.call_over)
         self.farewell.drop()
         state.step(Step.ENDED)
         self.link.close()

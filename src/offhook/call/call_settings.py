@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from offhook.call.keypad import Action
+from offhook.call.phrases import Phrases
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,12 +14,7 @@ class CallSettings:
     max_s: float = 1800.0
     silence_s: float = 60.0
     """Of the caller's silence, half until the question and half until the goodbye; 0: no limit."""
-    still_there: str = "Are you still there?"
-    silent_goodbye: str = "I cannot hear you. Goodbye."
-    time_up: str = "We have reached the end of our time. Goodbye."
-    one_moment: str = "One moment, please."
-    """Said when a function takes long."""
-    transferring: str = "One moment, I am connecting you."
+    phrases: Phrases = field(default_factory=Phrases)
     key_s: float = 2.0
     """How long the next key of an entry is waited for."""
     actions: Mapping[str, Action] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from offhook.call.call_settings import CallSettings
 from offhook.call.commands import Command, Note
 from offhook.call.ending import Ending, Slug
 from offhook.call.phases import Phase, Step, after
+from offhook.call.phrases import Phrases
 from offhook.events.types import Event
 
 
@@ -40,6 +41,11 @@ class CallState:
         self.end = end
         self._began = now
         self._do = do
+
+    @property
+    def phrases(self) -> Phrases:
+        """The sentences of the call's agent."""
+        return self.settings.phrases
 
     def step(self, step: Step) -> None:
         """Move to the phase that the table has for this step."""

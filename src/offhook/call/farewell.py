@@ -87,7 +87,7 @@ class Farewell:
                 return
             case Phase.BARGE_IN:
                 self._turns.lift_fence()
-        self._keys.end_secret("the call is being ended, or its caller put through", now)
+        self._keys.end_secret(self._state.phrases.digits_cut_short, now)
         self._turns.mute(False, now)
         self._state.step(Step.FAREWELL_BEGUN)
         self._words = words
@@ -121,12 +121,12 @@ class Farewell:
     def refuse(self, now: float) -> None:
         """Go on with a caller who has something to say, unless the time is up."""
         if self._words is not None and self._words.then is not Slug.TIME_LIMIT:
-            self._go_on(self._words, now, "the caller is speaking; listen first")
+            self._go_on(self._words, now, self._state.phrases.listen_first)
 
     def cancel(self, request_id: int, now: float) -> None:
         """Go on with a call that nobody wants to end any more."""
         if self._words is not None and self._words.request_id == request_id:
-            self._go_on(self._words, now, "it was called off")
+            self._go_on(self._words, now, self._state.phrases.called_off)
 
     @property
     def is_closing(self) -> bool:
@@ -138,7 +138,7 @@ class Farewell:
         words, self._words = self._words, None
         if words is not None and words.request_id is not None:
             is_meant = isinstance(words.then, Slug)
-            self._state.do(Reply(words.request_id, is_meant, "the call is over"))
+            self._state.do(Reply(words.request_id, is_meant, self._state.phrases.call_over))
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class Farewell:
         else:
             self._handoff.leave(words.then, now)
         if words.request_id is not None:
-            self._state.do(Reply(words.request_id, True, "it is done"))
+            self._state.do(Reply(words.request_id, True, self._state.phrases.done))
 
     def _go_on(self, words: LastWords, now: float, why: str = "") -> None:
         """Go on with the call: they were not the last words after all."""

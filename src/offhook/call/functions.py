@@ -3,6 +3,7 @@
 Source: deepgram.md §4. Who runs them, and how, is not known here.
 """
 
+import json
 from collections import deque
 from typing import Final, Literal, NamedTuple
 
@@ -32,15 +33,6 @@ NAME_MAX: Final = 256
 """Characters of an `id` or a `name`; models' makers allow 64 for a name."""
 ARGUMENTS_MAX: Final = 64 * 1024
 """Characters of arguments; the agent is told of more, and nothing runs."""
-
-_TOO_MANY: Final = '{"error": "too many functions are called; this one was not run"}'
-_TOO_LARGE: Final = '{"error": "the arguments are too long"}'
-_TOO_LATE: Final = '{"error": "this takes too long; it was stopped"}'
-_OUTCOME_UNKNOWN: Final = (
-    "It is not known whether this was done: it takes too long, and may yet be done."
-    " Do not do it again. Tell the caller that it is not certain."
-)
-"""Not an error: after one, a model tries again."""
 
 
 class _Function(NamedTuple):
@@ -85,7 +77,8 @@ class Functions:
         while self._lately and now - self._lately[0] > CALLS_WINDOW_S:
             self._lately.popleft()
         if len(self._open) >= OPEN_MAX or len(self._lately) >= CALLS_MAX:
-            answer = deepgram.FunctionCallResponse(id=call_id, name=name, content=_TOO_MANY)
+            content = _error(self._state.phrases.too_many_functions)
+            answer = deepgram.FunctionCallResponse(id=call_id, name=name, content=content)
             self._state.do(TellAgent(answer))
             return "too many function calls"
         self._lately.append(now)
@@ -95,7 +88,8 @@ class Functions:
         self._open[call_id] = _Function(name, arguments, now, function.thought_signature)
         self._state.note(FunctionCalled(call_id, name, arguments))
         if too_large:
-            self._answer(call_id, _TOO_LARGE, "failed", now)
+            phrases = self._state.phrases
+            self._answer(call_id, _error(phrases.arguments_too_long), "failed", now)
         else:
             self._state.do(RunTool(call_id, name, arguments))
         return None
@@ -160,13 +154,16 @@ class Functions:
             return
         if is_due(self._soft_due(), now):
             self._excuse(now)
+        phrases = self._state.phrases
         for call_id, function in list(self._open.items()):
             if now >= _counts_from(function) + HARD_S:
                 self._state.do(CancelTool(call_id, "too_late"))
                 if function.is_irrevocable:
-                    self._answer(call_id, _OUTCOME_UNKNOWN, "outcome_unknown", now)
+                    # Not an error: after one, a model tries again.
+                    self._answer(call_id, phrases.outcome_unknown, "outcome_unknown", now)
                 else:
-                    self._answer(call_id, _TOO_LATE, "too_late", now)
+                    content = _error(phrases.function_too_late)
+                    self._answer(call_id, content, "too_late", now)
 
     def _soft_due(self) -> float | None:
         if self._has_excused:
@@ -178,7 +175,7 @@ class Functions:
             self._excuse_at = now + SPEAKING_S
             return
         self._has_excused = True
-        words = self._state.settings.one_moment
+        words = self._state.phrases.one_moment
         message = deepgram.InjectAgentMessage(message=words, behavior="queue")
         self._pending.send(message, None, now)
 
@@ -215,6 +212,10 @@ class Functions:
         if not self._open:
             self._has_excused = False
             self._excuse_at = None
+
+
+def _error(words: str) -> str:
+    return json.dumps({"error": words}, ensure_ascii=False)
 
 
 def _counts_from(function: _Function) -> float:

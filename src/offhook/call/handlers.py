@@ -190,13 +190,13 @@ def _finish_function(call: "Call", finished: inputs.ToolFinished, now: float) ->
 
 def _take_request(call: "Call", requested: inputs.Requested, now: float) -> None:
     request_id, request = requested.id, requested.request
-    refusal = requests.refusal(request, call.phase, is_secret=call.keys.is_secret)
+    refusal = requests.refusal(request, call.phase, call.phrases, is_secret=call.keys.is_secret)
     if refusal is not None:
         call.do(Reply(request_id, False, refusal))
         return
     match request:
         case requests.HangUp(by="operator", farewell=""):
-            call.do(Reply(request_id, True, "the call is over"))
+            call.do(Reply(request_id, True, call.phrases.call_over))
             call.end(Slug.OPERATOR_HUNG_UP, "", now)
         case requests.HangUp():
             how = Slug.AGENT_HUNG_UP if request.by == "agent" else Slug.OPERATOR_HUNG_UP
@@ -216,7 +216,8 @@ def _take_request(call: "Call", requested: inputs.Requested, now: float) -> None
             call.keys.ask_secret(request_id, request, now)
         case requests.Mute():
             call.turns.mute(request.on, now)
-            call.do(Reply(request_id, True, "muted" if request.on else "not muted"))
+            what = call.phrases.muted if request.on else call.phrases.unmuted
+            call.do(Reply(request_id, True, what))
 
 
 def _cancel_request(call: "Call", cancelled: inputs.RequestCancelled, now: float) -> None:

@@ -17,6 +17,7 @@ from offhook.call.leg_health import LegHealth
 from offhook.call.limits import Limits
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Step
+from offhook.call.phrases import transfer_failed
 from offhook.call.turns import Turns
 from offhook.events.types import CallerBack, CallerLeft, CallStarted, TransferFailed
 
@@ -32,15 +33,6 @@ BACK_S: Final = 60.0
 """How long after the last key Twilio may take to open the next stream."""
 OUTCOME_S: Final = 3.0
 """How long after the call's end Twilio may yet tell that its caller had been transferred."""
-
-_NOT_REACHED: Final = {
-    "busy": "the line is busy",
-    "no-answer": "nobody answered",
-    "failed": "the number could not be reached",
-    "canceled": "it was called off",
-    "declined": "they did not take the call",
-    "hung-up": "they hung up before the caller was there",
-}
 
 
 class Handoff:
@@ -115,7 +107,7 @@ class Handoff:
         self._action = action
         self._due = now + LEFT_S
         if isinstance(action, handoff_actions.SendDigits):
-            self._news = "(The keys were pressed. Go on.)"
+            self._news = self._state.phrases.keys_sent
             self._state.note(CallerLeft("digits", ""))
         else:
             self._state.note(CallerLeft("transfer", action.name))
@@ -143,10 +135,7 @@ class Handoff:
             return
         self._action = None
         self._state.note(TransferFailed(action.name, done.outcome))
-        self._news = (
-            f"(The transfer to {action.name} did not work: {_NOT_REACHED[done.outcome]}."
-            " Tell the caller, and go on helping.)"
-        )
+        self._news = transfer_failed(self._state.phrases, action.name, done.outcome)
         self._due = now + STREAM_OWED_S
         self._link.dial_ahead(now)
 

@@ -18,6 +18,7 @@ from offhook.call.keypad import Action, Keypad, Secret
 from offhook.call.limits import Limits
 from offhook.call.pending_requests import Change, Injection, PendingRequests
 from offhook.call.phases import Phase
+from offhook.call.phrases import fill
 from offhook.call.requests import AskDigits
 from offhook.call.turns import Turns
 from offhook.deepgram import messages as deepgram
@@ -70,7 +71,7 @@ class KeyInput:
         """Take a key; a masked one is a secret's, or comes just after one."""
         if self._link.is_masked:
             if self._secret is not None and self._secret.press(key, now):
-                self._end_secret("", now)
+                self._end_secret(None, now)
             return
         self._enter(self._keypad.press(key, now), now)
 
@@ -123,7 +124,7 @@ class KeyInput:
         # What was said before the keys comes before them, in a turn of its own (§2.17).
         if self._state.settings.forces_turns and self._turns.is_caller_speaking:
             self._state.do(TellAgent(deepgram.ForceEndTurn()))
-        text = f"(The caller pressed {entry} on the keypad.)"
+        text = fill(self._state.phrases.keys_pressed, keys=entry)
         self._history.said(AgentTold(text))
         self._pending.send(deepgram.InjectUserMessage(content=text), None, now)
 
@@ -150,29 +151,30 @@ class KeyInput:
     def cancel(self, request_id: int, now: float) -> None:
         """Give up a secret that nobody waits for any more."""
         if self._secret is not None and self._secret.request_id == request_id:
-            self._end_secret("nobody waits for it", now)
+            self._end_secret(self._state.phrases.digits_called_off, now)
 
     def refuse_prompt(self, message: Injection | Change, now: float) -> None:
         """Give up a secret of which the agent was not let say the prompt."""
         if self._secret is not None and message == deepgram.InjectAgentMessage(
             message=self._secret.prompt, behavior="queue"
         ):
-            self._end_secret("the caller is speaking; listen first", now)
+            self._end_secret(self._state.phrases.listen_first, now)
 
     def end_secret(self, why_not: str, now: float) -> None:
         """Give up a secret, if one is being entered."""
         if self._secret is not None:
             self._end_secret(why_not, now)
 
-    def _end_secret(self, why_not: str, now: float) -> None:
+    def _end_secret(self, why_not: str | None, now: float) -> None:
         """Tell whoever asked, and nobody else, what was entered, or why it was not."""
         secret, self._secret = self._secret, None
         assert secret is not None
         self._unmask_at = now + keypad.TONES_S
         self._functions.resume_after(secret.began, now)
         self._limits.listen(now)
-        self._state.note(SecretEntered(len(secret.digits), not why_not))
-        self._state.do(Reply(secret.request_id, not why_not, why_not or secret.digits))
+        is_entered = why_not is None
+        self._state.note(SecretEntered(len(secret.digits), is_entered))
+        self._state.do(Reply(secret.request_id, is_entered, why_not or secret.digits))
 
     def _mask(self, on: bool) -> None:
         self._link.is_masked = on
@@ -189,7 +191,7 @@ class KeyInput:
         if is_due(self._keypad.due, now):
             self._enter(self._keypad.finish(), now)
         if is_due(self._secret_due(), now):
-            self._end_secret("the caller did not enter it in time", now)
+            self._end_secret(self._state.phrases.digits_too_late, now)
         if is_due(self._unmask_at, now):
             self._unmask_at = None
             self._mask(False)

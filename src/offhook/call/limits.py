@@ -80,7 +80,7 @@ class Limits:
             self._mind_silence(now)
         if is_due(self._time_up_due(), now):
             self._time_up_at = None
-            self._close(Slug.TIME_LIMIT, self._state.settings.time_up, now)
+            self._close(Slug.TIME_LIMIT, self._state.phrases.time_up, now)
 
     def _time_up_due(self) -> float | None:
         return None if self._state.phase in _WITHOUT_STREAM else self._time_up_at
@@ -93,9 +93,9 @@ class Limits:
 
     def _mind_silence(self, now: float) -> None:
         if self._has_asked:
-            self._close(Slug.CALLER_SILENT, self._state.settings.silent_goodbye, now)
+            self._close(Slug.CALLER_SILENT, self._state.phrases.silent_goodbye, now)
             return
         self._has_asked = True
         self._active_at = now
-        question = deepgram.InjectAgentMessage(message=self._state.settings.still_there)
+        question = deepgram.InjectAgentMessage(message=self._state.phrases.still_there)
         self._pending.send(question, None, now)

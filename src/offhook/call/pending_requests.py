@@ -85,7 +85,7 @@ class PendingRequests:
                 text and message.message.strip().endswith(text)
             ):
                 self._injections.remove(request)
-                self._reply(request, "it is being said")
+                self._reply(request, self._state.phrases.being_said)
                 return
 
     def told(self, text: str) -> bool:
@@ -96,7 +96,7 @@ class PendingRequests:
                 message.content.strip() == text.strip()
             ):
                 self._injections.remove(request)
-                self._reply(request, "the agent was told")
+                self._reply(request, self._state.phrases.agent_told)
                 return True
         return False
 
@@ -106,7 +106,7 @@ class PendingRequests:
             behavior = getattr(request.message, "behavior", "default")
             if behavior == "default" or (behavior == "queue" and not while_agent_speaks):
                 self._injections.remove(request)
-                self._reply(request, why or "somebody was speaking", done=False)
+                self._reply(request, why or self._state.phrases.somebody_speaks, done=False)
                 return request
         return None
 
@@ -117,7 +117,7 @@ class PendingRequests:
             if isinstance(request.message, kind):
                 self._changes.remove(request)
                 self._keep(request.message)
-                self._reply(request)
+                self._reply(request, self._state.phrases.done)
                 return
 
     def refuse_listen(self, why: str) -> None:
@@ -152,11 +152,9 @@ class PendingRequests:
             while queue and now >= queue[0].at + UNANSWERED_S:
                 request = queue.popleft()
                 self._keep(request.message)
-                self._reply(request, "Deepgram has not answered within 10 s", done=False)
+                self._reply(request, self._state.phrases.agent_silent, done=False)
 
-    def _reply(
-        self, request: PendingRequest, what: str = "it is done", *, done: bool = True
-    ) -> None:
+    def _reply(self, request: PendingRequest, what: str, *, done: bool = True) -> None:
         if request.request_id is not None:
             self._state.do(Reply(request.request_id, done, what))
 

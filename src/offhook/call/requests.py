@@ -4,16 +4,13 @@ Each is answered once, with what happened (`commands.Reply`), not with what was 
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from offhook.call.call_settings import CallSettings
 from offhook.call.handoff_actions import HandoffAction
 from offhook.call.phases import Phase
+from offhook.call.phrases import Phrases
 from offhook.deepgram.messages import UpdateListen, UpdatePrompt, UpdateSpeak, UpdateThink
-
-NOBODY_TALKS: Final = "nobody talks with the agent at the moment"
-ENDING: Final = "the call is being ended, or its caller put through, already"
-"""Refusals of what may be asked for again a little later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +83,17 @@ class AskDigits:
 CallRequest: TypeAlias = HangUp | Say | Tell | Update | Mute | Leave | SwitchAgent | AskDigits
 
 
-def refusal(request: CallRequest, phase: Phase, *, is_secret: bool) -> str | None:
-    """Return why that cannot be done now; None when it can.
+def refusal(request: CallRequest, phase: Phase, phrases: Phrases, *, is_secret: bool) -> str | None:
+    """Return why that cannot be done now, in the agent's words; None when it can.
 
     `is_secret`: a secret is being entered.
     """
     if isinstance(request, HangUp) and request.by == "operator" and not request.farewell:
         return None
     if phase is Phase.CLOSING:
-        return ENDING
+        return phrases.call_ending
     if phase is Phase.SETTLING and isinstance(request, Leave | SwitchAgent):
         return None
     if isinstance(request, AskDigits) and is_secret:
-        return "digits are being asked for already"
-    return None if phase in (Phase.TALKING, Phase.BARGE_IN) else NOBODY_TALKS
+        return phrases.digits_asked
+    return None if phase in (Phase.TALKING, Phase.BARGE_IN) else phrases.no_agent

@@ -892,11 +892,7 @@ def plan_of(agent: Agent) -> CallSettings:
     return CallSettings(
         max_s=agent.limits.max_minutes * 60,
         silence_s=agent.limits.silence_seconds,
-        still_there=agent.phrases.still_there,
-        silent_goodbye=agent.phrases.silent_goodbye,
-        time_up=agent.phrases.time_up,
-        one_moment=agent.phrases.one_moment,
-        transferring=agent.phrases.transferring,
+        phrases=agent.phrases,
         key_s=agent.keypad.timeout_seconds,
         actions={key: each.action for key, each in agent.keypad.actions.items()},
         forces_turns=agent.settings.listens_with_flux,

@@ -16,7 +16,8 @@ from typing import Final, TypeAlias
 
 from offhook.call.call_settings import CallSettings
 from offhook.call.handoff_actions import Dial, HandoffAction, JoinConference
-from offhook.call.requests import ENDING, NOBODY_TALKS, CallRequest, Leave, SwitchAgent, Tell
+from offhook.call.phrases import transfer_failed
+from offhook.call.requests import CallRequest, Leave, SwitchAgent, Tell
 from offhook.calls.call_updates import CallUpdates
 from offhook.clock import Clock, Timer
 from offhook.config import Agent, TransferDestination
@@ -54,15 +55,6 @@ then the conference is over for the caller, too."""
 
 LOOK_S: Final = 15.0
 """How long after a caller was sent to a person Twilio is asked whether the person is there."""
-
-_WORDS: Final[dict[HandoffOutcome, str]] = {
-    "busy": "the line is busy",
-    "no-answer": "nobody answered",
-    "failed": "the number could not be reached",
-    "canceled": "it was called off",
-    "declined": "they did not take the call",
-    "hung-up": "they hung up before the caller was there",
-}
 
 Ask: TypeAlias = Callable[[CallRequest], Awaitable[tuple[bool, str]]]
 
@@ -371,16 +363,14 @@ class Transfers:
         self._forget(warm)
         self._guard.end_transfer(party.call_sid)
         party.note(TransferFailed(warm.name, why))
-        words = (
-            f"(The transfer to {warm.name} did not work: {_WORDS[why]}."
-            " Tell the caller, and go on helping.)"
-        )
+        words = transfer_failed(party.agent.phrases, warm.name, why)
         _ = self._lines.start(party.call_sid, self._tell(party, words))
 
     async def _tell(self, party: Party, words: str) -> None:
+        later = (party.agent.phrases.no_agent, party.agent.phrases.call_ending)
         for _ in range(TELL_TRIES):
             _, what = await party.ask(Tell(words))
-            if what not in (NOBODY_TALKS, ENDING) or not party.is_live():
+            if what not in later or not party.is_live():
                 return
             await asyncio.sleep(ASK_AGAIN_S)
 

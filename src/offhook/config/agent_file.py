@@ -1,16 +1,17 @@
 """The content of an agent file."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import pydantic
 from pydantic import BeforeValidator, Field, SkipValidation
 
 from offhook import variables, yamlfile
-from offhook.call import keypad
+from offhook.call import keypad, phrases
 from offhook.config.calling_hours import DAYS, Day, Hours, read_hours
 from offhook.config.parts import (
     Default,
@@ -108,16 +109,16 @@ class Limits(Part):
     """Silence of the caller after which the agent asks, and then says goodbye; 0 never."""
 
 
-class Phrases(Part):
-    """Sentences that the agent is made to say."""
-
-    still_there: Text = "Are you still there?"
-    silent_goodbye: Text = "I cannot hear you. Goodbye."
-    time_up: Text = "We have reached the end of our time. Goodbye."
-    one_moment: Text = "One moment, please."
-    """Said when a function takes long."""
-    transferring: Text = "One moment, I am connecting you."
-    """Said before the caller is put through."""
+if TYPE_CHECKING:
+    from offhook.call.phrases import Phrases
+else:
+    # The keys, defaults and words are declared once, in the core that says them.
+    Phrases = pydantic.create_model(
+        "Phrases",
+        __base__=Part,
+        __doc__="Sentences that the agent says, or is told.",
+        **{each.name: (Text, each.default) for each in dataclasses.fields(phrases.Phrases)},
+    )
 
 
 class Lookup(Part):

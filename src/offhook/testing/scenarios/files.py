@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from offhook import yamlfile
-from offhook.config import Phrases
+from offhook.call.phrases import Phrases
 from offhook.errors import UserError
 from offhook.testing.scenarios.scenario import Loaded, load
 from offhook.testing.scenarios.word_matching import AgentVocabulary

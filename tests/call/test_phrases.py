@@ -1,0 +1,188 @@
+"""An agent of another language is that language throughout: no sentence of ours is English."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from tests.call.playbook import (
+    APPLIED,
+    AUDIO_DONE,
+    START,
+    STOP,
+    WELCOME,
+    Given,
+    Playbook,
+    Wait,
+    agent,
+    caller,
+    key,
+)
+
+from offhook.call import phrases, requests
+from offhook.call.call_settings import CallSettings
+from offhook.call.commands import Command, Reply, TellAgent
+from offhook.call.functions import ARGUMENTS_MAX, CALLS_MAX
+from offhook.call.handoff_actions import Dial, SendDigits
+from offhook.call.inputs import (
+    HandoffDone,
+    LegLost,
+    RequestCancelled,
+    Requested,
+    ServerStopped,
+    ToolBegan,
+)
+from offhook.call.phrases import Phrases
+from offhook.deepgram import messages as deepgram
+
+ENGLISH: Final = dataclasses.asdict(Phrases())
+GERMAN: Final = Phrases(
+    **{name: " ".join([f"«{name}»", *re.findall(r"{\w+}", text)]) for name, text in ENGLISH.items()}
+)
+"""No words at all, so that none is in another language by chance."""
+
+SETTINGS: Final = CallSettings(phrases=GERMAN, silence_s=20, max_s=300)
+TALKING: Final[list[Given]] = [START, WELCOME, APPLIED]
+DESK: Final = Dial("desk", "+12025550123")
+INJECTION_REFUSED: Final = deepgram.InjectionRefused("")
+
+
+def function(call_id: str, arguments: str = "{}") -> deepgram.FunctionCallRequest:
+    return deepgram.FunctionCallRequest([deepgram.FunctionCall(call_id, "pay", arguments)])
+
+
+CONVERSATIONS: Final[dict[str, list[Given]]] = {
+    "silence": [*TALKING, Wait(60)],
+    "time": [*TALKING, *[each for _ in range(40) for each in (key("1"), Wait(9))]],
+    "slow functions": [*TALKING, function("1"), function("2"), ToolBegan("2"), Wait(11)],
+    "too much of a function": [*TALKING, function("1", "x" * (ARGUMENTS_MAX + 1))],
+    "too many functions": [*TALKING, *(function(str(number)) for number in range(CALLS_MAX + 1))],
+    "transfers that come to nothing": [
+        *TALKING,
+        *(
+            each
+            for outcome in ("busy", "no-answer", "failed", "canceled", "declined", "hung-up")
+            for each in (
+                Requested(len(outcome), requests.Leave(DESK)),
+                Wait(2),
+                HandoffDone(outcome),
+                *TALKING,
+            )
+        ),
+    ],
+    "keys that are sent": [
+        *TALKING,
+        Requested(1, requests.Leave(SendDigits("1"))),
+        Wait(2),
+        *TALKING,
+    ],
+    "keys that are pressed": [*TALKING, key("1"), key("2"), Wait(3)],
+    "what is said and told": [
+        *TALKING,
+        Requested(1, requests.Say("Eins.")),
+        agent("Eins."),
+        Requested(2, requests.Tell("Zwei.")),
+        caller("Zwei."),
+        Requested(3, requests.Update(deepgram.UpdatePrompt("Drei."))),
+        deepgram.PromptUpdated(),
+        Requested(4, requests.Say("Vier.")),
+        INJECTION_REFUSED,
+        Requested(5, requests.Say("Fünf.")),
+        Wait(11),
+    ],
+    "mute": [*TALKING, Requested(1, requests.Mute(True)), Requested(2, requests.Mute(False))],
+    "requests without an agent": [START, Requested(1, requests.Say("Eins."))],
+    "requests in last words": [
+        *TALKING,
+        Requested(1, requests.HangUp("agent", "Tschüs.")),
+        Requested(2, requests.Say("Eins.")),
+        INJECTION_REFUSED,
+        Requested(3, requests.HangUp("agent", "Tschüs.")),
+        RequestCancelled(3),
+        Requested(4, requests.HangUp("operator")),
+    ],
+    "a goodbye that is heard": [
+        *TALKING,
+        Requested(1, requests.HangUp("agent", "Tschüs.")),
+        agent("Tschüs."),
+        AUDIO_DONE,
+    ],
+    "secrets": [
+        *TALKING,
+        Requested(1, requests.AskDigits("Nummer?", 4, 5)),
+        Requested(2, requests.AskDigits("Nummer?", 4, 5)),
+        INJECTION_REFUSED,
+        Requested(3, requests.AskDigits("", 4, 5)),
+        Wait(6),
+        Requested(4, requests.AskDigits("", 4, 5)),
+        RequestCancelled(4),
+        Requested(5, requests.AskDigits("", 4, 5)),
+        Requested(6, requests.HangUp("agent", "Tschüs.")),
+    ],
+    "the end of a call that somebody waits for": [
+        *TALKING,
+        Requested(1, requests.AskDigits("", 4, 5)),
+        Requested(2, requests.Say("Eins.")),
+        STOP,
+    ],
+    "the end of an agent that somebody waits for": [
+        *TALKING,
+        Requested(1, requests.Say("Eins.", "interrupt")),
+        Requested(2, requests.SwitchAgent("billing", CallSettings(phrases=GERMAN))),
+        Wait(2),
+        *TALKING[1:],
+        LegLost("agent"),
+        ServerStopped(),
+    ],
+}
+
+
+def told(commands: list[Command]) -> Iterator[str]:
+    """All that goes to the caller, the agent, or whoever asked."""
+    for command in commands:
+        match command:
+            case TellAgent(deepgram.InjectAgentMessage(message=text)):
+                yield text
+            case TellAgent(deepgram.InjectUserMessage(content=text)):
+                yield text
+            case TellAgent(deepgram.FunctionCallResponse(content=text)):
+                yield text
+            case Reply(what=text):
+                yield text
+
+
+def heard(conversation: list[Given], settings: CallSettings) -> list[str]:
+    call = Playbook(settings)
+    commands: list[Command] = []
+    call.listeners.append(commands.append)
+    for number, each in enumerate(conversation):
+        if isinstance(each, Requested) and each.id > 8:
+            each = dataclasses.replace(each, id=100 + number)
+        call >> each << ...
+    return list(told(commands))
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_nothing_of_ours_is_english(name: str) -> None:
+    said = heard(CONVERSATIONS[name], SETTINGS)
+    assert said
+    for text in said:
+        for english in ENGLISH.values():
+            fixed = english.partition("{")[0]
+            assert not (len(fixed) > 5 and fixed in text), text
+
+
+def test_every_phrase_is_told_in_some_conversation() -> None:
+    said = " ".join(
+        text for conversation in CONVERSATIONS.values() for text in heard(conversation, SETTINGS)
+    )
+    elsewhere = {"transferring"}  # said by what asks for a transfer
+    untold = {name for name in ENGLISH if f"«{name}»" not in said}
+    assert untold == elsewhere
+
+
+def test_words_in_braces_are_filled_in_and_others_stay() -> None:
+    assert phrases.fill("{a} and {b}", a="1") == "1 and {b}"
+    failed = phrases.transfer_failed(Phrases(), "sales", "busy")
+    assert failed.startswith("(The transfer to sales did not work: the line is busy.")
