@@ -20,29 +20,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.metrics_core import Metric as Family
 
-from offhook.events.types import (
-    AgentConnected,
-    AgentDisconnected,
-    AgentSaid,
-    AgentWarned,
-    Answered,
-    AudioDropped,
-    CallBegan,
-    CallBilled,
-    CallEnded,
-    CallEvent,
-    CallStarted,
-    DelaysSampled,
-    Dialled,
-    DialRefused,
-    FunctionAnswered,
-    FunctionDropped,
-    FunctionFinishedLate,
-    Interrupted,
-    LatencyReported,
-    ProtocolViolation,
-    StreamTrouble,
-)
+from offhook.events import types as events
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.catalogue import SECTIONS, Metric
 
@@ -114,66 +92,66 @@ class Metrics:
         """Count the time for which a function held the interpreter."""
         self._count(catalogue.HELD_SECONDS, (function,), seconds)
 
-    def __call__(self, call_event: CallEvent) -> None:
+    def __call__(self, call_event: events.CallEvent) -> None:
         """Count one event."""
         event = call_event.event
         match event:
-            case CallBegan():
+            case events.CallBegan():
                 self._count(catalogue.CALLS_ADMITTED, (event.by,))
-            case CallStarted():
+            case events.CallStarted():
                 self._started[call_event.call_sid] = call_event.at_ms
-            case AgentConnected():
+            case events.AgentConnected():
                 self._observe(catalogue.AGENT_CONNECT_SECONDS, event.after_ms / 1000)
-            case AgentDisconnected():
+            case events.AgentDisconnected():
                 self._count(catalogue.AGENT_SECONDS, (), event.connected_ms / 1000)
-            case AgentSaid():
+            case events.AgentSaid():
                 intended = len(event.intended.split())
                 if intended:
                     heard = len(event.text.split())
                     self._observe(catalogue.HEARD_RATIO, min(heard / intended, 1.0))
-            case Answered():
+            case events.Answered():
                 self._turn("first_byte", event.first_byte_ms)
                 self._turn("first_played", event.first_played_ms)
-            case LatencyReported():
+            case events.LatencyReported():
                 self._turn("listen", event.listen_ms)
                 self._turn("think", event.think_ms)
                 self._turn("speak", event.speak_ms)
                 self._turn("total", event.total_ms)
-            case Interrupted():
+            case events.Interrupted():
                 self._count(catalogue.BARGE_INS)
-            case FunctionAnswered():
+            case events.FunctionAnswered():
                 name = "(unknown)" if event.outcome == "unknown" else event.name
                 self._count(catalogue.FUNCTION_CALLS, (name, event.outcome))
                 self._observe(catalogue.FUNCTION_SECONDS, event.after_ms / 1000, (name,))
-            case FunctionDropped():
+            case events.FunctionDropped():
                 self._count(catalogue.FUNCTION_CALLS, (event.name, event.why))
-            case FunctionFinishedLate():
+            case events.FunctionFinishedLate():
                 self._count(catalogue.FUNCTION_CALLS, (event.name, "finished_late"))
-            case Dialled():
+            case events.Dialled():
                 self._count(catalogue.DIALS, (event.kind,))
-            case DialRefused():
+            case events.DialRefused():
                 self._count(catalogue.DIALS_REFUSED, (event.kind, event.why))
-            case AgentWarned():
+            case events.AgentWarned():
                 self._count(catalogue.AGENT_WARNINGS, (event.code, str(event.fatal).lower()))
-            case ProtocolViolation():
+            case events.ProtocolViolation():
                 self._count(catalogue.FAULTS, (event.leg,))
-            case AudioDropped():
+            case events.AudioDropped():
                 self._count(catalogue.AUDIO_DROPPED, (event.leg, event.why), event.ms / 1000)
-            case StreamTrouble():
+            case events.StreamTrouble():
                 self._count(catalogue.STREAM_ERRORS, (event.code,))
-            case DelaysSampled():
+            case events.DelaysSampled():
                 self._add(catalogue.ADDED_DELAY, event.to_agent, ("agent",))
                 self._add(catalogue.ADDED_DELAY, event.to_caller, ("caller",))
                 self._add(catalogue.BARGE_IN_SECONDS, event.to_clear, ())
-            case CallEnded():
+            case events.CallEnded():
                 self._ended(call_event, event)
-            case CallBilled():
+            case events.CallBilled():
                 self._count(catalogue.TWILIO_SECONDS, (), event.duration_ms / 1000)
                 self._count(catalogue.TWILIO_MINUTES, (), -(-event.duration_ms // 60_000))
             case _:
                 pass
 
-    def _ended(self, call_event: CallEvent, event: CallEnded) -> None:
+    def _ended(self, call_event: events.CallEvent, event: events.CallEnded) -> None:
         self._count(catalogue.CALLS_ENDED, (event.fault, event.slug))
         self._observe(catalogue.CALL_SECONDS, event.duration_ms / 1000)
         started = self._started.pop(call_event.call_sid, None)
