@@ -290,6 +290,15 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the fix for an unknown word: the nearest known one, else `otherwise` or all known."""
+    known = sorted(known)
+    close = nearest(word, known)
+    if close is not None:
+        return f'Did you mean "{close}"?'
+    return otherwise or f"Known here: {', '.join(known)}."
+
+
 def _finding(
     model: type[pydantic.BaseModel], document: Document, base: Loc, detail: ErrorDetails
 ) -> Finding:
@@ -298,9 +307,7 @@ def _finding(
     place = document.place((*base, *loc), key=loc[-1:] == ("[key]",))
     context = detail.get("ctx", {})
     if detail["type"] == "extra_forbidden":
-        known = _keys(model, loc[:-1])
-        close = nearest(str(loc[-1]), known)
-        fix = f'Did you mean "{close}"?' if close else f"Known here: {', '.join(sorted(known))}."
+        fix = did_you_mean(str(loc[-1]), _keys(model, loc[:-1]))
         place = document.place((*base, *loc), key=True)
         return Finding("error", f'"{loc[-1]}" is not known here.', fix, place)
     if detail["type"] == "missing":

@@ -96,8 +96,8 @@ def _tools(agent: Agent, document: Document) -> ToolFiles:
                 errors.append(Finding("error", *fault, document.place(("tools", index))))
             names.append(tool)
         elif re.fullmatch(r"[\w-]+", tool):
-            close = yamlfile.nearest(tool, builtin.NAMES)
-            fix = f'Did you mean "{close}"?' if close else f"There are: {', '.join(builtin.NAMES)}."
+            there = f"There are: {', '.join(builtin.NAMES)}."
+            fix = yamlfile.did_you_mean(tool, builtin.NAMES, there)
             text = f'No built-in tool is called "{tool}", and a file\'s name ends in .py.'
             errors.append(Finding("error", text, fix, document.place(("tools", index))))
         else:
@@ -155,12 +155,8 @@ def _check_variables(agent: Agent, document: Document) -> None:
         for name, written in variables.places(text):
             if name in known:
                 continue
-            close = yamlfile.nearest(name, known)
-            fix = (
-                f'Did you mean "{close}"?'
-                if close
-                else f"Give it a default: variables: {{{name}: …}}."
-            )
+            default = f"Give it a default: variables: {{{name}: …}}."
+            fix = yamlfile.did_you_mean(name, known, default)
             where = document.place_within(loc, written)
             findings.append(Finding("error", f'No variable is called "{name}".', fix, where))
     if findings:
@@ -175,8 +171,7 @@ def _check_keypad(agent: Agent, document: Document) -> None:
         name = action.transfer
         if name is None or name in known:
             continue
-        close = yamlfile.nearest(name, known)
-        fix = f'Did you mean "{close}"?' if close else f"Add it to transfer.destinations: {name}."
+        fix = yamlfile.did_you_mean(name, known, f"Add it to transfer.destinations: {name}.")
         # Without quotes the key is a number there; a step that is not there is passed over.
         steps = (int(key), key) if key.isdigit() else (key,)
         where = document.place(("keypad", "actions", *steps, "transfer"))
@@ -315,17 +310,12 @@ def by_rest(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
     """Return everything that agents can do only by Twilio's REST API."""
     for read in agents.values():
         transfer = read.agent.transfer
-        where: list[tuple[Loc, str]] = [
-            (("tools", index), tool)
-            for index, tool in enumerate(read.agent.tools)
-            if tool == "send_sms"
-        ]
-        if transfer is not None:
-            where += [
-                (("transfer", "destinations", name, "warm"), "a warm transfer")
-                for name, to in transfer.destinations.items()
-                if to.warm
-            ]
+        where: list[tuple[Loc, str]] = []
+        if "send_sms" in read.agent.tools:
+            where.append((("tools", read.agent.tools.index("send_sms")), "send_sms"))
+        for name, to in transfer.destinations.items() if transfer is not None else ():
+            if to.warm:
+                where.append((("transfer", "destinations", name, "warm"), "a warm transfer"))
         for loc, what in where:
             text = f"{what} takes Twilio's REST API, and there are no credentials for it."
             fix = f"Set TWILIO_ACCOUNT_SID, TWILIO_API_KEY and TWILIO_API_SECRET in {DOTENV}."

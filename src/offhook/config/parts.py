@@ -90,11 +90,9 @@ def _zone(value: Any) -> Any:
         return zoneinfo.ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         pass
-    close = yamlfile.nearest(value, zoneinfo.available_timezones())
-    raise yamlfile.refuse(
-        "This machine knows no time zone of that name.",
-        f'Did you mean "{close}"?' if close else "Write one as Europe/Berlin.",
-    )
+    known = zoneinfo.available_timezones()
+    fix = yamlfile.did_you_mean(value, known, "Write one as Europe/Berlin.")
+    raise yamlfile.refuse("This machine knows no time zone of that name.", fix)
 
 
 def _pattern(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -286,39 +286,30 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 def _server(
     file: ServerFileSettings, folder: Path, overrides: Overrides, env: Mapping[str, str]
 ) -> ServerSettings:
-    given = {
-        "host": overrides.host,
-        "port": overrides.port,
-        "public_url": overrides.public_url,
-        "tls_cert": overrides.tls_cert,
-        "tls_key": overrides.tls_key,
-        "unsigned": overrides.unsigned,
-    }
+    given = {name: value for name, value in asdict(overrides).items() if value is not None}
+    given.pop("deepgram_url", None)
     values = file.model_dump()
     for name in ("tls_cert", "tls_key"):
         if values[name] is not None:
             values[name] = folder / values[name]
-    values |= {name: value for name, value in given.items() if value is not None}
-    values["api_token"] = env.get("OFFHOOK_API_TOKEN")
+    values |= {**given, "api_token": env.get("OFFHOOK_API_TOKEN")}
     sources = {name: f"--{name.replace('_', '-')}" for name in given}
     return _outside(ServerSettings, values, sources | {"api_token": "OFFHOOK_API_TOKEN"})
 
 
 def _twilio(file: TwilioFileSettings, env: Mapping[str, str]) -> TwilioSettings:
-    tokens = env.get("TWILIO_AUTH_TOKEN", "").split(",")
     values = file.model_dump() | {
-        "account_sid": env.get("TWILIO_ACCOUNT_SID", file.account_sid),
-        "auth_tokens": tuple(SecretStr(token.strip()) for token in tokens if token.strip()),
-        "signing_secrets": signing_secrets(env.get("TWILIO_SIGNING_SECRETS", "")),
-        "api_key": env.get("TWILIO_API_KEY"),
-        "api_secret": env.get("TWILIO_API_SECRET"),
+        "auth_tokens": _secret_list(env.get("TWILIO_AUTH_TOKEN", "")),
+        "signing_secrets": signing_secrets(env.get(_SIGNING, "")),
     }
-    sources = {
-        "account_sid": "TWILIO_ACCOUNT_SID",
-        "api_key": "TWILIO_API_KEY",
-        "api_secret": "TWILIO_API_SECRET",
-    }
+    sources = {name: f"TWILIO_{name.upper()}" for name in ("account_sid", "api_key", "api_secret")}
+    values |= {name: env[variable] for name, variable in sources.items() if variable in env}
     return _outside(TwilioSettings, values, sources)
+
+
+def _secret_list(text: str) -> tuple[SecretStr, ...]:
+    """Return secrets as the environment has them: several, with commas, while one is rotated."""
+    return tuple(SecretStr(part) for part in map(str.strip, text.split(",")) if part)
 
 
 def signing_secrets(text: str) -> dict[str, SecretStr]:
@@ -329,11 +320,12 @@ def signing_secrets(text: str) -> dict[str, SecretStr]:
     secrets: dict[str, SecretStr] = {}
     for number, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):
         key, _, secret = (word.strip() for word in part.partition("="))
+        why = None
         if not re.fullmatch(r"[!-+\--<>-~]{1,128}", key) or not secret:
             why = f"its part {number} is not KEY_ID=SECRET."
-            raise UserError("E-CFG-02", f"{_SIGNING}: {why}", "Correct this value.")
-        if key in secrets:
+        elif key in secrets:
             why = f"its part {number} has the key id of one before it."
+        if why is not None:
             raise UserError("E-CFG-02", f"{_SIGNING}: {why}", "Correct this value.")
         secrets[key] = SecretStr(secret)
     return secrets
@@ -351,11 +343,10 @@ def _deepgram(
 def _records(file: RecordsFileSettings, folder: Path, env: Mapping[str, str]) -> RecordsSettings:
     folder = folder / file.folder
     database = env.get("OFFHOOK_DATABASE_URL", file.database) or f"sqlite:///{folder}/offhook.db"
-    secrets = env.get("OFFHOOK_WEBHOOK_SECRET", "").split(",")
     values = file.model_dump() | {
         "folder": folder,
         "database": database,
-        "webhook_secrets": tuple(SecretStr(one.strip()) for one in secrets if one.strip()),
+        "webhook_secrets": _secret_list(env.get("OFFHOOK_WEBHOOK_SECRET", "")),
     }
     return RecordsSettings(**values)
 

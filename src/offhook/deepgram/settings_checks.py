@@ -16,7 +16,7 @@ import msgspec
 
 from offhook.deepgram import settings_fields
 from offhook.net.addresses import is_outside
-from offhook.yamlfile import Finding, Loc, Place, nearest
+from offhook.yamlfile import Finding, Loc, Place, did_you_mean
 
 Locate: TypeAlias = Callable[[Loc, bool], Place | None]
 """Where the value at a location of the pasted settings was written; if True, where its key was."""
@@ -45,6 +45,8 @@ _NOT_A_FIELD: Final[Mapping[str, tuple[str, str]]] = {
 }
 _ROOT_ONLY: Final = frozenset({"tags", "flags", "mip_opt_out", "experimental", "audio"})
 _IN_PROVIDER: Final = frozenset({"type", "model", "voice", "version", "temperature", "speed"})
+
+_PHONE_AUDIO: Final = {"encoding": "mulaw", "sample_rate": 8000, "container": "none"}
 
 _TEMPERATURE: Final[Mapping[str, tuple[float, float]]] = {
     "open_ai": (0, 2),
@@ -178,11 +180,7 @@ class _Check:
             if not isinstance(part, dict):
                 continue
             self._fields(("audio", side), part, known)
-            for name, value in (
-                ("encoding", "mulaw"),
-                ("sample_rate", 8000),
-                ("container", "none"),
-            ):
+            for name, value in _PHONE_AUDIO.items():
                 if name in known and part.get(name, value) != value:
                     text = f"audio.{side}.{name} is not what a phone line has; callers hear noise."
                     fix = f'Write "{value}"' if isinstance(value, str) else f"Write {value}"
@@ -201,11 +199,11 @@ class _Check:
         self._fields(("agent",), agent, settings_fields.AGENT, but=_ROOT_ONLY)
         flux = self._listen(agent.get("listen"))
         if "language" in agent:
-            text = "agent.language is deprecated"
-            text += ", and with Flux it may end the session." if flux else "."
-            fix = "Remove it; the Flux model says the language." if flux else (
-                "Remove it, and set listen.provider.language if it is not English."
-            )  # fmt: skip
+            text = "agent.language is deprecated."
+            fix = "Remove it, and set listen.provider.language if it is not English."
+            if flux:
+                text = "agent.language is deprecated, and with Flux it may end the session."
+                fix = "Remove it; the Flux model says the language."
             self._remark(("agent", "language"), text, fix, key=True)
         if "think_live" in agent:
             text = "think_live is by invitation; other projects are refused for it."
@@ -260,7 +258,7 @@ class _Check:
             self._error((*loc, "model"), text, 'Remove "version", or write "flux-general-en".')
         elif not flux:
             text = (
-                "listen uses Nova; Deepgram's guidance for agents is Flux, which ends turns better."
+                "listen uses Nova; Deepgram's guidance for agents: Flux, which ends turns better."
             )
             fix = 'Consider "version": "v2" with "model": "flux-general-en".'
             self._remark((*loc, "model"), text, fix)
@@ -337,9 +335,8 @@ class _Check:
                 self._error(loc, "think.provider has no model.", 'Add "model".')
         if kind in _THINK_NEEDS_ENDPOINT and not own_endpoint:
             text = f"Deepgram does not run {kind} itself: think needs an endpoint."
-            self._error(
-                (*loc, "type"), text, 'Add "endpoint" with url and headers beside provider.'
-            )
+            fix = 'Add "endpoint" with url and headers beside provider.'
+            self._error((*loc, "type"), text, fix)
         if kind in _TEMPERATURE:
             self._range((*loc, "temperature"), provider, *_TEMPERATURE[kind])
         model = str(provider.get("model", ""))
@@ -372,10 +369,8 @@ class _Check:
                 text = f'The function "{name or index}" has no parameters.'
                 fix = 'Add "parameters": {"type": "object", "properties": {}} if it takes none.'
                 self._remark(here, text, fix)
-            given = function.get("endpoint")
-            called_by_deepgram = self._endpoint(
-                (*here, "endpoint"), given, settings_fields.FUNCTION_ENDPOINT
-            )
+            given, known = function.get("endpoint"), settings_fields.FUNCTION_ENDPOINT
+            called_by_deepgram = self._endpoint((*here, "endpoint"), given, known)
             ours = isinstance(name, str) and name in self._tools
             if called_by_deepgram and ours:
                 text = (
@@ -423,9 +418,8 @@ class _Check:
                 self._error(loc, f"speak.provider has no {name}.", f'Add "{name}".')
         if kind in _SPEAK_NEEDS_ENDPOINT and not own:
             text = f"Deepgram does not run {kind} itself: speak needs an endpoint."
-            self._error(
-                (*loc, "type"), text, 'Add "endpoint" with url and headers beside provider.'
-            )
+            fix = 'Add "endpoint" with url and headers beside provider.'
+            self._error((*loc, "type"), text, fix)
         if kind == "deepgram":
             self._voice(loc, provider)
         elif kind == "cartesia":
@@ -499,10 +493,7 @@ class _Check:
                 why, fix = _NOT_A_FIELD[name]
                 self._error(here, f'"{name}" {why}.', fix, key=True)
             elif name not in but and not (loc == () and name in settings_fields.AGENT):
-                close = nearest(str(name), known)
-                fix = (
-                    f'Did you mean "{close}"?' if close else "Check its spelling; it is sent as is."
-                )
+                fix = did_you_mean(str(name), known, "Check its spelling; it is sent as is.")
                 self._remark(here, f'"{name}" is not a field known here.', fix, key=True)
 
     def _not_in_provider(self, loc: Loc, block: dict[str, Any]) -> None:
@@ -515,12 +506,8 @@ class _Check:
         if kind is None:
             self._error(loc, f"{loc[1]}.provider has no type.", f'Add "type": "{min(known)}".')
         elif isinstance(kind, str) and kind not in known:
-            close = nearest(kind, known)
-            fix = (
-                f'Did you mean "{close}"?' if close else f"Known here: {', '.join(sorted(known))}."
-            )
             text = f'{loc[1]}.provider.type "{kind}" is not a provider known here.'
-            self._remark((*loc, "type"), text, fix)
+            self._remark((*loc, "type"), text, did_you_mean(kind, known))
         return str(kind)
 
     def _endpoint(self, loc: Loc, endpoint: Any, known: settings_fields.Fields) -> bool:
