@@ -261,10 +261,10 @@ async def test_what_is_refused_is_counted_by_request_and_reason() -> None:
         found = samples((await h.server.metrics.text()).decode())
     name = "offhook_calls_refused_total"
     assert {k: v for k, v in found.items() if k.startswith(name)} == {
-        f"{name}{{request=webhook,reason=a wrong signature}}": 1,
-        f"{name}{{request=webhook,reason=at capacity}}": 1,
-        f"{name}{{request=stream,reason=an unknown token}}": 1,
-        f"{name}{{request=stream,reason=no media-stream message}}": 1,
-        f"{name}{{request=upgrade,reason=a wrong signature}}": 1,
+        f"{name}{{reason=a wrong signature,request=webhook}}": 1,
+        f"{name}{{reason=at capacity,request=webhook}}": 1,
+        f"{name}{{reason=an unknown token,request=stream}}": 1,
+        f"{name}{{reason=no media-stream message,request=stream}}": 1,
+        f"{name}{{reason=a wrong signature,request=upgrade}}": 1,
     }
     assert found["offhook_webhook_seconds_count{path=/twilio/voice,status=403}"] == 1
