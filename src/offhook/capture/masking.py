@@ -28,7 +28,7 @@ _WORDS: Final = frozenset(
         "token",
     }
 )
-"""What makes a name secret when it is one of its words, as in `aws_secret_access_key`."""
+"""Words that make a name secret, as in `aws_secret_access_key`."""
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -46,11 +46,11 @@ class Masks:
         self._keep(value for value in (*known, *encoded) if len(value) >= at_least)
 
     def message(self, message: Any) -> Any:
-        """A message as it may be kept: JSON of any kind, never changed itself."""
+        """Return a message as it may be kept, in a copy: JSON of any kind."""
         return self._without_known(self._by_name(message, secret=False))
 
     def text(self, text: str) -> str:
-        """A text in which no known secret is left."""
+        """Return a text without any known secret."""
         for value in self._known:
             text = text.replace(value, MASK)
         return text
@@ -80,7 +80,7 @@ class Masks:
         return self._by_name(value, secret=False)
 
     def _function(self, function: Any) -> Any:
-        """A function that is offered, called or cancelled. Names in a schema are no fields."""
+        """Mask a function that is offered, called or cancelled; names in a schema stay."""
         if not isinstance(function, dict):
             return function
         return {
@@ -89,7 +89,7 @@ class Masks:
         }
 
     def _url(self, url: str) -> str:
-        """The origin alone: user, path and query may each be what lets one in."""
+        """Return the origin alone: user, path and query may each hold a credential."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port

@@ -36,11 +36,11 @@ class NewCall:
     agent: str
     """The name of its agent."""
     webhook: bool
-    """Whether it came by the voice webhook; else it is a TwiML Bin's stream."""
+    """Whether the call came by the voice webhook; else it is a TwiML Bin's stream."""
     from_: str = ""
     to: str = ""
     outbound: bool = False
-    """Whether we placed it."""
+    """Whether we placed the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class OnWire:
 
 
 class Tap(Protocol):
-    """Who is told of one call's messages, on the event loop, and must not wait.
+    """A receiver of one call's messages, on the event loop. Must not wait.
 
     What it is told may hold secrets: tokens, credentials in Settings. Digits that a function has
     asked the caller for it is not told, nor their tones. A tap that raises is told nothing more;
@@ -66,21 +66,21 @@ class Tap(Protocol):
     """
 
     def on_wire(self, message: OnWire) -> None:
-        """A message came in, before the call knows of it; or one went out, just now."""
+        """Take a message that came in, before the call knows of it, or that just went out."""
 
     def on_ended(self, ending: Ending | None) -> None:
-        """The call is over. Called once, last."""
+        """Take the end of the call. Called once, last."""
 
 
 HIDDEN_KEY: Final = "?"
-"""What is told of a key that is a secret."""
+"""The key that a tap sees in place of a secret one."""
 
 MakeTap: TypeAlias = Callable[[NewCall], Tap | None]
 """Asked about every call when it begins; None leaves the call alone."""
 
 
 def tap_for(make: MakeTap | None, call: NewCall) -> Tap | None:
-    """The tap of a new call, if it is to have one."""
+    """Return the tap of a new call, if it is to have one."""
     if make is None:
         return None
     try:
@@ -99,10 +99,10 @@ class Tapped:
         self._now = clock.now
         self._began = clock.now()
         self.concealed = False
-        """Whether what the caller presses is to be seen and heard by nobody."""
+        """Whether the tap sees no keys of the caller, and hears no tones."""
 
     def caller(self, channel: Channel, start: messages.Start) -> Channel:
-        """The caller's channel with the tap on it, whose `start` has come in already."""
+        """Return the caller's channel with the tap on it. Its `start` has come in already."""
         wire = _Wire(self, "caller")
         wire.channel = channel
         channel.receiver = wire
@@ -111,7 +111,7 @@ class Tapped:
         return wire
 
     def agent(self, dial: Dial) -> Dial:
-        """A dial whose sockets have the tap on them."""
+        """Return a dial whose sockets have the tap on them."""
 
         def dial_tapped(
             receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
@@ -128,7 +128,7 @@ class Tapped:
         return dial_tapped
 
     def end(self, ending: Ending | None) -> None:
-        """The call is over."""
+        """End the tap with its call."""
         tap, self._tap = self._tap, None
         if tap is not None:
             try:
@@ -151,7 +151,7 @@ class Tapped:
 
 
 def _without_keys(text: bytes) -> bytes:
-    """A message of Twilio's in which no key can be seen, nor its tone heard."""
+    """Return a message of Twilio's without its key and without the key's tone."""
     try:
         message = messages.read(text)
     except messages.MalformedTwilioMessageError:

@@ -103,7 +103,7 @@ class Captures(ThreadOwner):
             _log.warning("E-CAP-02 The last lines of the captures were not written in time.")
 
     def __call__(self, call: NewCall) -> Tap:
-        """The tap of a call that begins."""
+        """Return the tap of a call that begins."""
         now = datetime.now(UTC)
         path = self._folder / file_of_call(call.call_sid, now, ".jsonl")
         header = CaptureHeader(
@@ -122,7 +122,7 @@ class Captures(ThreadOwner):
 
 
 def line_of(message: OnWire, masks: Masks) -> CaptureLine:
-    """A message as a capture keeps it."""
+    """Return a message as a capture keeps it."""
     at, leg, way = round(message.at_ms, 1), message.leg, message.direction
     match message.kind:
         case "open":
@@ -148,7 +148,7 @@ def line_of(message: OnWire, masks: Masks) -> CaptureLine:
 
 
 def _audio(message: OnWire) -> tuple[bytes | None, int | None]:
-    """What a media-stream message carries, with its time, if that is the inbound or our audio."""
+    """Return audio and time of a media-stream message, if it is the inbound track or ours."""
     try:
         if message.direction == "out":
             played = messages.read_ours(message.data)
@@ -180,7 +180,7 @@ class _Capture:
             self._writer.put(self._file, _encode(line_of(message, self._masks)))
 
     def on_ended(self, ending: Ending | None) -> None:
-        """The call is over."""
+        """Write how the call ended, and close the file."""
         slug = "unknown" if ending is None else ending.how.slug
         self._writer.put(self._file, _encode(CaptureLine(at=round(self._at, 1), ended=slug)))
         self._writer.close(self._file)

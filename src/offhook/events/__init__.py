@@ -1,1 +1,1 @@
-"""What happens in a call, and who is told."""
+"""Events of a call, and their subscribers."""

@@ -1,7 +1,7 @@
-"""Everything that Offhook says about itself: each event with its fields and their units.
+"""Events: everything that Offhook tells about a call, with fields and their units.
 
-Whoever wants to know (the record, logs, metrics, the API, the terminal) subscribes; no subscriber
-can slow or break a call. The call core hands most of these out as `Note` commands; the session adds
+The record, the log, metrics, the API and the terminal subscribe; no subscriber can slow or break a
+call. The call core hands most of these out as `Note` commands; the session adds
 which call it was and when (CallEvent).
 
 Fields whose names end in `_ms` are milliseconds; those named `start_ms` count from the beginning
@@ -122,7 +122,7 @@ class AgentSaid:
 
 @dataclass(frozen=True, slots=True)
 class UtteranceRedacted:
-    """Something was taken out of what was said on this leg: its audio is to be silent there too.
+    """Personal data was taken out of what was said on this leg: its audio becomes silent there too.
 
     From `start_ms` to `end_ms` of the call; published when `records.redact.audio` is on, after the
     event with the text.
@@ -192,7 +192,7 @@ class FunctionCalled:
 
 @dataclass(frozen=True, slots=True)
 class FunctionAnswered:
-    """The agent was told what became of it; `content` is what it was told, and private.
+    """A function was answered. `content` is what the agent was told, and private.
 
     `failed`: the function raised, or its arguments were wrong; `unknown`: nobody here has one of
     that name; `too_late`: it was not done in time, and was stopped; `outcome_unknown`: it was not
@@ -208,9 +208,9 @@ class FunctionAnswered:
 
 @dataclass(frozen=True, slots=True)
 class FunctionDropped:
-    """It was called off before it was answered, and nothing was answered: `why`.
+    """A function was called off before it was answered, and nothing was answered: `why`.
 
-    One that cannot be taken back, and had begun, may be done all the same.
+    A function that cannot be taken back, and had begun, may be done all the same.
     """
 
     id: str
@@ -298,14 +298,14 @@ class AgentSwitched:
 
 @dataclass(frozen=True, slots=True)
 class AgentMuted:
-    """Somebody had the agent muted toward the caller, or heard again."""
+    """The agent was muted toward the caller, or is heard again."""
 
     on: bool
 
 
 @dataclass(frozen=True, slots=True)
 class DialRefused:
-    """Something was not dialled or texted: `why` is a word of dial_policy, `to` the destination."""
+    """A dial or text was refused: `why` is a reason of dial_policy, `to` the destination."""
 
     kind: Literal["call", "transfer", "text", "fallback", "busy"]
     why: str
@@ -326,9 +326,9 @@ class MessageTaken:
 
 @dataclass(frozen=True, slots=True)
 class DoNotCall:
-    """The other party, whose number this is in E.164, is never to be rung again.
+    """The other party asked never to be called again. `number` is theirs, in E.164.
 
-    It comes whole, also where `records.redact` takes numbers out: masked it could not be kept to.
+    The number is whole even if `records.redact` takes numbers out: masked it could not be obeyed.
     """
 
     number: str
@@ -367,7 +367,7 @@ class LatencyReported:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolViolation:
-    """A leg sent something that breaks its protocol; it was counted and ignored."""
+    """A leg broke its protocol. The message was counted and ignored."""
 
     leg: Leg
     what: str
@@ -418,7 +418,7 @@ class RecordingPaused:
 
 @dataclass(frozen=True, slots=True)
 class RecordingResumed:
-    """What is said is recorded again."""
+    """The recording goes on after a pause."""
 
 
 @dataclass(frozen=True, slots=True)

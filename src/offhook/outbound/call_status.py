@@ -1,4 +1,4 @@
-"""What is true of a call that we placed, whatever reports come, in whatever order. No I/O.
+"""The status of a call that we placed, from reports in any order. No I/O.
 
 Twilio sends status callbacks independently of each other: late, twice, the last before the first
 (twilio.md §4.3). What is asked of it by REST may be older than what was told. So a report only ever
@@ -44,18 +44,18 @@ class CallStatus:
 
     @property
     def final(self) -> bool:
-        """Whether nothing more can happen to it."""
+        """Whether nothing more can happen to the call."""
         return self.status in FINAL
 
     def hear(self, status: str) -> bool:
-        """A report. Returns whether it is news; unknown words never are."""
+        """Take a report. Return whether it is news; unknown statuses never are."""
         if _STEPS.get(status, -1) <= _STEPS[self.status]:
             return False
         self.status = status
         return True
 
     def hear_answered_by(self, verdict: str) -> bool:
-        """A verdict on who answered. Returns whether it is news: the first one stays."""
+        """Take a verdict on who answered. Return whether it is news: the first one stays."""
         if self.answered_by is not None or not verdict:
             return False
         self.answered_by = verdict

@@ -1,4 +1,4 @@
-"""What becomes of calls that we placed: reports of them, machines' verdicts, questions."""
+"""Tracking of calls that we placed: status reports, verdicts on machines, and queries."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from offhook.twilio.rest import TwilioRest
 _log: Final = logging.getLogger("offhook.outbound")
 
 GOODBYE_S: Final = 60
-"""What our own time limit leaves the agent for its goodbye."""
+"""Seconds that our own time limit leaves the agent for its goodbye."""
 
 OVERDUE_S: Final = 60.0
 """How long after the last moment that something should have been told Twilio is asked for it."""
@@ -35,7 +35,7 @@ FOLLOWED_MAX: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class PlacedCallState:
-    """What is known of a call that we placed."""
+    """The state of a call that we placed, as far as it is known."""
 
     sid: str
     status: str
@@ -76,7 +76,7 @@ class CallTracker:
         return sum(not followed.truth.final for followed in self._followed.values())
 
     def follow(self, sid: str, agent: Agent) -> None:
-        """A call has its CallSid: from now on what happens to it is told here."""
+        """Track a call from now on: its CallSid is known."""
         due = self._clock.now() + agent.outbound.ring_seconds + OVERDUE_S
         self._followed[sid] = _Followed(agent, due)
         if len(self._followed) > FOLLOWED_MAX:
@@ -85,7 +85,7 @@ class CallTracker:
                 del self._followed[oldest]
 
     async def on_status(self, sid: str, status: str, placing_id: str, detail: str) -> bool | None:
-        """A status callback. Returns whether it is news; None: this call is not one of ours."""
+        """Take a status callback. Return whether it is news; None: the call is not one of ours."""
         followed = self._followed.get(sid)
         if followed is None and placing_id:
             outgoing = self.expected.get(placing_id)
@@ -119,7 +119,7 @@ class CallTracker:
         return True
 
     async def on_answered_by(self, sid: str, verdict: str, placing_id: str) -> None:
-        """A verdict on who answered. A person never waits for it: the agent talks already.
+        """Take a verdict on who answered. A person does not wait for it: the agent talks already.
 
         A machine's call ends here. When the stream is open its end is enough: Twilio then asks
         /twilio/after, which answers with the message or the hang-up. That takes no REST request
@@ -181,7 +181,7 @@ class CallTracker:
     async def state(
         self, sid: str, seen: str | None = None, wait_s: float = 0.0
     ) -> PlacedCallState | None:
-        """What is known of a call, once its status is not `seen`, or after `wait_s`.
+        """Return what is known of a call, once its status is not `seen`, or after `wait_s`.
 
         Of a call that this run did not place Twilio is asked; None: it knows none of that SID.
         Raises TryLaterError when it cannot be asked.

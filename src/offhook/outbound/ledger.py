@@ -1,4 +1,4 @@
-"""Which calls were asked for, so that nobody is rung twice: what a ledger must do."""
+"""The ledger of requested calls, which prevents that a person is called twice."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ class Placement:
 
 
 def fingerprint(to: str, agent: str, variables: Mapping[str, str]) -> str:
-    """What makes two requests the same call."""
+    """Return a digest that is equal for two requests for the same call."""
     data = json.dumps([to, agent, sorted(variables.items())]).encode()
     return hashlib.sha256(data).hexdigest()
 
@@ -45,10 +45,10 @@ class Ledger(Protocol):
         """Twilio has named the call of this attempt. Harmless when it is known, or none is."""
 
     async def release(self, placement: Placement) -> None:
-        """It is certain that this attempt became no call: the key is free again."""
+        """Free the key: it is certain that this attempt became no call."""
 
     async def is_barred(self, number: str) -> bool:
-        """Whether that number is never to be rung (records/dnc.py)."""
+        """Return whether a number is never to be called (records/dnc.py)."""
 
     async def named(self, sids: Sequence[str]) -> frozenset[str]:
         """Which of these calls belong to a placement."""

@@ -32,7 +32,7 @@ TWILIOS: Final = "E-TW-03"
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """What is known of a call: its status, and once it is over how it ended."""
+    """The outcome of a call: its status, and once it is over how it ended."""
 
     status: str
     final: bool
@@ -50,7 +50,7 @@ class OutboundApi(Protocol):
         """
 
     async def fate(self, sid: str, seen: str | None) -> CallOutcome:
-        """What became of a call, as soon as its status is not `seen`. Raises UserError."""
+        """Return what became of a call, as soon as its status is not `seen`. Raises UserError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class NotCalled:
 
 @dataclass(slots=True)
 class ListReport:
-    """What a run did."""
+    """Results of a run over a list."""
 
     total: int = 0
     before: int = 0
@@ -88,7 +88,7 @@ class ListReport:
 
     @property
     def whole(self) -> bool:
-        """Whether everybody was rung."""
+        """Whether everybody was called."""
         return self.done == self.total
 
 
@@ -117,7 +117,7 @@ class ListRun:
         self._refusals = 0
         self._stopping = asyncio.Event()
         self.problem: UserError | None = None
-        """What ended the run: every other row would have it, too."""
+        """The problem that ended the run: every other row would have it, too."""
 
     def stop(self) -> None:
         """Ring nobody else; the calls that are live go on to their end."""

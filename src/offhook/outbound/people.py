@@ -31,7 +31,7 @@ _WRITTEN: Final = re.compile(r"(\+?)(\d+)")
 """A number as people write it; what follows is an extension."""
 
 _PUNCTUATION: Final = str.maketrans("", "", " \t\u00a0\u202f-.()/")
-"""What people put between digits."""
+"""Characters that people put between digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ContactList:
 
 
 def read(path: Path) -> ContactList:
-    """The list in a file: CSV with a header, separated by comma, semicolon or tab; UTF-8.
+    """Read the list in a file: CSV in UTF-8 with a header, separated by comma, semicolon or tab.
 
     Raises UserError E-LIST-01 for a file that cannot be read, and E-LIST-02 for a header without
     the columns `number` and `consent`.

@@ -1,4 +1,4 @@
-"""Whether somebody may be called, and whether now."""
+"""Checks before a call is placed: whether the person may be called, and whether now."""
 
 import asyncio
 import zoneinfo
@@ -21,7 +21,7 @@ PACE_MAX_S: Final = 10.0
 
 
 class PlacementChecks:
-    """What stands before every call that one server places. `wall` is the wall clock, UTC."""
+    """Checks of every call that one server places. `wall` is the wall clock, UTC."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class PlacementChecks:
         self._turn_at = clock.now()
 
     async def judge(self, to: str, agent: Agent, zone: str | None, *, within_hours: bool) -> None:
-        """Raises UserError for somebody who may not be called, or not now."""
+        """Raise UserError for a person who may not be called, or not now."""
         refused = refusal(self._guard.rules, to)
         if refused is not None:
             raise forbidden(refused.words)
@@ -56,7 +56,7 @@ class PlacementChecks:
             )
 
     def _judge_hours(self, to: str, agent: Agent, zone: str | None) -> None:
-        """Raises UserError for somebody whom nobody may ring at this hour.
+        """Raise UserError for a person who may not be called at this hour.
 
         Where they are is what the request says, or else every place where the number may be. It is
         not this machine's zone, nor the agent's: they say where the server is, and the shop.
@@ -88,7 +88,7 @@ class PlacementChecks:
             )
 
     def find_room(self, live: int) -> None:
-        """Raises TryLaterError when no further call may ring."""
+        """Raise TryLaterError when no further call may ring."""
         if self._calls.draining:
             raise TryLaterError(
                 "E-OUT-06", "The server is stopping, and places no calls.", "Ask again later.", 10.0
@@ -102,7 +102,7 @@ class PlacementChecks:
             )
 
     async def count(self, to: str) -> None:
-        """The last word is the guard's, which counts what it lets through."""
+        """Count the call against the limits of the dialling policy, or raise UserError."""
         refused = await self._guard.check("call", to, self._clock.now())
         if refused is None:
             return
@@ -120,7 +120,7 @@ class PlacementChecks:
         raise forbidden(refused.words)
 
     async def await_turn(self) -> None:
-        """Calls leave one after the other, as fast as the configuration says."""
+        """Wait until the configured rate lets the next call out."""
         now = self._clock.now()
         at = max(now, self._turn_at)
         if at - now > PACE_MAX_S:

@@ -49,7 +49,7 @@ LOOKS_S: Final = (1.0, 2.0, 4.0)
 
 @dataclass(frozen=True, slots=True)
 class OutboundRequest:
-    """A call that is asked for."""
+    """A request for an outbound call."""
 
     to: str
     agent: str
@@ -61,12 +61,12 @@ class OutboundRequest:
     """The time zone of the person; None: every one in which the number may be."""
 
     within_hours: bool = False
-    """Whether it is only to be placed within the agent's calling hours."""
+    """Whether to place the call only within the agent's calling hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedCall:
-    """There is a call. `again`: it was there before it was asked for this time."""
+    """A call that was placed. `again`: an earlier request placed it."""
 
     sid: str
     again: bool
@@ -213,7 +213,7 @@ class CallPlacer:
         return created.sid
 
     async def _look_for(self, outgoing: PendingCall, placement: Placement, asked_s: float) -> str:
-        """Our request left then, and no answer came. Raises UncertainError when it stays so."""
+        """Look for a call whose request was not answered, or raise UncertainError."""
         self._unsettled[placement.id] = asked_s
         for wait_s in LOOKS_S:
             await asyncio.sleep(wait_s)
@@ -230,7 +230,7 @@ class CallPlacer:
         wanted: OutboundRequest,
         agent: Agent,
     ) -> str | None:
-        """The key was used before: the CallSid of its call; None: there is none, and it is ours."""
+        """Return the CallSid of a key that was used before; None: the key is ours now."""
         if known.fingerprint != wanted_now.fingerprint:
             raise UserError(
                 "E-OUT-07",
@@ -261,7 +261,7 @@ class CallPlacer:
         return None
 
     async def _listed(self, from_: str, to: str, placement: Placement) -> str | None:
-        """The call that Twilio made of a placement, if it has one that is nobody else's.
+        """Return the call that Twilio made of a placement, unless another placement has it.
 
         Twilio keeps no key of ours, so it is a call from us to that number, made since then, that
         belongs to no other placement (twilio.md §5.1).
@@ -317,7 +317,7 @@ class CallPlacer:
     def _outgoing(
         self, wanted: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
     ) -> PendingCall:
-        """The call as it will be. Raises UserError for what can never be placed."""
+        """Return the call as it will be. Raises UserError for what can never be placed."""
         if self._config.server.public_url is None or self._config.twilio.account_sid is None:
             raise UserError(
                 "E-OUT-01",

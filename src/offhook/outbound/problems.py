@@ -1,10 +1,10 @@
-"""Why a call is not placed, in words for whoever asked for it."""
+"""Errors for calls that are not placed."""
 
 from offhook.errors import UserError
 
 
 class TryLaterError(UserError):
-    """The same request may be made again, `after_s` seconds from now; nobody was rung by it."""
+    """A refusal that passes: ask again after `after_s` seconds. Nobody was called."""
 
     def __init__(self, code: str, what: str, fix: str, after_s: float) -> None:
         super().__init__(code, what, fix)
@@ -12,18 +12,19 @@ class TryLaterError(UserError):
 
     @classmethod
     def of(cls, problem: UserError, after_s: float) -> "TryLaterError":
-        """A problem that passes."""
+        """Return the error for a problem that passes."""
         return cls(problem.code, problem.what, problem.fix, after_s)
 
 
 class UncertainError(TryLaterError):
-    """Twilio may have the call. Asked again with the same key, it is looked for, and not rung
-    twice.
-    """  # noqa: D205
+    """A refusal while Twilio may have the call: ask again with the same key.
+
+    The call is then looked for. The person is not called twice.
+    """
 
 
 def forbidden(words: str) -> UserError:
-    """The guard refuses the number."""
+    """Return the error for a number that the dialling policy refuses."""
     return UserError(
         "E-OUT-05",
         f"This number is not called: {words}.",
@@ -32,7 +33,7 @@ def forbidden(words: str) -> UserError:
 
 
 def uncertain(after_s: float) -> UncertainError:
-    """Nobody knows whether somebody was rung."""
+    """Return the error for a call of which it is unknown whether Twilio placed it."""
     return UncertainError(
         "E-OUT-14",
         "Twilio may have been asked for this call already, and has not said so.",

@@ -1,4 +1,4 @@
-"""How far a list has come: a file beside it, which survives this process at any moment.
+"""Progress of a list: a file beside the list, which survives the end of this process.
 
 Each line is a JSON object, written and synced before what it tells of goes on: `ringing` before
 anything is asked of the server, `placed` when a call is known by its CallSid, `over` when it is.
@@ -44,36 +44,36 @@ class ListProgress:
             raise
 
     def key(self, number: str) -> str:
-        """The row's idempotency key: it is kept for long, so there is no number in it."""
+        """Return the row's idempotency key, which is kept for long and holds no number."""
         return "list:" + hashlib.sha256(f"{self._list} {number}".encode()).hexdigest()
 
     @property
     def begun(self) -> bool:
-        """Whether an earlier run has rung anybody."""
+        """Whether an earlier run has called anybody."""
         return bool(self._asked)
 
     def sid(self, number: str) -> str | None:
-        """The CallSid of a row's call, as far as it is known."""
+        """Return the CallSid of a row's call, as far as it is known."""
         return self._sids.get(number)
 
     def outcome(self, number: str) -> str | None:
-        """How a row's call ended; None: it has not, or was not placed."""
+        """Return how a row's call ended; None: it has not, or was not placed."""
         return self._over.get(number)
 
     def ringing(self, number: str) -> None:
-        """The server is about to be asked."""
+        """Write that the server is about to be asked."""
         if number not in self._asked:
             self._asked.add(number)
             self._write({"number": number, "state": "ringing"})
 
     def placed(self, number: str, sid: str) -> None:
-        """There is a call."""
+        """Write that the call was placed."""
         if self._sids.get(number) != sid:
             self._sids[number] = sid
             self._write({"number": number, "state": "placed", "sid": sid})
 
     def over(self, number: str, outcome: str) -> None:
-        """It is over, or there will be none."""
+        """Write that the call is over, or that there will be none."""
         self._over[number] = outcome
         self._write({"number": number, "state": "over", "outcome": outcome})
 

@@ -24,7 +24,7 @@ FLUSH_S: Final = 10.0
 
 
 def file_of_call(call_sid: str, began: datetime, suffix: str) -> str:
-    """The name of a call's file. A CallSid comes from outside: as a name it may lead nowhere."""
+    """Return the name of a call's file. A CallSid comes from outside and must not become a path."""
     sid = re.sub(r"[^A-Za-z0-9]", "_", call_sid)[:40]
     return f"{began:%Y%m%dT%H%M%SZ}-{sid}{suffix}"
 
@@ -34,7 +34,7 @@ class GrowingFile(Protocol):
 
     @property
     def stopped(self) -> bool:
-        """Whether it takes nothing more."""
+        """Whether the file takes nothing more."""
 
     def stop(self, why: str) -> None:
         """Take nothing more: what is there stays. Called from any thread."""

@@ -19,19 +19,19 @@ class FileStore(Protocol):
     """
 
     def create(self, name: str) -> BinaryIO:
-        """A new file, to be written and read. Raises FileExistsError when it is there."""
+        """Create a file, to be written and read. Raises FileExistsError when it is there."""
 
     def open(self, name: str, *, change: bool = False) -> BinaryIO:
-        """A file as it is, to be read, or to `change` some of its bytes too."""
+        """Open a file to be read, or to `change` some of its bytes too."""
 
     def size(self, name: str) -> int:
-        """Its size in bytes, now."""
+        """Return the size of a file in bytes, now."""
 
     def delete(self, name: str) -> None:
-        """Remove it for good."""
+        """Delete a file."""
 
     def names(self) -> list[str]:
-        """Every file there is, in the order of their names."""
+        """Return every file there is, in the order of their names."""
 
 
 class LocalFiles:
@@ -57,25 +57,25 @@ class LocalFiles:
             ) from None
 
     def create(self, name: str) -> BinaryIO:
-        """A new file, readable by its owner alone."""
+        """Create a file that its owner alone can read."""
         return os.fdopen(self._descriptor(name, os.O_RDWR | os.O_CREAT | os.O_EXCL), "w+b")
 
     def open(self, name: str, *, change: bool = False) -> BinaryIO:
-        """A file as it is; what a link leads to is not opened."""
+        """Open a file, but not what a link leads to."""
         if change:
             return os.fdopen(self._descriptor(name, os.O_RDWR), "r+b")
         return os.fdopen(self._descriptor(name, os.O_RDONLY), "rb")
 
     def size(self, name: str) -> int:
-        """Its size in bytes, now."""
+        """Return the size of a file in bytes, now."""
         return self._path(name).lstat().st_size
 
     def delete(self, name: str) -> None:
-        """Remove it for good."""
+        """Delete a file."""
         self._path(name).unlink()
 
     def names(self) -> list[str]:
-        """Every plain file; none when there is no folder yet."""
+        """Return every plain file; none when there is no folder yet."""
         try:
             with os.scandir(self._folder) as entries:
                 found = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]

@@ -1,4 +1,4 @@
-"""The file of one recording while its call goes on, as the disk's thread sees it."""
+"""The file of one recording while its call goes on, as the disk writer sees it."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ class GrowingRecording:
         self, store: FileStore, name: str, call_sid: str, over: Callable[[], None]
     ) -> None:
         self.why: str | None = None
-        """Why it takes nothing more, if it does not."""
+        """Why the file takes nothing more; None: it does."""
         self._store = store
         self._name = name
         self._call_sid = call_sid
@@ -40,7 +40,7 @@ class GrowingRecording:
 
     @property
     def stopped(self) -> bool:
-        """Whether it takes nothing more."""
+        """Whether the file takes nothing more."""
         return self.why is not None
 
     def stop(self, why: str) -> None:

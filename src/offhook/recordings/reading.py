@@ -41,7 +41,7 @@ class RecordingFile:
     samples: int
     """Of each side, 8000 a second."""
     growing: bool
-    """Whether its call goes on, or a crash left it so."""
+    """Whether the call goes on, or a crash left its recording unfinished."""
 
     @property
     def length_ms(self) -> int:
@@ -68,7 +68,7 @@ def names(store: FileStore) -> list[str]:
 
 
 def find(store: FileStore, name: str) -> RecordingFile:
-    """What there is of a recording.
+    """Return what there is of a recording.
 
     Raises UserError E-AUD-03 for a name that cannot be one, E-AUD-04 when there is none of it, and
     E-AUD-05 when the file is not a recording.
@@ -78,7 +78,7 @@ def find(store: FileStore, name: str) -> RecordingFile:
 
 
 def pcm16(store: FileStore, name: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-    """The bytes from `start` to `stop` of a recording as a 16-bit PCM WAV file, in stereo.
+    """Return the bytes from `start` to `stop` of a recording as a 16-bit PCM WAV file, in stereo.
 
     The whole has Found.pcm16_bytes; only what is asked for is read and decoded. Raises as `find`
     does, before the first piece.
@@ -104,7 +104,7 @@ def _pieces(store: FileStore, found: RecordingFile, start: int, stop: int) -> It
 
 
 def peaks(store: FileStore, name: str) -> Peaks:
-    """The peaks of a recording: computed once, and kept beside it when its call is over.
+    """Return the peaks of a recording: computed once, and kept beside it when its call is over.
 
     Raises as `find` does.
     """

@@ -1,4 +1,4 @@
-"""Who records: one CallRecorder a call, and the house that writes what all of them hand on."""
+"""Recorders: one CallRecorder a call, and Recordings, which writes the audio of all of them."""
 
 import contextlib
 import logging
@@ -69,7 +69,7 @@ class CallRecorder:
     # --- what is on the caller's wire ---
 
     def heard(self, timestamp: str | int, audio: bytes) -> None:
-        """A frame came from Twilio; `timestamp` is its own, in ms."""
+        """Take a frame of Twilio's; `timestamp` is Twilio's time, in ms."""
         if self._over:
             return
         try:
@@ -86,7 +86,7 @@ class CallRecorder:
             self._break(error)
 
     def played(self, audio: bytes) -> None:
-        """Audio went to Twilio, to be played."""
+        """Take audio that went to Twilio, to be played."""
         if self._over:
             return
         try:
@@ -97,7 +97,7 @@ class CallRecorder:
             self._break(error)
 
     def cut(self) -> None:
-        """A `clear` went to Twilio."""
+        """Take a `clear` that went to Twilio."""
         if self._over:
             return
         try:
@@ -106,7 +106,7 @@ class CallRecorder:
             self._break(error)
 
     def resume_stream(self) -> None:
-        """The caller is back on a new stream, whose time begins anew."""
+        """Go on with a new stream of the caller's, whose time begins anew."""
         if self._over:
             return
         try:
@@ -150,7 +150,7 @@ class CallRecorder:
             self._break(error)
 
     def finish(self) -> None:
-        """The call is over. The last of its audio is written soon after."""
+        """End the recording. The last audio is written soon after."""
         if self._over:
             return
         try:
@@ -208,7 +208,7 @@ class CallRecorder:
 
 
 class Recordings(ThreadOwner):
-    """Records calls into `store` while it is entered; mends there first what a crash has left."""
+    """Recordings of calls into `store`, while entered. Repairs first what a crash has left."""
 
     def __init__(self, store: FileStore) -> None:
         self._store = store
@@ -220,7 +220,7 @@ class Recordings(ThreadOwner):
             _log.warning("E-AUD-02 The last seconds of the recordings were not written in time.")
 
     def begin(self, call_sid: str, clock: Clock, note: Callable[[Event], None]) -> CallRecorder:
-        """The recorder of a call whose stream starts now. Waits for nothing."""
+        """Return the recorder of a call whose stream starts now. Does not block."""
         name = file_of_call(call_sid, datetime.now(UTC), SUFFIX)
         file = GrowingRecording(self._store, name, call_sid, lambda: self._over(name))
         self._live[name] = file

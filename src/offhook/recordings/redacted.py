@@ -5,14 +5,14 @@ from offhook.recordings.recorder import Recordings
 
 
 class SilenceRedacted:
-    """Knows of each live recording when it began, since its times are its own."""
+    """A subscriber that knows when each live recording began, and silences stretches of it."""
 
     def __init__(self, recordings: Recordings) -> None:
         self._recordings = recordings
         self._began: dict[str, tuple[str, int]] = {}
 
     def __call__(self, call_event: CallEvent) -> None:
-        """It happened."""
+        """Silence what was redacted, in the recording of its call."""
         call_sid, event = call_event.call_sid, call_event.event
         match event:
             case RecordingStarted():

@@ -15,7 +15,7 @@ _SIZES: Final = ((4, 8), (46, 50), (54, 58))
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """What was found: recordings that are whole again, and files that are none of ours."""
+    """Recordings that were repaired, and files that are not recordings."""
 
     mended: Sequence[str]
     unreadable: Sequence[str]
@@ -57,12 +57,12 @@ def mend(store: FileStore, name: str) -> bool:
 
 
 def is_ours(header: bytes) -> bool:
-    """Whether a file that begins so is a recording, whatever sizes it gives."""
+    """Return whether a header is that of a recording, whatever sizes it gives."""
     return _form(header) == _form(stereo_header(None))
 
 
 def _form(header: bytes) -> bytes:
-    """A header without its sizes."""
+    """Return a header without its sizes."""
     form = bytearray(header)
     for first, last in _SIZES:
         form[first:last] = bytes(len(form[first:last]))

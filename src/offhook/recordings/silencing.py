@@ -12,7 +12,7 @@ _STRETCH: Final = 32 * 1024
 
 
 def samples(ms: int) -> int:
-    """The sample at a time of the recording, which has none before its beginning."""
+    """Return the sample at a time of the recording, which has none before its beginning."""
     return max(0, ms) * BYTES_PER_MS
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from offhook.audio import BYTES_PER_MS, BYTES_PER_SECOND, FRAME_BYTES, SILENCE
 
 FLUSH: Final = BYTES_PER_SECOND
-"""What lies so far behind is handed on: a second at a time."""
+"""Audio that lies this far behind is handed on: a second at a time."""
 
 HOLD: Final = 200 * BYTES_PER_MS
 """The last 200 ms stay, so that a frame out of order still finds its place."""
@@ -55,7 +55,7 @@ class Timeline:
     # --- what happens ---
 
     def heard(self, timestamp: str | int, audio: bytes, now: float) -> None:
-        """A frame of the caller's; `timestamp` is Twilio's, in ms."""
+        """Take a frame of the caller's; `timestamp` is Twilio's, in ms."""
         at = self._place(timestamp, len(audio), now)
         if at is None:
             return
@@ -81,11 +81,11 @@ class Timeline:
         self._right += audio[: PLAY_MAX - (end - at)]
 
     def cut(self, now: float) -> None:
-        """A `clear` was sent: what has not been played never is."""
+        """Drop what has not been played: a `clear` was sent."""
         del self._right[self._present(now) - self._base :]
 
     def restart(self, now: float) -> None:
-        """A new stream begins: its time 0 is now, at a whole frame."""
+        """Begin a new stream: its time 0 is now, at a whole frame."""
         at = self._present(now)
         at += -at % FRAME_BYTES
         self._left += SILENCE * (at - self._edge)
@@ -109,12 +109,12 @@ class Timeline:
     # --- what is handed on ---
 
     def take(self) -> tuple[bytes, bytes] | None:
-        """What lies behind for good, when it is a second or more."""
+        """Return the audio that cannot change any more, when it is a second or more."""
         size = self._edge - HOLD - self._base
         return self._behind(size) if size >= FLUSH else None
 
     def finish(self, now: float) -> tuple[bytes, bytes]:
-        """The rest, up to the last whole frame that Twilio's time has room for."""
+        """Return the rest, up to the last whole frame that Twilio's time has room for."""
         missing = (self._present(now) - self._edge) // FRAME_BYTES * FRAME_BYTES
         self._left += SILENCE * missing
         self._edge += missing

@@ -71,7 +71,7 @@ class StereoWriter:
 
 
 def stereo_header(samples: int | None) -> bytes:
-    """What a call's file begins with; None while it grows."""
+    """Return the header of a call's file; `samples` is None while the file grows."""
     size = UNKNOWN_SIZE if samples is None else 2 * samples
     return _HEADER.pack(
         b"RIFF",
@@ -95,7 +95,7 @@ def stereo_header(samples: int | None) -> bytes:
 
 
 def read_stereo(path: Path) -> tuple[bytes, bytes]:
-    """The caller's and the agent's mu-law audio from a file that StereoWriter wrote.
+    """Return the caller's and the agent's mu-law audio from a file that StereoWriter wrote.
 
     Raises UserError E-WAV-01 when it is no WAV file, E-WAV-02 when it is another kind of WAV.
     """
@@ -110,7 +110,7 @@ def read_stereo(path: Path) -> tuple[bytes, bytes]:
 
 
 def read_clip(path: Path) -> bytes:
-    """The mu-law audio of a WAV file of one channel at 8000 Hz, mu-law or 16-bit PCM.
+    """Return the mu-law audio of a WAV file of one channel at 8000 Hz, mu-law or 16-bit PCM.
 
     Raises UserError E-WAV-01 when it is no WAV file, E-WAV-03 when it would have to be converted.
     """
@@ -153,7 +153,7 @@ def _mulaw(sample: int) -> int:
 
 
 class Wav(NamedTuple):
-    """What a WAV file holds. `format` is PCM, FLOAT, MULAW or another, `bits` are of a sample."""
+    """A WAV file's content. `format` is PCM, FLOAT, MULAW or another, `bits` are of a sample."""
 
     format: int
     channels: int
@@ -169,7 +169,7 @@ class Wav(NamedTuple):
 
 
 def parse(path: Path) -> Wav:
-    """What is in a WAV file, whatever it is. Raises UserError E-WAV-01 when it is none."""
+    """Return the content of a WAV file of any format. Raises UserError E-WAV-01 for other files."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -1,1 +1,1 @@
-"""What a call leaves behind: lines in a journal, and rows in a database. See README.md."""
+"""The record of calls: entries in a journal, and rows in a database. See README.md."""

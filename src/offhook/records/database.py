@@ -63,7 +63,7 @@ _REFUSALS: Final = frozenset({"42501", "42P01", "42703", "3F000"})
 
 
 def url_of(text: str) -> URL:
-    """A database's URL as SQLAlchemy takes it. Raises UserError E-REC-03: no such kind is known."""
+    """Return a database's URL for SQLAlchemy. Raises UserError E-REC-03 for an unknown kind."""
     try:
         url = make_url(text)
     except ArgumentError:
@@ -80,7 +80,7 @@ def url_of(text: str) -> URL:
 
 
 def open_engine(url: URL) -> Engine:
-    """An engine of which each thread may use connections. Nothing is connected yet."""
+    """Return an engine of which each thread may use connections. Nothing is connected yet."""
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
@@ -93,7 +93,7 @@ def open_engine(url: URL) -> Engine:
 
 
 def _make_private(path: Path) -> None:
-    """What was said in calls is for nobody else on this machine. Raises UserError E-REC-01."""
+    """Let only the owner read the file, which holds what was said. Raises UserError E-REC-01."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
@@ -114,21 +114,21 @@ def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
 
 
 def insert(connection: Connection, into: Table) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that can say what becomes of a row that is there: both databases have it alike."""
+    """Return an INSERT with ON CONFLICT, which both databases have alike."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(into)
     return postgresql.insert(into)
 
 
 def version(connection: Connection) -> str | None:
-    """The version of the schema; None: there is none yet."""
+    """Return the version of the schema; None: there is none yet."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.scalar(select(_VERSIONS.c.version_num))
 
 
 def clock_ms(connection: Connection) -> int:
-    """The wall clock in ms since 1970: one for all servers that share a PostgreSQL."""
+    """Return the wall clock in ms since 1970: one clock for all servers that share a PostgreSQL."""
     if connection.dialect.name == "postgresql":
         found = connection.scalar(text("SELECT extract(epoch FROM clock_timestamp()) * 1000"))
     else:
@@ -192,7 +192,7 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def unreachable(engine: Engine, error: Exception) -> UserError:
-    """What to tell of a database that cannot be used. Its password stays untold."""
+    """Return the error for a database that cannot be used, without its password."""
     words = type(error).__name__
     if isinstance(error, DBAPIError) and error.orig is not None:
         words = str(error.orig).strip().splitlines()[0][:200] if str(error.orig) else words

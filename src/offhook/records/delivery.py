@@ -1,7 +1,7 @@
 """After-call webhooks: each ended call's record is POSTed to a target, signed, until it is taken.
 
-All of it runs in threads of its own: a target, a name server or a database that hangs costs at most
-SLOTS threads, and never the event loop. What is to be done is in the database (jobs.py).
+Deliveries run in threads of their own: a target, a name server or a database that hangs holds at
+most SLOTS threads, and never the event loop. The database has the list of deliveries (jobs.py).
 """
 
 import asyncio
@@ -49,7 +49,7 @@ SIGNATURE: Final = "Offhook-Signature"
 
 
 class DeliveryError(Exception):
-    """The record was not taken. `gone`: the target wants no more of it."""
+    """A record that the target did not take. `gone`: the target wants no more attempts."""
 
     def __init__(self, words: str, *, gone: bool = False) -> None:
         super().__init__(words)
@@ -57,7 +57,7 @@ class DeliveryError(Exception):
 
 
 class WebhookDelivery(ThreadOwner):
-    """Delivers to `url` what is due in the database behind `engine`. A context manager.
+    """Delivery to `url` of what is due in the database behind `engine`. A context manager.
 
     Each of `secrets` signs each request, so that a target can check either while one is rotated.
     """
@@ -73,7 +73,7 @@ class WebhookDelivery(ThreadOwner):
         """Attempts that were not taken, and are to be followed by another."""
         self.given_up = 0
         self.waiting = jobs.WaitingWebhooks(0, 0)
-        """What is to be delivered by whichever server, as it last was."""
+        """Deliveries that wait for any server, as last counted."""
         self._free = threading.Semaphore(SLOTS)
         self._counting = threading.Lock()
         self._failing = False
@@ -194,7 +194,7 @@ class WebhookDelivery(ThreadOwner):
             self.given_up += given_up
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> None:
-        """Raises Answer, whatever went wrong."""
+        """Send the request. Raises DeliveryError, whatever went wrong."""
         try:
             async with (
                 asyncio.timeout(ATTEMPT_S),
@@ -214,7 +214,7 @@ class WebhookDelivery(ThreadOwner):
 
 
 def body_of(job: WebhookJob, record: dict[str, Any]) -> bytes:
-    """The JSON that is sent. `id` is the same however often it is."""
+    """Return the JSON that is sent. `id` is the same in every attempt."""
     return msgspec.json.encode(
         {
             "id": f"call.ended:{job.call_sid}",
@@ -226,7 +226,7 @@ def body_of(job: WebhookJob, record: dict[str, Any]) -> bytes:
 
 
 def sign(body: bytes, at_s: int, secrets: tuple[str, ...]) -> str:
-    """The signature's header: when it was signed, in s since 1970, and by each secret."""
+    """Return the signature's header: the time in s since 1970, and a signature by each secret."""
     parts = [f"t={at_s}"]
     for secret in secrets:
         signed = hmac.new(secret.encode(), b"%d." % at_s + body, hashlib.sha256)

@@ -28,20 +28,20 @@ class DoNotCallEntry:
 
 
 def is_barred(connection: Connection, number: str) -> bool:
-    """Whether that number is never to be rung."""
+    """Return whether a number is never to be called."""
     found = select(_numbers.number).where(_numbers.number == number)
     return connection.scalar(found) is not None
 
 
 def barred(connection: Connection) -> list[DoNotCallEntry]:
-    """All of them, the latest first."""
+    """Return every number, the latest first."""
     order = (_numbers.since_ms.desc(), _numbers.number)
     rows = connection.execute(select(tables.do_not_call).order_by(*order))
     return [DoNotCallEntry(**row._mapping) for row in rows]
 
 
 def bar(connection: Connection, one: DoNotCallEntry) -> bool:
-    """Add it; one that is there stays as it is, and False is returned."""
+    """Add a number. Return False when it is there already, and leave it as it is."""
     adding = database.insert(connection, tables.do_not_call).values(
         number=one.number, since_ms=one.since_ms, why=one.why, in_call=one.in_call
     )
@@ -50,6 +50,6 @@ def bar(connection: Connection, one: DoNotCallEntry) -> bool:
 
 
 def unbar(connection: Connection, number: str) -> bool:
-    """It may be rung again. False: it might all along."""
+    """Take a number off the list. Return False when it was not on it."""
     gone = connection.execute(delete(tables.do_not_call).where(_numbers.number == number))
     return gone.rowcount > 0

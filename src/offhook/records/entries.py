@@ -23,7 +23,7 @@ _EVENTS: Final = {event.__name__: event for event in get_args(Event)}
 
 
 class MalformedEntryError(Exception):
-    """A line that cannot be understood."""
+    """A line that is not an entry of this version."""
 
 
 class JournalEntry(NamedTuple):
@@ -52,7 +52,7 @@ def encode(call_event: CallEvent, wall_ms: int) -> bytes:
 
 
 def _cut(event: Event) -> Event:
-    """The event with texts that fit into a line, however many bytes each letter takes there."""
+    """Return the event with texts cut so that they fit into an entry in any alphabet."""
     most = LINE_MAX // (8 * max(1, len(dataclasses.fields(event))))
 
     def cut(text: str) -> str:
@@ -80,7 +80,7 @@ def _encode(call_event: CallEvent, wall_ms: int) -> bytes:
 
 
 def decode(number: int, line: bytes) -> JournalEntry:
-    """The event of a line. Raises BadLine: it was written by a newer version, or is damaged."""
+    """Return the entry of a line. Raises MalformedEntryError for any other line."""
     try:
         name, call_sid, at_ms, wall_ms, fields = msgspec.json.decode(
             line, type=tuple[str, str, int, int, dict[str, Any]]

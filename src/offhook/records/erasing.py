@@ -37,7 +37,7 @@ class Chosen(NamedTuple):
 
 
 class Erasure(NamedTuple):
-    """What is gone, counted by kind: tables' names, and files.
+    """A count of what was removed by kind: tables' names, and files.
 
     `stuck` are recordings that could not be deleted, by name, and why. Their calls are gone.
     """
@@ -53,7 +53,7 @@ def select_calls(
     call_sids: Sequence[str] | None = None,
     before_ms: int | None = None,
 ) -> Chosen:
-    """The calls that meet all that is given; at least one condition must be.
+    """Return the calls that meet all that is given; at least one condition must be.
 
     `number` is that of the other party: who called us, or whom we called. `before_ms` is a wall
     clock's time before which a call began.
@@ -94,7 +94,7 @@ def erase(engine: Engine, files: FileStore, journal: Path, call_sids: Sequence[s
 
 
 def require_all_gone(erasure: Erasure) -> None:
-    """Raises UserError E-ERA-03: there are recordings that could not be deleted."""
+    """Raise UserError E-ERA-03 when recordings could not be deleted."""
     if erasure.stuck:
         name, why = next(iter(erasure.stuck.items()))
         raise UserError(
@@ -106,7 +106,7 @@ def require_all_gone(erasure: Erasure) -> None:
 
 
 def counts(connection: Connection, call_sids: Sequence[str]) -> Counter[str]:
-    """What `erase` would remove, by kind. Recordings count wherever they are."""
+    """Return what `erase` would remove, by kind. Recordings count wherever they are."""
     found: Counter[str] = Counter()
     for batch in _batches(call_sids):
         for table, of_call in tables.of_calls():
@@ -205,7 +205,7 @@ def _erase(
 
 
 def _erase_spoilt(path: Path, call_sids: Sequence[str]) -> int:
-    """Lines of these calls that no database took."""
+    """Remove the dead letters of these calls. Return how many there were."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:

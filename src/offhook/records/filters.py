@@ -144,7 +144,7 @@ class CallFilter:
 
 
 def _is_number(text: str) -> bool:
-    """E.164, or one of those names that Twilio gives in place of a number: sip:, client:."""
+    """Return whether a text is E.164, or a name that Twilio gives instead: sip:, client:."""
     return bool(_NUMBER.fullmatch(text)) or (text[:1].isalpha() and len(text) <= 256)
 
 
@@ -157,9 +157,10 @@ def wrong(name: str, how: str, fix: str) -> UserError:
 
 
 def moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> int:
-    """A moment, in ms since 1970: a date or time by ISO 8601, or so long before `now`: 90m, 24h,
-    7d, 2w. One without a zone is of `zone`, None being this machine's. Raises UserError E-ASK-03.
-    """  # noqa: D205
+    """Return a time in ms since 1970: ISO 8601, or an age before `now` such as 90m, 24h, 7d, 2w.
+
+    A time without a zone is of `zone`; None is this machine's. Raises UserError E-ASK-03.
+    """
     ago = _AGO.fullmatch(text)
     try:
         if ago is not None:
@@ -178,7 +179,7 @@ def moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> int:
 
 
 def age_ms(text: str) -> int:
-    """An age in ms: 90m, 24h, 7d, 2w. Raises UserError E-ERA-04."""
+    """Return an age in ms: 90m, 24h, 7d, 2w. Raises UserError E-ERA-04."""
     ago = _AGO.fullmatch(text)
     if ago is None:
         raise UserError(
@@ -190,5 +191,5 @@ def age_ms(text: str) -> int:
 
 
 def when_ms(when: datetime) -> int:
-    """Milliseconds since 1970."""
+    """Return the milliseconds since 1970."""
     return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

@@ -39,7 +39,7 @@ class WebhookJob(NamedTuple):
 
 
 def add(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None:
-    """Calls have ended: each has a job from now on, unless it has one."""
+    """Add a job for each of the calls, which have ended, unless it has one."""
     if not call_sids:
         return
     calls = tables.calls.c
@@ -58,7 +58,7 @@ def add(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None:
 
 
 def hurry(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None:
-    """Twilio told what it bills for these calls: nothing is waited for any more."""
+    """Make jobs of these calls due now: Twilio told what it bills."""
     if call_sids:
         waiting = _jobs.call_sid.in_(call_sids) & (_jobs.attempts == 0) & (_jobs.due_ms > now_ms)
         connection.execute(update(tables.jobs).where(waiting).values(due_ms=now_ms))
@@ -72,7 +72,7 @@ class WaitingWebhooks(NamedTuple):
 
 
 def waiting(connection: Connection, now_ms: int) -> WaitingWebhooks:
-    """What is to be done by whichever server."""
+    """Return what waits for delivery by any server."""
     query = select(func.count(), func.min(_jobs.made_ms)).where(_jobs.due_ms.is_not(None))
     count, made_ms = connection.execute(query).one()
     return WaitingWebhooks(count, 0 if made_ms is None else max(0, now_ms - made_ms))
@@ -102,14 +102,14 @@ def claim(connection: Connection, now_ms: int) -> WebhookJob | None:
 
 
 def done(connection: Connection, job: WebhookJob, now_ms: int) -> None:
-    """It was delivered."""
+    """Mark a job as delivered."""
     _settle(connection, job, due_ms=None, done_ms=now_ms, last_error=None)
 
 
 def failed(
     connection: Connection, job: WebhookJob, now_ms: int, error: str, spread: float
 ) -> int | None:
-    """It was not delivered; returns when it is tried again, or None: it is given up.
+    """Mark an attempt as failed. Return when the next is due, or None: the job is given up.
 
     `spread`, from 0 to 1, is chance: jobs that failed together do not come back together.
     """
@@ -121,7 +121,7 @@ def failed(
 
 
 def give_up(connection: Connection, job: WebhookJob, error: str) -> None:
-    """It is not to be tried again."""
+    """End a job without another attempt."""
     _settle(connection, job, due_ms=None, last_error=error[:ERROR_MAX])
 
 

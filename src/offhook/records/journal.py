@@ -94,7 +94,7 @@ class Journal:
     # --- the appending thread ------------------------------------------------------------------
 
     def append(self, line: bytes) -> int:
-        """Keep a line; returns its number. Raises JournalFull: the line is not kept then."""
+        """Keep a line, and return its number. Raises JournalFullError if it is not kept."""
         if len(line) > LINE_MAX:
             raise ValueError("a line of more than 1 MiB")
         with self._lock:
@@ -128,7 +128,7 @@ class Journal:
     # --- the writing thread --------------------------------------------------------------------
 
     def read(self, limit: int) -> list[tuple[int, bytes]]:
-        """The next lines in order, each once, `limit` at most; see `rewind`."""
+        """Return the next lines in order, each once, `limit` at most; see `rewind`."""
         lines: list[tuple[int, bytes]] = []
         with self._lock:
             reading = [(segment, segment.end) for segment in self._segments]
@@ -159,7 +159,7 @@ class Journal:
         return max(0, min(self._done + 1 - segment.first, segment.count))
 
     def done(self, number: int) -> None:
-        """The database has every line up to this one: they are wiped here as soon as may be."""
+        """Wipe every line up to this one, which the database has, as soon as possible."""
         self._done = max(self._done, number)
         with self._lock:
             while len(self._segments) > 1 and self._segments[0].next <= number + 1:
@@ -247,7 +247,7 @@ class Journal:
             _log.error("%s cannot be deleted: %s", segment.path, error.strerror)
 
     def _wipe(self, segment: _Segment, first: int) -> None:
-        """Nothing that was said stays here longer than it must."""
+        """Overwrite a segment with zeros: nothing that was said stays longer than it must."""
         used = max(segment.end - _BEGIN, 0) + _RECORD.size
         header = _HEADER.pack(_MAGIC, self.id.encode(), first).ljust(_BEGIN, b"\0")
         os.pwrite(segment.fd, header + bytes(used), 0)
@@ -256,7 +256,7 @@ class Journal:
 
 
 def waiting_in(folder: Path, applied: int) -> int:
-    """How many lines beyond `applied` there are in a journal that another process has."""
+    """Return how many lines beyond `applied` a journal has that another process holds."""
     known = identity_of(folder).encode()
     found = 0
     for path in folder.glob("*.lines"):
@@ -270,7 +270,7 @@ def waiting_in(folder: Path, applied: int) -> int:
 
 
 def _scan(fd: int, identity: bytes) -> tuple[int, int, int]:
-    """The number of a segment's first line, how many it holds, and where they end."""
+    """Return the number of a segment's first line, how many it holds, and where they end."""
     header = os.pread(fd, _HEADER.size, 0)
     first = 1
     if len(header) == _HEADER.size:
@@ -300,7 +300,7 @@ def _read(fd: int, at: int, number: int) -> bytes | None:
 
 
 def identity_of(folder: Path) -> str:
-    """The journal's id, by which the database knows its lines from those of other servers.
+    """Return the journal's id, by which the database tells its lines from those of other servers.
 
     Empty when there is no journal.
     """

@@ -1,4 +1,4 @@
-"""What the record answers with: plain dataclasses, JSON-ready, under names that do not change.
+"""Result types of queries: plain dataclasses, ready for JSON. Field names do not change.
 
 Every name that ends in `_ms` is in milliseconds; those of a call's timeline count from the call's
 beginning, `started_ms` from 1970 (UTC). Money is in millionths of the currency that
@@ -84,7 +84,7 @@ class GroupTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UtteranceRecord:
-    """What caller or agent said.
+    """An utterance of the caller or the agent.
 
     `text` was heard; when `estimated`, the agent was cut and the text is taken from `heard_ms` of
     its audio. `intended` is all that it meant to say. `at_ms` is `start_ms` where that is known.
@@ -166,7 +166,7 @@ class AgentSessionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TroubleRecord:
-    """What went wrong: `event` is one of `events/types.py`.
+    """An event that went wrong: `event` names one of `events/types.py`.
 
     `ms` of audio were dropped, or a function held the interpreter for so long.
     """
@@ -234,7 +234,7 @@ class Delays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meters:
-    """What is charged for. `twilio_ms` is None until Twilio has told; minutes are begun ones."""
+    """Amounts that are charged. `twilio_ms` is None until Twilio has told; begun minutes count."""
 
     twilio_status: str | None
     twilio_ms: int | None
@@ -247,7 +247,7 @@ class Meters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupRecord:
-    """What became of the agent's lookup before the call: LookedUp of `events/types.py`."""
+    """The agent's lookup before the call: LookedUp of `events/types.py`."""
 
     outcome: str
     why: str

@@ -13,7 +13,7 @@ PAGE_MAX: Final = 500
 
 
 def check_limit(limit: int) -> None:
-    """Raises UserError E-ASK-01: so many calls do not fit on a page."""
+    """Raise UserError E-ASK-01 when that many calls do not fit on a page."""
     if not 1 <= limit <= PAGE_MAX:
         raise wrong("limit", "is out of range", f"Give 1 to {PAGE_MAX}.")
 
@@ -26,12 +26,12 @@ class PagePosition(NamedTuple):
 
 
 def cursor_of(position: PagePosition) -> str:
-    """The text that stands for it, in which only this module reads."""
+    """Return the text that stands for a position; only this module reads it."""
     return base64.urlsafe_b64encode(msgspec.json.encode(position)).rstrip(b"=").decode()
 
 
 def position_of(cursor: str) -> PagePosition:
-    """The place that a cursor stands for. Raises UserError E-ASK-02: nobody here gave it out."""
+    """Return the position of a cursor. Raises UserError E-ASK-02 for any other text."""
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", True)
         position = msgspec.json.decode(raw, type=PagePosition)

@@ -63,19 +63,19 @@ def retake(connection: Connection, old: Placement, new: Placement) -> bool:
 
 
 def name(connection: Connection, placement_id: str, sid: str) -> None:
-    """Twilio has named it."""
+    """Keep the CallSid that Twilio gave."""
     unnamed = (_placements.id == placement_id) & _placements.sid.is_(None)
     connection.execute(update(tables.placements).where(unnamed).values(sid=sid))
 
 
 def release(connection: Connection, placement: Placement) -> None:
-    """It became no call."""
+    """Free the key of an attempt that became no call."""
     unnamed = (_placements.id == placement.id) & _placements.sid.is_(None)
     connection.execute(delete(tables.placements).where(unnamed))
 
 
 def named(connection: Connection, sids: Sequence[str]) -> frozenset[str]:
-    """Which of these belong to a placement."""
+    """Return which of these calls belong to a placement."""
     return frozenset(
         sid
         for sid in connection.scalars(select(_placements.sid).where(_placements.sid.in_(sids)))

@@ -1,4 +1,4 @@
-"""What a call costs, from what its configuration says of prices."""
+"""The cost of a call by the configured prices."""
 
 import math
 

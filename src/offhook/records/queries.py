@@ -1,4 +1,4 @@
-"""Questions to the record: which calls there were, what they come to, and all of one of them.
+"""Queries on the record: lists of calls, totals, and everything about one call.
 
 Plain functions on a connection, for the command line and the API alike. None of them writes.
 """
@@ -99,7 +99,7 @@ _NEWEST_FIRST: Final = (_calls.started_ms.desc(), _calls.sid.desc())
 def find(
     connection: Connection, asked: CallFilter, limit: int = 50, after_cursor: str | None = None
 ) -> CallPage:
-    """The calls that are meant, newest first; `limit` is 1 to PAGE_MAX.
+    """Return the calls that are meant, newest first; `limit` is 1 to PAGE_MAX.
 
     Pages that follow each other by `next_cursor` hold each call once, whatever begins meanwhile.
     Raises UserError E-ASK-01 for the limit and E-ASK-02 for the cursor.
@@ -138,7 +138,7 @@ def _search(
 
 
 def find_sid(connection: Connection, text: str) -> str:
-    """The CallSid that `text` is, or that alone ends so.
+    """Return the CallSid that `text` is, or the only one that ends so.
 
     Raises UserError E-ASK-04 when there is none, and E-ASK-05 when there are several.
     """
@@ -164,7 +164,7 @@ def find_sid(connection: Connection, text: str) -> str:
 
 
 def columns_of(connection: Connection, sid: str, *columns: ColumnElement[Any]) -> Row[Any]:
-    """Some columns of `calls`, of one call. Raises UserError E-ASK-04: there is none."""
+    """Return columns of `calls` of one call. Raises UserError E-ASK-04 when there is none."""
     row = None
     if _NUL not in sid:
         row = connection.execute(select(*columns).where(_calls.sid == sid)).one_or_none()
@@ -174,7 +174,7 @@ def columns_of(connection: Connection, sid: str, *columns: ColumnElement[Any]) -
 
 
 def no_call() -> UserError:
-    """What to tell whoever asks for a call that is not there."""
+    """Return the error for a call that is not there."""
     return UserError(
         "E-ASK-04",
         "The record has no call with that CallSid.",
@@ -185,7 +185,7 @@ def no_call() -> UserError:
 def _newest(
     asked: CallFilter, after: PagePosition | None, count: int, columns: Iterable[ColumnElement[Any]]
 ) -> Select[Any]:
-    """The newest calls behind `after` that are meant, the text set aside."""
+    """Return a query for the newest calls behind `after`, without the filter of texts."""
     conditions = _conditions(asked)
     if after is not None:
         here = tuple_(_calls.started_ms, _calls.sid)
@@ -205,7 +205,7 @@ def _newest(
 
 
 def _conditions(asked: CallFilter) -> list[ColumnElement[bool]]:
-    """What a row of `calls` has to meet, but for number and text."""
+    """Return the conditions on a row of `calls`, without those of number and text."""
     conditions: list[ColumnElement[bool]] = []
     if asked.since_ms is not None:
         conditions.append(_calls.started_ms >= asked.since_ms)
@@ -230,7 +230,7 @@ def _conditions(asked: CallFilter) -> list[ColumnElement[bool]]:
 
 
 def _says(text: str, connection: Connection) -> ColumnElement[bool]:
-    """Whether something was heard in a call that holds this text, whatever its case."""
+    """Return the condition that a text was heard in a call, in any case."""
     heard = _utterances.text
     sqlite = connection.dialect.name == "sqlite"
     holds: ColumnElement[bool]
@@ -265,7 +265,7 @@ def _either_case(letter: str) -> str:
 def _page(
     connection: Connection, rows: Sequence[Row[Any]], limit: int, seen_to: PagePosition | None
 ) -> CallPage:
-    """One page of the rows; there is one more than `limit` if others follow."""
+    """Return one page of the rows; there is one row more than `limit` if others follow."""
     kept = rows[:limit]
     if len(rows) > limit:
         seen_to = PagePosition(kept[-1].started_ms, kept[-1].sid)
@@ -274,7 +274,7 @@ def _page(
 
 
 def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[CallSummary]:
-    """Calls, with what is counted in other tables."""
+    """Return calls, with what is counted in other tables."""
     sids = [row.sid for row in rows]
 
     def count(column: ColumnElement[str], *conditions: ColumnElement[bool]) -> dict[str, int]:
@@ -315,7 +315,7 @@ def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[CallSumm
 
 
 def iso(ms: int) -> str:
-    """A moment in ms since 1970 as ISO 8601 in UTC, with its milliseconds."""
+    """Return a time in ms since 1970 as ISO 8601 in UTC, with its milliseconds."""
     when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -324,7 +324,7 @@ def iso(ms: int) -> str:
 
 
 def totals(connection: Connection, asked: CallFilter) -> Totals:
-    """What the calls that are meant come to."""
+    """Return the totals of the calls that are meant."""
     groups = _grouped(connection, asked, literal(0))
     return groups.get(0, Totals())
 
@@ -332,7 +332,7 @@ def totals(connection: Connection, asked: CallFilter) -> Totals:
 def sums(
     connection: Connection, asked: CallFilter, by: Literal["agent", "day"]
 ) -> list[GroupTotals]:
-    """The same for each agent, by name, or each day (UTC), the newest first."""
+    """Return totals for each agent, by name, or for each day (UTC), the newest first."""
     if by == "agent":
         groups = _grouped(connection, asked, _calls.agent)
         return [GroupTotals(agent, groups[agent]) for agent in sorted(groups)]
@@ -468,7 +468,7 @@ def show(connection: Connection, sid: str) -> CallRecord | None:
 
 
 def shown(connection: Connection, sid: str) -> CallRecord:
-    """The same. Raises UserError E-ASK-04: there is none."""
+    """Return all of one call. Raises UserError E-ASK-04 when there is none."""
     record = show(connection, sid)
     if record is None:
         raise no_call()
@@ -476,12 +476,12 @@ def shown(connection: Connection, sid: str) -> CallRecord:
 
 
 def record_as_json(record: CallRecord, currency: str) -> dict[str, Any]:
-    """One call as the export and the after-call webhook send it (docs/calls.md), ready for JSON."""
+    """Return one call as the export and the after-call webhook send it (docs/calls.md)."""
     return {"version": JSON_VERSION, "currency": currency, **msgspec.to_builtins(record)}
 
 
 def _timeline(connection: Connection, sid: str, started_ms: int) -> list[TimelineEntry]:
-    """All that happened, in its order."""
+    """Return everything that happened, in order."""
 
     def rows(table: Table) -> Sequence[Row[Any]]:
         return connection.execute(
@@ -561,7 +561,7 @@ _LATENCIES: Final = (
 
 
 def _turns(rows: Sequence[Row[Any]], caller_lines: list[int]) -> list[tuple[int, TurnRecord]]:
-    """Our times and Deepgram's come as two lines, in either order: those of one turn are one.
+    """Return turns. Our times and Deepgram's come as two rows, in either order: one turn has both.
 
     A turn begins with what the caller said: neither line names it.
     """
@@ -588,7 +588,7 @@ def _delays(text: str) -> Delays:
 
 
 def percentiles(counts: Sequence[int]) -> Percentiles:
-    """Of delays counted by events.DELAY_EDGES_MS, and last those beyond."""
+    """Return percentiles of delays counted by events.DELAY_EDGES_MS, and last those beyond."""
     samples = sum(counts)
 
     def up_to(share: float) -> int | None:

@@ -77,7 +77,7 @@ class Aging:
         self._ahead_since: float | None = None
 
     def now_ms(self, wall_ms: int, monotonic_s: float) -> int:
-        """What counts as now, in ms since 1970."""
+        """Return the time that counts as now, in ms since 1970."""
         if self._believed is not None:
             before_ms, at_s = self._believed
             due_ms = before_ms + round((monotonic_s - at_s) * 1000)
@@ -189,7 +189,7 @@ class Retention(ThreadOwner):
         return len(gone)
 
     def _delete_unwanted(self, here: set[str]) -> int:
-        """Recordings of calls which another machine has erased, or which could not be deleted."""
+        """Delete recordings that another machine erased, or that could not be deleted before."""
         names = tables.unwanted_files.c.name
         with self._engine.connect() as connection:
             unwanted = here.intersection(connection.scalars(select(names)))
@@ -200,7 +200,7 @@ class Retention(ThreadOwner):
         return len(gone)
 
     def _delete(self, name: str) -> bool:
-        """Whether it is gone."""
+        """Return whether the recording is gone."""
         try:
             reading.delete(self._files, name)
         except OSError as error:
@@ -210,7 +210,7 @@ class Retention(ThreadOwner):
 
 
 def _erase_texts(connection: Connection, batch: list[_Old]) -> int:
-    """Everything that was said, pressed or looked up; the rest of the record stays."""
+    """Erase what was said, pressed or looked up; the rest of the record stays."""
     sids = [row.sid for row in batch]
     for table in (tables.utterances, tables.keys, tables.messages):
         connection.execute(delete(table).where(table.c.call_sid.in_(sids)))

@@ -33,14 +33,14 @@ class RecordStore:
         self._after_call = after_call
 
     def applied(self, connection: Connection) -> int:
-        """The number of the last line that the database has; 0: none."""
+        """Return the number of the last line that the database has; 0: none."""
         found = connection.scalar(
             select(tables.applied.c.line).where(tables.applied.c.journal == self.journal_id)
         )
         return found or 0
 
     def apply(self, connection: Connection, lines: Sequence[JournalEntry], last: int) -> list[str]:
-        """Add lines in order; those up to `last` are in then. Returns the calls that ended."""
+        """Add lines in order; then those up to `last` are applied. Return the calls that ended."""
         batch = _Batch(self.journal_id)
         for line in lines:
             batch.add(line)
@@ -51,12 +51,12 @@ class RecordStore:
         return ended
 
     def end_ghosts(self, connection: Connection, first: int) -> list[str]:
-        """End the calls that began before line `first` and have no end; returns them."""
+        """End orphaned calls: those that began before line `first` and have no end. Return them."""
         calls = tables.calls.c
         return self._end(connection, (calls.journal == self.journal_id) & (calls.line < first))
 
     def end_lost(self, connection: Connection, before_ms: int) -> list[str]:
-        """End the calls that began before that time of the wall clock; returns them.
+        """End the calls that began before that time of the wall clock. Return them.
 
         Their machine did not come back. If it ever does, the end that its journal has replaces
         this one.
@@ -64,7 +64,7 @@ class RecordStore:
         return self._end(connection, tables.calls.c.started_ms < before_ms)
 
     def _end(self, connection: Connection, which: ColumnElement[bool]) -> list[str]:
-        """Of these calls, those that have no end have died with their server."""
+        """End those of these calls that have no end: they died with their server."""
         calls, died = tables.calls.c, Slug.SERVER_DIED
         ended = (
             update(tables.calls)
@@ -85,7 +85,7 @@ class RecordStore:
         return found
 
     def since(self, connection: Connection, started_ms: int) -> list[str]:
-        """CallSids of calls that began at that time of the wall clock or later."""
+        """Return the CallSids of calls that began at that time of the wall clock or later."""
         calls = tables.calls.c
         return list(connection.scalars(select(calls.sid).where(calls.started_ms >= started_ms)))
 
@@ -349,7 +349,7 @@ class _Batch:
         )
 
     def _function(self, line: JournalEntry, function_id: str, **outcome: Any) -> None:
-        """What became of a function: of this batch, or of one before."""
+        """Keep what became of a function: of this batch, or of an earlier one."""
         for row in reversed(self._inserts[tables.functions]):
             if (row["call_sid"], row["id"]) == (line.call_sid, function_id):
                 row |= outcome
@@ -422,7 +422,7 @@ class _Batch:
             )
 
     def _known(self, connection: Connection) -> set[str]:
-        """Calls that are there: lines of one that was erased since are dropped."""
+        """Return the calls that are there: lines of a call that was erased since are dropped."""
         asked = {row["call_sid"] for rows in self._inserts.values() for row in rows}
         asked |= set(self._ended)
         known = set(self._new)

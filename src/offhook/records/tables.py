@@ -29,7 +29,7 @@ def _call_sid(*, primary_key: bool = False) -> Column[str]:
 
 
 def _line() -> Column[int]:
-    """The number of the line in the journal: with the call it is unique, and gives the order."""
+    """Return the column of the line's number in the journal, unique with the call."""
     return Column("line", BigInteger, primary_key=True, autoincrement=False)
 
 
@@ -238,6 +238,6 @@ applied: Final = Table(
 
 
 def of_calls() -> list[tuple[Table, Column[str]]]:
-    """Every table with rows of calls and its column with the CallSid; `calls` is the last."""
+    """Return each table with rows of calls and its column of the CallSid; `calls` is last."""
     children = [table for table in reversed(metadata.sorted_tables) if "call_sid" in table.c]
     return [*((table, table.c.call_sid) for table in children), (calls, calls.c.sid)]

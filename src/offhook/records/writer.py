@@ -138,7 +138,7 @@ class RecordWriter:
             self._write(lines)
 
     def _get_ready(self) -> None:
-        """What an earlier run left behind goes in first, and then its calls that have no end."""
+        """Write what an earlier run left behind, and then end its orphaned calls."""
         database.upgrade(self._engine)
         with self._engine.connect() as connection:
             applied = self._store.applied(connection)
@@ -176,7 +176,7 @@ class RecordWriter:
             self._store.apply(connection, lines, last)
 
     def _apply_one_by_one(self, lines: list[JournalEntry]) -> None:
-        """One line that the database does not take must not keep the others out."""
+        """Write entries one by one: one that the database refuses must not keep the others out."""
         for line in lines:
             try:
                 self._apply([line], line.number)

@@ -1,4 +1,4 @@
-"""What in a text is private by its shape: card numbers, phone numbers, e-mail addresses.
+"""Patterns of personal data: card numbers, phone numbers, e-mail addresses.
 
 Digits may be written or said, and a card's number may come in several utterances. What is found is
 documented in docs/privacy.md, with what is not. redaction.py takes it out.
@@ -61,7 +61,7 @@ _CARD_GAP: Final = re.compile(r"[\s,.;/_\-\u2010-\u2015\u2212\u200b]{1,3}")
 _PHONE_GAP: Final = re.compile(r" ?[-./\u2010-\u2015\u2212] ?|[ \u00a0]|\)[ -]?| ?\(0?\)? ?")
 _SAID_GAP: Final = re.compile(r"[\s,.\-]{1,3}")
 _AROUND: Final = re.compile(r"(?:\W|\b(?:and|then|it's|is)\b)*", re.IGNORECASE)
-"""What may stand between a number and the beginning or end of what was said."""
+"""Characters between a number and the beginning or end of what was said."""
 
 _CARD_DIGITS: Final = range(13, 20)
 _PHONE_DIGITS: Final = range(7, 16)
@@ -121,7 +121,7 @@ def digits_in(text: str) -> list[Group]:
 
 
 def _runs(text: str, groups: list[Group]) -> Iterator[list[Group]]:
-    """Groups with nothing between them but what separates the parts of a card's number."""
+    """Yield groups with nothing between them but separators of the parts of a card's number."""
     run: list[Group] = []
     for group in groups:
         if run and _CARD_GAP.fullmatch(text, run[-1].end, group.start) is None:
@@ -155,7 +155,7 @@ def _card_windows(digits: str, edges: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def _joined(run: list[Group]) -> tuple[str, list[int]]:
-    """The digits of a run, and where its groups begin and end among them."""
+    """Return the digits of a run, and where its groups begin and end among them."""
     edges = [0]
     for group in run:
         edges.append(edges[-1] + len(group.digits))
@@ -307,7 +307,7 @@ class _Number(NamedTuple):
 
 
 class Speaker:
-    """What one leg of a call said last, as far as a card's number may go on in what comes."""
+    """The end of what one leg said last: a card's number may go on in what follows."""
 
     __slots__ = ("end_ms", "number")
 

@@ -1,4 +1,4 @@
-"""What is taken out of a call's texts before anybody keeps them or passes them on.
+"""Redaction of a call's texts before any subscriber keeps them or passes them on.
 
 `Redactor` knows texts and nothing else; `Redaction` is a subscriber between a call and all who are
 told of it, and knows what was said before. What is found by its shape: patterns.py.
@@ -54,7 +54,7 @@ JSON_MAX: Final = 64 * 1024
 """Characters of a function's arguments or answer; more is taken out altogether."""
 
 KEY: Final = "?"
-"""What is told of a digit that was pressed."""
+"""The digit of a redacted KeyPressed."""
 
 LEAD_MS: Final = 1000
 """So long before Deepgram said so the caller may have begun to speak, and a key to sound."""
@@ -73,7 +73,7 @@ class Redactor:
         self._patterns = wanted.patterns
 
     def spans(self, text: str) -> list[Span]:
-        """What is to be taken out, in order, without overlaps."""
+        """Return what is to be taken out, in order, without overlaps."""
         seen = text[:TEXT_MAX]
         found: list[Span] = []
         if len(text) > TEXT_MAX:
@@ -91,11 +91,11 @@ class Redactor:
         return merged(found)
 
     def text(self, text: str) -> str:
-        """The text without it."""
+        """Return the text without personal data."""
         return applied(text, self.spans(text))
 
     def json(self, text: str) -> str:
-        """A JSON text without it, in its texts, its numbers and its names; JSON as before.
+        """Return JSON without personal data in its texts, numbers and names; the result is JSON.
 
         What is no JSON is taken for plain text.
         """
@@ -109,7 +109,7 @@ class Redactor:
         return text if redacted is value else json.dumps(redacted, ensure_ascii=False)
 
     def _value(self, value: Any) -> Any:
-        """The same object if there is nothing in it."""
+        """Return a decoded JSON value without personal data: the same object if it holds none."""
         match value:
             case str():
                 spans = self.spans(value)
@@ -134,7 +134,7 @@ class Redactor:
 
 
 def applied(text: str, spans: list[Span]) -> str:
-    """The text with something else in place of each span."""
+    """Return the text with a label in place of each span."""
     parts: list[str] = []
     at = 0
     for span in spans:
@@ -144,7 +144,7 @@ def applied(text: str, spans: list[Span]) -> str:
 
 
 def _heard(text: str, intended: str, spans: list[Span]) -> str | None:
-    """The heard part of an utterance, with what was found in the whole; None if it is no part.
+    """Return the heard part of an utterance, redacted as the whole was; None: not a part.
 
     Half of a card's number is not found in the half.
     """
@@ -168,7 +168,7 @@ class Redaction:
         """Of live calls alone."""
 
     def __call__(self, call_event: CallEvent) -> None:
-        """It happened."""
+        """Publish an event without personal data."""
         event, silent = self._redacted(call_event)
         self._publish(call_event if event is call_event.event else replace(call_event, event=event))
         if self._wanted.audio:
@@ -219,7 +219,7 @@ class Redaction:
     def _said(
         self, call_event: CallEvent, leg: Leg, text: str, start_ms: int | None
     ) -> tuple[list[Span], list[tuple[Leg, Stretch]]]:
-        """What is to be taken out of an utterance, and what is to be silent for it."""
+        """Return what is to be taken out of an utterance, and what is to be silent for it."""
         speaker = self._speakers.setdefault((call_event.call_sid, leg), Speaker())
         if start_ms is None:
             start_ms = speaker.end_ms
@@ -263,12 +263,12 @@ class Redaction:
 
 
 def masked(number: str) -> str:
-    """A number of which the beginning and the end are left: two digits each."""
+    """Return a number of which the first and the last two digits are left."""
     return number[:3] + "*" * (len(number) - 5) + number[-2:] if len(number) > 6 else number
 
 
 def redacting(wanted: RedactionSettings, publish: Subscriber) -> Subscriber:
-    """What is between a call and `publish`: nothing, if nothing is to be taken out."""
+    """Return what stands between a call and `publish`: `publish` itself if nothing is redacted."""
     if wanted == RedactionSettings(audio=wanted.audio):
         return publish
     return Redaction(wanted, publish)
