@@ -3,6 +3,7 @@
 Source: twilio.md §2. What is misspelt is ignored with a warning, as Twilio ignores it (12200).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree
@@ -13,43 +14,42 @@ _TYPES: Final = frozenset({"text/xml", "application/xml", "text/html"})
 
 _PLAIN: Final = "text/plain"
 
-_CALLBACK: Final = frozenset(
-    {"recordingStatusCallback", "recordingStatusCallbackMethod", "recordingStatusCallbackEvent"}
+_CALLBACK: Final = (
+    "recordingStatusCallback recordingStatusCallbackMethod recordingStatusCallbackEvent"
 )
-_PROGRESS: Final = frozenset(
-    {"url", "method", "statusCallback", "statusCallbackMethod", "statusCallbackEvent"}
-    | {"machineDetection", "machineDetectionTimeout", "machineDetectionSpeechThreshold"}
-    | {"machineDetectionSpeechEndThreshold", "machineDetectionSilenceTimeout"}
-    | {"amdStatusCallback", "amdStatusCallbackMethod"}
-)
-_ATTRIBUTES: Final = {
-    "Say": frozenset({"voice", "language", "loop"}),
-    "Play": frozenset({"loop", "digits"}),
-    "Pause": frozenset({"length"}),
-    "Connect": frozenset({"action", "method"}),
-    "Stream": frozenset(
-        {"url", "name", "track", "statusCallback", "statusCallbackMethod", "connectorName"}
-    ),
-    "Parameter": frozenset({"name", "value"}),
-    "Redirect": frozenset({"method"}),
-    "Hangup": frozenset[str](),
-    "Reject": frozenset({"reason"}),
-    "Record": _CALLBACK
-    | {"action", "method", "timeout", "finishOnKey", "maxLength", "playBeep", "trim"}
-    | {"transcribe", "transcribeCallback"},
-    "Dial": _CALLBACK
-    | {"action", "method", "timeout", "timeLimit", "callerId", "callReason", "answerOnBridge"}
-    | {"hangupOnStar", "record", "recordingTrack", "trim", "ringTone", "sequential", "referUrl"}
-    | {"referMethod", "events", "passports"},
-    "Gather": frozenset({"action", "method", "timeout", "finishOnKey", "numDigits", "input"})
-    | {"actionOnEmptyResult", "language", "hints", "speechTimeout", "speechModel", "bargeIn"}
-    | {"profanityFilter", "enhanced", "partialResultCallback", "partialResultCallbackMethod"},
-    "Number": _PROGRESS | {"sendDigits", "byoc"},
-    "Sip": _PROGRESS | {"username", "password"},
-    "Conference": _CALLBACK
-    | {"muted", "beep", "startConferenceOnEnter", "endConferenceOnExit", "waitUrl", "waitMethod"}
-    | {"maxParticipants", "record", "region", "coach", "trim", "statusCallback"}
-    | {"statusCallbackMethod", "statusCallbackEvent", "participantLabel", "jitterBufferSize"},
+_PROGRESS: Final = """
+    amdStatusCallback amdStatusCallbackMethod machineDetection
+    machineDetectionSilenceTimeout machineDetectionSpeechEndThreshold
+    machineDetectionSpeechThreshold machineDetectionTimeout method statusCallback
+    statusCallbackEvent statusCallbackMethod url
+"""
+_ATTRIBUTES: Final[Mapping[str, frozenset[str]]] = {
+    verb: frozenset(names.split())
+    for verb, names in {
+        "Say": "language loop voice",
+        "Play": "digits loop",
+        "Pause": "length",
+        "Connect": "action method",
+        "Stream": "connectorName name statusCallback statusCallbackMethod track url",
+        "Parameter": "name value",
+        "Redirect": "method",
+        "Hangup": "",
+        "Reject": "reason",
+        "Record": _CALLBACK + " action finishOnKey maxLength method playBeep timeout transcribe"
+        " transcribeCallback trim",
+        "Dial": _CALLBACK + " action answerOnBridge callReason callerId events hangupOnStar method"
+        " passports record recordingTrack referMethod referUrl ringTone sequential"
+        " timeLimit timeout trim",
+        "Gather": "action actionOnEmptyResult bargeIn enhanced finishOnKey hints input language"
+        " method numDigits partialResultCallback partialResultCallbackMethod"
+        " profanityFilter speechModel speechTimeout timeout",
+        "Number": _PROGRESS + " byoc sendDigits",
+        "Sip": _PROGRESS + " password username",
+        "Conference": _CALLBACK
+        + " beep coach endConferenceOnExit jitterBufferSize maxParticipants muted"
+        " participantLabel record region startConferenceOnEnter statusCallback"
+        " statusCallbackEvent statusCallbackMethod trim waitMethod waitUrl",
+    }.items()
 }
 _CHILDREN: Final = {
     "Connect": frozenset({"Stream"}),

@@ -8,7 +8,7 @@ nobody means one.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from offhook.twilio import call_status
@@ -19,14 +19,12 @@ BAD_URL: Final = 21205
 STATUSES: Final = tuple(status for status in call_status.STATUSES if status != "initiated")
 """Statuses of the Calls resource, which has `queued` for a call that was initiated."""
 
-Kind: TypeAlias = Literal["text", "url", "method", "integer", "number", "boolean"]
-
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """What one parameter may be: of a kind, one of some words, or a SID that begins so."""
 
-    kind: Kind = "text"
+    kind: str = "text"
     required: bool = False
     many: bool = False
     words: tuple[str, ...] = ()
@@ -35,142 +33,73 @@ class Parameter:
 
 Table: TypeAlias = Mapping[str, Parameter]
 
-_TEXT: Final = Parameter()
-_MANY: Final = Parameter(many=True)
-_URL: Final = Parameter("url")
-_METHOD: Final = Parameter("method", words=("GET", "POST"))
-_INTEGER: Final = Parameter("integer")
-_BOOLEAN: Final = Parameter("boolean")
-_NEEDED: Final = Parameter(required=True)
+_KINDS: Final = ("url", "method", "integer", "number", "boolean")
+_DECLARED: Final = re.compile(r"([\w<>]+)(!?)(\*?)(?::(\w+))?(?:=(.+))?")
 
 
-def _sid(prefix: str) -> Parameter:
-    return Parameter(sid=prefix)
+def _table(text: str) -> Table:
+    """Return the parameters that a text declares.
+
+    `To!` is required, `MediaUrl*` may be given several times, `Url:url` is of that kind, `Byoc:BY`
+    is a SID that begins so, and `Status=canceled|completed` is one of these words.
+    """
+    table = {}
+    for word in text.split():
+        declared = _DECLARED.fullmatch(word)
+        assert declared is not None  # the texts are below
+        name, needed, many, of, words = (part or "" for part in declared.groups())
+        kind, sid = (of, "") if of in _KINDS else ("text", of)
+        chosen = "GET|POST" if kind == "method" else words
+        table[name] = Parameter(
+            kind, bool(needed), bool(many), tuple(filter(None, chosen.split("|"))), sid
+        )
+    return table
 
 
-_INSTRUCTIONS: Final = {
-    "Url": _URL,
-    "Method": _METHOD,
-    "Twiml": _TEXT,
-    "FallbackUrl": _URL,
-    "FallbackMethod": _METHOD,
-    "StatusCallback": _URL,
-    "StatusCallbackMethod": _METHOD,
-    "TimeLimit": _INTEGER,
-}
+_INSTRUCTIONS: Final = """
+    Url:url Method:method Twiml FallbackUrl:url FallbackMethod:method StatusCallback:url
+    StatusCallbackMethod:method TimeLimit:integer
+"""
+_PAGES: Final = " PageSize:integer Page:integer PageToken"
 
-CREATE_CALL: Final[Table] = _INSTRUCTIONS | {
-    "To": _NEEDED,
-    "From": _NEEDED,
-    "ApplicationSid": _sid("AP"),
-    "StatusCallbackEvent": _MANY,
-    "SendDigits": _TEXT,
-    "Timeout": _INTEGER,
-    "Record": _BOOLEAN,
-    "RecordingChannels": _TEXT,
-    "RecordingStatusCallback": _TEXT,
-    "RecordingStatusCallbackMethod": _METHOD,
-    "RecordingStatusCallbackEvent": _MANY,
-    "RecordingTrack": _TEXT,
-    "Trim": _TEXT,
-    "SipAuthUsername": _TEXT,
-    "SipAuthPassword": _TEXT,
-    "MachineDetection": _TEXT,
-    "MachineDetectionTimeout": _INTEGER,
-    "MachineDetectionSpeechThreshold": _INTEGER,
-    "MachineDetectionSpeechEndThreshold": _INTEGER,
-    "MachineDetectionSilenceTimeout": _INTEGER,
-    "AsyncAmd": _TEXT,
-    "AsyncAmdStatusCallback": _URL,
-    "AsyncAmdStatusCallbackMethod": _METHOD,
-    "CallerId": _TEXT,
-    "CallReason": _TEXT,
-    "CallToken": _TEXT,
-    "Byoc": _sid("BY"),
-    "ClientNotificationUrl": _URL,
-}
-
-UPDATE_CALL: Final[Table] = _INSTRUCTIONS | {"Status": Parameter(words=("canceled", "completed"))}
-
-CREATE_MESSAGE: Final[Table] = {
-    "To": _NEEDED,
-    "From": _TEXT,
-    "FallbackFrom": _TEXT,
-    "MessagingServiceSid": _sid("MG"),
-    "Body": _TEXT,
-    "MediaUrl": _MANY,
-    "ContentSid": _sid("HX"),
-    "ContentVariables": _TEXT,
-    "StatusCallback": _URL,
-    "ApplicationSid": _sid("AP"),
-    "MaxPrice": Parameter("number"),
-    "ProvideFeedback": _BOOLEAN,
-    "Attempt": _INTEGER,
-    "ValidityPeriod": _INTEGER,
-    "ForceDelivery": _BOOLEAN,
-    "ContentRetention": Parameter(words=("retain", "discard")),
-    "AddressRetention": Parameter(words=("retain", "obfuscate")),
-    "SmartEncoded": _BOOLEAN,
-    "PersistentAction": _MANY,
-    "TrafficType": Parameter(words=("free",)),
-    "ShortenUrls": _BOOLEAN,
-    "ScheduleType": Parameter(words=("fixed",)),
-    "SendAt": _TEXT,
-    "SendAsMms": _BOOLEAN,
-    "RiskCheck": Parameter(words=("enable", "disable")),
-}
-
-UPDATE_NUMBER: Final[Table] = {
-    "AccountSid": _sid("AC"),
-    "ApiVersion": _TEXT,
-    "FriendlyName": _TEXT,
-    "SmsApplicationSid": _sid("AP"),
-    "SmsFallbackMethod": _METHOD,
-    "SmsFallbackUrl": _URL,
-    "SmsMethod": _METHOD,
-    "SmsUrl": _URL,
-    "StatusCallback": _URL,
-    "StatusCallbackMethod": _METHOD,
-    "VoiceApplicationSid": _sid("AP"),
-    "VoiceCallerIdLookup": _BOOLEAN,
-    "VoiceFallbackMethod": _METHOD,
-    "VoiceFallbackUrl": _URL,
-    "VoiceMethod": _METHOD,
-    "VoiceUrl": _URL,
-    "EmergencyStatus": Parameter(words=("Active", "Inactive")),
-    "EmergencyAddressSid": _sid("AD"),
-    "TrunkSid": _sid("TK"),
-    "VoiceReceiveMode": Parameter(words=("voice", "fax")),
-    "IdentitySid": _sid("RI"),
-    "AddressSid": _sid("AD"),
-    "BundleSid": _sid("BU"),
-}
-
-LIST_CALLS: Final[Table] = {
-    "To": _TEXT,
-    "From": _TEXT,
-    "ParentCallSid": _sid("CA"),
-    "Status": Parameter(words=STATUSES),
-    "StartTime": _TEXT,
-    "StartTime<": _TEXT,
-    "StartTime>": _TEXT,
-    "EndTime": _TEXT,
-    "EndTime<": _TEXT,
-    "EndTime>": _TEXT,
-    "PageSize": _INTEGER,
-    "Page": _INTEGER,
-    "PageToken": _TEXT,
-}
-
-LIST_NUMBERS: Final[Table] = {
-    "Beta": _BOOLEAN,
-    "FriendlyName": _TEXT,
-    "PhoneNumber": _TEXT,
-    "Origin": _TEXT,
-    "PageSize": _INTEGER,
-    "Page": _INTEGER,
-    "PageToken": _TEXT,
-}
+CREATE_CALL: Final = _table(
+    _INSTRUCTIONS
+    + """
+    To! From! ApplicationSid:AP StatusCallbackEvent* SendDigits Timeout:integer Record:boolean
+    RecordingChannels RecordingStatusCallback RecordingStatusCallbackMethod:method
+    RecordingStatusCallbackEvent* RecordingTrack Trim SipAuthUsername SipAuthPassword
+    MachineDetection MachineDetectionTimeout:integer MachineDetectionSpeechThreshold:integer
+    MachineDetectionSpeechEndThreshold:integer MachineDetectionSilenceTimeout:integer AsyncAmd
+    AsyncAmdStatusCallback:url AsyncAmdStatusCallbackMethod:method CallerId CallReason
+    CallToken Byoc:BY ClientNotificationUrl:url
+    """
+)
+UPDATE_CALL: Final = _table(_INSTRUCTIONS + "Status=canceled|completed")
+CREATE_MESSAGE: Final = _table(
+    """
+    To! From FallbackFrom MessagingServiceSid:MG Body MediaUrl* ContentSid:HX ContentVariables
+    StatusCallback:url ApplicationSid:AP MaxPrice:number ProvideFeedback:boolean
+    Attempt:integer ValidityPeriod:integer ForceDelivery:boolean
+    ContentRetention=retain|discard AddressRetention=retain|obfuscate SmartEncoded:boolean
+    PersistentAction* TrafficType=free ShortenUrls:boolean ScheduleType=fixed SendAt
+    SendAsMms:boolean RiskCheck=enable|disable
+    """
+)
+UPDATE_NUMBER: Final = _table(
+    """
+    AccountSid:AC ApiVersion FriendlyName SmsApplicationSid:AP SmsFallbackMethod:method
+    SmsFallbackUrl:url SmsMethod:method SmsUrl:url StatusCallback:url
+    StatusCallbackMethod:method VoiceApplicationSid:AP VoiceCallerIdLookup:boolean
+    VoiceFallbackMethod:method VoiceFallbackUrl:url VoiceMethod:method VoiceUrl:url
+    EmergencyStatus=Active|Inactive EmergencyAddressSid:AD TrunkSid:TK
+    VoiceReceiveMode=voice|fax IdentitySid:RI AddressSid:AD BundleSid:BU
+    """
+)
+LIST_CALLS: Final = _table(
+    f"To From ParentCallSid:CA Status={'|'.join(STATUSES)} StartTime StartTime< StartTime>"
+    " EndTime EndTime< EndTime>" + _PAGES
+)
+LIST_NUMBERS: Final = _table("Beta:boolean FriendlyName PhoneNumber Origin" + _PAGES)
 
 LIMITS: Final = {
     "Timeout": (1, 600),

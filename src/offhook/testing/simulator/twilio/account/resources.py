@@ -1,11 +1,12 @@
 """REST resources as Twilio answers them (twilio.md §5.3, §5.6, §5.7), with all of their members."""
 
 import math
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from offhook.testing.simulator.twilio.account.parameters import Given
+from offhook.testing.simulator.twilio.account.parameters import UPDATE_NUMBER, Given, Parameter
 from offhook.testing.simulator.twilio.calls import dates
 from offhook.testing.simulator.twilio.calls.leg import Leg, new_sid
 
@@ -94,41 +95,36 @@ class AccountNumber:
 
     def json(self, account_sid: str) -> dict[str, Any]:
         """It, as Twilio answers it."""
-        get = self.settings.get
-        return {
+        set_ = {
+            re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): self._value(name, parameter)
+            for name, parameter in UPDATE_NUMBER.items()
+        }
+        return set_ | {
             "account_sid": account_sid,
-            "address_sid": get("AddressSid"),
             "address_requirements": "none",
-            "api_version": get("ApiVersion", VERSION),
             "beta": False,
             "capabilities": {"voice": True, "sms": True, "mms": True, "fax": False},
             "date_created": dates.rfc2822(self.made),
             "date_updated": dates.rfc2822(self.changed),
-            "friendly_name": get("FriendlyName", self.phone_number),
-            "identity_sid": get("IdentitySid"),
             "phone_number": self.phone_number,
             "origin": "twilio",
             "sid": self.sid,
-            "sms_application_sid": get("SmsApplicationSid", ""),
-            "sms_fallback_method": get("SmsFallbackMethod", "POST"),
-            "sms_fallback_url": get("SmsFallbackUrl", ""),
-            "sms_method": get("SmsMethod", "POST"),
-            "sms_url": get("SmsUrl", ""),
-            "status_callback": get("StatusCallback", ""),
-            "status_callback_method": get("StatusCallbackMethod", "POST"),
-            "trunk_sid": get("TrunkSid"),
             "uri": f"/{VERSION}/Accounts/{account_sid}/IncomingPhoneNumbers/{self.sid}.json",
-            "voice_receive_mode": get("VoiceReceiveMode", "voice"),
-            "voice_application_sid": get("VoiceApplicationSid", ""),
-            "voice_caller_id_lookup": get("VoiceCallerIdLookup") == "true",
-            "voice_fallback_method": get("VoiceFallbackMethod", "POST"),
-            "voice_fallback_url": get("VoiceFallbackUrl", ""),
-            "voice_method": get("VoiceMethod", "POST"),
-            "voice_url": get("VoiceUrl", ""),
-            "emergency_status": get("EmergencyStatus", "Inactive"),
-            "emergency_address_sid": get("EmergencyAddressSid"),
             "emergency_address_status": "unregistered",
-            "bundle_sid": get("BundleSid"),
             "status": "in-use",
             "type": "local",
         }
+
+    def _value(self, name: str, parameter: Parameter) -> Any:
+        """Return what is set, or what Twilio has where nothing is."""
+        usual = {
+            "ApiVersion": VERSION,
+            "FriendlyName": self.phone_number,
+            "VoiceReceiveMode": "voice",
+            "EmergencyStatus": "Inactive",
+        }
+        if parameter.kind == "boolean":
+            return self.settings.get(name) == "true"
+        by_kind = {"method": "POST", "url": ""}.get(parameter.kind)
+        empty = "" if parameter.sid == "AP" else by_kind
+        return self.settings.get(name, usual.get(name, empty))
