@@ -5,9 +5,9 @@
 A process of its own, because eSpeak NG is under the GPL and Offhook is not (docs/licences.md), and
 because the library keeps its state in globals, so that one thread uses it and no other.
 
-On stdin come JSON lines: `{"id": 1, "text": "Hello.", "voice": "en-us", "speed": 160}`,
-or `{"cancel": 1}`. On stdout go pieces: HEADER with id, size and kind, then so many bytes of mu-law
-audio at 8000 Hz. The last piece of each text, which is empty, is of kind DONE.
+Messages (worker_process.py) have the number of a sentence. SAY brings JSON: `{"text": "Hello.",
+"voice": "en-us", "speed": 160}`; CANCEL calls it off. AUDIO answers with mu-law at 8000 Hz, piece
+by piece, and DONE ends each sentence.
 """
 
 import ctypes
@@ -15,15 +15,17 @@ import ctypes.util
 import json
 import os
 import queue
-import struct
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
-HEADER: Final = struct.Struct("<IIB")
-AUDIO: Final = 0
-DONE: Final = 1
+from offhook.testing.simulator.speech.worker_process import READY, answer, requests
+
+SAY: Final = 0
+CANCEL: Final = 1
+AUDIO: Final = 2
+DONE: Final = 3
 
 LINE_RATE: Final = 8000
 TAIL: Final = 80 * 8
@@ -154,33 +156,35 @@ class EspeakWorker:
         self._source = source
         self._sink = sink
         self._library = Library()
-        self._requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
         self._waiting: set[int] = set()
         """Requests that came and were neither done nor called off."""
 
     def run(self) -> None:
         """Say everything, until stdin ends."""
+        answer(self._sink, 0, READY)
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         while (request := self._requests.get()) is not None:
-            number = request["id"]
+            number, data = request
             if number in self._waiting:
-                self._say(number, request)
+                self._say(number, json.loads(data))
             self._waiting.discard(number)
-            self._write(number, DONE, b"")
+            answer(self._sink, number, DONE)
 
     def _read(self) -> None:
-        for text in self._source:
-            message = json.loads(text)
-            if "cancel" in message:
-                self._waiting.discard(message["cancel"])
+        for number, kind, data in requests(self._source):
+            if kind == CANCEL:
+                self._waiting.discard(number)
             else:
-                self._waiting.add(message["id"])
-                self._requests.put(message)
+                self._waiting.add(number)
+                self._requests.put((number, data))
         self._requests.put(None)
         self._waiting.clear()
 
     def _say(self, number: int, request: dict[str, Any]) -> None:
-        line = LineEncoder(self._library.rate, lambda audio: self._write(number, AUDIO, audio))
+        line = LineEncoder(
+            self._library.rate, lambda audio: answer(self._sink, number, AUDIO, audio)
+        )
 
         def heard(samples: bytes) -> bool:
             line.feed(samples)
@@ -189,10 +193,6 @@ class EspeakWorker:
         self._library.say(request["text"], request["voice"], request["speed"], heard)
         if number in self._waiting:
             line.feed(b"", last=True)
-
-    def _write(self, number: int, kind: int, audio: bytes) -> None:
-        self._sink.write(HEADER.pack(number, len(audio), kind) + audio)
-        self._sink.flush()
 
 
 def main() -> None:

@@ -12,18 +12,16 @@ import json
 import logging
 import os
 import tempfile
-from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-from offhook.errors import UserError
-from offhook.testing.simulator.speech import dictionary, ngram, worker_process
+from offhook.testing.simulator.speech import dictionary, ngram
 from offhook.testing.simulator.speech.engines import Transcript
-from offhook.testing.simulator.speech.sphinx_worker import AUDIO, CLOSE, END, FORGET, HEADER
+from offhook.testing.simulator.speech.sphinx_worker import AUDIO, CLOSE, END, FORGET
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
-from offhook.testing.simulator.speech.worker_process import call_back
+from offhook.testing.simulator.speech.worker_process import WorkerProcess, call_back, running
 
 _log: Final = logging.getLogger("offhook.testing.local")
 
@@ -38,116 +36,48 @@ _PIECE: Final = 8000
 """Bytes of a recording that are passed on at once."""
 
 WORKERS_MAX: Final = 4
-START_S: Final = 30.0
 
 Told = Callable[[Transcript], None]
 
 _NOTHING: Final = Transcript("", understood=False)
 
 
-class _Worker:
-    """One process. It is started anew when it dies; what it was hearing then was not understood."""
+class _Recogniser(WorkerProcess):
+    """One process. Turns that it was hearing when it died were not understood."""
+
+    name = "recogniser"
+    missing = "E-EAR-03"
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process: Process | None = None
+        super().__init__("offhook.testing.simulator.speech.sphinx_worker", str(folder))
         self._waiting: dict[int, deque[Told | None]] = {}
         """By session, whom to tell of each turn that is over; None: nobody any more."""
         self.sessions = 0
-        self.deaths = 0
-        """A turn that began before the last of them is lost."""
-
-    def send(self, session: int, kind: int, audio: bytes = b"") -> bool:
-        """Pass something on. Says whether that could be done."""
-        process = self._process
-        if process is None:
-            return False
-        assert process.stdin is not None  # it was started with a pipe
-        pipe = process.stdin
-        if pipe.is_closing() or (
-            kind == AUDIO and pipe.transport.get_write_buffer_size() > BACKLOG_MAX
-        ):
-            return False
-        pipe.write(HEADER.pack(session, len(audio), kind) + audio)
-        return True
 
     def end(self, session: int, told: Told) -> bool:
-        """A turn is over. Says whether `told` will be called, when it is known what it was."""
+        """End a turn. Return whether `told` will be called, when it is known what it was."""
         sent = self.send(session, END)
         if sent:
             self._waiting.setdefault(session, deque()).append(told)
         return sent
 
-    async def has_room(self) -> None:
-        """Wait until the process has taken what was sent, or is gone."""
-        if self._process is not None:
-            assert self._process.stdin is not None  # it was started with a pipe
-            with contextlib.suppress(ConnectionError):
-                await self._process.stdin.drain()
-
     def forget(self, session: int) -> None:
-        """Nobody waits for earlier turns."""
+        """Tell nobody of earlier turns."""
         waiting = self._waiting.get(session)
         if waiting is not None:
             self._waiting[session] = deque([None] * len(waiting))
 
-    async def start(self) -> None:
-        """Start the process. Raises UserError E-EAR-03 when it does not start."""
-        process = await worker_process.start(
-            "offhook.testing.simulator.speech.sphinx_worker", str(self._folder)
-        )
-        self._process = process
-        assert process.stdout is not None  # it was started with a pipe
-        line = b""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(START_S):
-                line = await process.stdout.readline()
-        if not line:
-            await self.close()
-            raise UserError(
-                "E-EAR-03",
-                f"The recogniser does not start: {await worker_process.last_words(process)}.",
-                "Install it: pip install 'offhook[local]'",
-            )
-
-    async def run(self) -> None:
-        """Pass on what the process tells; start it anew when it dies, unless it only dies."""
-        deaths = 0
-        while True:
-            while (line := await self._line()) is not None:
-                deaths = 0
-                self._tell(line)
-            deaths += 1
-            self._process = None
-            self.deaths += 1
-            self._give_up()
-            if deaths == worker_process.DEATHS_MAX:
-                _log.error("the recogniser has died again: nothing more is understood")
-                return
-            _log.error("the recogniser's process has died: it is started anew")
-            try:
-                await self.start()
-            except UserError as problem:
-                _log.error("%s %s %s", problem.code, problem.what, problem.fix)
-                return
-
-    async def _line(self) -> bytes | None:
-        process = self._process
-        assert process is not None  # whoever reads has started it
-        assert process.stdout is not None
-        return await process.stdout.readline() or None
-
-    def _tell(self, line: bytes) -> None:
-        found = json.loads(line)
-        text = found["text"]
-        waiting = self._waiting.get(found["session"])
-        if not waiting:
-            return  # the session is closed
-        told = waiting.popleft()
+    def on_message(self, number: int, kind: int, data: bytes) -> None:
+        """Tell what a turn was, unless its session is closed."""
+        waiting = self._waiting.get(number)
+        told = waiting.popleft() if waiting else None
         if told is not None:
+            found = json.loads(data)
+            text = found["text"]
             call_back(told, Transcript(text, bool(text) and found["prob"] >= TRUSTED))
 
-    def _give_up(self) -> None:
+    def on_death(self) -> None:
+        """Tell of all turns that they were not understood."""
         while self._waiting:  # one at a time: who is told may forget the rest
             session = next(iter(self._waiting))
             turns = self._waiting[session]
@@ -158,21 +88,15 @@ class _Worker:
                 call_back(told, _NOTHING)
 
     def drop(self, session: int) -> None:
-        """The session is over."""
+        """Forget a session."""
         self.send(session, CLOSE)
         self._waiting.pop(session, None)
-
-    async def close(self) -> None:
-        """End the process."""
-        process, self._process = self._process, None
-        if process is not None:
-            await worker_process.end(process)
 
 
 class SphinxSpeechToText:
     """One caller's ears: a senses.Ears. They keep to one process, which learns the line."""
 
-    def __init__(self, worker: _Worker, session: int) -> None:
+    def __init__(self, worker: _Recogniser, session: int) -> None:
         self._worker = worker
         self._session = session
         self._deaths: int | None = None
@@ -188,7 +112,9 @@ class SphinxSpeechToText:
         """Audio of the present turn."""
         if self._deaths is None:
             self._deaths = self._worker.deaths
-        if self._is_lost() or self._worker.send(self._session, AUDIO, audio):
+        if self._is_lost() or self._worker.send(
+            self._session, AUDIO, audio, backlog_max=BACKLOG_MAX
+        ):
             return
         self._deaf = True
         _log.warning("a turn is not understood: the recogniser cannot keep up, or is gone")
@@ -237,7 +163,7 @@ class SphinxSpeechToText:
 class Recogniser:
     """Ears for any number of callers. Made by `recognising`."""
 
-    def __init__(self, workers: list[_Worker]) -> None:
+    def __init__(self, workers: list[_Recogniser]) -> None:
         self._workers = workers
         self._numbers = itertools.count(1)
         self._transcribing = asyncio.Semaphore(len(workers))
@@ -279,19 +205,6 @@ async def recognising(
         (folder / "words.dict").write_text(words + "\n", encoding="utf-8")
         model = ngram.arpa(dictionary.words_of(vocabulary))
         (folder / "sentences.arpa").write_text(model, encoding="utf-8")
-        started: list[_Worker] = [_Worker(folder) for _ in range(count)]
-        try:
-            for worker in started:
-                await worker.start()
-            async with asyncio.TaskGroup() as group:
-                telling = [
-                    group.create_task(worker.run(), name="local recogniser") for worker in started
-                ]
-                try:
-                    yield Recogniser(started)
-                finally:
-                    for task in telling:
-                        task.cancel()
-        finally:
-            for worker in started:
-                await worker.close()
+        started = [_Recogniser(folder) for _ in range(count)]
+        async with running(started):
+            yield Recogniser(started)

@@ -3,19 +3,19 @@
     python -m offhook.testing.simulator.speech.sphinx_worker FOLDER
 
 A process of its own, because decoding would hold up the event loop. FOLDER has a dictionary and a
-language model (recogniser.py writes them). On stdin come pieces: HEADER with session, size and
-kind, then so many bytes of mu-law audio. On stdout goes one JSON line when it is ready, and one for
-each END: `{"session": 1, "text": "yes please", "prob": 0.46}`.
+language model (speech_to_text.py writes them). Messages (worker_process.py) have the number of a
+session: AUDIO brings mu-law, END ends a turn, FORGET drops it, CLOSE drops the session. Each END is
+answered by JSON: `{"text": "yes please", "prob": 0.46}`.
 """
 
 import contextlib
 import json
-import struct
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-HEADER: Final = struct.Struct("<IIB")
+from offhook.testing.simulator.speech.worker_process import READY, answer, requests
+
 AUDIO: Final = 0
 END: Final = 1
 FORGET: Final = 2
@@ -67,19 +67,16 @@ class SphinxWorker:
 
     def run(self) -> None:
         """Hear everything, until stdin ends."""
-        self._tell({"ready": True})
-        while len(head := self._source.read(HEADER.size)) == HEADER.size:
-            session, size, kind = HEADER.unpack(head)
-            audio = self._source.read(size)
+        answer(self._sink, 0, READY)
+        for session, kind, audio in requests(self._source):
             if kind == AUDIO:
                 self._hear(session, audio)
-            elif kind == END:
-                text, prob = self._finish(session)
-                self._tell({"session": session, "text": text, "prob": prob})
-            else:
-                self._finish(session)
-                if kind == CLOSE:
-                    self._lines.pop(session, None)
+                continue
+            text, prob = self._finish(session)
+            if kind == END:
+                answer(self._sink, session, END, json.dumps({"text": text, "prob": prob}).encode())
+            elif kind == CLOSE:
+                self._lines.pop(session, None)
 
     def _hear(self, session: int, audio: bytes) -> None:
         if session not in self._turns:
@@ -116,10 +113,6 @@ class SphinxWorker:
             lm=str(self._folder / "sentences.arpa"),
             loglevel="FATAL",
         )
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        self._sink.write(json.dumps(message).encode() + b"\n")
-        self._sink.flush()
 
 
 def main() -> None:

@@ -1,57 +1,186 @@
-"""What recogniser and voice have in common: a worker process, and whoever is called back."""
+"""A process of ours that recognises or synthesises, and the messages to it and from it.
+
+A message has a number (of a session, or of a sentence), a kind, and bytes; each worker has its own
+kinds. The first message of a process says that it is ready.
+"""
 
 import asyncio
+import contextlib
 import logging
+import struct
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
-from typing import Final, ParamSpec
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import BinaryIO, ClassVar, Final, ParamSpec
 
+from offhook.errors import UserError
+
+HEADER: Final = struct.Struct("<IIB")
+"""Number, size of the bytes that follow, and kind."""
+
+READY: Final = 255
+"""The kind of a process's first message."""
+
+START_S: Final = 30.0
 LEAVE_S: Final = 2.0
-"""Wall-clock seconds that a process has to end when its input has ended."""
+"""Wall-clock seconds that a process has to start, and to end when its input has ended."""
 
 DEATHS_MAX: Final = 3
-"""Times that a process dies without having told anything before it is not started anew."""
+"""Number of deaths in a row, without a message in between, after which a process stays dead."""
 
 _log: Final = logging.getLogger("offhook.testing.local")
 _Given = ParamSpec("_Given")
 
 
-async def start(module: str, *arguments: str) -> Process:
-    """Run a module of ours, with pipes. It ends when its stdin does."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *arguments),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
-        start_new_session=True,  # Ctrl-C is ours
-    )
+class WorkerProcess:
+    """A process that `running` starts, starts again when it dies, and ends."""
 
+    name: ClassVar[str]
+    """What log lines and errors call it."""
+    missing: ClassVar[str]
+    """The code of the error that tells that it does not start."""
 
-async def end(process: Process) -> None:
-    """End it, one way or the other."""
-    assert process.stdin is not None  # it was started with a pipe
-    process.stdin.close()
-    try:
-        async with asyncio.timeout(LEAVE_S):
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = (sys.executable, "-m", module, *arguments)
+        self._process: Process | None = None
+        self.deaths = 0
+
+    def send(
+        self, number: int, kind: int, data: bytes = b"", *, backlog_max: float = float("inf")
+    ) -> bool:
+        """Send a message. Return whether there is a process, with no more than that waiting."""
+        if self._process is None:
+            return False
+        assert self._process.stdin is not None  # it was started with a pipe
+        pipe = self._process.stdin
+        if pipe.is_closing() or pipe.transport.get_write_buffer_size() > backlog_max:
+            return False
+        pipe.write(HEADER.pack(number, len(data), kind) + data)
+        return True
+
+    async def has_room(self) -> None:
+        """Wait until the process has taken what was sent, or is gone."""
+        if self._process is not None:
+            assert self._process.stdin is not None  # it was started with a pipe
+            with contextlib.suppress(ConnectionError):
+                await self._process.stdin.drain()
+
+    def on_message(self, number: int, kind: int, data: bytes) -> None:
+        """Take a message of the process."""
+        raise NotImplementedError
+
+    def on_death(self) -> None:
+        """Give up what the process was asked for."""
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Start the process. Raises UserError when it does not start."""
+        process = self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            start_new_session=True,  # Ctrl-C is ours
+        )
+        ready = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                ready = await self._read()
+        if ready is None:
+            await self.close()
+            assert process.stderr is not None  # it was started with a pipe
+            said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
+            raise UserError(
+                self.missing,
+                f"The {self.name} does not start: {said[-1] if said else 'it said nothing'}.",
+                "Install it: pip install 'offhook[local]'",
+            )
+
+    async def run(self) -> None:
+        """Take its messages; start it again when it dies, but not when it only dies."""
+        deaths = 0
+        while True:
+            while (message := await self._read()) is not None:
+                deaths = 0
+                self.on_message(*message)
+            deaths += 1
+            self._process = None
+            self.deaths += 1
+            self.on_death()
+            if deaths == DEATHS_MAX:
+                _log.error("the %s has died again, and is not started any more", self.name)
+                return
+            _log.error("the process of the %s has died: it is started anew", self.name)
+            try:
+                await self.start()
+            except UserError as problem:
+                _log.error("%s %s %s", problem.code, problem.what, problem.fix)
+                return
+
+    async def close(self) -> None:
+        """End the process: close its input, and kill it if that does not help."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None  # it was started with a pipe
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
             await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+
+    async def _read(self) -> tuple[int, int, bytes] | None:
+        assert self._process is not None  # whoever reads has started it
+        assert self._process.stdout is not None  # it was started with a pipe
+        pipe = self._process.stdout
+        try:
+            number, size, kind = HEADER.unpack(await pipe.readexactly(HEADER.size))
+            return number, kind, await pipe.readexactly(size)
+        except asyncio.IncompleteReadError:
+            return None
 
 
-async def last_words(process: Process) -> str:
-    """The last line that a process which has ended wrote to stderr."""
-    assert process.stderr is not None  # it was started with a pipe
-    said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
-    return said[-1] if said else "it said nothing"
+@contextlib.asynccontextmanager
+async def running(workers: Sequence[WorkerProcess]) -> AsyncIterator[None]:
+    """Run processes until the end of the block. Raises UserError when one does not start."""
+    try:
+        for worker in workers:
+            await worker.start()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(worker.run(), name=worker.name) for worker in workers]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    finally:
+        for worker in workers:
+            await worker.close()
 
 
 def call_back(
     callback: Callable[_Given, None], *given: _Given.args, **named: _Given.kwargs
 ) -> None:
-    """Call somebody whose mistakes are not to end what serves everybody else too."""
+    """Call a caller's function, whose mistakes must not end what serves all others too."""
     try:
         callback(*given, **named)
     except Exception:  # noqa: BLE001 - it is theirs, and may be any
         _log.exception("somebody who was called back by the local engines failed")
+
+
+# --- within the process ---
+
+
+def requests(source: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number, kind and bytes of each message, until the input ends."""
+    while len(head := source.read(HEADER.size)) == HEADER.size:
+        number, size, kind = HEADER.unpack(head)
+        yield number, kind, source.read(size)
+
+
+def answer(sink: BinaryIO, number: int, kind: int, data: bytes = b"") -> None:
+    """Send a message to the owner of this process."""
+    sink.write(HEADER.pack(number, len(data), kind) + data)
+    sink.flush()
