@@ -44,6 +44,9 @@ class Words:
     def functions(self) -> Sequence[SeenFunctionCall]:
         return self._functions
 
+    async def finish(self) -> None:
+        pass
+
 
 class Telephone:
     """Plays the agent's audio to a caller, 20 ms at a time from 0 s on; keeps what it says."""

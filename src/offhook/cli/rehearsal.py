@@ -36,6 +36,7 @@ from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.results import ScenarioResult
 from offhook.testing.scenarios.runner import ScenarioRun, Target
 from offhook.testing.scenarios.scenario import Loaded
+from offhook.testing.scenarios.wire_hearing import until_over
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.dialogue import agent_file, agents
@@ -122,7 +123,7 @@ class Rehearsal:
                 public_url=target.public_url,
             )
             if wires is not None:
-                await listeners.until_over(wires.over)
+                await until_over(wires.over)
         told = None if wires is None else wires.told()
         out = self._options.out or Path("rehearsal.wav")
         _write(report, out)

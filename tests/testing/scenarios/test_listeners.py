@@ -8,9 +8,12 @@ import pytest
 from offhook.capture.tap import NewCall
 from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios import listeners as listening
+from offhook.testing.scenarios import wire_hearing
+from offhook.testing.scenarios.deepgram_hearing import DeepgramHearing
 from offhook.testing.scenarios.files import Dialogues
-from offhook.testing.scenarios.listeners import Inside, Nobody, Outside
+from offhook.testing.scenarios.hearing import NoWords
 from offhook.testing.scenarios.own_server import OwnServer
+from offhook.testing.scenarios.wire_hearing import WireHearing
 from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.dialogue import file as dialogue_file
 from offhook.testing.simulator.speech import installed
@@ -29,17 +32,17 @@ async def test_our_own_server_tells_it_from_its_wires(known: AgentVocabulary) ->
         sight, listen = await listeners.choose(known)
         made = listen("CA1")
     assert (sight.words, sight.inside) == (True, True)
-    assert isinstance(made, Inside)
+    assert isinstance(made, WireHearing)
     assert own.tap(NewCall("CA2", "desk", webhook=True)) is None
-    assert own.tap(NewCall("CA1", "desk", webhook=True)) is made.wire
+    assert own.tap(NewCall("CA1", "desk", webhook=True)) is made
     assert own.tap(NewCall("CA1", "desk", webhook=True)) is None
 
 
 async def test_a_call_of_which_the_server_never_hears_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listening, "_SETTLE_S", 0.01)
-    made = Inside(OwnServer(1, "token", VirtualClock()), "CA1")
+    monkeypatch.setattr(wire_hearing, "SETTLE_S", 0.01)
+    made = listening.inside(OwnServer(1, "token", VirtualClock()), "CA1")
     async with asyncio.timeout(240):
         await made.finish()
 
@@ -47,7 +50,7 @@ async def test_a_call_of_which_the_server_never_hears_is_not_waited_for(
 async def test_deepgram_transcribes_what_no_dialogue_tells() -> None:
     async with listening.listeners(None, "a-key") as listeners:
         sight, listen = await listeners.choose(None)
-        assert isinstance(listen("CA1"), Outside)
+        assert isinstance(listen("CA1"), DeepgramHearing)
     assert (sight.words, sight.inside) == (True, False)
     assert "Deepgram" in sight.how
 
@@ -72,7 +75,7 @@ async def test_else_nobody_does_and_it_is_said_why(
             assert why in sight.how
             assert "DEEPGRAM_API_KEY" in sight.how
             made = listen("CA1")
-            assert isinstance(made, Nobody)
+            assert isinstance(made, NoWords)
             await made.finish()
 
 

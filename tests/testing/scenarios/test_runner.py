@@ -9,17 +9,17 @@ from pathlib import Path
 from offhook import yamlfile
 from offhook.clock import Clock, LoopClock
 from offhook.testing.scenarios import lateness, runner
+from offhook.testing.scenarios.hearing import Hearing, NoWords
 from offhook.testing.scenarios.lateness import Lateness, watching
-from offhook.testing.scenarios.listeners import Nobody
 from offhook.testing.scenarios.results import ScenarioResult
-from offhook.testing.scenarios.runner import CallHearing, ScenarioRun, ScenarioServer, Target
+from offhook.testing.scenarios.runner import ScenarioRun, ScenarioServer, Target
 from offhook.testing.scenarios.scenario import Loaded, Scenario, ScenarioStep
 
 TARGET = Target("http://127.0.0.1:1/nobody", None, "AC" + "0" * 32)
 
 
 def case(
-    listen: Callable[[str], CallHearing] = lambda sid: Nobody(),
+    listen: Callable[[str], Hearing] = lambda sid: NoWords(),
     house: Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]] | None = None,
     *,
     slow: bool = False,
@@ -51,15 +51,15 @@ def hold() -> None:
     time.sleep(2 * lateness.HELD_S)
 
 
-def holding(times: int) -> Callable[[str], CallHearing]:
+def holding(times: int) -> Callable[[str], Hearing]:
     """Hold the loop at the beginning of so many calls."""
     left = [times]
 
-    def listen(sid: str) -> CallHearing:
+    def listen(sid: str) -> Hearing:
         left[0] -= 1
         if left[0] >= 0:
             hold()
-        return Nobody()
+        return NoWords()
 
     return listen
 
@@ -79,9 +79,8 @@ async def test_it_runs_again_when_all_others_are_over_and_is_judged_then() -> No
     live: list[str] = []
     beside: list[int] = []
 
-    class Listed(Nobody):
+    class Listed(NoWords):
         def __init__(self, name: str) -> None:
-            super().__init__()
             live.append(name)
             beside.append(len(live))
 
@@ -90,7 +89,7 @@ async def test_it_runs_again_when_all_others_are_over_and_is_judged_then() -> No
 
     late = holding(1)
 
-    def listen(sid: str) -> CallHearing:
+    def listen(sid: str) -> Hearing:
         late(sid)
         return Listed("late")
 
@@ -112,9 +111,9 @@ async def test_nobody_is_called_until_every_slow_house_of_the_round_is_open() ->
         happened.append("open")
         yield ScenarioServer(TARGET, calling)
 
-    def calling(sid: str) -> CallHearing:
+    def calling(sid: str) -> Hearing:
         happened.append("calling")
-        return Nobody()
+        return NoWords()
 
     cases = [case(calling), *(case(house=slow, slow=True) for _ in range(3)), case(calling)]
     results = await run(*cases, jobs=2, attempts=1)  # this machine may be late, too

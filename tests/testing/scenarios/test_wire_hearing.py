@@ -21,12 +21,8 @@ class Wires:
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
-        self.ended = 0
-        self.heard = WireHearing(self.clock, self._end)
+        self.heard = WireHearing(self.clock)
         self.writer = MediaWriter("MZ1")
-
-    def _end(self) -> None:
-        self.ended += 1
 
     def message(self, leg: Leg, direction: Direction, kind: Kind, data: bytes) -> None:
         self.heard.on_wire(OnWire(1000 * self.clock.now(), leg, direction, kind, data))
@@ -188,7 +184,7 @@ def test_nonsense_on_the_wires_is_the_servers_business(wires: Wires) -> None:
     assert wires.stretch(0.0, 1.0) == ""
 
 
-def test_how_the_server_says_that_the_call_ended(wires: Wires) -> None:
+async def test_how_the_server_says_that_the_call_ended(wires: Wires) -> None:
     wires.heard.on_ended(Ending(Slug.AGENT_LOST))
     assert wires.heard.ending == ServersEnding("agent_lost", "agent")
-    assert wires.ended == 1
+    assert wires.heard.ended.is_set()

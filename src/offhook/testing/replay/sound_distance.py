@@ -7,9 +7,11 @@ lay one recording over the other.
 
 import math
 from itertools import accumulate, pairwise
+from operator import itemgetter, sub
 from typing import Final, TypeAlias
 
 from offhook.audio import BYTES_PER_MS
+from offhook.recordings.wav import LINEAR
 
 ALIKE_DB: Final = 1.5
 """At most so unlike are two recordings that say the same (docs/design/capture.md)."""
@@ -28,14 +30,11 @@ SLACK_SHARE: Final = 0.02
 LOOK_HOPS: Final = 20
 """The stretch, 200 ms, in which a difference is looked for: a short word."""
 
-_SAMPLES: Final = tuple(
-    (1 if byte & 0x80 else -1) * ((((~byte & 0x0F) << 3) + 132 << (~byte >> 4 & 7)) - 132)
-    for byte in range(256)
-)
-"""Of each mu-law byte, in 16-bit steps (G.711)."""
-
 _Levels: TypeAlias = tuple[float, float, float, float]
-_FAR: Final = math.inf
+_Way: TypeAlias = tuple[float, "_Way"] | None
+"""A way of laying one recording over the other, from its end: the cost of a step, and the rest."""
+
+_FAR: Final[tuple[float, _Way]] = (math.inf, None)
 
 
 def sound_alike(one: bytes, other: bytes) -> bool:
@@ -59,7 +58,7 @@ def unlikeness(one: bytes, other: bytes) -> float:
     size = min(len(one), len(other))
     rows, columns = _levels(one[:size]), _levels(other[:size])
     if min(len(rows), len(columns)) < LOOK_HOPS:
-        return 0.0 if abs(len(rows) - len(columns)) < LOOK_HOPS else _FAR
+        return 0.0 if abs(len(rows) - len(columns)) < LOOK_HOPS else math.inf
     costs = _along_the_best_way(rows, columns)
     sums = [0.0, *accumulate(costs)]
     look = min(LOOK_HOPS, len(costs))
@@ -68,7 +67,7 @@ def unlikeness(one: bytes, other: bytes) -> float:
 
 def _levels(sound: bytes) -> list[_Levels]:
     """Levels in dB of all of it, and of its low, middle and high sounds, where somebody speaks."""
-    samples = [_SAMPLES[byte] for byte in sound]
+    samples = [LINEAR[byte] for byte in sound]
     sums = [
         list(accumulate(map(abs, band), initial=0))
         for band in (
@@ -89,43 +88,27 @@ def _levels(sound: bytes) -> list[_Levels]:
 
 
 def _along_the_best_way(rows: list[_Levels], columns: list[_Levels]) -> list[float]:
-    """Dynamic time warping within a band: the cost in dB at each step of the cheapest way.
+    """Return the cost in dB at each step of the cheapest way (dynamic time warping in a band).
 
     It begins where both begin, and ends where the first of them does.
     """
     slack = SLACK_HOPS + int(SLACK_SHARE * len(rows))
     slope = len(columns) / len(rows)
-    above: dict[int, float] = {-1: 0.0}
-    table: list[dict[int, tuple[float, float]]] = []
+    above: dict[int, tuple[float, _Way]] = {-1: (0.0, None)}
+    ends = []
     for number, row in enumerate(rows):
         middle = int(number * slope)
-        here: dict[int, float] = {}
-        kept: dict[int, tuple[float, float]] = {}
+        here: dict[int, tuple[float, _Way]] = {}
         for column in range(max(0, middle - slack), min(len(columns), middle + slack + 1)):
-            cost = sum(abs(a - b) for a, b in zip(row, columns[column], strict=True)) / 4
-            total = cost + min(
-                above.get(column - 1, _FAR), above.get(column, _FAR), here.get(column - 1, _FAR)
-            )
-            here[column] = total
-            kept[column] = (total, cost)
-        table.append(kept)
+            cost = sum(map(abs, map(sub, row, columns[column]))) / 4
+            before = (above.get(column - 1, _FAR), above.get(column, _FAR))
+            total, way = min(*before, here.get(column - 1, _FAR), key=itemgetter(0))
+            here[column] = (total + cost, (cost, way))
+            if number == len(rows) - 1 or column == len(columns) - 1:
+                ends.append(here[column])
         above = here
-    return _walk_back(table, len(columns))
-
-
-def _walk_back(table: list[dict[int, tuple[float, float]]], width: int) -> list[float]:
-    last = len(table) - 1
-    ends = [(total, last, column) for column, (total, _) in table[last].items()]
-    ends += [(r[width - 1][0], n, width - 1) for n, r in enumerate(table) if width - 1 in r]
-    _, row, column = min(ends)
-    costs = []
-    while True:
-        costs.append(table[row][column][1])
-        before = [
-            (table[r][c][0], r, c)
-            for r, c in ((row - 1, column - 1), (row - 1, column), (row, column - 1))
-            if r >= 0 and c in table[r]
-        ]
-        if not before:
-            return costs
-        _, row, column = min(before)
+    way, costs = min(ends, key=itemgetter(0))[1], []
+    while way is not None:
+        cost, way = way
+        costs.append(cost)
+    return costs

@@ -56,10 +56,10 @@ class Hearing(Protocol):
         """What has been heard of it, so far if it is not over; None while that is not known."""
 
     def functions(self) -> Sequence[SeenFunctionCall]:
-        """The functions that the agent has called, as far as they can be seen.
+        """Return the functions that the agent has called or called off, as far as can be seen."""
 
-        Those that it has called off are among them.
-        """
+    async def finish(self) -> None:
+        """Wait, after the call, for what is still to be known. Raises UserError if it cannot be."""
 
 
 class NoWords:
@@ -75,3 +75,6 @@ class NoWords:
     def functions(self) -> Sequence[SeenFunctionCall]:
         """None are seen."""
         return ()
+
+    async def finish(self) -> None:
+        """Wait for nothing."""

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
 from offhook.clock import Clock
 from offhook.errors import UserError
@@ -40,22 +40,12 @@ class Target:
     public_url: str | None = None
 
 
-class CallHearing(Protocol):
-    """Whoever makes words of what one caller hears, until the call is judged."""
-
-    hearing: Hearing
-    wire: WireHearing | None
-
-    async def finish(self) -> None:
-        """Wait for what is still to be known. Raises UserError when it cannot be."""
-
-
 @dataclass(frozen=True, slots=True)
 class ScenarioServer:
     """Where a scenario's calls go, and who listens to the one with a CallSid."""
 
     target: Target
-    listen: Callable[[str], CallHearing]
+    listen: Callable[[str], Hearing]
     board: SimulatedNetwork | None = None
     """Of the simulated account that the calls are on, where there is one that can act on them."""
     place: Callable[[str, PlacedCaller, SimulatedCaller], Awaitable[CallReport]] | None = None
@@ -172,18 +162,18 @@ class _Trial:
     async def _call(self, house: ScenarioServer, name: str, person: ScenarioCaller) -> CallResult:
         target = house.target
         call_sid = "CA" + secrets.token_hex(16)
-        listening = house.listen(call_sid if person.placed is None else person.from_)
+        hearing = house.listen(call_sid if person.placed is None else person.from_)
         caller = SimulatedCaller(
             person.steps,
             self._case.sounds.__getitem__,
             noise_dbfs=person.noise_dbfs,
-            hearing=listening.hearing,
+            hearing=hearing,
             satisfied=self._judge.is_satisfied,
         )
         if person.placed is not None:
             assert house.place is not None  # a house that is to call somebody can
             report = await house.place(person.from_, person.placed, caller)
-            return await self._result(house, name, person, report, listening)
+            return await self._result(house, name, person, report, hearing)
         report = await place_call(
             target.url,
             caller,
@@ -197,7 +187,7 @@ class _Trial:
             time_limit_s=self._case.loaded.scenario.time_limit_s,
             board=house.board,
         )
-        return await self._result(house, name, person, report, listening)
+        return await self._result(house, name, person, report, hearing)
 
     async def _result(
         self,
@@ -205,18 +195,19 @@ class _Trial:
         name: str,
         person: ScenarioCaller,
         report: CallReport,
-        listening: CallHearing,
+        hearing: Hearing,
     ) -> CallResult:
         failures = [Failure(fault) for fault in report.faults_on_the_line]
         if not report.streams and person.placed is None:
             failures.append(Failure("no stream was opened"))
         try:
-            await listening.finish()
+            await hearing.finish()
         except UserError as problem:
             failures.append(Failure(f"{problem.code} {problem.what}"))
+        wire = hearing if isinstance(hearing, WireHearing) else None
         ledger = house.board.ledger if house.board is not None else None
-        failures += self._judged(name, person, report, listening.wire, ledger)
-        return CallResult(name, report, failures, listening.wire)
+        failures += self._judged(name, person, report, wire, ledger)
+        return CallResult(name, report, failures, wire)
 
     def _judged(
         self,

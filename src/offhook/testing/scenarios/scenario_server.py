@@ -16,7 +16,7 @@ from offhook.errors import UserError
 from offhook.testing.scenarios import own_server
 from offhook.testing.scenarios.callee import Callee
 from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
-from offhook.testing.scenarios.listeners import Inside
+from offhook.testing.scenarios.listeners import inside
 from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.runner import ScenarioServer, Target
 from offhook.testing.scenarios.scenario import Loaded, PlacedCaller, ScenarioStep
@@ -71,7 +71,7 @@ async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[Sce
             place = None
             if people is not None and own.board is not None and places:
                 place = _Placing(own, own.board, people, scenario.time_limit_s).place
-            yield ScenarioServer(target, lambda sid: Inside(own, sid), own.board, place)
+            yield ScenarioServer(target, lambda sid: inside(own, sid), own.board, place)
     finally:
         await standin.close()
 

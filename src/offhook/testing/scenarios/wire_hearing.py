@@ -6,8 +6,10 @@ when each was played and which of it a `clear` threw away. How far a cut sentenc
 counted in its words, as if all were equally long: an estimate.
 """
 
+import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -22,6 +24,9 @@ from offhook.testing.scenarios.hearing import PAUSE_S, SeenFunctionCall, Stretch
 from offhook.testing.scenarios.judge import ServersEnding
 from offhook.testing.simulator.speech.levels import SILENT
 from offhook.twilio import messages as media
+
+SETTLE_S: Final = 5.0
+"""Wall-clock seconds that the server has, after a call, to say how it ended."""
 
 _OVERLAP_S: Final = 0.05
 """What a sentence and a stretch have in common, at least, if the one is heard in the other."""
@@ -97,16 +102,14 @@ class TakenFor:
 
 
 class WireHearing:
-    """A tap.Tap on one call, and a Hearing of it.
+    """A tap.Tap on one call, and a Hearing of it."""
 
-    `ended` is called when the call is over for the server.
-    """
-
-    def __init__(self, clock: Clock, ended: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.ending: ServersEnding | None = None
         self.taken_for: list[TakenFor] = []
         self._now = clock.now
-        self._on_end = ended
+        self.ended: Final = asyncio.Event()
+        """Set when the call is over for the server."""
         self._sentences: list[_Sentence] = []
         self._queue = deque[_Sentence]()
         """Those of whose audio some is still to be passed on, or to come."""
@@ -131,7 +134,7 @@ class WireHearing:
         """The server's call is over."""
         if ending is not None:
             self.ending = ServersEnding(ending.how.slug, ending.how.fault)
-        self._on_end()
+        self.ended.set()
 
     def _read(self, text: bytes) -> None:
         try:
@@ -229,6 +232,17 @@ class WireHearing:
     def functions(self) -> Sequence[SeenFunctionCall]:
         """All of them."""
         return tuple(self._functions.values())
+
+    async def finish(self) -> None:
+        """Wait until the call is over for the server too."""
+        await until_over(self.ended)
+
+
+async def until_over(ended: asyncio.Event) -> None:
+    """Wait for the server's end of a call, but not for long: it may never have known of it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_S):
+            await ended.wait()
 
 
 def _arguments(text: str) -> dict[str, Any]:
