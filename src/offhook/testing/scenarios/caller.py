@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from offhook import audio
 from offhook.recordings import wav
@@ -104,15 +104,8 @@ class Exchange:
     """When the caller's next turn began."""
 
 
-class Satisfied(Protocol):
-    """Says whether an expectation has come true."""
-
-    def __call__(self, expected: ExpectTurn, caller: "SimulatedCaller", exchange: Exchange) -> bool:
-        """Judge what has been heard in the exchange until now."""
-
-
-def _anything(expected: ExpectTurn, caller: "SimulatedCaller", exchange: Exchange) -> bool:
-    return True
+Satisfied: TypeAlias = Callable[[ExpectTurn, "SimulatedCaller", Exchange], bool]
+"""Says whether an expectation has come true in the exchange until now."""
 
 
 class SimulatedCaller:
@@ -130,7 +123,7 @@ class SimulatedCaller:
         *,
         noise_dbfs: float | None = None,
         hearing: Hearing | None = None,
-        satisfied: Satisfied = _anything,
+        satisfied: Satisfied = lambda *heard: True,
     ) -> None:
         self.said: list[Said] = []
         self.pressed: list[Pressed] = []

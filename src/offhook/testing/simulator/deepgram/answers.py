@@ -7,10 +7,13 @@ is confirmed the answer waits here; only functions that need not wait are called
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from offhook.deepgram.messages import Error, LatencyReport, ServerMessage
 from offhook.testing.simulator.deepgram.script import ScriptTurn
+
+if TYPE_CHECKING:
+    from offhook.testing.simulator.deepgram.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +29,6 @@ class WantedFunction:
     """Not to wait until the turn is confirmed, unless Settings say `defer_until_eot`."""
     id: str | None = None
     """The model's own; else one is made."""
-
-
-class Session(Protocol):
-    """What an answer does to its session, once it may."""
-
-    def user_said(self, words: str, meant: str) -> None:
-        """Report what the caller said."""
-
-    def send(self, message: ServerMessage) -> None:
-        """Send one message to the client."""
-
-    def speak(self, text: str, answer: "TurnAnswer | None") -> None:
-        """Say this after what is being said."""
-
-    def pause(self, answer: "TurnAnswer") -> None:
-        """Nothing more is said for now: functions are waited for."""
-
-    def finish(self, answer: "TurnAnswer") -> None:
-        """Nothing more is said at all."""
-
-    def call(
-        self,
-        wanted: Sequence[WantedFunction],
-        answered: Callable[[Sequence[str]], None],
-        slow: Callable[[], None],
-    ) -> None:
-        """Have functions run: at once those that may, the others when the turn is confirmed."""
-
-    def fail(self, error: Error) -> None:
-        """End the session."""
-
-    def spoil(self, turn: ScriptTurn) -> None:
-        """Commit the fault that precedes an answer."""
 
 
 @dataclass(slots=True)
@@ -83,7 +53,7 @@ class Times:
 class TurnAnswer:
     """What the caller is reported to have said, and what is answered."""
 
-    session: Session
+    session: "Turns"
     now: Callable[[], float]
     words: str | None
     """None: nothing is reported, because nobody spoke or nothing was recognised."""
@@ -119,12 +89,12 @@ class TurnAnswer:
 
     def send(self, message: ServerMessage) -> None:
         """Tell the client: AgentThinking, a Warning."""
-        self._when_confirmed(lambda: self.session.send(message))
+        self._when_confirmed(lambda: self.session.wire.send(message))
 
     def fail(self, error: Error) -> None:
         """End the session with this."""
         self.is_done = True
-        self._when_confirmed(lambda: self.session.fail(error))
+        self._when_confirmed(lambda: self.session.wire.fail(error))
 
     def call(
         self,
@@ -169,7 +139,7 @@ class TurnAnswer:
         """The turn is over: let out what waits, and hold back nothing more."""
         self.is_confirmed = True
         if self.words is not None:
-            self.session.user_said(self.words, self.meant)
+            self.session.wire.say("user", self.words, self.meant)
         if self.flaws is not None:
             self.session.spoil(self.flaws)
         while self._held and not self.is_dropped:

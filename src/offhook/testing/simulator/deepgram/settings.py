@@ -1,7 +1,7 @@
 """The Settings message as the stand-in reads it, refusing what Deepgram refuses.
 
-Source: deepgram.md §2.1 to §2.9. It looks on its own, without the checks of the product
-under rehearsal, so that a mistake in those shows. Fields that it does not know are let through.
+Source: deepgram.md §2.1 to §2.9. What listener and voice may be is decided by the product's own
+checks. Fields that are not known are let through.
 """
 
 import re
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from offhook.deepgram import settings_checks
 from offhook.deepgram.messages import UNREADABLE, Error, History
 from offhook.text import urls
 
@@ -160,11 +161,11 @@ class StandInSettings:
         self.experimental: Final = bool(settings.experimental)
         self.listen: dict[str, Any] = {}
         if agent.listen is not None:
-            _refuse_listen(agent.listen.provider)
             self.listen = self.message["agent"]["listen"]["provider"]
+            _refuse_listen(self.listen)
         self.failed_to_speak = False
         """Its voice does not have the speed that was asked for (§2.6)."""
-        self._speak(agent.speak)
+        self._speak(agent.speak and self.message["agent"]["speak"])
         self.think: list[Think] = list(_entries(agent.think))
         """In order of preference."""
         self.is_stored: Final = isinstance(settings.agent, str)
@@ -216,15 +217,23 @@ class StandInSettings:
     def update_speak(self, speak: Any) -> None:
         """Take another voice, from the next turn on (§2.12). Raises Refused."""
         try:
-            self._speak(msgspec.convert(speak, _Speak | list[_Speak]))
+            msgspec.convert(speak, _Speak | list[_Speak])
         except msgspec.ValidationError as error:
             raise unparsable(error) from None
+        self._speak(speak)
 
     def _speak(self, speak: Any) -> None:
-        entries = list(_entries(speak))
-        for entry in entries:
-            _refuse_speak(entry.provider)
-        self.failed_to_speak = any(not _speed_is_allowed(entry.provider) for entry in entries)
+        errors = [
+            text
+            for block in _entries(speak)
+            if block["provider"]["type"] == "deepgram" and "model" in block["provider"]
+            for text in _errors("speak", block)
+        ]
+        for text in errors:
+            if ".speed" not in text:
+                raise SessionError("INVALID_SETTINGS", text)
+        # A speed that the voice does not have ends the session when it speaks (§2.6).
+        self.failed_to_speak = bool(errors)
 
     def update_listen(self, listen: Mapping[str, Any]) -> bool:
         """Take over what UpdateListen says; False when Deepgram would not, and warns (§2.13)."""
@@ -235,7 +244,8 @@ class StandInSettings:
         if "language_hints" not in provider:
             updated.pop("language_hints", None)
         try:
-            _refuse_listen(msgspec.convert(updated, _Provider))
+            msgspec.convert(updated, _Provider)
+            _refuse_listen(updated)
         except (msgspec.ValidationError, SessionError):
             return False
         if "keyterms" in provider and updated.get("version") != "v2":
@@ -304,50 +314,14 @@ def _refuse_audio(audio: _Audio) -> None:
         )
 
 
-def _refuse_listen(provider: _Provider) -> None:
-    flux = (provider.model or "").startswith("flux-")
-    if provider.type != "deepgram":
+def _errors(part: str, block: Any) -> list[str]:
+    """Return what Deepgram finds wrong with a block of an agent."""
+    found = settings_checks.check({"agent": {part: block}})
+    return [one.text for one in found if one.level == "error"]
+
+
+def _refuse_listen(provider: Mapping[str, Any]) -> None:
+    if provider["type"] != "deepgram":
         raise SessionError("INVALID_SETTINGS", "agent.listen.provider.type must be deepgram.")
-    if flux and provider.version != "v2":
-        raise SessionError("INVALID_SETTINGS", "agent.listen.provider: Flux needs version v2.")
-    if provider.version == "v2" and not flux:
-        raise SessionError(
-            "INVALID_SETTINGS", "agent.listen.provider: version v2 needs a Flux model."
-        )
-    if flux and provider.smart_format is not None:
-        raise SessionError("INVALID_SETTINGS", "agent.listen.provider: Flux has no smart_format.")
-    threshold = 0.7 if provider.eot_threshold is None else provider.eot_threshold
-    if not 0.5 <= threshold <= 1.0:
-        raise SessionError(
-            "INVALID_SETTINGS", "agent.listen.provider.eot_threshold is out of range."
-        )
-    timeout = provider.eot_timeout_ms
-    if timeout is not None and not 500 <= timeout <= 60_000:
-        raise SessionError(
-            "INVALID_SETTINGS", "agent.listen.provider.eot_timeout_ms is out of range."
-        )
-    eager = provider.eager_eot_threshold
-    if eager is not None and not 0.3 <= eager <= min(0.9, threshold):
-        raise SessionError(
-            "INVALID_SETTINGS", "agent.listen.provider.eager_eot_threshold is too high."
-        )
-
-
-def _refuse_speak(provider: _Provider) -> None:
-    if provider.type != "deepgram" or provider.model is None:
-        return
-    family = "v2" if provider.model.startswith("flux-") else "v1"
-    if (provider.version or "v1") != family:
-        raise SessionError(
-            "INVALID_SETTINGS", f"agent.speak.provider: {provider.model} needs version {family}."
-        )
-
-
-def _speed_is_allowed(provider: _Provider) -> bool:
-    """A speed that the voice does not have ends the session only when it speaks (§2.6)."""
-    if provider.type != "deepgram" or provider.speed is None:
-        return True
-    if provider.version == "v2":
-        steps = provider.speed / 0.05
-        return 0.5 <= provider.speed <= 1.5 and abs(steps - round(steps)) < 1e-6
-    return 0.7 <= provider.speed <= 1.5
+    for text in _errors("listen", {"provider": provider}):
+        raise SessionError("INVALID_SETTINGS", text)

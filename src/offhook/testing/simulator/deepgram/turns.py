@@ -7,50 +7,22 @@ speaking.py; functions.py calls functions. This puts them together, and knows no
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Final
 
 from offhook.clock import Clock, Timer
 from offhook.deepgram import messages
 from offhook.testing.simulator.deepgram.agent_speech import AgentSpeech
 from offhook.testing.simulator.deepgram.answers import TurnAnswer, WantedFunction
-from offhook.testing.simulator.deepgram.functions import FunctionCalls, WatchedCall
+from offhook.testing.simulator.deepgram.functions import FunctionCalls
 from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.script import ScriptTurn
 from offhook.testing.simulator.deepgram.settings import StandInSettings
 from offhook.testing.simulator.deepgram.timers import Timers
+
+if TYPE_CHECKING:
+    from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.deepgram.turn_listener import TurnListener
 from offhook.testing.simulator.speech.engines import Transcript
-
-
-class Wire(Protocol):
-    """The session's connection to its client."""
-
-    def send(self, message: messages.ServerMessage) -> None:
-        """Send one message."""
-
-    def play(self, data: bytes) -> None:
-        """Send agent audio."""
-
-    def user_started(self) -> None:
-        """Report that the caller speaks."""
-
-    def say(self, role: str, content: str, meant: str = "") -> None:
-        """Report what was said."""
-
-    def function_changed(self, called: WatchedCall) -> None:
-        """A function was asked for, answered or cancelled: for who watches."""
-
-    def functions_finished(self, finished: list[messages.FinishedFunction]) -> None:
-        """Report functions and their answers."""
-
-    def fail(self, error: messages.Error) -> None:
-        """End the session with an Error."""
-
-    def fault(self, fault: str) -> bool:
-        """Commit a fault of a script; whether it ended the session."""
-
-    def close(self) -> None:
-        """End the session."""
 
 
 class Turns:
@@ -62,13 +34,13 @@ class Turns:
         settings: StandInSettings,
         clock: Clock,
         timers: Timers,
-        wire: Wire,
+        wire: "StandIn",
     ) -> None:
         self._conduct = agent.conduct
         self._settings = settings
         self._clock = clock
         self._timers = timers
-        self._wire = wire
+        self.wire: Final = wire
         self._mind = agent.mind(settings)
         self._mind.resume(settings.context)
         self._listener = TurnListener(
@@ -177,7 +149,7 @@ class Turns:
     # --- The caller's turn ---
 
     def _user_started(self) -> None:
-        self._wire.user_started()
+        self.wire.user_started()
         cut_short = self._cut_short()
         if self._speaker.audible and self._speaker.answer is not None:
             self._interrupted = True
@@ -270,16 +242,10 @@ class Turns:
 
     # --- What an answer does (answer.Session) ---
 
-    def user_said(self, words: str, meant: str) -> None:
-        """Report what the caller said."""
-        self._wire.say("user", words, meant)
-
     def speak(self, text: str, answer: TurnAnswer | None) -> None:
         """Say this after what is being said."""
         if self._settings.failed_to_speak:
-            self._wire.fail(
-                messages.Error("FAILED_TO_SPEAK", "The voice does not have that speed.")
-            )
+            self.wire.fail(messages.Error("FAILED_TO_SPEAK", "The voice does not have that speed."))
         else:
             self._speaker.speak(text, answer)
 
@@ -293,7 +259,7 @@ class Turns:
         if self._speaker.answer is not answer or not answer.has_spoken:
             self._strike(answer)
             if answer.ends:
-                self._wire.close()
+                self.wire.close()
         elif self._speaker.speaking:
             self._speaker.finish()
         else:
@@ -312,31 +278,23 @@ class Turns:
         offered = self._settings.functions
         self.functions.call(wanted, answered, slow, offered, confirmed=confirmed)
 
-    def send(self, message: messages.ServerMessage) -> None:
-        """Send one message to the client."""
-        self._wire.send(message)
-
-    def fail(self, error: messages.Error) -> None:
-        """End the session with this."""
-        self._wire.fail(error)
-
     def spoil(self, turn: ScriptTurn) -> None:
         """Commit the fault that precedes an answer."""
         if turn.fault in ("garbage", "unknown"):
-            self._wire.fault(turn.fault)
+            self.wire.fault(turn.fault)
 
     def _refuse_injection(self, speaker: str) -> None:
         text = f"The {speaker.lower()} is speaking."
         if self._conduct.refuse_with == "Warning":
             code = f"INJECT_AGENT_MESSAGE_DURING_{speaker}_SPEECH"
-            self._wire.send(messages.Warning(code, text))
+            self.wire.send(messages.Warning(code, text))
         else:
-            self._wire.send(messages.InjectionRefused(text))
+            self.wire.send(messages.InjectionRefused(text))
 
     # --- The agent's turn ---
 
     def _play(self, data: bytes) -> None:
-        self._wire.play(data)
+        self.wire.play(data)
         if self._speaker.answer is not None:
             self._strike(self._speaker.answer)
 
@@ -344,7 +302,7 @@ class Turns:
         """What was being said has gone out, or what was left of it."""
         fault = answer.flaws.fault if answer is not None and answer.flaws is not None else None
         if fault not in ("text_only", "never_done"):
-            self._wire.send(messages.AgentAudioDone())
+            self.wire.send(messages.AgentAudioDone())
         self._await_silence(self._speaker.plays_until)
         if answer is not None and (answer.is_done or was_cut):
             self._is_said(answer, was_cut)
@@ -353,9 +311,9 @@ class Turns:
         """An answer is at its end."""
         if answer.is_turn:
             fixed = self._conduct.latency
-            self._wire.send(answer.latency() if fixed is None else fixed.report())
+            self.wire.send(answer.latency() if fixed is None else fixed.report())
         if answer.ends and not was_cut:
-            self._closing = self._timers.at(self._speaker.plays_until, self._wire.close)
+            self._closing = self._timers.at(self._speaker.plays_until, self.wire.close)
 
     def _await_silence(self, since: float) -> None:
         """Ask the mind what to do when nobody has spoken for a while."""
@@ -377,6 +335,6 @@ class Turns:
         if flaws is None:
             return
         if flaws.error is not None:
-            self._wire.fail(messages.Error(flaws.error, "The script says so."))
+            self.wire.fail(messages.Error(flaws.error, "The script says so."))
         elif flaws.fault in ("close", "cut", "stall"):
-            self._wire.fault(flaws.fault)
+            self.wire.fault(flaws.fault)

@@ -1,10 +1,10 @@
 """<Dial>: people who are rung and joined with a leg, and conferences (twilio.md §2.6)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Final, Protocol, get_args
+from typing import Final, TypeAlias, get_args
 from urllib.parse import urljoin
 
 from offhook.testing.simulator.twilio.call_report import LegReport
@@ -21,11 +21,8 @@ TIME_LIMIT_S: Final = 14400
 NO_DIAL_HERE: Final = 13201
 
 
-class Follow(Protocol):
-    """Executes what a URL answers, to the end (executing.py)."""
-
-    async def __call__(self, leg: Leg, request: Request) -> Ending:
-        """How it ended."""
+Follow: TypeAlias = Callable[[Leg, Request], Awaitable[Ending]]
+"""Executes what a URL answers, to the end (executing.py)."""
 
 
 @dataclass(slots=True)
