@@ -13,7 +13,8 @@ from offhook.bench import bridge, child
 from offhook.config import Config
 from offhook.events.types import CallEnded, CallEvent, InterpreterHeld
 from offhook.observability.call_log import CallLog
-from offhook.serving.server import Server, listen
+from offhook.serving.listen import listen
+from offhook.serving.server import Server
 
 
 async def serve(config: Config) -> None:

@@ -172,7 +172,6 @@ ITSELF: Final = "it belongs to a command, whose end it is"
 WHERE: Final = {
     "api/reading.py": {"Thread": (1, GUARDED), "call_soon_threadsafe": (1, LOOP)},
     "concurrency/background_thread.py": {"Thread": (1, OWNED)},
-    "cli/demo_call.py": {"create_task": (1, ITSELF)},
     "cli/event_loop.py": {"add_signal_handler": (1, LOOP), "call_soon_threadsafe": (1, LOOP)},
     "clock.py": {"call_later": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
@@ -188,7 +187,7 @@ WHERE: Final = {
     "outbound/lists.py": {"create_task": (1, ITSELF)},
     "observability/stderr.py": {"Thread": (1, GUARDED)},
     "records/delivery.py": {"Thread": (1, GUARDED)},
-    "serving/server.py": {"call_later": (1, LOOP)},
+    "serving/http_server.py": {"call_later": (1, LOOP)},
     "calls/session.py": {"call_at": (1, LOOP)},
     "concurrency/server_tasks.py": {
         "create_task": (2, OWNED),

@@ -23,7 +23,8 @@ from offhook.events.types import AgentSaid, CallEnded, CallerSaid, CallEvent, Ev
 from offhook.net import websocket
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.records.record import Record
-from offhook.serving.server import Server, listen
+from offhook.serving.listen import listen
+from offhook.serving.server import Server
 from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server

@@ -29,7 +29,8 @@ from offhook.config import Agent, Config
 from offhook.errors import UserError
 from offhook.events.types import AgentSaid, CallBegan, CallBilled, LookedUp
 from offhook.net.egress import client
-from offhook.serving.server import Server, listen
+from offhook.serving.listen import listen
+from offhook.serving.server import Server
 from offhook.tools.declare import Call
 from offhook.yamlfile import InvalidFileError
 

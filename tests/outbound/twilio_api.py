@@ -22,7 +22,7 @@ from tests.whole_server import ACCOUNT, TOKEN, RawStream
 
 from offhook.config import Config, OutboundSettings, TwilioSettings
 from offhook.net import websocket
-from offhook.serving.server import listen
+from offhook.serving.listen import listen
 from offhook.twilio.signature import sign
 
 PUBLIC = "https://voice.example.com"

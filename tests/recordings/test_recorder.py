@@ -37,7 +37,8 @@ from offhook.events.types import (
 from offhook.recordings import disk_writer, reading, recorder, wav
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
-from offhook.serving.server import Server, listen
+from offhook.serving.listen import listen
+from offhook.serving.server import Server
 from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn

@@ -48,8 +48,9 @@ from offhook.events.types import (
 )
 from offhook.net import websocket
 from offhook.net.uvicorn_server import OwnedUvicorn
-from offhook.serving import server
-from offhook.serving.server import Server, listen
+from offhook.serving import http_server
+from offhook.serving.listen import listen
+from offhook.serving.server import Server
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptTurn, Stage
 from offhook.testing.simulator.twilio.calls import executing
@@ -663,7 +664,7 @@ async def test_a_request_that_waits_for_ever_does_not_keep_a_stopping_server(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(server, "HANDLERS_S", 1)
+    monkeypatch.setattr(http_server, "HANDLERS_S", 1)
     monkeypatch.setattr(Webhooks, "_healthz", wait)
     async with whole_server() as h, asyncio.TaskGroup() as group:
 

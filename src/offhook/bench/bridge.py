@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from offhook.bench import child
 from offhook.config import Config, Overrides, load
 from offhook.observability.call_log import CallLog
-from offhook.serving.server import Server, listen
+from offhook.serving.listen import listen
+from offhook.serving.server import Server
 
 if TYPE_CHECKING:
     from offhook.records.record import Record

@@ -12,7 +12,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,11 +19,11 @@ from rich.table import Table
 from offhook.audio import FRAME_BYTES, milliseconds
 from offhook.cli.event_loop import on_stop_signal
 from offhook.clock import Clock, LoopClock
-from offhook.config import DEFAULT, Config, Overrides, TwilioSettings, load
+from offhook.config import DEFAULT, Config, Overrides, load
 from offhook.errors import UserError
 from offhook.observability.console_output import Conversation
-from offhook.serving.server import Server, listen
-from offhook.testing.scenarios import files, listeners, preparing, runner, scenario
+from offhook.serving.listen import listen
+from offhook.testing.scenarios import files, listeners, own_server, preparing, runner, scenario
 from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.own_server import OwnServer
 from offhook.testing.scenarios.results import CallResult
@@ -48,30 +47,22 @@ async def demonstrate(
     Without `once`, go on serving until stopped. Raises UserError for a port in use or a bad file.
     """
     sock = _listen(port)
+    port = sock.getsockname()[1]
     clock = LoopClock(asyncio.get_running_loop())
     sessions: list[StandIn] = []
-    token = secrets.token_hex(16)
-    async with _cast(environ, console, clock, sessions) as cast:
-        own = OwnServer(sock.getsockname()[1], token, clock)
-        config = dataclasses.replace(
-            cast.config, twilio=TwilioSettings(auth_tokens=(SecretStr(token),))
-        )
-        async with asyncio.TaskGroup() as group:
-            server = Server(config, sock, [], own.tap, watchers=[Conversation(console)])
-            serving = group.create_task(server.run(), name="server")
-            await server.started.wait()
-            console.print(
-                f"A simulated caller rings 127.0.0.1:{server.port}; {cast.who} answers.\n"
-            )
-            result = await _call(config, own, cast.caller)
-            path = Path("calls") / f"demo-{result.report.call_sid[-6:]}.wav"
-            path.parent.mkdir(exist_ok=True)
-            result.report.write_wav(path)
-            well = _sum_up(console, result, sessions, path, words_count=cast.understands)
-            if not once:
-                await _go_on(console, server, config, standin=cast.standin)
-            server.stop()
-            await serving
+    watchers = [Conversation(console)]
+    async with (
+        _cast(environ, console, clock, sessions) as cast,
+        own_server.run(cast.config, clock, sock=sock, watchers=watchers) as own,
+    ):
+        console.print(f"A simulated caller rings 127.0.0.1:{port}; {cast.who} answers.\n")
+        result = await _call(cast.config, own, cast.caller)
+        path = Path("calls") / f"demo-{result.report.call_sid[-6:]}.wav"
+        path.parent.mkdir(exist_ok=True)
+        result.report.write_wav(path)
+        well = _sum_up(console, result, sessions, path, words_count=cast.understands)
+        if not once:
+            await _go_on(console, port, cast)
     return well
 
 
@@ -229,13 +220,13 @@ def _frames(
     ]
 
 
-async def _go_on(console: Console, server: Server, config: Config, *, standin: bool) -> None:
+async def _go_on(console: Console, port: int, cast: _Cast) -> None:
     stopped = asyncio.Event()
     on_stop_signal(stopped.set)
-    origin = config.server.public_url or "https://YOUR-HOST"
-    console.print(f"\nStill serving at http://127.0.0.1:{server.port}. Ctrl-C ends it.")
+    origin = cast.config.server.public_url or "https://YOUR-HOST"
+    console.print(f"\nStill serving at http://127.0.0.1:{port}. Ctrl-C ends it.")
     console.print("Your own number: README, or")
     console.print(f"  offhook twiml --public-url {origin}")
-    if standin:
+    if cast.standin:
         console.print("Deepgram's agent instead of the stand-in: set DEEPGRAM_API_KEY.")
     await stopped.wait()

@@ -1,41 +1,56 @@
-"""offhook serve: answer the phone."""
+"""Command `offhook serve`: answer the phone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from offhook.cli import options
+
 if TYPE_CHECKING:
-    from offhook.observability.metrics.meter import Metrics
-    from offhook.records.delivery import WebhookDelivery
+    from collections.abc import Iterator
+
+    from offhook.config import Config
 
 
 def serve(
-    config: Annotated[
-        Path | None, typer.Option(help="Default: offhook.yaml if it is there, else the seed's.")
+    config: options.Config = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: server.host.")
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.", max=65535)] = None,
-    public_url: Annotated[
-        str | None, typer.Option(help="https origin under which Twilio reaches this machine.")
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on. Default: server.port.", max=65535)
     ] = None,
+    public_url: options.PublicUrl = None,
     deepgram_url: Annotated[
-        str | None, typer.Option(help="The agent's socket, such as a stand-in's.")
+        str | None,
+        typer.Option(help="URL of the agent's WebSocket, such as a stand-in. Default: Deepgram."),
     ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Private key, PEM.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file with the TLS certificate chain.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="PEM file with the private key of --tls-cert.")
+    ] = None,
     unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="Development: no signatures, this machine only.")
+        bool,
+        typer.Option(
+            "--unsigned",
+            help="For development: check no signatures, and answer only this machine.",
+        ),
     ] = False,
     show: Annotated[
         bool, typer.Option("--show", help="Print what is said, as it is said.")
     ] = False,
     capture: Annotated[
         Path | None,
-        typer.Option(help="Write both wires of each call into a file there.", metavar="DIR"),
+        typer.Option(
+            help="Folder in which to write the messages of each call, one file a call.",
+            metavar="DIR",
+        ),
     ] = None,
 ) -> None:
-    """Answer calls until told to stop; then let the live ones finish."""
+    """Answer calls until stopped. Live calls then finish before the command exits."""
     import contextlib
     import logging
     import os
@@ -43,12 +58,8 @@ def serve(
     from typing import IO, cast
 
     from rich.console import Console
-    from rich.markup import escape
     from rich.text import Text
 
-    from offhook import __version__
-    from offhook.api import token
-    from offhook.api.app import Api
     from offhook.capture.writer import Captures
     from offhook.cli.event_loop import on_stop_signal, run
     from offhook.config import Overrides, load
@@ -58,16 +69,9 @@ def serve(
     from offhook.observability.log_format import log_to
     from offhook.observability.metrics import catalogue
     from offhook.observability.stderr import Printer
-    from offhook.policy.dial_count import FILE as dial_count_file  # noqa: N811
-    from offhook.policy.dial_count import DialCount
-    from offhook.recordings.files import LocalFiles
-    from offhook.records import database
-    from offhook.records.delivery import WebhookDelivery
-    from offhook.records.record import Record
-    from offhook.records.retention import Retention
-    from offhook.records.store import RecordStore
-    from offhook.serving.server import Server, listen
-    from offhook.text import urls
+    from offhook.serving.listen import listen
+    from offhook.serving.record_keeping import RecordKeeping
+    from offhook.serving.server import Server
 
     overrides = Overrides(
         host=host,
@@ -84,80 +88,29 @@ def serve(
     if not loaded.server.unsigned:
         loaded.require_signing_secrets()
     sock = listen(loaded.server.host, loaded.server.port)
-
-    records = loaded.records
-    engine = database.open_engine(database.url_of(records.database))
-    target = records.webhook.url
-    record = Record(
-        engine,
-        records.folder / "journal",
-        records.prices,
-        after_call=target is not None,
-    )
-
-    rules = loaded.dialling_rules()
-    dial_count = DialCount(
-        records.folder / dial_count_file, rules.calls_per_hour + rules.texts_per_hour
-    )
-
-    deliveries = None
-    if target is not None:
-        signing = tuple(one.get_secret_value() for one in loaded.require_webhook_secrets())
-        deliveries = WebhookDelivery(engine, target, signing, records.prices.currency)
-
-    api_token = loaded.server.api_token or token.token_in(records.folder)
-    secrets = (*loaded.secrets, api_token.get_secret_value())
+    keeping = RecordKeeping(loaded)
+    secrets = (*loaded.secrets, keeping.api_token.get_secret_value())
     captures = None if capture is None else Captures(capture, secrets)
-    files = LocalFiles(records.recordings)
-    api = Api(loaded, api_token, engine, files)
-    store = RecordStore(record.journal.id, records.prices, after_call=target is not None)
-    retention = Retention(engine, files, store, records.retention)
 
     async def answer(printer: Printer) -> None:
         terminal = printer.isatty()
         console = Console(file=cast("IO[str]", printer), force_terminal=terminal)
-        log = CallLog(texts=loaded.logs.texts)
-        watchers = [Conversation(console)] if show else []
         server = Server(
             loaded,
             sock,
-            [log],
+            [CallLog(texts=loaded.logs.texts)],
             captures,
-            watchers=watchers,
-            record=record,
-            api=api,
-            dial_count=dial_count,
-            threads=[
-                retention.thread,
-                *([deliveries.thread] if deliveries is not None else []),
-                *([captures.thread] if captures is not None else []),
-            ],
+            watchers=[Conversation(console)] if show else [],
+            record=keeping.record,
+            api=keeping.api,
+            dial_count=keeping.dial_count,
+            threads=[*keeping.threads, *([captures.thread] if captures is not None else [])],
         )
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)
-        _measure(server.metrics, deliveries)
+        keeping.measure(server.metrics)
         on_stop_signal(server.stop)
-        scheme = "https" if loaded.server.tls_cert else "http"
-        public = loaded.server.public_url or "https://YOUR-HOST"
-        address = f"{scheme}://{loaded.server.host}:{server.port}"
-        banner = [
-            f"[bold]Offhook {__version__}[/] answers at {address}",
-            f"  voice webhook    {public}/twilio/voice",
-            f"  TwiML Bin        offhook twiml --public-url {public}",
-        ]
-        if loaded.server.unsigned:
-            banner.append("  [yellow]unsigned: requests from this machine alone are answered[/]")
-        banner.append(f"  records          {escape(str(records.folder))}")
-        where = "OFFHOOK_API_TOKEN"
-        if loaded.server.api_token is None:
-            where = escape(str(records.folder / token.FILE))
-        banner.append(f"  API              {address}/docs, its token: {where}")
-        if target is not None:
-            banner.append(f"  after-call hook  {escape(urls.origin(target))}")
-        if capture is not None:
-            banner.append(f"  [yellow]every call is captured[/] into {escape(str(capture))}")
-        banner.append("  Ctrl-C lets live calls finish; twice ends them.")
-        for line in banner:
+        for line in _banner(loaded, server.port, capture):
             if terminal:
                 console.print(line, soft_wrap=True)
             else:
@@ -166,10 +119,7 @@ def serve(
 
     with (
         log_to(sys.stderr.fileno(), loaded.logs, secrets) as printer,
-        record,
-        dial_count,
-        deliveries or contextlib.nullcontext(),
-        retention,
+        keeping,
         captures or contextlib.nullcontext(),
     ):
         try:
@@ -177,21 +127,34 @@ def serve(
         except UserError:
             raise
         except Exception:
-            # Python would print its words, which may be a caller's.
+            # Python would print the exception's text, which may be what a caller said.
             logging.getLogger("offhook.server").exception("the server is ended by a fault")
             raise typer.Exit(1) from None
 
 
-def _measure(metrics: "Metrics", deliveries: "WebhookDelivery | None") -> None:
-    """Have the metrics ask after deliveries; without a target none waits."""
-    from offhook.observability.metrics import catalogue
+def _banner(config: "Config", port: int, capture: Path | None) -> "Iterator[str]":
+    """Yield the lines that a started server prints."""
+    from rich.markup import escape
 
-    if deliveries is None:
-        metrics.ask(catalogue.AFTER_CALL_WAITING, lambda: 0)
-        metrics.ask(catalogue.AFTER_CALL_OLDEST, lambda: 0)
-        return
-    metrics.ask(catalogue.AFTER_CALL_DELIVERED, lambda: deliveries.delivered)
-    metrics.ask(catalogue.AFTER_CALL_FAILED, lambda: deliveries.failed)
-    metrics.ask(catalogue.AFTER_CALL_GIVEN_UP, lambda: deliveries.given_up)
-    metrics.ask(catalogue.AFTER_CALL_WAITING, lambda: deliveries.waiting.calls)
-    metrics.ask(catalogue.AFTER_CALL_OLDEST, lambda: deliveries.waiting.oldest_ms / 1000)
+    from offhook import __version__
+    from offhook.api import token
+    from offhook.text import urls
+
+    server, records = config.server, config.records
+    public = server.public_url or "https://YOUR-HOST"
+    address = f"{'https' if server.tls_cert else 'http'}://{server.host}:{port}"
+    yield f"[bold]Offhook {__version__}[/] answers at {address}"
+    yield f"  voice webhook    {public}/twilio/voice"
+    yield f"  TwiML Bin        offhook twiml --public-url {public}"
+    if server.unsigned:
+        yield "  [yellow]unsigned: requests from this machine alone are answered[/]"
+    yield f"  records          {escape(str(records.folder))}"
+    where = "OFFHOOK_API_TOKEN"
+    if server.api_token is None:
+        where = escape(str(records.folder / token.FILE))
+    yield f"  API              {address}/docs, its token: {where}"
+    if records.webhook.url is not None:
+        yield f"  after-call hook  {escape(urls.origin(records.webhook.url))}"
+    if capture is not None:
+        yield f"  [yellow]every call is captured[/] into {escape(str(capture))}"
+    yield "  Ctrl-C lets live calls finish; twice ends them."

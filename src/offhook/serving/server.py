@@ -2,20 +2,16 @@
 
 import asyncio
 import contextlib
-import errno
 import functools
 import logging
 import socket
-import ssl
 import sys
 from collections.abc import Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
-import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from offhook.call import inputs
 from offhook.calls.call_updates import CallUpdates
@@ -28,11 +24,9 @@ from offhook.concurrency.background_thread import BackgroundThread
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
 from offhook.deepgram.connection import Dialler
-from offhook.errors import UserError
 from offhook.events.bus import Publisher
 from offhook.events.types import InterpreterHeld, Subscriber
 from offhook.net import egress, websocket
-from offhook.net.first_request import HttpServer
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.placing import CallPlacer
@@ -42,6 +36,8 @@ from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.recordings.redacted import SilenceRedacted
 from offhook.redaction.redactor import redacting
+from offhook.serving.http_server import GracefulHttpServer, http_server
+from offhook.serving.listen import check_certificate
 from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
@@ -54,35 +50,12 @@ if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every serve
 
 _log: Final = logging.getLogger("offhook.server")
 
-STREAM_MESSAGE_MAX: Final = 64 * 1024
-"""Bytes; Twilio's own are under 1 KB."""
-
 SWITCH_S: Final = 0.001
 """How long a thread that computes may keep the interpreter while the event loop wants it. Python's
 own 5 ms are most of a frame of audio once a few do (docs/design/tools.md)."""
 
-LINGER_S: Final = 2.0
-"""How long responses may go on that a client is still taking when the last call is over."""
-
-HANDLERS_S: Final = 4
-"""Seconds after which a stopping server cancels requests that are still being worked on. Without a
-limit, one that waits for something which does not come any more would keep the server for ever."""
-
 HAND_OVER_S: Final = 5.0
 """How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
-
-
-class _Uvicorn(HttpServer):
-    """Uvicorn that lets responses which a client is still taking go on for a while."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        cut = asyncio.get_running_loop().call_later(LINGER_S, self._cut)
-        await super().shutdown(sockets=sockets)
-        cut.cancel()
-
-    def _cut(self) -> None:
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
 
 
 class Server:
@@ -113,7 +86,7 @@ class Server:
         dial_count: DialCount | None = None,
         threads: Sequence[BackgroundThread] = (),
     ) -> None:
-        _check_certificate(config)
+        check_certificate(config)
         config.require_lookup_secrets()
         self.port: Final[int] = sock.getsockname()[1]
         self.calls: Calls
@@ -145,7 +118,7 @@ class Server:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._closing = False
-        self._web: _Uvicorn | None = None
+        self._web: GracefulHttpServer | None = None
         self._unstartable: Exception | None = None
 
     async def run(self) -> None:
@@ -244,7 +217,15 @@ class Server:
         The socket is a copy: should this end, connections wait in the queue of the other until it
         begins anew, and those that are open go on.
         """
-        web = self._web = self._uvicorn(app, decide)
+        web = self._web = http_server(
+            app,
+            self._sock.dup(),
+            self._config.server,
+            decide=decide,
+            started=self.started,
+            # The two sockets of a call, and its recording.
+            files_of_stream=2 if self.recordings is None else 3,
+        )
         try:
             await web.serve()
             if not self._closing:
@@ -331,31 +312,6 @@ class Server:
         self.metrics.held(held.tool, held.held_ms / 1000)
         self.calls.note(held.call_sid, InterpreterHeld(held.tool, held.where, held.held_ms))
 
-    def _uvicorn(self, app: ASGIApp, decide: websocket.Decide) -> _Uvicorn:
-        server = self._config.server
-        config = uvicorn.Config(
-            app,
-            http=HttpToolsProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=HANDLERS_S,
-            proxy_headers=False,  # anybody can write them, and nothing here believes them
-            ssl_certfile=server.tls_cert,
-            ssl_keyfile=server.tls_key,
-        )
-        return _Uvicorn(
-            config,
-            self._sock.dup(),
-            decide=decide,
-            max_size=STREAM_MESSAGE_MAX,
-            started=self.started,
-            # A call's two sockets, and its recording.
-            files_of_stream=2 if self.recordings is None else 3,
-        )
-
     async def _drain(self, tasks: ServerTasks) -> None:
         self.calls.draining = True
         if self.calls.live:
@@ -369,41 +325,6 @@ class Server:
         await self.calls.until_handed_over(HAND_OVER_S, lambda: not self._hurry.is_set())
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at that address. Raises UserError E-NET-01 or E-NET-02 if none can."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise UserError(
-            "E-NET-02",
-            f"{host!r} is not an address of this machine ({error.strerror}).",
-            "Use --host 127.0.0.1, or --host 0.0.0.0 for all of this machine's addresses.",
-        ) from None
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        # At once: until then a second process could bind the same port, and both would serve it.
-        sock.listen()
-    except OSError as error:
-        sock.close()
-        if error.errno != errno.EADDRINUSE:
-            raise UserError(
-                "E-NET-02",
-                f"Cannot listen on {host}:{port}: {error.strerror}.",
-                "Use --host and --port with an address that this machine may use.",
-            ) from None
-        why = "Another program listens there."
-        if port == 5000 and sys.platform == "darwin":
-            why = "On macOS that is often AirPlay Receiver (System Settings, AirDrop & Handoff)."
-        raise UserError(
-            "E-NET-01",
-            f"Port {port} of {host} is in use. {why}",
-            f"Stop it, or use another port: --port {port + 1}.",
-        ) from None
-    return sock
-
-
 def _recordings(config: Config) -> Recordings | None:
     """What records calls, if any are to be recorded."""
     if not any(agent.recording for agent in config.lines.values()):
@@ -411,17 +332,3 @@ def _recordings(config: Config) -> Recordings | None:
     files = LocalFiles(config.records.recordings)
     files.prepare()
     return Recordings(files)
-
-
-def _check_certificate(config: Config) -> None:
-    chain, key = config.server.tls_cert, config.server.tls_key
-    if chain is None or key is None:
-        return
-    try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(chain, key)
-    except OSError as error:  # ssl.SSLError is one
-        raise UserError(
-            "E-CFG-05",
-            f"The TLS certificate {chain} with key {key} cannot be used: {error}.",
-            "Name a PEM file with the whole chain, and one with its private key.",
-        ) from None

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import secrets
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from pydantic import SecretStr
 from offhook.capture.tap import NewCall, Tap
 from offhook.clock import Clock
 from offhook.config import Config, RecordsSettings, TwilioSettings
-from offhook.serving.server import Server, listen
+from offhook.events.types import Subscriber
+from offhook.serving.listen import listen
+from offhook.serving.server import Server
 from offhook.testing.simulator.twilio.account import account
 from offhook.testing.simulator.twilio.account import server as rest
 from offhook.testing.simulator.twilio.account.resources import AccountNumber
@@ -24,8 +27,7 @@ from offhook.testing.simulator.twilio.calls.people import SimulatedPerson, book
 from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time
-    from offhook.api.app import Api
-    from offhook.records.record import Record
+    from offhook.serving.record_keeping import RecordKeeping
 
 _PUBLIC: Final = "https://voice.example.com"
 """Where Twilio reaches the server that places calls. Nobody contacts that host."""
@@ -66,41 +68,43 @@ class OwnServer:
 
 
 @asynccontextmanager
-async def _kept(config: Config, token: str) -> "AsyncIterator[tuple[Config, Record, Api]]":
-    """Keep what a server needs to place calls, and whose API takes that token.
+async def _record_keeping(config: Config) -> "AsyncIterator[RecordKeeping]":
+    """Keep the record of a server. What waits for a disk runs off the loop that times calls."""
+    from offhook.serving.record_keeping import RecordKeeping
 
-    What waits for a disk or for another thread is done off the loop: others may be judged on it.
-    """
-    from offhook.api.app import Api
-    from offhook.recordings.files import LocalFiles
-    from offhook.records import database
-    from offhook.records.record import Record
-
-    temporary = TemporaryDirectory()
-    folder = Path(temporary.name)
-    records = RecordsSettings(folder=folder, database=f"sqlite:///{folder}/offhook.db")
-    config = dataclasses.replace(config, records=records)
-    engine = database.open_engine(database.url_of(records.database))
+    keeping = RecordKeeping(config)
+    await asyncio.to_thread(keeping.__enter__)
     try:
-        record = Record(engine, folder / "journal", records.prices)
-        await asyncio.to_thread(record.__enter__)
-        try:
-            files = LocalFiles(records.recordings)
-            yield config, record, Api(config, SecretStr(token), engine, files)
-        finally:
-            await asyncio.to_thread(record.__exit__, None, None, None)
+        yield keeping
     finally:
-        engine.dispose()
+        await asyncio.to_thread(keeping.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _temporary_folder() -> AsyncIterator[Path]:
+    """Make a folder, and remove it afterwards, off the event loop."""
+    temporary = TemporaryDirectory()
+    try:
+        yield Path(temporary.name)
+    finally:
         await asyncio.to_thread(temporary.cleanup)
 
 
 @asynccontextmanager
 async def run(
-    config: Config, clock: Clock, twilio: OwnAccount | None = None
+    config: Config,
+    clock: Clock,
+    twilio: OwnAccount | None = None,
+    *,
+    sock: socket.socket | None = None,
+    watchers: Sequence[Subscriber] = (),
 ) -> AsyncIterator[OwnServer]:
-    """Run that configuration on a free loopback port, signed with a token that nobody knows."""
+    """Run a server with that configuration and a random Auth Token, on loopback.
+
+    Without `sock` the server listens on a free port.
+    """
     token = secrets.token_hex(16)
-    sock = listen("127.0.0.1", 0)
+    sock = sock or listen("127.0.0.1", 0)
     own = OwnServer(sock.getsockname()[1], token, clock)
     places = twilio is not None and twilio.places
     public = _PUBLIC if places else None
@@ -124,10 +128,26 @@ async def run(
             ),
             twilio=given,
         )
-        record = api = None
+        keeping = None
         if places:
-            config, record, api = await around.enter_async_context(_kept(config, token))
-        server = Server(config, sock, [], own.tap, record=record, api=api)
+            folder = await around.enter_async_context(_temporary_folder())
+            records = RecordsSettings(folder=folder, database=f"sqlite:///{folder}/offhook.db")
+            api_token = {"api_token": SecretStr(token)}
+            config = dataclasses.replace(
+                config, records=records, server=config.server.model_copy(update=api_token)
+            )
+            keeping = await around.enter_async_context(_record_keeping(config))
+        server = Server(
+            config,
+            sock,
+            [],
+            own.tap,
+            watchers=watchers,
+            record=keeping.record if keeping is not None else None,
+            api=keeping.api if keeping is not None else None,
+            dial_count=keeping.dial_count if keeping is not None else None,
+            threads=keeping.threads if keeping is not None else (),
+        )
         serving = group.create_task(server.run(), name="server")
         await server.started.wait()
         try:
