@@ -1,4 +1,4 @@
-"""What a call is told beforehand: how long it may last, and what the agent says at its limits."""
+"""The settings of a call: its limits, its keys, and what its agent says and is told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from offhook.call.phrases import Phrases
 
 @dataclass(frozen=True, slots=True)
 class CallSettings:
-    """The limits of one call, in seconds, and its set phrases."""
+    """The settings of one call; times are in seconds."""
 
     max_s: float = 1800.0
     silence_s: float = 60.0

@@ -1,4 +1,4 @@
-"""What a call wants done. All in the imperative; the session does them, in order, at once."""
+"""Commands of a call, in the imperative: the session does them, in order, at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,21 +79,21 @@ class ClearCaller:
 
 @dataclass(frozen=True, slots=True)
 class LeaveStream:
-    """Close the caller's stream, and have Twilio go on an errand with the caller."""
+    """Close the caller's stream, and have Twilio go on with the action."""
 
     action: HandoffAction
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeAgent:
-    """From now on the call is another agent's: its Settings, its functions."""
+    """Use the Settings and functions of another agent from now on."""
 
     agent: str
 
 
 @dataclass(frozen=True, slots=True)
 class TransferCaller:
-    """Have the caller put through to a destination of the agent file, by the same rules as a tool.
+    """Have the caller transferred to a destination of the agent file, by the rules of a tool.
 
     The call is asked to leave its stream for it, if it comes to that.
     """
@@ -103,14 +103,14 @@ class TransferCaller:
 
 @dataclass(frozen=True, slots=True)
 class MaskCaller:
-    """From now on, or no more, what comes of the caller is for nobody's ears and eyes."""
+    """Begin, or end, to keep what comes from the caller out of recordings and captures."""
 
     on: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to what was asked from outside: whether it was `done`, and what happened."""
+    """Answer a request from outside: whether it was `done`, and what happened."""
 
     id: int
     done: bool

@@ -1,4 +1,4 @@
-"""How a call ends: exactly once, as somebody's doing, with a slug that never changes.
+"""The endings of calls: each has one, with a slug that never changes and who ended it.
 
 Records, metrics, logs and the console all show these; a slug may be added, never renamed.
 """
@@ -15,7 +15,7 @@ Fault: TypeAlias = Literal["nobody", "caller", "twilio", "agent", "offhook", "op
 
 @unique
 class Slug(Enum):
-    """Every way in which a call can end: slug, whose doing, in words."""
+    """Every way in which a call can end: its slug, who ended it, and words."""
 
     CALLER_HUNG_UP = "caller_hung_up", "nobody", "the caller hung up"
     AGENT_HUNG_UP = "agent_hung_up", "nobody", "the agent said goodbye and hung up"

@@ -32,7 +32,7 @@ LAST_WORD_S: Final = 1.0
 
 
 class LastWords(NamedTuple):
-    """What is said last, since when, what follows, and the request from outside that wants it."""
+    """Last words: what follows them, their text, since when, and the request that wants them."""
 
     then: Slug | HandoffAction | SwitchAgent
     text: str

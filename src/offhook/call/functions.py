@@ -41,9 +41,9 @@ class _Function(NamedTuple):
     called_at: float
     signature: str | None
     paused_s: float = 0.0
-    """Of its time, what does not count."""
+    """Seconds of its time that do not count."""
     is_irrevocable: bool = False
-    """It cannot be taken back and has begun, so nobody can say that it was not done."""
+    """Whether it cannot be taken back and has begun: then it may be done, whatever follows."""
 
 
 class Functions:
@@ -95,7 +95,7 @@ class Functions:
         return None
 
     def cancel(self, cancelled: deepgram.FunctionCallCancelled) -> None:
-        """The agent wants some no more: an answer that came now would be dropped (§4.4)."""
+        """Stop functions that the agent wants no more; an answer now would be dropped (§4.4)."""
         for each in cancelled.functions:
             function = self._open.pop(each.id, None)
             if function is not None:
@@ -104,18 +104,18 @@ class Functions:
         self._rest()
 
     def begin(self, call_id: str) -> None:
-        """One that cannot be taken back has begun."""
+        """Note that a function which cannot be taken back has begun."""
         function = self._open.get(call_id)
         if function is not None:
             self._open[call_id] = function._replace(is_irrevocable=True)
 
     def finish(self, finished: inputs.ToolFinished, now: float) -> None:
-        """One is done."""
+        """Answer a function that is done."""
         if finished.id in self._open:
             self._answer(finished.id, finished.content, finished.outcome, now)
 
     def drop(self, why: Literal["cancelled", "call_over"]) -> None:
-        """Nobody is there any more to be answered."""
+        """Stop every function: there is no agent to answer any more."""
         for call_id, function in self._open.items():
             self._state.do(CancelTool(call_id, why))
             self._state.note(FunctionDropped(call_id, function.name, why))

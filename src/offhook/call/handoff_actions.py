@@ -1,4 +1,4 @@
-"""What Twilio does with a caller who leaves the stream on purpose, and may come back to it.
+"""Actions of Twilio's for which a caller leaves the stream, and may come back to it.
 
 A stream cannot dial and cannot press keys (twilio.md §5.4), so it is left for a while: the agent's
 leg is hung up meanwhile, and resumed with the conversation so far.
@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Ring a destination of the agent file, by its `name`, and put the caller through.
+    """Ring a destination of the agent file, by its `name`, and connect the caller.
 
     `to` is an E.164 number or a SIP address; `caller_id` what the person sees, None: the caller.
     """
@@ -37,7 +37,7 @@ class SendDigits:
 
     @property
     def duration_s(self) -> float:
-        """How long it takes, in seconds, at a quarter of a second for each tone."""
+        """The time that it takes, in seconds, at a quarter of a second for each tone."""
         return sum({"w": 0.5, "W": 1.0}.get(digit, 0.25) for digit in self.digits)
 
 

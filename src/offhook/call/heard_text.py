@@ -42,14 +42,14 @@ class TextPiece(NamedTuple):
 
 
 class SpeechRate:
-    """How fast this agent speaks, by what it has said so far."""
+    """The speed at which an agent speaks, by what it has said so far."""
 
     def __init__(self) -> None:
         self._size = _TRUSTED * BYTES_PER_LETTER
         self._effort = float(_TRUSTED)
 
     def learn(self, passages: Sequence[TextPiece], size: int) -> None:
-        """A whole utterance took so much audio."""
+        """Take into account that a whole utterance took so much audio."""
         effort = _effort(_words(passages))
         if effort:
             self._size += size
@@ -57,7 +57,7 @@ class SpeechRate:
 
     @property
     def bytes_per_letter(self) -> float:
-        """Audio that one letter's worth of speech takes."""
+        """The audio that one letter's worth of speech takes."""
         return self._size / self._effort
 
 
@@ -74,7 +74,7 @@ class _Stretch:
 def heard_words(
     passages: Sequence[TextPiece], size: int, heard: int, pace: float, *, complete: bool
 ) -> str:
-    """The first words of the texts, as far as `heard` of the `size` bytes that came so far.
+    """Return the first words of the texts, as far as `heard` of the `size` bytes that came.
 
     A word is heard when more than half of it was. `pace` is in bytes per letter.
     """
@@ -96,7 +96,7 @@ def heard_words(
 def _stretches(
     passages: Sequence[TextPiece], size: int, pace: float, *, complete: bool
 ) -> Iterator[_Stretch]:
-    """The utterance in pieces of which both the words and the audio are known."""
+    """Yield the utterance in pieces of which both the words and the audio are known."""
     if not passages:
         return
     first = passages[0]
@@ -133,7 +133,7 @@ def _words(passages: Sequence[TextPiece]) -> list[str]:
 
 
 def _effort(words: list[str]) -> int:
-    """What it takes to speak them. The pause after the last is not theirs."""
+    """Return what it takes to speak the words, without the pause after the last."""
     return sum(map(_letters, words)) + sum(map(_pause, words[:-1]))
 
 

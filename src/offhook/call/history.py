@@ -14,26 +14,26 @@ BUDGET: Final = 16 * 1024
 
 
 class History:
-    """A conversation; keeps no more than is handed on."""
+    """The conversation of one call, as much of it as is handed on."""
 
     def __init__(self) -> None:
         self._entries: deque[tuple[deepgram.History, int]] = deque()
         self._size = 0
 
     def said(self, said: CallerSaid | AgentSaid | AgentTold) -> None:
-        """One of the two has said something, or the agent was told it in the caller's stead."""
+        """Add what one of the two has said, or the agent was told in the caller's stead."""
         if said.text:
             role = "assistant" if isinstance(said, AgentSaid) else "user"
             self._add(deepgram.History(role=role, content=said.text), len(said.text))
 
     def ran(self, function: deepgram.FinishedFunction) -> None:
-        """A function was answered."""
+        """Add a function that was answered."""
         size = len(function.arguments) + len(function.response)
         size += len(function.thought_signature or "")
         self._add(deepgram.History(function_calls=[function]), size)
 
     def so_far(self) -> tuple[deepgram.History, ...]:
-        """Oldest first."""
+        """Return the conversation so far, oldest first."""
         return tuple(entry for entry, _ in self._entries)
 
     def _add(self, entry: deepgram.History, size: int) -> None:

@@ -80,7 +80,7 @@ class ToolBegan:
 
 @dataclass(frozen=True, slots=True)
 class ToolFinishedLate:
-    """A function that was given up or called off has run to its end; `content` is told nobody."""
+    """A function that was given up has run to its end; the agent is not told its `content`."""
 
     id: str
     content: str
@@ -89,7 +89,7 @@ class ToolFinishedLate:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """Somebody outside wants something of the call; `id` is in the one Reply to it."""
+    """Something was asked of the call from outside; `id` is in the one Reply to it."""
 
     id: int
     request: CallRequest
@@ -97,14 +97,14 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class RequestCancelled:
-    """Who had asked that wants it no more."""
+    """Whoever made that request does not wait for it any more."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class HandoffBegun:
-    """Twilio was told of the errand for which the stream was left, and is at it."""
+    """Twilio was told what the stream was left for, and does it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class CallOver:
 
 @dataclass(frozen=True, slots=True)
 class NobodyReached:
-    """A call that we placed reached no person: it ends so. `detail` is what Twilio gave."""
+    """A call that we placed reached no person, and ends so. `detail` is what Twilio gave."""
 
     how: Slug
     detail: str = ""

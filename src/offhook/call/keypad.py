@@ -1,7 +1,7 @@
-"""The caller's keys: which of them are one entry, and what is entered for somebody's eyes only.
+"""The caller's keys: which of them are one entry, and secrets that only their asker is told.
 
 An entry ends with `#`, or when no key follows in time. An action is that of an *entry*, not of a
-key: a caller who types an order number that begins with 0 is not put through at its first digit,
+key: a caller who types an order number that begins with 0 is not transferred at its first digit,
 and what a key does never depends on how fast the next one comes. It costs the time of one pause.
 """
 
@@ -13,7 +13,7 @@ ENTRY_MAX: Final = 32
 """Keys of one entry; with the last of them it is finished."""
 
 TONES_S: Final = 1.0
-"""How long after a secret's last key its tone may yet be heard; keys are no one's till then."""
+"""How long after a secret's last key its tone may yet be heard; keys are masked until then."""
 
 _KEYS: Final = frozenset("0123456789*#ABCD")
 """What Twilio sends (twilio.md §1.3)."""
@@ -21,7 +21,7 @@ _KEYS: Final = frozenset("0123456789*#ABCD")
 
 @dataclass(frozen=True, slots=True)
 class TransferByKey:
-    """Put the caller through to a destination of the agent file."""
+    """Transfer the caller to a destination of the agent file."""
 
     destination: str
 
@@ -45,7 +45,7 @@ Action: TypeAlias = TransferByKey | HangUpByKey | SayByKey
 
 
 class Keypad:
-    """What is being entered. `timeout_s`: how long the next key of an entry is waited for."""
+    """The keypad of one call. `timeout_s`: how long the next key of an entry is waited for."""
 
     def __init__(self, timeout_s: float, actions: Mapping[str, Action]) -> None:
         self._timeout_s = timeout_s
@@ -55,7 +55,7 @@ class Keypad:
         """When what was entered so far is all, in seconds."""
 
     def press(self, key: str, now: float) -> list[str | Action]:
-        """A key was pressed: what is finished with it, entries and actions."""
+        """Take a key; return the entries and actions that are complete with it."""
         if key not in _KEYS:
             return []
         if key == "#":
@@ -67,13 +67,13 @@ class Keypad:
         return self.finish() if len(self._entry) == ENTRY_MAX else []
 
     def finish(self) -> list[str | Action]:
-        """No further key belongs to it: the entry, or its action; nothing if there was none."""
+        """End the entry; return it, or its action, or nothing if there was none."""
         entry = self._entry
         self.forget()
         return (self._alone(entry) or [entry]) if entry else []
 
     def forget(self) -> None:
-        """What was entered so far is of no interest."""
+        """Forget what was entered so far."""
         self._entry = ""
         self.due = None
 
@@ -83,7 +83,7 @@ class Keypad:
 
 
 class Secret:
-    """Digits that somebody has asked for: kept here, told once, and noted nowhere."""
+    """Digits that were asked for: kept here, told once, and noted nowhere."""
 
     def __init__(
         self, request_id: int, prompt: str, max_digits: int, timeout_s: float, now: float
@@ -97,7 +97,7 @@ class Secret:
         self.digits = ""
 
     def press(self, key: str, now: float) -> bool:
-        """A key was pressed: whether that was the last one."""
+        """Take a key; return whether it was the last one."""
         self.pressed_at = now
         if key in _KEYS and key != "#":
             self.digits += key

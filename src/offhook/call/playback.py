@@ -75,7 +75,7 @@ class Playback:
         return self._ends_at
 
     def heard(self, now: float) -> int:
-        """Bytes of this epoch that the caller has heard: never more than a pending mark allows."""
+        """Return the bytes of this epoch that were heard: never more than a pending mark allows."""
         passed = self.sent - round((self._ends_at - now) * BYTES_PER_SECOND)
         return max(self.known, min(passed, self.marks[0] if self.marks else self.sent))
 
@@ -87,7 +87,7 @@ class Playback:
     # --- what happens ---
 
     def play(self, chunk: bytes, now: float) -> list[Piece]:
-        """Agent audio came in: what to send of it now, in whole 20 ms frames, with marks."""
+        """Take agent audio; return what to send of it now, in whole 20 ms frames, with marks."""
         utterance = self._open or self._begin()
         size = len(chunk)
         if not self._rest and size == FRAME_BYTES and self.sent + size < self._next_mark:
@@ -102,7 +102,7 @@ class Playback:
         return self._send(utterance, chunk, whole, now)
 
     def say(self, text: str) -> None:
-        """The agent announced a piece of what it says: of this utterance or of a new one."""
+        """Take a piece of what the agent says: of this utterance or of a new one."""
         utterance = self._open or self._begin()
         room = TEXT_MAX - utterance.letters
         if room <= 0:
@@ -114,9 +114,9 @@ class Playback:
         utterance.passages.append(TextPiece(text, utterance.size))
 
     def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
-        """The utterance is complete: what remains to be sent, with a last mark.
+        """End the utterance; return what remains to be sent, with a last mark.
 
-        Also what is over at once, because it had no audio. Does nothing between utterances.
+        Also returns what is over at once, because it had no audio. Between utterances nothing is.
         """
         utterance, self._open = self._open, None
         if utterance is None:
@@ -132,7 +132,7 @@ class Playback:
         return pieces, self._over()
 
     def confirm(self, name: str, now: float) -> list[AgentSaid] | None:
-        """A mark came back: which utterances are over. None when it is none of this epoch's."""
+        """Take a mark; return which utterances are over. None when it is not one of this epoch."""
         try:
             position = self.marks.index(self._position(name))
         except ValueError:
@@ -143,7 +143,7 @@ class Playback:
         return self._over()
 
     def cut(self, now: float) -> list[AgentSaid]:
-        """Cut the audio here, and begin a new epoch: what was heard of each utterance."""
+        """Cut the audio, and begin a new epoch; return what was heard of each utterance."""
         heard = self.heard(now)
         pace = self._pace.bytes_per_letter
         said = [self._said(utterance, heard, pace) for utterance in self._utterances]
@@ -157,7 +157,7 @@ class Playback:
         return said
 
     def first_mark(self) -> str:
-        """The name of the mark after the first 20 ms of the utterance that is being played in."""
+        """Return the name of the mark after the first 20 ms of the utterance that is playing."""
         return self._mark_name(self._utterances[-1].start + FRAME_BYTES)
 
     # --- inside ---

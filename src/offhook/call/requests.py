@@ -1,4 +1,4 @@
-"""What may be asked of a call from outside: by one of its functions, the API or an operator.
+"""Requests that can be made of a live call: by its functions, its keys, the API or an operator.
 
 Each is answered once, with what happened (`commands.Reply`), not with what was asked.
 """
@@ -52,7 +52,7 @@ class Mute:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Have the agent say `first`, then leave the stream for an errand."""
+    """Have the agent say `first`, then leave the stream for an action of Twilio's."""
 
     action: HandoffAction
     first: str = ""
