@@ -5,9 +5,11 @@ which there may be any many.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from offhook.events.types import DELAY_EDGES_MS
+
+Unit: TypeAlias = Literal["", "seconds", "bytes", "minutes", "ratio"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,11 +23,31 @@ class Metric:
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
-    unit: Literal["", "seconds", "bytes", "minutes", "ratio"] = ""
+    unit: Unit = ""
     labels: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
     summed: bool = True
     common: bool = False
+
+
+def _counter(name: str, help_: str, labels: str = "", unit: Unit = "") -> Metric:
+    return Metric(name, "counter", help_, unit, tuple(labels.split()))
+
+
+def _gauge(name: str, help_: str, *, unit: Unit = "", common: bool = False) -> Metric:
+    return Metric(name, "gauge", help_, unit, common=common)
+
+
+def _histogram(
+    name: str,
+    help_: str,
+    edges: tuple[float, ...],
+    labels: str = "",
+    *,
+    unit: Unit = "seconds",
+    summed: bool = True,
+) -> Metric:
+    return Metric(name, "histogram", help_, unit, tuple(labels.split()), edges, summed)
 
 
 DELAY_S: Final = tuple(edge / 1000 for edge in DELAY_EDGES_MS)
@@ -35,257 +57,215 @@ RATIO: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 # --- calls ---
 
-CALLS_LIVE: Final = Metric(
-    "offhook_calls_live", "gauge", "Calls that have a stream, or are about to have one."
+CALLS_LIVE: Final = _gauge(
+    "offhook_calls_live", "Calls that have a stream, or are about to have one."
 )
-CALLS_CAPACITY: Final = Metric("offhook_calls_capacity", "gauge", "server.capacity: calls at most.")
-DRAINING: Final = Metric("offhook_draining", "gauge", "1 while the server takes no new call.")
-CALLS_ADMITTED: Final = Metric(
+CALLS_CAPACITY: Final = _gauge("offhook_calls_capacity", "server.capacity: calls at most.")
+DRAINING: Final = _gauge("offhook_draining", "1 while the server takes no new call.")
+CALLS_ADMITTED: Final = _counter(
     "offhook_calls_admitted_total",
-    "counter",
     "Calls that were admitted, by the way in which they came: webhook, bin or api.",
-    labels=("by",),
+    "by",
 )
-CALLS_REFUSED: Final = Metric(
+CALLS_REFUSED: Final = _counter(
     "offhook_calls_refused_total",
-    "counter",
     "What was refused, by kind of request (webhook, upgrade, stream) and reason (docs/errors.md).",
-    labels=("request", "reason"),
+    "request reason",
 )
-CALLS_ENDED: Final = Metric(
+CALLS_ENDED: Final = _counter(
     "offhook_calls_ended_total",
-    "counter",
     "Calls that are over, by whose doing and how (docs/errors.md, Endings).",
-    labels=("fault", "slug"),
+    "fault slug",
 )
-CALL_SECONDS: Final = Metric(
-    "offhook_call_seconds", "histogram", "How long calls lasted.", "seconds", edges=CALL_S
-)
+CALL_SECONDS: Final = _histogram("offhook_call_seconds", "How long calls lasted.", CALL_S)
 
 # --- turns ---
 
-TURN_SECONDS: Final = Metric(
+TURN_SECONDS: Final = _histogram(
     "offhook_turn_seconds",
-    "histogram",
     "Time of a turn. listen, think, speak and total are Deepgram's own account; first_byte and"
     " first_played are ours, from the caller's confirmed words to the agent's first byte, and to"
     " the moment at which Twilio had played 20 ms of it.",
-    "seconds",
-    ("stage",),
     TURN_S,
+    "stage",
 )
-BARGE_INS: Final = Metric(
-    "offhook_barge_ins_total", "counter", "Utterances of the agent that the caller cut."
+BARGE_INS: Final = _counter(
+    "offhook_barge_ins_total", "Utterances of the agent that the caller cut."
 )
-BARGE_IN_SECONDS: Final = Metric(
+BARGE_IN_SECONDS: Final = _histogram(
     "offhook_barge_in_seconds",
-    "histogram",
     "From the wake-up of the process by a barge-in until `clear` was written to Twilio."
     " Counted at the end of each call.",
-    "seconds",
-    edges=DELAY_S,
+    DELAY_S,
     summed=False,
 )
-HEARD_RATIO: Final = Metric(
+HEARD_RATIO: Final = _histogram(
     "offhook_heard_ratio",
-    "histogram",
     "Of each utterance of the agent, the share of its words that the caller heard.",
-    "ratio",
-    edges=RATIO,
+    RATIO,
+    unit="ratio",
 )
-ADDED_DELAY: Final = Metric(
+ADDED_DELAY: Final = _histogram(
     "offhook_added_delay_seconds",
-    "histogram",
     "How long this process held a piece of audio that it passed on, by the leg that it went to."
     " One piece in 50 is sampled; counted at the end of each call.",
-    "seconds",
-    ("to",),
     DELAY_S,
+    "to",
     summed=False,
 )
 
 # --- what goes wrong ---
 
-AUDIO_DROPPED: Final = Metric(
+AUDIO_DROPPED: Final = _counter(
     "offhook_audio_dropped_seconds_total",
-    "counter",
     "Audio on its way to a leg that was thrown away: late (after a barge-in) or full (no room).",
-    "seconds",
-    ("leg", "reason"),
+    "leg reason",
+    unit="seconds",
 )
-FAULTS: Final = Metric(
-    "offhook_faults_total", "counter", "Messages that break a leg's protocol.", labels=("leg",)
-)
-AGENT_WARNINGS: Final = Metric(
+FAULTS: Final = _counter("offhook_faults_total", "Messages that break a leg's protocol.", "leg")
+AGENT_WARNINGS: Final = _counter(
     "offhook_agent_warnings_total",
-    "counter",
     "Deepgram's warnings, and its errors (fatal=true), by its code.",
-    labels=("code", "fatal"),
+    "code fatal",
 )
-STREAM_ERRORS: Final = Metric(
-    "offhook_stream_errors_total", "counter", "Twilio's stream errors (319xx).", labels=("code",)
+STREAM_ERRORS: Final = _counter(
+    "offhook_stream_errors_total", "Twilio's stream errors (319xx).", "code"
 )
-SUBSCRIBER_FAILURES: Final = Metric(
-    "offhook_subscriber_failures_total", "counter", "Events of which a subscriber raised."
+SUBSCRIBER_FAILURES: Final = _counter(
+    "offhook_subscriber_failures_total", "Events of which a subscriber raised."
 )
 
-INTERNAL_FAULTS: Final = Metric(
+INTERNAL_FAULTS: Final = _counter(
     "offhook_internal_faults_total",
-    "counter",
     "Exceptions that no code expected, caught where they end at most one call. The log has each.",
 )
 
-PARTS_FAILING: Final = Metric(
+PARTS_FAILING: Final = _gauge(
     "offhook_parts_failing",
-    "gauge",
     "Threads and tasks of the server that fail or are dead; /readyz names them.",
 )
 
 # --- functions ---
 
-FUNCTION_CALLS: Final = Metric(
+FUNCTION_CALLS: Final = _counter(
     "offhook_function_calls_total",
-    "counter",
     "Functions that the agent called, by what became of it. Those that nobody here has are under"
     " one name, (unknown).",
-    labels=("function", "outcome"),
+    "function outcome",
 )
-FUNCTION_SECONDS: Final = Metric(
+FUNCTION_SECONDS: Final = _histogram(
     "offhook_function_seconds",
-    "histogram",
     "From the call of a function to the answer that the agent got.",
-    "seconds",
-    ("function",),
     TURN_S,
+    "function",
 )
 
-DIALS: Final = Metric(
+DIALS: Final = _counter(
     "offhook_dials_total",
-    "counter",
     "Numbers that Twilio was told to ring, by kind: transfer, warm-transfer, fallback or busy.",
-    labels=("kind",),
+    "kind",
 )
-DIALS_REFUSED: Final = Metric(
+DIALS_REFUSED: Final = _counter(
     "offhook_dials_refused_total",
-    "counter",
     "Calls, transfers and texts that `dialling` forbids, by kind and reason (design/guard.md).",
-    labels=("kind", "reason"),
+    "kind reason",
 )
-HELD_SECONDS: Final = Metric(
+HELD_SECONDS: Final = _counter(
     "offhook_interpreter_held_seconds_total",
-    "counter",
     "Functions stopped every call of the process for so long, from 0.3 s on at a time.",
-    "seconds",
-    ("function",),
+    "function",
+    unit="seconds",
 )
 
 # --- vendors ---
 
-AGENT_CONNECT_SECONDS: Final = Metric(
+AGENT_CONNECT_SECONDS: Final = _histogram(
     "offhook_agent_connect_seconds",
-    "histogram",
     "From dialling Deepgram to its word that the Settings are applied.",
-    "seconds",
-    edges=TURN_S,
-)
-WEBHOOK_SECONDS: Final = Metric(
-    "offhook_webhook_seconds",
-    "histogram",
-    "How long Twilio waited for an answer, by path and status.",
-    "seconds",
-    ("path", "status"),
     TURN_S,
+)
+WEBHOOK_SECONDS: Final = _histogram(
+    "offhook_webhook_seconds",
+    "How long Twilio waited for an answer, by path and status.",
+    TURN_S,
+    "path status",
 )
 
 # --- meters ---
 
-AGENT_SECONDS: Final = Metric(
+AGENT_SECONDS: Final = _counter(
     "offhook_agent_connected_seconds_total",
-    "counter",
     "Deepgram sockets were open so long; it bills this. Counted when one closes.",
-    "seconds",
+    unit="seconds",
 )
-STREAM_SECONDS: Final = Metric(
+STREAM_SECONDS: Final = _counter(
     "offhook_stream_seconds_total",
-    "counter",
     "Twilio's media streams were up so long. Counted at the end of each call.",
-    "seconds",
+    unit="seconds",
 )
-TWILIO_SECONDS: Final = Metric(
+TWILIO_SECONDS: Final = _counter(
     "offhook_twilio_seconds_total",
-    "counter",
     "Calls were on the line so long, as Twilio's status callback says.",
-    "seconds",
+    unit="seconds",
 )
-TWILIO_MINUTES: Final = Metric(
+TWILIO_MINUTES: Final = _counter(
     "offhook_twilio_billed_minutes_total",
-    "counter",
     "The same in begun minutes of each call, which Twilio bills.",
-    "minutes",
+    unit="minutes",
 )
 
 # --- the process ---
 
-LOOP_LAG: Final = Metric(
+LOOP_LAG: Final = _histogram(
     "offhook_loop_lag_seconds",
-    "histogram",
     "How late the event loop is, ten times a second.",
-    "seconds",
-    edges=(*DELAY_S, 0.5, 1.0),
+    (*DELAY_S, 0.5, 1.0),
 )
-PENDING_STREAMS: Final = Metric(
-    "offhook_pending_streams", "gauge", "Streams that have not identified their call yet."
+PENDING_STREAMS: Final = _gauge(
+    "offhook_pending_streams", "Streams that have not identified their call yet."
 )
-TOOL_THREADS: Final = Metric(
-    "offhook_tool_threads", "gauge", "Threads in which functions run, or hang; 32 at most."
+TOOL_THREADS: Final = _gauge(
+    "offhook_tool_threads", "Threads in which functions run, or hang; 32 at most."
 )
-TOOL_THREADS_STUCK: Final = Metric(
+TOOL_THREADS_STUCK: Final = _gauge(
     "offhook_tool_threads_stuck",
-    "gauge",
     "Of these threads, those whose function nobody waits for any more.",
 )
-RECORD_WAITING: Final = Metric(
-    "offhook_record_lines_waiting", "gauge", "Of the record, lines that the database has not yet."
+RECORD_WAITING: Final = _gauge(
+    "offhook_record_lines_waiting", "Of the record, lines that the database has not yet."
 )
-RECORD_JOURNAL: Final = Metric(
+RECORD_JOURNAL: Final = _gauge(
     "offhook_record_journal_ratio",
-    "gauge",
     "How much of the journal, which takes lines while the database does not, is in use.",
-    "ratio",
+    unit="ratio",
 )
-RECORD_LOST: Final = Metric(
-    "offhook_record_lines_lost_total", "counter", "Lines of the record that no disk had room for."
+RECORD_LOST: Final = _counter(
+    "offhook_record_lines_lost_total", "Lines of the record that no disk had room for."
 )
-AFTER_CALL_DELIVERED: Final = Metric(
-    "offhook_after_call_delivered_total", "counter", "After-call webhooks that the target took."
+AFTER_CALL_DELIVERED: Final = _counter(
+    "offhook_after_call_delivered_total", "After-call webhooks that the target took."
 )
-AFTER_CALL_FAILED: Final = Metric(
-    "offhook_after_call_failed_total",
-    "counter",
-    "Attempts at one that it did not take; another follows.",
+AFTER_CALL_FAILED: Final = _counter(
+    "offhook_after_call_failed_total", "Attempts at one that it did not take; another follows."
 )
-AFTER_CALL_GIVEN_UP: Final = Metric(
-    "offhook_after_call_given_up_total", "counter", "After-call webhooks that are not tried again."
+AFTER_CALL_GIVEN_UP: Final = _counter(
+    "offhook_after_call_given_up_total", "After-call webhooks that are not tried again."
 )
-AFTER_CALL_WAITING: Final = Metric(
+AFTER_CALL_WAITING: Final = _gauge(
     "offhook_after_call_waiting",
-    "gauge",
     "After-call webhooks that are to be delivered, by whichever server of this database.",
     common=True,
 )
-AFTER_CALL_OLDEST: Final = Metric(
+AFTER_CALL_OLDEST: Final = _gauge(
     "offhook_after_call_oldest_seconds",
-    "gauge",
     "How long ago the call of the oldest of them ended. It is looked every 10 s.",
-    "seconds",
+    unit="seconds",
     common=True,
 )
-LOG_WAITING: Final = Metric(
-    "offhook_log_waiting_bytes", "gauge", "Of the log, what waits to be written to stderr.", "bytes"
+LOG_WAITING: Final = _gauge(
+    "offhook_log_waiting_bytes", "Of the log, what waits to be written to stderr.", unit="bytes"
 )
-LOG_LOST: Final = Metric(
-    "offhook_log_lines_lost_total", "counter", "Lines for which stderr had no room."
-)
+LOG_LOST: Final = _counter("offhook_log_lines_lost_total", "Lines for which stderr had no room.")
 
 SECTIONS: Final = {
     "Calls": (
