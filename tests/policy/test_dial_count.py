@@ -10,7 +10,7 @@ from offhook.clock import MachineClocks
 from offhook.errors import UserError
 from offhook.policy import dial_count
 from offhook.policy.dial_count import DialCount, Spent, call_tag, number_tag
-from offhook.policy.dial_policy import DialPolicy, DialRefusal, DialRules, RefusalReason
+from offhook.policy.dial_policy import DialPolicy, DialRefusal, DialRules
 
 ALLOWED = "+12025550142"
 BOOT = "0" * 7 + "1"
@@ -37,11 +37,11 @@ class Machine:
         """One life of a server, which dials that often: why not, for each."""
         rules = DialRules(calls_per_hour=per_hour)
         with self.open(per_hour) as kept:
-            guard = DialPolicy(rules, earlier=kept.earlier(self.monotonic), keep=kept)
+            policy = DialPolicy(rules, earlier=kept.earlier(self.monotonic), keep=kept)
             found = []
             for _ in range(count):
-                refused = await guard.check("call", ALLOWED, self.monotonic)
-                found.append(None if refused is None else refused.why.slug)
+                refused = await policy.check("call", ALLOWED, self.monotonic)
+                found.append(None if refused is None else refused.slug)
             return found
 
 
@@ -145,21 +145,19 @@ async def test_a_full_disk_stops_nothing_and_a_broken_one_stops_dials(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with machine.open() as kept:
-        guard = DialPolicy(DialRules(), keep=kept)
+        policy = DialPolicy(DialRules(), keep=kept)
         size = machine.path.stat().st_size
-        assert await guard.check("call", ALLOWED, 0.0) is None
+        assert await policy.check("call", ALLOWED, 0.0) is None
         assert machine.path.stat().st_size == size, "its space was taken beforehand"
 
         def broken(*_: object) -> int:
             raise OSError(5, "Input/output error")
 
         monkeypatch.setattr(os, "pwrite", broken)
-        assert await guard.check("call", ALLOWED, 0.0) == DialRefusal(RefusalReason.NOT_COUNTED)
-        assert await guard.begin_transfer("CA1", ALLOWED, 0.0) == DialRefusal(
-            RefusalReason.NOT_COUNTED
-        )
+        assert await policy.check("call", ALLOWED, 0.0) == DialRefusal.NOT_COUNTED
+        assert await policy.begin_transfer("CA1", ALLOWED, 0.0) == DialRefusal.NOT_COUNTED
         monkeypatch.undo()
-        assert await guard.check("call", ALLOWED, 0.0) is None
+        assert await policy.check("call", ALLOWED, 0.0) is None
 
 
 async def test_a_disk_that_hangs_holds_nobody_up(
@@ -167,8 +165,8 @@ async def test_a_disk_that_hangs_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr(dial_count, "KEEP_S", 0.05)
     hung = machine.open()  # nobody runs its thread
-    guard = DialPolicy(DialRules(), keep=hung)
-    assert await guard.check("call", ALLOWED, 0.0) == DialRefusal(RefusalReason.NOT_COUNTED)
+    policy = DialPolicy(DialRules(), keep=hung)
+    assert await policy.check("call", ALLOWED, 0.0) == DialRefusal.NOT_COUNTED
     os.close(hung._fd)
 
 
@@ -177,9 +175,9 @@ async def test_limits_of_one_call_and_one_number_survive_too(machine: Machine) -
 
     async def text(sid: str, to: str = ALLOWED) -> str | None:
         with machine.open() as kept:
-            guard = DialPolicy(rules, earlier=kept.earlier(machine.monotonic), keep=kept)
-            refused = await guard.check("text", to, machine.monotonic, call_sid=sid)
-            return None if refused is None else refused.why.slug
+            policy = DialPolicy(rules, earlier=kept.earlier(machine.monotonic), keep=kept)
+            refused = await policy.check("text", to, machine.monotonic, call_sid=sid)
+            return None if refused is None else refused.slug
 
     assert [await text("CA1") for _ in range(3)] == [None, None, "texts_of_call"]
     assert [await text("CA2") for _ in range(2)] == [None, "texts_of_number"]
@@ -187,9 +185,9 @@ async def test_limits_of_one_call_and_one_number_survive_too(machine: Machine) -
 
     async def transfer() -> str | None:
         with machine.open() as kept:
-            guard = DialPolicy(DialRules(), earlier=kept.earlier(machine.monotonic), keep=kept)
-            refused = await guard.begin_transfer("CA3", ALLOWED, machine.monotonic)
-            return None if refused is None else refused.why.slug
+            policy = DialPolicy(DialRules(), earlier=kept.earlier(machine.monotonic), keep=kept)
+            refused = await policy.begin_transfer("CA3", ALLOWED, machine.monotonic)
+            return None if refused is None else refused.slug
 
     assert [await transfer() for _ in range(6)] == [*[None] * 5, "transfers_of_call"]
 
@@ -197,8 +195,8 @@ async def test_limits_of_one_call_and_one_number_survive_too(machine: Machine) -
 async def test_an_entry_tells_neither_number_nor_call(machine: Machine) -> None:
     sid = "CA" + "1" * 32
     with machine.open() as kept:
-        guard = DialPolicy(DialRules(), keep=kept)
-        assert await guard.check("text", ALLOWED, 0.0, call_sid=sid) is None
+        policy = DialPolicy(DialRules(), keep=kept)
+        assert await policy.check("text", ALLOWED, 0.0, call_sid=sid) is None
     data = machine.path.read_bytes().decode()
     assert ALLOWED[1:] not in data
     assert sid[2:] not in data

@@ -82,7 +82,7 @@ class Farewells:
         if refused is None:
             self._note(call_sid, Dialled(kind, "", to))
         else:
-            self._note(call_sid, DialRefused(kind, refused.why.slug, to))
+            self._note(call_sid, DialRefused(kind, refused.slug, to))
         return refused is None
 
     def _keep(self, call_sid: str, document: str) -> str:

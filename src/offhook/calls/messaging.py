@@ -55,7 +55,7 @@ class Messaging:
             "text", number, now, segments=segments(text), call_sid=call.sid
         )
         if refused is not None:
-            note(DialRefused("text", refused.why.slug, number))
+            note(DialRefused("text", refused.slug, number))
             raise ToolError(f"the text was not sent: {refused.words}")
         try:
             await self._rest.send_message(to=number, from_=texts.from_, body=text)

@@ -134,7 +134,7 @@ class Transfers:
         self._warm: dict[str, _Warm] = {}
         """Warm transfers that are under way, by their ids."""
         self._of_call: dict[str, _Warm] = {}
-        """The warm transfer of a call, by the call's CallSid: the guard allows one at a time."""
+        """The warm transfer of a call, by the call's CallSid, one at a time."""
 
     async def begin(
         self,
@@ -161,7 +161,7 @@ class Transfers:
             party.call_sid, destination.to, self._clock.now()
         )
         if refused is not None:
-            party.note(DialRefused("transfer", refused.why.slug, destination.to))
+            party.note(DialRefused("transfer", refused.slug, destination.to))
             raise ToolError(f"the caller was not put through: {refused.words}")
         cold = Dial(name, destination.to, destination.timeout_seconds, destination.caller_id)
         goes_on = False

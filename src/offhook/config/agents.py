@@ -284,14 +284,14 @@ def check_dialled(
     dialled = [(read, loc, to) for read in agents.values() for loc, to in _dialled(read.agent)]
     if not dialled:
         return
-    from offhook.policy.dial_policy import RefusalReason, refusal
+    from offhook.policy.dial_policy import DialRefusal, refusal
 
     rules = dialling_rules(dialling, lines)
     fixes = {
-        RefusalReason.COUNTRY: (
+        DialRefusal.COUNTRY: (
             "Add the country to dialling.countries in offhook.yaml, if you mean it."
         ),
-        RefusalReason.SIP_HOST: (
+        DialRefusal.SIP_HOST: (
             "Add the host to dialling.sip_hosts in offhook.yaml, if you mean it."
         ),
     }
@@ -300,7 +300,7 @@ def check_dialled(
         refused = refusal(rules, to)
         if refused is not None:
             text = f"This would never be dialled: {refused.words}."
-            fix = fixes.get(refused.why, "Give another number.")
+            fix = fixes.get(refused, "Give another number.")
             errors.append(Finding("error", text, fix, read.document.place(loc)))
     if errors:
         raise InvalidFileError("E-DIAL-01", errors)

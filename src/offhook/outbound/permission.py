@@ -14,7 +14,7 @@ from offhook.errors import UserError
 from offhook.outbound.ledger import Ledger
 from offhook.outbound.problems import TryLaterError, forbidden
 from offhook.outbound.zones import NumberZones
-from offhook.policy.dial_policy import DialPolicy, RefusalReason, refusal
+from offhook.policy.dial_policy import DialPolicy, DialRefusal, refusal
 
 PACE_MAX_S: Final = 10.0
 """How long a request waits for its turn; one that would wait longer is to come again."""
@@ -106,10 +106,10 @@ class PlacementChecks:
         refused = await self._guard.check("call", to, self._clock.now())
         if refused is None:
             return
-        if refused.why in (
-            RefusalReason.CALLS_PER_HOUR,
-            RefusalReason.SPEND_PER_HOUR,
-            RefusalReason.NOT_COUNTED,
+        if refused in (
+            DialRefusal.CALLS_PER_HOUR,
+            DialRefusal.SPEND_PER_HOUR,
+            DialRefusal.NOT_COUNTED,
         ):
             raise TryLaterError(
                 "E-OUT-17",

@@ -3,7 +3,7 @@
 Voice agents are talked into dialling. Fraudsters earn from each minute to numbers that cost much:
 premium-rate, satellite, islands that share +1 or +44 with a cheap country. So a destination is
 judged here by what its number is, from libphonenumber's metadata, whoever asks for it: a model, a
-caller, an API client or a configuration file. docs/design/guard.md says why each rule is there.
+caller, an API client or a configuration file. Reasons: docs/design/dial-policy.md.
 
 Nothing here reads a clock: `now` is seconds, on any clock that never jumps. Nothing here waits but
 for the disk that keeps the count (dial_count.py).
@@ -14,12 +14,12 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from offhook.policy.dial_count import HOUR_S, Kind, Spent, call_tag, number_tag
+from offhook.policy.dial_count import HOUR_S, DialCount, Kind, Spent, call_tag, number_tag
 from offhook.text.phone_numbers import E164
 
 TRANSFERS_PER_CALL: Final = 5
@@ -48,8 +48,8 @@ _COSTLY: Final = ("+1600", "+6114")
 
 
 @unique
-class RefusalReason(Enum):
-    """Every reason to refuse: a word that never changes, and words for a person or an agent."""
+class DialRefusal(Enum):
+    """Every reason not to dial or text: a slug that never changes, and words without a number."""
 
     MALFORMED = "malformed", "it is neither a phone number in E.164 nor a SIP address"
     NO_SUCH_NUMBER = "no_such_number", "there is no such phone number"
@@ -76,17 +76,6 @@ class RefusalReason(Enum):
     def __init__(self, slug: str, words: str) -> None:
         self.slug = slug
         self.words = words
-
-
-class DialRefusal(NamedTuple):
-    """Why something is not dialled. It holds no number."""
-
-    why: RefusalReason
-
-    @property
-    def words(self) -> str:
-        """The reason in words, for a person or an agent."""
-        return self.why.words
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +135,7 @@ def refusal(rules: DialRules, destination: str) -> DialRefusal | None:
     sip = _SIP.fullmatch(destination)
     if sip is not None:
         if sip["host"].lower() not in rules.sip_hosts:
-            return DialRefusal(RefusalReason.SIP_HOST)
+            return DialRefusal.SIP_HOST
         # A gateway would dial it: what it costs is what the number costs.
         return _judge(rules, sip["user"]) if sip["user"].startswith("+") else None
     return _judge(rules, destination)
@@ -154,17 +143,15 @@ def refusal(rules: DialRules, destination: str) -> DialRefusal | None:
 
 def _judge(rules: DialRules, number: str) -> DialRefusal | None:
     if not E164.fullmatch(number):
-        return DialRefusal(
-            RefusalReason.SHORT_NUMBER if _SHORT.fullmatch(number) else RefusalReason.MALFORMED
-        )
+        return DialRefusal.SHORT_NUMBER if _SHORT.fullmatch(number) else DialRefusal.MALFORMED
     parsed = _parsed(number)
     if parsed is None:
-        return DialRefusal(RefusalReason.NO_SUCH_NUMBER)
+        return DialRefusal.NO_SUCH_NUMBER
     written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     # Other than written: it has a national prefix in it, such as +44 (0)7…; networks differ then.
     if written != number or not phonenumbers.is_valid_number(parsed):
         short = phonenumbers.is_possible_short_number(parsed)
-        return DialRefusal(RefusalReason.SHORT_NUMBER if short else RefusalReason.NO_SUCH_NUMBER)
+        return DialRefusal.SHORT_NUMBER if short else DialRefusal.NO_SUCH_NUMBER
     return _judge_valid(rules, number, parsed)
 
 
@@ -184,33 +171,26 @@ def _judge_valid(
     region = phonenumbers.region_code_for_number(parsed)
     kind = phonenumbers.number_type(parsed)
     if region is None or region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY:
-        return DialRefusal(RefusalReason.NO_COUNTRY)
+        return DialRefusal.NO_COUNTRY
     if kind == PhoneNumberType.TOLL_FREE:
         # Countries that share a calling code share these, and the region is one of them.
         near = any(phonenumbers.is_valid_number_for_region(parsed, home) for home in rules.home)
-        return None if near else DialRefusal(RefusalReason.TOLL_FREE)
+        return None if near else DialRefusal.TOLL_FREE
     if region not in rules.countries:
-        return DialRefusal(RefusalReason.COUNTRY)
+        return DialRefusal.COUNTRY
     if kind == PhoneNumberType.PREMIUM_RATE:
-        return DialRefusal(RefusalReason.PREMIUM_RATE)
+        return DialRefusal.PREMIUM_RATE
     if kind == PhoneNumberType.SHARED_COST:
-        return DialRefusal(RefusalReason.SHARED_COST)
+        return DialRefusal.SHARED_COST
     if kind == PhoneNumberType.UNKNOWN:
-        return DialRefusal(RefusalReason.UNKNOWN_KIND)
+        return DialRefusal.UNKNOWN_KIND
     if kind not in _ORDINARY:
-        return DialRefusal(RefusalReason.SPECIAL)
+        return DialRefusal.SPECIAL
     if number.startswith(_COSTLY):
-        return DialRefusal(RefusalReason.SATELLITE)
+        return DialRefusal.SATELLITE
     if phonenumbers.is_valid_short_number(parsed):
-        return DialRefusal(RefusalReason.SHORT_NUMBER)
+        return DialRefusal.SHORT_NUMBER
     return None
-
-
-class Keep(Protocol):
-    """What keeps the count where a restart finds it."""
-
-    async def keep(self, spent: Spent) -> bool:
-        """Write an entry. Returns whether a restart finds it."""
 
 
 class DialPolicy:
@@ -225,7 +205,7 @@ class DialPolicy:
     """
 
     def __init__(
-        self, rules: DialRules, *, earlier: Iterable[Spent] = (), keep: Keep | None = None
+        self, rules: DialRules, *, earlier: Iterable[Spent] = (), keep: DialCount | None = None
     ) -> None:
         self.rules: Final = rules
         self._keep = keep
@@ -253,7 +233,7 @@ class DialPolicy:
         """
         text = kind == "text"
         if text and destination[:5].lower().startswith(("sip:", "sips:")):
-            return DialRefusal(RefusalReason.NOT_TEXTABLE)
+            return DialRefusal.NOT_TEXTABLE
         refused = refusal(self.rules, destination)
         if refused is not None:
             return refused
@@ -264,13 +244,13 @@ class DialPolicy:
         spent = Spent(now, kind, price, call, number_tag(destination))
         why = self._used_up(spent)
         if why is not None:
-            return DialRefusal(why)
+            return why
         # Before anything is waited for: whoever asks meanwhile finds it counted.
         self._spent.append(spent)
         if call:
             self._of_call[call, kind] += 1
         if self._keep is not None and not await self._keep.keep(spent):
-            return DialRefusal(RefusalReason.NOT_COUNTED)
+            return DialRefusal.NOT_COUNTED
         return None
 
     def check_last_resort(self, destination: str) -> DialRefusal | None:
@@ -281,20 +261,20 @@ class DialPolicy:
         """
         return refusal(self.rules, destination)
 
-    def _used_up(self, wanted: Spent) -> RefusalReason | None:
+    def _used_up(self, wanted: Spent) -> DialRefusal | None:
         """Return which limit has no room for one more, if any."""
         rules, text = self.rules, wanted.kind == "text"
         count = sum((spent.kind == "text") == text for spent in self._spent)
         if count >= (rules.texts_per_hour if text else rules.calls_per_hour):
-            return RefusalReason.TEXTS_PER_HOUR if text else RefusalReason.CALLS_PER_HOUR
+            return DialRefusal.TEXTS_PER_HOUR if text else DialRefusal.CALLS_PER_HOUR
         if sum(spent.price for spent in self._spent) + wanted.price > rules.spend_per_hour + 1e-9:
-            return RefusalReason.SPEND_PER_HOUR
+            return DialRefusal.SPEND_PER_HOUR
         if text:
             if wanted.call and self._of_call[wanted.call, "text"] >= rules.texts_per_call:
-                return RefusalReason.TEXTS_OF_CALL
+                return DialRefusal.TEXTS_OF_CALL
             had = sum(spent.kind == "text" and spent.to == wanted.to for spent in self._spent)
             if had >= rules.texts_per_number:
-                return RefusalReason.TEXTS_OF_NUMBER
+                return DialRefusal.TEXTS_OF_NUMBER
         return None
 
     async def begin_transfer(
@@ -305,9 +285,9 @@ class DialPolicy:
         A model that is told of a failed one may try again and again: hence a limit for each call.
         """
         if call_sid in self._transfers:
-            return DialRefusal(RefusalReason.TRANSFER_UNDER_WAY)
+            return DialRefusal.TRANSFER_UNDER_WAY
         if self._of_call[call_tag(call_sid), "transfer"] >= TRANSFERS_PER_CALL:
-            return DialRefusal(RefusalReason.TRANSFERS_OF_CALL)
+            return DialRefusal.TRANSFERS_OF_CALL
         self._transfers.add(call_sid)
         begun = False
         try:

@@ -167,7 +167,7 @@ DIALS: Final = _counter(
 )
 DIALS_REFUSED: Final = _counter(
     "offhook_dials_refused_total",
-    "Calls, transfers and texts that `dialling` forbids, by kind and reason (design/guard.md).",
+    "Calls, transfers and texts that `dialling` forbids, by kind and reason (dial-policy.md).",
     "kind reason",
 )
 HELD_SECONDS: Final = _counter(
