@@ -5,7 +5,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,11 +143,3 @@ def target(*script: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[Ta
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def eventually(done: Callable[[], bool], seconds: float = 240) -> None:
-    """Wait for something that only shows from outside."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.02)

@@ -33,6 +33,7 @@ from tests.test_canary import (
     Left,
     ask_what_cannot_be_answered,
 )
+from tests.waiting import LOOKS_EVERY_S
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, fresh_sid
 
 from offhook.clock import LoopClock
@@ -114,7 +115,7 @@ class Process:
                 with suppress(httpx2.TransportError):
                     if (await http.get(f"{url}/healthz")).status_code == 200:
                         return
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(LOOKS_EVERY_S)
 
     async def end(self) -> None:
         ended = asyncio.create_task(self.process.wait())  # noqa: TID251 - awaited below

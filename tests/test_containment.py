@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import pytest
 from tests.calls.test_session import Rehearsal
-from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, until, whole_server
+from tests.waiting import until
+from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, whole_server
 
 import offhook
 from offhook.call import commands

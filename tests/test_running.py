@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psutil
 import pytest
 from tests import running, sweeper
 from tests.order import long_ones_first
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,11 +117,11 @@ def test_a_run_that_is_killed_leaves_no_process_and_no_folder(
 ) -> None:
     before = set(runs_within())
     with suite(IS_KILLED, "-n", "1") as run:
-        until(lambda: any((one / "ready").exists() for one in set(runs_within()) - before))
+        wait_until(lambda: any((one / "ready").exists() for one in set(runs_within()) - before))
         (folder,) = [one for one in set(runs_within()) - before if (one / "ready").exists()]
         assert "sleep" in processes_of(folder)
         run.send_signal(signal.SIGKILL)
-    until(lambda: not folder.exists())
+    wait_until(lambda: not folder.exists())
     assert processes_of(folder) == []
 
 
@@ -153,8 +153,3 @@ def test_every_worker_begins_with_its_share_of_the_long_tests(workers: int) -> N
         assert all(test in long for test in part[: shares[-1]])
     assert sum(shares) == 7
     assert max(shares) - min(shares) <= 1
-
-
-def until(done: Callable[[], bool]) -> None:
-    while not done():
-        time.sleep(0.05)

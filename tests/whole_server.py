@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import httpx2
 from pydantic import SecretStr
+from tests.waiting import until
 
 from offhook.api.app import Api
 from offhook.call.inputs import ToolFinished
@@ -323,13 +324,6 @@ def texts(events: Sequence[Event], kind: type[AgentSaid] | type[CallerSaid]) -> 
         for event in events
         if isinstance(event, AgentSaid | CallerSaid) and isinstance(event, kind)
     ]
-
-
-async def until(done: Callable[[], bool]) -> None:
-    """Wait for something that only shows from outside."""
-    async with asyncio.timeout(240):
-        while not done():  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.01)
 
 
 class NoTools:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx2
 from pydantic import SecretStr
 from sqlalchemy import Engine, select
-from tests.whole_server import WholeServer, configured, until, whole_server
+from tests.waiting import until
+from tests.whole_server import WholeServer, configured, whole_server
 
 from offhook.api.app import Api
 from offhook.api.reading import Readers

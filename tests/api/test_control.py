@@ -10,7 +10,8 @@ import httpx2
 import pytest
 from tests.api.desk import Desk, desk
 from tests.api.spec import Spec
-from tests.whole_server import ASK, GREET, HOURS, QUICK, fresh_sid, texts, until
+from tests.waiting import until
+from tests.whole_server import ASK, GREET, HOURS, QUICK, fresh_sid, texts
 
 from offhook.call import pending_requests
 from offhook.deepgram import messages

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.api.desk import TOKEN, Desk, desk
-from tests.whole_server import ASK, GREET, HANG_UP, fresh_sid, until
+from tests.waiting import until
+from tests.whole_server import ASK, GREET, HANG_UP, fresh_sid
 
 from offhook.api import live as module
 from offhook.api.live import KEPT_BYTES, LISTENERS_MAX, LiveEvents, LiveListener

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from tests.waiting import until
 
 from offhook.api.problems import ApiError
 from offhook.api.reading import THREADS, WAITING_MAX, Readers
@@ -46,20 +47,16 @@ async def test_a_database_that_hangs_holds_so_many_threads_and_no_more() -> None
                 assert await readers.run(lambda: "well again") == "well again"
                 break
             except ApiError:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # a client would ask again, too
     assert len(ran) == THREADS
     readers.close()
 
 
 async def test_the_threads_end() -> None:
-    async with asyncio.timeout(240):  # those of the tests before may be about to end
-        while alive():  # noqa: ASYNC110 - a thread has no event for it
-            await asyncio.sleep(0.01)
+    await until(lambda: not alive())  # those of the tests before may be about to end
     before = alive()
     readers = Readers()
     await readers.run(lambda: None)
     assert alive() == before + 1
     readers.close()
-    async with asyncio.timeout(240):
-        while alive() > before:  # noqa: ASYNC110 - a thread has no event for it
-            await asyncio.sleep(0.01)
+    await until(lambda: alive() <= before)

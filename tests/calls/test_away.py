@@ -18,7 +18,8 @@ from tests.calls.test_transfers import (
     with_account,
 )
 from tests.serving.test_server import verbs
-from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, fresh_sid, until, whole_server
+from tests.waiting import until
+from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, fresh_sid, whole_server
 
 from offhook.call import inputs
 from offhook.call.phases import Phase

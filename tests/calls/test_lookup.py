@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import until
 from tests.whole_server import (
     GREET,
     HANG_UP,
@@ -18,7 +19,6 @@ from tests.whole_server import (
     configured,
     fresh_sid,
     texts,
-    until,
     whole_server,
 )
 

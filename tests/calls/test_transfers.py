@@ -8,17 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.whole_server import (
-    ASK,
-    GREET,
-    HOURS,
-    QUICK,
-    TOKEN,
-    WholeServer,
-    texts,
-    until,
-    whole_server,
-)
+from tests.waiting import until
+from tests.whole_server import ASK, GREET, HOURS, QUICK, TOKEN, WholeServer, texts, whole_server
 
 from offhook.config import Config, load
 from offhook.deepgram.messages import FunctionCallResponse, InjectUserMessage

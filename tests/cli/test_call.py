@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.api.desk import TOKEN
 from tests.outbound.test_people_called import Town, town
-from tests.whole_server import until
+from tests.waiting import until
 
 from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 

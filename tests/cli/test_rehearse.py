@@ -9,13 +9,13 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, cast
 from xml.etree import ElementTree
 
 import pytest
+from tests.waiting import wait_until
 from typer.testing import CliRunner
 
 from offhook.cli import app
@@ -384,9 +384,7 @@ def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
     (tmp_path / "agent.yaml").write_text((DESK / "agent.yaml").read_text())
     (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
     process = started_by_a_person("long.yaml", "--standin", str(DESK / "dialogue.yaml"))
-    until = time.monotonic() + 240
-    while not started.exists() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)  # the process has nobody to tell that it has begun
+    wait_until(lambda: started.exists() or process.poll() is not None)
     children = children_of(process.pid)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=240)

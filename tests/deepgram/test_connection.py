@@ -12,7 +12,8 @@ from typing import Literal
 
 import certifi
 import pytest
-from tests.net.test_websocket import Front, Recorder, accepting, serving, settled
+from tests.net.test_websocket import Front, Recorder, accepting, serving
+from tests.waiting import settled
 
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import DeepgramSettings

@@ -16,7 +16,7 @@ import pytest
 from deepgram.agent.v1 import socket_client, types
 from deepgram.core.api_error import ApiError
 from deepgram.environment import DeepgramClientEnvironment
-from tests.whole_server import until
+from tests.waiting import until
 
 from deepgram import AsyncDeepgramClient
 from offhook import audio

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from tests.net.test_first_request import HELLO, POST, cut, drip, nobody
 from tests.net.test_websocket import HANDSHAKE, Recorder, accepting, raw
+from tests.waiting import until
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from offhook.net import first_request, listener, websocket
@@ -99,12 +100,6 @@ async def answer(port: int, request: bytes) -> bytes:
         return await cut(reader)
 
 
-async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not done():  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.005)
-
-
 # --- Heads: every one of a connection -------------------------------------------------------------
 
 BEFORE = pytest.mark.parametrize(
@@ -149,7 +144,7 @@ async def test_no_requests_head_may_come_too_slowly(
             writer.write(b"GET / HTTP/1.1\r\nX: ")
             while not ended.is_set():
                 writer.write(b"x")
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # the trickle's pace
 
         async with asyncio.TaskGroup() as group:
             group.create_task(trickle())

@@ -16,6 +16,7 @@ import picows
 import pytest
 import trustme
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
+from tests.waiting import settled, until
 
 from offhook.net import websocket
 
@@ -69,12 +70,6 @@ class Front(asyncio.Protocol):
         self.received += data
         if b"\r\n\r\n" in self.received:
             websocket.accept(self.transport, self.received, self.decide, max_size=self.max_size)
-
-
-async def settled() -> None:
-    """Let the loop close what has been asked to close."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -372,8 +367,6 @@ async def test_a_closed_socket_leaves_no_cycle_of_references(with_tls: bool) -> 
     try:
         async with listener:
             await once(listener.sockets[0].getsockname()[1])
-            async with asyncio.timeout(240):
-                while any(reference() is not None for reference in gone):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            await until(lambda: all(reference() is None for reference in gone))
     finally:
         gc.enable()

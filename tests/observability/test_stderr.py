@@ -1,10 +1,10 @@
 """Writing for a reader who may not read."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from tests.waiting import wait_until
 
 from offhook.observability.stderr import WAITING_BYTES, Printer
 
@@ -20,11 +20,6 @@ def pipe() -> Iterator[tuple[int, int]]:
     reading, writing = os.pipe()
     yield reading, writing
     os.close(reading)
-
-
-def until(done: Callable[[], bool]) -> None:
-    while not done():
-        time.sleep(0)
 
 
 def read_all(reading: int) -> list[str]:
@@ -56,7 +51,7 @@ def test_a_reader_who_stands_still_costs_lines_that_are_counted(pipe: tuple[int,
     got = b""
     while b"lost" not in got:
         got += os.read(reading, 65536)
-    until(lambda: not printer.full)
+    wait_until(lambda: not printer.full)
     printer.write("after\n")
     printer.stop()
     os.close(writing)

@@ -54,6 +54,7 @@ class World:
         self.port = port
         self.chance = random.Random(7)
         self.server: asyncio.subprocess.Process | None = None
+        self.created = asyncio.Event()
 
     @property
     def rung(self) -> Counter[str]:
@@ -86,8 +87,9 @@ class World:
 
     async def until_rung(self, count: int) -> None:
         async with asyncio.timeout(240):
-            while len(self.api.calls) < count:  # noqa: ASYNC110 - another process does it
-                await asyncio.sleep(0.005)
+            while len(self.api.calls) < count:
+                self.created.clear()
+                await self.created.wait()
 
     async def hang_up(self, http: httpx2.AsyncClient, sid: str) -> None:
         """Reports of a call that nobody answers: twice, late, and in any order."""
@@ -123,6 +125,7 @@ async def world(folder: Path, port: int) -> AsyncIterator[World]:
         async with asyncio.TaskGroup() as group:
 
             async def after(sid: str) -> None:
+                made.created.set()
                 group.create_task(made.hang_up(http, sid))
 
             api.after = after

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from tests.whole_server import until
+from tests.waiting import settled, until
 
 from offhook.errors import UserError
 from offhook.outbound import lists
@@ -86,7 +86,7 @@ async def test_stopped_it_rings_nobody_else_and_the_live_ones_end(tmp_path: Path
         running = group.create_task(going.run())
         await until(lambda: len(server.rung) == 3)
         going.stop()
-        await asyncio.sleep(0.05)
+        await settled()
         assert not running.done()
         server.ends.set()
         report = await running

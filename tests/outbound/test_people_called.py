@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tests.api.desk import Desk, desk
 from tests.outbound.twilio_api import PUBLIC, US, configured_for
-from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller, until
+from tests.waiting import until
+from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller
 
 from offhook.clock import LoopClock
 from offhook.events.types import AgentSaid, CallBilled, CallerSaid

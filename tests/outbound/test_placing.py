@@ -12,11 +12,12 @@ import pytest
 from starlette.responses import JSONResponse, Response
 from tests.api.desk import Desk, desk
 from tests.outbound.twilio_api import ADA, US, Form, Phone, TwilioApi, outbound, twilio_api
-from tests.whole_server import until
+from tests.waiting import until
 
 from offhook.config import Agent
 from offhook.events.types import AgentConnected, CallBegan, CallBilled, CallStarted
 from offhook.outbound import placing
+from offhook.outbound.following import CallTracker
 from offhook.outbound.placing import backstop_s
 from offhook.records import dnc
 from offhook.serving import server
@@ -523,12 +524,20 @@ async def test_a_call_that_nobody_knows(tmp_path: Path) -> None:
         assert (answer.status_code, answer.json()["code"]) == (404, "E-OUT-18")
 
 
-async def test_waiting_for_news(tmp_path: Path) -> None:
+async def test_waiting_for_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+    state = CallTracker.state
+
+    async def and_told(self: CallTracker, *question: Any) -> Any:
+        asked.set()
+        return await state(self, *question)
+
+    monkeypatch.setattr(CallTracker, "state", and_told)
     async with office(tmp_path) as made:
         sid = await made.place()
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(made.state(sid, seen="queued", wait_s=20))
-            await asyncio.sleep(0.05)
+            await asked.wait()
             assert not waiting.done()
             await made.phone.report(sid, "ringing")
             assert (await waiting)["status"] == "ringing"

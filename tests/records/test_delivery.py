@@ -24,11 +24,11 @@ from tests.target import (
     answer,
     cut,
     drip,
-    eventually,
     flood,
     hang,
     target,
 )
+from tests.waiting import wait_until
 
 from offhook.recordings.files import LocalFiles
 from offhook.records import delivery, erasing, jobs, tables
@@ -73,7 +73,7 @@ def verification() -> Callable[..., Any]:
 def test_the_record_is_posted_and_can_be_verified_as_the_page_says(engine: Engine) -> None:
     keep(engine, WHOLE)
     with target() as t, delivering(engine, t.url):
-        eventually(delivered(engine))
+        wait_until(delivered(engine))
     [request] = t.received
     assert request.json["id"] == "call.ended:CA1"
     assert request.json["type"] == "call.ended"
@@ -124,7 +124,7 @@ def test_what_was_not_taken_comes_again(
 
     monkeypatch.setattr(jobs, "failed", note)
     with target(behaviour, behaviour, answer(200)) as t, delivering(engine, t.url):
-        eventually(delivered(engine))
+        wait_until(delivered(engine))
     assert [found.startswith(error) for found in errors] == [True, True]
     assert [found.headers["Offhook-Attempt"] for found in t.received] == ["1", "2", "3"]
     assert len({found.json["id"] for found in t.received}) == 1
@@ -136,7 +136,7 @@ def test_a_redirect_is_not_followed(engine: Engine) -> None:
     keep(engine, WHOLE)
     with target() as elsewhere:
         with target(answer(307, Location=elsewhere.url)) as t, delivering(engine, t.url):
-            eventually(over(engine))
+            wait_until(over(engine))
         assert elsewhere.received == []
     assert job(engine)["last_error"] == "HTTP 307"
     assert len(t.received) == len(jobs.WAITS_S) + 1
@@ -146,7 +146,7 @@ def test_a_redirect_is_not_followed(engine: Engine) -> None:
 def test_an_answer_without_an_end_is_not_read(engine: Engine) -> None:
     keep(engine, WHOLE)
     with target(flood) as t, delivering(engine, t.url):
-        eventually(delivered(engine))
+        wait_until(delivered(engine))
     assert len(t.received) == 1
 
 
@@ -156,7 +156,7 @@ def test_a_target_that_is_gone_is_asked_once(
 ) -> None:
     keep(engine, WHOLE)
     with target(answer(410)) as t, delivering(engine, t.url):
-        eventually(over(engine))
+        wait_until(over(engine))
     assert len(t.received) == 1
     assert job(engine)["last_error"] == "HTTP 410"
     assert "E-HOOK-02" in caplog.text
@@ -179,7 +179,7 @@ def test_a_target_that_is_not_there_is_given_up_at_last(
 ) -> None:
     keep(engine, WHOLE)
     with delivering(engine, where):
-        eventually(over(engine))
+        wait_until(over(engine))
     assert job(engine)["done_ms"] is None
     assert job(engine)["last_error"].startswith(error)
     assert job(engine)["attempts"] == len(jobs.WAITS_S) + 1
@@ -198,7 +198,7 @@ def test_over_tls_the_certificate_must_hold(
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     keep(engine, WHOLE)
     with target(tls=context) as t, delivering(engine, t.url):
-        eventually(over(engine))
+        wait_until(over(engine))
     assert (job(engine)["done_ms"] is not None) == trusted
     assert len(t.received) == trusted
     if not trusted:
@@ -218,7 +218,7 @@ def test_so_many_at_once_and_no_more(engine: Engine) -> None:
         answer(200)(request)
 
     with target(meet) as t, delivering(engine, t.url):
-        eventually(lambda: all(row["done_ms"] for row in rows(engine, tables.jobs)))
+        wait_until(lambda: all(row["done_ms"] for row in rows(engine, tables.jobs)))
     assert t.most_at_once == delivery.SLOTS
     assert sorted(found.json["call"]["call"]["sid"] for found in t.received) == sorted(sids)
 
@@ -246,11 +246,11 @@ def test_what_a_stopping_server_had_begun_comes_again(
             t.until(1)
         make_due(engine)  # as when the claim has run out
         with delivering(engine, t.url):
-            eventually(delivered(engine))
+            wait_until(delivered(engine))
         assert ids(t.received) == {"call.ended:CA1"}
         assert [found.headers["Offhook-Attempt"] for found in t.received] == ["1", "2"]
     # The first server's thread has its answer now, and still tells the database.
-    eventually(lambda: all(one.name != "after CA1" for one in threading.enumerate()))
+    wait_until(lambda: all(one.name != "after CA1" for one in threading.enumerate()))
 
 
 @pytest.mark.usefixtures("quick")
@@ -260,10 +260,10 @@ def test_a_database_that_fails_is_tried_again(
     keep(engine, WHOLE)
     tables.jobs.name, known = "not_there", tables.jobs.name
     with target() as t, delivering(engine, t.url):
-        eventually(lambda: "wait for the database" in caplog.text)
+        wait_until(lambda: "wait for the database" in caplog.text)
         tables.jobs.name = known
         engine.clear_compiled_cache()
-        eventually(delivered(engine))
+        wait_until(delivered(engine))
     assert len(t.received) == 1
 
 
@@ -284,7 +284,7 @@ def test_a_fault_of_our_own_ends_no_thread(
 
     monkeypatch.setattr(jobs, "claim", fail_first)
     with target() as t, delivering(engine, t.url):
-        eventually(delivered(engine))
+        wait_until(delivered(engine))
     assert len(t.received) == 1
     assert caplog.text.count("claiming a webhook raised ValueError") == 3
     assert "what Ada said" not in caplog.text
@@ -308,7 +308,7 @@ def test_no_thread_to_be_had_is_tried_again(
     monkeypatch.setattr(threading.Thread, "start", refuse_first)
     monkeypatch.setattr(jobs, "LEASE_MS", 500)
     with target() as t, delivering(engine, t.url):
-        eventually(delivered(engine))
+        wait_until(delivered(engine))
     assert ids(t.received) == {"call.ended:CA1"}
     assert "no thread for its webhook" in caplog.text
 
@@ -331,7 +331,7 @@ def test_a_clock_that_jumps_an_hour_loses_nothing(
         answer(500)(request)
 
     with target(jump, answer(200)) as t, delivering(engine, t.url):
-        eventually(delivered(engine))
+        wait_until(delivered(engine))
     assert ids(t.received) == {"call.ended:CA1"}
     # Set ahead, it lets the claim of the first attempt run out while that is under way.
     assert len(t.received) >= 2
@@ -353,8 +353,8 @@ def test_what_becomes_of_deliveries_is_counted(
     ):
         assert deliveries.waiting.calls in (0, 2)
         make_due(engine)
-        eventually(lambda: deliveries.delivered == 1)
-        eventually(lambda: deliveries.waiting == (0, 0))
+        wait_until(lambda: deliveries.delivered == 1)
+        wait_until(lambda: deliveries.waiting == (0, 0))
         assert (deliveries.failed, deliveries.given_up) == (2, 1)
 
 
@@ -408,7 +408,7 @@ def test_a_server_killed_in_mid_delivery_delivers_after_its_restart(
         assert claimed["due_ms"] > now_of(engine), "nobody has it before the claim has run out"
         make_due(engine)
         with server(url, t.url):
-            eventually(delivered(engine))
+            wait_until(delivered(engine))
         first, second = t.received
     assert first.json == second.json
     assert first.json["id"] == "call.ended:CA1"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select, text
 from tests.records.test_store import WALL, WHOLE, apply, began, ended, lines, rows
-from tests.target import eventually
+from tests.waiting import wait_until
 from typer.testing import CliRunner
 
 from offhook.cli import app
@@ -158,7 +158,7 @@ def test_what_waits_in_the_journal_of_a_server_that_is_down_is_erased(
     assert rows(engine, tables.utterances) == []
     # Nor does it come back when the server starts.
     with Record(engine, journal, Prices()) as record:
-        eventually(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
     assert rows(engine, tables.calls) == []
 
 

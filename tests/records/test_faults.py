@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     "what",
     [
-        ["kill", "--rounds", "4", "--calls", "20"],
-        ["outage", "--calls", "50"],
+        ["kill", "--rounds", "2", "--calls", "20"],
+        ["outage", "--calls", "20"],
         ["full-disk", "--calls", "20"],
     ],
     ids=lambda what: what[0],

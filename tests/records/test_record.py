@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import URL, Engine, event, text
 from tests.postgres import Postgres
 from tests.records.test_store import began, ended, rows
+from tests.waiting import wait_until
 
 from offhook.config import Prices
 from offhook.errors import UserError
@@ -20,14 +21,6 @@ from offhook.records import database, tables
 from offhook.records.entries import encode
 from offhook.records.journal import Journal
 from offhook.records.record import Record
-
-
-def until(done: Callable[[], bool], seconds: float = 240) -> None:
-    """Wait for what another thread does."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def record_of(engine: Engine, folder: Path) -> Record:
@@ -75,7 +68,7 @@ def test_what_is_told_is_soon_in_the_database(engine: Engine, tmp_path: Path) ->
     with record_of(engine, tmp_path) as record:
         calls = Calls(record)
         calls.say(20)
-        until(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
         assert said(engine) == calls.said
         assert record.state == "ok"
 
@@ -135,7 +128,7 @@ def test_a_line_that_the_database_refuses_keeps_none_of_the_others_out(
         # No column takes so large a number.
         record(CallEvent(calls.sids[0], 7, events.AudioDropped("agent", 2**70, "full")))
         calls.say(5)
-        until(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
         assert said(engine) == calls.said
     spoilt = (tmp_path / "journal" / "spoilt").read_text()
     assert "AudioDropped" in spoilt
@@ -149,7 +142,7 @@ def test_a_line_of_a_newer_version_is_kept_aside(
         calls = Calls(record)
         record.journal.append(b'["CallerSang","CA0",3,4,{"tune":"daisy"}]')
         calls.say(3)
-        until(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
         assert said(engine) == calls.said
     assert "CallerSang" in (tmp_path / "journal" / "spoilt").read_text()
     assert "daisy" not in quiet.text
@@ -165,11 +158,11 @@ def test_a_database_that_is_locked_for_long(
             other.exec_driver_sql("BEGIN EXCLUSIVE")
             calls = Calls(record)
             calls.say(20)
-            until(lambda: record.state == "waiting for the database")
+            wait_until(lambda: record.state == "waiting for the database")
             calls.say(20)
             assert record.waiting == len(calls.said) + len(calls.sids)
-        until(lambda: record.waiting == 0)
-        until(lambda: record.state == "ok")
+        wait_until(lambda: record.waiting == 0)
+        wait_until(lambda: record.state == "ok")
     assert said(engine) == calls.said
     assert "E-REC-05" in quiet.text
     assert "none was lost" in quiet.text
@@ -181,7 +174,7 @@ def test_a_commit_of_which_no_answer_came_is_not_made_twice(
 ) -> None:
     with record_of(engine, tmp_path) as record:
         calls = Calls(record)
-        until(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
         commit = engine.dialect.do_commit
         kind = engine.dialect.loaded_dbapi.OperationalError
 
@@ -192,7 +185,7 @@ def test_a_commit_of_which_no_answer_came_is_not_made_twice(
 
         monkeypatch.setattr(engine.dialect, "do_commit", commit_and_break_off)
         calls.say(10)
-        until(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
         calls.say(10)
         calls.end()
     assert said(engine) == calls.said
@@ -236,14 +229,14 @@ def test_a_postgresql_that_refuses_every_line_is_waited_for(
     with record_of(engine, tmp_path) as record:
         calls = Calls(record)
         calls.say(5)
-        until(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
         ask_postgres(on_postgres, begin.format(on_postgres.database))
         calls.say(5)
-        until(lambda: record.state == "waiting for the database")
+        wait_until(lambda: record.state == "waiting for the database")
         ask_postgres(on_postgres, end.format(on_postgres.database))
         calls.say(5)
         calls.end()
-        until(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
         assert said(engine) == calls.said
     engine.dispose()
     assert not (tmp_path / "journal" / "spoilt").exists()
@@ -267,13 +260,13 @@ def test_a_connection_that_dies_at_any_statement_loses_and_doubles_nothing(
 
     with record_of(engine, tmp_path) as record:
         calls = Calls(record)
-        until(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
         for nth in range(1, 9):
             statements[0], kill_at[0] = 0, nth
             calls.say(1)
-            until(lambda: record.waiting == 0)
+            wait_until(lambda: record.waiting == 0)
         calls.end()
-        until(lambda: record.waiting == 0)
+        wait_until(lambda: record.waiting == 0)
         kill_at[0] = 0
         assert said(engine) == calls.said
     engine.dispose()
@@ -298,12 +291,12 @@ def test_a_postgresql_that_is_stopped_for_a_while_and_one_that_hangs(
             calls.say(10)
             own_postgres.shut_down()
             calls.say(50)
-            until(lambda: record.state == "waiting for the database")
+            wait_until(lambda: record.state == "waiting for the database")
             calls.say(50)
             own_postgres.start_again()
-            until(lambda: record.waiting == 0)
+            wait_until(lambda: record.waiting == 0)
             assert said(engine) == calls.said
-            until(lambda: record.state == "ok")
+            wait_until(lambda: record.state == "ok")
 
             stopped = own_postgres.processes()
             for process in stopped:
@@ -316,7 +309,7 @@ def test_a_postgresql_that_is_stopped_for_a_while_and_one_that_hangs(
             finally:
                 for process in reversed(stopped):
                     process.resume()
-            until(lambda: record.waiting == 0)
+            wait_until(lambda: record.waiting == 0)
             assert said(engine) == calls.said
         engine.dispose()
 
@@ -332,7 +325,7 @@ def test_a_postgresql_that_is_not_there_at_the_start_is_waited_for(
             calls = Calls(record)
             calls.say(10)
             own_postgres.start_again()
-            until(lambda: record.waiting == 0)
+            wait_until(lambda: record.waiting == 0)
             assert said(engine) == calls.said
         engine.dispose()
 
@@ -347,7 +340,7 @@ def test_a_line_beyond_what_the_journal_takes_is_cut_visibly_and_those_after_it_
             record(CallEvent("CA0", 1, events.CallerSaid(text)))
         calls.say(1)
         calls.end()
-        until(lambda: not record.waiting)
+        wait_until(lambda: not record.waiting)
         assert record.lost == 0
         assert record.state == "ok"
     cut, escaped, half, last = [text for _, text in said(engine)]
@@ -373,11 +366,11 @@ def test_a_disk_with_faults_of_its_own_costs_lines_and_no_thread(
         calls = Calls(record)
         for _ in range(40):  # more than one segment of the journal
             record(CallEvent("CA0", 1, events.CallerSaid("x" * 400_000)))
-        until(lambda: record.lost > 0)
+        wait_until(lambda: record.lost > 0)
         broken[0] = False
         calls.say(3)
         calls.end()
-        until(lambda: not record.waiting)
+        wait_until(lambda: not record.waiting)
         assert record.state == "ok"
         assert [thread.state for thread in record.threads] == ["ok", "ok"]
         assert set(calls.said) <= set(said(engine))

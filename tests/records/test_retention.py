@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 from tests.records.test_erasing import two_calls
 from tests.records.test_store import PRICES, WALL, WHOLE, apply, began, ended, lines, rows
-from tests.target import eventually
+from tests.waiting import wait_until
 
 from offhook.config import Prices, RetentionSettings
 from offhook.events.types import AgentDisconnected, CallerSaid, CallStarted, RecordingStarted
@@ -56,7 +56,7 @@ def test_a_recording_that_another_machine_erased_goes_without_any_age(
     assert removed["recordings_elsewhere"] == 1
     assert (tmp_path / "recordings" / "one.wav").exists()
     with Retention(engine, here, RecordStore("j", Prices()), RetentionSettings()):
-        eventually(lambda: rows(engine, tables.unwanted_files) == [])
+        wait_until(lambda: rows(engine, tables.unwanted_files) == [])
     assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["two.wav"]
 
 
@@ -80,7 +80,7 @@ def test_a_fault_of_our_own_ends_no_thread(
 
     monkeypatch.setattr(LocalFiles, "names", fail_first)
     with Retention(engine, files, RecordStore("j", Prices()), RetentionSettings()):
-        eventually(lambda: rows(engine, tables.unwanted_files) == [])
+        wait_until(lambda: rows(engine, tables.unwanted_files) == [])
     assert "retention raised ValueError" in caplog.text
     assert "retention raised PermissionError" in caplog.text
     assert "what Ada said" not in caplog.text

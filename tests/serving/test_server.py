@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.in_time import in_time
+from tests.waiting import until
 from tests.whole_server import (
     ACCOUNT,
     ASK,
@@ -32,7 +33,6 @@ from tests.whole_server import (
     fresh_sid,
     texts,
     tokens,
-    until,
     whole_server,
 )
 

@@ -12,6 +12,7 @@ from typing import Any
 import pydantic
 import pytest
 import pytest_asyncio
+from tests.waiting import until
 
 from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
 from offhook.concurrency.server_tasks import ServerTasks
@@ -300,8 +301,7 @@ async def test_more_tools_than_threads_wait_for_a_thread(house: House) -> None:
     tools = house.call(look)
     for number in range(THREADS_MAX + 8):
         tools.run(f"look-{number}", "look", "", house.tell)
-    while len(house.runner.threads.running) < THREADS_MAX:  # noqa: ASYNC110 - no event
-        await asyncio.sleep(0.01)
+    await until(lambda: len(house.runner.threads.running) == THREADS_MAX)
     tools.cancel(f"look-{THREADS_MAX + 7}", over=False)
     gate.set()
     answers = await house.answers(THREADS_MAX + 7)
@@ -329,8 +329,7 @@ async def test_what_waits_for_a_thread_and_is_called_off_never_ran(house: House)
     for number in range(THREADS_MAX):
         tools.run(f"fill-{number}", "fill", "", house.tell)
     tools.run("pay", "pay", "", house.tell)
-    while len(house.runner.threads.running) < THREADS_MAX:  # noqa: ASYNC110 - no event
-        await asyncio.sleep(0.01)
+    await until(lambda: len(house.runner.threads.running) == THREADS_MAX)
     tools.cancel("pay", over=False)
     gate.set()
     await house.answers(THREADS_MAX)
@@ -356,12 +355,10 @@ async def test_a_thread_that_nobody_waits_for_is_named_with_the_line_at_which_it
     await asyncio.to_thread(inside.wait)
     assert house.runner.threads.stuck == 0
     tools.cancel("1", over=True)
-    while "hangs at test_runner.py:" not in caplog.text:  # noqa: ASYNC110 - no event
-        await asyncio.sleep(0.01)
+    await until(lambda: "hangs at test_runner.py:" in caplog.text)
     assert house.runner.threads.stuck == 1
     gate.set()
-    while house.runner.threads.running:  # noqa: ASYNC110 - no event
-        await asyncio.sleep(0.01)
+    await until(lambda: not house.runner.threads.running)
     assert house.finished == []
 
 

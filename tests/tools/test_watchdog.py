@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.waiting import until
 
 from offhook.call.inputs import ToolFinished
 from offhook.call_context import of_call
@@ -199,8 +200,8 @@ async def test_a_loop_that_is_only_late_accuses_nobody(house: House) -> None:
     house.runner.for_call({"innocent": innocent}, CALL).run("1", "innocent", "", lambda _: None)
     loop = asyncio.get_running_loop()
     loop.call_soon(time.sleep, 0.8)  # of C alone: no function of a user's is on the stack
-    while not any(late > 0.3 for late in house.late):  # noqa: ASYNC110 - no event for it
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(0.3)
+    await until(lambda: any(late > 0.3 for late in house.late))
+    beats = len(house.late)
+    await until(lambda: len(house.late) > beats + 3)  # by then an accused one is named
     gate.set()
     assert house.held == []

@@ -80,7 +80,7 @@ class Vendor:
                 self.asked.append(Asked(method, target, user, form))
                 self.at_once += 1
                 self.most_at_once = max(self.most_at_once, self.at_once)
-                await asyncio.sleep(self.dwell_s)
+                await asyncio.sleep(self.dwell_s)  # how long Twilio takes
                 self.at_once -= 1
                 if answer == "hang":
                     await reader.read()

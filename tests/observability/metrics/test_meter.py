@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, until, whole_server
+from tests.waiting import until
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, whole_server
 
 from offhook.events import types as events
 from offhook.events.types import DELAY_EDGES_MS, CallEvent, Event

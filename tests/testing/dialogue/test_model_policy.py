@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tests.testing.dialogue.line import BOOK, ORDER, settings
 from tests.testing.dialogue.openai_server import HEAD, OpenAI, calls, event, openai, status, texts
-from tests.whole_server import until
+from tests.waiting import until
 
 from offhook import audio
 from offhook.clock import LoopClock
@@ -476,7 +476,7 @@ async def test_a_server_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(completions, "TOTAL_S", 0.3)
 
     async def drip() -> None:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # the pace at which it drips
 
     plan = [HEAD, *[step for _ in range(200) for step in (b": wait\n", drip)]]
     async with thought(plan) as (client, _):

@@ -1,7 +1,7 @@
 """A simulated account, a voice-agent server, and our REST client between them, on real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 import httpx2
 from pydantic import SecretStr
 from tests.testing.twilio.doors import ACCOUNT, SPEED, TOKEN, Request, Server, serving
+from tests.waiting import until
 
 from offhook.clock import LoopClock
 from offhook.config import TwilioSettings
@@ -54,11 +55,6 @@ class Rig:
     def stream(self) -> str:
         return f"<Connect><Stream url='wss://127.0.0.1:{self.server.port}/twilio'/></Connect>"
 
-    async def until(self, done: Callable[[], object], seconds: float = 15) -> None:
-        async with asyncio.timeout(seconds):
-            while not done():  # noqa: ASYNC110 - what is waited for is others' state
-                await asyncio.sleep(0.005)
-
     async def ring(self, to: str, twiml: str, **more: Any) -> RestCall:
         return await self.rest.create_call(
             to=to, from_=DESK, twiml=f"<Response>{twiml}</Response>", **more
@@ -66,7 +62,7 @@ class Rig:
 
     async def over(self, call: RestCall | str) -> LegReport[CallParty]:
         sid = call if isinstance(call, str) else call.sid
-        await self.until(lambda: self.board.legs[sid].over)
+        await until(lambda: self.board.legs[sid].over)
         return self.ledger.reports[sid]
 
     async def inbound(self, who: SimulatedCaller | None = None, **more: Any) -> CallReport:

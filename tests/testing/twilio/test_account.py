@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 from tests.testing.twilio.doors import ACCOUNT, TOKEN
 from tests.testing.twilio.rig import ADA, BOB, CAROL, DESK, rig
+from tests.waiting import until
 from twilio.request_validator import RequestValidator
 
 from offhook import audio
@@ -39,7 +40,7 @@ async def test_a_call_rings_and_runs_its_twiml_and_everything_is_told() -> None:
         )
         assert call.status == "queued"
         report = await it.over(call)
-        await it.until(lambda: len(it.server.at("/status")) == 4)
+        await until(lambda: len(it.server.at("/status")) == 4)
         known = await it.rest.fetch_call(call.sid)
     assert report.ending == "end_of_document"  # the agent has closed its stream
     assert [verb.name for verb in report.verbs] == ["Say", "Connect"]
@@ -74,7 +75,7 @@ async def test_who_does_not_answer(person: SimulatedPerson | None, status: str) 
     async with rig({BOB: person} if person is not None else {}) as it:
         call = await it.ring(BOB, it.stream, timeout_s=5, status_callback=it.url("/status"))
         report = await it.over(call)
-        await it.until(lambda: status in it.statuses())
+        await until(lambda: status in it.statuses())
     assert (report.ending, report.verbs, it.server.upgrades) == ("not_answered", [], [])
     assert it.statuses()[0] == "initiated"
     assert ("ringing" in it.statuses()) == (status != "failed")
@@ -148,7 +149,7 @@ async def test_who_has_answered_is_told_while_the_call_goes_on(
         it.server.patient = True
         detection = MachineDetection(mode, it.url("/amd"))
         call = await it.ring(BOB, it.stream, machine_detection=detection)
-        await it.until(lambda: it.server.at("/amd"))
+        await until(lambda: it.server.at("/amd"))
         assert it.server.upgrades  # nobody waited for it
         await it.rest.hang_up(call.sid)
         await it.over(call)
@@ -163,7 +164,7 @@ async def test_a_machine_is_heard_to_greet_and_beep() -> None:
         it.server.patient = True
         call = await it.ring(BOB, it.stream)
         report = it.ledger.reports[call.sid]
-        await it.until(lambda: report.streams and len(report.streams[0].spoken) > 30_000)
+        await until(lambda: report.streams and len(report.streams[0].spoken) > 30_000)
         await it.rest.hang_up(call.sid)
         await it.over(call)
     spoken = bytes(report.streams[0].spoken)
@@ -179,7 +180,7 @@ async def test_new_twiml_stops_the_stream_and_runs() -> None:
     async with rig({BOB: SimulatedPerson()}) as it:
         it.server.patient = True
         call = await it.ring(BOB, it.stream + "<Say>never</Say>")
-        await it.until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
+        await until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
         await it.rest.update_call(call.sid, twiml="<Response><Say>Now this.</Say></Response>")
         report = await it.over(call)
     assert report.ending == "end_of_document"
@@ -193,7 +194,7 @@ async def test_a_url_replaces_a_verb_and_opens_a_stream() -> None:
     async with rig({BOB: SimulatedPerson()}) as it:
         it.server.page("/next", it.stream)
         call = await it.ring(BOB, "<Pause length='600'/>")
-        await it.until(lambda: it.board.legs[call.sid].status == "in-progress")
+        await until(lambda: it.board.legs[call.sid].status == "in-progress")
         await it.rest.update_call(call.sid, url=it.url("/next"))
         report = await it.over(call)
     assert [verb.name for verb in report.verbs] == ["Pause", "Connect"]
@@ -206,14 +207,14 @@ async def test_an_inbound_call_is_redirected_and_ended_too() -> None:
         it.server.page("/voice", it.stream)
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(it.inbound(status_callback=it.url("/status")))
-            await it.until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
+            await until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
             (sid,) = it.board.legs
             await it.rest.update_call(sid, twiml=f"<Response>{it.stream}</Response>")
-            await it.until(lambda: len(it.server.agents) > 1 and it.server.agents[1].spoke.is_set())
+            await until(lambda: len(it.server.agents) > 1 and it.server.agents[1].spoke.is_set())
             await it.rest.hang_up(sid)
             await it.rest.hang_up(sid)
             report = await calling
-        await it.until(lambda: it.server.at("/status"))
+        await until(lambda: it.server.at("/status"))
         with pytest.raises(TwilioRefusedError) as refused:
             await it.rest.update_call(sid, twiml="<Response/>")
     assert refused.value.code == 21220
@@ -227,12 +228,12 @@ async def test_an_inbound_call_is_redirected_and_ended_too() -> None:
 async def test_a_ringing_call_is_cancelled() -> None:
     async with rig({BOB: SimulatedPerson(after_s=100.0)}) as it:
         call = await it.ring(BOB, it.stream, timeout_s=200, status_callback=it.url("/status"))
-        await it.until(lambda: "ringing" in it.statuses())
+        await until(lambda: "ringing" in it.statuses())
         with pytest.raises(TwilioRefusedError) as refused:
             await it.rest.update_call(call.sid, twiml="<Response/>")
         await it.rest.hang_up(call.sid)
         await it.over(call)
-        await it.until(lambda: "canceled" in it.statuses())
+        await until(lambda: "canceled" in it.statuses())
     assert refused.value.code == 21220
     assert it.ledger.rung[0].status == "canceled"
 
@@ -270,7 +271,7 @@ async def test_callbacks_come_late_twice_and_out_of_order(
         await it.over(call)
         if callbacks.late_s:
             assert it.statuses()[-1:] != ["completed"]
-        await it.until(lambda: len(it.statuses()) == (8 if callbacks.twice else 4))
+        await until(lambda: len(it.statuses()) == (8 if callbacks.twice else 4))
     assert it.statuses()[: len(statuses.split())] == statuses.split()
     assert {one.form["CallSid"] for one in it.server.at("/status")} == {call.sid}
 
@@ -321,7 +322,7 @@ async def test_calls_beyond_the_limits() -> None:
         with pytest.raises(TwilioRefusedError) as refused:
             await it.ring(BOB, "<Pause/>")
         assert refused.value.code == 10004
-        await it.until(lambda: len(it.ledger.rung) == 2)
+        await until(lambda: len(it.ledger.rung) == 2)
         for call in (first, second):
             await it.rest.hang_up(call.sid)
             await it.over(call)
@@ -339,8 +340,8 @@ async def test_faults_that_are_ordered() -> None:
         with pytest.raises(TwilioRefusedError) as refused:
             await it.ring(BOB, "<Hangup/>")
         assert refused.value.status == 503
-        await it.until(lambda: len(it.ledger.rung) == 2)  # it was carried out all the same
-        await it.until(lambda: all(leg.over for leg in it.board.legs.values()))
+        await until(lambda: len(it.ledger.rung) == 2)  # it was carried out all the same
+        await until(lambda: all(leg.over for leg in it.board.legs.values()))
 
 
 # --- texts and numbers -----------------------------------------------------------------------
@@ -352,7 +353,7 @@ async def test_a_text_is_taken_and_delivered() -> None:
         sent = await it.rest.send_message(
             to=ADA, from_=DESK, body="ü" * 71, status_callback=callback
         )
-        await it.until(lambda: len(it.server.at("/texts")) == 2)
+        await until(lambda: len(it.server.at("/texts")) == 2)
         for to, body, code in ((CAROL, "x", 21610), (ADA, "x" * 1601, 21617), (ADA, "", 21602)):
             with pytest.raises(TwilioRefusedError) as refused:
                 await it.rest.send_message(to=to, from_=DESK, body=body)
@@ -402,7 +403,7 @@ async def test_leaving_hangs_up_what_is_live() -> None:
     async with rig({BOB: SimulatedPerson()}) as it:
         it.server.patient = True
         call = await it.ring(BOB, it.stream)
-        await it.until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
+        await until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
         report = it.ledger.reports[call.sid]
     assert report.ending == "given_up"
     assert it.server.agents[0].messages[-1]["event"] == "stop"

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from tests.testing.twilio.doors import xml
 from tests.testing.twilio.rig import BOB, CAROL, DESK, rig
+from tests.waiting import until
 
 from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
@@ -74,7 +75,7 @@ async def test_a_sip_address_is_rung_and_its_progress_told() -> None:
             "sip:bob@example.com</Sip></Dial>",
         )
         report = await it.inbound()
-        await it.until(lambda: len(it.statuses()) == 3)
+        await until(lambda: len(it.statuses()) == 3)
     assert it.statuses() == ["ringing", "in-progress", "completed"]
     told = it.server.at("/status")[0].form
     assert (told["ParentCallSid"], told["Direction"]) == (report.call_sid, "outbound-dial")
@@ -85,7 +86,7 @@ async def test_of_several_the_first_to_answer_is_joined_and_the_others_are_cance
     async with rig(people) as it:
         it.server.page("/voice", f"<Dial><Number>{BOB}</Number><Number>{CAROL}</Number></Dial>")
         await it.inbound()
-        await it.until(lambda: all(rung.ended_at is not None for rung in it.ledger.rung))
+        await until(lambda: all(rung.ended_at is not None for rung in it.ledger.rung))
     statuses = {rung.to: rung.status for rung in it.ledger.rung}
     assert statuses == {BOB: "canceled", CAROL: "completed"}
 
@@ -94,7 +95,7 @@ async def test_a_caller_who_gives_up_while_it_rings() -> None:
     async with rig({BOB: SimulatedPerson("no-answer")}) as it:
         it.server.page("/voice", f"<Dial timeout='60'>{BOB}</Dial>{AFTER}")
         report = await it.inbound(hang_up_after_s=3.0)
-        await it.until(lambda: it.ledger.rung[0].ended_at is not None)
+        await until(lambda: it.ledger.rung[0].ended_at is not None)
     assert report.ending == "caller_hung_up"
     assert it.ledger.rung[0].status == "canceled"
     assert [verb.name for verb in report.verbs] == ["Dial"]
@@ -105,13 +106,13 @@ async def test_a_conversation_that_is_replaced_lets_the_other_go() -> None:
         it.server.page("/voice", f"<Dial>{BOB}</Dial>")
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(it.inbound())
-            await it.until(lambda: it.ledger.joined)
+            await until(lambda: it.ledger.joined)
             (rung,) = it.ledger.rung
             await it.rest.update_call(
                 rung.parent_call_sid or "", twiml=f"<Response>{AFTER}</Response>"
             )
             report = await calling
-        await it.until(lambda: rung.ended_at is not None)
+        await until(lambda: rung.ended_at is not None)
     assert [verb.name for verb in report.verbs] == ["Dial", "Say"]
     assert it.ledger.reports[rung.call_sid].ending == "far_end_hung_up"
 
@@ -184,7 +185,7 @@ async def test_two_in_one_conference_are_together_until_one_ends_it() -> None:
         it.server.page("/left", AFTER)
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(it.inbound())
-            await it.until(lambda: it.ledger.joined)
+            await until(lambda: it.ledger.joined)
             call = await it.ring(BOB, conference("endConferenceOnExit='true'"))
             report = await calling
         await it.over(call)
@@ -205,7 +206,7 @@ async def test_who_does_not_end_it_leaves_the_others_waiting() -> None:
         it.server.page("/voice", conference("waitUrl=''"))
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(it.inbound(hang_up_after_s=30.0))
-            await it.until(lambda: it.ledger.joined)
+            await until(lambda: it.ledger.joined)
             await it.over(await it.ring(BOB, conference()))
             report = await calling
     assert sounds(report) == ["together"]
@@ -217,7 +218,7 @@ async def test_a_conference_begins_with_whom_it_is_to_begin() -> None:
         quiet = conference("startConferenceOnEnter='false'")
         bob = await it.ring(BOB, quiet)
         carol = await it.ring(CAROL, quiet)
-        await it.until(lambda: len(it.ledger.joined) == 2)
+        await until(lambda: len(it.ledger.joined) == 2)
         it.server.page("/voice", conference("endConferenceOnExit='true'"))
         await it.inbound(hang_up_after_s=1.0)
         reports = [await it.over(call) for call in (bob, carol)]
@@ -234,13 +235,13 @@ async def test_a_warm_transfer() -> None:
         it.server.page("/accepted", conference("endConferenceOnExit='true'"))
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(it.inbound())
-            await it.until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
+            await until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
             (sid,) = it.board.legs
             bob = await it.ring(
                 BOB,
                 f"<Gather numDigits='1' action='{it.url('/accepted')}'><Say>Ada.</Say></Gather>",
             )
-            await it.until(lambda: it.server.at("/accepted"))
+            await until(lambda: it.server.at("/accepted"))
             await it.rest.update_call(sid, twiml=f"<Response>{conference()}</Response>")
             report = await calling
         await it.over(bob)

@@ -1,0 +1,34 @@
+"""Waits for what shows from outside alone: another thread's, process's or socket's doing.
+
+Where something tells of what a test waits for, an event or an answer, the test waits for that.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+LOOKS_EVERY_S: Final = 0.01
+GIVEN_UP_AFTER_S: Final = 240.0
+"""A bound for what hangs: far above what anything takes on a busy machine."""
+
+
+async def until(done: Callable[[], object]) -> None:
+    """Wait on the loop until something is so."""
+    async with asyncio.timeout(GIVEN_UP_AFTER_S):
+        while not done():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(LOOKS_EVERY_S)
+
+
+def wait_until(done: Callable[[], object]) -> None:
+    """Wait without a loop until something is so."""
+    end = time.monotonic() + GIVEN_UP_AFTER_S
+    while not done():
+        assert time.monotonic() < end, "what the test waits for does not happen"
+        time.sleep(LOOKS_EVERY_S)
+
+
+async def settled() -> None:
+    """Let the loop do what is due, such as to close what has been asked to close."""
+    for _ in range(20):
+        await asyncio.sleep(0)
