@@ -63,8 +63,12 @@ class Target:
         self.answer: Answer = reply(FOUND)
         self.asked: list[dict[str, Any]] = []
         self.headers: list[bytes] = []
+        self.serving: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -78,6 +82,7 @@ class Target:
             pass
         finally:
             writer.close()
+            self.serving.discard(task)
 
 
 def reply(value: Any, status: str = "200 OK", headers: str = "") -> Answer:
@@ -125,6 +130,10 @@ async def target() -> AsyncIterator[Target]:
     finally:
         server.close()
         await server.wait_closed()
+        hanging = list(made.serving)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
 
 
 def agent(
@@ -285,9 +294,15 @@ async def test_a_repeated_webhook_shares_lookup_and_call(tmp_path: Path) -> None
 
 async def test_a_full_house_counts_the_calls_that_are_looked_up(tmp_path: Path) -> None:
     async with target() as t:
-        t.answer = hang
+        release = asyncio.Event()
+
+        async def wait(writer: asyncio.StreamWriter) -> None:
+            await release.wait()
+            writer.close()
+
+        t.answer = wait
         made = agent(
-            tmp_path, f"{{url: '{t.url}', timeout_ms: 300}}\nbusy: Later from {{{{agent}}}}."
+            tmp_path, f"{{url: '{t.url}', timeout_ms: 5000}}\nbusy: Later from {{{{agent}}}}."
         )
         made = configured_with(made, capacity=1)
         async with whole_server(config=made) as h, asyncio.TaskGroup() as group:
@@ -295,6 +310,7 @@ async def test_a_full_house_counts_the_calls_that_are_looked_up(tmp_path: Path) 
             await until(lambda: len(t.asked) == 1)
             busy = await h.post("/twilio/voice", CallSid=fresh_sid())
             assert "Later from desk." in busy.text
+            release.set()
             assert "Welcome, friend." in (await first).text
 
 

@@ -206,7 +206,8 @@ def test_over_tls_the_certificate_must_hold(
 
 
 @pytest.mark.usefixtures("quick")
-def test_so_many_at_once_and_no_more(engine: Engine) -> None:
+def test_so_many_at_once_and_no_more(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "ATTEMPT_S", 60)  # for each waits for others
     sids = [f"CA{number}" for number in range(12)]
     for index, sid in enumerate(sids):
         keep(engine, lines((0, began()), (9, ended()), call_sid=sid, first=9 * index + 1))
