@@ -140,13 +140,13 @@ def test_a_call_whose_machine_never_comes_back_gets_an_end(engine: Engine, tmp_p
 SWEEPER = """
 import sys
 from pathlib import Path
-from offhook.config import Kept, Prices
+from offhook.config import Prices, RetentionSettings
 from offhook.recordings.files import LocalFiles
 from offhook.records import database
 from offhook.records.retention import Retention
 from offhook.records.store import RecordStore
 engine = database.open_engine(database.url_of(sys.argv[1]))
-ages = Kept(text_days=30, audio_days=7)
+ages = RetentionSettings(text_days=30, audio_days=7)
 kept = Retention(engine, LocalFiles(Path(sys.argv[2])), RecordStore("j", Prices()), ages)
 print("ready", flush=True)
 sys.stdin.readline()
