@@ -27,7 +27,7 @@ from tests.postgres import Postgres  # noqa: E402
 from offhook.call.ending import Slug  # noqa: E402
 from offhook.config import Prices  # noqa: E402
 from offhook.events import types as events  # noqa: E402
-from offhook.records import database, queries, tables  # noqa: E402
+from offhook.records import call_record, database, queries, tables  # noqa: E402
 from offhook.records.entries import JournalEntry  # noqa: E402
 from offhook.records.filters import CallFilter  # noqa: E402
 from offhook.records.store import RecordStore  # noqa: E402
@@ -157,7 +157,7 @@ def questions(calls: int, chance: random.Random) -> dict[str, Callable[[], Ask]]
 
     def one() -> Ask:
         which = sid(chance.randrange(calls))
-        return lambda connection: queries.show(connection, which)
+        return lambda connection: call_record.show(connection, which)
 
     def suffix() -> Ask:
         which = sid(chance.randrange(calls))[-10:]

@@ -32,8 +32,8 @@ from tests.waiting import wait_until
 
 from offhook.recordings.files import LocalFiles
 from offhook.records import delivery, erasing, jobs, tables
+from offhook.records.call_record import record_as_json, show
 from offhook.records.delivery import WebhookDelivery
-from offhook.records.queries import record_as_json, show
 
 SECRETS = ("the-first-secret-of-two", "the-second-secret-of-two")
 PAGE = Path(__file__).parents[2] / "docs" / "after-call.md"

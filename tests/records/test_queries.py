@@ -12,7 +12,7 @@ from tests.records.filling import BEGAN_MS, CALLED, CALLER, Filler, began, ended
 
 from offhook.errors import UserError
 from offhook.events import types as events
-from offhook.records import queries, tables
+from offhook.records import call_record, queries, tables
 from offhook.records.filters import CallFilter
 from offhook.records.models import (
     CallRecord,
@@ -43,7 +43,7 @@ def found(engine: Engine, limit: int = 50, **asked: Any) -> list[str]:
 
 def shown(engine: Engine, sid: str) -> CallRecord:
     with engine.connect() as connection:
-        record = queries.show(connection, sid)
+        record = call_record.show(connection, sid)
     assert record is not None
     return record
 
@@ -342,11 +342,11 @@ def test_delays_are_edges_of_buckets(whole: CallRecord) -> None:
     assert whole.delays.to_agent == Percentiles(100, 1, 5, 5)
     assert whole.delays.to_caller == Percentiles(0, None, None, None)
     assert whole.delays.to_clear == Percentiles(1, 250, 250, 250)
-    assert queries.percentiles((0,) * 8 + (3,)) == Percentiles(3, None, None, None)
+    assert call_record.percentiles((0,) * 8 + (3,)) == Percentiles(3, None, None, None)
 
 
 def test_the_json_holds_all_of_it(whole: CallRecord) -> None:
-    made = queries.record_as_json(whole, "EUR")
+    made = call_record.record_as_json(whole, "EUR")
     again = msgspec.json.decode(msgspec.json.encode(made))
     assert (again["version"], again["currency"]) == (1, "EUR")
     assert msgspec.convert(again["call"], type(whole.call)) == whole.call
@@ -363,8 +363,8 @@ def test_a_live_call_has_what_there_is(engine: Engine) -> None:
 
 def test_no_call_is_none(engine: Engine) -> None:
     with engine.connect() as connection:
-        assert queries.show(connection, "CA1") is None
-        assert queries.show(connection, "CA\0") is None
+        assert call_record.show(connection, "CA1") is None
+        assert call_record.show(connection, "CA\0") is None
 
 
 def test_the_end_of_a_callsid_stands_for_it(engine: Engine) -> None:

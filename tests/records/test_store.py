@@ -200,8 +200,8 @@ def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
     apply(engine, lines((0, began()), call_sid="CA3"), journal="of another server")
     store = RecordStore("j", PRICES)
     with engine.begin() as connection:
-        assert store.end_ghosts(connection, 100) == ["CA1"]
-        assert store.end_ghosts(connection, 100) == []
+        assert store.end_orphaned(connection, 100) == ["CA1"]
+        assert store.end_orphaned(connection, 100) == []
     found = call(engine)
     assert (found["slug"], found["duration_ms"]) == ("server_died", 61_000)
     assert found["cost_micros"] == 2 * 4_000

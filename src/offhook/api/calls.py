@@ -18,7 +18,7 @@ from offhook.api.operator import Operator
 from offhook.api.problems import ApiError
 from offhook.clock import wall_clock
 from offhook.errors import UserError
-from offhook.records import queries
+from offhook.records import call_record, queries
 from offhook.records.models import CallPage, CallRecord, GroupTotals, Totals
 
 
@@ -65,7 +65,7 @@ def router(operator: Operator) -> APIRouter:
         """Everything that is known of a call, with its timeline."""
 
         def question(connection: Connection) -> CallRecord:
-            return queries.shown(connection, sid)
+            return call_record.shown(connection, sid)
 
         return await operator.answer(question)
 
@@ -85,7 +85,7 @@ def router(operator: Operator) -> APIRouter:
         change = operator.calls.pause_recording if paused else operator.calls.resume_recording
         if not change(sid):
             if operator.calls.find(sid) is None:
-                await operator.ask(lambda connection: queries.shown(connection, sid))
+                await operator.ask(lambda connection: call_record.shown(connection, sid))
             raise ApiError(
                 409,
                 UserError(

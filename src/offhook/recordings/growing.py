@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Final
 
 from offhook.recordings.files import FileStore
-from offhook.recordings.repair import mend
+from offhook.recordings.repair import repair_one
 from offhook.recordings.silencing import Side, overwrite
 from offhook.recordings.wav import StereoWriter
 
@@ -117,4 +117,4 @@ class GrowingRecording:
             with contextlib.suppress(OSError):
                 file.close()
             with contextlib.suppress(OSError, ValueError):
-                mend(self._store, self._name)
+                repair_one(self._store, self._name)

@@ -244,7 +244,7 @@ class Recordings(ThreadOwner):
     def _repair(self) -> None:
         with contextlib.suppress(OSError):
             found = repair(self._store)
-            if found.mended:
-                _log.info("recordings that a crash had left unfinished: %d", len(found.mended))
+            if found.repaired:
+                _log.info("recordings that a crash had left unfinished: %d", len(found.repaired))
             for name in found.unreadable:
-                _log.warning("E-AUD-05 %s is not a recording, or cannot be mended.", name)
+                _log.warning("E-AUD-05 %s is not a recording, or cannot be repaired.", name)

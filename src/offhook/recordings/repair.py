@@ -1,4 +1,4 @@
-"""Recordings that a crash left behind: their headers are given the sizes that the files have."""
+"""Repair of recordings that a crash left behind: their headers get the sizes of the files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _SIZES: Final = ((4, 8), (46, 50), (54, 58))
 class RepairReport:
     """Recordings that were repaired, and files that are not recordings."""
 
-    mended: Sequence[str]
+    repaired: Sequence[str]
     unreadable: Sequence[str]
 
 
@@ -27,19 +27,19 @@ def repair(store: FileStore) -> RepairReport:
     A recording that is still growing, in another process that shares the folder, takes no harm:
     whoever writes it puts its sizes in at its end. Raises OSError when the folder cannot be read.
     """
-    mended, unreadable = [], []
+    repaired, unreadable = [], []
     for name in store.names():
         if name.endswith(SUFFIX):
             try:
-                if mend(store, name):
-                    mended.append(name)
+                if repair_one(store, name):
+                    repaired.append(name)
             except (OSError, ValueError):
                 unreadable.append(name)
-    return RepairReport(mended, unreadable)
+    return RepairReport(repaired, unreadable)
 
 
-def mend(store: FileStore, name: str) -> bool:
-    """Give one recording the sizes that its file has. Says whether it had others, or none.
+def repair_one(store: FileStore, name: str) -> bool:
+    """Give one recording the sizes that its file has. Return whether it had others, or none.
 
     A header that was written in part, or is nothing but zeros, is written anew; half a sample at
     the end is in no size. Raises OSError, and ValueError when it is not a recording.

@@ -20,9 +20,10 @@ from offhook import __version__
 from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
 from offhook.net import egress, tls
 from offhook.records import jobs
+from offhook.records.call_record import record_as_json, show
 from offhook.records.database import clock_ms
 from offhook.records.jobs import WebhookJob
-from offhook.records.queries import iso, record_as_json, show
+from offhook.records.queries import iso
 from offhook.text import urls
 
 _log: Final = logging.getLogger("offhook.records")

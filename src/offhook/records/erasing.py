@@ -87,7 +87,7 @@ def erase(engine: Engine, files: FileStore, journal: Path, call_sids: Sequence[s
     stuck: dict[str, str] = {}
     for batch in _batches(call_sids):
         removed += _erase(engine, files, journal, batch, stuck)
-    removed["spoilt_lines"] += _erase_spoilt(journal / DEAD_LETTERS, call_sids)
+    removed["spoilt_lines"] += _erase_dead_letters(journal / DEAD_LETTERS, call_sids)
     if removed["calls"]:
         leave_nothing(engine)
     return Erasure(+removed, stuck)
@@ -204,7 +204,7 @@ def _erase(
     return removed
 
 
-def _erase_spoilt(path: Path, call_sids: Sequence[str]) -> int:
+def _erase_dead_letters(path: Path, call_sids: Sequence[str]) -> int:
     """Remove the dead letters of these calls. Return how many there were."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)

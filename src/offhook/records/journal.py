@@ -31,7 +31,7 @@ LINE_MAX: Final = 1024 * 1024
 """Bytes of one line."""
 
 DEAD_LETTERS: Final = "spoilt"
-"""The file in a journal's folder that keeps lines which no database took, and why is in the log."""
+"""The file of dead letters in a journal's folder: lines that the database refused."""
 
 _MAGIC: Final = b"offhook journal 1\n"
 _HEADER: Final = struct.Struct("<18s32sQ")

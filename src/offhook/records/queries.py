@@ -3,20 +3,16 @@
 Plain functions on a connection, for the command line and the API alike. None of them writes.
 """
 
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
     Select,
-    Table,
     and_,
     exists,
     func,
@@ -31,27 +27,12 @@ from sqlalchemy import (
 from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.records import tables
-from offhook.records.entries import RENAMED
 from offhook.records.filters import CallFilter
 from offhook.records.models import (
-    AgentSessionRecord,
     CallPage,
-    CallRecord,
     CallSummary,
-    Delays,
-    DialRecord,
-    FunctionRecord,
     GroupTotals,
-    KeyRecord,
-    LookupRecord,
-    MessageRecord,
-    Meters,
-    Percentiles,
-    TimelineEntry,
     Totals,
-    TroubleRecord,
-    TurnRecord,
-    UtteranceRecord,
 )
 from offhook.records.pages import PagePosition, check_limit, cursor_of, position_of
 from offhook.records.prices import begun_minutes
@@ -63,18 +44,15 @@ is often said, and then so many more. So a page has its time, whatever is looked
 SUFFIX_MIN: Final = 4
 """Characters of a CallSid's end that may stand for it."""
 
-JSON_VERSION: Final = 1
-"""Of `record_as_json`: raised when a field changes its meaning or goes; new ones may come."""
-
 _DAY_MS: Final = 86_400_000
-_NUL: Final = "\x00"
+NUL: Final = "\x00"
 """PostgreSQL takes none, not even in a question."""
 
 _calls = tables.calls.c
 _utterances = tables.utterances.c
 _troubles = tables.troubles.c
 
-_LISTED: Final = (
+_COPIED: Final = (
     _calls.sid,
     _calls.started_ms,
     _calls.duration_ms,
@@ -87,9 +65,11 @@ _LISTED: Final = (
     _calls.slug,
     _calls.words,
     _calls.recording,
-    _calls.billed_ms,
     _calls.cost_micros,
 )
+"""Columns that a CallSummary has as they are."""
+
+_LISTED: Final = (*_COPIED, _calls.billed_ms)
 _NEWEST_FIRST: Final = (_calls.started_ms.desc(), _calls.sid.desc())
 
 
@@ -143,7 +123,7 @@ def find_sid(connection: Connection, text: str) -> str:
     Raises UserError E-ASK-04 when there is none, and E-ASK-05 when there are several.
     """
     known = select(_calls.sid)
-    if _NUL in text:
+    if NUL in text:
         raise no_call()
     if connection.scalar(known.where(_calls.sid == text)) is not None:
         return text
@@ -166,7 +146,7 @@ def find_sid(connection: Connection, text: str) -> str:
 def columns_of(connection: Connection, sid: str, *columns: ColumnElement[Any]) -> Row[Any]:
     """Return columns of `calls` of one call. Raises UserError E-ASK-04 when there is none."""
     row = None
-    if _NUL not in sid:
+    if NUL not in sid:
         row = connection.execute(select(*columns).where(_calls.sid == sid)).one_or_none()
     if row is None:
         raise no_call()
@@ -269,11 +249,11 @@ def _page(
     kept = rows[:limit]
     if len(rows) > limit:
         seen_to = PagePosition(kept[-1].started_ms, kept[-1].sid)
-    calls = _as_calls(connection, kept)
+    calls = summaries(connection, kept)
     return CallPage(calls, None if seen_to is None else cursor_of(seen_to))
 
 
-def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[CallSummary]:
+def summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[CallSummary]:
     """Return calls, with what is counted in other tables."""
     sids = [row.sid for row in rows]
 
@@ -289,26 +269,14 @@ def _as_calls(connection: Connection, rows: Sequence[Row[Any]]) -> list[CallSumm
     troubles = count(_troubles.call_sid, not_(barge_in))
     return [
         CallSummary(
-            sid=row.sid,
+            **{column.name: row._mapping[column.name] for column in _COPIED},
             started=iso(row.started_ms),
-            started_ms=row.started_ms,
-            duration_ms=row.duration_ms,
             live=row.duration_ms is None,
-            agent=row.agent,
-            direction=row.direction,
-            came_by=row.came_by,
-            from_number=row.from_number,
-            to_number=row.to_number,
-            fault=row.fault,
-            slug=row.slug,
-            words=row.words,
             turns=turns.get(row.sid, 0),
             interruptions=interruptions.get(row.sid, 0),
             functions=functions.get(row.sid, 0),
             troubles=troubles.get(row.sid, 0),
-            recording=row.recording,
             twilio_minutes=None if row.billed_ms is None else begun_minutes(row.billed_ms),
-            cost_micros=row.cost_micros,
         )
         for row in rows
     ]
@@ -356,22 +324,25 @@ def _grouped(
             named,
             _calls.tier,
             _calls.slug,
-            func.count(),
-            func.count(_calls.duration_ms),
-            func.sum(_calls.duration_ms),
-            func.sum(_begun_minutes(_calls.billed_ms)),
-            func.sum(_begun_minutes(streamed)),
-            func.sum(_calls.agent_ms),
-            func.count(_calls.cost_micros),
-            func.sum(_calls.cost_micros),
+            func.count().label("calls"),
+            func.count(_calls.duration_ms).label("over"),
+            func.sum(_calls.duration_ms).label("duration_ms"),
+            func.sum(_begun_minutes(_calls.billed_ms)).label("twilio"),
+            func.sum(_begun_minutes(streamed)).label("stream"),
+            func.sum(_calls.agent_ms).label("agent_ms"),
+            func.count(_calls.cost_micros).label("priced"),
+            func.sum(_calls.cost_micros).label("cost"),
         )
         .where(*conditions)
         .group_by(named, _calls.tier, _calls.slug)
     )
     groups: dict[Any, _Adding] = defaultdict(_Adding)
     for row in connection.execute(query):
-        groups[row[0]].add(*row[1:])
+        groups[row.key].add(row)
     return {of: adding.totals() for of, adding in groups.items()}
+
+
+_SUMMED: Final = ("calls", "over", "duration_ms", "twilio", "stream", "priced", "cost")
 
 
 def _begun_minutes(ms: ColumnElement[int]) -> ColumnElement[int]:
@@ -379,224 +350,33 @@ def _begun_minutes(ms: ColumnElement[int]) -> ColumnElement[int]:
 
 
 class _Adding:
-    """Adds up what one agent or day has by tier and slug. Databases sum nothing to None."""
+    """Adds up what one agent or day has by tier and slug."""
 
     def __init__(self) -> None:
-        self._calls = self._over = self._priced = 0
-        self._ms = self._twilio = self._stream = self._cost = 0
+        self._sums: dict[str, int] = defaultdict(int)
         self._agent_ms: dict[str, int] = defaultdict(int)
         self._endings: dict[str, int] = defaultdict(int)
 
-    def add(
-        self,
-        tier: str,
-        slug: str | None,
-        calls: int,
-        over: int,
-        ms: int | None,
-        twilio: int | None,
-        stream: int | None,
-        agent_ms: int | None,
-        priced: int,
-        cost: int | None,
-    ) -> None:
-        self._calls += calls
-        self._over += over
-        self._ms += int(ms or 0)
-        self._twilio += int(twilio or 0)
-        self._stream += int(stream or 0)
-        self._agent_ms[tier] += int(agent_ms or 0)
-        self._priced += priced
-        self._cost += int(cost or 0)
-        if slug is not None:
-            self._endings[slug] += calls
+    def add(self, row: Row[Any]) -> None:
+        for name in _SUMMED:
+            # Databases sum nothing to None, and PostgreSQL to a Decimal.
+            self._sums[name] += int(row._mapping[name] or 0)
+        self._agent_ms[row.tier] += int(row.agent_ms or 0)
+        if row.slug is not None:
+            self._endings[row.slug] += row.calls
 
     def totals(self) -> Totals:
+        sums = self._sums
         return Totals(
-            calls=self._calls,
-            live=self._calls - self._over,
-            duration_ms=self._ms,
-            twilio_minutes=self._twilio,
-            stream_minutes=self._stream,
+            calls=sums["calls"],
+            live=sums["calls"] - sums["over"],
+            duration_ms=sums["duration_ms"],
+            twilio_minutes=sums["twilio"],
+            stream_minutes=sums["stream"],
             deepgram_minutes={
                 tier: round(ms / 60_000, 3) for tier, ms in sorted(self._agent_ms.items())
             },
-            cost_micros=self._cost if self._priced else None,
-            without_cost=self._calls - self._priced,
+            cost_micros=sums["cost"] if sums["priced"] else None,
+            without_cost=sums["calls"] - sums["priced"],
             endings=dict(sorted(self._endings.items(), key=lambda one: (-one[1], one[0]))),
         )
-
-
-# --- One call ------------------------------------------------------------------------------------
-
-
-def show(connection: Connection, sid: str) -> CallRecord | None:
-    """Everything about one call; None: there is none with that CallSid."""
-    row = None
-    if _NUL not in sid:
-        row = connection.execute(select(tables.calls).where(_calls.sid == sid)).first()
-    if row is None:
-        return None
-    [call] = _as_calls(connection, [row])
-    streamed = 0
-    if row.stream_at_ms is not None:
-        streamed = max(0, (row.last_ms if call.live else row.duration_ms) - row.stream_at_ms)
-    return CallRecord(
-        call=call,
-        account_sid=row.account_sid,
-        variables=msgspec.json.decode(row.variables or "{}", type=dict[str, str]),
-        lookup=None
-        if row.lookup is None
-        else LookupRecord(outcome=row.lookup, why=row.lookup_why, after_ms=row.lookup_ms),
-        stream_at_ms=row.stream_at_ms,
-        detail=row.detail or None,
-        recording_ms=row.recording_ms,
-        recording_fault=row.recording_fault,
-        text_erased=row.text_erased,
-        meters=Meters(
-            twilio_status=row.billed_status,
-            twilio_ms=row.billed_ms,
-            twilio_minutes=call.twilio_minutes,
-            stream_ms=streamed,
-            stream_minutes=begun_minutes(streamed),
-            deepgram_ms=row.agent_ms,
-            deepgram_tier=row.tier,
-        ),
-        delays=None if row.delays is None else _delays(row.delays),
-        timeline=_timeline(connection, sid, row.started_ms),
-    )
-
-
-def shown(connection: Connection, sid: str) -> CallRecord:
-    """Return all of one call. Raises UserError E-ASK-04 when there is none."""
-    record = show(connection, sid)
-    if record is None:
-        raise no_call()
-    return record
-
-
-def record_as_json(record: CallRecord, currency: str) -> dict[str, Any]:
-    """Return one call as the export and the after-call webhook send it (docs/calls.md)."""
-    return {"version": JSON_VERSION, "currency": currency, **msgspec.to_builtins(record)}
-
-
-def _timeline(connection: Connection, sid: str, started_ms: int) -> list[TimelineEntry]:
-    """Return everything that happened, in order."""
-
-    def rows(table: Table) -> Sequence[Row[Any]]:
-        return connection.execute(
-            select(table).where(table.c.call_sid == sid).order_by(table.c.line)
-        ).all()
-
-    utterances, turns = rows(tables.utterances), rows(tables.turns)
-    entries: list[tuple[int, TimelineEntry]] = [(row.line, _utterance(row)) for row in utterances]
-    entries += _turns(turns, [row.line for row in utterances if row.who == "caller"])
-    for row in rows(tables.functions):
-        entry: TimelineEntry = FunctionRecord(
-            at_ms=row.called_ms,
-            id=row.id,
-            name=row.name,
-            arguments=row.arguments,
-            outcome=row.outcome,
-            content=row.content,
-            after_ms=row.after_ms,
-        )
-        entries.append((row.line, entry))
-    for row in rows(tables.keys):
-        entries.append((row.line, KeyRecord(at_ms=row.at_ms, digit=row.digit)))
-    for row in rows(tables.messages):
-        entry = MessageRecord(
-            at_ms=row.at_ms, from_name=row.from_name, number=row.number, text=row.text
-        )
-        entries.append((row.line, entry))
-    for row in rows(tables.dials):
-        entry = DialRecord(
-            at_ms=max(0, row.wall_ms - started_ms),
-            reason=row.kind,
-            destination=row.destination,
-            to_number=row.to_number,
-        )
-        entries.append((row.line, entry))
-    for row in rows(tables.agent_sessions):
-        entry = AgentSessionRecord(
-            at_ms=row.ready_at_ms, request_id=row.request_id, dialled_ms=row.dialled_ms
-        )
-        entries.append((row.line, entry))
-    for row in rows(tables.troubles):
-        entry = TroubleRecord(
-            at_ms=row.at_ms,
-            event=RENAMED.get(row.kind, row.kind),
-            leg=row.leg,
-            code=row.code,
-            words=row.words,
-            ms=row.ms,
-        )
-        entries.append((row.line, entry))
-    entries.sort(key=lambda one: (one[1].at_ms, one[0]))
-    return [entry for _, entry in entries]
-
-
-def _utterance(row: Row[Any]) -> UtteranceRecord:
-    return UtteranceRecord(
-        at_ms=row.end_ms if row.start_ms is None else row.start_ms,
-        who=row.who,
-        text=row.text,
-        intended=row.intended,
-        start_ms=row.start_ms,
-        end_ms=row.end_ms,
-        heard_ms=row.heard_ms,
-        interrupted=row.interrupted,
-        estimated=row.interrupted and row.text != row.intended,
-    )
-
-
-_LATENCIES: Final = (
-    "first_byte_ms",
-    "first_played_ms",
-    "listen_ms",
-    "think_ms",
-    "speak_ms",
-    "total_ms",
-)
-
-
-def _turns(rows: Sequence[Row[Any]], caller_lines: list[int]) -> list[tuple[int, TurnRecord]]:
-    """Return turns. Our times and Deepgram's come as two rows, in either order: one turn has both.
-
-    A turn begins with what the caller said: neither line names it.
-    """
-    turns: dict[int, list[tuple[int, TurnRecord]]] = defaultdict(list)
-    for row in rows:
-        given = {name: row._mapping[name] for name in _LATENCIES if row._mapping[name] is not None}
-        same = turns[bisect_right(caller_lines, row.line)]
-        for index, (line, turn) in enumerate(same):
-            if all(getattr(turn, name) is None for name in given):
-                same[index] = line, replace(turn, **given)
-                break
-        else:
-            same.append((row.line, replace(TurnRecord(at_ms=row.at_ms), **given)))
-    return [entry for same in turns.values() for entry in same]
-
-
-def _delays(text: str) -> Delays:
-    sampled = msgspec.json.decode(text, type=events.DelaysSampled)
-    return Delays(
-        to_agent=percentiles(sampled.to_agent),
-        to_caller=percentiles(sampled.to_caller),
-        to_clear=percentiles(sampled.to_clear),
-    )
-
-
-def percentiles(counts: Sequence[int]) -> Percentiles:
-    """Return percentiles of delays counted by events.DELAY_EDGES_MS, and last those beyond."""
-    samples = sum(counts)
-
-    def up_to(share: float) -> int | None:
-        below = 0
-        for edge, count in zip(events.DELAY_EDGES_MS, counts, strict=False):
-            below += count
-            if count and below >= share * samples:
-                return edge
-        return None
-
-    return Percentiles(samples, up_to(0.50), up_to(0.95), up_to(0.99))

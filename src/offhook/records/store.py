@@ -2,23 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, insert, select, update
 
 from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.events import types as events
-from offhook.records import database, jobs, tables
+from offhook.records import database, jobs, rows, tables
 from offhook.records.dnc import ASKED, DoNotCallEntry, bar
 from offhook.records.entries import JournalEntry
 from offhook.records.prices import cost_micros
+from offhook.records.rows import Row
 
 _NUL: Final = "\x00"
 """PostgreSQL's text holds no NUL."""
-
-Row = dict[str, Any]
 
 
 class RecordStore:
@@ -50,7 +48,7 @@ class RecordStore:
         self._mark(connection, last)
         return ended
 
-    def end_ghosts(self, connection: Connection, first: int) -> list[str]:
+    def end_orphaned(self, connection: Connection, first: int) -> list[str]:
         """End orphaned calls: those that began before line `first` and have no end. Return them."""
         calls = tables.calls.c
         return self._end(connection, (calls.journal == self.journal_id) & (calls.line < first))
@@ -107,7 +105,7 @@ class RecordStore:
 
     def _cost(self, connection: Connection, call_sids: Sequence[str]) -> None:
         calls = tables.calls.c
-        rows = connection.execute(
+        metered = connection.execute(
             select(
                 calls.sid,
                 calls.billed_ms,
@@ -118,7 +116,7 @@ class RecordStore:
             ).where(calls.sid.in_(call_sids))
         )
         costs = []
-        for sid, billed_ms, stream_at_ms, duration_ms, agent_ms, tier in rows:
+        for sid, billed_ms, stream_at_ms, duration_ms, agent_ms, tier in metered:
             streamed = 0
             if stream_at_ms is not None and duration_ms is not None:
                 streamed = duration_ms - stream_at_ms
@@ -150,231 +148,42 @@ class _Batch:
         self._ended: list[str] = []
         self._barred: list[DoNotCallEntry] = []
 
-    # --- lines ---------------------------------------------------------------------------------
-
-    def add(self, line: JournalEntry) -> None:
-        sid, event = line.call_sid, line.event
+    def add(self, entry: JournalEntry) -> None:
+        sid, event, kind = entry.call_sid, entry.event, type(entry.event)
         change = self._changes[sid]
-        if isinstance(event, events.CallBegan):
-            self._new[sid] = {
-                "sid": sid,
-                "account_sid": event.account_sid,
-                "agent": event.agent,
-                "direction": event.direction,
-                "came_by": event.by,
-                "from_number": event.from_,
-                "to_number": event.to,
-                "variables": event.variables,
-                "journal": self._journal,
-                "line": line.number,
-                "started_ms": line.wall_ms - line.at_ms,
-                "last_ms": line.at_ms,
-                "agent_ms": 0,
-                "tier": event.tier,
-                "text_erased": False,
-            }
-            return
-        if isinstance(event, events.CallBilled):
-            change |= {"billed_status": event.status, "billed_ms": event.duration_ms}
-            self.metered.append(sid)
-            self.billed.append(sid)
-            return
-        if isinstance(event, events.FunctionFinishedLate):
-            # Comes after the end, too.
-            outcome = "done_late" if event.outcome == "answered" else "failed_late"
-            self._function(
-                line, event.id, outcome=outcome, content=event.content, after_ms=event.after_ms
+        if kind not in rows.WITHOUT_LAST_MS:
+            change["last_ms"] = entry.at_ms
+        if kind in rows.CALL_COLUMNS:
+            change |= rows.CALL_COLUMNS[kind](event, entry)
+        if kind in rows.FUNCTION_COLUMNS:
+            self._function(sid, event.id, rows.FUNCTION_COLUMNS[kind](event))  # type: ignore[union-attr]  # of a function
+        if kind in rows.NEW_ROWS:
+            table, make = rows.NEW_ROWS[kind]
+            self._inserts[table].append(
+                {"call_sid": sid, "line": entry.number, **make(event, entry)}
             )
-            return
-        if isinstance(event, events.Dialled):
-            # It may come after the call's end, from a server that does not know when it began.
-            self._insert(
-                tables.dials,
-                line,
-                wall_ms=line.wall_ms,
-                kind=event.kind,
-                destination=event.destination,
-                to_number=event.to,
-            )
-            return
-        change["last_ms"] = line.at_ms
         match event:
-            case events.CallStarted():
-                change["stream_at_ms"] = line.at_ms
+            case events.CallBegan():
+                self._new[sid] = rows.call_row(event, entry, self._journal)
             case events.CallEnded():
-                change |= {
-                    "fault": event.fault,
-                    "slug": event.slug,
-                    "words": event.words,
-                    "detail": event.detail,
-                    "duration_ms": event.duration_ms,
-                }
                 self._ended.append(sid)
                 self.metered.append(sid)
+            case events.CallBilled():
+                self.metered.append(sid)
+                self.billed.append(sid)
             case events.AgentDisconnected():
                 self._agent_ms[sid] += event.connected_ms
                 self.metered.append(sid)
-            case events.RecordingStarted():
-                change["recording"] = event.name
-            case events.RecordingEnded():
-                change["recording_ms"] = event.length_ms
-            case events.RecordingFailed():
-                change["recording_fault"] = event.why
-            case events.LookedUp():
-                change |= {
-                    "lookup": event.outcome,
-                    "lookup_why": event.why,
-                    "lookup_ms": event.after_ms,
-                }
-            case events.DelaysSampled():
-                change["delays"] = msgspec.json.encode(event).decode()
-            case _:
-                self._add_row(line)
-
-    def _add_row(self, line: JournalEntry) -> None:
-        event, at_ms = line.event, line.at_ms
-        match event:
-            case events.CallerSaid():
-                self._utterance(
-                    line, "caller", event.text, event.text, event.start_ms, None, cut=False
-                )
-            case events.AgentSaid():
-                self._utterance(
-                    line,
-                    "agent",
-                    event.text,
-                    event.intended,
-                    event.start_ms,
-                    event.heard_ms,
-                    cut=event.interrupted,
-                )
-            case events.AgentConnected():
-                self._insert(
-                    tables.agent_sessions,
-                    line,
-                    request_id=event.request_id,
-                    ready_at_ms=at_ms,
-                    dialled_ms=event.after_ms,
-                )
-            case events.Answered():
-                self._insert(
-                    tables.turns,
-                    line,
-                    at_ms=at_ms,
-                    first_byte_ms=event.first_byte_ms,
-                    first_played_ms=event.first_played_ms,
-                )
-            case events.LatencyReported():
-                self._insert(
-                    tables.turns,
-                    line,
-                    at_ms=at_ms,
-                    listen_ms=event.listen_ms,
-                    think_ms=event.think_ms,
-                    speak_ms=event.speak_ms,
-                    total_ms=event.total_ms,
-                )
-            case events.KeyPressed():
-                self._insert(tables.keys, line, at_ms=at_ms, digit=event.digit)
-            case events.MessageTaken():
-                self._insert(
-                    tables.messages,
-                    line,
-                    at_ms=at_ms,
-                    from_name=event.from_name,
-                    number=event.number,
-                    text=event.text,
-                )
             case events.DoNotCall():
-                self._barred.append(
-                    DoNotCallEntry(event.number, line.wall_ms, ASKED, line.call_sid)
-                )
-            case events.TransferFailed():
-                self._trouble(line, "caller", event.why, event.destination, None)
-            case events.DialRefused():
-                self._trouble(line, "caller", event.kind, event.why, None)
-            case events.FunctionCalled():
-                self._insert(
-                    tables.functions,
-                    line,
-                    id=event.id,
-                    name=event.name,
-                    arguments=event.arguments,
-                    called_ms=at_ms,
-                )
-            case events.FunctionAnswered():
-                self._function(
-                    line,
-                    event.id,
-                    outcome=event.outcome,
-                    content=event.content,
-                    after_ms=event.after_ms,
-                )
-            case events.FunctionDropped():
-                self._function(line, event.id, outcome=event.why, content=None, after_ms=None)
-            case events.AgentWarned():
-                self._trouble(line, "agent", event.code, event.description, None)
-            case events.ProtocolViolation():
-                self._trouble(line, event.leg, None, event.what, None)
-            case events.AudioDropped():
-                self._trouble(line, event.leg, None, event.why, event.ms)
-            case events.InterpreterHeld():
-                self._trouble(line, None, None, f"{event.tool} at {event.where}", event.held_ms)
-            case events.StreamTrouble():
-                self._trouble(line, "caller", event.code, event.words, None)
-            case _:
-                pass  # Interrupted: the utterance that was cut says the same.
+                self._barred.append(DoNotCallEntry(event.number, entry.wall_ms, ASKED, sid))
 
-    def _utterance(
-        self,
-        line: JournalEntry,
-        who: str,
-        text: str,
-        intended: str,
-        start_ms: int | None,
-        heard_ms: int | None,
-        *,
-        cut: bool,
-    ) -> None:
-        self._insert(
-            tables.utterances,
-            line,
-            who=who,
-            text=text,
-            intended=intended,
-            start_ms=start_ms,
-            end_ms=line.at_ms,
-            heard_ms=heard_ms,
-            interrupted=cut,
-        )
-
-    def _function(self, line: JournalEntry, function_id: str, **outcome: Any) -> None:
+    def _function(self, sid: str, function_id: str, outcome: Row) -> None:
         """Keep what became of a function: of this batch, or of an earlier one."""
         for row in reversed(self._inserts[tables.functions]):
-            if (row["call_sid"], row["id"]) == (line.call_sid, function_id):
+            if (row["call_sid"], row["id"]) == (sid, function_id):
                 row |= outcome
                 return
-        self._functions.append({"of_call": line.call_sid, "of_id": function_id, **outcome})
-
-    def _trouble(
-        self, line: JournalEntry, leg: str | None, code: str | None, words: str, ms: int | None
-    ) -> None:
-        kind = type(line.event).__name__
-        self._insert(
-            tables.troubles,
-            line,
-            at_ms=line.at_ms,
-            kind=kind,
-            leg=leg,
-            code=code,
-            words=words,
-            ms=ms,
-        )
-
-    def _insert(self, table: Table, line: JournalEntry, **values: Any) -> None:
-        self._inserts[table].append({"call_sid": line.call_sid, "line": line.number, **values})
-
-    # --- rows ----------------------------------------------------------------------------------
+        self._functions.append({"of_call": sid, "of_id": function_id, **outcome})
 
     def write(self, connection: Connection) -> list[str]:
         for sid, row in self._new.items():
@@ -383,8 +192,8 @@ class _Batch:
             self._insert_new(connection)
         self._update_functions(connection)
         known = self._known(connection)
-        for table, rows in self._inserts.items():
-            kept = [_clean(row) for row in rows if row["call_sid"] in known]
+        for table, new in self._inserts.items():
+            kept = [_clean(row) for row in new if row["call_sid"] in known]
             # Rows of one table name different columns; together, they must name the same.
             for columns in {tuple(row) for row in kept}:
                 connection.execute(insert(table), [row for row in kept if tuple(row) == columns])
@@ -415,15 +224,15 @@ class _Batch:
         for sid, row in self._new.items():
             row["agent_ms"] = self._agent_ms.pop(sid, 0)
         for columns in {tuple(row) for row in self._new.values()}:
-            rows = [_clean(row) for row in self._new.values() if tuple(row) == columns]
+            new = [_clean(row) for row in self._new.values() if tuple(row) == columns]
             # Another server may have begun this call: a webhook that Twilio repeated elsewhere.
             connection.execute(
-                database.insert(connection, tables.calls).on_conflict_do_nothing(), rows
+                database.insert(connection, tables.calls).on_conflict_do_nothing(), new
             )
 
     def _known(self, connection: Connection) -> set[str]:
         """Return the calls that are there: lines of a call that was erased since are dropped."""
-        asked = {row["call_sid"] for rows in self._inserts.values() for row in rows}
+        asked = {row["call_sid"] for new in self._inserts.values() for row in new}
         asked |= set(self._ended)
         known = set(self._new)
         rest = sorted(asked - known)

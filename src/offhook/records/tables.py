@@ -103,7 +103,7 @@ functions: Final = Table(
     Column("name", Text, nullable=False),
     Column("arguments", Text, nullable=False),  # JSON, as the model wrote it
     Column("called_ms", BigInteger, nullable=False),
-    Column("outcome", String(16)),  # see answers.Function; None: not yet
+    Column("outcome", String(16)),  # see models.FunctionRecord; None: not yet
     Column("content", Text),
     Column("after_ms", BigInteger),
 )

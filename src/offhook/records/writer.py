@@ -147,11 +147,11 @@ class RecordWriter:
         while lines := self._journal.read(BATCH_LINES):
             self._write(lines)
         with self._engine.begin() as connection:
-            ghosts = self._store.end_ghosts(connection, self._journal.first)
+            orphaned = self._store.end_orphaned(connection, self._journal.first)
             since_ms = (time.time() - RECENT_S) * 1000
             self.recent = self._store.since(connection, round(since_ms))
-        if ghosts:
-            _log.warning("%d calls had no end when the server last did: they have now", len(ghosts))
+        if orphaned:
+            _log.warning("%d calls had no end after the last run: they have now", len(orphaned))
         self._ready = True
         self.settled.set()
 
@@ -162,7 +162,7 @@ class RecordWriter:
             try:
                 lines.append(decode(number, line))
             except MalformedEntryError as bad:
-                self._spoil(number, line, str(bad))
+                self._keep_dead_letter(number, line, str(bad))
         try:
             self._apply(lines, last)
         except Exception as error:
@@ -184,9 +184,11 @@ class RecordWriter:
                 if database.is_unavailable(error):
                     raise
                 call_event = CallEvent(line.call_sid, line.at_ms, line.event)
-                self._spoil(line.number, encode(call_event, line.wall_ms), type(error).__name__)
+                self._keep_dead_letter(
+                    line.number, encode(call_event, line.wall_ms), type(error).__name__
+                )
 
-    def _spoil(self, number: int, line: bytes, why: str) -> None:
+    def _keep_dead_letter(self, number: int, line: bytes, why: str) -> None:
         path = self._journal.folder / DEAD_LETTERS
         _log.error("line %d cannot be written (%s): it is kept in %s", number, why, path)
         _append(path, line)

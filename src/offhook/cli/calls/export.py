@@ -69,12 +69,12 @@ def _jsonl(connection: "Connection", asked: "CallFilter", currency: str) -> "Ite
     import msgspec
 
     from offhook.cli.calls.record_access import every
-    from offhook.records import queries
+    from offhook.records import call_record
 
     for call in every(connection, asked):
-        record = queries.show(connection, call.sid)
+        record = call_record.show(connection, call.sid)
         if record is not None:
-            yield msgspec.json.encode(queries.record_as_json(record, currency)).decode() + "\n"
+            yield msgspec.json.encode(call_record.record_as_json(record, currency)).decode() + "\n"
 
 
 def _csv(connection: "Connection", asked: "CallFilter", currency: str) -> "Iterator[str]":

@@ -20,11 +20,11 @@ def play(sid: options.Sid, config: options.Config = None, as_json: options.Json 
     """Play the recording of a call, caller left, agent right. With --json print its path."""
     from offhook.cli.calls.record_access import opened, recording, records_of
     from offhook.errors import UserError
-    from offhook.records import queries
+    from offhook.records import call_record, queries
 
     records = records_of(config)
     with opened(records) as connection:
-        record = queries.shown(connection, queries.find_sid(connection, sid))
+        record = call_record.shown(connection, queries.find_sid(connection, sid))
     name = record.call.recording
     file = None if name is None else recording(records, name)
     if name is None or file is None:

@@ -9,14 +9,14 @@ def show(sid: options.Sid, config: options.Config = None, as_json: options.Json 
 
     from offhook.cli.calls.call_page import page
     from offhook.cli.calls.record_access import opened, records_of
-    from offhook.records import queries
+    from offhook.records import call_record, queries
 
     records = records_of(config)
     currency = records.prices.currency
     with opened(records) as connection:
-        record = queries.shown(connection, queries.find_sid(connection, sid))
+        record = call_record.shown(connection, queries.find_sid(connection, sid))
     if as_json:
-        options.print_json(queries.record_as_json(record, currency))
+        options.print_json(call_record.record_as_json(record, currency))
         return
     console = Console(highlight=False)
     for line in page(record, currency):
