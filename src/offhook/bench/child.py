@@ -32,7 +32,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 def usage() -> Usage:
-    """What this process has used until now."""
+    """Return what this process has used until now."""
     statm, fds = Path("/proc/self/statm"), Path("/proc/self/fd")
     return Usage(
         at_ns=time.perf_counter_ns(),
@@ -50,7 +50,7 @@ def tell(message: msgspec.Struct | dict[str, Any]) -> None:
 
 
 async def told() -> AsyncIterator[bytes]:
-    """The runner's lines, until it is gone."""
+    """Yield the runner's lines, until it is gone."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(
@@ -64,14 +64,14 @@ async def told() -> AsyncIterator[bytes]:
 
 
 async def answer(port: int) -> None:
-    """A bridge's part: say the port, then what was used, whenever the runner sends a line."""
+    """Say the port; then say what was used whenever the runner sends a line."""
     tell({"port": port})
     async for _ in told():
         tell(usage())
 
 
 def arguments() -> argparse.Namespace:
-    """What a bridge is started with; it may ignore all but the first."""
+    """Parse what a bridge is started with; it may ignore all but the first."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--agent-url", required=True)
     parser.add_argument("--capacity", type=int, default=50)
@@ -91,7 +91,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def verifying() -> ssl.SSLContext:
-    """What a baseline trusts: as Offhook does, the system's authorities, or SSL_CERT_FILE's."""
+    """Return what a baseline trusts: the system's authorities, or SSL_CERT_FILE's."""
     return ssl.create_default_context()
 
 
@@ -106,16 +106,16 @@ class Upgrading(asyncio.Protocol):
         self._timer: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A connection came in."""
+        """Begin to wait for the request."""
         self._transport = transport
         self._timer = asyncio.get_running_loop().call_later(UPGRADE_S, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It went before its request was whole."""
+        """Stop the timer: the connection went before its request was whole."""
         self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """A part of the request."""
+        """Add a part of the request; accept it when it is whole."""
         self._received += data
         if b"\r\n\r\n" in self._received:
             self._timer.cancel()
@@ -123,7 +123,7 @@ class Upgrading(asyncio.Protocol):
 
 
 def shared_listener(port: int) -> socket.socket:
-    """A socket on loopback whose port other processes may share; 0 is any port."""
+    """Bind a socket on loopback whose port other processes may share; 0 is any port."""
     listener = socket.socket()
     if hasattr(socket, "SO_REUSEPORT"):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

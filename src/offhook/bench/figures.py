@@ -138,6 +138,6 @@ def level(
 
 
 def typical(levels: Sequence[Level]) -> Level:
-    """The one with the median CPU, of several runs that are otherwise the same."""
+    """Return the run with the median CPU, of several that are otherwise the same."""
     middle = median([one.cpu_us for one in levels])
     return min(levels, key=lambda one: abs(one.cpu_us - middle))

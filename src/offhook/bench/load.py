@@ -155,7 +155,7 @@ _MEDIA: Final = (
 
 
 class LoadCaller:
-    """One caller, and Twilio between: a wire.Receiver."""
+    """One caller, and Twilio between: a websocket.Receiver."""
 
     def __init__(self, name: str, load: "Load", slot: int, enough: int = 1) -> None:
         self.answered = asyncio.Event()
@@ -180,7 +180,7 @@ class LoadCaller:
         self._leaving = False
 
     def on_open(self, socket: websocket.Channel) -> None:
-        """The stream begins."""
+        """Begin the stream, and send a frame each 20 ms from now on."""
         self._socket = socket
         start = media.StartDetails("AC" + "0" * 32, self._call_sid, self._stream_sid, ["inbound"])
         socket.send_text(_CONNECTED)
@@ -209,10 +209,10 @@ class LoadCaller:
         self._load.faults.damaged += 1
 
     def on_writable(self, writable: bool) -> None:
-        """A bridge that does not read makes the load late, which is measured."""
+        """Ignore a bridge that does not read: it makes the load late, which is measured."""
 
     def on_close(self, closed: websocket.Closed) -> None:
-        """The stream is gone."""
+        """Note that the stream is gone."""
         if not self._leaving:
             self._load.measured.broken_calls += 1
         self._leave()
@@ -285,7 +285,7 @@ _SAYS: Final = deepgram.write(
 
 
 class AgentSink:
-    """One session of the sink, which speaks Deepgram's protocol: a wire.Receiver."""
+    """One session of the sink, which speaks Deepgram's protocol: a websocket.Receiver."""
 
     def __init__(self, load: "Load", slot: int) -> None:
         self._load = load
@@ -298,12 +298,12 @@ class AgentSink:
         self._settled = False
 
     def on_open(self, socket: websocket.Channel) -> None:
-        """The server speaks first."""
+        """Send Welcome: the server speaks first."""
         self._socket = socket
         socket.send_text(_WELCOME)
 
     def on_text(self, text: bytes) -> None:
-        """Settings, once; then nothing that needs an answer."""
+        """Answer Settings once; nothing after it needs an answer."""
         if not self._settled:
             self._settled = True
             self._socket.send_text(_APPLIED)
@@ -334,7 +334,7 @@ class AgentSink:
         """As for the caller."""
 
     def on_close(self, closed: websocket.Closed) -> None:
-        """The bridge hung up."""
+        """Note that the bridge hung up."""
         if self._settled:
             self._load.wheel.remove(self._slot, self._step)
 
@@ -376,7 +376,7 @@ class AgentSink:
             tell(_ASKED)
 
     def _idle(self) -> Iterator[None]:
-        """A word now and then, so that nobody asks whether the caller is still there."""
+        """Say a word now and then, so that the caller is not asked whether they are still there."""
         self._speak(0, 0, 0)
         while True:
             for _ in range(IDLE_TURN):
@@ -408,7 +408,7 @@ class Load:
         self._began: child.Usage = child.usage()
 
     def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance:
-        """The sink takes everybody."""
+        """Accept every session."""
         self._sessions += 1
         # 7 and 20 share no factor: consecutive sessions speak at well spread milliseconds.
         return websocket.Acceptance(AgentSink(self, 7 * self._sessions))
@@ -447,7 +447,7 @@ class Load:
         self._began = child.usage()
 
     def finish(self) -> Measured:
-        """What was measured."""
+        """Return what was measured."""
         now, measured, faults = child.usage(), self.measured, self.faults
         measured.lost, measured.disordered = faults.lost, faults.disordered
         measured.doubled, measured.damaged = faults.doubled, faults.damaged

@@ -31,7 +31,7 @@ def show(report: BenchReport, console: Console) -> None:
 
 
 def markdown(report: BenchReport) -> str:
-    """The same for a page."""
+    """Return the report as Markdown, for a page."""
     parts = [_heading(report)]
     for header, rows in _tables(report):
         lines = [header, ["---"] * len(header), *rows]
@@ -41,7 +41,7 @@ def markdown(report: BenchReport) -> str:
 
 
 def rewrite(page: str, report: BenchReport) -> str:
-    """A page with these figures instead of those between its two markers.
+    """Return a page with these figures instead of those between its two markers.
 
     Raises UserError E-BENCH-04 when it has no such place.
     """

@@ -35,7 +35,7 @@ class Bridge:
 
 
 def offhook(config: Path | None) -> Bridge:
-    """The installation that runs this."""
+    """Return the bridge of the installation that runs this."""
     chosen = ("--config", str(config)) if config is not None else ()
     return Bridge("offhook", (sys.executable, "-m", "offhook.bench.bridge", *chosen))
 
@@ -118,7 +118,7 @@ class Child:
 async def started(
     command: Sequence[str], name: str, core: int, cores: Cores, environ: Mapping[str, str]
 ) -> AsyncIterator[Child]:
-    """A process on a core, until the end of the block, however that ends."""
+    """Run a process on a core, until the end of the block, however that ends."""
     with tempfile.TemporaryDirectory(prefix="offhook-bench-") as folder:
         errors = Path(folder) / "stderr"
         with errors.open("wb") as file:
@@ -150,7 +150,7 @@ class BridgeRun:
     _placed: int = field(default=0, init=False)
 
     async def usage(self) -> Usage:
-        """What the bridge has used."""
+        """Return what the bridge has used."""
         return msgspec.json.decode(await self.bridge.ask(Begin()), type=Usage)
 
     async def open(self, calls: int) -> None:
@@ -198,7 +198,7 @@ class Bench:
     async def running(
         self, bridge: Bridge, *, capacity: int, tls: bool = False, load: Spec | None = None
     ) -> AsyncIterator[BridgeRun]:
-        """A bridge and its load, until the end of the block."""
+        """Run a bridge and its load, until the end of the block."""
         async with contextlib.AsyncExitStack() as stack:
             spec = load or Spec(port=0)
             environ = dict(self.environ)
@@ -250,7 +250,7 @@ def can_make_certificates() -> bool:
 
 
 def make_certificate(folder: Path) -> None:
-    """An authority for this run, authority.pem, and the sink's key and certificate, sink.pem.
+    """Make an authority for this run, authority.pem, and the sink's key and certificate, sink.pem.
 
     Raises UserError E-BENCH-03 where trustme is not installed.
     """

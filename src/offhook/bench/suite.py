@@ -252,7 +252,7 @@ def _remarks(
 
 
 def machine() -> BenchMachine:
-    """The one that runs this."""
+    """Describe the machine that runs this."""
     from offhook import __version__
 
     info = Path("/proc/cpuinfo")

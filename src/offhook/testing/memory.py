@@ -1,7 +1,7 @@
 """A clock that jumps and sockets in memory, so that a long call is rehearsed in an instant.
 
-All of a rehearsal is callbacks (wire.Receiver, clock.Clock), so it needs no event loop: whoever
-holds the VirtualClock runs it, and the same code then runs unchanged over real sockets.
+A rehearsal is callbacks alone (websocket.Receiver, clock.Clock), so it needs no event loop: the
+owner of the VirtualClock runs it. The same code runs unchanged over real sockets.
 """
 
 import heapq
@@ -34,7 +34,7 @@ class VirtualClock:
         return self._now
 
     def woke_at(self) -> float:
-        """No time passes between a wake-up and what follows from it."""
+        """Return the present: no time passes between a wake-up and what follows from it."""
         return self._now
 
     def call_at(self, when: float, callback: Callable[[], None]) -> _Entry:

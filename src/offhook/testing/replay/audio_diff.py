@@ -42,7 +42,7 @@ class AnswerTimes:
 
 
 def passages(before: CallSide, after: CallSide) -> Iterator[SpeechPair]:
-    """What belongs together: spans of either side that overlap, were they a little longer.
+    """Pair the spans of both sides that overlap, were they a little longer.
 
     So a pause that is one in one call and none in the other makes no difference.
     """
@@ -91,7 +91,7 @@ def differences(
     *,
     by_sound: bool,
 ) -> Iterator[Difference]:
-    """What a caller would notice; with `by_sound` also that other words are said."""
+    """Yield what a caller would notice; with `by_sound` also that other words are said."""
     found = [one for passage in heard for one in _speech(passage, by_sound=by_sound)]
     yield from found
     explained = [one.at_ms for one in found]

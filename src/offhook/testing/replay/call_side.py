@@ -66,7 +66,7 @@ class CallSide:
         return round(audio.BYTES_PER_SECOND * (at - self.stream.started_at))
 
     def speech(self, parts: Sequence[SpeechSpan]) -> AgentUtterance | None:
-        """What was said in these spans; None if there are none."""
+        """Return what was said in these spans; None if there are none."""
         if not parts:
             return None
         began, ended = parts[0].began, parts[-1].ended
@@ -87,7 +87,7 @@ class CallSide:
 
 
 def spans(sound: bytes, pause_ms: int) -> list[SpeechSpan]:
-    """The stretches of speech in mu-law audio, of which shorter silences are a part."""
+    """Find the stretches of speech in mu-law audio, of which shorter silences are a part."""
     found: list[SpeechSpan] = []
     for place in range(0, len(sound), audio.FRAME_BYTES):
         if not is_speech(sound[place : place + audio.FRAME_BYTES]):

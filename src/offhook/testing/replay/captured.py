@@ -100,7 +100,7 @@ Message: TypeAlias = dict[str, Any]
 
 
 def read(path: Path) -> Captured:
-    """The capture in a file. Raises UserError E-CAP-03 to E-CAP-05.
+    """Read a capture from a file. Raises UserError E-CAP-03 to E-CAP-05.
 
     A last line that was written only in part is left out: the call was not over, or the disk full.
     """
@@ -159,7 +159,7 @@ def _read_header(path: Path, head: bytes) -> CaptureHeader:
 
 
 def caller_side(captured: Captured) -> CallerSide:
-    """What the caller did. Without a `start` there is nothing."""
+    """Return what the caller did. Without a `start` there is nothing."""
     side = bytearray()
     keys: list[tuple[int, str]] = []
     hung_up: int | None = None
@@ -202,7 +202,7 @@ def _gap(line: CaptureLine, before: int | None, started: float, size: int) -> in
 
 
 def to_caller(captured: Captured) -> Iterator[tuple[float, CaptureLine]]:
-    """What went to Twilio, and the end of its socket, in ms from the stream's start."""
+    """Yield what went to Twilio, and the end of its socket, in ms from the stream's start."""
     started = captured.started_ms
     for line in captured.lines:
         if line.leg == "caller" and (line.dir == "out" or line.closed is not None):
@@ -210,7 +210,7 @@ def to_caller(captured: Captured) -> Iterator[tuple[float, CaptureLine]]:
 
 
 def told(lines: Iterable[CaptureLine]) -> AgentWire:
-    """What the agent's wire tells of a call. Times are from its stream's start, if it had one."""
+    """Collect what the agent's wire tells of a call, in ms from its stream's start, if any."""
     lines = tuple(lines)
     started = next((line.at for line in lines if _is(line, "start")), 0.0)
     texts: list[SpokenText] = []

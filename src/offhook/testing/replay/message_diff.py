@@ -13,7 +13,7 @@ from offhook.testing.replay.difference import TIME_MS, Difference
 def differences(
     then: AgentWire, before: CallSide, now: AgentWire, after: CallSide
 ) -> Iterator[Difference]:
-    """What was not recognised, said or called as captured."""
+    """Yield what was not recognised, said or called as captured."""
     yield from _texts(_turns(then.texts, before), _turns(now.texts, after))
     yield from _functions(_surely(then.functions, before), _surely(now.functions, after))
 

@@ -49,7 +49,7 @@ class ReplayedCaller:
         self._at_ms = 0
 
     def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
-        """The frame that was captured, whatever is heard (stream.Party)."""
+        """Return the captured frame, whatever is heard (stream.StreamParty)."""
         at_ms = self._at_ms
         self._at_ms += audio.FRAME_MS
         while self._keys and self._keys[0][0] <= at_ms:
@@ -89,13 +89,13 @@ class AgentWireTap:
             self._lines.append(line)
 
     def on_ended(self, ending: Ending | None) -> None:
-        """The server's call is over."""
+        """Note that the server's call is over."""
         slug = None if ending is None else ending.how.slug
         self._lines.append(capture.CaptureLine(at=0, ended=slug))
         self.over.set()
 
     def told(self) -> AgentWire:
-        """What it tells, of the call as far as it has gone."""
+        """Return what the wire tells of the call as far as it has gone."""
         return told(self._lines)
 
 
@@ -115,7 +115,7 @@ async def call_again(to_url: str, captured: Captured, **options: Any) -> LegRepo
 
 
 def enact(captured: Captured) -> SimulatedStream:
-    """The captured stream at the caller's ear: our messages, played at the times at which we sent
+    """Play the captured stream at the caller's ear: our messages, at the times at which we sent
     them, by the same simulation that plays those of a replay.
     """  # noqa: D205
     clock = VirtualClock()
@@ -156,7 +156,7 @@ class _Nowhere:
         """Nobody hears it."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """It is open nowhere."""
+        """Do nothing: no socket is open."""
 
     def abort(self) -> None:
-        """It is open nowhere."""
+        """Do nothing: no socket is open."""

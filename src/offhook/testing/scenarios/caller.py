@@ -153,7 +153,7 @@ class SimulatedCaller:
         self._interrupting = False
 
     def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
-        """Hear 20 ms, say 20 ms; press a key or hang up if it is time (stream.Party)."""
+        """Hear 20 ms, say 20 ms; press a key or hang up if it is time (stream.StreamParty)."""
         self._line = line
         self._now = now
         if not self.exchanges:
@@ -165,7 +165,7 @@ class SimulatedCaller:
         return next(self._frames)
 
     def call_ended(self) -> None:
-        """The call is over: what is being heard has been heard."""
+        """End the stretch that is being heard: the call is over."""
         stretch = self._speaking()
         if stretch is not None:
             self._end(stretch)
@@ -215,7 +215,7 @@ class SimulatedCaller:
             said.answered = max(since, said.ended)
 
     def _speaking(self) -> Stretch | None:
-        """The stretch that is not over, if there is one."""
+        """Return the stretch that is not over, if there is one."""
         return self.stretches[-1] if self.stretches and not self.stretches[-1].over else None
 
     def _keep(self, heard: bytes, loud: bool) -> None:
@@ -235,7 +235,7 @@ class SimulatedCaller:
     # --- doing ---
 
     def _take(self, steps: Sequence[ScenarioStep]) -> Iterator[bytes]:
-        """The frames that the caller sends, each made at its time."""
+        """Yield the frames that the caller sends, each made at its time."""
         for number, step in enumerate(steps, 1):
             if step.barge_in is not None:
                 yield from self._barge_in(number, step.barge_in)
@@ -308,7 +308,7 @@ class SimulatedCaller:
         return contains(words(" ".join(heard)), words(step.after))
 
     def answer(self, exchange: Exchange) -> list[Stretch]:
-        """What was heard of the agent in an exchange, until the caller's next turn began."""
+        """Return what was heard of the agent in an exchange, until the caller's next turn began."""
         return [
             one
             for one in self.stretches
@@ -361,7 +361,7 @@ class SimulatedCaller:
             yield next(self._silence)
 
     def _begin_exchange(self, said: Said | None, interrupted: Stretch | None = None) -> None:
-        """The caller's turn is over."""
+        """Begin the exchange that follows a turn of the caller."""
         self.exchanges[-1].ended = self._now if said is None else said.began
         self.exchanges.append(Exchange(self._now, said, interrupted))
         self._forget_agent()
@@ -380,7 +380,7 @@ CallReport: TypeAlias = LegReport[SimulatedCaller]
 
 
 def _line_noise(level_dbfs: float | None) -> Iterator[bytes]:
-    """What a line sounds like on which nobody speaks, frame by frame, without end."""
+    """Yield the sound of a line on which nobody speaks, frame by frame, without end."""
     noise = audio.silence(audio.FRAME_MS)
     if level_dbfs is not None:
         generator = random.Random(level_dbfs)  # the same noise in every rehearsal

@@ -72,7 +72,7 @@ class Dialogues:
         self._read = functools.cache(lambda path: AgentVocabulary(dialogue_file.read(path), beside))
 
     def known(self, loaded: Loaded) -> AgentVocabulary | None:
-        """What is known of the agent.
+        """Return what is known of the agent.
 
         Raises InvalidFileError, also for a dialogue that is not there.
         """
@@ -89,7 +89,7 @@ class Dialogues:
 
 
 def greetings(loaded: Iterable[Loaded]) -> list[str]:
-    """What agents are expected to say before the caller's first turn: no dialogue knows it."""
+    """Collect what agents are to say before the caller's first turn: no dialogue has it."""
     found: list[str] = []
     for one in loaded:
         for person in one.scenario.people.values():
@@ -102,7 +102,7 @@ def greetings(loaded: Iterable[Loaded]) -> list[str]:
 
 
 def unknown_variable(loaded: Sequence[Loaded], given: Iterable[str]) -> str | None:
-    """What is wrong with the names of --var: one that no scenario has, in words."""
+    """Say which name of --var no scenario has, or return None."""
     known = {name for one in loaded for name in one.scenario.vars}
     for name in given:
         if name not in known:

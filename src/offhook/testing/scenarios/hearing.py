@@ -50,10 +50,10 @@ class Hearing(Protocol):
     """Makes words of what one caller hears. Called on the event loop; nothing here waits."""
 
     def over(self, stretch: Stretch) -> None:
-        """A stretch is complete: its audio can be transcribed."""
+        """Take a complete stretch: its audio can be transcribed."""
 
     def words(self, stretch: Stretch) -> str | None:
-        """What has been heard of it, so far if it is not over; None while that is not known."""
+        """Return what was heard in a stretch until now; None while that is not known."""
 
     def functions(self) -> Sequence[SeenFunctionCall]:
         """Return the functions that the agent has called or called off, as far as can be seen."""
@@ -66,14 +66,14 @@ class NoWords:
     """Hears that somebody speaks, and no more."""
 
     def over(self, stretch: Stretch) -> None:
-        """Nothing is done with it."""
+        """Do nothing with a stretch."""
 
     def words(self, stretch: Stretch) -> str | None:
-        """Never known."""
+        """Return that it is not known."""
         return None
 
     def functions(self) -> Sequence[SeenFunctionCall]:
-        """None are seen."""
+        """Return none: functions are not seen."""
         return ()
 
     async def finish(self) -> None:

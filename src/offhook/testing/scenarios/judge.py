@@ -52,7 +52,7 @@ class Judge:
         return not self.turn(expected, caller, exchange)
 
     def turn(self, expected: ExpectTurn, caller: SimulatedCaller, exchange: Exchange) -> list[str]:
-        """What is not as expected of the agent's turn."""
+        """List what is not as expected of the agent's turn."""
         answer = caller.answer(exchange)
         heard = _Heard(caller, answer)
         failures = self._words(expected, heard)
@@ -79,7 +79,7 @@ class Judge:
         server: ServersEnding | None,
         ledger: NetworkLedger | None = None,
     ) -> list[str]:
-        """What is not as expected of the call. `ledger` is that of its account, if it has one."""
+        """List what is not as expected of the call; `ledger` is that of its account, if any."""
         caller = report.caller
         failures = self._words(expected, _Heard(caller, caller.stretches))
         seen = caller.hearing.functions()
@@ -183,7 +183,7 @@ class _Heard:
 
 
 def unreached(steps: Sequence[ScenarioStep], caller: SimulatedCaller) -> int | None:
-    """The index of the first step for which the call was over too early, if there is one.
+    """Return the index of the first step for which the call was over too early, if there is one.
 
     Hanging up, and being silent, can be left to the other side.
     """
@@ -198,7 +198,7 @@ def unreached(steps: Sequence[ScenarioStep], caller: SimulatedCaller) -> int | N
 
 
 def longest_silence(report: CallReport) -> tuple[float, float]:
-    """The longest time in which nobody was heard, and when it began; seconds.
+    """Return the longest time in which nobody was heard, and when it began; seconds.
 
     A caller who waits or is silent by the scenario counts as heard, and so does what else is on
     the line: ringing, music, others. Of a stream, only what the agent says in it.

@@ -48,7 +48,7 @@ class LocalHearing:
         return self._texts.get(stretch)
 
     def functions(self) -> Sequence[SeenFunctionCall]:
-        """None are seen."""
+        """Return none: functions are not seen."""
         return ()
 
     async def finish(self) -> None:
@@ -64,4 +64,4 @@ class LocalHearing:
 
 
 def _ignore(heard: Transcript) -> None:
-    """What was heard to learn the line."""
+    """Ignore what was heard to learn the line."""

@@ -63,7 +63,7 @@ class OwnServer:
         self._taps[call_sid] = tap
 
     def tap(self, call: NewCall) -> Tap | None:
-        """The tap of a call that begins: of one that is placed, by the number that is called."""
+        """Return the tap of a call that begins; of a placed one, by the number that is called."""
         return self._taps.pop(call.to if call.outbound else call.call_sid, None)
 
 

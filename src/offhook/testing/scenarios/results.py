@@ -69,7 +69,7 @@ class CallResult:
         return self.report.ended_at - self.report.answered_at
 
     def lines(self) -> list[ReportLine]:
-        """The call as it was heard."""
+        """Return the call as it was heard."""
         return _lines(self.report, self.wire)
 
 

@@ -121,7 +121,7 @@ class ScenarioStep(ScenarioPart):
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, value: Any) -> Any:
-        """A step without options may be its name alone."""
+        """Expand the name of a step without options."""
         if isinstance(value, str):
             return {value: {}}
         if isinstance(value, dict):
@@ -249,11 +249,11 @@ class Loaded:
         return None if self.document is None else self.document.place(loc)
 
     def beside(self, name: str) -> Path:
-        """A file that the scenario names: relative to the scenario's own."""
+        """Return the path of a file that the scenario names, relative to the scenario's own."""
         return Path(name) if self.document is None else self.document.path.parent / name
 
     def sounds(self) -> Iterator[tuple[str, bool, Place | None]]:
-        """What is said or played: the text or file, whether it is a file, and where it stands."""
+        """Yield what is said or played: text or file, whether it is a file, and where it stands."""
         for name, person in self.scenario.people.items():
             for index, step in enumerate(person.steps):
                 if step.sound is not None:
@@ -262,7 +262,7 @@ class Loaded:
 
 
 def load(path: Path, variables: Mapping[str, str] | None = None) -> Loaded:
-    """The scenario in a file. Raises InvalidFileError (E-YAML-01 to -03) with every mistake in it.
+    """Read a scenario from a file. Raises InvalidFileError (E-YAML-01 to -03) with every mistake.
 
     `variables` are those of the command line, whose values are text: a whole number that is
     written as one is taken for it. What the scenario's `vars` do not have is left out.

@@ -37,7 +37,7 @@ _ACCOUNT: Final = "AC" + "0" * 32
 
 
 def config_of(loaded: Loaded, environ: Mapping[str, str]) -> Config:
-    """The configuration that a scenario names. Raises UserError for what is wrong with it."""
+    """Load the configuration that a scenario names. Raises UserError for what is wrong with it."""
     assert loaded.scenario.config is not None
     path = loaded.beside(loaded.scenario.config)
     return configuration.load(path, {**environ, "DEEPGRAM_API_KEY": "any"})
@@ -105,7 +105,7 @@ class _Placing:
         self._time_limit_s = time_limit_s
 
     async def place(self, to: str, placed: PlacedCaller, caller: SimulatedCaller) -> CallReport:
-        """What became of the call. Raises UserError when the server places none."""
+        """Have the server call; return what became of it. Raises UserError if it does not."""
         who = self._people[to]
         if who.machine is not None:
             sound = who.machine.sound()

@@ -27,12 +27,12 @@ def scenario_schema() -> dict[str, Any]:
 
 
 def as_text() -> str:
-    """The schema as it is printed, and committed."""
+    """Return the schema as it is printed, and committed."""
     return json.dumps(scenario_schema(), indent=2) + "\n"
 
 
 def _as_written(schema: Any) -> Any:
-    """The schema of what is written, where pydantic gives that of what is kept.
+    """Return the schema of what is written, where pydantic gives that of what is kept.
 
     A variable may stand for a number, one thing for a list, and a step's name for the step; what is
     not there is left out, not null.

@@ -119,7 +119,7 @@ class WireHearing:
     # --- tap.Tap ---
 
     def on_wire(self, message: OnWire) -> None:
-        """A message of either wire."""
+        """Take a message of either wire."""
         if message.leg == "agent" and message.direction == "in":
             if message.kind == "binary":
                 self._receive(message.data)
@@ -131,7 +131,7 @@ class WireHearing:
             self._pass_on(message.data)
 
     def on_ended(self, ending: Ending | None) -> None:
-        """The server's call is over."""
+        """Note that the server's call is over."""
         if ending is not None:
             self.ending = ServersEnding(ending.how.slug, ending.how.fault)
         self.ended.set()
@@ -161,7 +161,7 @@ class WireHearing:
                 pass
 
     def _answer(self, text: bytes) -> None:
-        """What we say to the agent: of interest are answers to its functions."""
+        """Read what we say to the agent: of interest are answers to its functions."""
         try:
             message = msgspec.json.decode(text, type=_OfOurs)
         except msgspec.DecodeError:
@@ -223,7 +223,7 @@ class WireHearing:
             sentence.add(stretch)
 
     def words(self, stretch: Stretch) -> str | None:
-        """The sentences that were played in it; of one that is playing, what was."""
+        """Return the sentences that were played in a stretch; of one that is playing, what was."""
         now = self._now()
         self.over(stretch)  # of one that is not, so far
         said = [one.words_in(stretch, now) for one in self._sentences if stretch in one.heard_in]
@@ -246,7 +246,7 @@ async def until_over(ended: asyncio.Event) -> None:
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    """A function's arguments; none, if they are not what JSON calls an object."""
+    """Parse a function's arguments; none, if they are not what JSON calls an object."""
     try:
         arguments = msgspec.json.decode(text or "{}")
     except (msgspec.DecodeError, ValueError):

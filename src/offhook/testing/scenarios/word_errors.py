@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
-    """The fewest words to put in, take out or exchange so that one becomes the other."""
+    """Count the fewest words to put in, take out or exchange so that one becomes the other."""
     row = list(range(len(heard) + 1))
     for count, word in enumerate(said, 1):
         before, row[0] = row[0], count

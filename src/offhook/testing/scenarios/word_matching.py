@@ -33,7 +33,7 @@ class AgentVocabulary:
         """Names of replies, and of intents, which an agent's words may have as a caller's do."""
 
     def meant(self, text: str) -> set[str]:
-        """What the words amount to: the reply that they are nearest to, and the intent."""
+        """Return the names of what words mean: the nearest reply, and the intent."""
         found = {self._replies.meaning(text).intent, self._dialogue.meaning(text).intent}
         return {name for name in found if name is not None}
 

@@ -59,7 +59,7 @@ class AgentSpeech:
         return self._clock.now() if self._utterance is None else self._utterance.plays_until
 
     def heard(self) -> str:
-        """What such a caller has heard of it."""
+        """Return what such a caller has heard of it."""
         return "" if self._utterance is None else self._utterance.heard()
 
     def speak(self, text: str, answer: TurnAnswer | None = None) -> None:
@@ -100,7 +100,7 @@ class AgentSpeech:
             self._utterance.close()
 
     def cut(self) -> None:
-        """The caller speaks: stop, but for what is under way."""
+        """Stop, but for what is under way: the caller speaks."""
         if self._utterance is not None:
             self._utterance.cut()
 
@@ -110,12 +110,12 @@ class AgentSpeech:
             self._utterance.replace()
 
     def drop(self) -> None:
-        """The session is over."""
+        """Stop for good: the session is over."""
         if self._utterance is not None:
             self._utterance.drop()
 
     def hold(self, writable: bool) -> None:
-        """The client reads too slowly, or has caught up: audio waits for it."""
+        """Hold audio back while the client reads too slowly."""
         self._writable = writable
         if self._utterance is not None:
             self._utterance.hold(not writable)

@@ -126,7 +126,7 @@ class TurnAnswer:
         self.session.call(wanted, answers, is_slow)
 
     def done(self, *, end: bool = False) -> None:
-        """That is all; with `end`, the agent closes the session when it has been heard."""
+        """Finish the answer; with `end`, the agent closes the session when it has been heard."""
         if self.is_done or self.is_dropped:
             return
         self.is_done = True
@@ -136,7 +136,7 @@ class TurnAnswer:
     # --- What the session does ---
 
     def confirm(self) -> None:
-        """The turn is over: let out what waits, and hold back nothing more."""
+        """Let out what waits, and hold back nothing more: the turn is over."""
         self.is_confirmed = True
         if self.words is not None:
             self.session.wire.say("user", self.words, self.meant)
@@ -146,7 +146,7 @@ class TurnAnswer:
             self._held.popleft()()
 
     def drop(self) -> None:
-        """It is not wanted any more: nothing else comes of it."""
+        """Drop the answer: nothing else comes of it."""
         self.is_dropped = True
         self._held.clear()
 
@@ -156,7 +156,7 @@ class TurnAnswer:
         return self.flaws is not None and self.flaws.fault == "text_only"
 
     def latency(self) -> LatencyReport:
-        """What was measured of it."""
+        """Return what was measured of the answer."""
         times = self.times
 
         def between(first: float | None, last: float | None) -> float | None:

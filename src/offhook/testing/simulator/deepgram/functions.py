@@ -78,7 +78,7 @@ class FunctionCalls:
         changed: Callable[[WatchedCall], None],
         finished: Callable[[list[FinishedFunction]], None],
     ) -> None:
-        """`changed` is told of each call when it was asked for, answered or cancelled.
+        """Set whom to tell: `changed` of each call when it was asked for, answered or cancelled.
 
         `finished` is told what the history is to say, before the answer goes on.
         """
@@ -138,7 +138,7 @@ class FunctionCalls:
         self._ask(batch, at_once)
 
     def confirm(self) -> None:
-        """The turn is over: ask for what was held back, and go on if all was answered before."""
+        """Ask for what was held back, and go on if all was answered before: the turn is over."""
         self._confirmed = True
         batch = self._batch
         if batch is not None:
@@ -146,7 +146,7 @@ class FunctionCalls:
             self._ask(batch, held)
 
     def respond(self, response: FunctionCallResponse) -> None:
-        """The client has answered. A late or unknown answer is dropped (§4.4). Raises Refused."""
+        """Take the client's answer; drop a late or unknown one (§4.4). Raises SessionError."""
         if response.id is None:
             raise SessionError(
                 "UNPARSABLE_CLIENT_MESSAGE", "Error parsing client message. Check the id field."
@@ -157,7 +157,7 @@ class FunctionCalls:
             self._go_on(batch)
 
     def cancel(self) -> None:
-        """Nobody waits for them any more: call off those that were asked for."""
+        """Call off the functions that were asked for."""
         batch = self._take()
         if batch is None or not batch.open:
             return

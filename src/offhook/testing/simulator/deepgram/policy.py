@@ -28,28 +28,28 @@ class DialoguePolicy(Protocol):
         """
 
     def silence(self, answer: TurnAnswer) -> None:
-        """Nobody has spoken for `silence_s` since the agent did."""
+        """Answer a silence of `silence_s` since the agent spoke."""
 
     def forget(self) -> None:
-        """The answer begun last is not wanted: take back what became of its turn."""
+        """Take back the answer begun last, and what became of its turn."""
 
     def interrupted(self, heard: str) -> None:
-        """The caller cut the answer short, or the functions that it waited for.
+        """Note that the caller cut short the answer, or the functions that it waited for.
 
         `heard` are those of its words that the caller has heard. What comes is another turn.
         """
 
     def said(self, text: str) -> None:
-        """The agent says this, unasked: its greeting, or an injection."""
+        """Note what the agent says unasked: its greeting, or an injection."""
 
     def resume(self, history: Sequence[History]) -> None:
-        """All this was said and done before, perhaps in another session."""
+        """Take over what was said and done before, perhaps in another session."""
 
     def update(self, settings: StandInSettings) -> None:
-        """The settings were changed: prompt, functions, think."""
+        """Take changed settings: prompt, functions, think."""
 
     def close(self) -> None:
-        """The session is over."""
+        """End with the session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class Latency(_Part):
     total_latency: float = 0.47
 
     def report(self) -> messages.LatencyReport:
-        """As the message."""
+        """Return the latencies as the message."""
         return messages.LatencyReport(**self.model_dump())
 
 
@@ -129,16 +129,16 @@ class Script(Conduct):
     function_ms: Milliseconds | None = None
 
     def latency_report(self) -> messages.LatencyReport:
-        """The LatencyReport that follows each answer."""
+        """Return the LatencyReport that follows each answer."""
         return (self.latency or Latency()).report()
 
 
 def read(path: Path) -> Script:
-    """The script in that file. Raises UserError (E-YAML-01 to -03) naming file, line and key."""
+    """Read a script from a file. Raises UserError (E-YAML-01 to -03) naming file, line and key."""
     return yamlfile.validate(Script, yamlfile.read(path))
 
 
 def front_desk() -> Script:
-    """The script that is used where nothing can be recognised: opening hours, a table, goodbye."""
+    """Return the script for where nothing can be recognised: opening hours, a table, goodbye."""
     text = (resources.files("offhook.testing") / _FRONT_DESK).read_text("utf-8")
     return yamlfile.validate(Script, yamlfile.parse(text, Path(_FRONT_DESK)))

@@ -29,7 +29,7 @@ class ScriptSpeechToText:
 
 
 class ScriptPolicy:
-    """Answers the n-th turn with the n-th of its script. A Mind."""
+    """Answers the n-th turn with the n-th of its script. A DialoguePolicy."""
 
     silence_s: float | None = None
 
@@ -66,24 +66,24 @@ class ScriptPolicy:
             say()
 
     def silence(self, answer: TurnAnswer) -> None:
-        """A script knows of turns alone."""
+        """Say nothing: a script knows of turns alone."""
 
     def forget(self) -> None:
-        """The turn is answered again when it is over."""
+        """Answer the turn again when it is over."""
         self._next = self._before
 
     def interrupted(self, heard: str) -> None:
-        """The session has seen to it."""
+        """Do nothing: the session has seen to it."""
 
     def said(self, text: str) -> None:
-        """It is all the same to a script."""
+        """Do nothing: a script does not depend on what was said."""
 
     def resume(self, history: Sequence[History]) -> None:
-        """A script goes on after the turns that were taken in an earlier session."""
+        """Go on after the turns that were taken in an earlier session."""
         self._next = sum(entry.role == "user" for entry in history)
 
     def update(self, settings: StandInSettings) -> None:
-        """A script calls what it calls."""
+        """Do nothing: a script does not depend on Settings."""
 
     def close(self) -> None:
         """Nothing is open."""

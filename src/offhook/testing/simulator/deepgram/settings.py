@@ -140,7 +140,7 @@ class StandInSettings:
     """Settings that were accepted, and what of them the stand-in acts on."""
 
     def __init__(self, text: bytes) -> None:
-        """Raises Refused."""
+        """Read the message. Raises SessionError."""
         try:
             settings = _decoder.decode(text)
             self.message: Final[dict[str, Any]] = msgspec.json.decode(text)
@@ -208,14 +208,14 @@ class StandInSettings:
             think.prompt = f"{think.prompt}\n\n{prompt}" if think.prompt else prompt
 
     def update_think(self, think: Any) -> None:
-        """Replace provider, prompt, endpoint and functions (§2.11). Raises Refused."""
+        """Replace provider, prompt, endpoint and functions (§2.11). Raises SessionError."""
         try:
             self.think = list(_entries(msgspec.convert(think, Think | list[Think])))
         except msgspec.ValidationError as error:
             raise unparsable(error) from None
 
     def update_speak(self, speak: Any) -> None:
-        """Take another voice, from the next turn on (§2.12). Raises Refused."""
+        """Take another voice, from the next turn on (§2.12). Raises SessionError."""
         try:
             msgspec.convert(speak, _Speak | list[_Speak])
         except msgspec.ValidationError as error:
@@ -268,7 +268,7 @@ class StandInSettings:
 
 
 def unparsable(error: Exception) -> SessionError:
-    """The refusal of a message that did not match its schema, naming the field."""
+    """Return the refusal of a message that did not match its schema, naming the field."""
     fault = str(error)
     at = _AT.search(fault)
     field = f" Check the {at[1]} field." if at and at[1] else ""
@@ -278,7 +278,7 @@ def unparsable(error: Exception) -> SessionError:
 
 
 def _entries(block: Any) -> Iterator[Any]:
-    """The entries of a `think` or `speak`: one block, or an array in order of preference."""
+    """Yield the entries of a `think` or `speak`: one block, or an array in order of preference."""
     if isinstance(block, list):
         yield from block
     elif block is not None:

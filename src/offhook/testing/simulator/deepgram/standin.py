@@ -1,8 +1,8 @@
 """The stand-in agent: one session of Deepgram's Voice Agent protocol.
 
-Source: deepgram.md §0 to §4, whose order of messages and codes it keeps. It is a
-wire.Receiver on a given clock: the same object serves in memory (memory.py) and on a real socket
-(standin_server.py). The protocol is here: its opening, messages, limits and faults. Who speaks
+Source: deepgram.md §0 to §4, whose order of messages and codes it keeps. A session is a
+websocket.Receiver on a given clock: the same object serves in memory (memory.py) and on a real
+socket (server.py). The protocol is here: its opening, messages, limits and faults. Who speaks
 when, and what, is in turns.py.
 """
 
@@ -57,7 +57,7 @@ class SpokenLine:
     role: str
     content: str
     meant: str = ""
-    """What the agent took a caller's words for."""
+    """The meaning that the agent gave to a caller's words."""
 
 
 class Arrivals:
@@ -97,7 +97,7 @@ class StandIn:
         request_id: str = "stand-in",
         ended: "Callable[[StandIn], None] | None" = None,
     ) -> None:
-        """`ended` is told when the socket is gone."""
+        """Set the agent of the session. `ended` is told when the socket is gone."""
         self.request_id: Final = request_id
         self.phase = SessionPhase.OPENING
         self.settings: StandInSettings | None = None
@@ -142,10 +142,10 @@ class StandIn:
         """Whether a caller who hears every byte at once is still hearing the agent."""
         return self._turns is not None and self._turns.audible
 
-    # --- wire.Receiver ---
+    # --- websocket.Receiver ---
 
     def on_open(self, socket: Channel) -> None:
-        """The upgrade is done."""
+        """Start the timers of the session: the upgrade is done."""
         self._channel = socket
         now = self._clock.now()
         self._heard_at = now
@@ -155,7 +155,7 @@ class StandIn:
         self._timers.after(SESSION_MAX_S, self._end_of_session)
 
     def on_text(self, text: bytes) -> None:
-        """A message from the client."""
+        """Take a message from the client."""
         if self.phase in (SessionPhase.STALLED, SessionPhase.OVER):
             return
         self._heard_at = self._clock.now()
@@ -178,13 +178,13 @@ class StandIn:
         self._turns.hear(data)
 
     def on_writable(self, writable: bool) -> None:
-        """The client reads too slowly, or has caught up: audio waits for it."""
+        """Hold audio back while the client reads too slowly."""
         self._writable = writable
         if self._turns is not None:
             self._turns.hold(writable)
 
     def on_close(self, closed: Closed) -> None:
-        """The socket is gone."""
+        """End with the socket."""
         self.closed = closed
         self._stop(SessionPhase.OVER)
         if self._ended is not None:
@@ -366,7 +366,7 @@ class StandIn:
             self.on_line(line)
 
     def function_changed(self, called: WatchedCall) -> None:
-        """A function was asked for, answered or cancelled."""
+        """Report that a function was asked for, answered or cancelled."""
         if self.on_call is not None:
             self.on_call(called)
 

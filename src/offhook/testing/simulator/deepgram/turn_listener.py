@@ -81,7 +81,7 @@ class TurnListener:
         return True
 
     def taken(self) -> None:
-        """What was said so far has been answered: further speech is another turn."""
+        """Take what was said so far for answered: further speech is another turn."""
         self._stretches.clear()
 
     def forget(self) -> None:
@@ -91,7 +91,7 @@ class TurnListener:
         self._ears.forget()
 
     def close(self) -> None:
-        """The caller is gone."""
+        """Stop listening: the caller is gone."""
         self._stretches.clear()
         self._ears.close()
 

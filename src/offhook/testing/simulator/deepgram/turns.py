@@ -89,7 +89,7 @@ class Turns:
         self._listener.hear(data)
 
     def hold(self, writable: bool) -> None:
-        """The client reads too slowly, or has caught up."""
+        """Hold audio back while the client reads too slowly."""
         self._speaker.hold(writable)
 
     @property
@@ -98,12 +98,12 @@ class Turns:
         return self._speaker.audible
 
     def updated(self) -> None:
-        """The settings were changed."""
+        """Take over changed settings."""
         self._mind.update(self._settings)
         self._listener.end_after(self._settings.end_of_turn_ms(self._conduct.silence_ms))
 
     def say_unasked(self, text: str) -> None:
-        """A greeting, or an injection."""
+        """Say a greeting, or an injection."""
         self._mind.said(text)
         self.speak(text, None)
 
@@ -122,7 +122,7 @@ class Turns:
         self.say_unasked(message.message)
 
     def user_wrote(self, words: str) -> None:
-        """The caller is taken to have said this, and no more (§2.15).
+        """Answer as if the caller had said this, and no more (§2.15).
 
         What was said in a turn that was forced to end comes first, as soon as its words are known.
         """
@@ -139,7 +139,7 @@ class Turns:
         self._is_forced = self._listener.recognising
 
     def stop(self) -> None:
-        """The session is over."""
+        """Stop: the session is over."""
         self._speaker.drop()
         self._listener.close()
         self._mind.close()
@@ -201,7 +201,7 @@ class Turns:
             self.functions.confirm()
 
     def _cut_short(self) -> str | None:
-        """What the caller has heard of an answer that is not at its end; None if it is."""
+        """Return what the caller has heard of an answer that is not at its end; None if it is."""
         answer = self._answer
         if answer is None or answer.is_dropped or not answer.is_confirmed:
             return None
@@ -299,7 +299,7 @@ class Turns:
             self._strike(self._speaker.answer)
 
     def _spoken(self, answer: TurnAnswer | None, was_cut: bool) -> None:
-        """What was being said has gone out, or what was left of it."""
+        """Report that what was being said has gone out, or what was left of it."""
         fault = answer.flaws.fault if answer is not None and answer.flaws is not None else None
         if fault not in ("text_only", "never_done"):
             self.wire.send(messages.AgentAudioDone())
@@ -308,7 +308,7 @@ class Turns:
             self._is_said(answer, was_cut)
 
     def _is_said(self, answer: TurnAnswer, was_cut: bool) -> None:
-        """An answer is at its end."""
+        """End an answer that was said."""
         if answer.is_turn:
             fixed = self._conduct.latency
             self.wire.send(answer.latency() if fixed is None else fixed.report())

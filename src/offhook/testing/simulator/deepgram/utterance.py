@@ -96,7 +96,7 @@ class StandInUtterance:
         return self._cut_off is not None
 
     def heard(self) -> str:
-        """What a caller who hears every byte at once has heard by now, in whole words."""
+        """Return what a caller who hears every byte at once has heard by now, in whole words."""
         now = self._clock.now()
         texts = []
         for played in self._played:
@@ -168,7 +168,7 @@ class StandInUtterance:
         return not self.finished and self._cut_off is None
 
     def _made(self, sound: bytes) -> None:
-        """The voice has made a piece of the present sentence."""
+        """Take a piece of the present sentence from the voice."""
         if not self._goes_on():
             return
         played = self._played[-1]

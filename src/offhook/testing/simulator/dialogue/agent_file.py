@@ -9,7 +9,7 @@ from offhook.testing.simulator.dialogue.file import Dialogue, DialogueContent
 
 
 def read(path: Path) -> Script | Dialogue:
-    """The agent in that file: one with `turns` is a script, one with `intents` a dialogue.
+    """Read an agent from a file: one with `turns` is a script, one with `intents` a dialogue.
 
     Raises UserError (E-YAML-01 to -03, E-DIALOGUE-01) naming file, line and key.
     """

@@ -30,7 +30,7 @@ class ReadyAgent:
 async def ready(
     what: Script | Dialogue | None = None, model: Model | None = None
 ) -> AsyncIterator[ReadyAgent]:
-    """The agent, until the end of the block, which ends its processes and requests.
+    """Make an agent ready until the end of the block, which ends its processes and requests.
 
     Without `what` it is the front desk: the one that understands, or a script where this machine
     has neither ears nor voice. Raises UserError E-STANDIN-02 when a dialogue needs them and they

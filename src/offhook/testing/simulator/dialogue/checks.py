@@ -15,7 +15,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def check(dialogue: "Dialogue", document: Document) -> None:
-    """Raises InvalidFileError E-DIALOGUE-01, naming every mistake in the order of the file."""
+    """Check a dialogue. Raises InvalidFileError E-DIALOGUE-01 with every mistake, in file order."""
     found = list(_Checks(dialogue, document).findings())
     if found:
         found.sort(key=lambda finding: (finding.place is None, finding.place))
@@ -146,7 +146,7 @@ class _Checks:
         yield from self._unanswered()
 
     def _reached(self) -> Iterator[str]:
-        """The states to which a way leads."""
+        """Yield the states to which a way leads."""
         everywhere = [
             case.to
             for loc, case in self._dialogue.cases()

@@ -1,7 +1,7 @@
 """One streamed chat completion of a server that speaks OpenAI's protocol: Ollama, vLLM, llama.cpp.
 
 The request is `POST .../chat/completions` with `stream: true`; the answer is a stream of events,
-each a line `data: {...}`, the last `data: [DONE]`. Whatever else a server does ends in `Failed`.
+each a line `data: {...}`, the last `data: [DONE]`. Anything else ends in a CompletionError.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ _decoder: Final = msgspec.json.Decoder(_Chunk)
 
 
 def completions_url(url: str) -> str:
-    """A server's base URL (http://127.0.0.1:11434/v1) as that of its chat completions."""
+    """Return the URL of a server's chat completions (base: http://127.0.0.1:11434/v1)."""
     whole = url.rstrip("/")
     return whole if whole.endswith("/chat/completions") else f"{whole}/chat/completions"
 
@@ -116,7 +116,8 @@ async def complete(
 ) -> list[ToolCall]:
     """Have the model answer: each piece of text goes to `text`, its tool calls are returned.
 
-    `slow` is called when nothing has come for SLOW_S. Raises Failed. Redirects are not followed.
+    `slow` is called when nothing has come for SLOW_S. Redirects are not followed. Raises
+    CompletionError.
     """
     body: dict[str, Any] = {"model": model.name, "messages": list(messages), "stream": True}
     if tools:
@@ -191,7 +192,7 @@ async def _read(
 
 
 def _add(calls: dict[int, ToolCall], delta: _ToolDelta) -> None:
-    """A piece of a tool call: they come by index, their arguments bit by bit."""
+    """Add a piece of a tool call: they come by index, their arguments bit by bit."""
     if delta.index not in calls and len(calls) >= _CALLS_MAX:
         raise CompletionError("it called too many functions")
     call = calls.setdefault(delta.index, ToolCall())
@@ -204,7 +205,7 @@ def _add(calls: dict[int, ToolCall], delta: _ToolDelta) -> None:
 
 
 async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """The data of each event; comments and other fields are passed over."""
+    """Yield the data of each event; pass over comments and other fields."""
     rest = b""
     total = 0
     async for piece in response.aiter_bytes():

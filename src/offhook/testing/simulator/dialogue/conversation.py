@@ -105,7 +105,7 @@ class Conversation:
     # --- What happens ---
 
     def hear(self, text: str, understood: bool = True) -> Move:
-        """A turn of the caller: what was recognised, and whether the recogniser trusts it."""
+        """Answer a turn: what was recognised, and whether the recogniser trusts it."""
         self._remember(silent=0, calling=None)
         state = self._state
         missing = [slot for slot in state.needs if slot not in self.memory.slots]
@@ -122,7 +122,7 @@ class Conversation:
         return self._moved(dataclasses.replace(move, meaning=meaning))
 
     def functions_answered(self, contents: Sequence[str]) -> Move:
-        """Every function of the last move was answered, with these texts."""
+        """Go on after the functions of the last move, which were answered with these texts."""
         calling = self.memory.calling
         if calling is None:
             return Move()
@@ -143,28 +143,28 @@ class Conversation:
         return self._moved(self._go(case, known))
 
     def functions_are_slow(self) -> Move:
-        """They have not been answered for a while."""
+        """Say that functions take long."""
         return Move(self._texts(["one_moment"], {}) or ())
 
     def functions_cancelled(self) -> None:
-        """The caller went on, and nobody waits for them any more."""
+        """Give up the functions that are waited for: the caller went on."""
         calling = self.memory.calling
         if calling is not None:
             # Nothing was done: a caller who was asked whether all is right may still say yes.
             self._remember(calling=None, confirming=calling.confirmed)
 
     def said(self, text: str) -> None:
-        """The agent said this of its own accord: its greeting, or what it was told to."""
+        """Note what the agent said unasked: its greeting, or what it was told to say."""
         self._remember(last=(text,))
 
     def silence(self) -> Move:
-        """Nobody has spoken for a while."""
+        """Answer a silence of both sides."""
         return self._moved(self._again("silent"))
 
     # --- What is answered ---
 
     def _answer(self, meaning: Meaning, given: Mapping[str, Value]) -> Move | None:
-        """What to do about a turn; None if it meant nothing here."""
+        """Decide what to do about a turn; None if it meant nothing here."""
         intent, here, content = meaning.intent, self._state, self._dialogue.content
         verdict = intent in ("yes", "no")
         known = {**self.memory.slots, **meaning.slots}
@@ -247,7 +247,7 @@ class Conversation:
         return Move(said)
 
     def _again(self, row: _Row, *, off_topic: bool = False) -> Move:
-        """The next of the answers to turns in a row that meant nothing; in the end, none."""
+        """Return the next answer to turns in a row that meant nothing; in the end, none."""
         content = self._dialogue.content
         if row == "misunderstood":
             actions, count = content.misunderstood, self.memory.misunderstood
@@ -308,7 +308,7 @@ class Conversation:
     # --- Words ---
 
     def _fitting(self, cases: Sequence[Any], known: Mapping[str, Any]) -> Any:
-        """The first case whose conditions hold and whose words can be filled in; or None."""
+        """Return the first case whose conditions hold and whose words can be filled in, or None."""
         for case in cases:
             holds = all(
                 known.get(name) in value if isinstance(value, list) else known.get(name) == value
@@ -321,7 +321,7 @@ class Conversation:
     def _texts(
         self, texts: Sequence[str], known: Mapping[str, Any], *, count: bool = True
     ) -> tuple[str, ...] | None:
-        """What is said, filled in; None when something is not known that it needs."""
+        """Return what is said, filled in; None when something is not known that it needs."""
         said = []
         times = dict(self.memory.said)
         for text in texts:
@@ -364,7 +364,7 @@ class Conversation:
 
 
 def _fields(content: str) -> dict[str, Any] | None:
-    """The fields of a function's answer; None if it is no JSON object, or says it failed."""
+    """Return the fields of a function's answer; None if it is no JSON object, or says it failed."""
     try:
         answer = msgspec.json.decode(content[:_RESULT_MAX])
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -19,7 +19,7 @@ def conversing(
     voice: TextToSpeech,
     conduct: Conduct | None = None,
 ) -> StandInAgent:
-    """An agent that talks along a dialogue."""
+    """Return an agent that talks along a dialogue."""
     return StandInAgent(
         conduct or Conduct(), lambda settings: DialogueFilePolicy(dialogue, settings), ears, voice
     )
@@ -27,7 +27,7 @@ def conversing(
 
 @asynccontextmanager
 async def talking(dialogue: Dialogue) -> AsyncIterator[StandInAgent]:
-    """An agent that talks along a dialogue, until the end of the block.
+    """Make an agent that talks along a dialogue, until the end of the block.
 
     Raises UserError (E-EAR-...) where the local engines do not start, or do not know a word.
     """
@@ -39,7 +39,7 @@ async def talking(dialogue: Dialogue) -> AsyncIterator[StandInAgent]:
 
 
 class DialogueFilePolicy:
-    """One session's Talk, carried out. A Mind."""
+    """One session's Talk, carried out. A DialoguePolicy."""
 
     def __init__(self, dialogue: Dialogue, settings: StandInSettings) -> None:
         content = dialogue.content
@@ -62,7 +62,7 @@ class DialogueFilePolicy:
         self._carry_out(self._talk.silence(), answer)
 
     def forget(self) -> None:
-        """The turn was not over."""
+        """Take back what the last turn changed: it was not over."""
         self._talk.memory = self._before
 
     def interrupted(self, heard: str) -> None:
@@ -70,7 +70,7 @@ class DialogueFilePolicy:
         self._talk.functions_cancelled()
 
     def said(self, text: str) -> None:
-        """What may have to be repeated."""
+        """Note what may have to be repeated."""
         self._talk.said(text)
 
     def resume(self, history: Sequence[History]) -> None:

@@ -91,7 +91,7 @@ class DialogueCase(_Part):
 
 
 def _cases(value: Any) -> Any:
-    """A text for a case that only says it, a case for a list of one."""
+    """Put a text or a case into a list of one."""
     return [{"say": one} if isinstance(one, str) else one for one in _listed(value)]
 
 
@@ -181,7 +181,7 @@ class Dialogue:
     """A file whose every name leads somewhere. Made by `read`; the same for all sessions."""
 
     def __init__(self, document: yamlfile.Document) -> None:
-        """Raises InvalidFileError naming every mistake: E-YAML-03, E-DIALOGUE-01."""
+        """Read a dialogue. Raises InvalidFileError with every mistake: E-YAML-03, E-DIALOGUE-01."""
         # The checks look at a Dialogue, so they are not imported above.
         from offhook.testing.simulator.dialogue import checks
 
@@ -208,7 +208,7 @@ class Dialogue:
         return self.content.caller
 
     def meaning(self, text: str, expected: Collection[str] = ()) -> Meaning:
-        """What a caller who says `text` means; see Matcher."""
+        """Return what a caller who says `text` means; see Matcher."""
         return self.matcher.meaning(text, expected)
 
     def vocabulary(self) -> Vocabulary:
@@ -249,7 +249,7 @@ class Dialogue:
         return Vocabulary(tuple(phrases), self.content.pronunciations)
 
     def variants(self, text: str) -> tuple[str | None, list[str]]:
-        """The reply that a text under `say` names, and its variants; or the text alone."""
+        """Return the reply that a text under `say` names, and its variants; or the text alone."""
         if _NAME.fullmatch(text):
             return text, self.replies.get(text, [])
         return None, [text]
@@ -298,7 +298,7 @@ class Dialogue:
         yield ("silent",), self.content.silent
 
     def _kinds_in_phrases(self) -> dict[str, slots.SlotKind]:
-        """Those that some phrase has: no word is taken for a value that nobody may mean."""
+        """Return the kinds that some phrase has: no word is taken for a value of another."""
         used = {
             word[1:]
             for phrases in self.content.intents.values()
@@ -310,11 +310,11 @@ class Dialogue:
 
 
 def read(path: Path) -> Dialogue:
-    """The dialogue in that file. Raises UserError naming file, line and column of every mistake."""
+    """Read a dialogue from a file. Raises UserError with the place of every mistake."""
     return Dialogue(yamlfile.read(path))
 
 
 def front_desk() -> Dialogue:
-    """The front desk that Offhook comes with: examples/front-desk/dialogue.yaml is the same."""
+    """Return the front desk that Offhook comes with (examples/front-desk/dialogue.yaml)."""
     text = (resources.files("offhook.testing") / "front_desk/dialogue.yaml").read_text("utf-8")
     return Dialogue(yamlfile.parse(text, Path("front_desk/dialogue.yaml")))

@@ -100,7 +100,7 @@ class Matcher:
                 self._index.setdefault(term, []).append(entry)
 
     def meaning(self, text: str, expected: Collection[str] = ()) -> Meaning:
-        """What `text` means. Of equal readings, one with a slot that is `expected` is taken."""
+        """Return what `text` means: of equal readings, that with a slot which is `expected`."""
         best = Meaning(None)
         best_rank = -1.0
         for reading in self._readings(words(text)[:_WORDS]):

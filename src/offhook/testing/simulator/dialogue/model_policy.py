@@ -54,7 +54,7 @@ _CANCELLED: Final = '{"error": "The caller went on speaking; this was called off
 async def thinking(
     agent: StandInAgent, configured: Model | None = None
 ) -> AsyncIterator[StandInAgent]:
-    """The agent with a model for a mind, where there is one: `configured`, or one in its Settings.
+    """Give an agent a model as its policy, where there is one: `configured`, or in its Settings.
 
     A model that Settings name is asked only where it is on this machine. Other sessions have the
     agent's own mind.
@@ -81,7 +81,7 @@ async def thinking(
 
 
 def models(settings: StandInSettings, configured: Model | None) -> list[Model]:
-    """The models that a session thinks with, in order of preference."""
+    """Return the models of a session, in order of preference."""
     if configured is not None:
         return [configured]
     return [
@@ -99,7 +99,7 @@ def models(settings: StandInSettings, configured: Model | None) -> list[Model]:
 
 
 class ModelPolicy:
-    """One session's conversation with a model. A Mind."""
+    """One session's conversation with a model. A DialoguePolicy."""
 
     silence_s: float | None = None
 
@@ -141,11 +141,11 @@ class ModelPolicy:
         self._go_on(answer, 1)
 
     def silence(self, answer: TurnAnswer) -> None:
-        """A model is never asked unasked."""
+        """Say nothing: a model is not asked when nobody speaks."""
         answer.done()
 
     def forget(self) -> None:
-        """The turn was not over."""
+        """Take back the turn: it was not over."""
         self._stop()
         del self._messages[self._before :]
 
@@ -166,7 +166,7 @@ class ModelPolicy:
         self._text = ""
 
     def said(self, text: str) -> None:
-        """The model knows what the caller was told."""
+        """Let the model know what the caller was told."""
         self._add({"role": "assistant", "content": text})
 
     def resume(self, history: Sequence[messages.History]) -> None:
@@ -182,7 +182,7 @@ class ModelPolicy:
                     self._answered_tool(tool, call.response)
 
     def update(self, settings: StandInSettings) -> None:
-        """The next request has the new prompt, functions and model."""
+        """Use the new prompt, functions and model from the next request on."""
         self._settings = settings
 
     def close(self) -> None:
@@ -310,7 +310,7 @@ class ModelPolicy:
         self._add({"role": "tool", "tool_call_id": call.id, "content": content})
 
     def _context(self) -> list[dict[str, Any]]:
-        """The prompt, and as much of the end of the conversation as there is room for."""
+        """Return the prompt, and as much of the end of the conversation as there is room for."""
         think = self._settings.think[0] if self._settings.think else None
         room = CONTEXT_MAX
         if think is not None and isinstance(think.context_length, int):
@@ -346,7 +346,7 @@ def _is_said(message: Mapping[str, Any]) -> bool:
 
 
 def _called(text: str, calls: Sequence[ToolCall]) -> dict[str, Any]:
-    """The assistant's message that calls functions."""
+    """Return the assistant's message that calls functions."""
     for number, call in enumerate(calls):
         call.id = call.id or f"call_{number}"
     return {

@@ -27,14 +27,14 @@ EACH: Final = 120
 
 
 def whole(text: str, place: Place | None) -> Phrase:
-    """A sentence as it is."""
+    """Return a sentence as it is."""
     return Phrase(" ".join(words(text)), place, EACH)
 
 
 def caller_phrases(
     text: str, kinds: Mapping[str, SlotKind], place: Place | None
 ) -> Iterator[Phrase]:
-    """A phrase of an intent, with what callers say for its slots."""
+    """Yield a phrase of an intent with what callers say for its slots."""
     text = text.lower()
     names = _SLOT.findall(text)
     if not names:
@@ -51,7 +51,7 @@ def agent_phrases(
     functions: Iterable[str],
     place: Place | None,
 ) -> Iterator[Phrase]:
-    """The sentences of a text of the agent, with what it says for slots and fields."""
+    """Yield the sentences of a text of the agent, with what it says for slots and fields."""
     for sentence in _SENTENCE_END.split(text.strip()):
         names = FIELD.findall(sentence)
         said: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ from offhook.testing.simulator.dialogue.file import DialogueContent
 
 
 def as_text() -> str:
-    """The schema as it is printed, and committed."""
+    """Return the schema as it is printed, and committed."""
     draft = "https://json-schema.org/draft/2020-12/schema"
     schema = {
         "$schema": draft,

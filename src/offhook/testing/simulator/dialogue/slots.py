@@ -34,10 +34,10 @@ class SlotKind(Protocol):
     """One kind of slot."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
-        """The longest value that begins with the word at `start`."""
+        """Parse the longest value that begins with the word at `start`."""
 
     def say(self, value: Value) -> str:
-        """The value as an agent says it."""
+        """Return the value as an agent says it."""
 
     def samples(self) -> list[str]:
         """Ways in which callers say values: every word that matters is in one of them."""
@@ -47,16 +47,16 @@ class DaySlot:
     """A day of the week, today or tomorrow."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
-        """Also in the plural: "on Sundays"."""
+        """Parse a day, also in the plural: "on Sundays"."""
         day = _DAYS.get(tokens[start])
         return None if day is None else (day, start + 1)
 
     def say(self, value: Value) -> str:
-        """With its capital."""
+        """Return the day with its capital."""
         return str(value).capitalize() if value in _WEEKDAYS else str(value)
 
     def samples(self) -> list[str]:
-        """Every day."""
+        """List every day."""
         return [*_WEEKDAYS, "today", "tomorrow"]
 
 
@@ -68,7 +68,7 @@ class TimeSlot:
         self._begins = 60 * int(hour) + int(minute)
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
-        """As in: seven, half past six, ten to eight, seven thirty in the evening, noon."""
+        """Parse a time: seven, half past six, ten to eight, seven thirty in the evening, noon."""
         first = tokens[start]
         if first in ("noon", "midday"):
             return "12:00", start + 1
@@ -82,7 +82,7 @@ class TimeSlot:
         return self._resolved(hour, minute, half), end
 
     def say(self, value: Value) -> str:
-        """As in: half past six in the evening."""
+        """Return the time in words: half past six in the evening."""
         hour, minute = map(int, str(value).split(":"))
         if minute == 0 and hour in (0, 12):
             return "midnight" if hour == 0 else "noon"
@@ -103,7 +103,7 @@ class TimeSlot:
         return f"{clock} {part}"
 
     def samples(self) -> list[str]:
-        """Every hour in the usual ways, and some minutes."""
+        """List every hour in the usual ways, and some minutes."""
         hours = [" ".join(words.spelt(hour)) for hour in range(1, 13)]
         said = [*hours, *hours, *hours]  # bare hours are what most callers say
         said += [f"{hour} o'clock" for hour in hours]
@@ -134,7 +134,7 @@ class PeopleSlot:
     """A number of people, from 1 to 30."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
-        """As in: four, four people, two of us, just me."""
+        """Parse a number: four, four people, two of us, just me."""
         if list(tokens[start : start + 2]) == ["just", "me"]:
             return 1, start + 2
         found = words.number(tokens, start)
@@ -149,11 +149,11 @@ class PeopleSlot:
         return count, end
 
     def say(self, value: Value) -> str:
-        """The number in words."""
+        """Return the number in words."""
         return " ".join(words.spelt(int(value)))
 
     def samples(self) -> list[str]:
-        """One to twelve, and some more."""
+        """List one to twelve, and some more."""
         counts = [" ".join(words.spelt(count)) for count in (*range(1, 13), 15, 20)]
         return [*counts, *counts[:8], *(f"{count} people" for count in counts[1:10]), "just me"]
 
@@ -162,7 +162,7 @@ class DigitsSlot:
     """Digits that are said one by one, two at least: an order number, a telephone number."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
-        """As in: four two one seven, double four, oh, forty two seventeen."""
+        """Parse digits: four two one seven, double four, oh, forty two seventeen."""
         digits = ""
         end = start
         while end < len(tokens) and len(digits) < _DIGITS_MAX:
@@ -181,11 +181,11 @@ class DigitsSlot:
         return (digits, end) if len(digits) > 1 else None
 
     def say(self, value: Value) -> str:
-        """Each digit in words."""
+        """Return each digit in words."""
         return " ".join(words.one_by_one(str(value)))
 
     def samples(self) -> list[str]:
-        """Strings of four, chosen so that every digit follows every other."""
+        """List strings of four, chosen so that every digit follows every other."""
         random_ = random.Random(0)
         strings = ["".join(random_.choices("0123456789", k=4)) for _ in range(60)]
         said = [self.say(digits) for digits in strings]
@@ -203,23 +203,23 @@ class ChoiceSlot:
         self._ways = [way for name, ways in names.items() for way in (ways or (name,))]
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
-        """The longest of the list that stands there."""
+        """Parse the longest name of the list that stands there."""
         for said, name in self._said:
             if said and list(tokens[start : start + len(said)]) == said:
                 return name, start + len(said)
         return None
 
     def say(self, value: Value) -> str:
-        """Its name."""
+        """Return the name."""
         return str(value)
 
     def samples(self) -> list[str]:
-        """Every way to say each."""
+        """List every way to say each."""
         return list(self._ways)
 
 
 def builtin(begins: str = "08:00") -> dict[str, SlotKind]:
-    """The kinds that need no list, by name."""
+    """Return the kinds that need no list, by name."""
     return {
         "day": DaySlot(),
         "time": TimeSlot(begins),
@@ -229,7 +229,7 @@ def builtin(begins: str = "08:00") -> dict[str, SlotKind]:
 
 
 def spoken(value: Any) -> str:
-    """A field of a function's answer as an agent says it."""
+    """Return a field of a function's answer as an agent says it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int) and 0 <= value <= 99:

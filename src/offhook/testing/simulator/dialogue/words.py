@@ -22,7 +22,7 @@ _TOKEN: Final = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """The words of `text`: "Table for 2, at 7:30 p.m.?" is table for two at seven thirty pm.
+    """Split `text` into words: "Table for 2, at 7:30 p.m.?" is table for two at seven thirty pm.
 
     A word that begins with `$` stands for a slot and stays as it is.
     """
@@ -41,7 +41,7 @@ def words(text: str) -> list[str]:
 
 
 def spelt(number: int) -> list[str]:
-    """A whole number from 0 to 99 in words."""
+    """Spell a whole number from 0 to 99."""
     if number < 20:
         return [_UNITS[number]]
     tens, unit = divmod(number, 10)
@@ -54,7 +54,7 @@ def one_by_one(digits: str) -> list[str]:
 
 
 def number(tokens: Sequence[str], start: int) -> tuple[int, int] | None:
-    """The number from 0 to 99 that begins at `start`, and where it ends; None if none does."""
+    """Parse the number from 0 to 99 that begins at `start`: it and its end; None if none does."""
     if start >= len(tokens):
         return None
     word = tokens[start]

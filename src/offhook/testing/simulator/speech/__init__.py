@@ -1,1 +1,1 @@
-"""Ears and a voice that need no account: open source engines in processes of their own."""
+"""Speech to text and text to speech without an account, by open source engines in processes."""

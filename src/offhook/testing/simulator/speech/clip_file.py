@@ -37,7 +37,7 @@ def read(path: Path) -> bytes:
 
 
 def _samples(found: wav.Wav) -> "NDArray[np.float64] | None":
-    """The samples from -1 to 1, all channels mixed; None of what is not known here."""
+    """Return the samples from -1 to 1, all channels mixed; None of what is not known here."""
     import numpy as np
 
     from offhook.testing.simulator.speech import mulaw

@@ -34,7 +34,7 @@ _SAID: Final = _Said()
 
 
 def spoken(sentence: str) -> bytes:
-    """The sentence as mu-law audio: its clip, or a quiet hum for as long as the words take."""
+    """Return a sentence as mu-law audio: its clip, or a quiet hum as long as its words take."""
     clip = clips.find(sentence)
     if clip is not None:
         return clips.load(clip)
@@ -45,7 +45,7 @@ def spoken(sentence: str) -> bytes:
 
 @functools.cache
 def _noise() -> bytes:
-    """A second of noise at -33 dBFS: mu-law of either sign, in the one segment."""
+    """Make a second of noise at -33 dBFS: mu-law of either sign, in the one segment."""
     random = Random(0)
     return bytes(
         random.choice((0x50, 0xD0)) + random.randrange(16) for _ in range(audio.BYTES_PER_SECOND)

@@ -17,29 +17,29 @@ _NOT_A_WORD: Final = re.compile(r"[^a-z0-9]+")
 
 
 def names(prefix: str = "") -> list[str]:
-    """The clips whose name begins with `prefix`: "caller-" or "agent-" says who speaks."""
+    """List the clips whose name begins with `prefix`: "caller-" or "agent-" says who speaks."""
     return [name for name in _texts() if name.startswith(prefix)]
 
 
 def text(name: str) -> str:
-    """What the clip says. Raises KeyError when there is none of that name."""
+    """Return what the clip says. Raises KeyError when there is none of that name."""
     return _texts()[name]
 
 
 @functools.cache
 def load(name: str) -> bytes:
-    """The clip's audio. Raises KeyError when there is none of that name."""
+    """Return the clip's audio. Raises KeyError when there is none of that name."""
     text(name)
     return (_folder() / f"{name}.ulaw").read_bytes()
 
 
 def find(text: str) -> str | None:
-    """The name of the clip that says `text`, whatever its case and punctuation, if there is one."""
+    """Return the name of the clip that says `text`, but for case and punctuation, if any."""
     return _by_words().get(_words(text))
 
 
 def of_caller(wanted: str) -> str | None:
-    """The caller's clip that has this name or says this, if there is one."""
+    """Find the caller's clip that has this name or says this, if there is one."""
     return wanted if wanted in names("caller-") else find(wanted)
 
 

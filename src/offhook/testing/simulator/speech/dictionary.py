@@ -17,7 +17,7 @@ _NEAR: Final = 3
 
 
 def model() -> Path:
-    """The folder of the English model. Raises UserError E-EAR-03 where there is no recogniser."""
+    """Return the folder of the English model. Raises UserError E-EAR-03 without a recogniser."""
     try:
         import pocketsphinx
     except ImportError:
@@ -60,7 +60,7 @@ def _own(vocabulary: Vocabulary) -> dict[str, str]:
 
 
 def check(vocabulary: Vocabulary) -> list[Finding]:
-    """What the recogniser cannot hear: words that it does not know, each told once, by its place.
+    """List the words that the recogniser does not know, each once, by its place.
 
     Raises UserError E-EAR-03 where there is no recogniser.
     """
@@ -87,7 +87,7 @@ def check(vocabulary: Vocabulary) -> list[Finding]:
 
 
 def lines(vocabulary: Vocabulary) -> Iterable[str]:
-    """The dictionary of these words alone, as its file has it. Raises InvalidFileError E-EAR-01."""
+    """Yield the dictionary of these words alone, line by line. Raises InvalidFileError E-EAR-01."""
     findings = check(vocabulary)
     if findings:
         raise InvalidFileError("E-EAR-01", findings)

@@ -28,13 +28,13 @@ class SpeechToText(Protocol):
         """Mu-law audio of the present turn, of any length; the first begins a turn."""
 
     def end(self, heard: Callable[[Transcript], None]) -> None:
-        """The turn is over: say what it was. Another turn may begin before that is known."""
+        """End the turn, and have told what it was. Another turn may begin before that is known."""
 
     def forget(self) -> None:
-        """The present turn was none, and nobody is to be told of an earlier one any more."""
+        """Drop the present turn, and tell of no earlier one any more."""
 
     def close(self) -> None:
-        """The caller is gone."""
+        """Stop: the caller is gone."""
 
 
 class SpeechHandle(Protocol):

@@ -99,7 +99,7 @@ class Library:
 
 
 def _find() -> tuple[str, bytes | None]:
-    """The library, and the folder that holds its data if it is not the library's own."""
+    """Find the library, and the folder that holds its data if it is not the library's own."""
     try:
         import espeakng_loader
     except ImportError:
@@ -128,7 +128,7 @@ class LineEncoder:
         self._spoke = False
 
     def feed(self, samples: bytes, *, last: bool = False) -> None:
-        """Samples of 16 bits; `last` flushes what is held."""
+        """Take samples of 16 bits; `last` flushes what is held."""
         wide = self._numpy.frombuffer(samples, dtype="<i2")
         audio = self._tail + self._encode(louder(self._resample.resample_chunk(wide, last=last)))
         loud = len(audio.rstrip(_SILENT))
@@ -141,7 +141,7 @@ class LineEncoder:
 
 
 def louder(samples: Any) -> Any:
-    """An array of 16-bit samples, louder by GAIN."""
+    """Return an array of 16-bit samples, louder by GAIN."""
     import numpy
 
     level = numpy.abs(samples.astype(numpy.float64)) * (GAIN / 32768)
@@ -196,7 +196,7 @@ class EspeakWorker:
 
 
 def main() -> None:
-    """The process: exits with 3 where there is no eSpeak NG, or nothing to resample with."""
+    """Run the process. Exit with 3 where there is no eSpeak NG, or nothing to resample with."""
     try:
         worker = EspeakWorker(sys.stdin.buffer, sys.stdout.buffer)
         import numpy  # noqa: F401

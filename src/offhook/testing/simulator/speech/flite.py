@@ -27,12 +27,12 @@ _TAPS: Final = 127
 
 
 def find() -> str | None:
-    """The program, if there is one."""
+    """Find the program, if there is one."""
     return shutil.which("flite")
 
 
 async def say(program: str, text: str, voice: str = VOICE) -> Any | None:
-    """The text as samples at 8000 Hz, full scale 32768; None when flite or its voice fails."""
+    """Say a text: samples at 8000 Hz, full scale 32768; None when flite or its voice fails."""
     with tempfile.TemporaryDirectory(prefix="offhook-flite-") as folder:
         file = Path(folder) / "said.wav"
         words = text.replace("\0", " ")

@@ -22,7 +22,7 @@ _NEVER: Final = -99.0
 
 
 def arpa(sentences: Iterable[tuple[Sequence[str], int]]) -> str:
-    """The model of sentences, each with its weight (1 or more), as the text of an ARPA file."""
+    """Return the model of sentences with weights (1 or more), as the text of an ARPA file."""
     counts: tuple[Counter[Gram], ...] = (Counter(), Counter(), Counter())
     for words, weight in sentences:
         line = (_START, *words, _END)
@@ -53,7 +53,7 @@ def _lines(counts: tuple[Counter[Gram], ...]) -> Iterator[str]:
 
 
 def _chances(counts: tuple[Counter[Gram], ...]) -> list[dict[Gram, float]]:
-    """The logarithm, to base 10, of the chance of the last word of each n-gram."""
+    """Return the logarithm, to base 10, of the chance of the last word of each n-gram."""
     words = counts[0]
     likely: dict[Gram, float] = {
         gram: SHARES[0] * count / words.total() + (1 - SHARES[0]) / len(words)

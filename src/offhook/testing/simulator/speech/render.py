@@ -53,7 +53,7 @@ class Rendered:
         """Why there is no synthesiser here."""
 
     def audio(self, text: str) -> bytes:
-        """The mu-law audio of a text that was rendered.
+        """Return the mu-law audio of a text that was rendered.
 
         Raises UserError: E-REH-01 when this machine cannot say it, E-REH-05 when nobody can.
         """
@@ -114,7 +114,7 @@ def on_the_line(samples: Any) -> bytes:
 
 
 async def by_flite(texts: Sequence[str]) -> dict[str, RenderedLine]:
-    """What flite says, if there is one and it works."""
+    """Say texts by flite, if there is one and it works."""
     if not texts or find_spec("numpy") is None:
         return {}
     from offhook.testing.simulator.speech import flite
@@ -138,7 +138,7 @@ async def by_flite(texts: Sequence[str]) -> dict[str, RenderedLine]:
 
 
 async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, RenderedLine]:
-    """What eSpeak NG says. Raises UserError E-EAR-02 when there is none."""
+    """Say texts by eSpeak NG. Raises UserError E-EAR-02 when there is none."""
     if not texts:
         return {}
     async with speaking(speed=speed) as speaker:

@@ -1,4 +1,4 @@
-"""Ears by PocketSphinx, for sentences that are known: audio goes to its processes, words come back.
+"""Speech to text by PocketSphinx, for known sentences: audio goes to processes, words come back.
 
 Whoever wants it enters `recognising`, and owns the processes for so long. It is no dictation: every
 sound is taken for words of the vocabulary, and what was none of them shows in how little the result
@@ -94,7 +94,7 @@ class _Recogniser(WorkerProcess):
 
 
 class SphinxSpeechToText:
-    """One caller's ears: a senses.Ears. They keep to one process, which learns the line."""
+    """A SpeechToText for one caller. One process hears all turns, and learns the line."""
 
     def __init__(self, worker: _Recogniser, session: int) -> None:
         self._worker = worker
@@ -120,7 +120,7 @@ class SphinxSpeechToText:
         _log.warning("a turn is not understood: the recogniser cannot keep up, or is gone")
 
     def end(self, heard: Told) -> None:
-        """The turn is over."""
+        """End the turn."""
         lost = self._is_lost()
         if lost:
             self._worker.send(self._session, FORGET)
@@ -130,14 +130,14 @@ class SphinxSpeechToText:
         self._begin_anew()
 
     def forget(self) -> None:
-        """The present turn was none, and earlier ones are of no interest."""
+        """Drop the present turn; earlier ones are of no interest."""
         self._begin_anew()
         self._lost.clear()
         self._worker.send(self._session, FORGET)
         self._worker.forget(self._session)
 
     def close(self) -> None:
-        """The caller is gone."""
+        """Stop: the caller is gone."""
         if not self._closed:
             self._closed = True
             self._lost.clear()
@@ -161,7 +161,7 @@ class SphinxSpeechToText:
 
 
 class Recogniser:
-    """Ears for any number of callers. Made by `recognising`."""
+    """Speech to text for any number of callers. Made by `recognising`."""
 
     def __init__(self, workers: list[_Recogniser]) -> None:
         self._workers = workers
@@ -170,12 +170,12 @@ class Recogniser:
         """Recordings do not come in real time: each takes a process as fast as that can go."""
 
     def ears(self) -> SphinxSpeechToText:
-        """Ears for one caller, at the process with the fewest."""
+        """Return the speech to text for one caller, at the process with the fewest callers."""
         worker = min(self._workers, key=lambda each: each.sessions)
         return SphinxSpeechToText(worker, next(self._numbers))
 
     async def transcribe(self, audio: bytes) -> Transcript:
-        """What is said in mu-law audio: one turn of somebody."""
+        """Recognise mu-law audio: one turn of somebody."""
         known: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
         async with self._transcribing:
             ears = self.ears()
@@ -193,7 +193,7 @@ class Recogniser:
 async def recognising(
     vocabulary: Vocabulary, workers: int | None = None
 ) -> AsyncIterator[Recogniser]:
-    """A recogniser of these sentences, until the end of the block; one process a core, or so many.
+    """Run a recogniser of these sentences until the end of the block: a process a core, or so many.
 
     Raises InvalidFileError E-EAR-01 with every word that it does not know, UserError E-EAR-03 when
     there is no recogniser on this machine.

@@ -40,12 +40,12 @@ class SphinxTurn:
         decoder.start_utt()
 
     def hear(self, mulaw: bytes) -> None:
-        """A piece of it."""
+        """Hear a piece of the turn."""
         if mulaw:  # of nothing the decoder makes an error
             self.decoder.process_raw(self._folding.feed(mulaw))
 
     def end(self) -> tuple[str, float]:
-        """The words, and how far they are to be trusted, 0 to 1."""
+        """Return the words, and how far they are to be trusted, 0 to 1."""
         self.decoder.end_utt()
         found = self.decoder.hyp()
         return (found.hypstr, found.prob) if found is not None else ("", 0.0)
@@ -116,7 +116,7 @@ class SphinxWorker:
 
 
 def main() -> None:
-    """The process."""
+    """Run the process."""
     with contextlib.suppress(BrokenPipeError):
         SphinxWorker(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer).run()
 

@@ -93,7 +93,7 @@ class EspeakTextToSpeech(WorkerProcess):
 
 @contextlib.asynccontextmanager
 async def speaking(voice: str = VOICE, speed: int = SPEED) -> AsyncIterator[EspeakTextToSpeech]:
-    """A voice, until the end of the block. Raises UserError E-EAR-02 when there is none here.
+    """Run a voice until the end of the block. Raises UserError E-EAR-02 when there is none here.
 
     `voice` is one of eSpeak NG's, `speed` in words a minute.
     """

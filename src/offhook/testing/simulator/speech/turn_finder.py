@@ -137,7 +137,7 @@ def _is_dtmf(frame: bytes) -> bool:
 
 
 def _tone(samples: list[int], frequency: float) -> float:
-    """The squared magnitude of that frequency in the samples."""
+    """Return the squared magnitude of that frequency in the samples."""
     coefficient = 2 * math.cos(2 * math.pi * frequency / audio.BYTES_PER_SECOND)
     before = last = 0.0
     for sample in samples:

@@ -45,10 +45,10 @@ class LineControls(Protocol):
 
 
 class StreamParty(Protocol):
-    """Who speaks and listens on the line."""
+    """A person who speaks and listens on the line."""
 
     def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
-        """What is said in the next 20 ms (160 bytes), after having `heard` the last 20 ms.
+        """Return what is said in the next 20 ms (160 bytes), after having `heard` the last 20 ms.
 
         `now`, in the clock's seconds, is the moment between the two.
         """
@@ -77,7 +77,7 @@ class Echo:
 
 
 class SimulatedStream:
-    """One media stream, from `connected` to the close: a wire.Receiver for the client's socket.
+    """One media stream, from `connected` to the close: the Receiver of the client's socket.
 
     Frame k (from 1) holds what the caller said in the 20 ms before `started_at` + k · 20 ms and
     is sent at that time; when the process is late, all frames due are sent at once. Messages
@@ -149,7 +149,7 @@ class SimulatedStream:
         )
 
     def hang_up(self) -> None:
-        """The caller hangs up: `stop`, then close (twilio.md §1.7). Harmless after the end."""
+        """Hang up: `stop`, then close (twilio.md §1.7). Harmless after the end."""
         self.stop("caller")
 
     def stop(self, by: Literal["caller", "twilio"]) -> None:
@@ -196,7 +196,7 @@ class SimulatedStream:
     # --- what the socket calls ---
 
     def on_open(self, socket: Channel) -> None:
-        """The upgrade is done: introduce the call, then send the first frame in 20 ms."""
+        """Introduce the call, then send the first frame in 20 ms: the upgrade is done."""
         self._channel = socket
         self.started_at = self._clock.now()
         self._send(messages.Connected())
@@ -209,7 +209,7 @@ class SimulatedStream:
         self._arm()
 
     def on_text(self, text: bytes) -> None:
-        """A message of the server's: exactly one of three kinds, or it is ignored."""
+        """Take a message of the server's: one of three kinds, or it is ignored."""
         if self.ended_by is not None:
             return
         self._play_until_now()
@@ -237,7 +237,7 @@ class SimulatedStream:
         self._writable = writable
 
     def on_close(self, closed: Closed) -> None:
-        """The stream is over, if it was not already."""
+        """End the stream, if it was not over already."""
         self.closed = closed
         if self.ended_by is None:
             if closed.received is None:

@@ -17,5 +17,5 @@ MAX_MESSAGE: Final = 2**20
 
 
 async def connect(url: str, stream: SimulatedStream, headers: Mapping[str, str]) -> None:
-    """Open a stream's socket. Raises wire.Refused or wire.Unreachable."""
+    """Open a stream's socket. Raises websocket.Refused or websocket.Unreachable."""
     await websocket.connect(url, stream, headers=headers, timeout=UPGRADE_S, max_size=MAX_MESSAGE)

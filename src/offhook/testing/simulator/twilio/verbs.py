@@ -80,9 +80,9 @@ class Verb:
 
 
 def read(body: bytes, content_type: str | None) -> tuple[list[Verb], list[str]]:
-    """The verbs of a document in order, and a warning (12200) for each mistake in it.
+    """Return the verbs of a document in order, and a warning (12200) for each mistake in it.
 
-    Raises BadTwiml with 12300 (content type), 11750 (too long) or 12100 (not a document).
+    Raises MalformedTwimlError: 12300 (content type), 11750 (too long) or 12100 (not a document).
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind.startswith("audio/"):
@@ -143,11 +143,11 @@ def _verb(element: ElementTree.Element, warnings: list[str]) -> Verb:
 
 
 def method(verb: Verb, attribute: str) -> str:
-    """The HTTP method that an attribute names; POST if it names none."""
+    """Return the HTTP method that an attribute names; POST if it names none."""
     return "GET" if verb.attributes.get(attribute, "").upper() == "GET" else "POST"
 
 
 def number(verb: Verb, attribute: str) -> int | None:
-    """The whole number that an attribute holds, if it does."""
+    """Return the whole number that an attribute holds, if it does."""
     value = verb.attributes.get(attribute, "")
     return int(value) if value.isdecimal() else None

@@ -82,7 +82,7 @@ class RehearsedHost:
         """`to_url` as Twilio would know it."""
 
     def dialled(self, url: str) -> str | None:
-        """That URL as it is requested here; None if it is another host's."""
+        """Return that URL as it is requested here; None if it is another host's."""
         scheme, netloc, rest = _split(url)
         try:
             its = urlsplit(f"//{netloc}")
@@ -130,7 +130,7 @@ class RehearsedHost:
         return {HEADER: sign(self._auth_token, signed, fields)}
 
     async def send(self, http: httpx2.AsyncClient, request: Request) -> httpx2.Response:
-        """Send one request, signed. Raises Failed when there is no answer."""
+        """Send one request, signed. Raises WebhookError when there is no answer."""
         url, form = request.url, dict(request.parameters)
         if request.method == "GET":
             url += ("&" if "?" in url else "?") + urlencode(form)

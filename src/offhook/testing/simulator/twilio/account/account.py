@@ -94,7 +94,7 @@ class SimulatedAccount:
     def answer(
         self, method: str, path: str, query: str, body: str, authorization: str | None
     ) -> RestReply:
-        """The answer to a request, which has been carried out when it comes back."""
+        """Carry out a request, and return the answer to it."""
         fault = self.faults.popleft() if self.faults else None
         try:
             if fault is not None and not fault.acted:
@@ -240,7 +240,7 @@ class SimulatedAccount:
                 await board.front.send(board.http, Request(url, "POST", form))
 
     def _list_calls(self, given: Given) -> dict[str, Any]:
-        """The newest first. Only who called whom, and how it stands, are looked for."""
+        """List calls, the newest first. Only who called whom, and their status, are looked for."""
         wanted = {name: given.text(name) for name in ("To", "From", "Status", "ParentCallSid")}
         members = {"To": "to", "From": "from", "Status": "status"}
         found = [resources.call(leg) for leg in reversed(self.board.legs.values())]
@@ -290,7 +290,7 @@ class SimulatedAccount:
     def _check_ends(
         self, given: Given, number: re.Pattern[str], other: re.Pattern[str] | None
     ) -> None:
-        """Who calls whom: one of ours, and somebody whom the account may reach."""
+        """Refuse a caller that is not ours, and a callee whom the account may not reach."""
         to, from_ = given.text("To"), given.text("From")
         if not from_:
             raise RequestRefusedError(400, FROM_MISSING, "No 'From' number is specified")

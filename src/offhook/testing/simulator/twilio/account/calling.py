@@ -57,7 +57,7 @@ class Instructions:
 
 
 def instructions(given: Given) -> Instructions | None:
-    """Those of a request, if it has any. Raises Refuse."""
+    """Return the instructions of a request, if it has any. Raises RequestRefusedError."""
     url, twiml = given.text("Url"), given.text("Twiml")
     if not url and not twiml:
         return None
@@ -79,7 +79,7 @@ def instructions(given: Given) -> Instructions | None:
 
 
 def told(given: Given) -> StatusSubscription | None:
-    """Who is to be told of the call's progress. Raises Refuse."""
+    """Return who is told of the call's progress. Raises RequestRefusedError."""
     url = given.text("StatusCallback")
     events = [event for text in given.texts("StatusCallbackEvent") for event in text.split()]
     if not set(events) <= set(call_status.EVENTS):
@@ -93,7 +93,7 @@ def told(given: Given) -> StatusSubscription | None:
 
 
 def detection_of(given: Given) -> Detection | None:
-    """How it is to be found out whether a machine answers. Raises Refuse."""
+    """How it is to be found out whether a machine answers. Raises RequestRefusedError."""
     mode: Literal["Enable", "DetectMessageEnd"]
     match given.text("MachineDetection"):
         case "":
@@ -121,7 +121,7 @@ def detection_of(given: Given) -> Detection | None:
 
 
 def ring(board: SimulatedNetwork, given: Given, waits_s: float) -> Leg:
-    """Ring somebody, after having waited in the queue for so long. Raises Refuse."""
+    """Ring somebody, after having waited in the queue for so long. Raises RequestRefusedError."""
     first = instructions(given)
     if first is None:
         raise RequestRefusedError(400, BAD_URL, "neither Url nor Twiml")
@@ -153,7 +153,7 @@ async def _live(
     digits: str,
     waits_s: float,
 ) -> None:
-    """A call that was created, from the queue to its end."""
+    """Run a call that was created, from the queue to its end."""
     board = leg.board
     outcome = "canceled"
 

@@ -127,7 +127,7 @@ class Given:
     """The parameters of one request, as they were sent."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]], table: Table) -> None:
-        """Raises Refuse for what is not in the table, or not as it says."""
+        """Check a request. Raises RequestRefusedError for what the table does not have."""
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
             if name not in table:
@@ -160,7 +160,7 @@ class Given:
         return int(self.text(name, str(default)))
 
     def items(self) -> dict[str, str]:
-        """The first value of each."""
+        """Return the first value of each parameter."""
         return {name: values[0] for name, values in self._values.items()}
 
 

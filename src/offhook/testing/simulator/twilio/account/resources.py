@@ -18,7 +18,7 @@ def _date(when: datetime | None) -> str | None:
 
 
 def call(leg: Leg) -> dict[str, Any]:
-    """A call."""
+    """Return a call."""
     account = leg.report.account_sid
     uri = f"/{VERSION}/Accounts/{account}/Calls/{leg.sid}"
     ended = leg.over
@@ -54,7 +54,7 @@ def call(leg: Leg) -> dict[str, Any]:
 
 
 def message(account_sid: str, given: Given) -> dict[str, Any]:
-    """A text that was taken."""
+    """Return a text that was accepted."""
     sid, body, now = new_sid("SM"), given.text("Body"), dates.rfc2822(dates.now())
     one, several = (160, 153) if body.isascii() else (70, 67)
     segments = 1 if len(body) <= one else math.ceil(len(body) / several)
@@ -94,7 +94,7 @@ class AccountNumber:
     settings: dict[str, str] = field(default_factory=dict)
 
     def json(self, account_sid: str) -> dict[str, Any]:
-        """It, as Twilio answers it."""
+        """Return the number, as Twilio answers it."""
         set_ = {
             re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): self._value(name, parameter)
             for name, parameter in UPDATE_NUMBER.items()

@@ -49,7 +49,7 @@ def _no_upgrade(upgrade: websocket.Upgrade) -> websocket.Refusal:
 
 
 def app(account: SimulatedAccount) -> Starlette:
-    """It, as an ASGI application."""
+    """Return the account as an ASGI application."""
 
     async def answer(request: Request) -> Response:
         reply = account.answer(

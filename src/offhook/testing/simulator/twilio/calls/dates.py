@@ -5,15 +5,15 @@ from email.utils import format_datetime
 
 
 def now() -> datetime:
-    """What time it is."""
+    """Return what time it is."""
     return datetime.now(UTC)
 
 
 def rfc2822(when: datetime) -> str:
-    """As in call callbacks and in REST answers (twilio.md §4.3, §5.1)."""
+    """Write a date as in call callbacks and in REST answers (twilio.md §4.3, §5.1)."""
     return format_datetime(when)
 
 
 def iso(when: datetime) -> str:
-    """As in stream callbacks (§1.10)."""
+    """Write a date as in stream callbacks (§1.10)."""
     return when.isoformat(timespec="milliseconds")

@@ -89,7 +89,7 @@ def _told(child: _Child, seconds: int) -> dict[str, str]:
 
 
 async def _first(children: Sequence[_Child], news: asyncio.Event) -> _Child:
-    """Who can be joined first; the last of those who cannot, if none can."""
+    """Return who can be joined first; the last of those who cannot, if none can."""
     while True:
         for child in children:
             if child.joined:
@@ -131,7 +131,7 @@ def _child(parent: Leg, verb: Verb, noun: Verb, base: str, news: asyncio.Event) 
 
 
 async def _live(child: _Child, follow: Follow) -> None:
-    """A dialled leg from ringing to its end."""
+    """Run a dialled leg from ringing to its end."""
     leg = child.leg
 
     async def live() -> Ending:

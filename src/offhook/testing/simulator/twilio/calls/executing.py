@@ -188,7 +188,7 @@ async def _after_hang_up(leg: Leg, verb: Verb, base: str) -> None:
 
 
 def _number(leg: Leg, verb: Verb, attribute: str, default: int = 1) -> int:
-    """A whole number."""
+    """Return the whole number that an attribute holds."""
     value = verb.attributes.get(attribute, str(default))
     if value.isdecimal():
         return int(value)

@@ -23,7 +23,7 @@ class Rung:
     """Twilio's, in the end a final one."""
 
     def close(self, status: str, at: float) -> None:
-        """It is over."""
+        """Note that the call is over."""
         self.status, self.ended_at = status, at
 
 
@@ -96,5 +96,5 @@ class NetworkLedger:
         return [one for one in self.rung if one.to == to]
 
     def together(self, conference: str) -> list[str]:
-        """The CallSids that have been in a conference."""
+        """List the CallSids that have been in a conference."""
         return [one.call_sid for one in self.joined if one.conference == conference]

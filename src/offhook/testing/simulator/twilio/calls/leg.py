@@ -160,7 +160,7 @@ class Leg:
     # --- its state ---
 
     def became(self, status: Literal["initiated", "ringing"]) -> None:
-        """A step before the answer."""
+        """Take a step before the answer."""
         self._set(status)
         self.tell(status)
 
@@ -184,7 +184,7 @@ class Leg:
         self._timers.append(self.board.clock.call_at(when, lambda: _ignored(callback())))
 
     def finish(self, ending: Ending, status: str) -> None:
-        """It is over. `status` is Twilio's final one."""
+        """End the leg. `status` is Twilio's final one."""
         report = self.report
         self._over = True
         report.ending = ending
@@ -209,7 +209,7 @@ class Leg:
 
     @contextmanager
     def hears(self, sound: Sound) -> Iterator[None]:
-        """That is heard on the line meanwhile."""
+        """Note a sound that is heard on the line meanwhile."""
         began = self.board.clock.now()
         try:
             yield
@@ -217,7 +217,7 @@ class Leg:
             self.report.line.append(LineSpan(sound, began, self.board.clock.now()))
 
     def pressed(self) -> str:
-        """What the person presses at a <Gather>, if anything."""
+        """Return what the person presses at a <Gather>, if anything."""
         return next(self._keys, "")
 
     async def talk(self) -> None:
@@ -293,16 +293,16 @@ class Leg:
                     self.note(STATUS_CALLBACK_FAILURE, text)
 
     def note(self, code: int | None, text: str) -> None:
-        """What Twilio's debugger would show."""
+        """Note what Twilio's debugger would show."""
         self.report.notes.append(DebuggerNote(code, text))
 
 
 def _ignored(_: object) -> None:
-    """What a timer's callback answers is nobody's business."""
+    """Ignore what a timer's callback returns."""
 
 
 def new_sid(prefix: str) -> str:
-    """A SID that nobody has: two letters and 32 hex digits."""
+    """Make a new SID: two letters and 32 hex digits."""
     return prefix + uuid4().hex
 
 

@@ -100,7 +100,7 @@ async def simulated_network(
     people: People,
     callbacks: Callbacks = Callbacks(),
 ) -> AsyncIterator[SimulatedNetwork]:
-    """Calls to and from the server behind `front`, which is the only host that is contacted.
+    """Run calls to and from the server behind `front`, the only host that is contacted.
 
     On leaving, calls that last are hung up, and callbacks that are under way are waited for.
     """

@@ -32,7 +32,7 @@ class MachineGreeting:
         return self.greeting_s + (BEEP_S if self.beep else 0.0)
 
     def sound(self) -> bytes:
-        """The greeting and the beep, as mu-law."""
+        """Return the greeting and the beep, as mu-law."""
         length = round(self.greeting_s * audio.BYTES_PER_SECOND)
         hum = spoken("x" * (round(self.greeting_s * 20) + 20))
         greeting = (hum * (length // len(hum) + 1))[:length]
@@ -50,7 +50,7 @@ class SoundParty:
         self._sound = BytesIO(sound)
 
     def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
-        """Return the next 20 ms of the sound (stream.Party)."""
+        """Return the next 20 ms of the sound (stream.StreamParty)."""
         return self._sound.read(audio.FRAME_BYTES).ljust(audio.FRAME_BYTES, audio.SILENCE)
 
     def call_ended(self) -> None:
@@ -101,5 +101,5 @@ NOBODY: Final = SimulatedPerson("failed")
 
 
 def book(people: Mapping[str, SimulatedPerson]) -> People:
-    """Those people; every other number does not exist."""
+    """Return a telephone book of these people; every other number does not exist."""
     return lambda to: people.get(to, NOBODY)
