@@ -32,6 +32,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from tests.memory_sockets import connect_in_memory
 from tests.whole_server import ACCOUNT, NoTools, configured, empty_office, nothing_known
 
 from offhook import audio
@@ -43,8 +44,8 @@ from offhook.deepgram import messages
 from offhook.events.types import AgentSaid, CallEvent
 from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.policy.dial_policy import DialPolicy, DialRules
-from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.simulator.twilio.stream import LineControls, SimulatedStream
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.webhooks.pending_streams import PendingStreams
 
 MEDIAN_MAX = 1

@@ -21,10 +21,10 @@ from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
 from offhook.deepgram.settings import Settings
 from offhook.net.websocket import Receiver, UnreachableError, UpgradeRefusedError
-from offhook.testing.memory import VirtualClock
 from offhook.testing.simulator.deepgram import server
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.twilio.phone import place_call
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio import messages as media
 from offhook.twilio.stream import CallerLeg
 

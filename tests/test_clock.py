@@ -6,7 +6,7 @@ import time
 import pytest
 
 from offhook.clock import Clock, LoopClock
-from offhook.testing.memory import VirtualClock
+from offhook.testing.virtual_clock import VirtualClock
 
 ROUNDING_S = 0.002
 """A loop's timers know whole milliseconds, of a time that it read a moment ago."""

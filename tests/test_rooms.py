@@ -218,7 +218,7 @@ def test_every_room_is_on_the_map() -> None:
         ("offhook.deepgram.messages", "import threading as t"),
         ("offhook.calls.session", "from picows import WSFrame"),
         ("offhook.calls.session", "from offhook.serving.server import Server"),
-        ("offhook.serving.server", "from offhook.testing.memory import VirtualClock"),
+        ("offhook.serving.server", "from offhook.testing.virtual_clock import VirtualClock"),
         (
             "offhook.testing.simulator.twilio.phone",
             "from offhook.testing.scenarios.caller import Caller",

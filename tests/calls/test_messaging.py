@@ -13,7 +13,7 @@ from offhook.calls.messaging import Messaging
 from offhook.config import Texts, TwilioSettings
 from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
 from offhook.policy.dial_policy import DialPolicy, DialRules
-from offhook.testing.memory import VirtualClock
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.tools.declare import Call, ToolError
 from offhook.twilio import rest
 from offhook.twilio.sms import segments

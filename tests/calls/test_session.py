@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from tests.memory_sockets import connect_in_memory
 from tests.whole_server import (
     ACCOUNT,
     ASK,
@@ -38,11 +39,11 @@ from offhook.events.types import (
 from offhook.net.websocket import Channel, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.recordings.recorder import Recordings
-from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptTurn, Stage
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.twilio.stream import SimulatedStream
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.webhooks.pending_streams import PendingStreams
 
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.memory_sockets import connect_in_memory
 from tests.wire.channel import RecordingChannel
 from tests.wire.samples import FROM_DEEPGRAM
 
 from offhook.deepgram import leg, messages
 from offhook.deepgram.leg import AgentLeg
 from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
-from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.testing.virtual_clock import VirtualClock
 
 FRAME = b"\x55" * 160
 KEEP_ALIVE = messages.write(messages.KeepAlive())

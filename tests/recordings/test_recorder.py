@@ -39,9 +39,9 @@ from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.serving.listen import listen
 from offhook.serving.server import Server
-from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.tools.declare import Call
 
 BARGE_IN = ScenarioStep.model_validate({"barge_in": {"after_ms": 1500, "say": "Stop."}})

@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from tests.memory_sockets import connect_in_memory
 from tests.wire.channel import RecordingChannel
 from tests.wire.samples import FROM_TWILIO
 
 from offhook.net.websocket import Channel, Closed
-from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio import messages as media
 from offhook.twilio import stream
 from offhook.twilio.stream import CallerLeg

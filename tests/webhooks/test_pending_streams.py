@@ -4,13 +4,14 @@ import logging
 from typing import Any
 
 import pytest
+from tests.memory_sockets import connect_in_memory
 from tests.net.test_websocket import HANDSHAKE, Recorder, frame, raw, serving
 from tests.twilio.test_stream import Owner
 from tests.wire.samples import FROM_TWILIO
 
 from offhook.net import websocket
 from offhook.net.websocket import Channel, Closed
-from offhook.testing.memory import VirtualClock, connect_in_memory
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio import messages as media
 from offhook.twilio.stream import CallerLeg
 from offhook.webhooks import pending_streams

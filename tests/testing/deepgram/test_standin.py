@@ -4,14 +4,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.memory_sockets import connect_in_memory
 
 from offhook import audio
 from offhook.deepgram import messages
 from offhook.net.websocket import Channel, Closed
-from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn, Stage
 from offhook.testing.simulator.deepgram.standin import SessionPhase, StandIn
 from offhook.testing.simulator.speech import clips
+from offhook.testing.virtual_clock import VirtualClock
 
 LATENCY_S = 0.001
 HOURS = "We are closed on Sundays and on public holidays."

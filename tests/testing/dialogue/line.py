@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+from tests.memory_sockets import connect_in_memory
 
 from offhook import audio
 from offhook.deepgram import messages
 from offhook.net.websocket import Channel, Closed
-from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.speech import clips
@@ -19,6 +19,7 @@ from offhook.testing.simulator.speech.engines import (
     TextToSpeech,
     Transcript,
 )
+from offhook.testing.virtual_clock import VirtualClock
 
 SPEECH = clips.load("caller-opening-hours")
 """What a caller who is typed sounds like."""

@@ -9,12 +9,12 @@ from tests.testing.dialogue.line import BOOK, ORDER, Line, SlowVoice, settings
 
 from offhook import audio, yamlfile
 from offhook.deepgram import messages
-from offhook.testing.memory import VirtualClock
 from offhook.testing.simulator.deepgram.functions import SLOW_S
 from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.dialogue.dialogue_policy import conversing
 from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
 from offhook.testing.simulator.speech import clips
+from offhook.testing.virtual_clock import VirtualClock
 
 DESK = front_desk()
 GREETING = "Hello! How can I help you today?"

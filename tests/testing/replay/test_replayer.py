@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.in_time import in_time
+from tests.memory_sockets import connect_in_memory
 from tests.whole_server import (
     ACCOUNT,
     ASK,
@@ -34,7 +35,6 @@ from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Limits
 from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.policy.dial_policy import DialPolicy, DialRules
-from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.replay import captured
 from offhook.testing.replay.captured import Captured
 from offhook.testing.replay.comparison import Comparison, compare, compare_call
@@ -43,6 +43,7 @@ from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
 from offhook.testing.simulator.deepgram.standin import StandIn
 from offhook.testing.simulator.twilio.stream import SimulatedStream, StreamParty
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio.stream import CallerLeg
 from offhook.webhooks.pending_streams import PendingStreams
 

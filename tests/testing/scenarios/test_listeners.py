@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from offhook.capture.tap import NewCall
-from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios import listeners as listening
 from offhook.testing.scenarios import wire_hearing
 from offhook.testing.scenarios.deepgram_hearing import DeepgramHearing
@@ -17,6 +16,7 @@ from offhook.testing.scenarios.wire_hearing import WireHearing
 from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.dialogue import file as dialogue_file
 from offhook.testing.simulator.speech import installed
+from offhook.testing.virtual_clock import VirtualClock
 
 DESK = Path("examples/front-desk/dialogue.yaml")
 

@@ -12,7 +12,6 @@ from tests.testing.telephone import Telephone, Words
 
 from offhook import yamlfile
 from offhook.errors import UserError
-from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios import printing, result_files
 from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.hearing import SeenFunctionCall
@@ -20,6 +19,7 @@ from offhook.testing.scenarios.lateness import Lateness
 from offhook.testing.scenarios.results import CallResult, Failure, ScenarioResult
 from offhook.testing.scenarios.scenario import Loaded, Scenario, ScenarioStep
 from offhook.testing.scenarios.wire_hearing import TakenFor, WireHearing
+from offhook.testing.virtual_clock import VirtualClock
 
 HOSTILE = "We are \x1b[31mopen\x00 \ud800<b>]]>&amp;"
 PATH = Path("folder/a.yaml")

@@ -7,10 +7,10 @@ from offhook.call.ending import Ending, Slug
 from offhook.capture.tap import Direction, Kind, OnWire
 from offhook.deepgram import messages
 from offhook.events.types import Leg
-from offhook.testing.memory import VirtualClock
 from offhook.testing.scenarios.hearing import Stretch
 from offhook.testing.scenarios.judge import ServersEnding
 from offhook.testing.scenarios.wire_hearing import WireHearing
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio.messages import MediaWriter
 
 SIX = "one two three four five six"

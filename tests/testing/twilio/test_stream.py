@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.memory_sockets import connect_in_memory
 
 from offhook import audio
 from offhook.net.websocket import Channel, Closed
-from offhook.testing.memory import VirtualClock, connect_in_memory
 from offhook.testing.simulator.twilio import stream
 from offhook.testing.simulator.twilio.stream import Burst, Echo, LineControls, SimulatedStream
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio.messages import MediaWriter
 
 SID = "MZ" + "0" * 32

@@ -13,7 +13,6 @@ from offhook.capture import writer as capture
 from offhook.capture.masking import Masks
 from offhook.capture.tap import OnWire
 from offhook.net.websocket import Closed, Receiver
-from offhook.testing.memory import VirtualClock
 from offhook.testing.replay.captured import (
     AgentWire,
     CallerSide,
@@ -25,6 +24,7 @@ from offhook.testing.replay.captured import (
 from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.phone import place_call
 from offhook.testing.simulator.twilio.stream import LineControls, SimulatedStream
+from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio.messages import MediaWriter
 
 PATIENCE_MS: Final = 5000

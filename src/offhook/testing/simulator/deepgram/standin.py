@@ -1,7 +1,7 @@
 """The stand-in agent: one session of Deepgram's Voice Agent protocol.
 
 Source: deepgram.md §0 to §4, whose order of messages and codes it keeps. A session is a
-websocket.Receiver on a given clock: the same object serves in memory (memory.py) and on a real
+websocket.Receiver on a given clock: the same object serves in memory (in tests) and on a real
 socket (server.py). The protocol is here: its opening, messages, limits and faults. Who speaks
 when, and what, is in turns.py.
 """
