@@ -9,10 +9,12 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoTools, caller
 
+import offhook
 from offhook.call.call_settings import CallSettings
 from offhook.call.handoff_actions import HandoffAction
 from offhook.calls.session import AgentSession, Session
@@ -244,3 +246,63 @@ async def test_a_frame_is_one_receive_and_one_send(tmp_path: Path) -> None:
 
 def _child_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+# --- the calls that docs/design/audio-path.md lists ---
+
+PAGE = Path(__file__).parents[1] / "docs" / "design" / "audio-path.md"
+SOURCE = Path(offhook.__file__).parent
+
+
+def listed(title: str) -> list[tuple[str, str]]:
+    """File and function of each row of the table under that title."""
+    section = PAGE.read_text(encoding="utf-8").split(f"### {title}\n")[1].split("\n#")[0]
+    return re.findall(r"^\| (\S+\.py) \| `([\w.]+)` \|$", section, re.MULTILINE)
+
+
+def entered(step: Callable[[], object]) -> list[tuple[str, str]]:
+    """File and function of each call of our functions within a step. The clock is not counted."""
+    calls: list[tuple[str, str]] = []
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(SOURCE):
+            file = path.relative_to(SOURCE).as_posix()
+            if not file.startswith("testing/") and file != "clock.py":
+                calls.append((file, frame.f_code.co_qualname))
+
+    sys.setprofile(note)
+    try:
+        step()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def talking() -> Rig:
+    """A rig that has passed frames, and whose next frame needs no mark."""
+    rig = Rig()
+    for _ in range(15):
+        rig.hear()
+        rig.speak()
+    rig.clock.run(0.02)
+    return rig
+
+
+def test_a_frame_enters_the_functions_that_the_page_lists() -> None:
+    rig = talking()
+    heard = entered(lambda: rig.caller_leg.on_text(rig.text))
+    spoken = entered(lambda: rig.agent_leg.on_binary(FRAME))
+    begins, hears, speaks = (
+        ("net/websocket.py", f"Socket.{name}")
+        for name in ("on_ws_frame", "send_binary", "send_text")
+    )
+    assert [begins, *heard, hears] == listed("Caller to agent")
+    assert [begins, *spoken, speaks] == listed("Agent to caller")
+
+
+def test_clear_leaves_before_the_words_that_were_heard_are_estimated() -> None:
+    rig = talking()
+    began = messages.write(messages.UserStartedSpeaking())
+    names = [name for _, name in entered(lambda: rig.agent_leg.on_text(began))]
+    assert names.index("CallerLeg.clear") < names.index("Playback.heard")
