@@ -26,7 +26,7 @@ from offhook.calls.call_updates import CallUpdates
 from offhook.calls.calls import Calls
 from offhook.calls.session import MESSAGES_MAX
 from offhook.concurrency.server_tasks import ServerTasks
-from offhook.config import Limits
+from offhook.config import LimitSettings
 from offhook.deepgram.messages import ConversationText
 from offhook.events.types import (
     AgentSaid,
@@ -59,7 +59,7 @@ class Rehearsal:
         self,
         *steps: ScenarioStep,
         script: Script = QUICK,
-        limits: Limits | None = None,
+        limits: LimitSettings | None = None,
         recordings: Recordings | None = None,
         webhook: bool | None = None,
     ) -> None:
@@ -70,7 +70,7 @@ class Rehearsal:
         self.script = script
         config = configured(
             "ws://127.0.0.1:1/",
-            limits=(limits or Limits()).model_dump(),
+            limits=(limits or LimitSettings()).model_dump(),
             announcement="This call is recorded.",
             recording=True,
         )
@@ -178,7 +178,7 @@ def test_what_was_heard_is_what_was_played() -> None:
 
 
 def test_thirty_minutes_are_enough() -> None:
-    rehearsal = Rehearsal(GREET, limits=Limits(silence_seconds=0))
+    rehearsal = Rehearsal(GREET, limits=LimitSettings(silence_seconds=0))
     assert rehearsal.run(3600) == ["time_limit"]
     assert rehearsal.agent_said()[-1] == "We have reached the end of our time. Goodbye."
     assert not [e for e in rehearsal.events if isinstance(e, AgentSaid) and e.interrupted]
@@ -201,7 +201,7 @@ def test_a_silent_caller_is_asked_and_then_seen_off() -> None:
 
 def test_a_caller_who_answers_the_question_stays() -> None:
     rehearsal = Rehearsal(
-        GREET, GREET, ScenarioStep(say="Yes please."), limits=Limits(silence_seconds=20)
+        GREET, GREET, ScenarioStep(say="Yes please."), limits=LimitSettings(silence_seconds=20)
     )
     assert rehearsal.run(600) == ["caller_silent"]
     assert rehearsal.agent_said().count("Are you still there?") == 2

@@ -120,7 +120,7 @@ def test_voicemail_may_be_a_switch(text: str, voicemail: config.Voicemail | None
 
 def test_headings_without_content_are_defaults() -> None:
     loaded = load("server:\ntwilio:\ndeepgram:\nlines: {default: agent.yaml}", f"{AGENT}limits:\n")
-    assert loaded.lines["default"].limits == config.Limits()
+    assert loaded.lines["default"].limits == config.LimitSettings()
     assert loaded.server == config.ServerSettings()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.calls.test_session import Rehearsal
 from tests.whole_server import ASK, GREET, HOURS
 
-from offhook.config import Limits
+from offhook.config import LimitSettings
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
@@ -21,7 +21,7 @@ TALKATIVE = Script(
     silence_ms=300,
     reply_ms=50,
 )
-ENDLESS = Limits(max_minutes=1440, silence_seconds=0)
+ENDLESS = LimitSettings(max_minutes=1440, silence_seconds=0)
 
 
 def steps(seconds: float, seed: int = 5) -> list[ScenarioStep]:

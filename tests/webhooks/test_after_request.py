@@ -5,15 +5,15 @@ import itertools
 import pytest
 
 from offhook.webhooks.after_request import (
+    AfterAnswer,
     AfterRequest,
-    CallState,
-    Document,
+    KnownCall,
     News,
     answer_to,
     news_of,
 )
 
-LIVE, AWAY, ENDED = CallState(2), CallState(3, is_away=True), CallState(2, has_ended=True)
+LIVE, AWAY, ENDED = KnownCall(2), KnownCall(3, is_away=True), KnownCall(2, has_ended=True)
 STREAM_2, BACK = AfterRequest(stream=2), AfterRequest(left=2, outcome="busy")
 MET = AfterRequest(left=2, outcome="reached")
 
@@ -40,45 +40,45 @@ def test_a_form_is_read(form: dict[str, str], request_: AfterRequest) -> None:
     ("request_", "call", "news", "document"),
     [
         # The call has ended.
-        (AfterRequest(is_over=True), None, [News.CALL_OVER], Document.NOTHING),
-        (AfterRequest(is_over=True), LIVE, [News.CALL_OVER], Document.NOTHING),
+        (AfterRequest(is_over=True), None, [News.CALL_OVER], AfterAnswer.NOTHING),
+        (AfterRequest(is_over=True), LIVE, [News.CALL_OVER], AfterAnswer.NOTHING),
         (
             AfterRequest(is_over=True, left=2, outcome="busy"),
             LIVE,
             [News.HANDOFF_DONE, News.CALL_OVER],
-            Document.NOTHING,
+            AfterAnswer.NOTHING,
         ),
         (
             AfterRequest(is_over=True, left=1, outcome="busy"),
             LIVE,
             [News.CALL_OVER],
-            Document.NOTHING,
+            AfterAnswer.NOTHING,
         ),
         # A farewell has been said, dialled or recorded.
-        (AfterRequest(is_last=True), LIVE, [], Document.HANG_UP),
-        (AfterRequest(is_last=True), None, [], Document.HANG_UP),
-        (AfterRequest(is_last=True, outcome="reached"), ENDED, [], Document.HANG_UP),
-        (AfterRequest(is_last=True, outcome="no-answer"), ENDED, [], Document.APOLOGY),
+        (AfterRequest(is_last=True), LIVE, [], AfterAnswer.HANG_UP),
+        (AfterRequest(is_last=True), None, [], AfterAnswer.HANG_UP),
+        (AfterRequest(is_last=True, outcome="reached"), ENDED, [], AfterAnswer.HANG_UP),
+        (AfterRequest(is_last=True, outcome="no-answer"), ENDED, [], AfterAnswer.APOLOGY),
         # This server does not know the call.
-        (AfterRequest(), None, [], Document.FALLBACK),
-        (MET, None, [], Document.HANG_UP),
-        (BACK, None, [], Document.APOLOGY),
+        (AfterRequest(), None, [], AfterAnswer.FALLBACK),
+        (MET, None, [], AfterAnswer.HANG_UP),
+        (BACK, None, [], AfterAnswer.APOLOGY),
         # A dial is over.
-        (BACK, LIVE, [News.HANDOFF_DONE], Document.CONTINUE),
-        (BACK, CallState(3), [], Document.CONTINUE),
-        (BACK, ENDED, [News.HANDOFF_DONE], Document.FAREWELL),
-        (MET, ENDED, [News.HANDOFF_DONE], Document.HANG_UP),
-        (MET, LIVE, [News.HANDOFF_DONE], Document.CONTINUE),
+        (BACK, LIVE, [News.HANDOFF_DONE], AfterAnswer.CONTINUE),
+        (BACK, KnownCall(3), [], AfterAnswer.CONTINUE),
+        (BACK, ENDED, [News.HANDOFF_DONE], AfterAnswer.FAREWELL),
+        (MET, ENDED, [News.HANDOFF_DONE], AfterAnswer.HANG_UP),
+        (MET, LIVE, [News.HANDOFF_DONE], AfterAnswer.CONTINUE),
         # A stream is over.
-        (STREAM_2, LIVE, [News.STREAM_LOST], Document.CONTINUE),
-        (STREAM_2, AWAY, [News.STREAM_LEFT], Document.CONTINUE),
-        (AfterRequest(stream=1), LIVE, [], Document.CONTINUE),
-        (AfterRequest(stream=3), AWAY, [], Document.CONTINUE),
-        (STREAM_2, ENDED, [], Document.FAREWELL),
+        (STREAM_2, LIVE, [News.STREAM_LOST], AfterAnswer.CONTINUE),
+        (STREAM_2, AWAY, [News.STREAM_LEFT], AfterAnswer.CONTINUE),
+        (AfterRequest(stream=1), LIVE, [], AfterAnswer.CONTINUE),
+        (AfterRequest(stream=3), AWAY, [], AfterAnswer.CONTINUE),
+        (STREAM_2, ENDED, [], AfterAnswer.FAREWELL),
     ],
 )
 def test_requests(
-    request_: AfterRequest, call: CallState | None, news: list[News], document: Document
+    request_: AfterRequest, call: KnownCall | None, news: list[News], document: AfterAnswer
 ) -> None:
     assert list(news_of(request_, call)) == news
     assert answer_to(request_, call) is document
@@ -91,4 +91,4 @@ def test_what_needs_a_known_call_is_said_of_none_other() -> None:
     ):
         request = AfterRequest(over, last, outcome, left)  # type: ignore[arg-type]
         assert known.isdisjoint(news_of(request, None))
-        assert answer_to(request, None) not in (Document.FAREWELL, Document.CONTINUE)
+        assert answer_to(request, None) not in (AfterAnswer.FAREWELL, AfterAnswer.CONTINUE)

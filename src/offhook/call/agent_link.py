@@ -14,7 +14,7 @@ from offhook.call.call_state import CallState, earliest, is_due, to_ms
 from offhook.call.commands import DialAgent, HangUpAgent, SendAudio, SendSettings, TellAgent
 from offhook.call.ending import Slug
 from offhook.call.functions import Functions
-from offhook.call.history import History
+from offhook.call.history import ConversationHistory
 from offhook.call.leg_health import LegHealth
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import LinkState, LinkStep, Phase, link_after
@@ -54,7 +54,7 @@ class AgentLink:
     def __init__(
         self,
         state: CallState,
-        history: History,
+        history: ConversationHistory,
         functions: Functions,
         pending: PendingRequests,
         health: LegHealth,

@@ -17,7 +17,7 @@ from offhook.call.farewell import Farewell
 from offhook.call.functions import Functions
 from offhook.call.handlers import HANDLERS, IGNORED, UnexpectedInputError
 from offhook.call.handoff import Handoff
-from offhook.call.history import History
+from offhook.call.history import ConversationHistory
 from offhook.call.inputs import Input
 from offhook.call.key_input import KeyInput
 from offhook.call.leg_health import LegHealth
@@ -48,7 +48,7 @@ class Call:
     def __init__(self, settings: CallSettings, now: float, do: Callable[[Command], None]) -> None:
         self._do = do
         state = self._state = CallState(settings, now, do, self.end)
-        history = History()
+        history = ConversationHistory()
         self.do = state.do
         self.note = state.note
         self.health = LegHealth(state)

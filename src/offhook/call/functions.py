@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from offhook.call import inputs
 from offhook.call.call_state import CallState, earliest, is_due
 from offhook.call.commands import CancelTool, RunTool, TellAgent
-from offhook.call.history import History
+from offhook.call.history import ConversationHistory
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
@@ -49,7 +49,9 @@ class _Function(NamedTuple):
 class Functions:
     """The functions that a call's agent has called, until each is answered or called off."""
 
-    def __init__(self, state: CallState, history: History, pending: PendingRequests) -> None:
+    def __init__(
+        self, state: CallState, history: ConversationHistory, pending: PendingRequests
+    ) -> None:
         self._state = state
         self._history = history
         self._pending = pending

@@ -13,7 +13,7 @@ BUDGET: Final = 16 * 1024
 """Letters that are handed on, the latest: an hour of talk would fill the model's attention."""
 
 
-class History:
+class ConversationHistory:
     """The conversation of one call, as much of it as is handed on."""
 
     def __init__(self) -> None:

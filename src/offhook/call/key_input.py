@@ -13,7 +13,7 @@ from offhook.call.call_state import CallState, earliest, is_due
 from offhook.call.commands import MaskCaller, Reply, TellAgent, TransferCaller
 from offhook.call.ending import Slug
 from offhook.call.functions import Functions
-from offhook.call.history import History
+from offhook.call.history import ConversationHistory
 from offhook.call.keypad import Action, Keypad, Secret
 from offhook.call.limits import Limits
 from offhook.call.pending_requests import Change, Injection, PendingRequests
@@ -37,7 +37,7 @@ class KeyInput:
     def __init__(
         self,
         state: CallState,
-        history: History,
+        history: ConversationHistory,
         pending: PendingRequests,
         functions: Functions,
         link: AgentLink,

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from offhook.call.call_state import CallState
 from offhook.call.commands import Reply, TellAgent
-from offhook.call.history import History
+from offhook.call.history import ConversationHistory
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import AgentTold
 
@@ -42,7 +42,7 @@ class PendingRequest(NamedTuple):
 class PendingRequests:
     """Messages that Deepgram has not answered, oldest first. Replies to those from outside."""
 
-    def __init__(self, state: CallState, history: History) -> None:
+    def __init__(self, state: CallState, history: ConversationHistory) -> None:
         self._state = state
         self._history = history
         self._injections: deque[PendingRequest] = deque()

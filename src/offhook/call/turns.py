@@ -7,7 +7,7 @@ from offhook.audio import milliseconds
 from offhook.call.agent_link import AgentLink
 from offhook.call.call_state import CallState, to_ms
 from offhook.call.commands import ClearCaller, Piece, Play
-from offhook.call.history import History
+from offhook.call.history import ConversationHistory
 from offhook.call.phases import Phase, Step
 from offhook.call.playback import Playback
 from offhook.deepgram import messages as deepgram
@@ -34,7 +34,9 @@ _CLOSING: Final = Phase.CLOSING
 class Turns:
     """The two sides' speech in one call."""
 
-    def __init__(self, state: CallState, link: AgentLink, history: History, now: float) -> None:
+    def __init__(
+        self, state: CallState, link: AgentLink, history: ConversationHistory, now: float
+    ) -> None:
         self.playback: Final = Playback(now)
         self._state = state
         self._link = link

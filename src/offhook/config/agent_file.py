@@ -101,7 +101,7 @@ class Busy(Part):
         return self
 
 
-class Limits(Part):
+class LimitSettings(Part):
     """Limits that end a call."""
 
     max_minutes: float = Field(default=30, gt=0, le=1440)
@@ -339,7 +339,7 @@ class Agent(Part):
     busy: Annotated[Busy, BeforeValidator(_said)] = Busy(
         say="All our lines are busy. Please call again later."
     )
-    limits: Limits = Limits()
+    limits: LimitSettings = LimitSettings()
     phrases: Phrases = Phrases()
     outbound: Placing = Placing()
 

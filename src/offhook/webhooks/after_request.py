@@ -47,7 +47,7 @@ class AfterRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class CallState:
+class KnownCall:
     """The state of a known call, as far as an answer depends on it."""
 
     leaves: int = 0
@@ -70,7 +70,7 @@ class News(Enum):
     STREAM_LOST = auto()
 
 
-class Document(Enum):
+class AfterAnswer(Enum):
     """The TwiML document that answers a request."""
 
     NOTHING = auto()
@@ -86,7 +86,7 @@ class Document(Enum):
 _ENDED_DIAL: Final = ("reached", None)
 
 
-def news_of(request: AfterRequest, call: CallState | None) -> tuple[News, ...]:
+def news_of(request: AfterRequest, call: KnownCall | None) -> tuple[News, ...]:
     """Return what a request tells that the call does not know yet, in order."""
     is_return = call is not None and request.outcome is not None and request.left == call.leaves
     if request.is_over:
@@ -104,17 +104,17 @@ def news_of(request: AfterRequest, call: CallState | None) -> tuple[News, ...]:
     return ()
 
 
-def answer_to(request: AfterRequest, call: CallState | None) -> Document:
+def answer_to(request: AfterRequest, call: KnownCall | None) -> AfterAnswer:
     """Return the document for a request; `call` is as it is once the news has been told."""
     if request.is_over:
-        return Document.NOTHING
+        return AfterAnswer.NOTHING
     if request.is_last or (call is None and request.outcome is not None):
         # After a farewell, or a dial of an earlier run of this server, nothing is dialled again.
-        return Document.HANG_UP if request.outcome in _ENDED_DIAL else Document.APOLOGY
+        return AfterAnswer.HANG_UP if request.outcome in _ENDED_DIAL else AfterAnswer.APOLOGY
     if call is None:
         # A restart lost the call, or it never reached us: its caller waits.
-        return Document.FALLBACK
+        return AfterAnswer.FALLBACK
     if call.has_ended and request.left is not None and request.outcome == "reached":
         # The two have talked: a caller who was not told of the end has no more to hear.
-        return Document.HANG_UP
-    return Document.FAREWELL if call.has_ended else Document.CONTINUE
+        return AfterAnswer.HANG_UP
+    return AfterAnswer.FAREWELL if call.has_ended else AfterAnswer.CONTINUE

@@ -20,9 +20,9 @@ from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.placing import CallPlacer
 from offhook.twilio import twiml
 from offhook.webhooks.after_request import (
+    AfterAnswer,
     AfterRequest,
-    CallState,
-    Document,
+    KnownCall,
     News,
     answer_to,
     news_of,
@@ -126,17 +126,19 @@ class CallFlow:
         elif entry is not None and request.outcome is not None:
             self._calls.errand_done(call_sid, entry, request.outcome)
 
-    def _document(self, which: Document, form: Form, entry: CallEntry | None, origin: str) -> str:
-        if which is Document.NOTHING:
+    def _document(
+        self, which: AfterAnswer, form: Form, entry: CallEntry | None, origin: str
+    ) -> str:
+        if which is AfterAnswer.NOTHING:
             return twiml.nothing()
-        if entry is not None and which is Document.FAREWELL:
+        if entry is not None and which is AfterAnswer.FAREWELL:
             return self._farewell(form["CallSid"], entry, origin)
-        if entry is not None and which is Document.CONTINUE:
+        if entry is not None and which is AfterAnswer.CONTINUE:
             return self._continue(entry, origin)
         agent = self._agent_of(entry, form)
-        if agent is None or which is Document.HANG_UP:
+        if agent is None or which is AfterAnswer.HANG_UP:
             return twiml.hang_up()
-        if which is Document.APOLOGY:
+        if which is AfterAnswer.APOLOGY:
             return responses.apology(agent)
         return self._calls.farewells.fallback(form["CallSid"], agent, _last(origin))
 
@@ -196,10 +198,10 @@ def xml(document: str) -> Response:
     return Response(document, media_type="text/xml")
 
 
-def _state(entry: CallEntry | None) -> CallState | None:
+def _state(entry: CallEntry | None) -> KnownCall | None:
     if entry is None:
         return None
-    return CallState(entry.leaves, entry.away is not None, entry.ending is not None)
+    return KnownCall(entry.leaves, entry.away is not None, entry.ending is not None)
 
 
 def _numbers(form: Form) -> tuple[str, str]:

@@ -32,7 +32,7 @@ from offhook.calls.calls import Calls
 from offhook.capture.tap import MakeTap, NewCall
 from offhook.capture.writer import Captures
 from offhook.concurrency.server_tasks import ServerTasks
-from offhook.config import Limits
+from offhook.config import LimitSettings
 from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.testing.replay import captured
@@ -86,7 +86,7 @@ def call(
     *,
     to_twilio: float = 0.02,
     to_agent: float = 0.03,
-    limits: Limits | None = None,
+    limits: LimitSettings | None = None,
 ) -> SimulatedStream:
     """One call, from the beginning to the end."""
     clock = VirtualClock(1000.0)
@@ -97,7 +97,7 @@ def call(
         connect_in_memory(clock, receiver, StandIn(script, clock), to_agent)
         return Dialled()
 
-    config = configured("ws://127.0.0.1:1/", limits=(limits or Limits()).model_dump())
+    config = configured("ws://127.0.0.1:1/", limits=(limits or LimitSettings()).model_dump())
     calls = Calls(
         config,
         clock=clock,
@@ -228,13 +228,13 @@ def test_an_answer_that_was_cut_as_it_began_need_not_be_heard(
 
 def test_a_call_that_the_server_ends(tmp_path: Path) -> None:
     script = Script(turns=[ScriptTurn(hear=HOURS, say=["Goodbye!"])], silence_ms=500)
-    limits = Limits(silence_seconds=10)
+    limits = LimitSettings(silence_seconds=10)
     one = capture_of(tmp_path, GREET, ASK, script=script, limits=limits)
     assert one.ended_by == "server"
     assert replay_tapped(one, script, limits=limits).differences == ()
-    verdict = replay_tapped(one, script, limits=Limits(silence_seconds=0))
+    verdict = replay_tapped(one, script, limits=LimitSettings(silence_seconds=0))
     assert "the server did not end the call" in str(verdict.differences[-1])
-    assert not replay_tapped(one, script, limits=Limits(silence_seconds=14)).same
+    assert not replay_tapped(one, script, limits=LimitSettings(silence_seconds=14)).same
 
 
 def test_an_unfinished_capture_is_played_as_far_as_it_goes(
@@ -330,9 +330,9 @@ def test_one_who_cannot_interrupt_any_more_is_found(
 
 def test_an_agent_that_talks_into_a_silence_is_found(tmp_path: Path) -> None:
     quiet = ScenarioStep(wait=20)
-    one = capture_of(tmp_path, GREET, quiet, HANG_UP, limits=Limits(silence_seconds=0))
-    assert replay(one, limits=Limits(silence_seconds=0)).same
-    assert "captured: nothing" in said(replay(one, limits=Limits(silence_seconds=20)))
+    one = capture_of(tmp_path, GREET, quiet, HANG_UP, limits=LimitSettings(silence_seconds=0))
+    assert replay(one, limits=LimitSettings(silence_seconds=0)).same
+    assert "captured: nothing" in said(replay(one, limits=LimitSettings(silence_seconds=20)))
 
 
 def test_marks_that_are_not_asked_for_any_more_are_found(

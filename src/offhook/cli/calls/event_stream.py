@@ -22,7 +22,7 @@ EVENT_MAX: Final = 2 * 1024 * 1024
 """Bytes of one event. Offhook sends no larger ones."""
 
 
-class Listener(Protocol):
+class EventListener(Protocol):
     """Receiver of the events of a server and of the state of the connection."""
 
     def event(self, event: ServerSentEvent) -> None:
@@ -52,7 +52,7 @@ class EventStream:
         self.retry_s = RETRY_S
         self._was_connected = False
 
-    async def follow(self, listener: Listener) -> NoReturn:
+    async def follow(self, listener: EventListener) -> NoReturn:
         """Report events until cancelled.
 
         Raises UserError E-ASK-12 when the server refuses, and E-ASK-13 when the first attempt finds
@@ -66,7 +66,7 @@ class EventStream:
                 listener.lost(why)
                 await self._sleep(self.retry_s)
 
-    async def _follow_once(self, listener: Listener) -> str:
+    async def _follow_once(self, listener: EventListener) -> str:
         """Report the events of one connection. Return why the connection ended."""
         headers = {"Accept": "text/event-stream"}
         if self.last_id:

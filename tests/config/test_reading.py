@@ -1,0 +1,156 @@
+"""The readers of the environment and of .env, one by one."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from offhook.config import reading
+from offhook.config.app_config import (
+    DeepgramFileSettings,
+    RecordsFileSettings,
+    ServerFileSettings,
+    TwilioFileSettings,
+)
+from offhook.config.reading import Overrides, signing_secrets
+from offhook.errors import UserError
+
+ACCOUNT, KEY = "AC" + "1" * 32, "SK" + "2" * 32
+
+
+@pytest.fixture(autouse=True)
+def _without_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("", {}),
+        (" , ", {}),
+        ("A=1", {"A": "1"}),
+        (" A = 1 , B=2=3 ", {"A": "1", "B": "2=3"}),
+        ("k-1.x=secret", {"k-1.x": "secret"}),
+    ],
+)
+def test_shared_keys(text: str, secrets: dict[str, str]) -> None:
+    assert {key: one.get_secret_value() for key, one in signing_secrets(text).items()} == secrets
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "why"),
+    [
+        ("CANARY", 1, "is not KEY_ID=SECRET"),
+        ("=CANARY", 1, "is not KEY_ID=SECRET"),
+        ("A=1,B=", 2, "is not KEY_ID=SECRET"),
+        ("A B=CANARY", 1, "is not KEY_ID=SECRET"),
+        ("A=1,A=CANARY", 2, "has the key id of one before it"),
+    ],
+)
+def test_mistakes_in_shared_keys_are_told_without_them(text: str, part: int, why: str) -> None:
+    with pytest.raises(UserError, match=f"its part {part} {why}") as told:
+        signing_secrets(text)
+    assert told.value.code == "E-CFG-02"
+    assert "CANARY" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [("", ()), (" , ", ()), ("one", ("one",)), (" new, old ,", ("new", "old"))],
+)
+def test_rotated_secrets(text: str, secrets: tuple[str, ...]) -> None:
+    assert reading._secret_list(text) == tuple(map(SecretStr, secrets))
+
+
+@pytest.mark.parametrize(
+    ("environ", "dotenv", "found"),
+    [
+        ({"A": " 1 "}, "", {"A": "1"}),
+        ({"A": ""}, "", {}),
+        ({"A": "mine"}, "A=file\nB=2", {"A": "mine", "B": "2"}),
+        ({"A": "  "}, "A=file", {"A": "file"}),
+        ({}, "A=$B", {"A": "$B"}),
+    ],
+)
+def test_the_environment_goes_before_dotenv(
+    environ: dict[str, str], dotenv: str, found: dict[str, str]
+) -> None:
+    Path(".env").write_text(dotenv)
+    assert reading._environment(environ) == found
+
+
+@pytest.mark.parametrize(
+    ("env", "field", "value"),
+    [
+        ({}, "account_sid", None),
+        ({"TWILIO_ACCOUNT_SID": ACCOUNT}, "account_sid", ACCOUNT),
+        (
+            {"TWILIO_AUTH_TOKEN": "new,old"},
+            "auth_tokens",
+            (SecretStr("new"), SecretStr("old")),
+        ),
+        ({"TWILIO_API_KEY": KEY, "TWILIO_API_SECRET": "s"}, "api_secret", SecretStr("s")),
+    ],
+)
+def test_twilio(env: dict[str, str], field: str, value: object) -> None:
+    assert getattr(reading._twilio(TwilioFileSettings(), env), field) == value
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ({"TWILIO_ACCOUNT_SID": "CANARY"}, "TWILIO_ACCOUNT_SID"),
+        ({"TWILIO_API_KEY": "CANARY", "TWILIO_API_SECRET": "CANARY"}, "TWILIO_API_KEY"),
+        ({"TWILIO_API_KEY": KEY}, "TWILIO_API_SECRET is not set"),
+        ({"TWILIO_API_SECRET": "CANARY"}, "TWILIO_API_KEY is not set"),
+    ],
+)
+def test_mistakes_in_twilios_variables(env: dict[str, str], says: str) -> None:
+    with pytest.raises(UserError, match=says) as told:
+        reading._twilio(TwilioFileSettings(), env)
+    assert "CANARY" not in str(told.value)
+
+
+def test_paths_of_the_file_start_at_its_folder_and_those_of_the_command_line_do_not() -> None:
+    file = ServerFileSettings(tls_cert=Path("a.pem"), tls_key=Path("b.pem"))
+    read = reading._server(file, Path("/etc/offhook"), Overrides(tls_key=Path("c.pem")), {})
+    assert (read.tls_cert, read.tls_key) == (Path("/etc/offhook/a.pem"), Path("c.pem"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (Overrides(port=70_000), "--port"),
+        (Overrides(public_url="http://example.com"), "--public-url"),
+        (Overrides(tls_cert=Path("a.pem")), "tls_cert and tls_key need each other"),
+    ],
+)
+def test_mistakes_on_the_command_line(overrides: Overrides, says: str) -> None:
+    with pytest.raises(UserError, match=says) as told:
+        reading._server(ServerFileSettings(), Path(), overrides, {})
+    assert told.value.code == "E-CFG-02"
+
+
+def test_the_command_line_goes_before_the_file() -> None:
+    file = ServerFileSettings(host="0.0.0.0", port=1)
+    read = reading._server(file, Path(), Overrides(port=2, unsigned=True), {})
+    assert (read.host, read.port, read.unsigned) == ("0.0.0.0", 2, True)
+    deepgram = reading._deepgram(
+        DeepgramFileSettings(), {}, Overrides(deepgram_url="ws://127.0.0.1:1")
+    )
+    assert deepgram.url == "ws://127.0.0.1:1/v1/agent/converse"
+
+
+@pytest.mark.parametrize(
+    ("env", "named", "url"),
+    [
+        ({}, None, "sqlite:////data/calls/offhook.db"),
+        ({}, "postgresql://a/b", "postgresql://a/b"),
+        ({"OFFHOOK_DATABASE_URL": "postgresql://c/d"}, "postgresql://a/b", "postgresql://c/d"),
+    ],
+)
+def test_the_database(env: dict[str, str], named: str | None, url: str) -> None:
+    file = RecordsFileSettings(folder=Path("calls"), database=named)
+    read = reading._records(file, Path("/data"), env)
+    assert (read.database, read.folder) == (url, Path("/data/calls"))
+    assert read.recordings == Path("/data/calls/recordings")
