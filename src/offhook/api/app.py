@@ -28,7 +28,7 @@ from offhook.clock import Clock, wall_clock
 from offhook.config import Config
 from offhook.errors import UserError
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import CallPlacer
+from offhook.outbound.placing import OutboundCalls
 from offhook.recordings.files import FileStore
 from offhook.records import database
 from offhook.webhooks.routes import PUBLIC
@@ -85,7 +85,7 @@ class Api:
         others: ASGIApp,
         calls: Calls,
         clock: Clock,
-        placing: CallPlacer | None = None,
+        placing: OutboundCalls | None = None,
         *,
         metrics: Metrics,
     ) -> ASGIApp:

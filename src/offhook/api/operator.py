@@ -14,7 +14,7 @@ from offhook.api.live import LiveEvents
 from offhook.api.reading import Readers
 from offhook.calls.calls import Calls
 from offhook.config import Config
-from offhook.outbound.placing import CallPlacer
+from offhook.outbound.placing import OutboundCalls
 from offhook.recordings.files import FileStore
 
 _T = TypeVar("_T")
@@ -33,7 +33,7 @@ class Operator:
     journal: Path
     delivers: bool
     calls: Calls
-    placing: CallPlacer | None
+    placing: OutboundCalls | None
     config: Config
     live: LiveEvents
     links: Links

@@ -15,7 +15,7 @@ from offhook.api.models import (
 from offhook.api.operator import Operator
 from offhook.api.problems import ApiError
 from offhook.errors import UserError
-from offhook.outbound.placing import CallPlacer, OutboundRequest
+from offhook.outbound.placing import OutboundCalls, OutboundRequest
 from offhook.outbound.problems import TryLaterError
 from offhook.records import queries, tables
 
@@ -138,7 +138,7 @@ def router(operator: Operator) -> APIRouter:
     return made
 
 
-def _placing(operator: Operator) -> CallPlacer:
+def _placing(operator: Operator) -> OutboundCalls:
     """Raises UserError E-TW-02 when there are no credentials for Twilio."""
     if operator.placing is None:
         operator.config.twilio.require_rest()

@@ -86,7 +86,7 @@ def backstop_s(agent: Agent) -> int | None:
     return limit_s
 
 
-class CallPlacer:
+class OutboundCalls:
     """Places the calls of one server, which `following` then follows. `wall` is UTC."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """Patterns of personal data: card numbers, phone numbers, e-mail addresses.
 
 Digits may be written or said, and a card's number may come in several utterances. What is found is
-documented in docs/privacy.md, with what is not. redaction.py takes it out.
+documented in docs/privacy.md, with what is not. redactor.py takes it out.
 """
 
 import re
@@ -26,7 +26,7 @@ class Span(NamedTuple):
 
 
 def merged(spans: list[Span]) -> list[Span]:
-    """Spans in order; those that overlap are one."""
+    """Return spans in order; spans that overlap are joined."""
     whole: list[Span] = []
     for span in sorted(spans):
         if whole and span.start < whole[-1].end:
@@ -97,7 +97,7 @@ class Group(NamedTuple):
 
 
 def digits_in(text: str) -> list[Group]:
-    """All digits of a text, written and said, in order."""
+    """Return all digits of a text, written and said, in order."""
     found: list[Group] = []
     times = 1
     begin = 0
@@ -133,7 +133,7 @@ def _runs(text: str, groups: list[Group]) -> Iterator[list[Group]]:
 
 
 def _card_windows(digits: str, edges: list[int]) -> Iterator[tuple[int, int]]:
-    """Which edges enclose a card's number: the networks' first digits, and Luhn's sum."""
+    """Yield the edges that enclose a card's number: a network's first digits, and Luhn's sum."""
     sums = ([0], [0])
     for place, digit in enumerate(digits):
         plain = int(digit)
@@ -163,7 +163,7 @@ def _joined(run: list[Group]) -> tuple[str, list[int]]:
 
 
 def cards(text: str, groups: list[Group]) -> Iterator[Span]:
-    """Card numbers among the digits of a text."""
+    """Yield the card numbers among the digits of a text."""
     for run in _runs(text, groups):
         digits, edges = _joined(run)
         if len(digits) >= _CARD_DIGITS.start:
@@ -172,7 +172,7 @@ def cards(text: str, groups: list[Group]) -> Iterator[Span]:
 
 
 def phones(text: str, groups: list[Group], taken: list[Span]) -> Iterator[Span]:
-    """Phone numbers among the digits of a text that are not `taken`, which is `merged`."""
+    """Yield the phone numbers among the digits that are not `taken`, which is `merged`."""
     starts = [span.start for span in taken]
 
     def is_taken(group: Group) -> bool:
@@ -202,7 +202,7 @@ def phones(text: str, groups: list[Group], taken: list[Span]) -> Iterator[Span]:
 
 
 def _overlapped(pattern: re.Pattern[str], text: str, groups: list[Group]) -> set[int]:
-    """Where the groups begin that lie within a match."""
+    """Return where the groups begin that lie within a match."""
     found: set[int] = set()
     index = 0
     for match in pattern.finditer(text):
@@ -268,7 +268,7 @@ _NOBODY: Final = frozenset(
 
 
 def emails(text: str) -> Iterator[Span]:
-    """E-mail addresses, written and said."""
+    """Yield the e-mail addresses, written and said."""
     if "@" in text:
         for match in _EMAIL.finditer(text):
             yield Span(match.start(), match.end(), EMAIL)
@@ -294,7 +294,7 @@ class _Number(NamedTuple):
     said: tuple[Stretch, ...]
 
     def card(self, joint: int) -> int | None:
-        """Where the card ends of whose number the first `joint` digits were said before."""
+        """Return where the card's number ends of which `joint` digits were said before; or None."""
         ends = [
             self.edges[last]
             for first, last in _card_windows(self.digits, self.edges)
@@ -318,7 +318,7 @@ class Speaker:
     def goes_on(
         self, text: str, spans: list[Span], said: Stretch
     ) -> tuple[list[Span], tuple[Stretch, ...]]:
-        """More was said: what of it ends a card's number, and where the number's begin was said."""
+        """Take what was said next: return what of it ends a card's number, and where that began."""
         before, self.number = self.number, None
         runs = list(_runs(text, digits_in(text)))
         if not runs:

@@ -29,7 +29,7 @@ from offhook.events.types import InterpreterHeld, Subscriber
 from offhook.net import egress, websocket
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import CallPlacer
+from offhook.outbound.placing import OutboundCalls
 from offhook.policy.dial_count import DialCount
 from offhook.policy.dial_policy import DialPolicy
 from offhook.recordings.files import LocalFiles
@@ -248,11 +248,11 @@ class Server:
 
     def _placing(
         self, rest: TwilioRest | None, guard: DialPolicy, clock: Clock
-    ) -> CallPlacer | None:
+    ) -> OutboundCalls | None:
         """What places calls, where somebody can ask for one and Twilio can be asked."""
         if self._api is None or rest is None:
             return None
-        return CallPlacer(
+        return OutboundCalls(
             self._config,
             self.calls,
             rest,

@@ -17,7 +17,7 @@ from offhook.calls import responses
 from offhook.calls.calls import CallEntry, Calls
 from offhook.config import Agent, Announcement, Config
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import CallPlacer
+from offhook.outbound.placing import OutboundCalls
 from offhook.twilio import twiml
 from offhook.webhooks.after_request import (
     AfterAnswer,
@@ -43,7 +43,7 @@ class CallFlow:
     """Decides what Twilio does with a caller: connect a stream, dial, say goodbye, hang up."""
 
     def __init__(
-        self, config: Config, calls: Calls, metrics: Metrics, placing: CallPlacer | None
+        self, config: Config, calls: Calls, metrics: Metrics, placing: OutboundCalls | None
     ) -> None:
         self._config = config
         self._calls = calls

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from offhook.call import inputs
 from offhook.calls.calls import Calls
 from offhook.events.types import StreamTrouble
-from offhook.outbound.placing import CallPlacer
+from offhook.outbound.placing import OutboundCalls
 from offhook.twilio import stream_errors
 from offhook.twilio.call_status import FINAL
 from offhook.webhooks.auth import Form
@@ -24,7 +24,7 @@ _STREAM_CLOSED: Final = "31921"
 class StatusCallbacks:
     """Passes what Twilio reports on to the calls, and to the calls that we placed."""
 
-    def __init__(self, calls: Calls, placing: CallPlacer | None) -> None:
+    def __init__(self, calls: Calls, placing: OutboundCalls | None) -> None:
         self._calls = calls
         self._placing = placing
 

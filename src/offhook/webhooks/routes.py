@@ -14,7 +14,7 @@ from offhook.calls.calls import Calls
 from offhook.config import Config
 from offhook.net import websocket
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import CallPlacer
+from offhook.outbound.placing import OutboundCalls
 from offhook.webhooks.auth import Form, TwilioAuth, UnbelievedRequestError, host_name
 from offhook.webhooks.call_flow import STREAM_PATH, CallFlow
 from offhook.webhooks.callbacks import StatusCallbacks
@@ -63,7 +63,7 @@ class Webhooks:
         pending_streams: PendingStreams,
         metrics: Metrics,
         record: "Record | None" = None,
-        placing: CallPlacer | None = None,
+        placing: OutboundCalls | None = None,
         *,
         failing: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
