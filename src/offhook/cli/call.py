@@ -48,8 +48,8 @@ def call(
     from offhook import variables
     from offhook.cli import place_calls
     from offhook.cli.api_client import ApiClient, server_url, token_of
-    from offhook.cli.call_placer import PLACING_S, CallPlacer
     from offhook.cli.event_loop import run
+    from offhook.cli.placement_client import PLACING_S, PlacementClient
 
     if not agent:
         raise typer.BadParameter("Name the agent that speaks.", param_hint="--agent")
@@ -62,15 +62,15 @@ def call(
         raise typer.BadParameter("Write NAME=VALUE.", param_hint="--var")
     loaded = configuration.load(config, os.environ)
     api = ApiClient(url or server_url(loaded), token_of(loaded), answer_s=PLACING_S)
-    placer = CallPlacer(api, agent, within_hours=from_ is not None)
+    client = PlacementClient(api, agent, within_hours=from_ is not None)
     if number is not None:
         options.require_e164(number)
         key = key or secrets.token_hex(16)
-        good = run(place_calls.one(placer, number, given, key, as_json=as_json))
+        good = run(place_calls.one(client, number, given, key, as_json=as_json))
     else:
         assert from_ is not None, "one of the two was given"
         at_once = at_once or loaded.outbound.concurrent
         good = run(
-            place_calls.everybody(from_, agent, given, placer, at_once=at_once, as_json=as_json)
+            place_calls.everybody(from_, agent, given, client, at_once=at_once, as_json=as_json)
         )
     raise typer.Exit(0 if good else 1)

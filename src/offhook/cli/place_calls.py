@@ -11,8 +11,8 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from offhook.cli import options
-from offhook.cli.call_placer import CallPlacer
 from offhook.cli.event_loop import on_stop_signal
+from offhook.cli.placement_client import PlacementClient
 from offhook.observability.console_output import inert
 from offhook.outbound import people as lists
 from offhook.outbound.lists import CallOutcome, ListReport, ListRun, NotCalled
@@ -27,7 +27,7 @@ REACHED: Final = "completed"
 
 
 async def one(
-    placer: CallPlacer, number: str, variables: Mapping[str, str], key: str, *, as_json: bool
+    client: PlacementClient, number: str, variables: Mapping[str, str], key: str, *, as_json: bool
 ) -> bool:
     """Place a call and follow it to its end. Return whether a person or a machine answered.
 
@@ -36,8 +36,8 @@ async def one(
     console = Console(highlight=False, stderr=as_json)
     following = asyncio.current_task()
     assert following is not None, "a coroutine runs in a task"
-    async with placer.api:
-        sid = await _placed(placer, number, variables, key, console)
+    async with client.api:
+        sid = await _placed(client, number, variables, key, console)
         on_stop_signal(following.cancel)
         fate = CallOutcome("queued", final=False)
         try:
@@ -45,7 +45,7 @@ async def one(
                 console.print(Text(f"{sid}  {_words(fate)}"), soft_wrap=True)
                 if fate.final:
                     break
-                fate = await _news(placer, sid, fate)
+                fate = await _news(client, sid, fate)
         except asyncio.CancelledError:
             following.uncancel()
             console.print(Text(f"The call goes on: offhook calls show {sid}", "yellow"))
@@ -57,21 +57,21 @@ async def one(
 
 
 async def _placed(
-    placer: CallPlacer, number: str, variables: Mapping[str, str], key: str, console: Console
+    client: PlacementClient, number: str, variables: Mapping[str, str], key: str, console: Console
 ) -> str:
     while True:
         try:
-            return await placer.place(number, variables, None, key)
+            return await client.place(number, variables, None, key)
         except UncertainError as uncertain:
             console.print(Text(f"{uncertain.what} Looking for it.", "yellow"), soft_wrap=True)
             await asyncio.sleep(uncertain.after_s)
 
 
-async def _news(placer: CallPlacer, sid: str, before: CallOutcome) -> CallOutcome:
+async def _news(client: PlacementClient, sid: str, before: CallOutcome) -> CallOutcome:
     """Return the state of the call once its status is not that of `before`."""
     fate = before
     while fate.status == before.status and not fate.final:
-        fate = await placer.fate(sid, before.status)
+        fate = await client.fate(sid, before.status)
     return fate
 
 
@@ -84,7 +84,7 @@ async def everybody(
     path: Path,
     agent: str,
     variables: Mapping[str, str],
-    placer: CallPlacer,
+    client: PlacementClient,
     *,
     at_once: int,
     as_json: bool,
@@ -103,12 +103,12 @@ async def everybody(
         run = ListRun(
             found.people,
             progress,
-            placer,
+            client,
             at_once=at_once,
             variables=variables,
             changed=show,
         )
-        report = await _stoppable(run, placer, console)
+        report = await _stoppable(run, client, console)
         show(report)
     if as_json:
         options.print_json(_as_json(found, report))
@@ -118,7 +118,7 @@ async def everybody(
     return report.whole
 
 
-async def _stoppable(run: ListRun, placer: CallPlacer, console: Console) -> ListReport:
+async def _stoppable(run: ListRun, client: PlacementClient, console: Console) -> ListReport:
     """Run the list. One interrupt ends new calls; a second ends the command, not the live calls."""
     running = asyncio.current_task()
     assert running is not None, "a coroutine runs in a task"
@@ -131,7 +131,7 @@ async def _stoppable(run: ListRun, placer: CallPlacer, console: Console) -> List
             run.stop()
 
     on_stop_signal(stop)
-    async with placer.api:
+    async with client.api:
         try:
             return await run.run()
         except asyncio.CancelledError:

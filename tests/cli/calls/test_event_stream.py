@@ -68,7 +68,7 @@ def serving(answers: Sequence[Connection]) -> Iterator[tuple[str, list[dict[str,
             thread.join()
 
 
-class Enough(Exception):  # noqa: N818 - it is no fault
+class EnoughError(Exception):
     """A test has seen what it wanted."""
 
 
@@ -95,9 +95,9 @@ def followed(url: str, connections: int) -> tuple[list[str], list[float]]:
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
         if len(waited) == connections:
-            raise Enough
+            raise EnoughError
 
-    with contextlib.suppress(Enough):
+    with contextlib.suppress(EnoughError):
         asyncio.run(EventStream(ApiClient(url + "/", TOKEN), sleep).follow(seen))
     return seen.said, waited
 

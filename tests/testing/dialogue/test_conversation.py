@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offhook import yamlfile
-from offhook.testing.simulator.dialogue.conversation import Conversation, Memory, Move
+from offhook.testing.simulator.dialogue.conversation import DialogueConversation, Memory, Move
 from offhook.testing.simulator.dialogue.file import Dialogue, front_desk
 
 DESK = front_desk()
@@ -16,8 +16,8 @@ CAN_DO = "You can ask for our opening hours, book a table, or ask about an order
 BOOKED = '{"booked": true, "table": 4}'
 
 
-def desk(*offered: str) -> Conversation:
-    return Conversation(DESK, frozenset(offered) if offered else None)
+def desk(*offered: str) -> DialogueConversation:
+    return DialogueConversation(DESK, frozenset(offered) if offered else None)
 
 
 def dialogue(text: str) -> Dialogue:
@@ -28,7 +28,7 @@ def said(move: Move) -> str:
     return " ".join(move.say)
 
 
-def ask(talk: Conversation, *turns: str) -> str:
+def ask(talk: DialogueConversation, *turns: str) -> str:
     """What is answered to the last of these turns."""
     move = Move()
     for turn in turns:
@@ -305,7 +305,7 @@ def test_any_conversation_goes_on(turns: list[str]) -> None:
 
 
 def test_several_functions_at_once_and_actions_that_call() -> None:
-    talk = Conversation(
+    talk = DialogueConversation(
         dialogue(
             """
 intents: {ask: [how is it, how is $what], bye: [bye]}
@@ -339,7 +339,7 @@ anywhere:
 
 
 def test_replies_take_turns_and_menus_have_their_own_intents() -> None:
-    talk = Conversation(
+    talk = DialogueConversation(
         dialogue(
             """
 intents: {up: [up], down: [down], menu: [menu], other: [other]}
@@ -363,7 +363,7 @@ misunderstood: {say: again, end: true}
 
 
 def test_a_state_may_call_without_needing_anything() -> None:
-    talk = Conversation(
+    talk = DialogueConversation(
         dialogue(
             """
 intents: {go: [go now]}

@@ -13,7 +13,7 @@ from offhook.deepgram.messages import Error, LatencyReport, ServerMessage
 from offhook.testing.simulator.deepgram.script import ScriptTurn
 
 if TYPE_CHECKING:
-    from offhook.testing.simulator.deepgram.turns import Turns
+    from offhook.testing.simulator.deepgram.turns import StandInTurns
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Times:
 class TurnAnswer:
     """What the caller is reported to have said, and what is answered."""
 
-    session: "Turns"
+    session: "StandInTurns"
     now: Callable[[], float]
     words: str | None
     """None: nothing is reported, because nobody spoke or nothing was recognised."""

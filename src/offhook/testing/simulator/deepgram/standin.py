@@ -24,7 +24,7 @@ from offhook.testing.simulator.deepgram.script import Script, Stage
 from offhook.testing.simulator.deepgram.script_policy import agent_of
 from offhook.testing.simulator.deepgram.settings import SessionError, StandInSettings, unparsable
 from offhook.testing.simulator.deepgram.timers import Timers
-from offhook.testing.simulator.deepgram.turns import Turns
+from offhook.testing.simulator.deepgram.turns import StandInTurns
 
 CLIENT_TIMEOUT_S: Final = 10.0
 """Seconds without a message from the client that end the session (§1.3)."""
@@ -128,7 +128,7 @@ class StandIn:
         self._channel: Channel | None = None
         self._early_settings: bytes | None = None
         self._heard_at = clock.now()
-        self._turns: Turns | None = None
+        self._turns: StandInTurns | None = None
         """The conversation, once Settings were applied."""
         self._writable = True
 
@@ -219,7 +219,7 @@ class StandIn:
             self.fail(refused.error)
             return
         self.settings = settings
-        self._turns = turns = Turns(self._agent, settings, self._clock, self._timers, self)
+        self._turns = turns = StandInTurns(self._agent, settings, self._clock, self._timers, self)
         turns.hold(self._writable)
         self.phase = SessionPhase.TALKING
         self.send(messages.SettingsApplied())

@@ -25,7 +25,7 @@ from offhook.testing.simulator.deepgram.turn_listener import TurnListener
 from offhook.testing.simulator.speech.engines import Transcript
 
 
-class Turns:
+class StandInTurns:
     """The conversation of one session, from SettingsApplied on. An answer.Session."""
 
     def __init__(

@@ -87,7 +87,7 @@ class Memory:
     """How often each reply was said, by name: its variants take turns."""
 
 
-class Conversation:
+class DialogueConversation:
     """One conversation. `offered` are the functions that the Settings offer; None: any."""
 
     def __init__(self, dialogue: Dialogue, offered: frozenset[str] | None = None) -> None:

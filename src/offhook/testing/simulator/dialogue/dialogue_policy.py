@@ -8,7 +8,7 @@ from offhook.testing.simulator.deepgram.answers import TurnAnswer, WantedFunctio
 from offhook.testing.simulator.deepgram.policy import StandInAgent
 from offhook.testing.simulator.deepgram.script import Conduct
 from offhook.testing.simulator.deepgram.settings import StandInSettings
-from offhook.testing.simulator.dialogue.conversation import Conversation, Move
+from offhook.testing.simulator.dialogue.conversation import DialogueConversation, Move
 from offhook.testing.simulator.dialogue.file import Dialogue
 from offhook.testing.simulator.speech.engines import SpeechToText, TextToSpeech, Transcript
 
@@ -44,7 +44,7 @@ class DialogueFilePolicy:
     def __init__(self, dialogue: Dialogue, settings: StandInSettings) -> None:
         content = dialogue.content
         self.silence_s: float | None = content.silent_after if content.silent else None
-        self._talk = Conversation(dialogue, _offered(settings))
+        self._talk = DialogueConversation(dialogue, _offered(settings))
         self._before = self._talk.memory
         """What was remembered when the answer was begun."""
 

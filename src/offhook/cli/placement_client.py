@@ -43,7 +43,7 @@ class _State(msgspec.Struct):
     words: str | None
 
 
-class CallPlacer:
+class PlacementClient:
     """Places the calls of one agent on one server. Implements `outbound.lists.Asking`.
 
     Attributes:
