@@ -15,7 +15,7 @@ from offhook.webhooks.auth import TwilioAuth, UnbelievedRequestError, host_name,
 
 TOKEN, KEY, SECRET = "canary-token", "KEY_1", "canary-secret"
 ORIGIN = "https://voice.example.com"
-SIDS = [("AccountSid", "AC" + "1" * 32), ("CallSid", "CA" + "2" * 32)]
+ACCOUNT_FIELDS = [("AccountSid", "AC" + "1" * 32), ("CallSid", "CA" + "2" * 32)]
 
 
 class Refusals(Metrics):
@@ -26,6 +26,9 @@ class Refusals(Metrics):
 
     def refused(self, request: str, why: str) -> None:
         self.told.append((request, why))
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """Nothing is asked about this here."""
 
 
 def auth(metrics: Metrics, *, unsigned: bool = False, account: str | None = None) -> TwilioAuth:
@@ -48,7 +51,7 @@ def auth(metrics: Metrics, *, unsigned: bool = False, account: str | None = None
 
 def request(
     path: str = "/twilio/status",
-    fields: list[tuple[str, str]] = SIDS,
+    fields: list[tuple[str, str]] = ACCOUNT_FIELDS,
     *,
     host: str = "voice.example.com",
     sign_as: str | None = None,
@@ -78,16 +81,16 @@ def request(
 
 async def test_a_signed_form_is_read_with_the_one_value_of_its_query() -> None:
     told = Refusals()
-    fields = [*SIDS, ("CallStatus", "completed"), ("Other", "x")]
+    fields = [*ACCOUNT_FIELDS, ("CallStatus", "completed"), ("Other", "x")]
     form = await auth(told).form(request("/twilio/status?left=3", fields), ("CallStatus",))
-    assert form == {**dict(SIDS), "CallStatus": "completed", "left": "3"}
+    assert form == {**dict(ACCOUNT_FIELDS), "CallStatus": "completed", "left": "3"}
     assert told.told == []
 
 
 async def test_a_shared_key_signs_as_well() -> None:
-    signature = sign_with_key(SECRET, f"{ORIGIN}/twilio/status", SIDS)
+    signature = sign_with_key(SECRET, f"{ORIGIN}/twilio/status", ACCOUNT_FIELDS)
     headers = {HEADER: signature, SETTINGS_HEADER: settings_of(KEY)}
-    assert await auth(Refusals()).form(request(headers=headers), ()) == dict(SIDS)
+    assert await auth(Refusals()).form(request(headers=headers), ()) == dict(ACCOUNT_FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ async def test_a_shared_key_signs_as_well() -> None:
             "an unknown key",
             "an unknown signing key",
         ),
-        (request(fields=SIDS[:1]), 400, "CallSid is missing", "a misread field"),
+        (request(fields=ACCOUNT_FIELDS[:1]), 400, "CallSid is missing", "a misread field"),
         (request("/twilio/after?left=12345678"), 400, "a query is cut", "a misread field"),
     ],
 )
@@ -148,7 +151,7 @@ async def test_unsigned_believes_this_machine_alone(
     local = auth(told, unsigned=True)
     upgrade = Upgrade("/twilio", {"host": host, **headers}, "203.0.113.1")
     if believed:
-        assert await local.form(request(host=host, headers=headers), ()) == dict(SIDS)
+        assert await local.form(request(host=host, headers=headers), ()) == dict(ACCOUNT_FIELDS)
         local.check_upgrade(upgrade)
     else:
         with pytest.raises(UnbelievedRequestError):

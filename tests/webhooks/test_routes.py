@@ -1,0 +1,172 @@
+"""Routes, callbacks and health with a fake registry: what it is told, and what is answered."""
+
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx2
+import pytest
+from tests.webhooks.test_auth import ACCOUNT_FIELDS, ORIGIN, TOKEN, Refusals
+
+from offhook.call import inputs
+from offhook.config import load
+from offhook.events.types import StreamTrouble
+from offhook.net.websocket import Acceptance, Refusal, Upgrade
+from offhook.testing.virtual_clock import VirtualClock
+from offhook.twilio.signature import HEADER, sign
+from offhook.webhooks.pending_streams import PLACES, PendingStreams
+from offhook.webhooks.routes import PUBLIC, Webhooks
+
+SID = dict(ACCOUNT_FIELDS)["CallSid"]
+
+
+class FakeCalls:
+    """A registry that knows `entries`, and notes what it is told."""
+
+    live, full, draining = 2, False, False
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Any] = {}
+        self.told: list[object] = []
+        self.fails = False
+
+    def find(self, call_sid: str) -> Any:
+        return self.entries.get(call_sid)
+
+    def is_long_over(self, call_sid: str) -> bool:
+        if self.fails:
+            raise RuntimeError("boom")
+        return True
+
+    def tell(self, call_sid: str, told: object) -> None:
+        self.told.append(told)
+
+    def billed(self, call_sid: str, status: str, seconds: int) -> None:
+        self.told.append((status, seconds))
+
+
+class Rig:
+    def __init__(self, calls: FakeCalls) -> None:
+        self.calls, self.metrics = calls, Refusals()
+        self.failing: dict[str, str] = {}
+        self.pending = PendingStreams(VirtualClock(), lambda *_: None, lambda _: None)
+        self.webhooks = Webhooks(
+            load(None, {"TWILIO_AUTH_TOKEN": TOKEN}),
+            cast("Any", calls),
+            self.pending,
+            self.metrics,
+            failing=lambda: self.failing,
+        )
+
+    async def _ask(self, ask: Callable[[httpx2.AsyncClient], Awaitable[Any]]) -> Any:
+        transport = httpx2.ASGITransport(app=self.webhooks.app())
+        async with httpx2.AsyncClient(transport=transport, base_url=ORIGIN) as client:
+            return await ask(client)
+
+    async def post(self, path: str, **fields: str) -> Any:
+        form = [*ACCOUNT_FIELDS, *fields.items()]
+        headers = {HEADER: sign(TOKEN, ORIGIN + path, form)}
+        return await self._ask(lambda client: client.post(path, data=dict(form), headers=headers))
+
+    async def get(self, path: str, host: str) -> Any:
+        return await self._ask(lambda client: client.get(path, headers={"host": host}))
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig(FakeCalls())
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"CallStatus": "in-progress"}, []),
+        ({"CallStatus": "completed", "CallDuration": "61"}, ["over", ("completed", 61)]),
+        ({"CallStatus": "busy"}, ["over", ("busy", 0)]),
+    ],
+)
+async def test_a_status_is_told_when_it_is_final(
+    rig: Rig, fields: dict[str, str], told: list[object]
+) -> None:
+    answer = await rig.post("/twilio/status", **fields)
+    assert answer.status_code == 204
+    found = ["over" if isinstance(one, inputs.CallOver) else one for one in rig.calls.told]
+    assert found == told
+
+
+@pytest.mark.parametrize(
+    ("error", "has_ended", "codes"),
+    [
+        ("31920: no", False, ["31920"]),
+        ("31921: closed", True, []),
+        ("31921: closed", False, ["31921"]),
+    ],
+)
+async def test_a_stream_error_is_noted_unless_we_closed_the_stream(
+    rig: Rig, error: str, has_ended: bool, codes: list[str]
+) -> None:
+    noted: list[StreamTrouble] = []
+    rig.calls.entries[SID] = SimpleNamespace(
+        ending="some" if has_ended else None, session=SimpleNamespace(note=noted.append)
+    )
+    answer = await rig.post("/twilio/stream-status", StreamEvent="stream-error", StreamError=error)
+    assert answer.status_code == 204
+    assert [one.code for one in noted] == codes
+
+
+async def test_a_call_that_is_long_over_is_hung_up(rig: Rig) -> None:
+    answer = await rig.post("/twilio/voice", To="+12025550100", From="+12025550142")
+    assert "<Hangup" in answer.text
+    assert rig.metrics.told == [("webhook", "the call is over")]
+
+
+async def test_a_fault_ends_that_call_with_an_apology(rig: Rig) -> None:
+    rig.calls.fails = True
+    answer = await rig.post("/twilio/voice", To="+12025550100", From="+12025550142")
+    assert "<Hangup" in answer.text
+    assert [type(one) for one in rig.calls.told] == [inputs.CallBroke]
+
+
+async def test_only_the_operators_hosts_see_health(rig: Rig) -> None:
+    assert (await rig.get("/healthz", "localhost")).text == "ok\n"
+    assert (await rig.get("/healthz", "voice.example.com")).status_code == 404
+    assert (await rig.get("/twilio/voice", "localhost")).status_code == 405
+    assert {"/healthz", "/readyz"} < PUBLIC
+
+
+@pytest.mark.parametrize(
+    ("state", "failing", "status", "draining", "full"),
+    [
+        ("ready", {}, 200, False, False),
+        ("ready", {"retention": "failing"}, 200, False, False),
+        ("full", {}, 503, False, True),
+        ("draining", {}, 503, True, True),
+        ("broken", {"retention": "dead"}, 503, False, False),
+    ],
+)
+async def test_readiness(
+    rig: Rig, state: str, failing: dict[str, str], status: int, draining: bool, full: bool
+) -> None:
+    rig.failing = failing
+    rig.calls.draining, rig.calls.full = draining, full
+    answer = await rig.get("/readyz", "localhost")
+    assert (answer.status_code, answer.json()["state"]) == (status, state)
+    assert answer.json().get("failing", {}) == failing
+
+
+def test_upgrades(rig: Rig) -> None:
+    def decide(path: str, **headers: str) -> Acceptance | Refusal:
+        given = {"host": "voice.example.com", **headers}
+        return rig.webhooks.decide(Upgrade(path, given, "203.0.113.1"))
+
+    signed = {HEADER: sign(TOKEN, "wss://voice.example.com/twilio")}
+    assert decide("/other") == Refusal(404, "Not found.\n")
+    forged = decide("/twilio")
+    assert isinstance(forged, Refusal)
+    assert forged.status == 403
+    assert isinstance(decide("/twilio", **signed), Acceptance)
+    rig.pending.waiting = PLACES
+    full = decide("/twilio", **signed)
+    assert isinstance(full, Refusal)
+    assert full.status == 503
+    assert rig.metrics.told[-1] == ("upgrade", "too many pending streams")
