@@ -25,7 +25,7 @@ from offhook.deepgram import messages as deepgram
 from offhook.errors import UserError
 from offhook.events.types import CallerSaid, CallEvent, CallStarted
 from offhook.net import request_head
-from offhook.outbound import people
+from offhook.outbound import contacts
 from offhook.policy import dial_policy
 from offhook.recordings import wav
 from offhook.records import entries, filters, pages
@@ -292,7 +292,7 @@ TARGETS: dict[str, Target] = {
         _text(_moment), _YAML, [b"90m", b"2026-03-01", b"2026-03-01T12:00:00+01:00", b"30d"]
     ),
     "people": Target(
-        _from_file(people.read, "people.csv"),
+        _from_file(contacts.read, "people.csv"),
         _YAML,
         [
             b"number,consent,name\n+12025550142,yes,Ada\n",

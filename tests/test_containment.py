@@ -185,7 +185,7 @@ WHERE: Final = {
         "call_later": (1, LOOP),
     },
     "webhooks/pending_streams.py": {"call_at": (1, LOOP)},
-    "outbound/lists.py": {"create_task": (1, ITSELF)},
+    "outbound/list_run.py": {"create_task": (1, ITSELF)},
     "observability/stderr.py": {"Thread": (1, GUARDED)},
     "records/delivery.py": {"Thread": (1, GUARDED)},
     "serving/http_server.py": {"call_later": (1, LOOP)},

@@ -59,7 +59,7 @@ ROADS: Final = {
         "responses.fallback",
     ): "DialPolicy.check_last_resort; Dialled",
     ("calls/farewells.py", "busy", "responses.busy"): "DialPolicy.check_last_resort; Dialled",
-    ("outbound/placing.py", "_create", "create_call"): "PlacementChecks.count; CallBegan",
+    ("outbound/outbound_calls.py", "_create", "create_call"): "PlacementChecks.count; CallBegan",
 }
 
 

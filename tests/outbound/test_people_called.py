@@ -14,7 +14,7 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, TOKEN, caller
 
 from offhook.clock import LoopClock
 from offhook.events.types import AgentSaid, CallBilled, CallerSaid
-from offhook.outbound import placing
+from offhook.outbound import outbound_calls
 from offhook.testing.simulator.twilio.account.account import RestFault, SimulatedAccount
 from offhook.testing.simulator.twilio.account.resources import AccountNumber
 from offhook.testing.simulator.twilio.account.server import serve
@@ -151,7 +151,7 @@ async def test_whoever_is_not_reached(tmp_path: Path, person: SimulatedPerson, s
 async def test_a_creation_without_an_answer_rings_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placing, "LOOKS_S", (0.05,))
+    monkeypatch.setattr(outbound_calls, "LOOKS_S", (0.05,))
     async with town(tmp_path, {ADA: SimulatedPerson("busy", after_s=0.3)}) as made:
         made.account.faults.append(RestFault(503, acted=True))
         sid = (await made.ring())["call_sid"]

@@ -28,7 +28,7 @@ from offhook.clock import Clock, wall_clock
 from offhook.config import Config
 from offhook.errors import UserError
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import OutboundCalls
+from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.recordings.files import FileStore
 from offhook.records import database
 from offhook.webhooks.routes import PUBLIC

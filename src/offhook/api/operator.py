@@ -14,7 +14,7 @@ from offhook.api.live import LiveEvents
 from offhook.api.reading import Readers
 from offhook.calls.calls import Calls
 from offhook.config import Config
-from offhook.outbound.placing import OutboundCalls
+from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.recordings.files import FileStore
 
 _T = TypeVar("_T")

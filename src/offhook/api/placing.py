@@ -15,8 +15,8 @@ from offhook.api.models import (
 from offhook.api.operator import Operator
 from offhook.api.problems import ApiError
 from offhook.errors import UserError
-from offhook.outbound.placing import OutboundCalls, OutboundRequest
-from offhook.outbound.problems import TryLaterError
+from offhook.outbound.errors import TryLaterError
+from offhook.outbound.outbound_calls import OutboundCalls, OutboundRequest
 from offhook.records import queries, tables
 
 WAIT_MAX_S: Final = 25

@@ -47,7 +47,7 @@ def add(
 ) -> None:
     """Add a number, which is not called any more. A running server obeys at once."""
     from offhook.cli.calls.record_access import upgraded
-    from offhook.outbound.people import canonical
+    from offhook.outbound.contacts import canonical
     from offhook.records import database, dnc
 
     options.require_e164(number)
@@ -62,7 +62,7 @@ def add(
 def remove(number: Number, config: options.Config = None) -> None:
     """Remove a number, which may then be called again. Exit code 1 if it was not on the list."""
     from offhook.cli.calls.record_access import upgraded
-    from offhook.outbound.people import canonical
+    from offhook.outbound.contacts import canonical
     from offhook.records import dnc
 
     options.require_e164(number)

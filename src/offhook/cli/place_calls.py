@@ -14,11 +14,11 @@ from offhook.cli import options
 from offhook.cli.event_loop import on_stop_signal
 from offhook.cli.placement_client import PlacementClient
 from offhook.observability.console_output import inert
-from offhook.outbound import people as lists
-from offhook.outbound.lists import CallOutcome, ListReport, ListRun, NotCalled
-from offhook.outbound.people import ContactList
-from offhook.outbound.problems import TryLaterError, UncertainError
-from offhook.outbound.progress import ListProgress
+from offhook.outbound import contacts as lists
+from offhook.outbound.contacts import ContactList
+from offhook.outbound.errors import TryLaterError, UncertainError
+from offhook.outbound.list_progress import ListProgress
+from offhook.outbound.list_run import CallOutcome, ListReport, ListRun, NotCalled
 
 REASONS_MAX: Final = 20
 """Maximum number of refused rows to print. `--json` prints all of them."""

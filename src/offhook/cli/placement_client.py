@@ -9,8 +9,8 @@ from httpx2 import Response
 
 from offhook.cli.api_client import ApiClient, ServerUnreachableError
 from offhook.errors import UserError
-from offhook.outbound.lists import CallOutcome
-from offhook.outbound.problems import TryLaterError, UncertainError
+from offhook.outbound.errors import TryLaterError, UncertainError
+from offhook.outbound.list_run import CallOutcome
 
 PLACING_S: Final = 150.0
 """Seconds that placing a call may take: its turn, Twilio's answer, and the look-up of the call."""
@@ -44,7 +44,7 @@ class _State(msgspec.Struct):
 
 
 class PlacementClient:
-    """Places the calls of one agent on one server. Implements `outbound.lists.Asking`.
+    """Places the calls of one agent on one server. Implements `outbound.list_run.OutboundApi`.
 
     Attributes:
         api: The server. Its owner opens and closes it.

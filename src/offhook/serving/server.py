@@ -29,7 +29,7 @@ from offhook.events.types import InterpreterHeld, Subscriber
 from offhook.net import egress, websocket
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import OutboundCalls
+from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.policy.dial_count import DialCount
 from offhook.policy.dial_policy import DialPolicy
 from offhook.recordings.files import LocalFiles

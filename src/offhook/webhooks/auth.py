@@ -39,7 +39,7 @@ _QUERY: Final = re.compile(
     "|(left|stream)=([0-9]{1,6})|(last)=(1)"
 )
 """The queries that Offhook writes into the addresses it gives to Twilio: of a placed call's
-callbacks (outbound/placing.py), of a person's leg (calls/transfers.py), and of /twilio/after."""
+callbacks (outbound/outbound_calls.py), a person's leg (calls/transfers.py), and /twilio/after."""
 
 _CUT_QUERY: Final = re.compile("placing|person|left|stream|last")
 

@@ -17,7 +17,7 @@ from offhook.calls import responses
 from offhook.calls.calls import CallEntry, Calls
 from offhook.config import Agent, Announcement, Config
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import OutboundCalls
+from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.twilio import twiml
 from offhook.webhooks.after_request import (
     AfterAnswer,

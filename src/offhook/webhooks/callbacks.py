@@ -8,7 +8,7 @@ from starlette.responses import Response
 from offhook.call import inputs
 from offhook.calls.calls import Calls
 from offhook.events.types import StreamTrouble
-from offhook.outbound.placing import OutboundCalls
+from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.twilio import stream_errors
 from offhook.twilio.call_status import FINAL
 from offhook.webhooks.auth import Form

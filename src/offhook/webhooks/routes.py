@@ -14,7 +14,7 @@ from offhook.calls.calls import Calls
 from offhook.config import Config
 from offhook.net import websocket
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.placing import OutboundCalls
+from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.webhooks.auth import Form, TwilioAuth, UnbelievedRequestError, host_name
 from offhook.webhooks.call_flow import STREAM_PATH, CallFlow
 from offhook.webhooks.callbacks import StatusCallbacks

@@ -18,10 +18,10 @@ from offhook.calls.calls import Calls, PendingCall
 from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.errors import UserError
-from offhook.outbound.following import CallTracker
+from offhook.outbound.call_tracker import CallTracker
+from offhook.outbound.errors import TryLaterError, UncertainError, uncertain
 from offhook.outbound.ledger import Ledger, Placement, fingerprint
-from offhook.outbound.permission import PlacementChecks
-from offhook.outbound.problems import TryLaterError, UncertainError, uncertain
+from offhook.outbound.placement_checks import PlacementChecks
 from offhook.policy.dial_policy import DialPolicy
 from offhook.text.phone_numbers import E164
 from offhook.twilio import twiml

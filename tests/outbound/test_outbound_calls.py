@@ -16,9 +16,9 @@ from tests.waiting import until
 
 from offhook.config import Agent
 from offhook.events.types import AgentConnected, CallBegan, CallBilled, CallStarted
-from offhook.outbound import placing
-from offhook.outbound.following import CallTracker
-from offhook.outbound.placing import backstop_s
+from offhook.outbound import outbound_calls
+from offhook.outbound.call_tracker import CallTracker
+from offhook.outbound.outbound_calls import backstop_s
 from offhook.records import dnc
 from offhook.serving import server
 
@@ -246,7 +246,7 @@ async def lost(_: object) -> Response:
 async def test_a_call_whose_creation_was_not_answered_is_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placing, "LOOKS_S", (0.01,))
+    monkeypatch.setattr(outbound_calls, "LOOKS_S", (0.01,))
     async with office(tmp_path) as made:
         made.api.after = lost
         sid = await made.place("ada")
@@ -258,7 +258,7 @@ async def test_a_call_whose_creation_was_not_answered_is_looked_for(
 async def test_a_call_that_may_have_been_created_is_not_rung_again_before_it_is_certain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placing, "LOOKS_S", (0.01,))
+    monkeypatch.setattr(outbound_calls, "LOOKS_S", (0.01,))
     async with office(tmp_path) as made:
         made.api.before = lost
         answer = await made.ask("ada")
@@ -268,7 +268,7 @@ async def test_a_call_that_may_have_been_created_is_not_rung_again_before_it_is_
         assert again.json()["code"] == "E-OUT-14"
         assert 25 <= int(again.headers["Retry-After"]) <= 30
         assert made.api.calls == {}
-        monkeypatch.setattr(placing, "SETTLED_S", 0.0)
+        monkeypatch.setattr(outbound_calls, "SETTLED_S", 0.0)
         sid = await made.place("ada")
         assert list(made.api.calls) == [sid]
         assert (await made.ask("ada")).json() == {"call_sid": sid, "again": True}
@@ -277,7 +277,7 @@ async def test_a_call_that_may_have_been_created_is_not_rung_again_before_it_is_
 async def test_a_call_that_was_created_in_spite_of_all_is_found_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placing, "LOOKS_S", ())
+    monkeypatch.setattr(outbound_calls, "LOOKS_S", ())
     async with office(tmp_path) as made:
         made.api.after = lost
         assert (await made.ask("ada")).json()["code"] == "E-OUT-14"
@@ -303,7 +303,7 @@ async def test_a_clock_that_jumps_has_nobody_rung_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     wall = Wall(monkeypatch)
-    monkeypatch.setattr(placing, "LOOKS_S", ())
+    monkeypatch.setattr(outbound_calls, "LOOKS_S", ())
     async with office(tmp_path) as made:
         made.api.before = lost
         assert (await made.ask("ada")).json()["code"] == "E-OUT-14"
@@ -325,7 +325,7 @@ async def test_a_clock_that_is_wrong_does_not_hide_a_call_that_was_created(
 ) -> None:
     wall = Wall(monkeypatch)
     wall.ahead = timedelta(hours=hours)
-    monkeypatch.setattr(placing, "LOOKS_S", ())
+    monkeypatch.setattr(outbound_calls, "LOOKS_S", ())
     async with office(tmp_path) as made:
         made.api.after = lost
         assert (await made.ask("ada")).json()["code"] == "E-OUT-14"
@@ -339,7 +339,7 @@ async def test_a_clock_that_is_wrong_does_not_hide_a_call_that_was_created(
 async def test_a_call_that_twilio_names_by_itself_is_known_by_its_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placing, "LOOKS_S", ())
+    monkeypatch.setattr(outbound_calls, "LOOKS_S", ())
     async with office(tmp_path) as made:
         made.api.after = lost
         await made.ask("ada")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from offhook.errors import UserError
-from offhook.outbound.progress import ListProgress
+from offhook.outbound.list_progress import ListProgress
 
 ADA = "+12025550101"
 BOB = "+12025550102"

@@ -11,8 +11,8 @@ from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.config.calling_hours import NeverOpenError
 from offhook.errors import UserError
+from offhook.outbound.errors import TryLaterError, forbidden
 from offhook.outbound.ledger import Ledger
-from offhook.outbound.problems import TryLaterError, forbidden
 from offhook.outbound.zones import NumberZones
 from offhook.policy.dial_policy import DialPolicy, DialRefusal, refusal
 

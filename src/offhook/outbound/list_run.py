@@ -1,8 +1,8 @@
-"""Going through a list: so many at once, each person once, and stopped at any moment.
+"""A run over a list: a bounded number of calls at once, each person once, stopped at any moment.
 
-Who rings is a running server, which is asked over its API. It rings once for each key, so what is
-kept here (progress.py) need only say which rows are done with; a row that was being rung when this
-process died is asked for again under its key, and the server looks the call up.
+A running server places the calls, through its API. The server calls once for each key, so the
+progress of a list (list_progress.py) says only which rows are finished. A row that was being called
+when this process died is asked for again under its key, and the server looks the call up.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from offhook.errors import UserError
-from offhook.outbound.people import Contact
-from offhook.outbound.problems import TryLaterError, UncertainError
-from offhook.outbound.progress import ListProgress
+from offhook.outbound.contacts import Contact
+from offhook.outbound.errors import TryLaterError, UncertainError
+from offhook.outbound.list_progress import ListProgress
 
 PATIENCE_S: Final = 15.0
 """A row that may be rung only later than this is left for another run."""

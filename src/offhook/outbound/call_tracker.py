@@ -15,8 +15,8 @@ from offhook.clock import Clock
 from offhook.config import Agent
 from offhook.errors import UserError
 from offhook.outbound.call_status import END_OF_GREETING, MACHINES, UNANSWERED, CallStatus
+from offhook.outbound.errors import TryLaterError
 from offhook.outbound.ledger import Ledger
-from offhook.outbound.problems import TryLaterError
 from offhook.twilio import twiml
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import TwilioRest

@@ -8,11 +8,11 @@ import pytest
 from tests.waiting import settled, until
 
 from offhook.errors import UserError
-from offhook.outbound import lists
-from offhook.outbound.lists import CallOutcome, ListRun
-from offhook.outbound.people import Contact
-from offhook.outbound.problems import TryLaterError, UncertainError
-from offhook.outbound.progress import ListProgress
+from offhook.outbound import list_run
+from offhook.outbound.contacts import Contact
+from offhook.outbound.errors import TryLaterError, UncertainError
+from offhook.outbound.list_progress import ListProgress
+from offhook.outbound.list_run import CallOutcome, ListRun
 
 
 def people(count: int) -> list[Contact]:
@@ -136,7 +136,7 @@ async def test_a_row_that_must_wait_for_long_is_left_and_one_that_need_not_is_ru
 async def test_an_uncertain_row_is_asked_for_again_however_long_it_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(list_run, "PATIENCE_S", 0.01)
     server = Server()
     [one] = people(1)
     server.problems[one.number] = [UncertainError("E-OUT-14", "uncertain", "", 0.05)] * 3
@@ -144,7 +144,7 @@ async def test_an_uncertain_row_is_asked_for_again_however_long_it_takes(
     assert report.whole
 
 
-@pytest.mark.parametrize("code", sorted(lists.EVERYBODYS))
+@pytest.mark.parametrize("code", sorted(list_run.EVERYBODYS))
 async def test_what_every_row_would_have_ends_the_run(tmp_path: Path, code: str) -> None:
     server = Server()
     those = people(50)
@@ -163,4 +163,4 @@ async def test_refusals_one_after_the_other_are_the_accounts(tmp_path: Path) -> 
     going = run(tmp_path, server, those, at_once=1)
     await going.run()
     assert going.problem is not None
-    assert sum(not left for left in server.problems.values()) == lists.REFUSALS_MAX
+    assert sum(not left for left in server.problems.values()) == list_run.REFUSALS_MAX

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offhook.errors import UserError
-from offhook.outbound.people import ContactList, read
+from offhook.outbound.contacts import ContactList, read
 
 
 def reading(folder: Path, text: str | bytes) -> ContactList:
