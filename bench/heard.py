@@ -37,7 +37,7 @@ from tests.whole_server import ACCOUNT, NoTools, configured, empty_office, nothi
 
 from offhook import audio
 from offhook.calls.call_updates import CallUpdates
-from offhook.calls.calls import Calls
+from offhook.calls.compose import compose
 from offhook.clock import Timer
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram import messages
@@ -265,16 +265,16 @@ class Conversation:
         self._ready = False
         self._turns: list[Turn] = []
         limits = {"max_minutes": 1440, "silence_seconds": 0}
-        calls = Calls(
+        calls = compose(
             configured("ws://127.0.0.1:1/", limits=limits),
             clock=clock,
             dial=self._dial,
             publish=self._happened.append,
             tools=lambda toolbox, call: NoTools(clock),
             look_up=nothing_known,
-            office=empty_office(clock),
+            messaging=empty_office(clock),
             guard=DialPolicy(DialRules()),
-            lines=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
+            updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )
         self._stream = SimulatedStream(
             Silent(),
@@ -283,7 +283,7 @@ class Conversation:
             call_sid="CA" + "2" * 32,
             stream_sid="MZ" + "3" * 32,
         )
-        lobby = PendingStreams(clock, calls.admit, lambda why: None)
+        lobby = PendingStreams(clock, calls.intake.admit, lambda why: None)
         connect_in_memory(clock, self._stream, lobby.receiver(), manner.twilio_s)
         assert clock.run_until(lambda: self._ready, 5)
 

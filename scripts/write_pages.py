@@ -3,7 +3,7 @@
 
 docs/events.md from events/types.py; docs/design/call-tables.md from call/phases.py and
 call/handlers.py; the table in docs/operating.md and docs/grafana-dashboard.json from
-observability/metrics/catalogue.py.
+observability/metrics/catalogue.py; the table in docs/control.md from calls/operations.py.
 """
 
 import inspect
@@ -16,11 +16,15 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 from offhook.call.handlers import HANDLERS, IGNORED
 from offhook.call.phases import Phase, diagram, link_diagram
+from offhook.calls.operations import OPERATIONS, Command, Metavar, Operation
 from offhook.events import types as events
 from offhook.observability.metrics.catalogue import SECTIONS, Metric
+from offhook.tools import Call
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 OPERATING: Final = DOCS / "operating.md"
+CONTROL: Final = DOCS / "control.md"
+OPERATIONS_TABLE: Final = re.compile(r"(?<=<!-- operations -->\n).*?(?=<!-- end -->)", re.DOTALL)
 TABLE: Final = re.compile(r"(?<=<!-- metrics -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 UNITS: Final = {
@@ -36,7 +40,11 @@ UNITS: Final = {
 def pages() -> dict[Path, str]:
     """Every page that is made here, and what belongs in it."""
     table = TABLE.sub(lambda _: metrics_table(), OPERATING.read_text(encoding="utf-8"))
+    control = OPERATIONS_TABLE.sub(
+        lambda _: operations_table(), CONTROL.read_text(encoding="utf-8")
+    )
     return {
+        CONTROL: control,
         DOCS / "events.md": events_page(),
         DOCS / "design" / "call-tables.md": call_page(),
         OPERATING: table,
@@ -116,6 +124,44 @@ def _ignored() -> str:
 def _input_name(kind: type) -> str:
     origin = kind.__module__.split(".")[1]
     return f"`{kind.__name__}`" + (f" ({origin})" if origin != "call" else "")
+
+
+# --- docs/control.md ---
+
+
+def operations_table() -> str:
+    rows = [
+        "| | Function | REST, under `/api/calls/SID/` | `offhook calls …` |",
+        "| --- | --- | --- | --- |",
+        *map(_operation_row, OPERATIONS),
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def _operation_row(operation: Operation) -> str:
+    methods = ", ".join(f"`{_method(name)}`" for name in operation.methods)
+    body = ", ".join(operation.arguments.model_fields)
+    commands = ", ".join(f"`{_usage(operation, each)}`" for each in operation.commands)
+    return f"| {operation.title} | {methods} | `{operation.name}` `{{{body}}}` | {commands} |"
+
+
+def _method(name: str) -> str:
+    parameters = list(inspect.signature(getattr(Call, name)).parameters)[1:]
+    return f"call.{name}({', '.join(parameters)})"
+
+
+def _usage(operation: Operation, command: Command) -> str:
+    parts = [command.name, "SID"]
+    for name, field in operation.arguments.model_fields.items():
+        if name in command.given:
+            continue
+        metavars = [each.name for each in field.metadata if isinstance(each, Metavar)]
+        is_block = "dict" in str(field.annotation)
+        what = metavars[0] if metavars else "FILE" if is_block else "TEXT"
+        is_choice = get_origin(field.annotation) is Literal
+        option = f"--{name} {'…' if is_choice else what}"
+        parts.append(what if field.is_required() else option)
+    return " ".join(parts)
 
 
 # --- docs/events.md ---

@@ -17,7 +17,9 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, NoToo
 import offhook
 from offhook.call.call_settings import CallSettings
 from offhook.call.handoff_actions import HandoffAction
-from offhook.calls.session import AgentSession, Session
+from offhook.calls.agent_session import AgentSession
+from offhook.calls.control import CallControl
+from offhook.calls.session import Session
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
@@ -67,16 +69,19 @@ class Dialled:
         pass
 
 
-class NoLine:
-    """A session.Line on which no stream is left."""
+class NoControl(CallControl):
+    """Control of a call whose stream is never left."""
 
-    def leave(self, call_sid: str, errand: HandoffAction, close: Callable[[], None]) -> None:
+    def __init__(self) -> None:
+        pass
+
+    def leave_stream(self, action: HandoffAction, close: Callable[[], None]) -> None:
         raise AssertionError
 
-    def drop(self, call_sid: str, close: Callable[[], None]) -> None:
+    def end_phone_call(self, close: Callable[[], None]) -> None:
         close()
 
-    def put_through(self, call_sid: str, destination: str) -> None:
+    def transfer_by_key(self, destination: str) -> None:
         raise AssertionError
 
 
@@ -89,16 +94,16 @@ class Rig:
         self.receivers: list[Receiver] = []
         change = Settings("").change
         plan = CallSettings(silence_s=0)
-        brief = AgentSession(plan, lambda greeting, history: b"{}", change, NoTools(self.clock))
+        agent = AgentSession(plan, lambda greeting, history: b"{}", change, NoTools(self.clock))
         session = Session(
             "CA1",
-            brief,
+            agent,
             clock=self.clock,
             dial=self._dial,
             publish=lambda call_event: None,
-            line=NoLine(),
+            control=NoControl(),
             ended=lambda session: None,
-            brief_for=lambda name: brief,
+            switch_agent=lambda name: agent,
         )
         details = media.StartDetails(account_sid="AC1", call_sid="CA1")
         session.begin(self.twilio, media.Start(stream_sid=SID, start=details))

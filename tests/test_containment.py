@@ -25,7 +25,7 @@ from offhook.call.inputs import ToolFinished
 from offhook.call.limits import Limits
 from offhook.call.requests import HangUp
 from offhook.call.turns import Turns
-from offhook.calls.calls import Calls
+from offhook.calls.registry import CallRegistry
 from offhook.calls.session import Session
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.deepgram.connection import Dialler
@@ -72,8 +72,8 @@ def test_a_fault_in_a_part_of_a_call_ends_it_once_and_tells(
     slugs = rehearsal.run(600)
     assert slugs in (["internal_error"], ["caller_hung_up"]), "an end, and one"
     assert isinstance(rehearsal.events[-1], CallEnded)
-    assert rehearsal.calls.live == 0
-    entry = rehearsal.calls.find("CA" + "2" * 32)
+    assert rehearsal.calls.registry.live_count == 0
+    entry = rehearsal.calls.registry.find("CA" + "2" * 32)
     assert entry is None or entry.session is None
 
 
@@ -83,7 +83,7 @@ def test_a_fault_in_the_rules_that_end_a_call_does_not_keep_it(
     rehearsal = Rehearsal(GREET, ASK, GREET, HANG_UP)
     monkeypatch.setattr(Call, "end", broken)
     assert rehearsal.run(600) == ["internal_error"]
-    assert rehearsal.calls.live == 0
+    assert rehearsal.calls.registry.live_count == 0
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_of_several_commands_those_after_a_fault_are_obeyed(
     rehearsal = Rehearsal(GREET, ASK, GREET, HANG_UP)
     assert len(rehearsal.run(600)) == 1
     assert faults
-    assert rehearsal.calls.live == 0
+    assert rehearsal.calls.registry.live_count == 0
 
 
 # --- in one of two calls, over real sockets ---------------------------------------------------
@@ -131,11 +131,11 @@ async def test_a_fault_in_one_of_two_calls_ends_that_one(where: str) -> None:
     part, name = WIRES[where]
     async with whole_server() as h, asyncio.TaskGroup() as group:
         tasks = [group.create_task(h.call(*STAYS)) for _ in range(2)]
-        calls = h.server.calls
-        await until(lambda: sum(e.has_stream for e in calls._live.values()) == 2)
+        live = h.server.calls.registry.live
+        await until(lambda: sum(e.has_stream for e in live.values()) == 2)
         await until(lambda: sum(isinstance(e, AgentConnected) for e in h.events()) == 2)
-        victim_sid, other_sid = calls._live
-        victim = calls._live[victim_sid].session
+        victim_sid, other_sid = live
+        victim = live[victim_sid].session
         assert victim is not None
         setattr(part(victim), name, broken)
         # What the wire and the clock would do by and by.
@@ -189,7 +189,7 @@ WHERE: Final = {
     "observability/stderr.py": {"Thread": (1, GUARDED)},
     "records/delivery.py": {"Thread": (1, GUARDED)},
     "serving/http_server.py": {"call_later": (1, LOOP)},
-    "calls/session.py": {"call_at": (1, LOOP)},
+    "calls/deadline_timer.py": {"call_at": (1, LOOP)},
     "concurrency/server_tasks.py": {
         "create_task": (2, OWNED),
         "add_done_callback": (1, LOOP),
@@ -236,7 +236,7 @@ async def two_calls() -> AsyncIterator[tuple[WholeServer, str, str]]:
     """A server with two calls that talk, and their CallSids. It stands when it is left."""
     async with whole_server(people={}) as h, asyncio.TaskGroup() as group:
         callers = [group.create_task(h.call(*STAYS)) for _ in range(2)]
-        live = h.server.calls._live
+        live = h.server.calls.registry.live
         await until(lambda: sum(e.has_stream for e in live.values()) == 2)
         await until(lambda: sum(isinstance(e, AgentConnected) for e in h.events()) == 2)
         first, second = live
@@ -268,7 +268,7 @@ async def test_a_fault_in_a_task_about_a_call_ends_that_call() -> None:
         raise InjectedError
 
     async with two_calls() as (h, first, _):
-        await h.server.calls._lines.start(first, work())
+        await h.server.calls.transfers._updates.start(first, work())
         await until(lambda: h.endings(first) == ["internal_error"])
 
 
@@ -287,13 +287,13 @@ async def test_a_fault_while_twilio_is_asked_to_hang_up_lets_the_stream_be_close
 ) -> None:
     monkeypatch.setattr(TwilioRest, "hang_up", broken)
     async with two_calls() as (h, first, _):
-        await h.server.calls.ask(first, HangUp("operator", ""))
+        await h.server.calls.registry.live[first].control.request(HangUp("operator"))
         await until(lambda: h.endings(first) == ["operator_hung_up"])
 
 
 @pytest.mark.parametrize(
     ("path", "owner", "name"),
-    [("/twilio/voice", Calls, "is_long_over"), ("/twilio/after", CallFlow, "_document")],
+    [("/twilio/voice", CallRegistry, "is_long_over"), ("/twilio/after", CallFlow, "_tell")],
 )
 async def test_a_fault_in_a_webhook_is_answered_with_words(
     path: str, owner: type[Any], name: str, monkeypatch: pytest.MonkeyPatch

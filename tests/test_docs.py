@@ -148,9 +148,8 @@ def test_every_ending_is_in_the_table() -> None:
 
 def test_every_reason_for_refusing_a_stream_is_in_the_table() -> None:
     page = sections(ERRORS, 2)["Refused streams"]
-    calls = ast.walk(ast.parse((SRC / "calls/calls.py").read_text()))
-    admitting = [n for n in calls if isinstance(n, ast.FunctionDef) and "admit" in n.name]
-    returned = [n.value for one in admitting for n in ast.walk(one) if isinstance(n, ast.Return)]
+    rules = ast.walk(ast.parse((SRC / "calls/admission.py").read_text()))
+    returned = [node.value for node in rules if isinstance(node, ast.Return)]
     waiting = ast.walk(ast.parse((SRC / "webhooks/pending_streams.py").read_text()))
     refused = [
         n.args[0]
@@ -188,7 +187,8 @@ def test_every_command_has_its_section_and_every_option_its_row() -> None:
 
 def commands(group: Any, base: str = "") -> Iterator[tuple[str, Any]]:
     """Every command that does something, by all of its words."""
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if hasattr(command, "commands"):
             yield from commands(command, f"{base}{name} ")
         else:

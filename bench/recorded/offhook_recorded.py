@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from offhook.bench import bridge
-from offhook.calls import calls
+from offhook.calls import intake
 from offhook.capture.tap import NewCall
 from offhook.config import Config, Prices
 from offhook.records import database
@@ -37,5 +37,5 @@ def told(call_sid: str, agent: str, **more: object) -> NewCall:
 
 
 if __name__ == "__main__":
-    calls.NewCall = told
+    intake.NewCall = told
     bridge.main(serve)

@@ -289,7 +289,7 @@ async def test_draining_goes_on_with_clients_connected(tmp_path: Path) -> None:
     async with desk(tmp_path) as d, asyncio.TaskGroup() as group:
         call = group.create_task(d.whole.call(GREET, ASK, GREET, HANG_UP))
         async with following(d) as response:
-            await until(lambda: d.whole.server.calls.live > 0)
+            await until(lambda: d.whole.server.calls.registry.live_count > 0)
             d.whole.server.stop()
             async with asyncio.timeout(240):
                 text = "".join([chunk async for chunk in response.aiter_text()])

@@ -22,9 +22,10 @@ from tests.waiting import until
 from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, fresh_sid, whole_server
 
 from offhook.call import inputs
+from offhook.call.handoff_actions import SendDigits
 from offhook.call.phases import Phase
-from offhook.call.requests import HangUp
-from offhook.calls.calls import CallEntry
+from offhook.call.requests import HangUp, Leave
+from offhook.calls.call_entry import CallEntry
 from offhook.deepgram.messages import InjectUserMessage
 from offhook.events.types import CallerBack, CallerLeft, Dialled, DialRefused, TransferFailed
 from offhook.testing.scenarios.caller import CallReport
@@ -32,6 +33,7 @@ from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.twilio.calls.network import Callbacks
 from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
+from offhook.tools.requests import StartTransfer
 from offhook.twilio.rest import RestCall
 
 WARM = asking("transfer_call", destination="ann", summary="")
@@ -50,7 +52,7 @@ async def with_fallback(tmp_path: Path, script: Script = COLD) -> AsyncIterator[
 
 
 def live(h: WholeServer) -> tuple[str, CallEntry]:
-    ((sid, entry),) = h.server.calls._live.items()
+    ((sid, entry),) = h.server.calls.registry.live.items()
     return sid, entry
 
 
@@ -73,7 +75,7 @@ async def ended_while_away(h: WholeServer, message: inputs.CallBroke, **options:
     async with asyncio.TaskGroup() as group:
         calling = group.create_task(h.call(GREET, ASK, STAY, ScenarioStep(wait=30), **options))
         await until(handed_over(h))
-        h.server.calls.tell(live(h)[0], message)
+        h.server.calls.registry.send(live(h)[0], message)
         await h.until_ended()
     return calling.result()
 
@@ -120,7 +122,7 @@ async def test_an_operator_who_hangs_up_on_a_caller_beyond_reach_is_told_so(tmp_
             h.call(GREET, ASK, STAY, ScenarioStep(wait=30), dial_status="no-answer")
         )
         await until(handed_over(h))
-        done, what = await h.server.calls.ask(live(h)[0], HangUp("operator"))
+        done, what = await live(h)[1].control.request(HangUp("operator"))
         assert done
         assert "hung up on when Twilio asks" in what
         report = await calling
@@ -179,17 +181,17 @@ async def test_a_transfer_that_is_called_off_is_not_carried_out_and_another_may_
     async with acting(tmp_path, Script(silence_ms=300, reply_ms=50)) as h:
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(h.call(GREET, ScenarioStep(wait=30)))
-            await until(lambda: bool(h.server.calls._live) and live(h)[1].has_stream)
-            sid, entry = live(h)
+            await until(lambda: bool(h.server.calls.registry.live) and live(h)[1].has_stream)
+            _, entry = live(h)
             assert entry.session is not None
             call = entry.session._call
             await until(lambda: call.phase is Phase.TALKING)
-            transfer = group.create_task(h.server.calls.transfer(sid, "desk", ""))
+            transfer = group.create_task(entry.control.perform(StartTransfer("desk")))
             await until(lambda: call.phase is Phase.CLOSING)
             transfer.cancel()
             await until(lambda: call.phase is Phase.TALKING)
-            assert entry.away is None
-            second = group.create_task(h.server.calls.transfer(sid, "desk", ""))
+            assert entry.handoff.action is None
+            second = group.create_task(entry.control.perform(StartTransfer("desk")))
             await until(handed_over(h))
             await asyncio.wait([second])
         assert h.endings() == ["transferred"]
@@ -200,7 +202,7 @@ async def test_a_person_is_not_rung_for_a_transfer_that_is_called_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with with_account(tmp_path, Script(), {ANN: SimulatedPerson(after_s=60)}) as h:
-        rest = h.server.calls._lines.rest
+        rest = h.server.calls.transfers._updates.rest
         assert rest is not None
         create, goes_on = rest.create_call, asyncio.Event()
 
@@ -212,9 +214,9 @@ async def test_a_person_is_not_rung_for_a_transfer_that_is_called_off(
         monkeypatch.setattr(rest, "create_call", slowly)
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(h.call(GREET, ScenarioStep(wait=30)))
-            await until(lambda: bool(h.server.calls._live) and live(h)[1].has_stream)
-            sid, _ = live(h)
-            transfer = group.create_task(h.server.calls.transfer(sid, "ann", ""))
+            await until(lambda: bool(h.server.calls.registry.live) and live(h)[1].has_stream)
+            _, entry = live(h)
+            transfer = group.create_task(entry.control.perform(StartTransfer("ann")))
             await until(lambda: bool(h.ledger.rung))
             transfer.cancel()
             await until(lambda: not h.server.calls.transfers._of_call)
@@ -298,11 +300,11 @@ async def test_keys_that_are_pressed_while_it_rings_do_not_hang_up_on_the_person
             calling = group.create_task(h.call(GREET, ASK, STAY, ScenarioStep(wait=60)))
             await until(handed_over(h))
             await until(lambda: live(h)[1].has_stream)
-            sid, entry = live(h)
+            _, entry = live(h)
             assert entry.session is not None
             call = entry.session._call
             await until(lambda: call.phase is Phase.TALKING)
-            await h.server.calls.send_digits(sid, "1w2")
+            await entry.control.perform(Leave(SendDigits("1w2")))
             await until(lambda: CallerBack() in h.events())
             await calling
         assert h.endings() == ["transferred"]
@@ -331,7 +333,7 @@ async def test_a_server_that_is_to_stop_puts_its_callers_through(tmp_path: Path)
 async def test_a_server_does_not_wait_for_two_people_to_end_their_talk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offhook.calls.calls.RING_SLACK_S", -4.0)  # of the 5 s that it may ring
+    monkeypatch.setattr("offhook.calls.handoff.RING_SLACK_S", -4.0)  # of the 5 s that it may ring
     people = {DESK: SimulatedPerson(after_s=0.1, talks_s=60.0)}
     cold = "\n".join(line for line in AGENT.splitlines() if "warm" not in line)
     async with (
@@ -351,19 +353,19 @@ async def test_a_server_that_waits_for_its_calls_sleeps(
 ) -> None:
     async with acting(tmp_path, COLD) as h, asyncio.TaskGroup() as group:
         calling = group.create_task(h.call(GREET, ScenarioStep(wait=60)))
-        calls = h.server.calls
-        await until(lambda: bool(calls._live) and live(h)[1].has_stream)
+        registry = h.server.calls.registry
+        await until(lambda: bool(registry.live) and live(h)[1].has_stream)
         other = fresh_sid()
         await h.post("/twilio/voice", CallSid=other)
-        calls._live[other].expected_until = 0.0  # as of a caller who talks with somebody else
+        registry.live[other].expected_until = 0.0  # as of a caller who talks with somebody else
         waits: list[float | None] = []
 
         async def wait(seconds: float | None) -> None:
             waits.append(seconds)
             await asyncio.Event().wait()
 
-        monkeypatch.setattr(calls, "_wait", wait)
-        idle = group.create_task(calls.until_idle())
+        monkeypatch.setattr(registry, "_wait", wait)
+        idle = group.create_task(registry.until_idle())
         await until(lambda: bool(waits))
         assert waits == [None]
         idle.cancel()

@@ -265,7 +265,7 @@ async def test_a_hanging_lookup_holds_up_no_other_call(tmp_path: Path) -> None:
             second = await h.post("/twilio/voice", CallSid=fresh_sid())
             assert "Welcome, Ada." in second.text
             assert not first.done()
-            assert h.server.calls.live == 2
+            assert h.server.calls.registry.live_count == 2
             release.set()
             assert "Welcome, Ada." in (await first).text
 
@@ -283,7 +283,7 @@ async def test_a_repeated_webhook_shares_lookup_and_call(tmp_path: Path) -> None
         async with whole_server(config=made) as h, asyncio.TaskGroup() as group:
             posts = [group.create_task(h.post("/twilio/voice")) for _ in range(5)]
             await until(lambda: len(t.asked) == 1)
-            assert h.server.calls.live == 1
+            assert h.server.calls.registry.live_count == 1
             release.set()
             answers = {(await post).text for post in posts}
             assert len(answers) == 1

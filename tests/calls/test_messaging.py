@@ -28,20 +28,16 @@ TEXTS = Texts.model_validate(
 )
 
 
-def call(caller: str | None = ADA, **more: Any) -> Call:
-    return Call("CA1", "desk", caller, OURS, **more)
-
-
 class Desk:
-    """An office, what its vendor was asked, and the events that it told."""
+    """Messaging, what its vendor was asked, and the events that it told."""
 
-    def __init__(self, office: Messaging, twilio: Vendor) -> None:
-        self.office = office
+    def __init__(self, messaging: Messaging, twilio: Vendor) -> None:
+        self.messaging = messaging
         self.twilio = twilio
         self.events: list[Event] = []
 
-    async def text(self, text: str = "Hello", to: str = "caller", of: Call | None = None) -> str:
-        return await self.office.send_text(TEXTS, of or call(), text, to, self.events.append)
+    async def text(self, text: str = "Hello", to: str = "caller", of: str = ADA) -> str:
+        return await self.messaging.send_text(TEXTS, "CA1", of, text, to, self.events.append)
 
     async def refused(self, *arguments: Any, **more: Any) -> str:
         with pytest.raises(ToolError) as told:
@@ -69,7 +65,7 @@ async def test_a_text_goes_to_who_is_on_the_line_or_to_a_named_destination() -> 
         assert await d.text("See you at 7, Ada") == "the text is on its way"
         assert await d.text("Come", "shop") == "the text is on its way"
         outgoing = Call("CA2", "desk", OURS, ADA, direction="outbound")
-        await d.text("We called", of=outgoing)
+        await d.text("We called", of=outgoing.party or "")
     path = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
     assert d.twilio.forms == [
         {"path": path, "To": ADA, "From": OURS, "Body": "See you at 7, Ada"},
@@ -84,7 +80,7 @@ async def test_a_text_goes_to_who_is_on_the_line_or_to_a_named_destination() -> 
 )
 async def test_no_text_goes_to_a_withheld_number(caller: str | None) -> None:
     async with desk() as d:
-        assert "withheld" in await d.refused(of=call(caller))
+        assert "withheld" in await d.refused(of=caller or "")
     assert d.twilio.forms == []
 
 
@@ -92,7 +88,7 @@ async def test_no_text_passes_the_guard() -> None:
     async with desk() as d:
         told = await d.refused(to="abroad")
         assert told == "the text was not sent: its country is not one that may be dialled"
-        assert "country" in await d.refused(of=call("+447400123456"))
+        assert "country" in await d.refused(of="+447400123456")
         assert d.events == [
             DialRefused("text", "country", "+18095551234"),
             DialRefused("text", "country", "+447400123456"),
@@ -150,22 +146,22 @@ async def test_what_is_not_there_is_said() -> None:
     nothing = Messaging(DialPolicy(DialRules()), None, VirtualClock(0.0), recorded=False)
     events: list[Event] = []
     with pytest.raises(ToolError, match="no number to send texts from"):
-        await nothing.send_text(None, call(), "Hello", "caller", events.append)
+        await nothing.send_text(None, "CA1", ADA, "Hello", "caller", events.append)
     with pytest.raises(ToolError, match="no credentials"):
-        await nothing.send_text(TEXTS, call(), "Hello", "caller", events.append)
+        await nothing.send_text(TEXTS, "CA1", ADA, "Hello", "caller", events.append)
     with pytest.raises(ToolError, match="no record here"):
         nothing.take_message("Ada", "", "Call back.", events.append)
     with pytest.raises(ToolError, match="no record here"):
-        nothing.stop_calling(call(), events.append)
+        nothing.stop_calling(ADA, events.append)
     assert events == []
 
 
 async def test_a_message_and_a_wish_are_told_as_events() -> None:
     async with desk() as d:
-        d.office.take_message("Ada", "555 0143", "Call back.", d.events.append)
-        d.office.stop_calling(call(), d.events.append)
+        d.messaging.take_message("Ada", "555 0143", "Call back.", d.events.append)
+        d.messaging.stop_calling(ADA, d.events.append)
         with pytest.raises(ToolError, match="withheld"):
-            d.office.stop_calling(call("anonymous"), d.events.append)
+            d.messaging.stop_calling("anonymous", d.events.append)
     assert d.events == [MessageTaken("Ada", "555 0143", "Call back."), DoNotCall(ADA)]
 
 

@@ -23,8 +23,8 @@ from tests.whole_server import (
 from offhook.call import handlers
 from offhook.call.phases import Phase
 from offhook.calls.call_updates import CallUpdates
-from offhook.calls.calls import Calls
-from offhook.calls.session import MESSAGES_MAX
+from offhook.calls.compose import compose
+from offhook.calls.leg_inputs import MESSAGES_MAX
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import LimitSettings
 from offhook.deepgram.messages import ConversationText
@@ -74,7 +74,7 @@ class Rehearsal:
             announcement="This call is recorded.",
             recording=True,
         )
-        self.calls = Calls(
+        self.calls = compose(
             config,
             clock=self.clock,
             dial=self._dial,
@@ -82,14 +82,14 @@ class Rehearsal:
             tools=lambda toolbox, call: NoTools(self.clock),
             recordings=recordings,
             look_up=nothing_known,
-            office=empty_office(self.clock),
+            messaging=empty_office(self.clock),
             guard=DialPolicy(DialRules()),
-            lines=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
+            updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )
         call_sid = "CA" + "2" * 32
         parameters: dict[str, str] = {}
         if webhook if webhook is not None else recordings is not None:
-            entry = self.calls.announce(call_sid, ACCOUNT, config.lines["default"])
+            entry = self.calls.intake.announce(call_sid, ACCOUNT, config.lines["default"])
             assert entry.token is not None
             parameters["token"] = entry.token
         self.stream = SimulatedStream(
@@ -100,7 +100,7 @@ class Rehearsal:
             stream_sid="MZ" + "3" * 32,
             parameters=parameters,
         )
-        pending = PendingStreams(self.clock, self.calls.admit, lambda why: None)
+        pending = PendingStreams(self.clock, self.calls.intake.admit, lambda why: None)
         self.near, self.far = connect_in_memory(self.clock, self.stream, pending.receiver(), 0.02)
 
     def _dial(
@@ -138,8 +138,8 @@ def test_a_call_from_greeting_to_hanging_up() -> None:
     (agent,) = rehearsal.agents
     assert len(agent.arrivals.frame_times()) == len(rehearsal.stream.sent_at)
     assert agent.closed is not None
-    assert rehearsal.calls.live == 0
-    remembered = rehearsal.calls.find("CA" + "2" * 32)
+    assert rehearsal.calls.registry.live_count == 0
+    remembered = rehearsal.calls.registry.find("CA" + "2" * 32)
     assert remembered is not None
     assert remembered.session is None, "thousands are remembered: what is kept is small"
 

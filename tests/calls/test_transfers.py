@@ -25,6 +25,7 @@ from offhook.events.types import (
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
 from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
+from offhook.tools.requests import StartTransfer
 
 DESK = "+12025550123"
 ANN = "+12025550124"
@@ -286,10 +287,12 @@ async def test_a_summary_of_any_length_and_any_letters_ends_no_call(tmp_path: Pa
     ):
         for _ in hostile:
             group.create_task(h.call(GREET, STAY, STAY, ScenarioStep.model_validate("hang_up")))
-        calls = h.server.calls
-        await until(lambda: sum(e.has_stream for e in calls._live.values()) == len(hostile))
-        for call_sid, summary in zip(list(calls._live), hostile, strict=True):
-            assert (await calls.transfer(call_sid, "ann", summary)).startswith("It rings at ann")
+        live = h.server.calls.registry.live
+        await until(lambda: sum(e.has_stream for e in live.values()) == len(hostile))
+        for call_sid, summary in zip(list(live), hostile, strict=True):
+            assert (await live[call_sid].control.perform(StartTransfer("ann", summary))).startswith(
+                "It rings at ann"
+            )
         await h.until_ended(len(hostile))
         assert h.endings() == ["caller_hung_up"] * len(hostile)
         assert not h.stopped.is_set()

@@ -48,7 +48,7 @@ class Tapping(Rehearsal):
             self.made.append(call)
             return tap
 
-        self.calls._make_tap = make
+        self.calls.intake._sessions._make_tap = make
 
 
 def test_every_message_of_both_wires_is_told_with_its_time() -> None:
@@ -99,7 +99,7 @@ def test_of_a_secret_a_tap_sees_and_hears_nothing() -> None:
         ear, ScenarioStep(say=HOURS), ScenarioStep(press="42"), ScenarioStep(say=HOURS), HANG_UP
     )
     rehearsal.clock.run(0.5)
-    (session,) = (rehearsal.calls._session(call.call_sid) for call in rehearsal.made)
+    (session,) = (rehearsal.calls.registry.live[call.call_sid].session for call in rehearsal.made)
     assert session is not None
     assert session._tapped is not None
     seen = len(ear.wire)
@@ -151,7 +151,7 @@ def test_a_tap_that_cannot_be_made_harms_no_call(caplog: pytest.LogCaptureFixtur
     def make(call: NewCall) -> Any:
         raise OSError
 
-    rehearsal.calls._make_tap = make
+    rehearsal.calls.intake._sessions._make_tap = make
     assert rehearsal.run(60) == ["caller_hung_up"]
     assert "is not tapped" in caplog.text
 
@@ -168,7 +168,7 @@ def test_a_dial_that_fails_is_told() -> None:
         dialled.append(failed)
         return Called()
 
-    rehearsal.calls._dial = dial
+    rehearsal.calls.intake._sessions._dial = dial
     rehearsal.clock.run(0.1)
     dialled[0](UnreachableError("no route"))
     assert rehearsal.run(10) == ["agent_unreachable"]

@@ -37,7 +37,7 @@ def only(folder: Path) -> Path:
 
 def rehearse(captures: Any, *steps: ScenarioStep) -> Rehearsal:
     rehearsal = Rehearsal(*steps)
-    rehearsal.calls._make_tap = captures
+    rehearsal.calls.intake._sessions._make_tap = captures
     assert rehearsal.run(60) == ["caller_hung_up"]
     return rehearsal
 
@@ -133,7 +133,7 @@ async def test_no_secret_is_in_the_file(tmp_path: Path) -> None:
         async with whole_server(config=made_with, make_tap=captures) as made:
             await made.call(GREET, HANG_UP)
             await made.until_ended()
-            (entry,) = made.server.calls._over.values()
+            (entry,) = made.server.calls.registry._over.values()
     text = only(folder).read_text()
     assert '"Settings"' in text
     assert "look_up" in text
@@ -145,7 +145,7 @@ async def test_no_secret_is_in_the_file(tmp_path: Path) -> None:
 def test_an_unfinished_call_can_be_read(tmp_path: Path) -> None:
     rehearsal = Rehearsal(GREET, ASK)
     with Captures(tmp_path, ()) as captures:
-        rehearsal.calls._make_tap = captures
+        rehearsal.calls.intake._sessions._make_tap = captures
         rehearsal.clock.run(5)
     path = only(tmp_path)
     lines = read(path)

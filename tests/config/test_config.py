@@ -6,7 +6,7 @@ import pytest
 
 from offhook import config
 from offhook.call import keypad
-from offhook.calls.calls import plan_of
+from offhook.calls.agent_session import call_settings
 from offhook.config import Overrides
 from offhook.deepgram import settings
 from offhook.errors import UserError
@@ -234,8 +234,8 @@ keypad:
 
 def test_keys_are_mapped_to_actions_with_the_calls_words() -> None:
     agent = load("lines: {default: agent.yaml}", AGENT + KEYS).lines["default"]
-    assert plan_of(agent).key_s == 2
-    assert plan_of(agent.filled({"shop": "Ada's"})).actions == {
+    assert call_settings(agent).key_s == 2
+    assert call_settings(agent.filled({"shop": "Ada's"})).actions == {
         "0": keypad.TransferByKey("desk"),
         "7": keypad.SayByKey("This is Ada's."),
         "9": keypad.HangUpByKey(),

@@ -376,7 +376,7 @@ async def test_a_machine_is_hung_up_on(tmp_path: Path) -> None:
         assert made.api.forms[sid]["MachineDetection"] == ["Enable"]
         await made.phone.report(sid, "in-progress")
         stream = await made.phone.stream(sid)
-        await until(lambda: made.desk.whole.server.calls.find(sid).has_stream)  # type: ignore[union-attr]
+        await until(lambda: made.desk.whole.server.calls.registry.find(sid).has_stream)  # type: ignore[union-attr]
         await made.phone.verdict(sid, "machine_start")
         await made.phone.verdict(sid, "machine_start")
         await stream.end()
@@ -395,7 +395,7 @@ async def test_a_machine_gets_the_message_after_its_tone(tmp_path: Path) -> None
         assert made.api.forms[sid]["MachineDetection"] == ["DetectMessageEnd"]
         await made.phone.report(sid, "in-progress")
         stream = await made.phone.stream(sid)
-        await until(lambda: made.desk.whole.server.calls.find(sid).has_stream)  # type: ignore[union-attr]
+        await until(lambda: made.desk.whole.server.calls.registry.find(sid).has_stream)  # type: ignore[union-attr]
         await made.phone.verdict(sid, "machine_end_beep")
         await stream.end()
         assert made.desk.whole.endings(sid) == ["message_left"]

@@ -19,7 +19,8 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, configured, wh
 
 from offhook.call.inputs import RequestCancelled
 from offhook.call.requests import AskDigits, SwitchAgent
-from offhook.calls.calls import plan_of
+from offhook.calls.agent_session import call_settings
+from offhook.calls.control import CallControl
 from offhook.config import load
 from offhook.errors import UserError
 from offhook.events.types import (
@@ -190,6 +191,10 @@ def test_who_was_not_told_is_not_recorded(tmp_path: Path) -> None:
 # --- pause ---------------------------------------------------------------------------------------
 
 
+def control(rehearsal: Rehearsal) -> CallControl:
+    return rehearsal.calls.registry.live[SID].control
+
+
 def paused_call(folder: Path, pause: Callable[[Rehearsal], bool]) -> tuple[Rehearsal, bytes, bytes]:
     folder.mkdir(exist_ok=True)
     with Recordings(LocalFiles(folder)) as recordings:
@@ -197,7 +202,7 @@ def paused_call(folder: Path, pause: Callable[[Rehearsal], bool]) -> tuple[Rehea
         rehearsal.clock.run(4)
         assert pause(rehearsal)
         rehearsal.clock.run(10)
-        assert rehearsal.calls.resume_recording(SID)
+        assert control(rehearsal).set_recording(True)
         rehearsal.clock.run(6)
         rehearsal.stream.hang_up()
         rehearsal.clock.run(1)
@@ -205,12 +210,12 @@ def paused_call(folder: Path, pause: Callable[[Rehearsal], bool]) -> tuple[Rehea
 
 
 def by_calls(rehearsal: Rehearsal) -> bool:
-    return rehearsal.calls.pause_recording(SID)
+    return control(rehearsal).set_recording(False)
 
 
 def by_a_tool_in_a_thread(rehearsal: Rehearsal) -> bool:
     answers: list[bool] = []
-    handle = Call(SID, "seed", None, None, {}, rehearsal.calls)
+    handle = Call(SID, "seed", None, None, {}, _set_recording=control(rehearsal).set_recording)
     thread = threading.Thread(target=lambda: answers.append(handle.pause_recording()))
     thread.start()
     thread.join()
@@ -240,10 +245,10 @@ def test_a_pause_is_silent_on_both_sides(
 
 def test_asking_twice_changes_nothing(tmp_path: Path) -> None:
     def twice(rehearsal: Rehearsal) -> bool:
-        calls = rehearsal.calls
-        assert calls.resume_recording(SID)
-        assert calls.pause_recording(SID)
-        return calls.pause_recording(SID)
+        calls = control(rehearsal)
+        assert calls.set_recording(True)
+        assert calls.set_recording(False)
+        return calls.set_recording(False)
 
     rehearsal, _, _ = paused_call(tmp_path, twice)
     assert about_recording(rehearsal).count("RecordingPaused") == 1
@@ -251,12 +256,12 @@ def test_asking_twice_changes_nothing(tmp_path: Path) -> None:
 
 def switched(rehearsal: Rehearsal, *, recording: bool) -> None:
     """Another agent takes over, in whose file `recording` is that."""
-    calls = rehearsal.calls
-    seed = calls._config.lines["default"]
-    calls._agents["billing"] = seed.model_copy(update={"recording": recording})
-    session = calls._session(SID)
+    sessions = rehearsal.calls.intake._sessions
+    seed = sessions._config.lines["default"]
+    sessions._agents["billing"] = seed.model_copy(update={"recording": recording})
+    session = rehearsal.calls.registry.live[SID].session
     assert session is not None
-    session.ask(SwitchAgent("billing", plan_of(seed)), lambda done, what: None)
+    session.ask(SwitchAgent("billing", call_settings(seed)), lambda done, what: None)
     rehearsal.clock.run(4)
 
 
@@ -265,7 +270,7 @@ def test_an_agent_that_is_not_recorded_is_not_recorded_when_it_takes_over(tmp_pa
         rehearsal = Rehearsal(*steps(30), script=TALKATIVE, limits=ENDLESS, recordings=recordings)
         rehearsal.clock.run(4)
         switched(rehearsal, recording=False)
-        assert not rehearsal.calls.resume_recording(SID), "it is not its tools' to decide"
+        assert not control(rehearsal).set_recording(True), "it is not its tools' to decide"
         rehearsal.clock.run(4)
         switched(rehearsal, recording=True)
         rehearsal.clock.run(4)
@@ -305,13 +310,13 @@ def test_a_secret_is_silent_whatever_else_is_asked(tmp_path: Path) -> None:
     with Recordings(LocalFiles(tmp_path)) as recordings:
         rehearsal = Rehearsal(*steps(20), script=TALKATIVE, limits=ENDLESS, recordings=recordings)
         rehearsal.clock.run(4)
-        session = rehearsal.calls._session(SID)
+        session = rehearsal.calls.registry.live[SID].session
         assert session is not None
         told: list[tuple[bool, str]] = []
         ask = session.ask(AskDigits("", 4, 6.0), lambda *reply: told.append(reply))
         rehearsal.clock.run(2)
-        assert session.pause_recording()
-        assert session.resume_recording()
+        assert session.set_recording(False)
+        assert session.set_recording(True)
         rehearsal.clock.run(4)
         session.receive(RequestCancelled(ask))
         rehearsal.clock.run(5)
@@ -331,9 +336,12 @@ def test_a_secret_is_silent_whatever_else_is_asked(tmp_path: Path) -> None:
 def test_what_is_not_recorded_cannot_be_paused() -> None:
     rehearsal = Rehearsal(GREET, HANG_UP)
     rehearsal.clock.run(2)
-    for ask in (rehearsal.calls.pause_recording, rehearsal.calls.resume_recording):
-        assert not ask(SID)
-        assert not ask("CA1")
+    live = control(rehearsal)
+    for is_on in (False, True):
+        assert not live.set_recording(is_on)
+    rehearsal.clock.run(60)
+    for is_on in (False, True):
+        assert not live.set_recording(is_on), "it is over"
     assert not Call("CA1", "seed", None, None).pause_recording()
     assert not Call("CA1", "seed", None, None).resume_recording()
 

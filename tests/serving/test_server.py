@@ -158,7 +158,7 @@ async def test_fifty_calls_at_once() -> None:
                 assert "".join(e.digit for e in said if isinstance(e, KeyPressed)) == f"{n}#"
                 assert h.endings(report.call_sid) == ["caller_hung_up"]
             assert len(h.endings()) == 50
-            assert h.server.calls.live == 0
+            assert h.server.calls.registry.live_count == 0
             assert len(h.sessions) == 50
             await until(lambda: len(asyncio.all_tasks()) <= tasks)
             await until(lambda: all(session.closed is not None for session in h.sessions))
@@ -603,7 +603,7 @@ async def test_a_caller_who_leaves_during_the_announcement_frees_the_place() -> 
         status = await h.post("/twilio/status", CallSid=call_sid, CallStatus="completed")
         assert status.status_code == 204
         assert h.endings() == ["caller_hung_up"]
-        assert h.server.calls.live == 0
+        assert h.server.calls.registry.live_count == 0
 
 
 async def test_stream_errors_are_told_in_words() -> None:
@@ -624,7 +624,7 @@ async def test_stream_errors_are_told_in_words() -> None:
 async def test_stopping_lets_the_live_call_finish_and_takes_no_other() -> None:
     async with whole_server() as h, asyncio.TaskGroup() as group:
         live = group.create_task(h.call(GREET, ASK, GREET, HANG_UP))
-        await until(lambda: h.server.calls.live > 0)
+        await until(lambda: h.server.calls.registry.live_count > 0)
         h.server.stop()
         await asyncio.sleep(0)
         assert (await h.http.get(h.origin + "/readyz")).json()["state"] == "draining"
@@ -770,7 +770,7 @@ async def test_http_that_breaks_begins_anew_and_ends_no_call(
     monkeypatch.setattr(OwnedUvicorn, "on_tick", once_broken)
     async with whole_server() as running, asyncio.TaskGroup() as group:
         live = group.create_task(running.call(GREET, ASK, GREET, HANG_UP))
-        await until(lambda: running.server.calls.live == 1)
+        await until(lambda: running.server.calls.registry.live_count == 1)
         broken.set()
         await until(lambda: not broken.is_set())
         await running.call(GREET, HANG_UP)

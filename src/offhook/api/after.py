@@ -1,4 +1,4 @@
-"""What is done about a call that is over: erasing it, and delivering its record once more."""
+"""Routes for a call that is over: erase it, deliver its record once more."""
 
 from fastapi import APIRouter
 from sqlalchemy import Connection
@@ -13,7 +13,7 @@ from offhook.records.database import clock_ms
 
 
 def router(operator: Operator) -> APIRouter:
-    """Erasing and resending."""
+    """Return the routes for erasing and resending."""
     made = APIRouter(tags=["calls"])
     unknown = {"model": ProblemResponse, "description": "There is no such call."}
     early = {
@@ -33,7 +33,7 @@ def router(operator: Operator) -> APIRouter:
         },
     )
     async def erase_call(sid: str) -> EraseResponse:
-        """Remove its rows and its recording, for good, and say what was removed.
+        """Remove a call's rows and recording for good, and say what was removed.
 
         Times out like everything else, but is done all the same then: ask again.
         """
@@ -71,7 +71,7 @@ def router(operator: Operator) -> APIRouter:
 
 
 def _over(connection: Connection, sid: str) -> None:
-    """Raises UserError E-ASK-04 for no such call, and Refused 409 for one that is live."""
+    """Raise UserError E-ASK-04 if there is no such call, and ApiError 409 if it is live."""
     if queries.columns_of(connection, sid, tables.calls.c.duration_ms).duration_ms is None:
         raise ApiError(
             409,

@@ -1,4 +1,4 @@
-"""The API as an ASGI application: FastAPI over what its parts need, and its form of errors."""
+"""The API as an ASGI application: FastAPI over what its parts need, with one form of errors."""
 
 from datetime import UTC
 from typing import Any, Final
@@ -23,7 +23,7 @@ from offhook.api.models import ProblemResponse
 from offhook.api.operator import Operator
 from offhook.api.problems import ApiError, response
 from offhook.api.reading import Readers
-from offhook.calls.calls import Calls
+from offhook.calls.registry import CallRegistry
 from offhook.clock import Clock, wall_clock
 from offhook.config import Config
 from offhook.errors import UserError
@@ -83,15 +83,17 @@ class Api:
     def around(
         self,
         others: ASGIApp,
-        calls: Calls,
+        calls: CallRegistry,
         clock: Clock,
         placing: OutboundCalls | None = None,
         *,
         metrics: Metrics,
     ) -> ASGIApp:
-        """What answers on the port: `others` on PUBLIC, and the operator's application behind its
-        doors on every other path.
-        """  # noqa: D205
+        """Return what answers on the port.
+
+        That is `others` on PUBLIC, and on every other path the operator's application behind its
+        authentication.
+        """
         operator = Operator(
             engine=self._engine,
             files=self._files,
@@ -115,7 +117,7 @@ class Api:
         )
 
     def close(self) -> None:
-        """The threads may end."""
+        """Let the threads end."""
         self._readers.close()
 
 
@@ -157,7 +159,7 @@ def _application(operator: Operator, metrics: Metrics) -> FastAPI:
 
 
 def _answer_errors(app: FastAPI, operator: Operator) -> None:
-    """Everything that is not done is answered in one form."""
+    """Answer whatever is not done in one form."""
 
     async def on_refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError | UserError)

@@ -23,7 +23,7 @@ from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
 from offhook.records import queries, tables
 
 CHUNK_BYTES: Final = 128 * 1024
-"""What is read and sent at once: while a client takes its time, no thread and no file waits."""
+"""Bytes that are read and sent at once: while a client is slow, no thread and no file waits."""
 
 Form = Literal["mulaw", "pcm16"]
 
@@ -32,7 +32,7 @@ _SPAN: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A recording in one of its two forms, of the length that it had when it was looked at."""
+    """A recording in one of its two forms, with the length that it had when it was opened."""
 
     files: FileStore
     found: reading.RecordingFile
@@ -50,7 +50,7 @@ class _View:
         return f'"{self.form}-{self.found.samples:x}-{self.changed:x}"'
 
     def read(self, start: int, stop: int) -> bytes:
-        """Bytes of it. Blocks."""
+        """Return some of its bytes. Blocks."""
         if self.form == "pcm16":
             return b"".join(reading.pcm16(self.files, self.found.name, start, stop))
         header = stereo_header(self.found.samples)[start:stop]
@@ -60,7 +60,7 @@ class _View:
 
 
 def router(operator: Operator) -> APIRouter:
-    """The audio, how loud it is, and links to it."""
+    """Return the routes of audio, its loudness, and links to it."""
     made = APIRouter(tags=["recordings"])
     unknown = {"model": ProblemResponse, "description": "No such call, or no recording of it."}
 
@@ -125,7 +125,7 @@ def router(operator: Operator) -> APIRouter:
             str | None, Header(alias="Range", description="One range of bytes.")
         ] = None,
     ) -> Response:
-        """The recording, as far as it is written: that of a live call grows.
+        """Send the recording, as far as it is written: that of a live call grows.
 
         Works without a token when its path came from a link.
         """
@@ -145,7 +145,7 @@ def router(operator: Operator) -> APIRouter:
         responses={404: unknown},
     )
     async def get_peaks(sid: str) -> Response:
-        """How loud caller and agent are, to be drawn."""
+        """Return how loud caller and agent are, for a drawing."""
         name = await operator.ask(lambda connection: recording_of(connection, sid))
 
         def work() -> bytes:
@@ -170,7 +170,7 @@ def router(operator: Operator) -> APIRouter:
         responses={404: unknown},
     )
     async def make_link(sid: str, asked: LinkRequest) -> LinkResponse:
-        """Whoever has the link can hear this call, and nothing else, until it expires."""
+        """Make a link with which anybody can hear this call, and nothing else, until it expires."""
         await look(sid, "mulaw")
         url, expires = operator.links.make(sid, asked.lasts_s)
         return LinkResponse(url=url, expires=expires)
@@ -179,9 +179,9 @@ def router(operator: Operator) -> APIRouter:
 
 
 def recording_of(connection: Connection, sid: str) -> str:
-    """The name of a call's recording.
+    """Return the name of a call's recording.
 
-    Raises UserError E-ASK-04 when there is no such call, and Refused 404 when it has no recording.
+    Raises UserError E-ASK-04 when there is no such call, and ApiError 404 when it has no recording.
     """
     name: str | None = queries.columns_of(connection, sid, tables.calls.c.recording).recording
     if name is None:
@@ -212,10 +212,10 @@ def _none() -> ApiError:
 
 
 def _span(asked: str | None, size: int) -> tuple[int, int] | None:
-    """First byte, and the one behind the last; None: all of it.
+    """Return the first byte and the one behind the last; None for all of it.
 
     Several ranges, and other units than bytes, may be answered with all of it (RFC 9110, 14.2).
-    Raises Refused 416.
+    Raises ApiError 416.
     """
     if asked is None or not asked.startswith("bytes=") or "," in asked:
         return None

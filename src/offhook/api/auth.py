@@ -1,4 +1,4 @@
-"""Who may come in at the operator's application: see docs/security.md.
+"""Authentication of the operator's application: see docs/security.md.
 
 What is guarded is the application, not the spelling of its paths: whatever is not one of Twilio's
 paths or the two of health, letter by letter, is asked of it and passes these doors, known or not.
@@ -33,10 +33,10 @@ PAGES: Final = ("/docs", "/openapi.json")
 """What a person opens in a browser, which asks for a password: the token, by HTTP Basic."""
 
 FAILURES_MAX: Final = 20
-"""Wrong tokens from one address within FAILURES_S; beyond, none from there is looked at."""
+"""Wrong tokens from one address within FAILURES_S; beyond, tokens from there are not checked."""
 FAILURES_S: Final = 60.0
 BODY_MAX: Final = 256 * 1024
-"""Bytes of what is sent to us: a prompt and an agent's functions at most."""
+"""Bytes of a request's body: at most a prompt and an agent's functions."""
 
 ADDRESSES_MAX: Final = 1000
 """Addresses whose failures are counted; the one that failed longest ago is forgotten first."""
@@ -49,7 +49,7 @@ _HEADERS: Final = (
 
 
 class OperatorAuth:
-    """Guards `operator`, which has every path but the `public` ones. Those are `others`'.
+    """Guards `operator`, which has every path except the `public` ones, which are `others`'.
 
     For a host name that is not the operator's there is nothing here: `others` answers as it does
     for any path that it does not know.
@@ -75,7 +75,7 @@ class OperatorAuth:
         self._failures = _Failures(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request."""
         if scope["type"] != "http" or scope["path"] in self._public:
             await self._others(scope, receive, send)
             return
@@ -163,12 +163,12 @@ class _Failures:
         self._said_until = 0.0
 
     def wait_s(self, address: str) -> float:
-        """Seconds until a token from there is looked at; 0: now."""
+        """Return the seconds until a token from that address is checked; 0: now."""
         count, until = self._by_address.get(address, (0, 0.0))
         return max(0.0, until - self._clock.now()) if count >= FAILURES_MAX else 0.0
 
     def add(self, address: str) -> None:
-        """Another one."""
+        """Count another wrong token."""
         now = self._clock.now()
         count, until = self._by_address.pop(address, (0, 0.0))
         self._by_address[address] = (count + 1, until) if now < until else (1, now + FAILURES_S)
@@ -182,7 +182,7 @@ class _Failures:
 
 
 def _credentials(authorization: str, *, basic: bool) -> bytes | None:
-    """What was given as token; None: nothing was that could be one."""
+    """Return what was given as token; None when nothing was that could be one."""
     scheme, _, given = authorization.partition(" ")
     given = given.strip()
     if scheme.lower() == "bearer" and given:

@@ -1,4 +1,4 @@
-"""The record, over HTTP: which calls there were, what they come to, all of one of them."""
+"""The record, over HTTP: calls, their sums, and all of one call."""
 
 from datetime import UTC
 from typing import Annotated
@@ -10,26 +10,27 @@ from starlette.responses import Response
 from offhook.api.models import (
     ListCallsRequest,
     ProblemResponse,
-    RecordingRequest,
     RecordingResponse,
     SumCallsRequest,
 )
 from offhook.api.operator import Operator
 from offhook.api.problems import ApiError
+from offhook.calls.operations import RECORDING, RecordingRequest
 from offhook.clock import wall_clock
 from offhook.errors import UserError
 from offhook.records import call_record, queries
 from offhook.records.models import CallPage, CallRecord, GroupTotals, Totals
+from offhook.tools.declare import ToolError
 
 
 def router(operator: Operator) -> APIRouter:
-    """Asking, and what can be done about one call."""
+    """Return the routes of the record, and of a recording."""
     made = APIRouter(tags=["calls"])
     unknown = {"model": ProblemResponse, "description": "There is no such call."}
 
     @made.get("/calls", operation_id="listCalls", summary="List calls", response_model=CallPage)
     async def list_calls(asked: Annotated[ListCallsRequest, Query()]) -> Response:
-        """Calls, newest first. `next_cursor` of one page asks for the next one."""
+        """List calls, newest first. `next_cursor` of one page asks for the next one."""
         which = asked.filter(wall_clock(UTC))
 
         def question(connection: Connection) -> CallPage:
@@ -44,7 +45,7 @@ def router(operator: Operator) -> APIRouter:
         response_model=Totals | list[GroupTotals],
     )
     async def sum_calls(asked: Annotated[SumCallsRequest, Query()]) -> Response:
-        """Sums over calls: one of all of them, or one for each agent or day (UTC)."""
+        """Sum calls: one sum of all of them, or one for each agent or day (UTC)."""
         which, by = asked.filter(wall_clock(UTC)), asked.by
 
         def question(connection: Connection) -> Totals | list[GroupTotals]:
@@ -62,7 +63,7 @@ def router(operator: Operator) -> APIRouter:
         responses={404: unknown},
     )
     async def show_call(sid: str) -> Response:
-        """Everything that is known of a call, with its timeline."""
+        """Show everything that is known of a call, with its timeline."""
 
         def question(connection: Connection) -> CallRecord:
             return call_record.shown(connection, sid)
@@ -70,9 +71,10 @@ def router(operator: Operator) -> APIRouter:
         return await operator.answer(question)
 
     @made.post(
-        "/calls/{sid}/recording",
-        operation_id="pauseRecording",
-        summary="Pause or resume a recording",
+        f"/calls/{{sid}}/{RECORDING.name}",
+        operation_id=RECORDING.id,
+        summary=RECORDING.summary,
+        description=RECORDING.description,
         response_model=RecordingResponse,
         responses={
             404: unknown,
@@ -80,12 +82,15 @@ def router(operator: Operator) -> APIRouter:
         },
     )
     async def set_recording(sid: str, asked: RecordingRequest) -> RecordingResponse:
-        """While a recording is paused both sides are silent in it, and its time goes on."""
-        paused = asked.state == "paused"
-        change = operator.calls.pause_recording if paused else operator.calls.resume_recording
-        if not change(sid):
-            if operator.calls.find(sid) is None:
-                await operator.ask(lambda connection: call_record.shown(connection, sid))
+        # Unlike other operations this one tells a call that is over from one that never was.
+        entry = operator.calls.find(sid)
+        if entry is None:
+            await operator.ask(lambda connection: call_record.shown(connection, sid))
+        try:
+            what = await entry.control.perform(RECORDING.request(asked)) if entry else ""
+        except ToolError:
+            what = ""
+        if not what:
             raise ApiError(
                 409,
                 UserError(
@@ -94,7 +99,6 @@ def router(operator: Operator) -> APIRouter:
                     'Calls are recorded whose agent file says "recording: on".',
                 ),
             )
-        what = "the recording is paused" if paused else "what is said is recorded"
         return RecordingResponse(done=True, what=what, call_sid=sid, state=asked.state)
 
     return made

@@ -1,4 +1,4 @@
-"""GET /api/live: what happens in calls, as it happens."""
+"""Route GET /api/live: what happens in calls, as it happens."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ data: {"call_sid":"CA0123456789abcdef0123456789abcdef","at_ms":5230,"event":{"te
 
 
 class _Stream(StreamingResponse):
-    """Ends the listening when the client is gone, however that shows."""
+    """A response that stops listening when the client is gone, however that shows."""
 
     def __init__(self, listener: LiveListener) -> None:
         super().__init__(listener, media_type="text/event-stream")
@@ -30,7 +30,7 @@ class _Stream(StreamingResponse):
 
 
 def router(operator: Operator) -> APIRouter:
-    """The live events."""
+    """Return the route of live events."""
     made = APIRouter(tags=["live"])
 
     @made.get(
@@ -58,7 +58,7 @@ def router(operator: Operator) -> APIRouter:
         `event` is the name of an event of Offhook and `data` is JSON: `call_sid`, `at_ms` since
         that call began, and the `event`'s fields. An event named `gap` says that some are not
         available any more: `lost` of them, or null when their number is not known, as after a
-        restart of the server. Every 15 s a comment shows that the line is alive.
+        restart of the server. Every 15 s a comment shows that the connection is alive.
         """
         return _Stream(operator.live.listen(last_event_id, call_sid))
 

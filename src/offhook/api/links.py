@@ -1,4 +1,4 @@
-"""Links to a call's audio that are signed and expire, for whoever has no token."""
+"""Links to a call's audio that are signed and expire, for clients without a token."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ _PATH: Final = re.compile(r"/api/calls/([^/]{1,64})/audio")
 
 
 class Links:
-    """Makes links and opens them. `wall_s` is the wall clock, in seconds since 1970.
+    """Makes and checks links. `wall_s` is the wall clock, in seconds since 1970.
 
     The signature is an HMAC over path and expiry. Its key is derived from the API's token, so with
     another token every link is dead. Another view of the same file (`format`) is the same link.
@@ -26,14 +26,14 @@ class Links:
         self._wall_s = wall_s
 
     def make(self, call_sid: str, lasts_s: int) -> tuple[str, int]:
-        """A path with its query, and when it expires, in seconds since 1970."""
+        """Return a path with its query, and when it expires, in seconds since 1970."""
         expires = int(self._wall_s()) + lasts_s
         signature = self._sign(f"/api/calls/{call_sid}/audio", expires)
         path = f"/api/calls/{quote(call_sid, safe='')}/audio"
         return f"{path}?expires={expires}&signature={signature}", expires
 
     def opens(self, method: str, path: str, query: bytes) -> bool:
-        """Whether a request needs no token, because its path is signed and not expired."""
+        """Return whether a request needs no token: its path is signed, and has not expired."""
         if method not in ("GET", "HEAD") or not _PATH.fullmatch(path):
             return False
         try:

@@ -1,7 +1,7 @@
-"""What happens in calls, as it happens: server-sent events that can be resumed.
+"""Live events of calls: server-sent events that can be resumed.
 
-All listeners read from one ring, each from where it is. So one who is slow holds nothing but his
-place in it; when the ring has gone past that, he is told of the gap and goes on behind it.
+All listeners read from one ring, each from its own place. A slow one holds nothing but that place;
+when the ring has gone past it, the listener is told of the gap and goes on behind it.
 
 The format is that of the WHATWG's HTML standard, "Server-sent events".
 """
@@ -39,7 +39,7 @@ class _Kept:
 
 
 class LiveEvents:
-    """A subscriber that keeps the last events for those who listen. `run` names this process."""
+    """Subscriber that keeps the last events for listeners. `run` names this process."""
 
     def __init__(self, *, run: str | None = None, kept_max: int = KEPT_MAX) -> None:
         self._run = run if run is not None else secrets.token_hex(4)
@@ -52,7 +52,7 @@ class LiveEvents:
         self._listeners: set[LiveListener] = set()
 
     def __call__(self, call_event: CallEvent) -> None:
-        """Keep it, and wake those who wait for it."""
+        """Keep an event, and wake the listeners that wait for it."""
         event = call_event.event
         data = msgspec.json.encode(
             {"call_sid": call_event.call_sid, "at_ms": call_event.at_ms, "event": event}
@@ -76,18 +76,21 @@ class LiveEvents:
         return self.last + 1 - len(self._kept)
 
     def id_of(self, number: int) -> bytes:
-        """The id of an event: with the run, so that after a restart an old one is known as such."""
+        """Return the id of an event, with the run: after a restart an old one is known as such."""
         return f"{self._run}-{number}".encode()
 
     def place_of(self, last_id: str) -> int | None:
-        """The number of the event with that id; None: it is of another run, or of none."""
+        """Return the number of the event with that id; None for one of another run, or of none."""
         run, _, number = last_id.rpartition("-")
         if run != self._run or not number.isascii() or not number.isdigit() or len(number) > 15:
             return None
         return int(number) if int(number) <= self.last else None
 
     def after(self, number: int, call_sid: str | None) -> tuple[bytes, int]:
-        """Events after that one as they are sent, CHUNK_BYTES about, and the last one looked at."""
+        """Return the events after that one as they are sent, and the last one looked at.
+
+        They have CHUNK_BYTES, about.
+        """
         blocks, size = [], 0
         while number < self.last and size < CHUNK_BYTES:
             number += 1
@@ -98,7 +101,7 @@ class LiveEvents:
         return b"".join(blocks), number
 
     def forget(self, call_sid: str) -> None:
-        """A call is erased: what is kept of it goes, and its numbers stay."""
+        """Drop what is kept of a call that is erased; the numbers of its events stay."""
         for number, kept in self._kept.items():
             if kept.call_sid == call_sid:
                 self._kept[number] = _Kept("", b"")
@@ -107,9 +110,9 @@ class LiveEvents:
     def listen(
         self, last_id: str | None, call_sid: str | None, heartbeat_s: float = HEARTBEAT_S
     ) -> "LiveListener":
-        """One more listener, after the event with that id, or from now on.
+        """Return one more listener, after the event with that id, or from now on.
 
-        Raises Refused 503 when there are LISTENERS_MAX.
+        Raises ApiError 503 when there are LISTENERS_MAX.
         """
         if len(self._listeners) >= LISTENERS_MAX:
             raise ApiError(
@@ -126,18 +129,18 @@ class LiveEvents:
         return listener
 
     def leave(self, listener: "LiveListener") -> None:
-        """A listener is gone."""
+        """Remove a listener that is gone."""
         self._listeners.discard(listener)
 
     def close(self) -> None:
-        """The server stops: whoever listens gets what is still kept, and the end."""
+        """End all listeners, each after what is still kept: the server stops."""
         self.closed = True
         for listener in self._listeners:
             listener.wake(None)
 
 
 class LiveListener:
-    """One stream, as an asynchronous iterator of what is to be sent. Used as a context."""
+    """One client's stream: an asynchronous iterator of what is sent, and a context."""
 
     def __init__(
         self, live: LiveEvents, last_id: str | None, call_sid: str | None, heartbeat_s: float
@@ -166,7 +169,7 @@ class LiveListener:
         self._live.leave(self)
 
     def wake(self, call_sid: str | None) -> None:
-        """Something happened in that call; None: the stream is to end."""
+        """Look for events of that call; None: the stream is to end."""
         if call_sid is None or self._call_sid in (None, call_sid):
             self._some.set()
 

@@ -1,12 +1,11 @@
 """What the API takes and gives beyond the answers of records/models.py, for OpenAPI."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import pydantic
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from offhook.deepgram.settings_checks import PROMPT_LIMIT
 from offhook.records.filters import FILTER_FIELDS, CallFilter
 from offhook.twilio.call_status import Status
 
@@ -18,19 +17,6 @@ class ApiModel(pydantic.BaseModel):
     """What every one of them has in common."""
 
     model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-def _sendable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("there is half a character in it") from None
-    if not text.strip():
-        raise ValueError("there are no words in it")
-    return text
-
-
-Words: TypeAlias = Annotated[str, Field(max_length=2000), AfterValidator(_sendable)]
 
 
 class ProblemResponse(ApiModel):
@@ -105,84 +91,11 @@ class DoneResponse(ApiModel):
     """What happened."""
 
 
-class RecordingRequest(ApiModel):
-    """What is to become of the recording of a live call."""
-
-    state: Literal["paused", "recording"]
-    """While it is paused, both sides are silent in it, and its time goes on."""
-
-
 class RecordingResponse(DoneResponse):
     """What has become of it."""
 
     call_sid: str
     state: Literal["paused", "recording"]
-
-
-class HangUpRequest(ApiModel):
-    """How the call is to end."""
-
-    farewell: Annotated[Words | None, Field(description="Said in full first.")] = None
-
-
-class SayRequest(ApiModel):
-    """What the agent is to say."""
-
-    text: Words
-    behavior: Literal["default", "queue", "interrupt"] = "default"
-    """While somebody speaks it is refused, or said after that, or in place of what the agent says.
-    `queue` is refused too while the caller speaks."""
-
-
-class TellRequest(ApiModel):
-    """What the agent is to be told."""
-
-    text: Words
-
-
-class PromptRequest(ApiModel):
-    """What is added to the prompt."""
-
-    prompt: Annotated[str, Field(max_length=PROMPT_LIMIT), AfterValidator(_sendable)]
-
-
-class ThinkRequest(ApiModel):
-    """A think block of Settings, or a list of them."""
-
-    think: dict[str, Any] | list[dict[str, Any]]
-
-
-class SpeakRequest(ApiModel):
-    """A speak block of Settings, or a list of them."""
-
-    speak: dict[str, Any] | list[dict[str, Any]]
-
-
-class ListenRequest(ApiModel):
-    """A listen block of Settings. Its provider names type and version, and of Flux the model."""
-
-    listen: dict[str, Any]
-
-
-class TransferRequest(ApiModel):
-    """Whom the caller is put through to."""
-
-    destination: Words
-    """A name in `transfer.destinations` of the agent's file."""
-    summary: Annotated[Words | None, Field(description="For a person who is called first.")] = None
-
-
-class DigitsRequest(ApiModel):
-    """Which keys are pressed."""
-
-    digits: str = Field(pattern=r"^[0-9*#wW]{1,32}$", examples=["1w2#"])
-    """0 to 9, * and #; w waits half a second, W a second."""
-
-
-class MuteRequest(ApiModel):
-    """Whether the agent is not to be heard."""
-
-    on: pydantic.StrictBool
 
 
 class PlaceCallRequest(ApiModel):

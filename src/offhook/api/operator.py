@@ -1,4 +1,4 @@
-"""What every part of the API works with: the record, the calls that are live, and threads."""
+"""What all routes of the API work with: the record, the live calls, and threads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
 from offhook.api.reading import Readers
-from offhook.calls.calls import Calls
+from offhook.calls.registry import CallRegistry
 from offhook.config import Config
 from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.recordings.files import FileStore
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """What the API stands on. `files` has the recordings, `journal` is the journal's folder.
+    """The server as the API sees it. `files` has the recordings, `journal` is the journal's folder.
 
     `delivers`: whether there is an after-call webhook. `placing` is None without credentials for
     Twilio's REST API.
@@ -32,7 +32,7 @@ class Operator:
     files: FileStore
     journal: Path
     delivers: bool
-    calls: Calls
+    calls: CallRegistry
     placing: OutboundCalls | None
     config: Config
     live: LiveEvents
@@ -40,7 +40,7 @@ class Operator:
     readers: Readers
 
     async def ask(self, question: Callable[[Connection], _T]) -> _T:
-        """What `question` answers, asked in a thread, in a transaction that writes nothing."""
+        """Return what `question` does, in a thread, in a transaction that writes nothing."""
 
         def work() -> _T:
             with self.engine.connect() as connection:
@@ -58,7 +58,7 @@ class Operator:
         await self.readers.run(committed)
 
     async def answer(self, question: Callable[[Connection], Any]) -> Response:
-        """The same as JSON, which is made in the thread too: the loop is for calls."""
+        """Return what `question` does as JSON, which is made in the thread too, not on the loop."""
 
         def work(connection: Connection) -> bytes:
             return msgspec.json.encode(question(connection))
@@ -67,5 +67,5 @@ class Operator:
 
 
 def as_json(content: bytes) -> Response:
-    """An answer that is JSON already."""
+    """Return a response of what is JSON already."""
     return Response(content, media_type="application/json")

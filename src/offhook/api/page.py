@@ -23,7 +23,7 @@ Json = Mapping[str, Any]
 
 
 def page(schema: Json) -> str:
-    """The page."""
+    """Return the page."""
     return "".join(_page(schema))
 
 

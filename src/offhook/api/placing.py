@@ -1,4 +1,4 @@
-"""Placing calls, and what becomes of them."""
+"""Routes that place calls and follow them."""
 
 import math
 from typing import Annotated, Final
@@ -37,7 +37,7 @@ _STATUS: Final = {  # of any other: 422, or 503 when it passes
 
 
 def router(operator: Operator) -> APIRouter:
-    """Placing a call, and following it."""
+    """Return the routes for placing a call and following it."""
     made = APIRouter(tags=["calls"])
 
     @made.post(
@@ -109,7 +109,7 @@ def router(operator: Operator) -> APIRouter:
             float, Query(ge=0, le=WAIT_MAX_S, description="How long to wait for that, in s.")
         ] = 0,
     ) -> CallStatusResponse:
-        """Whether it rings, goes on, or how it ended, by what Twilio told last."""
+        """Return whether a call rings, goes on, or how it ended, by what Twilio told last."""
         try:
             state = await _placing(operator).following.state(sid, seen, wait_s)
         except UserError as problem:
@@ -139,7 +139,7 @@ def router(operator: Operator) -> APIRouter:
 
 
 def _placing(operator: Operator) -> OutboundCalls:
-    """Raises UserError E-TW-02 when there are no credentials for Twilio."""
+    """Return what places calls. Raises UserError E-TW-02 without credentials for Twilio."""
     if operator.placing is None:
         operator.config.twilio.require_rest()
     assert operator.placing is not None, "there are credentials"
@@ -156,7 +156,7 @@ def _refused(problem: UserError) -> ApiError:
 
 
 def _ending(connection: Connection, sid: str) -> tuple[str | None, str | None]:
-    """As the record has it, of a call that an earlier run of the server had."""
+    """Return the state that the record has of a call of an earlier run of the server."""
     calls = tables.calls.c
     try:
         row = queries.columns_of(connection, sid, calls.slug, calls.words)

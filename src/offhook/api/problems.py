@@ -1,4 +1,4 @@
-"""What the API answers when it does not do what was asked: a UserError, with HTTP's status."""
+"""Errors of the API: a UserError with the HTTP status that goes with it."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -28,11 +28,11 @@ STATUS: Final = {
     "E-AUD-05": 500,
     "E-ERA-03": 500,
 }
-"""Of Problems that come from elsewhere; any other is the client's mistake: 422."""
+"""HTTP statuses of UserErrors that come from elsewhere; any other is the client's mistake: 422."""
 
 
 def response(refused: ApiError | UserError) -> JSONResponse:
-    """The answer: `{"code", "what", "fix"}`."""
+    """Return the response: `{"code", "what", "fix"}`."""
     if isinstance(refused, UserError):
         refused = ApiError(STATUS.get(refused.code, 422), refused)
     problem = refused.problem

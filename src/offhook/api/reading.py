@@ -31,9 +31,11 @@ class Readers:
         self._open = 0
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """What `work` returns or raises. Raises Refused 503 when it takes too long, or cannot
-        begin; it runs on then, if it has begun.
-        """  # noqa: D205
+        """Run `work` in a thread and return what it does.
+
+        Raises ApiError 503 when it takes too long, or cannot begin; it runs on then, if it has
+        begun.
+        """
         if self._open >= THREADS + WAITING_MAX:
             raise _too_slow()
         if self._threads < min(THREADS, self._open + 1):

@@ -14,11 +14,11 @@ from offhook.config import HARD_TO_GUESS
 from offhook.errors import UserError
 
 FILE: Final = "api-token"
-"""Its name in the folder of the records."""
+"""Name of the file in the folder of the records."""
 
 
 def token_in(folder: Path) -> SecretStr:
-    """The token of the file in that folder, which is made, with a new one, if it is not there.
+    """Return the token of the file in that folder, which is made with a new one if it is missing.
 
     Raises UserError E-API-01 when the file cannot be used, or others than its owner may read it.
     """
@@ -36,7 +36,7 @@ def token_in(folder: Path) -> SecretStr:
 
 
 def _read(path: Path) -> str | None:
-    """What is in the file; None: there is none."""
+    """Return what is in the file; None when there is no file."""
     try:
         # What a link leads to is nobody's secret of ours.
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))

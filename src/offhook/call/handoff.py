@@ -19,7 +19,12 @@ from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Step
 from offhook.call.phrases import transfer_failed
 from offhook.call.turns import Turns
-from offhook.events.types import CallerBack, CallerLeft, CallStarted, TransferFailed
+from offhook.events.types import (
+    CallerBack,
+    CallerLeft,
+    CallStarted,
+    TransferFailed,
+)
 
 STREAM_OWED_S: Final = 300.0
 """How long an announced stream is waited for: as long as its token is valid."""

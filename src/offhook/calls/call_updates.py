@@ -1,4 +1,4 @@
-"""A call's phone line, beyond its stream: ended, or sent to /twilio/after, by REST where we may.
+"""Updates of phone calls by REST: ended, or sent to /twilio/after, where there are credentials.
 
 Without credentials the stream is closed, upon which Twilio asks /twilio/after by itself; a TwiML
 Bin has no such address, so that its callers can only be hung up on (twilio.md §2.4, §5.4).
@@ -14,27 +14,27 @@ from offhook.concurrency.server_tasks import ServerTasks
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import TwilioRest
 
-_log: Final = logging.getLogger("offhook.line")
+_log: Final = logging.getLogger("offhook.call_updates")
 
 _T = TypeVar("_T")
 
 BRING_TRIES: Final = 5
 BRING_AGAIN_S: Final = 3.0
-"""How often, and after how long again, Twilio is asked to bring a caller back."""
+"""How often, and how many seconds apart, Twilio is asked to bring a caller back."""
 
 REST_S: Final = 4.0
 """How long Twilio's answer is waited for, until the stream is closed instead."""
 
 
 class CallUpdates:
-    """The lines of all calls; requests to Twilio are among the server's `tasks`."""
+    """Updates of all calls; requests to Twilio are among the server's `tasks`."""
 
     def __init__(self, rest: TwilioRest | None, tasks: ServerTasks) -> None:
         self.rest: Final = rest
         self._tasks = tasks
 
     def hang_up(self, call_sid: str, otherwise: Callable[[], None]) -> None:
-        """End the phone call, once; `otherwise` is done when that cannot be asked of Twilio."""
+        """End the phone call; `otherwise` is called when Twilio cannot be asked for that."""
         if self.rest is None:
             otherwise()
         else:
@@ -53,7 +53,7 @@ class CallUpdates:
         _ = self.start(call_sid, self._bring_back(call_sid, url, is_wanted))
 
     def start(self, call_sid: str, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T | None]:
-        """Do something about a call in its own task. None: it has failed, and the call ends."""
+        """Do something about a call in a task of its own. It returns None when it failed."""
         return self._tasks.start("line", work, call_sid=call_sid)
 
     async def _bring_back(self, call_sid: str, url: str, is_wanted: Callable[[], bool]) -> None:

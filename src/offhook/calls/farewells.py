@@ -21,7 +21,7 @@ REMEMBERED_MAX: Final = 1000
 
 
 class Farewells:
-    """The farewells of all calls; `note` is told of what they dial.
+    """The farewells of all calls; `note` publishes what they dial.
 
     `after_url` is where Twilio asks what comes after a farewell's `<Dial>` or `<Record>`.
     """
@@ -33,7 +33,7 @@ class Farewells:
         """TwiML by CallSid, the oldest first."""
 
     def given(self, call_sid: str) -> str | None:
-        """Return the farewell that a call has had, if it had one."""
+        """Return the farewell that a call was given, if any."""
         return self._given.get(call_sid)
 
     def forget(self, call_sid: str) -> None:
@@ -41,11 +41,11 @@ class Farewells:
         self._given.pop(call_sid, None)
 
     def hang_up(self, call_sid: str) -> str:
-        """Return the farewell of a call of which nothing is left to say."""
+        """Return the farewell of a call without last words."""
         return self.given(call_sid) or self._keep(call_sid, twiml.hang_up())
 
     def after_ending(self, call_sid: str, agent: Agent, ending: Ending, after_url: str) -> str:
-        """Return the farewell of a call that ended so."""
+        """Return the farewell of a call that ended in that way."""
         message = agent.outbound.message
         if ending.how is Slug.MESSAGE_LEFT and message is not None:
             return self.given(call_sid) or self._keep(
@@ -58,7 +58,7 @@ class Farewells:
         return self.hang_up(call_sid)
 
     def fallback(self, call_sid: str, agent: Agent, after_url: str) -> str:
-        """Return the farewell of a caller who was let down."""
+        """Return the farewell of a caller whose call failed."""
         given = self.given(call_sid)
         if given is not None:
             return given

@@ -1,7 +1,7 @@
-"""What an agent's `lookup:` finds out about a call while its caller hears ringing.
+"""Lookups: what an agent's `lookup:` finds out about a call while its caller hears ringing.
 
-Whatever goes wrong with it, the call goes on with the defaults of the agent file; LookedUp says
-so, in words that hold nothing of question or answer.
+Whatever goes wrong, the call goes on with the defaults of the agent file; LookedUp says so, in
+words that hold nothing of question or answer.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ ANSWER_MAX: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """The variables that a lookup gave, and how it went: None where nobody was to be asked."""
+    """The variables that a lookup gave, and how it went; `event` is None without a lookup."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
     event: LookedUp | None = None
@@ -37,8 +37,8 @@ LookUp: TypeAlias = Callable[[Agent, Call], Awaitable[LookupResult]]
 """Asks about a call. It never raises, and takes no longer than the agent file allows."""
 
 
-class _Failed(Exception):  # noqa: N818 - a state of the world
-    """Why there is no answer, in words for the log."""
+class _FailedError(Exception):
+    """Raised when there is no answer; says why, in words for the log."""
 
 
 class Lookups:
@@ -53,7 +53,7 @@ class Lookups:
         self.threads: Final = Threads()
 
     async def find(self, agent: Agent, call: Call) -> LookupResult:
-        """A LookUp."""
+        """Ask about a call, as a LookUp."""
         lookup = agent.lookup
         if lookup is None:
             return LookupResult()
@@ -67,19 +67,22 @@ class Lookups:
                 values, left_out = await self._ask(agent, lookup, call)
         except TimeoutError:
             return LookupResult({}, event("too_late", f"no answer within {lookup.timeout_ms} ms"))
-        except _Failed as failed:
+        except _FailedError as failed:
             return LookupResult({}, event("failed", str(failed)))
         why = f"{left_out} of its members are no variables" if left_out else ""
         return LookupResult(values, event("answered", why))
 
     async def _ask(self, agent: Agent, lookup: Lookup, call: Call) -> tuple[dict[str, str], int]:
-        """The variables in the answer, and how many of its members are none. Raises _Failed."""
+        """Return the variables in the answer, and how many of its members are none.
+
+        Raises _FailedError.
+        """
         function = agent.lookup_function
         try:
             if lookup.url is not None:
                 answer = await self._post(lookup.url, lookup.secret_env, call)
             elif function is None:
-                raise _Failed("its function is not loaded")
+                raise _FailedError("its function is not loaded")
             elif inspect.iscoroutinefunction(function):
                 answer = await function(call)
             else:
@@ -87,20 +90,20 @@ class Lookups:
                 answer = await self.threads.run("lookup", lambda: function(call), code=code)
             if isinstance(answer, Mapping):
                 return variables.taken(answer)  # a Mapping of the function's own may raise, too
-        except _Failed:
+        except _FailedError:
             raise
         except httpx2.HTTPError as error:
-            raise _Failed(f"{type(error).__name__} at its address") from None
+            raise _FailedError(f"{type(error).__name__} at its address") from None
         except NoThreadError:
-            raise _Failed("too many are running") from None
+            raise _FailedError("too many are running") from None
         except GeneratorExit:
             raise
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # its time is over, or the server's is
-            raise _Failed(f"it raised {type(error).__name__}") from None
-        raise _Failed("its answer is not an object of names and values")
+            raise _FailedError(f"it raised {type(error).__name__}") from None
+        raise _FailedError("its answer is not an object of names and values")
 
     async def _post(self, url: str, secret_env: str | None, call: Call) -> Any:
         question = {
@@ -118,12 +121,12 @@ class Lookups:
             if response.status_code == 204:
                 return {}
             if response.status_code != 200:
-                raise _Failed(f"HTTP status {response.status_code}")
+                raise _FailedError(f"HTTP status {response.status_code}")
             async for part in response.aiter_raw():
                 body += part
                 if len(body) > ANSWER_MAX:
-                    raise _Failed(f"more than {ANSWER_MAX} bytes")
+                    raise _FailedError(f"more than {ANSWER_MAX} bytes")
         try:
             return msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise _Failed("its answer is not JSON") from None
+            raise _FailedError("its answer is not JSON") from None

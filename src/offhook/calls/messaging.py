@@ -1,8 +1,8 @@
-"""What an agent has done beside the call: texts sent, messages taken, numbers never rung again.
+"""What an agent does beside the call: send texts, take messages, stop calls to a number.
 
-Each answers with what happened, in words that an agent can pass on, and raises ToolError in such
-words when it did not. `note` tells an event of the call; it is told before anything is waited for,
-wherever that can be, so that a hang-up loses nothing.
+Each method returns what happened, in words that an agent can pass on, and raises ToolError in such
+words when nothing did. `note` publishes an event of the call, before anything is waited for where
+that is possible, so that a hang-up loses nothing.
 """
 
 import logging
@@ -14,18 +14,18 @@ from offhook.config import Texts
 from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
 from offhook.policy.dial_policy import DialPolicy, is_number
 from offhook.tools.builtin.texts import CALLER, TEXT_MAX
-from offhook.tools.declare import Call, ToolError
+from offhook.tools.declare import ToolError
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import TwilioRest
 from offhook.twilio.sms import segments
 
-_log: Final = logging.getLogger("offhook.office")
+_log: Final = logging.getLogger("offhook.messaging")
 
 Note: TypeAlias = Callable[[Event], None]
 
 
 class Messaging:
-    """One for a server. `recorded`: whether there is a record in which something can be kept."""
+    """The messaging of one server. `recorded`: whether there is a record to keep something in."""
 
     def __init__(
         self, guard: DialPolicy, rest: TwilioRest | None, clock: Clock, *, recorded: bool
@@ -36,9 +36,15 @@ class Messaging:
         self._recorded = recorded
 
     async def send_text(
-        self, texts: Texts | None, call: Call, text: str, to: str, note: Note
+        self,
+        texts: Texts | None,
+        call_sid: str,
+        party: str,
+        text: str,
+        to: str,
+        note: Note,
     ) -> str:
-        """Send a text to the other party, or to one of the destinations in `texts`."""
+        """Send a text to the other party's number, `party`, or to a destination of `texts`."""
         if texts is None:
             raise ToolError("this agent has no number to send texts from")
         if self._rest is None:
@@ -47,12 +53,12 @@ class Messaging:
             raise ToolError(f"there is no destination {to!r}")
         if not 1 <= len(text) <= TEXT_MAX:
             raise ToolError(f"a text has 1 to {TEXT_MAX} characters; this one has {len(text)}")
-        number = call.party if to == CALLER else texts.destinations[to].to
-        if number is None or not is_number(number):
+        number = party if to == CALLER else texts.destinations[to].to
+        if not is_number(number):
             raise ToolError("the caller's number is withheld, so no text can be sent to it")
         now = self._clock.now()
         refused = await self._guard.check(
-            "text", number, now, segments=segments(text), call_sid=call.sid
+            "text", number, now, segments=segments(text), call_sid=call_sid
         )
         if refused is not None:
             note(DialRefused("text", refused.slug, number))
@@ -76,12 +82,12 @@ class Messaging:
         note(MessageTaken(name, number, text))
         return "the message is kept for the people here"
 
-    def stop_calling(self, call: Call, note: Note) -> str:
-        """Put the other party on the list of those who are never rung."""
+    def stop_calling(self, party: str, note: Note) -> str:
+        """Put the other party on the list of numbers that are never called."""
         self._need_record("such a wish")
-        if call.party is None or not is_number(call.party):
+        if not is_number(party):
             raise ToolError("the number is withheld, so it cannot be put on the list")
-        note(DoNotCall(call.party))
+        note(DoNotCall(party))
         return "this number will not be called again"
 
     def _need_record(self, what: str) -> None:

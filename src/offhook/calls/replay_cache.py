@@ -1,18 +1,18 @@
-"""CallSids that were let in once, eight bytes each: a day of calls costs next to nothing."""
+"""Cache of CallSids that were admitted once, eight bytes each."""
 
 from array import array
 from bisect import bisect_left
 from typing import Final
 
 KEPT_S: Final = 24 * 3600.0
-"""How long a CallSid stays known, at least: as long as a call can last (twilio.md §1.8)."""
+"""Seconds for which a CallSid stays known, at least: a call lasts no longer (twilio.md §1.8)."""
 
 KEPT_MAX: Final = 50_000
-"""CallSids at most, the oldest half of which goes at once."""
+"""CallSids at most; the oldest half goes at once."""
 
 
 class ReplayCache:
-    """Which CallSids were there before, by hashes of 64 bits: Twilio draws SIDs at random."""
+    """CallSids that were there before, by hashes of 64 bits: Twilio draws SIDs at random."""
 
     def __init__(self, now: float) -> None:
         self._young = array("q")
@@ -20,7 +20,7 @@ class ReplayCache:
         self._turned_at = now
 
     def add(self, call_sid: str, now: float) -> None:
-        """From now on it was seen, for KEPT_S to twice that."""
+        """Add a CallSid, for KEPT_S to twice that."""
         if now - self._turned_at >= KEPT_S or len(self._young) >= KEPT_MAX // 2:
             self._old, self._young = self._young, array("q")
             self._turned_at = now

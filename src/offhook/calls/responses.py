@@ -1,4 +1,4 @@
-"""What Twilio is told for an agent: the TwiML documents that its file words."""
+"""TwiML documents in the words of an agent file."""
 
 from offhook.config import Agent, Announcement
 from offhook.twilio import twiml
@@ -21,12 +21,12 @@ def spoken(agent: Agent, text: str | None) -> Speech | None:
 
 
 def apology(agent: Agent) -> str:
-    """Say sorry and end the call."""
+    """Return TwiML that says sorry and ends the call."""
     return twiml.hang_up(spoken(agent, agent.fallback.say))
 
 
 def fallback(agent: Agent, after_url: str) -> str:
-    """Say sorry, then dial, take a message, or hang up, as the agent's file wants it."""
+    """Return TwiML that says sorry, then dials, takes a message, or hangs up, as the file says."""
     wanted = agent.fallback
     say = spoken(agent, wanted.say)
     if wanted.dial is not None:
@@ -39,7 +39,7 @@ def fallback(agent: Agent, after_url: str) -> str:
 
 
 def busy(agent: Agent, after_url: str) -> str:
-    """Turn a caller away for whom there is no room: busy signal, another number, or words."""
+    """Return TwiML for a caller for whom there is no room: busy signal, other number, or words."""
     if agent.busy.reject:
         return twiml.reject("busy")
     if agent.busy.dial is not None:

@@ -1,4 +1,4 @@
-"""Transfers: whom a caller is put through to, cold or warm, and what the agent is told of it.
+"""Transfers of callers, cold or warm, and what the agent is told of them.
 
 A destination is a name in the agent file: a number that a model makes up is never dialled. Cold,
 the caller leaves the stream for a `<Dial>` (call/handoff_actions.py). Warm, the person is called
@@ -9,19 +9,27 @@ meanwhile, and meets the person in a conference then. Source: twilio.md §2.6 an
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import Final, TypeAlias
+from pathlib import Path
+from typing import Final
 
-from offhook.call.call_settings import CallSettings
-from offhook.call.handoff_actions import Dial, HandoffAction, JoinConference
+from offhook.call.handoff_actions import Dial, JoinConference
 from offhook.call.phrases import transfer_failed
 from offhook.call.requests import CallRequest, Leave, SwitchAgent, Tell
+from offhook.calls.agent_session import call_settings
+from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.clock import Clock, Timer
 from offhook.config import Agent, TransferDestination
-from offhook.events.types import Dialled, DialRefused, Event, HandoffOutcome, TransferFailed
+from offhook.events.types import (
+    Dialled,
+    DialRefused,
+    Event,
+    HandoffOutcome,
+    TransferFailed,
+)
 from offhook.policy.dial_policy import DialPolicy
 from offhook.tools.declare import ToolError
 from offhook.twilio import twiml
@@ -56,30 +64,6 @@ then the conference is over for the caller, too."""
 LOOK_S: Final = 15.0
 """How long after a caller was sent to a person Twilio is asked whether the person is there."""
 
-Ask: TypeAlias = Callable[[CallRequest], Awaitable[tuple[bool, str]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """The call whose caller is to be put through.
-
-    `origin` is our https address as Twilio reaches it, empty when it is not known; `after`: Twilio
-    asks us what comes after the stream by itself. `line` is the number that was called. `is_live`:
-    the call is not over; `has_left`: its caller has left the stream for that errand; `bring_back`
-    has Twilio open a stream for a caller who waits alone.
-    """
-
-    call_sid: str
-    agent: Agent
-    line: str
-    origin: str
-    after: bool
-    ask: Ask
-    note: Callable[[Event], None]
-    is_live: Callable[[], bool]
-    has_left: Callable[[HandoffAction], bool]
-    bring_back: Callable[[], None]
-
 
 @unique
 class _At(Enum):
@@ -96,10 +80,10 @@ class _At(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class _Warm:
-    """A person who is called for a caller. Twilio's requests about the leg bring the `id`."""
+class _WarmTransfer:
+    """A person who is called for a caller; Twilio's requests about the leg bring the `id`."""
 
-    party: Party
+    entry: CallEntry
     name: str
     id: str
     leg: str = ""
@@ -114,79 +98,78 @@ class _Warm:
     @property
     def conference(self) -> str:
         """A name of this transfer's own: conferences are the whole account's (twilio.md §2.6)."""
-        return f"offhook-{self.party.call_sid}-{self.id}"
+        return f"offhook-{self.entry.call_sid}-{self.id}"
 
 
 class Transfers:
-    """Those of all calls; `plan_of` tells the limits of an agent."""
+    """The transfers of all calls. `agents` are those that a caller can be given to."""
 
     def __init__(
         self,
+        agents: Mapping[Path, Agent],
         guard: DialPolicy,
-        lines: CallUpdates,
+        updates: CallUpdates,
         clock: Clock,
-        plan_of: Callable[[Agent], CallSettings],
+        note: Callable[[str, Event], None],
     ) -> None:
+        self._agents = agents
         self._guard = guard
-        self._lines = lines
+        self._updates = updates
         self._clock = clock
-        self._plan_of = plan_of
-        self._warm: dict[str, _Warm] = {}
+        self._note = note
+        self._warm: dict[str, _WarmTransfer] = {}
         """Warm transfers that are under way, by their ids."""
-        self._of_call: dict[str, _Warm] = {}
-        """The warm transfer of a call, by the call's CallSid, one at a time."""
+        self._of_call: dict[str, _WarmTransfer] = {}
+        """The warm transfer of a call, by the call's CallSid: one at a time."""
 
-    async def begin(
-        self,
-        party: Party,
-        name: str,
-        summary: str,
-        agent_at: Callable[[TransferDestination], Agent],
-    ) -> str:
+    async def begin(self, entry: CallEntry, name: str, summary: str) -> str:
         """Put the caller through to a destination of the agent file.
 
-        Returns what happened, in words for the agent; raises ToolError when nothing did. Cancelled,
+        Return what happened, in words for the agent; raise ToolError when nothing did. Cancelled,
         it is called off, unless the caller has left for it already.
         """
-        transfer = party.agent.transfer
+        transfer = entry.agent.transfer
         destination = transfer.destinations.get(name) if transfer is not None else None
         if destination is None:
             raise ToolError(f"there is no destination {name!r}")
-        phrase = party.agent.phrases.transferring
+        phrase = entry.agent.phrases.transferring
         if destination.to is None:
-            agent = agent_at(destination)
-            return await _done(party, SwitchAgent(agent.name, self._plan_of(agent), phrase))
-        self._check(party, destination)
+            if destination.agent is None:
+                raise ValueError("a destination that is neither number nor agent")
+            agent = self._agents[destination.agent].filled(entry.values)
+            return await _done(entry, SwitchAgent(agent.name, call_settings(agent), phrase))
+        self._check(entry, destination)
         refused = await self._guard.begin_transfer(
-            party.call_sid, destination.to, self._clock.now()
+            entry.call_sid, destination.to, self._clock.now()
         )
         if refused is not None:
-            party.note(DialRefused("transfer", refused.slug, destination.to))
+            self._note(entry.call_sid, DialRefused("transfer", refused.slug, destination.to))
             raise ToolError(f"the caller was not put through: {refused.words}")
         cold = Dial(name, destination.to, destination.timeout_seconds, destination.caller_id)
         goes_on = False
         try:
             if destination.warm:
-                happened = await self._call_person(party, name, destination, summary)
+                happened = await self._call_person(entry, name, destination, summary)
             else:
-                happened = await _done(party, Leave(cold, phrase))
+                happened = await _done(entry, Leave(cold, phrase))
             goes_on = True
             return happened
         finally:
-            if not goes_on and not party.has_left(cold):
-                self._guard.end_transfer(party.call_sid)
+            if not goes_on and entry.handoff.action is not cold:
+                self._guard.end_transfer(entry.call_sid)
 
     def over(self, call_sid: str) -> None:
-        """A transfer came to something or nothing: the caller is back."""
+        """End a transfer, whatever it came to: the caller is back."""
         self._guard.end_transfer(call_sid)
         warm = self._of_call.get(call_sid)
         if warm is not None:
             self._drop(warm)
 
     def call_over(self, call_sid: str, *, caller_is_gone: bool) -> None:
-        """The caller's call is over. Two people who talk with each other go on, if both are there.
+        """End the transfer of a call that is over.
 
-        Whoever is rung, or waits, for a caller who is gone is hung up on.
+        Two people who talk with each other go on, if both are there. A person who is rung, or
+        waits, for a caller who is gone is hung up on.
         """
         self._guard.forget(call_sid)
         warm = self._of_call.get(call_sid)
@@ -200,7 +183,7 @@ class Transfers:
     # --- the caller, who is to meet somebody -----------------------------------------------------
 
     def meet(self, call_sid: str) -> bool:
-        """Twilio asks where to put a caller who has left for a conference: whether there is one."""
+        """Return whether there is a conference for a caller who has left the stream for one."""
         warm = self._of_call.get(call_sid)
         if warm is None or warm.at is not _At.ACCEPTED:
             return False
@@ -210,17 +193,17 @@ class Transfers:
         return True
 
     def have_met(self, call_sid: str) -> bool:
-        """Whether a caller who was in a conference has had time to meet the person there."""
+        """Return whether a caller who was in a conference has had time to meet the person there."""
         warm = self._of_call.get(call_sid)
         return warm is None or warm.left_at is None or warm.left_at >= warm.sent_at + JOIN_S
 
     # --- the person's leg, as Twilio tells of it ----------------------------------------------
 
     def answer(self, person: str, leg: str, digits: str | None) -> str:
-        """Return TwiML for the person of that id: the key that was pressed comes to something.
+        """Return TwiML for the person of that id, who has pressed a key.
 
         `digits` is None when the person was in the conference already. Asked again, the answer is
-        the same; nobody is known by another id, and nobody is dialled.
+        the same. A person of an unknown id is hung up on, and nobody is dialled.
         """
         warm = self._warm.get(person)
         if warm is None:
@@ -231,14 +214,14 @@ class Transfers:
             if warm.at is _At.RINGING:
                 warm.at = _At.ACCEPTED
                 self._disarm(warm)
-                _ = self._lines.start(warm.party.call_sid, self._bring_caller(warm))
+                _ = self._updates.start(warm.entry.call_sid, self._bring_caller(warm))
             return twiml.wait_in(warm.conference, after)
         if warm.at is _At.RINGING:
             self._fail(warm, "declined")
         return twiml.hang_up()
 
     def status(self, person: str, leg: str, status: str) -> None:
-        """The leg of the person of that id has a status."""
+        """Take note of a status of the leg of the person of that id."""
         warm = self._warm.get(person)
         if warm is None:
             return
@@ -254,29 +237,29 @@ class Transfers:
                 # Whoever brings the caller sees it, or Twilio's question where to put the caller.
                 warm.at = _At.OVER
             case _At.MEETING:
-                self._arm(warm, ALONE_S, warm.party.bring_back)
+                self._arm(warm, ALONE_S, warm.entry.handoff.bring_back)
             case _At.OVER:
                 pass
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _check(self, party: Party, destination: TransferDestination) -> None:
-        if destination.warm and (self._lines.rest is None or not party.origin):
+    def _check(self, entry: CallEntry, destination: TransferDestination) -> None:
+        if destination.warm and (self._updates.rest is None or not entry.origin):
             raise ToolError("nobody can be called from here")
-        if not party.after and (self._lines.rest is None or not party.origin):
+        if not entry.by_webhook and (self._updates.rest is None or not entry.origin):
             raise ToolError("the caller cannot be put through on this line")
 
     async def _call_person(
-        self, party: Party, name: str, destination: TransferDestination, summary: str
+        self, entry: CallEntry, name: str, destination: TransferDestination, summary: str
     ) -> str:
         # A function that is called off while Twilio is asked must not leave a leg behind of which
         # nobody knows: the request has a task of its own, which hangs up on whoever rings then.
-        warm = _Warm(party, name, secrets.token_urlsafe(9))
-        self._warm[warm.id] = self._of_call[party.call_sid] = warm
+        warm = _WarmTransfer(entry, name, secrets.token_urlsafe(9))
+        self._warm[warm.id] = self._of_call[entry.call_sid] = warm
         rings = False
         try:
             request = self._ring(warm, destination, summary)
-            refused = await asyncio.shield(self._lines.start(party.call_sid, request))
+            refused = await asyncio.shield(self._updates.start(entry.call_sid, request))
             if refused is None:
                 raise ToolError("nobody was called: a fault in Offhook")
             if refused:
@@ -290,9 +273,11 @@ class Transfers:
             " if they do not, you are told."
         )
 
-    async def _ring(self, warm: _Warm, destination: TransferDestination, summary: str) -> str:
-        """Have the person called. Returns why not, if so."""
-        rest, to, party = self._lines.rest, destination.to, warm.party
+    async def _ring(
+        self, warm: _WarmTransfer, destination: TransferDestination, summary: str
+    ) -> str:
+        """Have the person called. Return why not, or an empty text."""
+        rest, to, entry = self._updates.rest, destination.to, warm.entry
         if rest is None or to is None:
             return "there are no credentials for it"
         document = twiml.whisper(summary, ACCEPT, _url(warm, "after"))
@@ -300,7 +285,7 @@ class Transfers:
         try:
             leg = await rest.create_call(
                 to=to,
-                from_=destination.caller_id or party.line,
+                from_=destination.caller_id or entry.our_number,
                 twiml=document,
                 status_callback=_url(warm, "status"),
                 timeout_s=destination.timeout_seconds,
@@ -311,9 +296,11 @@ class Transfers:
         except TwilioUnreachableError as unreachable:
             _log.warning("nobody was called: %s", unreachable)
             if unreachable.sent:
-                party.note(dialled)  # It may ring all the same; nobody is put through then.
+                self._note(
+                    entry.call_sid, dialled
+                )  # It may ring all the same; nobody is put through then.
             return "the telephone company gave no answer"
-        party.note(dialled)
+        self._note(entry.call_sid, dialled)
         warm.leg = leg.sid
         if warm.at is _At.OVER:
             self._drop(warm)  # It was called off, or the caller has hung up, meanwhile.
@@ -323,91 +310,91 @@ class Transfers:
             self._arm(warm, due_s, lambda: self._give_up(warm))
         return ""
 
-    def _give_up(self, warm: _Warm) -> None:
-        """Twilio has not told what became of a leg: the caller waits no longer for it."""
+    def _give_up(self, warm: _WarmTransfer) -> None:
+        """End a transfer of which Twilio has told nothing in time."""
         self._fail(warm, "no-answer")
         self._drop(warm)
 
-    async def _bring_caller(self, warm: _Warm) -> None:
-        """The person waits: have the caller leave the stream and meet them."""
+    async def _bring_caller(self, warm: _WarmTransfer) -> None:
+        """Have the caller leave the stream and meet the person, who waits."""
         meet = Leave(JoinConference(warm.name, warm.conference))
         for _ in range(TRIES):
-            done, _ = await warm.party.ask(meet)
+            done, _ = await warm.entry.control.request(meet)
             if done:
                 return
-            if warm.at is not _At.ACCEPTED or not warm.party.is_live():
+            if warm.at is not _At.ACCEPTED or warm.entry.ending is not None:
                 break
             await asyncio.sleep(ASK_AGAIN_S)
         self._fail(warm, "hung-up" if warm.at is _At.OVER else "canceled")
         self._drop(warm)
 
-    def _look(self, warm: _Warm) -> None:
-        if warm.leg and self._lines.rest is not None:
-            _ = self._lines.start(warm.party.call_sid, self._look_after(warm))
+    def _look(self, warm: _WarmTransfer) -> None:
+        if warm.leg and self._updates.rest is not None:
+            _ = self._updates.start(warm.entry.call_sid, self._look_after(warm))
 
-    async def _look_after(self, warm: _Warm) -> None:
-        """Twilio's reports are best effort: ask whether the person is still there (§4.3)."""
-        assert self._lines.rest is not None
+    async def _look_after(self, warm: _WarmTransfer) -> None:
+        """Ask Twilio whether the person is still there: its reports are best effort (§4.3)."""
+        assert self._updates.rest is not None
         try:
-            found = await self._lines.rest.fetch_call(warm.leg)
+            found = await self._updates.rest.fetch_call(warm.leg)
         except (TwilioRefusedError, TwilioUnreachableError) as error:
             _log.warning("nobody knows whether the person is still there: %s", error)
             return
         self.status(warm.id, warm.leg, found.status)
 
-    def _fail(self, warm: _Warm, why: HandoffOutcome) -> None:
-        """It came to nothing, and the caller is with the agent: both are told, if it is news."""
-        party = warm.party
-        if self._of_call.get(party.call_sid) is not warm:
+    def _fail(self, warm: _WarmTransfer, why: HandoffOutcome) -> None:
+        """End a transfer that came to nothing, and tell agent and record, if it is news."""
+        entry = warm.entry
+        if self._of_call.get(entry.call_sid) is not warm:
             return  # The call is over, or the transfer.
         self._forget(warm)
-        self._guard.end_transfer(party.call_sid)
-        party.note(TransferFailed(warm.name, why))
-        words = transfer_failed(party.agent.phrases, warm.name, why)
-        _ = self._lines.start(party.call_sid, self._tell(party, words))
+        self._guard.end_transfer(entry.call_sid)
+        self._note(entry.call_sid, TransferFailed(warm.name, why))
+        words = transfer_failed(entry.agent.phrases, warm.name, why)
+        _ = self._updates.start(entry.call_sid, self._tell(entry, words))
 
-    async def _tell(self, party: Party, words: str) -> None:
-        later = (party.agent.phrases.no_agent, party.agent.phrases.call_ending)
+    async def _tell(self, entry: CallEntry, words: str) -> None:
+        later = (entry.agent.phrases.no_agent, entry.agent.phrases.call_ending)
         for _ in range(TELL_TRIES):
-            _, what = await party.ask(Tell(words))
-            if what not in later or not party.is_live():
+            _, what = await entry.control.request(Tell(words))
+            if what not in later or entry.ending is not None:
                 return
             await asyncio.sleep(ASK_AGAIN_S)
 
-    def _drop(self, warm: _Warm) -> None:
-        """Nobody waits for the person: the leg, if there is one, is hung up."""
+    def _drop(self, warm: _WarmTransfer) -> None:
+        """Hang up the person's leg, if there is one: nobody waits for it."""
         self._forget(warm)
         if warm.leg and warm.left_at is None:
             warm.left_at = self._clock.now()
-            self._lines.hang_up(warm.leg, _nothing)
+            self._updates.hang_up(warm.leg, _nothing)
 
-    def _forget(self, warm: _Warm) -> None:
+    def _forget(self, warm: _WarmTransfer) -> None:
         warm.at = _At.OVER
         self._disarm(warm)
         self._warm.pop(warm.id, None)
-        if self._of_call.get(warm.party.call_sid) is warm:
-            del self._of_call[warm.party.call_sid]
+        if self._of_call.get(warm.entry.call_sid) is warm:
+            del self._of_call[warm.entry.call_sid]
 
-    def _arm(self, warm: _Warm, seconds: float, callback: Callable[[], None]) -> None:
+    def _arm(self, warm: _WarmTransfer, seconds: float, callback: Callable[[], None]) -> None:
         self._disarm(warm)
         warm.timer = self._clock.call_at(self._clock.now() + seconds, callback)
 
-    def _disarm(self, warm: _Warm) -> None:
+    def _disarm(self, warm: _WarmTransfer) -> None:
         if warm.timer is not None:
             warm.timer.cancel()
             warm.timer = None
 
 
-def _url(warm: _Warm, what: str) -> str:
-    return f"{warm.party.origin}/twilio/{what}?person={warm.id}"
+def _url(warm: _WarmTransfer, what: str) -> str:
+    return f"{warm.entry.origin}/twilio/{what}?person={warm.id}"
 
 
-async def _done(party: Party, wish: CallRequest) -> str:
-    done, what = await party.ask(wish)
+async def _done(entry: CallEntry, request: CallRequest) -> str:
+    done, what = await entry.control.request(request)
     if not done:
         raise ToolError(f"the caller was not put through: {what}")
     return what
 
 
 def _nothing() -> None:
-    """What Twilio does not end by itself ends with the conference, or when it has rung enough."""
+    """Leave a leg alone: it ends with the conference, or when it has rung enough."""

@@ -10,7 +10,9 @@ from typing import Final
 from offhook.call import inputs
 from offhook.call.ending import Slug
 from offhook.calls import responses
-from offhook.calls.calls import CallEntry, Calls, PendingCall
+from offhook.calls.call_entry import CallEntry, PendingCall
+from offhook.calls.intake import CallIntake
+from offhook.calls.registry import CallRegistry
 from offhook.clock import Clock
 from offhook.config import Agent
 from offhook.errors import UserError
@@ -61,10 +63,18 @@ class _Followed:
 class CallTracker:
     """The calls that one server has placed. `watch` is its owner's to run."""
 
-    def __init__(self, calls: Calls, rest: TwilioRest, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self,
+        calls: CallRegistry,
+        intake: CallIntake,
+        rest: TwilioRest,
+        ledger: Ledger,
+        clock: Clock,
+    ) -> None:
         self.expected: dict[str, PendingCall] = {}
         """Calls that Twilio has not named yet, by the id that its callbacks bring."""
         self._calls = calls
+        self._intake = intake
         self._rest = rest
         self._ledger = ledger
         self._clock = clock
@@ -94,7 +104,7 @@ class CallTracker:
                 with contextlib.suppress(UserError):
                     await self._ledger.name(placing_id, sid)
                 return None
-            self._calls.place(sid, outgoing)
+            self._intake.place(sid, outgoing)
             followed = self._followed.get(sid)
         if followed is None:
             return None
@@ -107,13 +117,13 @@ class CallTracker:
         if followed.truth.final:
             slug = UNANSWERED.get(status)
             if slug is not None and entry is not None and not entry.has_stream:
-                self._calls.tell(sid, inputs.NobodyReached(slug, detail))
+                self._calls.send(sid, inputs.NobodyReached(slug, detail))
             else:
-                self._calls.tell(sid, inputs.CallOver())
+                self._calls.send(sid, inputs.CallOver())
         elif status == "in-progress":
             limit_s = followed.agent.limits.max_minutes * 60 + GOODBYE_S
             followed.due = self._clock.now() + limit_s + OVERDUE_S
-            self._calls.picked_up(sid)
+            self._intake.picked_up(sid)
         followed.changed.set()
         followed.changed = asyncio.Event()
         return True
@@ -129,7 +139,7 @@ class CallTracker:
         """
         followed = self._followed.get(sid)
         if followed is None and placing_id in self.expected:
-            self._calls.place(sid, self.expected[placing_id])
+            self._intake.place(sid, self.expected[placing_id])
             followed = self._followed.get(sid)
         if followed is None or not followed.truth.hear_answered_by(verdict):
             return
@@ -137,12 +147,12 @@ class CallTracker:
         if verdict not in MACHINES or wants.answering_machine == "talk" or followed.truth.final:
             return
         entry = self._calls.find(sid)
-        if entry is None or entry.ending is not None or entry.away is not None:
+        if entry is None or entry.ending is not None or entry.handoff.action is not None:
             return  # over, or being put through to somebody
         leave = wants.answering_machine == "leave_message" and verdict in END_OF_GREETING
         had_stream = entry.has_stream
         slug = Slug.MESSAGE_LEFT if leave else Slug.MACHINE_ANSWERED
-        self._calls.tell(sid, inputs.NobodyReached(slug, verdict))
+        self._calls.send(sid, inputs.NobodyReached(slug, verdict))
         if not had_stream:
             await self._redirect(sid, entry, leave=leave)
 

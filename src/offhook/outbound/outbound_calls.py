@@ -14,7 +14,10 @@ from typing import Final
 
 from offhook import variables, yamlfile
 from offhook.calls import responses
-from offhook.calls.calls import Calls, PendingCall
+from offhook.calls.agent_session import values_for
+from offhook.calls.call_entry import PendingCall
+from offhook.calls.intake import CallIntake
+from offhook.calls.registry import CallRegistry
 from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.errors import UserError
@@ -92,7 +95,8 @@ class OutboundCalls:
     def __init__(
         self,
         config: Config,
-        calls: Calls,
+        calls: CallRegistry,
+        intake: CallIntake,
         rest: TwilioRest,
         ledger: Ledger,
         *,
@@ -101,12 +105,12 @@ class OutboundCalls:
         wall: Callable[[], datetime],
     ) -> None:
         self._config = config
-        self._calls = calls
+        self._intake = intake
         self._rest = rest
         self._ledger = ledger
         self._wall = wall
         self._clock = clock
-        self.following: Final = CallTracker(calls, rest, ledger, clock)
+        self.following: Final = CallTracker(calls, intake, rest, ledger, clock)
         self._permission = PlacementChecks(config, calls, ledger, guard, clock, wall)
         self._busy: set[str] = set()
         """Keys that are at work."""
@@ -167,14 +171,14 @@ class OutboundCalls:
         self._creating += 1
         try:
             await self._permission.count(wanted.to)
-            self._calls.expect(outgoing)
+            self._intake.expect(outgoing)
             self.following.expected[placement.id] = outgoing
             sid = await self._create(outgoing, placement)
-            self._calls.place(sid, outgoing)
+            self._intake.place(sid, outgoing)
         except UncertainError:
             raise  # its stream, or a report of it, may still come
         except UserError:
-            self._calls.unexpect(outgoing)
+            self._intake.unexpect(outgoing)
             self.following.expected.pop(placement.id, None)
             await self._ledger.release(placement)
             raise
@@ -244,7 +248,7 @@ class OutboundCalls:
         if sid is not None:
             outgoing = self.following.expected.get(known.id)
             if outgoing is not None:  # else an earlier run placed it, and its token went with that
-                self._calls.place(sid, outgoing)
+                self._intake.place(sid, outgoing)
             self._unsettled.pop(known.id, None)
             await self._ledger.name(known.id, sid)
             return sid
@@ -255,7 +259,7 @@ class OutboundCalls:
         self._unsettled.pop(known.id, None)
         stale = self.following.expected.pop(known.id, None)
         if stale is not None:
-            self._calls.unexpect(stale)
+            self._intake.unexpect(stale)
         if not await self._ledger.retake(known, wanted_now):
             raise uncertain(1.0)
         return None
@@ -358,9 +362,7 @@ class OutboundCalls:
 
     def _document(self, outgoing: PendingCall) -> str:
         origin = self._config.server.public_url or ""
-        values = self._calls.variables(
-            "", outgoing.agent, outgoing.from_, outgoing.to, outgoing.variables
-        )
+        values = values_for(outgoing.agent, "", outgoing.from_, outgoing.to, outgoing.variables)
         spoken = outgoing.agent.filled(values)
         return twiml.connect(
             stream_url="wss" + origin.removeprefix("https") + "/twilio",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Final
 
-from offhook.calls.calls import Calls
+from offhook.calls.registry import CallRegistry
 from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.config.calling_hours import NeverOpenError
@@ -26,7 +26,7 @@ class PlacementChecks:
     def __init__(
         self,
         config: Config,
-        calls: Calls,
+        calls: CallRegistry,
         ledger: Ledger,
         guard: DialPolicy,
         clock: Clock,
@@ -89,11 +89,11 @@ class PlacementChecks:
 
     def find_room(self, live: int) -> None:
         """Raise TryLaterError when no further call may ring."""
-        if self._calls.draining:
+        if self._calls.is_draining:
             raise TryLaterError(
                 "E-OUT-06", "The server is stopping, and places no calls.", "Ask again later.", 10.0
             )
-        if live >= self._config.outbound.concurrent or self._calls.full:
+        if live >= self._config.outbound.concurrent or self._calls.is_full:
             raise TryLaterError(
                 "E-OUT-12",
                 "As many calls as may be are ringing or going on.",

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from offhook.call import inputs
 from offhook.calls.call_updates import CallUpdates
-from offhook.calls.calls import Calls
+from offhook.calls.compose import CallHandling, compose
 from offhook.calls.lookup import Lookups
 from offhook.calls.messaging import Messaging
 from offhook.capture.tap import MakeTap
@@ -89,7 +89,7 @@ class Server:
         check_certificate(config)
         config.require_lookup_secrets()
         self.port: Final[int] = sock.getsockname()[1]
-        self.calls: Calls
+        self.calls: CallHandling
         self.started = asyncio.Event()
         self._config = config
         self._sock = sock
@@ -151,21 +151,23 @@ class Server:
             account = twilio.rest_account
             rest = TwilioRest(account, http) if account is not None else None
             lookups = Lookups(http, self._config.lookup_secrets, clock)
-            self.calls = Calls(
+            self.calls = compose(
                 self._config,
                 clock=clock,
                 dial=dial,
                 publish=publish,
                 tools=runner.for_call,
                 look_up=lookups.find,
-                office=Messaging(guard, rest, clock, recorded=self._record is not None),
+                messaging=Messaging(guard, rest, clock, recorded=self._record is not None),
                 guard=guard,
-                lines=CallUpdates(rest, tasks),
+                updates=CallUpdates(rest, tasks),
                 make_tap=self._make_tap,
                 recordings=self.recordings,
                 seen=self._record.recent if self._record is not None else (),
             )
-            pending_streams = PendingStreams(clock, self.calls.admit, self.metrics.refused_stream)
+            pending_streams = PendingStreams(
+                clock, self.calls.intake.admit, self.metrics.refused_stream
+            )
             placing = self._placing(rest, guard, clock)
             webhooks = Webhooks(
                 self._config,
@@ -184,7 +186,9 @@ class Server:
             )
             app: ASGIApp = webhooks.app()
             if self._api is not None:
-                app = self._api.around(app, self.calls, clock, placing, metrics=self.metrics)
+                app = self._api.around(
+                    app, self.calls.registry, clock, placing, metrics=self.metrics
+                )
             watchdog = Watchdog(
                 clock,
                 runs=lambda: runner.runs,
@@ -254,7 +258,8 @@ class Server:
             return None
         return OutboundCalls(
             self._config,
-            self.calls,
+            self.calls.registry,
+            self.calls.intake,
             rest,
             self._api.ledger,
             guard=guard,
@@ -272,9 +277,9 @@ class Server:
     ) -> None:
         """Have the metrics ask what only shows when one looks."""
         ask = self.metrics.ask
-        ask(catalogue.CALLS_LIVE, lambda: self.calls.live)
+        ask(catalogue.CALLS_LIVE, lambda: self.calls.registry.live_count)
         ask(catalogue.CALLS_CAPACITY, lambda: self._config.server.capacity)
-        ask(catalogue.DRAINING, lambda: self.calls.draining)
+        ask(catalogue.DRAINING, lambda: self.calls.registry.is_draining)
         ask(catalogue.SUBSCRIBER_FAILURES, lambda: told.failures + publish.failures)
         ask(catalogue.INTERNAL_FAULTS, lambda: self._faults(tasks))
         ask(catalogue.PARTS_FAILING, lambda: len(self.failing()))
@@ -306,23 +311,26 @@ class Server:
 
     def _on_fault(self, call_sid: str, what: str) -> None:
         """A task about this call has failed: the call ends, and its caller hears the fallback."""
-        self.calls.tell(call_sid, inputs.CallBroke(what))
+        self.calls.registry.send(call_sid, inputs.CallBroke(what))
 
     def _on_held(self, held: Held) -> None:
         self.metrics.held(held.tool, held.held_ms / 1000)
-        self.calls.note(held.call_sid, InterpreterHeld(held.tool, held.where, held.held_ms))
+        entry = self.calls.registry.live.get(held.call_sid)
+        if entry is not None and entry.session is not None:
+            entry.session.note(InterpreterHeld(held.tool, held.where, held.held_ms))
 
     async def _drain(self, tasks: ServerTasks) -> None:
-        self.calls.draining = True
-        if self.calls.live:
-            _log.info("draining: %d calls are live; stop again to end them", self.calls.live)
-        idle = tasks.keep("until idle", self.calls.until_idle)
+        registry = self.calls.registry
+        registry.is_draining = True
+        if registry.live_count:
+            _log.info("draining: %d calls are live; stop again to end them", registry.live_count)
+        idle = tasks.keep("until idle", registry.until_idle)
         hurry = tasks.start("until hurried", self._hurry.wait())
         await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         idle.cancel()
-        self.calls.stop_all()
-        await self.calls.until_handed_over(HAND_OVER_S, lambda: not self._hurry.is_set())
+        registry.stop_all()
+        await registry.until_after_answered(HAND_OVER_S, lambda: not self._hurry.is_set())
 
 
 def _recordings(config: Config) -> Recordings | None:

@@ -13,7 +13,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import (
     Annotated,
@@ -22,7 +22,6 @@ from typing import (
     Generic,
     Literal,
     ParamSpec,
-    Protocol,
     TypeAlias,
     TypeVar,
     overload,
@@ -30,13 +29,21 @@ from typing import (
 
 import pydantic
 
+from offhook.call.handoff_actions import SendDigits
 from offhook.call.keypad import ENTRY_MAX
-from offhook.call.requests import CallRequest, Mute, Say, Tell, Update
+from offhook.call.requests import AskDigits, HangUp, Leave, Mute, Say, Tell, Update
 from offhook.deepgram.messages import UpdatePrompt
-from offhook.deepgram.settings import Change, Part
 from offhook.errors import UserError
 from offhook.events.types import FunctionOutcome
 from offhook.text.clean import whole
+from offhook.tools.requests import (
+    ControlRequest,
+    SendText,
+    StartTransfer,
+    StopCalling,
+    TakeMessage,
+    UpdateAgent,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,43 +83,8 @@ class ToolArgumentsError(Exception):
     """Arguments that a tool does not take: words for the model, which may try again."""
 
 
-class House(Protocol):
-    """The control of calls, which does what the methods of Call ask for."""
-
-    def pause_recording(self, call_sid: str) -> bool:
-        """Record silence from now on; False when the call is not recorded. From any thread."""
-
-    def resume_recording(self, call_sid: str) -> bool:
-        """Record what is said again; False when the call is not recorded. From any thread."""
-
-    async def hang_up(self, call_sid: str, farewell: str) -> str:
-        """End the call when the farewell was heard."""
-
-    async def transfer(self, call_sid: str, destination: str, summary: str) -> str:
-        """Put the caller through."""
-
-    async def send_digits(self, call_sid: str, digits: str) -> str:
-        """Press keys."""
-
-    async def ask(self, call_sid: str, wish: CallRequest) -> tuple[bool, str]:
-        """Return whether it was done, and what happened."""
-
-    def change(self, call_sid: str, part: Part, block: Any) -> Change:
-        """Return the message that changes a part of the agent. Raises UserError, and ToolError."""
-
-    async def ask_digits(
-        self, call_sid: str, prompt: str, max_digits: int, timeout_s: float
-    ) -> str:
-        """Have the caller enter digits that nobody else is to know."""
-
-    async def send_text(self, call: "Call", text: str, to: str) -> str:
-        """Send a text message."""
-
-    async def take_message(self, call: "Call", name: str, number: str, text: str) -> str:
-        """Keep a message in the record."""
-
-    async def stop_calling(self, call: "Call") -> str:
-        """Never ring the other party again."""
+Perform: TypeAlias = Callable[[ControlRequest], Awaitable[str]]
+"""Does to a call what a function asks for, and tells what happened. Raises ToolError, UserError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +109,8 @@ class Call:
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What fills `{{name}}` in this call: docs/variables.md. Words of others may be among them."""
 
-    _house: House | None = field(default=None, repr=False, compare=False)
-    """None in a test that makes a call of its own."""
+    _perform: Perform | None = field(default=None, repr=False, compare=False)
+    """`CallControl.perform`; None in a test that makes a call of its own."""
 
     direction: Literal["inbound", "outbound"] = "inbound"
 
@@ -147,6 +119,9 @@ class Call:
 
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False, compare=False)
     """The server's, for `wait`."""
+
+    _set_recording: Callable[[bool], bool] | None = field(default=None, repr=False, compare=False)
+    """`CallControl.set_recording`, which any thread may call."""
 
     @property
     def party(self) -> str | None:
@@ -158,17 +133,17 @@ class Call:
 
         False when the call is not recorded.
         """
-        return self._house is not None and self._house.pause_recording(self.sid)
+        return self._set_recording is not None and self._set_recording(False)
 
     def resume_recording(self) -> bool:
         """Record what is said again. False when the call is not recorded."""
-        return self._house is not None and self._house.resume_recording(self.sid)
+        return self._set_recording is not None and self._set_recording(True)
 
     async def hang_up(self, farewell: str = "") -> str:
         """End the call when the farewell was heard; without one, when the agent's own last words
         were. Asked again, it changes nothing. Returns what happens; raises ToolError.
         """  # noqa: D205
-        return await self._at_home().hang_up(self.sid, whole(farewell))
+        return await self._ask(HangUp("agent", whole(farewell)))
 
     async def transfer(self, destination: str, summary: str = "") -> str:
         """Put the caller through to a destination that the agent file names.
@@ -177,11 +152,11 @@ class Call:
 
         Returns what happened, in words for the agent; raises ToolError when it is refused.
         """
-        return await self._at_home().transfer(self.sid, destination, whole(summary))
+        return await self._ask(StartTransfer(destination, whole(summary)))
 
     async def send_digits(self, digits: str) -> str:
         """Press keys: 0 to 9, *, #, and w for half a second of silence. As `transfer`."""
-        return await self._at_home().send_digits(self.sid, digits)
+        return await self._ask(Leave(SendDigits(digits)))
 
     async def say(self, text: str, behavior: Behavior = "default") -> str:
         """Have the agent say this. By default that is refused while somebody speaks, as the agent
@@ -208,15 +183,15 @@ class Call:
 
         A block without `functions` keeps those of the agent. As `say`.
         """
-        return await self._change("think", block)
+        return await self._ask(UpdateAgent("think", block))
 
     async def update_speak(self, block: Mapping[str, Any] | list[dict[str, Any]]) -> str:
         """Replace the agent's voice. As `say`."""
-        return await self._change("speak", block)
+        return await self._ask(UpdateAgent("speak", block))
 
     async def update_listen(self, block: Mapping[str, Any]) -> str:
         """Change how the agent listens: what is left out stays, but `language_hints`. As `say`."""
-        return await self._change("listen", block)
+        return await self._ask(UpdateAgent("listen", block))
 
     async def mute(self) -> str:
         """Let the caller hear nothing of the agent from now on, which goes on talking. As `say`."""
@@ -246,18 +221,13 @@ class Call:
             raise ToolError("this call is not one of a server, so nothing can be done to it")
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
-    async def _ask(self, wish: CallRequest) -> str:
-        done, what = await self._at_home().ask(self.sid, wish)
-        if not done:
-            raise ToolError(what)
-        return what
-
-    async def _change(self, part: Part, block: Any) -> str:
+    async def _ask(self, request: ControlRequest) -> str:
+        if self._perform is None:
+            raise ToolError("this call is not one of a server, so nothing can be done to it")
         try:
-            change = self._at_home().change(self.sid, part, block)
+            return await self._perform(request)
         except UserError as problem:
             raise ToolError(f"{problem.what} {problem.fix}") from None
-        return await self._ask(Update(change))
 
     async def ask_digits(
         self, prompt: str = "", *, max_digits: int = 16, timeout_s: float = 30.0
@@ -272,29 +242,22 @@ class Call:
             raise ValueError(
                 f"max_digits is 1 to {ENTRY_MAX}, timeout_s more than 0, at most {PATIENCE_MAX_S:g}"
             )
-        home = self._at_home()
-        return await home.ask_digits(self.sid, whole(prompt), max_digits, timeout_s)
+        return await self._ask(AskDigits(whole(prompt), max_digits, timeout_s))
 
     async def send_text(self, text: str, to: str = "caller") -> str:
         """Send a text message to the other party, or to one of the agent file's `texts`.
 
         Returns what happened, in words for the agent; raises ToolError when it was not sent.
         """
-        return await self._at_home().send_text(self, whole(text), to)
+        return await self._ask(SendText(whole(text), to))
 
     async def take_message(self, name: str, number: str, text: str) -> str:
         """Keep a message in the call's record. As `send_text`."""
-        kept = whole(name), whole(number), whole(text)
-        return await self._at_home().take_message(self, *kept)
+        return await self._ask(TakeMessage(whole(name), whole(number), whole(text)))
 
     async def stop_calling(self) -> str:
         """Put the other party's number on the list of those that are never rung. As `send_text`."""
-        return await self._at_home().stop_calling(self)
-
-    def _at_home(self) -> House:
-        if self._house is None:
-            raise ToolError("this call is not one of a server, so nothing can be done to it")
-        return self._house
+        return await self._ask(StopCalling())
 
 
 def _words(text: str) -> str:

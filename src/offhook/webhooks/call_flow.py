@@ -14,7 +14,9 @@ from starlette.responses import Response
 from offhook.call import inputs
 from offhook.call.handoff_actions import JoinConference, SendDigits
 from offhook.calls import responses
-from offhook.calls.calls import CallEntry, Calls
+from offhook.calls.agent_session import values_for
+from offhook.calls.call_entry import CallEntry
+from offhook.calls.compose import CallHandling
 from offhook.config import Agent, Announcement, Config
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.outbound_calls import OutboundCalls
@@ -43,10 +45,13 @@ class CallFlow:
     """Decides what Twilio does with a caller: connect a stream, dial, say goodbye, hang up."""
 
     def __init__(
-        self, config: Config, calls: Calls, metrics: Metrics, placing: OutboundCalls | None
+        self, config: Config, calls: CallHandling, metrics: Metrics, placing: OutboundCalls | None
     ) -> None:
         self._config = config
-        self._calls = calls
+        self._registry = calls.registry
+        self._intake = calls.intake
+        self._transfers = calls.transfers
+        self._farewells = calls.farewells
         self._metrics = metrics
         self._placing = placing
 
@@ -61,21 +66,21 @@ class CallFlow:
                 "a call to a number without a line, and there is no default: rejected", extra=sid
             )
             return xml(twiml.reject())
-        if self._calls.is_long_over(call_sid):
+        if self._registry.is_long_over(call_sid):
             self._metrics.refused("webhook", "the call is over")
             _log.warning("the call is over, and its webhook was asked again: hung up", extra=sid)
             return xml(twiml.hang_up())
         from_, to = _numbers(form)
-        entry = self._calls.find(call_sid)
-        if entry is None and self._calls.full and not self._calls.is_coming(call_sid):
+        entry = self._registry.find(call_sid)
+        if entry is None and self._registry.is_full and not self._registry.pending_lookup(call_sid):
             self._metrics.refused("webhook", "at capacity")
             _log.warning("at capacity: the call gets the busy answer", extra=sid)
             filled = self._filled(agent, form)
             return xml(
-                self._calls.turn_away(call_sid, account_sid, filled, from_, to, _last(origin))
+                self._intake.turn_away(call_sid, account_sid, filled, from_, to, _last(origin))
             )
         if entry is None:
-            entry = await self._calls.arrive(call_sid, account_sid, agent, from_=from_, to=to)
+            entry = await self._intake.arrive(call_sid, account_sid, agent, from_=from_, to=to)
         entry.origin = origin
         if entry.session is not None and entry.session.has_agent:
             with contextlib.suppress(TimeoutError):
@@ -90,14 +95,14 @@ class CallFlow:
         call_sid = form["CallSid"]
         if PERSON in form:
             digits = form.get("Digits") if "DialCallStatus" not in form else None
-            return xml(self._calls.transfers.answer(form[PERSON], call_sid, digits))
-        entry = self._calls.find(call_sid)
+            return xml(self._transfers.answer(form[PERSON], call_sid, digits))
+        entry = self._registry.find(call_sid)
         request = AfterRequest.of(form)
         for news in news_of(request, _state(entry)):
             self._tell(news, request, call_sid, entry)
         document = self._document(answer_to(request, _state(entry)), form, entry, origin)
         if entry is not None:
-            self._calls.after_answered(entry)
+            self._registry.after_answered(entry)
         if self._placing is not None and request.is_over:
             # The callback that says the same may be late, or lost (twilio.md §4.3): whichever comes
             # first settles a call that we placed.
@@ -106,7 +111,7 @@ class CallFlow:
 
     def apology(self, call_sid: str) -> Response:
         """Return the answer to a request whose handler failed."""
-        entry = self._calls.find(call_sid)
+        entry = self._registry.find(call_sid)
         agent = entry.agent if entry is not None else self._config.agent_for(None)
         return xml(twiml.hang_up() if agent is None else responses.apology(agent))
 
@@ -118,13 +123,13 @@ class CallFlow:
         entry: CallEntry | None,
     ) -> None:
         if news is News.CALL_OVER:
-            self._calls.tell(call_sid, inputs.CallOver())
+            self._registry.send(call_sid, inputs.CallOver())
         elif news is News.STREAM_LOST:
-            self._calls.tell(call_sid, inputs.LegLost("caller", "Twilio left the stream"))
+            self._registry.send(call_sid, inputs.LegLost("caller", "Twilio left the stream"))
         elif entry is not None and news is News.STREAM_LEFT:
-            self._calls.hand_over(call_sid, entry)
+            entry.handoff.begin()
         elif entry is not None and request.outcome is not None:
-            self._calls.errand_done(call_sid, entry, request.outcome)
+            entry.handoff.finish(request.outcome)
 
     def _document(
         self, which: AfterAnswer, form: Form, entry: CallEntry | None, origin: str
@@ -140,7 +145,7 @@ class CallFlow:
             return twiml.hang_up()
         if which is AfterAnswer.APOLOGY:
             return responses.apology(agent)
-        return self._calls.farewells.fallback(form["CallSid"], agent, _last(origin))
+        return self._farewells.fallback(form["CallSid"], agent, _last(origin))
 
     def _stream(
         self,
@@ -152,7 +157,7 @@ class CallFlow:
     ) -> str:
         return twiml.connect(
             stream_url=wss(origin) + STREAM_PATH,
-            after_url=self._calls.after_url(entry),
+            after_url=entry.handoff.after_url,
             stream_status_url=origin + "/twilio/stream-status",
             token=entry.token,
             announcement=responses.announced(announcement),
@@ -162,11 +167,11 @@ class CallFlow:
 
     def _continue(self, entry: CallEntry, origin: str) -> str:
         """Return what Twilio does about a caller whose call goes on: the same however often."""
-        away = entry.away
-        if away is None or away.is_returning:
+        action = entry.handoff.action
+        if action is None or entry.handoff.is_returning:
             return self._stream(entry, origin)
-        url = f"{origin}/twilio/after?left={entry.leaves}"
-        match away.errand:
+        url = f"{origin}/twilio/after?left={entry.handoff.count}"
+        match action:
             case SendDigits(digits):
                 return self._stream(entry, origin, keys=digits)
             case JoinConference(conference=conference):
@@ -176,7 +181,7 @@ class CallFlow:
                 return twiml.dial(dial.to, url, timeout_s=timeout_s, caller_id=caller_id)
 
     def _farewell(self, call_sid: str, entry: CallEntry, origin: str) -> str:
-        farewells, ending = self._calls.farewells, entry.ending
+        farewells, ending = self._farewells, entry.ending
         if ending is None:
             return farewells.hang_up(call_sid)
         return farewells.after_ending(call_sid, entry.agent, ending, _last(origin))
@@ -190,7 +195,7 @@ class CallFlow:
 
     def _filled(self, agent: Agent, form: Form) -> Agent:
         """Return an agent as it speaks to a call that has not come in: without a lookup."""
-        return agent.filled(self._calls.variables(form["CallSid"], agent, *_numbers(form)))
+        return agent.filled(values_for(agent, form["CallSid"], *_numbers(form)))
 
 
 def xml(document: str) -> Response:
@@ -201,7 +206,9 @@ def xml(document: str) -> Response:
 def _state(entry: CallEntry | None) -> KnownCall | None:
     if entry is None:
         return None
-    return KnownCall(entry.leaves, entry.away is not None, entry.ending is not None)
+    return KnownCall(
+        entry.handoff.count, entry.handoff.action is not None, entry.ending is not None
+    )
 
 
 def _numbers(form: Form) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import Response
 
 from offhook.call import inputs
-from offhook.calls.calls import Calls
+from offhook.calls.compose import CallHandling
 from offhook.events.types import StreamTrouble
 from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.twilio import stream_errors
@@ -24,15 +24,16 @@ _STREAM_CLOSED: Final = "31921"
 class StatusCallbacks:
     """Passes what Twilio reports on to the calls, and to the calls that we placed."""
 
-    def __init__(self, calls: Calls, placing: OutboundCalls | None) -> None:
-        self._calls = calls
+    def __init__(self, calls: CallHandling, placing: OutboundCalls | None) -> None:
+        self._registry = calls.registry
+        self._transfers = calls.transfers
         self._placing = placing
 
     async def status(self, form: Form, origin: str) -> Response:
         """Take a call's status (twilio.md §4.3), or that of a person's leg."""
         call_sid, status = form["CallSid"], form.get("CallStatus", "")
         if PERSON in form:
-            self._calls.transfers.status(form[PERSON], call_sid, status)
+            self._transfers.status(form[PERSON], call_sid, status)
             return _taken()
         news: bool | None = None
         if self._placing is not None:
@@ -42,8 +43,8 @@ class StatusCallbacks:
             )
         if status in FINAL:
             if news is not False:
-                self._calls.tell(call_sid, inputs.CallOver())
-            self._calls.billed(call_sid, status, int(form.get("CallDuration", "0")))
+                self._registry.send(call_sid, inputs.CallOver())
+            self._registry.bill(call_sid, status, int(form.get("CallDuration", "0")))
         return _taken()
 
     async def answered_by(self, form: Form, origin: str) -> Response:
@@ -60,7 +61,7 @@ class StatusCallbacks:
         if form.get("StreamEvent") != "stream-error":
             return _taken()
         code, words = stream_errors.explain(form.get("StreamError", ""))
-        entry = self._calls.find(form["CallSid"])
+        entry = self._registry.find(form["CallSid"])
         # 31921 also comes when we have closed the stream on purpose (twilio.md §1.9).
         if code == _STREAM_CLOSED and entry is not None and entry.ending is not None:
             return _taken()

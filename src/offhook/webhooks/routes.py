@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from offhook.call import inputs
-from offhook.calls.calls import Calls
+from offhook.calls.compose import CallHandling
 from offhook.config import Config
 from offhook.net import websocket
 from offhook.observability.metrics.meter import Metrics
@@ -59,7 +59,7 @@ class Webhooks:
     def __init__(
         self,
         config: Config,
-        calls: Calls,
+        calls: CallHandling,
         pending_streams: PendingStreams,
         metrics: Metrics,
         record: "Record | None" = None,
@@ -68,7 +68,7 @@ class Webhooks:
         failing: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._server = config.server
-        self._calls = calls
+        self._registry = calls.registry
         self._pending_streams = pending_streams
         self._metrics = metrics
         self._record = record
@@ -116,11 +116,11 @@ class Webhooks:
         return PlainTextResponse("ok\n")
 
     async def _readyz(self, request: Request) -> Response:
-        calls = self._calls
-        state = "draining" if calls.draining else "full" if calls.full else "ready"
+        registry = self._registry
+        state = "draining" if registry.is_draining else "full" if registry.is_full else "ready"
         body: dict[str, Any] = {
             "state": state,
-            "live": calls.live,
+            "live": registry.live_count,
             "capacity": self._server.capacity,
         }
         if self._record is not None:
@@ -146,7 +146,7 @@ class Webhooks:
                 # An answer that says sorry: else Twilio reads out an error of its own.
                 call_sid = form["CallSid"]
                 _log.exception("a fault in a webhook", extra={"call_sid": call_sid})
-                self._calls.tell(call_sid, inputs.CallBroke(type(error).__name__))
+                self._registry.send(call_sid, inputs.CallBroke(type(error).__name__))
                 return self._flow.apology(call_sid)
 
         return checked

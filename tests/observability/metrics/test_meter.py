@@ -258,7 +258,7 @@ async def test_what_is_refused_is_counted_by_request_and_reason() -> None:
         await garbage.end()
         with pytest.raises(Exception, match="403"):
             await h.stream(signature="forged")
-        await until(lambda: h.server.calls.live == 1)
+        await until(lambda: h.server.calls.registry.live_count == 1)
         found = samples((await h.server.metrics.text()).decode())
     name = "offhook_calls_refused_total"
     assert {k: v for k, v in found.items() if k.startswith(name)} == {

@@ -28,7 +28,7 @@ from tests.whole_server import (
 
 from offhook.audio import milliseconds
 from offhook.calls.call_updates import CallUpdates
-from offhook.calls.calls import Calls
+from offhook.calls.compose import compose
 from offhook.capture.tap import MakeTap, NewCall
 from offhook.capture.writer import Captures
 from offhook.concurrency.server_tasks import ServerTasks
@@ -98,22 +98,22 @@ def call(
         return Dialled()
 
     config = configured("ws://127.0.0.1:1/", limits=(limits or LimitSettings()).model_dump())
-    calls = Calls(
+    calls = compose(
         config,
         clock=clock,
         dial=dial,
         publish=lambda _: None,
         tools=lambda toolbox, call: NoTools(clock),
         look_up=nothing_known,
-        office=empty_office(clock),
+        messaging=empty_office(clock),
         guard=DialPolicy(DialRules()),
-        lines=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
+        updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         make_tap=make_tap,
     )
     stream = SimulatedStream(
         party, clock, account_sid=ACCOUNT, call_sid="CA" + "2" * 32, stream_sid="MZ" + "3" * 32
     )
-    pending = PendingStreams(clock, calls.admit, lambda why: None)
+    pending = PendingStreams(clock, calls.intake.admit, lambda why: None)
     connect_in_memory(clock, stream, pending.receiver(), to_twilio)
     clock.run(120)
     assert stream.ended_by is not None

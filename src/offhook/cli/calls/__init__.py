@@ -5,20 +5,42 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from offhook.cli.calls import control, erase, export, follow, list_, play, resend, show
+from offhook.cli.calls import erase, export, follow, list_, play, resend, show
 
 
-class _ListsByDefault(TyperGroup):
-    """Command group whose default is `list`: `calls --since 7d` is `calls list --since 7d`."""
+class _CallsGroup(TyperGroup):
+    """Command group whose default is `list`: `calls --since 7d` is `calls list --since 7d`.
+
+    The commands that act on live calls are made from declarations whose import takes its time:
+    that is done when one of them, or the help, is asked for.
+    """
+
+    _has_all = False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] != "--help"):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        self._load_all()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.commands:
+            self._load_all()
+        return super().get_command(ctx, cmd_name)
+
+    def _load_all(self) -> None:
+        if not self._has_all:
+            from offhook.cli.calls import control
+
+            self._has_all = True
+            self.commands.update(control.commands())
+
 
 app = typer.Typer(
-    cls=_ListsByDefault,
+    cls=_CallsGroup,
     help="Record of calls: list, show, play, export, follow and erase calls; and commands that act"
     " on a live call.",
     add_completion=False,
@@ -30,5 +52,3 @@ app.command("export")(export.export)
 app.command("follow")(follow.follow)
 app.command("resend")(resend.resend)
 app.command("erase")(erase.erase)
-for name, command in control.COMMANDS.items():
-    app.command(name)(command)

@@ -1,191 +1,80 @@
-"""Commands that act on a live call of a running server: docs/control.md."""
+"""Commands that act on a live call of a running server, made from the declared operations."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import typer
+import typer.main
+from pydantic.fields import FieldInfo
 
+from offhook.calls.operations import OPERATIONS, Block, Command, Metavar, Operation
 from offhook.cli import options
 
-_Text: TypeAlias = Annotated[str, typer.Argument(metavar="TEXT")]
-_File: TypeAlias = Annotated[
-    Path, typer.Argument(help="The block, as YAML or JSON.", metavar="FILE", exists=True)
-]
-
-
-def hang_up(
-    sid: options.Sid,
-    farewell: Annotated[
-        str | None, typer.Option(help="Said in full first.", metavar="TEXT")
-    ] = None,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """End a call: at once, or when a farewell was heard."""
-    body = {} if farewell is None else {"farewell": farewell}
-    _act(sid, "hang-up", body, url, config, as_json)
-
-
-def say(
-    sid: options.Sid,
-    text: _Text,
-    behavior: Annotated[
-        str,
-        typer.Option(
-            help="While somebody speaks: default is refused, queue waits for the agent's end,"
-            " interrupt takes its place."
-        ),
-    ] = "default",
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Have the agent say something."""
-    _act(sid, "say", {"text": text, "behavior": behavior}, url, config, as_json)
-
-
-def tell(
-    sid: options.Sid,
-    text: _Text,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Tell the agent something that it answers to, as if the caller had said it."""
-    _act(sid, "tell", {"text": text}, url, config, as_json)
-
-
-def prompt(
-    sid: options.Sid,
-    text: _Text,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Add something to the agent's prompt."""
-    _act(sid, "prompt", {"prompt": text}, url, config, as_json)
-
-
-def think(
-    sid: options.Sid,
-    file: _File,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Replace what the agent thinks with: a think block of Settings."""
-    _act(sid, "think", {"think": _block(file)}, url, config, as_json)
-
-
-def speak(
-    sid: options.Sid,
-    file: _File,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Replace the agent's voice: a speak block of Settings."""
-    _act(sid, "speak", {"speak": _block(file)}, url, config, as_json)
-
-
-def listen(
-    sid: options.Sid,
-    file: _File,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Change how the agent listens: a listen block of Settings."""
-    _act(sid, "listen", {"listen": _block(file)}, url, config, as_json)
-
-
-def transfer(
-    sid: options.Sid,
-    destination: Annotated[
-        str, typer.Argument(help="A name in the agent file.", metavar="DESTINATION")
-    ],
-    summary: Annotated[
-        str | None, typer.Option(help="Told to a person who is called first.", metavar="TEXT")
-    ] = None,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Put the caller through."""
-    body = {"destination": destination} | ({} if summary is None else {"summary": summary})
-    _act(sid, "transfer", body, url, config, as_json)
-
-
-def digits(
-    sid: options.Sid,
-    keys: Annotated[
-        str, typer.Argument(help="0 to 9, * and #; w waits half a second, W one.", metavar="KEYS")
-    ],
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Press keys in a call."""
-    _act(sid, "digits", {"digits": keys}, url, config, as_json)
-
-
-def mute(
-    sid: options.Sid,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Let the caller hear nothing of the agent."""
-    _act(sid, "mute", {"on": True}, url, config, as_json)
-
-
-def unmute(
-    sid: options.Sid,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Let the caller hear the agent again."""
-    _act(sid, "mute", {"on": False}, url, config, as_json)
-
-
-def pause(
-    sid: options.Sid,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Record silence from now on, on both sides."""
-    _act(sid, "recording", {"state": "paused"}, url, config, as_json)
-
-
-def resume(
-    sid: options.Sid,
-    url: options.Url = None,
-    config: options.Config = None,
-    as_json: options.Json = False,
-) -> None:
-    """Record what is said again."""
-    _act(sid, "recording", {"state": "recording"}, url, config, as_json)
-
-
-COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
-    "hang-up": hang_up,
-    "say": say,
-    "tell": tell,
-    "prompt": prompt,
-    "think": think,
-    "speak": speak,
-    "listen": listen,
-    "transfer": transfer,
-    "digits": digits,
-    "mute": mute,
-    "unmute": unmute,
-    "pause": pause,
-    "resume": resume,
+_COMMON: Final[Mapping[str, tuple[Any, Any]]] = {
+    "url": (options.Url, None),
+    "config": (options.Config, None),
+    "as_json": (options.Json, False),
 }
+"""Parameters of every command, with their defaults."""
+
+
+def commands() -> dict[str, Any]:
+    """Return a command for each one that an operation declares."""
+    app = typer.Typer(rich_markup_mode="rich")
+    for operation in OPERATIONS:
+        for command in operation.commands:
+            app.command(command.name, help=command.help)(_callback(operation, command))
+    return dict(typer.main.get_group(app).commands)
+
+
+def _callback(operation: Operation, command: Command) -> Callable[..., None]:
+    """Return what typer runs: its signature is the operation's arguments."""
+    fields = {
+        name: field
+        for name, field in operation.arguments.model_fields.items()
+        if name not in command.given
+    }
+
+    def run(sid: str, url: str | None, config: Path | None, as_json: bool, **given: Any) -> None:
+        body = dict(command.given)
+        for name, value in given.items():
+            if value is not None:
+                body[name] = _block(value) if isinstance(value, Path) else value
+        _act(sid, operation.name, body, url, config, as_json)
+
+    parameters = {"sid": (options.Sid, inspect.Parameter.empty)}
+    parameters |= {name: _parameter(field) for name, field in fields.items()}
+    parameters |= _COMMON
+    run.__annotations__ = {name: hint for name, (hint, _) in parameters.items()}
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
+            )
+            for name, (hint, default) in parameters.items()
+        ]
+    )
+    return run
+
+
+def _parameter(field: FieldInfo) -> tuple[Any, Any]:
+    """Return annotation and default of a command's parameter for an argument.
+
+    What must be given is an argument of the command, a block of Settings the file that holds it.
+    """
+    if field.annotation == Block or Block in get_args(field.annotation):
+        file = typer.Argument(help="The block, as YAML or JSON.", metavar="FILE", exists=True)
+        return Annotated[Path, file], inspect.Parameter.empty
+    names = [each.name for each in field.metadata if isinstance(each, Metavar)]
+    help_ = " ".join((field.description or "").split()) or None
+    if field.is_required():
+        argument = typer.Argument(help=help_, metavar=names[0] if names else "TEXT")
+        return Annotated[str, argument], inspect.Parameter.empty
+    is_choice = get_origin(field.annotation) is Literal
+    option = typer.Option(help=help_, metavar=None if is_choice else "TEXT")
+    return Annotated[str if is_choice else str | None, option], field.default
 
 
 def _block(file: Path) -> Any:
@@ -196,7 +85,7 @@ def _block(file: Path) -> Any:
 
 def _act(
     sid: str,
-    act: str,
+    operation: str,
     body: Mapping[str, Any],
     url: str | None,
     config: Path | None,
@@ -218,7 +107,7 @@ def _act(
     async def ask() -> tuple[str, ApiAnswer]:
         async with client:
             found = await client.find_call_sid(sid)
-            return found, await client.act(found, act, body)
+            return found, await client.act(found, operation, body)
 
     call_sid, answer = run(ask())
     if as_json:

@@ -1,0 +1,82 @@
+"""What an agent is in one call: its limits, Settings and functions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from offhook import variables
+from offhook.call import inputs
+from offhook.call.call_settings import CallSettings
+from offhook.calls.call_entry import NO_VALUES
+from offhook.clock import wall_clock
+from offhook.config import Agent
+from offhook.deepgram import messages as deepgram
+from offhook.deepgram.settings import Change, Part
+
+ToolNews: TypeAlias = inputs.ToolBegan | inputs.ToolFinished | inputs.ToolFinishedLate
+
+
+class Tools(Protocol):
+    """Runs the functions of one call."""
+
+    def run(
+        self,
+        call_id: str,
+        name: str,
+        arguments: str,
+        told: Callable[[ToolNews], None],
+    ) -> None:
+        """Begin to run a function; `told` is called later, at its beginning and its end.
+
+        The beginning is told only of a function that cannot be taken back. The end of one that was
+        cancelled is not told, unless it ran to its end all the same.
+        """
+
+    def cancel(self, call_id: str, *, over: bool) -> None:
+        """Stop a function: the agent does not want the answer, or the call is `over`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSession:
+    """An agent in one call.
+
+    Attributes:
+        call_settings: Limits and phrases of the call.
+        settings: Makes Settings, with their greeting or without, and with what was said before.
+        change: `Settings.change` with the agent's functions.
+        tools: Runs the agent's functions.
+        recording: Whether the agent's calls are recorded.
+    """
+
+    call_settings: CallSettings
+    settings: Callable[[bool, Sequence[deepgram.History]], bytes]
+    change: Callable[[Part, Any], Change]
+    tools: Tools
+    recording: bool = False
+
+
+def call_settings(agent: Agent) -> CallSettings:
+    """Return what an agent's file says about limits and phrases of its calls."""
+    return CallSettings(
+        max_s=agent.limits.max_minutes * 60,
+        silence_s=agent.limits.silence_seconds,
+        phrases=agent.phrases,
+        key_s=agent.keypad.timeout_seconds,
+        actions={key: each.action for key, each in agent.keypad.actions.items()},
+        forces_turns=agent.settings.listens_with_flux,
+    )
+
+
+def values_for(
+    agent: Agent, call_sid: str, from_: str, to: str, given: Mapping[str, str] = NO_VALUES
+) -> dict[str, str]:
+    """Return what fills `{{name}}` in such a call of the agent, with what was `given` for it."""
+    return variables.of_call(
+        agent.variables,
+        agent=agent.name,
+        call_sid=call_sid,
+        caller=from_,
+        called=to,
+        now=wall_clock(agent.timezone),
+        given=given,
+    )

@@ -1,0 +1,35 @@
+"""How long audio stays in this process, sampled."""
+
+from bisect import bisect_left
+from typing import Final
+
+from offhook.events.types import DELAY_EDGES_MS, DelaysSampled
+
+SAMPLE_EVERY: Final = 50
+"""Of one in so many pieces of audio, each way, the delay is taken: about once a second."""
+
+
+class DelayCounts:
+    """Counts of delays, by events.DELAY_EDGES_MS."""
+
+    def __init__(self) -> None:
+        self.counts: Final = [0] * (len(DELAY_EDGES_MS) + 1)
+
+    def add(self, seconds: float) -> None:
+        """Count one delay."""
+        self.counts[bisect_left(DELAY_EDGES_MS, seconds * 1000)] += 1
+
+
+class AudioDelays:
+    """The delays of one call: of audio to the agent, to the caller, and of `clear`."""
+
+    def __init__(self) -> None:
+        self.to_agent: Final = DelayCounts()
+        self.to_caller: Final = DelayCounts()
+        self.to_clear: Final = DelayCounts()
+
+    def sampled(self) -> DelaysSampled:
+        """Return all of them as an event."""
+        counts = (self.to_agent.counts, self.to_caller.counts, self.to_clear.counts)
+        to_agent, to_caller, to_clear = (tuple(each) for each in counts)
+        return DelaysSampled(to_agent, to_caller, to_clear)

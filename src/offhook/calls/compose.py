@@ -1,0 +1,80 @@
+"""The parts that take, hold and end a server's calls, composed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from offhook.calls.call_updates import CallUpdates
+from offhook.calls.farewells import Farewells
+from offhook.calls.intake import CallIntake
+from offhook.calls.lookup import LookUp
+from offhook.calls.messaging import Messaging
+from offhook.calls.registry import CallRegistry
+from offhook.calls.session_factory import SessionFactory, ToolsFor
+from offhook.calls.transfers import Transfers
+from offhook.capture.tap import MakeTap
+from offhook.clock import Clock
+from offhook.config import Config
+from offhook.deepgram.leg import Dial
+from offhook.events.types import Subscriber
+from offhook.policy.dial_policy import DialPolicy
+from offhook.recordings.recorder import Recordings
+
+
+@dataclass(frozen=True, slots=True)
+class CallHandling:
+    """The parts of a server that handle calls."""
+
+    registry: CallRegistry
+    intake: CallIntake
+    transfers: Transfers
+    farewells: Farewells
+
+
+def compose(
+    config: Config,
+    *,
+    clock: Clock,
+    dial: Dial,
+    publish: Subscriber,
+    tools: ToolsFor,
+    look_up: LookUp,
+    messaging: Messaging,
+    guard: DialPolicy,
+    updates: CallUpdates,
+    make_tap: MakeTap | None = None,
+    recordings: Recordings | None = None,
+    seen: Iterable[str] = (),
+) -> CallHandling:
+    """Compose what handles the calls of one server.
+
+    Args:
+        config: The server's configuration.
+        clock: The server's clock.
+        dial: Opens agent legs.
+        publish: Called with every event.
+        tools: Makes what runs the functions of a call's agent.
+        look_up: Asks about calls of the webhook before they are announced.
+        messaging: Does what agents ask for beside the call.
+        guard: Judges what is dialled.
+        updates: Ends and redirects calls by REST.
+        make_tap: Asked about each call who is to see what goes over its wires, if anyone.
+        recordings: Record the calls of agents whose files say so.
+        seen: CallSids that an earlier run admitted.
+    """
+    registry = CallRegistry(config.server.capacity, clock, publish, seen)
+    transfers = Transfers(config.agents, guard, updates, clock, registry.note)
+    farewells = Farewells(guard, registry.note)
+    sessions = SessionFactory(
+        config,
+        registry,
+        transfers,
+        messaging,
+        updates,
+        clock=clock,
+        dial=dial,
+        tools=tools,
+        make_tap=make_tap,
+        recordings=recordings,
+    )
+    intake = CallIntake(config, registry, sessions, farewells, clock, look_up)
+    return CallHandling(registry, intake, transfers, farewells)

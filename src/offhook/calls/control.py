@@ -1,0 +1,176 @@
+"""Control of one live call: what tools, keypad, API and commands act on it through."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from offhook.call.handoff_actions import HandoffAction, SendDigits
+from offhook.call.inputs import RequestCancelled
+from offhook.call.requests import CallRequest, HangUp, Leave, Tell, Update
+from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_updates import CallUpdates
+from offhook.calls.messaging import Messaging
+from offhook.calls.transfers import Transfers
+from offhook.capture.tap import NewCall
+from offhook.deepgram.settings import Part
+from offhook.events.types import Event
+from offhook.tools.declare import ToolError
+from offhook.tools.requests import (
+    ControlRequest,
+    SendText,
+    SetRecording,
+    StartTransfer,
+    StopCalling,
+    TakeMessage,
+    UpdateAgent,
+)
+
+NO_CALL: Final = "there is no such call"
+
+_BEYOND_REACH: Final = (
+    "the agent's part is over; the caller is with Twilio, and is hung up on when Twilio asks what"
+    " comes next. To end such a call at once takes REST credentials"
+)
+
+
+class CallControl:
+    """Performs requests to one call.
+
+    Made when the call is first heard of, so that its lookup function has it, too. What needs a
+    live call is refused before the call has begun and after it is over.
+
+    Attributes:
+        call: The call, as it was when it came in.
+        entry: The call in the registry; None as long as it is being looked up.
+    """
+
+    def __init__(
+        self,
+        call: NewCall,
+        transfers: Transfers,
+        messaging: Messaging,
+        updates: CallUpdates,
+        note: Callable[[str, Event], None],
+    ) -> None:
+        self.call: Final = call
+        self.entry: CallEntry | None = None
+        self._transfers = transfers
+        self._messaging = messaging
+        self._updates = updates
+        self._note_of_call = note
+
+    @property
+    def party(self) -> str:
+        """The number of the person at the other end; empty when it is not known."""
+        return self.call.to if self.call.outbound else self.call.from_
+
+    async def perform(self, request: ControlRequest) -> str:
+        """Do what is asked, and return what happened.
+
+        Raises ToolError, in words for whoever asked, when it is not done, and UserError E-SET-01 or
+        E-SET-02 for a block of Settings that cannot be used.
+        """
+        match request:
+            case UpdateAgent():
+                return await self._update(request.part, request.block)
+            case StartTransfer():
+                return await self._transfers.begin(
+                    self._live_entry(), request.destination, request.summary
+                )
+            case SendText():
+                texts = self.entry.agent.texts if self.entry is not None else None
+                return await self._messaging.send_text(
+                    texts, self.call.call_sid, self.party, request.text, request.to, self._note
+                )
+            case TakeMessage():
+                return self._messaging.take_message(
+                    request.name, request.number, request.text, self._note
+                )
+            case StopCalling():
+                return self._messaging.stop_calling(self.party, self._note)
+            case SetRecording():
+                if not self.set_recording(request.is_on):
+                    raise ToolError("this call is over, or it is not recorded")
+                return "what is said is recorded" if request.is_on else "the recording is paused"
+            case Leave(SendDigits()) if not self._may_leave():
+                raise ToolError("keys cannot be pressed on this line")
+            case _:
+                done, what = await self.request(request)
+                if not done:
+                    raise ToolError(what)
+                return what
+
+    async def request(self, request: CallRequest) -> tuple[bool, str]:
+        """Ask something of the call. Return whether it was done, and what happened.
+
+        Cancelled, the request is withdrawn.
+        """
+        entry = self.entry
+        session = entry.session if entry is not None else None
+        if entry is None or session is None:
+            return False, NO_CALL
+        reply: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
+
+        def replied(done: bool, what: str) -> None:
+            if not reply.done():
+                reply.set_result((done, what))
+
+        is_beyond_reach = not entry.has_stream and self._updates.rest is None
+        number = session.ask(request, replied)
+        try:
+            done, what = await reply
+        except asyncio.CancelledError:
+            session.receive(RequestCancelled(number))
+            raise
+        if done and is_beyond_reach and isinstance(request, HangUp):
+            what = _BEYOND_REACH
+        return done, what
+
+    def set_recording(self, is_on: bool) -> bool:
+        """Record what is said, or silence on both sides, from now on. Any thread may call this.
+
+        Return False when there is no such call, or it is not recorded.
+        """
+        session = self.entry.session if self.entry is not None else None
+        return session is not None and session.set_recording(is_on)
+
+    # --- what the session asks for -------------------------------------------------------------
+
+    def leave_stream(self, action: HandoffAction, close: Callable[[], None]) -> None:
+        """Have Twilio do something for the call; `close` closes the stream, if that is how."""
+        self._live_entry().handoff.leave(action, close)
+
+    def end_phone_call(self, close: Callable[[], None]) -> None:
+        """End the phone call; `close` closes the stream: then Twilio asks what comes after."""
+        self._updates.hang_up(self.call.call_sid, close)
+
+    def transfer_by_key(self, destination: str) -> None:
+        """Put a caller through who has pressed the key of a destination."""
+        _ = self._updates.start(self.call.call_sid, self._transfer_by_key(destination))
+
+    async def _transfer_by_key(self, destination: str) -> None:
+        try:
+            await self.perform(StartTransfer(destination, "The caller asked for you by a key."))
+        except ToolError as refused:
+            words = f"(The caller asked for {destination} by a key; {refused}.)"
+            await self.request(Tell(words))
+
+    # --- inside --------------------------------------------------------------------------------
+
+    async def _update(self, part: Part, block: Any) -> str:
+        session = self._live_entry().session
+        assert session is not None, "it is live"
+        return await self.perform(Update(session.change(part, block)))
+
+    def _live_entry(self) -> CallEntry:
+        if self.entry is None or self.entry.session is None:
+            raise ToolError(NO_CALL)
+        return self.entry
+
+    def _may_leave(self) -> bool:
+        """Return whether the call may leave its stream; one that is over is refused elsewhere."""
+        entry = self.entry
+        return entry is None or entry.session is None or entry.handoff.is_possible
+
+    def _note(self, event: Event) -> None:
+        self._note_of_call(self.call.call_sid, event)

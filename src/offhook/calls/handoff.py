@@ -1,0 +1,147 @@
+"""What Twilio does for a call while its stream is left: dial, join a conference, press keys.
+
+Twilio is told by its own question, /twilio/after, what the caller has left the stream for, and
+sends the caller back the same way (twilio.md §2.6, §5.4).
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from offhook.call import inputs
+from offhook.call.ending import Slug
+from offhook.call.handoff_actions import Dial, HandoffAction, JoinConference, SendDigits
+from offhook.calls.call_entry import STREAM_DUE_S, CallEntry
+from offhook.calls.call_updates import CallUpdates
+from offhook.calls.transfers import Transfers
+from offhook.clock import Clock
+from offhook.events.types import Dialled, Event, HandoffOutcome
+
+RING_SLACK_S: Final = 10.0
+"""Seconds that Twilio may add to a ringing time (5 s, twilio.md §5.3), and take to tell its end."""
+
+MEET_S: Final = 10.0
+"""Seconds in which a caller joins the person who waits, or Twilio tells that it failed."""
+
+
+class StreamHandoff:
+    """The handoffs of one call.
+
+    Attributes:
+        action: What the stream was left for; None while the call is on a stream, or never was.
+        count: How often a stream was left: the number of the stream that is there, or comes next.
+        is_returning: Whether the action is over, and the caller gets a new stream.
+    """
+
+    def __init__(
+        self,
+        entry: CallEntry,
+        transfers: Transfers,
+        updates: CallUpdates,
+        clock: Clock,
+        note: Callable[[str, Event], None],
+    ) -> None:
+        self.action: HandoffAction | None = None
+        self.count = 0
+        self.is_returning = False
+        self._due_at: float | None = None
+        self._entry = entry
+        self._transfers = transfers
+        self._updates = updates
+        self._clock = clock
+        self._note = note
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether Twilio can be told what comes after a stream that is left."""
+        entry = self._entry
+        return entry.by_webhook or (self._updates.rest is not None and bool(entry.origin))
+
+    @property
+    def after_url(self) -> str:
+        """Where Twilio asks what comes after the stream that is there, or comes next.
+
+        The URL counts the streams: a repeated question about an earlier one changes nothing.
+        """
+        number = f"?stream={self.count}" if self.count else ""
+        return f"{self._entry.origin}/twilio/after{number}"
+
+    def leave(self, action: HandoffAction, close: Callable[[], None]) -> None:
+        """Have Twilio ask /twilio/after, which answers with the action."""
+        entry, url = self._entry, self.after_url
+        self.action, self._due_at, self.is_returning = action, None, False
+        self.count += 1
+        entry.token = secrets.token_urlsafe(24)
+        entry.expected_until = self._clock.now() + STREAM_DUE_S
+        if entry.by_webhook:
+            close()
+            return
+
+        def in_vain() -> None:
+            close()  # ends the call of a TwiML Bin, whose document has no next verb (§2.4)
+            lost = inputs.NobodyReached(Slug.CALLER_LEG_LOST, "Twilio could not be told to go on")
+            entry.receive(lost)
+
+        self._updates.send_to(entry.call_sid, url, in_vain)
+
+    def begin(self) -> None:
+        """Tell the call that Twilio was given the action, once.
+
+        A person who was to be met and is gone is no action: the caller comes back.
+        """
+        action = self.action
+        if action is None or self._due_at is not None or self.is_returning:
+            return
+        if isinstance(action, JoinConference) and not self._transfers.meet(self._entry.call_sid):
+            self.finish("hung-up")
+            return
+        self._due_at = self._entry.expected_until = self._clock.now() + _longest_s(action)
+        self._entry.receive(inputs.HandoffBegun())
+        if isinstance(action, Dial):
+            self._note(self._entry.call_sid, Dialled("transfer", action.name, action.to))
+
+    def finish(self, outcome: HandoffOutcome) -> None:
+        """Tell the call how the action came out. Told again, nothing changes."""
+        if self.action is None or self.is_returning:
+            return
+        entry = self._entry
+        if isinstance(self.action, JoinConference) and outcome == "reached":
+            outcome = "reached" if self._transfers.have_met(entry.call_sid) else "hung-up"
+        self.is_returning = outcome != "reached"
+        entry.receive(inputs.HandoffDone(outcome))
+        if entry.ending is None:
+            self._transfers.over(entry.call_sid)
+            entry.expected_until = self._clock.now() + STREAM_DUE_S
+
+    def bring_back(self) -> None:
+        """Have Twilio open a stream for a caller who waits alone: the person to meet is gone."""
+        if self.action is None or self.is_returning:
+            return
+        self.finish("hung-up")
+        entry = self._entry
+        url = f"{entry.origin}/twilio/after?stream={self.count - 1}"
+        self._updates.bring_back(entry.call_sid, url, lambda: self.action is not None)
+
+    def stop(self) -> None:
+        """Count a person as reached, of whom Twilio would have told by now if they were not.
+
+        Of keys that were pressed Twilio tells nothing, and the call ignores the outcome.
+        """
+        due_at = self._due_at
+        if self.action is not None and due_at is not None and self._clock.now() >= due_at:
+            self._entry.receive(inputs.HandoffDone("reached"))
+
+    def clear(self) -> None:
+        """Forget the action: the caller is on a stream again, or the call is over."""
+        self.action = None
+
+
+def _longest_s(action: HandoffAction) -> float:
+    """Return within which time Twilio tells how an action came out, or opens a stream."""
+    match action:
+        case SendDigits():
+            return action.duration_s + STREAM_DUE_S
+        case Dial():
+            return action.timeout_s + RING_SLACK_S
+        case JoinConference():
+            return MEET_S

@@ -1,0 +1,228 @@
+"""Intake of calls: by our webhook, by our own dialling, and by a stream that comes first."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from offhook import variables
+from offhook.call import inputs
+from offhook.call.ending import Slug
+from offhook.calls.admission import ExpectedStream, StreamAdmission, StreamClaim
+from offhook.calls.agent_session import values_for
+from offhook.calls.call_entry import STREAM_DUE_S, CallEntry, PendingCall
+from offhook.calls.control import CallControl
+from offhook.calls.farewells import Farewells
+from offhook.calls.lookup import LookUp, LookupResult
+from offhook.calls.registry import CallRegistry
+from offhook.calls.session_factory import SessionFactory
+from offhook.capture.tap import NewCall
+from offhook.clock import Clock
+from offhook.config import Agent, Config
+from offhook.events.types import CallBegan, CallEnded
+from offhook.net.websocket import Channel
+from offhook.twilio.messages import Start
+
+_CHARACTER_MS: Final = 65
+"""What Twilio's voices take for a character, about."""
+
+
+class CallIntake:
+    """Takes the calls of one server in. `look_up` asks about calls of the webhook first."""
+
+    def __init__(
+        self,
+        config: Config,
+        registry: CallRegistry,
+        sessions: SessionFactory,
+        farewells: Farewells,
+        clock: Clock,
+        look_up: LookUp,
+    ) -> None:
+        self._config = config
+        self._registry = registry
+        self._sessions = sessions
+        self._farewells = farewells
+        self._clock = clock
+        self._look_up = look_up
+        self._admission: Final = StreamAdmission(config.twilio.account_sid, config.twilio.bin)
+        self._pending: dict[str, PendingCall] = {}
+        """Calls that we place whose CallSid is not known, by token."""
+
+    # --- calls of the webhook ------------------------------------------------------------------
+
+    async def arrive(
+        self, call_sid: str, account_sid: str, agent: Agent, *, from_: str = "", to: str = ""
+    ) -> CallEntry:
+        """Have a call looked up of which our signed webhook was told, then announce it.
+
+        Told of the call again meanwhile, wait for the same lookup.
+        """
+        other = self._registry.pending_lookup(call_sid)
+        if other is not None:
+            await other.announced.wait()
+        if other is not None or self._registry.find(call_sid) is not None:
+            return self.announce(call_sid, account_sid, agent, from_=from_, to=to)
+        control = self._heard_of(call_sid, agent, from_, to)
+        known = values_for(agent, call_sid, from_, to)
+        pending = self._registry.begin_lookup(call_sid)
+        try:
+            found = await self._look_up(agent, self._sessions.handle(control, agent, known, {}))
+        finally:
+            self._registry.end_lookup(call_sid)
+        entry = self._announce(control, account_sid, agent, found)
+        for tell in pending.owed:
+            tell()
+        self._dial_ahead(entry)
+        return entry
+
+    def announce(
+        self, call_sid: str, account_sid: str, agent: Agent, *, from_: str = "", to: str = ""
+    ) -> CallEntry:
+        """Expect a stream of that call. Asked again, the answer is the same."""
+        known = self._registry.find(call_sid)
+        if known is not None:
+            return known
+        control = self._heard_of(call_sid, agent, from_, to)
+        entry = self._announce(control, account_sid, agent, LookupResult())
+        self._dial_ahead(entry)
+        return entry
+
+    def turn_away(
+        self, call_sid: str, account_sid: str, agent: Agent, from_: str, to: str, after_url: str
+    ) -> str:
+        """Return TwiML for a call for which there is no room.
+
+        One for which another number is dialled is in the record, since that costs money.
+        """
+        if agent.busy.dial is None or self._farewells.given(call_sid) is not None:
+            return self._farewells.busy(call_sid, agent, after_url)
+        values = json.dumps(values_for(agent, call_sid, from_, to), ensure_ascii=False)
+        self._registry.note(
+            call_sid,
+            CallBegan(account_sid, agent.name, agent.tier, "inbound", "webhook", from_, to, values),
+        )
+        full = Slug.SERVER_FULL
+        document = self._farewells.busy(call_sid, agent, after_url)
+        self._registry.note(call_sid, CallEnded(full.fault, full.slug, full.words, "", 0))
+        return document
+
+    # --- calls that we place -------------------------------------------------------------------
+
+    def expect(self, pending: PendingCall) -> None:
+        """Expect a call that Twilio is about to be asked for. Its stream may name it first."""
+        self._pending[pending.token] = pending
+
+    def unexpect(self, pending: PendingCall) -> None:
+        """Expect a call no longer: Twilio has not made it, and a stream that says so is refused."""
+        self._pending.pop(pending.token, None)
+
+    def place(self, call_sid: str, pending: PendingCall) -> CallEntry:
+        """Take in a call that we place, whose CallSid is known. Told again, nothing changes.
+
+        The call waits for its stream, or its final status, however long it rings. The agent is
+        dialled when somebody picks up, or when the stream comes.
+        """
+        self._pending.pop(pending.token, None)
+        known = self._registry.find(call_sid)
+        if known is not None:
+            return known
+        agent = pending.agent
+        call = NewCall(
+            call_sid, agent.name, webhook=True, from_=pending.from_, to=pending.to, outbound=True
+        )
+        control = self._sessions.control(call)
+        entry = self._enter(control, agent, pending.account_sid, pending.token, pending.variables)
+        entry.expected_until = self._clock.now() + pending.rings_s + STREAM_DUE_S
+        pending.named(call_sid)
+        return entry
+
+    def picked_up(self, call_sid: str) -> None:
+        """Dial the agent ahead of the stream: somebody has answered a call that we placed."""
+        entry = self._registry.live.get(call_sid)
+        if entry is not None and not entry.has_stream:
+            self._expect_stream(entry)
+            self._dial_ahead(entry)
+
+    # --- streams -------------------------------------------------------------------------------
+
+    def admit(self, channel: Channel, start: Start) -> str | None:
+        """Admit a stream whose upgrade was signed, or return why not.
+
+        `channel` becomes the caller's leg of the call; that of a refused stream is the asker's to
+        close.
+        """
+        details = start.start
+        call_sid = details.call_sid
+        claim = StreamClaim(details.account_sid, details.custom_parameters.get("token"))
+        entry = self._registry.find(call_sid)
+        pending = self._pending.get(claim.token) if claim.token is not None else None
+        agent = self._config.agent_for(None)
+        refusal = self._admission.refusal(
+            claim,
+            None if entry is None else _expected(entry),
+            None if pending is None else ExpectedStream(pending.account_sid, pending.token),
+            was_seen=self._registry.was_seen(call_sid),
+            is_full=self._registry.is_full,
+            has_default_agent=agent is not None,
+        )
+        if refusal is not None:
+            return refusal
+        if entry is None and pending is not None:
+            entry = self.place(call_sid, pending)
+        if entry is None:
+            assert agent is not None, "else it was refused"
+            control = self._sessions.control(NewCall(call_sid, agent.name, webhook=False))
+            given, _ = variables.taken(details.custom_parameters)
+            entry = self._enter(control, agent, details.account_sid, None, given)
+        else:
+            entry.is_after_due = True
+            entry.handoff.clear()
+        assert entry.session is not None, "a call that is over was refused"
+        entry.session.begin(channel, start)
+        return None
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _heard_of(self, call_sid: str, agent: Agent, from_: str, to: str) -> CallControl:
+        return self._sessions.control(
+            NewCall(call_sid, agent.name, webhook=True, from_=from_, to=to)
+        )
+
+    def _announce(
+        self, control: CallControl, account_sid: str, agent: Agent, found: LookupResult
+    ) -> CallEntry:
+        token = secrets.token_urlsafe(24)
+        entry = self._enter(control, agent, account_sid, token, found.variables)
+        if found.event is not None and entry.session is not None:
+            entry.session.note(found.event)
+        self._expect_stream(entry)
+        return entry
+
+    def _enter(
+        self,
+        control: CallControl,
+        agent: Agent,
+        account_sid: str,
+        token: str | None,
+        given: Mapping[str, str],
+    ) -> CallEntry:
+        self._farewells.forget(control.call.call_sid)  # It was turned away, and asked for again.
+        return self._sessions.make(control, agent, account_sid, token, given)
+
+    def _expect_stream(self, entry: CallEntry) -> None:
+        spoken_s = _announcement_ms(entry.agent) / 1000
+        entry.expected_until = self._clock.now() + spoken_s + STREAM_DUE_S
+
+    def _dial_ahead(self, entry: CallEntry) -> None:
+        entry.receive(inputs.CallAnnounced(_announcement_ms(entry.agent)))
+
+
+def _expected(entry: CallEntry) -> ExpectedStream:
+    return ExpectedStream(entry.account_sid, entry.token, entry.session is None, entry.has_stream)
+
+
+def _announcement_ms(agent: Agent) -> int:
+    """Return how long Twilio speaks before it opens the stream, about."""
+    spoken = agent.announcement.say if agent.announcement is not None else ""
+    return len(spoken) * _CHARACTER_MS

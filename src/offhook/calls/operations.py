@@ -1,0 +1,305 @@
+"""Operations on a live call, each declared once.
+
+Routes of the API, commands of `offhook calls` and the table in docs/control.md are made from
+OPERATIONS. CONTRIBUTING.md says how to add one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import pydantic
+from pydantic import AfterValidator, Field
+
+from offhook.call.handoff_actions import SendDigits
+from offhook.call.requests import HangUp, Leave, Mute, Say, Tell, Update
+from offhook.deepgram.messages import UpdatePrompt
+from offhook.deepgram.settings_checks import PROMPT_LIMIT
+from offhook.tools.requests import ControlRequest, SetRecording, StartTransfer, UpdateAgent
+
+TEXT_MAX: Final = 2000
+"""Characters of a text that is said or told."""
+
+
+class OperationModel(pydantic.BaseModel):
+    """Base of the arguments of operations."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Metavar:
+    """How a command's help calls an argument; without one, TEXT."""
+
+    name: str
+
+
+def _sendable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("there is half a character in it") from None
+    if not text.strip():
+        raise ValueError("there are no words in it")
+    return text
+
+
+Words: TypeAlias = Annotated[str, Field(max_length=TEXT_MAX), AfterValidator(_sendable)]
+Block: TypeAlias = dict[str, Any]
+"""A block of Settings; commands read it from a file."""
+
+
+class HangUpRequest(OperationModel):
+    """How the call is to end."""
+
+    farewell: Annotated[Words | None, Field(description="Said in full first.")] = None
+
+
+class SayRequest(OperationModel):
+    """What the agent is to say."""
+
+    text: Words
+    behavior: Literal["default", "queue", "interrupt"] = "default"
+    """While somebody speaks: default is refused, queue waits for the end of the agent's speech,
+    interrupt takes its place. While the caller speaks queue is refused, too."""
+
+
+class TellRequest(OperationModel):
+    """What the agent is to be told."""
+
+    text: Words
+
+
+class PromptRequest(OperationModel):
+    """What is added to the prompt."""
+
+    prompt: Annotated[str, Field(max_length=PROMPT_LIMIT), AfterValidator(_sendable)]
+
+
+class ThinkRequest(OperationModel):
+    """A think block of Settings, or a list of them."""
+
+    think: Block | list[Block]
+
+
+class SpeakRequest(OperationModel):
+    """A speak block of Settings, or a list of them."""
+
+    speak: Block | list[Block]
+
+
+class ListenRequest(OperationModel):
+    """A listen block of Settings. Its provider names type and version, and of Flux the model."""
+
+    listen: Block
+
+
+class TransferRequest(OperationModel):
+    """Whom the caller is put through to."""
+
+    destination: Annotated[Words, Metavar("DESTINATION")]
+    """A name in `transfer.destinations` of the agent's file."""
+    summary: Annotated[Words | None, Field(description="Told to a person who is called first.")] = (
+        None
+    )
+
+
+class DigitsRequest(OperationModel):
+    """Which keys are pressed."""
+
+    digits: Annotated[str, Field(pattern=r"^[0-9*#wW]{1,32}$", examples=["1w2#"]), Metavar("KEYS")]
+    """0 to 9, * and #; w waits half a second, W a second."""
+
+
+class MuteRequest(OperationModel):
+    """Whether the agent is not to be heard."""
+
+    on: pydantic.StrictBool
+
+
+class RecordingRequest(OperationModel):
+    """What is to become of the recording of a live call."""
+
+    state: Literal["paused", "recording"]
+    """While it is paused, both sides are silent in it, and its time goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of `offhook calls` that has an operation performed. `given` it gives itself."""
+
+    name: str
+    help: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something that can be done to a live call.
+
+    Attributes:
+        name: Last part of the path of the API.
+        id: Its operationId in the API's document.
+        title: What is done, in the table of docs/control.md.
+        summary: One line for the API's document.
+        description: When it is answered, and what it does not do.
+        methods: The methods of `offhook.tools.Call` by which functions ask for it.
+        arguments: Model of the body of a request.
+        request: Makes what CallControl performs from the arguments.
+        commands: The commands that have it performed.
+    """
+
+    name: str
+    id: str
+    title: str
+    summary: str
+    description: str
+    methods: tuple[str, ...]
+    arguments: type[OperationModel]
+    request: Callable[[Any], ControlRequest]
+    commands: tuple[Command, ...]
+
+
+RECORDING: Final = Operation(
+    name="recording",
+    id="pauseRecording",
+    title="pause the recording",
+    summary="Pause or resume a recording",
+    description="While a recording is paused both sides are silent in it, and its time goes on.",
+    methods=("pause_recording", "resume_recording"),
+    arguments=RecordingRequest,
+    request=lambda given: SetRecording(given.state == "recording"),
+    commands=(
+        Command("pause", "Record silence from now on, on both sides.", {"state": "paused"}),
+        Command("resume", "Record what is said again.", {"state": "recording"}),
+    ),
+)
+
+OPERATIONS: Final = (
+    Operation(
+        name="hang-up",
+        id="hangUp",
+        title="hang up",
+        summary="Hang up",
+        description="End the call: at once, or when the farewell was heard. One that is over is no"
+        " error.",
+        methods=("hang_up",),
+        arguments=HangUpRequest,
+        request=lambda given: HangUp("operator", given.farewell or ""),
+        commands=(Command("hang-up", "End a call: at once, or when a farewell was heard."),),
+    ),
+    Operation(
+        name="say",
+        id="say",
+        title="say something",
+        summary="Have the agent say something",
+        description="Answered when the agent says it, or when it was refused.",
+        methods=("say",),
+        arguments=SayRequest,
+        request=lambda given: Say(given.text, given.behavior),
+        commands=(Command("say", "Have the agent say something."),),
+    ),
+    Operation(
+        name="tell",
+        id="tell",
+        title="tell the agent something",
+        summary="Tell the agent something",
+        description="The agent answers to it as if the caller had said it.",
+        methods=("tell",),
+        arguments=TellRequest,
+        request=lambda given: Tell(given.text),
+        commands=(
+            Command(
+                "tell",
+                "Tell the agent something that it answers to, as if the caller had said it.",
+            ),
+        ),
+    ),
+    Operation(
+        name="prompt",
+        id="updatePrompt",
+        title="add to the prompt",
+        summary="Add to the agent's prompt",
+        description="Answered when Deepgram has acknowledged it, or not within 10 s.",
+        methods=("update_prompt",),
+        arguments=PromptRequest,
+        request=lambda given: Update(UpdatePrompt(given.prompt)),
+        commands=(Command("prompt", "Add something to the agent's prompt."),),
+    ),
+    Operation(
+        name="think",
+        id="updateThink",
+        title="replace think",
+        summary="Replace what the agent thinks with",
+        description="All of it: a block without `functions` keeps the agent's own. Answered as"
+        " `prompt`.",
+        methods=("update_think",),
+        arguments=ThinkRequest,
+        request=lambda given: UpdateAgent("think", given.think),
+        commands=(
+            Command("think", "Replace what the agent thinks with: a think block of Settings."),
+        ),
+    ),
+    Operation(
+        name="speak",
+        id="updateSpeak",
+        title="replace speak",
+        summary="Replace the agent's voice",
+        description="Answered as `prompt`.",
+        methods=("update_speak",),
+        arguments=SpeakRequest,
+        request=lambda given: UpdateAgent("speak", given.speak),
+        commands=(Command("speak", "Replace the agent's voice: a speak block of Settings."),),
+    ),
+    Operation(
+        name="listen",
+        id="updateListen",
+        title="change listen",
+        summary="Change how the agent listens",
+        description="What is left out stays as it is, but for `language_hints`. Answered as"
+        " `prompt`.",
+        methods=("update_listen",),
+        arguments=ListenRequest,
+        request=lambda given: UpdateAgent("listen", given.listen),
+        commands=(Command("listen", "Change how the agent listens: a listen block of Settings."),),
+    ),
+    Operation(
+        name="transfer",
+        id="transfer",
+        title="put the caller through",
+        summary="Put the caller through",
+        description="To one of the destinations that the agent's file names; no number is taken.",
+        methods=("transfer",),
+        arguments=TransferRequest,
+        request=lambda given: StartTransfer(given.destination, given.summary or ""),
+        commands=(Command("transfer", "Put the caller through."),),
+    ),
+    Operation(
+        name="digits",
+        id="sendDigits",
+        title="press keys",
+        summary="Press keys",
+        description="The agent is away while they are pressed, and goes on with the same"
+        " conversation.",
+        methods=("send_digits",),
+        arguments=DigitsRequest,
+        request=lambda given: Leave(SendDigits(given.digits)),
+        commands=(Command("digits", "Press keys in a call."),),
+    ),
+    Operation(
+        name="mute",
+        id="mute",
+        title="mute the agent",
+        summary="Mute the agent, or let it be heard again",
+        description="The caller hears nothing of it; it hears the caller, and goes on talking.",
+        methods=("mute", "unmute"),
+        arguments=MuteRequest,
+        request=lambda given: Mute(given.on),
+        commands=(
+            Command("mute", "Let the caller hear nothing of the agent.", {"on": True}),
+            Command("unmute", "Let the caller hear the agent again.", {"on": False}),
+        ),
+    ),
+    RECORDING,
+)
+"""Every operation, in the order of docs/control.md."""

@@ -1,0 +1,222 @@
+"""Every call that is pending, live or lately over."""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+from offhook.call import inputs
+from offhook.call.ending import Ending, Slug
+from offhook.call.inputs import Input
+from offhook.calls.call_entry import NO_VALUES, CallEntry
+from offhook.calls.replay_cache import ReplayCache
+from offhook.clock import Clock
+from offhook.events.types import (
+    AgentConnected,
+    CallBilled,
+    CallEnded,
+    CallEvent,
+    Event,
+    Subscriber,
+)
+
+RECENT_MAX: Final = 1000
+"""Calls lately over of which more than their CallSid is known: Twilio asks about them once more."""
+
+_LOOK_S: Final = 0.05
+
+
+class PendingLookup:
+    """A call of the webhook whose lookup is on its way.
+
+    Attributes:
+        announced: Set when the lookup is over.
+        owed: What happened to the call meanwhile, to be done once it is there: two or three things.
+    """
+
+    __slots__ = ("announced", "owed")
+
+    def __init__(self) -> None:
+        self.announced: Final = asyncio.Event()
+        self.owed: Final[list[Callable[[], None]]] = []
+
+
+class CallRegistry:
+    """The calls of one server.
+
+    Attributes:
+        live: Calls that are not over, by CallSid.
+        is_draining: Whether no further call is taken, because the server stops.
+    """
+
+    def __init__(
+        self, capacity: int, clock: Clock, publish: Subscriber, seen: Iterable[str] = ()
+    ) -> None:
+        """`publish` is called with every event; `seen` are CallSids admitted by an earlier run."""
+        self.is_draining = False
+        self.live: Final[dict[str, CallEntry]] = {}
+        self._capacity = capacity
+        self._clock = clock
+        self._publish = publish
+        self._pending: dict[str, PendingLookup] = {}
+        self._over: dict[str, CallEntry] = {}
+        self._seen = ReplayCache(clock.now())
+        self._billed = ReplayCache(clock.now())
+        for call_sid in seen:
+            self._seen.add(call_sid, clock.now())
+        self._changed = asyncio.Event()
+
+    @property
+    def live_count(self) -> int:
+        """Calls that have a stream, or are expected to have one any moment."""
+        now = self._clock.now()
+        return len(self._pending) + sum(
+            e.has_stream or now < e.expected_until for e in self.live.values()
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further call is taken."""
+        return self.is_draining or self.live_count >= self._capacity
+
+    def find(self, call_sid: str) -> CallEntry | None:
+        """Return a call that is live or lately over; None when it is pending or not known."""
+        return self.live.get(call_sid) or self._over.get(call_sid)
+
+    def pending_lookup(self, call_sid: str) -> PendingLookup | None:
+        """Return the lookup of a call that is on its way, if there is one."""
+        return self._pending.get(call_sid)
+
+    def was_seen(self, call_sid: str) -> bool:
+        """Return whether a call of that CallSid is over, or is being looked up."""
+        return call_sid in self._seen or call_sid in self._pending
+
+    def is_long_over(self, call_sid: str) -> bool:
+        """Return whether nothing else is known of a call than that it is over."""
+        return call_sid in self._seen and self.find(call_sid) is None
+
+    # --- what comes and goes -------------------------------------------------------------------
+
+    def begin_lookup(self, call_sid: str) -> PendingLookup:
+        """Count a call that is being looked up as live."""
+        self._pending[call_sid] = PendingLookup()
+        return self._pending[call_sid]
+
+    def end_lookup(self, call_sid: str) -> None:
+        """Wake whatever waits for a lookup, which is over."""
+        self._pending.pop(call_sid).announced.set()
+        self._changed.set()
+
+    def add(self, entry: CallEntry) -> None:
+        """Take a new call in."""
+        self.live[entry.call_sid] = entry
+
+    def end(self, call_sid: str, ending: Ending | None) -> None:
+        """Keep a call that is over among the recent ones, without its session."""
+        entry, now = self.live.pop(call_sid), self._clock.now()
+        entry.ending = ending
+        entry.session = None
+        entry.values = NO_VALUES
+        entry.over_at = now
+        entry.handoff.clear()
+        self._over[call_sid] = entry
+        self._seen.add(call_sid, now)
+        if len(self._over) > RECENT_MAX:
+            del self._over[next(iter(self._over))]
+        self._changed.set()
+
+    # --- what happens to calls -----------------------------------------------------------------
+
+    def send(self, call_sid: str, message: Input) -> None:
+        """Tell a call what happened outside its two sockets, after its lookup if that goes on."""
+        pending = self._pending.get(call_sid)
+        if pending is not None:
+            pending.owed.append(partial(self.send, call_sid, message))
+            return
+        entry = self.live.get(call_sid)
+        if entry is not None:
+            entry.receive(message)
+
+    def publish(self, event: CallEvent) -> None:
+        """Publish an event of a session, and wake the webhook that waits for its agent."""
+        if isinstance(event.event, AgentConnected | CallEnded):
+            entry = self.live.get(event.call_sid)
+            if entry is not None:
+                entry.answered.set()
+        self._publish(event)
+
+    def note(self, call_sid: str, event: Event) -> None:
+        """Publish an event of a call that may be over, or not have begun."""
+        entry = self.find(call_sid)
+        began = entry.began if entry is not None else self._clock.now()
+        at_ms = round((self._clock.now() - began) * 1000)
+        self._publish(CallEvent(call_sid, at_ms, event))
+
+    def bill(self, call_sid: str, status: str, seconds: int) -> None:
+        """Note how long Twilio says a call was, once: it is over. After its lookup, as `send`."""
+        pending = self._pending.get(call_sid)
+        if pending is not None:
+            pending.owed.append(partial(self.bill, call_sid, status, seconds))
+            return
+        if call_sid in self._billed:
+            return
+        self._billed.add(call_sid, self._clock.now())
+        over = self._over.get(call_sid)
+        if over is not None:
+            self.after_answered(over)  # Twilio asks nothing more
+        self.note(call_sid, CallBilled(status, seconds * 1000))
+
+    def after_answered(self, entry: CallEntry) -> None:
+        """Note that Twilio was told what comes after the stream."""
+        entry.is_after_due = False
+        self._changed.set()
+
+    # --- stopping ------------------------------------------------------------------------------
+
+    def stop_all(self) -> None:
+        """End every call now. A caller who talks with somebody else by now was put through."""
+        for call_sid in [*self.live, *self._pending]:
+            entry = self.live.get(call_sid)
+            if entry is not None:
+                entry.handoff.stop()
+            self.send(call_sid, inputs.ServerStopped())
+
+    async def until_idle(self) -> None:
+        """Wait until no call is live: none has a stream, or is expected to have one any moment."""
+        while self.live_count:
+            now = self._clock.now()
+            due = [e.expected_until for e in self.live.values() if not e.has_stream]
+            coming = [at for at in due if at > now]
+            await self._wait(min(coming) - now if coming else None)
+
+    async def until_after_answered(self, seconds: float, hung_up: Callable[[], bool]) -> None:
+        """Wait until Twilio was told what comes after every stream, for `seconds` of each at most.
+
+        A server that exits right after closing a stream leaves its caller with Twilio's error.
+        Twilio may also ask after a caller has hung up (twilio.md §2.4, INFERRED): that is waited
+        for as long as `hung_up` says so, and Twilio logs no server that cannot be reached. The
+        wait is counted in looks, and so is longer where this machine is slow.
+        """
+        begin = self._clock.now()
+        for _ in range(math.ceil(seconds / _LOOK_S)):
+            since, gone = begin - seconds, hung_up()
+            if not any(_is_after_due(entry, since, gone) for entry in self._over.values()):
+                return
+            await self._wait(_LOOK_S)
+
+    async def _wait(self, seconds: float | None) -> None:
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(None if seconds is None else max(seconds, 0) + 0.001):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+
+def _is_after_due(entry: CallEntry, since: float, hung_up: bool) -> bool:
+    """Return whether Twilio may still ask what comes after a call, over since then or later."""
+    if not entry.is_after_due or entry.over_at is None or entry.over_at < since:
+        return False
+    gone = entry.ending is not None and entry.ending.how is Slug.CALLER_HUNG_UP
+    return not gone or (hung_up and entry.by_webhook)

@@ -1,0 +1,182 @@
+"""Making of sessions: a call that was admitted gets its agent, session, control and entry."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
+
+from offhook import variables
+from offhook.call.ending import Slug
+from offhook.calls.agent_session import AgentSession, Tools, call_settings, values_for
+from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_updates import CallUpdates
+from offhook.calls.control import CallControl
+from offhook.calls.handoff import StreamHandoff
+from offhook.calls.messaging import Messaging
+from offhook.calls.registry import CallRegistry
+from offhook.calls.session import Session
+from offhook.calls.transfers import Transfers
+from offhook.capture.tap import MakeTap, NewCall, tap_for
+from offhook.clock import Clock
+from offhook.config import Agent, Config
+from offhook.deepgram.leg import Dial
+from offhook.deepgram.messages import History
+from offhook.deepgram.settings import Change, Part
+from offhook.events.types import CallBegan, Direction, RecordingFailed
+from offhook.recordings.recorder import Recordings
+from offhook.tools.declare import Call, Once
+from offhook.tools.files import Toolbox
+
+ToolsFor: TypeAlias = Callable[[Toolbox, Call], Tools]
+"""What runs an agent's functions in one call."""
+
+
+class SessionFactory:
+    """Makes the sessions of one server."""
+
+    def __init__(
+        self,
+        config: Config,
+        registry: CallRegistry,
+        transfers: Transfers,
+        messaging: Messaging,
+        updates: CallUpdates,
+        *,
+        clock: Clock,
+        dial: Dial,
+        tools: ToolsFor,
+        make_tap: MakeTap | None,
+        recordings: Recordings | None,
+    ) -> None:
+        """`dial` opens agent legs; `make_tap` is asked about each call who is to see its wires."""
+        self._config = config
+        self._agents: Final = {agent.name: agent for agent in config.agents.values()}
+        self._registry = registry
+        self._transfers = transfers
+        self._messaging = messaging
+        self._updates = updates
+        self._clock = clock
+        self._dial = dial
+        self._tools = tools
+        self._make_tap = make_tap
+        self._recordings = recordings
+
+    def control(self, call: NewCall) -> CallControl:
+        """Return the control of a call that has just been heard of."""
+        return CallControl(
+            call, self._transfers, self._messaging, self._updates, self._registry.note
+        )
+
+    def make(
+        self,
+        control: CallControl,
+        agent: Agent,
+        account_sid: str,
+        token: str | None,
+        given: Mapping[str, str],
+    ) -> CallEntry:
+        """Make the session of a call and put the call into the registry.
+
+        `given` are variables of the call; `token` is what its stream must bring.
+        """
+        call = control.call
+        values = values_for(agent, call.call_sid, call.from_, call.to, given)
+        agent = agent.filled(values)
+        is_recorded = agent.recording and self._recordings is not None
+        entry = CallEntry(call.call_sid, agent, account_sid, token, self._clock.now())
+        entry.values = values
+        entry.our_number = call.from_ if call.outbound else call.to
+        entry.origin = self._config.server.public_url or ""
+        entry.control = control
+        entry.handoff = StreamHandoff(
+            entry, self._transfers, self._updates, self._clock, self._registry.note
+        )
+        once: Once = {}
+        session = Session(
+            call.call_sid,
+            self._agent_session(control, agent, values, once),
+            clock=self._clock,
+            dial=self._dial,
+            publish=self._registry.publish,
+            control=control,
+            ended=self._on_ended,
+            switch_agent=partial(self._switch_agent, entry, values, once),
+            tap=tap_for(self._make_tap, call),
+            recordings=self._recordings if is_recorded and call.webhook else None,
+        )
+        entry.session = session
+        control.entry = entry
+        self._registry.add(entry)
+        session.note(
+            CallBegan(
+                account_sid,
+                agent.name,
+                agent.tier,
+                "outbound" if call.outbound else "inbound",
+                _came_by(call),
+                call.from_,
+                call.to,
+                json.dumps(values, ensure_ascii=False),
+            )
+        )
+        if is_recorded and not call.webhook:
+            session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
+        return entry
+
+    def handle(
+        self, control: CallControl, agent: Agent, values: Mapping[str, str], once: Once
+    ) -> Call:
+        """Return the call as a user's functions are given it."""
+        call = control.call
+        direction: Direction = "outbound" if call.outbound else "inbound"
+        return Call(
+            call.call_sid,
+            agent.name,
+            call.from_ or None,
+            call.to or None,
+            MappingProxyType(values),
+            control.perform,
+            direction,
+            _once=once,
+            _set_recording=control.set_recording,
+        )
+
+    def _switch_agent(
+        self, entry: CallEntry, values: Mapping[str, str], once: Once, name: str
+    ) -> AgentSession:
+        """Give a call to another agent of the configuration."""
+        entry.agent = self._agents[name].filled(values)
+        return self._agent_session(entry.control, entry.agent, values, once)
+
+    def _agent_session(
+        self, control: CallControl, agent: Agent, values: Mapping[str, str], once: Once
+    ) -> AgentSession:
+        toolbox = agent.tool_files.latest()
+        functions = [tool.definition for tool in toolbox.values()]
+
+        def settings(greeting: bool, history: Sequence[History]) -> bytes:
+            return agent.settings.message(
+                greeting=greeting,
+                context=history,
+                functions=functions,
+                fill=lambda text: variables.fill(text, values),
+            )
+
+        def change(part: Part, block: Any) -> Change:
+            return agent.settings.change(part, block, functions)
+
+        tools = self._tools(toolbox, self.handle(control, agent, values, once))
+        return AgentSession(call_settings(agent), settings, change, tools, agent.recording)
+
+    def _on_ended(self, session: Session) -> None:
+        ending = session.ending
+        self._registry.end(session.call_sid, ending)
+        is_gone = ending is not None and ending.how in (Slug.CALLER_HUNG_UP, Slug.OPERATOR_HUNG_UP)
+        self._transfers.call_over(session.call_sid, caller_is_gone=is_gone)
+
+
+def _came_by(call: NewCall) -> Literal["webhook", "bin", "api"]:
+    if call.outbound:
+        return "api"
+    return "webhook" if call.webhook else "bin"

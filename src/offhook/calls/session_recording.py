@@ -1,0 +1,70 @@
+"""The recording of one session: begun with its first stream, cut while the stream is left."""
+
+from collections.abc import Callable
+
+from offhook.clock import Clock
+from offhook.events.types import Event, RecordingFailed, RecordingStarted
+from offhook.recordings.recorder import CallRecorder, Recordings
+
+
+class SessionRecording:
+    """Records a call into `recordings`, if there are any for it.
+
+    Attributes:
+        recorder: What the caller's leg hands its audio to; None when the call is not recorded.
+    """
+
+    def __init__(
+        self,
+        call_sid: str,
+        recordings: Recordings | None,
+        clock: Clock,
+        note: Callable[[Event], None],
+    ) -> None:
+        self.recorder: CallRecorder | None = None
+        self._call_sid = call_sid
+        self._recordings = recordings
+        self._clock = clock
+        self._note = note
+
+    def begin_stream(self) -> None:
+        """Record the stream that has come: begin, or go on."""
+        if self.recorder is not None:
+            self.recorder.resume_stream()
+        elif self._recordings is not None:
+            self.recorder = self._recordings.begin(self._call_sid, self._clock, self._note)
+            self._note(RecordingStarted(self.recorder.name))
+
+    def cut(self) -> None:
+        """Record nothing as long as the stream is left."""
+        if self.recorder is not None:
+            self.recorder.cut()
+
+    def permit(self, is_permitted: bool) -> None:
+        """Record another agent of the call, or no more, as its file says.
+
+        A recording is never begun here: the announcement comes before the stream, or not at all.
+        """
+        if self.recorder is not None:
+            self.recorder.permit(is_permitted)
+        elif is_permitted:
+            self._note(RecordingFailed("the caller was not told at the beginning of the call"))
+
+    def mask(self, is_on: bool) -> None:
+        """Hide the caller's side while a secret is entered."""
+        if self.recorder is not None:
+            self.recorder.conceal(is_on)
+
+    def set_on(self, is_on: bool) -> bool:
+        """Record what is said, or silence, from now on. Any thread may call this.
+
+        Return False when the call is not recorded.
+        """
+        if self.recorder is None:
+            return False
+        return self.recorder.resume() if is_on else self.recorder.pause()
+
+    def finish(self) -> None:
+        """End the recording with the call."""
+        if self.recorder is not None:
+            self.recorder.finish()
