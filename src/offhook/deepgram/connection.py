@@ -15,6 +15,7 @@ _log: Final = logging.getLogger("offhook.deepgram")
 MAX_MESSAGE: Final = 1024 * 1024
 """Bytes. Chunk sizes are not documented (deepgram.md §3.3); 1 MiB is over 2 minutes."""
 
+# Answers to the upgrade (deepgram.md §1.2, §1.3).
 _WORDS: Final = {
     401: "E-DG-02 Deepgram refused the key (401). Is it whole, not deleted, and is deepgram.auth"
     " right (an API key goes with token)? Put the right one into DEEPGRAM_API_KEY.",
@@ -26,7 +27,7 @@ _WORDS: Final = {
 
 
 class Dialler:
-    """A leg.Dial: opens sockets to Deepgram at `url`, each in one of the server's `tasks`.
+    """A `leg.Dial` that opens sockets to Deepgram at `url`, each in one of the server's `tasks`.
 
     `headers` identify us; a connection may take `timeout_s` seconds.
 

@@ -85,6 +85,7 @@ class AgentLeg:
             return
         self._outbox.append(audio)
         self._outbox_size += len(audio)
+        # The oldest goes: late audio would make the agent answer late for the rest of the call.
         while self._outbox_size > OUTBOX_BYTES:
             dropped = len(self._outbox.popleft())
             self._outbox_size -= dropped

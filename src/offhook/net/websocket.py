@@ -202,13 +202,13 @@ class Socket(WSListener):
         self.receiver.on_open(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """One frame; nearly always a whole message."""
+        """Take one frame, which is nearly always a whole message."""
         kind = frame.msg_type
         if frame.payload_size > self._max_size:
             # picows closes with 1009 at the header, and still delivers what follows it.
             return
         if self._sent_code is not None and kind is not _CLOSE:
-            return
+            return  # we are closing: only the peer's close frame matters (RFC 6455 §5.5.1)
         if frame.fin and not self._parts:
             try:
                 if kind is _TEXT:
@@ -260,11 +260,11 @@ class Socket(WSListener):
         transport.underlying_transport.set_protocol(_GONE)
 
     def pause_writing(self) -> None:
-        """More than WRITE_HIGH bytes are unsent."""
+        """Have the receiver pause: more than WRITE_HIGH bytes are unsent."""
         self._tell_writable(False)
 
     def resume_writing(self) -> None:
-        """Fewer than WRITE_LOW bytes are unsent again."""
+        """Have the receiver go on: fewer than WRITE_LOW bytes are unsent again."""
         self._tell_writable(True)
 
     def _tell_writable(self, writable: bool) -> None:
@@ -284,6 +284,7 @@ class Socket(WSListener):
         transport.disconnect()
 
     def _on_fragment(self, frame: WSFrame) -> None:
+        # RFC 6455 §5.4: one message may come in frames, and no other message in between.
         if frame.msg_type is WSMsgType.CONTINUATION:
             if not self._parts:
                 self._fail(1002, "continuation without a beginning")
@@ -295,6 +296,7 @@ class Socket(WSListener):
             self._parts_type = frame.msg_type
         self._parts.append(frame.get_payload_as_bytes())
         self._parts_size += frame.payload_size
+        # Also a bound on the number of parts: empty frames would pass the bound of bytes.
         if self._parts_size > self._max_size or len(self._parts) > self._max_size // 64:
             self._fail(MESSAGE_TOO_BIG, "message too big")
             return

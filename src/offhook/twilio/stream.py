@@ -83,6 +83,7 @@ class CallerLeg:
                     self._queue(message)
                 else:
                     self._owner.on_caller_dropped(len(audio))
+            # The echo of a mark says what was played (twilio.md §1.6), so none is ever dropped.
             if mark is not None:
                 message = self._writer.mark(mark)
                 if self._writable:
@@ -92,6 +93,8 @@ class CallerLeg:
 
     def clear(self) -> None:
         """Have everything that was not played thrown away, here and at Twilio."""
+        # `clear` goes out even while the socket is full. Twilio answers it with the marks of what
+        # it threw away (twilio.md §1.6); those of the outbox never reached it.
         self._outbox.clear()
         self._outbox_size = 0
         self._channel.send_text(self._writer.clear)
@@ -126,7 +129,7 @@ class CallerLeg:
         if type(message) is messages.Media:
             if message.stream_sid != self._stream_sid:
                 self._owner.on_caller_garbage("media of a foreign stream")
-            elif message.media.track == "inbound":
+            elif message.media.track == "inbound":  # the caller's side (twilio.md §1.3)
                 self._owner.on_caller_audio(message.media.payload)
                 if self._recorder is not None:
                     self._recorder.heard(message.media.timestamp, message.media.payload)
