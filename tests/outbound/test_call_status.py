@@ -1,4 +1,4 @@
-"""Reports of a call in any order, repeated and late, end in one truth."""
+"""Reports of a call in any order, repeated and late, end in one status."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,39 +21,39 @@ def test_whatever_the_order_the_final_status_is_the_truth(
     reports = [*WAY[:told], final]
     reports += [reports[n % len(reports)] for n in repeats]
     random.shuffle(reports)  # type: ignore[attr-defined]
-    truth = CallStatus()
-    news = [status for status in reports if truth.hear(status)]
-    assert truth.status == final
-    assert truth.final
+    reported = CallStatus()
+    news = [status for status in reports if reported.hear(status)]
+    assert reported.status == final
+    assert reported.final
     assert news.count(final) == 1
     assert news[-1] == final
 
 
 def test_what_is_final_stays() -> None:
-    truth = CallStatus()
-    assert truth.hear("busy")
-    assert not truth.hear("completed")
-    assert not truth.hear("in-progress")
-    assert truth.status == "busy"
+    reported = CallStatus()
+    assert reported.hear("busy")
+    assert not reported.hear("completed")
+    assert not reported.hear("in-progress")
+    assert reported.status == "busy"
 
 
 def test_a_late_report_moves_nothing_back() -> None:
-    truth = CallStatus()
-    assert truth.hear("in-progress")
-    assert not truth.hear("ringing")
-    assert not truth.final
+    reported = CallStatus()
+    assert reported.hear("in-progress")
+    assert not reported.hear("ringing")
+    assert not reported.final
 
 
 def test_words_that_twilio_may_invent_are_no_news() -> None:
-    truth = CallStatus()
-    assert not truth.hear("teleported")
-    assert not truth.hear("")
-    assert truth.status == "queued"
+    reported = CallStatus()
+    assert not reported.hear("teleported")
+    assert not reported.hear("")
+    assert reported.status == "queued"
 
 
 def test_the_first_verdict_stays() -> None:
-    truth = CallStatus()
-    assert not truth.hear_answered_by("")
-    assert truth.hear_answered_by("human")
-    assert not truth.hear_answered_by("machine_end_beep")
-    assert truth.answered_by == "human"
+    reported = CallStatus()
+    assert not reported.hear_answered_by("")
+    assert reported.hear_answered_by("human")
+    assert not reported.hear_answered_by("machine_end_beep")
+    assert reported.answered_by == "human"

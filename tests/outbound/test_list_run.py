@@ -44,7 +44,7 @@ class Server:
             self.most = max(self.most, self.live)
         return self.keys[key]
 
-    async def fate(self, sid: str, seen: str | None) -> CallOutcome:
+    async def outcome_of(self, sid: str, seen: str | None) -> CallOutcome:
         await asyncio.sleep(0)
         if seen is None:
             return CallOutcome("ringing", final=False)

@@ -77,7 +77,7 @@ def router(operator: Operator) -> APIRouter:
         refusal the same request may be made again then. When Twilio may have been asked already
         and has not said so (E-OUT-14), make it again with the same key: the call is looked for.
         """
-        wanted = OutboundRequest(
+        request = OutboundRequest(
             asked.to,
             asked.agent,
             asked.variables,
@@ -86,7 +86,7 @@ def router(operator: Operator) -> APIRouter:
             asked.within_hours,
         )
         try:
-            placed = await _placing(operator).place(wanted)
+            placed = await _placing(operator).place(request)
         except UserError as problem:
             raise _refused(problem) from None
         if placed.again:

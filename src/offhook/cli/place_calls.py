@@ -39,21 +39,26 @@ async def one(
     async with client.api:
         sid = await _placed(client, number, variables, key, console)
         on_stop_signal(following.cancel)
-        fate = CallOutcome("queued", final=False)
+        outcome = CallOutcome("queued", final=False)
         try:
             while True:
-                console.print(Text(f"{sid}  {_words(fate)}"), soft_wrap=True)
-                if fate.final:
+                console.print(Text(f"{sid}  {_words(outcome)}"), soft_wrap=True)
+                if outcome.final:
                     break
-                fate = await _news(client, sid, fate)
+                outcome = await _news(client, sid, outcome)
         except asyncio.CancelledError:
             following.uncancel()
             console.print(Text(f"The call goes on: offhook calls show {sid}", "yellow"))
             return True
     if as_json:
-        told = {"call_sid": sid, "status": fate.status, "slug": fate.slug, "words": fate.words}
+        told = {
+            "call_sid": sid,
+            "status": outcome.status,
+            "slug": outcome.slug,
+            "words": outcome.words,
+        }
         options.print_json(told)
-    return fate.status == REACHED
+    return outcome.status == REACHED
 
 
 async def _placed(
@@ -69,15 +74,15 @@ async def _placed(
 
 async def _news(client: PlacementClient, sid: str, before: CallOutcome) -> CallOutcome:
     """Return the state of the call once its status is not that of `before`."""
-    fate = before
-    while fate.status == before.status and not fate.final:
-        fate = await client.fate(sid, before.status)
-    return fate
+    outcome = before
+    while outcome.status == before.status and not outcome.final:
+        outcome = await client.outcome_of(sid, before.status)
+    return outcome
 
 
-def _words(fate: CallOutcome) -> str:
-    words = {"in-progress": "answered", "queued": "placed"}.get(fate.status, fate.status)
-    return f"{words}: {inert(fate.words)}" if fate.final and fate.words else words
+def _words(outcome: CallOutcome) -> str:
+    words = {"in-progress": "answered", "queued": "placed"}.get(outcome.status, outcome.status)
+    return f"{words}: {inert(outcome.words)}" if outcome.final and outcome.words else words
 
 
 async def everybody(

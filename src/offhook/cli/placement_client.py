@@ -71,7 +71,7 @@ class PlacementClient:
         answer = await self._ask("POST", "/api/calls", body=body, headers=headers)
         return msgspec.json.decode(answer, type=_Placed).call_sid
 
-    async def fate(self, sid: str, seen: str | None) -> CallOutcome:
+    async def outcome_of(self, sid: str, seen: str | None) -> CallOutcome:
         """Return the state of a call as soon as its status is not `seen`."""
         params = {"wait_s": 0} if seen is None else {"wait_s": WAIT_S, "seen": seen}
         while True:

@@ -50,11 +50,11 @@ class PlacedCallState:
 class _Followed:
     """A call between its placing and its end."""
 
-    __slots__ = ("agent", "changed", "due", "truth")
+    __slots__ = ("agent", "changed", "due", "reported")
 
     def __init__(self, agent: Agent, due: float) -> None:
         self.agent = agent
-        self.truth = CallStatus()
+        self.reported = CallStatus()
         self.changed = asyncio.Event()
         self.due = due
         """When Twilio is asked what became of it, if it has not told."""
@@ -83,14 +83,14 @@ class CallTracker:
     @property
     def live(self) -> int:
         """Calls that ring or go on."""
-        return sum(not followed.truth.final for followed in self._followed.values())
+        return sum(not followed.reported.final for followed in self._followed.values())
 
     def follow(self, sid: str, agent: Agent) -> None:
         """Track a call from now on: its CallSid is known."""
         due = self._clock.now() + agent.outbound.ring_seconds + OVERDUE_S
         self._followed[sid] = _Followed(agent, due)
         if len(self._followed) > FOLLOWED_MAX:
-            oldest = next((s for s, f in self._followed.items() if f.truth.final), None)
+            oldest = next((s for s, f in self._followed.items() if f.reported.final), None)
             if oldest is not None:
                 del self._followed[oldest]
 
@@ -111,10 +111,10 @@ class CallTracker:
         return self._hear(sid, followed, status, detail)
 
     def _hear(self, sid: str, followed: _Followed, status: str, detail: str) -> bool:
-        if not followed.truth.hear(status):
+        if not followed.reported.hear(status):
             return False
         entry = self._calls.find(sid)
-        if followed.truth.final:
+        if followed.reported.final:
             slug = UNANSWERED.get(status)
             if slug is not None and entry is not None and not entry.has_stream:
                 self._calls.send(sid, inputs.NobodyReached(slug, detail))
@@ -141,10 +141,10 @@ class CallTracker:
         if followed is None and placing_id in self.expected:
             self._intake.place(sid, self.expected[placing_id])
             followed = self._followed.get(sid)
-        if followed is None or not followed.truth.hear_answered_by(verdict):
+        if followed is None or not followed.reported.hear_answered_by(verdict):
             return
         wants = followed.agent.outbound
-        if verdict not in MACHINES or wants.answering_machine == "talk" or followed.truth.final:
+        if verdict not in MACHINES or wants.answering_machine == "talk" or followed.reported.final:
             return
         entry = self._calls.find(sid)
         if entry is None or entry.ending is not None or entry.handoff.action is not None:
@@ -178,7 +178,7 @@ class CallTracker:
             overdue = [
                 (sid, followed)
                 for sid, followed in self._followed.items()
-                if not followed.truth.final and followed.due <= now
+                if not followed.reported.final and followed.due <= now
             ]
             for sid, followed in overdue:
                 followed.due = now + OVERDUE_S
@@ -199,18 +199,18 @@ class CallTracker:
         followed = self._followed.get(sid)
         if followed is None:
             return await self._fetched(sid)
-        if followed.truth.status == seen and not followed.truth.final:
+        if followed.reported.status == seen and not followed.reported.final:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await followed.changed.wait()
-        truth = followed.truth
+        reported = followed.reported
         entry = self._calls.find(sid)
         ending = entry.ending if entry is not None else None
         return PlacedCallState(
             sid,
-            truth.status,
-            truth.final,
-            truth.answered_by,
+            reported.status,
+            reported.final,
+            reported.answered_by,
             ending.how.slug if ending is not None else None,
             ending.how.words if ending is not None else None,
         )
@@ -224,9 +224,9 @@ class CallTracker:
             raise _unasked() from None
         except TwilioUnreachableError:
             raise _unasked() from None
-        truth = CallStatus()
-        truth.hear(fetched.status)
-        return PlacedCallState(sid, truth.status, truth.final, None, None, None)
+        reported = CallStatus()
+        reported.hear(fetched.status)
+        return PlacedCallState(sid, reported.status, reported.final, None, None, None)
 
 
 def _unasked() -> TryLaterError:

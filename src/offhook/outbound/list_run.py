@@ -49,7 +49,7 @@ class OutboundApi(Protocol):
         Raises UserError, TryLaterError and UncertainError.
         """
 
-    async def fate(self, sid: str, seen: str | None) -> CallOutcome:
+    async def outcome_of(self, sid: str, seen: str | None) -> CallOutcome:
         """Return what became of a call, as soon as its status is not `seen`. Raises UserError."""
 
 
@@ -160,10 +160,10 @@ class ListRun:
                 return
             self._progress.placed(person.number, sid)
         self._refusals = 0
-        fate = await self._asking.fate(sid, None)
-        while not fate.final:
-            fate = await self._asking.fate(sid, fate.status)
-        outcome = fate.slug or fate.status
+        known = await self._asking.outcome_of(sid, None)
+        while not known.final:
+            known = await self._asking.outcome_of(sid, known.status)
+        outcome = known.slug or known.status
         self._progress.over(person.number, outcome)
         self.report.outcomes[outcome] += 1
 

@@ -126,15 +126,15 @@ class OutboundCalls:
 
     # --- placing -------------------------------------------------------------------------------
 
-    async def place(self, wanted: OutboundRequest) -> PlacedCall:
+    async def place(self, request: OutboundRequest) -> PlacedCall:
         """Place a call, or say which one it is. Whether anybody answers shows later: `state`.
 
         Raises UserError E-OUT-… for a call that is not placed. After TryLaterError ask again later;
         after UncertainError ask again with the same key.
         """
-        agent = self._agent(wanted.agent)
-        given = variables.taken(wanted.variables)[0]
-        key = wanted.key or f"unnamed:{secrets.token_hex(16)}"
+        agent = self._agent(request.agent)
+        given = variables.taken(request.variables)[0]
+        key = request.key or f"unnamed:{secrets.token_hex(16)}"
         if key in self._busy:
             raise TryLaterError(
                 "E-OUT-08",
@@ -142,25 +142,25 @@ class OutboundCalls:
                 "Ask again, with the same key.",
                 1.0,
             )
-        placement = self._placement(key, fingerprint(wanted.to, wanted.agent, given))
+        placement = self._placement(key, fingerprint(request.to, request.agent, given))
         self._busy.add(key)
         try:
             known = await self._ledger.claim(placement)
             if known is not None:
-                sid = await self._known(known, placement, wanted, agent)
+                sid = await self._known(known, placement, request, agent)
                 if sid is not None:
                     return PlacedCall(sid, again=True)
-            return PlacedCall(await self._place(wanted, agent, given, placement), again=False)
+            return PlacedCall(await self._place(request, agent, given, placement), again=False)
         finally:
             self._busy.discard(key)
 
     async def _place(
-        self, wanted: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
+        self, request: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
     ) -> str:
         try:
-            outgoing = self._outgoing(wanted, agent, given, placement)
+            outgoing = self._outgoing(request, agent, given, placement)
             await self._permission.judge(
-                wanted.to, agent, wanted.zone, within_hours=wanted.within_hours
+                request.to, agent, request.zone, within_hours=request.within_hours
             )
             self._permission.find_room(self.live)
             await self._permission.await_turn()
@@ -170,7 +170,7 @@ class OutboundCalls:
             raise
         self._creating += 1
         try:
-            await self._permission.count(wanted.to)
+            await self._permission.count(request.to)
             self._intake.expect(outgoing)
             self.following.expected[placement.id] = outgoing
             sid = await self._create(outgoing, placement)
@@ -230,12 +230,12 @@ class OutboundCalls:
     async def _known(
         self,
         known: Placement,
-        wanted_now: Placement,
-        wanted: OutboundRequest,
+        attempt: Placement,
+        request: OutboundRequest,
         agent: Agent,
     ) -> str | None:
         """Return the CallSid of a key that was used before; None: the key is ours now."""
-        if known.fingerprint != wanted_now.fingerprint:
+        if known.fingerprint != attempt.fingerprint:
             raise UserError(
                 "E-OUT-07",
                 "This idempotency key was used for another call.",
@@ -244,7 +244,7 @@ class OutboundCalls:
         if known.sid is not None:
             return known.sid
         from_ = self._caller_id(agent)
-        sid = await self._listed(from_, wanted.to, known)
+        sid = await self._listed(from_, request.to, known)
         if sid is not None:
             outgoing = self.following.expected.get(known.id)
             if outgoing is not None:  # else an earlier run placed it, and its token went with that
@@ -260,7 +260,7 @@ class OutboundCalls:
         stale = self.following.expected.pop(known.id, None)
         if stale is not None:
             self._intake.unexpect(stale)
-        if not await self._ledger.retake(known, wanted_now):
+        if not await self._ledger.retake(known, attempt):
             raise uncertain(1.0)
         return None
 
@@ -319,7 +319,7 @@ class OutboundCalls:
         return found
 
     def _outgoing(
-        self, wanted: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
+        self, request: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
     ) -> PendingCall:
         """Return the call as it will be. Raises UserError for what can never be placed."""
         if self._config.server.public_url is None or self._config.twilio.account_sid is None:
@@ -328,7 +328,7 @@ class OutboundCalls:
                 "Twilio cannot be told where this server is: a public_url or the account is missing.",  # noqa: E501
                 "Set server.public_url, and TWILIO_ACCOUNT_SID.",
             )
-        if not E164.fullmatch(wanted.to):
+        if not E164.fullmatch(request.to):
             raise UserError(
                 "E-OUT-04",
                 "This is not a phone number in international form.",
@@ -345,7 +345,7 @@ class OutboundCalls:
             agent=agent,
             account_sid=self._config.twilio.account_sid,
             from_=self._caller_id(agent),
-            to=wanted.to,
+            to=request.to,
             variables=given,
             rings_s=agent.outbound.ring_seconds,
             named=named,
