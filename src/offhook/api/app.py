@@ -29,7 +29,7 @@ from offhook.config import Config
 from offhook.errors import UserError
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.outbound_calls import OutboundCalls
-from offhook.recordings.files import FileStore
+from offhook.recordings.files import LocalFiles
 from offhook.records import database
 from offhook.webhooks.routes import PUBLIC
 
@@ -65,7 +65,7 @@ class Api:
         config: Config,
         token: SecretStr,
         engine: Engine,
-        files: FileStore,
+        files: LocalFiles,
         *,
         readers: Readers | None = None,
     ) -> None:

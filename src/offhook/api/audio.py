@@ -18,7 +18,7 @@ from offhook.api.operator import Operator, as_json
 from offhook.api.problems import ApiError
 from offhook.errors import UserError
 from offhook.recordings import reading
-from offhook.recordings.files import FileStore
+from offhook.recordings.files import LocalFiles
 from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
 from offhook.records import queries, tables
 
@@ -34,7 +34,7 @@ _SPAN: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 class _View:
     """A recording in one of its two forms, with the length that it had when it was opened."""
 
-    files: FileStore
+    files: LocalFiles
     found: reading.RecordingFile
     form: Form
     changed: int
@@ -189,7 +189,7 @@ def recording_of(connection: Connection, sid: str) -> str:
     return name
 
 
-def _look(files: FileStore, name: str, form: Form) -> _View:
+def _look(files: LocalFiles, name: str, form: Form) -> _View:
     found = reading.find(files, name)
     try:
         with files.open(name) as file:

@@ -15,7 +15,7 @@ from offhook.api.reading import Readers
 from offhook.calls.registry import CallRegistry
 from offhook.config import Config
 from offhook.outbound.outbound_calls import OutboundCalls
-from offhook.recordings.files import FileStore
+from offhook.recordings.files import LocalFiles
 
 _T = TypeVar("_T")
 
@@ -29,7 +29,7 @@ class Operator:
     """
 
     engine: Engine
-    files: FileStore
+    files: LocalFiles
     journal: Path
     delivers: bool
     calls: CallRegistry

@@ -1,41 +1,22 @@
-"""Where the files of recordings are kept: one small interface, and a folder of this machine."""
+"""The folder of recordings: files by name."""
 
 import os
 import re
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final
 
 from offhook.errors import UserError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
-class FileStore(Protocol):
-    """Files by name. Each method blocks; a name is a plain one, without a folder.
-
-    Raises OSError as the disk does (FileNotFoundError for a file that is not there), and UserError
-    E-AUD-03 for a name that could lead elsewhere.
-    """
-
-    def create(self, name: str) -> BinaryIO:
-        """Create a file, to be written and read. Raises FileExistsError when it is there."""
-
-    def open(self, name: str, *, change: bool = False) -> BinaryIO:
-        """Open a file to be read, or to `change` some of its bytes too."""
-
-    def size(self, name: str) -> int:
-        """Return the size of a file in bytes, now."""
-
-    def delete(self, name: str) -> None:
-        """Delete a file."""
-
-    def names(self) -> list[str]:
-        """Return every file there is, in the order of their names."""
-
-
 class LocalFiles:
-    """A FileStore in a folder. The folder need not be there until something is created."""
+    """Files by name in a folder, which need not be there until something is created.
+
+    Each method blocks. Raises OSError as the disk does (FileNotFoundError for a file that is not
+    there), and UserError E-AUD-03 for a name that could lead elsewhere.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

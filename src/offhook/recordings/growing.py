@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import BinaryIO, Final
 
-from offhook.recordings.files import FileStore
+from offhook.recordings.files import LocalFiles
 from offhook.recordings.repair import repair_one
 from offhook.recordings.silencing import Side, overwrite
 from offhook.recordings.wav import StereoWriter
@@ -21,7 +21,7 @@ class GrowingRecording:
     """
 
     def __init__(
-        self, store: FileStore, name: str, call_sid: str, over: Callable[[], None]
+        self, store: LocalFiles, name: str, call_sid: str, over: Callable[[], None]
     ) -> None:
         self.why: str | None = None
         """Why the file takes nothing more; None: it does."""

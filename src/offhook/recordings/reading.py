@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from offhook.audio import BYTES_PER_SECOND, milliseconds
 from offhook.errors import UserError
-from offhook.recordings.files import FileStore
+from offhook.recordings.files import LocalFiles
 from offhook.recordings.repair import SUFFIX, is_ours
 from offhook.recordings.silencing import Side, overwrite, samples
 from offhook.recordings.wav import LINEAR, PCM, STEREO_HEADER_BYTES, UNKNOWN_SIZE, decode
@@ -62,12 +62,12 @@ class Peaks:
     agent: bytes
 
 
-def names(store: FileStore) -> list[str]:
+def names(store: LocalFiles) -> list[str]:
     """Every recording in the folder, the oldest first."""
     return [name for name in store.names() if name.endswith(SUFFIX)]
 
 
-def find(store: FileStore, name: str) -> RecordingFile:
+def find(store: LocalFiles, name: str) -> RecordingFile:
     """Return what there is of a recording.
 
     Raises UserError E-AUD-03 for a name that cannot be one, E-AUD-04 when there is none of it, and
@@ -77,7 +77,7 @@ def find(store: FileStore, name: str) -> RecordingFile:
         return _found(store, name, file)
 
 
-def pcm16(store: FileStore, name: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+def pcm16(store: LocalFiles, name: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
     """Return the bytes from `start` to `stop` of a recording as a 16-bit PCM WAV file, in stereo.
 
     The whole has Found.pcm16_bytes; only what is asked for is read and decoded. Raises as `find`
@@ -88,7 +88,7 @@ def pcm16(store: FileStore, name: str, start: int = 0, stop: int | None = None) 
     return _pieces(store, found, max(0, start), size if stop is None else min(stop, size))
 
 
-def _pieces(store: FileStore, found: RecordingFile, start: int, stop: int) -> Iterator[bytes]:
+def _pieces(store: LocalFiles, found: RecordingFile, start: int, stop: int) -> Iterator[bytes]:
     header = _PCM_HEADER.size
     if start < min(stop, header):
         yield _pcm_header(found.samples)[start:stop]
@@ -103,7 +103,7 @@ def _pieces(store: FileStore, found: RecordingFile, start: int, stop: int) -> It
             yield pcm[max(0, begin - _PCM_SAMPLE * at) : end - _PCM_SAMPLE * at]
 
 
-def peaks(store: FileStore, name: str) -> Peaks:
+def peaks(store: LocalFiles, name: str) -> Peaks:
     """Return the peaks of a recording: computed once, and kept beside it when its call is over.
 
     Raises as `find` does.
@@ -125,7 +125,7 @@ def peaks(store: FileStore, name: str) -> Peaks:
     return Peaks(both[0::2], both[1::2])
 
 
-def _peaks(store: FileStore, found: RecordingFile) -> bytes:
+def _peaks(store: LocalFiles, found: RecordingFile) -> bytes:
     both = bytearray()
     with store.open(found.name) as file:
         file.seek(STEREO_HEADER_BYTES)
@@ -135,7 +135,7 @@ def _peaks(store: FileStore, found: RecordingFile) -> bytes:
     return bytes(both)
 
 
-def silence(store: FileStore, name: str, start_ms: int, end_ms: int, side: Side) -> None:
+def silence(store: LocalFiles, name: str, start_ms: int, end_ms: int, side: Side) -> None:
     """Silence a stretch of a finished recording for good. Times are of the recording.
 
     What lies outside of it is passed over. A live recording is silenced by Recordings.silence.
@@ -147,7 +147,7 @@ def silence(store: FileStore, name: str, start_ms: int, end_ms: int, side: Side)
     _forget_peaks(store, name)
 
 
-def delete(store: FileStore, name: str) -> bool:
+def delete(store: LocalFiles, name: str) -> bool:
     """Remove a recording and what is kept beside it. Says whether there was one.
 
     Raises UserError E-AUD-03 for a name that cannot be one.
@@ -160,7 +160,7 @@ def delete(store: FileStore, name: str) -> bool:
     return True
 
 
-def _forget_peaks(store: FileStore, name: str) -> None:
+def _forget_peaks(store: LocalFiles, name: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         store.delete(name.removesuffix(SUFFIX) + PEAKS_SUFFIX)
 
@@ -169,7 +169,7 @@ def _checked(name: str) -> str:
     return name if name.endswith(SUFFIX) else name + SUFFIX
 
 
-def _opened(store: FileStore, name: str, *, change: bool = False) -> BinaryIO:
+def _opened(store: LocalFiles, name: str, *, change: bool = False) -> BinaryIO:
     try:
         return store.open(name, change=change)
     except OSError as error:
@@ -180,7 +180,7 @@ def _opened(store: FileStore, name: str, *, change: bool = False) -> BinaryIO:
         ) from None
 
 
-def _found(store: FileStore, name: str, file: BinaryIO) -> RecordingFile:
+def _found(store: LocalFiles, name: str, file: BinaryIO) -> RecordingFile:
     header = file.read(STEREO_HEADER_BYTES)
     if not name.endswith(SUFFIX) or not is_ours(header):
         raise UserError(

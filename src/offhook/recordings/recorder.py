@@ -20,7 +20,7 @@ from offhook.events.types import (
 )
 from offhook.recordings import reading
 from offhook.recordings.disk_writer import DiskWriter, file_of_call
-from offhook.recordings.files import FileStore
+from offhook.recordings.files import LocalFiles
 from offhook.recordings.growing import GrowingRecording
 from offhook.recordings.repair import SUFFIX, repair
 from offhook.recordings.silencing import Side, samples
@@ -210,7 +210,7 @@ class CallRecorder:
 class Recordings(ThreadOwner):
     """Recordings of calls into `store`, while entered. Repairs first what a crash has left."""
 
-    def __init__(self, store: FileStore) -> None:
+    def __init__(self, store: LocalFiles) -> None:
         self._store = store
         self.thread: DiskWriter = DiskWriter("recordings", WAITING_BYTES, self._repair)
         self._live: dict[str, GrowingRecording] = {}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from offhook.recordings.files import FileStore
+from offhook.recordings.files import LocalFiles
 from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
 
 SUFFIX: Final = ".wav"
@@ -21,7 +21,7 @@ class RepairReport:
     unreadable: Sequence[str]
 
 
-def repair(store: FileStore) -> RepairReport:
+def repair(store: LocalFiles) -> RepairReport:
     """Give every recording the sizes that its file has. Everything else is left as it is.
 
     A recording that is still growing, in another process that shares the folder, takes no harm:
@@ -38,7 +38,7 @@ def repair(store: FileStore) -> RepairReport:
     return RepairReport(repaired, unreadable)
 
 
-def repair_one(store: FileStore, name: str) -> bool:
+def repair_one(store: LocalFiles, name: str) -> bool:
     """Give one recording the sizes that its file has. Return whether it had others, or none.
 
     A header that was written in part, or is nothing but zeros, is written anew; half a sample at

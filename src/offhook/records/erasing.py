@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, delete, func, select, text
 from offhook.config import Prices
 from offhook.errors import UserError
 from offhook.recordings import reading
-from offhook.recordings.files import FileStore
+from offhook.recordings.files import LocalFiles
 from offhook.records import database, tables
 from offhook.records.journal import DEAD_LETTERS, identity_of, waiting_in
 from offhook.records.record import Record
@@ -76,7 +76,7 @@ def select_calls(
     return chosen
 
 
-def erase(engine: Engine, files: FileStore, journal: Path, call_sids: Sequence[str]) -> Erasure:
+def erase(engine: Engine, files: LocalFiles, journal: Path, call_sids: Sequence[str]) -> Erasure:
     """Remove these calls, which are over.
 
     `journal` is this machine's folder. A recording that is on another machine counts as
@@ -172,7 +172,7 @@ def leave_nothing(engine: Engine) -> None:
 
 
 def _erase(
-    engine: Engine, files: FileStore, journal: Path, batch: Sequence[str], stuck: dict[str, str]
+    engine: Engine, files: LocalFiles, journal: Path, batch: Sequence[str], stuck: dict[str, str]
 ) -> Counter[str]:
     removed: Counter[str] = Counter()
     with engine.begin() as connection:

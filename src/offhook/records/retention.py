@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
 from offhook.config import RetentionSettings
 from offhook.recordings import reading
-from offhook.recordings.files import FileStore
+from offhook.recordings.files import LocalFiles
 from offhook.records import tables
 from offhook.records.database import clock_ms
 from offhook.records.erasing import BATCH_CALLS, leave_nothing
@@ -99,7 +99,7 @@ class Retention(ThreadOwner):
     """
 
     def __init__(
-        self, engine: Engine, files: FileStore, store: RecordStore, kept: RetentionSettings
+        self, engine: Engine, files: LocalFiles, store: RecordStore, kept: RetentionSettings
     ) -> None:
         self._engine = engine
         self._files = files
