@@ -59,7 +59,7 @@ class Announcement(Part):
     """BCP-47; None is Twilio's default, en-US."""
 
     voice: str | None = None
-    """Such as Polly.Joanna-Neural; None is the account's."""
+    """A voice of Twilio's, such as Polly.Joanna-Neural; None is the account's."""
 
 
 class Voicemail(Part):
@@ -125,7 +125,7 @@ class Lookup(Part):
     """A question about a call before it is answered: to one of `url` and `python`."""
 
     url: str | None = Field(default=None, repr=False)
-    """It is posted JSON with call_sid, caller, called and agent, and answers with a JSON object."""
+    """Address that takes JSON with call_sid, caller, called and agent, and answers an object."""
 
     python: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """`file.py:function`, relative to the agent file. It is given the Call of offhook.tools."""
@@ -217,7 +217,7 @@ class TransferDestination(Part):
     """A number in E.164, or a sip: address."""
 
     agent: Path | None = None
-    """Another agent file, instead of `to`; relative to this one."""
+    """The agent file to change to, in place of `to`; relative to this one."""
 
     describe: str = ""
     """What the agent is told of it: who is there, and for what."""
@@ -344,7 +344,7 @@ class Agent(Part):
     outbound: Placing = Placing()
 
     tier: Text = "standard"
-    """Which of `records.prices.deepgram_minute` the agent costs."""
+    """The price of a minute: one of `records.prices.deepgram_minute`."""
     variables: Annotated[dict[Name, Default], BeforeValidator(or_empty)] = Field(default={})
     """What fills `{{name}}` when nothing else gives it: variables.py."""
 

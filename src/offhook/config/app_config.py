@@ -115,10 +115,10 @@ class TwilioFileSettings(Part):
     """Whether a stream may come from a TwiML Bin, without passing through our webhook."""
 
     region: Annotated[str, Field(pattern=r"^[a-z]{2}[0-9]$")] | None = None
-    """Where calls are processed, such as ie1; none is us1 (twilio.md §5.1)."""
+    """The region that processes calls, such as ie1; None is us1 (twilio.md §5.1)."""
 
     edge: Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)*$")] | None = None
-    """Where Twilio is entered, such as dublin."""
+    """The edge by which Twilio is reached, such as dublin."""
 
     api_url: str | None = None
     """The origin of the REST API, if it is not Twilio's."""
@@ -278,10 +278,10 @@ class Prices(Part):
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     twilio_minute: float | None = Field(default=None, ge=0)
-    """Of a call's leg at Twilio, which bills begun minutes."""
+    """The price of a call's leg at Twilio, which bills begun minutes."""
 
     stream_minute: float | None = Field(default=None, ge=0)
-    """Of a media stream, for each begun minute."""
+    """The price of a media stream, for each begun minute."""
 
     deepgram_minute: dict[Text, Annotated[float, Field(ge=0)]] = Field(default={})
     """Tier to price of a minute of connection; an agent file names its `tier`."""
@@ -357,7 +357,7 @@ class RecordsFileSettings(Part):
     """The content of `records:` in offhook.yaml."""
 
     folder: Path = Path("offhook-data")
-    """Where the database, the journal and recordings are; relative to offhook.yaml."""
+    """The folder of database, journal and recordings; relative to offhook.yaml."""
 
     database: str | None = None
     """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL goes before it."""
@@ -430,7 +430,7 @@ class DiallingSettings(Part):
     """What a call costs, about: a minute's price times the minutes that it lasts."""
 
     price_per_text: float = Field(default=0.01, ge=0)
-    """Of each segment: 160 letters, or 70 with letters that few know."""
+    """The price of a segment: 160 letters, or 70 when one is not in GSM's alphabet."""
 
 
 class AppConfigFile(Part):

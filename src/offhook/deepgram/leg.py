@@ -16,7 +16,7 @@ from offhook.net.websocket import (
 )
 
 OUTBOX_BYTES: Final = 2000 * BYTES_PER_MS
-"""Of caller audio that waits while Deepgram's socket is full: 2 s; beyond, the oldest goes."""
+"""Bytes of caller audio that wait while Deepgram's socket is full: 2 s; the oldest goes first."""
 
 
 class PendingDial(Protocol):

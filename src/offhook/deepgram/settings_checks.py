@@ -19,7 +19,7 @@ from offhook.net.addresses import is_outside
 from offhook.yamlfile import Finding, Loc, Place, did_you_mean
 
 Locate: TypeAlias = Callable[[Loc, bool], Place | None]
-"""Where the value at a location of the pasted settings was written; if True, where its key was."""
+"""Returns where the value at a location of the settings was written; with True, its key."""
 
 
 def nowhere(loc: Loc, key: bool) -> None:

@@ -49,11 +49,11 @@ class ConnectionState(IntEnum):
     SILENT = 0
     """Nothing has come, or no more than a part of a TLS handshake."""
     LEAVING = 1
-    """It has its last answer."""
+    """The connection has its last answer."""
     ASKING = 2
     """A part of a request has come."""
     IDLE = 3
-    """It has had a good answer, and may ask again."""
+    """The connection has had a good answer and may ask again."""
     BUSY = 4
     """A request is waiting or being answered. Never dropped."""
 

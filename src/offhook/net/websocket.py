@@ -92,7 +92,7 @@ class Channel(Protocol):
     """The sending side of an open WebSocket: a Socket, or one in memory for tests."""
 
     receiver: "Receiver"
-    """Who is called; may be exchanged, also from within a call to the present one."""
+    """The receiver of messages. A receiver may put another in its place, even while called."""
 
     def send_text(self, text: bytes) -> None:
         """Send one text message now. Does nothing once the channel is closing."""

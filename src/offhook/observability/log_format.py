@@ -41,7 +41,7 @@ _NUMBER: Final = re.compile(r"(?:\+|%2[Bb])[1-9]\d{4,12}(?=\d{2})")
 """A phone number but for its last two digits."""
 
 _BARE_NUMBER: Final = re.compile(r"(?<![\w.])[1-9]\d{7,12}(?=\d{2}(?![\w.]))")
-"""The same without a plus, as it may stand in a library's line."""
+"""A phone number without a plus, as in a library's line, but for its last two digits."""
 
 _log: Final = logging.getLogger("offhook.logs")
 

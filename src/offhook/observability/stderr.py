@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 WAITING_BYTES: Final = 256 * 1024
-"""Of text that waits for the thread: about a thousand lines of log. Beyond, what is new is lost."""
+"""Bytes of text that wait for the thread: a thousand lines of log. What is new then is lost."""
 
 FLUSH_S: Final = 2.0
 """How long a stopping process waits for the last lines to be taken."""

@@ -94,7 +94,7 @@ class DialRules:
 
     texts_per_hour: int = 60
     texts_per_call: int = 5
-    """Also when several hours lie between them."""
+    """Texts of one call, however long it lasts."""
 
     texts_per_number: int = 10
     """To one number within an hour, from whichever call."""
@@ -102,7 +102,7 @@ class DialRules:
     spend_per_hour: float = 20.0
     price_per_call: float = 0.2
     price_per_text: float = 0.01
-    """Of one segment (twilio.md §5.6)."""
+    """The price of one segment (twilio.md §5.6)."""
 
 
 def country_of(number: str) -> str | None:
@@ -210,7 +210,7 @@ class DialPolicy:
         self.rules: Final = rules
         self._keep = keep
         self._spent: deque[Spent] = deque(earlier)
-        """Of the last hour: no more than the limits let through."""
+        """Entries of the last hour: no more than the limits let through."""
         self._transfers: set[str] = set()
         self._of_call = Counter[tuple[str, Kind]]()
         """Transfers and texts that each call has had, by its tag, while it lasts."""

@@ -58,10 +58,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What models' makers allow in a function's name."""
 
 PATIENCE_MAX_S: Final = 120.0
-"""So long at most a function has the call wait for a key."""
+"""Seconds for which a function may have the call wait for a key."""
 
 _NOT_SENT: Final = frozenset({"title", "additionalProperties", "discriminator"})
-"""Of pydantic's schema: the first says nothing new, the others not every maker knows."""
+"""Keys of pydantic's schema to leave out: models' makers do not need or know them."""
 
 _VALUES: Final = frozenset({"default", "const", "enum", "examples"})
 """What is under these is no schema, but the user's own values."""

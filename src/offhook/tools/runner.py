@@ -47,9 +47,9 @@ class ToolRun:
     """Told when something has begun that cannot be taken back."""
     task: asyncio.Task[None] = field(init=False)
     begun: bool = False
-    """The function itself has been entered."""
+    """Whether the function itself has been entered."""
     left: bool = False
-    """Nobody waits for it, and it runs to its end."""
+    """Whether its answer is not awaited any more, while it runs to its end."""
 
 
 class Runner:

@@ -34,7 +34,7 @@ class Running:
 
     name: str
     code: CodeType | None
-    """Where it was written, if that is known."""
+    """The place of the function in its file, if known."""
     call_sid: str
     thread: threading.Thread
     wanted: bool = True

@@ -109,7 +109,7 @@ class RestMessage(_Resource, frozen=True, kw_only=True):
     sid: str
     status: str
     num_segments: str = "1"
-    """Of how many texts it is made, each of which is paid for."""
+    """The number of segments, each of which is billed."""
 
 
 class RestNumber(_Resource, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from offhook.twilio import messages
 from offhook.twilio.messages import Counter
 
 OUTBOX_BYTES: Final = 256 * 1024
-"""Of encoded messages that wait while Twilio's socket is full; beyond, new audio is dropped."""
+"""Bytes of messages that wait while Twilio's socket is full; beyond, new audio is dropped."""
 
 
 class CallerLegOwner(Protocol):

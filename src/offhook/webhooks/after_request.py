@@ -28,10 +28,10 @@ class AfterRequest:
     """How a dial went; None when none has run."""
 
     left: int | None = None
-    """Which departure from a stream a dial belonged to, by its number."""
+    """The number of the departure from a stream that a dial belonged to."""
 
     stream: int = 0
-    """Which stream has ended, by the number of departures before it."""
+    """The stream that has ended, by the number of departures before it."""
 
     @classmethod
     def of(cls, form: Form) -> "AfterRequest":

@@ -27,7 +27,7 @@ from offhook.observability.metrics.catalogue import SECTIONS, Metric
 _log: Final = logging.getLogger("offhook.metrics")
 
 SERIES_MAX: Final = 100
-"""Of one metric. A label that is a vendor's or a user's word could otherwise have any many; what
+"""Series of one metric. A label that holds a vendor's or a user's word has no bound; what
 comes beyond is counted under `other`."""
 
 Labels = tuple[str, ...]

@@ -1,7 +1,7 @@
 """Tools that come with Offhook: an agent file lists them by their bare names.
 
 Each is an ordinary tool (declare.py), made for one agent: its schema names that agent's
-destinations, so that a model can ask for no other. What it does is done by the house, through the
+destinations, so that a model can ask for no other. CallControl does what it asks for, through the
 `Call` that it is given.
 """
 
