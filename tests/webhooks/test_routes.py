@@ -9,6 +9,7 @@ import pytest
 from tests.webhooks.test_auth import ACCOUNT_FIELDS, ORIGIN, TOKEN, Refusals
 
 from offhook.call import inputs
+from offhook.calls.compose import CallHandling
 from offhook.config import load
 from offhook.events.types import StreamTrouble
 from offhook.net.websocket import Acceptance, Refusal, Upgrade
@@ -23,7 +24,7 @@ SID = dict(ACCOUNT_FIELDS)["CallSid"]
 class FakeCalls:
     """A registry that knows `entries`, and notes what it is told."""
 
-    live, full, draining = 2, False, False
+    live_count, is_full, is_draining = 2, False, False
 
     def __init__(self) -> None:
         self.entries: dict[str, Any] = {}
@@ -38,10 +39,10 @@ class FakeCalls:
             raise RuntimeError("boom")
         return True
 
-    def tell(self, call_sid: str, told: object) -> None:
+    def send(self, call_sid: str, told: object) -> None:
         self.told.append(told)
 
-    def billed(self, call_sid: str, status: str, seconds: int) -> None:
+    def bill(self, call_sid: str, status: str, seconds: int) -> None:
         self.told.append((status, seconds))
 
 
@@ -52,7 +53,7 @@ class Rig:
         self.pending = PendingStreams(VirtualClock(), lambda *_: None, lambda _: None)
         self.webhooks = Webhooks(
             load(None, {"TWILIO_AUTH_TOKEN": TOKEN}),
-            cast("Any", calls),
+            CallHandling(cast("Any", calls), *cast("Any", (None,) * 3)),
             self.pending,
             self.metrics,
             failing=lambda: self.failing,
@@ -148,7 +149,7 @@ async def test_readiness(
     rig: Rig, state: str, failing: dict[str, str], status: int, draining: bool, full: bool
 ) -> None:
     rig.failing = failing
-    rig.calls.draining, rig.calls.full = draining, full
+    rig.calls.is_draining, rig.calls.is_full = draining, full
     answer = await rig.get("/readyz", "localhost")
     assert (answer.status_code, answer.json()["state"]) == (status, state)
     assert answer.json().get("failing", {}) == failing
