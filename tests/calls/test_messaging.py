@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 from tests.vendor import SENT, Vendor, vendor
 
+from offhook.call.phrases import Phrases
 from offhook.calls.messaging import Messaging
 from offhook.config import Texts, TwilioSettings
 from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
@@ -18,6 +19,7 @@ from offhook.tools.declare import Call, ToolError
 from offhook.twilio import rest
 from offhook.twilio.sms import segments
 
+ENGLISH = Phrases()
 ACCOUNT = "AC" + "1" * 32
 ADA, SHOP, OURS = "+12025550142", "+12025550143", "+12025550100"
 TEXTS = Texts.model_validate(
@@ -37,7 +39,8 @@ class Desk:
         self.events: list[Event] = []
 
     async def text(self, text: str = "Hello", to: str = "caller", of: str = ADA) -> str:
-        return await self.messaging.send_text(TEXTS, "CA1", of, text, to, self.events.append)
+        note = self.events.append
+        return await self.messaging.send_text(TEXTS, "CA1", of, text, to, note, ENGLISH)
 
     async def refused(self, *arguments: Any, **more: Any) -> str:
         with pytest.raises(ToolError) as told:
@@ -146,22 +149,22 @@ async def test_what_is_not_there_is_said() -> None:
     nothing = Messaging(DialPolicy(DialRules()), None, VirtualClock(0.0), recorded=False)
     events: list[Event] = []
     with pytest.raises(ToolError, match="no number to send texts from"):
-        await nothing.send_text(None, "CA1", ADA, "Hello", "caller", events.append)
+        await nothing.send_text(None, "CA1", ADA, "Hello", "caller", events.append, ENGLISH)
     with pytest.raises(ToolError, match="no credentials"):
-        await nothing.send_text(TEXTS, "CA1", ADA, "Hello", "caller", events.append)
+        await nothing.send_text(TEXTS, "CA1", ADA, "Hello", "caller", events.append, ENGLISH)
     with pytest.raises(ToolError, match="no record here"):
-        nothing.take_message("Ada", "", "Call back.", events.append)
+        nothing.take_message("Ada", "", "Call back.", events.append, ENGLISH)
     with pytest.raises(ToolError, match="no record here"):
-        nothing.stop_calling(ADA, events.append)
+        nothing.stop_calling(ADA, events.append, ENGLISH)
     assert events == []
 
 
 async def test_a_message_and_a_wish_are_told_as_events() -> None:
     async with desk() as d:
-        d.messaging.take_message("Ada", "555 0143", "Call back.", d.events.append)
-        d.messaging.stop_calling(ADA, d.events.append)
+        d.messaging.take_message("Ada", "555 0143", "Call back.", d.events.append, ENGLISH)
+        d.messaging.stop_calling(ADA, d.events.append, ENGLISH)
         with pytest.raises(ToolError, match="withheld"):
-            d.messaging.stop_calling("anonymous", d.events.append)
+            d.messaging.stop_calling("anonymous", d.events.append, ENGLISH)
     assert d.events == [MessageTaken("Ada", "555 0143", "Call back."), DoNotCall(ADA)]
 
 

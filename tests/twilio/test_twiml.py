@@ -242,9 +242,14 @@ def test_what_is_said_is_what_was_configured(text: str) -> None:
     assert verbs(responses.busy(an_agent(busy=Busy(say=text)), AFTER))[0] == ("Say", {}, text)
 
 
+def asked(summary: str) -> twiml.Speech:
+    about = f" It is about: {summary}" if summary else ""
+    return twiml.Speech(f"A caller would like to talk with you.{about} Press 1 to take the call.")
+
+
 @pytest.mark.parametrize("summary", ["x" * 1872, "&" * 400, "& it rains. " * 160, "é🙂<" * 600])
 def test_what_a_person_is_told_is_cut_to_what_a_request_may_hold(summary: str) -> None:
-    document = twiml.whisper(summary, "1", AFTER)
+    document = twiml.whisper(asked, summary, AFTER)
     assert twiml.TWIML_MAX - 40 <= len(document) <= twiml.TWIML_MAX
     first, _, second, _ = parsed(document)[0]
     assert first.text == second.text
@@ -256,11 +261,11 @@ def test_what_a_person_is_told_is_cut_to_what_a_request_may_hold(summary: str) -
 @hypothesis.settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(), max_size=2500))
 def test_whatever_it_is_about_can_be_sent(summary: str) -> None:
-    document = twiml.whisper(summary, "1", AFTER)
+    document = twiml.whisper(asked, summary, AFTER)
     parsed(document)
     assert len(document) <= twiml.TWIML_MAX
 
 
 def test_what_no_document_may_hold_is_left_out() -> None:
-    document = twiml.whisper("a\x00b \ud83d \ud83d\ude00 \uffff", "1", AFTER)
+    document = twiml.whisper(asked, "a\x00b \ud83d \ud83d\ude00 \uffff", AFTER)
     assert "a b \ufffd \U0001f600  " in (parsed(document)[0][0].text or "")

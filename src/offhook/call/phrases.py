@@ -3,7 +3,8 @@
 An agent that speaks another language has all of them in it. Words in braces are filled in.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from offhook.events.types import HandoffOutcome
 
@@ -96,6 +97,85 @@ class Phrases:
     """A secret was not entered before last words."""
     digits_called_off: str = "nobody waits for it"
     """A secret is not wanted any more."""
+
+    # --- what the functions of Offhook's own answer ---
+
+    function_done: str = "done"
+    """A function has returned nothing."""
+    function_failed: str = "the function failed"
+    """A function has raised something."""
+    no_function: str = "there is no function {name}"
+    """The model calls a function that the agent does not have."""
+    functions_are: str = "; there are: {names}"
+    """Follows it, when the agent has some."""
+    functions_busy: str = "too much is going on, try later"
+    """No thread is free to run a function."""
+    functions_used_up: str = "too much was done in this call already"
+    """A call runs a limited number of irreversible functions."""
+    no_destination: str = "there is no destination {destination}"
+    """The model names a destination that the agent file does not have."""
+    text_sent: str = "the text is on its way"
+    """`send_sms` was done."""
+    text_not_sent: str = "the text was not sent: {reason}"
+    """`send_sms` was refused."""
+    text_uncertain: str = "it is not known whether the text was sent; do not send it again"
+    """Twilio gave no answer to `send_sms`."""
+    text_length: str = "a text has 1 to {most} characters; this one has {length}"
+    """A text is too long, or empty."""
+    texts_off: str = "this agent has no number to send texts from"
+    """The agent file has no `texts`."""
+    texts_impossible: str = "no texts can be sent here: there are no credentials for it"
+    """Texts need REST credentials."""
+    text_withheld: str = "the caller's number is withheld, so no text can be sent to it"
+    """There is no number to send a text to."""
+    message_kept: str = "the message is kept for the people here"
+    """`take_message` was done."""
+    message_impossible: str = "there is no record here in which a message could be kept"
+    """`take_message` needs a database."""
+    not_called_again: str = "this number will not be called again"
+    """`stop_calling_me` was done."""
+    stop_impossible: str = "there is no record here in which such a wish could be kept"
+    """`stop_calling_me` needs a database."""
+    stop_withheld: str = "the number is withheld, so it cannot be put on the list"
+    """`stop_calling_me` needs a number."""
+    no_call: str = "there is no such call"
+    """The call is over."""
+    keys_impossible: str = "keys cannot be pressed on this line"
+    """`send_digits` needs our voice webhook, or REST credentials."""
+    rings: str = (
+        "It rings at {destination}. Stay with the caller, who is put through as soon as they"
+        " accept; if they do not, you are told."
+    )
+    """A person is asked first."""
+    not_transferred: str = "the caller was not put through: {reason}"
+    """A transfer was refused."""
+    not_called: str = "nobody was called: {reason}"
+    """A person who was to be asked first was not called."""
+    transfer_impossible: str = "the caller cannot be put through on this line"
+    """A transfer needs our voice webhook, or REST credentials."""
+    call_impossible: str = "nobody can be called from here"
+    """A person is asked first with REST credentials alone."""
+    reason_fault: str = "a fault in Offhook"
+    """Why nobody was called."""
+    reason_credentials: str = "there are no credentials for it"
+    """Why nobody was called."""
+    reason_silence: str = "the telephone company gave no answer"
+    """Why nobody was called."""
+    reason_unreachable: str = "Twilio could not be reached"
+    """Why a text was not sent."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """Other reasons, by the `why` of DialRefused or by Twilio's error code."""
+    key_transfer_failed: str = "(The caller asked for {destination} by a key; {reason}.)"
+    """A key did not transfer the caller."""
+
+    # --- what a person hears who is asked before a transfer ---
+
+    whisper: str = "A caller would like to talk with you.{about} Press {key} to take the call."
+    """Said to them, twice."""
+    whisper_about: str = " It is about: {summary}"
+    """Stands for `{about}` when the agent gave a summary."""
+    key_summary: str = "The caller asked for you by a key."
+    """The summary when the caller has pressed a key for them."""
 
 
 def fill(phrase: str, **values: str) -> str:

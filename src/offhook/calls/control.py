@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from offhook.call.handoff_actions import HandoffAction, SendDigits
 from offhook.call.inputs import RequestCancelled
+from offhook.call.phrases import Phrases, fill
 from offhook.call.requests import CallRequest, HangUp, Leave, Tell, Update
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
@@ -60,6 +61,11 @@ class CallControl:
         self._note_of_call = note
 
     @property
+    def _phrases(self) -> Phrases:
+        """The sentences of the call's agent; the English ones before there is one."""
+        return self.entry.agent.phrases if self.entry is not None else Phrases()
+
+    @property
     def party(self) -> str:
         """The number of the person at the other end; empty when it is not known."""
         return self.call.to if self.call.outbound else self.call.from_
@@ -80,20 +86,26 @@ class CallControl:
             case SendText():
                 texts = self.entry.agent.texts if self.entry is not None else None
                 return await self._messaging.send_text(
-                    texts, self.call.call_sid, self.party, request.text, request.to, self._note
+                    texts,
+                    self.call.call_sid,
+                    self.party,
+                    request.text,
+                    request.to,
+                    self._note,
+                    self._phrases,
                 )
             case TakeMessage():
                 return self._messaging.take_message(
-                    request.name, request.number, request.text, self._note
+                    request.name, request.number, request.text, self._note, self._phrases
                 )
             case StopCalling():
-                return self._messaging.stop_calling(self.party, self._note)
+                return self._messaging.stop_calling(self.party, self._note, self._phrases)
             case SetRecording():
                 if not self.set_recording(request.is_on):
                     raise ToolError("this call is over, or it is not recorded")
                 return "what is said is recorded" if request.is_on else "the recording is paused"
             case Leave(SendDigits()) if not self._may_leave():
-                raise ToolError("keys cannot be pressed on this line")
+                raise ToolError(self._phrases.keys_impossible)
             case _:
                 done, what = await self.request(request)
                 if not done:
@@ -149,10 +161,12 @@ class CallControl:
         _ = self._updates.start(self.call.call_sid, self._transfer_by_key(destination))
 
     async def _transfer_by_key(self, destination: str) -> None:
+        phrases = self._phrases
         try:
-            await self.perform(StartTransfer(destination, "The caller asked for you by a key."))
+            await self.perform(StartTransfer(destination, phrases.key_summary))
         except ToolError as refused:
-            words = f"(The caller asked for {destination} by a key; {refused}.)"
+            words = phrases.key_transfer_failed
+            words = fill(words, destination=destination, reason=str(refused))
             await self.request(Tell(words))
 
     # --- inside --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from offhook.call.phrases import Phrases, fill
 from offhook.clock import Clock
 from offhook.config import Texts
 from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
@@ -43,53 +44,58 @@ class Messaging:
         text: str,
         to: str,
         note: Note,
+        phrases: Phrases,
     ) -> str:
         """Send a text to the other party's number, `party`, or to a destination of `texts`."""
         if texts is None:
-            raise ToolError("this agent has no number to send texts from")
+            raise ToolError(phrases.texts_off)
         if self._rest is None:
-            raise ToolError("no texts can be sent here: there are no credentials for it")
+            raise ToolError(phrases.texts_impossible)
         if to != CALLER and to not in texts.destinations:
-            raise ToolError(f"there is no destination {to!r}")
+            raise ToolError(fill(phrases.no_destination, destination=repr(to)))
         if not 1 <= len(text) <= TEXT_MAX:
-            raise ToolError(f"a text has 1 to {TEXT_MAX} characters; this one has {len(text)}")
+            sizes = {"most": str(TEXT_MAX), "length": str(len(text))}
+            raise ToolError(fill(phrases.text_length, **sizes))
         number = party if to == CALLER else texts.destinations[to].to
         if not is_number(number):
-            raise ToolError("the caller's number is withheld, so no text can be sent to it")
+            raise ToolError(phrases.text_withheld)
         now = self._clock.now()
         refused = await self._guard.check(
             "text", number, now, segments=segments(text), call_sid=call_sid
         )
         if refused is not None:
             note(DialRefused("text", refused.slug, number))
-            raise ToolError(f"the text was not sent: {refused.words}")
+            reason = phrases.refusals.get(refused.slug, refused.words)
+            raise ToolError(fill(phrases.text_not_sent, reason=reason))
         try:
             await self._rest.send_message(to=number, from_=texts.from_, body=text)
         except TwilioRefusedError as twilio:
             _log.warning("a text was not sent: %s", twilio)
-            raise ToolError(f"the text was not sent: {twilio.words}") from None
+            reason = phrases.refusals.get(str(twilio.code), twilio.words)
+            raise ToolError(fill(phrases.text_not_sent, reason=reason)) from None
         except TwilioUnreachableError as unreachable:
             _log.warning("a text was not sent: %s", unreachable)
             if unreachable.sent:
                 # No error: after one a model tries again, and the text may be there already.
-                return "it is not known whether the text was sent; do not send it again"
-            raise ToolError("the text was not sent: Twilio could not be reached") from None
-        return "the text is on its way"
+                return phrases.text_uncertain
+            reason = phrases.reason_unreachable
+            raise ToolError(fill(phrases.text_not_sent, reason=reason)) from None
+        return phrases.text_sent
 
-    def take_message(self, name: str, number: str, text: str, note: Note) -> str:
+    def take_message(self, name: str, number: str, text: str, note: Note, phrases: Phrases) -> str:
         """Keep a message in the record of the call."""
-        self._need_record("a message")
+        self._need_record(phrases.message_impossible)
         note(MessageTaken(name, number, text))
-        return "the message is kept for the people here"
+        return phrases.message_kept
 
-    def stop_calling(self, party: str, note: Note) -> str:
+    def stop_calling(self, party: str, note: Note, phrases: Phrases) -> str:
         """Put the other party on the list of numbers that are never called."""
-        self._need_record("such a wish")
+        self._need_record(phrases.stop_impossible)
         if not is_number(party):
-            raise ToolError("the number is withheld, so it cannot be put on the list")
+            raise ToolError(phrases.stop_withheld)
         note(DoNotCall(party))
-        return "this number will not be called again"
+        return phrases.not_called_again
 
-    def _need_record(self, what: str) -> None:
+    def _need_record(self, impossible: str) -> None:
         if not self._recorded:
-            raise ToolError(f"there is no record here in which {what} could be kept")
+            raise ToolError(impossible)

@@ -140,6 +140,7 @@ class SessionFactory:
             direction,
             _once=once,
             _set_recording=control.set_recording,
+            _phrases=agent.phrases,
         )
 
     def _switch_agent(

@@ -12,11 +12,12 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from offhook.call.handoff_actions import Dial, JoinConference
-from offhook.call.phrases import transfer_failed
+from offhook.call.phrases import fill, transfer_failed
 from offhook.call.requests import CallRequest, Leave, SwitchAgent, Tell
 from offhook.calls.agent_session import call_settings
 from offhook.calls.call_entry import CallEntry
@@ -131,7 +132,7 @@ class Transfers:
         transfer = entry.agent.transfer
         destination = transfer.destinations.get(name) if transfer is not None else None
         if destination is None:
-            raise ToolError(f"there is no destination {name!r}")
+            raise ToolError(fill(entry.agent.phrases.no_destination, destination=repr(name)))
         phrase = entry.agent.phrases.transferring
         if destination.to is None:
             if destination.agent is None:
@@ -144,7 +145,8 @@ class Transfers:
         )
         if refused is not None:
             self._note(entry.call_sid, DialRefused("transfer", refused.slug, destination.to))
-            raise ToolError(f"the caller was not put through: {refused.words}")
+            reason = entry.agent.phrases.refusals.get(refused.slug, refused.words)
+            raise ToolError(fill(entry.agent.phrases.not_transferred, reason=reason))
         cold = Dial(name, destination.to, destination.timeout_seconds, destination.caller_id)
         goes_on = False
         try:
@@ -245,9 +247,9 @@ class Transfers:
 
     def _check(self, entry: CallEntry, destination: TransferDestination) -> None:
         if destination.warm and (self._updates.rest is None or not entry.origin):
-            raise ToolError("nobody can be called from here")
+            raise ToolError(entry.agent.phrases.call_impossible)
         if not entry.by_webhook and (self._updates.rest is None or not entry.origin):
-            raise ToolError("the caller cannot be put through on this line")
+            raise ToolError(entry.agent.phrases.transfer_impossible)
 
     async def _call_person(
         self, entry: CallEntry, name: str, destination: TransferDestination, summary: str
@@ -261,17 +263,14 @@ class Transfers:
             request = self._ring(warm, destination, summary)
             refused = await asyncio.shield(self._updates.start(entry.call_sid, request))
             if refused is None:
-                raise ToolError("nobody was called: a fault in Offhook")
+                refused = entry.agent.phrases.reason_fault
             if refused:
-                raise ToolError(f"nobody was called: {refused}")
+                raise ToolError(fill(entry.agent.phrases.not_called, reason=refused))
             rings = True
         finally:
             if not rings:
                 self._drop(warm)
-        return (
-            f"It rings at {name}. Stay with the caller, who is put through as soon as they accept;"
-            " if they do not, you are told."
-        )
+        return fill(entry.agent.phrases.rings, destination=name)
 
     async def _ring(
         self, warm: _WarmTransfer, destination: TransferDestination, summary: str
@@ -279,8 +278,8 @@ class Transfers:
         """Have the person called. Return why not, or an empty text."""
         rest, to, entry = self._updates.rest, destination.to, warm.entry
         if rest is None or to is None:
-            return "there are no credentials for it"
-        document = twiml.whisper(summary, ACCEPT, _url(warm, "after"))
+            return entry.agent.phrases.reason_credentials
+        document = twiml.whisper(partial(_whisper, entry.agent), summary, _url(warm, "after"))
         dialled = Dialled("warm-transfer", warm.name, to)
         try:
             leg = await rest.create_call(
@@ -292,14 +291,14 @@ class Transfers:
             )
         except TwilioRefusedError as refused:
             _log.warning("nobody was called: %s", refused)
-            return refused.words
+            return entry.agent.phrases.refusals.get(str(refused.code), refused.words)
         except TwilioUnreachableError as unreachable:
             _log.warning("nobody was called: %s", unreachable)
             if unreachable.sent:
                 self._note(
                     entry.call_sid, dialled
                 )  # It may ring all the same; nobody is put through then.
-            return "the telephone company gave no answer"
+            return entry.agent.phrases.reason_silence
         self._note(entry.call_sid, dialled)
         warm.leg = leg.sid
         if warm.at is _At.OVER:
@@ -392,8 +391,18 @@ def _url(warm: _WarmTransfer, what: str) -> str:
 async def _done(entry: CallEntry, request: CallRequest) -> str:
     done, what = await entry.control.request(request)
     if not done:
-        raise ToolError(f"the caller was not put through: {what}")
+        raise ToolError(fill(entry.agent.phrases.not_transferred, reason=what))
     return what
+
+
+def _whisper(agent: Agent, summary: str) -> twiml.Speech:
+    """Return what a person hears who is asked to take a call."""
+    about = fill(agent.phrases.whisper_about, summary=summary) if summary else ""
+    words = fill(agent.phrases.whisper, key=ACCEPT, about=about)
+    manner = agent.announcement
+    if manner is None:
+        return twiml.Speech(words)
+    return twiml.Speech(words, manner.language, manner.voice)
 
 
 def _nothing() -> None:

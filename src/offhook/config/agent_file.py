@@ -117,7 +117,10 @@ else:
         "Phrases",
         __base__=Part,
         __doc__="Sentences that the agent says, or is told.",
-        **{each.name: (Text, each.default) for each in dataclasses.fields(phrases.Phrases)},
+        **{
+            name: (dict[str, Text] if isinstance(default, dict) else Text, default)
+            for name, default in dataclasses.asdict(phrases.Phrases()).items()
+        },
     )
 
 

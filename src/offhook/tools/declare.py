@@ -31,6 +31,7 @@ import pydantic
 
 from offhook.call.handoff_actions import SendDigits
 from offhook.call.keypad import ENTRY_MAX
+from offhook.call.phrases import Phrases
 from offhook.call.requests import AskDigits, HangUp, Leave, Mute, Say, Tell, Update
 from offhook.deepgram.messages import UpdatePrompt
 from offhook.errors import UserError
@@ -122,6 +123,9 @@ class Call:
 
     _set_recording: Callable[[bool], bool] | None = field(default=None, repr=False, compare=False)
     """`CallControl.set_recording`, which any thread may call."""
+
+    _phrases: Phrases = field(default_factory=Phrases, repr=False, compare=False)
+    """The agent's sentences, for what its functions are answered."""
 
     @property
     def party(self) -> str | None:

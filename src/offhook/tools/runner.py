@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import pydantic_core
 
 from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
+from offhook.call.phrases import Phrases, fill
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.events.types import FunctionOutcome
 from offhook.tools.declare import Call, ToolArgumentsError, ToolError
@@ -131,11 +132,13 @@ class CallTools:
 
     async def _outcome(self, run: ToolRun, arguments: str) -> _Answer:
         """Return what the agent is told, whatever the function does. Raises only CancelledError."""
-        tool = run.tool
+        tool, phrases = run.tool, self._call._phrases
         if tool is None:
             names = ", ".join(self._toolbox)
-            words = f"there is no function {run.name!r}"
-            return _error(words + (f"; there are: {names}" if names else "")), "unknown"
+            words = fill(phrases.no_function, name=repr(run.name))
+            if names:
+                words += fill(phrases.functions_are, names=names)
+            return _error(words), "unknown"
         try:
             function, canonical = tool.bind(arguments, self._call)
             if tool.irreversible and not tool.repeatable:
@@ -144,13 +147,15 @@ class CallTools:
         except (ToolArgumentsError, ToolError) as told:
             return _error(str(told)), "failed"
         except NoThreadError:
-            return _error("too much is going on, try later"), "failed"
+            return _error(phrases.functions_busy), "failed"
         except asyncio.CancelledError as error:
             if run.task.cancelling():
                 raise
-            return _failed(tool, error)  # something that the function waited for was cancelled
+            return _failed(
+                tool, error, phrases
+            )  # something that the function waited for was cancelled
         except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - user code
-            return _failed(tool, error)
+            return _failed(tool, error, phrases)
 
     async def _only_once(
         self, run: ToolRun, tool: AnyTool, function: Callable[[], Any], canonical: str
@@ -163,14 +168,15 @@ class CallTools:
                 run.irrevocable()
             return await asyncio.shield(known)
         if len(self._first) >= ONCE_MAX:
-            raise ToolError("too much was done in this call already")
+            raise ToolError(self._call._phrases.functions_used_up)
         first = self._first[key] = asyncio.get_running_loop().create_future()
         try:
             answer: _Answer = await self._result(run, tool, function), "answered"
         except BaseException as error:
             # It may be tried again; who waits for this one is told that it failed.
             del self._first[key]
-            words = str(error) if isinstance(error, ToolError) else "the function failed"
+            failed = self._call._phrases.function_failed
+            words = str(error) if isinstance(error, ToolError) else failed
             first.set_result((_error(words), "failed"))
             raise
         first.set_result(answer)
@@ -191,12 +197,12 @@ class CallTools:
             )
             if inspect.isawaitable(result):  # a sync function around an async one
                 result = await result
-        return _text(result)
+        return self._call._phrases.function_done if result is None else _text(result)
 
 
 def _unless_awaited(result: Any) -> Any:
     """Return a result as text, in the thread of the function, since that may run user code."""
-    return result if inspect.isawaitable(result) else _text(result)
+    return result if result is None or inspect.isawaitable(result) else _text(result)
 
 
 def _name_unstoppable(run: ToolRun) -> None:
@@ -207,7 +213,7 @@ def _name_unstoppable(run: ToolRun) -> None:
 
 def _text(result: Any) -> str:
     """Return what the agent is told: text as it is, anything else as JSON."""
-    text = "done" if result is None else result
+    text = result
     if not isinstance(text, str):
         text = pydantic_core.to_json(text, fallback=str).decode()
     data = text.encode("utf-8", "replace")
@@ -221,8 +227,8 @@ def _error(words: str) -> str:
     return _text(json.dumps({"error": words}, ensure_ascii=False))
 
 
-def _failed(tool: AnyTool, error: BaseException) -> _Answer:
+def _failed(tool: AnyTool, error: BaseException, phrases: Phrases) -> _Answer:
     # Its words may hold what was said in the call, so only its kind and line are logged.
     kind = type(error).__name__
     _log.error("the tool %s raised %s at %s", tool.name, kind, place_of(error, tool.file))
-    return _error("the function failed"), "failed"
+    return _error(phrases.function_failed), "failed"

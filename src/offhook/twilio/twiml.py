@@ -3,6 +3,7 @@
 Source: twilio.md §2. Every document ends the call or hands it on: none leaves a silent line.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 from xml.sax.saxutils import escape
@@ -120,16 +121,18 @@ def wait_in(conference: str, after_url: str) -> str:
     return _text(document)
 
 
-def whisper(summary: str, key: str, answer_url: str) -> str:
-    """Tell a person what a call is about, twice, and ask for the key; `answer_url` is told.
+def whisper(words: Callable[[str], Speech], summary: str, answer_url: str) -> str:
+    """Tell a person what a call is about, twice, and ask for a key; `answer_url` is told which.
 
-    The document is part of a request: the summary is cut to what fits into TWIML_MAX.
+    `words` says so for a summary. The document is part of a request: the summary is cut to what
+    fits into TWIML_MAX.
     """
-    document = _whisper(for_xml(summary), key, answer_url)
+    summary = for_xml(summary)
+    document = _whisper(words(summary), answer_url)
     if len(document) <= TWIML_MAX:
         return document
-    room = (TWIML_MAX - len(_whisper(_CUT, key, answer_url))) // 2
-    return _whisper(_cut(for_xml(summary), room) + _CUT, key, answer_url)
+    room = (TWIML_MAX - len(_whisper(words(_CUT), answer_url))) // 2
+    return _whisper(words(_cut(summary, room) + _CUT), answer_url)
 
 
 def _cut(text: str, room: int) -> str:
@@ -144,12 +147,11 @@ def _cut(text: str, room: int) -> str:
     return words if len(words) > end // 2 else text[:end]
 
 
-def _whisper(summary: str, key: str, answer_url: str) -> str:
+def _whisper(speech: Speech, answer_url: str) -> str:
     document = VoiceResponse()
     gather = Gather(action=answer_url, method="POST", num_digits=1, timeout=8)
-    about = f" It is about: {summary}" if summary else ""
     for _ in range(2):
-        gather.say(f"A caller would like to talk with you.{about} Press {key} to take the call.")
+        _say(gather, speech)
         gather.pause(length=2)
     document.append(gather)
     document.redirect(answer_url, method="POST")
@@ -176,7 +178,7 @@ def nothing() -> str:
     return _text(VoiceResponse())
 
 
-def _say(document: VoiceResponse, speech: Speech | None) -> None:
+def _say(document: VoiceResponse | Gather, speech: Speech | None) -> None:
     if speech is not None:
         text = for_xml(speech.text)
         document.say(text, language=speech.language, voice=speech.voice)
