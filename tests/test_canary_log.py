@@ -175,10 +175,10 @@ async def everything(folder: Path, logs: str, *, terminal: bool, show: bool = Fa
         httpx2.AsyncClient(
             trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
         ) as http,
-        simulated_network(ACCOUNT, front, clock, people, Callbacks()) as board,
+        simulated_network(ACCOUNT, front, clock, people, Callbacks()) as network,
     ):
         account = SimulatedAccount(
-            board,
+            network,
             TOKEN,
             numbers=[AccountNumber(US)],
             api_key=SECRETS["TWILIO_API_KEY"],
@@ -194,7 +194,7 @@ async def everything(folder: Path, logs: str, *, terminal: bool, show: bool = Fa
                 more += ["--port", str(port)]
                 async with served(folder, terminal, *more, *["--show"] * show) as server:
                     await server.answers(url, http)
-                    board.front = RehearsedHost(f"{url}/twilio/voice", TOKEN, PUBLIC)
+                    network.front = RehearsedHost(f"{url}/twilio/voice", TOKEN, PUBLIC)
                     await one_of_each(url, http, folder, logged, hook)
                     await asyncio.to_thread(lookup.until, 2)
                     await standin.close()

@@ -84,7 +84,7 @@ class WholeServer:
     def ledger(self) -> NetworkLedger:
         """What the simulated account has seen, of a server with `people`."""
         assert self.account is not None
-        return self.account.board.ledger
+        return self.account.network.ledger
 
     @property
     def origin(self) -> str:
@@ -110,7 +110,7 @@ class WholeServer:
         options.setdefault("from_", "+12025550142")
         options.setdefault("to", "+12025550100")
         if self.account is not None:
-            options.setdefault("board", self.account.board)
+            options.setdefault("network", self.account.network)
         return await place_call(
             origin + path,
             caller(*steps),
@@ -303,8 +303,8 @@ async def telephones(
 ) -> AsyncIterator[tuple[SimulatedAccount, str]]:
     """A simulated account in front of the server at that port, and where its REST API is."""
     front = RehearsedHost(f"http://127.0.0.1:{port}/twilio/voice", TOKEN)
-    async with simulated_network(ACCOUNT, front, clock, book(people), callbacks) as board:
-        account = SimulatedAccount(board, TOKEN, numbers=[AccountNumber("+12025550100")])
+    async with simulated_network(ACCOUNT, front, clock, book(people), callbacks) as network:
+        account = SimulatedAccount(network, TOKEN, numbers=[AccountNumber("+12025550100")])
         async with serve(account) as api_url:
             yield account, api_url
 

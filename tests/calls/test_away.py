@@ -233,7 +233,7 @@ def gone(h: WholeServer) -> None:
     """The person who has accepted hangs up."""
     assert h.account is not None
     (joined,) = h.ledger.joined
-    assert h.account.board.legs[joined.call_sid].end("caller_hung_up")
+    assert h.account.network.legs[joined.call_sid].end("caller_hung_up")
 
 
 @pytest.mark.long
@@ -281,7 +281,7 @@ async def test_a_caller_whose_person_has_hung_up_without_a_report_is_looked_afte
         await until(handed_over(h))
         await until(lambda: bool(h.ledger.joined))
         assert h.account is not None
-        h.account.board.legs[h.ledger.joined[0].call_sid].told = None  # The report is lost.
+        h.account.network.legs[h.ledger.joined[0].call_sid].told = None  # The report is lost.
         gone(h)
         await until(lambda: CallerBack() in h.events())
         calling.cancel()

@@ -69,7 +69,7 @@ async def test_one_call_is_told_to_its_end(tmp_path: Path) -> None:
         assert "placed" in ran.out
         assert "busy: the line of whom we called was busy" in ran.out
         again = await offhook.run(ADA, "--var", "name=Ada", "--key", "once", "--json")
-        [rung] = offhook.town.board.ledger.rung
+        [rung] = offhook.town.network.ledger.rung
         assert json.loads(again.out) == {
             "call_sid": rung.call_sid,
             "status": "busy",
@@ -101,7 +101,7 @@ async def test_a_list_tells_bad_rows_and_rings_the_rest(tmp_path: Path) -> None:
         assert (report["rung"], report["rung_before"], report["whole"]) == (0, 2, False)
         assert [row["line"] for row in report["bad"]] == [4]
         assert [row["line"] for row in report["refused"]] == [5]
-        assert len(offhook.town.board.ledger.rung) == 2
+        assert len(offhook.town.network.ledger.rung) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process")
@@ -113,7 +113,7 @@ async def test_interrupted_a_list_ends_its_live_calls_and_rings_nobody_else(
         rows = "".join(f"{number},yes\n" for number in people)
         (offhook.folder / "people.csv").write_text(f"number,consent\n{rows}")
         process = await offhook.start("--from", "people.csv", "--json", "--at-once", "4")
-        rung = offhook.town.board.ledger.rung
+        rung = offhook.town.network.ledger.rung
         await until(lambda: len(rung) == 4)
         process.send_signal(signal.SIGINT)
         ran = await ended(process)

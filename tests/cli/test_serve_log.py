@@ -187,8 +187,8 @@ async def test_a_scrape_after_a_call_has_every_metric(tmp_path: Path) -> None:
         assert await server.stop() == 0
     typed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", scrape, re.MULTILINE))
     every = [metric for section in SECTIONS.values() for metric in section]
-    board = (Path(__file__).parents[2] / "docs" / "grafana-dashboard.json").read_text()
-    named = {n.removesuffix("_bucket") for n in re.findall(r"\b(offhook_\w+)[{]", board)}
+    network = (Path(__file__).parents[2] / "docs" / "grafana-dashboard.json").read_text()
+    named = {n.removesuffix("_bucket") for n in re.findall(r"\b(offhook_\w+)[{]", network)}
     assert len(named) == len(every)
     assert named <= typed.keys()
     assert {m.name: typed.get(m.name) for m in every} == {m.name: m.kind for m in every}

@@ -35,8 +35,8 @@ AWKWARD = Callbacks(late_s=0.1, twice=True, out_of_order=True)
 class Town:
     """Whoever can be rung, and the desk that rings them."""
 
-    def __init__(self, board: SimulatedNetwork, account: SimulatedAccount, desk: Desk) -> None:
-        self.board = board
+    def __init__(self, network: SimulatedNetwork, account: SimulatedAccount, desk: Desk) -> None:
+        self.network = network
         self.account = account
         self.desk = desk
 
@@ -47,13 +47,13 @@ class Town:
         return answer.json()
 
     async def over(self, sid: str) -> LegReport[CallParty]:
-        await until(lambda: self.board.legs[sid].over)
+        await until(lambda: self.network.legs[sid].over)
         state: dict[str, Any] = {"final": False, "status": "queued"}
         async with asyncio.timeout(240):
             while not state["final"]:
                 path = f"/api/calls/{sid}/status?seen={state['status']}&wait_s=10"
                 state = (await self.desk.ask(path)).json()
-        return self.board.ledger.reports[sid]
+        return self.network.ledger.reports[sid]
 
 
 @asynccontextmanager
@@ -65,14 +65,14 @@ async def town(
 ) -> AsyncIterator[Town]:
     clock = LoopClock(asyncio.get_running_loop())
     nowhere = RehearsedHost("http://127.0.0.1:1/twilio/voice", TOKEN, PUBLIC)
-    async with simulated_network(ACCOUNT, nowhere, clock, book(people), callbacks) as board:
-        account = SimulatedAccount(board, TOKEN, numbers=[AccountNumber(US)])
+    async with simulated_network(ACCOUNT, nowhere, clock, book(people), callbacks) as network:
+        account = SimulatedAccount(network, TOKEN, numbers=[AccountNumber(US)])
         async with (
             serve(account) as origin,
             desk(folder, change=configured_for(origin), **options) as made,
         ):
-            board.front = RehearsedHost(f"{made.whole.origin}/twilio/voice", TOKEN, PUBLIC)
-            yield Town(board, account, made)
+            network.front = RehearsedHost(f"{made.whole.origin}/twilio/voice", TOKEN, PUBLIC)
+            yield Town(network, account, made)
 
 
 @pytest.mark.parametrize("callbacks", [Callbacks(), AWKWARD], ids=["as they come", "awkward"])
@@ -89,7 +89,7 @@ async def test_a_person_talks_with_the_agent(tmp_path: Path, callbacks: Callback
         assert sum(isinstance(event, AgentSaid) for event in events) >= 2
         assert made.desk.whole.endings(sid) == ["caller_hung_up"]
         assert [e.status for e in events if isinstance(e, CallBilled)] == ["completed"]
-        assert len(made.board.ledger.rung) == 1
+        assert len(made.network.ledger.rung) == 1
         # Nobody waits for a verdict: the agent is heard at once.
         answered = report.answered_at
         assert report.streams[0].started_at - answered < 1.0
@@ -114,7 +114,7 @@ async def test_a_machine_gets_the_message_after_its_tone(tmp_path: Path) -> None
         assert said == ["Dear Ada, please ring back."]
         [message] = [span for span in report.line if span.sound == "say"]
         assert message.began - report.answered_at >= 3.4  # the greeting and the tone are over
-        assert made.board.ledger.redirected == []
+        assert made.network.ledger.redirected == []
 
 
 async def test_a_machine_that_answers_into_the_announcement_gets_the_message_too(
@@ -128,7 +128,7 @@ async def test_a_machine_that_answers_into_the_announcement_gets_the_message_too
         assert made.desk.whole.endings(sid) == ["message_left"]
         said = [verb.text for verb in report.verbs if verb.name == "Say"]
         assert said[-1] == "Dear Ada, please ring back."
-        assert len(made.board.ledger.redirected) == 1
+        assert len(made.network.ledger.redirected) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ async def test_a_creation_without_an_answer_rings_once(
         sid = (await made.ring())["call_sid"]
         await made.over(sid)
         assert (await made.ring()) == {"call_sid": sid, "again": True}
-        assert len(made.board.ledger.rung_at(ADA)) == 1
+        assert len(made.network.ledger.rung_at(ADA)) == 1
 
 
 async def test_too_many_requests_are_repeated_and_ring_once(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ async def test_too_many_requests_are_repeated_and_ring_once(tmp_path: Path) -> N
         made.account.faults += [RestFault(429, 20429), RestFault(429, 20429)]
         sid = (await made.ring())["call_sid"]
         await made.over(sid)
-        assert len(made.board.ledger.rung) == 1
+        assert len(made.network.ledger.rung) == 1
 
 
 @pytest.mark.parametrize(("code", "word"), [(21215, "country"), (21219, "trial")])
@@ -175,4 +175,4 @@ async def test_what_twilio_refuses_is_told_in_words(tmp_path: Path, code: int, w
         told = await made.ring()
         assert told["code"] == "E-TW-03"
         assert word in told["what"]
-        assert made.board.ledger.rung == []
+        assert made.network.ledger.rung == []

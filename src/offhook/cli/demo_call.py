@@ -125,8 +125,8 @@ async def _call(config: Config, own: OwnServer, name: str) -> CallResult:
         called = loaded.scenario.model_copy(update={"to": next(iter(config.lines))})
         loaded = dataclasses.replace(loaded, scenario=called)
     target = runner.Target(own.url, own.token, "AC" + secrets.token_hex(16))
-    house = runner.ScenarioServer(target, lambda sid: listeners.inside(own, sid))
-    case = runner.ScenarioRun(loaded, sounds, known, "", lambda clock: nullcontext(house))
+    server = runner.ScenarioServer(target, lambda sid: listeners.inside(own, sid))
+    case = runner.ScenarioRun(loaded, sounds, known, "", lambda clock: nullcontext(server))
     (result,) = await runner.run([case], own.clock, jobs=1, attempts=1)
     (call,) = result.calls.values()
     return call

@@ -21,7 +21,7 @@ MISSING = "pocketsphinx not installed. Install it: pip install 'offhook[local]'"
 
 async def test_a_script_needs_nothing() -> None:
     async with agents.ready(Script(silence_ms=300)) as ready:
-        assert isinstance(ready.agent.mind(SETTINGS), ScriptPolicy)
+        assert isinstance(ready.agent.policy(SETTINGS), ScriptPolicy)
         assert ready.agent.conduct.silence_ms == 300
         assert ready.dialogue is None
 
@@ -29,7 +29,7 @@ async def test_a_script_needs_nothing() -> None:
 @pytest.mark.skipif(installed.missing() is not None, reason="no local ears and voice here")
 async def test_without_a_file_it_is_the_front_desk_that_understands() -> None:
     async with agents.ready() as ready:
-        assert isinstance(ready.agent.mind(SETTINGS), DialogueFilePolicy)
+        assert isinstance(ready.agent.policy(SETTINGS), DialogueFilePolicy)
         assert ready.dialogue is not None
         assert "book" in ready.dialogue.content.intents
         assert "understands" in ready.words
@@ -37,7 +37,7 @@ async def test_without_a_file_it_is_the_front_desk_that_understands() -> None:
 
 async def test_a_model_does_the_talking() -> None:
     async with agents.ready(Script(), Model("http://127.0.0.1:1/", "small")) as ready:
-        assert isinstance(ready.agent.mind(SETTINGS), ModelPolicy)
+        assert isinstance(ready.agent.policy(SETTINGS), ModelPolicy)
         assert "small" in ready.words
 
 
@@ -46,7 +46,7 @@ async def test_where_the_extra_is_missing_a_script_serves_and_a_dialogue_is_refu
 ) -> None:
     monkeypatch.setattr(installed, "missing", lambda: MISSING)
     async with agents.ready() as ready:
-        assert isinstance(ready.agent.mind(SETTINGS), ScriptPolicy)
+        assert isinstance(ready.agent.policy(SETTINGS), ScriptPolicy)
         assert "offhook[local]" in ready.words
     with pytest.raises(UserError, match="E-STANDIN-02") as problem:
         async with agents.ready(front_desk()):

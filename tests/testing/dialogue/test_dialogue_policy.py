@@ -1,4 +1,4 @@
-"""The stand-in with a dialogue for a mind, over the protocol, in memory."""
+"""The stand-in with a dialogue for a policy, over the protocol, in memory."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A model for a mind, over real sockets: a small server of completions, and the stand-in."""
+"""A model for a policy, over real sockets: a small server of completions, and the stand-in."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -20,7 +20,7 @@ TARGET = Target("http://127.0.0.1:1/nobody", None, "AC" + "0" * 32)
 
 def case(
     listen: Callable[[str], Hearing] = lambda sid: NoWords(),
-    house: Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]] | None = None,
+    server: Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]] | None = None,
     *,
     slow: bool = False,
 ) -> ScenarioRun:
@@ -32,7 +32,7 @@ def case(
     async def opened(clock: Clock) -> AsyncIterator[ScenarioServer]:
         yield ScenarioServer(TARGET, listen)
 
-    return ScenarioRun(loaded, {}, None, "", house or opened, slow)
+    return ScenarioRun(loaded, {}, None, "", server or opened, slow)
 
 
 async def run(
@@ -115,7 +115,7 @@ async def test_nobody_is_called_until_every_slow_house_of_the_round_is_open() ->
         happened.append("calling")
         return NoWords()
 
-    cases = [case(calling), *(case(house=slow, slow=True) for _ in range(3)), case(calling)]
+    cases = [case(calling), *(case(server=slow, slow=True) for _ in range(3)), case(calling)]
     results = await run(*cases, jobs=2, attempts=1)  # this machine may be late, too
     assert [result.loaded for result in results] == [one.loaded for one in cases]
     first, second = happened.index("calling"), len(happened) - 1 - happened[::-1].index("open")

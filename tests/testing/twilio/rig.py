@@ -38,7 +38,7 @@ CAROL: Final = "+12025550122"
 @dataclass
 class Rig:
     server: Server
-    board: SimulatedNetwork
+    network: SimulatedNetwork
     account: SimulatedAccount
     rest: TwilioRest
     origin: str
@@ -46,7 +46,7 @@ class Rig:
 
     @property
     def ledger(self) -> NetworkLedger:
-        return self.board.ledger
+        return self.network.ledger
 
     def url(self, path: str) -> str:
         return f"https://127.0.0.1:{self.server.port}{path}"
@@ -62,7 +62,7 @@ class Rig:
 
     async def over(self, call: RestCall | str) -> LegReport[CallParty]:
         sid = call if isinstance(call, str) else call.sid
-        await until(lambda: self.board.legs[sid].over)
+        await until(lambda: self.network.legs[sid].over)
         return self.ledger.reports[sid]
 
     async def inbound(self, who: SimulatedCaller | None = None, **more: Any) -> CallReport:
@@ -70,12 +70,12 @@ class Rig:
         return await place_call(
             self.server.url,
             who or SimulatedCaller((), lambda text: b""),
-            clock=self.board.clock,
+            clock=self.network.clock,
             auth_token=TOKEN,
             account_sid=ACCOUNT,
             from_=ADA,
             to=DESK,
-            board=self.board,
+            network=self.network,
             **more,
         )
 
@@ -94,14 +94,18 @@ async def rig(
             server.pages[path] = nothing
         front = RehearsedHost(server.url, TOKEN)
         clock = LoopClock(asyncio.get_running_loop(), SPEED)
-        async with simulated_network(ACCOUNT, front, clock, book(people or {}), callbacks) as board:
-            made = SimulatedAccount(board, TOKEN, **({"numbers": [AccountNumber(DESK)]} | account))
+        async with simulated_network(
+            ACCOUNT, front, clock, book(people or {}), callbacks
+        ) as network:
+            made = SimulatedAccount(
+                network, TOKEN, **({"numbers": [AccountNumber(DESK)]} | account)
+            )
             async with serve(made) as origin:
                 twilio = TwilioSettings(
                     account_sid=ACCOUNT, auth_tokens=(SecretStr(TOKEN),), api_url=origin
                 )
                 yield Rig(
-                    server, board, made, TwilioRest(twilio.require_rest(), http), origin, http
+                    server, network, made, TwilioRest(twilio.require_rest(), http), origin, http
                 )
 
 

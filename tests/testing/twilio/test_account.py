@@ -194,7 +194,7 @@ async def test_a_url_replaces_a_verb_and_opens_a_stream() -> None:
     async with rig({BOB: SimulatedPerson()}) as it:
         it.server.page("/next", it.stream)
         call = await it.ring(BOB, "<Pause length='600'/>")
-        await until(lambda: it.board.legs[call.sid].status == "in-progress")
+        await until(lambda: it.network.legs[call.sid].status == "in-progress")
         await it.rest.update_call(call.sid, url=it.url("/next"))
         report = await it.over(call)
     assert [verb.name for verb in report.verbs] == ["Pause", "Connect"]
@@ -208,7 +208,7 @@ async def test_an_inbound_call_is_redirected_and_ended_too() -> None:
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(it.inbound(status_callback=it.url("/status")))
             await until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
-            (sid,) = it.board.legs
+            (sid,) = it.network.legs
             await it.rest.update_call(sid, twiml=f"<Response>{it.stream}</Response>")
             await until(lambda: len(it.server.agents) > 1 and it.server.agents[1].spoke.is_set())
             await it.rest.hang_up(sid)
@@ -297,7 +297,7 @@ async def test_who_may_not_call_whom() -> None:
                 await it.rest.create_call(to=BOB, from_=DESK, twiml=twiml)
             assert refused.value.code == code
     assert it.ledger.rung == []
-    assert it.board.legs == {}
+    assert it.network.legs == {}
 
 
 async def test_only_this_accounts_credentials_are_good() -> None:
@@ -341,7 +341,7 @@ async def test_faults_that_are_ordered() -> None:
             await it.ring(BOB, "<Hangup/>")
         assert refused.value.status == 503
         await until(lambda: len(it.ledger.rung) == 2)  # it was carried out all the same
-        await until(lambda: all(leg.over for leg in it.board.legs.values()))
+        await until(lambda: all(leg.over for leg in it.network.legs.values()))
 
 
 # --- texts and numbers -----------------------------------------------------------------------

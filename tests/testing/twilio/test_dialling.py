@@ -198,7 +198,7 @@ async def test_two_in_one_conference_are_together_until_one_ends_it() -> None:
     assert one.left_at is not None
     assert it.server.at("/left")[0].form["DialCallStatus"] == "answered"
     assert "DialCallSid" not in it.server.at("/left")[0].form
-    assert it.board.conferences == {}
+    assert it.network.conferences == {}
 
 
 async def test_who_does_not_end_it_leaves_the_others_waiting() -> None:
@@ -236,7 +236,7 @@ async def test_a_warm_transfer() -> None:
         async with asyncio.TaskGroup() as group:
             calling = group.create_task(it.inbound())
             await until(lambda: it.server.agents and it.server.agents[0].spoke.is_set())
-            (sid,) = it.board.legs
+            (sid,) = it.network.legs
             bob = await it.ring(
                 BOB,
                 f"<Gather numDigits='1' action='{it.url('/accepted')}'><Say>Ada.</Say></Gather>",

@@ -82,7 +82,7 @@ async def test_a_call_that_the_agent_ends(server: Server) -> None:
         "CallSid": report.call_sid,
         "From": "+12025550142",
         "To": "+12025550100",
-        "SimulatedCaller": "+12025550142",
+        "Caller": "+12025550142",
         "Called": "+12025550100",
         "CallStatus": "ringing",
         "Direction": "inbound",

@@ -88,7 +88,7 @@ async def test_every_answer_has_the_members_that_are_published(spec: Any) -> Non
     async with rig({BOB: SimulatedPerson()}) as it:
         call = await it.ring(BOB, "<Hangup/>")
         await it.over(call)
-        leg = it.board.legs[call.sid]
+        leg = it.network.legs[call.sid]
         given = Given([("To", ADA), ("From", DESK), ("Body", "hi")], parameters.CREATE_MESSAGE)
         for answered, name in (
             (resources.call(leg), "call"),

@@ -1,4 +1,4 @@
-"""Who can be rung in a scenario, as its file says it: switchboard/people.py does it.
+"""Who can be rung in a scenario, as its file says it: twilio/calls/people.py does it.
 
 people:
 "+12025550123": busy

@@ -48,9 +48,9 @@ class OwnAccount:
 
 
 class OwnServer:
-    """A server that runs. `board` has what its account saw, if it has one."""
+    """A server that runs. `network` has what its account saw, if it has one."""
 
-    board: SimulatedNetwork | None = None
+    network: SimulatedNetwork | None = None
 
     def __init__(self, port: int, token: str, clock: Clock) -> None:
         self.url = f"http://127.0.0.1:{port}/twilio/voice"
@@ -111,14 +111,14 @@ async def run(
     given = TwilioSettings(auth_tokens=(SecretStr(token),))
     async with AsyncExitStack() as around, asyncio.TaskGroup() as group:
         if twilio is not None and twilio.people is not None:
-            board = own.board = await around.enter_async_context(
+            network = own.network = await around.enter_async_context(
                 simulated_network(
                     twilio.sid, RehearsedHost(own.url, token, public), clock, book(twilio.people)
                 )
             )
             numbers = [AccountNumber(number) for number in dict.fromkeys(twilio.numbers)]
             api_url = await around.enter_async_context(
-                rest.serve(account.SimulatedAccount(board, token, numbers=numbers))
+                rest.serve(account.SimulatedAccount(network, token, numbers=numbers))
             )
             given = given.model_copy(update={"account_sid": twilio.sid, "api_url": api_url})
         config = dataclasses.replace(

@@ -29,26 +29,26 @@ async def prepare(
 
     Raises InvalidFileError with the mistakes of every one, or UserError for a sound.
 
-    `target` is where calls go that have no house of their own; there are none without it.
+    `target` is where calls go that have no server of their own; there are none without it.
     """
     cases: list[ScenarioRun] = []
     bad: list[InvalidFileError] = []
     for one in loaded:
         try:
             known = dialogues.known(one)
-            sight, house = await _house(one, known, listeners, target, environ)
+            sight, server = await _server(one, known, listeners, target, environ)
             validation.check(one, known, sight)
         except InvalidFileError as error:
             bad.append(error)
             continue
         how = sight.how if sight.words else f"not known, for {sight.how}"
         slowly = one.scenario.config is not None and scenario_server.opens_slowly(one)
-        cases.append(ScenarioRun(one, _sounds(one, rendered), known, how, house, slowly))
+        cases.append(ScenarioRun(one, _sounds(one, rendered), known, how, server, slowly))
     raise_together(bad)
     return cases
 
 
-async def _house(
+async def _server(
     one: Loaded,
     known: AgentVocabulary | None,
     listeners: Listeners,
@@ -61,8 +61,8 @@ async def _house(
         return scenario_server.SIGHT, functools.partial(scenario_server.run, one, config)
     assert target is not None
     sight, listen = await listeners.choose(known)
-    house = ScenarioServer(target, listen)
-    return sight, lambda clock: nullcontext(house)
+    server = ScenarioServer(target, listen)
+    return sight, lambda clock: nullcontext(server)
 
 
 async def rendering(loaded: Iterable[Loaded]) -> Rendered:

@@ -1,7 +1,7 @@
 """Runs scenarios against a server, several at once, and judges them.
 
-Nothing that takes the processor for long happens while a call is judged: a house that takes long to
-open is opened before. A scenario that failed while this machine was late runs again, alone.
+Nothing that takes the processor for long happens while a call is judged: a server that takes long
+to open is opened before. A scenario that failed while this machine was late runs again, alone.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class ScenarioServer:
 
     target: Target
     listen: Callable[[str], Hearing]
-    board: SimulatedNetwork | None = None
+    network: SimulatedNetwork | None = None
     """Of the simulated account that the calls are on, where there is one that can act on them."""
     place: Callable[[str, PlacedCaller, SimulatedCaller], Awaitable[CallReport]] | None = None
     """Has somebody called; what became of it. Raises UserError when no call is placed."""
@@ -60,10 +60,10 @@ class ScenarioRun:
     sounds: Mapping[str, bytes]
     known: AgentVocabulary | None
     how: str
-    house: Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]]
+    server: Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]]
     """Opened when it begins, and closed when it is over."""
     opens_slowly: bool = False
-    """Whether opening the house takes the processor for long."""
+    """Whether opening the server takes the processor for long."""
 
 
 async def run(
@@ -85,10 +85,10 @@ async def run(
     rounds = [slow[first : first + jobs] for first in range(0, len(slow), jobs)] or [[]]
     rounds[0] = [*rounds[0], *quick]
 
-    async def one(index: int, free: asyncio.Semaphore, doors: "_Doors") -> None:
+    async def one(index: int, free: asyncio.Semaphore, barrier: "_Barrier") -> None:
         async with free:
             began(cases[index])
-            result = await _Trial(cases[index], clock).run(doors)
+            result = await _Run(cases[index], clock).run(barrier)
             if index in results:
                 result = replace(result, attempts=results[index].attempts + 1)
             results[index] = result
@@ -98,18 +98,18 @@ async def run(
     while rounds:
         indices = rounds.pop(0)
         free = asyncio.Semaphore(jobs)
-        doors = _Doors(sum(cases[index].opens_slowly for index in indices))
+        barrier = _Barrier(sum(cases[index].opens_slowly for index in indices))
         async with asyncio.TaskGroup() as group:
             for index in indices:
-                group.create_task(one(index, free, doors), name=cases[index].loaded.name)
+                group.create_task(one(index, free, barrier), name=cases[index].loaded.name)
         if not rounds:
             again = [index for index, result in results.items() if not result.is_judged]
             rounds = [[index] for index in again if results[index].attempts < attempts]
     return [results[index] for index in range(len(cases))]
 
 
-class _Doors:
-    """Keeps all callers waiting until every house that opens slowly is open."""
+class _Barrier:
+    """Keeps all callers waiting until every server that opens slowly is open."""
 
     def __init__(self, slow: int) -> None:
         self._missing = slow
@@ -118,7 +118,7 @@ class _Doors:
             self._open.set()
 
     def opened(self) -> None:
-        """Note that one of those houses is open."""
+        """Note that one of those servers is open."""
         self._missing -= 1
         if not self._missing:
             self._open.set()
@@ -128,7 +128,7 @@ class _Doors:
         await self._open.wait()
 
 
-class _Trial:
+class _Run:
     """One scenario while it runs."""
 
     def __init__(self, case: ScenarioRun, clock: Clock) -> None:
@@ -136,33 +136,33 @@ class _Trial:
         self._clock = clock
         self._judge = Judge(case.known.meant if case.known is not None else None)
 
-    async def run(self, doors: _Doors) -> ScenarioResult:
+    async def run(self, barrier: _Barrier) -> ScenarioResult:
         case = self._case
         calls: dict[str, CallResult] = {}
         if not case.opens_slowly:
-            await doors.wait()
-        async with case.house(self._clock) as house:
+            await barrier.wait()
+        async with case.server(self._clock) as server:
             if case.opens_slowly:
-                doors.opened()
-                await doors.wait()
-            late = await self._all_called(house, calls)
+                barrier.opened()
+                await barrier.wait()
+            late = await self._all_called(server, calls)
         people = case.loaded.scenario.people
         found = {name: calls[name] for name in people}
         return ScenarioResult(case.loaded, found, case.how, late=late if late.is_too_much else None)
 
-    async def _all_called(self, house: ScenarioServer, calls: dict[str, CallResult]) -> Lateness:
+    async def _all_called(self, server: ScenarioServer, calls: dict[str, CallResult]) -> Lateness:
         async def call(name: str, person: ScenarioCaller) -> None:
-            calls[name] = await self._call(house, name, person)
+            calls[name] = await self._call(server, name, person)
 
         async with watching() as late, asyncio.TaskGroup() as group:
             for name, person in self._case.loaded.scenario.people.items():
                 group.create_task(call(name, person), name=f"caller {name}")
         return late
 
-    async def _call(self, house: ScenarioServer, name: str, person: ScenarioCaller) -> CallResult:
-        target = house.target
+    async def _call(self, server: ScenarioServer, name: str, person: ScenarioCaller) -> CallResult:
+        target = server.target
         call_sid = "CA" + secrets.token_hex(16)
-        hearing = house.listen(call_sid if person.placed is None else person.from_)
+        hearing = server.listen(call_sid if person.placed is None else person.from_)
         caller = SimulatedCaller(
             person.steps,
             self._case.sounds.__getitem__,
@@ -171,9 +171,9 @@ class _Trial:
             satisfied=self._judge.is_satisfied,
         )
         if person.placed is not None:
-            assert house.place is not None  # a house that is to call somebody can
-            report = await house.place(person.from_, person.placed, caller)
-            return await self._result(house, name, person, report, hearing)
+            assert server.place is not None  # a server that is to call somebody can
+            report = await server.place(person.from_, person.placed, caller)
+            return await self._result(server, name, person, report, hearing)
         report = await place_call(
             target.url,
             caller,
@@ -185,13 +185,13 @@ class _Trial:
             call_sid=call_sid,
             public_url=target.public_url,
             time_limit_s=self._case.loaded.scenario.time_limit_s,
-            board=house.board,
+            network=server.network,
         )
-        return await self._result(house, name, person, report, hearing)
+        return await self._result(server, name, person, report, hearing)
 
     async def _result(
         self,
-        house: ScenarioServer,
+        server: ScenarioServer,
         name: str,
         person: ScenarioCaller,
         report: CallReport,
@@ -205,7 +205,7 @@ class _Trial:
         except UserError as problem:
             failures.append(Failure(f"{problem.code} {problem.what}"))
         wire = hearing if isinstance(hearing, WireHearing) else None
-        ledger = house.board.ledger if house.board is not None else None
+        ledger = server.network.ledger if server.network is not None else None
         failures += self._judged(name, person, report, wire, ledger)
         return CallResult(name, report, failures, wire)
 

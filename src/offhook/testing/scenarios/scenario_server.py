@@ -1,4 +1,4 @@
-"""The house of one scenario: the server of its configuration, its agent, and its telephones."""
+"""The server of one scenario: that of its configuration, its agent, and its telephones."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -69,9 +69,9 @@ async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[Sce
         async with own_server.run(replace(config, deepgram=deepgram), clock, account) as own:
             target = Target(own.url, own.token, _ACCOUNT)
             place = None
-            if people is not None and own.board is not None and places:
-                place = _Placing(own, own.board, people, scenario.time_limit_s).place
-            yield ScenarioServer(target, lambda sid: inside(own, sid), own.board, place)
+            if people is not None and own.network is not None and places:
+                place = _Placing(own, own.network, people, scenario.time_limit_s).place
+            yield ScenarioServer(target, lambda sid: inside(own, sid), own.network, place)
     finally:
         await standin.close()
 
@@ -95,12 +95,12 @@ class _Placing:
     def __init__(
         self,
         own: OwnServer,
-        board: SimulatedNetwork,
+        network: SimulatedNetwork,
         people: dict[str, SimulatedPerson],
         time_limit_s: float,
     ) -> None:
         self._own = own
-        self._board = board
+        self._network = network
         self._people = people
         self._time_limit_s = time_limit_s
 
@@ -121,8 +121,8 @@ class _Placing:
         answer = response.json()
         if "call_sid" not in answer:
             raise UserError(answer["code"], answer["what"], answer["fix"])
-        leg = self._board.legs[answer["call_sid"]]
+        leg = self._network.legs[answer["call_sid"]]
         leg.at(self._time_limit_s, lambda: leg.end("given_up"))
         while not leg.over:
-            await self._board.passed(_LOOKS_S)
+            await self._network.passed(_LOOKS_S)
         return cast("CallReport", leg.report)  # its party is this caller

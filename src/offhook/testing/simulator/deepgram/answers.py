@@ -1,6 +1,6 @@
-"""The answer to one turn: what a mind says, calls and reports, on its way into the session.
+"""The answer to one turn: what a policy says, calls and reports, on its way into the session.
 
-A mind begins before the turn is certain to be over (deepgram.md §4.4). Until the turn
+A policy begins before the turn is certain to be over (deepgram.md §4.4). Until the turn
 is confirmed the answer waits here; only functions that need not wait are called.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WantedFunction:
-    """A function that a mind wants run."""
+    """A function that a policy wants run."""
 
     name: str
     arguments: Mapping[str, Any] | str
@@ -60,20 +60,20 @@ class TurnAnswer:
     is_turn: bool = True
     """False for what the agent says unasked."""
     meant: str = ""
-    """What the mind took it for, for people who watch."""
+    """What the policy took it for, for people who watch."""
     flaws: ScriptTurn | None = None
     """The turn of a script whose faults it has."""
     ends: bool = False
     """The session is over when this has been heard."""
     is_done: bool = False
-    """The mind has no more to say."""
+    """The policy has no more to say."""
     is_confirmed: bool = False
     is_dropped: bool = False
     has_spoken: bool = False
     times: Times = field(default_factory=Times)
     _held: deque[Callable[[], None]] = field(default_factory=deque)
 
-    # --- What a mind does ---
+    # --- What a policy does ---
 
     def say(self, text: str) -> None:
         """Say this, after what was said before."""

@@ -26,7 +26,7 @@ from offhook.testing.simulator.deepgram.settings import OfferedFunction, Session
 from offhook.testing.simulator.deepgram.timers import Timers
 
 SLOW_S: Final = 4.0
-"""Seconds after which a mind is told that its functions take long."""
+"""Seconds after which a policy is told that its functions take long."""
 
 KEPT: Final = 1000
 """Calls that a session remembers."""

@@ -1,6 +1,6 @@
 """What a stand-in agent thinks with, whatever is behind it: a script, a dialogue, a model.
 
-A mind is called on the event loop and returns at once. It answers through the Answer that it is
+A policy is called on the event loop and returns at once. It answers through the Answer that it is
 given, then or later: until it is told to `forget` or that it was `interrupted`.
 """
 
@@ -57,7 +57,7 @@ class StandInAgent:
     """A stand-in agent to be: what each of its sessions is made of."""
 
     conduct: Conduct
-    mind: Callable[[StandInSettings], DialoguePolicy]
+    policy: Callable[[StandInSettings], DialoguePolicy]
     ears: Callable[[], SpeechToText]
     voice: TextToSpeech
     """One for all sessions."""

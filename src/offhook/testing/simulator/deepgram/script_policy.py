@@ -1,4 +1,4 @@
-"""The mind of a scripted agent, and ears that need hear nothing because the script knows."""
+"""The policy of a scripted agent, and ears that need hear nothing because the script knows."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,7 +1,7 @@
 """Who speaks when, in one session of the stand-in agent: turns, barge-in, answers, injections.
 
 Source: deepgram.md §2.14 to §2.17, §3.2, §4.4. The caller is heard by listening.py, an
-answer is thought of by a mind (mind.py) and held back by answer.py until it may go out, spoken by
+answer is thought of by a policy (mind.py) and held back by answer.py until it may go out, spoken by
 speaking.py; functions.py calls functions. This puts them together, and knows nothing of sockets.
 """
 
@@ -41,8 +41,8 @@ class StandInTurns:
         self._clock = clock
         self._timers = timers
         self.wire: Final = wire
-        self._mind = agent.mind(settings)
-        self._mind.resume(settings.context)
+        self._policy = agent.policy(settings)
+        self._policy.resume(settings.context)
         self._listener = TurnListener(
             agent.ears(),
             timers,
@@ -99,12 +99,12 @@ class StandInTurns:
 
     def updated(self) -> None:
         """Take over changed settings."""
-        self._mind.update(self._settings)
+        self._policy.update(self._settings)
         self._listener.end_after(self._settings.end_of_turn_ms(self._conduct.silence_ms))
 
     def say_unasked(self, text: str) -> None:
         """Say a greeting, or an injection."""
-        self._mind.said(text)
+        self._policy.said(text)
         self.speak(text, None)
 
     def inject(self, message: messages.InjectAgentMessage) -> None:
@@ -142,7 +142,7 @@ class StandInTurns:
         """Stop: the session is over."""
         self._speaker.drop()
         self._listener.close()
-        self._mind.close()
+        self._policy.close()
         if self._answer is not None:
             self._answer.drop()
 
@@ -188,7 +188,7 @@ class StandInTurns:
         return answer
 
     def _think(self, heard: Transcript, answer: TurnAnswer) -> None:
-        self._mind.answer(heard, answer, interrupted=self._interrupted)
+        self._policy.answer(heard, answer, interrupted=self._interrupted)
         if self._reply_timer is None and not answer.is_dropped:
             # Nobody waits for the caller to go on: that was before the words were known.
             self._confirm(answer)
@@ -223,7 +223,7 @@ class StandInTurns:
         self._reply_timer = None
         self._cancel_thought()
         if cut_short is not None:
-            self._mind.interrupted(cut_short)
+            self._policy.interrupted(cut_short)
 
     def _cancel_thought(self) -> None:
         answer, self._answer = self._answer, None
@@ -232,7 +232,7 @@ class StandInTurns:
         answer.drop()
         self.functions.cancel()
         if not answer.is_confirmed:
-            self._mind.forget()
+            self._policy.forget()
 
     def _is_mid_turn(self) -> bool:
         """Whether the agent speaks, or is about to."""
@@ -316,17 +316,17 @@ class StandInTurns:
             self._closing = self._timers.at(self._speaker.plays_until, self.wire.close)
 
     def _await_silence(self, since: float) -> None:
-        """Ask the mind what to do when nobody has spoken for a while."""
+        """Ask the policy what to do when nobody has spoken for a while."""
         self._timers.cancel(self._silence_timer)
-        if self._mind.silence_s is not None:
-            self._silence_timer = self._timers.at(since + self._mind.silence_s, self._on_silence)
+        if self._policy.silence_s is not None:
+            self._silence_timer = self._timers.at(since + self._policy.silence_s, self._on_silence)
 
     def _on_silence(self) -> None:
         if self._listener.speaking or self._is_mid_turn() or self._speaker.audible:
             self._await_silence(self._clock.now())
             return
         answer = self._new_answer(None, None)
-        self._mind.silence(answer)
+        self._policy.silence(answer)
         self._confirm(answer)
 
     def _strike(self, answer: TurnAnswer) -> None:

@@ -1,4 +1,4 @@
-"""A dialogue as the mind of a stand-in agent."""
+"""A dialogue as the policy of a stand-in agent."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager

@@ -57,7 +57,7 @@ async def thinking(
     """Give an agent a model as its policy, where there is one: `configured`, or in its Settings.
 
     A model that Settings name is asked only where it is on this machine. Other sessions have the
-    agent's own mind.
+    agent's own policy.
     """
     async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
         tasks = set[asyncio.Task[None]]()
@@ -68,13 +68,13 @@ async def thinking(
             task.add_done_callback(tasks.discard)
             return task
 
-        def mind(settings: StandInSettings) -> DialoguePolicy:
+        def policy(settings: StandInSettings) -> DialoguePolicy:
             if models(settings, configured):
                 return ModelPolicy(settings, configured, http, start)
-            return agent.mind(settings)
+            return agent.policy(settings)
 
         try:
-            yield dataclasses.replace(agent, mind=mind)
+            yield dataclasses.replace(agent, policy=policy)
         finally:
             for task in tasks:
                 task.cancel()

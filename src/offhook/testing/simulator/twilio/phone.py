@@ -1,7 +1,7 @@
 """Places a rehearsed call: somebody rings the server that is rehearsed.
 
 It requests the voice webhook, executes the TwiML that it gets, opens the stream and posts the
-callbacks; all of which is done in switchboard/. Source: twilio.md §1.2, §1.7, §1.10, §2 and §4.
+callbacks; all of which is done in calls/. Source: twilio.md §1.2, §1.7, §1.10, §2 and §4.
 
 It speaks to one host, as webhooks.py says; a URL of another host is noted and never contacted.
 """
@@ -52,7 +52,7 @@ async def place_call(
     fallback_url: str | None = None,
     dial_status: DialStatus = "completed",
     time_limit_s: float | None = None,
-    board: SimulatedNetwork | None = None,
+    network: SimulatedNetwork | None = None,
     hang_up_after_s: float | None = None,
 ) -> LegReport[_PartyT]:
     """Call a number whose voice webhook (http, https) or media stream (ws, wss) is `to_url`.
@@ -60,15 +60,15 @@ async def place_call(
     `auth_token` signs, or a shared key in its place; without it nothing is signed. `public_url` is
     the origin that a server behind a plain `to_url` takes itself to have, if another (webhooks.py).
     `parameters` are the stream's, when `to_url` is one. `dial_status` is what becomes of every
-    <Dial>, unless there is a `board`, whose people are dialled then, and whose account can redirect
-    and end the call. The caller hangs up `hang_up_after_s` after the answer, whatever is going on.
+    <Dial>, unless there is a `network`: its people are dialled, its account can redirect and end
+    the call. The caller hangs up `hang_up_after_s` after the answer, whatever is going on.
     A call that is not over after `time_limit_s` simulated seconds is hung up, which its report
     calls a fault. Cancelling it hangs up; then, as after a normal end, no connection and no task is
     left. Raises UserError E-REH-02 for another `to_url`.
     """
     front = RehearsedHost(to_url, auth_token, public_url)
     report = LegReport(account_sid, call_sid or new_sid("CA"), caller)
-    async with _board(board, front, clock, account_sid, dial_status) as at:
+    async with _network(network, front, clock, account_sid, dial_status) as at:
         leg = Leg(
             at,
             report,
@@ -99,15 +99,15 @@ async def place_call(
 
 
 @asynccontextmanager
-async def _board(
-    board: SimulatedNetwork | None,
+async def _network(
+    network: SimulatedNetwork | None,
     front: RehearsedHost,
     clock: Clock,
     account_sid: str,
     dial_status: DialStatus,
 ) -> AsyncIterator[SimulatedNetwork]:
-    if board is not None:
-        yield board
+    if network is not None:
+        yield network
         return
     dialled = (
         SimulatedPerson(after_s=0.0, talks_s=DIAL_S)

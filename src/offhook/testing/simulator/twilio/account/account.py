@@ -71,14 +71,14 @@ class RestReply:
 
 @dataclass(slots=True)
 class SimulatedAccount:
-    """One account, on its board of calls.
+    """One account, on its network of calls.
 
     `numbers` are its own, `verified` others that it may call from. `refused` are numbers with the
     code that a call or text to them meets (21215, 21610, …). Beyond `calls_at_once` calls are
     refused, beyond `calls_per_second` they wait in the queue (twilio.md §5.2).
     """
 
-    board: SimulatedNetwork
+    network: SimulatedNetwork
     auth_token: str = field(repr=False)
     api_key: str | None = None
     api_secret: str | None = field(default=None, repr=False)
@@ -107,13 +107,13 @@ class SimulatedAccount:
         except RequestRefusedError as refuse:
             code = refuse.code or None
             reply = _refusal(refuse, fault)
-        self.board.ledger.answers.append(RestAnswer(method, path, reply.status, code))
+        self.network.ledger.answers.append(RestAnswer(method, path, reply.status, code))
         return reply
 
     def _act(
         self, method: str, path: str, query: str, body: str, authorization: str | None
     ) -> tuple[int, Any]:
-        account_sid = self.board.account_sid
+        account_sid = self.network.account_sid
         if not self._is_known(authorization):
             raise RequestRefusedError(401, UNAUTHORIZED, "Authenticate")
         found = re.fullmatch(rf"/{VERSION}/Accounts/(AC\w+)/(\w+)(?:/(\w+))?\.json", path)
@@ -128,12 +128,12 @@ class SimulatedAccount:
                 return 201, self._create_call(Given(form, CREATE_CALL))
             case ("GET", "Calls", None):
                 return 200, self._list_calls(Given(asked, LIST_CALLS))
-            case ("POST", "Calls", sid) if sid in self.board.legs:
-                return 200, self._update_call(self.board.legs[sid], Given(form, UPDATE_CALL))
+            case ("POST", "Calls", sid) if sid in self.network.legs:
+                return 200, self._update_call(self.network.legs[sid], Given(form, UPDATE_CALL))
             case ("POST", "Calls", sid):
                 self._missed(sid, Given(form, UPDATE_CALL))
-            case ("GET", "Calls", sid) if sid in self.board.legs:
-                return 200, resources.call(self.board.legs[sid])
+            case ("GET", "Calls", sid) if sid in self.network.legs:
+                return 200, resources.call(self.network.legs[sid])
             case ("POST", "Messages", None):
                 return 201, self._create_message(Given(form, CREATE_MESSAGE))
             case ("GET", "IncomingPhoneNumbers", None):
@@ -153,7 +153,7 @@ class SimulatedAccount:
             user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         except ValueError:
             return False
-        known = {self.board.account_sid: self.auth_token}
+        known = {self.network.account_sid: self.auth_token}
         if self.api_key is not None and self.api_secret is not None:
             known[self.api_key] = self.api_secret
         return scheme.lower() == "basic" and known.get(user) == password
@@ -162,20 +162,20 @@ class SimulatedAccount:
 
     def _create_call(self, given: Given) -> dict[str, Any]:
         self._check_ends(given, E164, _OTHER)
-        live = sum(not leg.over for leg in self.board.legs.values())
+        live = sum(not leg.over for leg in self.network.legs.values())
         if self.calls_at_once is not None and live >= self.calls_at_once:
             raise RequestRefusedError(429, TOO_MANY_CALLS, "Call concurrency limit exceeded")
-        now, waits_s = self.board.clock.now(), 0.0
+        now, waits_s = self.network.clock.now(), 0.0
         if self.calls_per_second is not None:
             self._queue_free_at = max(now, self._queue_free_at)
             waits_s = self._queue_free_at - now
-        leg = calling.ring(self.board, given, waits_s)
+        leg = calling.ring(self.network, given, waits_s)
         if self.calls_per_second is not None:
             self._queue_free_at += 1 / self.calls_per_second
         return resources.call(leg)
 
     def _update_call(self, leg: Leg, given: Given) -> dict[str, Any]:
-        now, ledger = self.board.clock.now(), self.board.ledger
+        now, ledger = self.network.clock.now(), self.network.ledger
         status, new = given.text("Status"), calling.instructions(given)
         if status and new is not None:
             raise RequestRefusedError(400, BAD_PARAMETER, "Status excludes Url and Twiml")
@@ -199,9 +199,9 @@ class SimulatedAccount:
 
     def _missed(self, sid: str | None, given: Given) -> None:
         """Note what was asked of a call that never was."""
-        now = self.board.clock.now()
+        now = self.network.clock.now()
         if given.text("Status"):
-            self.board.ledger.hang_ups.append(EndRequest(sid or "", now, False))
+            self.network.ledger.hang_ups.append(EndRequest(sid or "", now, False))
 
     # --- texts and numbers ---
 
@@ -214,36 +214,36 @@ class SimulatedAccount:
             raise RequestRefusedError(
                 400, TEXT_TOO_LONG, "The message body exceeds 1600 characters"
             )
-        board = self.board
-        made = resources.message(board.account_sid, given)
-        now = board.clock.now()
+        network = self.network
+        made = resources.message(network.account_sid, given)
+        now = network.clock.now()
         text = Texted(made["sid"], made["to"], made["from"] or "", made["body"], now)
-        board.ledger.texts.append(text)
+        network.ledger.texts.append(text)
         callback = given.text("StatusCallback")
         if callback:
-            board.group.create_task(self._tell(callback, made), name=f"text {made['sid']}")
+            network.group.create_task(self._tell(callback, made), name=f"text {made['sid']}")
         return made
 
     async def _tell(self, url: str, made: Mapping[str, Any]) -> None:
-        board = self.board
+        network = self.network
         for status in ("sent", "delivered"):
-            await board.passed(MESSAGE_S / 2)
+            await network.passed(MESSAGE_S / 2)
             form = {
-                "AccountSid": board.account_sid,
+                "AccountSid": network.account_sid,
                 "MessageSid": made["sid"],
                 "MessageStatus": status,
                 "To": made["to"],
                 "From": made["from"] or "",
                 "ApiVersion": VERSION,
             }
-            if board.front.dialled(url) is not None:
-                await board.front.send(board.http, Request(url, "POST", form))
+            if network.front.dialled(url) is not None:
+                await network.front.send(network.http, Request(url, "POST", form))
 
     def _list_calls(self, given: Given) -> dict[str, Any]:
         """List calls, the newest first. Only who called whom, and their status, are looked for."""
         wanted = {name: given.text(name) for name in ("To", "From", "Status", "ParentCallSid")}
         members = {"To": "to", "From": "from", "Status": "status"}
-        found = [resources.call(leg) for leg in reversed(self.board.legs.values())]
+        found = [resources.call(leg) for leg in reversed(self.network.legs.values())]
         for name, value in wanted.items():
             member = members.get(name, "parent_call_sid")
             found = [one for one in found if value in ("", one[member])]
@@ -252,7 +252,7 @@ class SimulatedAccount:
     def _list_numbers(self, given: Given) -> dict[str, Any]:
         wanted = given.text("PhoneNumber")
         found = [
-            one.json(self.board.account_sid)
+            one.json(self.network.account_sid)
             for one in self.numbers
             if wanted in ("", one.phone_number)
         ]
@@ -269,7 +269,7 @@ class SimulatedAccount:
     ) -> dict[str, Any]:
         size, page = given.integer("PageSize", 50), given.integer("Page", 0)
         shown = found[page * size : (page + 1) * size]
-        base = f"/{VERSION}/Accounts/{self.board.account_sid}/{resource}.json"
+        base = f"/{VERSION}/Accounts/{self.network.account_sid}/{resource}.json"
 
         def uri(number: int) -> str:
             query = {name: value for name, value in wanted.items() if value}

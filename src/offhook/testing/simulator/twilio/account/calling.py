@@ -120,17 +120,17 @@ def detection_of(given: Given) -> Detection | None:
     )
 
 
-def ring(board: SimulatedNetwork, given: Given, waits_s: float) -> Leg:
+def ring(network: SimulatedNetwork, given: Given, waits_s: float) -> Leg:
     """Ring somebody, after having waited in the queue for so long. Raises RequestRefusedError."""
     first = instructions(given)
     if first is None:
         raise RequestRefusedError(400, BAD_URL, "neither Url nor Twiml")
     machines, tell = detection_of(given), told(given)
     to, from_ = given.text("To"), given.text("From")
-    person = board.people(to)
+    person = network.people(to)
     leg = Leg(
-        board,
-        LegReport(board.account_sid, new_sid("CA"), person.voice()),
+        network,
+        LegReport(network.account_sid, new_sid("CA"), person.voice()),
         from_=given.text("CallerId", from_),
         to=to,
         direction="outbound-api",
@@ -139,9 +139,9 @@ def ring(board: SimulatedNetwork, given: Given, waits_s: float) -> Leg:
     )
     leg.time_limit_s = given.integer("TimeLimit", 0) or None
     timeout_s = given.integer("Timeout", 60)
-    rung = Rung(leg.sid, to, leg.from_, board.clock.now(), "api", timeout_s)
+    rung = Rung(leg.sid, to, leg.from_, network.clock.now(), "api", timeout_s)
     work = _live(leg, rung, first, machines, given.text("SendDigits"), waits_s)
-    board.group.create_task(work, name=f"leg {leg.sid}")
+    network.group.create_task(work, name=f"leg {leg.sid}")
     return leg
 
 
@@ -154,15 +154,15 @@ async def _live(
     waits_s: float,
 ) -> None:
     """Run a call that was created, from the queue to its end."""
-    board = leg.board
+    network = leg.network
     outcome = "canceled"
 
     async def live() -> Ending:
         nonlocal outcome
-        await board.passed(waits_s + SETUP_S)
+        await network.passed(waits_s + SETUP_S)
         leg.became("initiated")
-        rung.at = board.clock.now()
-        board.ledger.rung.append(rung)
+        rung.at = network.clock.now()
+        network.ledger.rung.append(rung)
         rings = await leg.ring(rung.timeout_s)
         if rings != "answered":
             outcome = rings
@@ -170,11 +170,11 @@ async def _live(
         leg.answer()
         rung.answered_at = leg.report.answered_at
         if digits:
-            await board.passed(executing.digits_seconds(digits))
+            await network.passed(executing.digits_seconds(digits))
         if machines is not None:
             detection.listen(leg, machines)
             if machines.url is None:  # it is waited for (§5.3)
-                await board.passed(detection.verdict(leg.person, machines)[1])
+                await network.passed(detection.verdict(leg.person, machines)[1])
         return await first.work(leg)()
 
     ending = await leg.run(live)

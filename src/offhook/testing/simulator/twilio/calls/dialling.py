@@ -51,10 +51,10 @@ async def dial(leg: Leg, verb: Verb, base: str, follow: Follow) -> dict[str, str
     if leg.direction == "outbound-dial":
         leg.note(NO_DIAL_HERE, "a leg that was dialled cannot dial")
         return {"DialCallStatus": "failed"}
-    clock, news = leg.board.clock, asyncio.Event()
+    clock, news = leg.network.clock, asyncio.Event()
     children = [_child(leg, verb, noun, base, news) for noun in nouns]
     for child in children:
-        leg.board.group.create_task(_live(child, follow), name=f"leg {child.leg.sid}")
+        leg.network.group.create_task(_live(child, follow), name=f"leg {child.leg.sid}")
     try:
         # Without these the caller may hear nothing (§2.6).
         heard = verb.attributes.get("answerOnBridge") == "true" or "ringTone" in verb.attributes
@@ -66,7 +66,7 @@ async def dial(leg: Leg, verb: Verb, base: str, follow: Follow) -> dict[str, str
         if not first.joined:
             return _told(first, 0)
         met = Joined(None, first.leg.sid, clock.now())
-        leg.board.ledger.joined.append(met)
+        leg.network.ledger.joined.append(met)
         limit = number(verb, "timeLimit") or TIME_LIMIT_S
         first.leg.at(limit, lambda: first.leg.end("out_of_time"))
         with leg.hears("together"):
@@ -101,8 +101,8 @@ async def _first(children: Sequence[_Child], news: asyncio.Event) -> _Child:
 
 
 def _child(parent: Leg, verb: Verb, noun: Verb, base: str, news: asyncio.Event) -> _Child:
-    board, to = parent.board, noun.text
-    person = board.people(to)
+    network, to = parent.network, noun.text
+    person = network.people(to)
     callback = noun.attributes.get("statusCallback")
     told = None
     if callback is not None:
@@ -113,8 +113,8 @@ def _child(parent: Leg, verb: Verb, noun: Verb, base: str, news: asyncio.Event) 
             frozenset(event for event in get_args(Event) if event in events),
         )
     leg = Leg(
-        board,
-        LegReport(board.account_sid, new_sid("CA"), person.voice()),
+        network,
+        LegReport(network.account_sid, new_sid("CA"), person.voice()),
         from_=verb.attributes.get("callerId", parent.from_),
         to=to,
         direction="outbound-dial",
@@ -123,8 +123,8 @@ def _child(parent: Leg, verb: Verb, noun: Verb, base: str, news: asyncio.Event) 
         told=told,
     )
     timeout_s = number(verb, "timeout") or TIMEOUT_S
-    rung = Rung(leg.sid, to, leg.from_, board.clock.now(), "dial", timeout_s, parent.sid)
-    board.ledger.rung.append(rung)
+    rung = Rung(leg.sid, to, leg.from_, network.clock.now(), "dial", timeout_s, parent.sid)
+    network.ledger.rung.append(rung)
     whisper = noun.attributes.get("url")
     request = whisper and Request(urljoin(base, whisper), method(noun, "method"))
     return _Child(leg, rung, request or None, timeout_s, news)
@@ -169,10 +169,10 @@ async def _live(child: _Child, follow: Follow) -> None:
 
 async def _confer(leg: Leg, noun: Verb) -> dict[str, str]:
     """Be in a conference until it is over."""
-    board, attributes = leg.board, noun.attributes
-    conference = board.conferences.setdefault(noun.text, Conference(noun.text))
-    met = Joined(conference.name, leg.sid, board.clock.now())
-    board.ledger.joined.append(met)
+    network, attributes = leg.network, noun.attributes
+    conference = network.conferences.setdefault(noun.text, Conference(noun.text))
+    met = Joined(conference.name, leg.sid, network.clock.now())
+    network.ledger.joined.append(met)
     conference.legs.append(leg)
     conference.started |= attributes.get("startConferenceOnEnter", "true") == "true"
     conference.stir()
@@ -188,11 +188,11 @@ async def _confer(leg: Leg, noun: Verb) -> dict[str, str]:
                 while conference.talking == talking and not conference.over:
                     await conference.changed.wait()
     finally:
-        met.left_at = board.clock.now()
+        met.left_at = network.clock.now()
         conference.legs.remove(leg)
         if not conference.legs or attributes.get("endConferenceOnExit") == "true":
             conference.over = True
-            if board.conferences.get(conference.name) is conference:
-                del board.conferences[conference.name]
+            if network.conferences.get(conference.name) is conference:
+                del network.conferences[conference.name]
         conference.stir()
     return {"DialCallStatus": "answered"}

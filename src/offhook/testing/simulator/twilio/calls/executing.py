@@ -58,7 +58,7 @@ async def follow(leg: Leg, request: Request, fallback_url: str | None = None) ->
 
 async def inline(leg: Leg, twiml: str) -> Ending:
     """Execute TwiML that came with a request, and go where it leads."""
-    base = leg.board.front.url
+    base = leg.network.front.url
     document, warnings = verbs.read(twiml.encode(), "text/xml")
     for warning in warnings:
         leg.note(SCHEMA_WARNING, warning)
@@ -69,8 +69,8 @@ async def inline(leg: Leg, twiml: str) -> Ending:
 
 async def _document(leg: Leg, request: Request) -> list[Verb]:
     form = {**leg.form, **request.parameters}
-    board = leg.board
-    response = await board.front.send(board.http, Request(request.url, request.method, form))
+    network = leg.network
+    response = await network.front.send(network.http, Request(request.url, request.method, form))
     body = response.content
     text = body.decode("utf-8", "replace")
     leg.report.documents.append(TwimlDocument(request.url, response.status_code, text))
@@ -112,7 +112,7 @@ async def _execute(leg: Leg, document: Sequence[Verb], base: str) -> Ending | Re
             case _:
                 assert verb.name == "Record"  # verbs.read gives no others
                 with leg.hears("recording"):
-                    await leg.board.passed(RECORD_S)
+                    await leg.network.passed(RECORD_S)
                 extra = _recorded(leg)
         if verb.name == "Gather" and extra is None:
             continue  # nobody pressed anything: the next verb (§2.5)
@@ -130,13 +130,13 @@ def _next(verb: Verb, url: str, base: str, extra: Mapping[str, str]) -> Request:
 
 async def _sound(leg: Leg, verb: Verb) -> None:
     if verb.name == "Pause":
-        await leg.board.passed(_number(leg, verb, "length"))
+        await leg.network.passed(_number(leg, verb, "length"))
         return
     # 0 loops mean until the end, at most 1000 (§2.5).
     loops = _number(leg, verb, "loop") or 1000
     seconds = SAY_S * len(verb.text) if verb.name == "Say" else _play_seconds(verb)
     with leg.hears("say" if verb.name == "Say" else "play"):
-        await leg.board.passed(seconds * loops)
+        await leg.network.passed(seconds * loops)
 
 
 async def _gather(leg: Leg, verb: Verb) -> dict[str, str] | None:
@@ -149,11 +149,11 @@ async def _gather(leg: Leg, verb: Verb) -> dict[str, str] | None:
     most = _number(leg, verb, "numDigits", 0)
     with leg.hears("keypad"):
         if keys or ended:
-            await leg.board.passed(KEYS_S)
+            await leg.network.passed(KEYS_S)
         if most and len(keys) >= most:
             keys = keys[:most]
         elif not ended:
-            await leg.board.passed(_number(leg, verb, "timeout", 5))
+            await leg.network.passed(_number(leg, verb, "timeout", 5))
     if not keys and attributes.get("actionOnEmptyResult") != "true":
         return None
     return {"Digits": keys, "FinishedOnKey": ended, "msg": "Gather End"}

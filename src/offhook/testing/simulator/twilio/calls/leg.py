@@ -52,7 +52,7 @@ class Leg:
 
     def __init__(
         self,
-        board: SimulatedNetwork,
+        network: SimulatedNetwork,
         report: LegReport[CallParty],
         *,
         from_: str,
@@ -62,7 +62,7 @@ class Leg:
         parent: "Leg | None" = None,
         told: StatusSubscription | None = None,
     ) -> None:
-        self.board = board
+        self.network = network
         self.report = report
         self.sid = report.call_sid
         self.from_ = from_
@@ -85,8 +85,8 @@ class Leg:
         self._sequence = 0
         self._held: Request | None = None
         self._posting = asyncio.Lock()
-        board.legs[self.sid] = self
-        board.ledger.reports[self.sid] = report
+        network.legs[self.sid] = self
+        network.ledger.reports[self.sid] = report
 
     @property
     def form(self) -> dict[str, str]:
@@ -168,7 +168,7 @@ class Leg:
         """Somebody answers. Harmless when that has happened."""
         if not math.isnan(self.report.answered_at):
             return
-        now = self.board.clock.now()
+        now = self.network.clock.now()
         self.report.answered_at = now
         self.started_at = dates.now()
         self._set("in-progress")
@@ -180,8 +180,8 @@ class Leg:
 
     def at(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call back so long from now, unless the leg is over by then."""
-        when = self.board.clock.now() + seconds
-        self._timers.append(self.board.clock.call_at(when, lambda: _ignored(callback())))
+        when = self.network.clock.now() + seconds
+        self._timers.append(self.network.clock.call_at(when, lambda: _ignored(callback())))
 
     def finish(self, ending: Ending, status: str) -> None:
         """End the leg. `status` is Twilio's final one."""
@@ -189,7 +189,7 @@ class Leg:
         self._over = True
         report.ending = ending
         report.caller.call_ended()
-        report.ended_at = self.board.clock.now()
+        report.ended_at = self.network.clock.now()
         if math.isnan(report.answered_at):
             report.answered_at = report.ended_at
         self.ended_at = dates.now()
@@ -210,11 +210,11 @@ class Leg:
     @contextmanager
     def hears(self, sound: Sound) -> Iterator[None]:
         """Note a sound that is heard on the line meanwhile."""
-        began = self.board.clock.now()
+        began = self.network.clock.now()
         try:
             yield
         finally:
-            self.report.line.append(LineSpan(sound, began, self.board.clock.now()))
+            self.report.line.append(LineSpan(sound, began, self.network.clock.now()))
 
     def pressed(self) -> str:
         """Return what the person presses at a <Gather>, if anything."""
@@ -223,7 +223,7 @@ class Leg:
     async def talk(self) -> None:
         """Speak with somebody, until this leg's person has had enough."""
         if self.person.talks_s is not None:
-            await self.board.passed(self.person.talks_s)
+            await self.network.passed(self.person.talks_s)
         else:
             await asyncio.Event().wait()  # for the other side to hang up
 
@@ -235,7 +235,7 @@ class Leg:
         self.became("ringing")
         rings = timeout_s if does == "no-answer" else RINGS_S
         rings = rings if after_s is None else after_s
-        await self.board.passed(min(rings, timeout_s))
+        await self.network.passed(min(rings, timeout_s))
         if does == "no-answer" or (does == "answers" and rings > timeout_s):
             return "no-answer"
         return "answered" if does == "answers" else "busy"
@@ -261,7 +261,7 @@ class Leg:
             if self.answered_by is not None:
                 form["AnsweredBy"] = self.answered_by
         request = Request(told.url, told.method, form)
-        if self.board.callbacks.out_of_order and event != "completed" and self._held is None:
+        if self.network.callbacks.out_of_order and event != "completed" and self._held is None:
             self._held = request
             return
         self.post(request)
@@ -272,19 +272,19 @@ class Leg:
     def post(self, request: Request) -> None:
         """Post a callback about this leg, after those before it and beside the call."""
         name = f"callback {request.url}"
-        self.board.group.create_task(self._deliver(request), name=name)
+        self.network.group.create_task(self._deliver(request), name=name)
 
     async def _deliver(self, request: Request) -> None:
-        how, front = self.board.callbacks, self.board.front
+        how, front = self.network.callbacks, self.network.front
         if front.dialled(request.url) is None:
             self.note(None, f"{request.url} is another host's: not contacted")
             return
         if how.late_s:
-            await self.board.passed(how.late_s)
+            await self.network.passed(how.late_s)
         async with self._posting:
             for _ in range(2 if how.twice else 1):
                 try:
-                    response = await front.send(self.board.http, request)
+                    response = await front.send(self.network.http, request)
                 except WebhookError as failed:
                     self.note(failed.code, str(failed))
                     continue

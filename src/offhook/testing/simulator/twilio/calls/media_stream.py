@@ -24,7 +24,7 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
 
     When it is cancelled, `stop` is sent, and it returns when the socket is closed.
     """
-    front = leg.board.front
+    front = leg.network.front
     url = urljoin(base, noun.attributes.get("url", ""))
     if "://" not in noun.attributes.get("url", ""):
         url = re.sub("^http", "ws", url)  # a relative one is the document's, as a socket
@@ -50,7 +50,7 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
     headers |= {name.lower(): value for name, value in front.signature(url).items()}
     one = SimulatedStream(
         leg.report.caller,
-        leg.board.clock,
+        leg.network.clock,
         account_sid=leg.report.account_sid,
         call_sid=leg.sid,
         stream_sid=sid,

@@ -1,4 +1,4 @@
-"""The switchboard: what every simulated call of one account shares."""
+"""The network: what every simulated call of one account shares."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -58,7 +58,7 @@ class Conference:
 
 
 class SimulatedNetwork:
-    """One account's calls while they last. Made by `switchboard`."""
+    """One account's calls while they last. Made by `simulated_network`."""
 
     def __init__(
         self,
@@ -110,9 +110,9 @@ async def simulated_network(
         ) as http,
         asyncio.TaskGroup() as group,
     ):
-        board = SimulatedNetwork(account_sid, front, clock, people, callbacks, http, group)
+        network = SimulatedNetwork(account_sid, front, clock, people, callbacks, http, group)
         try:
-            yield board
+            yield network
         finally:
-            for leg in list(board.legs.values()):
+            for leg in list(network.legs.values()):
                 leg.end("given_up")
