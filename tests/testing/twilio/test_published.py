@@ -81,7 +81,7 @@ def of_schema(schema: Any, required: bool) -> Parameter:
     if kind in ("string", "array"):
         kind = "text"
     sid = schema["pattern"][1:3] if "pattern" in schema else ""
-    return Parameter(kind, required, many, tuple(schema.get("enum", ())), sid)
+    return Parameter(kind, required, many, frozenset(schema.get("enum", ())), sid)
 
 
 async def test_every_answer_has_the_members_that_are_published(spec: Any) -> None:

@@ -27,7 +27,7 @@ class Parameter:
     kind: str = "text"
     required: bool = False
     many: bool = False
-    words: tuple[str, ...] = ()
+    words: frozenset[str] = frozenset()
     sid: str = ""
 
 
@@ -51,7 +51,7 @@ def _table(text: str) -> Table:
         kind, sid = (of, "") if of in _KINDS else ("text", of)
         chosen = "GET|POST" if kind == "method" else words
         table[name] = Parameter(
-            kind, bool(needed), bool(many), tuple(filter(None, chosen.split("|"))), sid
+            kind, bool(needed), bool(many), frozenset(filter(None, chosen.split("|"))), sid
         )
     return table
 
