@@ -20,7 +20,7 @@ from offhook.outbound import outbound_calls
 from offhook.outbound.call_tracker import CallTracker
 from offhook.outbound.outbound_calls import backstop_s
 from offhook.records import dnc
-from offhook.serving import server
+from offhook.serving import composition
 
 
 class Office:
@@ -295,7 +295,7 @@ class Wall:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead = timedelta()
-        monkeypatch.setattr(server, "wall_clock", lambda zone: datetime.now(zone) + self.ahead)
+        monkeypatch.setattr(composition, "wall_clock", lambda zone: datetime.now(zone) + self.ahead)
 
 
 @pytest.mark.parametrize("hours", [1, 24 * 365 * 10, -1, -24 * 365 * 10])

@@ -1,0 +1,190 @@
+"""Composition of a server: its parts, built in the order in which they need each other."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+import httpx2
+from starlette.types import ASGIApp
+
+from offhook.calls.call_updates import CallUpdates
+from offhook.calls.compose import CallHandling, compose
+from offhook.calls.lookup import Lookups
+from offhook.calls.messaging import Messaging
+from offhook.capture.tap import MakeTap
+from offhook.clock import Clock, wall_clock
+from offhook.concurrency.server_tasks import ServerTasks
+from offhook.config import Config
+from offhook.deepgram.connection import Dialler
+from offhook.events.bus import Publisher
+from offhook.events.types import InterpreterHeld, Subscriber
+from offhook.observability.metrics import catalogue
+from offhook.observability.metrics.meter import Metrics
+from offhook.outbound.outbound_calls import OutboundCalls
+from offhook.policy.dial_count import DialCount
+from offhook.policy.dial_policy import DialPolicy
+from offhook.recordings.recorder import Recordings
+from offhook.redaction.redactor import redacting
+from offhook.tools.runner import Runner
+from offhook.tools.watchdog import Held, Watchdog
+from offhook.twilio.rest import TwilioRest
+from offhook.webhooks.pending_streams import PendingStreams
+from offhook.webhooks.routes import Webhooks
+
+if TYPE_CHECKING:  # importing SQLAlchemy and FastAPI is slow, and not every server keeps records
+    from offhook.api.app import Api
+    from offhook.records.record import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerNeeds:
+    """What a server is given by its owner, and exists before its event loop.
+
+    Attributes:
+        config: The configuration.
+        metrics: Metrics of the server.
+        subscribers: Receive every event, redacted.
+        watchers: Receive every event as it was.
+        make_tap: Returns, for each call, what sees the messages of its sockets, if anything.
+        recordings: Records calls, or None when no agent's calls are recorded.
+        record: Keeps what calls leave behind. Its owner runs it.
+        api: Answers questions about the record.
+        dial_count: Keeps how much was dialled within the hour. Its owner runs it.
+    """
+
+    config: Config
+    metrics: Metrics
+    subscribers: Sequence[Subscriber]
+    watchers: Sequence[Subscriber]
+    make_tap: MakeTap | None
+    recordings: Recordings | None
+    record: "Record | None"
+    api: "Api | None"
+    dial_count: DialCount | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerParts:
+    """The parts of a server that runs."""
+
+    calls: CallHandling
+    webhooks: Webhooks
+    app: ASGIApp
+    placing: OutboundCalls | None
+    watchdog: Watchdog
+
+
+def compose_server(
+    needs: ServerNeeds,
+    http: httpx2.AsyncClient,
+    clock: Clock,
+    tasks: ServerTasks,
+    *,
+    failing: Callable[[], dict[str, str]],
+    faults: Callable[[], int],
+) -> ServerParts:
+    """Compose the parts of a server.
+
+    Args:
+        needs: What the owner of the server gives.
+        http: The client for requests to other hosts.
+        clock: The clock of the event loop.
+        tasks: Owner of the server's tasks.
+        failing: Returns the parts that do not work, each with its state.
+        faults: Returns the number of faults of tasks and threads.
+    """
+    config, metrics, api, record = needs.config, needs.metrics, needs.api, needs.record
+    key = config.require_deepgram_key().get_secret_value()
+    deepgram = config.deepgram
+    dial = Dialler(deepgram.url, deepgram.headers(key), deepgram.connect_timeout_s, tasks)
+
+    subscribed = Publisher([*needs.subscribers], clock.now)
+    redacted = redacting(config.records.redact, subscribed)
+    publish = Publisher([redacted, *needs.watchers], clock.now)
+
+    count = needs.dial_count
+    earlier = count.earlier(clock.now()) if count is not None else ()
+    policy = DialPolicy(config.dialling_rules(), earlier=earlier, keep=count)
+    account = config.twilio.rest_account
+    rest = TwilioRest(account, http) if account is not None else None
+
+    runner = Runner(tasks)
+    lookups = Lookups(http, config.lookup_secrets, clock)
+    calls = compose(
+        config,
+        clock=clock,
+        dial=dial,
+        publish=publish,
+        tools=runner.for_call,
+        look_up=lookups.find,
+        messaging=Messaging(policy, rest, clock, recorded=record is not None),
+        guard=policy,
+        updates=CallUpdates(rest, tasks),
+        make_tap=needs.make_tap,
+        recordings=needs.recordings,
+        seen=record.recent if record is not None else (),
+    )
+    pending_streams = PendingStreams(clock, calls.intake.admit, metrics.refused_stream)
+    placing = None
+    if api is not None and rest is not None:
+        placing = OutboundCalls(
+            config,
+            calls.registry,
+            calls.intake,
+            rest,
+            api.ledger,
+            guard=policy,
+            clock=clock,
+            wall=lambda: wall_clock(UTC),
+        )
+    webhooks = Webhooks(config, calls, pending_streams, metrics, record, placing, failing=failing)
+    app: ASGIApp = webhooks.app()
+    if api is not None:
+        app = api.around(app, calls.registry, clock, placing, metrics=metrics)
+
+    def on_held(held: Held) -> None:
+        metrics.held(held.tool, held.held_ms / 1000)
+        entry = calls.registry.live.get(held.call_sid)
+        if entry is not None and entry.session is not None:
+            entry.session.note(InterpreterHeld(held.tool, held.where, held.held_ms))
+
+    watchdog = Watchdog(
+        clock,
+        runs=lambda: runner.runs,
+        threads=lambda: (*runner.threads.lately, *lookups.threads.lately),
+        late=metrics.late,
+        held=on_held,
+    )
+
+    publishers = (subscribed, publish)
+    _measure(needs, calls, pending_streams, runner, publishers, failing=failing, faults=faults)
+    return ServerParts(calls, webhooks, app, placing, watchdog)
+
+
+def _measure(
+    needs: ServerNeeds,
+    calls: CallHandling,
+    pending_streams: PendingStreams,
+    runner: Runner,
+    publishers: Sequence[Publisher],
+    *,
+    failing: Callable[[], dict[str, str]],
+    faults: Callable[[], int],
+) -> None:
+    """Have the metrics read what the parts count, whenever metrics are asked for."""
+    config, record = needs.config, needs.record
+    ask = needs.metrics.ask
+    ask(catalogue.CALLS_LIVE, lambda: calls.registry.live_count)
+    ask(catalogue.CALLS_CAPACITY, lambda: config.server.capacity)
+    ask(catalogue.DRAINING, lambda: calls.registry.is_draining)
+    ask(catalogue.SUBSCRIBER_FAILURES, lambda: sum(each.failures for each in publishers))
+    ask(catalogue.INTERNAL_FAULTS, faults)
+    ask(catalogue.PARTS_FAILING, lambda: len(failing()))
+    ask(catalogue.PENDING_STREAMS, lambda: pending_streams.waiting)
+    ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
+    ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
+    if record is not None:
+        ask(catalogue.RECORD_WAITING, lambda: record.waiting)
+        ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
+        ask(catalogue.RECORD_LOST, lambda: record.lost)
