@@ -8,6 +8,7 @@ from tests.calls.fake_session import SID, FakeSession, live_entry
 
 from offhook.call.handoff_actions import SendDigits
 from offhook.call.inputs import RequestCancelled
+from offhook.call.phrases import Phrases
 from offhook.call.requests import AskDigits, CallRequest, HangUp, Leave, Mute, Say, Tell, Update
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
@@ -49,16 +50,16 @@ class Beside:
         return "it is done"
 
     async def send_text(
-        self, texts: Any, call_sid: str, party: str, text: str, to: str, note: Any
+        self, texts: Any, call_sid: str, party: str, text: str, to: str, note: Any, phrases: Phrases
     ) -> str:
         self.asked.append((call_sid, party, text, to))
         return "it is done"
 
-    def take_message(self, name: str, number: str, text: str, note: Any) -> str:
+    def take_message(self, name: str, number: str, text: str, note: Any, phrases: Phrases) -> str:
         self.asked.append((name, number, text))
         return "it is done"
 
-    def stop_calling(self, party: str, note: Any) -> str:
+    def stop_calling(self, party: str, note: Any, phrases: Phrases) -> str:
         self.asked.append((party,))
         return "it is done"
 

@@ -28,12 +28,11 @@ SOURCES = Path(offhook.__file__).parent
 
 CONNECTS = {
     # What connects, and where its address comes from.
-    "deepgram/connection.py": [
-        "websocket.connect"
-    ],  # deepgram.url of offhook.yaml, or --deepgram-url
+    "deepgram/connection.py": ["websocket.connect"],  # deepgram.url, or --deepgram-url
     "net/egress.py": ["httpx2.AsyncClient"],  # else the address is checked
     "cli/api_client.py": ["httpx2.AsyncClient"],  # --url, or server.port on this machine
     "calls/lookup.py": ["httpx2.AsyncClient"],  # no client of its own: it is given egress.py's
+    "serving/composition.py": ["httpx2.AsyncClient"],  # likewise
     "twilio/rest.py": ["httpx2.AsyncClient"],  # likewise
     "net/websocket.py": ["picows.ws_connect"],  # what its callers, above, say
 }
