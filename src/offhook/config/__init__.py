@@ -1,11 +1,11 @@
-"""Everything that can be set, in one frozen tree, read once.
+"""The configuration: every setting, in one frozen tree that is read once.
 
 Three sources, each for what belongs in it: `offhook.yaml` and the agent files that it names, the
 environment (with `.env` of the working directory) for secrets, and the command line. Nothing else
 in Offhook reads the environment. Without any of them there are defaults, and the agent is that of
 Deepgram's sample server.
 
-A mistake is told with file, line and column, and nothing is half loaded.
+A mistake is reported with file, line and column, and nothing is half loaded.
 """
 
 from offhook.config.agent_file import (

@@ -70,7 +70,7 @@ class Voicemail(Part):
 
 
 class Fallback(Part):
-    """The answer to a caller whose agent cannot be reached or is lost: `say`, then one more."""
+    """The answer to a caller whose agent cannot be reached or is lost: `say`, then one action."""
 
     say: Text | None = "We are sorry, we cannot continue this call. Please try again later."
     dial: Destination | None = None
@@ -134,7 +134,7 @@ class Lookup(Part):
     """`file.py:function`, relative to the agent file. It is given the Call of offhook.tools."""
 
     timeout_ms: int = Field(default=1000, ge=50, le=5000)
-    """Then the call goes on without it. The caller hears ringing until then."""
+    """Milliseconds to wait for the answer, during which the caller hears ringing."""
 
     secret_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """The variable of the environment whose value is sent as `Authorization: Bearer`."""
@@ -167,25 +167,25 @@ class Placing(Part):
     """Settings of the calls that an agent places."""
 
     answering_machine: Literal["hang_up", "leave_message", "talk"] = "hang_up"
-    """What becomes of a call that a machine answers."""
+    """Action for a call that a machine answers."""
 
     message: Annotated[Announcement | None, BeforeValidator(_said)] = None
-    """What Twilio says to a machine after the tone; `leave_message` needs it."""
+    """Words that Twilio says to a machine after the tone; `leave_message` needs them."""
 
     ring_seconds: int = Field(default=30, ge=5, le=600)
-    """How long it may ring; Twilio may add about 5 s."""
+    """Seconds for which the call may ring; Twilio may add about 5 s."""
 
     call_reason: Annotated[str, Field(min_length=1, max_length=50)] | None = None
-    """Shown to the called person, where carriers do that."""
+    """Reason shown to the called person, where carriers do that."""
 
     caller_id: PhoneNumber | None = None
     """The number that people see; None is `outbound.caller_id` of offhook.yaml."""
 
     hours: str = "09:00-20:00"
-    """When people of lists may be rung, in their own time zone."""
+    """Hours in which people of lists may be rung, in their own time zone."""
 
     days: Annotated[tuple[Day, ...], Field(min_length=1)] = DAYS
-    """On which days."""
+    """Days on which people of lists may be rung."""
 
     @pydantic.field_validator("hours")
     @classmethod
@@ -207,7 +207,7 @@ class Placing(Part):
 
     @property
     def calling_hours(self) -> Hours:
-        """`hours` and `days`, read."""
+        """The calling hours that `hours` and `days` mean."""
         found = read_hours(self.hours, self.days)
         assert found is not None, "it was validated"
         return found
@@ -223,13 +223,13 @@ class TransferDestination(Part):
     """The agent file to change to, in place of `to`; relative to this one."""
 
     describe: str = ""
-    """What the agent is told of it: who is there, and for what."""
+    """Description of the destination for the agent: who is there, and for what."""
 
     warm: bool = False
-    """Whether the person first hears what the call is about, and may decline."""
+    """True if the person first hears what the call is about, and may decline."""
 
     timeout_seconds: int = Field(default=25, ge=5, le=600)
-    """How long it rings."""
+    """Seconds for which the destination rings."""
 
     caller_id: PhoneNumber | None = None
     """The number that the person sees; None is the caller's, if warm the line that was called."""
@@ -246,7 +246,7 @@ class TransferDestination(Part):
 
 
 class Transfer(Part):
-    """Whom `transfer_call` may reach, by the names that the agent knows them by."""
+    """Destinations of `transfer_call`, by the names that the agent has for them."""
 
     destinations: dict[DestinationName, TransferDestination] = Field(min_length=1)
 
@@ -255,13 +255,13 @@ class KeyAction(Part):
     """An action of a key, which is then not told to the agent: one of the three."""
 
     transfer: DestinationName | None = None
-    """One of `transfer.destinations`."""
+    """Name of one of `transfer.destinations`."""
 
     hang_up: Annotated[str, BeforeValidator(speakable)] | None = None
     """Words before the call ends. The bare word `hang_up` has none."""
 
     say: Text | None = None
-    """What the agent then says."""
+    """Words that the agent says when the key is pressed."""
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> "KeyAction":
@@ -273,7 +273,7 @@ class KeyAction(Part):
 
     @property
     def action(self) -> keypad.Action:
-        """The action as the call core has it."""
+        """The action in the form that the call core uses."""
         if self.transfer is not None:
             return keypad.TransferByKey(self.transfer)
         return (
@@ -287,20 +287,20 @@ class KeypadSettings(Part):
     """Settings of the keypad. The agent is told what is entered, unless it is an action."""
 
     timeout_seconds: float = Field(default=2, ge=0.2, le=30)
-    """How long the next key of an entry is waited for; `#` ends one at once."""
+    """Seconds to wait for the next key of an entry; `#` ends an entry at once."""
 
     actions: Annotated[
         dict[Key, Annotated[KeyAction, BeforeValidator(_action)]], BeforeValidator(or_empty)
     ] = Field(default={})
-    """What an entry of that one key does."""
+    """Action of an entry of one key, by that key."""
 
 
 class TextDestination(Part):
-    """Whom `send_sms` may reach beside the caller."""
+    """A recipient that `send_sms` may reach beside the caller."""
 
     to: PhoneNumber
     describe: str = ""
-    """What the agent is told of it."""
+    """Description of the recipient for the agent."""
 
 
 class Texts(Part):
@@ -326,17 +326,17 @@ class Texts(Part):
 
 
 class Agent(Part):
-    """One agent: what an agent file holds."""
+    """An agent: the content of an agent file."""
 
     name: Text = ""
-    """The file's stem, unless it says otherwise."""
+    """The agent's name; the file's stem if it is left out."""
 
     settings: SkipValidation[Settings] = Field(repr=False)
     """A Settings message, its agent block or a stored agent's UUID, checked by `read_agent`."""
 
     announcement: Annotated[Announcement | None, BeforeValidator(_said)] = None
     recording: bool = False
-    """Whether calls are recorded. It takes an announcement, which says so to the caller."""
+    """True if calls are recorded. It needs an announcement, which says so to the caller."""
 
     fallback: Fallback = Fallback()
     busy: Annotated[Busy, BeforeValidator(_said)] = Busy(
@@ -347,12 +347,12 @@ class Agent(Part):
     outbound: Placing = Placing()
 
     tier: Text = "standard"
-    """The price of a minute: one of `records.prices.deepgram_minute`."""
+    """Tier of Deepgram's price of a minute: a key of `records.prices.deepgram_minute`."""
     variables: Annotated[dict[Name, Default], BeforeValidator(or_empty)] = Field(default={})
-    """What fills `{{name}}` when nothing else gives it: variables.py."""
+    """Defaults of variables, which fill `{{name}}` when nothing else gives it: variables.py."""
 
     timezone: Zone | None = None
-    """Of `{{date}}` and `{{time}}`; None is this machine's."""
+    """Time zone of `{{date}}` and `{{time}}`; None is this machine's."""
 
     lookup: Lookup | None = None
 

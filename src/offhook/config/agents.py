@@ -1,4 +1,4 @@
-"""Agent files are read, and held against what they name: tools, variables, destinations, lines."""
+"""Reading of agent files, and checks of what they name: tools, variables, destinations, lines."""
 
 import os.path
 import re
@@ -27,7 +27,7 @@ class AgentRead(NamedTuple):
     remarks: tuple[Finding, ...]
 
     def other_agents(self) -> Iterator[tuple[str, Path]]:
-        """Return the agent files that it may transfer to, by the destination's name."""
+        """Return the agent files that the agent may transfer to, by the destination's name."""
         if self.agent.transfer is not None:
             for name, destination in self.agent.transfer.destinations.items():
                 if destination.agent is not None:
@@ -35,7 +35,7 @@ class AgentRead(NamedTuple):
 
 
 def read_agent(path: Path) -> tuple[Agent, tuple[Finding, ...]]:
-    """One agent file, with the remarks about its settings. Raises as `load` does."""
+    """Return the agent of a file, with the remarks about its settings. Raises as `load` does."""
     read = _read_agent(path)
     return read.agent, read.remarks
 
@@ -164,7 +164,7 @@ def _check_variables(agent: Agent, document: Document) -> None:
 
 
 def _check_keypad(agent: Agent, document: Document) -> None:
-    """Raise InvalidFileError E-CFG-01 for every key that is to put through to nobody."""
+    """Raise InvalidFileError E-CFG-01 for every key that transfers to an unknown destination."""
     known = agent.transfer.destinations if agent.transfer is not None else {}
     findings = []
     for key, action in agent.keypad.actions.items():
@@ -237,7 +237,7 @@ def hours_remarks(agents: Mapping[Path, AgentRead], placers: Collection[Path]) -
 
 
 def _same_names(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
-    """Return files of agents with the name of one before them: everything knows agents by name."""
+    """Return findings on agents that have the name of an earlier one: names must be unique."""
     known: dict[str, Path] = {}
     for path, read in agents.items():
         name = read.agent.name
@@ -249,7 +249,7 @@ def _same_names(agents: Mapping[Path, AgentRead]) -> Iterator[Finding]:
 
 
 def dialling_rules(dialling: DiallingSettings, lines: Mapping[str, Agent]) -> "DialRules":
-    """Return what dial_policy allows: what `dialling` says, and where it is silent the lines."""
+    """Return the rules of dial_policy: those of `dialling`, with defaults from the lines."""
     from offhook.policy import dial_policy
 
     home = frozenset(filter(None, map(dial_policy.country_of, lines)))

@@ -30,7 +30,7 @@ DEFAULT: Final = "default"
 """The line that answers every number without a line of its own."""
 
 HARD_TO_GUESS: Final = r"[\x21-\x7e]{16,256}"
-"""A token for the API: it fits into a header, and takes longer to guess than anybody has."""
+"""Pattern of an API token: 16 to 256 printable ASCII characters, which fit into a header."""
 
 
 def _line(value: Any) -> Any:
@@ -89,10 +89,10 @@ class ServerSettings(ServerFileSettings):
     """The address of this process, and who may use it."""
 
     unsigned: bool = False
-    """Whether to answer requests without Twilio's signature. Only the command line can say so."""
+    """True if requests without Twilio's signature are answered. Only the command line sets it."""
 
     api_token: SecretStr | None = None
-    """What opens the API; None: one is made, into `records.folder` (api/token.py)."""
+    """Bearer token of the API; None: one is made, into `records.folder` (api/token.py)."""
 
     @pydantic.field_validator("api_token")
     @classmethod
@@ -109,10 +109,10 @@ class TwilioFileSettings(Part):
     """The content of `twilio:` in offhook.yaml."""
 
     account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-f]{32}$")] | None = None
-    """The account whose calls are answered; else TWILIO_ACCOUNT_SID says."""
+    """The account whose calls are answered; None: TWILIO_ACCOUNT_SID names it."""
 
     bin: bool = True
-    """Whether a stream may come from a TwiML Bin, without passing through our webhook."""
+    """True if a stream may come from a TwiML Bin, without passing through our webhook."""
 
     region: Annotated[str, Field(pattern=r"^[a-z]{2}[0-9]$")] | None = None
     """The region that processes calls, such as ie1; None is us1 (twilio.md §5.1)."""
@@ -160,7 +160,7 @@ class TwilioSettings(TwilioFileSettings):
 
     api_key: Annotated[str, Field(pattern=r"^SK[0-9a-f]{32}$")] | None = None
     api_secret: Annotated[SecretStr | None, Field(validate_default=True)] = None
-    """What REST requests are made with; else the account and the first of its tokens."""
+    """Secret of the API key of REST requests; None: the account and the first of its tokens."""
 
     @pydantic.field_validator("api_secret")
     @classmethod
@@ -267,10 +267,10 @@ class LogSettings(Part):
     """The content of `logs:` in offhook.yaml."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    """The lowest level that is logged."""
 
     texts: bool = False
-    """Whether the log has what is said and pressed in calls, and whole phone numbers."""
+    """True if the log shows what is said and pressed in calls, and whole phone numbers."""
 
 
 class Prices(Part):
@@ -291,7 +291,7 @@ class WebhookSettings(Part):
     """The target that is told of each call when it is over."""
 
     url: str | None = Field(default=None, repr=False)
-    """An https URL, or an http one of this machine; None tells nobody."""
+    """An https URL, or an http one of this machine; None: no webhook is sent."""
 
     @pydantic.field_validator("url")
     @classmethod
@@ -328,10 +328,10 @@ class RetentionSettings(Part):
     """The age at which records are deleted, in days since a call began; None keeps them."""
 
     text_days: int | None = Field(default=None, ge=1)
-    """What was said, pressed and looked up, and the numbers."""
+    """Days after which text is deleted: what was said, pressed and looked up, and the numbers."""
 
     audio_days: int | None = Field(default=None, ge=1)
-    """Recordings."""
+    """Days after which recordings are deleted."""
 
 
 class RedactionSettings(Part):
@@ -350,7 +350,7 @@ class RedactionSettings(Part):
     """The numbers of the call itself, of which the ends are left."""
 
     audio: bool = False
-    """Whether what was taken out of an utterance is to be silenced in its recording too."""
+    """True if what is taken out of an utterance is silenced in the recording too."""
 
 
 class RecordsFileSettings(Part):
@@ -375,7 +375,7 @@ class RecordsSettings(RecordsFileSettings):
     """A URL, which may hold a password: it is dumped without."""
 
     webhook_secrets: tuple[SecretStr, ...] = ()
-    """Each signs what `webhook.url` is sent: several while one is being rotated."""
+    """Secrets that each sign what `webhook.url` is sent: several while one is being rotated."""
 
     @pydantic.field_serializer("database")
     def _without_password(self, value: str) -> str:
@@ -383,7 +383,7 @@ class RecordsSettings(RecordsFileSettings):
 
     @property
     def recordings(self) -> Path:
-        """The folder of their recordings."""
+        """The folder of recordings."""
         return self.folder / "recordings"
 
 
@@ -397,10 +397,10 @@ class OutboundSettings(Part):
     """The number that people see; None is the line of the agent."""
 
     calls_per_second: float = Field(default=1, gt=0, le=100)
-    """How fast calls are placed: Twilio's own limit is 1 until it is raised (twilio.md §5.2)."""
+    """Calls placed in a second: Twilio's own limit is 1 until it is raised (twilio.md §5.2)."""
 
     concurrent: int = Field(default=5, ge=1)
-    """How many calls that we place may ring or go on at once."""
+    """Calls that we place which may ring or go on at once."""
 
 
 class DiallingSettings(Part):
@@ -413,7 +413,7 @@ class DiallingSettings(Part):
     """Hosts whose SIP addresses may be dialled."""
 
     calls_per_hour: int = Field(default=60, ge=0)
-    """Calls that we place, and transfers."""
+    """Calls that we place, and transfers, in an hour."""
 
     texts_per_hour: int = Field(default=60, ge=0)
 
@@ -424,10 +424,10 @@ class DiallingSettings(Part):
     """Texts to one number within an hour, from whichever call."""
 
     spend_per_hour: float = Field(default=20.0, ge=0)
-    """What the calls and texts of an hour may cost together, by the two prices here."""
+    """Cost of the calls and texts of an hour that is allowed, by the two prices here."""
 
     price_per_call: float = Field(default=0.2, ge=0)
-    """What a call costs, about: a minute's price times the minutes that it lasts."""
+    """Estimated cost of a call: a minute's price times the minutes that it lasts."""
 
     price_per_text: float = Field(default=0.01, ge=0)
     """The price of a segment: 160 letters, or 70 when one is not in GSM's alphabet."""

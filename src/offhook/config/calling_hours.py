@@ -9,10 +9,10 @@ from typing import Final, Literal, TypeAlias, get_args
 Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 WEEK: Final = timedelta(days=8)
-"""How far hours are looked for: a week, and what a clock change may move."""
+"""Span in which allowed hours are sought: a week, and one day for a clock change."""
 
 TURNS_MAX: Final = 1000
-"""How often the hours of one zone may push those of another: 42 zones, a week."""
+"""Steps of the search for an hour that all zones allow; 42 zones and a week fit."""
 
 DAYS: Final[tuple[Day, ...]] = get_args(Day)
 
@@ -61,11 +61,14 @@ class Hours:
 
 
 class NeverOpenError(Exception):
-    """There is no hour that is allowed in all zones."""
+    """Error: no hour is allowed in all zones."""
 
 
 def read_hours(hours: str, days: Iterable[Day]) -> Hours | None:
-    """`09:00-20:00` and names of days; None: the hours are written otherwise, or end too soon."""
+    """Return the hours of a text such as `09:00-20:00` and names of days; None: they are invalid.
+
+    Hours are invalid when they are written otherwise, or do not end after they begin.
+    """
     found = _RANGE.fullmatch(hours.strip())
     if found is None:
         return None

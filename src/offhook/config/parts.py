@@ -13,7 +13,7 @@ from offhook.text.user_pattern import PatternError, UserPattern
 
 
 class Part(pydantic.BaseModel):
-    """One heading of a file: frozen, and a key that it does not know is a mistake."""
+    """Base class of a heading of a file: frozen, and an unknown key is an error."""
 
     model_config = pydantic.ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True

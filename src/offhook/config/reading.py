@@ -1,4 +1,4 @@
-"""The files, the environment and the command line become one frozen Config."""
+"""Reading of the files, the environment and the command line into one frozen Config."""
 
 import base64
 import re
@@ -62,7 +62,7 @@ _SECRETS: Final = {
 _SIGNING: Final = "TWILIO_SIGNING_SECRETS"
 
 WEBHOOK_SECRET_MIN: Final = 16
-"""Characters: what is shorter can be guessed from one signature."""
+"""Characters of a webhook's secret, at least: a shorter one can be guessed from a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All of it. Secrets are SecretStr, so that no repr shows one."""
+    """The whole configuration. Secrets are SecretStr, so that no repr shows one."""
 
     server: ServerSettings
     twilio: TwilioSettings
@@ -99,16 +99,16 @@ class Config:
     """Every agent of `lines`, and those to which they may transfer, by the path of its file."""
 
     lookup_secrets: Mapping[str, SecretStr] = field(default_factory=dict)
-    """What the environment has of the names in the agents' `lookup.secret_env`."""
+    """Values of the environment, by the names in the agents' `lookup.secret_env`."""
 
     remarks: tuple[Finding, ...] = field(default=(), repr=False)
-    """What `offhook check` has to say about the agents' settings."""
+    """Remarks of `offhook check` about the agents' settings."""
 
     by_rest: tuple[Finding, ...] = field(default=(), repr=False)
-    """What agents can do by Twilio's REST API alone, as errors to tell when it cannot be asked."""
+    """Actions of agents that need Twilio's REST API, as errors for when it cannot be used."""
 
     def agent_for(self, number: str | None) -> Agent | None:
-        """Return who answers this called number; None for the number means that it is not known.
+        """Return the agent that answers a called number; None for the number: it is not known.
 
         None is the answer for a number that has no line when there is no default either.
         """
@@ -133,7 +133,7 @@ class Config:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every key and token, for whoever must keep them out of a file or a log.
+        """Every key and token, for code that must keep them out of a file or a log.
 
         So are passwords and query values of the URLs that are asked, and what REST requests
         carry as their credentials.
@@ -192,7 +192,7 @@ class Config:
             raise InvalidFileError("E-DIAL-02", self.by_rest)
 
     def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
-        """Return what signs after-call webhooks, at least one. Raises UserError E-HOOK-01."""
+        """Return the secrets that sign after-call webhooks. Raises UserError E-HOOK-01 for none."""
         secrets = self.records.webhook_secrets
         if not secrets or any(len(one) < WEBHOOK_SECRET_MIN for one in secrets):
             raise UserError(
@@ -221,7 +221,7 @@ NOTHING: Final = Overrides()
 def load(
     path: Path | None, environ: Mapping[str, str], *, overrides: Overrides = NOTHING
 ) -> Config:
-    """Read everything. `path` None is ./offhook.yaml if it is there, else the defaults.
+    """Return the configuration. `path` None is ./offhook.yaml if it is there, else the defaults.
 
     Raises UserError: E-YAML-01 to 03 and E-SET-01 for the files, of which all but the first are a
     InvalidFileError with every finding; E-CFG-01 to 04 for what is around them.

@@ -1,4 +1,4 @@
-"""Everything about one call, from the rows of all tables."""
+"""The whole record of a call, from the rows of all tables."""
 
 import dataclasses
 from bisect import bisect_right
@@ -31,11 +31,11 @@ from offhook.records.models import (
 from offhook.records.prices import begun_minutes
 
 JSON_VERSION: Final = 1
-"""Of `record_as_json`: raised when a field changes its meaning or goes; new ones may come."""
+"""Version of `record_as_json`: raised when a field changes its meaning or goes."""
 
 
 def show(connection: Connection, sid: str) -> CallRecord | None:
-    """Everything about one call; None: there is none with that CallSid."""
+    """Return everything about a call; None: there is none with that CallSid."""
     row = None
     if queries.NUL not in sid:
         row = connection.execute(select(tables.calls).where(tables.calls.c.sid == sid)).first()
@@ -149,9 +149,9 @@ _LATENCIES: Final = (
 
 
 def _turns(rows: Sequence[Row[Any]], caller_lines: list[int]) -> list[tuple[int, TurnRecord]]:
-    """Return turns. Our times and Deepgram's come as two rows, in either order: one turn has both.
+    """Return turns. Our times and Deepgram's are two rows of a turn, in either order.
 
-    A turn begins with what the caller said: neither line names it.
+    A turn begins with what the caller said: neither row names it.
     """
     turns: dict[int, list[tuple[int, TurnRecord]]] = defaultdict(list)
     for row in rows:

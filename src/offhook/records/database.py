@@ -1,4 +1,4 @@
-"""The database: SQLite out of the box, PostgreSQL by its URL; and its schema's version."""
+"""The database: SQLite by default, PostgreSQL by its URL; and its schema's version."""
 
 import sqlite3
 import threading
@@ -80,7 +80,7 @@ def url_of(text: str) -> URL:
 
 
 def open_engine(url: URL) -> Engine:
-    """Return an engine of which each thread may use connections. Nothing is connected yet."""
+    """Return an engine whose connections any thread may use. Nothing is connected yet."""
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             _make_private(Path(url.database))
@@ -157,7 +157,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
 
 
 def require_head(connection: Connection) -> None:
-    """For whoever only reads.
+    """Raise for a schema of another version; for callers that only read.
 
     Raises UserError E-REC-04 for a newer schema, E-ASK-07 for an older.
     """
@@ -205,14 +205,14 @@ def unreachable(engine: Engine, error: Exception) -> UserError:
 
 
 def revisions() -> list[str]:
-    """Every version of the schema, oldest first."""
+    """Return every version of the schema, oldest first."""
     folder = resources.files("offhook.records.migrations.versions")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name[:4].isdigit())
     return [name[:4] for name in names]
 
 
 def migrate(engine: Engine, to: str) -> None:
-    """Upgrade to that version. Whoever does not test older ones calls `upgrade`."""
+    """Upgrade the schema to a version. Only tests of older versions need it; else `upgrade`."""
     from alembic import command
     from alembic.config import Config
 

@@ -1,4 +1,4 @@
-"""After-call webhooks: each ended call's record is POSTed to a target, signed, until it is taken.
+"""After-call webhooks: each ended call's record is POSTed, signed, until the target accepts it.
 
 Deliveries run in threads of their own: a target, a name server or a database that hangs holds at
 most SLOTS threads, and never the event loop. The database has the list of deliveries (jobs.py).
@@ -32,25 +32,25 @@ SLOTS: Final = 4
 """Deliveries at the same time."""
 
 ATTEMPT_S: Final = 10.0
-"""How long name, network, TLS and the target's answer may take together."""
+"""Seconds that name, network, TLS and the target's answer may take together."""
 
 POLL_S: Final = 1.0
-"""How often it is looked for a job that is due."""
+"""Seconds between two looks for a job that is due."""
 
 PAUSE_S: Final = 10.0
-"""How long nothing is claimed after a fault of our own."""
+"""Seconds for which nothing is claimed after a fault of our own."""
 
 LOOK_MS: Final = 10_000
-"""How often it is counted how many wait."""
+"""Milliseconds between two counts of the waiting jobs."""
 
 STOP_S: Final = 3.0
-"""How long a stopping server waits for deliveries that have begun; they come back otherwise."""
+"""Seconds that a stopping server waits for deliveries that have begun; others are tried again."""
 
 SIGNATURE: Final = "Offhook-Signature"
 
 
 class DeliveryError(Exception):
-    """A record that the target did not take. `gone`: the target wants no more attempts."""
+    """Error: the target did not accept a record. `gone`: it wants no more attempts."""
 
     def __init__(self, words: str, *, gone: bool = False) -> None:
         super().__init__(words)
@@ -58,7 +58,7 @@ class DeliveryError(Exception):
 
 
 class WebhookDelivery(ThreadOwner):
-    """Delivery to `url` of what is due in the database behind `engine`. A context manager.
+    """Delivery to `url` of the jobs that are due in the database of `engine`. A context manager.
 
     Each of `secrets` signs each request, so that a target can check either while one is rotated.
     """
@@ -71,7 +71,7 @@ class WebhookDelivery(ThreadOwner):
         self._tls = tls.verifying()
         self.delivered = 0
         self.failed = 0
-        """Attempts that were not taken, and are to be followed by another."""
+        """Attempts that failed and are to be followed by another."""
         self.given_up = 0
         self.waiting = jobs.WaitingWebhooks(0, 0)
         """Deliveries that wait for any server, as last counted."""
@@ -133,7 +133,7 @@ class WebhookDelivery(ThreadOwner):
                 record = show(connection, job.call_sid)
                 now_ms = clock_ms(connection)
             if record is None:
-                return  # erased since it was claimed
+                return  # the call was erased since the claim
             body = body_of(job, record_as_json(record, self._currency))
             headers = {
                 "Content-Type": "application/json",
@@ -151,7 +151,7 @@ class WebhookDelivery(ThreadOwner):
                 self._count(delivered=1)
                 _log.info("call %s: its webhook was delivered", job.call_sid)
         except SQLAlchemyError as error:
-            # What came of it cannot be kept, so it is done again when the claim has run out.
+            # The result cannot be kept, so the job is done again when the claim has run out.
             words = type(error).__name__
             _log.warning("call %s: its webhook waits for the database (%s)", job.call_sid, words)
         except Exception as error:  # noqa: BLE001 - one record that cannot be sent holds up no other
@@ -199,7 +199,7 @@ class WebhookDelivery(ThreadOwner):
         try:
             async with (
                 asyncio.timeout(ATTEMPT_S),
-                # Redirects are not followed: the record goes to whom the configuration names.
+                # Redirects are not followed: the record goes only to the configured target.
                 egress.client((self._url,), verify=self._tls) as client,
                 # Nothing of the answer's body is read, however long it is.
                 client.stream("POST", self._url, content=body, headers=headers) as response,

@@ -1,7 +1,8 @@
-"""Numbers that are never to be rung: whose owners said so, or for whom somebody here did.
+"""The do-not-call list: numbers that must never be rung.
 
-Plain functions on a connection. Numbers are E.164. Erasing a call, and retention, leave them: to
-forget who does not want to be called would be no favour.
+The owner of a number asks for it in a call, or the operator adds it. Plain functions on a
+connection. Numbers are E.164. Erasing a call, and retention, leave the list as it is: a person who
+does not want to be called must not be called after an erasure.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ ASKED: Final = "asked in a call"
 
 @dataclass(frozen=True, slots=True)
 class DoNotCallEntry:
-    """A number, since when (ms since 1970), and why. `in_call` is a CallSid, or None."""
+    """A barred number, since when (ms since 1970), and why. `in_call` is a CallSid, or None."""
 
     number: str
     since_ms: int
@@ -34,7 +35,7 @@ def is_barred(connection: Connection, number: str) -> bool:
 
 
 def barred(connection: Connection) -> list[DoNotCallEntry]:
-    """Return every number, the latest first."""
+    """Return every barred number, the latest first."""
     order = (_numbers.since_ms.desc(), _numbers.number)
     rows = connection.execute(select(tables.do_not_call).order_by(*order))
     return [DoNotCallEntry(**row._mapping) for row in rows]

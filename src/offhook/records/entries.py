@@ -1,4 +1,4 @@
-"""A line of the journal: one event, as JSON, with the call it belongs to and when it was.
+"""Entries of the journal: each is an event, as JSON, with its call and its times.
 
     ["CallerSaid", "CA0123…", 5230, 1795536000123, {"text": "Hello?", "start_ms": 4310}]
 
@@ -23,11 +23,11 @@ _EVENTS: Final = {event.__name__: event for event in get_args(Event)}
 
 
 class MalformedEntryError(Exception):
-    """A line that is not an entry of this version."""
+    """Error: a line is not an entry of this version."""
 
 
 class JournalEntry(NamedTuple):
-    """A line and its number. `wall_ms` is the wall clock when it was written."""
+    """An entry and its line's number. `wall_ms` is the wall clock when it was written."""
 
     number: int
     call_sid: str

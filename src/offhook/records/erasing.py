@@ -1,7 +1,7 @@
-"""Erasing calls: rows, recordings, and what waits elsewhere. The journal is `journal.py`'s.
+"""Erasure of calls: rows, recordings and dead letters. The journal is `journal.py`'s.
 
-It is done in an order that lets it be done again: files first, since without the row nobody would
-know their names.
+The order allows another attempt after a failure: files go first, because their names are in the
+rows.
 """
 
 import time
@@ -21,16 +21,16 @@ from offhook.records.journal import DEAD_LETTERS, identity_of, waiting_in
 from offhook.records.record import Record
 
 WAIT_S: Final = 10.0
-"""How long a running server may take to write what waits in its journal."""
+"""Seconds that a running server may take to write what waits in its journal."""
 
 BATCH_CALLS: Final = 200
-"""Calls in one transaction, so that nobody waits long for its locks."""
+"""Calls in one transaction, which bounds how long others wait for its locks."""
 
 _calls: Final = tables.calls.c
 
 
 class Chosen(NamedTuple):
-    """CallSids that were asked for. Live calls are not erased: they are still being written."""
+    """CallSids that were selected. Live calls are not erased: they are still being written."""
 
     over: list[str]
     live: list[str]
@@ -106,7 +106,7 @@ def require_all_gone(erasure: Erasure) -> None:
 
 
 def counts(connection: Connection, call_sids: Sequence[str]) -> Counter[str]:
-    """Return what `erase` would remove, by kind. Recordings count wherever they are."""
+    """Return how much `erase` would remove, by kind. Recordings count wherever they are."""
     found: Counter[str] = Counter()
     for batch in _batches(call_sids):
         for table, of_call in tables.of_calls():
@@ -187,7 +187,7 @@ def _erase(
                     continue
             except OSError as error:
                 stuck[name] = error.strerror or type(error).__name__
-            except UserError as problem:  # a name that is none: no file of ours
+            except UserError as problem:  # not a valid name: no file of ours
                 stuck[name] = problem.what.rstrip(".")
                 continue
             else:

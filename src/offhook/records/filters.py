@@ -19,7 +19,7 @@ TEXT_MAX: Final = 200
 
 
 class FilterField(NamedTuple):
-    """One filter, as the API and the command line offer it.
+    """A filter of calls that the API and the command line offer.
 
     `option` and `metavar` are the command line's; an option without a name of its own is `--name`.
     """
@@ -70,7 +70,7 @@ MS_MAX: Final = 253_402_300_799_000
 """The last second of the year 9999, in ms since 1970."""
 
 _NUMBER: Final = re.compile(r"\+[1-9]\d{1,14}")
-"""Also numbers too short for E.164, which carriers let callers show and records may hold."""
+"""Pattern of a number; it may be too short for E.164: carriers let callers show such numbers."""
 
 _SLUG: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _AGO: Final = re.compile(r"(\d{1,5})([mhdw])")
@@ -79,7 +79,7 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFilter:
-    """Which calls are meant: those that meet everything that is not None.
+    """Conditions on calls: a call must meet each that is not None.
 
     `since_ms` (included) and `until_ms` (not included) are of the call's beginning, in ms since
     1970. `number` is the caller's or the called one, exactly. `text` is looked for in what was
@@ -153,7 +153,7 @@ def wrong(name: str, how: str, fix: str) -> UserError:
     return UserError("E-ASK-01", f"No calls can be looked for: {name} {how}.", fix)
 
 
-# --- Moments -------------------------------------------------------------------------------------
+# --- Times ---------------------------------------------------------------------------------------
 
 
 def moment(text: str, now: datetime, zone: tzinfo | None = UTC) -> int:

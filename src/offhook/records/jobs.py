@@ -1,4 +1,4 @@
-"""Jobs: which after-call webhooks are to be delivered, when, and what became of them.
+"""Jobs: after-call webhooks to deliver, when each is due, and its result.
 
 A job's row is its call's: there is one a call, and it goes when the call is erased. A claim moves
 the time at which the job is due by LEASE_MS, so the job of a server that was killed comes back by
@@ -20,10 +20,10 @@ WAITS_S: Final = (1, 5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800)
 clock that jumps gives no job up."""
 
 LEASE_MS: Final = 60_000
-"""How long an attempt may take until it counts as lost with its server."""
+"""Milliseconds that an attempt may take before it counts as lost with its server."""
 
 BILL_WAIT_MS: Final = 5_000
-"""How long the first attempt waits for Twilio to tell what it bills."""
+"""Milliseconds that the first attempt waits for Twilio to report what it bills."""
 
 ERROR_MAX: Final = 200
 
@@ -31,7 +31,7 @@ _jobs: Final = tables.jobs.c
 
 
 class WebhookJob(NamedTuple):
-    """One attempt at one job, by who claimed it. `attempt` counts from 1."""
+    """A claimed attempt at a job. `attempt` counts from 1."""
 
     call_sid: str
     made_ms: int
@@ -65,14 +65,14 @@ def hurry(connection: Connection, call_sids: Sequence[str], now_ms: int) -> None
 
 
 class WaitingWebhooks(NamedTuple):
-    """Of how many calls the webhook is to be delivered, and how long ago the oldest ended."""
+    """The number of calls whose webhook is to be delivered, and the time since the oldest ended."""
 
     calls: int
     oldest_ms: int
 
 
 def waiting(connection: Connection, now_ms: int) -> WaitingWebhooks:
-    """Return what waits for delivery by any server."""
+    """Return the deliveries that wait for any server."""
     query = select(func.count(), func.min(_jobs.made_ms)).where(_jobs.due_ms.is_not(None))
     count, made_ms = connection.execute(query).one()
     return WaitingWebhooks(count, 0 if made_ms is None else max(0, now_ms - made_ms))
@@ -94,7 +94,7 @@ def claim(connection: Connection, now_ms: int) -> WebhookJob | None:
     if row is None:
         return None
     job = WebhookJob(row.call_sid, row.made_ms, row.attempts + 1)
-    # SQLite has no FOR UPDATE: somebody else may have been here since the SELECT.
+    # SQLite has no FOR UPDATE: another process may have claimed the job since the SELECT.
     same = (_jobs.call_sid == job.call_sid) & (_jobs.attempts == row.attempts)
     values = {"attempts": job.attempt, "due_ms": now_ms + LEASE_MS}
     taken = connection.execute(update(tables.jobs).where(same).values(**values))
@@ -142,6 +142,6 @@ def resend(connection: Connection, call_sid: str, now_ms: int) -> None:
 
 
 def _settle(connection: Connection, job: WebhookJob, **values: Any) -> None:
-    """Unless the job was claimed anew since: then what becomes of it is decided there."""
+    """Change the job, unless it was claimed anew since: then the new claim decides."""
     same = (_jobs.call_sid == job.call_sid) & (_jobs.attempts == job.attempt)
     connection.execute(update(tables.jobs).where(same).values(**values))

@@ -1,4 +1,4 @@
-"""The journal: every line is here first, and until the database has it.
+"""The journal: the file that holds each line until the database has it.
 
 A line that was appended survives the end of the process at once, because the kernel has it, and the
 end of the machine once `sync` was called. The space is taken beforehand, so a full disk does not
@@ -21,7 +21,7 @@ _log: Final = logging.getLogger("offhook.records")
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 SEGMENTS: Final = 8
-"""Taken beforehand: 64 MiB in all. Beyond, the journal grows as long as the disk lets it."""
+"""Segments whose space is taken at the start: 64 MiB in all. Beyond, the journal grows."""
 
 GAP: Final = 1 << 20
 """Numbers that are left out at each opening. A machine that lost its power may have lost the last
@@ -42,11 +42,11 @@ _BEGIN: Final = 64
 
 
 class JournalFullError(Exception):
-    """The disk has no room for another line."""
+    """Error: the disk has no room for another line."""
 
 
 class _Segment:
-    """One file. `first` is the number of its first line, `count` of how many it holds."""
+    """A file of the journal. `first` is the number of its first line, `count` how many it has."""
 
     def __init__(self, path: Path, fd: int, first: int, count: int, end: int) -> None:
         self.path = path
@@ -114,13 +114,13 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """Lines that the database does not have yet."""
+        """Number of lines that the database does not have yet."""
         with self._lock:
             return sum(segment.count - self._done_of(segment) for segment in self._segments)
 
     @property
     def filled(self) -> float:
-        """How much of the space that was taken beforehand is in use; above 1, it has grown."""
+        """Share of the space taken at the start that is in use; above 1, the journal has grown."""
         with self._lock:
             used = sum(segment.end for segment in self._segments)
         return used / (SEGMENTS * SEGMENT_BYTES)
@@ -177,7 +177,7 @@ class Journal:
             os.fdatasync(segment.fd)
 
     def close(self) -> None:
-        """Give the folder back. What is not done stays for the next who opens it."""
+        """Close the folder and unlock it. Lines that are not done stay for the next opening."""
         for segment in (*self._segments, *self._free):
             os.close(segment.fd)
         os.close(self._lock_fd)

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSummary:
-    """One call, as a list shows it. What is None is not known, or not yet.
+    """A call's entry in a list. A value of None is not known, or not yet.
 
     `started` is ISO 8601 in UTC. `turns` counts what the caller said; `interruptions` how often the
     agent was cut; `troubles` what went wrong without ending the call. `twilio_minutes` are those
@@ -156,7 +156,10 @@ class DialRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSessionRecord:
-    """The agent's leg came up, `dialled_ms` after it was dialled. `request_id` is Deepgram's."""
+    """A session of the agent: its leg came up `dialled_ms` after it was dialled.
+
+    `request_id` is Deepgram's.
+    """
 
     kind: Literal["agent_session"] = "agent_session"
     at_ms: int
@@ -182,7 +185,7 @@ class TroubleRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRecord:
-    """How long an answer took: our own times beside Deepgram's account of the same turn.
+    """Delays of an answer: our own measurements, and Deepgram's report of the same turn.
 
     Ours count from the caller's confirmed text: to the agent's first byte of audio, and until
     Twilio had played its first 20 ms. Deepgram's: hearing, thinking, speaking, and all together.
@@ -212,7 +215,7 @@ TimelineEntry: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of delays that were counted in buckets: the upper edge of the bucket that holds each.
+    """Percentiles of delays that were counted in buckets: the upper edge of the bucket of each.
 
     None beside samples: it is beyond the last edge of `events.DELAY_EDGES_MS`.
     """
@@ -225,7 +228,7 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """How long this process held what it passed on."""
+    """Delays that this process added to what it passed on, in ms."""
 
     to_agent: Percentiles
     to_caller: Percentiles
@@ -256,7 +259,7 @@ class LookupRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """Everything that is known of one call.
+    """The whole record of a call.
 
     `detail` is what the other side gave as its reason for the ending. `stream_at_ms` is when
     Twilio's stream was there. `text_erased`: what was said has been erased since. `lookup` is None

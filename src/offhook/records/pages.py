@@ -19,7 +19,7 @@ def check_limit(limit: int) -> None:
 
 
 class PagePosition(NamedTuple):
-    """A place in the list of calls: just behind this one."""
+    """A position in the list of calls: just behind the call with these values."""
 
     started_ms: int
     sid: str

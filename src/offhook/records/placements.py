@@ -1,8 +1,8 @@
-"""The ledger of calls that were asked for, as rows: outbound/ledger.py says what each is for.
+"""The ledger of requested calls, as rows: outbound/ledger.py says what each method is for.
 
 A key is forgotten when it is old by two measures: by the wall clock, and by the number of days on
-which calls were asked for since. A clock that jumps ahead and back makes one more such day, not
-ninety; so it makes no key old, and no call that was asked for before is placed again.
+which calls were requested since. A clock that jumps ahead and back makes one more such day, not
+ninety; so it makes no key old, and no call that was requested before is placed again.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from offhook.records.database import insert
 DAY_MS: Final = 24 * 3600 * 1000
 
 KEPT_DAYS: Final = 90
-"""How long a key is known, by either measure: lists are gone through in days."""
+"""Days for which a key is known, by either measure: a run over a list takes days."""
 
 _placements: Final = tables.placements.c
 
 
 def claim(connection: Connection, placement: Placement) -> Placement | None:
-    """Take the key; None: it is ours now. Else what is there under it."""
+    """Take a key. Return None if it is ours now, else the placement that has it."""
     day = _day(connection, placement.made_ms)
     old = (_placements.made_ms < placement.made_ms - KEPT_DAYS * DAY_MS) & (
         _placements.day <= day - KEPT_DAYS
@@ -44,7 +44,7 @@ def claim(connection: Connection, placement: Placement) -> Placement | None:
 
 
 def _day(connection: Connection, made_ms: int) -> int:
-    """Return the number of that day: the last one's, or the next when the date differs."""
+    """Return the number of a time's day: the last day's number, or the next if the date differs."""
     latest = select(_placements.day, _placements.made_ms).order_by(_placements.day.desc()).limit(1)
     found = connection.execute(latest).one_or_none()
     if found is None:
@@ -54,7 +54,7 @@ def _day(connection: Connection, made_ms: int) -> int:
 
 
 def retake(connection: Connection, old: Placement, new: Placement) -> bool:
-    """Begin anew, unless somebody else has, or the call has its name."""
+    """Replace a placement by a new attempt. Return False if it has changed or has a CallSid."""
     same = (_placements.id == old.id) & _placements.sid.is_(None)
     day = _day(connection, new.made_ms)
     values = {"id": new.id, "made_ms": new.made_ms, "day": day}
@@ -63,7 +63,7 @@ def retake(connection: Connection, old: Placement, new: Placement) -> bool:
 
 
 def name(connection: Connection, placement_id: str, sid: str) -> None:
-    """Keep the CallSid that Twilio gave."""
+    """Keep the CallSid that Twilio gave to a placement."""
     unnamed = (_placements.id == placement_id) & _placements.sid.is_(None)
     connection.execute(update(tables.placements).where(unnamed).values(sid=sid))
 

@@ -8,7 +8,9 @@ from offhook.config import Prices
 def cost_micros(
     prices: Prices, *, twilio_ms: int | None, stream_ms: int, agent_ms: int, tier: str
 ) -> int | None:
-    """Millionths of the currency; None without any price. `twilio_ms` None: not billed yet.
+    """Return the cost in millionths of the currency; None without prices.
+
+    `twilio_ms` None: Twilio has not billed the call yet.
 
     Twilio bills begun minutes of the call and of its stream; Deepgram what was used.
     """
@@ -23,5 +25,5 @@ def cost_micros(
 
 
 def begun_minutes(ms: int) -> int:
-    """Minutes as Twilio bills them: the last one counts whole."""
+    """Return minutes as Twilio bills them: a begun minute counts whole."""
     return math.ceil(ms / 60_000)

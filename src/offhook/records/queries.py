@@ -38,15 +38,15 @@ from offhook.records.pages import PagePosition, check_limit, cursor_of, position
 from offhook.records.prices import begun_minutes
 
 SCAN_CALLS: Final = (200, 800)
-"""How many calls one page of a text search looks through: first so many, which is enough for what
-is often said, and then so many more. So a page has its time, whatever is looked for."""
+"""Calls that one page of a text search looks through: the first batch, which is enough for common
+words, and the second. They bound the time that a page takes."""
 
 SUFFIX_MIN: Final = 4
 """Characters of a CallSid's end that may stand for it."""
 
 _DAY_MS: Final = 86_400_000
 NUL: Final = "\x00"
-"""PostgreSQL takes none, not even in a question."""
+"""NUL, which PostgreSQL does not accept, not even in a query's parameter."""
 
 _calls = tables.calls.c
 _utterances = tables.utterances.c
@@ -73,13 +73,13 @@ _LISTED: Final = (*_COPIED, _calls.billed_ms)
 _NEWEST_FIRST: Final = (_calls.started_ms.desc(), _calls.sid.desc())
 
 
-# --- Which calls ---------------------------------------------------------------------------------
+# --- Lists of calls ------------------------------------------------------------------------------
 
 
 def find(
     connection: Connection, asked: CallFilter, limit: int = 50, after_cursor: str | None = None
 ) -> CallPage:
-    """Return the calls that are meant, newest first; `limit` is 1 to PAGE_MAX.
+    """Return the calls that meet a filter, newest first; `limit` is 1 to PAGE_MAX.
 
     Pages that follow each other by `next_cursor` hold each call once, whatever begins meanwhile.
     Raises UserError E-ASK-01 for the limit and E-ASK-02 for the cursor.
@@ -129,7 +129,7 @@ def find_sid(connection: Connection, text: str) -> str:
         return text
     found: Sequence[str] = []
     if len(text) >= SUFFIX_MIN:
-        # LIKE takes the cases for equal on SQLite, a CallSid does not.
+        # LIKE ignores case on SQLite; a CallSid has case.
         like = known.where(_calls.sid.endswith(text, autoescape=True))
         found = [sid for sid in connection.scalars(like) if sid.endswith(text)]
     if not found:
@@ -220,10 +220,10 @@ def _says(text: str, connection: Connection) -> ColumnElement[bool]:
         like = heard.like if sqlite else heard.ilike
         holds = like(f"%{text}%", escape="\\")
     elif sqlite:
-        # LIKE knows the case of ASCII alone there.
+        # LIKE ignores the case of ASCII alone on SQLite.
         holds = heard.op("GLOB")(f"*{''.join(map(_in_glob, text))}*")
     else:
-        # ILIKE knows what the database's locale knows, which may be ASCII alone as well.
+        # ILIKE depends on the database's locale, which may cover ASCII alone as well.
         holds = heard.regexp_match("".join(map(_in_regex, text)))
     return exists().where(_utterances.call_sid == _calls.sid, holds)
 
@@ -264,7 +264,7 @@ def summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[CallSumm
     turns = count(_utterances.call_sid, _utterances.who == "caller")
     interruptions = count(_utterances.call_sid, _utterances.interrupted)
     functions = count(tables.functions.c.call_sid)
-    # What a barge-in throws away is no trouble.
+    # Audio that a barge-in throws away does not count as trouble.
     barge_in = and_(_troubles.kind == events.AudioDropped.__name__, _troubles.words == "late")
     troubles = count(_troubles.call_sid, not_(barge_in))
     return [
@@ -292,7 +292,7 @@ def iso(ms: int) -> str:
 
 
 def totals(connection: Connection, asked: CallFilter) -> Totals:
-    """Return the totals of the calls that are meant."""
+    """Return the totals of the calls that meet a filter."""
     groups = _grouped(connection, asked, literal(0))
     return groups.get(0, Totals())
 
@@ -359,7 +359,7 @@ class _Adding:
 
     def add(self, row: Row[Any]) -> None:
         for name in _SUMMED:
-            # Databases sum nothing to None, and PostgreSQL to a Decimal.
+            # SUM of no rows is None; PostgreSQL's SUM of rows is a Decimal.
             self._sums[name] += int(row._mapping[name] or 0)
         self._agent_ms[row.tier] += int(row.agent_ms or 0)
         if row.slug is not None:

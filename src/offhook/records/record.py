@@ -1,4 +1,4 @@
-"""The record as the server has it: a subscriber that loses nothing, and its two threads."""
+"""The server's record: a subscriber that keeps every event, and its two threads."""
 
 import logging
 import time
@@ -18,16 +18,16 @@ from offhook.records.writer import RecordWriter
 _log: Final = logging.getLogger("offhook.records")
 
 GATHER_S: Final = 0.02
-"""How long lines are gathered for the journal: a server that is killed loses no older ones."""
+"""Seconds for which lines are gathered for the journal: a killed server loses no older ones."""
 
 WAITING_MAX: Final = 100_000
 """Lines that wait for a disk that takes nothing at all; beyond, they are lost and counted."""
 
 SETTLING_S: Final = 10.0
-"""How long a starting server waits for what an earlier run left behind to be in the database."""
+"""Seconds that a starting server waits until the database has the lines of earlier runs."""
 
 FLUSH_S: Final = 5.0
-"""How long a stopping server waits for the disk to take the last lines."""
+"""Seconds that a stopping server waits for the disk to take the last lines."""
 
 
 class Record:
@@ -55,7 +55,7 @@ class Record:
         self._thread = BackgroundThread("journal", self._keep, gather_s=GATHER_S, stop_s=FLUSH_S)
 
     def __call__(self, call_event: CallEvent) -> None:
-        """Keep it: some milliseconds from now it survives this process."""
+        """Keep an event: it survives the end of this process some milliseconds from now."""
         line = encode(call_event, time.time_ns() // 1_000_000)
         if len(self._lines) >= WAITING_MAX:
             self._lose("the disk takes nothing")
@@ -75,14 +75,14 @@ class Record:
 
     @property
     def threads(self) -> tuple[BackgroundThread, ...]:
-        """The two that work for it."""
+        """The journal's thread and the database's."""
         return self._thread, self._writer.thread
 
     @property
     def state(self) -> str:
-        """Some words for readiness: `ok`, `waiting for the database`, `losing lines`.
+        """State for readiness: `ok`, `waiting for the database` or `losing lines`.
 
-        Or that a thread fails or is dead, without which nothing more is kept.
+        It also says when a thread fails or is dead, without which nothing more is kept.
         """
         for thread in self.threads:
             if thread.state != "ok":

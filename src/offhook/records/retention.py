@@ -1,7 +1,7 @@
-"""Retention: what was said, and recordings, go when they are old enough; each by its own age.
+"""Retention: texts and recordings are erased when they are old enough, each by its own age.
 
-So do recordings of calls that another machine has erased, with or without an age; and calls whose
-machine did not come back get an end.
+Recordings of calls that another machine has erased are deleted too, with or without an age; and
+calls whose machine did not come back get an end.
 
 A call's age is counted from its `started_ms`. A clock that jumps forwards makes nothing old: see
 Aging.
@@ -28,20 +28,20 @@ from offhook.records.store import RecordStore
 _log: Final = logging.getLogger("offhook.records")
 
 EVERY_S: Final = 3600.0
-"""How often it is looked for what is old."""
+"""Seconds between two sweeps."""
 
 AGAIN_S: Final = 60.0
-"""How soon when the database refused."""
+"""Seconds until the next sweep when the database refused."""
 
 JUMP_MS: Final = 5 * 60_000
-"""By how much more than its due a clock may go on and be believed at once."""
+"""Milliseconds by which the wall clock may get ahead of its due and be believed at once."""
 
 BELIEVED_S: Final = 24 * 3600.0
-"""How long a clock must stay ahead until it is believed all the same."""
+"""Seconds for which a clock must stay ahead until it is believed all the same."""
 
 LOST_MS: Final = 25 * 3_600_000
-"""A call that began so long ago and has no end has lost its server: none lasts longer than 24 hours
-(twilio.md §1.8)."""
+"""Milliseconds since its beginning after which a call without an end has lost its server: no call
+lasts longer than 24 hours (twilio.md §1.8)."""
 
 _DAY_MS: Final = 86_400_000
 _calls: Final = tables.calls.c
@@ -60,16 +60,16 @@ _Erase: TypeAlias = Callable[[Connection, list[_Old]], int]
 
 
 class Swept(NamedTuple):
-    """Of how many calls the text was erased, and the audio."""
+    """Counts of the calls whose text was erased, and whose audio was."""
 
     texts: int
     recordings: int
 
 
 class Aging:
-    """The wall clock, unless it has jumped forwards: then as it would have gone on.
+    """The wall clock without forward jumps: after one, it continues at the monotonic clock's pace.
 
-    A jump is believed after BELIEVED_S; that it has not, nobody can know who has just started.
+    A jump is believed after BELIEVED_S. A jump before the start of the process is not noticed.
     """
 
     def __init__(self) -> None:
@@ -127,7 +127,9 @@ class Retention(ThreadOwner):
         return EVERY_S
 
     def sweep(self, now_ms: int) -> Swept:
-        """Erase what is too old at this time. Raises SQLAlchemyError, and OSError for the folder.
+        """Erase texts and audio that are too old at `now_ms`.
+
+        Raises SQLAlchemyError, and OSError for the folder.
 
         A file that cannot be deleted is left for the next time, with its call's row.
         """
@@ -152,9 +154,9 @@ class Retention(ThreadOwner):
         return Swept(texts, recordings)
 
     def _in_batches(self, before_ms: int, which: ColumnElement[bool], erase: _Erase) -> int:
-        """Erase calls that began before then, oldest first, each batch in its own transaction.
+        """Erase parts of calls that began before a time, oldest first, in a transaction a batch.
 
-        What another server is at is left to it. Returns of how many calls something was erased.
+        Calls that another server has locked are left to it. Returns the number of calls changed.
         """
         count = 0
         position = tuple_(_calls.started_ms, _calls.sid)
@@ -200,7 +202,7 @@ class Retention(ThreadOwner):
         return len(gone)
 
     def _delete(self, name: str) -> bool:
-        """Return whether the recording is gone."""
+        """Delete a recording. Return whether it is gone."""
         try:
             reading.delete(self._files, name)
         except OSError as error:
@@ -210,7 +212,7 @@ class Retention(ThreadOwner):
 
 
 def _erase_texts(connection: Connection, batch: list[_Old]) -> int:
-    """Erase what was said, pressed or looked up; the rest of the record stays."""
+    """Erase what was said, pressed or looked up in calls; the rest of the record stays."""
     sids = [row.sid for row in batch]
     for table in (tables.utterances, tables.keys, tables.messages):
         connection.execute(delete(table).where(table.c.call_sid.in_(sids)))

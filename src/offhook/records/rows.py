@@ -1,6 +1,6 @@
-"""Rows and columns that each event of a call becomes. Events that are in no table here leave none.
+"""Rows and columns that each event of a call becomes. Events in no table here leave none.
 
-Interrupted is among the latter: the utterance that was cut says the same.
+Interrupted leaves none: the row of the cut utterance says the same.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Lines into rows: one batch, one transaction, each line once."""
+"""Writing of journal lines as rows: a batch is one transaction, each line is applied once."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class RecordStore:
         return found or 0
 
     def apply(self, connection: Connection, lines: Sequence[JournalEntry], last: int) -> list[str]:
-        """Add lines in order; then those up to `last` are applied. Return the calls that ended."""
+        """Add lines in order, and mark those up to `last` as applied. Return calls that ended."""
         batch = _Batch(self.journal_id)
         for line in lines:
             batch.add(line)
@@ -62,7 +62,7 @@ class RecordStore:
         return self._end(connection, tables.calls.c.started_ms < before_ms)
 
     def _end(self, connection: Connection, which: ColumnElement[bool]) -> list[str]:
-        """End those of these calls that have no end: they died with their server."""
+        """End these calls, whose server died. Return those that had no end before."""
         calls, died = tables.calls.c, Slug.SERVER_DIED
         ended = (
             update(tables.calls)
@@ -178,7 +178,7 @@ class _Batch:
                 self._barred.append(DoNotCallEntry(event.number, entry.wall_ms, ASKED, sid))
 
     def _function(self, sid: str, function_id: str, outcome: Row) -> None:
-        """Keep what became of a function: of this batch, or of an earlier one."""
+        """Keep the outcome of a function that was called in this batch or an earlier one."""
         for row in reversed(self._inserts[tables.functions]):
             if (row["call_sid"], row["id"]) == (sid, function_id):
                 row |= outcome
@@ -231,7 +231,7 @@ class _Batch:
             )
 
     def _known(self, connection: Connection) -> set[str]:
-        """Return the calls that are there: lines of a call that was erased since are dropped."""
+        """Return the calls that the database has: lines of an erased call are dropped."""
         asked = {row["call_sid"] for new in self._inserts.values() for row in new}
         asked |= set(self._ended)
         known = set(self._new)

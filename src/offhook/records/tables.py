@@ -178,7 +178,7 @@ troubles: Final = Table(
     Column("ms", BigInteger),  # of audio that was dropped, or that the interpreter was held
 )
 
-# Of each ended call one, if a target for after-call webhooks is configured. Its times are those of
+# A job for each ended call, if a target for after-call webhooks is configured. Times are those of
 # `database.clock_ms`, not of the call.
 jobs: Final = Table(
     "jobs",

@@ -1,7 +1,7 @@
-"""The one writer: a thread that follows the journal into the database.
+"""The thread that writes the journal's lines into the database.
 
-It may hang for as long as the database does. Calls never wait for it: their lines are in the
-journal already, which is read again from the first line that is not in the database.
+The thread may hang for as long as the database does. Calls never wait for it: their lines are in
+the journal already, which is read again from the first line that is not in the database.
 """
 
 import logging
@@ -25,21 +25,21 @@ from offhook.records.store import RecordStore
 _log: Final = logging.getLogger("offhook.records")
 
 GATHER_S: Final = 0.04
-"""How long lines are gathered into one transaction."""
+"""Seconds for which lines are gathered into one transaction."""
 
 LOOK_S: Final = 1.0
-"""How often it is looked for lines, should nobody tell of one."""
+"""Seconds between two looks for lines that no signal announced."""
 
 BATCH_LINES: Final = 2000
 
 RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
-"""How long to wait after a failure, and after each further one."""
+"""Seconds to wait after a failure, and after each further one."""
 
 RECENT_S: Final = 24 * 3600
-"""A CallSid of so long ago may be asked for again: as long as a call can last (twilio.md §1.8)."""
+"""Seconds for which a CallSid may be used again: as long as a call can last (twilio.md §1.8)."""
 
 STOP_S: Final = 5.0
-"""How long a stopping server waits for the database to take the last lines."""
+"""Seconds that a stopping server waits for the database to take the last lines."""
 
 
 class RecordWriter:
@@ -65,11 +65,11 @@ class RecordWriter:
         self.settled: Final = threading.Event()
         """Set when all that an earlier run left behind is in the database, or it has refused."""
         self.refused: UserError | None = None
-        """Why the database cannot be used by this version of Offhook at all, if it cannot."""
+        """Reason why this version of Offhook cannot use the database; None: it can."""
         self.recent: list[str] = []
         """CallSids of the last RECENT_S, known once `settled`, if ever."""
         self.failing_since: float | None = None
-        """When the database began to refuse, by time.monotonic; None: it takes lines."""
+        """Time at which the database began to refuse, by time.monotonic; None: it takes lines."""
         self.thread: Final = BackgroundThread(
             "records", self._work, gather_s=GATHER_S, stop_s=STOP_S
         )
@@ -107,7 +107,7 @@ class RecordWriter:
         return LOOK_S
 
     def _on_failure(self, error: Exception) -> None:
-        # What was being committed may be there or not: that is asked first, at the next try.
+        # The commit may have succeeded or not: the next try asks the database first.
         self._ready = False
         for step in (self._engine.dispose, self._journal.sync):
             try:

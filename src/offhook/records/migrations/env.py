@@ -1,4 +1,4 @@
-"""Alembic's entrance. The connection comes from `records.database`; there is no offline mode."""
+"""Alembic's entry point. `records.database` gives the connection; there is no offline mode."""
 
 from alembic import context
 

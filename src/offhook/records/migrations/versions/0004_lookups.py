@@ -1,4 +1,4 @@
-"""What became of the lookup before a call."""
+"""Columns for the outcome of the lookup before a call."""
 
 import sqlalchemy as sa
 from alembic import op

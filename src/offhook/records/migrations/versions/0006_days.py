@@ -1,4 +1,4 @@
-"""On which of the days on which calls were asked for a call was."""
+"""Column for the day of a placement, counted in days on which calls were requested."""
 
 import sqlalchemy as sa
 from alembic import op

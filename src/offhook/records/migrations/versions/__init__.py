@@ -1,1 +1,1 @@
-"""One file a version, named by its number."""
+"""Versions of the schema: a file for each, named by its number."""
