@@ -1,1 +1,1 @@
-"""A stand-in for Deepgram's Voice Agent."""
+"""Stand-in for Deepgram's Voice Agent."""

@@ -1,4 +1,4 @@
-"""The agent's side of a session: what it is saying, what is said next, and when all is out."""
+"""Speech of the agent in one session: current utterance, queued text, and completion."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,10 @@ from offhook.testing.simulator.speech.engines import TextToSpeech
 
 
 class AgentSpeech:
-    """One utterance at a time, sent faster than it plays.
+    """Sender of the agent's utterances, one at a time, faster than they play.
 
-    `say` and `play` put text and audio on the wire; `quiet` is told of each answer, greeting or
-    injection that has gone out, or what was left of it, and whether it was cut short.
+    `say` and `play` send text and audio to the client. `quiet` is called when an answer, greeting
+    or injection has been sent or cut short, with the answer (or None) and True if it was cut short.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class AgentSpeech:
         *,
         announced: bool,
     ) -> None:
-        """With `announced`, AgentStartedSpeaking is sent."""
+        """Set the callbacks. With `announced`, send AgentStartedSpeaking before audio."""
         self._conduct = conduct
         self._clock = clock
         self._voice = voice
@@ -41,29 +41,29 @@ class AgentSpeech:
         self._writable = True
         self._announced = announced
         self.answer: TurnAnswer | None = None
-        """What is being said answers this; None: a greeting or an injection."""
+        """Answer that the current utterance belongs to; None for a greeting or an injection."""
 
     @property
     def speaking(self) -> bool:
-        """Whether something is still to be sent."""
+        """True while part of the current utterance has not been sent."""
         return self._utterance is not None and not self._utterance.finished
 
     @property
     def audible(self) -> bool:
-        """Whether a caller who hears every byte at once is still hearing it."""
+        """True while the utterance plays to a caller who hears every byte without delay."""
         return self._utterance is not None and self._utterance.plays_until > self._clock.now()
 
     @property
     def plays_until(self) -> float:
-        """When such a caller has heard all of it, in seconds of the clock."""
+        """Time at which that caller has heard the whole utterance, in seconds of the clock."""
         return self._clock.now() if self._utterance is None else self._utterance.plays_until
 
     def heard(self) -> str:
-        """Return what such a caller has heard of it."""
+        """Return the words of the utterance that the caller has heard, without network delay."""
         return "" if self._utterance is None else self._utterance.heard()
 
     def speak(self, text: str, answer: TurnAnswer | None = None) -> None:
-        """Say this after what is being said. What is no part of an answer is all of itself."""
+        """Queue text after the current utterance. Text without an answer is a whole utterance."""
         pieces = sentences(text)
         utterance = self._utterance
         plays_from = self._clock.now()
@@ -95,22 +95,22 @@ class AgentSpeech:
             utterance.close()
 
     def finish(self) -> None:
-        """Nothing is added to what is being said."""
+        """Mark the current utterance as complete: no text will be appended to it."""
         if self._utterance is not None:
             self._utterance.close()
 
     def cut(self) -> None:
-        """Stop, but for what is under way: the caller speaks."""
+        """Cut the utterance because the caller speaks; audio already under way is still sent."""
         if self._utterance is not None:
             self._utterance.cut()
 
     def replace(self) -> None:
-        """Stop at once: something else is to be said."""
+        """Stop the utterance at once, because other text replaces it."""
         if self._utterance is not None:
             self._utterance.replace()
 
     def drop(self) -> None:
-        """Stop for good: the session is over."""
+        """Stop the utterance without reporting it, because the session is over."""
         if self._utterance is not None:
             self._utterance.drop()
 

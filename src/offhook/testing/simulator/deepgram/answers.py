@@ -1,7 +1,7 @@
-"""The answer to one turn: what a policy says, calls and reports, on its way into the session.
+"""Answer of a dialogue policy to one turn: its text, function calls and reports.
 
-A policy begins before the turn is certain to be over (deepgram.md §4.4). Until the turn
-is confirmed the answer waits here; only functions that need not wait are called.
+A policy begins before the turn is certain to be over (deepgram.md §4.4). Until the turn is
+confirmed, the answer is held here; only functions that need not wait are called.
 """
 
 from collections import deque
@@ -22,28 +22,28 @@ class WantedFunction:
 
     name: str
     arguments: Mapping[str, Any] | str
-    """By name, or as the JSON text that a model wrote, right or not."""
+    """Arguments by name, or the JSON text that a model wrote, which may be invalid."""
     example: str | None = None
-    """What it answers where the agent is to run it itself."""
+    """Result of the function where the agent must run it itself."""
     early: bool = False
-    """Not to wait until the turn is confirmed, unless Settings say `defer_until_eot`."""
+    """True to call it before the turn is confirmed, unless Settings say `defer_until_eot`."""
     id: str | None = None
-    """The model's own; else one is made."""
+    """Id that the model gave the call; None to generate one."""
 
 
 @dataclass(slots=True)
 class Times:
-    """When what happened, in seconds of the clock; None: not yet."""
+    """Times of the steps of an answer, in seconds of the clock; None before the step."""
 
     paused: float | None = None
-    """The caller's last sound was a turn's silence ago."""
+    """Time at which the caller had been silent long enough to end a turn."""
     heard: float | None = None
     token: float | None = None
-    """The first piece of a model's answer."""
+    """Time of the first piece of a model's answer."""
     text: float | None = None
-    """The first whole piece to say."""
+    """Time of the first complete piece of text to say."""
     spoken: float | None = None
-    """The voice was asked for it."""
+    """Time at which the text was passed to the TextToSpeech."""
     sound: float | None = None
     tools: float = 0.0
     """Seconds that functions took."""
@@ -51,32 +51,32 @@ class Times:
 
 @dataclass(eq=False)
 class TurnAnswer:
-    """What the caller is reported to have said, and what is answered."""
+    """Answer to one turn, with the words that the caller is reported to have said."""
 
     session: "StandInTurns"
     now: Callable[[], float]
     words: str | None
-    """None: nothing is reported, because nobody spoke or nothing was recognised."""
+    """Words reported for the caller; None if nobody spoke or nothing was recognised."""
     is_turn: bool = True
-    """False for what the agent says unasked."""
+    """False for an answer to a silence, which no turn of the caller precedes."""
     meant: str = ""
-    """What the policy took it for, for people who watch."""
+    """Meaning that the policy gave to the words, for display."""
     flaws: ScriptTurn | None = None
-    """The turn of a script whose faults it has."""
+    """Turn of the script whose faults apply to this answer."""
     ends: bool = False
-    """The session is over when this has been heard."""
+    """True if the session ends when the caller has heard this answer."""
     is_done: bool = False
-    """The policy has no more to say."""
+    """True once the policy has nothing more to say."""
     is_confirmed: bool = False
     is_dropped: bool = False
     has_spoken: bool = False
     times: Times = field(default_factory=Times)
     _held: deque[Callable[[], None]] = field(default_factory=deque)
 
-    # --- What a policy does ---
+    # --- Methods for the policy ---
 
     def say(self, text: str) -> None:
-        """Say this, after what was said before."""
+        """Say `text` after the text that was said before."""
         if self.times.text is None:
             self.times.text = self.now()
 
@@ -88,11 +88,11 @@ class TurnAnswer:
             self._when_confirmed(speak)
 
     def send(self, message: ServerMessage) -> None:
-        """Tell the client: AgentThinking, a Warning."""
+        """Send a message, such as AgentThinking or a Warning, to the client."""
         self._when_confirmed(lambda: self.session.wire.send(message))
 
     def fail(self, error: Error) -> None:
-        """End the session with this."""
+        """End the session with `error`."""
         self.is_done = True
         self._when_confirmed(lambda: self.session.wire.fail(error))
 
@@ -102,9 +102,10 @@ class TurnAnswer:
         answered: Callable[[Sequence[str]], None],
         slow: Callable[[], None] | None = None,
     ) -> None:
-        """Have functions run. `answered` gets their answers, in that order, when all are there.
+        """Call functions. `answered` gets all their results at once, in the order of `wanted`.
 
-        `slow` is called once if that takes long. Neither is called when the answer was dropped.
+        `slow` is called once if the results take long. Neither is called after the answer was
+        dropped.
         """
         if self.is_dropped:
             return
@@ -126,17 +127,17 @@ class TurnAnswer:
         self.session.call(wanted, answers, is_slow)
 
     def done(self, *, end: bool = False) -> None:
-        """Finish the answer; with `end`, the agent closes the session when it has been heard."""
+        """Finish the answer. With `end`, the session closes when the caller has heard it."""
         if self.is_done or self.is_dropped:
             return
         self.is_done = True
         self.ends = end
         self._when_confirmed(lambda: self.session.finish(self))
 
-    # --- What the session does ---
+    # --- Methods for the session ---
 
     def confirm(self) -> None:
-        """Let out what waits, and hold back nothing more: the turn is over."""
+        """Confirm the turn: perform the held actions now, and later ones at once."""
         self.is_confirmed = True
         if self.words is not None:
             self.session.wire.say("user", self.words, self.meant)
@@ -146,17 +147,17 @@ class TurnAnswer:
             self._held.popleft()()
 
     def drop(self) -> None:
-        """Drop the answer: nothing else comes of it."""
+        """Drop the answer: discard its held actions and ignore later ones."""
         self.is_dropped = True
         self._held.clear()
 
     @property
     def is_text_only(self) -> bool:
-        """Whether it is one without sound, as a script may have it."""
+        """True if the script gives this answer text but no audio."""
         return self.flaws is not None and self.flaws.fault == "text_only"
 
     def latency(self) -> LatencyReport:
-        """Return what was measured of the answer."""
+        """Return the latencies that were measured for the answer."""
         times = self.times
 
         def between(first: float | None, last: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Functions that an answer waits for: asked for, answered one by one, called off, given up.
+"""Function calls of an answer: requested, answered one by one, cancelled or timed out.
 
 Source: deepgram.md §4.
 """
@@ -26,24 +26,24 @@ from offhook.testing.simulator.deepgram.settings import OfferedFunction, Session
 from offhook.testing.simulator.deepgram.timers import Timers
 
 SLOW_S: Final = 4.0
-"""Seconds after which a policy is told that its functions take long."""
+"""Seconds after which a policy is told that its functions are slow."""
 
 KEPT: Final = 1000
-"""Calls that a session remembers."""
+"""Number of function calls that a session keeps in its log."""
 
 _FAILED: Final = "FUNCTION_CALL_FAILED"
 
 
 @dataclass(slots=True)
 class WatchedCall:
-    """A function call, for whoever watches the session."""
+    """Function call of a session, as its log and its observers see it."""
 
     at: float
-    """When it was asked for, in seconds of the clock."""
+    """Time of the request, in seconds of the clock."""
     id: str
     name: str
     arguments: str
-    """JSON, unless a model wrote something else."""
+    """Arguments as JSON; invalid if a model wrote invalid JSON."""
     client_side: bool
     response: str | None = None
     answered_at: float | None = None
@@ -51,7 +51,7 @@ class WatchedCall:
 
 
 class _Batch:
-    """The calls of one answer; the answer goes on when none is open."""
+    """Function calls of one answer, which continues when none is open."""
 
     def __init__(
         self,
@@ -61,14 +61,14 @@ class _Batch:
         self.calls: Final = calls
         self.answered: Final = answered
         self.held: list[FunctionCall] = []
-        """Those that the client has not been asked for."""
+        """Calls that have not been sent to the client yet."""
         self.open: dict[str, WatchedCall] = {}
         self.finished: dict[str, FinishedFunction] = {}
         self.timers: list[Timer] = []
 
 
 class FunctionCalls:
-    """The function calls of one session; one answer's at a time."""
+    """Function calls of one session, for one answer at a time."""
 
     def __init__(
         self,
@@ -78,9 +78,10 @@ class FunctionCalls:
         changed: Callable[[WatchedCall], None],
         finished: Callable[[list[FinishedFunction]], None],
     ) -> None:
-        """Set whom to tell: `changed` of each call when it was asked for, answered or cancelled.
+        """Set the callbacks.
 
-        `finished` is told what the history is to say, before the answer goes on.
+        `changed` gets each call when it is requested, answered or cancelled. `finished` gets the
+        calls for the History message before the answer continues.
         """
         self._timers = timers
         self._give_up_ms = give_up_ms
@@ -91,11 +92,11 @@ class FunctionCalls:
         self._confirmed = False
         self._count = 0
         self.log: Final = deque[WatchedCall](maxlen=KEPT)
-        """Every call that the client was asked for."""
+        """Latest calls that were sent to the client, at most KEPT."""
 
     @property
     def waiting(self) -> bool:
-        """Whether an answer waits for functions."""
+        """True while an answer waits for functions."""
         return self._batch is not None
 
     def call(
@@ -107,7 +108,7 @@ class FunctionCalls:
         *,
         confirmed: bool,
     ) -> None:
-        """Ask for these: in one request, but that those which must wait until `confirm` do."""
+        """Request functions in one message, except those that must wait for `confirm`."""
         self._confirmed = confirmed
         calls = []
         taken = {want.id for want in wanted}
@@ -138,7 +139,7 @@ class FunctionCalls:
         self._ask(batch, at_once)
 
     def confirm(self) -> None:
-        """Ask for what was held back, and go on if all was answered before: the turn is over."""
+        """Request the held calls, and continue the answer if all have results: the turn is over."""
         self._confirmed = True
         batch = self._batch
         if batch is not None:
@@ -157,7 +158,7 @@ class FunctionCalls:
             self._go_on(batch)
 
     def cancel(self) -> None:
-        """Call off the functions that were asked for."""
+        """Cancel the requested functions that have no result yet."""
         batch = self._take()
         if batch is None or not batch.open:
             return

@@ -1,7 +1,7 @@
-"""What a stand-in agent thinks with, whatever is behind it: a script, a dialogue, a model.
+"""Interface between a stand-in agent and its dialogue policy: a script, a dialogue or a model.
 
-A policy is called on the event loop and returns at once. It answers through the Answer that it is
-given, then or later: until it is told to `forget` or that it was `interrupted`.
+A policy is called on the event loop and returns at once. It answers through the TurnAnswer that it
+is given, at once or later, until `forget` or `interrupted` is called.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,48 +16,50 @@ from offhook.testing.simulator.speech.engines import SpeechToText, TextToSpeech,
 
 
 class DialoguePolicy(Protocol):
-    """Decides what the agent of one session says."""
+    """Policy that decides what the agent of one session says."""
 
     silence_s: float | None
-    """After how many seconds in which nobody speaks it wants to be asked; None: never."""
+    """Seconds without speech after which `silence` is called; None for never."""
 
     def answer(self, heard: Transcript, answer: TurnAnswer, *, interrupted: bool) -> None:
-        """Answer a turn of the caller, which cut the agent short if it is `interrupted`.
+        """Answer a turn of the caller. With `interrupted`, the turn cut the agent short.
 
-        The turn may not be over yet: then `forget` follows, and the whole turn later.
+        The turn may not be over yet; then `forget` is called, and `answer` again with the whole
+        turn.
         """
 
     def silence(self, answer: TurnAnswer) -> None:
         """Answer a silence of `silence_s` since the agent spoke."""
 
     def forget(self) -> None:
-        """Take back the answer begun last, and what became of its turn."""
+        """Undo the latest answer and every change that its turn caused."""
 
     def interrupted(self, heard: str) -> None:
         """Note that the caller cut short the answer, or the functions that it waited for.
 
-        `heard` are those of its words that the caller has heard. What comes is another turn.
+        `heard` holds the words of the answer that the caller has heard. The next `answer` is for
+        another turn.
         """
 
     def said(self, text: str) -> None:
-        """Note what the agent says unasked: its greeting, or an injection."""
+        """Note a greeting or an injected message that the agent says."""
 
     def resume(self, history: Sequence[History]) -> None:
-        """Take over what was said and done before, perhaps in another session."""
+        """Restore the conversation so far, which may stem from another session."""
 
     def update(self, settings: StandInSettings) -> None:
-        """Take changed settings: prompt, functions, think."""
+        """Apply changed settings: prompt, functions, think."""
 
     def close(self) -> None:
-        """End with the session."""
+        """Release what the policy holds, because the session is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class StandInAgent:
-    """A stand-in agent to be: what each of its sessions is made of."""
+    """Stand-in agent: the parts from which each of its sessions is made."""
 
     conduct: Conduct
     policy: Callable[[StandInSettings], DialoguePolicy]
     ears: Callable[[], SpeechToText]
     voice: TextToSpeech
-    """One for all sessions."""
+    """TextToSpeech that all sessions share."""

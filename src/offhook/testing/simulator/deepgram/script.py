@@ -1,7 +1,7 @@
-"""A scripted stand-in agent: what it hears, says and suffers, turn by turn, whatever was said.
+"""Scripted stand-in agent: its words, answers and faults, turn by turn, whatever the caller says.
 
-A YAML file, or these models made in Python. front_desk.yaml beside this file is an example. Agents
-that understand what was said are in dialogue/; `Conduct` is what they have in common.
+A script is a YAML file, or these models made in Python; testing/front_desk.yaml is an example.
+Agents that understand the caller are in dialogue/; `Conduct` holds what both kinds share.
 """
 
 from importlib import resources
@@ -29,44 +29,45 @@ class ScriptFunctionCall(_Part):
     name: str
     arguments: dict[str, Any] = {}
     response: str = ""
-    """The result, where Settings give the function an `endpoint`: then the agent runs it itself."""
+    """Result, if Settings give the function an `endpoint`: then the agent runs it itself."""
 
 
 class ScriptTurn(_Part):
-    """One turn of the caller and the answer to it."""
+    """Turn of the caller and the answer to it."""
 
     hear: str
-    """What the caller is reported to have said."""
+    """Words that the caller is reported to have said."""
     thinking: str | None = None
-    """An AgentThinking before the answer."""
+    """Content of an AgentThinking message before the answer; None for no message."""
     function_calls: list[ScriptFunctionCall] = []
-    """All of them in one request; the answer waits for every response."""
+    """Functions, requested in one message; the answer waits for every response."""
     say: list[str] = []
-    """Sentences. One that a clip says is heard as that clip, any other as a hum of its length."""
+    """Sentences of the answer, each played as its recorded clip, or as a hum of its length."""
     end: bool = False
-    """The agent closes the socket once the answer has had time to play."""
+    """True to close the socket once the answer has had time to play."""
     fault: (
         Literal["close", "cut", "stall", "garbage", "unknown", "text_only", "never_done"] | None
     ) = None
-    """`close`: a close frame, `cut`: none, `stall`: open, but nothing more is sent. These strike
-    after the first piece of the answer's audio, or in place of an answer without sentences.
-    `garbage`, `unknown`: before the answer comes a text that is not JSON, a type that nobody knows.
+    """Fault of the answer. `close`: the socket closes with a close frame. `cut`: the socket closes
+    without one. `stall`: the socket stays open, but nothing more is sent. These three happen after
+    the first piece of the answer's audio, or in place of an answer without sentences. `garbage`: a
+    text that is not JSON precedes the answer. `unknown`: a message of an unknown type precedes it.
     `text_only`: no audio and no AgentAudioDone. `never_done`: no AgentAudioDone."""
     error: str | None = None
-    """The code of an Error that is sent, and ends the session, where `close` would."""
+    """Code of an Error that ends the session at the point where `close` would."""
 
 
 class Stage(_Part):
-    """A step of the opening, and what goes wrong there."""
+    """Step of the opening of a session, with its delay and its faults."""
 
     after_ms: Milliseconds = 20
     fault: Literal["close", "cut", "stall", "garbage", "unknown"] | None = None
-    """As in a Turn, in place of the step; `garbage` and `unknown` before it."""
+    """Fault as in ScriptTurn: `garbage` and `unknown` precede the step, others replace it."""
     error: str | None = None
 
 
 class Latency(_Part):
-    """Seconds, as every LatencyReport of the script gives them."""
+    """Latencies in seconds that every LatencyReport of the script gives."""
 
     stt_latency: float = 0.12
     ttt_token_latency: float = 0.21
@@ -75,56 +76,56 @@ class Latency(_Part):
     total_latency: float = 0.47
 
     def report(self) -> messages.LatencyReport:
-        """Return the latencies as the message."""
+        """Return the latencies as a LatencyReport message."""
         return messages.LatencyReport(**self.model_dump())
 
 
 class Conduct(_Part):
-    """How an agent keeps the protocol, whatever it says: its times, its pace, and its faults."""
+    """Protocol behaviour of an agent, whatever it says: delays, rates and faults."""
 
     silence_ms: Milliseconds = 600
-    """The caller's silence that ends a turn."""
+    """Silence of the caller, in milliseconds, that ends a turn."""
     reply_ms: Milliseconds = 200
-    """From there to the answer. A caller who goes on speaking meanwhile has not finished."""
+    """Milliseconds from the end of a turn to the answer. Speech in between continues the turn."""
     speed: float = Field(default=8.0, ge=1.0, le=1000.0)
-    """Audio is sent this many times as fast as it plays."""
+    """Rate at which audio is sent, as a multiple of the rate at which it plays."""
     chunk_bytes: list[Annotated[int, Field(ge=1, le=65536)]] = Field(
         default=[960, 731, 1280], min_length=1
     )
-    """The sizes of binary messages, in turn. Deepgram states none: a client must take any."""
+    """Sizes of binary messages in bytes, used in turn. Deepgram states none: any may occur."""
     lead_ms: Milliseconds = 500
-    """A sentence is sent this long before the one ahead of it has had time to play."""
+    """Milliseconds by which a sentence is sent before the previous one has had time to play."""
     late_audio_ms: Milliseconds = 100
-    """For how long a cut utterance's audio still comes after UserStartedSpeaking."""
+    """Milliseconds for which a cut utterance's audio still comes after UserStartedSpeaking."""
     latency: Latency | None = None
-    """What every LatencyReport says; None: what was measured."""
+    """Fixed latencies for every LatencyReport; None to report measured ones."""
     function_ms: Milliseconds | None = 20_000
-    """How long functions may take until the agent goes on without their answers; None: for ever."""
+    """Milliseconds after which the agent goes on without function results; None for no limit."""
     refuse_with: Literal["InjectionRefused", "Warning"] = "InjectionRefused"
-    """What a refused injection is answered with: the documented message, or the one that was seen
-    in 2026 (deepgram.md §2.14)."""
+    """Reply to a refused injection: the documented message, or the one that Deepgram sent in 2026
+    (deepgram.md §2.14)."""
 
     unacknowledged: list[Literal["UpdatePrompt", "UpdateThink", "UpdateSpeak", "UpdateListen"]] = []
-    """Changes that are made, but of which nothing is said (§3.12)."""
+    """Updates that are applied without an acknowledgement (§3.12)."""
 
     upgrade_status: Annotated[int, Field(ge=400, le=599)] | None = None
-    """An HTTP status in place of the WebSocket."""
+    """HTTP status that refuses the WebSocket upgrade; None to accept it."""
     welcome: Stage = Stage()
     settings: Stage = Stage(after_ms=30)
-    """From Settings to SettingsApplied."""
+    """Step from Settings to SettingsApplied."""
 
 
 class Script(Conduct):
-    """One scripted agent: every session plays it from its beginning."""
+    """Scripted agent. Every session plays the script from its beginning."""
 
     turns: list[ScriptTurn] = []
-    """Answered in order, one for each turn of the caller."""
+    """Turns that are answered in order, one for each turn of the caller."""
     fallback: ScriptTurn = ScriptTurn(hear="(unclear)", say=["Sorry, I did not catch that."])
-    """Answered when the turns have run out."""
+    """Turn that is answered when the list of turns is used up."""
     interrupted: ScriptTurn = ScriptTurn(
         hear="Sorry, one more thing.", say=["Of course, what else?"]
     )
-    """Answered when the caller has cut an answer short; it takes none of the turns."""
+    """Turn that is answered when the caller has cut an answer short; it uses up no turn."""
     latency: Latency | None = Latency()
     function_ms: Milliseconds | None = None
 
@@ -139,6 +140,6 @@ def read(path: Path) -> Script:
 
 
 def front_desk() -> Script:
-    """Return the script for where nothing can be recognised: opening hours, a table, goodbye."""
+    """Return the front-desk script, for a machine without speech recognition."""
     text = (resources.files("offhook.testing") / _FRONT_DESK).read_text("utf-8")
     return yamlfile.validate(Script, yamlfile.parse(text, Path(_FRONT_DESK)))

@@ -1,4 +1,4 @@
-"""The policy of a scripted agent, and ears that need hear nothing because the script knows."""
+"""Policy of a scripted agent, and a SpeechToText that recognises nothing."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,24 +12,24 @@ from offhook.testing.simulator.speech.engines import Transcript
 
 
 class ScriptSpeechToText:
-    """Ears that take any turn for words, at once, and leave it to the script which."""
+    """SpeechToText that reports every turn as understood, without words, at once."""
 
     def hear(self, audio: bytes) -> None:
-        """Audio is only asked about turns, elsewhere."""
+        """Ignore the audio: only the turn finder needs it."""
 
     def end(self, heard: Callable[[Transcript], None]) -> None:
-        """Something was said."""
+        """Report a turn that was understood, without its words."""
         heard(Transcript("", understood=True))
 
     def forget(self) -> None:
-        """Nothing is known that could be."""
+        """Do nothing: no audio is kept."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no resource is held."""
 
 
 class ScriptPolicy:
-    """Answers the n-th turn with the n-th of its script. A DialoguePolicy."""
+    """DialoguePolicy that answers the n-th turn with the n-th turn of its script."""
 
     silence_s: float | None = None
 
@@ -37,10 +37,10 @@ class ScriptPolicy:
         self._script = script
         self._next = 0
         self._before = 0
-        """What `_next` was before the answer begun last."""
+        """Value of `_next` before the latest answer."""
 
     def answer(self, heard: Transcript, answer: TurnAnswer, *, interrupted: bool) -> None:
-        """Answer with the next turn, or with the reply to an interruption, which takes none."""
+        """Answer with the script's next turn, or with `interrupted`, which uses up no turn."""
         self._before = self._next
         if interrupted:
             turn = self._script.interrupted
@@ -66,27 +66,27 @@ class ScriptPolicy:
             say()
 
     def silence(self, answer: TurnAnswer) -> None:
-        """Say nothing: a script knows of turns alone."""
+        """Do nothing: a script has no answer to silence."""
 
     def forget(self) -> None:
-        """Answer the turn again when it is over."""
+        """Go back one turn, so that the same turn is answered again."""
         self._next = self._before
 
     def interrupted(self, heard: str) -> None:
-        """Do nothing: the session has seen to it."""
+        """Do nothing: the session handles interruptions of a script."""
 
     def said(self, text: str) -> None:
         """Do nothing: a script does not depend on what was said."""
 
     def resume(self, history: Sequence[History]) -> None:
-        """Go on after the turns that were taken in an earlier session."""
+        """Continue after the turns that an earlier session answered."""
         self._next = sum(entry.role == "user" for entry in history)
 
     def update(self, settings: StandInSettings) -> None:
         """Do nothing: a script does not depend on Settings."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no resource is held."""
 
 
 def agent_of(agent: StandInAgent | Script) -> StandInAgent:

@@ -1,7 +1,7 @@
-"""The stand-in agent on a socket: Deepgram's path, and Deepgram's kinds of credential.
+"""Server of the stand-in agent, with Deepgram's path and Deepgram's kinds of credential.
 
-Any key is good; how it is presented is checked (deepgram.md §1.2, §11), because the
-wrong scheme is the commonest way of being refused.
+Every key is accepted, but its scheme is checked (deepgram.md §1.2, §11), because the wrong scheme
+is the commonest reason for a refusal.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from offhook.testing.simulator.deepgram.standin import StandIn
 PATH: Final = "/v1/agent/converse"
 
 MAX_MESSAGE: Final = 1024 * 1024
-"""Bytes in one message from a client."""
+"""Bytes that one message from a client may have."""
 
 _CLOSE_S: Final = websocket.CLOSE_WAIT_S + 1.0
-"""Seconds that `StandInServer.close` waits for sessions, whose sockets give up before that."""
+"""Seconds that `StandInServer.close` waits for sessions, whose sockets time out earlier."""
 
 _REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
     401: ("INVALID_AUTH", "Invalid credentials."),
@@ -39,7 +39,7 @@ _REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
 
 
 class StandInServer:
-    """A listening socket and the sessions behind it. Made by `serve`."""
+    """Listening socket with its sessions. `serve` makes one."""
 
     def __init__(
         self,
@@ -60,22 +60,22 @@ class StandInServer:
         self._none_left = asyncio.Event()
         self._none_left.set()
         self.sessions: Final = set[StandIn]()
-        """Those that are open."""
+        """Sessions that are open."""
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port on which the server listens."""
         port: int = self._address[1]
         return port
 
     @property
     def url(self) -> str:
-        """What `offhook serve --deepgram-url` takes."""
+        """WebSocket URL of the server, for `offhook serve --deepgram-url`."""
         host: str = self._address[0]
         return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}{PATH}"
 
     async def close(self) -> None:
-        """Listen no more and close every session. Takes a few seconds at most."""
+        """Stop listening and close every session, within a few seconds."""
         self._listener.close()
         self._listener.cut()
         for session in list(self.sessions):
@@ -116,10 +116,10 @@ async def serve(
     clock: Clock,
     on_session: Callable[[StandIn], None] | None = None,
 ) -> StandInServer:
-    """Listen on `host` and `port` (0: any that is free). Raises OSError when that cannot be.
+    """Listen on `host` and `port` (0 for any free port). Raises OSError if that is not possible.
 
-    The agent's parts are whose who made it: workers of ears and voice outlive the server.
-    `on_session` is told of each session before it opens.
+    The maker of the agent owns its parts: its SpeechToText and TextToSpeech processes outlive the
+    server. `on_session` is called with each session before it opens.
     """
     family = (await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
     sock = socket.create_server(family[4][:2], family=family[0])
@@ -129,10 +129,11 @@ async def serve(
 
 
 def _scheme(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """How the client shows its key: ("token" or "bearer", the subprotocol to select), or None.
+    """Return the scheme of the client's key ("token" or "bearer") and the subprotocol to select.
 
-    A key goes with `token` and a short-lived JWT with `bearer`; Deepgram takes neither the other
-    way round. Browsers, which cannot set headers, offer both words as subprotocols.
+    The scheme is None if the client must be refused. A key needs `token` and a short-lived JWT
+    needs `bearer`; Deepgram accepts neither the other way round. Browsers, which cannot set
+    headers, offer scheme and key as subprotocols.
     """
     scheme, _, credential = headers.get("Authorization", "").partition(" ")
     subprotocol = None

@@ -1,7 +1,7 @@
-"""The Settings message as the stand-in reads it, refusing what Deepgram refuses.
+"""Parsing of the Settings message by the stand-in, which refuses what Deepgram refuses.
 
-Source: deepgram.md §2.1 to §2.9. What listener and voice may be is decided by the product's own
-checks. Fields that are not known are let through.
+Source: deepgram.md §2.1 to §2.9. Offhook's own checks (offhook.deepgram.settings_checks) validate
+`listen` and `speak`. Unknown fields are accepted.
 """
 
 import re
@@ -15,7 +15,7 @@ from offhook.deepgram.messages import UNREADABLE, Error, History
 from offhook.text import urls
 
 PROMPT_MAX: Final = 25_000
-"""Characters of a prompt for an LLM that Deepgram manages; the rest is cut off, with a Warning."""
+"""Characters that a prompt for a Deepgram-managed LLM may have; the rest is cut off."""
 
 _EOT_TIMEOUT_MS: Final = 5000
 
@@ -26,7 +26,7 @@ _AT: Final = re.compile(r"`\$\.?(.*)`$")
 
 
 class SessionError(Exception):
-    """The Error that ends the session."""
+    """Refusal of a message, with the Error that ends the session."""
 
     def __init__(self, code: str, description: str) -> None:
         super().__init__(f"{code}: {description}")
@@ -70,7 +70,7 @@ class _Listen(msgspec.Struct):
 
 
 class Endpoint(msgspec.Struct):
-    """Where a model or a function is."""
+    """Endpoint of a model or a function: URL and headers."""
 
     url: str
     headers: dict[str, str] = {}
@@ -88,7 +88,7 @@ class _Function(msgspec.Struct):
 
 
 class Think(msgspec.Struct):
-    """One entry of `think`."""
+    """Entry of `think`: a model, with its prompt and functions."""
 
     provider: _Provider
     endpoint: Endpoint | None = None
@@ -102,16 +102,16 @@ class _Speak(msgspec.Struct):
 
 
 class OfferedFunction(msgspec.Struct, frozen=True):
-    """A function that the agent may call (§4.1)."""
+    """Function that the agent may call (§4.1)."""
 
     name: str
     description: str
     parameters: dict[str, Any]
     """JSON Schema of its arguments."""
     has_endpoint: bool
-    """The agent runs it itself; the client only watches."""
+    """True if the agent runs the function itself; the client only sees the call."""
     deferred: bool
-    """It waits until the caller's turn is confirmed."""
+    """True if the function must wait until the caller's turn is confirmed."""
 
 
 class _Context(msgspec.Struct):
@@ -137,14 +137,14 @@ _decoder: Final = msgspec.json.Decoder(_Settings)
 
 
 class StandInSettings:
-    """Settings that were accepted, and what of them the stand-in acts on."""
+    """Accepted Settings, and the parts of them that the stand-in uses."""
 
     def __init__(self, text: bytes) -> None:
         """Read the message. Raises SessionError."""
         try:
             settings = _decoder.decode(text)
             self.message: Final[dict[str, Any]] = msgspec.json.decode(text)
-            """As it came."""
+            """Settings message as it was received."""
         except UNREADABLE as error:
             raise unparsable(error) from None
         _refuse_misplaced(self.message)
@@ -164,16 +164,16 @@ class StandInSettings:
             self.listen = self.message["agent"]["listen"]["provider"]
             _refuse_listen(self.listen)
         self.failed_to_speak = False
-        """Its voice does not have the speed that was asked for (§2.6)."""
+        """True if the voice does not support the requested speed (§2.6)."""
         self._speak(agent.speak and self.message["agent"]["speak"])
         self.think: list[Think] = list(_entries(agent.think))
-        """In order of preference."""
+        """Entries of `think`, in order of preference."""
         self.is_stored: Final = isinstance(settings.agent, str)
-        """The agent is stored at Deepgram: nobody here knows what it thinks with."""
+        """True if the agent is stored at Deepgram, so that its `think` is unknown here."""
 
     @property
     def prompt(self) -> str:
-        """The prompt, as far as Deepgram reads it."""
+        """Prompt of the first entry of `think`, cut off where Deepgram cuts it off."""
         if not self.think:
             return ""
         first = self.think[0]
@@ -182,14 +182,14 @@ class StandInSettings:
 
     @property
     def prompt_is_too_long(self) -> bool:
-        """Whether an LLM that Deepgram manages gets less than all of it."""
+        """True if the prompt is cut off for an LLM that Deepgram manages."""
         return any(
             think.endpoint is None and len(think.prompt or "") > PROMPT_MAX for think in self.think
         )
 
     @property
     def functions(self) -> dict[str, OfferedFunction]:
-        """What the agent may call, by name."""
+        """Functions that the agent may call, by name."""
         return {
             function.name: OfferedFunction(
                 function.name,
@@ -203,7 +203,7 @@ class StandInSettings:
         }
 
     def update_prompt(self, prompt: str) -> None:
-        """UpdatePrompt appends to the prompt (§2.10, where one page of two says so)."""
+        """Append to the prompt (§2.10, as one of Deepgram's two pages on UpdatePrompt says)."""
         for think in self.think:
             think.prompt = f"{think.prompt}\n\n{prompt}" if think.prompt else prompt
 
@@ -215,7 +215,7 @@ class StandInSettings:
             raise unparsable(error) from None
 
     def update_speak(self, speak: Any) -> None:
-        """Take another voice, from the next turn on (§2.12). Raises SessionError."""
+        """Use another voice from the next turn on (§2.12). Raises SessionError."""
         try:
             msgspec.convert(speak, _Speak | list[_Speak])
         except msgspec.ValidationError as error:
@@ -232,11 +232,11 @@ class StandInSettings:
         for text in errors:
             if ".speed" not in text:
                 raise SessionError("INVALID_SETTINGS", text)
-        # A speed that the voice does not have ends the session when it speaks (§2.6).
+        # A speed that the voice does not support ends the session when the agent speaks (§2.6).
         self.failed_to_speak = bool(errors)
 
     def update_listen(self, listen: Mapping[str, Any]) -> bool:
-        """Take over what UpdateListen says; False when Deepgram would not, and warns (§2.13)."""
+        """Apply UpdateListen. Return False where Deepgram ignores it with a Warning (§2.13)."""
         provider = listen.get("provider")
         if not isinstance(provider, dict):
             return False
@@ -254,7 +254,7 @@ class StandInSettings:
         return True
 
     def end_of_turn_ms(self, usual: int) -> int:
-        """After how much silence a turn ends, which by itself is `usual` (§2.4)."""
+        """Return the milliseconds of silence that end a turn; `usual` is the default (§2.4)."""
         if not self.flux:
             return usual
         timeout = self.listen.get("eot_timeout_ms") or _EOT_TIMEOUT_MS
@@ -263,7 +263,7 @@ class StandInSettings:
 
     @property
     def flux(self) -> bool:
-        """Whether the listener is Flux."""
+        """True if the listener is Flux."""
         return self.listen.get("version") == "v2"
 
 
@@ -298,7 +298,7 @@ def _refuse_misplaced(message: Mapping[str, Any]) -> None:
 
 
 def _refuse_audio(audio: _Audio) -> None:
-    """Deepgram has more encodings; the stand-in speaks the telephone's alone."""
+    """Raise SessionError for encodings that Deepgram supports but the stand-in does not."""
     heard, spoken = audio.input, audio.output
     if heard is None or (heard.encoding, heard.sample_rate) != ("mulaw", 8000):
         raise SessionError(
@@ -315,7 +315,7 @@ def _refuse_audio(audio: _Audio) -> None:
 
 
 def _errors(part: str, block: Any) -> list[str]:
-    """Return what Deepgram finds wrong with a block of an agent."""
+    """Return the errors that Deepgram reports for a block of an agent."""
     found = settings_checks.check({"agent": {part: block}})
     return [one.text for one in found if one.level == "error"]
 

@@ -1,9 +1,9 @@
-"""The stand-in agent: one session of Deepgram's Voice Agent protocol.
+"""Stand-in agent: one session of Deepgram's Voice Agent protocol.
 
-Source: deepgram.md §0 to §4, whose order of messages and codes it keeps. A session is a
-websocket.Receiver on a given clock: the same object serves in memory (in tests) and on a real
-socket (server.py). The protocol is here: its opening, messages, limits and faults. Who speaks
-when, and what, is in turns.py.
+Source: deepgram.md §0 to §4, whose order of messages and codes it follows. A session is a
+websocket.Receiver on a given clock: the same object works in memory (in tests) and on a real
+socket (server.py). This module has the opening, messages, limits and faults of the protocol;
+turns.py has the conversation.
 """
 
 import enum
@@ -33,51 +33,51 @@ SESSION_WARNING_S: Final = 115 * 60.0
 SESSION_MAX_S: Final = 120 * 60.0
 
 KEPT: Final = 1000
-"""How many of the latest messages and lines a session remembers."""
+"""Number of the latest messages and lines that a session keeps."""
 
 
 class SessionPhase(enum.Enum):
-    """How far the session has come."""
+    """Phase of a session."""
 
     OPENING = "opening"
     WELCOMED = "welcomed"
     SETTLING = "settling"
-    """Settings have come, SettingsApplied has not gone out."""
+    """Settings were received; SettingsApplied was not sent yet."""
     TALKING = "talking"
     STALLED = "stalled"
-    """A fault of the script: the socket is open and nothing more happens."""
+    """Fault of the script: the socket is open, but nothing more is sent."""
     OVER = "over"
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenLine:
-    """Something that was said, at `at` seconds of the clock."""
+    """Text that was said, at `at` seconds of the clock."""
 
     at: float
     role: str
     content: str
     meant: str = ""
-    """The meaning that the agent gave to a caller's words."""
+    """Meaning that the agent gave to a caller's words."""
 
 
 class Arrivals:
-    """When the caller's audio arrived, by its offset in the stream."""
+    """Arrival times of the caller's audio, by its offset in the stream."""
 
     def __init__(self) -> None:
         self.times = array("d")
         self.sizes = array("I")
-        """Of each binary message, in order; a session's length bounds both."""
+        """Bytes of each binary message, in order; a session's length bounds `times` and `sizes`."""
         self.total = 0
-        """Bytes, of all of them."""
+        """Bytes of all binary messages."""
 
     def add(self, now: float, size: int) -> None:
-        """One message came."""
+        """Record the arrival of a message of `size` bytes at `now`."""
         self.times.append(now)
         self.sizes.append(size)
         self.total += size
 
     def frame_times(self) -> list[float]:
-        """When the last byte of each whole 20 ms frame was there, in seconds."""
+        """Return the time in seconds at which each whole 20 ms frame had arrived."""
         frames = []
         received = 0
         for now, size in zip(self.times, self.sizes, strict=True):
@@ -88,7 +88,7 @@ class Arrivals:
 
 
 class StandIn:
-    """One session. What a test or a demonstration may look at is kept, within bounds."""
+    """Session of the stand-in agent, with bounded logs for tests and demonstrations."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class StandIn:
         request_id: str = "stand-in",
         ended: "Callable[[StandIn], None] | None" = None,
     ) -> None:
-        """Set the agent of the session. `ended` is told when the socket is gone."""
+        """Set the agent of the session. `ended` is called when the socket has closed."""
         self.request_id: Final = request_id
         self.phase = SessionPhase.OPENING
         self.settings: StandInSettings | None = None
@@ -105,19 +105,19 @@ class StandIn:
         self.received: Final = deque[messages.ClientMessage | messages.UnknownAgentMessage](
             maxlen=KEPT
         )
-        """Text messages from the client, but for Settings."""
+        """Text messages from the client, except Settings."""
         self.lines: Final = deque[SpokenLine](maxlen=KEPT)
-        """What each side is reported to have said."""
+        """Lines that caller and agent are reported to have said."""
         self.on_line: Callable[[SpokenLine], None] | None = None
-        """Told of each line as it is said; set by whoever watches."""
+        """Callback for each line as it is said; set by an observer."""
         self.on_call: Callable[[WatchedCall], None] | None = None
-        """Told of each function when it is asked for, and when it was answered or cancelled."""
+        """Callback for each function call when it is requested, answered or cancelled."""
         self.on_settings: Callable[[StandInSettings], None] | None = None
-        """Told of the settings when they were applied, and when they were changed."""
+        """Callback for the settings when they are applied and when they change."""
         self.onsets: Final = deque[float](maxlen=KEPT)
-        """When each UserStartedSpeaking went out, in seconds of the clock."""
+        """Times at which UserStartedSpeaking was sent, in seconds of the clock."""
         self.audio_sent = 0
-        """Bytes of agent audio."""
+        """Bytes of agent audio that were sent."""
         self.closed: Closed | None = None
 
         self._ended = ended
@@ -129,23 +129,23 @@ class StandIn:
         self._early_settings: bytes | None = None
         self._heard_at = clock.now()
         self._turns: StandInTurns | None = None
-        """The conversation, once Settings were applied."""
+        """Conversation of the session; None until Settings are applied."""
         self._writable = True
 
     @property
     def calls(self) -> deque[WatchedCall]:
-        """The functions that were called, with arguments and answers."""
+        """Function calls of the session, with arguments and results."""
         return deque() if self._turns is None else self._turns.functions.log
 
     @property
     def audible(self) -> bool:
-        """Whether a caller who hears every byte at once is still hearing the agent."""
+        """True while the agent plays to a caller who hears every byte without delay."""
         return self._turns is not None and self._turns.audible
 
     # --- websocket.Receiver ---
 
     def on_open(self, socket: Channel) -> None:
-        """Start the timers of the session: the upgrade is done."""
+        """Start the timers of the session after the upgrade."""
         self._channel = socket
         now = self._clock.now()
         self._heard_at = now
@@ -155,7 +155,7 @@ class StandIn:
         self._timers.after(SESSION_MAX_S, self._end_of_session)
 
     def on_text(self, text: bytes) -> None:
-        """Take a message from the client."""
+        """Process a text message from the client."""
         if self.phase in (SessionPhase.STALLED, SessionPhase.OVER):
             return
         self._heard_at = self._clock.now()
@@ -165,7 +165,7 @@ class StandIn:
             self.fail(refused.error)
 
     def on_binary(self, data: bytes) -> None:
-        """Caller audio."""
+        """Process audio of the caller."""
         now = self._clock.now()
         if self.phase in (SessionPhase.STALLED, SessionPhase.OVER):
             return
@@ -184,7 +184,7 @@ class StandIn:
             self._turns.hold(writable)
 
     def on_close(self, closed: Closed) -> None:
-        """End with the socket."""
+        """End the session because the socket has closed."""
         self.closed = closed
         self._stop(SessionPhase.OVER)
         if self._ended is not None:
@@ -233,7 +233,7 @@ class StandIn:
             turns.say_unasked(settings.greeting)
 
     def _struck(self, stage: Stage) -> bool:
-        """Do what the script says goes wrong here; whether that ended it."""
+        """Commit the script's fault of this stage. Return True if it ended the session."""
         if stage.error is not None:
             self.fail(messages.Error(stage.error, "The script says so."))
             return True
@@ -314,7 +314,7 @@ class StandIn:
             code = "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED"
             self.send(messages.Warning(code, "The listener is as it was."))
 
-    # --- What the conversation does (turns.Wire) ---
+    # --- Methods for the conversation (turns.py) ---
 
     def send(self, message: messages.ServerMessage) -> None:
         """Send one message to the client."""
@@ -324,7 +324,8 @@ class StandIn:
     def fail(self, error: messages.Error) -> None:
         """End the session as Deepgram does: the Error, then the socket.
 
-        Deepgram's close frame has no status (§1.4), which the engine cannot send: this is 1000.
+        Deepgram's close frame has no status (§1.4). The WebSocket engine cannot send such a frame
+        and sends 1000.
         """
         self.send(error)
         self.close()
@@ -341,7 +342,7 @@ class StandIn:
         self.send(messages.UserStartedSpeaking())
 
     def fault(self, fault: str) -> bool:
-        """Commit a fault of the script; whether it ended the session."""
+        """Commit a fault of the script. Return True if it ended the session."""
         assert self._channel is not None  # there is a session to spoil
         if fault == "garbage":
             self._channel.send_text(b'{"type": "ConversationText", "role"')
@@ -357,7 +358,7 @@ class StandIn:
         return self.phase in (SessionPhase.STALLED, SessionPhase.OVER)
 
     def say(self, role: str, content: str, meant: str = "") -> None:
-        """Report what was said."""
+        """Report words of the caller or the agent to the client."""
         line = SpokenLine(self._clock.now(), role, content, meant)
         self.lines.append(line)
         self.send(messages.ConversationText(role, content))
@@ -366,15 +367,15 @@ class StandIn:
             self.on_line(line)
 
     def function_changed(self, called: WatchedCall) -> None:
-        """Report that a function was asked for, answered or cancelled."""
+        """Report that a function was requested, answered or cancelled."""
         if self.on_call is not None:
             self.on_call(called)
 
     def functions_finished(self, finished: list[messages.FinishedFunction]) -> None:
-        """Report functions and their answers."""
+        """Report finished functions and their results."""
         self._tell_history(messages.History(function_calls=finished))
 
-    # --- The means ---
+    # --- Helpers ---
 
     def _tell_history(self, history: messages.History) -> None:
         if self.settings is not None and self.settings.history:
@@ -396,7 +397,7 @@ class StandIn:
         self.fail(messages.Error(code, "A session lasts two hours."))
 
     def _stop(self, phase: SessionPhase) -> None:
-        """Nothing more goes out, and no timer is left."""
+        """Enter the final `phase`: cancel all timers and send nothing more."""
         was_over = self.phase in (SessionPhase.STALLED, SessionPhase.OVER)
         self.phase = phase
         self._timers.cancel_all()

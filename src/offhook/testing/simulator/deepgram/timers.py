@@ -1,4 +1,4 @@
-"""The timers of one session, which all end with it."""
+"""Timers of one session, which are all cancelled when it ends."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from offhook.clock import Clock, Timer
 
 
 class Timers:
-    """Sets timers on a clock and knows those that have not fired."""
+    """Set of timers on a clock that have not fired."""
 
     def __init__(self, clock: Clock) -> None:
         self.now = clock.now
@@ -14,7 +14,7 @@ class Timers:
         self._set: set[Timer] = set()
 
     def at(self, when: float, act: Callable[[], None]) -> Timer:
-        """Call `act` once, at `when` of the clock."""
+        """Call `act` once, at `when`, in seconds of the clock."""
 
         def fire() -> None:
             self._set.discard(timer)
@@ -29,13 +29,13 @@ class Timers:
         return self.at(self.now() + seconds, act)
 
     def cancel(self, timer: Timer | None) -> None:
-        """Call it off, if there is one."""
+        """Cancel a timer, if it is not None."""
         if timer is not None:
             timer.cancel()
             self._set.discard(timer)
 
     def cancel_all(self) -> None:
-        """Call all of them off."""
+        """Cancel all timers."""
         for timer in self._set:
             timer.cancel()
         self._set.clear()

@@ -1,8 +1,8 @@
-"""The caller's side of a session: when a turn begins and pauses in the audio, and what was said.
+"""Detection of a caller's turns: beginnings and pauses in the audio, and the words between them.
 
-A pause is not yet the end of a turn: whoever goes on before the answer has not finished, and what
-was said before and after is one turn. So each stretch of speech is recognised for itself, and the
-turn is all of them until it is `taken`.
+A pause is not yet the end of a turn. If the caller goes on before the answer, the words before and
+after the pause are one turn. So each stretch of speech is recognised by itself, and the turn
+consists of all stretches until it is `taken`.
 """
 
 from collections.abc import Callable
@@ -15,25 +15,26 @@ from offhook.testing.simulator.speech.engines import SpeechToText, Transcript
 from offhook.testing.simulator.speech.turn_finder import TurnChange, TurnFinder
 
 BEFORE_MS: Final = 400
-"""Audio from before speech was noticed that is recognised with it: beginnings are soft."""
+"""Milliseconds of audio before detected speech that are also recognised: words begin softly."""
 
 EARS_S: Final = 8.0
-"""Seconds after which nothing more is expected of a recogniser; then nothing was understood."""
+"""Seconds that a recogniser may take, after which the turn counts as not understood."""
 
 _BEFORE: Final = BEFORE_MS * audio.BYTES_PER_MS
 
 
 class _Stretch:
-    """Speech from a beginning to a pause; `heard` is None until it is known."""
+    """Stretch of speech between two pauses; `heard` is None until it is recognised."""
 
     heard: Transcript | None = None
 
 
 class TurnListener:
-    """Listens to one caller.
+    """Listener that finds and recognises the turns of one caller.
 
-    `started`: speech has begun, perhaps that of a turn that had only paused. `paused`: the turn may
-    be over. `heard`: what was said in it so far, once for each pause.
+    `started` is called when speech begins, also after a pause within a turn. `paused` is called
+    when the turn may be over. `heard` is called once for each pause, with the words of the turn so
+    far.
     """
 
     def __init__(
@@ -56,36 +57,36 @@ class TurnListener:
 
     @property
     def speaking(self) -> bool:
-        """Whether the caller is in the middle of a turn."""
+        """True while the caller speaks, until a pause."""
         return self._finder.speaking
 
     @property
     def recognising(self) -> bool:
-        """Whether it is not yet known what was said in a turn that was not taken."""
+        """True while part of the current turn has not been recognised."""
         return any(stretch.heard is None for stretch in self._stretches)
 
     def end_after(self, silence_ms: int) -> None:
-        """From now on, a turn ends after that much silence."""
+        """Set the silence, in milliseconds, that ends a turn from now on."""
         self._finder.silence_ms = silence_ms
 
     def hear(self, data: bytes) -> None:
-        """Mu-law audio of any length."""
+        """Process mu-law audio of any length."""
         for start in range(0, len(data), audio.FRAME_BYTES):
             self._piece(data[start : start + audio.FRAME_BYTES])
 
     def end_turn(self) -> bool:
-        """End the turn now, as ForceEndTurn asks. Says whether there was one."""
+        """End the turn now, for ForceEndTurn. Return True if there was one."""
         if not self._finder.end_turn():
             return False
         self._pause()
         return True
 
     def taken(self) -> None:
-        """Take what was said so far for answered: further speech is another turn."""
+        """Mark the turn as answered: further speech is another turn."""
         self._stretches.clear()
 
     def forget(self) -> None:
-        """Whatever was said is of no interest; speech that goes on begins anew."""
+        """Discard the current turn; speech that continues begins another turn."""
         self._finder.end_turn()
         self._stretches.clear()
         self._ears.forget()
@@ -123,11 +124,11 @@ class TurnListener:
                 self._tell()
 
     def _tell(self) -> None:
-        """Say what the turn is, if all of it is known."""
+        """Report the turn, if all of it has been recognised."""
         parts = [stretch.heard for stretch in self._stretches if stretch.heard is not None]
         if len(parts) < len(self._stretches):
             return
-        # Noise beside words is not held against them.
+        # Noise next to understood words does not make the turn untrusted.
         trusted = [part for part in parts if part.understood] or parts
         text = " ".join(part.text for part in trusted if part.text)
         self._heard(Transcript(text, any(part.understood for part in parts)))

@@ -1,8 +1,9 @@
-"""Who speaks when, in one session of the stand-in agent: turns, barge-in, answers, injections.
+"""Turn-taking in one session of the stand-in agent: turns, barge-in, answers, injections.
 
-Source: deepgram.md §2.14 to §2.17, §3.2, §4.4. The caller is heard by listening.py, an
-answer is thought of by a policy (mind.py) and held back by answer.py until it may go out, spoken by
-speaking.py; functions.py calls functions. This puts them together, and knows nothing of sockets.
+Source: deepgram.md §2.14 to §2.17, §3.2, §4.4. turn_listener.py finds the caller's turns. A policy
+(policy.py) decides the answer, answers.py holds it until the turn is confirmed, and
+agent_speech.py speaks it; functions.py calls functions. This module combines them and uses no
+sockets.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from offhook.testing.simulator.speech.engines import Transcript
 
 
 class StandInTurns:
-    """The conversation of one session, from SettingsApplied on. An answer.Session."""
+    """Conversation of one session, from SettingsApplied on."""
 
     def __init__(
         self,
@@ -69,23 +70,23 @@ class StandInTurns:
             announced=settings.experimental,
         )
         self._answer: TurnAnswer | None = None
-        """The answer to the last turn, until the caller speaks again."""
+        """Answer to the latest turn; None after the caller has spoken again."""
         self._reply_timer: Timer | None = None
         self._silence_timer: Timer | None = None
         self._closing: Timer | None = None
-        """The last answer is the end, once it has been heard."""
+        """Timer that ends the session when the caller has heard the last answer."""
         self._paused_at = 0.0
         self._is_forced = False
-        """A turn was forced to end, and its words are not known yet."""
+        """True while the words of a turn that was forced to end are unknown."""
         self._written: list[str] = []
-        """What the caller is to be taken to have said after that."""
+        """Injected user messages that must wait for the words of that turn."""
         self._interrupted = False
-        """The caller has cut an answer short, and has had no reply to that."""
+        """True from the time the caller cuts an answer short until the next answer."""
 
-    # --- What the session does ---
+    # --- Methods for the session ---
 
     def hear(self, data: bytes) -> None:
-        """Caller audio."""
+        """Process audio of the caller."""
         self._listener.hear(data)
 
     def hold(self, writable: bool) -> None:
@@ -94,21 +95,21 @@ class StandInTurns:
 
     @property
     def audible(self) -> bool:
-        """Whether a caller who hears every byte at once is still hearing the agent."""
+        """True while the agent plays to a caller who hears every byte without delay."""
         return self._speaker.audible
 
     def updated(self) -> None:
-        """Take over changed settings."""
+        """Apply changed settings."""
         self._policy.update(self._settings)
         self._listener.end_after(self._settings.end_of_turn_ms(self._conduct.silence_ms))
 
     def say_unasked(self, text: str) -> None:
-        """Say a greeting, or an injection."""
+        """Say a greeting or an injected message."""
         self._policy.said(text)
         self.speak(text, None)
 
     def inject(self, message: messages.InjectAgentMessage) -> None:
-        """§2.14: who is mid-turn, and the behavior, decide."""
+        """Say an injected message, or refuse it, by who is mid-turn and its `behavior` (§2.14)."""
         if self._listener.speaking and message.behavior != "interrupt":
             self._refuse_injection("USER")
             return
@@ -117,14 +118,14 @@ class StandInTurns:
             return
         if message.behavior == "interrupt":
             self._replace_answer()
-            # A caller who goes on speaking starts anew, and cuts the injected message off.
+            # A caller who goes on speaking begins another turn, which cuts off the injection.
             self._listener.forget()
         self.say_unasked(message.message)
 
     def user_wrote(self, words: str) -> None:
-        """Answer as if the caller had said this, and no more (§2.15).
+        """Answer as if the caller had said exactly `words` (§2.15).
 
-        What was said in a turn that was forced to end comes first, as soon as its words are known.
+        A turn that was forced to end is answered first, as soon as its words are known.
         """
         if self._is_forced:
             self._written.append(words)
@@ -133,13 +134,13 @@ class StandInTurns:
         self._think(Transcript(words, understood=True), self._new_answer(words, self._clock.now()))
 
     def end_turn(self) -> None:
-        """End the caller's turn now, if there is one (§2.17): also one that has only paused."""
+        """End the caller's turn now, if there is one (§2.17), even if it has only paused."""
         self._listener.end_turn()
         self._reply_is_due()
         self._is_forced = self._listener.recognising
 
     def stop(self) -> None:
-        """Stop: the session is over."""
+        """Stop the conversation because the session is over."""
         self._speaker.drop()
         self._listener.close()
         self._policy.close()
@@ -158,13 +159,13 @@ class StandInTurns:
         self._await_silence(self._clock.now())
 
     def _user_paused(self) -> None:
-        """Answer soon, unless the caller goes on before that."""
+        """Start the timer for the answer, which further speech of the caller cancels."""
         self._paused_at = self._clock.now()
         self._timers.cancel(self._reply_timer)
         self._reply_timer = self._timers.after(self._conduct.reply_ms / 1000, self._reply_is_due)
 
     def _user_heard(self, heard: Transcript) -> None:
-        """Begin to answer. The turn is confirmed when the caller has been quiet for long enough."""
+        """Begin the answer. The turn is confirmed when the caller has been silent long enough."""
         self._cancel_thought()
         self._think(heard, self._new_answer(heard.text or None, self._paused_at))
         self._is_forced = False
@@ -181,7 +182,7 @@ class StandInTurns:
     # --- The answer ---
 
     def _new_answer(self, words: str | None, paused_at: float | None) -> TurnAnswer:
-        """`paused_at`: since when the caller waits for it; None if the caller does not."""
+        """Make an answer. The caller waits for it since `paused_at`; None if they do not wait."""
         answer = self._answer = TurnAnswer(self, self._clock.now, words, paused_at is not None)
         answer.times.paused = paused_at
         answer.times.heard = self._clock.now()
@@ -190,7 +191,7 @@ class StandInTurns:
     def _think(self, heard: Transcript, answer: TurnAnswer) -> None:
         self._policy.answer(heard, answer, interrupted=self._interrupted)
         if self._reply_timer is None and not answer.is_dropped:
-            # Nobody waits for the caller to go on: that was before the words were known.
+            # The time in which the caller could go on had passed before the words were known.
             self._confirm(answer)
 
     def _confirm(self, answer: TurnAnswer) -> None:
@@ -201,7 +202,7 @@ class StandInTurns:
             self.functions.confirm()
 
     def _cut_short(self) -> str | None:
-        """Return what the caller has heard of an answer that is not at its end; None if it is."""
+        """Return the words heard of an unfinished answer; None if no answer is unfinished."""
         answer = self._answer
         if answer is None or answer.is_dropped or not answer.is_confirmed:
             return None
@@ -211,13 +212,13 @@ class StandInTurns:
         return self._speaker.heard() if is_said else ""
 
     def _replace_answer(self) -> None:
-        """Something else takes the place of what is being said, or was going to be."""
+        """Stop the current answer, spoken or pending, because something else replaces it."""
         cut_short = self._cut_short()
         self._speaker.replace()
         self._cancel_answer(cut_short)
 
     def _cancel_answer(self, cut_short: str | None) -> None:
-        """Forget the answer that is due; functions that were asked for are called off (§4.4)."""
+        """Drop the pending answer and cancel the functions that it requested (§4.4)."""
         self._timers.cancel(self._closing)
         self._timers.cancel(self._reply_timer)
         self._reply_timer = None
@@ -235,27 +236,27 @@ class StandInTurns:
             self._policy.forget()
 
     def _is_mid_turn(self) -> bool:
-        """Whether the agent speaks, or is about to."""
+        """Return True if the agent speaks or prepares an answer."""
         answer = self._answer
         thinks = answer is not None and not (answer.is_confirmed and answer.is_done)
         return self._speaker.speaking or self._reply_timer is not None or thinks
 
-    # --- What an answer does (answer.Session) ---
+    # --- Methods for an answer (answers.py) ---
 
     def speak(self, text: str, answer: TurnAnswer | None) -> None:
-        """Say this after what is being said."""
+        """Say `text` after the current utterance."""
         if self._settings.failed_to_speak:
             self.wire.fail(messages.Error("FAILED_TO_SPEAK", "The voice does not have that speed."))
         else:
             self._speaker.speak(text, answer)
 
     def pause(self, answer: TurnAnswer) -> None:
-        """Nothing more is said for now: functions are waited for."""
+        """Complete the current utterance, because the answer waits for functions."""
         if self._speaker.answer is answer:
             self._speaker.finish()
 
     def finish(self, answer: TurnAnswer) -> None:
-        """Nothing more is said at all."""
+        """Finish an answer that has nothing more to say."""
         if self._speaker.answer is not answer or not answer.has_spoken:
             self._strike(answer)
             if answer.ends:
@@ -263,7 +264,7 @@ class StandInTurns:
         elif self._speaker.speaking:
             self._speaker.finish()
         else:
-            # What it said before its functions went out long ago.
+            # The text before its functions has been sent already.
             self._is_said(answer, was_cut=False)
 
     def call(
@@ -272,7 +273,7 @@ class StandInTurns:
         answered: Callable[[Sequence[str]], None],
         slow: Callable[[], None],
     ) -> None:
-        """Have functions run."""
+        """Call functions for the current answer."""
         assert self._answer is not None  # it is the one that calls
         confirmed = self._answer.is_confirmed
         offered = self._settings.functions
@@ -299,7 +300,7 @@ class StandInTurns:
             self._strike(self._speaker.answer)
 
     def _spoken(self, answer: TurnAnswer | None, was_cut: bool) -> None:
-        """Report that what was being said has gone out, or what was left of it."""
+        """Report that the current utterance has been sent completely or was cut."""
         fault = answer.flaws.fault if answer is not None and answer.flaws is not None else None
         if fault not in ("text_only", "never_done"):
             self.wire.send(messages.AgentAudioDone())
@@ -308,7 +309,7 @@ class StandInTurns:
             self._is_said(answer, was_cut)
 
     def _is_said(self, answer: TurnAnswer, was_cut: bool) -> None:
-        """End an answer that was said."""
+        """End a spoken answer: report its latency, and close the session if the answer ends it."""
         if answer.is_turn:
             fixed = self._conduct.latency
             self.wire.send(answer.latency() if fixed is None else fixed.report())
@@ -316,7 +317,7 @@ class StandInTurns:
             self._closing = self._timers.at(self._speaker.plays_until, self.wire.close)
 
     def _await_silence(self, since: float) -> None:
-        """Ask the policy what to do when nobody has spoken for a while."""
+        """Start the timer for `silence_s` without speech, after which the policy is asked."""
         self._timers.cancel(self._silence_timer)
         if self._policy.silence_s is not None:
             self._silence_timer = self._timers.at(since + self._policy.silence_s, self._on_silence)
@@ -330,7 +331,7 @@ class StandInTurns:
         self._confirm(answer)
 
     def _strike(self, answer: TurnAnswer) -> None:
-        """Do what a script says goes wrong in the middle of this answer."""
+        """Commit the fault that a script has in the middle of this answer."""
         flaws = answer.flaws
         if flaws is None:
             return

@@ -1,7 +1,8 @@
-"""One utterance of the stand-in agent on its way out: texts, and audio faster than it plays.
+"""Sending of one utterance of the stand-in agent: texts, and audio faster than it plays.
 
-Sentence by sentence, as seen in production (deepgram.md §3.2, §3.3): the text of one,
-its audio at once, and the next when the one before it is about to have played.
+An utterance is sent sentence by sentence, as Deepgram does in production (deepgram.md §3.2, §3.3):
+the text of a sentence, then its audio, and the next sentence shortly before the previous one has
+played.
 """
 
 import re
@@ -17,13 +18,13 @@ from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.speech.engines import SpeechHandle, TextToSpeech
 
 MAX_SENTENCES: Final = 100
-"""Waiting in one utterance; what is appended beyond that is not said."""
+"""Sentences that may wait in one utterance; further ones are not said."""
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
 
 
 def sentences(text: str) -> list[str]:
-    """`text` in the pieces in which it is spoken: whole where a clip says it, else by sentence."""
+    """Split `text` into sentences, or return it whole if a recorded clip says all of it."""
     whole = text.strip()
     if not whole:
         return []
@@ -33,10 +34,11 @@ def sentences(text: str) -> list[str]:
 
 
 class StandInUtterance:
-    """Sends sentences through `say` and `play`, then calls `done`, once, unless it is dropped.
+    """Utterance that is sent through `say` and `play`.
 
-    `plays_from` is when the caller begins to hear it, at the earliest. Until `close`, more may be
-    appended, and it is not done.
+    `done` is called once at its end, unless it is dropped. `plays_from` is the earliest time at
+    which the caller begins to hear it. Until `close`, more text may be appended and the utterance
+    does not end.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class StandInUtterance:
         *,
         plays_from: float,
     ) -> None:
-        """Without a voice there is text alone."""
+        """Set the callbacks. Without a `voice`, only text is sent."""
         self._conduct = conduct
         self._clock = clock
         self._voice = voice
@@ -61,23 +63,23 @@ class StandInUtterance:
         self._sentences: deque[str] = deque()
         self._speaking: SpeechHandle | None = None
         self._making = False
-        """The voice has not finished the present sentence."""
+        """True while the voice synthesises the current sentence."""
         self._audio = bytearray()
-        """Of the present sentence, what has been made and not been sent."""
+        """Audio of the current sentence that has been synthesised but not sent."""
         self._played: deque[_Played] = deque(maxlen=MAX_SENTENCES)
         self._timer: Timer | None = None
         self._held = False
         self._closed = False
         self._cut_off: float | None = None
         self.plays_until = plays_from
-        """When a caller who hears every byte at once has heard it."""
+        """Time at which a caller who hears every byte without delay has heard all audio."""
         self.finished = False
-        """Nothing more of it will be sent."""
+        """True once nothing more of the utterance will be sent."""
         self.cut_short = False
-        """It finished before all of it was sent."""
+        """True if the utterance finished before all of it was sent."""
 
     def append(self, texts: Iterable[str]) -> None:
-        """Say this, after the rest. What is beyond MAX_SENTENCES is not said."""
+        """Append sentences. Sentences beyond MAX_SENTENCES are not said."""
         for text in texts:
             if len(self._sentences) < MAX_SENTENCES:
                 self._sentences.append(text)
@@ -85,18 +87,18 @@ class StandInUtterance:
             self._next_sentence()
 
     def close(self) -> None:
-        """Nothing will be appended any more: done when all is said."""
+        """Mark the utterance as complete, so that it ends when all of it is sent."""
         self._closed = True
         if self._is_idle():
             self._finish()
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing more will be said, though audio may still come."""
+        """True once the utterance was cut, though late audio may still be sent."""
         return self._cut_off is not None
 
     def heard(self) -> str:
-        """Return what a caller who hears every byte at once has heard by now, in whole words."""
+        """Return the whole words that a caller who hears every byte without delay has heard."""
         now = self._clock.now()
         texts = []
         for played in self._played:
@@ -109,7 +111,7 @@ class StandInUtterance:
         return " ".join(filter(None, texts))
 
     def cut(self) -> None:
-        """Stop, but for the audio that is under way already (Conduct.late_audio_ms)."""
+        """Stop the utterance; audio is still sent for Conduct.late_audio_ms."""
         now = self._clock.now()
         self.plays_until = now
         if self.finished:
@@ -121,24 +123,24 @@ class StandInUtterance:
             self._finish()
 
     def replace(self) -> None:
-        """Stop at once, and be done."""
+        """Stop the utterance at once, and call `done`."""
         self.plays_until = min(self.plays_until, self._clock.now())
         if not self.finished:
             self._finish()
 
     def drop(self) -> None:
-        """Stop at once, and never be done."""
+        """Stop the utterance at once, without calling `done`."""
         self.finished = True
         self._cancel()
 
     def hold(self, held: bool) -> None:
-        """Send no audio while the client reads too slowly; go on when it has caught up."""
+        """Send no audio while `held`, because the client reads too slowly."""
         self._held = held
         if not held and self._timer is None and not self.finished:
             self._send_audio()
 
     def _is_idle(self) -> bool:
-        """Whether all that was appended has been sent, or nothing has."""
+        """Return True if no sentence is being synthesised or sent."""
         at_work = self._making or self._audio or self._timer is not None or self.finished
         return not at_work and not self._held
 
@@ -161,14 +163,14 @@ class StandInUtterance:
         if self._making:
             self._speaking = speaking
         if not self._goes_on():
-            # What was sent first ended it.
+            # Audio that was sent within `speak` ended the utterance.
             speaking.cancel()
 
     def _goes_on(self) -> bool:
         return not self.finished and self._cut_off is None
 
     def _made(self, sound: bytes) -> None:
-        """Take a piece of the present sentence from the voice."""
+        """Take a piece of audio of the current sentence from the voice."""
         if not self._goes_on():
             return
         played = self._played[-1]
@@ -187,7 +189,7 @@ class StandInUtterance:
             self._after_sentence()
 
     def _send_audio(self) -> None:
-        """Send one chunk and come back when it is time for the next."""
+        """Send one chunk, and set the timer for the next."""
         self._timer = None
         now = self._clock.now()
         if self._cut_off is not None and now >= self._cut_off:
@@ -209,7 +211,7 @@ class StandInUtterance:
             self._after_sentence()
 
     def _after_sentence(self) -> None:
-        """All of the present sentence has been sent."""
+        """Continue after all of the current sentence has been sent."""
         if self.is_cut:
             self._finish()
         elif self._sentences:
@@ -231,7 +233,7 @@ class StandInUtterance:
             self._timer = None
 
     def _hush(self) -> None:
-        """Have the voice make no more."""
+        """Stop the synthesis of the current sentence."""
         self._making = False
         if self._speaking is not None:
             self._speaking.cancel()
@@ -239,7 +241,7 @@ class StandInUtterance:
 
 
 class _Played:
-    """A sentence, and from when to when a caller hears it, as far as it has been made."""
+    """Sentence with the times at which a caller begins and ceases to hear its audio so far."""
 
     def __init__(self, text: str, begins: float, until: float) -> None:
         self.text = text
