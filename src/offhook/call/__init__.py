@@ -1,1 +1,1 @@
-"""One phone call, decided: no sockets, no clock, nothing that waits. See README.md."""
+"""Decisions of one phone call, without sockets, a clock or waiting. See README.md."""

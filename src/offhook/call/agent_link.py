@@ -1,4 +1,4 @@
-"""The agent's leg as the call knows it: dialled, kept alive, lost, and what waits for it.
+"""The agent's leg of a call: its dialling, keep-alive and loss, and what is held for it.
 
 Deepgram bills by connection time and hangs up when it hears nothing (deepgram.md §1.4), so the leg
 is dialled just before it is needed, and fed while nobody speaks.
@@ -22,16 +22,16 @@ from offhook.deepgram import messages as deepgram
 from offhook.events.types import AgentConnected, AgentWarned, AudioDropped, Leg
 
 UNUSED_S: Final = 15.0
-"""How long an agent leg that was dialled ahead waits for the stream."""
+"""Seconds that an agent leg dialled ahead waits for the stream before it is closed."""
 SETTLING_S: Final = 10.0
-"""From dialling to SettingsApplied."""
+"""Seconds that a leg may take from dialling to SettingsApplied."""
 HELD_CALLER_BYTES: Final = 2000 * BYTES_PER_MS
 HELD_AGENT_BYTES: Final = 256 * 1024
 GAP_S: Final = 3.0
-"""Without audio from the caller's side for that long, something else keeps the session alive."""
+"""Seconds without caller audio after which the session must be kept alive otherwise."""
 GAP_FILL_MS: Final = 100
 ERROR_LINGER_S: Final = 2.0
-"""After a fatal Error the socket usually closes by itself (deepgram.md §1.4)."""
+"""Seconds that the socket may take to close after a fatal Error (deepgram.md §1.4)."""
 
 _SETTINGS_ERRORS: Final = frozenset(
     {
@@ -42,7 +42,7 @@ _SETTINGS_ERRORS: Final = frozenset(
         "FAILED_TO_START_LISTENING",
     }
 )
-# An attribute of an enum class is looked up through its metaclass, which a frame need not pay for.
+# Kept here for speed: an enum class looks up its attributes through the metaclass.
 _SETTLING: Final = Phase.SETTLING
 
 HeldSpeech = bytes | deepgram.ConversationText | deepgram.AgentAudioDone
@@ -62,9 +62,9 @@ class AgentLink:
         now: float,
     ) -> None:
         self.greets = True
-        """Whether the next agent session begins with its greeting."""
+        """True if the next agent session begins with its greeting."""
         self.is_masked = False
-        """Whether the agent hears silence in place of the caller: keys can be heard."""
+        """True while the agent gets silence in place of the caller, since keys can be heard."""
         self._state = state
         self._history = history
         self._functions = functions
@@ -82,21 +82,21 @@ class AgentLink:
         self._lost_at: float | None = None
 
         self.held_speech: list[HeldSpeech] = []
-        """What the agent said before the stream was there."""
+        """Speech of the agent from before the stream, in order."""
         self._held_speech_bytes = 0
         self.held_caller_bytes = 0
-        """How much the caller said while the agent's leg settles."""
+        """Bytes of caller audio held while the agent's leg settles."""
         self._held_frames: deque[bytes] = deque()
         self._overflow: dict[Leg, int] = {"caller": 0, "agent": 0}
 
     @property
     def is_ready(self) -> bool:
-        """Whether Deepgram has applied the Settings."""
+        """True once Deepgram has applied the Settings."""
         return self._link is LinkState.READY
 
     @property
     def is_absent(self) -> bool:
-        """Whether there is no leg, nor one being dialled."""
+        """True while no leg is open or being dialled."""
         return self._link is LinkState.ABSENT
 
     # --- the audio path ------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class AgentLink:
 
     def hold_speech(self, speech: HeldSpeech, size: int) -> None:
         """Keep what the agent says before the stream is there, up to HELD_AGENT_BYTES."""
-        # Once something did not fit nothing more is held: the greeting breaks off, without holes.
+        # Once something did not fit, nothing more is held: the greeting ends early, without gaps.
         if size and (self._overflow["caller"] or self._held_speech_bytes + size > HELD_AGENT_BYTES):
             if isinstance(speech, bytes):
                 self._overflow["caller"] += size
@@ -146,13 +146,13 @@ class AgentLink:
             self._unused_at = now + UNUSED_S
 
     def welcome(self, welcome: deepgram.Welcome) -> None:
-        """Answer Deepgram's first word with the Settings (deepgram.md §1.2)."""
+        """Answer Deepgram's Welcome with the Settings (deepgram.md §1.2)."""
         if self._step(LinkStep.WELCOME_CAME):
             self._request_id = welcome.request_id
             self._state.do(SendSettings(self.greets, self._history.so_far()))
 
     def apply_settings(self, now: float) -> None:
-        """Begin to talk, or keep a session alive that has no stream yet."""
+        """Begin to talk, or keep alive a session that has no stream yet."""
         if not self._step(LinkStep.SETTINGS_APPLIED):
             return
         self._ready_by = None
@@ -163,7 +163,7 @@ class AgentLink:
             self._keep_alive_at = now + GAP_S
 
     def start_stream(self, now: float) -> None:
-        """Take note that the caller's leg is up: dial, wait, or begin to talk."""
+        """Note that the caller's leg is up; dial the agent, wait for it, or begin to talk."""
         self._unused_at = self._keep_alive_at = None
         if self.is_absent:
             self.dial(now)
@@ -171,7 +171,7 @@ class AgentLink:
             self._on_ready(now)
 
     def forward(self, now: float) -> None:
-        """From now on forward the caller's audio, first what was held of it."""
+        """Forward the caller's audio from now on, held audio first."""
         self._is_forwarding = True
         self._heard_at = self._filled_at = now
         if self._held_frames:
@@ -180,13 +180,13 @@ class AgentLink:
         self.note_overflow()
 
     def take_speech(self) -> list[HeldSpeech]:
-        """Return what the agent said before the stream, in order, and keep it no longer."""
+        """Return and clear the agent's speech from before the stream, in order."""
         held, self.held_speech = self.held_speech, []
         self._held_speech_bytes = 0
         return held
 
     def note_overflow(self) -> None:
-        """Tell how much found no room."""
+        """Publish the amount of audio that found no room."""
         for leg, size in self._overflow.items():
             if size:
                 self._state.note(AudioDropped(leg, milliseconds(size), "full"))
@@ -206,19 +206,19 @@ class AgentLink:
         self._state.do(HangUpAgent())
 
     def leave_stream(self) -> None:
-        """Close the leg and forget what the caller said: the stream is left."""
+        """Close the agent's leg and drop the held caller audio, as the stream is left."""
         self.hang_up()
         self._forget_frames()
         self._overflow["agent"] = 0
 
     def close(self) -> None:
-        """Forget the leg: the call is over."""
+        """Forget the leg, as the call is over."""
         self._step(LinkStep.CALL_ENDED)
         self._forget()
         self._forget_frames()
 
     def refuse(self, refused: inputs.AgentLegRefused, now: float) -> None:
-        """End the call: Deepgram has answered the upgrade with an HTTP status (§1.3)."""
+        """End the call, as Deepgram answered the upgrade with an HTTP status (deepgram.md §1.3)."""
         slug = Slug.AGENT_UNREACHABLE
         if refused.status == 429:
             slug = Slug.AGENT_BUSY
@@ -227,7 +227,7 @@ class AgentLink:
         self._state.end(slug, f"HTTP {refused.status}", now)
 
     def fail(self, error: deepgram.Error, now: float) -> None:
-        """Note an Error of Deepgram's, after which its socket closes."""
+        """Note a fatal Error of Deepgram's, after which its socket closes."""
         self._state.note(AgentWarned(error.code, error.description, fatal=True))
         self._error = error.code
         # The vendor's pages disagree on whether a session survives this one (§3.4).
@@ -235,9 +235,9 @@ class AgentLink:
             self._lost_at = now + ERROR_LINGER_S
 
     def lose(self, why: str, now: float) -> None:
-        """End the call whose leg is gone; one that was not in use yet is dialled anew."""
+        """End a call that has lost its leg; dial anew if the leg was not in use yet."""
         if self.is_absent:
-            return  # We hung it up ourselves.
+            return  # Offhook closed the leg.
         if self.is_ready and not self._is_forwarding:
             self.hang_up()
             return
@@ -251,13 +251,13 @@ class AgentLink:
     # --- time ----------------------------------------------------------------------------------
 
     def due(self) -> float | None:
-        """Return when the leg has to be fed, or has had its time, in seconds."""
+        """Return when the leg needs audio or has run out of time, in seconds; None: never."""
         return earliest(
             self._unused_at, self._ready_by, self._keep_alive_at, self._lost_at, self._gap_at()
         )
 
     def tick(self, now: float) -> None:
-        """Feed the leg, or give it up."""
+        """Send the leg audio to keep it alive, or close it if its time is up."""
         if is_due(self._unused_at, now):
             self.hang_up()
         if is_due(self._ready_by, now):
@@ -269,7 +269,7 @@ class AgentLink:
             self._state.do(TellAgent(deepgram.KeepAlive()))
             self._keep_alive_at = now + GAP_S
         if is_due(self._gap_at(), now):
-            # Silence rather than KeepAlive: sessions have been closed in spite of the latter
+            # Silence, not KeepAlive: Deepgram has closed sessions in spite of KeepAlive
             # (deepgram.md §1.4).
             self._state.do(SendAudio(silence(GAP_FILL_MS)))
             self._filled_at = now
@@ -282,7 +282,7 @@ class AgentLink:
     # --- inside --------------------------------------------------------------------------------
 
     def _step(self, step: LinkStep) -> bool:
-        """Move on; return whether that changed anything."""
+        """Take a step of the leg's states; return whether the state changed."""
         before, self._link = self._link, link_after(self._link, step)
         return self._link is not before
 

@@ -1,4 +1,4 @@
-"""One phone call: what happened goes in, what to do comes out.
+"""One phone call: takes inputs, gives commands.
 
 Start reading at `receive`. Nothing here waits, reads a clock or knows a socket: time is an
 argument, in seconds. What is to be done is given to `do`, in order, at once; `do` must not call
@@ -30,7 +30,7 @@ from offhook.call.turns import Turns
 from offhook.events.types import AgentSwitched
 
 ROUNDS_MAX: Final = 100
-"""Rounds in which all that is due is served; a part that is due again and again has a fault."""
+"""Rounds in which `tick` must have served all that is due; more show a fault in a part."""
 
 _CALLER_GONE: Final = frozenset(
     {
@@ -43,7 +43,7 @@ _CALLER_GONE: Final = frozenset(
 
 
 class Call:
-    """One phone call, which began at `now`, in seconds. `do` is told each command."""
+    """One phone call, begun at `now` in seconds. `do` gets each command."""
 
     def __init__(self, settings: CallSettings, now: float, do: Callable[[Command], None]) -> None:
         self._do = do
@@ -93,7 +93,7 @@ class Call:
             self.pending,
             self.health,
         )
-        # The audio path: the session calls the part itself, one call less for each frame.
+        # The audio path: the session calls these parts directly, one call less for each frame.
         self.hear: Final = self.link.hear
         """Take audio of the caller; return what to forward to the agent at once, if anything."""
         self.speak: Final = self.turns.speak
@@ -101,23 +101,23 @@ class Call:
 
     @property
     def phase(self) -> Phase:
-        """Where the call is."""
+        """The phase of the call."""
         return self._state.phase
 
     @property
     def ending(self) -> Ending | None:
-        """How the call ended, once it has."""
+        """The ending of the call; None while it lasts."""
         return self._state.ending
 
     @property
     def phrases(self) -> Phrases:
-        """The sentences of the call's agent."""
+        """The phrases of the call's agent."""
         return self._state.phrases
 
     # --- in ------------------------------------------------------------------------------------
 
     def receive(self, message: Input, now: float) -> None:
-        """Do what one thing that happened asks for.
+        """Handle one input of the call.
 
         Raises UnexpectedInputError when no handler takes it in this phase and it is not ignored.
         """
@@ -129,7 +129,7 @@ class Call:
             raise UnexpectedInputError(f"{pair[1].__name__} while {pair[0].value}")
 
     def deadline(self) -> float | None:
-        """Return when `tick` must be called at the latest, in seconds; None: not at all."""
+        """Return when `tick` must be called at the latest, in seconds; None: never."""
         if self._state.ending is not None:
             return None
         first: float | None = None
@@ -140,7 +140,7 @@ class Call:
         return first
 
     def tick(self, now: float) -> None:
-        """Do what the time asks for."""
+        """Do what is due by now."""
         for _ in range(ROUNDS_MAX):
             due = self.deadline()
             if due is None or now < due:
@@ -152,16 +152,16 @@ class Call:
     # --- what concerns several parts -----------------------------------------------------------
 
     def hear_caller(self, now: float) -> None:
-        """Take a sign of the caller, who may have been thought silent."""
+        """Note a sign of the caller, who may have been considered silent."""
         self.limits.hear_caller(now)
         self.farewell.hear_caller(now)
 
     def _begin_talking(self, now: float) -> None:
-        """Let both sides hear each other: both legs are up."""
+        """Let both sides hear each other, as both legs are up."""
         self._state.step(Step.AGENT_READY)
         self.limits.listen(now)
         self.link.forward(now)
-        # What the agent said before the stream takes the way of all speech.
+        # Speech from before the stream is handled like any other.
         for speech in self.link.take_speech():
             if isinstance(speech, bytes):
                 self.do(Play(self.speak(speech, now)))
@@ -172,7 +172,7 @@ class Call:
         self.keys.tell(now)
 
     def _switch(self, request: SwitchAgent, now: float) -> None:
-        """Hang up on the agent, and dial another one, which greets."""
+        """Hang up on the agent and dial another one, which greets the caller."""
         self._state.step(Step.AGENT_SWITCHED)
         self.turns.cut(now, clear=False)
         self.link.hang_up()
@@ -190,7 +190,7 @@ class Call:
     # --- the end -------------------------------------------------------------------------------
 
     def end(self, how: Slug, detail: str, now: float) -> None:
-        """End the call, once: whatever else has ended it by now has come too late."""
+        """End the call, once; later endings are ignored."""
         state = self._state
         if state.phase is Phase.ENDED:
             return
@@ -205,13 +205,13 @@ class Call:
         self.link.close()
         ending = Ending(how, detail)
         self.note(ending.event(state.ms_since_start(now)))
-        state.ending = ending  # From here on no part can command anything.
+        state.ending = ending  # From here on no part can give a command.
         self._do(End(ending))
 
     def give_up(self, what: str, now: float) -> Ending:
-        """End the call though its rules have failed: its last event, and End, and nothing else.
+        """End the call after a fault in its rules, with its last event and End only.
 
-        For whoever feeds it, when `receive` itself raises.
+        For the caller of `receive`, when that raises.
         """
         state = self._state
         state.phase = Phase.ENDED

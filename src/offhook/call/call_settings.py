@@ -13,11 +13,11 @@ class CallSettings:
 
     max_s: float = 1800.0
     silence_s: float = 60.0
-    """Of the caller's silence, half until the question and half until the goodbye; 0: no limit."""
+    """Seconds of caller silence: half until the question, half until the goodbye. 0: no limit."""
     phrases: Phrases = field(default_factory=Phrases)
     key_s: float = 2.0
-    """How long the next key of an entry is waited for."""
+    """Seconds to wait for the next key of an entry."""
     actions: Mapping[str, Action] = field(default_factory=dict)
-    """What an entry of that one key does, in place of being told to the agent."""
+    """Actions by key: an entry of that single key performs one, and the agent is not told of it."""
     forces_turns: bool = False
-    """Whether Deepgram takes ForceEndTurn, as it does with Flux (deepgram.md §2.17)."""
+    """True if Deepgram takes ForceEndTurn, as it does with Flux (deepgram.md §2.17)."""

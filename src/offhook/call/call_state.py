@@ -1,4 +1,4 @@
-"""What the parts of a call share: where the call is, its settings, and its one way out."""
+"""State that the parts of a call share: its phase, its settings and its output."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -15,17 +15,17 @@ class CallPart(Protocol):
     """A part of a call that has deadlines of its own."""
 
     def due(self) -> float | None:
-        """Return when `tick` has something to do, in seconds; None: not at all."""
+        """Return when `tick` has something to do, in seconds; None: never."""
 
     def tick(self, now: float) -> None:
-        """Do what is due by now; nothing when nothing is."""
+        """Do what is due by now, if anything."""
 
 
 class CallState:
     """The phase, the settings and the output of one call.
 
-    `do` is told each command, in order. `end` ends the call, once: how, the other side's own
-    reason, and the time.
+    `do` gets each command, in order. `end` ends the call, once; it takes the ending, the other
+    side's own reason, and the time.
     """
 
     def __init__(
@@ -44,34 +44,34 @@ class CallState:
 
     @property
     def phrases(self) -> Phrases:
-        """The sentences of the call's agent."""
+        """The phrases of the call's agent."""
         return self.settings.phrases
 
     def step(self, step: Step) -> None:
-        """Move to the phase that the table has for this step."""
+        """Move to the phase that follows from this step."""
         self.phase = after(self.phase, step)
 
     def do(self, command: Command) -> None:
-        """Command something; a part that had more to do when the call ended commands nothing."""
+        """Give a command; once the call has ended, give none."""
         if self.ending is None:
             self._do(command)
 
     def note(self, event: Event) -> None:
-        """Tell whoever subscribes."""
+        """Publish an event to the subscribers."""
         self.do(Note(event))
 
     def ms_since_start(self, now: float) -> int:
-        """Return the length of the call so far."""
+        """Return the length of the call so far, in milliseconds."""
         return to_ms(now - self._began)
 
 
 def to_ms(seconds: float) -> int:
-    """Return whole milliseconds."""
+    """Convert seconds to whole milliseconds."""
     return round(seconds * 1000)
 
 
 def earliest(*times: float | None) -> float | None:
-    """Return the first of some times; None when there is none."""
+    """Return the earliest of some times, in seconds; None when there is none."""
     first: float | None = None  # A loop, for speed: it runs for every part at every mark.
     for at in times:
         if at is not None and (first is None or at < first):
@@ -80,5 +80,5 @@ def earliest(*times: float | None) -> float | None:
 
 
 def is_due(at: float | None, now: float) -> bool:
-    """Return whether there is such a time and it has come."""
+    """Return whether a time is set and has come."""
     return at is not None and now >= at

@@ -1,4 +1,4 @@
-"""Commands of a call, in the imperative: the session does them, in order, at once."""
+"""Commands of a call, in the imperative; the session performs them at once and in order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class HangUpAgent:
 
 @dataclass(frozen=True, slots=True)
 class SendSettings:
-    """Deepgram said welcome: send the agent's Settings.
+    """Send the agent's Settings, in answer to Deepgram's Welcome.
 
-    A conversation that goes on has none of their `greeting`, and what was said as `history`.
+    When a conversation goes on, they have no `greeting`, and carry what was said as `history`.
     """
 
     greeting: bool = True
@@ -66,7 +66,7 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class CancelTool:
-    """Stop a function that runs: its answer is not wanted any more."""
+    """Stop a running function, whose answer is no longer wanted."""
 
     id: str
     why: Literal["cancelled", "too_late", "call_over"]
@@ -74,7 +74,7 @@ class CancelTool:
 
 @dataclass(frozen=True, slots=True)
 class ClearCaller:
-    """Have Twilio throw away what it has not played; what waits for its socket goes first."""
+    """Have Twilio drop audio that it has not played; first drop audio that waits for its socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class ChangeAgent:
 class TransferCaller:
     """Have the caller transferred to a destination of the agent file, by the rules of a tool.
 
-    The call is asked to leave its stream for it, if it comes to that.
+    The call is then asked to leave its stream, if the transfer needs that.
     """
 
     destination: str
@@ -103,7 +103,7 @@ class TransferCaller:
 
 @dataclass(frozen=True, slots=True)
 class MaskCaller:
-    """Begin, or end, to keep what comes from the caller out of recordings and captures."""
+    """Start or stop keeping the caller's audio and keys out of recordings and captures."""
 
     on: bool
 
@@ -119,14 +119,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Tell whoever subscribes."""
+    """Publish an event to the subscribers."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Close both legs. The last command of a call, and the only one of its kind."""
+    """Close both legs. The last command of a call, given once."""
 
     ending: Ending
 

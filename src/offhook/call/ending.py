@@ -1,4 +1,4 @@
-"""The endings of calls: each has one, with a slug that never changes and who ended it.
+"""Endings of calls: each call has one, with a slug that never changes and who ended it.
 
 Records, metrics, logs and the console all show these; a slug may be added, never renamed.
 """
@@ -10,12 +10,12 @@ from typing import Literal, TypeAlias
 from offhook.events.types import CallEnded
 
 Fault: TypeAlias = Literal["nobody", "caller", "twilio", "agent", "offhook", "operator"]
-"""Whose doing. `nobody`: the call went as it should. `agent`: Deepgram's side."""
+"""Who ended the call. `nobody`: a normal end. `agent`: Deepgram's side."""
 
 
 @unique
 class Slug(Enum):
-    """Every way in which a call can end: its slug, who ended it, and words."""
+    """An ending of a call: its slug, who ended it, and its description."""
 
     CALLER_HUNG_UP = "caller_hung_up", "nobody", "the caller hung up"
     AGENT_HUNG_UP = "agent_hung_up", "nobody", "the agent said goodbye and hung up"
@@ -57,20 +57,20 @@ class Slug(Enum):
 
     @property
     def hangs_up(self) -> bool:
-        """Whether we end the phone call with it; else the caller is gone, or hears the fallback."""
+        """True if Offhook ends the phone call; else the caller is gone or hears the fallback."""
         return self in _OURS
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The ending of one call. `detail` is the other side's own reason, where it gave one."""
+    """The ending of one call. `detail` is the other side's own reason, if it gave one."""
 
     how: Slug
     detail: str = ""
 
     @property
     def wants_fallback(self) -> bool:
-        """Whether the caller was let down, and may still be there to hear the fallback."""
+        """True if the call failed the caller, who may still be there to hear the fallback."""
         return self.how not in _MEANT and self.how.fault in (
             "agent",
             "offhook",
@@ -79,11 +79,11 @@ class Ending:
         )
 
     def event(self, duration_ms: int) -> CallEnded:
-        """Return the event that tells of this ending, after so long a call."""
+        """Return the event of this ending, for a call of that length."""
         how = self.how
         return CallEnded(how.fault, how.slug, how.words, self.detail, duration_ms)
 
 
 _OURS = frozenset({Slug.AGENT_HUNG_UP, Slug.OPERATOR_HUNG_UP, Slug.CALLER_SILENT, Slug.TIME_LIMIT})
 _MEANT = frozenset({Slug.TIME_LIMIT, Slug.OPERATOR_HUNG_UP, Slug.SERVER_FULL})
-"""Somebody's doing, and yet as it was meant to be."""
+"""Endings that one side caused as intended: their callers hear no fallback."""

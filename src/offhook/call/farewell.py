@@ -1,8 +1,8 @@
-"""Last words: how they end, and what follows them.
+"""Last words of a call, of a stream or of an agent, and what follows them.
 
-Source: deepgram.md §2.14. A farewell is queued behind what is being said. It was heard when its
-last sentence was announced, the agent's utterance is over and every mark is back. Each of these
-may fail to come, so there is a time limit that needs none of them.
+Source: deepgram.md §2.14. A farewell is queued behind the current speech. It was heard when its
+last sentence was announced, the agent's utterance is over and every mark has come back. Each of
+these may fail to come, so there is a time limit that needs none of them.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,16 @@ from offhook.call.turns import Turns
 from offhook.deepgram import messages as deepgram
 
 FAREWELL_MIN_S: Final = 5.0
-"""How long the first sound of a farewell is waited for, at least."""
+"""Seconds to wait for the first sound of a farewell, at least."""
 FAREWELL_SLACK_S: Final = 3.0
 FAREWELL_MAX_S: Final = 15.0
-"""What is being played gets its remaining length + 3 s, 15 s at most, whatever marks come."""
+"""Seconds that last words may take at most; else, what is being played gets its rest + 3 s."""
 LAST_WORD_S: Final = 1.0
-"""How long the goodbye of a model that gave us none may take to begin."""
+"""Seconds in which a goodbye must begin when its text is not known."""
 
 
 class LastWords(NamedTuple):
-    """Last words: what follows them, their text, since when, and the request that wants them."""
+    """Last words: what follows them, their text, when they began, and the request behind them."""
 
     then: Slug | HandoffAction | SwitchAgent
     text: str
@@ -41,7 +41,7 @@ class LastWords(NamedTuple):
 
 
 class Farewell:
-    """The last words of one call, or of one stream or agent of it. `switch` switches the agent."""
+    """Last words of one call, of one stream or of one agent. `switch` switches the agent."""
 
     def __init__(
         self,
@@ -73,17 +73,17 @@ class Farewell:
         now: float,
         request_id: int | None = None,
     ) -> None:
-        """Have the agent say `text`; when it was heard, do what comes `then`."""
+        """Have the agent say `text`; when it was heard, do `then`."""
         words = LastWords(then, text, now, request_id)
         match self._state.phase:
             case Phase.ENDED:
                 return
             case Phase.CLOSING:
-                # The time is up in last words after which the call may yet go on.
+                # The time is up during last words after which the call may go on.
                 self._limits.extend(now + FAREWELL_MAX_S)
                 return
             case Phase.SETTLING:
-                self._finish(words, now)  # Nobody is there to say them.
+                self._finish(words, now)  # No agent can say them.
                 return
             case Phase.BARGE_IN:
                 self._turns.lift_fence()
@@ -99,14 +99,14 @@ class Farewell:
             self._pending.send(message, None, now)
 
     def announce(self, text: str) -> None:
-        """Take what the agent says: the last sentence of the farewell shows that it comes."""
-        # Other speech may come before the last words, which come in sentences: they are there when
-        # their last sentence is.
+        """Note what the agent says; the last sentence of the farewell shows that it comes."""
+        # Other speech may come before the last words, which come in sentences: they are complete
+        # with their last sentence.
         if self._words is not None and text and self._words.text.endswith(text):
             self._is_announced = True
 
     def look(self, now: float) -> None:
-        """Go on to what follows, if the last words were heard."""
+        """Go on to what follows if the last words were heard."""
         words = self._words
         if words is None or not self._is_announced or not self._turns.is_agent_idle:
             return
@@ -114,27 +114,27 @@ class Farewell:
             self._finish(words, now)
 
     def hear_caller(self, now: float) -> None:
-        """Go on with a caller who was thought to be silent."""
+        """Go on with a caller who was considered silent and has spoken."""
         if self._words is not None and self._words.then is Slug.CALLER_SILENT:
             self._go_on(self._words, now)
 
     def refuse(self, now: float) -> None:
-        """Go on with a caller who has something to say, unless the time is up."""
+        """Go on with a caller who spoke during last words, unless the time is up."""
         if self._words is not None and self._words.then is not Slug.TIME_LIMIT:
             self._go_on(self._words, now, self._state.phrases.listen_first)
 
     def cancel(self, request_id: int, now: float) -> None:
-        """Go on with a call that nobody wants to end any more."""
+        """Go on with the call: the request for last words was cancelled."""
         if self._words is not None and self._words.request_id == request_id:
             self._go_on(self._words, now, self._state.phrases.called_off)
 
     @property
     def is_closing(self) -> bool:
-        """Whether last words are being said."""
+        """True while last words are being said."""
         return self._words is not None
 
     def drop(self) -> None:
-        """Answer whoever has asked for last words: the call is over."""
+        """Answer the request for last words, as the call is over."""
         words, self._words = self._words, None
         if words is not None and words.request_id is not None:
             is_meant = isinstance(words.then, Slug)
@@ -143,7 +143,7 @@ class Farewell:
     # --- time ----------------------------------------------------------------------------------
 
     def due(self) -> float | None:
-        """Return when the last words have had their time, in seconds."""
+        """Return when the time for last words is up, in seconds; None: never."""
         words = self._words
         if words is None:
             return None
@@ -155,7 +155,7 @@ class Farewell:
         return min(at, words.began_at + FAREWELL_MAX_S)
 
     def tick(self, now: float) -> None:
-        """Go on to what follows, if the last words were heard or have had their time."""
+        """Go on to what follows if the last words were heard or their time is up."""
         due = self.due()
         if due is None or now < due:
             return
@@ -182,7 +182,7 @@ class Farewell:
             self._state.do(Reply(words.request_id, True, self._state.phrases.done))
 
     def _go_on(self, words: LastWords, now: float, why: str = "") -> None:
-        """Go on with the call: they were not the last words after all."""
+        """Go on with the call instead of ending it after the last words."""
         self._words = None
         self._state.step(Step.CALLER_BACK)
         self._limits.listen(now)

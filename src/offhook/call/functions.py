@@ -1,4 +1,4 @@
-"""The functions that the agent has called and that are not answered: each is, once, or never.
+"""Functions that the agent has called and that await an answer; each gets at most one.
 
 Source: deepgram.md §4. Who runs them, and how, is not known here.
 """
@@ -17,22 +17,22 @@ from offhook.deepgram import messages as deepgram
 from offhook.events.types import FunctionAnswered, FunctionCalled, FunctionDropped, FunctionOutcome
 
 SOFT_S: Final = 3.0
-"""A function that takes longer has the agent say so (§4.5)."""
+"""Seconds after which the agent is to say that a function takes longer (§4.5)."""
 HARD_S: Final = 10.0
-"""A function that takes longer is given up, and the agent told: it must not wait for ever."""
+"""Seconds after which a function is given up and the agent is told so."""
 
 SPEAKING_S: Final = 0.5
-"""How much later that is said when the caller speaks just then."""
+"""Seconds by which that notice is put off when the caller is speaking."""
 
 OPEN_MAX: Final = 32
-"""Functions of a call that are open at a time."""
+"""Functions of one call that may be open at a time."""
 CALLS_MAX: Final = 64
-"""Functions that a call's agent calls within CALLS_WINDOW_S. More is no conversation."""
+"""Functions that a call's agent may call within CALLS_WINDOW_S."""
 CALLS_WINDOW_S: Final = 10.0
 NAME_MAX: Final = 256
-"""Characters of an `id` or a `name`; models' makers allow 64 for a name."""
+"""Characters of an `id` or a `name`; makers of models allow 64 for a name."""
 ARGUMENTS_MAX: Final = 64 * 1024
-"""Characters of arguments; the agent is told of more, and nothing runs."""
+"""Characters of arguments; with more the function does not run, and the agent is told so."""
 
 
 class _Function(NamedTuple):
@@ -41,13 +41,13 @@ class _Function(NamedTuple):
     called_at: float
     signature: str | None
     paused_s: float = 0.0
-    """Seconds of its time that do not count."""
+    """Seconds that do not count toward the function's time limit."""
     is_irrevocable: bool = False
-    """Whether it cannot be taken back and has begun: then it may be done, whatever follows."""
+    """True once an irreversible function has begun: it may be done, whatever follows."""
 
 
 class Functions:
-    """The functions that a call's agent has called, until each is answered or called off."""
+    """Functions that a call's agent has called, until each is answered or cancelled."""
 
     def __init__(
         self, state: CallState, history: ConversationHistory, pending: PendingRequests
@@ -57,7 +57,7 @@ class Functions:
         self._pending = pending
         # Oldest first.
         self._open: dict[str, _Function] = {}
-        # When each was called, within CALLS_WINDOW_S.
+        # Times of calls within CALLS_WINDOW_S, in seconds.
         self._lately: deque[float] = deque()
         self._is_paused = False
         self._has_excused = False
@@ -66,11 +66,12 @@ class Functions:
     # --- what happens --------------------------------------------------------------------------
 
     def call(self, function: deepgram.FunctionCall, now: float) -> str | None:
-        """Run a function that the agent calls. Return what is wrong when it may not run.
+        """Run a function that the agent calls; return what is wrong if it may not run.
 
-        One that may not run is answered all the same, so that nobody waits for it.
+        A function that may not run is answered as well, so that the agent does not wait for
+        it.
         """
-        # What has an endpoint is called by Deepgram itself (§4.3).
+        # Deepgram itself calls functions that have an endpoint (§4.3).
         if not function.client_side or function.id in self._open:
             return None
         call_id, name, arguments = function.id, function.name, function.arguments
@@ -97,7 +98,7 @@ class Functions:
         return None
 
     def cancel(self, cancelled: deepgram.FunctionCallCancelled) -> None:
-        """Stop functions that the agent wants no more; an answer now would be dropped (§4.4)."""
+        """Stop functions that the agent cancelled; an answer now would be dropped (§4.4)."""
         for each in cancelled.functions:
             function = self._open.pop(each.id, None)
             if function is not None:
@@ -106,18 +107,18 @@ class Functions:
         self._rest()
 
     def begin(self, call_id: str) -> None:
-        """Note that a function which cannot be taken back has begun."""
+        """Note that an irreversible function has begun."""
         function = self._open.get(call_id)
         if function is not None:
             self._open[call_id] = function._replace(is_irrevocable=True)
 
     def finish(self, finished: inputs.ToolFinished, now: float) -> None:
-        """Answer a function that is done."""
+        """Answer a function that has finished."""
         if finished.id in self._open:
             self._answer(finished.id, finished.content, finished.outcome, now)
 
     def drop(self, why: Literal["cancelled", "call_over"]) -> None:
-        """Stop every function: there is no agent to answer any more."""
+        """Stop every function, as there is no agent left to answer."""
         for call_id, function in self._open.items():
             self._state.do(CancelTool(call_id, why))
             self._state.note(FunctionDropped(call_id, function.name, why))
@@ -127,30 +128,31 @@ class Functions:
     # --- time ----------------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """Set no deadlines: the function that has asked for last words, or a secret, is open."""
+        """Suspend deadlines while a function that asked for last words or a secret is open."""
         self._is_paused = True
 
     def resume(self) -> None:
-        """Set deadlines again."""
+        """Resume deadlines."""
         self._is_paused = False
 
     def resume_after(self, since: float, now: float) -> None:
-        """Set deadlines again, and count none of the time since then."""
+        """Resume deadlines, without counting the time since `since`."""
         self._is_paused = False
         for call_id, function in self._open.items():
             paused_s = function.paused_s + now - max(since, function.called_at)
             self._open[call_id] = function._replace(paused_s=paused_s)
 
     def due(self) -> float | None:
-        """Return when the oldest function takes too long, in seconds."""
+        """Return when the oldest function takes too long, in seconds; None: never."""
         if self._is_paused or not self._open:
             return None
         return earliest(self._soft_due(), self._oldest() + HARD_S)
 
     def tick(self, now: float) -> None:
-        """Have the agent say that it takes a while, once, and give up what has had its time.
+        """Have the agent say once that a function takes longer; give up one whose time is up.
 
-        Of one that cannot be taken back, and has begun, the agent is told that nobody knows.
+        Of an irreversible function that has begun, the agent is told that the outcome is
+        unknown.
         """
         if self._is_paused or not self._open:
             return
@@ -161,7 +163,7 @@ class Functions:
             if now >= _counts_from(function) + HARD_S:
                 self._state.do(CancelTool(call_id, "too_late"))
                 if function.is_irrevocable:
-                    # Not an error: after one, a model tries again.
+                    # Not an error: after an error a model tries again.
                     self._answer(call_id, phrases.outcome_unknown, "outcome_unknown", now)
                 else:
                     content = _error(phrases.function_too_late)

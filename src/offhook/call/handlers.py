@@ -1,4 +1,4 @@
-"""What a call does about each input in each phase: the table, and what it holds.
+"""Handlers of a call: which one serves each input in each phase.
 
 A pair of phase and input is in HANDLERS, or in IGNORED, on purpose. One that is in neither is our
 own mistake (UnexpectedInputError). docs/design/call-tables.md draws the table.
@@ -29,7 +29,7 @@ _INJECTION_REFUSED: Final = frozenset(
 
 
 class UnexpectedInputError(Exception):
-    """Raised for an input that no handler takes in this phase, and that is not ignored."""
+    """Raised for an input that has no handler in this phase and is not ignored."""
 
 
 # --- the stream ----------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def _press_key(call: "Call", message: twilio.Dtmf, now: float) -> None:
 def _call_functions(call: "Call", request: deepgram.FunctionCallRequest, now: float) -> None:
     for function in request.functions:
         if not call.link.is_ready:
-            break  # It is not there yet, or that was too much: the call is over.
+            break  # The agent is not ready, or its violations have ended the call.
         wrong = call.functions.call(function, now)
         if wrong is not None:
             call.health.violate("agent", wrong, now)
@@ -268,7 +268,7 @@ def _lose_leg(call: "Call", lost: inputs.LegLost, now: float) -> None:
 
 
 def _lose_agent(call: "Call", lost: inputs.LegLost, now: float) -> None:
-    # The caller's stream was left; that it is closed is what was asked for.
+    # The call left the stream, so its closing is expected.
     if lost.leg == "agent":
         call.link.lose(lost.why, now)
 
@@ -428,4 +428,4 @@ def _pairs(kinds: tuple[type, ...], phases: tuple[Phase, ...]) -> Iterator[Pair]
 
 HANDLERS: Final = _handlers()
 IGNORED: Final = _ignored()
-"""Pairs about which nothing is done on purpose, and why."""
+"""Pairs of phase and input that are ignored on purpose, with the reason."""

@@ -1,7 +1,7 @@
-"""What Twilio does with a caller who has left the stream, and the wait for the next stream.
+"""Handoffs of one call: what Twilio does while the stream is left, and the next stream.
 
-A stream can neither dial nor press keys (twilio.md §5.4). Meanwhile the agent's leg is hung up; on
-return the agent is handed the conversation so far, and told what happened.
+A stream can neither dial nor press keys (twilio.md §5.4). Meanwhile the agent's leg is hung up;
+when the caller returns, the agent gets the conversation so far, and is told what happened.
 """
 
 from typing import Final
@@ -27,21 +27,21 @@ from offhook.events.types import (
 )
 
 STREAM_OWED_S: Final = 300.0
-"""How long an announced stream is waited for: as long as its token is valid."""
+"""Seconds to wait for an announced stream: as long as its token is valid."""
 LONG_ANNOUNCEMENT_MS: Final = 10_000
-"""An announcement of that length lets the agent leg be dialled only when the stream comes."""
+"""Milliseconds of an announcement from which the agent is dialled only when the stream comes."""
 LEFT_S: Final = 60.0
-"""How long Twilio may take to ask what comes after a stream that was left."""
+"""Seconds that Twilio may take to ask what comes after a stream that was left."""
 TRANSFERRED_S: Final = 4 * 3600.0 + 60.0
-"""How long two people may talk: as long as Twilio lets them (twilio.md §2.6)."""
+"""Seconds that a transfer may last: Twilio's own limit (twilio.md §2.6) and a minute."""
 BACK_S: Final = 60.0
-"""How long after the last key Twilio may take to open the next stream."""
+"""Seconds after the last key in which Twilio must open the next stream."""
 OUTCOME_S: Final = 3.0
-"""How long after the call's end Twilio may yet tell that its caller had been transferred."""
+"""Seconds after the call's end in which Twilio may still report that it was transferred."""
 
 
 class Handoff:
-    """The streams of one call: the first that is waited for, and those after a stream was left."""
+    """Streams of one call: the first one, and those that follow a handoff."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Handoff:
         self._take_stream(now)
 
     def come_back(self, now: float) -> None:
-        """Go on with the call on a new stream."""
+        """Resume the call on a new stream."""
         self._state.note(CallerBack())
         after_keys = isinstance(self._action, handoff_actions.SendDigits)
         self._limits.come_back(now, after_keys=after_keys)
@@ -94,7 +94,7 @@ class Handoff:
         self._link.start_stream(now)
 
     def tell(self, now: float) -> None:
-        """Tell an agent that is back what happened meanwhile."""
+        """Tell an agent that has resumed what happened during the handoff."""
         news, self._news = self._news, ""
         if news:
             self._pending.tell(news, None, now)
@@ -102,7 +102,7 @@ class Handoff:
     # --- away ----------------------------------------------------------------------------------
 
     def leave(self, action: HandoffAction, now: float) -> None:
-        """Leave the stream: Twilio asks what comes after it, and is told."""
+        """Leave the stream; Twilio then asks for the action."""
         self._state.step(Step.CALLER_LEFT)
         self._turns.cut(now, clear=False)
         self._health.forget_caller()
@@ -119,7 +119,7 @@ class Handoff:
         self._state.do(LeaveStream(action))
 
     def begin(self, now: float) -> None:
-        """Give the action its time: Twilio was told of it."""
+        """Start the action's time limit, as Twilio was given the action."""
         match self._action:
             case handoff_actions.SendDigits() as keys:
                 self._due = now + keys.duration_s + BACK_S
@@ -131,7 +131,7 @@ class Handoff:
                 pass
 
     def finish(self, done: inputs.HandoffDone, now: float) -> None:
-        """End the call of a caller who was transferred; else wait for the caller's return."""
+        """End the call of a transferred caller; else wait for the caller's return."""
         action = self._action
         if not isinstance(action, handoff_actions.Dial | handoff_actions.JoinConference):
             return
@@ -145,7 +145,7 @@ class Handoff:
         self._link.dial_ahead(now)
 
     def end_call(self, now: float) -> None:
-        """Take note that Twilio has ended a call that is away."""
+        """Note that Twilio has ended a call whose stream was left."""
         if isinstance(self._action, handoff_actions.Dial | handoff_actions.JoinConference):
             # Statuses come in any order (twilio.md §4.3): perhaps the caller was transferred.
             self._due = now + OUTCOME_S
@@ -156,7 +156,7 @@ class Handoff:
     # --- time ----------------------------------------------------------------------------------
 
     def due(self) -> float | None:
-        """Return when a stream is given up, in seconds."""
+        """Return when the wait for a stream or an action ends, in seconds; None: never."""
         return self._due
 
     def tick(self, now: float) -> None:

@@ -1,7 +1,7 @@
-"""Actions of Twilio's for which a caller leaves the stream, and may come back to it.
+"""Actions of Twilio's for which a caller leaves the stream, and may return to it.
 
-A stream cannot dial and cannot press keys (twilio.md §5.4), so it is left for a while: the agent's
-leg is hung up meanwhile, and resumed with the conversation so far.
+A stream cannot dial and cannot press keys (twilio.md §5.4), so the call leaves it. The agent's leg
+is hung up meanwhile, and resumed with the conversation so far.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from typing import TypeAlias
 class Dial:
     """Ring a destination of the agent file, by its `name`, and connect the caller.
 
-    `to` is an E.164 number or a SIP address; `caller_id` what the person sees, None: the caller.
+    `to` is an E.164 number or a SIP address. `caller_id` is the number shown to the person;
+    None: the caller's.
     """
 
     name: str
@@ -23,7 +24,7 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class JoinConference:
-    """Put the caller together with somebody of that `name`, who waits in a conference."""
+    """Connect the caller with the person who waits in the conference of that `name`."""
 
     name: str
     conference: str
@@ -31,13 +32,13 @@ class JoinConference:
 
 @dataclass(frozen=True, slots=True)
 class SendDigits:
-    """Press keys toward the caller's side: 0 to 9, *, #, w for half a second, W for a whole one."""
+    """Press keys toward the caller's side: 0 to 9, *, #; w pauses half a second, W a second."""
 
     digits: str
 
     @property
     def duration_s(self) -> float:
-        """The time that it takes, in seconds, at a quarter of a second for each tone."""
+        """Seconds that the keys take, at a quarter of a second for each tone."""
         return sum({"w": 0.5, "W": 1.0}.get(digit, 0.25) for digit in self.digits)
 
 

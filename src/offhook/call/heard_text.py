@@ -1,9 +1,9 @@
-"""Which words of an utterance were heard, when it was cut: an estimate, made as well as can be.
+"""Estimate of the words that were heard of an utterance when it was cut.
 
-Deepgram gives no times of words. What is known of an utterance is its texts, how much audio had
-come before each of them, and how much was heard. So the audio is laid along the texts in the
-proportion of what each word takes to speak. A text that came where its audio would begin, or end,
-by the agent's usual pace, holds the two together there: an error does not grow beyond it.
+Deepgram gives no times of words. Known of an utterance are its texts, how much audio had come
+before each text, and how much was heard. So the audio is spread over the texts in proportion to the
+effort of speaking each word. Where a text came at the beginning or end of its audio, by the agent's
+usual pace, text and audio are aligned: an error does not grow beyond that point.
 
 Sizes are bytes of audio, from the beginning of the utterance; efforts are in letters.
 """
@@ -14,42 +14,43 @@ from typing import Final, NamedTuple
 
 # Measured on eSpeak NG at 170 words a minute, by bench/word_times.py.
 BYTES_PER_LETTER: Final = 480.0
-"""60 ms, until the agent's own utterances have shown their pace."""
+"""Bytes of audio per letter (60 ms), until the agent's own utterances show its pace."""
 
 _DIGIT: Final = 5
 _CLAUSE: Final = 4
 _SENTENCE: Final = 6
-"""Letters that could be spoken in the pause after it."""
+"""Letters that could be spoken in the pause after a sentence."""
 
 _CLAUSE_ENDS: Final = (",", ";", ":")
 _SENTENCE_ENDS: Final = (".", "!", "?")
 _QUOTES: Final = "\"')]\u201d\u2019"
 
 _TRUSTED: Final = 40
-"""Letters, about a sentence, that have to be heard of an agent before its own pace prevails."""
+"""Letters, about a sentence, to be heard of an agent before its own pace is used."""
 
 _PLAUSIBLE: Final = (0.8, 1.25)
-"""Times its expected length that the audio between two texts may have to be one text's own.
+"""Bounds of plausible audio between two texts, as multiples of the first one's expected length.
 
-Texts may also come all at once, or while the audio of the one before is still coming."""
+Texts may also come all at once, or while the audio of the one before is still coming.
+"""
 
 
 class TextPiece(NamedTuple):
-    """A piece of text, and how much of the utterance's audio had come before it."""
+    """A piece of text, and the bytes of the utterance's audio that had come before it."""
 
     text: str
     came_at: int
 
 
 class SpeechRate:
-    """The speed at which an agent speaks, by what it has said so far."""
+    """Speed at which an agent speaks, learnt from its utterances so far."""
 
     def __init__(self) -> None:
         self._size = _TRUSTED * BYTES_PER_LETTER
         self._effort = float(_TRUSTED)
 
     def learn(self, passages: Sequence[TextPiece], size: int) -> None:
-        """Take into account that a whole utterance took so much audio."""
+        """Learn from a whole utterance of `size` bytes of audio."""
         effort = _effort(_words(passages))
         if effort:
             self._size += size
@@ -57,7 +58,7 @@ class SpeechRate:
 
     @property
     def bytes_per_letter(self) -> float:
-        """The audio that one letter's worth of speech takes."""
+        """Bytes of audio that one letter of speech takes."""
         return self._size / self._effort
 
 
@@ -74,9 +75,9 @@ class _Stretch:
 def heard_words(
     passages: Sequence[TextPiece], size: int, heard: int, pace: float, *, complete: bool
 ) -> str:
-    """Return the first words of the texts, as far as `heard` of the `size` bytes that came.
+    """Return the first words of the texts, up to `heard` of the `size` bytes that came.
 
-    A word is heard when more than half of it was. `pace` is in bytes per letter.
+    A word counts as heard when more than half of it was. `pace` is in bytes per letter.
     """
     words: list[str] = []
     for stretch in _stretches(passages, size, pace, complete=complete):
@@ -96,7 +97,7 @@ def heard_words(
 def _stretches(
     passages: Sequence[TextPiece], size: int, pace: float, *, complete: bool
 ) -> Iterator[_Stretch]:
-    """Yield the utterance in pieces of which both the words and the audio are known."""
+    """Yield stretches of the utterance whose words and audio are both known."""
     if not passages:
         return
     first = passages[0]
@@ -133,7 +134,7 @@ def _words(passages: Sequence[TextPiece]) -> list[str]:
 
 
 def _effort(words: list[str]) -> int:
-    """Return what it takes to speak the words, without the pause after the last."""
+    """Return the effort of speaking the words, in letters, without the pause after the last."""
     return sum(map(_letters, words)) + sum(map(_pause, words[:-1]))
 
 

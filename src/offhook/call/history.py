@@ -1,6 +1,6 @@
-"""What was said so far, for an agent that goes on with the conversation.
+"""Conversation so far, for an agent that continues it.
 
-Source: deepgram.md §2.8 and §5.4: what the caller heard, not what was meant to be said.
+Source: deepgram.md §2.8 and §5.4: what the caller heard, not what the agent was about to say.
 """
 
 from collections import deque
@@ -10,18 +10,18 @@ from offhook.deepgram import messages as deepgram
 from offhook.events.types import AgentSaid, AgentTold, CallerSaid
 
 BUDGET: Final = 16 * 1024
-"""Letters that are handed on, the latest: an hour of talk would fill the model's attention."""
+"""Letters of the latest conversation that are handed on: the model's context is limited."""
 
 
 class ConversationHistory:
-    """The conversation of one call, as much of it as is handed on."""
+    """Conversation of one call, up to the size that is handed on."""
 
     def __init__(self) -> None:
         self._entries: deque[tuple[deepgram.History, int]] = deque()
         self._size = 0
 
     def said(self, said: CallerSaid | AgentSaid | AgentTold) -> None:
-        """Add what one of the two has said, or the agent was told in the caller's stead."""
+        """Add a turn of either side, or what the agent was told in the caller's stead."""
         if said.text:
             role = "assistant" if isinstance(said, AgentSaid) else "user"
             self._add(deepgram.History(role=role, content=said.text), len(said.text))

@@ -1,4 +1,4 @@
-"""What a call is told: the vendors' own messages, and those below. All in the past tense."""
+"""Inputs of a call: the vendors' own messages, and those below. All in the past tense."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,7 +12,7 @@ from offhook.twilio import messages as twilio
 
 @dataclass(frozen=True, slots=True)
 class CallAnnounced:
-    """Our signed webhook was asked for TwiML. `announcement_ms`: how long that speaks first."""
+    """Our signed webhook was asked for TwiML. `announcement_ms`: milliseconds it speaks first."""
 
     announcement_ms: int = 0
 
@@ -33,7 +33,7 @@ class AgentLegUnreachable:
 
 @dataclass(frozen=True, slots=True)
 class LegLost:
-    """A leg's socket is gone. `oversized`: we broke it off because of a huge message."""
+    """A leg's socket is gone. `oversized`: we closed it because of a message beyond the limit."""
 
     leg: Leg
     why: str = ""
@@ -42,7 +42,7 @@ class LegLost:
 
 @dataclass(frozen=True, slots=True)
 class LegStalled:
-    """A leg's socket takes nothing more for the moment."""
+    """A leg's socket takes no more data for now."""
 
     leg: Leg
 
@@ -64,7 +64,7 @@ class GarbageReceived:
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
-    """A function is done, or could not be run; `content` is what the agent is to be told."""
+    """A function has finished or could not run; `content` is the answer for the agent."""
 
     id: str
     content: str
@@ -73,14 +73,14 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class ToolBegan:
-    """A function that cannot be taken back has begun: from now on it may be done at any time."""
+    """An irreversible function has begun: it may be done at any time from now on."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ToolFinishedLate:
-    """A function that was given up has run to its end; the agent is not told its `content`."""
+    """A function that was given up has finished; the agent does not get its `content`."""
 
     id: str
     content: str
@@ -89,7 +89,7 @@ class ToolFinishedLate:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """Something was asked of the call from outside; `id` is in the one Reply to it."""
+    """A request was made of the call from outside; `id` is in the one Reply to it."""
 
     id: int
     request: CallRequest
@@ -97,31 +97,31 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class RequestCancelled:
-    """Whoever made that request does not wait for it any more."""
+    """A request was cancelled: its maker no longer waits for the reply."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class HandoffBegun:
-    """Twilio was told what the stream was left for, and does it."""
+    """Twilio was given the action for which the stream was left, and performs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandoffDone:
-    """Twilio told what became of the dialling for which the stream was left."""
+    """Twilio reported the outcome of the action for which the stream was left."""
 
     outcome: HandoffOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class CallOver:
-    """A webhook told that Twilio has ended the call, or has left the stream behind."""
+    """A webhook reported that Twilio has ended the call or has left the stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class NobodyReached:
-    """A call that we placed reached no person, and ends so. `detail` is what Twilio gave."""
+    """A call that we placed reached no person, and ends. `detail` is Twilio's reason."""
 
     how: Slug
     detail: str = ""
@@ -129,12 +129,12 @@ class NobodyReached:
 
 @dataclass(frozen=True, slots=True)
 class ServerStopped:
-    """The server was told to stop now, not to wait for its calls."""
+    """The server was told to stop now, without waiting for its calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallBroke:
-    """A fault in our own program, caught at the call's edge."""
+    """A fault in Offhook, caught where the call is driven."""
 
     what: str
 
@@ -162,4 +162,4 @@ Input: TypeAlias = (
     | ServerStopped
     | CallBroke
 )
-"""All that `Call.receive` takes. The first `connected`, and audio, do not come this way."""
+"""Inputs of `Call.receive`. The first `connected` and audio do not come this way."""

@@ -1,4 +1,4 @@
-"""What the caller enters on the keys: entries, actions, and secrets that only their asker gets.
+"""Keys of the caller: entries, actions, and secrets that go only to the one who asked.
 
 Source: deepgram.md §2.15 and §2.17, for what the agent is told and when.
 """
@@ -25,14 +25,14 @@ from offhook.deepgram import messages as deepgram
 from offhook.events.types import AgentTold, KeyPressed, KeysEntered, SecretEntered
 
 UNTOLD_MAX: Final = 8
-"""Entries and sentences that wait for the agent; the oldest go."""
+"""Entries and sentences that may wait for the agent; the oldest are dropped first."""
 
 _LISTENING: Final = frozenset({Phase.TALKING, Phase.BARGE_IN})
 _OVER: Final = frozenset({Phase.CLOSING, Phase.ENDED})
 
 
 class KeyInput:
-    """The keypad of one call. `close` has the agent say last words, and ends the call."""
+    """Keypad of one call. `close` has the agent say last words, and ends the call."""
 
     def __init__(
         self,
@@ -63,12 +63,12 @@ class KeyInput:
     # --- keys ----------------------------------------------------------------------------------
 
     def use_settings(self) -> None:
-        """Begin to take keys as the call's agent has them."""
+        """Use the key settings of the call's agent."""
         settings = self._state.settings
         self._keypad = Keypad(settings.key_s, settings.actions)
 
     def press(self, key: str, now: float) -> None:
-        """Take a key; a masked one is a secret's, or comes just after one."""
+        """Handle a key; a masked key belongs to a secret, or came just after one."""
         if self._link.is_masked:
             if self._secret is not None and self._secret.press(key, now):
                 self._end_secret(None, now)
@@ -76,21 +76,21 @@ class KeyInput:
         self._enter(self._keypad.press(key, now), now)
 
     def note_press(self, key: str) -> None:
-        """Tell of a key that is pressed; of a masked one nobody is told."""
+        """Publish a key press, unless the key is masked."""
         if not self._link.is_masked:
             self._state.note(KeyPressed(key))
 
     def forget(self) -> None:
-        """Forget what was entered and not told: the caller leaves."""
+        """Forget entries that the agent was not told, as the caller leaves."""
         self._untold.clear()
         self._keypad.forget()
 
     def tell_later(self, message: deepgram.InjectUserMessage) -> None:
-        """Tell the agent once more what it has refused, when it has spoken (§2.15)."""
+        """Repeat later what the agent has refused, once it has spoken (§2.15)."""
         self._untold.append(message)
 
     def tell(self, now: float) -> None:
-        """Tell the agent what was entered, if it listens; else it waits."""
+        """Tell the agent what was entered, if it listens; else keep it waiting."""
         if self._state.phase not in _LISTENING:
             return
         waiting = list(self._untold)
@@ -106,14 +106,14 @@ class KeyInput:
                     self._pending.send(each, None, now)
 
     def _enter(self, done: list[str | Action], now: float) -> None:
-        """Tell the agent of complete entries, and do complete actions; the first may end it all."""
+        """Tell the agent of complete entries and perform actions; an action may end the call."""
         for each in done:
             match each:
                 case str() | keypad.SayByKey():
                     self._untold.append(each)
                     self.tell(now)
                 case _ if self._state.phase in _OVER:
-                    pass  # The call is over or being ended, or its caller transferred, already.
+                    pass  # The call is over, or is ending or transferring already.
                 case keypad.TransferByKey():
                     self._state.do(TransferCaller(each.destination))
                 case keypad.HangUpByKey():
@@ -121,7 +121,7 @@ class KeyInput:
 
     def _tell_entry(self, entry: str, now: float) -> None:
         self._state.note(KeysEntered(entry))
-        # What was said before the keys comes before them, in a turn of its own (§2.17).
+        # Speech from before the keys comes before them, in a turn of its own (§2.17).
         if self._state.settings.forces_turns and self._turns.is_caller_speaking:
             self._state.do(TellAgent(deepgram.ForceEndTurn()))
         text = fill(self._state.phrases.keys_pressed, keys=entry)
@@ -132,12 +132,12 @@ class KeyInput:
 
     @property
     def is_secret(self) -> bool:
-        """Whether a secret is being entered."""
+        """True while a secret is being entered."""
         return self._secret is not None
 
     def ask_secret(self, request_id: int, asked: AskDigits, now: float) -> None:
-        """Have the caller enter digits that nobody but the asker is told."""
-        self._keypad.forget()  # What is entered just now may be its beginning.
+        """Have the caller enter digits that are passed only to the one who asked."""
+        self._keypad.forget()  # The current entry may be the beginning of the secret.
         self._secret = Secret(request_id, asked.prompt, asked.max_digits, asked.timeout_s, now)
         self._unmask_at = None
         if not self._link.is_masked:
@@ -149,24 +149,24 @@ class KeyInput:
             self._pending.send(prompt, None, now)
 
     def cancel(self, request_id: int, now: float) -> None:
-        """Give up a secret that nobody waits for any more."""
+        """Give up a secret whose request was cancelled."""
         if self._secret is not None and self._secret.request_id == request_id:
             self._end_secret(self._state.phrases.digits_called_off, now)
 
     def refuse_prompt(self, message: Injection | Change, now: float) -> None:
-        """Give up a secret of which the agent was not let say the prompt."""
+        """Give up a secret whose prompt the agent was not allowed to say."""
         if self._secret is not None and message == deepgram.InjectAgentMessage(
             message=self._secret.prompt, behavior="queue"
         ):
             self._end_secret(self._state.phrases.listen_first, now)
 
     def end_secret(self, why_not: str, now: float) -> None:
-        """Give up a secret, if one is being entered."""
+        """Give up the secret that is being entered, if any."""
         if self._secret is not None:
             self._end_secret(why_not, now)
 
     def _end_secret(self, why_not: str | None, now: float) -> None:
-        """Tell whoever asked, and nobody else, what was entered, or why it was not."""
+        """Give the one who asked the digits, or the reason why there are none."""
         secret, self._secret = self._secret, None
         assert secret is not None
         self._unmask_at = now + keypad.TONES_S
@@ -183,11 +183,11 @@ class KeyInput:
     # --- time ----------------------------------------------------------------------------------
 
     def due(self) -> float | None:
-        """Return when an entry or a secret is over, or the last tone of one, in seconds."""
+        """Return when an entry, a secret or its last tone is over, in seconds; None: never."""
         return earliest(self._keypad.due, self._secret_due(), self._unmask_at)
 
     def tick(self, now: float) -> None:
-        """End what no further key belongs to."""
+        """End entries and secrets whose time for another key is over."""
         if is_due(self._keypad.due, now):
             self._enter(self._keypad.finish(), now)
         if is_due(self._secret_due(), now):

@@ -1,8 +1,8 @@
-"""The caller's keys: which of them are one entry, and secrets that only their asker is told.
+"""Keys of the caller, grouped into entries, and secrets that go only to the one who asked.
 
-An entry ends with `#`, or when no key follows in time. An action is that of an *entry*, not of a
+An entry ends with `#`, or when no key follows in time. An action belongs to an *entry*, not to a
 key: a caller who types an order number that begins with 0 is not transferred at its first digit,
-and what a key does never depends on how fast the next one comes. It costs the time of one pause.
+and the effect of a key never depends on how fast the next one comes. The price is one pause.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 ENTRY_MAX: Final = 32
-"""Keys of one entry; with the last of them it is finished."""
+"""Keys of one entry at most; the last of them completes it."""
 
 TONES_S: Final = 1.0
-"""How long after a secret's last key its tone may yet be heard; keys are masked until then."""
+"""Seconds after a secret's last key in which its tone may still be heard; keys stay masked."""
 
 _KEYS: Final = frozenset("0123456789*#ABCD")
-"""What Twilio sends (twilio.md §1.3)."""
+"""Keys that Twilio sends (twilio.md §1.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +28,34 @@ class TransferByKey:
 
 @dataclass(frozen=True, slots=True)
 class HangUpByKey:
-    """End the call when the farewell was heard."""
+    """End the call once the farewell was heard."""
 
     farewell: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SayByKey:
-    """Have the agent say this."""
+    """Have the agent say a text."""
 
     text: str
 
 
 Action: TypeAlias = TransferByKey | HangUpByKey | SayByKey
-"""What an entry of a single key can be mapped to in the agent file."""
+"""Actions to which the agent file can map an entry of a single key."""
 
 
 class Keypad:
-    """The keypad of one call. `timeout_s`: how long the next key of an entry is waited for."""
+    """Keypad of one call. `timeout_s`: seconds to wait for the next key of an entry."""
 
     def __init__(self, timeout_s: float, actions: Mapping[str, Action]) -> None:
         self._timeout_s = timeout_s
         self._actions = actions
         self._entry = ""
         self.due: float | None = None
-        """When what was entered so far is all, in seconds."""
+        """Time in seconds at which the current entry is complete; None while there is none."""
 
     def press(self, key: str, now: float) -> list[str | Action]:
-        """Take a key; return the entries and actions that are complete with it."""
+        """Take a key; return the entries and actions that it completes."""
         if key not in _KEYS:
             return []
         if key == "#":
@@ -67,13 +67,13 @@ class Keypad:
         return self.finish() if len(self._entry) == ENTRY_MAX else []
 
     def finish(self) -> list[str | Action]:
-        """End the entry; return it, or its action, or nothing if there was none."""
+        """End the entry; return it or its action, or nothing when it is empty."""
         entry = self._entry
         self.forget()
         return (self._alone(entry) or [entry]) if entry else []
 
     def forget(self) -> None:
-        """Forget what was entered so far."""
+        """Forget the current entry."""
         self._entry = ""
         self.due = None
 
@@ -83,7 +83,7 @@ class Keypad:
 
 
 class Secret:
-    """Digits that were asked for: kept here, told once, and noted nowhere."""
+    """Digits entered on request: kept here, passed on once, and recorded nowhere."""
 
     def __init__(
         self, request_id: int, prompt: str, max_digits: int, timeout_s: float, now: float

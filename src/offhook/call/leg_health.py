@@ -1,4 +1,4 @@
-"""What is wrong with a leg that is still there: a broken protocol, or a socket that is full."""
+"""Faults of a leg that is still there: protocol violations, or a socket that stays full."""
 
 from collections import deque
 from typing import Final
@@ -9,10 +9,10 @@ from offhook.call.ending import Slug
 from offhook.events.types import Leg, ProtocolViolation
 
 STUCK_S: Final = 10.0
-"""How long a socket may take nothing until its leg counts as lost."""
+"""Seconds that a socket may take no data before its leg counts as lost."""
 FAULTS_MAX: Final = 20
 FAULTS_WINDOW_S: Final = 10.0
-"""More violations of one leg's protocol in that time end the call."""
+"""Seconds in which violations of one leg's protocol are counted; too many end the call."""
 
 _GARBAGE: Final[dict[Leg, Slug]] = {
     "caller": Slug.CALLER_LEG_GARBAGE,
@@ -25,11 +25,11 @@ _STUCK: Final[dict[Leg, Slug]] = {
 
 
 class LegHealth:
-    """Violations of both legs' protocols, lately, and since when a socket is full."""
+    """Recent violations of both legs' protocols, and since when a socket is full."""
 
     def __init__(self, state: CallState) -> None:
         self.violations: Final[dict[Leg, deque[float]]] = {"caller": deque(), "agent": deque()}
-        """When each leg has broken its protocol, lately."""
+        """Times of each leg's recent protocol violations, in seconds."""
         self._state = state
         self._stuck_at: dict[Leg, float | None] = {"caller": None, "agent": None}
 
@@ -44,7 +44,7 @@ class LegHealth:
             self._state.end(_GARBAGE[leg], what, now)
 
     def stall(self, stalled: inputs.LegStalled, now: float) -> None:
-        """Give a full socket its time to take data again."""
+        """Start the time limit in which a full socket must take data again."""
         self._stuck_at[stalled.leg] = now + STUCK_S
 
     def recover(self, recovered: inputs.LegRecovered) -> None:
@@ -52,20 +52,20 @@ class LegHealth:
         self._stuck_at[recovered.leg] = None
 
     def forget_agent(self) -> None:
-        """Hold nothing against the next agent leg: this one is gone."""
+        """Forget the agent leg's violations and stall, as the leg is gone."""
         self._stuck_at["agent"] = None
         self.violations["agent"].clear()
 
     def forget_caller(self) -> None:
-        """Wait for no socket of a stream that was left; its violations count on."""
+        """Forget the stall of a stream that was left; its violations still count."""
         self._stuck_at["caller"] = None
 
     def due(self) -> float | None:
-        """Return when a socket has taken nothing for too long, in seconds."""
+        """Return when a socket has taken no data for too long, in seconds; None: never."""
         return earliest(*self._stuck_at.values())
 
     def tick(self, now: float) -> None:
-        """End a call of which a socket is stuck."""
+        """End a call one of whose sockets is stuck."""
         for leg, at in self._stuck_at.items():
             if is_due(at, now):
                 self._state.end(_STUCK[leg], "", now)

@@ -1,4 +1,4 @@
-"""When a call ends that nobody ends: silence of the caller, and the time limit."""
+"""Limits of a call: the caller's silence, and the time limit."""
 
 from collections.abc import Callable
 from typing import Final
@@ -11,7 +11,7 @@ from offhook.call.turns import Turns
 from offhook.deepgram import messages as deepgram
 
 ON_RETURN_S: Final = 60.0
-"""A caller who comes back after the time limit has that long; keys can win no more in all."""
+"""Seconds for a caller who returns after the time limit; with keys, that much in all."""
 
 _LISTENING: Final = frozenset({Phase.TALKING, Phase.BARGE_IN})
 _WITHOUT_STREAM: Final = frozenset({Phase.WAITING, Phase.AWAY, Phase.ENDED})
@@ -39,25 +39,26 @@ class Limits:
         self._is_suspended = False
 
     def start(self, now: float) -> None:
-        """Count the time: the stream has come."""
+        """Start the time limit, as the stream has come."""
         self._time_up_at = now + self._state.settings.max_s
         self._keys_until = self._time_up_at + ON_RETURN_S
 
     def come_back(self, now: float, *, after_keys: bool) -> None:
-        """Give a caller whose time is nearly over, or was over while they were away, a little.
+        """Extend the time of a returning caller when it is nearly over, or has run out meanwhile.
 
-        Keys that were pressed for the agent win it only once: else a model could talk for ever.
+        After keys pressed for the agent it is extended only once, or a model could talk
+        without end.
         """
         until = min(now + ON_RETURN_S, self._keys_until) if after_keys else now + ON_RETURN_S
         if self._time_up_at is not None:
             self._time_up_at = max(self._time_up_at, until)
 
     def extend(self, until: float) -> None:
-        """Give last words after which the call may go on the time until then."""
+        """Extend the time limit to `until`, for last words after which the call may go on."""
         self._time_up_at = until
 
     def hear_caller(self, now: float) -> None:
-        """Take a sign of the caller."""
+        """Note a sign of the caller."""
         self._active_at = now
         self._has_asked = False
 
@@ -67,11 +68,11 @@ class Limits:
         self._is_suspended = False
 
     def suspend_silence(self) -> None:
-        """Count no silence while a secret is entered, which has a time limit of its own."""
+        """Suspend the silence limit during entry of a secret, which has its own time limit."""
         self._is_suspended = True
 
     def due(self) -> float | None:
-        """Return when the caller is asked, or the call is to end, in seconds."""
+        """Return when a limit falls due, in seconds; None: never."""
         return earliest(self._time_up_due(), self._silence_due())
 
     def tick(self, now: float) -> None:

@@ -1,8 +1,8 @@
-"""What the agent was asked to say or to change, until it is known whether it did.
+"""Messages to the agent whose effect is not known yet.
 
-Deepgram's answers name no request: a refusal, in whichever of its two forms (deepgram.md §2.14), is
-of the oldest injection, an acknowledgement of the oldest update of its kind (§3.12), and what was
-injected is known by its text.
+Deepgram's answers name no request. A refusal, in either of its two forms (deepgram.md §2.14),
+belongs to the oldest injection; an acknowledgement, to the oldest update of its kind (§3.12). An
+injection is recognised by its text when it is spoken.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from offhook.deepgram import messages as deepgram
 from offhook.events.types import AgentTold
 
 UNANSWERED_S: Final = 10.0
-"""How long Deepgram's word on an injection or an update is waited for; queued speech waits too."""
+"""Seconds to wait for Deepgram's answer to an injection or an update, and for queued speech."""
 
 Injection = deepgram.InjectAgentMessage | deepgram.InjectUserMessage
 Change = deepgram.UpdatePrompt | deepgram.UpdateThink | deepgram.UpdateSpeak | deepgram.UpdateListen
@@ -32,7 +32,10 @@ _ACKNOWLEDGES: Final[dict[type, type]] = {
 
 
 class PendingRequest(NamedTuple):
-    """A message on its way. `request_id` is of a request from outside; None: the call's own."""
+    """A message that awaits an answer.
+
+    `request_id` names the request from outside; None: the call's own message.
+    """
 
     message: Injection | Change
     request_id: int | None
@@ -40,7 +43,7 @@ class PendingRequest(NamedTuple):
 
 
 class PendingRequests:
-    """Messages that Deepgram has not answered, oldest first. Replies to those from outside."""
+    """Messages that Deepgram has not answered, oldest first; also replies to outside requests."""
 
     def __init__(self, state: CallState, history: ConversationHistory) -> None:
         self._state = state
@@ -51,7 +54,7 @@ class PendingRequests:
         # Changes that were made, for a session that follows this one (§5.4).
 
     def send(self, message: Injection | Change, request_id: int | None, now: float) -> None:
-        """Send the agent a message that is to be answered."""
+        """Send the agent a message that awaits an answer."""
         self._state.do(TellAgent(message))
         request = PendingRequest(message, request_id, now)
         if isinstance(message, Injection):
@@ -67,18 +70,18 @@ class PendingRequests:
         self.send(deepgram.InjectUserMessage(content=text), request_id, now)
 
     def repeat_changes(self) -> None:
-        """Make the changes of the session before in the one that has begun."""
+        """Repeat the previous session's changes in the session that has begun."""
         for change in self._kept:
             self._state.do(TellAgent(change))
 
     def forget_changes(self) -> None:
-        """Keep no change: another agent takes over."""
+        """Forget all changes, as another agent takes over."""
         self._kept.clear()
 
     # --- what Deepgram answers -----------------------------------------------------------------
 
     def spoken(self, text: str) -> None:
-        """Note what the agent says: the last sentence of an injection shows that it is spoken."""
+        """Note what the agent says; the last sentence of an injection shows that it is spoken."""
         for request in self._injections:
             message = request.message
             if isinstance(message, deepgram.InjectAgentMessage) and (
@@ -89,7 +92,7 @@ class PendingRequests:
                 return
 
     def told(self, text: str) -> bool:
-        """Return whether a turn of the caller's is what the agent was told in their stead."""
+        """Return whether a caller's turn is what the agent was told in the caller's stead."""
         for request in self._injections:
             message = request.message
             if isinstance(message, deepgram.InjectUserMessage) and (
@@ -101,7 +104,7 @@ class PendingRequests:
         return False
 
     def refuse(self, why: str, *, while_agent_speaks: bool) -> PendingRequest | None:
-        """Find the injection that was refused. While the agent speaks no queued one is."""
+        """Find the injection that was refused; while the agent speaks, never a queued one."""
         for request in self._injections:
             behavior = getattr(request.message, "behavior", "default")
             if behavior == "default" or (behavior == "queue" and not while_agent_speaks):
@@ -111,7 +114,7 @@ class PendingRequests:
         return None
 
     def acknowledge(self, message: Acknowledgement) -> None:
-        """Take a change for made."""
+        """Treat a change as made."""
         kind = _ACKNOWLEDGES[type(message)]
         for request in self._changes:
             if isinstance(request.message, kind):
@@ -121,7 +124,7 @@ class PendingRequests:
                 return
 
     def refuse_listen(self, why: str) -> None:
-        """Take a change of the listener for refused (§2.13)."""
+        """Treat a change of the listener as refused (§2.13)."""
         for request in self._changes:
             if isinstance(request.message, deepgram.UpdateListen):
                 self._changes.remove(request)
@@ -129,7 +132,7 @@ class PendingRequests:
                 return
 
     def forget(self, why: str) -> None:
-        """Expect no answer any more: the session is gone."""
+        """Stop waiting for answers, as the session is gone."""
         lost = [*self._injections, *self._changes]
         self._injections.clear()
         self._changes.clear()
@@ -139,14 +142,14 @@ class PendingRequests:
     # --- time ----------------------------------------------------------------------------------
 
     def due(self) -> float | None:
-        """Return when the oldest has waited long enough, in seconds."""
+        """Return when the oldest message has waited long enough, in seconds; None: never."""
         firsts = [queue[0].at for queue in (self._injections, self._changes) if queue]
         return min(firsts) + UNANSWERED_S if firsts else None
 
     def tick(self, now: float) -> None:
-        """Answer for Deepgram what has waited long enough.
+        """Reply to requests that have waited long enough.
 
-        What was to be changed may well be changed (§3.12), so it is kept.
+        A change may have been made all the same (§3.12), so it is kept.
         """
         for queue in (self._injections, self._changes):
             while queue and now >= queue[0].at + UNANSWERED_S:

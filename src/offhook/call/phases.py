@@ -9,7 +9,7 @@ from typing import Final
 
 
 class Phase(Enum):
-    """Where a call is."""
+    """Phase of a call."""
 
     WAITING = "waiting"
     """Announced by our webhook; Twilio's stream has not come yet."""
@@ -24,11 +24,11 @@ class Phase(Enum):
     AWAY = "away"
     """The caller has left the stream for a handoff, and may come back."""
     ENDED = "ended"
-    """Nothing follows."""
+    """The call is over; no phase follows."""
 
 
 class Step(Enum):
-    """What moves a call from phase to phase."""
+    """Step that moves a call from phase to phase."""
 
     STREAM_STARTED = "stream started"
     AGENT_READY = "agent ready"
@@ -63,7 +63,7 @@ TRANSITIONS: Final[dict[tuple[Phase, Step], Phase]] = {
 
 
 class LinkState(Enum):
-    """How far the agent's leg is."""
+    """State of the agent's leg."""
 
     ABSENT = "absent"
     """No socket to Deepgram is open or being opened."""
@@ -76,7 +76,7 @@ class LinkState(Enum):
 
 
 class LinkStep(Enum):
-    """What moves the agent's leg from state to state."""
+    """Step that moves the agent's leg from state to state."""
 
     DIALLED = "dialled"
     WELCOME_CAME = "Welcome"

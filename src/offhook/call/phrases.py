@@ -1,4 +1,4 @@
-"""Every sentence of ours that a caller or a model is told in a call: keys of an agent file.
+"""Phrases of Offhook that a caller or a model is told in a call; keys of an agent file.
 
 An agent that speaks another language has all of them in it. Words in braces are filled in.
 """
@@ -11,7 +11,7 @@ from offhook.events.types import HandoffOutcome
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """The sentences of one agent, in English where its file has none."""
+    """Phrases of one agent, in English where its file has none."""
 
     # --- what the caller hears ---
 
@@ -29,18 +29,18 @@ class Phrases:
     # --- what the agent is told in the caller's stead ---
 
     keys_pressed: str = "(The caller pressed {keys} on the keypad.)"
-    """What the caller has entered."""
+    """Tells the agent which keys the caller has entered."""
     keys_sent: str = "(The keys were pressed. Go on.)"
-    """The keys of `send_digits` were pressed."""
+    """Tells the agent that the keys of `send_digits` were pressed."""
     transfer_failed: str = (
         "(The transfer to {destination} did not work: {reason}."
         " Tell the caller, and go on helping.)"
     )
-    """The caller is back; `{reason}` is one of the next six."""
+    """Tells the agent that the caller is back; `{reason}` is one of the next six."""
     reason_busy: str = "the line is busy"
     """The line was busy."""
     reason_no_answer: str = "nobody answered"
-    """It rang in vain."""
+    """The person did not answer."""
     reason_failed: str = "the number could not be reached"
     """The number does not exist, or the network failed."""
     reason_canceled: str = "it was called off"
@@ -64,39 +64,39 @@ class Phrases:
     )
     """A function that cannot be taken back takes more than 10 s."""
     done: str = "it is done"
-    """What was asked for was done."""
+    """A request was carried out."""
     being_said: str = "it is being said"
     """The agent says what it was asked to say."""
     agent_told: str = "the agent was told"
-    """The agent has got what it was to be told."""
+    """The agent got the text that it was to be told."""
     muted: str = "muted"
     """The caller hears nothing of the agent."""
     unmuted: str = "not muted"
     """The caller hears the agent again."""
     call_over: str = "the call is over"
-    """The call was ended, or ended before it could be done."""
+    """The call is over, or was ended before the request could be carried out."""
     call_ending: str = "the call is being ended, or its caller put through, already"
-    """Last words are being said."""
+    """Last words are being said, so the request is refused."""
     no_agent: str = "nobody talks with the agent at the moment"
     """The agent is not there yet, or the caller is not."""
     agent_gone: str = "the agent's leg was given up"
     """The agent's session ended before it could answer."""
     agent_silent: str = "Deepgram has not answered within 10 s"
-    """Deepgram has not said whether it was done."""
+    """Deepgram has not said whether the request was carried out."""
     somebody_speaks: str = "somebody was speaking"
-    """Something was not said because of that."""
+    """A text was not said because somebody was speaking."""
     listen_first: str = "the caller is speaking; listen first"
-    """Last words, or a prompt, were not said because of that."""
+    """Last words or a prompt were not said because the caller was speaking."""
     called_off: str = "it was called off"
-    """Nobody wants the call to end any more."""
+    """The request to end the call was withdrawn."""
     digits_asked: str = "digits are being asked for already"
-    """One secret is asked for at a time."""
+    """A secret is refused, since another one is being asked for."""
     digits_too_late: str = "the caller did not enter it in time"
-    """A secret was not entered."""
+    """The caller did not enter a secret in time."""
     digits_cut_short: str = "the call is being ended, or its caller put through"
-    """A secret was not entered before last words."""
+    """A secret was not entered before last words began."""
     digits_called_off: str = "nobody waits for it"
-    """A secret is not wanted any more."""
+    """The request for a secret was withdrawn."""
 
     # --- what the functions of Offhook's own answer ---
 
@@ -107,7 +107,7 @@ class Phrases:
     no_function: str = "there is no function {name}"
     """The model calls a function that the agent does not have."""
     functions_are: str = "; there are: {names}"
-    """Follows it, when the agent has some."""
+    """Follows `no_function` when the agent has some functions."""
     functions_busy: str = "too much is going on, try later"
     """No thread is free to run a function."""
     functions_used_up: str = "too much was done in this call already"
@@ -154,39 +154,39 @@ class Phrases:
     transfer_impossible: str = "the caller cannot be put through on this line"
     """A transfer needs our voice webhook, or REST credentials."""
     call_impossible: str = "nobody can be called from here"
-    """A person is asked first with REST credentials alone."""
+    """A person can only be called before a transfer with REST credentials."""
     reason_fault: str = "a fault in Offhook"
-    """Why nobody was called."""
+    """Reason why a person was not called: a fault in Offhook."""
     reason_credentials: str = "there are no credentials for it"
-    """Why nobody was called."""
+    """Reason why a person was not called: missing credentials."""
     reason_silence: str = "the telephone company gave no answer"
-    """Why nobody was called."""
+    """Reason why a person was not called: no answer from Twilio."""
     reason_unreachable: str = "Twilio could not be reached"
-    """Why a text was not sent."""
+    """Reason why a text was not sent: Twilio could not be reached."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """Other reasons, by the `why` of DialRefused or by Twilio's error code."""
+    """Further reasons, by the `why` of DialRefused or by Twilio's error code."""
     key_transfer_failed: str = "(The caller asked for {destination} by a key; {reason}.)"
     """A key did not transfer the caller."""
 
     # --- what a person hears who is asked before a transfer ---
 
     whisper: str = "A caller would like to talk with you.{about} Press {key} to take the call."
-    """Said to them, twice."""
+    """Said twice to a person who is asked before a transfer."""
     whisper_about: str = " It is about: {summary}"
-    """Stands for `{about}` when the agent gave a summary."""
+    """Fills `{about}` when the agent gave a summary."""
     key_summary: str = "The caller asked for you by a key."
-    """The summary when the caller has pressed a key for them."""
+    """Summary for a transfer that the caller asked for by a key."""
 
 
 def fill(phrase: str, **values: str) -> str:
-    """Return a phrase with its words in braces filled in; others stay as they are."""
+    """Fill the words in braces of a phrase; leave the others as they are."""
     for name, value in values.items():
         phrase = phrase.replace(f"{{{name}}}", value)
     return phrase
 
 
 def transfer_failed(phrases: Phrases, destination: str, outcome: HandoffOutcome) -> str:
-    """Return what the agent is told of a transfer that came to nothing."""
+    """Return what the agent is told of a failed transfer."""
     reasons: dict[HandoffOutcome, str] = {
         "busy": phrases.reason_busy,
         "no-answer": phrases.reason_no_answer,

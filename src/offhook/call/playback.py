@@ -1,4 +1,4 @@
-"""What the caller really heard.
+"""Playback of the agent's audio: how much the caller has heard.
 
 Deepgram sends speech faster than it plays and Twilio buffers it, so what was sent is not what was
 heard. Three things are known: what was sent, which marks came back, and how much time has passed.
@@ -21,7 +21,7 @@ MARK_EVERY: Final = 200 * 8
 
 
 TEXT_MAX: Final = 64 * 1024
-"""Letters that are kept of what an utterance says; what comes beyond is left out, visibly."""
+"""Letters kept of the text of an utterance; the rest is left out, visibly."""
 
 
 class _Utterance:
@@ -30,7 +30,7 @@ class _Utterance:
     def __init__(self, start: int) -> None:
         self.start = start
         self.began_at = 0.0
-        """When its first byte is played, in seconds; nothing while there is none."""
+        """Time in seconds at which the first byte is played; meaningless while there is none."""
         self.size = 0
         self.passages: list[TextPiece] = []
         self.letters = 0
@@ -38,11 +38,11 @@ class _Utterance:
 
 
 class Playback:
-    """The agent's audio on its way to the caller's ear. The call began at `began`, in seconds."""
+    """The agent's audio on its way to the caller. The call began at `began`, in seconds."""
 
     def __init__(self, began: float = 0.0) -> None:
         self.epoch = 0
-        """How often audio was cut."""
+        """Number of times that audio was cut."""
         self.sent = 0
         """Bytes of this epoch that were sent to Twilio."""
         self._began = began
@@ -51,7 +51,7 @@ class Playback:
         self._next_mark = FRAME_BYTES
         self._rest = b""
         self.known = 0
-        """How far playback is for certain; from there to what was sent it moves with time."""
+        """Bytes of this epoch that were surely played; the rest is estimated by time."""
         self._ends_at = 0.0
         self._utterances: deque[_Utterance] = deque()
         self._open: _Utterance | None = None
@@ -61,33 +61,33 @@ class Playback:
 
     @property
     def unconfirmed(self) -> bool:
-        """Whether Twilio holds, for all we know, audio that it has not played."""
+        """True while Twilio may hold audio that it has not played."""
         return self.known < self.sent
 
     @property
     def unfinished(self) -> bool:
-        """Whether Deepgram is in the middle of an utterance."""
+        """True while Deepgram is in the middle of an utterance."""
         return self._open is not None
 
     @property
     def ends_at(self) -> float:
-        """When, in seconds, all that was sent will have been played; in the past when idle."""
+        """Time in seconds at which all sent audio will have been played; in the past when idle."""
         return self._ends_at
 
     def heard(self, now: float) -> int:
-        """Return the bytes of this epoch that were heard: never more than a pending mark allows."""
+        """Return the bytes of this epoch that were heard, at most up to the first pending mark."""
         passed = self.sent - round((self._ends_at - now) * BYTES_PER_SECOND)
         return max(self.known, min(passed, self.marks[0] if self.marks else self.sent))
 
     @property
     def carried(self) -> int:
-        """Bytes that are less than a frame, and wait for the rest of it."""
+        """Bytes of an incomplete frame, which wait for its rest."""
         return len(self._rest)
 
     # --- what happens ---
 
     def play(self, chunk: bytes, now: float) -> list[Piece]:
-        """Take agent audio; return what to send of it now, in whole 20 ms frames, with marks."""
+        """Take agent audio; return what to send now, in whole 20 ms frames, with marks."""
         utterance = self._open or self._begin()
         size = len(chunk)
         if not self._rest and size == FRAME_BYTES and self.sent + size < self._next_mark:
@@ -102,12 +102,12 @@ class Playback:
         return self._send(utterance, chunk, whole, now)
 
     def say(self, text: str) -> None:
-        """Take a piece of what the agent says: of this utterance or of a new one."""
+        """Add a piece of text to the current utterance, or to a new one."""
         utterance = self._open or self._begin()
         room = TEXT_MAX - utterance.letters
         if room <= 0:
             return
-        # A space for each, so that empty ones are bounded as well.
+        # One letter more for each, so that the number of empty texts is limited, too.
         utterance.letters += len(text) + 1
         if len(text) >= room:
             text = text[:room] + " …"
@@ -116,7 +116,8 @@ class Playback:
     def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
         """End the utterance; return what remains to be sent, with a last mark.
 
-        Also returns what is over at once, because it had no audio. Between utterances nothing is.
+        Also return utterances that are over at once, because they had no audio. Between
+        utterances nothing happens.
         """
         utterance, self._open = self._open, None
         if utterance is None:
@@ -132,7 +133,7 @@ class Playback:
         return pieces, self._over()
 
     def confirm(self, name: str, now: float) -> list[AgentSaid] | None:
-        """Take a mark; return which utterances are over. None when it is not one of this epoch."""
+        """Take a mark; return the utterances that are over, or None for a mark of another epoch."""
         try:
             position = self.marks.index(self._position(name))
         except ValueError:
@@ -143,7 +144,7 @@ class Playback:
         return self._over()
 
     def cut(self, now: float) -> list[AgentSaid]:
-        """Cut the audio, and begin a new epoch; return what was heard of each utterance."""
+        """Cut the audio and begin a new epoch; return what was heard of each utterance."""
         heard = self.heard(now)
         pace = self._pace.bytes_per_letter
         said = [self._said(utterance, heard, pace) for utterance in self._utterances]
@@ -185,7 +186,7 @@ class Playback:
         return pieces
 
     def _count(self, utterance: _Utterance, size: int, now: float) -> None:
-        # Playback stands still once it has run out: what comes then is played from now on.
+        # Playback has run out: audio that comes now is played from now on.
         if self._ends_at < now:
             self._ends_at = now
         if not utterance.size:

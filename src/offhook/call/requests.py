@@ -1,6 +1,6 @@
-"""Requests that can be made of a live call: by its functions, its keys, the API or an operator.
+"""Requests to a live call: from its functions, its keys, the API or an operator.
 
-Each is answered once, with what happened (`commands.Reply`), not with what was asked.
+Each request is answered once, with what happened (`commands.Reply`), not with what was asked.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from offhook.deepgram.messages import UpdateListen, UpdatePrompt, UpdateSpeak, U
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End the call when the farewell was heard; without one, when what is being said was."""
+    """End the call once the farewell was heard; without one, after the current speech."""
 
     by: Literal["agent", "operator"]
     farewell: str = ""
@@ -23,7 +23,7 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Have the agent say this; what it does to other speech: deepgram.md §2.14."""
+    """Have the agent say a text; its effect on other speech: deepgram.md §2.14."""
 
     text: str
     behavior: Literal["default", "queue", "interrupt"] = "default"
@@ -45,7 +45,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """Let the caller hear nothing of the agent, or hear it again."""
+    """Keep the agent from being heard by the caller, or let it be heard again."""
 
     on: bool
 
@@ -69,10 +69,10 @@ class SwitchAgent:
 
 @dataclass(frozen=True, slots=True)
 class AskDigits:
-    """Have the agent say `prompt`, and take what the caller enters then for a secret.
+    """Have the agent say `prompt`, and treat what the caller then enters as a secret.
 
-    It is entered with `#` or the last of `max_digits`; `timeout_s` is the wait for the next key.
-    The reply is the digits.
+    The entry ends with `#` or the last of `max_digits`; `timeout_s` is the wait for the next
+    key, in seconds. The reply is the digits.
     """
 
     prompt: str
@@ -84,7 +84,7 @@ CallRequest: TypeAlias = HangUp | Say | Tell | Update | Mute | Leave | SwitchAge
 
 
 def refusal(request: CallRequest, phase: Phase, phrases: Phrases, *, is_secret: bool) -> str | None:
-    """Return why that cannot be done now, in the agent's words; None when it can.
+    """Return why a request cannot be done now, in the agent's words; None when it can.
 
     `is_secret`: a secret is being entered.
     """

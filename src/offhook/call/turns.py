@@ -1,4 +1,4 @@
-"""Who speaks: the agent's audio on its way to the caller, the caller's turns, and barge-ins."""
+"""Turns of both sides: the agent's audio to the caller, the caller's turns, and barge-ins."""
 
 import math
 from typing import Final
@@ -22,9 +22,9 @@ from offhook.events.types import (
 )
 
 FENCE_QUIET_S: Final = 0.5
-"""Late audio of a cut utterance has ended when none came for that long."""
+"""Seconds without late audio of a cut utterance after which that audio counts as over."""
 
-# An attribute of an enum class is looked up through its metaclass, which a frame need not pay for.
+# Kept here for speed: an enum class looks up its attributes through the metaclass.
 _WAITING: Final = Phase.WAITING
 _TALKING: Final = Phase.TALKING
 _BARGE_IN: Final = Phase.BARGE_IN
@@ -32,7 +32,7 @@ _CLOSING: Final = Phase.CLOSING
 
 
 class Turns:
-    """The two sides' speech in one call."""
+    """Speech of both sides in one call."""
 
     def __init__(
         self, state: CallState, link: AgentLink, history: ConversationHistory, now: float
@@ -51,17 +51,17 @@ class Turns:
 
     @property
     def ends_at(self) -> float:
-        """When, in seconds, all that was sent will have been played; in the past when idle."""
+        """Time in seconds at which all sent audio will have been played; in the past when idle."""
         return self.playback.ends_at
 
     @property
     def is_agent_idle(self) -> bool:
-        """Whether the agent is in no utterance and the caller has heard all that was sent."""
+        """True if the agent is in no utterance and the caller has heard all that was sent."""
         return not self.playback.unfinished and not self.playback.unconfirmed
 
     @property
     def is_caller_speaking(self) -> bool:
-        """Whether the caller has begun to speak, and the turn is not confirmed yet."""
+        """True from the beginning of the caller's speech until the turn is confirmed."""
         return self._speech_start_ms is not None
 
     # --- the agent -----------------------------------------------------------------------------
@@ -77,7 +77,7 @@ class Turns:
                 self._late_at = now
                 self._late_bytes += len(chunk)
                 return []
-            self.lift_fence()  # The timer is late.
+            self.lift_fence()  # The timer fired late.
         elif phase is not _TALKING and phase is not _CLOSING:
             if phase is _WAITING:
                 self._link.hold_speech(chunk, len(chunk))
@@ -88,23 +88,23 @@ class Turns:
         return pieces
 
     def announce(self, text: str) -> None:
-        """Take what the agent is about to say, or is saying."""
+        """Note what the agent is about to say, or is saying."""
         if self._state.phase is _BARGE_IN:
             self.lift_fence()
         else:
-            self._speech_start_ms = None  # It was no speech: the agent has its turn.
+            self._speech_start_ms = None  # The sound was not speech: the agent takes its turn.
         if not self._is_muted:
             self.playback.say(text)
 
     def finish(self, now: float) -> None:
-        """End the agent's utterance: play what remains of it."""
+        """End the agent's utterance; play what remains of it."""
         pieces, said = self.playback.finish(now)
         if pieces:
             self._state.do(Play(pieces))
         self._tell(said)
 
     def echo(self, mark: str, now: float) -> bool:
-        """Take a mark that Twilio has played up to; return whether it is one of this epoch's."""
+        """Take a mark that Twilio has played up to; return whether it is of this epoch."""
         said = self.playback.confirm(mark, now)
         if said is None:
             return False
@@ -123,7 +123,7 @@ class Turns:
             self._speech_start_ms = self._state.ms_since_start(now)
 
     def confirm(self, text: str, now: float) -> None:
-        """Take a turn of the caller's, which has ended."""
+        """Take a finished turn of the caller."""
         said = CallerSaid(text, self._speech_start_ms)
         self._state.note(said)
         self._history.said(said)
@@ -132,7 +132,7 @@ class Turns:
         self._answer = None
 
     def interrupt(self, now: float) -> None:
-        """Cut what the agent says: the caller speaks."""
+        """Cut what the agent says, as the caller speaks."""
         is_unfinished = self.playback.unfinished
         said = self._cut(now, clear=True)
         if is_unfinished:
@@ -146,11 +146,11 @@ class Turns:
     # --- both ----------------------------------------------------------------------------------
 
     def cut(self, now: float, *, clear: bool) -> None:
-        """Cut what the agent says, and tell what was heard; `clear`: the caller is there."""
+        """Cut the agent's speech, and publish what was heard; `clear`: the caller is there."""
         self._tell(self._cut(now, clear=clear))
 
     def mute(self, on: bool, now: float) -> None:
-        """Let the caller hear nothing of the agent, or hear it again."""
+        """Keep the agent from being heard by the caller, or let it be heard again."""
         if on == self._is_muted:
             return
         self._is_muted = on
@@ -163,7 +163,7 @@ class Turns:
         self._state.note(AgentMuted(on))
 
     def report_latency(self, report: deepgram.LatencyReport) -> None:
-        """Tell Deepgram's own account of a turn."""
+        """Publish Deepgram's latency report of a turn."""
         self._state.note(
             LatencyReported(
                 _optional_ms(report.stt_latency),
@@ -179,7 +179,7 @@ class Turns:
         self.note_late()
 
     def note_late(self) -> None:
-        """Tell how much came behind the fence."""
+        """Publish the amount of late audio that was dropped after a barge-in."""
         if self._late_bytes:
             ms = milliseconds(self._late_bytes)
             self._state.note(AudioDropped("caller", ms, "late"))
@@ -188,11 +188,11 @@ class Turns:
     # --- time ----------------------------------------------------------------------------------
 
     def due(self) -> float | None:
-        """Return when a fence falls by itself, in seconds."""
+        """Return when late audio counts as over, in seconds; None: never."""
         return self._late_at + FENCE_QUIET_S if self._state.phase is _BARGE_IN else None
 
     def tick(self, now: float) -> None:
-        """Lift a fence behind which nothing comes any more."""
+        """Let the agent be heard again, as no late audio comes any more."""
         if self._state.phase is _BARGE_IN and now >= self._late_at + FENCE_QUIET_S:
             self.lift_fence()
 
