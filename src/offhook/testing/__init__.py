@@ -1,1 +1,1 @@
-"""Both vendors, simulated: a telephone call without accounts, on a real wire or in memory."""
+"""Simulators of Twilio and Deepgram: calls without accounts, over real sockets or in memory."""

@@ -1,7 +1,7 @@
-"""A clock that jumps, so that a long call passes in an instant.
+"""A simulated clock, with which a long call takes only milliseconds.
 
-A simulated call is callbacks alone (websocket.Receiver, clock.Clock), so it needs no event loop:
-the owner of the VirtualClock runs it. The same code runs unchanged over real sockets.
+A simulated call consists of callbacks only (websocket.Receiver, clock.Clock), so it needs no event
+loop: the owner of the VirtualClock runs it. The same code runs unchanged over real sockets.
 """
 
 import heapq
@@ -20,7 +20,7 @@ class _Entry:
 
 
 class VirtualClock:
-    """A Clock whose time passes only in `run`, and then at once."""
+    """A Clock whose time passes only in `run` and `run_until`, without waiting."""
 
     def __init__(self, now: float = 0.0) -> None:
         self._now = now
@@ -28,7 +28,7 @@ class VirtualClock:
         self._order = itertools.count()
 
     def now(self) -> float:
-        """Seconds."""
+        """Return the simulated time in seconds."""
         return self._now
 
     def woke_at(self) -> float:
@@ -42,7 +42,7 @@ class VirtualClock:
         return entry
 
     def run(self, seconds: float) -> None:
-        """Let that much time pass, calling back whatever falls due."""
+        """Advance the clock by `seconds`, and call the callbacks that fall due."""
         end = self._now + seconds
         while self._entries and self._entries[0][0] <= end:
             self._now, _, entry = heapq.heappop(self._entries)
@@ -51,7 +51,7 @@ class VirtualClock:
         self._now = end
 
     def run_until(self, done: Callable[[], bool], limit: float) -> bool:
-        """Let time pass until `done()`, `limit` seconds at most. Says whether it was done."""
+        """Advance the clock until `done()`, at most `limit` seconds; return True if done."""
         end = self._now + limit
         while not done():
             if not self._entries or self._entries[0][0] > end:

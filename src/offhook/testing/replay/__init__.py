@@ -1,1 +1,1 @@
-"""Captured calls, made again and compared: docs/captures.md."""
+"""Replay of captured calls, and comparison with the capture: docs/captures.md."""

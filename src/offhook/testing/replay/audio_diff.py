@@ -1,4 +1,4 @@
-"""Two calls compared by ear: when the agent speaks, how long, and how it sounds."""
+"""Comparison of two calls by their audio: when the agent speaks, how long, and how it sounds."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from offhook.testing.replay.difference import TIME_MS, Difference
 from offhook.testing.replay.sound_distance import sound_alike
 
 LENGTH_SHARE: Final = 0.1
-"""By how much more, of all that is said without a longer pause, its length may differ."""
+"""Share of an utterance's length by which it may differ, in addition to TIME_MS."""
 
 MARKS: Final = 3
 MARKS_SHARE: Final = 0.25
-"""By how many the marks that playback passed may differ."""
+"""Number of passed marks, and share of their number in addition, by which two calls may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechPair:
-    """What the agent said at about the same time on both sides; None where it said nothing."""
+    """Utterances of the agent at about the same time in both calls; None where it said nothing."""
 
     captured: AgentUtterance | None
     replayed: AgentUtterance | None
 
     @property
     def by_chance(self) -> bool:
-        """Whether only one side has it, because there it began just before it was broken off."""
+        """True if only one call has the utterance, because it was cut off just after its start."""
         only = self.replayed if self.captured is None else self.captured
         alone = self.captured is None or self.replayed is None
         return alone and only is not None and only.broken_off and only.spoken <= TIME_MS
@@ -34,7 +34,7 @@ class SpeechPair:
 
 @dataclass(frozen=True, slots=True)
 class AnswerTimes:
-    """How long the agent took to answer the caller's turn that ended at `asked`, in ms."""
+    """Milliseconds from the end of a caller's turn, at `asked`, to its answer in both calls."""
 
     asked: int
     captured: int | None
@@ -42,9 +42,9 @@ class AnswerTimes:
 
 
 def passages(before: CallSide, after: CallSide) -> Iterator[SpeechPair]:
-    """Pair the spans of both sides that overlap, were they a little longer.
+    """Yield the utterances of both calls, paired where they overlap or lie TIME_MS apart at most.
 
-    So a pause that is one in one call and none in the other makes no difference.
+    A pause that is long enough to split an utterance in only one call is therefore no difference.
     """
     both = [(one, before) for one in before.agent] + [(one, after) for one in after.agent]
     both.sort(key=lambda pair: pair[0].began)
@@ -69,7 +69,7 @@ def _passage(
 
 
 def answers(before: CallSide, after: CallSide) -> Iterator[AnswerTimes]:
-    """For each turn of the caller, the first speech of the agent that follows it, on each side."""
+    """Yield, for each turn of the caller, the times to the agent's answer in both calls."""
     turns = before.caller
     for turn, following in zip_longest(turns, turns[1:]):
         until = following.began if following is not None else max(before.ended, after.ended)
@@ -91,7 +91,7 @@ def differences(
     *,
     by_sound: bool,
 ) -> Iterator[Difference]:
-    """Yield what a caller would notice; with `by_sound` also that other words are said."""
+    """Yield the differences that a caller would notice; with `by_sound`, also other words."""
     found = [one for passage in heard for one in _speech(passage, by_sound=by_sound)]
     yield from found
     explained = [one.at_ms for one in found]
@@ -130,7 +130,10 @@ def _speech(passage: SpeechPair, *, by_sound: bool) -> Iterator[Difference]:
 def _late_answers(
     answered: Sequence[AnswerTimes], explained: Sequence[int], before: CallSide, after: CallSide
 ) -> Iterator[Difference]:
-    """Answers within what else is said: where one is, the other side has a beginning as well."""
+    """Yield late or missing answers, except where another difference explains them.
+
+    An answer may lie within a longer utterance: the other call then needs an onset at its time.
+    """
     for answer in answered:
         for took, other in ((answer.captured, after), (answer.replayed, before)):
             if took is None:
@@ -156,7 +159,7 @@ def _marks(before: CallSide, after: CallSide) -> Iterator[Difference]:
 
 
 def later(ms: int) -> str:
-    """By how much, and in which direction."""
+    """Return a time difference with its direction, such as "300 ms later"."""
     return f"{abs(ms)} ms {'later' if ms > 0 else 'earlier'}"
 
 

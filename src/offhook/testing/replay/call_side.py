@@ -1,4 +1,4 @@
-"""One of the two calls that are compared: its speech, its bursts and its end, on one time line."""
+"""A call to be compared: its speech, its bursts and its end, on one time line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ from offhook.testing.simulator.speech.levels import is_speech
 from offhook.testing.simulator.twilio.stream import SimulatedStream
 
 PAUSE_MS: Final = 300
-"""A shorter silence is part of what is said."""
+"""Silence in ms that separates two utterances of the agent."""
 
 TURN_PAUSE_MS: Final = 600
-"""A shorter silence of the caller is part of his turn."""
+"""Silence in ms that separates two turns of the caller."""
 
 ONSET_PAUSE_MS: Final = 100
-"""After a shorter silence nobody is taken to begin to speak."""
+"""Silence in ms before a sound that counts as an onset of speech."""
 
 BLIP_MS: Final = 60
-"""Shorter sounds are not counted as speech."""
+"""Length in ms below which a sound does not count as speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +31,21 @@ class SpeechSpan:
 
 @dataclass(frozen=True, slots=True)
 class AgentUtterance:
-    """What the agent said in one go on one side. `spoken` ms of it are sound, the rest pauses."""
+    """An utterance of the agent in one call. `spoken` ms of it are sound, the rest pauses."""
 
     began: int
     ended: int
     spoken: int
     interrupted: bool
-    """Whether a `clear` threw away what was to follow."""
+    """True if a `clear` discarded the rest of the utterance."""
     broken_off: bool
-    """Whether that, or the end of the call, did."""
+    """True if a `clear` or the end of the call discarded the rest of the utterance."""
     sounds: tuple[bytes, ...] = field(repr=False)
-    """What was played of it, a piece for each time that it was broken off."""
+    """Mu-law audio that was played, split at each place where playback was cut off."""
 
 
 class CallSide:
-    """One of the two calls, in ms from its stream's start."""
+    """A call to be compared, with times in ms from its stream's start."""
 
     def __init__(self, stream: SimulatedStream) -> None:
         self.stream = stream
@@ -66,7 +66,7 @@ class CallSide:
         return round(audio.BYTES_PER_SECOND * (at - self.stream.started_at))
 
     def speech(self, parts: Sequence[SpeechSpan]) -> AgentUtterance | None:
-        """Return what was said in these spans; None if there are none."""
+        """Return the agent's utterance in these spans, or None without spans."""
         if not parts:
             return None
         began, ended = parts[0].began, parts[-1].ended
@@ -75,7 +75,7 @@ class CallSide:
         sounds, interrupted, broken_off = [bytearray()], False, False
         for start, end, cut_by in self.bursts:
             if start < last and end > first:
-                # Only what was sent: a gap on the way is no part of what was said.
+                # Only audio that was sent: a gap in transmission is not part of the utterance.
                 sounds[-1] += self.stream.heard[max(start, first) : min(end, last)]
                 if cut_by is not None:
                     interrupted |= cut_by == "clear"
@@ -87,7 +87,7 @@ class CallSide:
 
 
 def spans(sound: bytes, pause_ms: int) -> list[SpeechSpan]:
-    """Find the stretches of speech in mu-law audio, of which shorter silences are a part."""
+    """Return the spans of speech in mu-law audio, joined across silences under `pause_ms`."""
     found: list[SpeechSpan] = []
     for place in range(0, len(sound), audio.FRAME_BYTES):
         if not is_speech(sound[place : place + audio.FRAME_BYTES]):

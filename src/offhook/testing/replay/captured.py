@@ -1,4 +1,4 @@
-"""A captured call, read back: what its caller did, and what came back.
+"""Reader of captured calls: the actions of the caller, and the messages that came back.
 
 offhook/capture.py writes the files.
 """
@@ -17,7 +17,7 @@ from offhook.errors import UserError
 from offhook.testing.simulator.twilio.stream import EndedBy
 
 GAP_MAX_MS: Final = 60_000
-"""A longer gap in Twilio's own times is taken for a fault in them, not for a silence."""
+"""Longest gap in ms between Twilio's timestamps that counts as silence; longer ones are errors."""
 
 _header: Final = msgspec.json.Decoder(CaptureHeader)
 _line: Final = msgspec.json.Decoder(CaptureLine)
@@ -30,23 +30,23 @@ class _AnyVersion(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """One call as its capture has it. `whole` says that the file ends with the call's ending."""
+    """A captured call. `whole` is True if the file ends with the call's ending."""
 
     path: Path
     header: CaptureHeader
     lines: tuple[CaptureLine, ...]
     whole: bool
     cut: bool
-    """Whether the last line was written only in part."""
+    """True if the last line is incomplete."""
 
     @property
     def started_ms(self) -> float:
-        """When Twilio's `start` came."""
+        """Time in ms at which Twilio's `start` arrived."""
         return next(line.at for line in self.lines if _is(line, "start"))
 
     @property
     def ended_by(self) -> EndedBy | None:
-        """Who ended the stream; None when it had not ended, as far as the file goes."""
+        """Side that ended the stream; None if the file does not have the end of the stream."""
         for line in self.lines:
             if _is(line, "stop"):
                 return "caller"
@@ -57,9 +57,9 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class CallerSide:
-    """What the caller did, on the time line of the stream: ms from its start.
+    """Actions of the caller, with times in ms from the stream's start.
 
-    `audio` is all of it, in whole frames, silence where nothing came.
+    `audio` is the caller's whole audio, in whole frames, with silence where none arrived.
     """
 
     audio: bytes
@@ -69,17 +69,17 @@ class CallerSide:
 
 @dataclass(frozen=True, slots=True)
 class CapturedFunctionCall:
-    """A function that the agent had called and did not take back."""
+    """A function call of the agent that the agent did not cancel."""
 
     at_ms: float
     name: str
     arguments: Any
-    """What the JSON in it says, or the text itself if it is none."""
+    """Arguments decoded from JSON, or the text itself if it is not JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenText:
-    """A ConversationText of the agent's wire."""
+    """A ConversationText message of the agent's connection."""
 
     at_ms: float
     role: str
@@ -88,12 +88,12 @@ class SpokenText:
 
 @dataclass(frozen=True, slots=True)
 class AgentWire:
-    """What only our end of the agent's wire knows, in ms from the stream's start."""
+    """Messages of the agent's connection to compare, with times in ms from the stream's start."""
 
     texts: tuple[SpokenText, ...]
     functions: tuple[CapturedFunctionCall, ...]
     ending: str | None
-    """The slug of the call's ending."""
+    """Slug of the call's ending."""
 
 
 Message: TypeAlias = dict[str, Any]
@@ -102,7 +102,7 @@ Message: TypeAlias = dict[str, Any]
 def read(path: Path) -> Captured:
     """Read a capture from a file. Raises UserError E-CAP-03 to E-CAP-05.
 
-    A last line that was written only in part is left out: the call was not over, or the disk full.
+    An incomplete last line is left out: the call was not over, or the disk was full.
     """
     try:
         head, *rest = path.read_bytes().split(b"\n")
@@ -159,7 +159,7 @@ def _read_header(path: Path, head: bytes) -> CaptureHeader:
 
 
 def caller_side(captured: Captured) -> CallerSide:
-    """Return what the caller did. Without a `start` there is nothing."""
+    """Return the caller's actions; none if the capture has no `start`."""
     side = bytearray()
     keys: list[tuple[int, str]] = []
     hung_up: int | None = None
@@ -186,9 +186,9 @@ def caller_side(captured: Captured) -> CallerSide:
 
 
 def _gap(line: CaptureLine, before: int | None, started: float, size: int) -> int:
-    """Milliseconds of silence before this piece of audio."""
+    """Return the milliseconds of silence before this piece of audio."""
     if not size:
-        # The first frame is sent when what it holds is over.
+        # The first frame is sent when its 20 ms of sound are over.
         frames = round((line.at - started) / audio.FRAME_MS) - 1
         gap = max(0, frames) * audio.FRAME_MS
     elif line.ms is None or before is None:
@@ -202,7 +202,7 @@ def _gap(line: CaptureLine, before: int | None, started: float, size: int) -> in
 
 
 def to_caller(captured: Captured) -> Iterator[tuple[float, CaptureLine]]:
-    """Yield what went to Twilio, and the end of its socket, in ms from the stream's start."""
+    """Yield the messages to Twilio, and the socket's end, with their ms from the stream's start."""
     started = captured.started_ms
     for line in captured.lines:
         if line.leg == "caller" and (line.dir == "out" or line.closed is not None):
@@ -210,7 +210,10 @@ def to_caller(captured: Captured) -> Iterator[tuple[float, CaptureLine]]:
 
 
 def told(lines: Iterable[CaptureLine]) -> AgentWire:
-    """Collect what the agent's wire tells of a call, in ms from its stream's start, if any."""
+    """Collect the agent's texts and function calls, and the ending, from lines of a capture.
+
+    Times are in ms from the stream's start, or as in the lines if they have no `start`.
+    """
     lines = tuple(lines)
     started = next((line.at for line in lines if _is(line, "start")), 0.0)
     texts: list[SpokenText] = []
@@ -252,7 +255,7 @@ def _arguments(call: Message) -> Any:
 
 
 def _is(line: CaptureLine, event: str) -> bool:
-    """Whether it is that message of Twilio's."""
+    """Return True if the line is Twilio's message `event`."""
     return (
         line.leg == "caller"
         and line.dir == "in"

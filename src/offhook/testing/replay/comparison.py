@@ -1,8 +1,8 @@
-"""Whether a call that was made again went as its capture did, and all that the verdict is made of.
+"""Comparison of a replayed call with its capture: the verdict, and the facts behind it.
 
 Two runs of the same call are never equal: a machine is busy, an answer comes a little later and is
-then cut a little earlier. What is compared, and how far it may differ, is chosen so that the same
-agent is found the same every time (docs/design/capture.md).
+then cut a little earlier. The compared values, and their tolerances, are chosen so that an
+unchanged agent always gets the verdict `same` (docs/design/capture.md).
 """
 
 from collections.abc import Iterator
@@ -20,40 +20,40 @@ from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 from offhook.testing.simulator.twilio.stream import SimulatedStream
 
 LATE_MS: Final = 250
-"""A machine that sends the caller's audio later than this is too busy to tell two calls apart."""
+"""Delay in ms of the caller's audio above which this machine is too busy to compare two calls."""
 
 Verdict: TypeAlias = Literal["same", "different", "too_busy"]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The verdict, and all that it is made of."""
+    """Result of a comparison: the verdict, and the facts behind it."""
 
     passages: tuple[SpeechPair, ...]
     answers: tuple[AnswerTimes, ...]
     differences: tuple[Difference, ...]
     late_ms: int
-    """By how much this machine sent the caller's own audio too late, at worst."""
+    """Longest delay in ms with which this machine sent the caller's audio."""
     is_audio_only: bool
-    """Whether the agent's wire was not in sight."""
+    """True if the messages of the agent's connection were not available."""
 
     @property
     def verdict(self) -> Verdict:
-        """`too_busy`: there are differences, and the machine may be to blame for them."""
+        """Verdict on the call; `too_busy` if a slow machine may have caused the differences."""
         if not self.differences:
             return "same"
         return "different" if self.late_ms <= LATE_MS else "too_busy"
 
     @property
     def same(self) -> bool:
-        """Whether the call went as captured."""
+        """True if the replayed call has no differences from its capture."""
         return self.verdict == "same"
 
 
 def compare_call(
     captured: Captured, report: LegReport[CallParty], now: AgentWire | None
 ) -> Comparison:
-    """Compare a call as it was placed again, with what became of it beside its stream."""
+    """Compare a replayed call with its capture, including faults and the number of streams."""
     found = [Difference(0, fault) for fault in report.faults]
     if not report.streams:
         found.append(Difference(0, "no stream was opened; captured: one was"))
@@ -67,8 +67,8 @@ def compare_call(
 def compare(captured: Captured, replayed: SimulatedStream, now: AgentWire | None) -> Comparison:
     """Compare a replayed stream with a captured one.
 
-    `now` is what the agent's wire told in the replay, if that could be tapped; without it, what was
-    said is compared by its sound, and functions are not.
+    `now` has the messages of the agent's connection in the replay, if they were available. Without
+    it, speech is compared by its sound, and function calls are not compared.
     """
     then = told(captured.lines)
     before, after = CallSide(enact(captured)), CallSide(replayed)
@@ -102,7 +102,7 @@ def _endings(
 
 
 def _late_ms(stream: SimulatedStream) -> int:
-    if stream.dropped:  # a fault of its own, and the times are no longer those of the frames
+    if stream.dropped:  # reported as a fault, and `sent_at` no longer matches the frames
         return 0
     frame_s = audio.FRAME_MS / 1000
     late = (at - stream.started_at - n * frame_s for n, at in enumerate(stream.sent_at, 1))

@@ -1,16 +1,16 @@
-"""A difference between two calls, and how far times may lie apart before there is one."""
+"""A difference between two calls, and the tolerance for times."""
 
 from dataclasses import dataclass
 from typing import Final
 
 TIME_MS: Final = 700
-"""By how much a time may differ: when the agent begins, and when it falls silent. Whatever happened
-on one side alone, so shortly before an interruption or the end, is a matter of chance."""
+"""Milliseconds by which the start or end of the agent's speech may differ. An event of only one
+call, within this time before an interruption or the end, counts as chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that was not as captured, `at_ms` from the stream's start."""
+    """A difference from the capture, `at_ms` after the stream's start."""
 
     at_ms: int
     what: str

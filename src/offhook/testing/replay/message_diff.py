@@ -1,4 +1,4 @@
-"""Two calls compared on the agent's wire: what was recognised, what was said, what was called."""
+"""Comparison of two calls by the agent's messages: recognised text, replies, function calls."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,17 +13,17 @@ from offhook.testing.replay.difference import TIME_MS, Difference
 def differences(
     then: AgentWire, before: CallSide, now: AgentWire, after: CallSide
 ) -> Iterator[Difference]:
-    """Yield what was not recognised, said or called as captured."""
+    """Yield differences in recognised text, in the agent's replies, and in function calls."""
     yield from _texts(_turns(then.texts, before), _turns(now.texts, after))
     yield from _functions(_surely(then.functions, before), _surely(now.functions, after))
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """What the caller was understood to say, and what the agent replied until he spoke again.
+    """A recognised turn of the caller, and the agent's reply until the caller's next turn.
 
-    `surely` is what it had told of its reply a while before it was interrupted, or the call ended:
-    all else is a matter of chance.
+    `surely` is the part of the reply that was sent at least TIME_MS before an interruption or the
+    end of the call: the rest depends on chance.
     """
 
     at_ms: float
@@ -31,7 +31,7 @@ class _Turn:
     agent: str
     surely: str
     by_chance: bool
-    """Whether the turn itself came only at the end of the call."""
+    """True if the turn came less than TIME_MS before the end of the call."""
 
 
 def _turns(texts: Sequence[SpokenText], side: CallSide) -> list[_Turn]:

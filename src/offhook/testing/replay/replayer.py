@@ -1,7 +1,7 @@
-"""A captured call, made again: the same caller, to the millisecond, whatever the agent does now.
+"""Replay of a captured call: the same caller, to the millisecond, whatever the agent does now.
 
-The caller of a capture is played in open loop, as a recording: he does not wait for an answer that
-comes later today. How what comes back is compared: comparison.py.
+The caller of a capture is played in open loop, as a recording: they do not wait for an answer that
+comes later than in the capture. comparison.py compares the result.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio.messages import MediaWriter
 
 PATIENCE_MS: Final = 5000
-"""How much longer than in the capture the caller stays, when it was not he who ended the call."""
+"""Milliseconds that the caller stays longer than in the capture, if the server ended the call."""
 
 UNKNOWN: Final = "+12025550100"
-"""A number that belongs to nobody."""
+"""Telephone number used where the capture has none: a fictitious one."""
 
 DAY_S: Final = 24 * 3600.0
-"""As long as a call can last."""
+"""Longest possible call, in seconds."""
 
 
 class ReplayedCaller:
@@ -61,7 +61,7 @@ class ReplayedCaller:
         return frame or audio.silence(audio.FRAME_MS)
 
     def call_ended(self) -> None:
-        """Take note that the call is over, which changes nothing here."""
+        """Do nothing: the end of the call needs no action here."""
 
 
 def _hangs_up_ms(captured: Captured, side: CallerSide) -> int:
@@ -75,7 +75,7 @@ def _hangs_up_ms(captured: Captured, side: CallerSide) -> int:
 
 
 class AgentWireTap:
-    """A Tap on a call that is made again: what its agent's wire tells. `over`: the call is."""
+    """A Tap that keeps the messages of a replayed call. `over` is set when the call is over."""
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
@@ -83,26 +83,26 @@ class AgentWireTap:
         self._lines: list[capture.CaptureLine] = []
 
     def on_wire(self, message: OnWire) -> None:
-        """One message; of audio nothing is kept."""
+        """Keep a message, unless it is audio."""
         line = capture.line_of(message, self._masks)
         if line.message is not None:
             self._lines.append(line)
 
     def on_ended(self, ending: Ending | None) -> None:
-        """Note that the server's call is over."""
+        """Keep the call's ending, and set `over`."""
         slug = None if ending is None else ending.how.slug
         self._lines.append(capture.CaptureLine(at=0, ended=slug))
         self.over.set()
 
     def told(self) -> AgentWire:
-        """Return what the wire tells of the call as far as it has gone."""
+        """Return the agent's texts and function calls so far, and the ending if there is one."""
         return told(self._lines)
 
 
 async def call_again(to_url: str, captured: Captured, **options: Any) -> LegReport[ReplayedCaller]:
-    """Place the call of a capture, with phone.place_call's options, from its number to its number.
+    """Place the call of a capture between the captured numbers, with phone.place_call's options.
 
-    A TwiML Bin's stream told no numbers: the server's default line is called then.
+    The capture of a TwiML Bin's stream has no numbers: the server's default line is called then.
     """
     header = captured.header
     return await place_call(
@@ -115,9 +115,10 @@ async def call_again(to_url: str, captured: Captured, **options: Any) -> LegRepo
 
 
 def enact(captured: Captured) -> SimulatedStream:
-    """Play the captured stream at the caller's ear: our messages, at the times at which we sent
-    them, by the same simulation that plays those of a replay.
-    """  # noqa: D205
+    """Play the server's captured messages in the simulated stream, at the times they were sent.
+
+    A replay uses the same simulation, so both calls can be compared.
+    """
     clock = VirtualClock()
     stream = SimulatedStream(
         ReplayedCaller(captured),
@@ -144,16 +145,16 @@ def enact(captured: Captured) -> SimulatedStream:
 
 
 class _Nowhere:
-    """A Channel that leads nowhere."""
+    """A Channel that discards everything sent."""
 
     def __init__(self, receiver: Receiver) -> None:
         self.receiver: Receiver = receiver
 
     def send_text(self, text: bytes) -> None:
-        """Nobody hears it."""
+        """Discard the message."""
 
     def send_binary(self, data: bytes) -> None:
-        """Nobody hears it."""
+        """Discard the message."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Do nothing: no socket is open."""

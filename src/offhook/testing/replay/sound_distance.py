@@ -1,8 +1,8 @@
-"""How alike two recordings of speech sound, without knowing any words.
+"""Distance in sound between two recordings of speech, measured without recognising words.
 
-A synthetic voice says a sentence never twice alike: its pitch wavers, a pause is a few milliseconds
-longer. So not bytes are compared but, every 10 ms, the levels of four bands, along the best way to
-lay one recording over the other.
+A synthetic voice never says a sentence twice in the same way: its pitch varies, a pause is a few
+milliseconds longer. The bytes are therefore not compared, but the levels of four bands every
+10 ms, along the best alignment of the two recordings.
 """
 
 import math
@@ -14,46 +14,46 @@ from offhook.audio import BYTES_PER_MS
 from offhook.recordings.wav import LINEAR
 
 ALIKE_DB: Final = 1.5
-"""At most so unlike are two recordings that say the same (docs/design/capture.md)."""
+"""Largest distance in dB between recordings of the same words (docs/design/capture.md)."""
 
 HOP_MS: Final = 10
 WINDOW_MS: Final = 40
 PHASE_BYTES: Final = 20
 
 FLOOR: Final = 150
-"""Mean magnitude, in 16-bit steps, below which nobody speaks: pauses are left out."""
+"""Mean magnitude, in 16-bit steps, below which sound counts as a pause, and is left out."""
 
 SLACK_HOPS: Final = 15
 SLACK_SHARE: Final = 0.02
-"""How far one recording may run ahead of the other: 150 ms, and 2 % of what was said."""
+"""Bounds of the alignment: one recording may lead by 150 ms plus 2 % of the speech."""
 
 LOOK_HOPS: Final = 20
-"""The stretch, 200 ms, in which a difference is looked for: a short word."""
+"""Length of the window for a difference, in hops: 200 ms, a short word."""
 
 _Levels: TypeAlias = tuple[float, float, float, float]
 _Way: TypeAlias = tuple[float, "_Way"] | None
-"""A way of laying one recording over the other, from its end: the cost of a step, and the rest."""
+"""Alignment of two recordings, from its end: the cost of the last step, and the steps before."""
 
 _FAR: Final[tuple[float, _Way]] = (math.inf, None)
 
 
 def sound_alike(one: bytes, other: bytes) -> bool:
-    """Whether two recordings, of mu-law, could be of the same voice that says the same.
+    """Return True if two mu-law recordings may be the same voice with the same words.
 
-    They begin together; of the longer, what is beyond the shorter does not count.
+    They are aligned at their start; the longer one is cut to the length of the shorter.
     """
     size = min(len(one), len(other))
     if one[:size] == other[:size]:
         return True
-    # Half a hop apart, the same sound gives other levels: several beginnings are tried.
+    # Half a hop later, the same sound has other levels: several start offsets are tried.
     starts = range(0, HOP_MS * BYTES_PER_MS, PHASE_BYTES)
     return any(unlikeness(one, other[start:]) <= ALIKE_DB for start in starts)
 
 
 def unlikeness(one: bytes, other: bytes) -> float:
-    """By how much two recordings differ where they differ most, in dB.
+    """Return the distance in dB between two recordings where they differ most.
 
-    Infinite when only one of them has speech in it.
+    The distance is infinite if only one of them has speech.
     """
     size = min(len(one), len(other))
     rows, columns = _levels(one[:size]), _levels(other[:size])
@@ -66,7 +66,7 @@ def unlikeness(one: bytes, other: bytes) -> float:
 
 
 def _levels(sound: bytes) -> list[_Levels]:
-    """Levels in dB of all of it, and of its low, middle and high sounds, where somebody speaks."""
+    """Return levels in dB of the whole sound and of its low, middle and high bands, in speech."""
     samples = [LINEAR[byte] for byte in sound]
     sums = [
         list(accumulate(map(abs, band), initial=0))
@@ -90,7 +90,7 @@ def _levels(sound: bytes) -> list[_Levels]:
 def _along_the_best_way(rows: list[_Levels], columns: list[_Levels]) -> list[float]:
     """Return the cost in dB at each step of the cheapest way (dynamic time warping in a band).
 
-    It begins where both begin, and ends where the first of them does.
+    It starts at the start of both, and ends where the first of them ends.
     """
     slack = SLACK_HOPS + int(SLACK_SHARE * len(rows))
     slope = len(columns) / len(rows)

@@ -1,6 +1,6 @@
-"""Who can be rung in a scenario, as its file says it: twilio/calls/people.py does it.
+"""Telephones that a scenario's server can call; twilio/calls/people.py simulates them.
 
-people:
+telephones:
 "+12025550123": busy
 "+12025550124": {after_s: 1, keys: "1", talks_s: 2}
 """
@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from offhook.testing.scenarios.expectation import OneOrMore, ScenarioPart
 
 Does: TypeAlias = Literal["answers", "busy", "no-answer", "declines", "failed"]
-"""When the telephone rings. `declines`: presses the red button. `failed`: it does not exist."""
+"""Reaction to a call. `declines`: rejects the call. `failed`: the number does not exist."""
 
 DOES: Final = get_args(Does)
 
@@ -21,27 +21,27 @@ _Seconds: TypeAlias = Annotated[float, Field(ge=0)]
 
 
 class AnsweringMachine(ScenarioPart):
-    """What answers in the place of a person."""
+    """An answering machine: a greeting, then a beep."""
 
     greeting_s: Annotated[float, Field(gt=0)] = 4.0
     beep: bool = True
 
 
 class Callee(ScenarioPart):
-    """Somebody with a telephone. What they do when it rings, alone, stands for the rest."""
+    """A person with a telephone. The value of `does` alone may stand for the mapping."""
 
     does: Does = "answers"
     after_s: _Seconds | None = None
-    """Seconds of ringing before that: two, if nothing is said."""
+    """Seconds of ringing before `does` happens; the default is 2."""
     keys: OneOrMore[Annotated[str, Field(pattern="^[0-9*#]*$")]] = ()
-    """What is pressed when keys are asked for, the first time, the second; "" is nothing."""
+    """Keys to press at the first request for keys, the second, and so on; "" presses none."""
     talks_s: _Seconds = 3.0
-    """Hangs up so long after having been put through."""
+    """Seconds from the transfer to this person until they hang up."""
     hang_up_after_s: _Seconds | None = None
-    """Hangs up so long after the answer, whatever is going on."""
+    """Seconds from the answer until the person hangs up, whatever else happens."""
 
     machine: AnsweringMachine | None = None
-    """It answers in the person's place."""
+    """Answering machine that answers instead of the person."""
 
     short: ClassVar[Mapping[str, Any]] = {"enum": list(DOES)}
 

@@ -1,6 +1,6 @@
-"""The person who calls: takes the steps of a scenario in time with the call, and measures.
+"""Simulated caller: takes the steps of a scenario during the call, and measures times.
 
-A caller knows only what comes out of the telephone: every 20 ms it hears 20 ms and says 20 ms.
+A caller knows only the audio of the telephone: it receives a frame and sends one every 20 ms.
 """
 
 import random
@@ -22,27 +22,27 @@ from offhook.testing.simulator.twilio.call_report import LegReport
 from offhook.testing.simulator.twilio.stream import LineControls
 
 KEY_MS: Final = 200
-"""From one key to the next."""
+"""Milliseconds from one key to the next."""
 
 _FRAME_S: Final = audio.FRAME_MS / 1000
 _EPSILON: Final = 1e-6
-"""Seconds: far less than a sample, far more than the rounding of a clock's float."""
+"""Tolerance in seconds: far less than a sample, far more than a float's rounding."""
 
 
 @dataclass(slots=True)
 class Said:
-    """One thing that the caller said. Times are the clock's, in seconds; None: it never came."""
+    """Speech of the caller in one step. Times are in seconds of the clock, or None."""
 
     text: str
     barge_in: bool
     began: float | None = None
-    """When the first frame of speech was sent: silence at a recording's start does not count."""
+    """Time at which the first frame of speech was sent, after silence at the recording's start."""
     ended: float | None = None
-    """When the last frame of speech was sent."""
+    """Time at which the last frame of speech was sent."""
     answered: float | None = None
-    """When the agent became audible after that."""
+    """Time at which the agent became audible after `ended`."""
     agent_silent: float | None = None
-    """When the agent, who was speaking as the caller began, was last audible."""
+    """Time at which the interrupted agent was last audible; None if it was not speaking."""
 
     @property
     def time_to_answer(self) -> float | None:
@@ -64,7 +64,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
-    """A key, and when it was pressed."""
+    """A key, and the time at which the caller pressed it."""
 
     at: float
     key: str
@@ -72,7 +72,7 @@ class Pressed:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """Time in which the caller meant to say nothing."""
+    """Interval in which the scenario has the caller say nothing."""
 
     began: float
     ended: float
@@ -80,7 +80,7 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class FailedStep:
-    """A step that waited in vain, counted from 1: why, and until when."""
+    """A step that timed out: its number, counted from 1, the reason and the time."""
 
     number: int
     what: str
@@ -92,28 +92,28 @@ class FailedStep:
 
 @dataclass(slots=True)
 class Exchange:
-    """A turn of the caller's and the agent's answer to it. The first is the call's beginning."""
+    """A turn of the caller, and the agent's answer. The first exchange starts with the call."""
 
     began: float
-    """When the caller's turn was over: what is heard after that is the answer."""
+    """Time at which the caller's turn ended; the agent's speech after it is the answer."""
     said: Said | None
-    """What the caller said, if anything."""
+    """Speech of the caller, if the turn has any."""
     interrupted: Stretch | None
-    """What the agent was saying when the caller's turn began: no part of the answer."""
+    """Speech of the agent that the caller's turn interrupted: not part of the answer."""
     ended: float | None = None
-    """When the caller's next turn began."""
+    """Time at which the caller's next turn began."""
 
 
 Satisfied: TypeAlias = Callable[[ExpectTurn, "SimulatedCaller", Exchange], bool]
-"""Says whether an expectation has come true in the exchange until now."""
+"""Predicate: True if the exchange meets the expectation by now."""
 
 
 class SimulatedCaller:
-    """A stream's Party, on all streams of one call.
+    """The caller of one call (stream.StreamParty), on all its streams.
 
-    `voice` finds the sound of a text, or of a clip by its name. `hearing` makes words of what is
-    heard, and `satisfied` says when an expectation has come true, so that the caller goes on; what
-    is expected in vain is for the judge to tell.
+    `voice` returns the audio of a text, or of a clip by its name. `hearing` makes words of the
+    agent's speech. The caller goes on from a step `expect` when `satisfied` returns True, or after
+    the timeout; the judge reports unmet expectations.
     """
 
     def __init__(
@@ -129,12 +129,12 @@ class SimulatedCaller:
         self.pressed: list[Pressed] = []
         self.silent: list[Silent] = []
         self.stretches: list[Stretch] = []
-        """What was heard of the agent."""
+        """Stretches of the agent's speech."""
         self.exchanges: list[Exchange] = []
         self.expected: dict[int, Exchange] = {}
-        """For each step that expects something, by its index, the exchange that it speaks of."""
+        """Exchanges to judge, by the index of the step that has the expectation."""
         self.done = 0
-        """How many steps are over."""
+        """Number of steps that are over."""
         self.failed: list[FailedStep] = []
         self.hearing: Hearing = hearing or NoWords()
         self._satisfied = satisfied
@@ -142,18 +142,21 @@ class SimulatedCaller:
         self._silence = _line_noise(noise_dbfs)
         self._frames = self._take(steps)
         self._before = deque[bytes](maxlen=MARGIN_MS // audio.FRAME_MS)
-        """What was on the line just now, when nobody spoke."""
+        """Last MARGIN_MS of the line's sound before a stretch."""
         self._line: LineControls
         self._now = 0.0
-        # Of the agent: when it was last audible, when its present turn became so, whether it has
-        # spoken since the caller's last turn, and whether it is still the caller who interrupts.
+        # State of the agent: the time at which it was last audible, the start of its present turn,
+        # whether it has spoken since the caller's last turn, and whether it is being interrupted.
         self._heard_until = float("-inf")
         self._agent_began: float | None = None
         self._agent_spoke = False
         self._interrupting = False
 
     def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
-        """Hear 20 ms, say 20 ms; press a key or hang up if it is time (stream.StreamParty)."""
+        """Take 20 ms of the agent's audio, return 20 ms of the caller's (stream.StreamParty).
+
+        Keys are pressed, and the call is hung up, when a step says so.
+        """
         self._line = line
         self._now = now
         if not self.exchanges:
@@ -165,14 +168,14 @@ class SimulatedCaller:
         return next(self._frames)
 
     def call_ended(self) -> None:
-        """End the stretch that is being heard: the call is over."""
+        """End the current stretch: the call is over."""
         stretch = self._speaking()
         if stretch is not None:
             self._end(stretch)
 
     @property
     def times_to_answer(self) -> list[float]:
-        """Seconds from the end of each thing said to the agent's first sound after it."""
+        """Seconds from the end of each speech of the caller to the agent's first sound after it."""
         times = (said.time_to_answer for said in self.said)
         return [time for time in times if time is not None]
 
@@ -184,7 +187,7 @@ class SimulatedCaller:
 
     @property
     def faults(self) -> list[str]:
-        """The steps that waited in vain."""
+        """Texts for the steps that timed out."""
         return [str(failed) for failed in self.failed]
 
     # --- hearing ---
@@ -215,7 +218,7 @@ class SimulatedCaller:
             said.answered = max(since, said.ended)
 
     def _speaking(self) -> Stretch | None:
-        """Return the stretch that is not over, if there is one."""
+        """Return the stretch that is not over, or None."""
         return self.stretches[-1] if self.stretches and not self.stretches[-1].over else None
 
     def _keep(self, heard: bytes, loud: bool) -> None:
@@ -235,7 +238,7 @@ class SimulatedCaller:
     # --- doing ---
 
     def _take(self, steps: Sequence[ScenarioStep]) -> Iterator[bytes]:
-        """Yield the frames that the caller sends, each made at its time."""
+        """Yield the frames that the caller sends, each computed when it is due."""
         for number, step in enumerate(steps, 1):
             if step.barge_in is not None:
                 yield from self._barge_in(number, step.barge_in)
@@ -308,7 +311,7 @@ class SimulatedCaller:
         return contains(words(" ".join(heard)), words(step.after))
 
     def answer(self, exchange: Exchange) -> list[Stretch]:
-        """Return what was heard of the agent in an exchange, until the caller's next turn began."""
+        """Return the agent's speech in an exchange, until the caller's next turn began."""
         return [
             one
             for one in self.stretches
@@ -327,7 +330,7 @@ class SimulatedCaller:
             if spoke and quiet and self._satisfied(expected, self, exchange):
                 break
             if self._now >= limit and (quiet or self._now >= limit + expected.timeout):
-                break  # in vain, as the judge will find
+                break  # timed out; the judge reports it
             yield next(self._silence)
         self._forget_agent()
 
@@ -361,13 +364,13 @@ class SimulatedCaller:
             yield next(self._silence)
 
     def _begin_exchange(self, said: Said | None, interrupted: Stretch | None = None) -> None:
-        """Begin the exchange that follows a turn of the caller."""
+        """Begin the exchange after a turn of the caller."""
         self.exchanges[-1].ended = self._now if said is None else said.began
         self.exchanges.append(Exchange(self._now, said, interrupted))
         self._forget_agent()
 
     def _forget_agent(self) -> None:
-        """From here on it is the agent's turn: what it said before is no answer."""
+        """Reset the agent's state: speech before this moment is not an answer."""
         self._agent_spoke = False
         self._agent_began = None
 
@@ -376,11 +379,11 @@ class SimulatedCaller:
 
 
 CallReport: TypeAlias = LegReport[SimulatedCaller]
-"""What became of a call whose caller takes the steps of a scenario."""
+"""Report of a call whose caller takes the steps of a scenario."""
 
 
 def _line_noise(level_dbfs: float | None) -> Iterator[bytes]:
-    """Yield the sound of a line on which nobody speaks, frame by frame, without end."""
+    """Yield the frames of a line on which the caller does not speak, without end."""
     noise = audio.silence(audio.FRAME_MS)
     if level_dbfs is not None:
         generator = random.Random(level_dbfs)  # the same noise in every rehearsal

@@ -1,4 +1,4 @@
-"""What a caller heard, transcribed stretch by stretch: by a recogniser, or by Deepgram."""
+"""Transcription of the agent's speech by Deepgram, for each stretch that a caller hears."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,7 +11,7 @@ from offhook.errors import UserError
 from offhook.testing.scenarios.hearing import SeenFunctionCall, Stretch
 
 Transcribe: TypeAlias = Callable[[bytes], Awaitable[str]]
-"""Mu-law audio to words. Raises UserError when that fails."""
+"""Function that transcribes mu-law audio. Raises UserError on failure."""
 
 LISTEN_URL: Final = "https://api.deepgram.com/v1/listen"
 _QUERY: Final = {"model": "nova-3", "encoding": "mulaw", "sample_rate": "8000"}
@@ -19,11 +19,11 @@ _LISTEN_S: Final = 20.0
 
 
 class DeepgramHearing:
-    """A Hearing of one call. `group` owns the requests that are under way."""
+    """A Hearing of one call, by transcription. `group` owns the pending requests."""
 
     def __init__(self, transcribe: Transcribe, group: asyncio.TaskGroup) -> None:
         self.problem: UserError | None = None
-        """Why something could not be transcribed."""
+        """Error of the last transcription that failed, if any."""
         self._transcribe = transcribe
         self._group = group
         self._texts: dict[Stretch, str] = {}
@@ -32,21 +32,21 @@ class DeepgramHearing:
         self._idle.set()
 
     def over(self, stretch: Stretch) -> None:
-        """Begin to transcribe it."""
+        """Begin to transcribe the stretch."""
         self._under_way += 1
         self._idle.clear()
         self._group.create_task(self._make_words(stretch), name="transcription")
 
     def words(self, stretch: Stretch) -> str | None:
-        """Its words, when they are there."""
+        """Return the words of the stretch; None while they are not known."""
         return self._texts.get(stretch)
 
     def functions(self) -> Sequence[SeenFunctionCall]:
-        """None are seen."""
+        """Return an empty tuple: functions cannot be seen."""
         return ()
 
     async def finish(self) -> None:
-        """Wait until all words are there. Raises the UserError for which some are not."""
+        """Wait for all transcriptions. Raises the UserError of a failed one."""
         await self._idle.wait()
         if self.problem is not None:
             raise self.problem
@@ -63,7 +63,7 @@ class DeepgramHearing:
 
 
 class Listen:
-    """Deepgram's transcription of recorded audio: a Transcribe."""
+    """Client of Deepgram's API for recorded audio: a Transcribe."""
 
     def __init__(self, key: str, http: httpx2.AsyncClient, url: str = LISTEN_URL) -> None:
         self._headers: Final = {
@@ -74,7 +74,7 @@ class Listen:
         self._url = url
 
     async def __call__(self, audio: bytes) -> str:
-        """One request. Raises UserError E-SCENARIO-04."""
+        """Return the transcript of mu-law audio. Raises UserError E-SCENARIO-04."""
         try:
             async with asyncio.timeout(_LISTEN_S):
                 response = await self._http.post(

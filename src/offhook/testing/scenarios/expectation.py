@@ -1,4 +1,4 @@
-"""What a scenario expects of the agent: beside the caller's steps, and of the call as a whole.
+"""Expectations of a scenario: for the agent's turns, and for the whole call.
 
     steps:
       - say: Can I book a table?
@@ -10,8 +10,8 @@
       - hang_up
     expect: {ending: caller_hung_up, dead_air_ms: 4000}
 
-`expect` beside a step speaks of the agent's turn since the caller's last one, and the caller waits
-until it has come true and the agent is quiet. At the end it speaks of the whole call.
+A step `expect` applies to the agent's turn since the caller's last one; the caller waits until it
+is met and the agent is quiet. `expect` beside `steps` applies to the whole call.
 """
 
 import re
@@ -38,19 +38,19 @@ from offhook.testing.simulator.twilio.ending import Ending
 _T = TypeVar("_T")
 
 SLUGS: Final = frozenset(slug.slug for slug in Slug)
-"""Endings that the server itself knows of."""
+"""Slugs of endings that the server reports."""
 
 SEEN_BY_TWILIO: Final = frozenset(get_args(Ending))
-"""Endings that are seen from outside."""
+"""Slugs of endings that Twilio reports."""
 
 
 def contains(heard: Sequence[str], phrase: Sequence[str], start: int = 0) -> bool:
-    """Whether those words stand together in what was heard."""
+    """Return True if the words `phrase` are in `heard`, one after another, from `start` on."""
     return find(heard, phrase, start) is not None
 
 
 def find(heard: Sequence[str], phrase: Sequence[str], start: int = 0) -> int | None:
-    """Where those words stand together in what was heard, from `start` on."""
+    """Return the index of the words `phrase` in `heard` from `start` on, or None."""
     length = len(phrase)
     for index in range(start, len(heard) - length + 1):
         if list(heard[index : index + length]) == list(phrase):
@@ -65,7 +65,7 @@ class ScenarioPart(BaseModel):
         extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True
     )
     short: ClassVar[Mapping[str, Any]] = {}
-    """JSON Schema of what may stand for the mapping, where something may."""
+    """JSON Schema of a short form that may stand for the mapping; empty if there is none."""
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -82,7 +82,7 @@ class ScenarioPart(BaseModel):
 
 
 def _as_list(value: Any) -> Any:
-    """One thing may stand for a list of one."""
+    """Return a single value as a list of one."""
     return value if isinstance(value, list | tuple) else [value]
 
 
@@ -114,17 +114,17 @@ OneOrMore: TypeAlias = Annotated[tuple[_T, ...], BeforeValidator(_as_list), Fiel
 Phrase: TypeAlias = Annotated[str, AfterValidator(_phrase)]
 Pattern: TypeAlias = Annotated[str, AfterValidator(_pattern)]
 Limit: TypeAlias = Annotated[int, AfterValidator(_positive)]
-"""Milliseconds."""
+"""Upper limit in milliseconds, greater than 0."""
 
 
 class ExpectedFunction(ScenarioPart):
-    """A function that the agent calls. A name alone stands for it with any arguments."""
+    """A function that the agent calls. A name alone means any arguments."""
 
     function: str
     arguments: dict[str, Any] | None = None
-    """These, and perhaps others."""
+    """Arguments that the call must have; it may have others."""
     exactly: dict[str, Any] | None = None
-    """These and no others."""
+    """Arguments that the call must have, and no others."""
 
     short: ClassVar[Mapping[str, Any]] = {"type": "string"}
 
@@ -141,20 +141,20 @@ class ExpectedFunction(ScenarioPart):
 
 
 class Expected(ScenarioPart):
-    """What can be expected of a turn and of a call alike."""
+    """Expectations that apply to a turn or to a whole call."""
 
     says: OneOrMore[Phrase] = ()
-    """Phrases that are heard, in this order. Case and punctuation do not count."""
+    """Phrases that must be heard, in this order. Case and punctuation do not count."""
     matches: OneOrMore[Pattern] = ()
-    """Regular expressions that are found in what is heard, whatever its case."""
+    """Regular expressions that must match the words heard, in any case."""
     means: OneOrMore[str] = ()
-    """What the words that are heard amount to, by the names that the dialogue gives."""
+    """Meanings that the words heard must have: names of intents or replies in the dialogue."""
     absent: OneOrMore[Phrase] = ()
-    """Phrases that are never heard."""
+    """Phrases that must not be heard."""
     called: OneOrMore[ExpectedFunction] = ()
-    """Functions that the agent calls, in this order."""
+    """Functions that the agent must call, in this order."""
     not_called: OneOrMore[str] = ()
-    """Functions that it does not call."""
+    """Functions that the agent must not call."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Expected":
@@ -174,26 +174,26 @@ class Expected(ScenarioPart):
 
     @property
     def wants_words(self) -> bool:
-        """Whether it takes what was heard in words to judge it."""
+        """True if judging needs the words that were heard."""
         return bool(self.says or self.matches or self.means or self.absent)
 
     @property
     def wants_functions(self) -> bool:
-        """Whether it takes sight of the agent's functions to judge it."""
+        """True if judging needs the function calls of the agent."""
         return bool(self.called or self.not_called)
 
 
 class ExpectTurn(Expected):
-    """The agent's turn since the caller's last one. Text alone stands for `says`."""
+    """Expectations for the agent's turn since the caller's last one. Text alone means `says`."""
 
     within_ms: Limit | None = None
-    """From the end of the caller's speech until what is expected begins to be heard."""
+    """Longest time from the end of the caller's speech to the start of the expected words."""
     interrupted_within_ms: Limit | None = None
-    """From the caller's first sound, in a barge_in, until the agent was silent."""
+    """Longest time from the caller's first sound, in a barge_in, to the agent's silence."""
     quiet_ms: Annotated[int, Field(ge=0)] = 600
-    """The agent's silence after which its turn is over."""
+    """Milliseconds of silence after which the agent's turn is over."""
     timeout: Annotated[float, Field(gt=0)] = 10.0
-    """Seconds that the caller waits for it."""
+    """Seconds that the caller waits for the expectation to be met."""
 
     short: ClassVar[Mapping[str, Any]] = {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
@@ -214,7 +214,7 @@ class ExpectTurn(Expected):
 
 
 class Bounds(ScenarioPart):
-    """At least and at most; a number alone stands for both."""
+    """Lower and upper bound; a number alone means both."""
 
     at_least: Annotated[float, Field(ge=0)] = 0
     at_most: Annotated[float, Field(ge=0)] | None = None
@@ -237,7 +237,7 @@ class Bounds(ScenarioPart):
         return self
 
     def hold(self, value: float) -> bool:
-        """Whether the value lies within."""
+        """Return True if the value is within the bounds."""
         return value >= self.at_least and (self.at_most is None or value <= self.at_most)
 
     def __str__(self) -> str:
@@ -251,12 +251,12 @@ class Bounds(ScenarioPart):
 
 
 class Ended(ScenarioPart):
-    """How the call ends. A slug alone stands for it, whosever doing it is."""
+    """Ending of a call. A slug alone means the ending by either side."""
 
     slug: str
-    """As docs/errors.md lists them, or as Twilio sees it from outside (ending.py)."""
+    """Slug of an ending in docs/errors.md, or of one that Twilio reports (ending.py)."""
     doing: Fault | None = None
-    """Whose; only the server knows."""
+    """Side that caused the ending; only the server knows it."""
 
     short: ClassVar[Mapping[str, Any]] = {"enum": sorted(SLUGS | SEEN_BY_TWILIO)}
 
@@ -283,25 +283,25 @@ class Ended(ScenarioPart):
 
     @property
     def wants_server(self) -> bool:
-        """Whether the server alone can tell: from outside, hanging up is all that is known."""
+        """True if only the server knows this ending; Twilio's side sees only who hung up."""
         return self.slug not in SEEN_BY_TWILIO or self.doing is not None
 
 
 class ExpectCall(Expected):
-    """The call as a whole."""
+    """Expectations for the whole call."""
 
     called_off: OneOrMore[str] = ()
-    """Functions that the agent calls off again, and that are not answered."""
+    """Functions that the agent must cancel after the call, and that must not be answered."""
     hung_up_by: Literal["rest", "twiml"] | None = None
-    """How the server ends the call, once: by a request to Twilio, or by <Hangup>."""
+    """Means by which the server must end the call, once: a request to Twilio, or <Hangup>."""
     rung: tuple[str, ...] | None = None
-    """The telephones that are rung, in that order, and no others."""
+    """Numbers of the telephones that must ring, in this order, and no others."""
 
     ending: Ended | None = None
     duration_s: Bounds | None = None
-    """From the answer to the end, in seconds."""
+    """Seconds from the answer to the end of the call."""
     dead_air_ms: Limit | None = None
-    """The longest time in which nothing is heard, but for the caller's own wait and stay_silent;
-    ringing, music and whoever the caller is put through to are heard."""
+    """Longest time in which nothing is heard, not counting the caller's own wait and stay_silent;
+    ringing, music and the person to whom the call is transferred are heard."""
     turns: Bounds | None = None
-    """How often the agent speaks: what is heard between two things that the caller says is one."""
+    """Number of the agent's turns: all speech between two turns of the caller is one."""

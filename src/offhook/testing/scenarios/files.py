@@ -1,4 +1,4 @@
-"""Scenario files as the command line names them: found and read, with the dialogues they name."""
+"""Search and reading of the scenario files on a command line, and of their dialogues."""
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from offhook.yamlfile import Finding, InvalidFileError
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
-    """Every scenario file: those that are named, and all *.yaml in folders and below, sorted.
+    """Return the named scenario files, and all *.yaml and *.yml below named folders, sorted.
 
     Raises UserError E-SCENARIO-03 for a folder without any.
     """
@@ -36,7 +36,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
 
 
 def load_all(paths: Sequence[Path], variables: Mapping[str, str]) -> list[Loaded]:
-    """All of them.
+    """Load every scenario file.
 
     Raises InvalidFileError with the mistakes of every file, under the code of the first.
     """
@@ -52,17 +52,17 @@ def load_all(paths: Sequence[Path], variables: Mapping[str, str]) -> list[Loaded
 
 
 def raise_together(bad: Sequence[InvalidFileError]) -> None:
-    """Raise what is wrong with several files as one InvalidFileError, if anything is."""
+    """Raise one InvalidFileError with the findings of several, if there are any."""
     if bad:
         findings = [finding for error in bad for finding in error.findings]
         raise InvalidFileError(bad[0].code, findings)
 
 
 class Dialogues:
-    """What the dialogues tell that scenarios name; each is read once.
+    """Vocabularies of the dialogues that scenarios name; each file is read once.
 
-    `standin` is the one that a scenario without its own is taken to be about. `more` are texts that
-    the agents may say beside theirs, such as greetings.
+    `standin` is the dialogue of a scenario that names none. `more` are further texts that the
+    agents may say, such as greetings.
     """
 
     def __init__(self, standin: Dialogue | None, more: Iterable[str] = ()) -> None:
@@ -72,9 +72,9 @@ class Dialogues:
         self._read = functools.cache(lambda path: AgentVocabulary(dialogue_file.read(path), beside))
 
     def known(self, loaded: Loaded) -> AgentVocabulary | None:
-        """Return what is known of the agent.
+        """Return the vocabulary of the scenario's agent, or None without a dialogue.
 
-        Raises InvalidFileError, also for a dialogue that is not there.
+        Raises InvalidFileError for a dialogue with mistakes, or one that does not exist.
         """
         name = loaded.scenario.dialogue
         if name is None:
@@ -89,7 +89,7 @@ class Dialogues:
 
 
 def greetings(loaded: Iterable[Loaded]) -> list[str]:
-    """Collect what agents are to say before the caller's first turn: no dialogue has it."""
+    """Return the phrases expected before the caller's first turn, which no dialogue has."""
     found: list[str] = []
     for one in loaded:
         for person in one.scenario.people.values():
@@ -102,7 +102,7 @@ def greetings(loaded: Iterable[Loaded]) -> list[str]:
 
 
 def unknown_variable(loaded: Sequence[Loaded], given: Iterable[str]) -> str | None:
-    """Say which name of --var no scenario has, or return None."""
+    """Return a message about the first --var that no scenario has, or None."""
     known = {name for one in loaded for name in one.scenario.vars}
     for name in given:
         if name not in known:

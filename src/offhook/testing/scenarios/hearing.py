@@ -1,6 +1,7 @@
-"""What a caller hears, as words: stretches of the agent's speech, and whoever makes words of them.
+"""Stretches of the agent's speech that a caller hears, and the protocol for their words.
 
-Here is what the caller and the judge share; trial/ has the ways of hearing.
+The caller and the judge share this module. Implementations of Hearing: wire_hearing.py,
+local_hearing.py and deepgram_hearing.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,34 +11,34 @@ from typing import Any, Final, Protocol
 from offhook import audio
 
 PAUSE_S: Final = 0.4
-"""Silence, in seconds, after which the agent is no longer taken to be speaking."""
+"""Seconds of silence after which the agent is no longer speaking."""
 
 MARGIN_MS: Final = 200
-"""Of the line's sound that is kept before and after a stretch."""
+"""Milliseconds of the line's sound that are kept before and after a stretch."""
 
 
 @dataclass(slots=True, eq=False)
 class Stretch:
-    """What was audible of the agent between two pauses. Times are the clock's, in seconds."""
+    """Speech of the agent between two pauses. Times are in seconds of the clock."""
 
     began: float
     ended: float
-    """When it was last audible; of one that is not over, until now."""
+    """Time at which the agent was last audible, so far if the stretch is not over."""
     over: bool = False
     interrupted: bool = False
-    """The caller spoke while it was audible."""
+    """True if the caller spoke during the stretch."""
     audio: bytearray = field(default_factory=bytearray)
-    """Mu-law, with MARGIN_MS on either side."""
+    """Mu-law audio, with MARGIN_MS before and after the stretch."""
 
     def trim(self) -> None:
-        """Drop the pause after it, but for a margin."""
+        """Drop the pause after the stretch, except for the margin."""
         length = round((self.ended - self.began) * audio.BYTES_PER_SECOND)
         del self.audio[length + 2 * MARGIN_MS * audio.BYTES_PER_MS :]
 
 
 @dataclass(frozen=True, slots=True)
 class SeenFunctionCall:
-    """A function that the agent called, at `at` seconds of the clock."""
+    """A function call of the agent, at `at` seconds of the clock."""
 
     at: float
     name: str
@@ -47,34 +48,34 @@ class SeenFunctionCall:
 
 
 class Hearing(Protocol):
-    """Makes words of what one caller hears. Called on the event loop; nothing here waits."""
+    """Source of the words that one caller hears, used on the event loop."""
 
     def over(self, stretch: Stretch) -> None:
-        """Take a complete stretch: its audio can be transcribed."""
+        """Take a stretch that is over: its audio can be transcribed."""
 
     def words(self, stretch: Stretch) -> str | None:
-        """Return what was heard in a stretch until now; None while that is not known."""
+        """Return the words heard in a stretch so far; None while they are not known."""
 
     def functions(self) -> Sequence[SeenFunctionCall]:
-        """Return the functions that the agent has called or called off, as far as can be seen."""
+        """Return the function calls of the agent that can be seen, also cancelled ones."""
 
     async def finish(self) -> None:
-        """Wait, after the call, for what is still to be known. Raises UserError if it cannot be."""
+        """Wait, after the call, for pending words. Raises UserError if there can be none."""
 
 
 class NoWords:
-    """Hears that somebody speaks, and no more."""
+    """A Hearing without words or functions."""
 
     def over(self, stretch: Stretch) -> None:
-        """Do nothing with a stretch."""
+        """Do nothing."""
 
     def words(self, stretch: Stretch) -> str | None:
-        """Return that it is not known."""
+        """Return None: words are not known."""
         return None
 
     def functions(self) -> Sequence[SeenFunctionCall]:
-        """Return none: functions are not seen."""
+        """Return an empty tuple: functions cannot be seen."""
         return ()
 
     async def finish(self) -> None:
-        """Wait for nothing."""
+        """Return at once: nothing is pending."""

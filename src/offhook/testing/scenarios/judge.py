@@ -1,6 +1,6 @@
-"""Whether a call went as its scenario expects: facts in, failures in words out. Nothing waits.
+"""Comparison of a call with the expectations of its scenario, without waiting.
 
-The same judge says during the call whether the caller may go on, and after it what failed.
+The same judge decides during the call if the caller may go on, and lists after it what failed.
 """
 
 import re
@@ -24,23 +24,23 @@ from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
 
 MAX_QUOTED: Final = 200
-"""Characters of what was heard that a failure quotes: its end, where it is longer."""
+"""Number of characters of heard text that a failure quotes, from its end."""
 
 
 _HEARD: Final = frozenset({"say", "play", "ringing", "together", "waiting"})
-"""What else than the agent a caller can hear on the line."""
+"""Sounds other than the agent that a caller can hear."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServersEnding:
-    """How the server says that a call ended."""
+    """Ending of a call as the server reports it."""
 
     slug: str
     doing: str
 
 
 class Judge:
-    """Judges the calls of one scenario. `meant` names what words amount to."""
+    """Judge of the calls of one scenario. `meant` returns the names of a text's meanings."""
 
     def __init__(self, meant: Callable[[str], set[str]] | None = None) -> None:
         self._meant = meant
@@ -48,11 +48,11 @@ class Judge:
     def is_satisfied(
         self, expected: ExpectTurn, caller: SimulatedCaller, exchange: Exchange
     ) -> bool:
-        """Whether it has come true (caller.Satisfied)."""
+        """Return True if the exchange meets the expectation (caller.Satisfied)."""
         return not self.turn(expected, caller, exchange)
 
     def turn(self, expected: ExpectTurn, caller: SimulatedCaller, exchange: Exchange) -> list[str]:
-        """List what is not as expected of the agent's turn."""
+        """Return the failures of the agent's turn."""
         answer = caller.answer(exchange)
         heard = _Heard(caller, answer)
         failures = self._words(expected, heard)
@@ -79,7 +79,7 @@ class Judge:
         server: ServersEnding | None,
         ledger: NetworkLedger | None = None,
     ) -> list[str]:
-        """List what is not as expected of the call; `ledger` is that of its account, if any."""
+        """Return the failures of the call. `ledger` is that of its simulated account, if any."""
         caller = report.caller
         failures = self._words(expected, _Heard(caller, caller.stretches))
         seen = caller.hearing.functions()
@@ -135,7 +135,7 @@ class Judge:
             if find(heard.words, words(phrase)) is not None
         ]
         if expected.means:
-            assert self._meant is not None  # possible.py has refused it
+            assert self._meant is not None  # validation.py has refused it
             meant = set[str]().union(*map(self._meant, (*heard.texts, heard.text)))
             others = ", ".join(sorted(meant)) or "nothing that is known"
             failures += [
@@ -147,7 +147,7 @@ class Judge:
 
 
 class _Heard:
-    """What was heard in some stretches, as words that know where they were heard."""
+    """Words heard in some stretches, each with its stretch."""
 
     def __init__(self, caller: SimulatedCaller, stretches: Sequence[Stretch]) -> None:
         found = [(stretch, caller.hearing.words(stretch)) for stretch in stretches]
@@ -163,7 +163,7 @@ class _Heard:
             self._owners += [stretch] * len(own)
 
     def begin_of(self, expected: ExpectTurn) -> float | None:
-        """When the stretch began in which the first that is expected was heard."""
+        """Return the start of the stretch with the first expected words, or None."""
         if expected.says:
             at = find(self.words, words(expected.says[0]))
             return None if at is None else self._owners[at].began
@@ -183,9 +183,9 @@ class _Heard:
 
 
 def unreached(steps: Sequence[ScenarioStep], caller: SimulatedCaller) -> int | None:
-    """Return the index of the first step for which the call was over too early, if there is one.
+    """Return the index of the first step that the call did not reach, or None.
 
-    Hanging up, and being silent, can be left to the other side.
+    Steps that hang up or wait need not be reached.
     """
     for index, step in enumerate(steps[caller.done :], caller.done):
         under_way = index == caller.done and (
@@ -198,10 +198,10 @@ def unreached(steps: Sequence[ScenarioStep], caller: SimulatedCaller) -> int | N
 
 
 def longest_silence(report: CallReport) -> tuple[float, float]:
-    """Return the longest time in which nobody was heard, and when it began; seconds.
+    """Return the length and the start of the longest silence, in seconds.
 
-    A caller who waits or is silent by the scenario counts as heard, and so does what else is on
-    the line: ringing, music, others. Of a stream, only what the agent says in it.
+    A caller who is silent by the scenario counts as heard, and so do ringing, music and other
+    people on the line. In a stream, only the agent's speech counts.
     """
     caller = report.caller
     began = report.streams[0].started_at if report.streams else report.answered_at

@@ -1,4 +1,4 @@
-"""How late the judge's own event loop is: a judge that was late cannot say that an agent was."""
+"""Measurement of the event loop's lateness: on a late machine, an agent cannot be judged."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,18 +9,18 @@ from typing import Final
 from offhook.clock import LoopClock
 
 TICK_S: Final = 0.02
-"""Seconds between two looks at the clock: a frame of audio."""
+"""Seconds between two measurements: one frame of audio."""
 
 HELD_S: Final = 0.25
-"""A loop that does nothing for so long makes an answer late, or two turns into one."""
+"""Seconds of delay that make an answer late, or merge two turns."""
 
 BEHIND: Final = 0.1
-"""The share of a call's time by which a loop may be late in all."""
+"""Share of a scenario's time from which the total delay is too much."""
 
 
 @dataclass(slots=True)
 class Lateness:
-    """How late the loop was during one scenario, in seconds."""
+    """Lateness of the event loop during one scenario, in seconds."""
 
     worst: float = 0.0
     behind: float = 0.0
@@ -28,7 +28,7 @@ class Lateness:
 
     @property
     def is_too_much(self) -> bool:
-        """Whether what was measured may be the fault of this machine."""
+        """True if this machine may have caused what was measured."""
         return self.worst >= HELD_S or self.behind >= BEHIND * max(self.watched, 1.0)
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Lateness:
 
 @asynccontextmanager
 async def watching() -> AsyncIterator[Lateness]:
-    """Measure the running loop meanwhile."""
+    """Measure the lateness of the running loop within the context."""
     watch = _Watch(LoopClock(asyncio.get_running_loop()))
     try:
         yield watch.found
@@ -46,7 +46,7 @@ async def watching() -> AsyncIterator[Lateness]:
 
 
 class _Watch:
-    """A timer that notes how late it is."""
+    """A repeating timer that records its own lateness."""
 
     def __init__(self, clock: LoopClock) -> None:
         self.found = Lateness()
@@ -64,7 +64,7 @@ class _Watch:
         self._timer = self._clock.call_at(self._due, self._look)
 
     def stop(self) -> None:
-        """Look a last time: the loop may have been held until now."""
+        """Measure a last time, as the loop may have been blocked until now, and stop."""
         self._timer.cancel()
         self._look()
         self._timer.cancel()

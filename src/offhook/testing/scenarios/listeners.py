@@ -1,4 +1,4 @@
-"""Whoever makes words of what the callers of a rehearsal hear, by what is at hand."""
+"""Choice of the Hearing for the callers of a rehearsal, by what is available."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,20 +17,22 @@ from offhook.testing.simulator.speech import installed
 from offhook.testing.simulator.speech.engines import SpeechToText
 
 Choice: TypeAlias = tuple[Sight, Callable[[str], Hearing]]
-"""What can be seen, and who listens to the call with a CallSid."""
+"""Sight of a call, and the function that makes a Hearing for a CallSid."""
 
 
 def inside(own: OwnServer, call_sid: str) -> WireHearing:
-    """Return what hears a call from the wires of a server in this process."""
+    """Return a Hearing of a call on a server in this process."""
     heard = WireHearing(own.clock)
     own.watch(call_sid, heard)
     return heard
 
 
 class Listeners:
-    """Who listens: the wires of our own server, else the recogniser where the agent's words are
-    known, else Deepgram if there is a key, else nobody.
-    """  # noqa: D205
+    """Factory of Hearings.
+
+    The order of preference: the messages of a server in this process; the local recogniser, if the
+    agent's words are known; Deepgram, if there is a key; no words.
+    """
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class Listeners:
         self._by_dialogue: dict[AgentVocabulary, Callable[[], SpeechToText]] = {}
 
     async def choose(self, known: AgentVocabulary | None) -> Choice:
-        """Who listens to the calls of a scenario. Raises UserError E-EAR-… for a bad word."""
+        """Choose the Hearing of a scenario's calls. Raises UserError E-EAR-… for a bad word."""
         own, deepgram, group = self._own, self._deepgram, self._group
         if own is not None:
             how = "taken from the wire, as the server in this process saw it"
@@ -70,7 +72,7 @@ class Listeners:
         return Sight(how, words=False, inside=False), lambda _: NoWords()
 
     async def _ears(self, known: AgentVocabulary) -> Callable[[], SpeechToText]:
-        """Ears for what the agent of a dialogue says: for all of its scenarios the same workers."""
+        """Return a factory of recognisers for a dialogue; its scenarios share the workers."""
         if known not in self._by_dialogue:
             from offhook.testing.simulator.speech.speech_to_text import recognising
 
@@ -81,7 +83,7 @@ class Listeners:
 
 @asynccontextmanager
 async def listeners(own: OwnServer | None, deepgram_key: str | None) -> AsyncIterator[Listeners]:
-    """Keep what they need until all calls are over."""
+    """Open what the Hearings of a rehearsal need, and close it after all calls."""
     async with (
         AsyncExitStack() as recognisers,
         httpx2.AsyncClient(timeout=None) as http,

@@ -1,9 +1,9 @@
-"""What a caller heard, recognised stretch by stretch by ears that know the agent's words.
+"""Local speech recognition for each stretch that a caller hears, limited to the agent's words.
 
-A little noise is laid under it: synthetic speech on a line without any is a poor match for a
-recogniser that learnt from people. And the first sounds are heard twice, once to learn the line.
-Of 23 sentences of the front desk, each said after its greeting, 4.6 % of the words were then wrong;
-26.8 % without noise and by ears that hear every stretch as the first.
+A little noise is added: a recogniser that was trained on people does badly with synthetic speech on
+a line without noise. The first sounds are recognised twice, once to adapt to the line. Of 23
+sentences of the front desk, each said after its greeting, 4.6 % of the words were then wrong;
+26.8 % without noise and with a recogniser that starts anew for every stretch.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from offhook.testing.simulator.speech.engines import SpeechToText, Transcript
 
 NOISE_DBFS: Final = -50.0
 LEARNING_S: Final = 2.0
-"""Seconds of speech that are heard twice."""
+"""Seconds of speech that are recognised twice, to adapt to the line."""
 
 
 class LocalHearing:
-    """A Hearing of one call, by ears of its own, which learn its line."""
+    """A Hearing of one call, by a recogniser of its own, which adapts to the line."""
 
     def __init__(self, ears: SpeechToText) -> None:
         self._ears = ears
@@ -32,7 +32,7 @@ class LocalHearing:
         self._idle.set()
 
     def over(self, stretch: Stretch) -> None:
-        """Have it recognised."""
+        """Begin to recognise the stretch."""
         self._under_way += 1
         self._idle.clear()
         sound = mulaw.with_noise(bytes(stretch.audio), NOISE_DBFS)
@@ -44,15 +44,15 @@ class LocalHearing:
         self._ears.end(partial(self._known, stretch))
 
     def words(self, stretch: Stretch) -> str | None:
-        """Its words, when they are there."""
+        """Return the words of the stretch; None while they are not known."""
         return self._texts.get(stretch)
 
     def functions(self) -> Sequence[SeenFunctionCall]:
-        """Return none: functions are not seen."""
+        """Return an empty tuple: functions cannot be seen."""
         return ()
 
     async def finish(self) -> None:
-        """Wait until all words are there, and close the ears."""
+        """Wait for all words, and close the recogniser."""
         await self._idle.wait()
         self._ears.close()
 
@@ -64,4 +64,4 @@ class LocalHearing:
 
 
 def _ignore(heard: Transcript) -> None:
-    """Ignore what was heard to learn the line."""
+    """Ignore a transcript that only served to adapt to the line."""

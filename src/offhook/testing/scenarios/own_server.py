@@ -1,4 +1,4 @@
-"""The user's own server, run within the rehearsal: on a port of its own, its two wires in sight."""
+"""The user's own server, run within the rehearsal, with taps on its calls."""
 
 import asyncio
 import dataclasses
@@ -30,25 +30,25 @@ if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time
     from offhook.serving.record_keeping import RecordKeeping
 
 _PUBLIC: Final = "https://voice.example.com"
-"""Where Twilio reaches the server that places calls. Nobody contacts that host."""
+"""Public URL of a server that places calls. No request goes to that host."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnAccount:
-    """The simulated account of a server: its numbers, and whose telephones it can ring.
+    """Simulated account of a server: its numbers, and the people it can call.
 
-    Without `people` the server has no credentials for it.
+    Without `people`, the server has no credentials for the account.
     """
 
     sid: str
     numbers: Sequence[str]
     people: Mapping[str, SimulatedPerson] | None
     places: bool = False
-    """Whether the server is to ring them by itself: it keeps records then, and has an API."""
+    """True if the server is to place calls: it then keeps records and has an API."""
 
 
 class OwnServer:
-    """A server that runs. `network` has what its account saw, if it has one."""
+    """A running server. `network` is that of its simulated account, if it has one."""
 
     network: SimulatedNetwork | None = None
 
@@ -59,17 +59,20 @@ class OwnServer:
         self._taps: dict[str, Tap] = {}
 
     def watch(self, call_sid: str, tap: Tap) -> None:
-        """Have both wires of a call watched that is about to be placed."""
+        """Attach a tap to a call that is about to be placed.
+
+        `call_sid` is the dialled number if the server itself places the call.
+        """
         self._taps[call_sid] = tap
 
     def tap(self, call: NewCall) -> Tap | None:
-        """Return the tap of a call that begins; of a placed one, by the number that is called."""
+        """Return the tap of a call that begins: by its CallSid, or by the number it dials."""
         return self._taps.pop(call.to if call.outbound else call.call_sid, None)
 
 
 @asynccontextmanager
 async def _record_keeping(config: Config) -> "AsyncIterator[RecordKeeping]":
-    """Keep the record of a server. What waits for a disk runs off the loop that times calls."""
+    """Keep the records of a server; disk access runs in a thread, not on the event loop."""
     from offhook.serving.record_keeping import RecordKeeping
 
     keeping = RecordKeeping(config)

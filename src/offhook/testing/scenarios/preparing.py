@@ -1,4 +1,4 @@
-"""Scenarios made ready to run: checked as far as can be without calling, and with their sounds."""
+"""Preparation of scenarios: every check that needs no call, and the callers' audio."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,11 +25,11 @@ async def prepare(
     target: Target | None,
     environ: Mapping[str, str],
 ) -> list[ScenarioRun]:
-    """All of them.
+    """Check every scenario, and return what is needed to run them.
 
-    Raises InvalidFileError with the mistakes of every one, or UserError for a sound.
+    Raises InvalidFileError with the mistakes of all scenarios, or UserError for a sound.
 
-    `target` is where calls go that have no server of their own; there are none without it.
+    `target` takes the calls of scenarios without a `config`; None if all have one.
     """
     cases: list[ScenarioRun] = []
     bad: list[InvalidFileError] = []
@@ -66,7 +66,7 @@ async def _server(
 
 
 async def rendering(loaded: Iterable[Loaded]) -> Rendered:
-    """All that their callers say, said."""
+    """Synthesise all texts that the callers say."""
     return await render(text for one in loaded for text, is_file, _ in one.sounds() if not is_file)
 
 

@@ -1,4 +1,4 @@
-"""A result as a person reads it: the conversation, what failed and why, with times."""
+"""Results on the console: the conversation, and the failures, with times."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _STYLES: Final = {"caller": "cyan", "agent": "green", "call": "dim"}
 
 
 def show(console: Console, result: ScenarioResult) -> None:
-    """Print one scenario's conversation, then what failed."""
+    """Print one scenario's conversation, then its failures."""
     verdict = ("passed", "bold green") if result.passed else ("FAILED", "bold red")
     if not result.is_judged:
         verdict = ("NOT JUDGED", "bold yellow")
@@ -37,7 +37,7 @@ def show(console: Console, result: ScenarioResult) -> None:
 
 
 def too_late(result: ScenarioResult) -> str:
-    """Say why nothing can be said of the agent."""
+    """Return the message for a scenario that could not be judged."""
     return (
         f"this machine was too busy to judge: it was {result.late} ({result.attempts} attempts)."
         " Stop other programs, or rehearse fewer scenarios at the same time: --jobs 1"
@@ -45,7 +45,7 @@ def too_late(result: ScenarioResult) -> str:
 
 
 def sum_up(console: Console, results: Sequence[ScenarioResult]) -> None:
-    """Print the last line: how many passed, and which did not."""
+    """Print the summary: the number of passed scenarios, and the names of the others."""
     failed = [result for result in results if not result.passed and result.is_judged]
     unjudged = [result for result in results if not result.is_judged]
     for how in dict.fromkeys(result.how for result in results):
@@ -62,7 +62,7 @@ def sum_up(console: Console, results: Sequence[ScenarioResult]) -> None:
 
 
 def show_voices(console: Console, synthesised: Mapping[str, str]) -> None:
-    """Print who said the lines of callers that nobody recorded."""
+    """Print which engines synthesised the callers' lines, and how many lines each."""
     for engine, count in Counter(synthesised.values()).items():
         lines = "One line" if count == 1 else f"{count} lines"
         console.print(Text(f"{lines} of callers said by {engine}.", "dim"), soft_wrap=True)
@@ -83,7 +83,7 @@ def _show_call(console: Console, call: CallResult) -> None:
 
 
 def show_recordings(console: Console, paths: Sequence[Path]) -> None:
-    """Print where the calls can be heard."""
+    """Print the paths of the calls' recordings."""
     for path in paths:
         # A path that is broken into lines can be neither copied nor clicked.
         text = f"The call, caller left and agent right: {path}"

@@ -1,4 +1,4 @@
-"""Results for programs: JSON, and JUnit's XML for CI."""
+"""Results in files for programs: JSON, and JUnit XML for CI."""
 
 import re
 from collections.abc import Sequence
@@ -12,11 +12,14 @@ from offhook.testing.scenarios.printing import too_late
 from offhook.testing.scenarios.results import CallResult, Failure, ScenarioResult
 
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML cannot hold, not even escaped."""
+"""Characters that XML cannot contain, not even escaped."""
 
 
 def as_json(results: Sequence[ScenarioResult]) -> dict[str, Any]:
-    """All of it. Times are seconds from the answer of each call, durations milliseconds."""
+    """Return the results for JSON.
+
+    Times are in seconds from the answer of each call, durations in milliseconds.
+    """
     unjudged = sum(not result.is_judged for result in results)
     passed = sum(result.passed for result in results)
     return {
@@ -43,7 +46,7 @@ def as_json(results: Sequence[ScenarioResult]) -> dict[str, Any]:
 def write_junit(results: Sequence[ScenarioResult], path: Path) -> None:
     """Write a JUnit file, one test case for each scenario. Raises UserError E-SCENARIO-05.
 
-    What could not be judged is an error, which is JUnit's word for it, and no failure.
+    A scenario that could not be judged counts as an `error`, not as a `failure`.
     """
     unjudged = sum(not result.is_judged for result in results)
     failed = sum(not result.passed for result in results) - unjudged

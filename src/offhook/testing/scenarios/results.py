@@ -1,4 +1,4 @@
-"""A call as it was heard, line by line, and what became of a scenario: what reports are made of."""
+"""Results of a scenario and its calls, and the lines of their reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Who: TypeAlias = Literal["caller", "agent", "call"]
 
 @dataclass(frozen=True, slots=True)
 class ReportLine:
-    """Something that happened in a call, at `at` seconds after the answer."""
+    """A line of a call's report, for an event `at` seconds after the answer."""
 
     at: float
     who: Who
@@ -38,16 +38,16 @@ class ReportLine:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something that did not go as it should have, and where the scenario expects it."""
+    """An unmet expectation or other fault, and its place in the scenario file."""
 
     what: str
     place: Place | None = None
     at: float | None = None
-    """Seconds after the answer, of what can be dated."""
+    """Seconds after the answer; None if the failure has no time."""
 
     @property
     def told(self) -> str:
-        """What and when, without the place."""
+        """Text of the failure with its time, without its place."""
         return self.what if self.at is None else f"at {self.at:.1f} s: {self.what}"
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """One caller's call."""
+    """Result of one caller's call."""
 
     caller: str
     report: CallReport
@@ -65,51 +65,51 @@ class CallResult:
 
     @property
     def seconds(self) -> float:
-        """From the answer to the end."""
+        """Seconds from the answer to the end of the call."""
         return self.report.ended_at - self.report.answered_at
 
     def lines(self) -> list[ReportLine]:
-        """Return the call as it was heard."""
+        """Return the lines of the call's report, in order of time."""
         return _lines(self.report, self.wire)
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResult:
-    """What became of a scenario. `how` says where the words come from that were heard."""
+    """Result of a scenario. `how` tells the source of the words that were heard."""
 
     loaded: Loaded
     calls: Mapping[str, CallResult]
     how: str
     failures: list[Failure] = field(default_factory=list)
-    """Those that are no caller's."""
+    """Failures that belong to no caller."""
     late: Lateness | None = None
-    """How late this machine was, if that was too much to judge by."""
+    """Lateness of this machine, if it was too much to judge the agent."""
     attempts: int = 1
-    """How often it ran."""
+    """Number of times the scenario ran."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the scenario."""
         return self.loaded.name
 
     @property
     def all_failures(self) -> list[Failure]:
-        """Every caller's too."""
+        """Failures of the scenario and of all its callers."""
         return [*self.failures, *(one for call in self.calls.values() for one in call.failures)]
 
     @property
     def passed(self) -> bool:
-        """Whether all went as it should have."""
+        """True if there are no failures."""
         return not self.all_failures
 
     @property
     def is_judged(self) -> bool:
-        """Whether a failure is the agent's: this machine was in time."""
+        """True if the scenario passed, or this machine was not too late to judge."""
         return self.passed or self.late is None
 
     @property
     def seconds(self) -> float:
-        """How long its longest call was."""
+        """Length of the longest call, in seconds."""
         return max((call.seconds for call in self.calls.values()), default=0.0)
 
 

@@ -1,7 +1,7 @@
-"""Runs scenarios against a server, several at once, and judges them.
+"""Runner of scenarios: runs several at once against their servers, and judges them.
 
-Nothing that takes the processor for long happens while a call is judged: a server that takes long
-to open is opened before. A scenario that failed while this machine was late runs again, alone.
+Nothing that takes the processor for long runs while a call is judged: a server that is slow to open
+is opened before. A scenario that failed while this machine was late runs again, alone.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from offhook.testing.simulator.twilio.phone import place_call
 from offhook.twilio.signature import SharedKey
 
 ATTEMPTS: Final = 3
-"""How often a scenario runs that fails while this machine is late."""
+"""Largest number of runs of a scenario that fails while this machine is late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Who is called, and how the calls are signed (phone.place_call)."""
+    """Server to call, and the credentials that sign the calls (phone.place_call)."""
 
     url: str
     auth_token: str | SharedKey | None = field(repr=False)
@@ -42,28 +42,28 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioServer:
-    """Where a scenario's calls go, and who listens to the one with a CallSid."""
+    """Server of a scenario's calls, and the function that makes a Hearing for a CallSid."""
 
     target: Target
     listen: Callable[[str], Hearing]
     network: SimulatedNetwork | None = None
-    """Of the simulated account that the calls are on, where there is one that can act on them."""
+    """Network of the simulated account that can update the calls, if there is one."""
     place: Callable[[str, PlacedCaller, SimulatedCaller], Awaitable[CallReport]] | None = None
-    """Has somebody called; what became of it. Raises UserError when no call is placed."""
+    """Function that has the server place a call. Raises UserError if it places none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioRun:
-    """A scenario that is to run: what its caller can say, and what is known of the agent."""
+    """A scenario that is ready to run, with its callers' audio and the agent's vocabulary."""
 
     loaded: Loaded
     sounds: Mapping[str, bytes]
     known: AgentVocabulary | None
     how: str
     server: Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]]
-    """Opened when it begins, and closed when it is over."""
+    """Function that opens the scenario's server for as long as the scenario runs."""
     opens_slowly: bool = False
-    """Whether opening the server takes the processor for long."""
+    """True if opening the server takes the processor for long."""
 
 
 async def run(
@@ -75,9 +75,9 @@ async def run(
     began: Callable[[ScenarioRun], None] = lambda case: None,
     ended: Callable[[ScenarioResult], None] = lambda result: None,
 ) -> list[ScenarioResult]:
-    """Run them all, at most `jobs` at a time. Cancelling it hangs up every call.
+    """Run all scenarios, at most `jobs` at a time. Cancelling the task hangs up every call.
 
-    One that is not judged runs again, up to `attempts` times in all.
+    A scenario that could not be judged runs again, up to `attempts` times in all.
     """
     results: dict[int, ScenarioResult] = {}
     slow = [index for index, case in enumerate(cases) if case.opens_slowly]
@@ -109,7 +109,7 @@ async def run(
 
 
 class _Barrier:
-    """Keeps all callers waiting until every server that opens slowly is open."""
+    """Barrier for all callers until every server that opens slowly is open."""
 
     def __init__(self, slow: int) -> None:
         self._missing = slow
@@ -118,18 +118,18 @@ class _Barrier:
             self._open.set()
 
     def opened(self) -> None:
-        """Note that one of those servers is open."""
+        """Count a server that opens slowly as open."""
         self._missing -= 1
         if not self._missing:
             self._open.set()
 
     async def wait(self) -> None:
-        """Wait for the last of them."""
+        """Wait until all servers that open slowly are open."""
         await self._open.wait()
 
 
 class _Run:
-    """One scenario while it runs."""
+    """One run of a scenario."""
 
     def __init__(self, case: ScenarioRun, clock: Clock) -> None:
         self._case = case
@@ -171,7 +171,7 @@ class _Run:
             satisfied=self._judge.is_satisfied,
         )
         if person.placed is not None:
-            assert server.place is not None  # a server that is to call somebody can
+            assert server.place is not None  # a server with placed callers can place calls
             report = await server.place(person.from_, person.placed, caller)
             return await self._result(server, name, person, report, hearing)
         report = await place_call(

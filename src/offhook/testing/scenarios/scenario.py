@@ -1,4 +1,4 @@
-"""A scenario: a rehearsed conversation as a YAML file tells it, the caller's side step by step.
+"""Scenario files: a rehearsed conversation in YAML, with the caller's side step by step.
 
     dialogue: dialogue.yaml
     steps:
@@ -44,11 +44,11 @@ def _quoted(value: Any) -> Any:
 
 _Digits = Annotated[str, BeforeValidator(_quoted)]
 _Wait = Annotated[float, Field(gt=0)]
-"""Seconds to wait for the agent; then the step has failed and the next begins."""
+"""Seconds to wait for the agent, after which the step has failed and the next begins."""
 
 
 class WaitForAgent(ScenarioPart):
-    """Until the agent has spoken since the caller's last turn, and then been quiet."""
+    """Wait until the agent has spoken since the caller's last turn, and is then quiet."""
 
     quiet_ms: Annotated[int, Field(ge=0)] = 600
     timeout: _Wait = 20.0
@@ -59,10 +59,10 @@ class BargeIn(ScenarioPart):
 
     say: str | None = None
     clip: str | None = None
-    """Instead of `say`: a WAV file, as in a step."""
+    """WAV file to play instead of `say`, relative to the scenario's file."""
     after_ms: Annotated[int, Field(ge=0)] | None = None
     after: Phrase | None = None
-    """Instead of `after_ms`: when that has been heard."""
+    """Phrase of the agent after which the caller speaks, instead of `after_ms`."""
     timeout: _Wait = 20.0
 
     @model_validator(mode="after")
@@ -82,40 +82,40 @@ class HangUpStep(ScenarioPart):
 
 
 class ScenarioStep(ScenarioPart):
-    """One thing that the caller does, or expects: exactly one of the fields is set."""
+    """A single action or expectation of the caller: exactly one of the fields is set."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     say: str | None = None
     clip: str | None = None
-    """A WAV file, relative to the scenario's: speech, music, noise."""
+    """WAV file to play, relative to the scenario's file: speech, music or noise."""
     barge_in: BargeIn | None = None
     wait_for_agent: WaitForAgent | None = None
     expect: ExpectTurn | None = None
     press: Annotated[str, BeforeValidator(_quoted), Field(pattern=r"^[0-9*#A-D]+$")] | None = None
     wait: Annotated[float, Field(ge=0)] | None = None
-    """Seconds in which the agent may go on."""
+    """Seconds to wait, in which the agent may go on speaking."""
     stay_silent: Annotated[float, Field(gt=0)] | None = None
-    """Seconds of the caller's turn without a word: what the agent says then is its answer."""
+    """Seconds of a turn in which the caller is silent; the agent's speech then is its answer."""
     hang_up: HangUpStep | None = None
 
     short: ClassVar[Mapping[str, Any]] = {"enum": ["wait_for_agent", "hang_up"]}
 
     @property
     def sound(self) -> str | None:
-        """What is said in this step, or the file that is played, if anything is."""
+        """Text that is said in this step, or the file that is played, or None."""
         if self.barge_in is not None:
             return self.barge_in.say or self.barge_in.clip
         return self.say or self.clip
 
     @property
     def file(self) -> str | None:
-        """The file that is played in this step, if one is."""
+        """File that is played in this step, or None."""
         return self.barge_in.clip if self.barge_in is not None else self.clip
 
     @property
     def is_turn(self) -> bool:
-        """Whether this is a turn of the caller's, which the agent may answer."""
+        """True if this is a turn of the caller, which the agent may answer."""
         return self.sound is not None or self.press is not None or self.stay_silent is not None
 
     @model_validator(mode="before")
@@ -141,51 +141,51 @@ def _not_one_thing() -> PydanticCustomError:
 
 
 class PlacedCaller(ScenarioPart):
-    """The agent rings the caller, not the other way round: docs/outbound.md."""
+    """Call that the agent places to the caller: docs/outbound.md."""
 
     agent: str
     variables: dict[str, str] = Field(default_factory=dict)
 
 
 class ScenarioCaller(ScenarioPart):
-    """One caller: who calls which number, what they do, and what they expect of the whole call."""
+    """A caller: their number, the number they call, their steps, their expectations of the call."""
 
     from_: Annotated[_Digits, Field(alias="from")] = "+12025550142"
     to: _Digits = "+12025550100"
     noise_dbfs: Annotated[float, Field(ge=-90, le=-50)] | None = None
-    """Level of the noise on the caller's line; without it, silence is digital silence."""
+    """Level of noise on the caller's line, in dBFS; without it, silence is digital silence."""
     placed: PlacedCaller | None = None
-    """The agent calls this person, whose number is `from`, and is one of the telephones."""
+    """Call of the agent to this person; their number `from` must be one of the telephones."""
     steps: tuple[ScenarioStep, ...] = ()
     expect: ExpectCall | None = None
 
 
 class Scenario(ScenarioCaller):
-    """One conversation, or several that begin at the same time."""
+    """A rehearsed conversation, or several that begin at the same time."""
 
     name: str | None = None
-    """What it is called in reports; without it, its file's name."""
+    """Name of the scenario in reports; the default is its file's name."""
     dialogue: str | None = None
-    """The dialogue file of the agent that is called, relative to this one: from it are known the
-    words that can be heard, what they mean, and which functions there are."""
+    """Dialogue file of the called agent, relative to this file: the source of the words that can be
+    heard, their meanings, and the agent's functions."""
     vars: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    """Values of variables; --var NAME=VALUE goes before them."""
+    """Values of variables; --var NAME=VALUE overrides them."""
     time_limit_s: Annotated[float, Field(gt=0)] = 120.0
-    """Seconds after which a call that is not over has failed, and is hung up."""
+    """Seconds after which a call that is not over fails and is hung up."""
     config: str | None = None
-    """The offhook.yaml of the server, relative to this file: it runs within the rehearsal, for this
-    scenario alone, whatever the command line says."""
+    """The offhook.yaml of a server, relative to this file, that runs within the rehearsal for this
+    scenario only, whatever the command line says."""
     script: Script | None = None
-    """What the agent of that server says and does, turn by turn, whatever the caller says."""
+    """Script of that server's agent, turn by turn, whatever the caller says."""
     telephones: dict[_Digits, Callee] | None = None
-    """Who can be rung, by number; there is an account then, whose REST API the server uses. Any
-    other number does not exist."""
+    """Telephones that can be called, by number; the server then uses the REST API of a simulated
+    account. Any other number does not exist."""
     callers: dict[str, ScenarioCaller] = Field(default_factory=dict)
-    """Instead of `steps`: several callers by name, who ring at the same time."""
+    """Several callers by name, who call at the same time; instead of `steps`."""
 
     @property
     def people(self) -> Mapping[str, ScenarioCaller]:
-        """Every caller by name."""
+        """All callers by name."""
         return self.callers or {"caller": self}
 
     @model_validator(mode="after")
@@ -225,27 +225,27 @@ class Scenario(ScenarioCaller):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A scenario, and where everything stands in its file, if it has one."""
+    """A scenario, with its file if it has one."""
 
     scenario: Scenario
     document: Document | None = None
 
     @property
     def file(self) -> str:
-        """The path of its file; empty without one."""
+        """Path of the scenario's file; empty without one."""
         return "" if self.document is None else str(self.document.path)
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the scenario; its file's path if it has none."""
         return self.scenario.name or self.file
 
     def person_at(self, name: str) -> Loc:
-        """Where a caller stands."""
+        """Return the location of a caller in the file."""
         return ("callers", name) if self.scenario.callers else ()
 
     def place(self, *loc: str | int) -> Place | None:
-        """Where the value at `loc` begins."""
+        """Return the place in the file where the value at `loc` begins, or None without a file."""
         return None if self.document is None else self.document.place(loc)
 
     def beside(self, name: str) -> Path:
@@ -253,7 +253,7 @@ class Loaded:
         return Path(name) if self.document is None else self.document.path.parent / name
 
     def sounds(self) -> Iterator[tuple[str, bool, Place | None]]:
-        """Yield what is said or played: text or file, whether it is a file, and where it stands."""
+        """Yield each sound of a caller: text or file, True for a file, and its place."""
         for name, person in self.scenario.people.items():
             for index, step in enumerate(person.steps):
                 if step.sound is not None:
@@ -264,8 +264,8 @@ class Loaded:
 def load(path: Path, variables: Mapping[str, str] | None = None) -> Loaded:
     """Read a scenario from a file. Raises InvalidFileError (E-YAML-01 to -03) with every mistake.
 
-    `variables` are those of the command line, whose values are text: a whole number that is
-    written as one is taken for it. What the scenario's `vars` do not have is left out.
+    `variables` are those of the command line, whose values are text: a text that is a whole number
+    becomes a number. Variables that the scenario's `vars` do not have are ignored.
     """
     document = yamlfile.read(path)
     _fill_in(document, variables or {})
@@ -273,7 +273,7 @@ def load(path: Path, variables: Mapping[str, str] | None = None) -> Loaded:
 
 
 class at:  # noqa: N801 - reads as a word
-    """Within it, a UserError is told with the place in a file that it is about."""
+    """Context manager that adds the place in a file to the message of a UserError."""
 
     def __init__(self, place: Place | None) -> None:
         self._place = place
@@ -287,7 +287,7 @@ class at:  # noqa: N801 - reads as a word
 
 
 def asking(text: str, *, clip: bool = False) -> Scenario:
-    """One question: let the agent greet, ask, hear the answer, hang up."""
+    """Return a scenario of one question: hear the greeting, ask, hear the answer, hang up."""
     return Scenario(
         name=text,
         steps=(

@@ -1,4 +1,4 @@
-"""The server of one scenario: that of its configuration, its agent, and its telephones."""
+"""The server of one scenario: its configuration, the agent's script, and the telephones."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ from offhook.testing.simulator.twilio.calls.people import MachineGreeting, Simul
 SIGHT: Final = Sight(
     "taken from the wire, as the server in this process saw it", words=True, inside=True
 )
-"""What is seen of its calls."""
+"""Sight of the calls of a scenario's own server."""
 
 _PLACING_S: Final = 20.0
 _LOOKS_S: Final = 0.05
@@ -37,20 +37,20 @@ _ACCOUNT: Final = "AC" + "0" * 32
 
 
 def config_of(loaded: Loaded, environ: Mapping[str, str]) -> Config:
-    """Load the configuration that a scenario names. Raises UserError for what is wrong with it."""
+    """Load the configuration that a scenario names. Raises UserError for a mistake in it."""
     assert loaded.scenario.config is not None
     path = loaded.beside(loaded.scenario.config)
     return configuration.load(path, {**environ, "DEEPGRAM_API_KEY": "any"})
 
 
 def opens_slowly(loaded: Loaded) -> bool:
-    """Tell whether its server keeps records and has an API: both take seconds to set up."""
+    """Return True if the server keeps records and has an API: both take seconds to set up."""
     return any(caller.placed is not None for caller in loaded.scenario.people.values())
 
 
 @asynccontextmanager
 async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[ScenarioServer]:
-    """Run it for as long as the scenario lasts. `config` is `config_of` it."""
+    """Run the scenario's server within the context. `config` is that of `config_of`."""
     scenario = loaded.scenario
     assert scenario.script is not None  # where there is a config, there is one
     people: dict[str, SimulatedPerson] | None = None
@@ -90,7 +90,7 @@ def _person(callee: Callee) -> SimulatedPerson:
 
 
 class _Placing:
-    """Has a server ring somebody, over its API."""
+    """Placing of calls over the API of a scenario's server."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _Placing:
         self._time_limit_s = time_limit_s
 
     async def place(self, to: str, placed: PlacedCaller, caller: SimulatedCaller) -> CallReport:
-        """Have the server call; return what became of it. Raises UserError if it does not."""
+        """Have the server place a call; return its report. Raises UserError if it refuses."""
         who = self._people[to]
         if who.machine is not None:
             sound = who.machine.sound()

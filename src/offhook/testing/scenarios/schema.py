@@ -1,6 +1,6 @@
-"""The JSON Schema of scenario files, for editors: made of the models that read them.
+"""JSON Schema of scenario files, for editors, generated from the models that read them.
 
-schema.json beside this is a copy; `offhook rehearse --schema` prints it.
+schema.json in this folder is a copy; `offhook rehearse --schema` prints it.
 """
 
 import json
@@ -10,14 +10,14 @@ from typing import Any, Final
 from offhook.testing.scenarios.scenario import Scenario
 
 _VARIABLE: Final = {"type": "string", "pattern": r"^\{\{.*\}\}$"}
-"""What may stand for a number."""
+"""Schema of a variable, which may stand for a number."""
 
 _MAY_BE_ALONE: Final = ("#/$defs/WaitForAgent", "#/$defs/HangUpStep")
-"""Steps whose key needs no value."""
+"""References to the steps whose key needs no value."""
 
 
 def scenario_schema() -> dict[str, Any]:
-    """JSON Schema, draft 2020-12."""
+    """Return the JSON Schema, draft 2020-12."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **_as_written(Scenario.model_json_schema(by_alias=True)),
@@ -27,15 +27,15 @@ def scenario_schema() -> dict[str, Any]:
 
 
 def as_text() -> str:
-    """Return the schema as it is printed, and committed."""
+    """Return the schema as text, as in schema.json."""
     return json.dumps(scenario_schema(), indent=2) + "\n"
 
 
 def _as_written(schema: Any) -> Any:
-    """Return the schema of what is written, where pydantic gives that of what is kept.
+    """Return the schema of the file's text, given pydantic's schema of the parsed values.
 
-    A variable may stand for a number, one thing for a list, and a step's name for the step; what is
-    not there is left out, not null.
+    A variable may stand for a number, one value for a list, and a step's name for the step; a
+    missing value is left out, not null.
     """
     if isinstance(schema, list):
         return [_as_written(each) for each in schema]

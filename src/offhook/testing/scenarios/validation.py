@@ -1,4 +1,4 @@
-"""Expectations that cannot come true, found before any call; and those that cannot be seen."""
+"""Checks before any call: expectations that cannot be met, and those that cannot be judged."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,20 @@ from offhook.yamlfile import Finding, InvalidFileError, Loc, nearest
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What can be seen of a call."""
+    """Facts of a call that the rehearsal can observe."""
 
     how: str
-    """Where the words come from, or why there are none."""
+    """Source of the words, or the reason why there are none."""
     words: bool
     inside: bool
-    """Whether the server runs in this process: its functions and endings can be seen."""
+    """True if the server runs in this process: its functions and endings can be seen."""
 
 
 def check(loaded: Loaded, known: AgentVocabulary | None, sight: Sight) -> None:
-    """Raise InvalidFileError: E-SCENARIO-01 for what cannot be, E-SCENARIO-02 for the unseen."""
+    """Raise InvalidFileError for expectations that cannot be met or judged.
+
+    The code is E-SCENARIO-01 for what cannot be met, E-SCENARIO-02 for what cannot be judged.
+    """
     for code, found in (
         ("E-SCENARIO-01", _Checks(loaded, known).impossible()),
         ("E-SCENARIO-02", _Checks(loaded, known).invisible(sight)),
@@ -38,7 +41,7 @@ class _Checks:
         self._loaded = loaded
         self._known = known
 
-    # --- what cannot be ---
+    # --- expectations that cannot be met ---
 
     def impossible(self) -> Iterator[Finding]:
         for name, person in self._loaded.scenario.people.items():
@@ -181,7 +184,7 @@ class _Checks:
                 text = f'The dialogue has no {what} "{name}".'
                 yield self._wrong(text, fix, (*place, index))
 
-    # --- what cannot be seen ---
+    # --- expectations that cannot be judged ---
 
     def invisible(self, sight: Sight) -> Iterator[Finding]:
         inside = "Run the server within the rehearsal, with --config."

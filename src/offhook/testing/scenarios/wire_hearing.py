@@ -1,9 +1,9 @@
-"""What a caller heard, taken from the two wires of a server that runs in this process.
+"""Words that a caller hears, taken from both connections of a server in this process.
 
-Deepgram says each sentence as text before it sends its audio, and the server passes the audio on to
-Twilio, which plays it. So the sentences queue up for the line as their audio does, and it is known
-when each was played and which of it a `clear` threw away. How far a cut sentence was heard is
-counted in its words, as if all were equally long: an estimate.
+Deepgram sends each sentence as text before its audio, and the server passes the audio on to Twilio,
+which plays it. The sentences are queued as their audio is, so the time at which each was played is
+known, and so is the part that a `clear` discarded. The words heard of a cut sentence are an
+estimate, as if all words were equally long.
 """
 
 import asyncio
@@ -26,59 +26,59 @@ from offhook.testing.simulator.speech.levels import SILENT
 from offhook.twilio import messages as media
 
 SETTLE_S: Final = 5.0
-"""Wall-clock seconds that the server has, after a call, to say how it ended."""
+"""Wall-clock seconds that the server has, after a call, to report its ending."""
 
 _OVERLAP_S: Final = 0.05
-"""What a sentence and a stretch have in common, at least, if the one is heard in the other."""
+"""Seconds that a sentence and a stretch must overlap for the sentence to be heard in it."""
 
 
 @dataclass(slots=True, eq=False)
 class _Sentence:
     text: str
     received: int = 0
-    """Bytes of its audio that came from the agent."""
+    """Bytes of audio received from the agent."""
     spoken: int = 0
-    """Those up to the last that is no silence."""
+    """Bytes of audio received, without silence at the end."""
     queued: int = 0
-    """Those of them that were not passed on yet."""
+    """Bytes of audio received that are not passed on to Twilio yet."""
     began: float | None = None
     ended: float = 0.0
     cut_at: float | None = None
     heard_in: list[Stretch] = field(default_factory=list)
-    """In order: a sentence with a pause in it is heard in two."""
+    """Stretches in order of time; a sentence with a pause in it is heard in two."""
 
     @property
     def until(self) -> float:
-        """When its last sound has played."""
+        """Time at which the last sound of the sentence has played."""
         began = float("-inf") if self.began is None else self.began
         return min(self.ended, began + self.spoken / audio.BYTES_PER_SECOND)
 
     def is_in(self, stretch: Stretch) -> bool:
-        """Whether it is heard in that stretch."""
+        """Return True if the sentence is heard in the stretch."""
         if self.began is None:
             return False
         until = min(self.until, stretch.ended)
         return until - max(self.began, stretch.began) >= _OVERLAP_S
 
     def add(self, stretch: Stretch) -> None:
-        """Note that it is heard there, if it is."""
+        """Add the stretch to `heard_in`, if the sentence is heard in it."""
         if self.is_in(stretch) and stretch not in self.heard_in:
             self.heard_in.append(stretch)
             self.heard_in.sort(key=lambda one: one.began)
 
     def words_in(self, stretch: Stretch, now: float) -> str:
-        """Its words that were heard in that stretch, as far as it has gone."""
+        """Return the words of the sentence that were heard in the stretch so far."""
         words = self.text.split()
         index = self.heard_in.index(stretch)
         first = self._place(self.heard_in[index - 1].ended, len(words)) if index else 0
-        # What follows a stretch may be another, until the sentence is nearly over.
+        # Another stretch may follow with the rest, until the sentence is nearly over.
         rest = self.until - stretch.ended < PAUSE_S or now >= self.until
         if self.cut_at is None and stretch.over and stretch is self.heard_in[-1] and rest:
             return " ".join(words[first:])
         return " ".join(words[first : self._place(stretch.ended, len(words))])
 
     def _place(self, at: float, words: int) -> int:
-        """How many of its words had been played at that time."""
+        """Return the number of words, of `words` in all, that had been played at `at`."""
         length = self.spoken / audio.BYTES_PER_SECOND
         if self.began is None or not length:
             return 0
@@ -87,7 +87,7 @@ class _Sentence:
 
 
 class _OfOurs(msgspec.Struct):
-    """As much as matters of what the server says to the agent."""
+    """Fields needed of the server's messages to the agent."""
 
     type: str = ""
     id: str = ""
@@ -95,31 +95,31 @@ class _OfOurs(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class TakenFor:
-    """What the agent took a turn of the caller's for."""
+    """A turn of the caller as the agent recognised it."""
 
     at: float
     text: str
 
 
 class WireHearing:
-    """A tap.Tap on one call, and a Hearing of it."""
+    """A tap.Tap on one call that is also its Hearing."""
 
     def __init__(self, clock: Clock) -> None:
         self.ending: ServersEnding | None = None
         self.taken_for: list[TakenFor] = []
         self._now = clock.now
         self.ended: Final = asyncio.Event()
-        """Set when the call is over for the server."""
+        """Event that is set when the call is over for the server."""
         self._sentences: list[_Sentence] = []
         self._queue = deque[_Sentence]()
-        """Those of whose audio some is still to be passed on, or to come."""
+        """Sentences with audio still to be received or passed on."""
         self._plays_until = float("-inf")
         self._functions: dict[str, SeenFunctionCall] = {}
 
     # --- tap.Tap ---
 
     def on_wire(self, message: OnWire) -> None:
-        """Take a message of either wire."""
+        """Take a message of either connection."""
         if message.leg == "agent" and message.direction == "in":
             if message.kind == "binary":
                 self._receive(message.data)
@@ -131,7 +131,7 @@ class WireHearing:
             self._pass_on(message.data)
 
     def on_ended(self, ending: Ending | None) -> None:
-        """Note that the server's call is over."""
+        """Keep the call's ending, and set `ended`."""
         if ending is not None:
             self.ending = ServersEnding(ending.how.slug, ending.how.fault)
         self.ended.set()
@@ -161,7 +161,7 @@ class WireHearing:
                 pass
 
     def _answer(self, text: bytes) -> None:
-        """Read what we say to the agent: of interest are answers to its functions."""
+        """Take a message to the agent, and mark the function call that it answers."""
         try:
             message = msgspec.json.decode(text, type=_OfOurs)
         except msgspec.DecodeError:
@@ -218,35 +218,35 @@ class WireHearing:
     # --- hearing.Hearing ---
 
     def over(self, stretch: Stretch) -> None:
-        """Find out what was heard in it."""
+        """Assign the sentences that were heard in the stretch."""
         for sentence in self._sentences:
             sentence.add(stretch)
 
     def words(self, stretch: Stretch) -> str | None:
-        """Return the sentences that were played in a stretch; of one that is playing, what was."""
+        """Return the words that were played in a stretch so far."""
         now = self._now()
-        self.over(stretch)  # of one that is not, so far
+        self.over(stretch)  # also assigns sentences to a stretch that is not over
         said = [one.words_in(stretch, now) for one in self._sentences if stretch in one.heard_in]
         return " ".join(filter(None, said))
 
     def functions(self) -> Sequence[SeenFunctionCall]:
-        """All of them."""
+        """Return all function calls of the agent, also cancelled ones."""
         return tuple(self._functions.values())
 
     async def finish(self) -> None:
-        """Wait until the call is over for the server too."""
+        """Wait until the call is over for the server too, at most SETTLE_S seconds."""
         await until_over(self.ended)
 
 
 async def until_over(ended: asyncio.Event) -> None:
-    """Wait for the server's end of a call, but not for long: it may never have known of it."""
+    """Wait at most SETTLE_S seconds for `ended`: the server may not know of the call."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_S):
             await ended.wait()
 
 
 def _arguments(text: str) -> dict[str, Any]:
-    """Parse a function's arguments; none, if they are not what JSON calls an object."""
+    """Return a function's arguments; an empty dict if they are not a JSON object."""
     try:
         arguments = msgspec.json.decode(text or "{}")
     except (msgspec.DecodeError, ValueError):

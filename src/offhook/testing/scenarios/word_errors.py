@@ -1,10 +1,10 @@
-"""How far what was heard is from what was said, in words."""
+"""Word errors between said and heard text."""
 
 from collections.abc import Sequence
 
 
 def word_errors(said: Sequence[str], heard: Sequence[str]) -> int:
-    """Count the fewest words to put in, take out or exchange so that one becomes the other."""
+    """Return the fewest insertions, deletions and replacements that turn one into the other."""
     row = list(range(len(heard) + 1))
     for count, word in enumerate(said, 1):
         before, row[0] = row[0], count

@@ -1,4 +1,4 @@
-"""What is known in advance of the agent that is called, from the dialogue that it follows."""
+"""Vocabulary of the called agent, taken from its dialogue before any call."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -11,9 +11,9 @@ from offhook.testing.simulator.speech.vocabulary import Vocabulary
 
 
 class AgentVocabulary:
-    """Which words can be heard, what they mean, and which functions there are.
+    """Words that an agent can say, their meanings, and the agent's functions.
 
-    `more` are texts that the agent may say beside those of its dialogue, such as its greeting.
+    `more` are texts that the agent may say in addition to its dialogue, such as its greeting.
     """
 
     def __init__(self, dialogue: Dialogue, more: Iterable[str]) -> None:
@@ -30,10 +30,10 @@ class AgentVocabulary:
         self._replies: Final = Matcher(replies, dialogue.kinds)
         self._dialogue: Final = dialogue
         self.meanings: Final = replies.keys() | dialogue.content.intents.keys()
-        """Names of replies, and of intents, which an agent's words may have as a caller's do."""
+        """Names of replies and intents that the agent's words may mean."""
 
     def meant(self, text: str) -> set[str]:
-        """Return the names of what words mean: the nearest reply, and the intent."""
+        """Return the meanings of a text: the names of the nearest reply and of the intent."""
         found = {self._replies.meaning(text).intent, self._dialogue.meaning(text).intent}
         return {name for name in found if name is not None}
 
