@@ -12,7 +12,7 @@ from offhook.call.phrases import Phrases
 from offhook.call.requests import AskDigits, CallRequest, HangUp, Leave, Mute, Say, Tell, Update
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
-from offhook.calls.control import NO_CALL, CallControl
+from offhook.calls.control import CallControl
 from offhook.calls.messaging import Messaging
 from offhook.calls.operations import OPERATIONS
 from offhook.calls.transfers import Transfers
@@ -150,9 +150,9 @@ async def test_a_call_that_is_not_live_is_asked_for_nothing(is_over: bool) -> No
     if rig.control.entry is not None:
         rig.control.entry.session = None
     for request_ in (HangUp("operator"), Leave(SendDigits("1")), UpdateAgent("speak", {})):
-        with pytest.raises(ToolError, match=NO_CALL):
+        with pytest.raises(ToolError, match=Phrases().no_call):
             await rig.control.perform(request_)
-    with pytest.raises(ToolError, match=NO_CALL):
+    with pytest.raises(ToolError, match=Phrases().no_call):
         await rig.control.perform(StartTransfer("desk"))
     assert not rig.control.set_recording(True)
     assert await rig.control.perform(TakeMessage("Ada", "", "Call back.")), "there is a record"

@@ -26,8 +26,6 @@ from offhook.tools.requests import (
     UpdateAgent,
 )
 
-NO_CALL: Final = "there is no such call"
-
 _BEYOND_REACH: Final = (
     "the agent's part is over; the caller is with Twilio, and is hung up on when Twilio asks what"
     " comes next. To end such a call at once takes REST credentials"
@@ -120,7 +118,7 @@ class CallControl:
         entry = self.entry
         session = entry.session if entry is not None else None
         if entry is None or session is None:
-            return False, NO_CALL
+            return False, self._phrases.no_call
         reply: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
 
         def replied(done: bool, what: str) -> None:
@@ -178,7 +176,7 @@ class CallControl:
 
     def _live_entry(self) -> CallEntry:
         if self.entry is None or self.entry.session is None:
-            raise ToolError(NO_CALL)
+            raise ToolError(self._phrases.no_call)
         return self.entry
 
     def _may_leave(self) -> bool:

@@ -394,7 +394,7 @@ class Session(LegInputs):
 
     def _refuse_requests(self) -> None:
         for replied in self._replies.values():
-            replied(False, "the call is over")
+            replied(False, self._call.phrases.call_over)
         self._replies.clear()
 
     def _end(self) -> None:
