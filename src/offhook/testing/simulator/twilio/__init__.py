@@ -1,1 +1,1 @@
-"""A simulated Twilio: accounts, calls, media streams, webhooks."""
+"""Simulated Twilio: accounts, calls, media streams, webhooks."""

@@ -1,4 +1,4 @@
-"""What became of a rehearsed call: what happened, what was measured, and the call as a WAV file."""
+"""Report of a rehearsed call: its events, its measured times, and its audio as a WAV file."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from offhook.testing.simulator.twilio.verbs import Verb
 
 @dataclass(frozen=True, slots=True)
 class DebuggerNote:
-    """What Twilio's debugger would show, with its code; without a code, a remark of ours."""
+    """Entry of Twilio's debugger, with its code; without a code, a remark of the simulator."""
 
     code: int | None
     text: str
@@ -24,7 +24,7 @@ class DebuggerNote:
 
 @dataclass(frozen=True, slots=True)
 class TwimlDocument:
-    """One answer to a request for TwiML."""
+    """Response to a request for TwiML."""
 
     url: str
     status: int
@@ -34,12 +34,12 @@ class TwimlDocument:
 Sound: TypeAlias = Literal[
     "say", "play", "ringing", "stream", "together", "waiting", "recording", "keypad"
 ]
-"""What can be on a line, besides silence: `together` with others, `waiting` for them (music)."""
+"""Sound on a line: `together` is talk with others, `waiting` the music before they come."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineSpan:
-    """Time in which something is on the line. Times are the clock's, in seconds."""
+    """Period in which a sound is on the line. Times are in seconds of the clock."""
 
     sound: Sound
     began: float
@@ -47,14 +47,14 @@ class LineSpan:
 
 
 class CallParty(StreamParty, Protocol):
-    """A person on a call: on all of its streams, one after another."""
+    """Person on a call, who takes part in all of its streams, one after another."""
 
     @property
     def faults(self) -> Sequence[str]:
-        """What this person waited for in vain."""
+        """Descriptions of what this person expected and did not get."""
 
     def call_ended(self) -> None:
-        """Take note that the call is over."""
+        """Note that the call is over."""
 
 
 PartyT_co = TypeVar("PartyT_co", bound=CallParty, covariant=True)
@@ -62,7 +62,7 @@ PartyT_co = TypeVar("PartyT_co", bound=CallParty, covariant=True)
 
 @dataclass(slots=True)
 class LegReport(Generic[PartyT_co]):
-    """What became of one call. Times are the clock's, in seconds."""
+    """Report of one call. Times are in seconds of the clock."""
 
     account_sid: str
     call_sid: str
@@ -72,17 +72,17 @@ class LegReport(Generic[PartyT_co]):
     ending: Ending = "application_error"
     documents: list[TwimlDocument] = field(default_factory=list)
     verbs: list[Verb] = field(default_factory=list)
-    """Those that were executed; <Dial> and <Record> only in so far as they stand here."""
+    """Verbs that were executed. <Dial> and <Record> are simulated: they only take time."""
     notes: list[DebuggerNote] = field(default_factory=list)
     streams: list[SimulatedStream] = field(default_factory=list)
     line: list[LineSpan] = field(default_factory=list)
-    """What was on the line, in the order in which it ended."""
+    """Sounds that were on the line, in the order in which they ended."""
 
     def silences(self, at_least_s: float = 1.0) -> list[tuple[float, float]]:
-        """When nothing at all was on the line between answer and end: from and until.
+        """Return beginning and end of each silence on the line between answer and end of the call.
 
-        Shorter ones are left out: between two verbs a server is asked. Within a stream it is the
-        agent's to speak, and the caller's to measure it.
+        Silences shorter than `at_least_s` are left out, because a server is asked between two
+        verbs. A stream counts as sound throughout: the caller measures silences within it.
         """
         found: list[tuple[float, float]] = []
         until = self.answered_at
@@ -94,16 +94,16 @@ class LegReport(Generic[PartyT_co]):
 
     @property
     def faults(self) -> list[str]:
-        """Why the call did not go as it should have; nothing, if it did."""
+        """Descriptions of everything that went wrong in the call; empty if nothing did."""
         return [*self.faults_on_the_line, *self.caller.faults]
 
     @property
     def faults_on_the_line(self) -> list[str]:
-        """Those that were not the caller's to find."""
+        """Faults that Twilio sees, as opposed to those that the caller finds."""
         faults = [
             f"{note.code} {note.text}"
             for note in self.notes
-            # 31921 also when a server closes its stream on purpose (twilio.md §1.9).
+            # A server that closes its stream on purpose also causes 31921 (twilio.md §1.9).
             if note.code is not None and note.code != stream.SERVER_CLOSED
         ]
         if self.ending == "given_up":
@@ -112,7 +112,7 @@ class LegReport(Generic[PartyT_co]):
         return faults
 
     def write_wav(self, path: Path) -> None:
-        """Write what was said (left) and heard (right) from the answer to the end."""
+        """Write the caller's audio (left) and the agent's (right) from the answer to the end."""
         with path.open("wb") as file:
             writer = StereoWriter(file)
             written = 0

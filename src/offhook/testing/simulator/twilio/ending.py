@@ -1,4 +1,4 @@
-"""How a rehearsed call ends, as it is seen from Twilio's side."""
+"""Ends of a rehearsed call, as Twilio sees them."""
 
 from typing import Literal, TypeAlias
 
@@ -16,6 +16,7 @@ Ending: TypeAlias = Literal[
     "not_answered",
     "far_end_hung_up",
 ]
-"""`stream_…`: the call was placed to a stream URL, where no TwiML follows. `given_up`: it was not
-over when the rehearsal's time was up. `out_of_time`: its own, that it was created with.
-`far_end…`: of a leg that was dialled, when nobody is left to speak with."""
+"""Reason for the end of a call. `stream_…`: the call was placed to a stream URL, where no TwiML
+follows. `given_up`: the call was not over when the rehearsal's time limit was reached.
+`out_of_time`: the call reached its own time limit. `far_end…`: a dialled leg ended because nobody
+is left to speak with."""

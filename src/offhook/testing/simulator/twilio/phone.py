@@ -1,9 +1,9 @@
-"""Places a rehearsed call: somebody rings the server that is rehearsed.
+"""Placing of a rehearsed call to the server that is rehearsed.
 
-It requests the voice webhook, executes the TwiML that it gets, opens the stream and posts the
-callbacks; all of which is done in calls/. Source: twilio.md §1.2, §1.7, §1.10, §2 and §4.
+A call requests the voice webhook, executes the TwiML of its answer, opens the stream and posts the
+callbacks; calls/ does all of this. Source: twilio.md §1.2, §1.7, §1.10, §2 and §4.
 
-It speaks to one host, as webhooks.py says; a URL of another host is noted and never contacted.
+A call contacts one host only (webhooks.py). A URL of another host is noted and never contacted.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -29,7 +29,7 @@ from offhook.testing.simulator.twilio.webhooks import RehearsedHost, Request
 from offhook.twilio.signature import SharedKey
 
 DIAL_S: Final = 3.0
-"""Simulated seconds that a dialled call takes, where nobody in particular is dialled."""
+"""Simulated seconds that a dialled call takes in a call without a `network`."""
 
 _PartyT = TypeVar("_PartyT", bound=CallParty)
 
@@ -57,14 +57,14 @@ async def place_call(
 ) -> LegReport[_PartyT]:
     """Call a number whose voice webhook (http, https) or media stream (ws, wss) is `to_url`.
 
-    `auth_token` signs, or a shared key in its place; without it nothing is signed. `public_url` is
-    the origin that a server behind a plain `to_url` takes itself to have, if another (webhooks.py).
-    `parameters` are the stream's, when `to_url` is one. `dial_status` is what becomes of every
-    <Dial>, unless there is a `network`: its people are dialled, its account can redirect and end
-    the call. The caller hangs up `hang_up_after_s` after the answer, whatever is going on.
-    A call that is not over after `time_limit_s` simulated seconds is hung up, which its report
-    calls a fault. Cancelling it hangs up; then, as after a normal end, no connection and no task is
-    left. Raises UserError E-REH-02 for another `to_url`.
+    `auth_token`, an Auth Token or a shared key, signs the requests; with None nothing is signed.
+    `public_url` is the public origin of a server behind a plain `to_url`, if it has another
+    (webhooks.py). `parameters` are those of the stream, if `to_url` is one. `dial_status` is the
+    result of every <Dial>, unless there is a `network`: then its people are dialled, and its
+    account can redirect and end the call. The caller hangs up `hang_up_after_s` seconds after the
+    answer. A call that is not over after `time_limit_s` simulated seconds is hung up, which is a
+    fault in its report. Cancelling this function hangs up; then, as after a normal end, no
+    connection and no task is left. Raises UserError E-REH-02 for any other `to_url`.
     """
     front = RehearsedHost(to_url, auth_token, public_url)
     report = LegReport(account_sid, call_sid or new_sid("CA"), caller)

@@ -1,8 +1,8 @@
-"""Twilio's end of a media stream: the client that a voice-agent server serves.
+"""Twilio's end of a media stream: the client of a voice-agent server.
 
-Source: twilio.md §1.3 to §1.7. It sends the caller's audio in frames of 20 ms, plays what it is
-sent to the caller at 8 bytes a millisecond, and judges the server's messages as Twilio does. And
-it keeps the truth of the call: what was said and heard, on one timeline, and when.
+Source: twilio.md §1.3 to §1.7. The stream sends the caller's audio in frames of 20 ms, plays the
+server's audio to the caller at 8 bytes a millisecond, and checks the server's messages as Twilio
+does. It also records what was said and heard, and when, on one timeline.
 """
 
 import math
@@ -17,7 +17,7 @@ from offhook.net.websocket import Channel, Closed
 from offhook.twilio import messages
 
 BUFFER_BYTES: Final = 10 * 60 * audio.BYTES_PER_SECOND
-"""Unplayed audio that Twilio holds: ten minutes (twilio.md §1.6)."""
+"""Bytes of unplayed audio that Twilio holds: ten minutes (twilio.md §1.6)."""
 
 BROKEN: Final = 31903
 SERVER_CLOSED: Final = 31921
@@ -28,14 +28,14 @@ INVALID: Final = 31951
 
 StreamEvent: TypeAlias = Literal["stream-started", "stream-stopped", "stream-error"]
 EndedBy: TypeAlias = Literal["caller", "server", "loss", "twilio"]
-"""`twilio`: other instructions replaced it, or the call was ended by them (twilio.md §1.7)."""
+"""Party that ended a stream. `twilio`: a REST request redirected or ended the call (§1.7)."""
 
 Report: TypeAlias = Callable[[StreamEvent, int | None, str], None]
-"""Told of each stream event: which, its 319xx code if it is an error, and a text (§1.9, §1.10)."""
+"""Callback for each stream event: event, code 319xx of an error, text (§1.9, §1.10)."""
 
 
 class LineControls(Protocol):
-    """What a caller can do to the line besides speaking."""
+    """Actions of a caller on the line, besides speaking."""
 
     def press(self, key: str) -> None:
         """Press one key: 0-9, *, # or A-D."""
@@ -45,21 +45,21 @@ class LineControls(Protocol):
 
 
 class StreamParty(Protocol):
-    """A person who speaks and listens on the line."""
+    """Person who speaks and listens on the line."""
 
     def next_frame(self, line: LineControls, heard: bytes, now: float) -> bytes:
-        """Return what is said in the next 20 ms (160 bytes), after having `heard` the last 20 ms.
+        """Return the audio of the next 20 ms (160 bytes). `heard` is the audio of the last 20 ms.
 
-        `now`, in the clock's seconds, is the moment between the two.
+        `now` is the time between the two, in seconds of the clock.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Agent audio that the caller heard without a gap. Times are the clock's, in seconds.
+    """Agent audio that the caller heard without a gap. Times are in seconds of the clock.
 
-    `cut_by` says what threw away audio that was waiting behind it: the server's `clear`, or the
-    end of the stream. It is None when all was played.
+    `cut_by` is the reason for which waiting audio was discarded: the server's `clear`, or the end
+    of the stream. It is None when all audio was played.
     """
 
     began: float
@@ -69,7 +69,7 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """A mark that was returned, when, and whether playback had reached it or a `clear` freed it."""
+    """Mark that was returned: time, name, and True if it was played, False if cleared."""
 
     at: float
     name: str
@@ -77,11 +77,11 @@ class Echo:
 
 
 class SimulatedStream:
-    """One media stream, from `connected` to the close: the Receiver of the client's socket.
+    """Media stream from `connected` to the close: the Receiver of the client's socket.
 
-    Frame k (from 1) holds what the caller said in the 20 ms before `started_at` + k · 20 ms and
-    is sent at that time; when the process is late, all frames due are sent at once. Messages
-    `before_start` are a fault that a server must survive: nothing comes before `start`.
+    Frame k (from 1) holds the caller's audio of the 20 ms before `started_at` + k · 20 ms and is
+    sent at that time; when the process is late, all frames due are sent at once. Messages in
+    `before_start` are a fault that a server must survive: Twilio sends none of them.
     """
 
     def __init__(
@@ -111,13 +111,13 @@ class SimulatedStream:
         self.ended_by: EndedBy | None = None
         self.closed: Closed | None = None
         self.spoken = bytearray()
-        """The caller's side: mu-law from `started_at` on, whether or not it could be sent."""
+        """Mu-law audio of the caller from `started_at` on, including frames that were not sent."""
         self.heard = bytearray()
-        """The agent's side, as it was played to the caller; silence where nothing played."""
+        """Mu-law audio of the agent as played to the caller, with silence where nothing played."""
         self.sent_at: list[float] = []
-        """When each `media` message was sent."""
+        """Times at which `media` messages were sent, in seconds of the clock."""
         self.dropped = 0
-        """Frames that were not sent because the server read too slowly."""
+        """Number of frames that were not sent because the server read too slowly."""
         self.bursts: list[Burst] = []
         self.cleared_at: list[float] = []
         self.echoes: list[Echo] = []
@@ -136,10 +136,10 @@ class SimulatedStream:
         self._marks: deque[tuple[int, str]] = deque()
         self._burst_began: int | None = None
 
-    # --- what the caller, and a test, does ---
+    # --- methods for the caller and for tests ---
 
     def press(self, key: str) -> None:
-        """Send one key as `dtmf`."""
+        """Send a key as `dtmf`."""
         self._send(
             messages.Dtmf(
                 stream_sid=self.stream_sid,
@@ -149,11 +149,11 @@ class SimulatedStream:
         )
 
     def hang_up(self) -> None:
-        """Hang up: `stop`, then close (twilio.md §1.7). Harmless after the end."""
+        """Hang up: `stop`, then close (twilio.md §1.7). Has no effect after the end."""
         self.stop("caller")
 
     def stop(self, by: Literal["caller", "twilio"]) -> None:
-        """`stop`, then close: Twilio does the same whoever ends the stream, but for the server."""
+        """Send `stop`, then close, as Twilio does unless the server ends the stream."""
         if self.ended_by is not None:
             return
         self._send(
@@ -167,7 +167,7 @@ class SimulatedStream:
         self._channel.close()
 
     def abort(self) -> None:
-        """Lose the connection: neither `stop` nor a close frame."""
+        """Drop the connection, without `stop` and without a close frame."""
         self._channel.abort()
 
     def send_start(self) -> None:
@@ -187,16 +187,16 @@ class SimulatedStream:
         )
 
     def send_raw(self, message: bytes, *, binary: bool = False) -> None:
-        """Send that message as it is: what a server must survive."""
+        """Send a message as it is, such as an invalid one that a server must survive."""
         if binary:
             self._channel.send_binary(message)
         else:
             self._channel.send_text(message)
 
-    # --- what the socket calls ---
+    # --- callbacks of the socket ---
 
     def on_open(self, socket: Channel) -> None:
-        """Introduce the call, then send the first frame in 20 ms: the upgrade is done."""
+        """Send `connected` and `start` after the upgrade, and the first frame 20 ms later."""
         self._channel = socket
         self.started_at = self._clock.now()
         self._send(messages.Connected())
@@ -209,7 +209,7 @@ class SimulatedStream:
         self._arm()
 
     def on_text(self, text: bytes) -> None:
-        """Take a message of the server's: one of three kinds, or it is ignored."""
+        """Process a message of the server: media, mark or clear. Others are ignored."""
         if self.ended_by is not None:
             return
         self._play_until_now()
@@ -229,15 +229,15 @@ class SimulatedStream:
             self._clear()
 
     def on_binary(self, data: bytes) -> None:
-        """Not a way to speak to Twilio."""
+        """Report a binary frame, which Twilio cannot decode."""
         self._report_once(UNDECODABLE, f"a binary frame of {len(data)} bytes")
 
     def on_writable(self, writable: bool) -> None:
-        """While the server reads too slowly, caller audio is dropped (31930)."""
+        """Drop caller audio (31930) while the server reads too slowly."""
         self._writable = writable
 
     def on_close(self, closed: Closed) -> None:
-        """End the stream, if it was not over already."""
+        """End the stream, if it is not over already."""
         self.closed = closed
         if self.ended_by is None:
             if closed.received is None:
@@ -311,7 +311,7 @@ class SimulatedStream:
         self._play(round((self._clock.now() - self.started_at) * audio.BYTES_PER_SECOND))
 
     def _play(self, until: int) -> None:
-        """Let playback reach that byte of the timeline, if it has not passed it."""
+        """Advance playback to byte `until` of the timeline, unless it is already past it."""
         size = until - len(self.heard)
         if size <= 0:
             return
@@ -335,7 +335,7 @@ class SimulatedStream:
         return self.started_at + place / audio.BYTES_PER_SECOND
 
     def _echo_passed(self) -> None:
-        """Return the marks that playback has passed, and wake up when it passes the next."""
+        """Return the marks that playback has passed, and set the timer for the next."""
         while self._marks and self._marks[0][0] <= len(self.heard):
             self._echo(self._marks.popleft()[1], played=True)
         if self._mark_timer is not None:

@@ -1,6 +1,7 @@
-"""The socket of a simulated media stream: every one of them is opened here.
+"""Opening of the socket of a simulated media stream.
 
-Whatever is to lie between Twilio's end and the server that is rehearsed lies here.
+Every such socket is opened here, so that faults of the network between Twilio and the rehearsed
+server can be inserted in one place.
 """
 
 from collections.abc import Mapping
@@ -10,10 +11,10 @@ from offhook.net import websocket
 from offhook.testing.simulator.twilio.stream import SimulatedStream
 
 UPGRADE_S: Final = 10.0
-"""Wall-clock seconds that the upgrade may take: Twilio documents no limit (twilio.md §1.8)."""
+"""Wall-clock seconds that the upgrade may take. Twilio documents no limit (twilio.md §1.8)."""
 
 MAX_MESSAGE: Final = 2**20
-"""Bytes of one message of the server's. Twilio's limit is not documented (§1.4)."""
+"""Bytes that one message of the server may have. Twilio's limit is not documented (§1.4)."""
 
 
 async def connect(url: str, stream: SimulatedStream, headers: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
-"""Reads TwiML as Twilio does, for the simulated one to execute: the verbs a voice agent needs.
+"""Parsing of TwiML as Twilio parses it, for the verbs that a voice agent needs.
 
-Source: twilio.md §2. What is misspelt is ignored with a warning, as Twilio ignores it (12200).
+Source: twilio.md §2. Unknown verbs and attributes are ignored with a warning, as by Twilio (12200).
 """
 
 from collections.abc import Mapping
@@ -58,11 +58,11 @@ _CHILDREN: Final = {
 }
 _NOUNS: Final = frozenset({"Stream", "Parameter", "Number", "Sip", "Conference"})
 _OPAQUE: Final = frozenset({"Dial", "Say"})
-"""What is inside these (kinds of destination, SSML) is taken as it is."""
+"""Verbs whose children (kinds of destination, SSML) are not checked."""
 
 
 class MalformedTwimlError(ValueError):
-    """An answer that is no TwiML, with the code that Twilio's debugger shows."""
+    """Answer that is not TwiML, with the code that Twilio's debugger shows."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -71,7 +71,7 @@ class MalformedTwimlError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One element of a document: a verb, or a noun inside one."""
+    """Element of a document: a verb, or a noun inside a verb."""
 
     name: str
     attributes: dict[str, str]
@@ -92,7 +92,7 @@ def read(body: bytes, content_type: str | None) -> tuple[list[Verb], list[str]]:
     if len(body) > MAX_BYTES:
         raise MalformedTwimlError(11750, f"{len(body)} bytes: TwiML has 64 kB at most")
     if kind == _PLAIN and not _is_document(body):
-        # Text that is no TwiML is read aloud, and the call ends (§2.1).
+        # Text that is not TwiML is read aloud, and the call ends (§2.1).
         return [Verb("Say", {}, body.decode("utf-8", "replace").strip(), ())], []
     try:
         # The document is the rehearsed server's own, and short; expat stops entity bombs itself.
@@ -107,7 +107,7 @@ def read(body: bytes, content_type: str | None) -> tuple[list[Verb], list[str]]:
 
 
 def _is_document(body: bytes) -> bool:
-    """Tell whether a text is meant as TwiML, with mistakes or without."""
+    """Return True if a text is meant as TwiML, even if it has mistakes."""
     return b"<Response" in body
 
 
@@ -148,6 +148,6 @@ def method(verb: Verb, attribute: str) -> str:
 
 
 def number(verb: Verb, attribute: str) -> int | None:
-    """Return the whole number that an attribute holds, if it does."""
+    """Return the whole number that an attribute holds; None if it holds none."""
     value = verb.attributes.get(attribute, "")
     return int(value) if value.isdecimal() else None

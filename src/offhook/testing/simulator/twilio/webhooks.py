@@ -1,14 +1,13 @@
-"""Twilio's requests to the server that is rehearsed: where they go, and how they are signed.
+"""Twilio's requests to the server that is rehearsed: their URLs and their signatures.
 
-Source: twilio.md §3.1, §3.2 and §3.6 (what is signed, and with what) and §4.1 (how long a webhook
-may take).
+Source: twilio.md §3.1, §3.2 and §3.6 (signed data and keys) and §4.1 (timeout of a webhook).
 
-Twilio speaks only https and wss, a rehearsal mostly to a plain server on loopback. It then stands
-where a proxy that ends TLS would: every https or wss URL of that host, or of the server's public
-one, is signed as Twilio would, without a port, and requested in plain, with the `Host` that was
-signed and with `X-Forwarded-Proto: https` (§3.3). So a server finds the URL that was signed whether
-it has it in its configuration or takes it from the request. A URL of any other host is never
-contacted: a rehearsal calls nobody.
+Twilio uses only https and wss; a rehearsal mostly contacts a plain server on loopback. The
+simulator then behaves like a proxy that terminates TLS: every https or wss URL of that host, or of
+the server's public host, is signed as Twilio signs it, without a port, and requested without TLS,
+with the signed `Host` and with `X-Forwarded-Proto: https` (§3.3). So a server finds the signed URL
+either in its configuration or in the request. A URL of any other host is never contacted, so that
+a rehearsal calls nobody.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ from offhook.twilio.signature import (
 )
 
 TIMEOUT_S: Final = 15.0
-"""Wall-clock seconds that a request may take in all."""
+"""Wall-clock seconds that a request may take in total."""
 
 HTTP_FAILURE: Final = 11200
 CONNECTION_FAILURE: Final = 11205
@@ -39,7 +38,7 @@ PROTOCOL_VIOLATION: Final = 11206
 
 
 class WebhookError(Exception):
-    """A request without a usable answer, and the code that Twilio's debugger shows for it."""
+    """Request without a usable answer, with the code that Twilio's debugger shows for it."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -48,7 +47,7 @@ class WebhookError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: its public URL, and parameters that go into a form, or a GET's query."""
+    """Request to a public URL, with parameters for the form, or for the query of a GET."""
 
     url: str
     method: str = "POST"
@@ -56,11 +55,12 @@ class Request:
 
 
 class RehearsedHost:
-    """The host that is rehearsed: its URLs as Twilio knows them, signs them and requests them.
+    """Host that is rehearsed, with its URLs as Twilio knows, signs and requests them.
 
-    `public_url` is the https origin that the server takes itself to have, if it is not that of
-    `to_url`; it matters to a plain one only. `auth_token` signs: an Auth Token, or a shared key in
-    its place; without it nothing is signed. Raises UserError E-REH-02 for a `to_url` that is none.
+    `public_url` is the public https origin of the server, if it is not the origin of `to_url`; only
+    a plain `to_url` needs it. `auth_token`, an Auth Token or a shared key, signs the requests; with
+    None nothing is signed. Raises UserError E-REH-02 if `to_url` is not an http, https, ws or wss
+    URL.
     """
 
     def __init__(
@@ -79,15 +79,15 @@ class RehearsedHost:
         public = _split(public_url)[1] if self._plain and public_url else self._netloc
         self._hosts = [urlsplit(f"//{netloc}") for netloc in (self._netloc, public)]
         self.url = f"{'wss' if self.is_stream else 'https'}://{public}{rest}"
-        """`to_url` as Twilio would know it."""
+        """`to_url` in the form that Twilio would know."""
 
     def dialled(self, url: str) -> str | None:
-        """Return that URL as it is requested here; None if it is another host's."""
+        """Return the URL to request in place of `url`; None if it is of another host."""
         scheme, netloc, rest = _split(url)
         try:
             its = urlsplit(f"//{netloc}")
             port = its.port
-        except ValueError:  # no port, or no IPv6 address
+        except ValueError:  # an invalid port or IPv6 address
             return None
         if not any(
             its.hostname == ours.hostname and port in (None, 443, ours.port) for ours in self._hosts
@@ -100,8 +100,8 @@ class RehearsedHost:
     def proxied(self, url: str) -> dict[str, str]:
         """Return the headers that a proxy in front of a plain server gives a request.
 
-        Without a token there is no proxy: a server that checks no signatures serves its own
-        machine alone.
+        Without a token there are none: a server that checks no signatures serves only its own
+        machine.
         """
         scheme, netloc, _ = _split(url)
         if not self._plain or self._auth_token is None:
@@ -130,7 +130,7 @@ class RehearsedHost:
         return {HEADER: sign(self._auth_token, signed, fields)}
 
     async def send(self, http: httpx2.AsyncClient, request: Request) -> httpx2.Response:
-        """Send one request, signed. Raises WebhookError when there is no answer."""
+        """Send a signed request. Raises WebhookError when there is no answer."""
         url, form = request.url, dict(request.parameters)
         if request.method == "GET":
             url += ("&" if "?" in url else "?") + urlencode(form)
@@ -162,6 +162,6 @@ class RehearsedHost:
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """Scheme, network location and all the rest, exactly as written: a signature covers it."""
+    """Return scheme, network location and rest of `url`, unchanged: a signature covers it."""
     found = re.fullmatch(r"(?s)([A-Za-z]+)://([^/?#]*)(.*)", url)
     return (found[1].lower(), found[2], found[3]) if found else ("", "", url)

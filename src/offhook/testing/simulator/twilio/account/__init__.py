@@ -1,1 +1,1 @@
-"""The REST side of the simulated Twilio: an account whose requests really act."""
+"""REST side of the simulated Twilio: an account whose requests act on simulated calls."""

@@ -1,4 +1,4 @@
-"""A simulated account: REST requests, checked as Twilio checks them, that really act on calls."""
+"""Simulated account: REST requests are checked as Twilio checks them and act on calls."""
 
 import base64
 import re
@@ -41,16 +41,17 @@ TEXT_TOO_LONG: Final = 21617
 TEXT_MISSING: Final = 21602
 
 MESSAGE_S: Final = 1.0
-"""Seconds until a text is said to have been delivered."""
+"""Seconds until a text message is reported as delivered."""
 
 _OTHER: Final = re.compile(r"(sips?:[^\s@]+@[^\s@]+|client:\S+)")
 
 
 @dataclass(frozen=True, slots=True)
 class RestFault:
-    """What a request meets in place of its answer.
+    """Fault that a request gets in place of its answer.
 
-    `acted`: it was carried out all the same. Twilio's newer format of errors if `new_format`.
+    With `acted`, the request is carried out nevertheless. With `new_format`, the error has Twilio's
+    newer format.
     """
 
     status: int
@@ -62,7 +63,7 @@ class RestFault:
 
 @dataclass(frozen=True, slots=True)
 class RestReply:
-    """The answer to a request."""
+    """Answer to a REST request."""
 
     status: int
     body: Any
@@ -71,11 +72,11 @@ class RestReply:
 
 @dataclass(slots=True)
 class SimulatedAccount:
-    """One account, on its network of calls.
+    """Simulated account on its network of calls.
 
-    `numbers` are its own, `verified` others that it may call from. `refused` are numbers with the
-    code that a call or text to them meets (21215, 21610, …). Beyond `calls_at_once` calls are
-    refused, beyond `calls_per_second` they wait in the queue (twilio.md §5.2).
+    `numbers` are the account's own, `verified` others that it may call from. `refused` maps
+    numbers to the code that a call or text message to them gets (21215, 21610, …). Calls beyond
+    `calls_at_once` are refused; calls beyond `calls_per_second` wait in the queue (twilio.md §5.2).
     """
 
     network: SimulatedNetwork
@@ -88,7 +89,7 @@ class SimulatedAccount:
     calls_at_once: int | None = None
     calls_per_second: float | None = None
     faults: deque[RestFault] = field(default_factory=deque)
-    """What the next requests meet, one each."""
+    """Faults for the next requests, one each."""
     _queue_free_at: float = 0.0
 
     def answer(
@@ -198,7 +199,7 @@ class SimulatedAccount:
         return resources.call(leg)
 
     def _missed(self, sid: str | None, given: Given) -> None:
-        """Note what was asked of a call that never was."""
+        """Note a request to end a call that does not exist."""
         now = self.network.clock.now()
         if given.text("Status"):
             self.network.ledger.hang_ups.append(EndRequest(sid or "", now, False))
@@ -240,7 +241,7 @@ class SimulatedAccount:
                 await network.front.send(network.http, Request(url, "POST", form))
 
     def _list_calls(self, given: Given) -> dict[str, Any]:
-        """List calls, the newest first. Only who called whom, and their status, are looked for."""
+        """List calls, newest first. Only To, From, Status and ParentCallSid filter the list."""
         wanted = {name: given.text(name) for name in ("To", "From", "Status", "ParentCallSid")}
         members = {"To": "to", "From": "from", "Status": "status"}
         found = [resources.call(leg) for leg in reversed(self.network.legs.values())]
@@ -290,7 +291,7 @@ class SimulatedAccount:
     def _check_ends(
         self, given: Given, number: re.Pattern[str], other: re.Pattern[str] | None
     ) -> None:
-        """Refuse a caller that is not ours, and a callee whom the account may not reach."""
+        """Refuse a `From` that is not the account's, and a `To` that it may not reach."""
         to, from_ = given.text("To"), given.text("From")
         if not from_:
             raise RequestRefusedError(400, FROM_MISSING, "No 'From' number is specified")

@@ -1,4 +1,4 @@
-"""Calls that are created by REST: somebody is rung, and what was asked for runs.
+"""Calls that are created by REST: a person is rung, and the call's instructions run.
 
 Source: twilio.md §5.3.
 """
@@ -37,7 +37,7 @@ NO_AMD_CALLBACK: Final = 21262
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What a call is to do: a URL to be asked, or TwiML."""
+    """Instructions for a call: a URL that gives TwiML, or TwiML itself."""
 
     url: str | None
     method: str
@@ -45,7 +45,7 @@ class Instructions:
     fallback_url: str | None
 
     def work(self, leg: Leg) -> Work:
-        """To do it on that leg."""
+        """Return the work that executes the instructions on `leg`."""
 
         async def work() -> Ending:
             if self.url is None:
@@ -79,7 +79,7 @@ def instructions(given: Given) -> Instructions | None:
 
 
 def told(given: Given) -> StatusSubscription | None:
-    """Return who is told of the call's progress. Raises RequestRefusedError."""
+    """Return the subscription to status callbacks, if any. Raises RequestRefusedError."""
     url = given.text("StatusCallback")
     events = [event for text in given.texts("StatusCallbackEvent") for event in text.split()]
     if not set(events) <= set(call_status.EVENTS):
@@ -93,7 +93,7 @@ def told(given: Given) -> StatusSubscription | None:
 
 
 def detection_of(given: Given) -> Detection | None:
-    """How it is to be found out whether a machine answers. Raises RequestRefusedError."""
+    """Return the answering-machine detection, if any. Raises RequestRefusedError."""
     mode: Literal["Enable", "DetectMessageEnd"]
     match given.text("MachineDetection"):
         case "":
@@ -121,7 +121,7 @@ def detection_of(given: Given) -> Detection | None:
 
 
 def ring(network: SimulatedNetwork, given: Given, waits_s: float) -> Leg:
-    """Ring somebody, after having waited in the queue for so long. Raises RequestRefusedError."""
+    """Ring a person after `waits_s` seconds in the queue. Raises RequestRefusedError."""
     first = instructions(given)
     if first is None:
         raise RequestRefusedError(400, BAD_URL, "neither Url nor Twiml")
@@ -153,7 +153,7 @@ async def _live(
     digits: str,
     waits_s: float,
 ) -> None:
-    """Run a call that was created, from the queue to its end."""
+    """Run a created call from the queue to its end."""
     network = leg.network
     outcome = "canceled"
 

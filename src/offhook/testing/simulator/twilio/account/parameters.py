@@ -1,8 +1,8 @@
-"""What Twilio's REST operations take, and requests that are checked against it.
+"""Parameters of Twilio's REST operations, and requests that are checked against them.
 
 The tables are those of Twilio's published OpenAPI description (`twilio_api_v2010.json`, twilio.md
-§5), which a test compares them with. An unknown parameter, which Twilio ignores, is refused here:
-nobody means one.
+§5); a test compares them. An unknown parameter, which Twilio ignores, is refused here, because it
+is always a mistake.
 """
 
 import re
@@ -22,7 +22,7 @@ STATUSES: Final = tuple(status for status in call_status.STATUSES if status != "
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What one parameter may be: of a kind, one of some words, or a SID that begins so."""
+    """Rules for a parameter: its kind, its permitted words, or the prefix of its SID."""
 
     kind: str = "text"
     required: bool = False
@@ -40,8 +40,8 @@ _DECLARED: Final = re.compile(r"([\w<>]+)(!?)(\*?)(?::(\w+))?(?:=(.+))?")
 def _table(text: str) -> Table:
     """Return the parameters that a text declares.
 
-    `To!` is required, `MediaUrl*` may be given several times, `Url:url` is of that kind, `Byoc:BY`
-    is a SID that begins so, and `Status=canceled|completed` is one of these words.
+    `To!` is required, `MediaUrl*` may be given several times, `Url:url` is of kind `url`, `Byoc:BY`
+    is a SID that begins with `BY`, and `Status=canceled|completed` is one of these words.
     """
     table = {}
     for word in text.split():
@@ -110,11 +110,11 @@ LIMITS: Final = {
     "MachineDetectionSilenceTimeout": (2000, 10000),
     "PageSize": (1, 1000),
 }
-"""From and to (§5.3)."""
+"""Least and greatest value of each integer parameter (§5.3)."""
 
 
 class RequestRefusedError(Exception):
-    """A request is refused, with HTTP's status and Twilio's code."""
+    """Refusal of a request, with HTTP status and Twilio's code."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
@@ -124,10 +124,10 @@ class RequestRefusedError(Exception):
 
 
 class Given:
-    """The parameters of one request, as they were sent."""
+    """Parameters of one request, unchanged."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]], table: Table) -> None:
-        """Check a request. Raises RequestRefusedError for what the table does not have."""
+        """Check a request. Raises RequestRefusedError for what `table` does not allow."""
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:
             if name not in table:
@@ -148,15 +148,15 @@ class Given:
         return name in self._values
 
     def text(self, name: str, default: str = "") -> str:
-        """One value; an empty one is as good as none."""
+        """Return the first value of a parameter; `default` if it is empty or missing."""
         return self._values.get(name, [""])[0] or default
 
     def texts(self, name: str) -> list[str]:
-        """All values."""
+        """Return all values of a parameter."""
         return self._values.get(name, [])
 
     def integer(self, name: str, default: int) -> int:
-        """One whole number."""
+        """Return a parameter as a whole number; `default` if it is empty or missing."""
         return int(self.text(name, str(default)))
 
     def items(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""REST resources as Twilio answers them (twilio.md §5.3, §5.6, §5.7), with all of their members."""
+"""REST resources in Twilio's format, with all members (twilio.md §5.3, §5.6, §5.7)."""
 
 import math
 import re
@@ -18,7 +18,7 @@ def _date(when: datetime | None) -> str | None:
 
 
 def call(leg: Leg) -> dict[str, Any]:
-    """Return a call."""
+    """Return the Call resource of a leg."""
     account = leg.report.account_sid
     uri = f"/{VERSION}/Accounts/{account}/Calls/{leg.sid}"
     ended = leg.over
@@ -54,7 +54,7 @@ def call(leg: Leg) -> dict[str, Any]:
 
 
 def message(account_sid: str, given: Given) -> dict[str, Any]:
-    """Return a text that was accepted."""
+    """Return the Message resource of a text message that was accepted."""
     sid, body, now = new_sid("SM"), given.text("Body"), dates.rfc2822(dates.now())
     one, several = (160, 153) if body.isascii() else (70, 67)
     segments = 1 if len(body) <= one else math.ceil(len(body) / several)
@@ -85,7 +85,7 @@ def message(account_sid: str, given: Given) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class AccountNumber:
-    """A number of the account, and what is set about it, by the names of its parameters."""
+    """Number of the account, with its settings by the names of their parameters."""
 
     phone_number: str
     sid: str = field(default_factory=lambda: new_sid("PN"))
@@ -94,7 +94,7 @@ class AccountNumber:
     settings: dict[str, str] = field(default_factory=dict)
 
     def json(self, account_sid: str) -> dict[str, Any]:
-        """Return the number, as Twilio answers it."""
+        """Return the IncomingPhoneNumber resource."""
         set_ = {
             re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): self._value(name, parameter)
             for name, parameter in UPDATE_NUMBER.items()
@@ -116,7 +116,7 @@ class AccountNumber:
         }
 
     def _value(self, name: str, parameter: Parameter) -> Any:
-        """Return what is set, or what Twilio has where nothing is."""
+        """Return the value of a setting, or Twilio's default for it."""
         usual = {
             "ApiVersion": VERSION,
             "FriendlyName": self.phone_number,

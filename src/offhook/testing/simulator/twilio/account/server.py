@@ -1,4 +1,4 @@
-"""An account's REST API on a real socket."""
+"""Server of an account's REST API on a real socket."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ from offhook.testing.simulator.twilio.account.account import SimulatedAccount
 
 @asynccontextmanager
 async def serve(account: SimulatedAccount) -> AsyncIterator[str]:
-    """Serve it on a free loopback port: the origin, for `twilio.api_url`."""
+    """Serve the API on a free loopback port and yield its origin, for `twilio.api_url`."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()

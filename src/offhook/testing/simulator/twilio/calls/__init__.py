@@ -1,1 +1,1 @@
-"""Simulated calls: legs, the people who are rung, what TwiML does to them, and who was rung."""
+"""Simulated calls: legs, people who can be rung, execution of TwiML, and a log of calls."""

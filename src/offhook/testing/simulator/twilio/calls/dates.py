@@ -1,11 +1,11 @@
-"""Dates as Twilio writes them. They are the wall clock's, which no rehearsal hurries."""
+"""Dates in Twilio's formats. They follow the wall clock, at any speed of a rehearsal."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 
 def now() -> datetime:
-    """Return what time it is."""
+    """Return the current wall-clock time."""
     return datetime.now(UTC)
 
 

@@ -1,4 +1,4 @@
-"""Answering-machine detection: what a simulated Twilio makes of who answers (twilio.md §5.3)."""
+"""Answering-machine detection of the simulated Twilio (twilio.md §5.3)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,22 +11,22 @@ from offhook.testing.simulator.twilio.webhooks import Request
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """How it is asked for. With a `url` the verdict is posted there, and nobody waits for it."""
+    """Request for detection. With a `url`, the result is posted and the call does not wait."""
 
     mode: Literal["Enable", "DetectMessageEnd"]
     url: str | None = None
     method: str = "POST"
     timeout_s: float = 30.0
     speech_s: float = 2.4
-    """Who speaks for longer is a machine."""
+    """Seconds of speech after which a machine is assumed."""
     speech_end_s: float = 1.2
-    """So much silence ends what a person says."""
+    """Seconds of silence that end the first words of a person or a machine."""
     silence_s: float = 5.0
-    """Who says nothing for so long is nothing that is known."""
+    """Seconds of silence after the answer that give the result `unknown`."""
 
 
 def verdict(person: SimulatedPerson, detection: Detection) -> tuple[str, float]:
-    """AnsweredBy, and the seconds after the answer at which it is known."""
+    """Return `AnsweredBy`, and the seconds after the answer at which it is known."""
     speaks_s = person.machine.greeting_s if person.machine is not None else person.hello_s
     if speaks_s == 0:
         found = "unknown", detection.silence_s
@@ -44,7 +44,7 @@ def verdict(person: SimulatedPerson, detection: Detection) -> tuple[str, float]:
 
 
 def listen(leg: Leg, detection: Detection) -> None:
-    """Find out who has answered, and post it."""
+    """Detect who has answered, and post the result."""
     answered_by, seconds = verdict(leg.person, detection)
 
     def known() -> None:

@@ -1,4 +1,4 @@
-"""<Dial>: people who are rung and joined with a leg, and conferences (twilio.md §2.6)."""
+"""Execution of <Dial>: ringing people, joining them, and conferences (twilio.md §2.6)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,29 +22,29 @@ NO_DIAL_HERE: Final = 13201
 
 
 Follow: TypeAlias = Callable[[Leg, Request], Awaitable[Ending]]
-"""Executes what a URL answers, to the end (executing.py)."""
+"""Function that executes the TwiML of a URL to the end (executing.py)."""
 
 
 @dataclass(slots=True)
 class _Child:
-    """A leg that <Dial> makes, until it and the parent have parted."""
+    """Leg that <Dial> makes, until it is separated from its parent."""
 
     leg: Leg
     rung: Rung
     whisper: Request | None
     timeout_s: int
     news: asyncio.Event
-    """Set when it is ready; all children of a <Dial> have the same."""
+    """Event that is set when a child is ready; all children of a <Dial> share it."""
     ready: bool = False
-    """It has answered and heard its whisper, or never will."""
+    """True once the leg has answered and heard its whisper, or cannot do so any more."""
     joined: bool = False
     apart: asyncio.Event = field(default_factory=asyncio.Event)
     status: str = "canceled"
-    """Its DialCallStatus."""
+    """DialCallStatus of the leg."""
 
 
 async def dial(leg: Leg, verb: Verb, base: str, follow: Follow) -> dict[str, str]:
-    """Ring, join and wait until it is over; what `action` is told."""
+    """Ring people, join one, and wait for the end. Return the parameters for `action`."""
     nouns = verb.nouns or (Verb("Number", {}, verb.text, ()),)
     if nouns[0].name == "Conference":
         return await _confer(leg, nouns[0])
@@ -89,7 +89,7 @@ def _told(child: _Child, seconds: int) -> dict[str, str]:
 
 
 async def _first(children: Sequence[_Child], news: asyncio.Event) -> _Child:
-    """Return who can be joined first; the last of those who cannot, if none can."""
+    """Return the first child that can be joined; the last child, if none can."""
     while True:
         for child in children:
             if child.joined:
@@ -168,7 +168,7 @@ async def _live(child: _Child, follow: Follow) -> None:
 
 
 async def _confer(leg: Leg, noun: Verb) -> dict[str, str]:
-    """Be in a conference until it is over."""
+    """Stay in a conference until it is over. Return the parameters for `action`."""
     network, attributes = leg.network, noun.attributes
     conference = network.conferences.setdefault(noun.text, Conference(noun.text))
     met = Joined(conference.name, leg.sid, network.clock.now())

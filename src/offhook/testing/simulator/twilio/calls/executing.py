@@ -1,6 +1,7 @@
-"""Executes TwiML on a leg: gets a document, does what it says, and goes where it leads.
+"""Execution of TwiML on a leg: requesting a document, executing it, and following its URLs.
 
-Source: twilio.md §2. Nothing is fetched, recorded or spoken; it takes its time, and is noted.
+Source: twilio.md §2. Sounds are not fetched, recorded or spoken; they take simulated time and are
+noted in the report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,25 +19,27 @@ from offhook.testing.simulator.twilio.verbs import Verb, method
 from offhook.testing.simulator.twilio.webhooks import Request, WebhookError
 
 MAX_DOCUMENTS: Final = 100
-"""TwiML documents of one call, so that one which redirects to itself comes to an end."""
+"""TwiML documents that one call may have, so that a document that redirects to itself ends."""
 
 SAY_S: Final = 0.06
 """Simulated seconds that speaking one character of a <Say> takes."""
 
 PLAY_S: Final = 2.0
+"""Simulated seconds that one repetition of a <Play> takes."""
+
 RECORD_S: Final = 5.0
-"""Simulated seconds that a sound and a message take."""
+"""Simulated seconds that a <Record> takes."""
 
 KEYS_S: Final = 1.0
-"""Seconds after a <Gather>'s words at which a person has pressed what they press."""
+"""Simulated seconds after a <Gather>'s words at which a person has pressed their keys."""
 
 SCHEMA_WARNING: Final = 12200
 
 
 async def follow(leg: Leg, request: Request, fallback_url: str | None = None) -> Ending:
-    """Get a document, execute it, and go where it leads, to the end of the call.
+    """Request a document, execute it, and follow its URLs to the end of the call.
 
-    A URL that gives no TwiML is replaced by the fallback, once (§4.1).
+    The fallback replaces a URL that gives no TwiML, once (§4.1).
     """
     for _ in range(MAX_DOCUMENTS):
         try:
@@ -57,7 +60,7 @@ async def follow(leg: Leg, request: Request, fallback_url: str | None = None) ->
 
 
 async def inline(leg: Leg, twiml: str) -> Ending:
-    """Execute TwiML that came with a request, and go where it leads."""
+    """Execute the TwiML of a REST request, and follow its URLs to the end of the call."""
     base = leg.network.front.url
     document, warnings = verbs.read(twiml.encode(), "text/xml")
     for warning in warnings:
@@ -86,7 +89,7 @@ async def _document(leg: Leg, request: Request) -> list[Verb]:
 
 
 async def _execute(leg: Leg, document: Sequence[Verb], base: str) -> Ending | Request:
-    """Execute a document; the request for the next one, or how the call ended."""
+    """Execute a document. Return the request for the next one, or how the call ended."""
     if document and document[0].name != "Reject":
         leg.answer()
     for verb in document:
@@ -115,7 +118,7 @@ async def _execute(leg: Leg, document: Sequence[Verb], base: str) -> Ending | Re
                     await leg.network.passed(RECORD_S)
                 extra = _recorded(leg)
         if verb.name == "Gather" and extra is None:
-            continue  # nobody pressed anything: the next verb (§2.5)
+            continue  # no key was pressed: the next verb follows (§2.5)
         action = verb.attributes.get("action")
         if verb.name in ("Record", "Gather") and action is None:
             action = base  # its default is the document itself
@@ -140,7 +143,7 @@ async def _sound(leg: Leg, verb: Verb) -> None:
 
 
 async def _gather(leg: Leg, verb: Verb) -> dict[str, str] | None:
-    """Speak, and wait for keys; None if none came and nobody is to hear of it."""
+    """Speak and wait for keys. Return the parameters for `action`; None to skip it."""
     for inner in verb.nouns:
         await _sound(leg, inner)
     attributes = verb.attributes
@@ -169,7 +172,7 @@ def _recorded(leg: Leg) -> dict[str, str]:
 
 
 async def _connect(leg: Leg, verb: Verb, base: str) -> EndedBy | None:
-    """Run a stream to its end; whoever ended it, or None if it never began."""
+    """Run a stream to its end. Return who ended it; None if it never began."""
     if len(verb.nouns) != 1:
         leg.note(SCHEMA_WARNING, f"<Connect> with {len(verb.nouns)} <Stream>")
         return None
@@ -202,5 +205,5 @@ def _play_seconds(verb: Verb) -> float:
 
 
 def digits_seconds(digits: str) -> float:
-    """How long it takes to play them; `w` is half a second of nothing, `W` a whole one (§2.5)."""
+    """Return the seconds that digits take; `w` pauses 0.5 s, `W` 1 s (§2.5)."""
     return sum({"w": 0.5, "W": 1.0}.get(digit, 0.2) for digit in digits)

@@ -1,4 +1,4 @@
-"""What happened on a simulated account, for tests to read. Times are the clock's, in seconds."""
+"""Log of a simulated account, for tests. Times are in seconds of the clock."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,7 +8,7 @@ from offhook.testing.simulator.twilio.call_report import CallParty, LegReport
 
 @dataclass(slots=True)
 class Rung:
-    """A telephone that was rung."""
+    """Call to a telephone that was rung."""
 
     call_sid: str
     to: str
@@ -20,7 +20,7 @@ class Rung:
     answered_at: float | None = None
     ended_at: float | None = None
     status: str = "queued"
-    """Twilio's, in the end a final one."""
+    """Status of the call in Twilio's words; a final one at the end."""
 
     def close(self, status: str, at: float) -> None:
         """Note that the call is over."""
@@ -29,7 +29,7 @@ class Rung:
 
 @dataclass(slots=True)
 class Joined:
-    """Somebody's time in a conference, or with whom they were joined by <Dial>."""
+    """Period in which a leg was in a conference, or was joined to another by <Dial>."""
 
     conference: str | None
     call_sid: str
@@ -39,7 +39,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class EndRequest:
-    """A request to end a call, and whether there was a call to be ended."""
+    """Request to end a call. `in_time` is False if the call was over or unknown."""
 
     call_sid: str
     at: float
@@ -48,7 +48,7 @@ class EndRequest:
 
 @dataclass(frozen=True, slots=True)
 class Redirected:
-    """A request for other instructions, and whether there was a call to be redirected."""
+    """Request to redirect a call. `in_time` is False if it could not be redirected."""
 
     call_sid: str
     at: float
@@ -59,7 +59,7 @@ class Redirected:
 
 @dataclass(frozen=True, slots=True)
 class Texted:
-    """A text that was sent."""
+    """Text message that was sent."""
 
     sid: str
     to: str
@@ -70,7 +70,7 @@ class Texted:
 
 @dataclass(frozen=True, slots=True)
 class RestAnswer:
-    """A REST request, and how it was answered."""
+    """REST request, with the status and code of its answer."""
 
     method: str
     path: str
@@ -80,7 +80,7 @@ class RestAnswer:
 
 @dataclass(slots=True)
 class NetworkLedger:
-    """All of it, in the order in which it happened."""
+    """Log of one account, each kind of entry in order of time."""
 
     rung: list[Rung] = field(default_factory=list)
     joined: list[Joined] = field(default_factory=list)
@@ -89,10 +89,10 @@ class NetworkLedger:
     texts: list[Texted] = field(default_factory=list)
     answers: list[RestAnswer] = field(default_factory=list)
     reports: dict[str, LegReport[CallParty]] = field(default_factory=dict)
-    """Of every leg, by its CallSid."""
+    """Report of every leg, by its CallSid."""
 
     def rung_at(self, to: str) -> list[Rung]:
-        """How often that number was rung."""
+        """List the calls to a number."""
         return [one for one in self.rung if one.to == to]
 
     def together(self, conference: str) -> list[str]:

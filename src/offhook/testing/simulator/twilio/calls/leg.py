@@ -1,4 +1,4 @@
-"""One leg of a simulated call: its state, what runs on it, who is told, and what is heard on it."""
+"""Leg of a simulated call: its state, its work, its status callbacks and its sounds."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ from offhook.testing.simulator.twilio.ending import Ending
 from offhook.testing.simulator.twilio.webhooks import Request, WebhookError
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, Ending]]
-"""What a leg does until it ends; cancelled when it is to do something else."""
+"""Work of a leg until its end; cancelled when other work replaces it."""
 
 Direction: TypeAlias = Literal["inbound", "outbound-api", "outbound-dial"]
 Event: TypeAlias = Literal["initiated", "ringing", "answered", "completed"]
@@ -33,14 +33,14 @@ RingOutcome: TypeAlias = Literal["answered", "busy", "no-answer", "failed"]
 STATUS_CALLBACK_FAILURE: Final = 15003
 
 SETUP_S: Final = 0.5
-"""Seconds between a call that was asked for, and the ringing."""
+"""Seconds from the request for a call to its ringing."""
 
 _SIP: Final = {"completed": "200", "busy": "486", "no-answer": "487", "canceled": "487"}
 
 
 @dataclass(frozen=True, slots=True)
 class StatusSubscription:
-    """Who is told of a leg's progress, and of which steps."""
+    """Subscription to a leg's status callbacks: URL, method and events."""
 
     url: str
     method: str = "POST"
@@ -48,7 +48,7 @@ class StatusSubscription:
 
 
 class Leg:
-    """One leg while it lasts, and what is known of it afterwards."""
+    """Leg of a call, which keeps its data after its end."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Leg:
 
     @property
     def form(self) -> dict[str, str]:
-        """What every request about this leg says (twilio.md §4.1)."""
+        """Parameters that every request about this leg has (twilio.md §4.1)."""
         form = {
             "AccountSid": self.report.account_sid,
             "CallSid": self.sid,
@@ -108,13 +108,13 @@ class Leg:
 
     @property
     def over(self) -> bool:
-        """Whether the call has ended."""
+        """True once the call has ended."""
         return self._over
 
-    # --- what runs on it ---
+    # --- work ---
 
     async def run(self, work: Work) -> Ending:
-        """Do that, or what replaces it, to the end. Cancelling it ends it without a word."""
+        """Run `work`, or work that replaces it, to the end. Cancelling it sends no callback."""
         try:
             while True:
                 if (ending := self._taken()) is not None:
@@ -130,18 +130,18 @@ class Leg:
                 timer.cancel()
 
     def _taken(self) -> Ending | None:
-        """How it is to end, if it is."""
+        """Return the ending that was requested; None if none was."""
         return self._next if isinstance(self._next, str) else None
 
     def change(self, work: Work) -> bool:
-        """Have it do that instead; False if it is not in progress."""
+        """Replace the work of the leg. Return False if the leg is not in progress."""
         if self.status != "in-progress" or not self._stopped():
             return False
         self._next = work
         return True
 
     def end(self, ending: Ending) -> bool:
-        """End it; False if it was over."""
+        """End the leg. Return False if it was over already."""
         if not self._stopped():
             return False
         self._next = ending
@@ -157,15 +157,15 @@ class Leg:
                 self._running.cancel()
         return True
 
-    # --- its state ---
+    # --- state ---
 
     def became(self, status: Literal["initiated", "ringing"]) -> None:
-        """Take a step before the answer."""
+        """Enter a state before the answer, and post its callback."""
         self._set(status)
         self.tell(status)
 
     def answer(self) -> None:
-        """Somebody answers. Harmless when that has happened."""
+        """Note that the leg is answered. Calling this again has no effect."""
         if not math.isnan(self.report.answered_at):
             return
         now = self.network.clock.now()
@@ -179,12 +179,12 @@ class Leg:
             self.at(self.time_limit_s, lambda: self.end("out_of_time"))
 
     def at(self, seconds: float, callback: Callable[[], object]) -> None:
-        """Call back so long from now, unless the leg is over by then."""
+        """Call `callback` after `seconds`, unless the leg is over by then."""
         when = self.network.clock.now() + seconds
         self._timers.append(self.network.clock.call_at(when, lambda: _ignored(callback())))
 
     def finish(self, ending: Ending, status: str) -> None:
-        """End the leg. `status` is Twilio's final one."""
+        """End the leg with `status`, one of Twilio's final ones."""
         report = self.report
         self._over = True
         report.ending = ending
@@ -198,18 +198,18 @@ class Leg:
 
     @property
     def seconds(self) -> int:
-        """How long it lasted, as Twilio bills it."""
+        """Duration from answer to end in seconds, rounded up as Twilio bills it."""
         return math.ceil(self.report.ended_at - self.report.answered_at)
 
     def _set(self, status: str) -> None:
         self.status = status
         self.changed_at = dates.now()
 
-    # --- what is heard on it ---
+    # --- sounds ---
 
     @contextmanager
     def hears(self, sound: Sound) -> Iterator[None]:
-        """Note a sound that is heard on the line meanwhile."""
+        """Note a sound that is on the line for the duration of the block."""
         began = self.network.clock.now()
         try:
             yield
@@ -221,14 +221,14 @@ class Leg:
         return next(self._keys, "")
 
     async def talk(self) -> None:
-        """Speak with somebody, until this leg's person has had enough."""
+        """Talk for the seconds that this leg's person talks, or until the other side hangs up."""
         if self.person.talks_s is not None:
             await self.network.passed(self.person.talks_s)
         else:
             await asyncio.Event().wait()  # for the other side to hang up
 
     async def ring(self, timeout_s: float) -> RingOutcome:
-        """Ring the person of this leg."""
+        """Ring the person of this leg for at most `timeout_s`, and return the outcome."""
         does, after_s = self.person.does, self.person.after_s
         if does == "failed":
             return "failed"
@@ -240,10 +240,10 @@ class Leg:
             return "no-answer"
         return "answered" if does == "answers" else "busy"
 
-    # --- who is told ---
+    # --- callbacks ---
 
     def tell(self, event: Event) -> None:
-        """Post a status callback, if somebody wants to know of that (§4.3)."""
+        """Post a status callback, if the subscription includes the event (§4.3)."""
         told = self.told
         if told is None or event not in told.events:
             return
@@ -270,7 +270,7 @@ class Leg:
             self.post(held)
 
     def post(self, request: Request) -> None:
-        """Post a callback about this leg, after those before it and beside the call."""
+        """Post a callback about this leg in the background, after earlier callbacks."""
         name = f"callback {request.url}"
         self.network.group.create_task(self._deliver(request), name=name)
 
@@ -293,7 +293,7 @@ class Leg:
                     self.note(STATUS_CALLBACK_FAILURE, text)
 
     def note(self, code: int | None, text: str) -> None:
-        """Note what Twilio's debugger would show."""
+        """Add an entry that Twilio's debugger would show to the report."""
         self.report.notes.append(DebuggerNote(code, text))
 
 
@@ -307,6 +307,6 @@ def new_sid(prefix: str) -> str:
 
 
 def final_status(ending: Ending) -> str:
-    """Twilio's last word on a leg that was answered, or that was called in."""
+    """Return Twilio's final status of a leg that was answered, or of an inbound call."""
     by: Mapping[Ending, str] = {"rejected": "busy", "application_error": "failed"}
     return by.get(ending, "completed")

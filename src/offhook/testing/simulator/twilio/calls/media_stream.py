@@ -1,4 +1,4 @@
-"""A leg's media stream: opened, carried to its end, and told of (twilio.md §1.2, §1.7, §1.10)."""
+"""Media stream of a leg, with its status callbacks (twilio.md §1.2, §1.7, §1.10)."""
 
 import asyncio
 import re
@@ -20,14 +20,14 @@ NOT_WSS: Final = 31922
 
 
 async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
-    """Run a <Stream> to its end; whoever ended it, or None if it never began.
+    """Run a <Stream> to its end. Return who ended it; None if it never began.
 
-    When it is cancelled, `stop` is sent, and it returns when the socket is closed.
+    On cancellation, `stop` is sent, and the function returns when the socket is closed.
     """
     front = leg.network.front
     url = urljoin(base, noun.attributes.get("url", ""))
     if "://" not in noun.attributes.get("url", ""):
-        url = re.sub("^http", "ws", url)  # a relative one is the document's, as a socket
+        url = re.sub("^http", "ws", url)  # a relative URL: a socket on the document's host
     url, _, query = url.partition("?")
     if query:
         leg.note(None, "the query string of a stream's URL is not delivered")
@@ -74,7 +74,7 @@ async def stream(leg: Leg, noun: Verb, base: str) -> EndedBy | None:
         try:
             await ended.wait()
         finally:
-            # Cancelled: stop, and leave when the socket is closed, which net/websocket.py sees to.
+            # After a cancellation, send `stop` and wait for net/websocket.py to close the socket.
             one.stop("twilio")
             await ended.wait()
     return one.ended_by

@@ -1,4 +1,4 @@
-"""The network: what every simulated call of one account shares."""
+"""Network that all simulated calls of one account share."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,46 +19,46 @@ if TYPE_CHECKING:
 
 
 _CONNECTIONS: Final = httpx2.Limits(keepalive_expiry=1.0)
-"""An idle one is closed long before a server closes it (uvicorn: after 5 s), maybe just when the
-next request is on its way."""
+"""Limits that close an idle connection long before a server does (uvicorn: after 5 s): a server
+might close it just when the next request is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """How status callbacks arrive: unordered, repeated and late, if told to (twilio.md §4.3)."""
+    """Faults of status callbacks: late, repeated or out of order (twilio.md §4.3)."""
 
     late_s: float = 0.0
-    """So many seconds of the clock after what they tell."""
+    """Seconds of the clock by which each callback is late."""
 
     twice: bool = False
     out_of_order: bool = False
-    """Each two of a call change places."""
+    """True to swap each two successive callbacks of a call."""
 
 
 @dataclass(slots=True)
 class Conference:
-    """People who hear each other."""
+    """Conference of legs whose people hear each other."""
 
     name: str
     over: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set, and replaced, whenever somebody came or went."""
+    """Event that is set, and replaced, whenever a leg joins or leaves."""
     legs: list["Leg"] = field(default_factory=list)
     started: bool = False
 
     @property
     def talking(self) -> bool:
-        """Whether its people can hear each other."""
+        """True while at least two legs are in the started conference."""
         return self.started and len(self.legs) > 1
 
     def stir(self) -> None:
-        """Tell everybody in it that something has changed."""
+        """Wake up all legs of the conference, because it has changed."""
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
 
 class SimulatedNetwork:
-    """One account's calls while they last. Made by `simulated_network`."""
+    """Calls of one account. `simulated_network` makes one."""
 
     def __init__(
         self,
@@ -79,11 +79,11 @@ class SimulatedNetwork:
         self.group = group
         self.ledger = NetworkLedger()
         self.legs: dict[str, Leg] = {}
-        """Every leg that ever was, by its CallSid."""
+        """All legs, including ended ones, by CallSid."""
         self.conferences: dict[str, Conference] = {}
 
     async def passed(self, seconds: float) -> None:
-        """Let simulated time pass."""
+        """Wait for `seconds` of the clock."""
         over = asyncio.Event()
         timer = self.clock.call_at(self.clock.now() + seconds, over.set)
         try:
@@ -102,7 +102,7 @@ async def simulated_network(
 ) -> AsyncIterator[SimulatedNetwork]:
     """Run calls to and from the server behind `front`, the only host that is contacted.
 
-    On leaving, calls that last are hung up, and callbacks that are under way are waited for.
+    The end of the block hangs up all calls and waits for callbacks that are under way.
     """
     async with (
         httpx2.AsyncClient(

@@ -1,4 +1,4 @@
-"""The people who can be rung: what each does when the telephone rings."""
+"""Simulated people who can be rung, and their behaviour when the telephone rings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ from offhook.testing.simulator.twilio.call_report import CallParty
 from offhook.testing.simulator.twilio.stream import LineControls
 
 RINGS_S: Final = 2.0
-"""Seconds that it rings before somebody does something, if nothing else is said."""
+"""Seconds of ringing before a person reacts, by default."""
 
 BEEP_S: Final = 0.5
 
 HELLO_S: Final = 0.8
-"""How long a person's first word takes, for those who listen for machines."""
+"""Seconds that a person's first word takes, for answering-machine detection."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineGreeting:
-    """An answering machine: it speaks for `greeting_s`, beeps if it does, and listens."""
+    """Answering machine: it speaks for `greeting_s`, beeps if `beep` is True, and listens."""
 
     greeting_s: float = 4.0
     beep: bool = True
 
     @property
     def over_s(self) -> float:
-        """Seconds from the answer until it listens."""
+        """Seconds from the answer until the machine listens."""
         return self.greeting_s + (BEEP_S if self.beep else 0.0)
 
     def sound(self) -> bytes:
-        """Return the greeting and the beep, as mu-law."""
+        """Return the greeting and the beep as mu-law audio."""
         length = round(self.greeting_s * audio.BYTES_PER_SECOND)
         hum = spoken("x" * (round(self.greeting_s * 20) + 20))
         greeting = (hum * (length // len(hum) + 1))[:length]
@@ -42,7 +42,7 @@ class MachineGreeting:
 
 
 class SoundParty:
-    """A person who plays one sound, and is silent after it."""
+    """CallParty that plays one sound and is silent after it."""
 
     faults: tuple[str, ...] = ()
 
@@ -54,48 +54,48 @@ class SoundParty:
         return self._sound.read(audio.FRAME_BYTES).ljust(audio.FRAME_BYTES, audio.SILENCE)
 
     def call_ended(self) -> None:
-        """Take note that the call is over, which changes nothing here."""
+        """Do nothing: the end of the call changes nothing here."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPerson:
-    """Somebody with a telephone.
+    """Person with a telephone.
 
-    `declines` is a hand that presses the red button: busy to whoever calls. `failed` is a number
-    that does not exist.
+    `does` is the reaction to a call. `declines`: the person rejects the call, which the caller sees
+    as busy. `failed`: the number does not exist.
     """
 
     does: Literal["answers", "busy", "no-answer", "declines", "failed"] = "answers"
     after_s: float | None = None
-    """Seconds of ringing before that. None: RINGS_S; or the whole ring time, for no answer."""
+    """Seconds of ringing before the reaction; None for RINGS_S, or all ringing for no answer."""
 
     keys: tuple[str, ...] = ()
-    """What is pressed at the first <Gather>, the second and so on; "" and after that, nothing."""
+    """Keys for the first <Gather>, the second and so on; "" presses none, as do later ones."""
 
     talks_s: float | None = 3.0
-    """Hangs up so long after having been joined with somebody; None: waits for them to do it."""
+    """Seconds after being joined with somebody until this person hangs up; None for never."""
 
     hang_up_after_s: float | None = None
-    """Hangs up so long after the answer, whatever is going on."""
+    """Seconds after the answer until this person hangs up; None for never."""
 
     machine: MachineGreeting | None = None
-    """What answers in the person's place."""
+    """Answering machine that answers in the person's place; None for the person."""
 
     hello_s: float = HELLO_S
-    """How long "Hello?" takes; 0 for one who says nothing."""
+    """Seconds that "Hello?" takes; 0 for a person who says nothing."""
 
     caller: Callable[[], CallParty] | None = None
-    """Who speaks and listens on this person's media streams; somebody silent, if nobody."""
+    """Factory of the CallParty on this person's media streams; None for a silent one."""
 
     def voice(self) -> CallParty:
-        """Return who is on the line in one call."""
+        """Return the CallParty that is on the line in one call."""
         if self.caller is not None:
             return self.caller()
         return SoundParty(b"" if self.machine is None else self.machine.sound())
 
 
 People: TypeAlias = Callable[[str], SimulatedPerson]
-"""Whose telephone it is, by number or SIP address."""
+"""Function that returns the person behind a number or SIP address."""
 
 NOBODY: Final = SimulatedPerson("failed")
 
