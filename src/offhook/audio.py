@@ -10,14 +10,14 @@ BYTES_PER_MS: Final = 8
 BYTES_PER_SECOND: Final = 8000
 FRAME_MS: Final = 20
 FRAME_BYTES: Final = 160
-"""What Twilio sends in one message, in practice: 20 ms."""
+"""Bytes of audio in one message of Twilio's, in practice: 20 ms."""
 
 SILENCE: Final = b"\xff"
 """One sample of digital silence."""
 
 
 def silence(milliseconds: int) -> bytes:
-    """Digital silence of that length."""
+    """Return digital silence of a length in ms."""
     return SILENCE * (milliseconds * BYTES_PER_MS)
 
 

@@ -1,4 +1,4 @@
-"""The call for which a task or a thread runs, known to whoever logs or fails in it."""
+"""The call for which a task or a thread runs, for its log lines and its failures."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Final
 
 current_call: Final = ContextVar("current_call", default="")
-"""CallSid of the call for which the current task or thread runs; empty: for none.
+"""CallSid of the call for which the current task or thread runs; empty: no call.
 
 Tasks and threads that are started in a context inherit it.
 """

@@ -1,4 +1,4 @@
-"""The clock that a process is given: server, simulated Twilio and stand-in read no other.
+"""The clock of a process: server, simulated Twilio and stand-in read no other.
 
 Times are seconds on a monotonic scale without a stated origin, so a change of the wall clock or of
 summer time never moves them.
@@ -15,20 +15,20 @@ from typing import Final, Protocol
 
 
 class Timer(Protocol):
-    """A call in the future that can be cancelled."""
+    """A scheduled callback that can be cancelled."""
 
     def cancel(self) -> None:
         """Cancel the timer. Harmless when it has fired already."""
 
 
 class Clock(Protocol):
-    """The time, and a way to be called at a time."""
+    """The time, and timers that call back at a time."""
 
     def now(self) -> float:
-        """Seconds, monotonic."""
+        """Return the time in seconds, monotonic."""
 
     def woke_at(self) -> float:
-        """Return when the process woke up for what it does now, in seconds, to a millisecond."""
+        """Return the time of the process's last wake-up, in seconds, to a millisecond."""
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` once, at `when` or as soon after it as the process gets to it.
@@ -40,7 +40,7 @@ class Clock(Protocol):
 class LoopClock:
     """The system's monotonic clock and the event loop's timers, `speed` times as fast as the world.
 
-    Not the loop's own time, which uvloop reads once per wake-up and in whole milliseconds.
+    The loop's own time is not used: uvloop reads it once per wake-up and in whole milliseconds.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, speed: float = 1.0) -> None:
@@ -62,7 +62,7 @@ class LoopClock:
 
 
 def wall_clock(zone: tzinfo | None = None) -> datetime:
-    """Date and time in that zone, or in this machine's: to be said, never to measure by."""
+    """Return date and time in a zone, or in this machine's: for people, never for measurements."""
     return datetime.now(zone)
 
 

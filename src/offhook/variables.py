@@ -1,4 +1,4 @@
-"""A call's variables: what fills `{{name}}` in an agent's prompt, its greeting and what it says.
+"""Variables of a call: the values of `{{name}}` in an agent's prompt, greeting and phrases.
 
 Texts are filled once, from left to right, and what a value holds is not filled again. Values come
 from people and from other programs, so `clean` makes one short line of each: nothing in it can
@@ -21,17 +21,17 @@ VARIABLES_MAX: Final = 64
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 BUILT_IN: Final = frozenset({"agent", "call_sid", "called", "caller", "date", "time"})
-"""What every call has without being told."""
+"""Names of the variables that every call has."""
 
 NOT_A_VARIABLE: Final = "token"
-"""The stream's parameter that lets a call of our webhook in (calls.py)."""
+"""Stream parameter with the token that admits a call of our webhook."""
 
 _PLACE: Final = re.compile(r"\{\{[ \t]*(" + NAME.pattern + r")[ \t]*\}\}")
 
 _NO_TEXT: Final = re.compile(
     r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]+"
 )
-"""White space, control characters, what turns the direction of text, halves of characters."""
+"""White space, control characters, marks of text direction, halves of characters."""
 
 
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -60,10 +60,10 @@ def clean(value: str) -> str:
 
 
 def taken(given: Mapping[Any, Any]) -> tuple[dict[str, str], int]:
-    """Return the variables in what another program gave, and how many of its members are none.
+    """Return the variables that another program gave, and how many of its members were left out.
 
-    Texts, numbers and truth values are; None is as good as not given. What else there is, what has
-    no name that can be written between braces, and what is beyond VARIABLES_MAX, is left out.
+    Texts, numbers and truth values are variables; None counts as not given. Values of other types,
+    names that cannot be written between braces, and those beyond VARIABLES_MAX are left out.
     """
     values: dict[str, str] = {}
     left_out = 0
@@ -91,7 +91,7 @@ def of_call(
 ) -> dict[str, str]:
     """Return all variables of one call: the agent file's, the built-in ones and those given for it.
 
-    The later wins; but a number that is not known leaves what the agent file says in its place.
+    The later wins; but an unknown number leaves the agent file's value in its place.
     `given` went through `taken`.
     """
     known = {

@@ -1,4 +1,4 @@
-"""YAML files (and JSON, which is YAML) in which every mistake is named by file, line and column.
+"""Reading of YAML and JSON files. Every mistake is reported with file, line and column.
 
     document = yamlfile.read(Path("offhook.yaml"))
     options = yamlfile.validate(Options, document)
@@ -38,10 +38,10 @@ SIZE_MAX: Final = 1024 * 1024
 """Bytes of a file: our own largest examples have some 20 KB."""
 
 VALUES_MAX: Final = 50_000
-"""Values of a file with its aliases written out: 350 bytes of them can stand for millions."""
+"""Values of a file with its aliases expanded: 350 bytes of aliases can stand for millions."""
 
 DEPTH_MAX: Final = 64
-"""How deeply values may be nested."""
+"""Levels to which values may be nested."""
 
 _SMALLER: Final = "Make it smaller, with fewer aliases (*name) and fewer levels."
 
@@ -62,7 +62,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about a file: an `error` forbids its use, a `remark` does not.
+    """A finding about a file: an `error` forbids its use, a `remark` does not.
 
     `text` says what is the matter and why, `fix` what to change. `place` is None for settings
     that did not come from a file.
@@ -78,7 +78,7 @@ class Finding:
 
 
 class InvalidFileError(UserError):
-    """A file that cannot be used. Its findings are every error, and the remarks beside them."""
+    """Error: a file cannot be used. Its findings are every error and every remark."""
 
     def __init__(self, code: str, findings: Sequence[Finding]) -> None:
         errors = [finding for finding in findings if finding.level == "error"]
@@ -91,7 +91,7 @@ class InvalidFileError(UserError):
 
 
 class Document:
-    """The values of a file, and where each is written."""
+    """The values of a file, and the place of each."""
 
     def __init__(self, path: Path, text: str = "") -> None:
         self.path = path
@@ -144,7 +144,7 @@ def read(path: Path) -> Document:
 
 
 def parse(text: str, path: Path) -> Document:
-    """`text` as the content of the file at `path`, as in `read`."""
+    """Return a document of `text` as the content of the file at `path`; raises as `read` does."""
     if len(text) > SIZE_MAX:
         raise _syntax(Place(path, 1, 1), f"it has more than {SIZE_MAX:,} characters", _SMALLER)
     document = Document(path, text)
@@ -178,7 +178,7 @@ def _syntax(place: Place, what: str, fix: str = "Correct this line.") -> Invalid
 
 
 class _Builder:
-    """Plain values from YAML nodes, noting where each was written."""
+    """Builder of plain values from YAML nodes, which notes the place of each."""
 
     def __init__(self, yaml: YAML, document: Document) -> None:
         self._yaml = yaml
@@ -225,7 +225,7 @@ class _Builder:
         return mapping
 
     def _pairs(self, node: MappingNode) -> list[tuple[Node, Node]]:
-        """Return what is written in a mapping, then what `<<` merges into it and is not written."""
+        """Return the pairs written in a mapping, then the others that `<<` merges into it."""
         written: dict[str, Node] = {}
         merged: list[Node] = []
         pairs: list[tuple[Node, Node]] = []
@@ -260,7 +260,7 @@ class _Builder:
 
 
 def refuse(text: str, fix: str) -> PydanticCustomError:
-    """Return what a pydantic validator raises to refuse a value with words of its own."""
+    """Return the error that a pydantic validator raises to refuse a value with its own words."""
     return PydanticCustomError("refused", "{text}", {"text": text, "fix": fix})
 
 

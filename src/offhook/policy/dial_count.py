@@ -31,10 +31,10 @@ _log: Final = logging.getLogger("offhook.dials")
 Kind: TypeAlias = Literal["call", "transfer", "text"]
 
 FILE: Final = "dialled"
-"""Its name within the folder of the records."""
+"""Name of the count's file in the folder of the records."""
 
 HOUR_S: Final = 3600.0
-"""Limits are per this; it slides."""
+"""Seconds of the sliding window in which limits count."""
 
 LINES_MIN: Final = 1024
 
@@ -66,17 +66,17 @@ class Spent(NamedTuple):
 
 
 def call_tag(call_sid: str) -> str:
-    """Return what an entry keeps of a CallSid."""
+    """Return the tag of a CallSid in an entry: 48 bits of its hash."""
     return hashlib.sha256(call_sid.encode(errors="replace")).hexdigest()[:12]
 
 
 def number_tag(number: str) -> str:
-    """Return what an entry keeps of a destination: too little to tell which number it is."""
+    """Return the tag of a destination in an entry: too short to tell which number it is."""
     return hashlib.sha256(b"to " + number.encode(errors="replace")).hexdigest()[:5]
 
 
 class DialCount(ThreadOwner):
-    """The file, and the thread that writes it. A context manager.
+    """The count's file, and the thread that writes it. A context manager.
 
     `per_hour` is how many entries an hour may have. One process has it at a time: the journal, in
     the same folder, sees to that. Raises UserError E-DIAL-03 when the file cannot be used.
@@ -109,7 +109,7 @@ class DialCount(ThreadOwner):
         return [spent for spent in sorted(entries) if spent.at > now - HOUR_S]
 
     async def keep(self, spent: Spent) -> bool:
-        """Write an entry. Returns whether it is on disk: if not, the dial must not be made."""
+        """Write an entry. Return whether it is on disk: if not, the dial must not be made."""
         loop = asyncio.get_running_loop()
         written: asyncio.Future[bool] = loop.create_future()
 
@@ -118,7 +118,7 @@ class DialCount(ThreadOwner):
                 written.set_result(done)
 
         def tell(done: bool) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
                 loop.call_soon_threadsafe(settle, done)
 
         self._waiting.append((self._entry(spent), tell))
@@ -219,7 +219,7 @@ class DialCount(ThreadOwner):
 
 
 def _write(fd: int, data: bytes, at: int) -> None:
-    """Write all of it. Raises OSError."""
+    """Write all of `data` at an offset. Raises OSError."""
     while data:
         count = os.pwrite(fd, data, at)
         data, at = data[count:], at + count

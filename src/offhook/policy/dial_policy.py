@@ -25,7 +25,7 @@ from offhook.text.phone_numbers import E164
 TRANSFERS_PER_CALL: Final = 5
 
 DEFAULT_COUNTRIES: Final = frozenset({"US", "CA"})
-"""Without a word about countries, and without lines of a known one."""
+"""Countries that may be dialled when none is configured and no line has a known one."""
 
 _SHORT: Final = re.compile(r"\+?[0-9]{2,6}")
 _SIP: Final = re.compile(
@@ -33,7 +33,7 @@ _SIP: Final = re.compile(
     r"(?::[0-9]{1,5})?(?:;transport=(?:udp|tcp|tls))?",
     re.IGNORECASE,
 )
-"""What of RFC 3261's addresses is dialled; no headers, no escapes, no other parameters."""
+"""Pattern of SIP addresses (RFC 3261) to dial: no headers or escapes, `transport` alone."""
 
 _ORDINARY: Final = frozenset(
     {
@@ -44,12 +44,12 @@ _ORDINARY: Final = frozenset(
     }
 )
 _COSTLY: Final = ("+1600", "+6114")
-"""Ordinary to the metadata, but satellite telephones: Canada's 600, Australia's 014."""
+"""Prefixes of satellite telephones that are ordinary in the metadata: Canada, Australia."""
 
 
 @unique
 class DialRefusal(Enum):
-    """Every reason not to dial or text: a slug that never changes, and words without a number."""
+    """Reasons not to dial or text: a slug that never changes, and words without a number."""
 
     MALFORMED = "malformed", "it is neither a phone number in E.164 nor a SIP address"
     NO_SUCH_NUMBER = "no_such_number", "there is no such phone number"
@@ -87,17 +87,17 @@ class DialRules:
     """Countries whose toll-free numbers may be dialled: those of one's own lines."""
 
     sip_hosts: frozenset[str] = frozenset()
-    """In lower case."""
+    """Hosts whose SIP addresses may be dialled, in lower case."""
 
     calls_per_hour: int = 60
-    """Transfers among them."""
+    """Calls within an hour, transfers among them."""
 
     texts_per_hour: int = 60
     texts_per_call: int = 5
-    """Texts of one call, however long it lasts."""
+    """Texts that a call may send, however long it lasts."""
 
     texts_per_number: int = 10
-    """To one number within an hour, from whichever call."""
+    """Texts to one number within an hour, from whichever call."""
 
     spend_per_hour: float = 20.0
     price_per_call: float = 0.2
@@ -136,7 +136,7 @@ def refusal(rules: DialRules, destination: str) -> DialRefusal | None:
     if sip is not None:
         if sip["host"].lower() not in rules.sip_hosts:
             return DialRefusal.SIP_HOST
-        # A gateway would dial it: what it costs is what the number costs.
+        # A gateway would dial the number: the call costs what that number costs.
         return _judge(rules, sip["user"]) if sip["user"].startswith("+") else None
     return _judge(rules, destination)
 
@@ -148,7 +148,7 @@ def _judge(rules: DialRules, number: str) -> DialRefusal | None:
     if parsed is None:
         return DialRefusal.NO_SUCH_NUMBER
     written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    # Other than written: it has a national prefix in it, such as +44 (0)7…; networks differ then.
+    # The number has a national prefix in it, such as +44 (0)7…; networks treat it differently.
     if written != number or not phonenumbers.is_valid_number(parsed):
         short = phonenumbers.is_possible_short_number(parsed)
         return DialRefusal.SHORT_NUMBER if short else DialRefusal.NO_SUCH_NUMBER
@@ -200,8 +200,8 @@ class DialPolicy:
     finds what this one does. Without them the count is in memory alone: so it is in `offhook demo`
     and in rehearsals, in which nobody is dialled.
 
-    What is let through counts at once, also when Twilio then refuses it: a limit that failures do
-    not use up is one that tries can be made against for ever.
+    A dial that is let through counts at once, also when Twilio then refuses it: a limit that
+    failures did not use up would allow endless attempts.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class DialPolicy:
         segments: int = 1,
         call_sid: str | None = None,
     ) -> DialRefusal | None:
-        """Return why this may not be dialled or texted now; None: do it, it is counted.
+        """Return why a destination may not be dialled or texted now; None: it may, and is counted.
 
         `segments` are those of a text, each of which has its price. `call_sid` is the call within
         which it is asked for.
@@ -245,7 +245,7 @@ class DialPolicy:
         why = self._used_up(spent)
         if why is not None:
             return why
-        # Before anything is waited for: whoever asks meanwhile finds it counted.
+        # Counted before the wait: a check in the meantime must find it.
         self._spent.append(spent)
         if call:
             self._of_call[call, kind] += 1
@@ -254,15 +254,15 @@ class DialPolicy:
         return None
 
     def check_last_resort(self, destination: str) -> DialRefusal | None:
-        """Return why the number that takes a caller over from us is not dialled; None: dial it.
+        """Return why the number that takes over a caller must not be dialled; None: it may be.
 
-        It obeys the rules of numbers, but no limit, and it is not counted: a caller who was let
-        down is not stranded because the hour's calls are used up.
+        The rules of numbers apply, but no limit, and the dial is not counted: a caller whose agent
+        is lost must be taken over even if the hour's calls are used up.
         """
         return refusal(self.rules, destination)
 
     def _used_up(self, wanted: Spent) -> DialRefusal | None:
-        """Return which limit has no room for one more, if any."""
+        """Return the limit that has no room for one more; None: all have."""
         rules, text = self.rules, wanted.kind == "text"
         count = sum((spent.kind == "text") == text for spent in self._spent)
         if count >= (rules.texts_per_hour if text else rules.calls_per_hour):
@@ -280,9 +280,9 @@ class DialPolicy:
     async def begin_transfer(
         self, call_sid: str, destination: str, now: float
     ) -> DialRefusal | None:
-        """`check` for a transfer of that call, of which there is one at a time: `end_transfer`.
+        """Return why a call may not be transferred now; None: it has begun, until `end_transfer`.
 
-        A model that is told of a failed one may try again and again: hence a limit for each call.
+        A model that is told of a failed transfer may try again and again: hence a limit a call.
         """
         if call_sid in self._transfers:
             return DialRefusal.TRANSFER_UNDER_WAY
@@ -299,7 +299,7 @@ class DialPolicy:
         return refused
 
     def end_transfer(self, call_sid: str) -> None:
-        """Take note that a transfer is over. None need be under way."""
+        """Take note that a transfer is over. Harmless if none is under way."""
         self._transfers.discard(call_sid)
 
     def forget(self, call_sid: str) -> None:

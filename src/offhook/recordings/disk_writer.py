@@ -2,7 +2,7 @@
 
 A thread and not a task: writing can hang for seconds, and there is no asynchronous way to do it
 that is not a thread. What waits has a bound in bytes, for all files together; the file whose next
-part finds no room is stopped, and is told why. Nobody else is.
+part finds no room is stopped, and gets the reason. No other file is.
 """
 
 import logging
@@ -17,10 +17,10 @@ from offhook.concurrency.background_thread import BackgroundThread
 _log: Final = logging.getLogger("offhook.disk")
 
 GATHER_S: Final = 0.2
-"""Parts are written so often, many at once: how much a crash of the process can lose."""
+"""Seconds between two writes of the gathered parts, which a crash of the process can lose."""
 
 FLUSH_S: Final = 10.0
-"""How long a stopping server waits for the disk to take the last parts."""
+"""Seconds that a stopping server waits for the disk to take the last parts."""
 
 
 def file_of_call(call_sid: str, began: datetime, suffix: str) -> str:
@@ -34,7 +34,7 @@ class GrowingFile(Protocol):
 
     @property
     def stopped(self) -> bool:
-        """Whether the file takes nothing more."""
+        """True if the file takes nothing more."""
 
     def stop(self, why: str) -> None:
         """Take nothing more: what is there stays. Called from any thread."""
@@ -47,7 +47,7 @@ class GrowingFile(Protocol):
 
 
 class DiskWriter(BackgroundThread):
-    """The thread. `first` is done in it before anything is written."""
+    """The thread that writes files. `first` runs in it before anything is written."""
 
     def __init__(
         self, name: str, waiting_bytes: int, first: Callable[[], None] = lambda: None

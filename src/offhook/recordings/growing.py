@@ -24,7 +24,7 @@ class GrowingRecording:
         self, store: LocalFiles, name: str, call_sid: str, over: Callable[[], None]
     ) -> None:
         self.why: str | None = None
-        """Why the file takes nothing more; None: it does."""
+        """Reason why the file takes nothing more; None: it takes more."""
         self._store = store
         self._name = name
         self._call_sid = call_sid
@@ -40,7 +40,7 @@ class GrowingRecording:
 
     @property
     def stopped(self) -> bool:
-        """Whether the file takes nothing more."""
+        """True if the file takes nothing more."""
         return self.why is not None
 
     def stop(self, why: str) -> None:

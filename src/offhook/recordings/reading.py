@@ -17,7 +17,7 @@ from offhook.recordings.silencing import Side, overwrite, samples
 from offhook.recordings.wav import LINEAR, PCM, STEREO_HEADER_BYTES, UNKNOWN_SIZE, decode
 
 PEAKS_SUFFIX: Final = ".peaks"
-"""Of the file beside a recording that keeps its peaks."""
+"""Suffix of the file beside a recording that keeps its peaks."""
 
 BUCKET_MS: Final = 100
 
@@ -39,36 +39,36 @@ class RecordingFile:
 
     name: str
     samples: int
-    """Of each side, 8000 a second."""
+    """Samples of each side, 8000 a second."""
     growing: bool
-    """Whether the call goes on, or a crash left its recording unfinished."""
+    """True while the call goes on, or if a crash left its recording unfinished."""
 
     @property
     def length_ms(self) -> int:
-        """How long it is."""
+        """Length of the recording in ms."""
         return milliseconds(self.samples)
 
     @property
     def pcm16_bytes(self) -> int:
-        """The size of its PCM view, header and all."""
+        """Bytes of the recording as a PCM file, with the header."""
         return _PCM_HEADER.size + _PCM_SAMPLE * self.samples
 
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """How loud each side is at its loudest in every BUCKET_MS: 0 to 255, linear."""
+    """Peak loudness of each side in every BUCKET_MS: 0 to 255, linear."""
 
     caller: bytes
     agent: bytes
 
 
 def names(store: LocalFiles) -> list[str]:
-    """Every recording in the folder, the oldest first."""
+    """Return the names of all recordings in the folder, the oldest first."""
     return [name for name in store.names() if name.endswith(SUFFIX)]
 
 
 def find(store: LocalFiles, name: str) -> RecordingFile:
-    """Return what there is of a recording.
+    """Return a recording as it is now.
 
     Raises UserError E-AUD-03 for a name that cannot be one, E-AUD-04 when there is none of it, and
     E-AUD-05 when the file is not a recording.
@@ -80,8 +80,8 @@ def find(store: LocalFiles, name: str) -> RecordingFile:
 def pcm16(store: LocalFiles, name: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
     """Return the bytes from `start` to `stop` of a recording as a 16-bit PCM WAV file, in stereo.
 
-    The whole has Found.pcm16_bytes; only what is asked for is read and decoded. Raises as `find`
-    does, before the first piece.
+    The whole has RecordingFile.pcm16_bytes; only the requested part is read and decoded. Raises as
+    `find` does, before the first piece.
     """
     found = find(store, name)
     size = found.pcm16_bytes
@@ -117,7 +117,7 @@ def peaks(store: LocalFiles, name: str) -> Peaks:
             return Peaks(both[0::2], both[1::2])
     both = _peaks(store, found)
     if not found.growing:
-        # A disk that is full keeps nobody from seeing them.
+        # A full disk only prevents that the peaks are kept.
         with contextlib.suppress(OSError):
             _forget_peaks(store, name)
             with store.create(kept) as file:
@@ -148,7 +148,7 @@ def silence(store: LocalFiles, name: str, start_ms: int, end_ms: int, side: Side
 
 
 def delete(store: LocalFiles, name: str) -> bool:
-    """Remove a recording and what is kept beside it. Says whether there was one.
+    """Remove a recording and the file of its peaks. Return whether there was one.
 
     Raises UserError E-AUD-03 for a name that cannot be one.
     """

@@ -29,15 +29,15 @@ from offhook.recordings.timeline import Timeline
 _log: Final = logging.getLogger("offhook.recordings")
 
 WAITING_BYTES: Final = 64 * 1024 * 1024
-"""Of audio that waits for the disk, of all calls together: 40 s of a hundred calls. Whose next
-second finds no room is stopped, and the others go on."""
+"""Bytes of audio of all calls that wait for the disk: 40 s of a hundred calls. A recording whose
+next second finds no room is stopped, and the others go on."""
 
 ASKED_MAX: Final = 64
-"""Pauses and resumptions between two frames of a call."""
+"""Pauses and resumptions that are kept between two frames of a call."""
 
 
 class CallRecorder:
-    """One call's recording, told of what is on the caller's wire. `note` publishes its events.
+    """The recording of a call, from the audio on the caller's wire. `note` publishes its events.
 
     Nothing that goes wrong in here reaches the call: the recording stops, and says so. Everything
     is called on the event loop, but for `pause` and `resume`, which any thread may call.
@@ -62,7 +62,7 @@ class CallRecorder:
         self._to_pause = False
         self._concealed = False
         self._permitted = True
-        # What was asked for, by any thread, and when; of more than anybody means, the last.
+        # Pauses and resumptions that any thread asked for, and when; the last ASKED_MAX of them.
         self._asked: deque[tuple[bool, float]] = deque(maxlen=ASKED_MAX)
         writer.put(file, b"")
 
@@ -117,15 +117,15 @@ class CallRecorder:
     # --- what is asked of it ---
 
     def pause(self) -> bool:
-        """Record silence on both sides from now on. Says whether there is a recording to pause."""
+        """Record silence on both sides from now on. Return False if nothing is recorded."""
         return self._ask(pause=True)
 
     def resume(self) -> bool:
-        """Record what is said again. Says whether there is a recording to resume."""
+        """Record what is said again. Return False if nothing is recorded."""
         return self._ask(pause=False)
 
     def conceal(self, on: bool) -> None:
-        """Record silence on both sides while it is `on`, whatever else is asked. On the loop."""
+        """Record silence on both sides while `on` is True, whatever else is asked. On the loop."""
         if self._over:
             return
         try:
@@ -136,7 +136,7 @@ class CallRecorder:
             self._break(error)
 
     def permit(self, on: bool) -> None:
-        """Record while it is `on`, and silence else, whatever is asked. On the loop.
+        """Record while `on` is True, and silence otherwise, whatever is asked. On the loop.
 
         An agent that has taken over may be one that is not recorded.
         """
@@ -208,7 +208,7 @@ class CallRecorder:
 
 
 class Recordings(ThreadOwner):
-    """Recordings of calls into `store`, while entered. Repairs first what a crash has left."""
+    """Recordings of calls into `store`, while entered. First repairs recordings after a crash."""
 
     def __init__(self, store: LocalFiles) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""A subscriber that silences, in recordings, what was taken out of a call's texts."""
+"""A subscriber that silences recordings where personal data was taken out of the texts."""
 
 from offhook.events.types import CallEnded, CallEvent, RecordingStarted, UtteranceRedacted
 from offhook.recordings.recorder import Recordings

@@ -10,7 +10,7 @@ from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
 SUFFIX: Final = ".wav"
 
 _SIZES: Final = ((4, 8), (46, 50), (54, 58))
-"""Where a header has a size: of the whole, in samples, in bytes."""
+"""Offsets of the sizes in a header: of the whole file, in samples, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def repair(store: LocalFiles) -> RepairReport:
     """Give every recording the sizes that its file has. Everything else is left as it is.
 
     A recording that is still growing, in another process that shares the folder, takes no harm:
-    whoever writes it puts its sizes in at its end. Raises OSError when the folder cannot be read.
+    its writer puts the sizes in at its end. Raises OSError when the folder cannot be read.
     """
     repaired, unreadable = [], []
     for name in store.names():

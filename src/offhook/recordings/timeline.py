@@ -1,4 +1,4 @@
-"""Both sides of a call on Twilio's media timeline. Decides, and never waits.
+"""Both sides of a call on Twilio's media timeline. No I/O.
 
 Left is what the caller said, placed by `media.timestamp` (twilio.md §1.3): frames may be missing,
 doubled or out of order. Right is what was *played* of what the agent said: it begins when it was
@@ -12,28 +12,28 @@ from typing import Final
 from offhook.audio import BYTES_PER_MS, BYTES_PER_SECOND, FRAME_BYTES, SILENCE
 
 FLUSH: Final = BYTES_PER_SECOND
-"""Audio that lies this far behind is handed on: a second at a time."""
+"""Samples that are handed on at once, at least: a second."""
 
 HOLD: Final = 200 * BYTES_PER_MS
-"""The last 200 ms stay, so that a frame out of order still finds its place."""
+"""Samples that are held back, 200 ms, so that a frame out of order still finds its place."""
 
 GAP_MAX: Final = 60 * BYTES_PER_SECOND
-"""The longest silence that is believed, in one piece: of frames that did not come, or a clock."""
+"""Samples of the longest silence that missing frames, or the clock, may add in one piece."""
 
 AHEAD_MAX: Final = 10 * BYTES_PER_SECOND
-"""How far Twilio's time may be from ours. A timestamp further off is a fault."""
+"""Samples by which Twilio's time may differ from ours. A timestamp further off is a fault."""
 
 LATE_MAX: Final = 2 * BYTES_PER_SECOND
-"""By how much a frame may be held up on its way; beyond, it is the clock that has jumped."""
+"""Samples by which a frame may be late; beyond, the clock has jumped."""
 
 PLAY_MAX: Final = 600 * BYTES_PER_SECOND
-"""Of audio that waits to be played: Twilio holds ten minutes and drops what is more (§1.6)."""
+"""Samples of audio that wait to be played: Twilio holds ten minutes and drops the rest (§1.6)."""
 
 
 class Timeline:
-    """One call, from `began`, when its stream started.
+    """The timeline of a call, from `began`, when its stream started.
 
-    What is done is handed on by `take`, and at last by `finish`: of each the left side and the
+    `take` hands on audio that is complete, and `finish` the rest: of each the left side and the
     right side, equally long.
     """
 
@@ -67,12 +67,12 @@ class Timeline:
         self._edge = edge = max(edge, at + len(audio))
         present = self._present(now)
         # Twilio sends a frame when it is over, so it tells the present, unless it was held up on
-        # its way. Then the clock knows better, but for its drift: a sample for each such frame.
+        # its way. Then the clock is right, but for its drift: a sample for each such frame.
         self._known = present - 1 if edge < present <= edge + LATE_MAX else edge
         self._known_at = now
 
     def played(self, audio: bytes, now: float) -> None:
-        """Audio was sent to Twilio: it plays now, or after what waits there already."""
+        """Take audio that was sent to Twilio: it plays now, or after what waits there already."""
         at = self._present(now)
         end = self._base + len(self._right)
         if at > end:
@@ -93,14 +93,14 @@ class Timeline:
         self._known_at = now
 
     def pause(self, now: float) -> None:
-        """From here on both sides are silent. Not to be called again before `resume`."""
+        """Silence both sides from now on. Must not be called again before `resume`."""
         at = self._present(now)
         if self._pauses and self._pauses[-1][1] == at:
             at, _ = self._pauses.pop()
         self._pauses.append((at, None))
 
     def resume(self, now: float) -> None:
-        """From here on both sides are heard again. To be called after `pause`."""
+        """Stop silencing both sides. Must be called after `pause`."""
         began, _ = self._pauses.pop()
         at = self._present(now)
         if at > began:
@@ -122,7 +122,7 @@ class Timeline:
 
     @property
     def length(self) -> int:
-        """Samples that were handed on."""
+        """Number of samples that were handed on."""
         return self._base
 
     def _behind(self, size: int) -> tuple[bytes, bytes]:
@@ -144,12 +144,12 @@ class Timeline:
     # --- where things are ---
 
     def _present(self, now: float) -> int:
-        """Where Twilio is now; never before the edge."""
+        """Return Twilio's position now; it is never before the edge."""
         passed = round((now - self._known_at) * BYTES_PER_SECOND)
         return self._known + max(0, min(passed, GAP_MAX))
 
     def _place(self, timestamp: str | int, size: int, now: float) -> int | None:
-        """Where a frame belongs; None when that was handed on already."""
+        """Return the position of a frame; None when that was handed on already."""
         try:
             due = int(timestamp) * BYTES_PER_MS
         except ValueError:
@@ -163,7 +163,7 @@ class Timeline:
                 return at
             self.faults += 1
             return None
-        # It goes where it came, and so do those that follow: no silence of hours, nothing lost.
+        # The frame is placed at its arrival, as are later ones: no silence of hours, nothing lost.
         self.faults += 1
         at = max(self._edge, self._present(now) - size)
         if due >= 0:

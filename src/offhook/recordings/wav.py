@@ -17,25 +17,25 @@ PCM: Final = 1
 FLOAT: Final = 3
 MULAW: Final = 7
 _EXTENSIBLE: Final = 0xFFFE
-"""The format itself stands further on."""
+"""Format tag of WAVE_FORMAT_EXTENSIBLE, whose real format is further on in the chunk."""
 
 _HEADER: Final = struct.Struct("<4sI4s 4sIHHIIHHH 4sII 4sI")
 UNKNOWN_SIZE: Final = 0xFFFFFFFF
-"""In the header while the file grows; readers take it as "until the end of the file"."""
+"""Size in the header while the file grows; readers take it as "until the end of the file"."""
 
 STEREO_HEADER_BYTES: Final = _HEADER.size
-"""Before the samples of a call's file."""
+"""Bytes of the header before the samples of a call's file."""
 
 
 def _linear(sample: int) -> int:
-    """One mu-law byte as 16-bit linear (G.711)."""
+    """Return a mu-law byte as a 16-bit linear sample (G.711)."""
     inverted = ~sample & 0xFF
     magnitude = (((inverted & 0x0F) << 3) + 132 << (inverted >> 4 & 7)) - 132
     return -magnitude if inverted & 0x80 else magnitude
 
 
 LINEAR: Final = tuple(map(_linear, range(256)))
-"""Every mu-law byte as a 16-bit sample."""
+"""The 16-bit sample of every mu-law byte."""
 
 _LOW_BYTE: Final = bytes(value & 0xFF for value in LINEAR)
 _HIGH_BYTE: Final = bytes(value >> 8 & 0xFF for value in LINEAR)
@@ -54,7 +54,7 @@ class StereoWriter:
         file.write(stereo_header(None))
 
     def write(self, caller: bytes, agent: bytes) -> None:
-        """Append what both said in the same stretch of time: mu-law, of equal length."""
+        """Append both sides of the same stretch of time: mu-law, of equal length."""
         if len(caller) != len(agent):
             raise ValueError("the two sides of a call are equally long")
         both = bytearray(2 * len(caller))
@@ -128,7 +128,7 @@ def read_clip(path: Path) -> bytes:
 
 
 def encode(pcm: bytes) -> bytes:
-    """16-bit little-endian PCM as G.711 mu-law, one byte a sample."""
+    """Return 16-bit little-endian PCM as G.711 mu-law, one byte a sample."""
     samples = array("h", pcm[: len(pcm) & ~1])
     if byteorder == "big":
         samples.byteswap()
@@ -136,7 +136,7 @@ def encode(pcm: bytes) -> bytes:
 
 
 def decode(mulaw: bytes) -> bytes:
-    """G.711 mu-law as 16-bit little-endian PCM; channels stay interleaved."""
+    """Return G.711 mu-law as 16-bit little-endian PCM; channels stay interleaved."""
     pcm = bytearray(2 * len(mulaw))
     pcm[0::2] = mulaw.translate(_LOW_BYTE)
     pcm[1::2] = mulaw.translate(_HIGH_BYTE)

@@ -1,1 +1,1 @@
-"""Personal data taken out of texts before they are kept or passed on."""
+"""Redaction of personal data in texts before they are kept or passed on."""

@@ -14,11 +14,11 @@ PHONE: Final = "[phone number]"
 EMAIL: Final = "[email]"
 
 MARGIN: Final = 200
-"""Characters that may lie between the beginning of what is found and what gives it away."""
+"""Characters from where personal data begins to the part that identifies it, at most."""
 
 
 class Span(NamedTuple):
-    """A part of a text, and what stands in its place."""
+    """A part of a text, and the label that replaces it."""
 
     start: int
     end: int
@@ -66,11 +66,11 @@ _AROUND: Final = re.compile(r"(?:\W|\b(?:and|then|it's|is)\b)*", re.IGNORECASE)
 _CARD_DIGITS: Final = range(13, 20)
 _PHONE_DIGITS: Final = range(7, 16)
 _SURE_DIGITS: Final = 9
-"""So many digits in groups are a phone number; fewer only if they are written as one."""
+"""Digits in groups that make a phone number; fewer do only if they are written as one."""
 
 _CARD_BEGINS: Final = re.compile(r"4|5[1-5]|2[2-7]|3[0-9]|6")
 _SPLIT_DIGITS: Final = 11
-"""From so many digits on, in several utterances, what begins like a card is taken for one."""
+"""Digits in several utterances from which a number that begins like a card's counts as one."""
 
 _DAY: Final = r"(?:0?[1-9]|[12]\d|3[01])"
 _MONTH: Final = r"(?:0?[1-9]|1[0-2])"
@@ -264,7 +264,7 @@ _NOBODY: Final = frozenset(
         *("order", "page", "shop", "site", "us", "visit", "website", "me", "them", "there"),
     }
 )
-"""Words after which `at example dot com` is a place and nobody's address."""
+"""Words after which `at example dot com` is a place and not a person's address."""
 
 
 def emails(text: str) -> Iterator[Span]:
@@ -286,15 +286,15 @@ Stretch: TypeAlias = tuple[int, int]
 
 
 class _Number(NamedTuple):
-    """Digits with which somebody stopped speaking, and which may go on."""
+    """Digits at the end of an utterance, which the next utterance may continue."""
 
     digits: str
     edges: list[int]
-    """Where its groups begin and end among the digits."""
+    """Positions among the digits at which groups begin and end."""
     said: tuple[Stretch, ...]
 
     def card(self, joint: int) -> int | None:
-        """Return where the card's number ends of which `joint` digits were said before; or None."""
+        """Return where a card's number ends that began in the first `joint` digits, or None."""
         ends = [
             self.edges[last]
             for first, last in _card_windows(self.digits, self.edges)
@@ -307,7 +307,7 @@ class _Number(NamedTuple):
 
 
 class Speaker:
-    """The end of what one leg said last: a card's number may go on in what follows."""
+    """The end of a leg's last utterance: a card's number may go on in the next."""
 
     __slots__ = ("end_ms", "number")
 
@@ -318,7 +318,7 @@ class Speaker:
     def goes_on(
         self, text: str, spans: list[Span], said: Stretch
     ) -> tuple[list[Span], tuple[Stretch, ...]]:
-        """Take what was said next: return what of it ends a card's number, and where that began."""
+        """Take the next utterance. Return spans that end a card's number, and its beginnings."""
         before, self.number = self.number, None
         runs = list(_runs(text, digits_in(text)))
         if not runs:

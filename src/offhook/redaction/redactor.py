@@ -1,7 +1,7 @@
 """Redaction of a call's texts before any subscriber keeps them or passes them on.
 
-`Redactor` knows texts and nothing else; `Redaction` is a subscriber between a call and all who are
-told of it, and knows what was said before. What is found by its shape: patterns.py.
+`Redactor` works on single texts. `Redaction` is a subscriber between a call and all other
+subscribers, and keeps the end of what was said before. patterns.py finds data by its shape.
 
 All of this runs on the event loop, for every text of every call: bench/redaction.py says how long.
 """
@@ -48,23 +48,23 @@ from offhook.redaction.patterns import (
 OWN: Final = "[redacted]"
 
 TEXT_MAX: Final = 10_000
-"""Characters of a text that are looked at; what is beyond, and a little before, is taken out."""
+"""Characters of a text that are searched; the rest, and a little before it, is taken out."""
 
 JSON_MAX: Final = 64 * 1024
-"""Characters of a function's arguments or answer; more is taken out altogether."""
+"""Characters of a function's arguments or answer; a longer text is taken out altogether."""
 
 KEY: Final = "?"
 """The digit of a redacted KeyPressed."""
 
 LEAD_MS: Final = 1000
-"""So long before Deepgram said so the caller may have begun to speak, and a key to sound."""
+"""Milliseconds by which speech, or a key's tone, may begin before it is reported."""
 
 
 # --- One text ------------------------------------------------------------------------------------
 
 
 class Redactor:
-    """Finds in a text what is not to be kept."""
+    """Finds personal data in a text."""
 
     def __init__(self, wanted: RedactionSettings) -> None:
         self._cards = wanted.cards
@@ -73,7 +73,7 @@ class Redactor:
         self._patterns = wanted.patterns
 
     def spans(self, text: str) -> list[Span]:
-        """Return what is to be taken out, in order, without overlaps."""
+        """Return the spans to take out, in order, without overlaps."""
         seen = text[:TEXT_MAX]
         found: list[Span] = []
         if len(text) > TEXT_MAX:
@@ -97,7 +97,7 @@ class Redactor:
     def json(self, text: str) -> str:
         """Return JSON without personal data in its texts, numbers and names; the result is JSON.
 
-        What is no JSON is taken for plain text.
+        Text that is not JSON is redacted as plain text.
         """
         if len(text) > JSON_MAX:
             return json.dumps(OWN)
@@ -158,14 +158,14 @@ def _heard(text: str, intended: str, spans: list[Span]) -> str | None:
 
 
 class Redaction:
-    """A subscriber that tells another one of everything, without what is not to be kept."""
+    """A subscriber that passes every event on to another one, without personal data."""
 
     def __init__(self, wanted: RedactionSettings, publish: Subscriber) -> None:
         self._redactor = Redactor(wanted)
         self._wanted = wanted
         self._publish = publish
         self._speakers: dict[tuple[str, Leg], Speaker] = {}
-        """Of live calls alone."""
+        """Speakers by CallSid and leg, of live calls alone."""
 
     def __call__(self, call_event: CallEvent) -> None:
         """Publish an event without personal data."""
@@ -219,7 +219,7 @@ class Redaction:
     def _said(
         self, call_event: CallEvent, leg: Leg, text: str, start_ms: int | None
     ) -> tuple[list[Span], list[tuple[Leg, Stretch]]]:
-        """Return what is to be taken out of an utterance, and what is to be silent for it."""
+        """Return the spans to take out of an utterance, and the stretches of audio to silence."""
         speaker = self._speakers.setdefault((call_event.call_sid, leg), Speaker())
         if start_ms is None:
             start_ms = speaker.end_ms
@@ -268,7 +268,7 @@ def masked(number: str) -> str:
 
 
 def redacting(wanted: RedactionSettings, publish: Subscriber) -> Subscriber:
-    """Return what stands between a call and `publish`: `publish` itself if nothing is redacted."""
+    """Return a subscriber that redacts for `publish`; `publish` itself if nothing is redacted."""
     if wanted == RedactionSettings(audio=wanted.audio):
         return publish
     return Redaction(wanted, publish)

@@ -1,1 +1,1 @@
-"""Texts of others: cleaned, shown, matched."""
+"""Texts from outside: cleaned, shown, matched."""

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 _NO_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 §2.2 allows in no document, not even escaped."""
+"""Characters that XML 1.0 §2.2 allows in no document, not even escaped."""
 
 
 def whole(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s\"'<>`]*")
-"""A URL in a text, with the punctuation behind it. The scheme is bounded: no text takes long."""
+"""Pattern of a URL in a text, with the punctuation behind it. The scheme's length is bounded."""
 
 _BEHIND: Final = ".,;:!)]}"
 """Punctuation that ends a sentence and not a URL."""
@@ -33,7 +33,7 @@ def masked_in(text: str, *, with_path: bool = True) -> str:
 
 
 def secrets_in(url: str) -> list[str]:
-    """Return what a URL may let one in with: its password and the values of its query."""
+    """Return the parts of a URL that may be credentials: password and values of the query."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Regular expressions that a user wrote, run by RE2: their time grows with the text, no faster.
+"""Regular expressions of users, run by RE2: their time grows linearly with the text.
 
 Python's own engine backtracks. A pattern such as (a+)+$ takes it hours on a text that a caller can
 say, and the event loop, on which all calls are, would stand still. RE2 has no lookaround and no
-backreferences, which is why it can keep that promise.
+backreferences, which is why its time is linear.
 """
 
 import re
@@ -16,7 +16,7 @@ WORK_MAX: Final = 20_000_000
 """Instructions times characters that one text may take: some 0.1 s in the worst case."""
 
 MATCH_WORK: Final = 40_000
-"""What a match counts for beside: 500 of them are the most of one text."""
+"""Work that a match adds: 500 matches use up WORK_MAX of one text."""
 
 PIECE_MAX: Final = 2000
 """Characters that are given to a pattern at once."""
@@ -25,16 +25,16 @@ _HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 class PatternError(ValueError):
-    """A text is no expression that can be used. Says why."""
+    """Error: a text is not a usable expression. Its message says why."""
 
 
 class UserPattern:
-    """One expression. Raises PatternError."""
+    """A regular expression of a user. Raises PatternError."""
 
     __slots__ = ("_compiled", "_cost", "text")
 
     def __init__(self, text: str) -> None:
-        import re2  # only who has patterns needs it
+        import re2  # only a configuration with patterns needs it
 
         options = re2.Options()
         options.log_errors = False

@@ -51,12 +51,12 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 Once: TypeAlias = dict[tuple[str, str, str], asyncio.Future[tuple[str, FunctionOutcome]]]
-"""What came of irreversible functions, or will, by file, name and arguments."""
+"""Results, or pending results, of irreversible functions by file, name and arguments."""
 
 Behavior: TypeAlias = Literal["default", "queue", "interrupt"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What models' makers allow in a function's name."""
+"""Pattern of a function's name that the makers of models allow."""
 
 PATIENCE_MAX_S: Final = 120.0
 """Seconds for which a function may have the call wait for a key."""
@@ -65,7 +65,7 @@ _NOT_SENT: Final = frozenset({"title", "additionalProperties", "discriminator"})
 """Keys of pydantic's schema to leave out: models' makers do not need or know them."""
 
 _VALUES: Final = frozenset({"default", "const", "enum", "examples"})
-"""What is under these is no schema, but the user's own values."""
+"""Keys of a schema that hold the user's own values, not schemas."""
 
 
 class ToolError(Exception):
@@ -108,7 +108,7 @@ class Call:
     """The number that was called; None likewise."""
 
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What fills `{{name}}` in this call: docs/variables.md. Words of others may be among them."""
+    """Values of `{{name}}` in this call: docs/variables.md. Some may come from outside."""
 
     _perform: Perform | None = field(default=None, repr=False, compare=False)
     """`CallControl.perform`; None in a test that makes a call of its own."""
@@ -116,16 +116,16 @@ class Call:
     direction: Literal["inbound", "outbound"] = "inbound"
 
     _once: Once = field(default_factory=dict, repr=False, compare=False)
-    """What came of irreversible functions: the call's, whichever of its agents called them."""
+    """Results of the call's irreversible functions, whichever of its agents called them."""
 
     _loop: asyncio.AbstractEventLoop | None = field(default=None, repr=False, compare=False)
-    """The server's, for `wait`."""
+    """The server's event loop, for `wait`."""
 
     _set_recording: Callable[[bool], bool] | None = field(default=None, repr=False, compare=False)
     """`CallControl.set_recording`, which any thread may call."""
 
     _phrases: Phrases = field(default_factory=Phrases, repr=False, compare=False)
-    """The agent's sentences, for what its functions are answered."""
+    """The agent's sentences, for the answers to its functions."""
 
     @property
     def party(self) -> str | None:
@@ -284,7 +284,7 @@ default; if it has none, the agent is told that the function cannot run.
 
 
 class Tool(Generic[P, R]):
-    """A function and what an agent is told of it. Calling it calls the function."""
+    """A function and its description for an agent. Calling it calls the function."""
 
     def __init__(
         self,
@@ -327,7 +327,7 @@ class Tool(Generic[P, R]):
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The function as Settings tell it to the agent: an entry of `functions`."""
+        """The function's entry in `functions` of Settings."""
         definition = {
             "name": self.name,
             "description": self.description,
@@ -443,21 +443,21 @@ def _arguments(
 
 
 def _is_call(hint: Any) -> bool:
-    """Return whether it is `Call`, or `Call | None`."""
+    """Return whether a type hint is `Call`, or `Call | None`."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return set(typing.get_args(hint)) == {Call, type(None)}
     return hint is Call
 
 
 def _is_variable(hint: Any) -> bool:
-    """Return whether it is `Variable`, or `Variable | None`."""
+    """Return whether a type hint is `Variable`, or `Variable | None`."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(map(_is_variable, typing.get_args(hint)))
     return any(isinstance(each, _OfTheCall) for each in getattr(hint, "__metadata__", ()))
 
 
 def _schema(name: str, model: type[pydantic.BaseModel]) -> dict[str, Any]:
-    """Return the JSON Schema of a model in one piece: references are not known to every maker."""
+    """Return the JSON Schema of a model in one piece: not every maker's model takes references."""
     try:
         schema = model.model_json_schema()
     except pydantic.errors.PydanticUserError as error:

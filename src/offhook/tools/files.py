@@ -1,4 +1,4 @@
-"""The tools of an agent: those in files of the user's, and those that are built in."""
+"""The tools of an agent: those in the user's files, and those that are built in."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +58,7 @@ def _load(paths: Sequence[Path], built_in: Toolbox) -> Toolbox:
                     place = "a built-in tool, which the agent file lists too"
                 text = f'"{each.name}" is the name of {place}.'
                 of = Path(each.file)
-                # As the user names it; and elsewhere, when it was imported into this file.
+                # Under the user's name for it; and in another file, when this file imported it.
                 raise modules.mistake(
                     path if of == path.absolute() else of,
                     each.line,

@@ -110,5 +110,5 @@ def _line(path: Path, error: BaseException) -> int:
 
 
 def mistake(path: Path, line: int, text: str, fix: str) -> InvalidFileError:
-    """Return what is wrong in such a file, and where."""
+    """Return the error for a mistake in a user's Python file."""
     return InvalidFileError("E-TOOL-01", [Finding("error", text, fix, Place(path, line, 1))])

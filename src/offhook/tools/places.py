@@ -12,7 +12,7 @@ def place(frame: FrameType, file: str) -> str:
 
 
 def first_line(code: CodeType) -> str:
-    """Return where a function begins."""
+    """Return file and line at which a function begins."""
     return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
 
 
@@ -24,7 +24,7 @@ def outward(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def place_of(error: BaseException, file: str) -> str:
-    """Return where an error was raised, in that file if it or its cause was raised there."""
+    """Return file and line at which an error, or its cause, was raised, in `file` if possible."""
     steps = [step for cause in _causes(error) for step in _steps(cause.__traceback__)]
     if not steps:
         return "?"
@@ -33,7 +33,7 @@ def place_of(error: BaseException, file: str) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Outermost first."""
+    """Yield an error and its causes, outermost first."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -1,4 +1,4 @@
-"""What a function may ask of its call beside what the call itself decides (call/requests.py)."""
+"""Requests that a function may make of its call, beside those of call/requests.py."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -58,4 +58,4 @@ class SetRecording:
 ControlRequest: TypeAlias = (
     CallRequest | UpdateAgent | StartTransfer | SendText | TakeMessage | StopCalling | SetRecording
 )
-"""Everything that CallControl performs."""
+"""Every request that CallControl performs."""

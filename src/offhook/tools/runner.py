@@ -29,28 +29,28 @@ ONCE_MAX: Final = 256
 """Irreversible functions with different arguments that are done in one call."""
 
 AFTER_HANGUP_S: Final = 60.0
-"""How long a tool that may finish after a hang-up has for that."""
+"""Seconds that a tool may go on after a hang-up, if it may finish after one."""
 
 _Answer = tuple[str, FunctionOutcome]
 
 Told: TypeAlias = ToolBegan | ToolFinished | ToolFinishedLate
-"""What is told of a function that runs."""
+"""Reports about a function that runs."""
 
 
 @dataclass(eq=False, slots=True)
 class ToolRun:
-    """One request of an agent, until nothing of it runs any more."""
+    """A run of a function for an agent, until nothing of it runs any more."""
 
     name: str
     tool: AnyTool | None
     call_sid: str
     irrevocable: Callable[[], None]
-    """Told when something has begun that cannot be taken back."""
+    """Called when something has begun that cannot be taken back."""
     task: asyncio.Task[None] = field(init=False)
     begun: bool = False
-    """Whether the function itself has been entered."""
+    """True if the function itself has been entered."""
     left: bool = False
-    """Whether its answer is not awaited any more, while it runs to its end."""
+    """True if the answer is not awaited any more, while the function runs to its end."""
 
 
 class Runner:
@@ -72,7 +72,7 @@ class Runner:
         return CallTools(self, toolbox, dataclasses.replace(call, _loop=loop))
 
     def start(self, run: ToolRun, work: Coroutine[Any, Any, None]) -> None:
-        """Give it its task."""
+        """Start the task of a run."""
         run.task = self._tasks.start(f"tool {run.name}", work, call_sid=run.call_sid)
         self._runs[run.task] = run
         run.task.add_done_callback(self._runs.pop)
@@ -131,7 +131,7 @@ class CallTools:
         asyncio.get_running_loop().call_later(STUCK_S, _name_unstoppable, run)
 
     async def _outcome(self, run: ToolRun, arguments: str) -> _Answer:
-        """Return what the agent is told, whatever the function does. Raises only CancelledError."""
+        """Return the agent's answer, whatever the function does. Raises only CancelledError."""
         tool, phrases = run.tool, self._call._phrases
         if tool is None:
             names = ", ".join(self._toolbox)
@@ -173,7 +173,7 @@ class CallTools:
         try:
             answer: _Answer = await self._result(run, tool, function), "answered"
         except BaseException as error:
-            # It may be tried again; who waits for this one is told that it failed.
+            # The agent may try again; a repeat that waits for this run is told that it failed.
             del self._first[key]
             failed = self._call._phrases.function_failed
             words = str(error) if isinstance(error, ToolError) else failed
@@ -212,7 +212,7 @@ def _name_unstoppable(run: ToolRun) -> None:
 
 
 def _text(result: Any) -> str:
-    """Return what the agent is told: text as it is, anything else as JSON."""
+    """Return the text for the agent: text as it is, anything else as JSON."""
     text = result
     if not isinstance(text, str):
         text = pydantic_core.to_json(text, fallback=str).decode()

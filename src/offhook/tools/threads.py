@@ -1,4 +1,4 @@
-"""Threads for tools that are not async. A tool that hangs costs its thread, and nobody else's."""
+"""Threads for tools that are not async. A tool that hangs blocks only its own thread."""
 
 import asyncio
 import contextlib
@@ -21,11 +21,11 @@ _log: Final = logging.getLogger("offhook.tools")
 THREADS_MAX: Final = 32
 
 STUCK_S: Final = 1.0
-"""A function that runs on for so long though nobody waits for it is named."""
+"""Seconds for which a function may run on after its answer is not awaited; then it is logged."""
 
 
 class NoThreadError(Exception):
-    """All threads hang in functions that nobody waits for any more, or none can be started."""
+    """Error: all threads hang in functions that nothing waits for, or none can be started."""
 
 
 @dataclass(eq=False, slots=True)
@@ -38,9 +38,9 @@ class Running:
     call_sid: str
     thread: threading.Thread
     wanted: bool = True
-    """Somebody waits for what it returns."""
+    """True while the result of the function is awaited."""
     cpu_clock: int | None = None
-    """Set by the thread itself: to ask for that of one that has ended is not safe."""
+    """Id of the thread's CPU clock, set by the thread: it is not safe to ask for it later."""
     ended_cpu_s: float | None = None
 
     def cpu_s(self) -> float | None:
@@ -52,7 +52,10 @@ class Running:
         return None
 
     def where(self) -> str:
-        """File and line at which it is, where it was written if possible; once over, its first."""
+        """Return the file and line at which the function is, in its own file if possible.
+
+        Once the function is over, return its first line.
+        """
         frame = sys._current_frames().get(self.thread.ident or 0)
         if frame is not None and self.ended_cpu_s is None:
             return place(frame, self.code.co_filename if self.code is not None else "")
@@ -82,7 +85,7 @@ class Threads:
 
     @property
     def stuck(self) -> int:
-        """Threads whose function nobody waits for any more."""
+        """Number of threads whose function's result is not awaited any more."""
         return sum(not each.wanted for each in self._running)
 
     async def run(

@@ -1,11 +1,11 @@
-"""A watch on the interpreter: names a function that stops every call of this process.
+"""A watchdog of the interpreter: names a function that stops every call of this process.
 
 An async tool that computes, or waits without `await`, stops the event loop. A sync tool in a thread
 stops it by a call into C that keeps Python's lock, or by computing beside many others that do. So
-the loop beats, ten times a second, and a thread looks for the beat.
+the loop beats ten times a second, and a thread checks the beat.
 
-While a call into C keeps the lock no thread of Python's runs, this one neither: such a function is
-named when that call returns. Whoever's thread had a core meanwhile was it.
+While a call into C keeps the lock, no other thread of Python runs, this one included: such a
+function is named when that call returns. It is the one whose thread had a core meanwhile.
 """
 
 import asyncio
@@ -32,26 +32,26 @@ _log: Final = logging.getLogger("offhook.tools")
 BEAT_S: Final = 0.1
 STOP_S: Final = 5.0
 HELD_S: Final = 0.3
-"""A beat that is older than that is looked into. Named within that and two beats."""
+"""Seconds after which a beat is late. The function is named within that and two beats."""
 
 HOG_SHARE: Final = 0.5
 HOG_MIN_S: Final = 0.1
-"""If of the time that this process had a core so much was that of functions' threads, then it was
-they. Not of all time: other processes may have had the cores."""
+"""Seconds of CPU that functions' threads must have used, and HOG_SHARE of the process's CPU time,
+to be named. Wall time does not count: other processes may have had the cores."""
 
 _NOT_USERS: Final = (
     str(Path(offhook.__file__).parent),
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     "<",
 )
-"""How file names begin that hold no code of a user's."""
+"""Beginnings of the names of files that hold no code of a user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The interpreter was held for `held_ms`, by `tool` at `where` (file and line).
+    """A hold of the interpreter for `held_ms`, by `tool` at `where` (file and line).
 
-    `call_sid` is empty where it is not known for which call.
+    `call_sid` is empty where the call is not known.
     """
 
     tool: str
@@ -63,8 +63,8 @@ class Held:
 class Watchdog:
     """Watches the loop on which it is entered, until it is left.
 
-    `runs` and `threads` are asked, from the thread, for what may be it. On the loop, `late` is told
-    of each beat how many seconds late it was, and `held` of each hold, when it is over.
+    The thread calls `runs` and `threads` for the functions that may hold it. The loop calls `late`
+    at each beat with the seconds by which it was late, and `held` after each hold.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class Watchdog:
         self._held = held
         self._beat_at = 0.0
         self._latest_s = 0.0
-        """How late a beat was, the latest since the thread looked."""
+        """Seconds by which the latest beat was late, of those since the thread looked."""
         self._timer: Timer | None = None
         self._found: Held | None = None
         self._outside: frozenset[FrameType] = frozenset()
-        """What is on the stack of the loop's thread whatever runs on the loop."""
+        """Frames that are on the stack of the loop's thread whatever runs on the loop."""
         self._cpu: dict[Running | None, float] = {}
-        """By thread, and under None that of the process."""
+        """CPU seconds by thread, and under None those of the process."""
         self._named = False
         self.thread: Final = BackgroundThread("watchdog", self._look, stop_s=STOP_S)
 
@@ -128,7 +128,7 @@ class Watchdog:
 
     def _look(self) -> float:
         silent = self._clock.now() - self._beat_at
-        # The second is the only sign when the lock was kept and the loop was first to get it.
+        # `late` is the only sign when the lock was kept and the loop was first to get it.
         late, self._latest_s = self._latest_s, 0.0
         held = max(silent, late + BEAT_S)
         if held < HELD_S:
@@ -169,7 +169,7 @@ class Watchdog:
         return self._in_thread(held_ms)
 
     def _on_loop(self, stack: Sequence[FrameType]) -> tuple[str, str, str] | None:
-        """Tool, place and CallSid, of a stack from its innermost frame."""
+        """Return tool, place and CallSid of a stack, innermost frame first; None: no user code."""
         runs = [(run, run.tool.file) for run in self._runs() if run.tool is not None]
         task = asyncio.current_task(self._loop)
         for run, file in sorted(runs, key=lambda each: each[0].task is not task):
@@ -186,7 +186,10 @@ class Watchdog:
         return None
 
     def _in_thread(self, held_ms: int) -> Held | None:
-        """Return the thread that used a core the longest since the last look without a delay."""
+        """Return the hold by the thread that used a core the longest since the last look in time.
+
+        None: functions' threads did not use enough of the CPU time.
+        """
         used = {each: cpu - self._cpu.get(each, 0.0) for each, cpu in self._cpu_now().items()}
         whole = used.pop(None, 0.0)
         threads = {each: cpu for each, cpu in used.items() if each is not None}

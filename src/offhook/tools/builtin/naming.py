@@ -10,6 +10,6 @@ def one_of(names: Iterable[str]) -> Any:
 
 
 def described(destinations: Mapping[str, str]) -> str:
-    """Return what they are, for the end of a tool's description."""
+    """Return a list of destinations, for the end of a tool's description."""
     lines = [f"- {name}: {of}" if of else f"- {name}" for name, of in destinations.items()]
     return "\n".join(lines)
