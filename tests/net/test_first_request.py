@@ -244,6 +244,23 @@ async def cut(reader: asyncio.StreamReader) -> bytes:
             return b""
 
 
+async def cut_while_trickling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """Send a head that never ends, byte by byte, until the server cuts; return what it answered."""
+    ended = asyncio.Event()
+
+    async def trickle() -> None:
+        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        while not ended.is_set():
+            writer.write(b"x")
+            await asyncio.sleep(0.01)  # the trickle's pace
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(trickle())
+        answer = await cut(reader)
+        ended.set()
+    return answer
+
+
 @pytest.mark.parametrize(
     "begun",
     [b"", b"G", HELLO[:-1], HANDSHAKE[:-2], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],
@@ -261,18 +278,7 @@ async def test_who_does_not_ask_for_anything_is_cut(
 async def test_a_trickle_of_bytes_gains_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_request, "REQUEST_S", 0.2)
     async with serving(nobody) as port, raw(port) as (reader, writer):
-        ended = asyncio.Event()
-
-        async def trickle() -> None:
-            writer.write(b"GET / HTTP/1.1\r\nX: ")
-            while not ended.is_set():
-                writer.write(b"x")
-                await asyncio.sleep(0.01)  # the trickle's pace
-
-        async with asyncio.TaskGroup() as group:
-            group.create_task(trickle())
-            assert await cut(reader) == b""
-            ended.set()
+        assert await cut_while_trickling(reader, writer) == b""
 
 
 async def test_who_has_asked_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:

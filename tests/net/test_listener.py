@@ -13,7 +13,7 @@ import pytest
 import trustme
 import uvicorn
 from starlette.types import Receive, Scope, Send
-from tests.net.test_first_request import HELLO, POST, cut, drip, nobody
+from tests.net.test_first_request import HELLO, POST, cut, cut_while_trickling, drip, nobody
 from tests.net.test_websocket import HANDSHAKE, Recorder, accepting, raw
 from tests.waiting import until
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -138,18 +138,7 @@ async def test_no_requests_head_may_come_too_slowly(
         writer.write(first)
         if first == HELLO:
             await reader.readuntil(b"\r\n\r\n")
-        ended = asyncio.Event()
-
-        async def trickle() -> None:
-            writer.write(b"GET / HTTP/1.1\r\nX: ")
-            while not ended.is_set():
-                writer.write(b"x")
-                await asyncio.sleep(0.01)  # the trickle's pace
-
-        async with asyncio.TaskGroup() as group:
-            group.create_task(trickle())
-            assert await cut(reader) == b""
-            ended.set()
+        assert await cut_while_trickling(reader, writer) == b""
 
 
 @BEFORE
