@@ -3,7 +3,7 @@
     python bench/telephone_mean.py
 
 Of every recorded clip, on lines of three levels of noise. TELEPHONE_MEAN in
-src/offhook/testing/simulator/speech/sphinx.py is what it printed.
+src/offhook/testing/simulator/speech/sphinx_worker.py is what it printed.
 """
 
 import tempfile

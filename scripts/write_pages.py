@@ -171,7 +171,7 @@ def events_page() -> str:
     edges = ", ".join(map(str, events.DELAY_EDGES_MS))
     parts = [
         "# Events",
-        "Made from [events.py](../src/offhook/events/types.py) by `make pages`.",
+        "Made from [types.py](../src/offhook/events/types.py) by `make pages`.",
         _paragraphs(inspect.getdoc(events)),
         "Every event comes in a `CallEvent`:",
         _fields(events.CallEvent),
