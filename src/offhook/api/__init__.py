@@ -1,1 +1,1 @@
-"""The REST API for the operator, on the same port as Twilio's webhooks. See docs/api.md."""
+"""REST API for the operator, on the same port as Twilio's webhooks. See docs/api.md."""

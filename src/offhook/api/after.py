@@ -1,4 +1,4 @@
-"""Routes for a call that is over: erase it, deliver its record once more."""
+"""Routes for a call that is over: erase it, or deliver its record again."""
 
 from fastapi import APIRouter
 from sqlalchemy import Connection
@@ -33,9 +33,9 @@ def router(operator: Operator) -> APIRouter:
         },
     )
     async def erase_call(sid: str) -> EraseResponse:
-        """Remove a call's rows and recording for good, and say what was removed.
+        """Remove a call's rows and recording for good, and return what was removed.
 
-        Times out like everything else, but is done all the same then: ask again.
+        After a timeout the removal goes on: repeat the request to see its result.
         """
         await operator.ask(lambda connection: _over(connection, sid))
         operator.live.forget(sid)
@@ -54,7 +54,7 @@ def router(operator: Operator) -> APIRouter:
         responses={404: unknown, 409: early},
     )
     async def resend_call(sid: str) -> Response:
-        """Have the after-call webhook delivered once more, with all its attempts."""
+        """Deliver the after-call webhook again, with all its attempts."""
         if not operator.delivers:
             raise ApiError(
                 409,

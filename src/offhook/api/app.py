@@ -1,4 +1,4 @@
-"""The API as an ASGI application: FastAPI over what its parts need, with one form of errors."""
+"""The API as an ASGI application: FastAPI with its routes, and one form for all errors."""
 
 from datetime import UTC
 from typing import Any, Final
@@ -55,9 +55,9 @@ _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
 
 
 class Api:
-    """The operator's side of a server that keeps records in `engine` and `files`.
+    """The operator's part of a server that keeps records in `engine` and `files`.
 
-    `live` is a subscriber; `around` puts the rest in front of what the port serves already.
+    `live` is a subscriber. `around` puts the API in front of what the port serves already.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class Api:
         *,
         metrics: Metrics,
     ) -> ASGIApp:
-        """Return what answers on the port.
+        """Return the application that answers on the port.
 
-        That is `others` on PUBLIC, and on every other path the operator's application behind its
-        authentication.
+        It is `others` on PUBLIC; on every other path it is the operator's application,
+        behind its authentication.
         """
         operator = Operator(
             engine=self._engine,
@@ -159,7 +159,7 @@ def _application(operator: Operator, metrics: Metrics) -> FastAPI:
 
 
 def _answer_errors(app: FastAPI, operator: Operator) -> None:
-    """Answer whatever is not done in one form."""
+    """Answer every error in one form."""
 
     async def on_refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError | UserError)

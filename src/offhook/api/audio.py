@@ -1,4 +1,4 @@
-"""A call's recording over HTTP: in parts, as browsers ask for it, and while it still grows."""
+"""A call's recording over HTTP: in ranges, as browsers request it, and while it still grows."""
 
 import os
 import re
@@ -23,7 +23,7 @@ from offhook.recordings.wav import STEREO_HEADER_BYTES, stereo_header
 from offhook.records import queries, tables
 
 CHUNK_BYTES: Final = 128 * 1024
-"""Bytes that are read and sent at once: while a client is slow, no thread and no file waits."""
+"""Bytes that are read and sent at once: no thread or file waits for a slow client."""
 
 Form = Literal["mulaw", "pcm16"]
 
@@ -32,7 +32,7 @@ _SPAN: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A recording in one of its two forms, with the length that it had when it was opened."""
+    """A recording in one of its two forms, with its length at the time of opening."""
 
     files: LocalFiles
     found: reading.RecordingFile
@@ -50,7 +50,7 @@ class _View:
         return f'"{self.form}-{self.found.samples:x}-{self.changed:x}"'
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return some of its bytes. Blocks."""
+        """Return a range of the recording's bytes. Blocks."""
         if self.form == "pcm16":
             return b"".join(reading.pcm16(self.files, self.found.name, start, stop))
         header = stereo_header(self.found.samples)[start:stop]
@@ -60,7 +60,7 @@ class _View:
 
 
 def router(operator: Operator) -> APIRouter:
-    """Return the routes of audio, its loudness, and links to it."""
+    """Return the routes of audio, of its loudness, and of links to it."""
     made = APIRouter(tags=["recordings"])
     unknown = {"model": ProblemResponse, "description": "No such call, or no recording of it."}
 
@@ -125,9 +125,9 @@ def router(operator: Operator) -> APIRouter:
             str | None, Header(alias="Range", description="One range of bytes.")
         ] = None,
     ) -> Response:
-        """Send the recording, as far as it is written: that of a live call grows.
+        """Send the recording as far as it is written; that of a live call grows.
 
-        Works without a token when its path came from a link.
+        A path from a link needs no token.
         """
         return await send(request, sid, form)
 
@@ -145,7 +145,7 @@ def router(operator: Operator) -> APIRouter:
         responses={404: unknown},
     )
     async def get_peaks(sid: str) -> Response:
-        """Return how loud caller and agent are, for a drawing."""
+        """Return the loudness of caller and agent, for a drawing."""
         name = await operator.ask(lambda connection: recording_of(connection, sid))
 
         def work() -> bytes:
@@ -212,10 +212,10 @@ def _none() -> ApiError:
 
 
 def _span(asked: str | None, size: int) -> tuple[int, int] | None:
-    """Return the first byte and the one behind the last; None for all of it.
+    """Return the first byte and the one after the last; None for all of it.
 
-    Several ranges, and other units than bytes, may be answered with all of it (RFC 9110, 14.2).
-    Raises ApiError 416.
+    A request for several ranges, or for a unit other than bytes, may be answered with all of it
+    (RFC 9110, 14.2). Raises ApiError 416.
     """
     if asked is None or not asked.startswith("bytes=") or "," in asked:
         return None

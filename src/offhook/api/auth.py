@@ -1,11 +1,11 @@
 """Authentication of the operator's application: see docs/security.md.
 
-What is guarded is the application, not the spelling of its paths: whatever is not one of Twilio's
-paths or the two of health, letter by letter, is asked of it and passes these doors, known or not.
+The application is protected, not the spelling of its paths: every path except those of Twilio and
+the two of health, compared letter by letter, needs authentication, known or not.
 
-Loopback protects nothing: a tunnel and any web page in a browser on this machine arrive from there.
-So a request has to be for one of the operator's host names, must not come from another site's page,
-and has to bring the token.
+Loopback protects nothing: requests from a tunnel, or from any web page in a browser on this
+machine, come from there. So a request must be for one of the operator's host names, must not come
+from another site's page, and must have the token.
 """
 
 import base64
@@ -30,13 +30,13 @@ from offhook.webhooks.auth import host_name
 _log: Final = logging.getLogger("offhook.api")
 
 PAGES: Final = ("/docs", "/openapi.json")
-"""What a person opens in a browser, which asks for a password: the token, by HTTP Basic."""
+"""Paths for a browser, which asks for a password: the token, by HTTP Basic."""
 
 FAILURES_MAX: Final = 20
-"""Wrong tokens from one address within FAILURES_S; beyond, tokens from there are not checked."""
+"""Wrong tokens from one address within FAILURES_S, after which its tokens are not checked."""
 FAILURES_S: Final = 60.0
 BODY_MAX: Final = 256 * 1024
-"""Bytes of a request's body: at most a prompt and an agent's functions."""
+"""Bytes of a request's body: a prompt and an agent's functions at most."""
 
 ADDRESSES_MAX: Final = 1000
 """Addresses whose failures are counted; the one that failed longest ago is forgotten first."""
@@ -49,10 +49,10 @@ _HEADERS: Final = (
 
 
 class OperatorAuth:
-    """Guards `operator`, which has every path except the `public` ones, which are `others`'.
+    """Authentication in front of `operator`.
 
-    For a host name that is not the operator's there is nothing here: `others` answers as it does
-    for any path that it does not know.
+    `others` has the `public` paths, and `operator` every other path. A request for a host name
+    that is not the operator's gets the answer of `others` for an unknown path.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class OperatorAuth:
 
 
 class _Failures:
-    """Wrong tokens by address."""
+    """Counts of wrong tokens, by address."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -182,7 +182,7 @@ class _Failures:
 
 
 def _credentials(authorization: str, *, basic: bool) -> bytes | None:
-    """Return what was given as token; None when nothing was that could be one."""
+    """Return the token in the header; None when there is none."""
     scheme, _, given = authorization.partition(" ")
     given = given.strip()
     if scheme.lower() == "bearer" and given:

@@ -1,4 +1,4 @@
-"""The record, over HTTP: calls, their sums, and all of one call."""
+"""Routes of the record: calls, their sums, and all data of one call."""
 
 from datetime import UTC
 from typing import Annotated
@@ -30,7 +30,7 @@ def router(operator: Operator) -> APIRouter:
 
     @made.get("/calls", operation_id="listCalls", summary="List calls", response_model=CallPage)
     async def list_calls(asked: Annotated[ListCallsRequest, Query()]) -> Response:
-        """List calls, newest first. `next_cursor` of one page asks for the next one."""
+        """List calls, newest first. `next_cursor` of one page requests the next one."""
         which = asked.filter(wall_clock(UTC))
 
         def question(connection: Connection) -> CallPage:
@@ -63,7 +63,7 @@ def router(operator: Operator) -> APIRouter:
         responses={404: unknown},
     )
     async def show_call(sid: str) -> Response:
-        """Show everything that is known of a call, with its timeline."""
+        """Return everything that is known of a call, with its timeline."""
 
         def question(connection: Connection) -> CallRecord:
             return call_record.shown(connection, sid)

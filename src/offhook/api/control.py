@@ -1,4 +1,4 @@
-"""Live calls, as the operator acts on them: each answer says what happened (docs/control.md)."""
+"""Routes that act on live calls; each answer says what happened (docs/control.md)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
@@ -40,7 +40,7 @@ def router(operator: Operator) -> APIRouter:
 def _endpoint(
     operator: Operator, operation: Operation
 ) -> Callable[[str, Any], Awaitable[DoneResponse]]:
-    """Return what answers requests for an operation, its body typed by the declaration."""
+    """Return the endpoint of an operation, with a body of the declared type."""
 
     async def act(sid: str, arguments: Any) -> DoneResponse:
         entry = operator.calls.find(sid)

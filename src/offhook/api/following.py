@@ -1,4 +1,4 @@
-"""Route GET /api/live: what happens in calls, as it happens."""
+"""Route GET /api/live: events of calls as they happen."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ data: {"call_sid":"CA0123456789abcdef0123456789abcdef","at_ms":5230,"event":{"te
 
 
 class _Stream(StreamingResponse):
-    """A response that stops listening when the client is gone, however that shows."""
+    """A response that stops listening when the client is gone, in whatever way that is noticed."""
 
     def __init__(self, listener: LiveListener) -> None:
         super().__init__(listener, media_type="text/event-stream")

@@ -1,4 +1,4 @@
-"""Links to a call's audio that are signed and expire, for clients without a token."""
+"""Signed links to a call's audio that expire, for clients without a token."""
 
 import base64
 import hashlib
@@ -14,10 +14,10 @@ _PATH: Final = re.compile(r"/api/calls/([^/]{1,64})/audio")
 
 
 class Links:
-    """Makes and checks links. `wall_s` is the wall clock, in seconds since 1970.
+    """Links, made and checked. `wall_s` is the wall clock, in seconds since 1970.
 
-    The signature is an HMAC over path and expiry. Its key is derived from the API's token, so with
-    another token every link is dead. Another view of the same file (`format`) is the same link.
+    The signature is an HMAC over path and expiry. Its key is derived from the API's token, so a
+    new token makes every link invalid. A link is valid for both forms of the file (`format`).
     """
 
     def __init__(self, token: SecretStr, wall_s: Callable[[], float]) -> None:
@@ -26,14 +26,14 @@ class Links:
         self._wall_s = wall_s
 
     def make(self, call_sid: str, lasts_s: int) -> tuple[str, int]:
-        """Return a path with its query, and when it expires, in seconds since 1970."""
+        """Return a path with its query, and its expiry in seconds since 1970."""
         expires = int(self._wall_s()) + lasts_s
         signature = self._sign(f"/api/calls/{call_sid}/audio", expires)
         path = f"/api/calls/{quote(call_sid, safe='')}/audio"
         return f"{path}?expires={expires}&signature={signature}", expires
 
     def opens(self, method: str, path: str, query: bytes) -> bool:
-        """Return whether a request needs no token: its path is signed, and has not expired."""
+        """Return whether a request needs no token: its path is signed and has not expired."""
         if method not in ("GET", "HEAD") or not _PATH.fullmatch(path):
             return False
         try:

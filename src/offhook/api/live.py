@@ -1,7 +1,7 @@
 """Live events of calls: server-sent events that can be resumed.
 
-All listeners read from one ring, each from its own place. A slow one holds nothing but that place;
-when the ring has gone past it, the listener is told of the gap and goes on behind it.
+All listeners read from one ring buffer, each from its own position. A slow listener holds nothing
+but its position; when the ring has dropped that, the listener gets a gap and continues behind it.
 
 The format is that of the WHATWG's HTML standard, "Server-sent events".
 """
@@ -21,15 +21,15 @@ from offhook.events.types import CallEvent
 
 KEPT_MAX: Final = 5000
 KEPT_BYTES: Final = 4 * 1024 * 1024
-"""How much the ring holds; the oldest goes first."""
+"""Bytes that the ring holds; the oldest events are dropped first."""
 
 LISTENERS_MAX: Final = 32
 HEARTBEAT_S: Final = 15.0
 GATHER_S: Final = 0.05
-"""How long events are gathered for a listener that has just been sent some."""
+"""Seconds for which events are gathered for a listener that has just been sent some."""
 CHUNK_BYTES: Final = 32 * 1024
 RETRY_MS: Final = 1000
-"""How soon a client is to come back."""
+"""Milliseconds after which a client must reconnect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class _Kept:
 
 
 class LiveEvents:
-    """Subscriber that keeps the last events for listeners. `run` names this process."""
+    """Subscriber that keeps the last events for listeners. `run` is the id of this process."""
 
     def __init__(self, *, run: str | None = None, kept_max: int = KEPT_MAX) -> None:
         self._run = run if run is not None else secrets.token_hex(4)
@@ -47,7 +47,7 @@ class LiveEvents:
         self._kept: dict[int, _Kept] = {}
         self._bytes = 0
         self.last: int = 0
-        """The number of the last event."""
+        """Number of the last event."""
         self.closed = False
         self._listeners: set[LiveListener] = set()
 
@@ -72,24 +72,24 @@ class LiveEvents:
 
     @property
     def first(self) -> int:
-        """The number of the oldest event that is kept, or of the next one when none is."""
+        """Number of the oldest kept event, or of the next event when none is kept."""
         return self.last + 1 - len(self._kept)
 
     def id_of(self, number: int) -> bytes:
-        """Return the id of an event, with the run: after a restart an old one is known as such."""
+        """Return the id of an event, with the run: after a restart an old id is recognised."""
         return f"{self._run}-{number}".encode()
 
     def place_of(self, last_id: str) -> int | None:
-        """Return the number of the event with that id; None for one of another run, or of none."""
+        """Return the number of the event with that id; None for another run or a malformed id."""
         run, _, number = last_id.rpartition("-")
         if run != self._run or not number.isascii() or not number.isdigit() or len(number) > 15:
             return None
         return int(number) if int(number) <= self.last else None
 
     def after(self, number: int, call_sid: str | None) -> tuple[bytes, int]:
-        """Return the events after that one as they are sent, and the last one looked at.
+        """Return the events after `number` as they are sent, and the number of the last one read.
 
-        They have CHUNK_BYTES, about.
+        The events have about CHUNK_BYTES.
         """
         blocks, size = [], 0
         while number < self.last and size < CHUNK_BYTES:
@@ -101,7 +101,7 @@ class LiveEvents:
         return b"".join(blocks), number
 
     def forget(self, call_sid: str) -> None:
-        """Drop what is kept of a call that is erased; the numbers of its events stay."""
+        """Drop the kept events of an erased call; the numbers of other events stay."""
         for number, kept in self._kept.items():
             if kept.call_sid == call_sid:
                 self._kept[number] = _Kept("", b"")
@@ -110,7 +110,7 @@ class LiveEvents:
     def listen(
         self, last_id: str | None, call_sid: str | None, heartbeat_s: float = HEARTBEAT_S
     ) -> "LiveListener":
-        """Return one more listener, after the event with that id, or from now on.
+        """Return a new listener, after the event with that id, or from now on.
 
         Raises ApiError 503 when there are LISTENERS_MAX.
         """
@@ -133,14 +133,14 @@ class LiveEvents:
         self._listeners.discard(listener)
 
     def close(self) -> None:
-        """End all listeners, each after what is still kept: the server stops."""
+        """End all listeners, each after the events that are still kept, as the server stops."""
         self.closed = True
         for listener in self._listeners:
             listener.wake(None)
 
 
 class LiveListener:
-    """One client's stream: an asynchronous iterator of what is sent, and a context."""
+    """Stream of one client: an asynchronous iterator of bytes to send, and a context manager."""
 
     def __init__(
         self, live: LiveEvents, last_id: str | None, call_sid: str | None, heartbeat_s: float
@@ -150,7 +150,7 @@ class LiveListener:
         self._heartbeat_s = heartbeat_s
         self._some = asyncio.Event()
         place = live.last if last_id is None else live.place_of(last_id)
-        # What is kept of this run is sent to who comes with the id of another.
+        # A client with the id of another run gets all kept events of this run.
         self._at = live.first - 1 if place is None else place
         self._lost: int | None = None
         self._gap = place is None
@@ -169,7 +169,7 @@ class LiveListener:
         self._live.leave(self)
 
     def wake(self, call_sid: str | None) -> None:
-        """Look for events of that call; None: the stream is to end."""
+        """Wake the listener for an event of a call; None: the stream is to end."""
         if call_sid is None or self._call_sid in (None, call_sid):
             self._some.set()
 
@@ -179,7 +179,7 @@ class LiveListener:
     async def __anext__(self) -> bytes:
         if not self._begun:
             self._begun = True
-            # The id, so that who is cut off before the first event misses nothing.
+            # The id, so that a client cut off before the first event misses nothing.
             return b"retry: %d\n" % RETRY_MS + self._place()
         if self._sent and not self._live.closed:
             await asyncio.sleep(GATHER_S)
@@ -195,7 +195,7 @@ class LiveListener:
                 async with asyncio.timeout(self._heartbeat_s):
                     await self._some.wait()
                     continue
-            # With a filter nothing may be sent for long, while the ring goes on.
+            # With a filter, the ring may advance while nothing is sent for a long time.
             return b": still here\n" + self._place()
 
     def _next(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What the API takes and gives beyond the answers of records/models.py, for OpenAPI."""
+"""Models of the API's requests and responses, beyond records/models.py, for OpenAPI."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -10,17 +10,17 @@ from offhook.records.filters import FILTER_FIELDS, CallFilter
 from offhook.twilio.call_status import Status
 
 _NOTES = {"TIME": " A time without a zone is UTC.", "+…": " In a URL, + is %2B."}
-"""What a query parameter's description adds, by its metavar."""
+"""Additions to a query parameter's description, by its metavar."""
 
 
 class ApiModel(pydantic.BaseModel):
-    """What every one of them has in common."""
+    """Base of the API's models."""
 
     model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class ProblemResponse(ApiModel):
-    """What went wrong and why, and the one thing that fixes it. Codes: docs/errors.md."""
+    """An error: what went wrong and why, and the one step that fixes it. Codes: docs/errors.md."""
 
     code: str = Field(examples=["E-ASK-04"])
     what: str = Field(examples=["There is no call with that CallSid."])
@@ -44,27 +44,27 @@ _Filters = pydantic.create_model("_Filters", __base__=ApiModel, **_FILTERS)
 
 
 class CallsRequest(_Filters):  # type: ignore[valid-type, misc]  # made from the table
-    """Which calls are meant: those that meet everything that is given."""
+    """Filter of calls: those that meet all given conditions."""
 
     def filter(self, now: datetime) -> CallFilter:
-        """Return the filter. Raises UserError E-ASK-01 and E-ASK-03 for what cannot be."""
+        """Return the filter. Raises UserError E-ASK-01 and E-ASK-03 for impossible values."""
         return CallFilter.of(self.model_dump(), now)
 
 
 class ListCallsRequest(CallsRequest):
-    """Which calls, and which page of them."""
+    """Filter of calls, and a page of them."""
 
     limit: int = Field(default=50, json_schema_extra={"minimum": 1, "maximum": 500})
-    """How many calls on a page."""
+    """Number of calls on a page."""
     cursor: str | None = None
-    """`next_cursor` of the page before."""
+    """`next_cursor` of the previous page."""
 
 
 class SumCallsRequest(CallsRequest):
-    """Which calls, and what they are summed by."""
+    """Filter of calls, and the key by which they are summed."""
 
     by: Literal["agent", "day"] | None = None
-    """Without it there is one sum, of all."""
+    """Key of the sums; without it there is one sum of all calls."""
 
 
 class LinkResponse(ApiModel):
@@ -73,26 +73,26 @@ class LinkResponse(ApiModel):
     url: str
     """Path and query, to be put behind this server's address. `&format=pcm16` may be added."""
     expires: int
-    """When it stops to work, in seconds since 1970 (UTC)."""
+    """Time at which the link expires, in seconds since 1970 (UTC)."""
 
 
 class LinkRequest(ApiModel):
-    """How long a link is to work."""
+    """Lifetime of a link."""
 
     lasts_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
-    """Seconds; a week at most."""
+    """Seconds until the link expires; a week at most."""
 
 
 class DoneResponse(ApiModel):
-    """It was done."""
+    """Result of a request to a call that was carried out."""
 
     done: Literal[True]
     what: str = Field(examples=["it is being said"])
-    """What happened."""
+    """Description of what happened."""
 
 
 class RecordingResponse(DoneResponse):
-    """What has become of it."""
+    """Result of pausing or resuming a recording."""
 
     call_sid: str
     state: Literal["paused", "recording"]
@@ -102,44 +102,42 @@ class PlaceCallRequest(ApiModel):
     """A call that is to be placed."""
 
     to: str = Field(examples=["+12025550142"])
-    """Whom to call, in E.164."""
+    """Number to call, in E.164."""
     agent: str = Field(examples=["reminder"])
-    """The name of the agent that is to talk."""
+    """Name of the agent that talks."""
     variables: dict[str, str] = Field(default={}, examples=[{"name": "Ada"}])
-    """What fills `{{name}}`."""
+    """Values of `{{name}}` in the agent file."""
     timezone: str | None = Field(default=None, examples=["Europe/Berlin"])
-    """Where the person is. Without it, every time zone in which the number may be counts."""
-
-    """Of the called person; unless it is given, the agent's."""
+    """Time zone of the person. Without it, every time zone in which the number may be counts."""
     within_hours: bool = False
-    """Whether to call only within the agent's calling hours, in that time zone."""
+    """True to call only within the agent's calling hours, in that time zone."""
 
 
 class PlaceCallResponse(ApiModel):
-    """There is a call. Whether anybody answers, its status tells."""
+    """A placed call. Its status tells if anybody answers."""
 
     call_sid: str
     again: bool
-    """It was placed before, under the same idempotency key; nobody was rung now."""
+    """True if the call was placed before, under the same idempotency key; nobody was rung now."""
 
 
 class CallStatusResponse(ApiModel):
-    """What is known of a call that was placed."""
+    """State of a placed call."""
 
     call_sid: str
     status: Status
     final: bool
-    """Whether nothing more can happen."""
+    """True if the state cannot change any more."""
     answered_by: str | None
-    """Twilio's verdict, such as human or machine_end_beep; null: none has come."""
+    """Twilio's verdict, such as human or machine_end_beep; null if there is none yet."""
     slug: str | None
-    """How it ended for Offhook; null: it has not."""
+    """Slug of the ending in Offhook; null before the end."""
     words: str | None
-    """The same in words."""
+    """Description of the ending."""
 
 
 class PeaksResponse(ApiModel):
-    """How loud each side is at its loudest, 0 to 255, in stretches of `bucket_ms`."""
+    """Peak loudness of each side, 0 to 255, in stretches of `bucket_ms`."""
 
     bucket_ms: int
     length_ms: int
@@ -148,6 +146,6 @@ class PeaksResponse(ApiModel):
 
 
 class EraseResponse(ApiModel):
-    """What was removed, by kind: rows by their tables, and files."""
+    """Numbers of removed items: rows by their tables, and files."""
 
     removed: dict[str, int] = Field(examples=[{"calls": 1, "utterances": 12, "recordings": 1}])

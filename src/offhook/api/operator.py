@@ -1,4 +1,4 @@
-"""What all routes of the API work with: the record, the live calls, and threads."""
+"""Common base of all routes of the API: the record, the live calls, and threads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The server as the API sees it. `files` has the recordings, `journal` is the journal's folder.
+    """The server as the API sees it.
 
-    `delivers`: whether there is an after-call webhook. `placing` is None without credentials for
-    Twilio's REST API.
+    `files` has the recordings, `journal` is the journal's folder. `delivers`: there is an
+    after-call webhook. `placing` is None without credentials for Twilio's REST API.
     """
 
     engine: Engine
@@ -40,7 +40,7 @@ class Operator:
     readers: Readers
 
     async def ask(self, question: Callable[[Connection], _T]) -> _T:
-        """Return what `question` does, in a thread, in a transaction that writes nothing."""
+        """Run `question` in a thread, in a transaction that writes nothing; return its result."""
 
         def work() -> _T:
             with self.engine.connect() as connection:
@@ -49,7 +49,7 @@ class Operator:
         return await self.readers.run(work)
 
     async def change(self, work: Callable[[Connection], None]) -> None:
-        """Have `work` done in a thread, in a transaction that is committed."""
+        """Run `work` in a thread, in a transaction that is committed."""
 
         def committed() -> None:
             with self.engine.begin() as connection:
@@ -58,7 +58,7 @@ class Operator:
         await self.readers.run(committed)
 
     async def answer(self, question: Callable[[Connection], Any]) -> Response:
-        """Return what `question` does as JSON, which is made in the thread too, not on the loop."""
+        """Return the result of `question` as JSON, which is encoded in the thread, too."""
 
         def work(connection: Connection) -> bytes:
             return msgspec.json.encode(question(connection))
@@ -67,5 +67,5 @@ class Operator:
 
 
 def as_json(content: bytes) -> Response:
-    """Return a response of what is JSON already."""
+    """Return a response whose content is JSON already."""
     return Response(content, media_type="application/json")

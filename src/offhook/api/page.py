@@ -1,4 +1,4 @@
-"""/docs: the OpenAPI document as a page for people, whole, without scripts or anything fetched."""
+"""/docs: the OpenAPI document as one HTML page, without scripts or external resources."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from html import escape
 from typing import Any, Final
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-"""Its Content-Security-Policy."""
+"""Content-Security-Policy of the page."""
 
 _STYLE: Final = """\
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -23,7 +23,7 @@ Json = Mapping[str, Any]
 
 
 def page(schema: Json) -> str:
-    """Return the page."""
+    """Return the HTML page of an OpenAPI document."""
     return "".join(_page(schema))
 
 
@@ -102,6 +102,6 @@ def _type(schema: Json) -> str:
 
 
 def _words(text: str | None) -> str:
-    """Text with its paragraphs and `code`."""
+    """Return text as HTML with its paragraphs and `code`."""
     parts = escape(text or "").replace("\n\n", "<p>").split("`")
     return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))

@@ -20,9 +20,9 @@ from offhook.outbound.outbound_calls import OutboundCalls, OutboundRequest
 from offhook.records import queries, tables
 
 WAIT_MAX_S: Final = 25
-"""How long a question about a call may wait for news."""
+"""Seconds for which a request for a call's state may wait for a change."""
 
-_STATUS: Final = {  # of any other: 422, or 503 when it passes
+_STATUS: Final = {  # of any other: 422, or 503 when it is temporary
     "E-OUT-07": 409,
     "E-OUT-08": 409,
     "E-OUT-10": 409,
@@ -73,9 +73,9 @@ def router(operator: Operator) -> APIRouter:
     ) -> PlaceCallResponse:
         """Have an agent call somebody.
 
-        Nobody is rung twice for one key, whatever happens on the way. With `Retry-After` in a
-        refusal the same request may be made again then. When Twilio may have been asked already
-        and has not said so (E-OUT-14), make it again with the same key: the call is looked for.
+        A key never causes two calls, whatever fails on the way. After a refusal with `Retry-After`
+        the same request may be repeated at that time. When it is unknown if Twilio was asked
+        (E-OUT-14), repeat the request with the same key: the call is then looked up.
         """
         request = OutboundRequest(
             asked.to,
@@ -109,7 +109,7 @@ def router(operator: Operator) -> APIRouter:
             float, Query(ge=0, le=WAIT_MAX_S, description="How long to wait for that, in s.")
         ] = 0,
     ) -> CallStatusResponse:
-        """Return whether a call rings, goes on, or how it ended, by what Twilio told last."""
+        """Return the state of a placed call, by Twilio's last report."""
         try:
             state = await _placing(operator).following.state(sid, seen, wait_s)
         except UserError as problem:
@@ -139,7 +139,7 @@ def router(operator: Operator) -> APIRouter:
 
 
 def _placing(operator: Operator) -> OutboundCalls:
-    """Return what places calls. Raises UserError E-TW-02 without credentials for Twilio."""
+    """Return the outbound calls. Raises UserError E-TW-02 without credentials for Twilio."""
     if operator.placing is None:
         operator.config.twilio.require_rest()
     assert operator.placing is not None, "there are credentials"
@@ -156,7 +156,7 @@ def _refused(problem: UserError) -> ApiError:
 
 
 def _ending(connection: Connection, sid: str) -> tuple[str | None, str | None]:
-    """Return the state that the record has of a call of an earlier run of the server."""
+    """Return the recorded ending of a call from an earlier run of the server."""
     calls = tables.calls.c
     try:
         row = queries.columns_of(connection, sid, calls.slug, calls.words)

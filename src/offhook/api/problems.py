@@ -1,4 +1,4 @@
-"""Errors of the API: a UserError with the HTTP status that goes with it."""
+"""Errors of the API: UserErrors with their HTTP status."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,7 +9,7 @@ from offhook.errors import UserError
 
 
 class ApiError(Exception):
-    """A UserError with the status, and the headers that belong to it."""
+    """A UserError with its HTTP status and headers."""
 
     def __init__(
         self, status: int, problem: UserError, headers: Mapping[str, str] | None = None
@@ -28,11 +28,11 @@ STATUS: Final = {
     "E-AUD-05": 500,
     "E-ERA-03": 500,
 }
-"""HTTP statuses of UserErrors that come from elsewhere; any other is the client's mistake: 422."""
+"""HTTP statuses of UserErrors from other parts; every other code is the client's mistake: 422."""
 
 
 def response(refused: ApiError | UserError) -> JSONResponse:
-    """Return the response: `{"code", "what", "fix"}`."""
+    """Return the response for an error: `{"code", "what", "fix"}`."""
     if isinstance(refused, UserError):
         refused = ApiError(STATUS.get(refused.code, 422), refused)
     problem = refused.problem

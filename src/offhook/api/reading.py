@@ -1,4 +1,4 @@
-"""The few threads in which the API asks the database and reads files, never on the loop."""
+"""Threads in which the API queries the database and reads files, never on the event loop."""
 
 import asyncio
 import contextlib
@@ -12,17 +12,18 @@ from offhook.errors import UserError
 
 THREADS: Final = 4
 WAITING_MAX: Final = 32
-"""Requests that wait for a thread; the next one is refused."""
+"""Requests that may wait for a thread; further requests are refused."""
 PATIENCE_S: Final = 10.0
-"""How long a request waits for its answer."""
+"""Seconds that a request waits for its result."""
 
 _T = TypeVar("_T")
 
 
 class Readers:
-    """Runs functions in THREADS threads, which are daemons: a database that hangs holds as many,
-    and neither the loop nor the end of the process.
-    """  # noqa: D205
+    """Runner of functions in THREADS daemon threads.
+
+    A database that hangs blocks these threads only, and neither the loop nor the process's end.
+    """
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
@@ -31,10 +32,10 @@ class Readers:
         self._open = 0
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Run `work` in a thread and return what it does.
+        """Run `work` in a thread and return its result.
 
-        Raises ApiError 503 when it takes too long, or cannot begin; it runs on then, if it has
-        begun.
+        Raises ApiError 503 when the work takes too long or cannot begin; work that has
+        begun goes on.
         """
         if self._open >= THREADS + WAITING_MAX:
             raise _too_slow()
@@ -53,7 +54,7 @@ class Readers:
             raise _too_slow() from None
 
     def close(self) -> None:
-        """Let the threads end, each when it has done what it is doing."""
+        """End the threads, each after its current work."""
         for _ in range(self._threads):
             self._jobs.put(None)
 
@@ -81,10 +82,10 @@ class _Job:
     def run(self) -> None:
         result: Any = None
         error: BaseException | None = None
-        if not self.answer.cancelled():  # else nobody waits for it any more
+        if not self.answer.cancelled():  # else no request waits for the result
             try:
                 result = self._work()
-            except BaseException as raised:  # noqa: BLE001 - it is told to who asked
+            except BaseException as raised:  # noqa: BLE001 - passed to the request
                 error = raised
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._settle, result, error)

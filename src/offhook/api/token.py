@@ -1,4 +1,4 @@
-"""The API's token: the one that was given, else one that is made once and kept in a file."""
+"""Token of the API: the configured one, else one that is made once and kept in a file."""
 
 import os
 import re
@@ -18,9 +18,10 @@ FILE: Final = "api-token"
 
 
 def token_in(folder: Path) -> SecretStr:
-    """Return the token of the file in that folder, which is made with a new one if it is missing.
+    """Return the token of the file in that folder; make the file if it is missing.
 
-    Raises UserError E-API-01 when the file cannot be used, or others than its owner may read it.
+    Raises UserError E-API-01 when the file cannot be used, or others than its owner may read
+    it.
     """
     path = folder / FILE
     try:
@@ -36,9 +37,9 @@ def token_in(folder: Path) -> SecretStr:
 
 
 def _read(path: Path) -> str | None:
-    """Return what is in the file; None when there is no file."""
+    """Return the content of the file; None when there is no file."""
     try:
-        # What a link leads to is nobody's secret of ours.
+        # Follow no symbolic link: its target is not our secret.
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         return None
@@ -49,7 +50,7 @@ def _read(path: Path) -> str | None:
 
 
 def _make(path: Path) -> None:
-    """Whole or not at all: a crash leaves no half token behind."""
+    """Write the file completely or not at all: a crash leaves no partial token."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}-")  # its mode is 0600
     with os.fdopen(fd, "w") as file:

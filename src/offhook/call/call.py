@@ -1,4 +1,4 @@
-"""One phone call: takes inputs, gives commands.
+"""Rules of one phone call: inputs go in, commands come out.
 
 Start reading at `receive`. Nothing here waits, reads a clock or knows a socket: time is an
 argument, in seconds. What is to be done is given to `do`, in order, at once; `do` must not call
@@ -43,7 +43,7 @@ _CALLER_GONE: Final = frozenset(
 
 
 class Call:
-    """One phone call, begun at `now` in seconds. `do` gets each command."""
+    """Rules and state of one phone call, begun at `now` in seconds. `do` gets each command."""
 
     def __init__(self, settings: CallSettings, now: float, do: Callable[[Command], None]) -> None:
         self._do = do

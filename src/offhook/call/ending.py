@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from offhook.events.types import CallEnded
 
 Fault: TypeAlias = Literal["nobody", "caller", "twilio", "agent", "offhook", "operator"]
-"""Who ended the call. `nobody`: a normal end. `agent`: Deepgram's side."""
+"""Party that ended the call. `nobody`: a normal end. `agent`: Deepgram's side."""
 
 
 @unique

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class StreamClaim:
-    """What a stream says of itself in its `start`. `token` is None when there is none."""
+    """Data of a stream's `start` on which admission depends. `token` is None without one."""
 
     account_sid: str
     token: str | None = field(default=None, repr=False)
@@ -20,13 +20,13 @@ class StreamClaim:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedStream:
-    """A call that expects a stream, or had one, as far as admission depends on it.
+    """A call that expects a stream or had one, as far as admission depends on it.
 
     Attributes:
-        account_sid: The account in which the call is.
-        token: What the stream must bring; None for a TwiML Bin's call.
-        is_over: Whether the call is over.
-        has_stream: Whether a stream was admitted, and is there.
+        account_sid: Account of the call.
+        token: Token that the stream must have; None for a TwiML Bin's call.
+        is_over: True once the call is over.
+        has_stream: True while an admitted stream is there.
     """
 
     account_sid: str
@@ -37,11 +37,11 @@ class ExpectedStream:
 
 @dataclass(frozen=True, slots=True)
 class StreamAdmission:
-    """Decides whether a stream is admitted. Without state, I/O or a clock.
+    """Admission of streams, decided without state, I/O or a clock.
 
     Attributes:
-        account_sid: Our account; None when none is configured.
-        takes_bins: Whether streams of a TwiML Bin are taken (`twilio.bin`).
+        account_sid: Our own account; None when none is configured.
+        takes_bins: True if streams of a TwiML Bin are admitted (`twilio.bin`).
     """
 
     account_sid: str | None
@@ -60,12 +60,12 @@ class StreamAdmission:
         """Return why a stream is refused; None when it is admitted.
 
         Args:
-            claim: What the stream says of itself.
+            claim: Data of the stream's `start`.
             call: The call with the stream's CallSid, if it is known.
-            pending: The call that we place, whose token the stream brings, if there is one.
-            was_seen: Whether the CallSid was admitted before, or is being looked up.
-            is_full: Whether the server is at capacity, or draining.
-            has_default_agent: Whether an agent answers calls whose number is not known.
+            pending: The outbound call whose token the stream has, if there is one.
+            was_seen: The CallSid was admitted before, or is being looked up.
+            is_full: The server is at capacity, or draining.
+            has_default_agent: An agent answers calls whose number is not known.
         """
         if self.account_sid is not None and claim.account_sid != self.account_sid:
             return "a foreign account"

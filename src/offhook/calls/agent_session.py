@@ -1,4 +1,4 @@
-"""What an agent is in one call: its limits, Settings and functions."""
+"""An agent within one call: its limits, Settings and functions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ class Tools(Protocol):
     ) -> None:
         """Begin to run a function; `told` is called later, at its beginning and its end.
 
-        The beginning is told only of a function that cannot be taken back. The end of one that was
-        cancelled is not told, unless it ran to its end all the same.
+        `told` gets the beginning only of an irreversible function. It gets no end of a
+        cancelled function, unless the function finished all the same.
         """
 
     def cancel(self, call_id: str, *, over: bool) -> None:
-        """Stop a function: the agent does not want the answer, or the call is `over`."""
+        """Stop a function: the agent cancelled it, or the call is `over`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class AgentSession:
 
     Attributes:
         call_settings: Limits and phrases of the call.
-        settings: Makes Settings, with their greeting or without, and with what was said before.
+        settings: Returns Settings, with a greeting or without, and with the earlier conversation.
         change: `Settings.change` with the agent's functions.
         tools: Runs the agent's functions.
-        recording: Whether the agent's calls are recorded.
+        recording: True if the agent's calls are recorded.
     """
 
     call_settings: CallSettings
@@ -56,7 +56,7 @@ class AgentSession:
 
 
 def call_settings(agent: Agent) -> CallSettings:
-    """Return what an agent's file says about limits and phrases of its calls."""
+    """Return the limits and phrases of calls from an agent's file."""
     return CallSettings(
         max_s=agent.limits.max_minutes * 60,
         silence_s=agent.limits.silence_seconds,
@@ -70,7 +70,7 @@ def call_settings(agent: Agent) -> CallSettings:
 def values_for(
     agent: Agent, call_sid: str, from_: str, to: str, given: Mapping[str, str] = NO_VALUES
 ) -> dict[str, str]:
-    """Return what fills `{{name}}` in such a call of the agent, with what was `given` for it."""
+    """Return the values of `{{name}}` in a call of the agent; `given` are the call's own."""
     return variables.of_call(
         agent.variables,
         agent=agent.name,

@@ -1,4 +1,4 @@
-"""How long audio stays in this process, sampled."""
+"""Time that audio spends in this process, sampled."""
 
 from bisect import bisect_left
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from offhook.events.types import DELAY_EDGES_MS, DelaysSampled
 
 SAMPLE_EVERY: Final = 50
-"""Of one in so many pieces of audio, each way, the delay is taken: about once a second."""
+"""Pieces of audio, each way, of which one delay is measured: about one a second."""
 
 
 class DelayCounts:
-    """Counts of delays, by events.DELAY_EDGES_MS."""
+    """Counts of delays, in the buckets of events.DELAY_EDGES_MS."""
 
     def __init__(self) -> None:
         self.counts: Final = [0] * (len(DELAY_EDGES_MS) + 1)
@@ -21,7 +21,7 @@ class DelayCounts:
 
 
 class AudioDelays:
-    """The delays of one call: of audio to the agent, to the caller, and of `clear`."""
+    """Delays of one call: of audio to the agent, of audio to the caller, and of `clear`."""
 
     def __init__(self) -> None:
         self.to_agent: Final = DelayCounts()
@@ -29,7 +29,7 @@ class AudioDelays:
         self.to_clear: Final = DelayCounts()
 
     def sampled(self) -> DelaysSampled:
-        """Return all of them as an event."""
+        """Return the counts as an event."""
         counts = (self.to_agent.counts, self.to_caller.counts, self.to_clear.counts)
         to_agent, to_caller, to_clear = (tuple(each) for each in counts)
         return DelaysSampled(to_agent, to_caller, to_clear)

@@ -1,4 +1,4 @@
-"""What the server knows of one call, while it lasts and for a while afterwards."""
+"""Entry of a call in the registry, kept while the call lasts and for a while afterwards."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 NO_VALUES: Final[Mapping[str, str]] = MappingProxyType({})
 
 STREAM_DUE_S: Final = 15.0
-"""Seconds for which a call without a stream counts as one whose stream may still come."""
+"""Seconds in which the stream of a call may still come; the call counts as live until then."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:
-    """A call that we place, before its CallSid is known. `named` is called with that, once.
+    """An outbound call whose CallSid is not known yet. `named` is called once with the CallSid.
 
-    `token` is in the TwiML that Twilio was given: the stream that brings it is this call's.
+    `token` is in the TwiML that Twilio was given; the stream that brings it belongs to this
+    call.
     """
 
     token: str = field(repr=False)
@@ -35,27 +36,27 @@ class PendingCall:
     to: str
     variables: Mapping[str, str]
     rings_s: float
-    """How long it may ring, in seconds."""
+    """Seconds that the call may ring."""
 
     named: Callable[[str], None]
 
 
 class CallEntry:
-    """One call of the registry. Of a call that is over little is kept: a thousand are remembered.
+    """Entry of one call in the registry. Little of it is kept after the call's end.
 
     Attributes:
         session: The live session; None when the call is over.
-        control: What tools, keypad, API and commands act on the call through.
-        handoff: What Twilio does for the call while its stream is left.
-        agent: The agent that has the call, filled with the call's variables.
-        token: What the call's stream must bring; None for a TwiML Bin's call.
-        by_webhook: Whether Twilio asks /twilio/after by itself when the stream is over.
+        control: Control of the call, for tools, keypad, API and commands.
+        handoff: Handoffs, which Twilio performs while the stream is left.
+        agent: Current agent of the call, filled with the call's variables.
+        token: Token that the call's stream must have; None for a TwiML Bin's call.
+        by_webhook: True if Twilio asks /twilio/after by itself when the stream is over.
         our_number: Our own number in this call.
-        values: What fills `{{name}}`, while the call lasts.
+        values: Values of `{{name}}`, while the call lasts.
         origin: Our https address as Twilio reaches it; empty as long as it is not known.
-        expected_until: Until when the call counts as live without a stream.
-        is_after_due: Whether Twilio has still to ask what comes after a stream that was opened.
-        over_at: When the call ended; None while it lasts.
+        expected_until: Time in seconds until which the call counts as live without a stream.
+        is_after_due: True while Twilio has still to ask what comes after an opened stream.
+        over_at: Time in seconds at which the call ended; None while it lasts.
         answered: Set when the agent's leg is up, or the call is over without it.
     """
 
@@ -104,10 +105,10 @@ class CallEntry:
 
     @property
     def has_stream(self) -> bool:
-        """Whether a verified stream has come, and is there."""
+        """True while a verified stream is there."""
         return self.session is not None and self.session.has_stream
 
     def receive(self, message: Input) -> None:
-        """Tell the call what happened outside its two sockets; one that is over hears nothing."""
+        """Pass on an input from outside the call's two sockets; ignore it once the call is over."""
         if self.session is not None:
             self.session.receive(message)

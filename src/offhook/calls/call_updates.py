@@ -1,7 +1,7 @@
-"""Updates of phone calls by REST: ended, or sent to /twilio/after, where there are credentials.
+"""Updates of phone calls by REST: end a call, or redirect it to /twilio/after.
 
-Without credentials the stream is closed, upon which Twilio asks /twilio/after by itself; a TwiML
-Bin has no such address, so that its callers can only be hung up on (twilio.md §2.4, §5.4).
+Without credentials the stream is closed, and Twilio then asks /twilio/after by itself. A TwiML Bin
+has no such address: its calls can only be ended (twilio.md §2.4, §5.4).
 """
 
 import asyncio
@@ -20,21 +20,21 @@ _T = TypeVar("_T")
 
 BRING_TRIES: Final = 5
 BRING_AGAIN_S: Final = 3.0
-"""How often, and how many seconds apart, Twilio is asked to bring a caller back."""
+"""Seconds between attempts to bring a caller back; there are BRING_TRIES at most."""
 
 REST_S: Final = 4.0
-"""How long Twilio's answer is waited for, until the stream is closed instead."""
+"""Seconds to wait for Twilio's answer before the stream is closed instead."""
 
 
 class CallUpdates:
-    """Updates of all calls; requests to Twilio are among the server's `tasks`."""
+    """Updates of all calls by REST; requests to Twilio run among the server's `tasks`."""
 
     def __init__(self, rest: TwilioRest | None, tasks: ServerTasks) -> None:
         self.rest: Final = rest
         self._tasks = tasks
 
     def hang_up(self, call_sid: str, otherwise: Callable[[], None]) -> None:
-        """End the phone call; `otherwise` is called when Twilio cannot be asked for that."""
+        """End the phone call; `otherwise` is called when Twilio cannot be asked to."""
         if self.rest is None:
             otherwise()
         else:
@@ -49,11 +49,11 @@ class CallUpdates:
             _ = self.start(call_sid, self._ask(request, otherwise))
 
     def bring_back(self, call_sid: str, url: str, is_wanted: Callable[[], bool]) -> None:
-        """Have Twilio ask `url` about a caller whom it lets wait, as long as that `is_wanted`."""
+        """Have Twilio ask `url` about a waiting caller, as long as `is_wanted` returns True."""
         _ = self.start(call_sid, self._bring_back(call_sid, url, is_wanted))
 
     def start(self, call_sid: str, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T | None]:
-        """Do something about a call in a task of its own. It returns None when it failed."""
+        """Start work about a call in a task of its own, whose result is None after a failure."""
         return self._tasks.start("line", work, call_sid=call_sid)
 
     async def _bring_back(self, call_sid: str, url: str, is_wanted: Callable[[], bool]) -> None:
@@ -80,5 +80,5 @@ class CallUpdates:
             _log.warning("Twilio was asked in vain, so the stream is closed: %s", error)
             otherwise()
         except Exception:
-            otherwise()  # a fault of ours must not hold the caller on the line
+            otherwise()  # a fault of ours must not keep the phone call open
             raise

@@ -1,4 +1,4 @@
-"""The parts that take, hold and end a server's calls, composed."""
+"""Composition of the parts that admit, hold and end a server's calls."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,19 +45,19 @@ def compose(
     recordings: Recordings | None = None,
     seen: Iterable[str] = (),
 ) -> CallHandling:
-    """Compose what handles the calls of one server.
+    """Compose the parts that handle the calls of one server.
 
     Args:
         config: The server's configuration.
         clock: The server's clock.
         dial: Opens agent legs.
         publish: Called with every event.
-        tools: Makes what runs the functions of a call's agent.
-        look_up: Asks about calls of the webhook before they are announced.
-        messaging: Does what agents ask for beside the call.
-        guard: Judges what is dialled.
+        tools: Returns the runner of a call agent's functions.
+        look_up: Looks up webhook calls before they are announced.
+        messaging: Sends texts, takes messages and stops calls to a number.
+        guard: Decides which numbers may be dialled.
         updates: Ends and redirects calls by REST.
-        make_tap: Asked about each call who is to see what goes over its wires, if anyone.
+        make_tap: Returns the tap of each call, if any.
         recordings: Record the calls of agents whose files say so.
         seen: CallSids that an earlier run admitted.
     """

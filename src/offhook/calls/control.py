@@ -1,4 +1,4 @@
-"""Control of one live call: what tools, keypad, API and commands act on it through."""
+"""Control of one live call, used by its tools, its keypad, the API and commands."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,10 +33,10 @@ _BEYOND_REACH: Final = (
 
 
 class CallControl:
-    """Performs requests to one call.
+    """Control of one call: performs requests to it.
 
-    Made when the call is first heard of, so that its lookup function has it, too. What needs a
-    live call is refused before the call has begun and after it is over.
+    It exists from the first news of a call, so that the lookup function has it, too. Requests that
+    need a live call are refused before the call has begun and after it is over.
 
     Attributes:
         call: The call, as it was when it came in.
@@ -60,19 +60,19 @@ class CallControl:
 
     @property
     def _phrases(self) -> Phrases:
-        """The sentences of the call's agent; the English ones before there is one."""
+        """Phrases of the call's agent; the English ones before there is an agent."""
         return self.entry.agent.phrases if self.entry is not None else Phrases()
 
     @property
     def party(self) -> str:
-        """The number of the person at the other end; empty when it is not known."""
+        """Number of the person at the other end; empty when it is not known."""
         return self.call.to if self.call.outbound else self.call.from_
 
     async def perform(self, request: ControlRequest) -> str:
-        """Do what is asked, and return what happened.
+        """Perform a request, and return what happened.
 
-        Raises ToolError, in words for whoever asked, when it is not done, and UserError E-SET-01 or
-        E-SET-02 for a block of Settings that cannot be used.
+        Raises ToolError, in words for the one who asked, when the request fails, and
+        UserError E-SET-01 or E-SET-02 for a block of Settings that cannot be used.
         """
         match request:
             case UpdateAgent():
@@ -111,9 +111,9 @@ class CallControl:
                 return what
 
     async def request(self, request: CallRequest) -> tuple[bool, str]:
-        """Ask something of the call. Return whether it was done, and what happened.
+        """Make a request of the call; return whether it was done, and what happened.
 
-        Cancelled, the request is withdrawn.
+        A cancelled task withdraws its request.
         """
         entry = self.entry
         session = entry.session if entry is not None else None
@@ -137,25 +137,25 @@ class CallControl:
         return done, what
 
     def set_recording(self, is_on: bool) -> bool:
-        """Record what is said, or silence on both sides, from now on. Any thread may call this.
+        """Record the call, or silence on both sides, from now on. Any thread may call this.
 
         Return False when there is no such call, or it is not recorded.
         """
         session = self.entry.session if self.entry is not None else None
         return session is not None and session.set_recording(is_on)
 
-    # --- what the session asks for -------------------------------------------------------------
+    # --- requests of the session ---------------------------------------------------------------
 
     def leave_stream(self, action: HandoffAction, close: Callable[[], None]) -> None:
-        """Have Twilio do something for the call; `close` closes the stream, if that is how."""
+        """Have Twilio perform an action; `close` closes the stream, if that is needed."""
         self._live_entry().handoff.leave(action, close)
 
     def end_phone_call(self, close: Callable[[], None]) -> None:
-        """End the phone call; `close` closes the stream: then Twilio asks what comes after."""
+        """End the phone call; `close` closes the stream, and Twilio then asks what comes after."""
         self._updates.hang_up(self.call.call_sid, close)
 
     def transfer_by_key(self, destination: str) -> None:
-        """Put a caller through who has pressed the key of a destination."""
+        """Transfer a caller who has pressed the key of a destination."""
         _ = self._updates.start(self.call.call_sid, self._transfer_by_key(destination))
 
     async def _transfer_by_key(self, destination: str) -> None:
@@ -180,7 +180,7 @@ class CallControl:
         return self.entry
 
     def _may_leave(self) -> bool:
-        """Return whether the call may leave its stream; one that is over is refused elsewhere."""
+        """Return whether the call may leave its stream; finished calls are refused elsewhere."""
         entry = self.entry
         return entry is None or entry.session is None or entry.handoff.is_possible
 

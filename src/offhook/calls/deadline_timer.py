@@ -1,4 +1,4 @@
-"""The one timer of a call."""
+"""Timer of a call's next deadline."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,10 @@ from offhook.clock import Clock, Timer
 
 
 class DeadlineTimer:
-    """Calls `fire` when a deadline falls due, or earlier.
+    """Timer that calls `fire` when a deadline falls due, or earlier.
 
-    Deadlines mostly move away, with every frame of audio: the timer is left to fire early then,
-    and is armed anew only when something falls due sooner.
+    Most deadlines move away with every frame of audio. So the timer is left to fire early, and
+    is set again only when something falls due sooner.
     """
 
     def __init__(self, clock: Clock, fire: Callable[[], None]) -> None:
@@ -19,7 +19,7 @@ class DeadlineTimer:
         self._at = 0.0
 
     def arm(self, due: float | None) -> None:
-        """Fire at `due` at the latest; None: nothing falls due."""
+        """Set the timer to fire at `due` at the latest, in seconds; None: no deadline."""
         if due is None or (self._timer is not None and self._at <= due):
             return
         self.cancel()
@@ -27,7 +27,7 @@ class DeadlineTimer:
         self._timer = self._clock.call_at(due, self._on_due)
 
     def cancel(self) -> None:
-        """Do not fire."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,8 +1,8 @@
-"""Farewells: what callers get from Twilio when their call with the agent is over.
+"""Farewells: TwiML for callers whose call with the agent is over.
 
-There is one farewell for each call. It may say something, take a message, or dial the number that
-takes over (`fallback.dial` and `busy.dial` of the agent file). Twilio repeats requests, so the
-same question gets the same answer; and what follows a farewell never dials.
+Each call has one farewell. It may say something, take a message, or dial the number that takes over
+(`fallback.dial` and `busy.dial` of the agent file). Twilio repeats requests, and each repetition
+gets the same answer. What follows a farewell never dials.
 """
 
 from collections import OrderedDict
@@ -17,11 +17,11 @@ from offhook.policy.dial_policy import DialPolicy
 from offhook.twilio import twiml
 
 REMEMBERED_MAX: Final = 1000
-"""Calls whose farewell is remembered: Twilio repeats a request within seconds (twilio.md §4.1)."""
+"""Calls whose farewell is kept: Twilio repeats a request within seconds (twilio.md §4.1)."""
 
 
 class Farewells:
-    """The farewells of all calls; `note` publishes what they dial.
+    """Farewells of all calls; `note` publishes the numbers that they dial.
 
     `after_url` is where Twilio asks what comes after a farewell's `<Dial>` or `<Record>`.
     """
@@ -30,14 +30,14 @@ class Farewells:
         self._guard = guard
         self._note = note
         self._given: OrderedDict[str, str] = OrderedDict()
-        """TwiML by CallSid, the oldest first."""
+        """TwiML documents by CallSid, oldest first."""
 
     def given(self, call_sid: str) -> str | None:
-        """Return the farewell that a call was given, if any."""
+        """Return the farewell that a call has got, if any."""
         return self._given.get(call_sid)
 
     def forget(self, call_sid: str) -> None:
-        """Forget the farewell of a call that comes in after all."""
+        """Forget the farewell of a call that was refused before and is now taken."""
         self._given.pop(call_sid, None)
 
     def hang_up(self, call_sid: str) -> str:
@@ -45,7 +45,7 @@ class Farewells:
         return self.given(call_sid) or self._keep(call_sid, twiml.hang_up())
 
     def after_ending(self, call_sid: str, agent: Agent, ending: Ending, after_url: str) -> str:
-        """Return the farewell of a call that ended in that way."""
+        """Return the farewell of a call with that ending."""
         message = agent.outbound.message
         if ending.how is Slug.MESSAGE_LEFT and message is not None:
             return self.given(call_sid) or self._keep(
@@ -68,7 +68,7 @@ class Farewells:
         return self._keep(call_sid, responses.fallback(agent, after_url))
 
     def busy(self, call_sid: str, agent: Agent, after_url: str) -> str:
-        """Return the farewell of a caller for whom there is no room."""
+        """Return the farewell of a caller whom the server has no capacity for."""
         given = self.given(call_sid)
         if given is not None:
             return given

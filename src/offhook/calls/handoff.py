@@ -1,7 +1,7 @@
-"""What Twilio does for a call while its stream is left: dial, join a conference, press keys.
+"""Handoff of a call: a dial, a conference or keys, which Twilio performs without the stream.
 
-Twilio is told by its own question, /twilio/after, what the caller has left the stream for, and
-sends the caller back the same way (twilio.md §2.6, §5.4).
+When Twilio asks /twilio/after, the answer is the action for which the stream was left. Twilio sends
+the caller back the same way (twilio.md §2.6, §5.4).
 """
 
 import secrets
@@ -18,19 +18,19 @@ from offhook.clock import Clock
 from offhook.events.types import Dialled, Event, HandoffOutcome
 
 RING_SLACK_S: Final = 10.0
-"""Seconds that Twilio may add to a ringing time (5 s, twilio.md §5.3), and take to tell its end."""
+"""Seconds added to a ringing time: 5 s by Twilio (twilio.md §5.3), and time to report its end."""
 
 MEET_S: Final = 10.0
-"""Seconds in which a caller joins the person who waits, or Twilio tells that it failed."""
+"""Seconds in which a caller must join the waiting person, or Twilio must report a failure."""
 
 
 class StreamHandoff:
-    """The handoffs of one call.
+    """Handoffs of one call.
 
     Attributes:
-        action: What the stream was left for; None while the call is on a stream, or never was.
-        count: How often a stream was left: the number of the stream that is there, or comes next.
-        is_returning: Whether the action is over, and the caller gets a new stream.
+        action: Reason for leaving the stream; None while the call is on a stream, or never was.
+        count: Handoffs so far: the number of the current stream, or of the next one.
+        is_returning: True once the action is over, and the caller gets a new stream.
     """
 
     def __init__(
@@ -53,15 +53,16 @@ class StreamHandoff:
 
     @property
     def is_possible(self) -> bool:
-        """Whether Twilio can be told what comes after a stream that is left."""
+        """True if Twilio can be told what comes after a stream that is left."""
         entry = self._entry
         return entry.by_webhook or (self._updates.rest is not None and bool(entry.origin))
 
     @property
     def after_url(self) -> str:
-        """Where Twilio asks what comes after the stream that is there, or comes next.
+        """Address that Twilio asks what comes after the current stream, or the next one.
 
-        The URL counts the streams: a repeated question about an earlier one changes nothing.
+        The URL counts the streams: a repeated request about an earlier stream changes
+        nothing.
         """
         number = f"?stream={self.count}" if self.count else ""
         return f"{self._entry.origin}/twilio/after{number}"
@@ -85,9 +86,9 @@ class StreamHandoff:
         self._updates.send_to(entry.call_sid, url, in_vain)
 
     def begin(self) -> None:
-        """Tell the call that Twilio was given the action, once.
+        """Tell the call, once, that Twilio was given the action.
 
-        A person who was to be met and is gone is no action: the caller comes back.
+        When the person to meet is gone there is no action: the caller returns.
         """
         action = self.action
         if action is None or self._due_at is not None or self.is_returning:
@@ -101,7 +102,7 @@ class StreamHandoff:
             self._note(self._entry.call_sid, Dialled("transfer", action.name, action.to))
 
     def finish(self, outcome: HandoffOutcome) -> None:
-        """Tell the call how the action came out. Told again, nothing changes."""
+        """Tell the call the outcome of the action; repetitions change nothing."""
         if self.action is None or self.is_returning:
             return
         entry = self._entry
@@ -114,7 +115,7 @@ class StreamHandoff:
             entry.expected_until = self._clock.now() + STREAM_DUE_S
 
     def bring_back(self) -> None:
-        """Have Twilio open a stream for a caller who waits alone: the person to meet is gone."""
+        """Have Twilio open a stream for a caller who waits alone, as the person to meet is gone."""
         if self.action is None or self.is_returning:
             return
         self.finish("hung-up")
@@ -123,21 +124,22 @@ class StreamHandoff:
         self._updates.bring_back(entry.call_sid, url, lambda: self.action is not None)
 
     def stop(self) -> None:
-        """Count a person as reached, of whom Twilio would have told by now if they were not.
+        """Count a person as reached if Twilio would have reported a failure by now.
 
-        Of keys that were pressed Twilio tells nothing, and the call ignores the outcome.
+        Twilio reports nothing about keys that were pressed, and the call ignores that
+        outcome.
         """
         due_at = self._due_at
         if self.action is not None and due_at is not None and self._clock.now() >= due_at:
             self._entry.receive(inputs.HandoffDone("reached"))
 
     def clear(self) -> None:
-        """Forget the action: the caller is on a stream again, or the call is over."""
+        """Forget the action, as the caller is on a stream again or the call is over."""
         self.action = None
 
 
 def _longest_s(action: HandoffAction) -> float:
-    """Return within which time Twilio tells how an action came out, or opens a stream."""
+    """Return the seconds within which Twilio reports an action's outcome, or opens a stream."""
     match action:
         case SendDigits():
             return action.duration_s + STREAM_DUE_S

@@ -1,4 +1,4 @@
-"""Intake of calls: by our webhook, by our own dialling, and by a stream that comes first."""
+"""Intake of calls: from our webhook, from our own dialling, and from streams that come first."""
 
 import json
 import secrets
@@ -24,11 +24,11 @@ from offhook.net.websocket import Channel
 from offhook.twilio.messages import Start
 
 _CHARACTER_MS: Final = 65
-"""What Twilio's voices take for a character, about."""
+"""Milliseconds that Twilio's voices take for a character, roughly."""
 
 
 class CallIntake:
-    """Takes the calls of one server in. `look_up` asks about calls of the webhook first."""
+    """Intake of the calls of one server. `look_up` finds the data of webhook calls first."""
 
     def __init__(
         self,
@@ -47,16 +47,16 @@ class CallIntake:
         self._look_up = look_up
         self._admission: Final = StreamAdmission(config.twilio.account_sid, config.twilio.bin)
         self._pending: dict[str, PendingCall] = {}
-        """Calls that we place whose CallSid is not known, by token."""
+        """Outbound calls whose CallSid is not known, by token."""
 
     # --- calls of the webhook ------------------------------------------------------------------
 
     async def arrive(
         self, call_sid: str, account_sid: str, agent: Agent, *, from_: str = "", to: str = ""
     ) -> CallEntry:
-        """Have a call looked up of which our signed webhook was told, then announce it.
+        """Look up a call of which our signed webhook was told, then announce it.
 
-        Told of the call again meanwhile, wait for the same lookup.
+        A repeated request for the call waits for the same lookup.
         """
         other = self._registry.pending_lookup(call_sid)
         if other is not None:
@@ -79,7 +79,7 @@ class CallIntake:
     def announce(
         self, call_sid: str, account_sid: str, agent: Agent, *, from_: str = "", to: str = ""
     ) -> CallEntry:
-        """Expect a stream of that call. Asked again, the answer is the same."""
+        """Expect a stream of a call; a repeated request gets the same entry."""
         known = self._registry.find(call_sid)
         if known is not None:
             return known
@@ -91,9 +91,10 @@ class CallIntake:
     def turn_away(
         self, call_sid: str, account_sid: str, agent: Agent, from_: str, to: str, after_url: str
     ) -> str:
-        """Return TwiML for a call for which there is no room.
+        """Return TwiML for a call that the server has no capacity for.
 
-        One for which another number is dialled is in the record, since that costs money.
+        When another number is dialled for it, the call is recorded, because that costs
+        money.
         """
         if agent.busy.dial is None or self._farewells.given(call_sid) is not None:
             return self._farewells.busy(call_sid, agent, after_url)
@@ -110,18 +111,18 @@ class CallIntake:
     # --- calls that we place -------------------------------------------------------------------
 
     def expect(self, pending: PendingCall) -> None:
-        """Expect a call that Twilio is about to be asked for. Its stream may name it first."""
+        """Expect a call that Twilio will be asked for; its stream may be the first to name it."""
         self._pending[pending.token] = pending
 
     def unexpect(self, pending: PendingCall) -> None:
-        """Expect a call no longer: Twilio has not made it, and a stream that says so is refused."""
+        """Stop expecting a call that Twilio has not made; a stream that claims it is refused."""
         self._pending.pop(pending.token, None)
 
     def place(self, call_sid: str, pending: PendingCall) -> CallEntry:
-        """Take in a call that we place, whose CallSid is known. Told again, nothing changes.
+        """Take in an outbound call whose CallSid is known; repetitions change nothing.
 
-        The call waits for its stream, or its final status, however long it rings. The agent is
-        dialled when somebody picks up, or when the stream comes.
+        The call waits for its stream, or its final status, however long it rings. The agent
+        is dialled when somebody answers, or when the stream comes.
         """
         self._pending.pop(pending.token, None)
         known = self._registry.find(call_sid)
@@ -138,7 +139,7 @@ class CallIntake:
         return entry
 
     def picked_up(self, call_sid: str) -> None:
-        """Dial the agent ahead of the stream: somebody has answered a call that we placed."""
+        """Dial the agent ahead of the stream, as somebody has answered an outbound call."""
         entry = self._registry.live.get(call_sid)
         if entry is not None and not entry.has_stream:
             self._expect_stream(entry)
@@ -149,8 +150,8 @@ class CallIntake:
     def admit(self, channel: Channel, start: Start) -> str | None:
         """Admit a stream whose upgrade was signed, or return why not.
 
-        `channel` becomes the caller's leg of the call; that of a refused stream is the asker's to
-        close.
+        `channel` becomes the caller's leg of the call. The caller of this method closes the
+        channel of a refused stream.
         """
         details = start.start
         call_sid = details.call_sid
@@ -223,6 +224,6 @@ def _expected(entry: CallEntry) -> ExpectedStream:
 
 
 def _announcement_ms(agent: Agent) -> int:
-    """Return how long Twilio speaks before it opens the stream, about."""
+    """Return about how many milliseconds Twilio speaks before it opens the stream."""
     spoken = agent.announcement.say if agent.announcement is not None else ""
     return len(spoken) * _CHARACTER_MS

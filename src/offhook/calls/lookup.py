@@ -1,7 +1,7 @@
-"""Lookups: what an agent's `lookup:` finds out about a call while its caller hears ringing.
+"""Lookups: data that an agent's `lookup:` finds about a call while its caller hears ringing.
 
-Whatever goes wrong, the call goes on with the defaults of the agent file; LookedUp says so, in
-words that hold nothing of question or answer.
+After any failure the call goes on with the defaults of the agent file. LookedUp reports the
+failure, in words that hold nothing of the question or the answer.
 """
 
 import asyncio
@@ -22,27 +22,27 @@ from offhook.tools.declare import Call
 from offhook.tools.threads import NoThreadError, Threads
 
 ANSWER_MAX: Final = 64 * 1024
-"""Bytes of an answer; a longer one is none."""
+"""Bytes of an answer; a longer answer counts as none."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """The variables that a lookup gave, and how it went; `event` is None without a lookup."""
+    """Result of a lookup: the variables, and how it went; `event` is None without a lookup."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
     event: LookedUp | None = None
 
 
 LookUp: TypeAlias = Callable[[Agent, Call], Awaitable[LookupResult]]
-"""Asks about a call. It never raises, and takes no longer than the agent file allows."""
+"""Function that looks up a call. It never raises, and obeys the agent file's time limit."""
 
 
 class _FailedError(Exception):
-    """Raised when there is no answer; says why, in words for the log."""
+    """Raised when there is no answer; its message is for the log."""
 
 
 class Lookups:
-    """The lookups of one server. `secrets` has what the agents' `secret_env` name."""
+    """Lookups of one server. `secrets` has the values of the agents' `secret_env`."""
 
     def __init__(
         self, http: httpx2.AsyncClient, secrets: Mapping[str, SecretStr], clock: Clock
@@ -53,7 +53,7 @@ class Lookups:
         self.threads: Final = Threads()
 
     async def find(self, agent: Agent, call: Call) -> LookupResult:
-        """Ask about a call, as a LookUp."""
+        """Look up a call, as a LookUp."""
         lookup = agent.lookup
         if lookup is None:
             return LookupResult()
@@ -73,7 +73,7 @@ class Lookups:
         return LookupResult(values, event("answered", why))
 
     async def _ask(self, agent: Agent, lookup: Lookup, call: Call) -> tuple[dict[str, str], int]:
-        """Return the variables in the answer, and how many of its members are none.
+        """Return the variables in the answer, and how many of its members are not variables.
 
         Raises _FailedError.
         """

@@ -1,8 +1,8 @@
-"""What an agent does beside the call: send texts, take messages, stop calls to a number.
+"""Messaging of an agent: send texts, take messages, stop calls to a number.
 
 Each method returns what happened, in words that an agent can pass on, and raises ToolError in such
-words when nothing did. `note` publishes an event of the call, before anything is waited for where
-that is possible, so that a hang-up loses nothing.
+words when it failed. `note` publishes an event of the call, where possible before any wait, so that
+a hang-up loses nothing.
 """
 
 import logging
@@ -26,7 +26,7 @@ Note: TypeAlias = Callable[[Event], None]
 
 
 class Messaging:
-    """The messaging of one server. `recorded`: whether there is a record to keep something in."""
+    """Messaging of one server. `recorded`: there is a record in which messages can be kept."""
 
     def __init__(
         self, guard: DialPolicy, rest: TwilioRest | None, clock: Clock, *, recorded: bool

@@ -18,7 +18,7 @@ from offhook.deepgram.settings_checks import PROMPT_LIMIT
 from offhook.tools.requests import ControlRequest, SetRecording, StartTransfer, UpdateAgent
 
 TEXT_MAX: Final = 2000
-"""Characters of a text that is said or told."""
+"""Characters of a text that the agent says or is told."""
 
 
 class OperationModel(pydantic.BaseModel):
@@ -29,7 +29,7 @@ class OperationModel(pydantic.BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Metavar:
-    """How a command's help calls an argument; without one, TEXT."""
+    """Name of an argument in a command's help; without one, TEXT."""
 
     name: str
 
@@ -50,28 +50,28 @@ Block: TypeAlias = dict[str, Any]
 
 
 class HangUpRequest(OperationModel):
-    """How the call is to end."""
+    """Arguments of a hang-up."""
 
     farewell: Annotated[Words | None, Field(description="Said in full first.")] = None
 
 
 class SayRequest(OperationModel):
-    """What the agent is to say."""
+    """Words that the agent is to say."""
 
     text: Words
     behavior: Literal["default", "queue", "interrupt"] = "default"
-    """While somebody speaks: default is refused, queue waits for the end of the agent's speech,
-    interrupt takes its place. While the caller speaks queue is refused, too."""
+    """Effect while somebody speaks: default is refused, queue waits for the end of the agent's
+    speech, interrupt replaces it. While the caller speaks, queue is refused, too."""
 
 
 class TellRequest(OperationModel):
-    """What the agent is to be told."""
+    """Information that the agent is to be told."""
 
     text: Words
 
 
 class PromptRequest(OperationModel):
-    """What is added to the prompt."""
+    """Text that is added to the prompt."""
 
     prompt: Annotated[str, Field(max_length=PROMPT_LIMIT), AfterValidator(_sendable)]
 
@@ -95,7 +95,7 @@ class ListenRequest(OperationModel):
 
 
 class TransferRequest(OperationModel):
-    """Whom the caller is put through to."""
+    """Destination of a transfer."""
 
     destination: Annotated[Words, Metavar("DESTINATION")]
     """A name in `transfer.destinations` of the agent's file."""
@@ -105,28 +105,28 @@ class TransferRequest(OperationModel):
 
 
 class DigitsRequest(OperationModel):
-    """Which keys are pressed."""
+    """Keys that are to be pressed."""
 
     digits: Annotated[str, Field(pattern=r"^[0-9*#wW]{1,32}$", examples=["1w2#"]), Metavar("KEYS")]
     """0 to 9, * and #; w waits half a second, W a second."""
 
 
 class MuteRequest(OperationModel):
-    """Whether the agent is not to be heard."""
+    """Choice between muting and unmuting the agent."""
 
     on: pydantic.StrictBool
 
 
 class RecordingRequest(OperationModel):
-    """What is to become of the recording of a live call."""
+    """Choice between pausing and resuming the recording of a live call."""
 
     state: Literal["paused", "recording"]
-    """While it is paused, both sides are silent in it, and its time goes on."""
+    """While the recording is paused, both sides are silent in it, and its time goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of `offhook calls` that has an operation performed. `given` it gives itself."""
+    """A command of `offhook calls` for an operation. `given` are its fixed arguments."""
 
     name: str
     help: str
@@ -135,18 +135,18 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Something that can be done to a live call.
+    """An operation on a live call.
 
     Attributes:
         name: Last part of the path of the API.
         id: Its operationId in the API's document.
-        title: What is done, in the table of docs/control.md.
+        title: Title in the table of docs/control.md.
         summary: One line for the API's document.
-        description: When it is answered, and what it does not do.
-        methods: The methods of `offhook.tools.Call` by which functions ask for it.
+        description: Time of the answer, and limits of the operation.
+        methods: Methods of `offhook.tools.Call` that functions use for it.
         arguments: Model of the body of a request.
-        request: Makes what CallControl performs from the arguments.
-        commands: The commands that have it performed.
+        request: Returns the request that CallControl performs, from the arguments.
+        commands: Commands that perform it.
     """
 
     name: str
@@ -302,4 +302,4 @@ OPERATIONS: Final = (
     ),
     RECORDING,
 )
-"""Every operation, in the order of docs/control.md."""
+"""All operations, in the order of docs/control.md."""

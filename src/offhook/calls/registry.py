@@ -1,4 +1,4 @@
-"""Every call that is pending, live or lately over."""
+"""Registry of the pending, live and recently ended calls of a server."""
 
 import asyncio
 import math
@@ -22,17 +22,17 @@ from offhook.events.types import (
 )
 
 RECENT_MAX: Final = 1000
-"""Calls lately over of which more than their CallSid is known: Twilio asks about them once more."""
+"""Recently ended calls that are kept whole: Twilio asks about each once more."""
 
 _LOOK_S: Final = 0.05
 
 
 class PendingLookup:
-    """A call of the webhook whose lookup is on its way.
+    """A webhook call whose lookup is under way.
 
     Attributes:
         announced: Set when the lookup is over.
-        owed: What happened to the call meanwhile, to be done once it is there: two or three things.
+        owed: Inputs that came meanwhile, to be passed once the call is there; two or three.
     """
 
     __slots__ = ("announced", "owed")
@@ -43,17 +43,17 @@ class PendingLookup:
 
 
 class CallRegistry:
-    """The calls of one server.
+    """Registry of the calls of one server.
 
     Attributes:
         live: Calls that are not over, by CallSid.
-        is_draining: Whether no further call is taken, because the server stops.
+        is_draining: True while the server stops and takes no further call.
     """
 
     def __init__(
         self, capacity: int, clock: Clock, publish: Subscriber, seen: Iterable[str] = ()
     ) -> None:
-        """`publish` is called with every event; `seen` are CallSids admitted by an earlier run."""
+        """Take `publish`, called with every event, and `seen`, the CallSids of an earlier run."""
         self.is_draining = False
         self.live: Final[dict[str, CallEntry]] = {}
         self._capacity = capacity
@@ -69,7 +69,7 @@ class CallRegistry:
 
     @property
     def live_count(self) -> int:
-        """Calls that have a stream, or are expected to have one any moment."""
+        """Number of calls that have a stream, or are expected to have one soon."""
         now = self._clock.now()
         return len(self._pending) + sum(
             e.has_stream or now < e.expected_until for e in self.live.values()
@@ -77,43 +77,43 @@ class CallRegistry:
 
     @property
     def is_full(self) -> bool:
-        """Whether no further call is taken."""
+        """True while the server takes no further call."""
         return self.is_draining or self.live_count >= self._capacity
 
     def find(self, call_sid: str) -> CallEntry | None:
-        """Return a call that is live or lately over; None when it is pending or not known."""
+        """Return a live or recently ended call; None when it is pending or not known."""
         return self.live.get(call_sid) or self._over.get(call_sid)
 
     def pending_lookup(self, call_sid: str) -> PendingLookup | None:
-        """Return the lookup of a call that is on its way, if there is one."""
+        """Return the lookup of a call that is under way, if there is one."""
         return self._pending.get(call_sid)
 
     def was_seen(self, call_sid: str) -> bool:
-        """Return whether a call of that CallSid is over, or is being looked up."""
+        """Return whether a call with that CallSid is over, or is being looked up."""
         return call_sid in self._seen or call_sid in self._pending
 
     def is_long_over(self, call_sid: str) -> bool:
-        """Return whether nothing else is known of a call than that it is over."""
+        """Return whether only the CallSid of a call is still known, as it ended long ago."""
         return call_sid in self._seen and self.find(call_sid) is None
 
     # --- what comes and goes -------------------------------------------------------------------
 
     def begin_lookup(self, call_sid: str) -> PendingLookup:
-        """Count a call that is being looked up as live."""
+        """Start a lookup; the call counts as live meanwhile."""
         self._pending[call_sid] = PendingLookup()
         return self._pending[call_sid]
 
     def end_lookup(self, call_sid: str) -> None:
-        """Wake whatever waits for a lookup, which is over."""
+        """Wake the tasks that wait for a lookup, which is over."""
         self._pending.pop(call_sid).announced.set()
         self._changed.set()
 
     def add(self, entry: CallEntry) -> None:
-        """Take a new call in."""
+        """Add a new call."""
         self.live[entry.call_sid] = entry
 
     def end(self, call_sid: str, ending: Ending | None) -> None:
-        """Keep a call that is over among the recent ones, without its session."""
+        """Move a call that is over to the recent ones, without its session."""
         entry, now = self.live.pop(call_sid), self._clock.now()
         entry.ending = ending
         entry.session = None
@@ -129,7 +129,7 @@ class CallRegistry:
     # --- what happens to calls -----------------------------------------------------------------
 
     def send(self, call_sid: str, message: Input) -> None:
-        """Tell a call what happened outside its two sockets, after its lookup if that goes on."""
+        """Pass an input from outside to a call, after its lookup if that is under way."""
         pending = self._pending.get(call_sid)
         if pending is not None:
             pending.owed.append(partial(self.send, call_sid, message))
@@ -154,7 +154,10 @@ class CallRegistry:
         self._publish(CallEvent(call_sid, at_ms, event))
 
     def bill(self, call_sid: str, status: str, seconds: int) -> None:
-        """Note how long Twilio says a call was, once: it is over. After its lookup, as `send`."""
+        """Note, once, the length that Twilio reports of a call, in seconds: the call is over.
+
+        During the call's lookup this waits, as in `send`.
+        """
         pending = self._pending.get(call_sid)
         if pending is not None:
             pending.owed.append(partial(self.bill, call_sid, status, seconds))
@@ -175,7 +178,7 @@ class CallRegistry:
     # --- stopping ------------------------------------------------------------------------------
 
     def stop_all(self) -> None:
-        """End every call now. A caller who talks with somebody else by now was put through."""
+        """End every call now; callers who talk with somebody else by now count as transferred."""
         for call_sid in [*self.live, *self._pending]:
             entry = self.live.get(call_sid)
             if entry is not None:
@@ -183,7 +186,7 @@ class CallRegistry:
             self.send(call_sid, inputs.ServerStopped())
 
     async def until_idle(self) -> None:
-        """Wait until no call is live: none has a stream, or is expected to have one any moment."""
+        """Wait until no call has a stream, or is expected to have one soon."""
         while self.live_count:
             now = self._clock.now()
             due = [e.expected_until for e in self.live.values() if not e.has_stream]
@@ -193,10 +196,11 @@ class CallRegistry:
     async def until_after_answered(self, seconds: float, hung_up: Callable[[], bool]) -> None:
         """Wait until Twilio was told what comes after every stream, for `seconds` of each at most.
 
-        A server that exits right after closing a stream leaves its caller with Twilio's error.
-        Twilio may also ask after a caller has hung up (twilio.md §2.4, INFERRED): that is waited
-        for as long as `hung_up` says so, and Twilio logs no server that cannot be reached. The
-        wait is counted in looks, and so is longer where this machine is slow.
+        A server that exits right after it closed a stream leaves its caller with Twilio's
+        error. Twilio may also ask after a caller has hung up (twilio.md §2.4, INFERRED).
+        The server waits for that as long as `hung_up` returns True, so that Twilio logs no
+        unreachable server. The wait is counted in checks, so it is longer on a slow
+        machine.
         """
         begin = self._clock.now()
         for _ in range(math.ceil(seconds / _LOOK_S)):

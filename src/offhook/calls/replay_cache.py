@@ -5,14 +5,14 @@ from bisect import bisect_left
 from typing import Final
 
 KEPT_S: Final = 24 * 3600.0
-"""Seconds for which a CallSid stays known, at least: a call lasts no longer (twilio.md §1.8)."""
+"""Seconds for which a CallSid is kept, at least: no call lasts longer (twilio.md §1.8)."""
 
 KEPT_MAX: Final = 50_000
-"""CallSids at most; the oldest half goes at once."""
+"""CallSids that are kept at most; the oldest half is dropped at once."""
 
 
 class ReplayCache:
-    """CallSids that were there before, by hashes of 64 bits: Twilio draws SIDs at random."""
+    """CallSids that were admitted before, by hashes of 64 bits: Twilio draws SIDs at random."""
 
     def __init__(self, now: float) -> None:
         self._young = array("q")
@@ -20,7 +20,7 @@ class ReplayCache:
         self._turned_at = now
 
     def add(self, call_sid: str, now: float) -> None:
-        """Add a CallSid, for KEPT_S to twice that."""
+        """Add a CallSid, which is kept for KEPT_S to twice that, in seconds."""
         if now - self._turned_at >= KEPT_S or len(self._young) >= KEPT_MAX // 2:
             self._old, self._young = self._young, array("q")
             self._turned_at = now

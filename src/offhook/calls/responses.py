@@ -1,4 +1,4 @@
-"""TwiML documents in the words of an agent file."""
+"""TwiML documents with the words of an agent file."""
 
 from offhook.config import Agent, Announcement
 from offhook.twilio import twiml
@@ -6,14 +6,14 @@ from offhook.twilio.twiml import Speech
 
 
 def announced(announcement: Announcement | None) -> Speech | None:
-    """Return an announcement as Twilio speaks it."""
+    """Return an announcement as TwiML speech."""
     if announcement is None:
         return None
     return Speech(announcement.say, announcement.language, announcement.voice)
 
 
 def spoken(agent: Agent, text: str | None) -> Speech | None:
-    """Return a text in language and voice of the agent's announcement."""
+    """Return a text in the language and voice of the agent's announcement."""
     if text is None:
         return None
     manner = announced(agent.announcement) or Speech("")
@@ -21,12 +21,12 @@ def spoken(agent: Agent, text: str | None) -> Speech | None:
 
 
 def apology(agent: Agent) -> str:
-    """Return TwiML that says sorry and ends the call."""
+    """Return TwiML that apologises and ends the call."""
     return twiml.hang_up(spoken(agent, agent.fallback.say))
 
 
 def fallback(agent: Agent, after_url: str) -> str:
-    """Return TwiML that says sorry, then dials, takes a message, or hangs up, as the file says."""
+    """Return TwiML that apologises, then dials, takes a message or hangs up, as the file says."""
     wanted = agent.fallback
     say = spoken(agent, wanted.say)
     if wanted.dial is not None:
@@ -39,7 +39,10 @@ def fallback(agent: Agent, after_url: str) -> str:
 
 
 def busy(agent: Agent, after_url: str) -> str:
-    """Return TwiML for a caller for whom there is no room: busy signal, other number, or words."""
+    """Return TwiML for a caller whom the server has no capacity for.
+
+    It gives a busy signal, dials another number, or says something, as the file says.
+    """
     if agent.busy.reject:
         return twiml.reject("busy")
     if agent.busy.dial is not None:

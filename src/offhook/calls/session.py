@@ -1,8 +1,8 @@
-"""One live call: two sockets, one Call, one timer. No other module knows both legs.
+"""Session of one live call: two sockets, one Call and one timer.
 
-It feeds the call what happened, does what the call commands, and re-arms the timer. It never
-waits, so that a caller's audio leaves for Deepgram, and a `clear` for Twilio, in the turn of the
-loop in which the cause came in.
+No other module knows both legs. The session passes inputs to the call, performs the call's commands
+and sets the timer again. It never waits, so a caller's audio leaves for Deepgram, and a `clear` for
+Twilio, in the turn of the event loop in which the cause came in.
 """
 
 import logging
@@ -64,7 +64,7 @@ _log: Final = logging.getLogger("offhook.session")
 
 
 class Session(LegInputs):
-    """One call and its two legs."""
+    """Session of one call and its two legs."""
 
     def __init__(
         self,
@@ -124,17 +124,17 @@ class Session(LegInputs):
 
     @property
     def ending(self) -> Ending | None:
-        """How the call ended; None while it lasts."""
+        """Ending of the call; None while it lasts."""
         return self._call.ending
 
     @property
     def has_stream(self) -> bool:
-        """Whether a verified stream has come."""
+        """True once a verified stream has come."""
         return self._caller is not None
 
     @property
     def has_agent(self) -> bool:
-        """Whether the agent's leg is up, or being dialled."""
+        """True while the agent's leg is up, or being dialled."""
         return self._agent is not None
 
     def begin(self, channel: Channel, start: twilio.Start) -> None:
@@ -157,9 +157,10 @@ class Session(LegInputs):
         channel.receiver = self._caller
 
     def receive(self, message: Input) -> None:
-        """Tell the call what happened. A fault in what follows ends this call, and no other.
+        """Pass an input to the call. A fault in its handling ends this call, and no other.
 
-        What happens while the call decides, as when a command fills a socket, is told next.
+        Inputs that arise while the call decides, as when a command fills a socket, are
+        passed next.
         """
         self._inbox.append(message)
         if not self._deciding:
@@ -170,7 +171,7 @@ class Session(LegInputs):
             self._call.receive(self._inbox.popleft(), self._now())
 
     def _decide(self, decide: Callable[[], None]) -> None:
-        """Let the call decide, and arm the timer for what comes next."""
+        """Let the call decide, then set the timer to its next deadline."""
         self._deciding = True
         try:
             decide()
@@ -185,10 +186,10 @@ class Session(LegInputs):
             self._break(fault)
 
     def ask(self, request: CallRequest, replied: Callable[[bool, str], None]) -> int:
-        """Ask something of the call. Return the number that RequestCancelled names.
+        """Make a request of the call; return the number that RequestCancelled names.
 
-        `replied` is called once, perhaps before this returns: whether it was done, and what
-        happened.
+        `replied` is called once, perhaps before this returns: whether the request was done,
+        and what happened.
         """
         self._requests += 1
         number = self._requests
@@ -206,12 +207,12 @@ class Session(LegInputs):
         return self._agent_session.change(part, block)
 
     def note(self, event: Event) -> None:
-        """Publish an event that the call need not know."""
+        """Publish an event that the call does not need."""
         at_ms = round((self._now() - self._began) * 1000)
         self._publish(CallEvent(self.call_sid, at_ms, event))
 
     def set_recording(self, is_on: bool) -> bool:
-        """Record what is said, or silence, from now on; return whether the call is recorded.
+        """Record the call, or silence, from now on; return whether the call is recorded.
 
         Any thread may call this.
         """
@@ -238,17 +239,17 @@ class Session(LegInputs):
             self._pieces_to_caller += 1
 
     def _held(self) -> float:
-        """Seconds since the process woke up for the present piece of work."""
+        """Seconds since the process woke up for the current piece of work."""
         return max(0.0, self._now() - self._clock.woke_at())
 
     # --- the agent's socket; what else the legs tell: LegInputs ----------------------------------
 
     def on_agent_open(self) -> None:
-        """Begin to count how long the agent is there: Deepgram's socket is open."""
+        """Start to count the agent's connection time, as Deepgram's socket is open."""
         self._agent_open_at = self._now()
 
     def on_agent_lost(self, why: str, *, ours: bool) -> None:
-        """Tell the call that Deepgram's socket is gone."""
+        """Report that Deepgram's socket is gone."""
         self._agent = None
         self._note_agent_gone()
         if ours:
@@ -256,7 +257,7 @@ class Session(LegInputs):
         self.receive(inputs.LegLost("agent", why))
 
     def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
-        """Tell the call that Deepgram's socket could not be opened."""
+        """Report that Deepgram's socket could not be opened."""
         self._agent = None
         if isinstance(error, UpgradeRefusedError):
             self.receive(inputs.AgentLegRefused(error.status))
@@ -266,7 +267,7 @@ class Session(LegInputs):
     # --- what the call commands ----------------------------------------------------------------
 
     def _do(self, command: Command) -> None:
-        """Do what the call commands. A fault waits until the call has decided the rest."""
+        """Perform a command of the call. A fault is handled once the call has decided the rest."""
         try:
             self._obey_one(command)
         except Exception as error:  # noqa: BLE001 - what is left is done all the same
@@ -319,7 +320,7 @@ class Session(LegInputs):
                 self._end()
 
     def _break(self, error: Exception) -> None:
-        """End the call for a fault in Offhook; what has ended is left as it is."""
+        """End the call after a fault in Offhook; a call that is over is left alone."""
         _log.error("a fault in a call", exc_info=error, extra={"call_sid": self.call_sid})
         if self._over or self._breaking:
             return
@@ -345,7 +346,7 @@ class Session(LegInputs):
             _log.exception("a fault while a call ended", extra={"call_sid": self.call_sid})
 
     def _close_accounts(self) -> None:
-        """Tell what has to be told before the end."""
+        """Publish the last events before the end."""
         self._guarded(self._note_delays)
         self._guarded(self._note_agent_gone)
         self._guarded(self._recording.finish)
@@ -371,7 +372,7 @@ class Session(LegInputs):
         if not isinstance(news, inputs.ToolFinishedLate):
             self.receive(news)
             return
-        # Nothing hangs on it for the call, which may be over.
+        # The call, which may be over, does not need it.
         after_ms = round((self._now() - called_at) * 1000)
         self.note(FunctionFinishedLate(news.id, name, news.outcome, news.content, after_ms))
 
@@ -420,7 +421,7 @@ class Session(LegInputs):
         self._decide(lambda: self._call.tick(self._now()))
 
     def _unguarded(self, work: Callable[[], None]) -> None:
-        """Do what no socket has asked for, the closing of which would show a fault."""
+        """Perform work that no socket has caused, and handle its faults."""
         try:
             work()
         except Exception as error:  # noqa: BLE001 - see above
@@ -428,4 +429,4 @@ class Session(LegInputs):
 
 
 def _nothing() -> None:
-    """Close nothing: there is no stream."""
+    """Do nothing: there is no stream to close."""

@@ -1,4 +1,4 @@
-"""Making of sessions: a call that was admitted gets its agent, session, control and entry."""
+"""Creation of sessions: an admitted call gets its agent, session, control and entry."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +29,11 @@ from offhook.tools.declare import Call, Once
 from offhook.tools.files import Toolbox
 
 ToolsFor: TypeAlias = Callable[[Toolbox, Call], Tools]
-"""What runs an agent's functions in one call."""
+"""Function that returns the runner of an agent's functions in one call."""
 
 
 class SessionFactory:
-    """Makes the sessions of one server."""
+    """Factory of the sessions of one server."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SessionFactory:
         make_tap: MakeTap | None,
         recordings: Recordings | None,
     ) -> None:
-        """`dial` opens agent legs; `make_tap` is asked about each call who is to see its wires."""
+        """Take `dial`, which opens agent legs, and `make_tap`, which returns the tap of a call."""
         self._config = config
         self._agents: Final = {agent.name: agent for agent in config.agents.values()}
         self._registry = registry
@@ -63,7 +63,7 @@ class SessionFactory:
         self._recordings = recordings
 
     def control(self, call: NewCall) -> CallControl:
-        """Return the control of a call that has just been heard of."""
+        """Return the control of a new call."""
         return CallControl(
             call, self._transfers, self._messaging, self._updates, self._registry.note
         )
@@ -76,9 +76,9 @@ class SessionFactory:
         token: str | None,
         given: Mapping[str, str],
     ) -> CallEntry:
-        """Make the session of a call and put the call into the registry.
+        """Make the session of a call and add the call to the registry.
 
-        `given` are variables of the call; `token` is what its stream must bring.
+        `given` are variables of the call; `token` must be in its stream's `start`.
         """
         call = control.call
         values = values_for(agent, call.call_sid, call.from_, call.to, given)
@@ -127,7 +127,7 @@ class SessionFactory:
     def handle(
         self, control: CallControl, agent: Agent, values: Mapping[str, str], once: Once
     ) -> Call:
-        """Return the call as a user's functions are given it."""
+        """Return the call as it is passed to a user's functions."""
         call = control.call
         direction: Direction = "outbound" if call.outbound else "inbound"
         return Call(
@@ -146,7 +146,7 @@ class SessionFactory:
     def _switch_agent(
         self, entry: CallEntry, values: Mapping[str, str], once: Once, name: str
     ) -> AgentSession:
-        """Give a call to another agent of the configuration."""
+        """Switch a call to another agent of the configuration."""
         entry.agent = self._agents[name].filled(values)
         return self._agent_session(entry.control, entry.agent, values, once)
 

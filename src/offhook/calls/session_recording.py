@@ -1,4 +1,4 @@
-"""The recording of one session: begun with its first stream, cut while the stream is left."""
+"""Recording of one session: begun with its first stream, interrupted while the stream is left."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,10 @@ from offhook.recordings.recorder import CallRecorder, Recordings
 
 
 class SessionRecording:
-    """Records a call into `recordings`, if there are any for it.
+    """Recording of a call into `recordings`, if the call has any.
 
     Attributes:
-        recorder: What the caller's leg hands its audio to; None when the call is not recorded.
+        recorder: Receiver of the call's audio; None when the call is not recorded.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class SessionRecording:
         self._note = note
 
     def begin_stream(self) -> None:
-        """Record the stream that has come: begin, or go on."""
+        """Start or resume recording, as a stream has come."""
         if self.recorder is not None:
             self.recorder.resume_stream()
         elif self._recordings is not None:
@@ -36,14 +36,15 @@ class SessionRecording:
             self._note(RecordingStarted(self.recorder.name))
 
     def cut(self) -> None:
-        """Record nothing as long as the stream is left."""
+        """Record nothing while the stream is left."""
         if self.recorder is not None:
             self.recorder.cut()
 
     def permit(self, is_permitted: bool) -> None:
-        """Record another agent of the call, or no more, as its file says.
+        """Continue to record under another agent of the call, or stop, as the agent's file says.
 
-        A recording is never begun here: the announcement comes before the stream, or not at all.
+        A recording never begins here: the announcement comes before the stream, or not at
+        all.
         """
         if self.recorder is not None:
             self.recorder.permit(is_permitted)
@@ -51,12 +52,12 @@ class SessionRecording:
             self._note(RecordingFailed("the caller was not told at the beginning of the call"))
 
     def mask(self, is_on: bool) -> None:
-        """Hide the caller's side while a secret is entered."""
+        """Keep the caller's side out of the recording while a secret is entered."""
         if self.recorder is not None:
             self.recorder.conceal(is_on)
 
     def set_on(self, is_on: bool) -> bool:
-        """Record what is said, or silence, from now on. Any thread may call this.
+        """Record the call, or silence, from now on. Any thread may call this.
 
         Return False when the call is not recorded.
         """

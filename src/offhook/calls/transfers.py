@@ -1,9 +1,10 @@
-"""Transfers of callers, cold or warm, and what the agent is told of them.
+"""Transfers of callers, cold or warm, and their outcomes for the agent.
 
-A destination is a name in the agent file: a number that a model makes up is never dialled. Cold,
-the caller leaves the stream for a `<Dial>` (call/handoff_actions.py). Warm, the person is called
-first, by REST, hears what it is about and accepts with a key; the caller stays with the agent
-meanwhile, and meets the person in a conference then. Source: twilio.md §2.6 and §5.4.
+A destination is a name in the agent file: a number that a model makes up is never dialled. In a
+cold transfer the caller leaves the stream for a `<Dial>` (call/handoff_actions.py). In a warm
+transfer the person is called first, by REST, hears what the call is about and accepts with a key;
+the caller stays with the agent meanwhile, then meets the person in a conference. Source: twilio.md
+§2.6 and §5.4.
 """
 
 import asyncio
@@ -40,70 +41,74 @@ from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 _log: Final = logging.getLogger("offhook.transfers")
 
 ACCEPT: Final = "1"
-"""The key with which a person accepts."""
+"""Key with which a person accepts a call."""
 
 ASK_AGAIN_S: Final = 1.0
 TRIES: Final = 15
-"""A caller who speaks, or for whom keys are pressed, just when the person has accepted is asked for
-again, that often."""
+"""Attempts to move a caller, once the person has accepted.
+
+An attempt fails while the caller speaks or keys are pressed for the agent.
+"""
 
 TELL_TRIES: Final = 60
-"""An agent that is not there, since keys are pressed, is told later: it is tried so often."""
+"""Attempts to tell the agent of an outcome, while it is absent because keys are pressed."""
 
 ANSWER_SLACK_S: Final = 30.0
 CHARACTER_S: Final = 0.07
-"""A person who has answered hears the whisper, at so much for each character of its document, and
-has that long for the key. Of a leg that is not settled then no report has come."""
+"""Seconds that the whisper takes for each character of its document.
+
+A person who has answered may listen that long and then press the key. When the leg is not settled
+by then, a report from Twilio was lost.
+"""
 
 JOIN_S: Final = 3.0
-"""How long a caller who was sent to a conference may take to be in it."""
+"""Seconds that a caller who was sent to a conference may take to join it."""
 
 ALONE_S: Final = 5.0
-"""How long a caller who was to meet somebody who is gone may take to show that the two have met:
-then the conference is over for the caller, too."""
+"""Seconds in which a conference must end for a caller whose person is gone, if the two met."""
 
 LOOK_S: Final = 15.0
-"""How long after a caller was sent to a person Twilio is asked whether the person is there."""
+"""Seconds after sending a caller to a person at which Twilio is asked if the person is there."""
 
 
 @unique
 class _At(Enum):
-    """How far a warm transfer has come."""
+    """Progress of a warm transfer."""
 
     RINGING = "ringing"
-    """The person is called, or hears what it is about."""
+    """The person is being called, or hears what the call is about."""
     ACCEPTED = "accepted"
     """The person waits in the conference; the caller is about to leave the stream."""
     MEETING = "meeting"
     """Twilio was told to put the caller into the conference."""
     OVER = "over"
-    """It came to nothing, or the person's leg is over."""
+    """The transfer failed, or the person's leg is over."""
 
 
 @dataclass(slots=True, eq=False)
 class _WarmTransfer:
-    """A person who is called for a caller; Twilio's requests about the leg bring the `id`."""
+    """A person who is called for a caller; Twilio's requests about the leg carry the `id`."""
 
     entry: CallEntry
     name: str
     id: str
     leg: str = ""
-    """The CallSid, once Twilio has told it."""
+    """CallSid of the person's leg, once Twilio has reported it."""
     at: _At = _At.RINGING
     sent_at: float = 0.0
-    """When the caller was sent to the conference."""
+    """Time in seconds at which the caller was sent to the conference."""
     left_at: float | None = None
-    """When the person's leg was over, as far as anybody has told."""
+    """Time in seconds at which the person's leg ended, as far as reported."""
     timer: Timer | None = None
 
     @property
     def conference(self) -> str:
-        """A name of this transfer's own: conferences are the whole account's (twilio.md §2.6)."""
+        """Conference name unique to this transfer; the account shares them (twilio.md §2.6)."""
         return f"offhook-{self.entry.call_sid}-{self.id}"
 
 
 class Transfers:
-    """The transfers of all calls. `agents` are those that a caller can be given to."""
+    """Transfers of all calls. `agents` are those to which a caller can be switched."""
 
     def __init__(
         self,
@@ -119,15 +124,16 @@ class Transfers:
         self._clock = clock
         self._note = note
         self._warm: dict[str, _WarmTransfer] = {}
-        """Warm transfers that are under way, by their ids."""
+        """Warm transfers under way, by id."""
         self._of_call: dict[str, _WarmTransfer] = {}
-        """The warm transfer of a call, by the call's CallSid: one at a time."""
+        """Warm transfers under way, by CallSid of the call: one for each call."""
 
     async def begin(self, entry: CallEntry, name: str, summary: str) -> str:
-        """Put the caller through to a destination of the agent file.
+        """Transfer the caller to a destination of the agent file.
 
-        Return what happened, in words for the agent; raise ToolError when nothing did. Cancelled,
-        it is called off, unless the caller has left for it already.
+        Return what happened, in words for the agent; raise ToolError when the transfer
+        failed. Cancellation withdraws the transfer, unless the caller has left the stream
+        for it already.
         """
         transfer = entry.agent.transfer
         destination = transfer.destinations.get(name) if transfer is not None else None
@@ -161,7 +167,7 @@ class Transfers:
                 self._guard.end_transfer(entry.call_sid)
 
     def over(self, call_sid: str) -> None:
-        """End a transfer, whatever it came to: the caller is back."""
+        """End a transfer, whatever its outcome, as the caller is back."""
         self._guard.end_transfer(call_sid)
         warm = self._of_call.get(call_sid)
         if warm is not None:
@@ -170,8 +176,8 @@ class Transfers:
     def call_over(self, call_sid: str, *, caller_is_gone: bool) -> None:
         """End the transfer of a call that is over.
 
-        Two people who talk with each other go on, if both are there. A person who is rung, or
-        waits, for a caller who is gone is hung up on.
+        If both people are there, their conversation goes on. If the caller is gone, a
+        person who is being rung or who waits is hung up on.
         """
         self._guard.forget(call_sid)
         warm = self._of_call.get(call_sid)
@@ -195,7 +201,7 @@ class Transfers:
         return True
 
     def have_met(self, call_sid: str) -> bool:
-        """Return whether a caller who was in a conference has had time to meet the person there."""
+        """Return whether a caller has been in a conference long enough to meet the person there."""
         warm = self._of_call.get(call_sid)
         return warm is None or warm.left_at is None or warm.left_at >= warm.sent_at + JOIN_S
 
@@ -204,8 +210,9 @@ class Transfers:
     def answer(self, person: str, leg: str, digits: str | None) -> str:
         """Return TwiML for the person of that id, who has pressed a key.
 
-        `digits` is None when the person was in the conference already. Asked again, the answer is
-        the same. A person of an unknown id is hung up on, and nobody is dialled.
+        `digits` is None when the person was in the conference already. A repeated request
+        gets the same answer. A person of an unknown id is hung up on, and no number is
+        dialled.
         """
         warm = self._warm.get(person)
         if warm is None:
@@ -223,7 +230,7 @@ class Transfers:
         return twiml.hang_up()
 
     def status(self, person: str, leg: str, status: str) -> None:
-        """Take note of a status of the leg of the person of that id."""
+        """Handle a status of the leg of the person of that id."""
         warm = self._warm.get(person)
         if warm is None:
             return
@@ -236,7 +243,7 @@ class Transfers:
             case _At.RINGING:
                 self._fail(warm, UNANSWERED.get(status, "declined"))
             case _At.ACCEPTED:
-                # Whoever brings the caller sees it, or Twilio's question where to put the caller.
+                # _bring_caller reads this, or Twilio's next request about the caller does.
                 warm.at = _At.OVER
             case _At.MEETING:
                 self._arm(warm, ALONE_S, warm.entry.handoff.bring_back)
@@ -254,8 +261,8 @@ class Transfers:
     async def _call_person(
         self, entry: CallEntry, name: str, destination: TransferDestination, summary: str
     ) -> str:
-        # A function that is called off while Twilio is asked must not leave a leg behind of which
-        # nobody knows: the request has a task of its own, which hangs up on whoever rings then.
+        # A function that is cancelled while Twilio is asked must not leave an unknown leg: the
+        # request has a task of its own, which then hangs up on the person.
         warm = _WarmTransfer(entry, name, secrets.token_urlsafe(9))
         self._warm[warm.id] = self._of_call[entry.call_sid] = warm
         rings = False
@@ -275,7 +282,7 @@ class Transfers:
     async def _ring(
         self, warm: _WarmTransfer, destination: TransferDestination, summary: str
     ) -> str:
-        """Have the person called. Return why not, or an empty text."""
+        """Have the person called; return why that failed, or an empty text."""
         rest, to, entry = self._updates.rest, destination.to, warm.entry
         if rest is None or to is None:
             return entry.agent.phrases.reason_credentials
@@ -297,12 +304,12 @@ class Transfers:
             if unreachable.sent:
                 self._note(
                     entry.call_sid, dialled
-                )  # It may ring all the same; nobody is put through then.
+                )  # It may ring all the same; no caller is transferred then.
             return entry.agent.phrases.reason_silence
         self._note(entry.call_sid, dialled)
         warm.leg = leg.sid
         if warm.at is _At.OVER:
-            self._drop(warm)  # It was called off, or the caller has hung up, meanwhile.
+            self._drop(warm)  # The transfer was cancelled, or the caller has hung up, meanwhile.
         elif warm.at is _At.RINGING:
             spoken_s = len(document) * CHARACTER_S
             due_s = destination.timeout_seconds + spoken_s + ANSWER_SLACK_S
@@ -310,12 +317,12 @@ class Transfers:
         return ""
 
     def _give_up(self, warm: _WarmTransfer) -> None:
-        """End a transfer of which Twilio has told nothing in time."""
+        """End a transfer about which Twilio has reported nothing in time."""
         self._fail(warm, "no-answer")
         self._drop(warm)
 
     async def _bring_caller(self, warm: _WarmTransfer) -> None:
-        """Have the caller leave the stream and meet the person, who waits."""
+        """Have the caller leave the stream and meet the waiting person."""
         meet = Leave(JoinConference(warm.name, warm.conference))
         for _ in range(TRIES):
             done, _ = await warm.entry.control.request(meet)
@@ -332,7 +339,7 @@ class Transfers:
             _ = self._updates.start(warm.entry.call_sid, self._look_after(warm))
 
     async def _look_after(self, warm: _WarmTransfer) -> None:
-        """Ask Twilio whether the person is still there: its reports are best effort (§4.3)."""
+        """Ask Twilio if the person is still there, as its reports are best effort (§4.3)."""
         assert self._updates.rest is not None
         try:
             found = await self._updates.rest.fetch_call(warm.leg)
@@ -342,7 +349,7 @@ class Transfers:
         self.status(warm.id, warm.leg, found.status)
 
     def _fail(self, warm: _WarmTransfer, why: HandoffOutcome) -> None:
-        """End a transfer that came to nothing, and tell agent and record, if it is news."""
+        """End a failed transfer, and tell the agent and the record, once."""
         entry = warm.entry
         if self._of_call.get(entry.call_sid) is not warm:
             return  # The call is over, or the transfer.
@@ -361,7 +368,7 @@ class Transfers:
             await asyncio.sleep(ASK_AGAIN_S)
 
     def _drop(self, warm: _WarmTransfer) -> None:
-        """Hang up the person's leg, if there is one: nobody waits for it."""
+        """Hang up the person's leg, if there is one, as no caller waits for it."""
         self._forget(warm)
         if warm.leg and warm.left_at is None:
             warm.left_at = self._clock.now()
@@ -396,7 +403,7 @@ async def _done(entry: CallEntry, request: CallRequest) -> str:
 
 
 def _whisper(agent: Agent, summary: str) -> twiml.Speech:
-    """Return what a person hears who is asked to take a call."""
+    """Return the speech that asks a person to take a call."""
     about = fill(agent.phrases.whisper_about, summary=summary) if summary else ""
     words = fill(agent.phrases.whisper, key=ACCEPT, about=about)
     manner = agent.announcement
@@ -406,4 +413,4 @@ def _whisper(agent: Agent, summary: str) -> twiml.Speech:
 
 
 def _nothing() -> None:
-    """Leave a leg alone: it ends with the conference, or when it has rung enough."""
+    """Do nothing to a leg: it ends with the conference, or when it has rung long enough."""

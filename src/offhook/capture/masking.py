@@ -1,4 +1,4 @@
-"""Secrets in the messages of a call: found by the names under which they stand, and by value."""
+"""Masking of secrets in the messages of a call: by the names of fields, and by value."""
 
 import re
 from collections.abc import Iterable
@@ -8,11 +8,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 MASK: Final = "***"
 
 SECRET_MIN: Final = 16
-"""Characters of a value that is looked for wherever else it stands: a shorter one may be a word
-that somebody says."""
+"""Characters of a value that is masked wherever it occurs: a shorter one may be a spoken word."""
 
 _FIELDS: Final = frozenset({"headers", "customparameters", "accountsid", "apikey"})
-"""Names that are secret as a whole, in small letters. A stream's parameters are the user's own."""
+"""Field names whose whole value is secret, in lower case. A stream's parameters are the user's."""
 
 _WORDS: Final = frozenset(
     {
@@ -34,10 +33,10 @@ _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 class Masks:
-    """Masks the secrets of one call. What was masked once is found again wherever it is quoted.
+    """Masks of the secrets of one call; a value that was masked once is masked in every quotation.
 
-    `known` are values that are secret from the start. Those shorter than `at_least` are not looked
-    for. Prompts, and what is said, are no secrets here.
+    `known` are values that are secret from the start, except those shorter than `at_least`.
+    Prompts and speech are not masked here.
     """
 
     def __init__(self, known: tuple[str, ...], *, at_least: int = SECRET_MIN) -> None:
@@ -46,7 +45,7 @@ class Masks:
         self._keep(value for value in (*known, *encoded) if len(value) >= at_least)
 
     def message(self, message: Any) -> Any:
-        """Return a message as it may be kept, in a copy: JSON of any kind."""
+        """Return a masked copy of a message: JSON of any kind."""
         return self._without_known(self._by_name(message, secret=False))
 
     def text(self, text: str) -> str:
@@ -89,7 +88,7 @@ class Masks:
         }
 
     def _url(self, url: str) -> str:
-        """Return the origin alone: user, path and query may each hold a credential."""
+        """Return the origin alone, as user, path and query may each hold a credential."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port

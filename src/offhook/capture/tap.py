@@ -1,8 +1,7 @@
-"""A tap on a call's two wires: it sees every message of both legs, in both directions, as sent.
+"""Tap on a call's two sockets, which gets every message of both legs, in and out, as sent.
 
-A tapped call has a wire between each leg and its socket, put there once, when the leg is made. A
-call that nobody taps has none: no branch, no object, nothing in the audio path
-(docs/design/capture.md).
+A tapped call has a wire between each leg and its socket, added once, when the leg is made. A call
+without a tap has none: no branch and no object in the audio path (docs/design/capture.md).
 """
 
 import logging
@@ -23,31 +22,31 @@ from offhook.twilio import messages
 _log: Final = logging.getLogger("offhook.tap")
 
 Direction: TypeAlias = Literal["in", "out"]
-"""`in`: from a vendor to us."""
+"""Direction of a message. `in`: from a vendor to us."""
 
 Kind: TypeAlias = Literal["open", "text", "binary", "close"]
 
 
 @dataclass(frozen=True, slots=True)
 class NewCall:
-    """A call that could be tapped. Whatever Twilio did not tell is empty."""
+    """A call that may be tapped. Fields that Twilio did not tell are empty."""
 
     call_sid: str
     agent: str
-    """The name of its agent."""
+    """Name of the call's agent."""
     webhook: bool
-    """Whether the call came by the voice webhook; else it is a TwiML Bin's stream."""
+    """True if the call came by the voice webhook; else it is a TwiML Bin's stream."""
     from_: str = ""
     to: str = ""
     outbound: bool = False
-    """Whether we placed the call."""
+    """True if we placed the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnWire:
-    """One message. `at_ms` counts from the beginning of the call, in milliseconds.
+    """A message on a socket. `at_ms` counts from the beginning of the call, in milliseconds.
 
-    `data` is the message; of a `close`, its code and reason in words; of an `open`, nothing.
+    `data` is the message; for a `close`, its code and reason as text; for an `open`, empty.
     """
 
     at_ms: float
@@ -58,25 +57,25 @@ class OnWire:
 
 
 class Tap(Protocol):
-    """A receiver of one call's messages, on the event loop. Must not wait.
+    """Receiver of one call's messages, on the event loop. Must not wait.
 
-    What it is told may hold secrets: tokens, credentials in Settings. Digits that a function has
-    asked the caller for it is not told, nor their tones. A tap that raises is told nothing more;
-    the call goes on.
+    Messages may hold secrets: tokens, credentials in Settings. Digits that a function has asked
+    the caller for are left out, and so are their tones. A tap that raises gets no further
+    messages; the call goes on.
     """
 
     def on_wire(self, message: OnWire) -> None:
-        """Take a message that came in, before the call knows of it, or that just went out."""
+        """Receive a message: a received one before the call gets it, a sent one just after."""
 
     def on_ended(self, ending: Ending | None) -> None:
-        """Take the end of the call. Called once, last."""
+        """Receive the end of the call. Called once, last."""
 
 
 HIDDEN_KEY: Final = "?"
-"""The key that a tap sees in place of a secret one."""
+"""Key that a tap sees in place of a secret one."""
 
 MakeTap: TypeAlias = Callable[[NewCall], Tap | None]
-"""Asked about every call when it begins; None leaves the call alone."""
+"""Function that returns the tap of each new call, or None for no tap."""
 
 
 def tap_for(make: MakeTap | None, call: NewCall) -> Tap | None:
@@ -91,7 +90,7 @@ def tap_for(make: MakeTap | None, call: NewCall) -> Tap | None:
 
 
 class Tapped:
-    """The two wires of one call, and the tap on them."""
+    """The two tapped sockets of one call."""
 
     def __init__(self, call_sid: str, tap: Tap, clock: Clock) -> None:
         self._sid = {"call_sid": call_sid}
@@ -99,10 +98,10 @@ class Tapped:
         self._now = clock.now
         self._began = clock.now()
         self.concealed = False
-        """Whether the tap sees no keys of the caller, and hears no tones."""
+        """True while the tap gets no keys of the caller, and no tones."""
 
     def caller(self, channel: Channel, start: messages.Start) -> Channel:
-        """Return the caller's channel with the tap on it. Its `start` has come in already."""
+        """Return the caller's channel with the tap on it; its `start` has been received already."""
         wire = _Wire(self, "caller")
         wire.channel = channel
         channel.receiver = wire
@@ -128,7 +127,7 @@ class Tapped:
         return dial_tapped
 
     def end(self, ending: Ending | None) -> None:
-        """End the tap with its call."""
+        """Pass the end of the call to the tap."""
         tap, self._tap = self._tap, None
         if tap is not None:
             try:
@@ -137,7 +136,7 @@ class Tapped:
                 _log.exception("a tap failed at the end of its call", extra=self._sid)
 
     def tell(self, leg: Leg, direction: Direction, kind: Kind, data: bytes = b"") -> None:
-        """Tell the tap, if it still listens."""
+        """Pass a message to the tap, if it still listens."""
         if self._tap is None:
             return
         if self.concealed and leg == "caller" and direction == "in" and kind == "text":
@@ -168,7 +167,7 @@ def _without_keys(text: bytes) -> bytes:
 
 
 class _Wire:
-    """A Channel to its leg, and a Receiver to its socket: passes everything on, and tells of it."""
+    """A Channel to its leg, and a Receiver to its socket: passes all messages on and taps them."""
 
     receiver: Receiver
     channel: Channel

@@ -1,11 +1,11 @@
-"""Captures: each call's two wires with their times, in a file of its own, as a tap sees them.
+"""Captures: the messages of each call's two sockets with their times, in one file per call.
 
 A file is JSON Lines: a CaptureHeader, then a CaptureLine for each message, last how the call ended.
-It is written off the call's path, by a thread that serves all calls, and is readable at any time.
-Whatever goes wrong there stops the capture of that call, and never the call. Secrets are masked
-before anything waits to be written (masking.py); what was said is what a capture is for.
+One thread writes the files of all calls, off the audio path; a file is readable at any time. A
+failure there stops the capture of that call, and never the call. Secrets are masked before anything
+waits to be written (masking.py); speech is kept, as it is the purpose of a capture.
 
-What is done with captures: testing/replay.
+Uses of captures: testing/replay.
 """
 
 import logging
@@ -30,20 +30,20 @@ from offhook.twilio import messages
 _log: Final = logging.getLogger("offhook.capture")
 
 VERSION: Final = 1
-"""Of the format. A reader takes files of its own version and of those before it."""
+"""Version of the format. A reader accepts files of its own version and earlier ones."""
 
 WAITING_BYTES: Final = 16 * 1024 * 1024
-"""Of lines that wait for the disk, of all calls together. Whose next finds no room is stopped."""
+"""Bytes of lines waiting for the disk, of all calls; beyond, a call's capture is stopped."""
 
 
 class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """The first line. Numbers are empty when the call did not come by the webhook."""
+    """First line of a capture. Numbers are empty when the call did not come by the webhook."""
 
     offhook_capture: int
     offhook: str
-    """The version of Offhook that wrote it."""
+    """Version of Offhook that wrote the file."""
     date: str
-    """When the call began, ISO 8601, UTC."""
+    """Time at which the call began, ISO 8601, UTC."""
     call_sid: str
     agent: str
     webhook: bool
@@ -52,10 +52,10 @@ class CaptureHeader(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": 
 
 
 class CaptureLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One message, at ms since the call began; exactly one of the fields after `dir` is set.
+    """A message, at ms since the call began; exactly one of the fields after `dir` is set.
 
-    `dir` is `in` for what a vendor sent. `audio` is mu-law, base64 in the file, whatever it was
-    wrapped in; `ms` is Twilio's own time of it, since its stream began.
+    `dir` is `in` for a message from a vendor. `audio` is mu-law, base64 in the file, without
+    its wrapping; `ms` is Twilio's own time of it, since its stream began.
     """
 
     at: float
@@ -65,11 +65,11 @@ class CaptureLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     message: Any = None
     opened: bool = False
     closed: str | None = None
-    """Code and reason."""
+    """Code and reason of a closed socket."""
     unreadable: int | None = None
-    """A message that was none: its size in bytes."""
+    """Size in bytes of a message that could not be read."""
     ended: str | None = None
-    """How the call ended (docs/errors.md, Endings): the last line, of no leg."""
+    """Ending of the call (docs/errors.md, Endings): the last line, without a leg."""
     ms: int | None = None
 
 
@@ -77,10 +77,10 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Captures(ThreadOwner):
-    """Captures every call that begins while it is entered, into `folder`: a MakeTap.
+    """Captures of every call that begins in its context, written into `folder`: a MakeTap.
 
-    `secrets` are values that must be in no file. Raises UserError E-CAP-01 when no file can be made
-    in the folder, which is created if it is not there.
+    `secrets` are values that must not be in any file. Raises UserError E-CAP-01 when no file
+    can be made in the folder, which is created if it is missing.
     """
 
     def __init__(self, folder: Path, secrets: tuple[str, ...]) -> None:
@@ -103,7 +103,7 @@ class Captures(ThreadOwner):
             _log.warning("E-CAP-02 The last lines of the captures were not written in time.")
 
     def __call__(self, call: NewCall) -> Tap:
-        """Return the tap of a call that begins."""
+        """Return the tap of a new call."""
         now = datetime.now(UTC)
         path = self._folder / file_of_call(call.call_sid, now, ".jsonl")
         header = CaptureHeader(
@@ -122,7 +122,7 @@ class Captures(ThreadOwner):
 
 
 def line_of(message: OnWire, masks: Masks) -> CaptureLine:
-    """Return a message as a capture keeps it."""
+    """Return a message in the form of a capture line."""
     at, leg, way = round(message.at_ms, 1), message.leg, message.direction
     match message.kind:
         case "open":
@@ -148,7 +148,7 @@ def line_of(message: OnWire, masks: Masks) -> CaptureLine:
 
 
 def _audio(message: OnWire) -> tuple[bytes | None, int | None]:
-    """Return audio and time of a media-stream message, if it is the inbound track or ours."""
+    """Return the audio and the time of a media message of the inbound track or of ours."""
     try:
         if message.direction == "out":
             played = messages.read_ours(message.data)
@@ -165,7 +165,7 @@ def _audio(message: OnWire) -> tuple[bytes | None, int | None]:
 
 
 class _Capture:
-    """One call's Tap."""
+    """Tap that captures one call."""
 
     def __init__(self, file: "_File", writer: DiskWriter, masks: Masks) -> None:
         self._file = file
@@ -174,20 +174,20 @@ class _Capture:
         self._at = 0.0
 
     def on_wire(self, message: OnWire) -> None:
-        """One message."""
+        """Capture one message."""
         if not self._file.stopped:
             self._at = message.at_ms
             self._writer.put(self._file, _encode(line_of(message, self._masks)))
 
     def on_ended(self, ending: Ending | None) -> None:
-        """Write how the call ended, and close the file."""
+        """Write the ending of the call, and close the file."""
         slug = "unknown" if ending is None else ending.how.slug
         self._writer.put(self._file, _encode(CaptureLine(at=round(self._at, 1), ended=slug)))
         self._writer.close(self._file)
 
 
 class _File:
-    """The file of one call: a disk.GrowingFile."""
+    """File of one call: a disk.GrowingFile."""
 
     def __init__(self, call_sid: str, path: Path) -> None:
         self.stopped = False
@@ -197,7 +197,7 @@ class _File:
         self._descriptor: int | None = None
 
     def stop(self, why: str) -> None:
-        """Write nothing more: what is there stays, and the call goes on."""
+        """Stop writing; the file stays as it is, and the call goes on."""
         if not self.stopped:
             self.stopped = True
             sid = {"call_sid": self.call_sid}
@@ -206,7 +206,7 @@ class _File:
             )
 
     def write(self, parts: list[bytes]) -> None:
-        """Append lines, as the thread."""
+        """Append lines. Runs in the thread."""
         if self._broken:
             return
         data = b"".join(line + b"\n" for line in parts)
@@ -222,7 +222,7 @@ class _File:
             self.close()
 
     def close(self) -> None:
-        """Let go of the file, as the thread."""
+        """Close the file. Runs in the thread."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             try:

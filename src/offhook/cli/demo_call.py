@@ -1,4 +1,4 @@
-"""What `offhook demo` runs: caller, server and agent over real sockets."""
+"""Implementation of `offhook demo`: caller, server and agent over real sockets."""
 
 import asyncio
 import contextlib
@@ -76,7 +76,7 @@ class _Cast:
     """Name of the scenario, a file of the package."""
     standin: bool
     understands: bool
-    """Whether the agent answers what was said, so that word errors can be counted."""
+    """True if the agent answers what was said, so that word errors can be counted."""
 
 
 @contextlib.asynccontextmanager

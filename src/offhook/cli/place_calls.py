@@ -1,4 +1,4 @@
-"""What `offhook call` runs: one call or a list of calls, with progress and outcome printed."""
+"""Implementation of `offhook call`: one call or a list, with progress and outcome printed."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What `offhook rehearse` runs: read and check the scenarios, call, report."""
+"""Implementation of `offhook rehearse`: read and check the scenarios, call, report."""
 
 import asyncio
 import json
@@ -73,7 +73,7 @@ class RehearsalOptions:
 
 
 class Rehearsal:
-    """One run of `offhook rehearse`."""
+    """A run of `offhook rehearse`."""
 
     def __init__(self, given: RehearsalOptions, environ: Mapping[str, str]) -> None:
         self._options = given

@@ -1,1 +1,1 @@
-"""Tasks and threads, each with an owner that survives its faults."""
+"""Tasks and threads whose owners survive faults in them."""

@@ -1,6 +1,6 @@
 """Threads that work beside the event loop as long as the server runs: journal, database, disk.
 
-One line, one file or one answer must not end a thread. The loop around the work is therefore
+A fault with one line, one file or one answer must not end a thread. So the loop around the work is
 written once, here: it survives whatever the work raises, waits longer after each failure, and logs.
 """
 
@@ -12,10 +12,10 @@ from typing import Final, Literal, Self, TypeAlias
 _log: Final = logging.getLogger("offhook.background")
 
 AGAIN_S: Final = (0.1, 0.5, 2.0, 10.0)
-"""Waits after the work has raised: after the first time, the second, and so on."""
+"""Seconds to wait after the work has raised: after the first time, the second, and so on."""
 
 STOP_S: Final = 3.0
-"""How long `stop` waits for the last round, unless a thread names its own limit."""
+"""Seconds that `stop` waits for the last round, unless a thread sets its own limit."""
 
 State: TypeAlias = Literal["ok", "failing", "dead"]
 
@@ -25,9 +25,9 @@ Work: TypeAlias = Callable[[], float | None]
 class BackgroundThread:
     """A thread that repeats `work`, from `start` to `stop`.
 
-    `work` does what there is to do, and returns how many seconds the next round may wait for a
-    `wake`; None: no limit. After a wake, `gather_s` pass before the round, so that one round has
-    more to do. `work` is called once more after `stop` was asked for; `stop` waits `stop_s` for it.
+    `work` does what is due, and returns how many seconds the next round may wait for a `wake`;
+    None: no limit. After a wake, `gather_s` pass before the round, so that one round has more
+    to do. `work` is called once more after a call of `stop`; `stop` waits `stop_s` for it.
 
     The thread is a daemon: work that hangs does not keep the process alive.
     """
@@ -45,7 +45,7 @@ class BackgroundThread:
         self._started = False
         self._failures = 0
         self.faults = 0
-        """Exceptions that the work did not expect."""
+        """Number of unexpected exceptions of the work."""
 
     def start(self) -> None:
         """Start the thread."""
@@ -53,12 +53,12 @@ class BackgroundThread:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have the next round begin. Cheap, and may be called from any thread."""
+        """Start the next round. Cheap, and may be called from any thread."""
         if not self._some.is_set():
             self._some.set()
 
     def stop(self, timeout_s: float | None = None) -> bool:
-        """Ask for the end after one more round, and return whether the thread has ended in time."""
+        """Ask for the end after one more round; return whether the thread has ended in time."""
         self._stopping.set()
         self._some.set()
         if self._started:
@@ -66,19 +66,20 @@ class BackgroundThread:
         return not self._thread.is_alive()
 
     def pause(self, seconds: float) -> bool:
-        """Wait, within the work. Return True, at once, when the thread is to stop."""
+        """Wait within the work; return True, at once, when the thread must stop."""
         return self._stopping.wait(seconds)
 
     @property
     def stopping(self) -> bool:
-        """Whether the thread was told to stop."""
+        """True once the thread was told to stop."""
         return self._stopping.is_set()
 
     @property
     def state(self) -> State:
-        """`failing`: the last round has raised. `dead`: the thread has ended without being told.
+        """State of the thread.
 
-        The state is `ok` before the start, and after `stop` was called.
+        `failing`: the last round has raised. `dead`: the thread has ended without being
+        told. The state is `ok` before the start, and after `stop` was called.
         """
         if self._started and not self._thread.is_alive() and not self._stopping.is_set():
             return "dead"
@@ -95,7 +96,7 @@ class BackgroundThread:
                 _log.critical("the thread %r has died: restart the server", self.name)
 
     def _round(self) -> bool:
-        """Work once, and wait. Return whether the thread is to end."""
+        """Do one round of work, and wait; return whether the thread must end."""
         self._some.clear()
         # Read after the clear and before the work: a stop that comes later wakes the next round.
         stopping = self._stopping.is_set()
@@ -119,7 +120,7 @@ class BackgroundThread:
 
 
 class ThreadOwner:
-    """A context manager whose `thread` runs while it is entered."""
+    """Context manager whose `thread` runs while it is entered."""
 
     thread: BackgroundThread
 
@@ -131,4 +132,4 @@ class ThreadOwner:
         self._after_stop(in_time=self.thread.stop())
 
     def _after_stop(self, *, in_time: bool) -> None:
-        """Release what the thread has used, which it may still use unless it ended `in_time`."""
+        """Release the thread's resources; unless it ended `in_time`, it may still use them."""

@@ -1,7 +1,7 @@
-"""The tasks of the server: what fails in one ends at most the call that it is about.
+"""Tasks of the server: a fault in one ends at most the call that it belongs to.
 
 A task that raises would end its TaskGroup, and with it every other task of the server and every
-live call. So the server has one owner of tasks, and each task of its group is started here.
+live call. So the server has one owner of tasks, which starts every task of its group.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from offhook.call_context import current_call, of_call
 _log: Final = logging.getLogger("offhook.tasks")
 
 RESTART_S: Final = (0.1, 1.0, 5.0, 30.0)
-"""How long to wait before kept work begins again: after its first fault, and each further one."""
+"""Seconds to wait before kept work restarts: after its first fault, and each further one."""
 
 CALM_S: Final = 60.0
-"""How long after its last fault kept work counts as failing."""
+"""Seconds after its last fault for which kept work counts as failing."""
 
 _T = TypeVar("_T")
 
 
 def _nobody(call_sid: str, what: str) -> None:
-    """No call is told of a fault."""
+    """Report a fault to no call."""
 
 
 class ServerTasks:
-    """Starts the tasks of `group`. An exception of one is logged, counted, and goes no further.
+    """Owner of the tasks of `group`, which logs and counts an exception and ends no other task.
 
-    When that task was about a call, `failed` is told the CallSid and the kind of the exception.
+    After a fault in a task of a call, `failed` gets the CallSid and the kind of the exception.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ServerTasks:
         self._failed = failed
         self._failing: dict[str, asyncio.TimerHandle] = {}
         self.faults = 0
-        """Exceptions that no code expected."""
+        """Number of unexpected exceptions."""
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -49,10 +49,10 @@ class ServerTasks:
     def start(
         self, name: str, work: Coroutine[Any, Any, _T], *, call_sid: str = ""
     ) -> asyncio.Task[_T | None]:
-        """Do `work` in a task. Its result is None when it has raised.
+        """Do `work` in a task, whose result is None when the work has raised.
 
-        `name` says what kind of work it is: it stands in the log. Without a `call_sid` the task is
-        about the call for which it was started, if it was for one (call_context.of_call).
+        `name` is the kind of work, for the log. Without a `call_sid` the task belongs to
+        the call for which it was started, if any (call_context.of_call).
         """
         call_sid = call_sid or current_call.get()
         with of_call(call_sid):
@@ -62,7 +62,7 @@ class ServerTasks:
         return task
 
     def keep(self, name: str, make: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        """Do the work that `make` makes until it returns: it begins anew each time it fails."""
+        """Do the work that `make` returns until it ends by itself; restart it after each fault."""
         return self._group.create_task(self._keep(name, make), name=name)
 
     async def _contain(self, name: str, work: Coroutine[Any, Any, _T], call_sid: str) -> _T | None:

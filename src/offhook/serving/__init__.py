@@ -1,1 +1,1 @@
-"""The server, composed of its parts."""
+"""Composition and life of the server."""

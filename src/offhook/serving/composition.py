@@ -1,4 +1,4 @@
-"""Composition of a server: its parts, built in the order in which they need each other."""
+"""Composition of a server: builds its parts in the order of their dependencies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,18 +39,18 @@ if TYPE_CHECKING:  # importing SQLAlchemy and FastAPI is slow, and not every ser
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerNeeds:
-    """What a server is given by its owner, and exists before its event loop.
+    """Objects that the owner of a server passes to it; they exist before its event loop.
 
     Attributes:
         config: The configuration.
         metrics: Metrics of the server.
         subscribers: Receive every event, redacted.
         watchers: Receive every event as it was.
-        make_tap: Returns, for each call, what sees the messages of its sockets, if anything.
+        make_tap: Returns the tap of each call, if any.
         recordings: Records calls, or None when no agent's calls are recorded.
-        record: Keeps what calls leave behind. Its owner runs it.
-        api: Answers questions about the record.
-        dial_count: Keeps how much was dialled within the hour. Its owner runs it.
+        record: The record of calls. Its owner runs it.
+        api: The API for the operator.
+        dial_count: Counts the dialling of the last hour. Its owner runs it.
     """
 
     config: Config
@@ -66,7 +66,7 @@ class ServerNeeds:
 
 @dataclass(frozen=True, slots=True)
 class ServerParts:
-    """The parts of a server that runs."""
+    """The parts of a running server."""
 
     calls: CallHandling
     webhooks: Webhooks
@@ -172,7 +172,7 @@ def _measure(
     failing: Callable[[], dict[str, str]],
     faults: Callable[[], int],
 ) -> None:
-    """Have the metrics read what the parts count, whenever metrics are asked for."""
+    """Have the metrics read the counts of the parts whenever metrics are requested."""
     config, record = needs.config, needs.record
     ask = needs.metrics.ask
     ask(catalogue.CALLS_LIVE, lambda: calls.registry.live_count)

@@ -13,14 +13,16 @@ from offhook.net import websocket
 from offhook.net.first_request import HttpServer
 
 STREAM_MESSAGE_MAX: Final = 64 * 1024
-"""Bytes of a message of a media stream. Twilio's messages are smaller than 1 KB."""
+"""Bytes that a message of a media stream may have. Twilio's messages are smaller than 1 KB."""
 
 LINGER_S: Final = 2.0
-"""Seconds for which a stopping server goes on with responses that a client is still reading."""
+"""Seconds that a stopping server goes on with responses that a client is still reading."""
 
 HANDLERS_S: Final = 4
-"""Seconds after which a stopping server cancels requests that are not answered yet. Without a
-limit, one that waits for something that never comes would keep the server running."""
+"""Seconds after which a stopping server cancels unanswered requests.
+
+Without a limit, a request that waits for ever would keep the server running.
+"""
 
 
 class GracefulHttpServer(HttpServer):
@@ -46,7 +48,7 @@ def http_server(
     started: asyncio.Event,
     files_of_stream: int,
 ) -> GracefulHttpServer:
-    """Return a server of `app` on a socket. `decide` routes WebSocket requests."""
+    """Return a server of `app` on a socket; `decide` routes WebSocket requests."""
     config = uvicorn.Config(
         app,
         http=HttpToolsProtocol,

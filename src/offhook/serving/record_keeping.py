@@ -1,4 +1,4 @@
-"""What a server keeps beside its calls, composed: record, API, hourly limits and deliveries."""
+"""Composition of record keeping: the record, the API, the hourly limits and the deliveries."""
 
 from contextlib import ExitStack
 from types import TracebackType
@@ -21,13 +21,13 @@ from offhook.records.store import RecordStore
 
 
 class RecordKeeping:
-    """The record of a server and what works on it. A context: within it the threads run.
+    """The record of a server and the parts that use it. A context manager that runs their threads.
 
     Attributes:
-        record: What calls leave behind.
-        dial_count: How much was dialled within the last hour, kept across restarts.
+        record: The record of calls.
+        dial_count: Count of the dialling of the last hour, kept across restarts.
         deliveries: After-call webhooks, or None without a target.
-        api: Answers questions about the record.
+        api: The API for the operator.
         api_token: The token of the API: of the configuration, else of a file in the folder.
     """
 
@@ -76,12 +76,12 @@ class RecordKeeping:
 
     @property
     def threads(self) -> list[BackgroundThread]:
-        """Threads beside those that the server asks the record and the count for."""
+        """Threads of retention and deliveries, beside those of the record and the count."""
         parts = (self._retention, self.deliveries)
         return [part.thread for part in parts if part is not None]
 
     def measure(self, metrics: Metrics) -> None:
-        """Have the metrics read the state of the deliveries. Without a target none waits."""
+        """Have the metrics read the state of the deliveries; without a target there are none."""
         deliveries = self.deliveries
         if deliveries is None:
             metrics.ask(catalogue.AFTER_CALL_WAITING, lambda: 0)

@@ -30,29 +30,33 @@ from offhook.serving.composition import ServerNeeds, compose_server
 from offhook.serving.http_server import GracefulHttpServer, http_server
 from offhook.serving.listen import check_certificate
 
-if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time, and not every server keeps records
+if TYPE_CHECKING:  # importing SQLAlchemy and FastAPI is slow, and not every server keeps records
     from offhook.api.app import Api
     from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.server")
 
 SWITCH_S: Final = 0.001
-"""How long a thread that computes may keep the interpreter while the event loop wants it. Python's
-own 5 ms are most of a frame of audio once a few do (docs/design/tools.md)."""
+"""Seconds that a computing thread may keep the interpreter while the event loop waits for it.
+
+Python's own 5 ms add up to most of a frame of audio when a few threads compute
+(docs/design/tools.md).
+"""
 
 HAND_OVER_S: Final = 5.0
-"""How long a stopping server waits for Twilio to ask what comes after the streams it closed."""
+"""Seconds that a stopping server waits for Twilio's requests after the streams it closed."""
 
 
 class Server:
-    """One server on one port. `run` serves until `stop` is called.
+    """A server on one port. `run` serves until `stop` is called.
 
     `sock` listens already, so that a port in use is found before anything is started. The owner
     handles signals, and runs `record`, `dial_count` and `threads`, whose state readiness and
     metrics report. `ServerNeeds` describes the other arguments.
 
-    Raises UserError E-CFG-05 when the certificate of the configuration cannot be used, E-LOOKUP-01
-    when a lookup has no secret, and E-AUD-01 when the folder of recordings cannot be written.
+    Raises UserError E-CFG-05 when the certificate of the configuration cannot be used,
+    E-LOOKUP-01 when a lookup has no secret, and E-AUD-01 when the folder of recordings cannot
+    be written.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class Server:
         live = [api.live] if api is not None else []
         told: list[Subscriber] = [*kept, self.metrics, *live, *subscribers]
         self.recordings: Final = _recordings(config)
-        """None when no agent's calls are recorded."""
+        """Recordings of calls; None when no agent's calls are recorded."""
         if self.recordings is not None:
             told.append(SilenceRedacted(self.recordings))
         self._needs = ServerNeeds(
@@ -155,10 +159,10 @@ class Server:
                 raise self._unstartable
 
     async def _answer(self, app: ASGIApp, decide: websocket.Decide) -> None:
-        """Answer HTTP until the server closes. Raises RuntimeError when answering ends before.
+        """Answer HTTP until the server closes; raise RuntimeError if that ends before.
 
-        The socket is a copy. If answering ends, new connections wait in the queue of the original
-        until answering is started again, and open connections continue.
+        The socket is a copy. If answering ends, new connections wait in the queue of the
+        original until answering is started again, and open connections continue.
         """
         web = self._web = http_server(
             app,
@@ -202,13 +206,13 @@ class Server:
         return tasks + sum(thread.faults for thread in self._threads)
 
     def _on_loop_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Count the exception of a callback of the event loop, which ends nothing else."""
+        """Count the exception of a callback of the event loop; other callbacks go on."""
         if self._tasks is not None:
             self._tasks.faults += 1
         loop.default_exception_handler(context)
 
     def _on_fault(self, call_sid: str, what: str) -> None:
-        """End the call whose task has failed. Its caller hears the fallback."""
+        """End the call whose task has failed; its caller hears the fallback."""
         self.calls.registry.send(call_sid, inputs.CallBroke(what))
 
     async def _drain(self, tasks: ServerTasks) -> None:
@@ -226,7 +230,7 @@ class Server:
 
 
 def _recordings(config: Config) -> Recordings | None:
-    """Return what records calls, or None when no agent's calls are recorded."""
+    """Return the recordings, or None when no agent's calls are recorded."""
     if not any(agent.recording for agent in config.lines.values()):
         return None
     files = LocalFiles(config.records.recordings)

@@ -1,1 +1,1 @@
-"""Twilio's HTTP requests, and the sockets it opens."""
+"""Twilio's HTTP requests, and the sockets that Twilio opens."""

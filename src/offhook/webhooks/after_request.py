@@ -1,8 +1,8 @@
-"""The meaning of a request to /twilio/after, and the document that answers it: pure functions.
+"""Requests to /twilio/after: their meaning and the document that answers them. Pure functions.
 
-Twilio asks there after a stream, a transfer's dial, a farewell, and at a call's end. Requests are
-repeated, and a repeated one may be late (twilio.md §4.1). So the query of each address says what it
-is about: the same question gets the same answer, and an old one changes nothing.
+Twilio asks there after a stream, a transfer's dial, a farewell, and at a call's end. Twilio repeats
+requests, and a repeated one may be late (twilio.md §4.1). So the query of each address names its
+subject: the same request gets the same answer, and an old one changes nothing.
 """
 
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from offhook.webhooks.auth import Form
 
 @dataclass(frozen=True, slots=True)
 class AfterRequest:
-    """The facts of a request to /twilio/after."""
+    """Facts of a request to /twilio/after."""
 
     is_over: bool = False
-    """Whether the call has ended (its CallStatus is final)."""
+    """True if the call has ended (its CallStatus is final)."""
 
     is_last: bool = False
-    """Whether it follows a farewell, or a voicemail."""
+    """True if the request follows a farewell, or a voicemail."""
 
     outcome: HandoffOutcome | None = None
-    """How a dial went; None when none has run."""
+    """Outcome of a dial; None when there was none."""
 
     left: int | None = None
-    """The number of the departure from a stream that a dial belonged to."""
+    """Number of the handoff that a dial belonged to."""
 
     stream: int = 0
-    """The stream that has ended, by the number of departures before it."""
+    """Stream that has ended, by the number of handoffs before it."""
 
     @classmethod
     def of(cls, form: Form) -> "AfterRequest":
-        """Return what the fields and the query of a request say."""
+        """Return the facts in the fields and the query of a request."""
         dialled, left = form.get("DialCallStatus"), form.get("left")
         return cls(
             is_over=form.get("CallStatus") in call_status.FINAL,
@@ -48,46 +48,46 @@ class AfterRequest:
 
 @dataclass(frozen=True, slots=True)
 class KnownCall:
-    """The state of a known call, as far as an answer depends on it."""
+    """State of a known call, as far as an answer depends on it."""
 
     leaves: int = 0
-    """How often its stream was left on purpose."""
+    """Number of times that the call left its stream on purpose."""
 
     is_away: bool = False
-    """Whether its stream is being left now."""
+    """True while the call is leaving its stream."""
 
     has_ended: bool = False
-    """Whether the call core has ended it."""
+    """True once the call core has ended the call."""
 
 
 class News(Enum):
-    """A fact about a call that a request tells."""
+    """Fact about a call that a request reports."""
 
     CALL_OVER = auto()
     HANDOFF_DONE = auto()
     STREAM_LEFT = auto()
-    """The stream closed that we left on purpose: what it was left for begins."""
+    """The stream that was left on purpose has closed: its handoff begins."""
     STREAM_LOST = auto()
 
 
 class AfterAnswer(Enum):
-    """The TwiML document that answers a request."""
+    """TwiML document that answers a request."""
 
     NOTHING = auto()
     HANG_UP = auto()
     APOLOGY = auto()
     FALLBACK = auto()
     FAREWELL = auto()
-    """What the call's ending asks for."""
+    """The document for the call's ending."""
     CONTINUE = auto()
-    """The stream again, or what it was left for."""
+    """The stream again, or the handoff for which it was left."""
 
 
 _ENDED_DIAL: Final = ("reached", None)
 
 
 def news_of(request: AfterRequest, call: KnownCall | None) -> tuple[News, ...]:
-    """Return what a request tells that the call does not know yet, in order."""
+    """Return the news in a request that the call does not know yet, in order."""
     is_return = call is not None and request.outcome is not None and request.left == call.leaves
     if request.is_over:
         return (News.HANDOFF_DONE, News.CALL_OVER) if is_return else (News.CALL_OVER,)
@@ -105,14 +105,14 @@ def news_of(request: AfterRequest, call: KnownCall | None) -> tuple[News, ...]:
 
 
 def answer_to(request: AfterRequest, call: KnownCall | None) -> AfterAnswer:
-    """Return the document for a request; `call` is as it is once the news has been told."""
+    """Return the document for a request; `call` is its state after the news."""
     if request.is_over:
         return AfterAnswer.NOTHING
     if request.is_last or (call is None and request.outcome is not None):
         # After a farewell, or a dial of an earlier run of this server, nothing is dialled again.
         return AfterAnswer.HANG_UP if request.outcome in _ENDED_DIAL else AfterAnswer.APOLOGY
     if call is None:
-        # A restart lost the call, or it never reached us: its caller waits.
+        # The call was lost in a restart, or never reached us; the caller waits.
         return AfterAnswer.FALLBACK
     if call.has_ended and request.left is not None and request.outcome == "reached":
         # The two have talked: a caller who was not told of the end has no more to hear.

@@ -20,7 +20,7 @@ from offhook.twilio.signature import HEADER, SETTINGS_HEADER, Signatures, Unknow
 from offhook.webhooks import form_checks
 
 _log: Final = logging.getLogger("offhook.refused")
-"""For lines that an unknown client can cause again and again: net/log_limit.py bounds them."""
+"""Logger for refusals, which any client can cause repeatedly: net/log_limit.py limits them."""
 
 URL_MAX: Final = 200
 """Characters of a refused URL in the log."""
@@ -51,7 +51,7 @@ _Kind: TypeAlias = Literal["webhook", "upgrade"]
 
 
 class UnbelievedRequestError(Exception):
-    """A request that is not believed; with the status and the words of its answer."""
+    """Raised for a request that is not believed; holds the status and words of the answer."""
 
     def __init__(self, status: int, words: str) -> None:
         super().__init__(words)
@@ -60,9 +60,9 @@ class UnbelievedRequestError(Exception):
 
 
 class TwilioAuth:
-    """Decides whether a webhook or an upgrade comes from Twilio.
+    """Authentication of webhooks and upgrades: decides whether Twilio has sent them.
 
-    With `server.unsigned` the requests of this machine are believed, and no others.
+    With `server.unsigned`, requests from this machine are accepted, and no others.
     """
 
     def __init__(self, config: Config, metrics: Metrics) -> None:
@@ -76,9 +76,9 @@ class TwilioAuth:
         )
 
     def origin(self, headers: Mapping[str, str]) -> str:
-        """Return our https origin: the configured one, else by the request's Host.
+        """Return our https origin: the configured one, else one from the request's Host.
 
-        A forged Host gains nothing: the signature must hold for it all the same.
+        A forged Host gains nothing: the signature must be valid for it as well.
         """
         return self._public_url or f"https://{headers.get('host', '')}"
 
@@ -167,7 +167,7 @@ class TwilioAuth:
 
 
 def wss(origin: str) -> str:
-    """Return an https origin as the URL and the signature of a stream have it."""
+    """Return an https origin in the form that the URL and the signature of a stream need."""
     return "wss" + origin.removeprefix("https")
 
 
@@ -184,7 +184,7 @@ def _not_twilios(why: object) -> str:
 
 
 def _is_local(headers: Mapping[str, str]) -> bool:
-    """Return whether a request names this machine, and neither a proxy nor a page sent it on."""
+    """Return whether a request names this machine, without a sign of a proxy or a web page."""
     if any(name in headers for name in _PROXY_OR_PAGE):
         return False
     name = host_name(headers)

@@ -1,7 +1,7 @@
-"""Twilio's questions about a call, answered with TwiML: /twilio/voice and /twilio/after.
+"""Twilio's requests about a call, answered with TwiML: /twilio/voice and /twilio/after.
 
-Everything is answered at once, except that a new call may wait for its lookup and for Deepgram's
-first word, 6 s at most: Twilio gives up after 15 s (twilio.md §4.1).
+Every request is answered at once, except that a new call may wait for its lookup and for Deepgram's
+first message, 6 s at most: Twilio gives up after 15 s (twilio.md §4.1).
 """
 
 import asyncio
@@ -37,12 +37,14 @@ _log: Final = logging.getLogger("offhook.webhooks")
 STREAM_PATH: Final = "/twilio"
 
 VERDICT_S: Final = 1.0
-"""How long the caller goes on ringing while Deepgram answers our dial. A refusal that comes by
-then is answered without picking up; later ones reach /twilio/after."""
+"""Seconds that the caller hears ringing while Deepgram answers our dial.
+
+A refusal within that time is answered without picking up; later refusals reach /twilio/after.
+"""
 
 
 class CallFlow:
-    """Decides what Twilio does with a caller: connect a stream, dial, say goodbye, hang up."""
+    """Flow of a caller: decides whether to connect a stream, dial, say goodbye or hang up."""
 
     def __init__(
         self, config: Config, calls: CallHandling, metrics: Metrics, placing: OutboundCalls | None
@@ -56,7 +58,7 @@ class CallFlow:
         self._placing = placing
 
     async def voice(self, form: Form, origin: str) -> Response:
-        """Answer a new call, or the same question about it again."""
+        """Answer a request about a new call, or its repetition."""
         call_sid, account_sid = form["CallSid"], form["AccountSid"]
         sid = {"call_sid": call_sid}
         agent = self._config.agent_for(form.get("To"))
@@ -84,14 +86,14 @@ class CallFlow:
         entry.origin = origin
         if entry.session is not None and entry.session.has_agent:
             with contextlib.suppress(TimeoutError):
-                # Deepgram may take its time: the stream can be opened meanwhile.
+                # Deepgram may need longer; the stream can be opened meanwhile.
                 await asyncio.wait_for(entry.answered.wait(), VERDICT_S)
         if entry.ending is not None:
             return xml(self._farewell(call_sid, entry, origin))
         return xml(self._stream(entry, origin, announcement=entry.agent.announcement))
 
     async def after(self, form: Form, origin: str) -> Response:
-        """Answer what comes after a stream, a transfer's dial, a farewell, or a person's key."""
+        """Answer a request after a stream, a transfer's dial, a farewell, or a person's key."""
         call_sid = form["CallSid"]
         if PERSON in form:
             digits = form.get("Digits") if "DialCallStatus" not in form else None
@@ -166,7 +168,7 @@ class CallFlow:
         )
 
     def _continue(self, entry: CallEntry, origin: str) -> str:
-        """Return what Twilio does about a caller whose call goes on: the same however often."""
+        """Return TwiML for a caller whose call goes on; a repeated request gets the same."""
         action = entry.handoff.action
         if action is None or entry.handoff.is_returning:
             return self._stream(entry, origin)
@@ -194,7 +196,7 @@ class CallFlow:
         return self._filled(agent, form) if agent is not None else None
 
     def _filled(self, agent: Agent, form: Form) -> Agent:
-        """Return an agent as it speaks to a call that has not come in: without a lookup."""
+        """Return an agent with the variables of a call not taken in: without a lookup."""
         return agent.filled(values_for(agent, form["CallSid"], *_numbers(form)))
 
 
@@ -212,10 +214,10 @@ def _state(entry: CallEntry | None) -> KnownCall | None:
 
 
 def _numbers(form: Form) -> tuple[str, str]:
-    """Return who calls and which number was called; empty where Twilio does not tell."""
+    """Return the caller's number and the called number; empty where Twilio does not tell."""
     return form.get("From", ""), form.get("To", "")
 
 
 def _last(origin: str) -> str:
-    """Return the address that Twilio asks after a farewell: nothing follows but the end."""
+    """Return the address that Twilio asks after a farewell, for which the answer is the end."""
     return origin + "/twilio/after?last=1"

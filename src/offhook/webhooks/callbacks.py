@@ -16,13 +16,13 @@ from offhook.webhooks.auth import Form
 _log: Final = logging.getLogger("offhook.webhooks")
 
 PERSON: Final = "person"
-"""In the query of a request about a person who was called for a caller: transfers.py's id."""
+"""Query parameter with the id of a person who is called for a caller (calls/transfers.py)."""
 
 _STREAM_CLOSED: Final = "31921"
 
 
 class StatusCallbacks:
-    """Passes what Twilio reports on to the calls, and to the calls that we placed."""
+    """Callbacks of Twilio's, passed on to the calls and to the outbound calls."""
 
     def __init__(self, calls: CallHandling, placing: OutboundCalls | None) -> None:
         self._registry = calls.registry
@@ -30,7 +30,7 @@ class StatusCallbacks:
         self._placing = placing
 
     async def status(self, form: Form, origin: str) -> Response:
-        """Take a call's status (twilio.md §4.3), or that of a person's leg."""
+        """Handle a call's status (twilio.md §4.3), or that of a person's leg."""
         call_sid, status = form["CallSid"], form.get("CallStatus", "")
         if PERSON in form:
             self._transfers.status(form[PERSON], call_sid, status)
@@ -48,7 +48,7 @@ class StatusCallbacks:
         return _taken()
 
     async def answered_by(self, form: Form, origin: str) -> Response:
-        """Take the verdict of answering-machine detection (twilio.md §5.3)."""
+        """Handle the verdict of answering-machine detection (twilio.md §5.3)."""
         if self._placing is not None:
             verdict = form.get("AnsweredBy", "")
             await self._placing.following.on_answered_by(

@@ -1,8 +1,8 @@
 """Cheap checks of a webhook, made before its signature is computed, in this order.
 
-A signature of the wrong shape cannot be right, so nothing of such a request is read. The fields are
-counted in the raw body, because to decode and sort thousands of them, only to refuse them then,
-takes a hundred times as long as to count them.
+A signature of the wrong shape cannot be right, so the body of such a request is not read. The
+fields are counted in the raw body: to decode and sort thousands of fields, only to refuse them
+then, takes a hundred times as long as to count them.
 """
 
 import re
@@ -15,17 +15,17 @@ from starlette.requests import ClientDisconnect, Request
 from offhook.twilio.signature import HEADER
 
 BODY_MAX: Final = 16 * 1024
-"""Bytes; Twilio's own are under 2 KiB."""
+"""Bytes of a webhook's body; Twilio's own are under 2 KiB."""
 
 FIELDS_MAX: Final = 200
-"""Fields; Twilio sends some 40."""
+"""Number of fields of a webhook; Twilio sends about 40."""
 
 _SIGNATURE: Final = re.compile(r"[A-Za-z0-9+/]{27}=|[A-Za-z0-9+/]{43}=")
-"""Base64 of an HMAC by SHA-1 (20 bytes) or SHA-256 (32)."""
+"""Pattern of a signature: Base64 of an HMAC by SHA-1 (20 bytes) or SHA-256 (32 bytes)."""
 
 
 class BadFormError(Exception):
-    """A webhook that holds no form, or too much of one; with the status that says so."""
+    """Raised for a webhook that holds no form, or too large a one; holds the HTTP status."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -34,14 +34,14 @@ class BadFormError(Exception):
 
 
 def may_be_signed(headers: Mapping[str, str]) -> bool:
-    """Return whether there is a signature, and it has the shape of one."""
+    """Return whether there is a signature of the right shape."""
     return _SIGNATURE.fullmatch(headers.get(HEADER, "")) is not None
 
 
 async def read(request: Request) -> list[tuple[str, str]]:
     """Return the fields of a webhook. Raises BadFormError.
 
-    A body that does not arrive in time is net/first_request.py's.
+    The time limit for the body is in net/first_request.py.
     """
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > BODY_MAX:

@@ -1,7 +1,7 @@
 """Streams that have not identified their call yet.
 
-The upgrade of each was signed, but whoever saw a signed upgrade can repeat it. So nothing of such a
-stream is passed on, and the first wrong message closes the socket.
+The upgrade of each was signed, but anyone who saw a signed upgrade can repeat it. So no data of
+such a stream is passed on, and the first wrong message closes the socket.
 """
 
 import logging
@@ -18,16 +18,16 @@ PATIENCE_S: Final = 5.0
 """Seconds for `connected` and `start`, which follow the upgrade at once (twilio.md §1.3)."""
 
 PLACES: Final = 100
-"""How many unverified sockets may be open at once."""
+"""Number of unverified sockets that may be open at once."""
 
 POLICY_VIOLATION: Final = 1008
 
 Admit = Callable[[Channel, messages.Start], str | None]
-"""Lets a stream in, taking over its channel, or says why not."""
+"""Function that admits a stream, and takes over its channel, or returns why not."""
 
 
 class PendingStreams:
-    """The unverified streams of one server. `refused` is called with the reason of each refusal."""
+    """Unverified streams of one server. `refused` is called with the reason of each refusal."""
 
     def __init__(self, clock: Clock, admit: Admit, refused: Callable[[str], None]) -> None:
         self.clock = clock
@@ -37,7 +37,7 @@ class PendingStreams:
 
     @property
     def is_full(self) -> bool:
-        """Whether no further stream may wait."""
+        """True while no further stream may wait."""
         return self.waiting >= PLACES
 
     def receiver(self) -> "UnverifiedStream":
@@ -46,7 +46,7 @@ class PendingStreams:
 
 
 class UnverifiedStream:
-    """One socket that waits: a websocket.Receiver, until a caller's leg takes its place."""
+    """A waiting socket: a websocket.Receiver, until a caller's leg replaces it."""
 
     def __init__(self, pending: PendingStreams) -> None:
         self._pending = pending
@@ -56,7 +56,7 @@ class UnverifiedStream:
         self._left = False
 
     def on_open(self, socket: Channel) -> None:
-        """Begin to wait: the upgrade is done."""
+        """Start the time limit, as the upgrade is done."""
         self._pending.waiting += 1
         self._channel = socket
         clock = self._pending.clock
@@ -65,7 +65,7 @@ class UnverifiedStream:
         )
 
     def on_text(self, text: bytes) -> None:
-        """Take `connected`, then `start`, and nothing else (twilio.md §1.3)."""
+        """Handle `connected`, then `start`, and nothing else (twilio.md §1.3)."""
         if self._left:
             return
         try:
@@ -81,14 +81,14 @@ class UnverifiedStream:
             self._refuse(f"{type(message).__name__} before 'start'")
 
     def on_binary(self, data: bytes) -> None:
-        """Refuse the stream: Twilio sends no binary messages."""
+        """Refuse the stream, as Twilio sends no binary messages."""
         self._refuse("a binary message before 'start'")
 
     def on_writable(self, writable: bool) -> None:
-        """Do nothing: no message is sent from here."""
+        """Do nothing, as this class sends no messages."""
 
     def on_close(self, closed: Closed) -> None:
-        """Free the place."""
+        """Remove the stream from those that wait."""
         self._leave()
 
     def _start(self, start: messages.Start) -> None:
@@ -99,7 +99,7 @@ class UnverifiedStream:
             self._leave()
 
     def _refuse(self, why: str, *, kind: str = "", call_sid: str = "not told") -> None:
-        """Close the socket. `kind` is counted in place of a `why` that has many forms."""
+        """Close the socket; `kind` is counted in place of a `why` that has many forms."""
         if not self._left:
             self._pending.refused(kind or why)
             sid = call_sid[:40]

@@ -1,4 +1,4 @@
-"""The HTTP side of the server's port: Twilio's webhooks, its streams, and health for operators."""
+"""HTTP side of the server's port: Twilio's webhooks, its streams, and health for operators."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,7 +36,7 @@ PUBLIC: Final = frozenset(
         "/readyz",
     )
 )
-"""Every path of the HTTP side. /healthz and /readyz are told to the operator's hosts alone."""
+"""Paths of the HTTP side. /healthz and /readyz answer only the operator's hosts."""
 
 Endpoint = Callable[[Form, str], Awaitable[Response]]
 Handler = Callable[[Request], Awaitable[Response]]
@@ -54,7 +54,7 @@ _AFTER: Final = (
 
 
 class Webhooks:
-    """Routes believed requests to what answers them, and accepts Twilio's streams."""
+    """Routes of authenticated requests to their handlers, and acceptance of Twilio's streams."""
 
     def __init__(
         self,
@@ -128,12 +128,12 @@ class Webhooks:
         failing = self._failing()
         if failing:
             body["failing"] = failing
-        if "dead" in failing.values():  # only a restart mends that
+        if "dead" in failing.values():  # only a restart repairs that
             body["state"] = state = "broken"
         return JSONResponse(body, 200 if state == "ready" else 503)
 
     def _signed(self, endpoint: Endpoint, names: tuple[str, ...]) -> Handler:
-        """Return the endpoint for believed forms alone, of which it gets the fields `names`."""
+        """Return a handler that passes only authenticated forms on, with the fields `names`."""
 
         async def checked(request: Request) -> Response:
             try:
@@ -143,7 +143,7 @@ class Webhooks:
             try:
                 return await endpoint(form, self._auth.origin(request.headers))
             except Exception as error:  # noqa: BLE001 - it ends the call that it is about
-                # An answer that says sorry: else Twilio reads out an error of its own.
+                # Answer with an apology: else Twilio reads out an error of its own.
                 call_sid = form["CallSid"]
                 _log.exception("a fault in a webhook", extra={"call_sid": call_sid})
                 self._registry.send(call_sid, inputs.CallBroke(type(error).__name__))

@@ -11,8 +11,8 @@ from offhook.cli.calls import erase, export, follow, list_, play, resend, show
 class _CallsGroup(TyperGroup):
     """Command group whose default is `list`: `calls --since 7d` is `calls list --since 7d`.
 
-    The commands that act on live calls are made from declarations whose import takes its time:
-    that is done when one of them, or the help, is asked for.
+    The commands that act on live calls are made from declarations that are slow to import, so
+    they are imported only when one of them, or the help, is needed.
     """
 
     _has_all = False

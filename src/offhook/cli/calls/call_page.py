@@ -161,7 +161,7 @@ def _foot(record: CallRecord, currency: str) -> list[Text]:
 
 
 def _delays(delays: Delays) -> str:
-    """Return by how much this process delayed audio, at most."""
+    """Return the longest delays of audio in this process."""
     parts = [
         f"{name} {_percentiles(of)}"
         for name, of in (
