@@ -29,7 +29,7 @@ class PendingDial(Protocol):
 Dial: TypeAlias = Callable[
     [Receiver, Callable[[UpgradeRefusedError | UnreachableError], None]], PendingDial
 ]
-"""Opens a socket for a receiver, or reports why that failed; returns before either."""
+"""Function that opens a socket for a receiver, or reports a failure; it returns before either."""
 
 
 class AgentLegOwner(Protocol):
@@ -63,7 +63,7 @@ class AgentLegOwner(Protocol):
 
 
 class AgentLeg:
-    """One socket to Deepgram: reads its messages and writes ours (a websocket.Receiver)."""
+    """A socket to Deepgram: reads its messages and writes ours (a websocket.Receiver)."""
 
     def __init__(self, owner: AgentLegOwner, dial: Dial) -> None:
         self._owner = owner
@@ -115,7 +115,7 @@ class AgentLeg:
         self._channel = socket
 
     def on_text(self, text: bytes) -> None:
-        """Pass one message on, unless it breaks the protocol."""
+        """Pass a message on, unless it breaks the protocol."""
         if self._hung_up:
             return
         try:

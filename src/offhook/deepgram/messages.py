@@ -15,7 +15,7 @@ import msgspec
 
 
 class MalformedAgentMessageError(ValueError):
-    """A text frame that is not a Voice Agent message. Says how; never quotes the content."""
+    """Error: a text frame is not a Voice Agent message. Says why; never quotes the content."""
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True):
@@ -23,7 +23,7 @@ class _Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True
 
 
 class FunctionCall(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One function that the model wants run. `arguments` is JSON in a string, perhaps invalid.
+    """A function that the model calls. `arguments` is JSON in a string, perhaps invalid.
 
     `thought_signature`: some Gemini models want it back, unchanged, with the answer and in the
     history (§4.2). No other field is known to come back (§2.8), so others are ignored.
@@ -38,7 +38,7 @@ class FunctionCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CancelledFunction(msgspec.Struct, frozen=True):
-    """One function call that is not wanted any more."""
+    """A function call that was cancelled."""
 
     id: str
     name: str = ""
@@ -288,7 +288,7 @@ TEXT_MAX: Final = 16 * 1024
 """Characters of one text of Deepgram's; a turn of minutes has fewer. Beyond, it is cut, visibly."""
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding JSON can raise; the last when it is nested too deeply."""
+"""Exceptions of decoding JSON; the last is raised when it is nested too deeply."""
 
 _server: Final = msgspec.json.Decoder[ServerMessage](ServerMessage, strict=False)
 _client: Final = msgspec.json.Decoder[ClientMessage](ClientMessage)
@@ -305,7 +305,7 @@ CLIENT_TYPES: Final = _tags(ClientMessage)
 
 
 def read(text: bytes) -> ServerMessage | UnknownAgentMessage:
-    """Return one message from Deepgram.
+    """Return a message from Deepgram.
 
     Raise MalformedAgentMessageError for anything that is not one.
 
@@ -319,7 +319,7 @@ def read(text: bytes) -> ServerMessage | UnknownAgentMessage:
 
 
 def read_ours(text: bytes) -> ClientMessage | UnknownAgentMessage:
-    """One message from a client, other than Settings: the stand-in's side.
+    """Return a message from a client, other than Settings: the stand-in's side.
 
     Raises MalformedAgentMessageError (Deepgram answers UNPARSABLE_CLIENT_MESSAGE and ends the
     session).
@@ -332,7 +332,7 @@ def read_ours(text: bytes) -> ClientMessage | UnknownAgentMessage:
 
 
 def write(message: ServerMessage | ClientMessage) -> bytes:
-    """One message as text for the wire."""
+    """Return a message as text for the wire."""
     return _encode(message)
 
 

@@ -17,7 +17,7 @@ from offhook.errors import UserError
 from offhook.yamlfile import Finding, InvalidFileError, Loc
 
 Part: TypeAlias = Literal["think", "speak", "listen"]
-"""What of a session can be replaced while it lasts."""
+"""Name of a part of a session that can be replaced while it lasts."""
 
 Change: TypeAlias = UpdateThink | UpdateSpeak | UpdateListen
 
@@ -31,7 +31,7 @@ class Settings:
     __slots__ = ("_message",)
 
     def __init__(self, pasted: Any) -> None:
-        """Complete what `accept` has found to be in order."""
+        """Complete settings that `accept` has checked."""
         message = settings_checks.whole(pasted)
         audio = message.get("audio") or {}
         line = {"encoding": "mulaw", "sample_rate": 8000}
@@ -128,7 +128,7 @@ class Settings:
 
     @property
     def stored(self) -> bool:
-        """Whether the agent is one that Deepgram stores, known here by its UUID alone."""
+        """True if Deepgram stores the agent, of which only the UUID is known here."""
         return isinstance(self._message["agent"], str)
 
     @property
@@ -139,7 +139,7 @@ class Settings:
 
     @property
     def listens_with_flux(self) -> bool:
-        """Whether turns are found by Flux, which takes ForceEndTurn (§2.17)."""
+        """True if Flux finds the turns, which takes ForceEndTurn (§2.17)."""
         agent = self._message["agent"]
         if isinstance(agent, str):
             return False

@@ -19,7 +19,7 @@ from offhook.net.addresses import is_outside
 from offhook.yamlfile import Finding, Loc, Place, did_you_mean
 
 Locate: TypeAlias = Callable[[Loc, bool], Place | None]
-"""Returns where the value at a location of the settings was written; with True, its key."""
+"""Function that returns the place of a value in the settings by its location, or of its key."""
 
 
 def nowhere(loc: Loc, key: bool) -> None:
@@ -72,14 +72,14 @@ _EVERYDAY: Final = frozenset(
 
 
 def whole(pasted: Any) -> dict[str, Any]:
-    """Whatever of the three forms was pasted, as a Settings message."""
+    """Return a Settings message from any of the three forms that may be pasted."""
     if isinstance(pasted, dict) and not pasted.keys().isdisjoint({"type", "agent", "audio"}):
         return pasted
     return {"agent": pasted}
 
 
 def check(pasted: Any, locate: Locate = nowhere, tools: Collection[str] = ()) -> list[Finding]:
-    """Return all that there is to say about pasted settings, in the order of the message.
+    """Return all findings about pasted settings, in the order of the message.
 
     `tools` are the names of the functions that we run for this agent.
     """
@@ -170,7 +170,7 @@ class _Check:
         return self._findings
 
     def _audio(self, audio: dict[str, Any]) -> None:
-        """Both vendors speak mu-law at 8000 Hz on a phone line, and nothing here transcodes."""
+        """Check that audio is mu-law at 8000 Hz, as Twilio's is: nothing here transcodes."""
         self._fields(("audio",), audio, settings_fields.AUDIO)
         for side, known in (
             ("input", settings_fields.AUDIO_INPUT),
@@ -386,7 +386,7 @@ class _Check:
                 self._remark(here, text, "Give it an endpoint, or write it: docs/tools.md.")
 
     def _inherited(self, think: Any) -> None:
-        """Fallback entries are complete blocks; nothing says that they inherit (§0)."""
+        """Check that fallback entries are complete: no page says that they inherit (§0)."""
         if not isinstance(think, list) or not think or not isinstance(think[0], dict):
             return
         for index, entry in enumerate(think[1:], 1):
@@ -481,7 +481,7 @@ class _Check:
         *,
         but: frozenset[str] = frozenset(),
     ) -> None:
-        """Each value of the right kind, each name known; those in `but` are judged elsewhere."""
+        """Check the kind of each value, and that each name is known, but for those in `but`."""
         path = ".".join(str(step) for step in loc)
         for name, value in mapping.items():
             here = (*loc, name)
@@ -520,7 +520,7 @@ class _Check:
         return True
 
     def _range(self, loc: Loc, mapping: dict[str, Any], low: float, high: float) -> bool:
-        """Return whether there is a number, and within its range."""
+        """Check the range of a number. Return whether there is one, within its range."""
         value: Any = mapping.get(str(loc[-1]))
         if not settings_fields.fits(value, "a number"):
             return False

@@ -1,4 +1,4 @@
-"""Telling subscribers what happens, so that none of them can harm a call or another subscriber."""
+"""Publication of events: no subscriber can harm a call or another subscriber."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -9,22 +9,22 @@ from offhook.events.types import CallEvent, Subscriber
 _log: Final = logging.getLogger("offhook.publisher")
 
 SAID_EVERY_S: Final = 60.0
-"""A subscriber that fails at every event is logged so often, and no more."""
+"""Seconds between two log lines about a subscriber that fails at every event."""
 
 
 class Publisher:
-    """One subscriber that tells many, in their order. `now` is a clock's."""
+    """A subscriber that passes each event on to many, in their order. `now` is a clock's."""
 
     def __init__(self, subscribers: Sequence[Subscriber], now: Callable[[], float]) -> None:
         self._each = [_Guarded(subscriber, now) for subscriber in subscribers]
 
     @property
     def failures(self) -> int:
-        """How often a subscriber has failed."""
+        """Number of failures of subscribers."""
         return sum(guarded.failures for guarded in self._each)
 
     def __call__(self, call_event: CallEvent) -> None:
-        """Tell them all."""
+        """Pass an event on to every subscriber."""
         for guarded in self._each:
             guarded.tell(call_event)
 

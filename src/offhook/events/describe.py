@@ -1,4 +1,4 @@
-"""One sentence for each event, for the log, the terminal and whatever else shows events."""
+"""Descriptions of events: a sentence for each, for the log, the terminal and other displays."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
@@ -10,7 +10,7 @@ _Sentences: TypeAlias = Mapping[type[Event], Callable[[Any], str]]
 
 
 def describe(event: Event, *, texts: bool) -> str:
-    """Return an event as one sentence.
+    """Return a sentence that describes an event.
 
     With `texts` the sentence holds what was said, pressed or dialled; without, no field of
     `events.PRIVATE`.
@@ -132,4 +132,4 @@ _WITH_TEXTS: Final[_Sentences] = {
     ),
     events.DoNotCall: lambda e: f"{e.number} is never to be rung again",
 }
-"""Sentences for those who may know what was said. Every other event has one sentence for all."""
+"""Sentences that hold what was said. Every other event has the same sentence for all readers."""

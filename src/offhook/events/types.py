@@ -291,7 +291,7 @@ class CallerBack:
 
 @dataclass(frozen=True, slots=True)
 class AgentSwitched:
-    """From here on the call is that agent's."""
+    """The call was handed to another agent, whose it is from now on."""
 
     agent: str
 
@@ -392,7 +392,7 @@ class StreamTrouble:
 
 @dataclass(frozen=True, slots=True)
 class DelaysSampled:
-    """How long this process held what it passed on, just before the call's end.
+    """Delays that this process added to what it passed on, published just before the call's end.
 
     Each field counts samples by DELAY_EDGES_MS: those up to each edge, and last those beyond. The
     first two are of one in 50 pieces of audio, the third of every barge-in, from the wake-up of
@@ -413,7 +413,7 @@ class RecordingStarted:
 
 @dataclass(frozen=True, slots=True)
 class RecordingPaused:
-    """From here on the recording is silent on both sides; its time goes on."""
+    """The recording was paused: it is silent on both sides from now on; its time goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,7 +451,7 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True)
 class CallBilled:
-    """Twilio's last word on a call: how long it was on the line, of which it bills begun minutes.
+    """Twilio's report of a call's length, of which it bills begun minutes.
 
     `status` is Twilio's, such as completed, busy or failed. Comes after the end, or never.
     """

@@ -7,20 +7,21 @@ from urllib.parse import urlsplit
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _CLOUDS: Final = tuple(map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24")))
-"""Of the internet to older Pythons, or to every list, but a cloud's own metadata: Azure's and
-Oracle's. Those of the other clouds are link-local or private."""
+"""Networks of clouds' metadata, Azure's and Oracle's, that some or all Pythons call public. Those
+of the other clouds are link-local or private."""
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _LOCAL_NAT64: Final = ipaddress.ip_network("64:ff9b:1::/48")
 
 _INSIDE: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
-"""Names that lead to this machine, to a network of one's own, or to a cloud's metadata."""
+"""Ends of names that lead to this machine, a private network or a cloud's metadata."""
 
 
 def is_public(address: _Address) -> bool:
-    """Return whether that is a host of the internet: not of a private network, this machine or a
-    cloud's metadata, and no group of hosts.
-    """  # noqa: D205
+    """Return whether an address is of a host of the internet.
+
+    It is not for private networks, this machine, a cloud's metadata, and groups of hosts.
+    """
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:

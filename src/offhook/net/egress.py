@@ -23,9 +23,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class ForbiddenAddressError(httpx2.ConnectError):
-    """A URL leads to an address that only what the operator wrote may lead to.
+    """Error: a URL leads to an address that only a URL of the configuration may lead to.
 
-    Nothing was connected. It says neither URL nor address.
+    Nothing was connected. The message holds neither URL nor address.
     """
 
 
@@ -69,7 +69,7 @@ class Egress(httpx2.AsyncBaseTransport):
         await self._direct.__aexit__(kind, error, trace)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Make a request. Raises ForbiddenAddressError instead of connecting where it may not."""
+        """Make a request. Raises ForbiddenAddressError for an address that is not allowed."""
         if origin_of(request.url) in self._trusted:
             return await self._direct.handle_async_request(request)
         host = request.url.host
@@ -81,7 +81,7 @@ class Egress(httpx2.AsyncBaseTransport):
 
 
 async def _checked_address(host: str, port: int | None) -> str:
-    """Resolve a host, once. Raises ForbiddenAddressError if any address of it may not be."""
+    """Resolve a host, once. Raises ForbiddenAddressError if an address is not allowed."""
     try:
         addresses = await _resolved(host, port)
     except (OSError, UnicodeError):
@@ -104,10 +104,10 @@ def client(
     verify: ssl.SSLContext | bool = True,
     limits: httpx2.Limits | None = None,
 ) -> httpx2.AsyncClient:
-    """Return an HTTP client, which whoever enters it closes.
+    """Return an HTTP client; the code that enters it closes it.
 
-    It has no time limit, since every question has one of its own; follows no redirect; and takes
-    nothing from the environment.
+    The client has no time limit, since every request has its own; it follows no redirect, and
+    takes nothing from the environment.
     """
     transport = Egress(trusted, verify=verify, limits=limits)
     return httpx2.AsyncClient(

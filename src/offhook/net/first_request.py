@@ -1,4 +1,4 @@
-"""HTTP and WebSocket on one port: each request's head is read here, and decides who serves it.
+"""Routing of HTTP and WebSocket on one port by the head of each request.
 
 A WebSocket upgrade goes to websocket.accept, and the router is gone: no audio frame passes it.
 Every other request is handed to Uvicorn's HTTP protocol, one at a time and framed, so that the
@@ -31,7 +31,7 @@ IDLE_S: Final = 5.0
 """Seconds from an answer to the end of the next request's head."""
 
 BODY_MAX: Final = 512 * 1024
-"""Bytes of a body. Whoever serves the request may take less."""
+"""Bytes of a body. A route may take less."""
 
 BODY_S: Final = 5.0
 """Seconds that a body may take behind its head."""
@@ -40,15 +40,15 @@ EARLY_MAX: Final = 64 * 1024
 """Bytes that may follow a request before it is answered: another one, or a stream's messages."""
 
 LINGER_S: Final = 1.0
-"""Seconds that a client has to read its last answer while it still sends what nobody reads."""
+"""Seconds that a client has to read its last answer while it still sends data, unread."""
 
 
 _Phase: TypeAlias = Literal["head", "begin", "body", "give", "answer", "leaving", "over"]
-"""In `begin` and `give` a head, or a body, is there and waits for the connection's turn."""
+"""Phase of a connection. In `begin` a head, in `give` a body waits for the connection's turn."""
 
 
 class FirstRequestRouter(Connection):
-    """One connection until it is a stream. `decide` is asked about every WebSocket upgrade.
+    """A connection until it is a stream. `decide` is asked about every WebSocket upgrade.
 
     `serve` makes what answers all other requests; without it they are answered with 404.
     """
@@ -67,18 +67,18 @@ class FirstRequestRouter(Connection):
         self._phase: _Phase = "head"
         self._received = bytearray()
         self._looked_at = 0
-        """Bytes of it that hold no end of a head."""
+        """Bytes received that hold no end of a head."""
         self._unread = 0
         """Blank lines before a head, or what came after the last answer, in bytes."""
         self._missing = 0
-        """Bytes of the body that is awaited, when they were told."""
+        """Bytes of the body that are still to come, if the head gave its length."""
         self._chunks: ChunkedBody | None = None
         self._chunked_head: Callable[[int], bytes] | None = None
         self._begun = False
-        """Whether the answer has begun."""
+        """True if the answer has begun."""
         self._refused = False
         self._good = False
-        """Whether it has had an answer that was no refusal."""
+        """True if the connection has had an answer that was not a refusal."""
         self._charged = False
         self._http: HttpProtocol | None = None
         self._transport: asyncio.Transport
@@ -157,7 +157,7 @@ class FirstRequestRouter(Connection):
         if status < 400:
             self._good = True
             return False
-        # One refusal a connection: whoever goes on asking has to connect anew, which is bounded.
+        # One refusal a connection: a client that asks again must connect anew, which is bounded.
         self._refused = True
         self._charge()
         return True
@@ -198,12 +198,12 @@ class FirstRequestRouter(Connection):
 
     @property
     def has_begun(self) -> bool:
-        """Whether the answer has begun."""
+        """True if the answer has begun."""
         return self._begun
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to be written."""
+        """True if nothing more is to be written."""
         return self._phase in ("leaving", "over")
 
     # --- the head ---
@@ -224,7 +224,7 @@ class FirstRequestRouter(Connection):
             self._listener.moved(self, ConnectionState.ASKING)
 
     def _begin(self) -> None:
-        """Have the request that has begun served, or refuse it."""
+        """Hand the request that has begun to Uvicorn or `decide`, or refuse it."""
         end = self._received.index(b"\r\n\r\n") + 4
         raw = bytes(self._received[:end])
         del self._received[:end]
@@ -327,7 +327,7 @@ class FirstRequestRouter(Connection):
     # --- refusing, and waiting ---
 
     def _refuse(self, status: int, why: str) -> None:
-        """Answer in place of who would serve it, which costs less."""
+        """Refuse a request without Uvicorn, which costs less."""
         if self._begun:
             self.drop()
             return
@@ -387,7 +387,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class _Out:
-    """A connection's transport as Uvicorn sees it: the router has the last word on its end."""
+    """The transport that Uvicorn has for a connection: the router decides when it ends."""
 
     def __init__(self, front: FirstRequestRouter, transport: asyncio.Transport) -> None:
         self._front = front
@@ -413,22 +413,22 @@ class _Out:
         self._front.drop()
 
     def is_closing(self) -> bool:
-        """Return whether there is nobody to write to any more."""
+        """Return whether the connection is gone or closing."""
         return self._front.is_over or self._transport.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport knows."""
+        """Return the transport's extra information."""
         return self._transport.get_extra_info(name, default)
 
     def pause_reading(self) -> None:
-        """Do nothing: what is read, and how much of it is held, is the FirstRequestRouter's."""
+        """Do nothing: the FirstRequestRouter decides what is read, and how much of it is held."""
 
     def resume_reading(self) -> None:
-        """Do nothing, likewise."""
+        """Do nothing, as `pause_reading` does."""
 
 
 class HttpServer(OwnedUvicorn):
-    """Uvicorn behind a Listener, its connections Fronts. `run` serves until `should_exit`."""
+    """Uvicorn behind a Listener, with FirstRequestRouters. `run` serves until `should_exit`."""
 
     def __init__(
         self,

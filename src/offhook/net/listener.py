@@ -1,7 +1,7 @@
-"""Connections to one port: how many there may be at once, and how much of the event loop they get.
+"""Connections to one port: limits on their number and on their share of the event loop.
 
-Live calls come first. What strangers send is read, answered and refused within fixed shares of the
-loop, whatever it is: docs/design/engine.md has the reasons and the figures.
+Live calls come first. Requests of unknown clients are read, answered and refused within fixed
+shares of the loop: docs/design/engine.md has the reasons and the figures.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ TURN_S: Final = 0.001
 """Seconds from the beginning of one request to that of the next one."""
 
 TURNS_MAX: Final = 8
-"""Requests that begin in one turn of the loop at most, when it is late or nobody asked for long."""
+"""Requests that begin in one turn of the loop, at most, when it is late or was idle."""
 
 ACCEPTED_AT_ONCE: Final = 8
 """Connections taken from the system in one turn of the loop."""
@@ -47,15 +47,15 @@ class ConnectionState(IntEnum):
     """The activity of a connection; of two, the earlier in this order is dropped for a new one."""
 
     SILENT = 0
-    """Nothing has come, or no more than a part of a TLS handshake."""
+    """State: nothing has come, or no more than a part of a TLS handshake."""
     LEAVING = 1
-    """The connection has its last answer."""
+    """State: the connection has its last answer."""
     ASKING = 2
-    """A part of a request has come."""
+    """State: a part of a request has come."""
     IDLE = 3
-    """The connection has had a good answer and may ask again."""
+    """State: the connection has had a good answer and may ask again."""
     BUSY = 4
-    """A request is waiting or being answered. Never dropped."""
+    """State: a request is waiting or being answered. Never dropped."""
 
 
 class Connection(asyncio.Protocol):
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
 
 
 class Listener:
-    """One listening socket. `make` makes the connections' protocols.
+    """A listening socket. `make` makes the connections' protocols.
 
     `files_of_stream` is how many files a stream needs in all: a call has a socket to the agent and
     maybe a recording beside its own.
@@ -181,7 +181,7 @@ class Listener:
         self.left(connection)
 
     def soon(self, connection: Connection) -> None:
-        """Have its `step` called, in its turn: one in TURN_S seconds, whoever asks."""
+        """Schedule a connection's `step`, in its turn: one in TURN_S seconds over all of them."""
         self._ready.append(connection)
         if self._turn is None:
             if self._clock.now() >= self._free_at:

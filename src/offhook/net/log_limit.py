@@ -1,8 +1,8 @@
-"""A bound on what strangers can have written into the log.
+"""A bound on the log lines that unknown clients can cause.
 
-Whatever an unknown client can cause by asking again is logged by the logger `offhook.refused`, or
-by a library. Of each kind of such a line the first LINES in a minute are written. The rest is
-counted, and the number is told when the minute is over, with the next line of the log.
+A line that an unknown client can cause by asking again comes from the logger `offhook.refused`, or
+from a library. Of each kind of such a line the first LINES in a minute are written. The rest is
+counted, and the count is logged when the minute is over, with the next line of the log.
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 LINES: Final = 10
-"""Lines of one kind in PERIOD_S."""
+"""Lines of one kind that are written in PERIOD_S."""
 
 PERIOD_S: Final = 60.0
 
@@ -22,7 +22,7 @@ LENGTH_MAX: Final = 600
 
 _REFUSED: Final = "offhook.refused"
 _LIBRARIES: Final = ("asyncio", "uvicorn", "uvicorn.error")
-"""Loggers of libraries that speak of connections. Each is one kind: their words quote what came."""
+"""Loggers of libraries that log connections. Each is one kind: their words quote what came."""
 
 
 class LogLimit:
@@ -49,7 +49,7 @@ class LogLimit:
         return kind.lines <= LINES
 
     def counted(self, now: float) -> Iterator[tuple[int, str]]:
-        """Tell of each kind whose minute is over how many lines were not written, and which.
+        """Yield each kind whose minute is over: how many lines were not written, and which.
 
         `now` is of the wall clock, as records are: one that goes back begins a new minute.
         """

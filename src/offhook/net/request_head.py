@@ -1,6 +1,6 @@
-"""The head of an HTTP/1.1 request, read strictly: whatever can be read in two ways is refused.
+"""The head of an HTTP/1.1 request, read strictly: an ambiguous head is refused.
 
-Uvicorn is handed only what passed here, one whole request at a time, so it never has to find out
+Uvicorn gets only requests that passed here, one whole request at a time, so it never has to find
 where a request ends. Sources: RFC 9112 §2 to §7, RFC 9110 §5.
 """
 
@@ -21,10 +21,10 @@ CHUNKS_MAX: Final = 400
 """Chunks of a body: one-byte chunks would cost the event loop far more than their bytes."""
 
 _REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.([01])")
-"""Origin form alone (RFC 9112 §3.2.1): a target that names another host has two hosts."""
+"""Pattern of a request line in origin form (RFC 9112 §3.2.1): other forms name a second host."""
 
 _HEADER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
-"""No space before the colon, no folded lines, no control characters (RFC 9112 §5)."""
+"""Pattern of a header (RFC 9112 §5): no folded lines, no controls, no space before the colon."""
 
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
 _CHUNK_LINE_MAX: Final = 10
@@ -33,7 +33,7 @@ _FRAMING: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b
 
 
 class BadRequestError(Exception):
-    """A request that is not read further, and the status that says so."""
+    """Error: a request is not read further. It has the status of the answer."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -43,18 +43,18 @@ class BadRequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """One request's head, of which it is known where its body ends."""
+    """The head of a request whose end of the body is determined."""
 
     raw: bytes
     """Request line and headers with the blank line that ends them, as Uvicorn is to read them."""
     length: int
-    """Bytes of the body; of one in chunks not known yet."""
+    """Bytes of the body; unknown as long as a body comes in chunks."""
     chunked: bool
     upgrade: bool
-    """Whether a WebSocket is asked for."""
+    """True if the request asks for a WebSocket."""
 
     def with_length(self, length: int) -> bytes:
-        """Return the head of the same request when its body is not in chunks any more."""
+        """Return the head of the same request with the length of its body in place of chunks."""
         return self.raw[:-2] + b"Content-Length: %d\r\n\r\n" % length
 
 
@@ -120,7 +120,7 @@ class ChunkedBody:
         self._last = False
 
     def take(self, received: bytearray) -> bool:
-        """Take what is there of it away from `received`; return whether the body is whole.
+        """Take the body's bytes out of `received`. Return whether the body is whole.
 
         Raises BadRequestError.
         """

@@ -1,4 +1,4 @@
-"""Uvicorn as a part of a program: its owner has the signals, and knows when it listens."""
+"""Uvicorn as a part of a program, which handles the signals and learns when Uvicorn listens."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ class OwnedUvicorn(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Signals are its owner's."""
+        """Capture no signals: the owner handles them."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""WebSockets, on both legs of a call: connect, accept, send, pause, close. Nothing of a protocol.
+"""WebSockets, on both legs of a call: connect, accept, send, pause, close.
 
 The engine is picows (docs/design/engine.md says why); no other module imports it. It calls back
 synchronously, on the event loop, in the order in which frames arrived, and so does this module:
@@ -36,7 +36,7 @@ _log: Final = logging.getLogger("offhook.wire")
 # An adapter: of a Logger, picows makes and keeps a new one for every connection.
 _engine_log: Final = logging.LoggerAdapter(logging.getLogger("offhook.wire.picows"))
 
-# An attribute of an enum class is looked up through its metaclass, which a frame need not pay for.
+# An attribute of an enum class is looked up through its metaclass, which costs time at each frame.
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CLOSE: Final = WSMsgType.CLOSE
@@ -62,11 +62,11 @@ INTERNAL_ERROR: Final = 1011
 
 
 class UnreachableError(Exception):
-    """No WebSocket could be opened: name, network, TLS, time-out, or not a WebSocket at all."""
+    """Error: no WebSocket was opened: name, network, TLS, time-out, or another protocol."""
 
 
 class UpgradeRefusedError(Exception):
-    """The peer answered the upgrade with an HTTP status other than 101."""
+    """Error: the peer answered the upgrade with an HTTP status other than 101."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: str) -> None:
         super().__init__(f"HTTP {status}")
@@ -114,10 +114,10 @@ class Receiver(Protocol):
         """Take the socket, which may be written to: the upgrade is done."""
 
     def on_text(self, text: bytes) -> None:
-        """One whole text message."""
+        """Take a whole text message."""
 
     def on_binary(self, data: bytes) -> None:
-        """One whole binary message."""
+        """Take a whole binary message."""
 
     def on_writable(self, writable: bool) -> None:
         """Stop (False) or resume (True) sending: the peer reads too slowly, or has caught up."""
@@ -147,11 +147,11 @@ class _Nobody:
 
 _NOBODY: Final = _Nobody()
 _GONE: Final = asyncio.BufferedProtocol()
-"""Takes a dead connection's protocol's place; uvloop lets go of a buffered one for no other."""
+"""Protocol that replaces a dead connection's: uvloop drops a buffered one only for another."""
 
 
 class Socket(WSListener):
-    """One open WebSocket: a Channel, made by `connect` and `accept`."""
+    """An open WebSocket: a Channel, made by `connect` and `accept`."""
 
     def __init__(self, receiver: Receiver, max_size: int) -> None:
         self.receiver = receiver
@@ -380,7 +380,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """An upgrade, and who receives what comes."""
+    """The acceptance of an upgrade, with the receiver of its messages."""
 
     receiver: Receiver
     subprotocol: str | None = None
@@ -393,7 +393,7 @@ class Upgrade:
 
     path: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    """Names are looked up without regard to case."""
+    """Headers of the request, by names whose case is ignored."""
     peer: str
     """The address at the other end of the connection."""
 

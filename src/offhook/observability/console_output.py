@@ -19,7 +19,7 @@ STYLES: Final = {
 }
 
 _NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What moves a terminal's cursor, changes its colours or turns the direction of its text."""
+"""Characters that move a terminal's cursor, change its colours or turn the text's direction."""
 
 
 class Conversation:
@@ -29,7 +29,7 @@ class Conversation:
         self._console = console
 
     def __call__(self, call_event: CallEvent) -> None:
-        """Print it, if a person watching would want to know."""
+        """Print an event, unless it is of no interest to a person who watches."""
         told = tell(call_event.event)
         if told is None:
             return
@@ -43,7 +43,7 @@ class Conversation:
 
 
 def inert(text: str) -> str:
-    """Return text from outside, in which nothing can command the terminal."""
+    """Return text from outside without characters that control the terminal."""
     return _NOT_TEXT.sub(" ", text)
 
 
@@ -95,11 +95,11 @@ _WHO: Final[dict[type[Event], str]] = {
         "trouble",
     ),
 }
-"""Events that are shown, and whose they are: a key of STYLES."""
+"""Events that are shown, and whose event each is: a key of STYLES."""
 
 
 def tell(event: Event) -> tuple[str, str] | None:
-    """Return who (a key of STYLES) and what, in words; None: a person watching need not know."""
+    """Return the speaker (a key of STYLES) and the words of an event; None: it is not shown."""
     match event:
         case (
             events.LookedUp(why="")

@@ -28,7 +28,7 @@ from offhook.observability.stderr import Printer
 from offhook.text import urls
 
 LINE_MAX: Final = 8 * 1024
-"""Characters of one value in a line; of a request's URL for instance, which may be anything."""
+"""Characters of one value in a line, such as a request's URL, which may be of any length."""
 
 SECRET_MIN: Final = 8
 """Characters of a secret that is looked for in a line. A shorter one may be a word."""
@@ -48,9 +48,9 @@ _log: Final = logging.getLogger("offhook.logs")
 
 @contextlib.contextmanager
 def log_to(fd: int, logs: LogSettings, secrets: tuple[str, ...]) -> Iterator[Printer]:
-    """Have all loggers and Python's warnings written to the file descriptor `fd` while entered.
+    """Write all loggers' lines and Python's warnings to the file descriptor `fd` while entered.
 
-    So is what nothing caught, in a thread or a finaliser: Python would print the exception's words.
+    Uncaught exceptions of threads and finalisers are written too: Python would print their words.
     `secrets` are values that no line may hold.
     """
     root = logging.getLogger()
@@ -89,14 +89,14 @@ def _is_ours(name: str) -> bool:
 
 
 def _log_thread(raised: threading.ExceptHookArgs) -> None:
-    """Log what ended a thread: a threading.excepthook."""
+    """Log the exception that ended a thread: a threading.excepthook."""
     if raised.exc_value is not None and not isinstance(raised.exc_value, SystemExit):
         name = "a thread" if raised.thread is None else f"the thread {raised.thread.name}"
         _log.error("a fault ended %s", name, exc_info=raised.exc_value)
 
 
 def _log_unraisable(raised: "sys.UnraisableHookArgs") -> None:
-    """Log what could not be raised: a sys.unraisablehook.
+    """Log an exception that could not be raised: a sys.unraisablehook.
 
     The object is not named: its repr may hold anything.
     """
@@ -114,10 +114,10 @@ def _record(words: str, *arguments: Any) -> logging.LogRecord:
 
 
 class _ToPrinter(logging.Handler):
-    """Makes lines of records where they are logged, so that nothing they refer to is held."""
+    """Handler that makes lines of records at once, so that nothing they refer to is kept alive."""
 
     def __init__(self, printer: Printer, formatter: logging.Formatter, least: int) -> None:
-        """`least` is the level at which lines of a library begin."""
+        """Make a handler. `least` is the lowest level of a library's lines."""
         super().__init__()
         self._least = least
         self._printer = printer
@@ -161,7 +161,7 @@ def _formatter(terminal: bool, logs: LogSettings, masks: Masks) -> logging.Forma
         if raised and raised[0] is not None:
             line["exception"] = "\n".join(_fault(raised[1], logs.texts))
         if line["_record"].name == "asyncio" and not logs.texts:
-            # It quotes what a callback was called with, and the words of what a task raised.
+            # The message quotes the arguments of a callback, and the words of a task's exception.
             line["event"] = re.split(r"[(<\n]", line["event"])[0].strip()
         return line
 
@@ -200,7 +200,7 @@ def _formatter(terminal: bool, logs: LogSettings, masks: Masks) -> logging.Forma
 
 
 class _Private:
-    """Takes out of a line's values what no log may hold: secrets, parts of URLs, phone numbers."""
+    """Removes from a line's values what no log may hold: secrets, parts of URLs, phone numbers."""
 
     def __init__(self, masks: Masks, *, texts: bool) -> None:
         self._masks = masks
@@ -238,7 +238,7 @@ class _Private:
 def _fault(error: BaseException, texts: bool) -> Iterator[str]:
     """Return where an exception came from and its kind; with `texts` also its words.
 
-    Causes first. No locals, whose values may be anything.
+    Causes come first. Locals are left out: their values may be private.
     """
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:

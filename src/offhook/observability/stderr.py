@@ -1,8 +1,8 @@
-"""Writing to stderr without ever waiting for whoever reads it.
+"""Writing to stderr without ever waiting for its reader.
 
-A pipe that nobody empties, a terminal held with Ctrl-S and a full disk all make a write wait or
-fail. On the event loop that would stop every call, so a thread writes, what waits for it has a
-bound, and what finds no room is lost and counted.
+A pipe that is not read, a terminal held with Ctrl-S and a full disk all make a write wait or fail.
+On the event loop that would stop every call, so a thread writes. The text that waits for it has a
+bound; text beyond is lost and counted.
 """
 
 import io
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Final
 
 WAITING_BYTES: Final = 256 * 1024
-"""Bytes of text that wait for the thread: a thousand lines of log. What is new then is lost."""
+"""Bytes of text that wait for the thread: a thousand lines of log. New text beyond is lost."""
 
 FLUSH_S: Final = 2.0
-"""How long a stopping process waits for the last lines to be taken."""
+"""Seconds that a stopping process waits for the last lines to be written."""
 
 
 class Printer(io.TextIOBase):
-    """A text file that takes everything at once, and writes it to the file descriptor `fd`.
+    """A text file that never makes its writer wait, and writes to the file descriptor `fd`.
 
     Each `write` is kept or lost as a whole. As soon as there is room again, `tell` is asked for
     the line that says how many were lost; it is called in the printer's thread.
@@ -34,7 +34,7 @@ class Printer(io.TextIOBase):
         self._untold = 0
         self._stopping = False
         self.lost = 0
-        """Writes that were lost, since the start."""
+        """Number of writes that were lost since the start."""
         # A daemon: a write that never ends must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="printer", daemon=True)
         self._thread.start()
@@ -46,11 +46,11 @@ class Printer(io.TextIOBase):
 
     @property
     def full(self) -> bool:
-        """Whether the next text is lost, so that nobody need go and make it."""
+        """True if the next text would be lost, so that it need not be made."""
         return self._size >= WAITING_BYTES
 
     def write(self, text: str, /) -> int:
-        """Have it written soon."""
+        """Queue text to be written soon."""
         data = text.encode("utf-8", "backslashreplace")
         with self._changed:
             if self.full:
@@ -62,17 +62,17 @@ class Printer(io.TextIOBase):
         return len(text)
 
     def lose(self) -> None:
-        """Count one that was not even made."""
+        """Count a text that was lost without being made."""
         with self._changed:
             self._count_lost(1)
             self._changed.notify()
 
     def isatty(self) -> bool:
-        """Return whether a person reads it."""
+        """Return whether the descriptor is a terminal."""
         return os.isatty(self._fd)
 
     def stop(self) -> None:
-        """Write what waits, for FLUSH_S seconds at most."""
+        """Write the text that waits, for FLUSH_S seconds at most."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -115,8 +115,8 @@ class Printer(io.TextIOBase):
     def _write(self, data: bytes) -> bool:
         """Write to the descriptor, and return whether that worked.
 
-        Not by sys.stderr, whose buffer Python locks and flushes at exit: a thread that hangs in it
-        would crash or hang the whole process.
+        sys.stderr is not used: Python locks and flushes its buffer at exit, so a thread that hangs
+        in it would crash or hang the whole process.
         """
         rest = memoryview(data)
         try:

@@ -13,7 +13,7 @@ from offhook.twilio.call_status import FINAL, STATUSES
 _STEPS: Final[dict[str, int]] = {
     status: len(STATUSES) if status in FINAL else step for step, status in enumerate(STATUSES)
 }
-"""How far a call has come with each status. Final ones have the same step: the first one stays."""
+"""Progress of a call by status. Final statuses have the same step: the first one stays."""
 
 UNANSWERED: Final[dict[str, Slug]] = {
     "busy": Slug.LINE_BUSY,
@@ -21,12 +21,12 @@ UNANSWERED: Final[dict[str, Slug]] = {
     "failed": Slug.CALL_FAILED,
     "canceled": Slug.CALL_CANCELED,
 }
-"""How calls end that nobody answered, by their final status."""
+"""Endings of calls that were not answered, by their final status."""
 
 MACHINES: Final = frozenset(
     {"machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "fax"}
 )
-"""Verdicts of answering-machine detection that are no person. `unknown` is taken for one
+"""Verdicts of answering-machine detection that mean a machine. `unknown` counts as a person
 (twilio.md §5.3)."""
 
 END_OF_GREETING: Final = frozenset({"machine_end_beep", "machine_end_silence", "machine_end_other"})
@@ -34,7 +34,7 @@ END_OF_GREETING: Final = frozenset({"machine_end_beep", "machine_end_silence", "
 
 
 class CallStatus:
-    """One call: its status, and who answered, as far as anybody has told."""
+    """The status of a call, and who answered, as far as reports tell."""
 
     __slots__ = ("answered_by", "status")
 
@@ -44,7 +44,7 @@ class CallStatus:
 
     @property
     def final(self) -> bool:
-        """Whether nothing more can happen to the call."""
+        """True if nothing more can happen to the call."""
         return self.status in FINAL
 
     def hear(self, status: str) -> bool:

@@ -29,10 +29,10 @@ GOODBYE_S: Final = 60
 """Seconds that our own time limit leaves the agent for its goodbye."""
 
 OVERDUE_S: Final = 60.0
-"""How long after the last moment that something should have been told Twilio is asked for it."""
+"""Seconds after an overdue report until Twilio is asked for it."""
 
 FOLLOWED_MAX: Final = 1000
-"""Calls that are over of which the status is still known here."""
+"""Ended calls whose status is kept here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class _Followed:
         self.reported = CallStatus()
         self.changed = asyncio.Event()
         self.due = due
-        """When Twilio is asked what became of it, if it has not told."""
+        """Time at which Twilio is asked for the call's status, if it has not reported it."""
 
 
 class CallTracker:
-    """The calls that one server has placed. `watch` is its owner's to run."""
+    """The calls that a server has placed. The owner runs `watch`."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class CallTracker:
         clock: Clock,
     ) -> None:
         self.expected: dict[str, PendingCall] = {}
-        """Calls that Twilio has not named yet, by the id that its callbacks bring."""
+        """Calls without a CallSid yet, by the id that Twilio's callbacks bring."""
         self._calls = calls
         self._intake = intake
         self._rest = rest
@@ -82,7 +82,7 @@ class CallTracker:
 
     @property
     def live(self) -> int:
-        """Calls that ring or go on."""
+        """Number of calls that ring or go on."""
         return sum(not followed.reported.final for followed in self._followed.values())
 
     def follow(self, sid: str, agent: Agent) -> None:
@@ -129,7 +129,7 @@ class CallTracker:
         return True
 
     async def on_answered_by(self, sid: str, verdict: str, placing_id: str) -> None:
-        """Take a verdict on who answered. A person does not wait for it: the agent talks already.
+        """Take a verdict on who answered. The agent talks to a person already, before the verdict.
 
         A machine's call ends here. When the stream is open its end is enough: Twilio then asks
         /twilio/after, which answers with the message or the hang-up. That takes no REST request
@@ -168,7 +168,7 @@ class CallTracker:
             _log.warning("a machine's call could not be ended at once: %s", error)
 
     async def watch(self) -> None:
-        """Ask Twilio about calls of which it has told nothing for too long. Runs until cancelled.
+        """Ask Twilio about calls whose reports are overdue. Runs until cancelled.
 
         Callbacks are best effort (twilio.md §4.3): one that is lost must not hold a call for ever.
         """

@@ -1,6 +1,7 @@
-"""A list of people to ring: a CSV file, read row by row, with what is wrong told by line. No I/O
-but reading it.
-"""  # noqa: D205
+"""A list of people to ring: a CSV file, read row by row; mistakes are reported by line.
+
+Nothing but the file is read.
+"""
 
 import csv
 import io
@@ -22,13 +23,13 @@ ZONE: Final = "timezone"
 
 
 FILE_MAX: Final = 64 * 1024 * 1024
-"""Bytes: a longer file is no list of people."""
+"""Bytes of a list's file; a longer file is refused."""
 
 ENDING_MIN: Final = 7
-"""Digits by which a number without country code is taken for the end of a whole one."""
+"""Digits, at least, of a number without country code that counts as the end of a whole one."""
 
 _WRITTEN: Final = re.compile(r"(\+?)(\d+)")
-"""A number as people write it; what follows is an extension."""
+"""Pattern of a number as people write it; the rest of the text is an extension."""
 
 _PUNCTUATION: Final = str.maketrans("", "", " \t\u00a0\u202f-.()/")
 """Characters that people put between digits."""
@@ -36,7 +37,7 @@ _PUNCTUATION: Final = str.maketrans("", "", " \t\u00a0\u202f-.()/")
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Somebody to ring: the row's line, and what it says."""
+    """A person to ring: the row's line and its content."""
 
     line: int
     number: str
@@ -54,7 +55,7 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class ContactList:
-    """A whole list. `unused` are columns that can fill no variable."""
+    """The content of a list. `unused` are columns that can fill no variable."""
 
     people: tuple[Contact, ...]
     bad: tuple[RejectedRow, ...]
@@ -135,7 +136,7 @@ def _read_rows(
             if name is not None and cell.strip()
         }
         people.append(Contact(line, number, zone, given))
-    # Only now: a row further down may take back what one further up has said.
+    # Checked after all rows: a later row may take back the consent of an earlier one.
     rung = []
     for person in people:
         objection = objections.to(person.number)
@@ -168,7 +169,7 @@ class _Objections:
 
     def __init__(self) -> None:
         self._by_end: dict[str, list[tuple[str, int]]] = {}
-        """Numbers and lines by the last digits. A number that is whole begins with +."""
+        """Numbers and their lines by the last digits. A whole number begins with +."""
 
     def note(self, line: int, fields: Mapping[str, str]) -> None:
         """Remember a row, if it takes consent back."""
@@ -213,7 +214,7 @@ def _why_not(number: str, consent: str, zone: str | None) -> str | None:
 
 
 def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows, each with the line on which it begins."""
+    """Yield rows, each with the line on which it begins."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     while True:

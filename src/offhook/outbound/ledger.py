@@ -9,11 +9,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One call that is asked for. It holds no number.
+    """A requested call. It holds no number.
 
-    `key` is whose call it is: asked for again, it is the same call. `id` is this attempt's, which
-    Twilio brings back with each report. `fingerprint` tells another call under the same key from
-    the same one. `made_ms` is the wall clock. `sid` is None until Twilio has named the call.
+    `key` identifies the request: a repeat of it is the same call. `id` is this attempt's, which
+    Twilio returns with each report. `fingerprint` differs for another call under the same key.
+    `made_ms` is the wall clock. `sid` is None until Twilio has given the call's SID.
     """
 
     key: str
@@ -30,25 +30,25 @@ def fingerprint(to: str, agent: str, variables: Mapping[str, str]) -> str:
 
 
 class Ledger(Protocol):
-    """Where placements are kept, and who is not to be rung.
+    """A store of placements and of numbers that must not be rung.
 
     Each method raises UserError E-REC-05 when it cannot, and E-API-09 when that takes too long.
     """
 
     async def claim(self, placement: Placement) -> Placement | None:
-        """Take the key. None: it is ours; else what is there under it, and nothing is changed."""
+        """Take the key. Return None if it is ours now; else the placement that has it."""
 
     async def retake(self, old: Placement, new: Placement) -> bool:
-        """Begin anew what never became a call. False: somebody else has, or has named it."""
+        """Replace an attempt that never became a call. Return False if it has changed since."""
 
     async def name(self, placement_id: str, sid: str) -> None:
-        """Twilio has named the call of this attempt. Harmless when it is known, or none is."""
+        """Keep the CallSid of an attempt. Harmless if it has one, or there is no such attempt."""
 
     async def release(self, placement: Placement) -> None:
-        """Free the key: it is certain that this attempt became no call."""
+        """Free the key of an attempt that certainly became no call."""
 
     async def is_barred(self, number: str) -> bool:
         """Return whether a number is never to be called (records/dnc.py)."""
 
     async def named(self, sids: Sequence[str]) -> frozenset[str]:
-        """Which of these calls belong to a placement."""
+        """Return which of these calls belong to a placement."""

@@ -1,8 +1,8 @@
 """Progress of a list: a file beside the list, which survives the end of this process.
 
-Each line is a JSON object, written and synced before what it tells of goes on: `ringing` before
-anything is asked of the server, `placed` when a call is known by its CallSid, `over` when it is.
-A last line that was cut is no line. The key of a row is made of the list's own id and the number:
+Each line is a JSON object, written and synced before the run goes on: `ringing` before the server
+is asked, `placed` when the CallSid is known, `over` when the call is over. A last line that was cut
+does not count. The key of a row is made of the list's own id and the number:
 the server rings once for each key, so a row of which only `ringing` is known may be asked again.
 """
 
@@ -44,12 +44,12 @@ class ListProgress:
             raise
 
     def key(self, number: str) -> str:
-        """Return the row's idempotency key, which is kept for long and holds no number."""
+        """Return the row's idempotency key, which holds no number: the server keeps it for long."""
         return "list:" + hashlib.sha256(f"{self._list} {number}".encode()).hexdigest()
 
     @property
     def begun(self) -> bool:
-        """Whether an earlier run has called anybody."""
+        """True if an earlier run has called at least one person."""
         return bool(self._asked)
 
     def sid(self, number: str) -> str | None:
@@ -57,7 +57,7 @@ class ListProgress:
         return self._sids.get(number)
 
     def outcome(self, number: str) -> str | None:
-        """Return how a row's call ended; None: it has not, or was not placed."""
+        """Return the outcome of a row's call; None: it has not ended, or was not placed."""
         return self._over.get(number)
 
     def ringing(self, number: str) -> None:

@@ -17,22 +17,22 @@ from offhook.outbound.errors import TryLaterError, UncertainError
 from offhook.outbound.list_progress import ListProgress
 
 PATIENCE_S: Final = 15.0
-"""A row that may be rung only later than this is left for another run."""
+"""Seconds until a row may be rung beyond which it is left for another run."""
 
 REFUSALS_MAX: Final = 5
-"""So many of Twilio's refusals, one after the other, are about the account, not about people."""
+"""Consecutive refusals of Twilio after which the account is at fault, not the numbers."""
 
 EVERYBODYS: Final = frozenset(
     {"E-OUT-01", "E-OUT-02", "E-OUT-03", "E-OUT-09", "E-TW-02", "E-OUT-19", "E-OUT-20"}
 )
-"""Problems that every other row would have too: the run ends with them."""
+"""Codes of problems that every other row would have too: the run ends with them."""
 
 TWILIOS: Final = "E-TW-03"
 
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """The outcome of a call: its status, and once it is over how it ended."""
+    """The outcome of a call: its status, and its ending once it is over."""
 
     status: str
     final: bool
@@ -41,7 +41,7 @@ class CallOutcome:
 
 
 class OutboundApi(Protocol):
-    """The running server."""
+    """The API of the running server."""
 
     async def place(self, to: str, variables: Mapping[str, str], zone: str | None, key: str) -> str:
         """Return the CallSid of the call under that key.
@@ -50,7 +50,7 @@ class OutboundApi(Protocol):
         """
 
     async def outcome_of(self, sid: str, seen: str | None) -> CallOutcome:
-        """Return what became of a call, as soon as its status is not `seen`. Raises UserError."""
+        """Return the outcome of a call, as soon as its status is not `seen`. Raises UserError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +67,36 @@ class ListReport:
 
     total: int = 0
     before: int = 0
-    """Rows that an earlier run had done with."""
+    """Rows that earlier runs finished."""
 
     live: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    """How the calls of this run ended: slug, or Twilio's status."""
+    """Counts of the outcomes of this run's calls: slug, or Twilio's status."""
 
     refused: list[NotCalled] = field(default_factory=list)
-    """They may not be called, or Twilio does not."""
+    """Rows that must not be called, or that Twilio refuses."""
 
     later: list[NotCalled] = field(default_factory=list)
-    """They may be called later: run the list again then."""
+    """Rows that may be called later, by another run."""
 
     stopped: bool = False
 
     @property
     def done(self) -> int:
-        """Rows that need no further thought."""
+        """Number of rows that are finished."""
         return self.before + self.outcomes.total()
 
     @property
     def whole(self) -> bool:
-        """Whether everybody was called."""
+        """True if every row is finished."""
         return self.done == self.total
 
 
 class ListRun:
-    """One run over a list. `variables` are everybody's, under those of each row; `changed` is
-    called whenever the report has changed.
-    """  # noqa: D205
+    """A run over a list. The variables of a row override `variables`.
+
+    `changed` is called whenever the report has changed.
+    """
 
     def __init__(
         self,
@@ -117,15 +118,15 @@ class ListRun:
         self._refusals = 0
         self._stopping = asyncio.Event()
         self.problem: UserError | None = None
-        """The problem that ended the run: every other row would have it, too."""
+        """The problem that ended the run, because every other row would have it too."""
 
     def stop(self) -> None:
-        """Ring nobody else; the calls that are live go on to their end."""
+        """Place no more calls; live calls go on to their end."""
         self.report.stopped = True
         self._stopping.set()
 
     async def run(self) -> ListReport:
-        """Go through it. Cancelled, it leaves live calls alone, and another run goes on there."""
+        """Call the rows of the list. When cancelled, live calls go on; another run resumes."""
         async with asyncio.TaskGroup() as group:
             for person in self._people:
                 if self._progress.outcome(person.number) is not None:
@@ -168,7 +169,7 @@ class ListRun:
         self.report.outcomes[outcome] += 1
 
     async def _place(self, person: Contact) -> str | None:
-        """Return the CallSid; None when the run stops and this row is left for the next.
+        """Place a row's call and return its CallSid; None: the run stops and leaves the row.
 
         Raises TryLaterError when it must wait.
         """

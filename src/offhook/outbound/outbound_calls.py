@@ -1,7 +1,7 @@
-"""Placing a call, once: asked for, judged, announced.
+"""Placing of outbound calls, each once.
 
-Nothing is ever rung twice for one request. Its key is written down before Twilio is asked; a
-request to which no answer came is looked for at Twilio, not repeated; and the stream or a status
+A request never rings a number twice. Its key is written before Twilio is asked; a call whose
+request had no answer is looked for at Twilio, not requested again; and a stream or a status
 callback that comes before the answer names the call as well as the answer does.
 """
 
@@ -35,19 +35,19 @@ TWIML_MAX: Final = 4000
 """Characters of TwiML in a request (twilio.md §1.8)."""
 
 BACKSTOP_S: Final = 300
-"""How long after our own time limit Twilio ends a call by itself."""
+"""Seconds after our own time limit at which Twilio ends a call by itself."""
 
 TALK_MAX_S: Final = 14_400
-"""How long a call may last at Twilio, if nothing is asked for (twilio.md §1.8)."""
+"""Seconds that a call may last at Twilio by default (twilio.md §1.8)."""
 
 SETTLED_S: Final = 30.0
-"""After which a call that Twilio does not list was not created. Longer than any request lasts."""
+"""Seconds after which a call that Twilio does not list was not created; no request lasts longer."""
 
 CLOCKS_S: Final = 30.0
-"""How far Twilio's clock may be from ours."""
+"""Seconds by which Twilio's clock may differ from ours."""
 
 LOOKS_S: Final = (1.0, 2.0, 4.0)
-"""When a call is looked for whose creation was not answered."""
+"""Seconds between the searches for a call whose creation was not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,18 @@ class OutboundRequest:
     agent: str
     variables: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
-    """Asked for again with the same key, it is the same call."""
+    """Idempotency key: a request with the same key is the same call."""
 
     zone: str | None = None
-    """The time zone of the person; None: every one in which the number may be."""
+    """The time zone of the person; None: every zone in which the number may be."""
 
     within_hours: bool = False
-    """Whether to place the call only within the agent's calling hours."""
+    """True if the call may be placed only within the agent's calling hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedCall:
-    """A call that was placed. `again`: an earlier request placed it."""
+    """A call that was placed. `again` is True if an earlier request placed it."""
 
     sid: str
     again: bool
@@ -78,10 +78,10 @@ class PlacedCall:
 def backstop_s(agent: Agent) -> int | None:
     """Return Twilio's own time limit for a call of that agent, in seconds; None: Twilio's default.
 
-    `limits.max_minutes` is how long the agent may talk, which the call itself keeps to. Twilio's
-    limit counts the whole call, and would cut off two people who talk with each other after a
-    transfer. So it is only a backstop, for agents that put nobody through to anybody; another agent
-    that takes over has limits of its own.
+    `limits.max_minutes` limits the agent's time, which the call enforces. Twilio's limit counts the
+    whole call, and would cut off two people who talk with each other after a transfer. So it is
+    only a backstop, for agents that transfer to no person; another agent that takes over has limits
+    of its own.
     """
     limit_s = round(agent.limits.max_minutes * 60) + BACKSTOP_S
     if agent.transfer is not None or agent.fallback.dial is not None or limit_s >= TALK_MAX_S:
@@ -90,7 +90,7 @@ def backstop_s(agent: Agent) -> int | None:
 
 
 class OutboundCalls:
-    """Places the calls of one server, which `following` then follows. `wall` is UTC."""
+    """Places the calls of a server, which a CallTracker then tracks. `wall` is UTC."""
 
     def __init__(
         self,
@@ -113,21 +113,21 @@ class OutboundCalls:
         self.following: Final = CallTracker(calls, intake, rest, ledger, clock)
         self._permission = PlacementChecks(config, calls, ledger, guard, clock, wall)
         self._busy: set[str] = set()
-        """Keys that are at work."""
+        """Keys of requests that are being handled."""
         self._creating = 0
         self._unsettled: dict[str, float] = {}
-        """Attempts that Twilio has not named, by their id: when each was made, or first seen by
-        this process, by the clock that never jumps."""
+        """Times by id of attempts without a CallSid: when each was made, or first seen by this
+        process, by the clock that never jumps."""
 
     @property
     def live(self) -> int:
-        """Calls that are being created, ring or go on."""
+        """Number of calls that are being created, ring or go on."""
         return self._creating + self.following.live
 
     # --- placing -------------------------------------------------------------------------------
 
     async def place(self, request: OutboundRequest) -> PlacedCall:
-        """Place a call, or say which one it is. Whether anybody answers shows later: `state`.
+        """Place a call, or return that of an earlier request. CallTracker.state has its progress.
 
         Raises UserError E-OUT-… for a call that is not placed. After TryLaterError ask again later;
         after UncertainError ask again with the same key.
@@ -205,7 +205,7 @@ class OutboundCalls:
                 call_reason=wants.call_reason,
             )
         except TwilioRefusedError as refused:
-            if refused.status >= 500:  # a gateway's, perhaps, behind which it was carried out
+            if refused.status >= 500:  # perhaps a gateway's answer, and carried out
                 return await self._look_for(outgoing, placement, asked_s)
             if refused.status == 429 or refused.code == 10004:
                 raise TryLaterError.of(refused.problem(), 2.0) from None
@@ -247,12 +247,12 @@ class OutboundCalls:
         sid = await self._listed(from_, request.to, known)
         if sid is not None:
             outgoing = self.following.expected.get(known.id)
-            if outgoing is not None:  # else an earlier run placed it, and its token went with that
+            if outgoing is not None:  # else an earlier run placed it, whose token is lost
                 self._intake.place(sid, outgoing)
             self._unsettled.pop(known.id, None)
             await self._ledger.name(known.id, sid)
             return sid
-        # Not by the wall clock: one that jumps ahead would have somebody rung twice.
+        # The wall clock is not used: a jump ahead would ring a person twice.
         age_s = self._clock.now() - self._unsettled.setdefault(known.id, self._clock.now())
         if age_s < SETTLED_S:
             raise uncertain(SETTLED_S - age_s)
@@ -283,10 +283,10 @@ class OutboundCalls:
         return ours[-1] if ours else None
 
     def _made_s(self, placement: Placement) -> float:
-        """When an attempt was made, by Twilio's clock as far as it has told it, else by ours.
+        """Return when an attempt was made, in s since 1970, by Twilio's clock if it is known.
 
-        An attempt of the future, by our own clock, was made before that was put back: nobody knows
-        when, so every call counts.
+        An attempt that lies in the future by our own clock was made before the clock was put back.
+        Its time is unknown, so every call counts.
         """
         now_s = self._wall().timestamp()
         if placement.id in self._unsettled:
@@ -358,7 +358,7 @@ class OutboundCalls:
             )
         return outgoing
 
-    # --- what Twilio is told -------------------------------------------------------------------
+    # --- requests to Twilio --------------------------------------------------------------------
 
     def _document(self, outgoing: PendingCall) -> str:
         origin = self._config.server.public_url or ""

@@ -17,11 +17,11 @@ from offhook.outbound.zones import NumberZones
 from offhook.policy.dial_policy import DialPolicy, DialRefusal, refusal
 
 PACE_MAX_S: Final = 10.0
-"""How long a request waits for its turn; one that would wait longer is to come again."""
+"""Seconds that a request may wait for its turn; beyond, it is refused with a time to retry."""
 
 
 class PlacementChecks:
-    """Checks of every call that one server places. `wall` is the wall clock, UTC."""
+    """Checks of every call that a server places. `wall` is the wall clock, UTC."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class PlacementChecks:
     def _judge_hours(self, to: str, agent: Agent, zone: str | None) -> None:
         """Raise UserError for a person who may not be called at this hour.
 
-        Where they are is what the request says, or else every place where the number may be. It is
-        not this machine's zone, nor the agent's: they say where the server is, and the shop.
+        The request gives the person's zone; otherwise every zone counts in which the number may be.
+        This machine's zone and the agent's are not used: the person may be elsewhere.
         """
         zones = self._number_zones.of(to) if zone is None else (_zone(zone),)
         if not zones:
@@ -88,7 +88,7 @@ class PlacementChecks:
             )
 
     def find_room(self, live: int) -> None:
-        """Raise TryLaterError when no further call may ring."""
+        """Raise TryLaterError when no further call may be placed now."""
         if self._calls.is_draining:
             raise TryLaterError(
                 "E-OUT-06", "The server is stopping, and places no calls.", "Ask again later.", 10.0

@@ -1,4 +1,4 @@
-"""Which time zones a phone number may be in, by its prefix: zones.txt, from libphonenumber."""
+"""Time zones of phone numbers by prefix: zones.txt, from libphonenumber."""
 
 import zoneinfo
 from collections.abc import Mapping

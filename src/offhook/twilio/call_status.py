@@ -1,4 +1,4 @@
-"""Twilio's words for the state of a call, defined once for all that read or write them.
+"""Twilio's words for the status of a call.
 
 Source: twilio.md §4.3 (status callbacks), §2.6 (DialCallStatus).
 """
@@ -26,14 +26,14 @@ FINAL: Final = frozenset(STATUSES[STATUSES.index("completed") :])
 """Statuses after which nothing more happens to a call."""
 
 UNANSWERED: Final[Mapping[str, Unanswered]] = {word: word for word in get_args(Unanswered)}
-"""Final statuses of a call that nobody answered, each to itself: a word as Twilio sends it in."""
+"""Final statuses of a call that was not answered, each mapped to itself, for words of Twilio's."""
 
 EVENTS: Final = ("initiated", "ringing", "answered", "completed")
-"""What StatusCallbackEvent may ask to be told of. `completed` stands for every final status."""
+"""Values of StatusCallbackEvent. `completed` stands for every final status."""
 
 
 def outcome_of_dial(status: str) -> Literal["reached"] | Unanswered:
-    """Return what a DialCallStatus means (twilio.md §2.6). An unknown word means `failed`."""
+    """Return the outcome that a DialCallStatus means (twilio.md §2.6): `failed` if unknown."""
     if status in ("completed", "answered"):
         return "reached"
     return UNANSWERED.get(status, "failed")

@@ -1,4 +1,4 @@
-"""Twilio's refusals in words: what a REST request, or what it led to, was answered with.
+"""Twilio's refusals of REST requests, and failures of what they started, in words.
 
 Source: twilio.md §1.9 and §5.2. Twilio's own texts quote numbers and are never repeated.
 """
@@ -100,11 +100,11 @@ _MORE_INFO: Final = "https://www.twilio.com/docs/"
 
 
 class TwilioRefusedError(Exception):
-    """Twilio answered, and did not do it.
+    """Error: Twilio refused a request.
 
-    `status` is HTTP's, `code` Twilio's own, where there is one. `words` are ours, `fix` what mends
-    it, `more_info` Twilio's page about it. `retry_after_s` is how long Twilio wants to be left
-    alone, if it says so.
+    `status` is HTTP's, `code` Twilio's own, where there is one. `words` are ours, `fix` is the
+    remedy, `more_info` Twilio's page about the code. `retry_after_s` are the seconds that Twilio
+    asks to wait, if it does.
     """
 
     def __init__(
@@ -131,9 +131,9 @@ class TwilioRefusedError(Exception):
 
 
 class TwilioUnreachableError(Exception):
-    """Twilio gave no answer that can be used.
+    """Error: Twilio gave no usable answer.
 
-    `sent` says whether the request may have been carried out all the same.
+    `sent` is True if Twilio may have carried the request out all the same.
     """
 
     def __init__(self, why: str, *, sent: bool) -> None:
@@ -154,7 +154,7 @@ class TwilioUnreachableError(Exception):
 
 
 def read(status: int, body: bytes, retry_after: str | None) -> TwilioRefusedError:
-    """Return a refusal out of either of Twilio's formats (§5.2), or out of anything else.
+    """Return a refusal from a body in either of Twilio's formats (§5.2), or any other.
 
     `retry_after` is the header, of which only seconds are understood.
     """

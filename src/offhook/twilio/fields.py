@@ -22,22 +22,23 @@ from offhook.twilio.signature import in_order
 
 
 class MisreadFieldError(ValueError):
-    """A field is missing, has another shape, or is cut out of other fields. Says which, never its
-    value.
-    """  # noqa: D205
+    """Error: a field is missing, has another shape, or is cut out of other fields.
+
+    The message names the field, and never holds its value.
+    """
 
 
 class _Field(NamedTuple):
-    """The form of a field: how it is found in the signed text, and its value."""
+    """The form of a field: patterns for its place in the signed text and for its value."""
 
     found: re.Pattern[str]
-    """Its name, and its value as far as the shape tells the end of it."""
+    """Pattern of the name, and of the value as far as its shape tells where it ends."""
 
     value: re.Pattern[str]
-    """The whole value."""
+    """Pattern of the whole value."""
 
     ends: bool
-    """Whether the shape tells the end."""
+    """True if the shape of the value tells where it ends."""
 
 
 def _exact(name: str, value: str) -> _Field:
@@ -54,7 +55,7 @@ def _open(name: str, begin: str, value: str) -> _Field:
 
 
 _WORD: Final = "[a-z]+(?:[-_][a-z]+)*"
-"""A status. All the words that Twilio documents are made so, and so are those to come."""
+"""Pattern of a status. All the words that Twilio documents have this form."""
 
 _NUMBER: Final = r"\+[0-9]{5,15}"
 _ADDRESS: Final = "(?:sips?|client):"
@@ -90,7 +91,7 @@ _LONGER: Final = {
 
 
 def read(target: str, fields: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str, str]:
-    """Return those fields of a signed form that are there: CallSid, AccountSid, and `names`.
+    """Return the fields of a signed form: of CallSid, AccountSid and `names` those that are there.
 
     `target` is the path and query that were signed with them. Raises MisreadFieldError.
     """

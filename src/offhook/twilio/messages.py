@@ -13,11 +13,11 @@ from typing import Final, TypeAlias
 import msgspec
 
 Counter: TypeAlias = str | int
-"""Quoted in Twilio's examples, a number in its tables (twilio.md §1.3): either is read."""
+"""Counter: quoted in Twilio's examples, a number in its tables (twilio.md §1.3); both are read."""
 
 
 class MalformedTwilioMessageError(ValueError):
-    """A media-stream message that breaks the protocol. Says how; never quotes the payload."""
+    """Error: a media-stream message breaks the protocol. Says how; never quotes the payload."""
 
 
 class _Details(msgspec.Struct, rename="camel", frozen=True):
@@ -47,7 +47,7 @@ class Connected(_FromTwilio, frozen=True, tag="connected"):
 
 
 class MediaFormat(_Details, frozen=True):
-    """Always mu-law, 8000 Hz, one channel."""
+    """The audio format of a stream: always mu-law, 8000 Hz, one channel."""
 
     encoding: str = "audio/x-mulaw"
     sample_rate: Counter = 8000
@@ -78,7 +78,7 @@ class Start(_FromTwilio, frozen=True, tag="start"):
 
 
 class MediaDetails(_Details, frozen=True):
-    """One piece of the caller's mu-law audio; `timestamp` in ms from the start of the stream.
+    """A piece of the caller's mu-law audio; `timestamp` in ms from the start of the stream.
 
     On the wire the payload is base64: msgspec decodes and encodes it.
     """
@@ -98,7 +98,7 @@ class Media(_FromTwilio, frozen=True, tag="media"):
 
 
 class DtmfDetails(_Details, frozen=True):
-    """One key. The track reads `inbound_track` here, not `inbound`."""
+    """A pressed key. The track is `inbound_track` here, not `inbound`."""
 
     digit: str
     track: str = "inbound_track"
@@ -154,11 +154,11 @@ _envelope: Final = msgspec.json.Decoder(UnknownTwilioMessage)
 _encode: Final = msgspec.json.Encoder().encode
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding JSON can raise; the last when it is nested too deeply."""
+"""Exceptions of decoding JSON; the last is raised when it is nested too deeply."""
 
 
 def read(text: bytes) -> FromTwilio | UnknownTwilioMessage:
-    """One message from Twilio. Raises MalformedTwilioMessageError for anything that is not one."""
+    """Return a message from Twilio. Raises MalformedTwilioMessageError for any other text."""
     try:
         message: FromTwilio = _from_twilio.decode(text)
         return message
@@ -176,7 +176,7 @@ def read(text: bytes) -> FromTwilio | UnknownTwilioMessage:
 
 
 def write(message: FromTwilio) -> bytes:
-    """One message as Twilio would send it: the simulated Twilio's side of `read`."""
+    """Return a message as Twilio would send it: the simulated Twilio's side of `read`."""
     return _encode(message)
 
 
@@ -220,7 +220,7 @@ _to_twilio: Final = msgspec.json.Decoder[ToTwilio](ToTwilio)
 
 
 def read_ours(text: bytes) -> ToTwilio:
-    """One message to Twilio, as strictly as Twilio reads it.
+    """Return a message to Twilio, read as strictly as Twilio reads it.
 
     Raises MalformedTwilioMessageError (error 31951).
     """

@@ -1,8 +1,8 @@
 """Twilio's REST API: calls placed, redirected and ended, texts sent, numbers configured.
 
-Source: twilio.md §5. What is asked is asked once, except where a repetition does no harm: creating
-a call or a text is repeated only when it is certain that the request was not carried out, because
-Twilio has no idempotency key (§5.1).
+Source: twilio.md §5. A request is repeated only where that does no harm: creating a call or a text
+is repeated only when it is certain that the request was not carried out, because Twilio has no
+idempotency key (§5.1).
 
 Numbers, texts and TwiML are never logged, and no repr here shows them.
 """
@@ -31,7 +31,7 @@ _log: Final = logging.getLogger("offhook.twilio")
 VERSION: Final = "2010-04-01"
 
 BODY_MAX: Final = 1024 * 1024
-"""Bytes of an answer; a longer one is none. A page of a hundred numbers has a fifth of it."""
+"""Bytes of an answer; a longer one is refused. A page of a hundred numbers has a fifth of it."""
 
 AT_ONCE: Final = 10
 """Requests in flight. Twilio counts concurrent ones, and answers too many with 429 (§5.2)."""
@@ -44,8 +44,8 @@ ATTEMPTS: Final = 5
 BACKOFF_S: Final = 0.25
 BACKOFF_MAX_S: Final = 4.0
 RETRY_AFTER_MAX_S: Final = 30.0
-"""A request is repeated after a random part of 0.5, 1, 2 and 4 s, on top of what Twilio wishes for.
-One that is to wait for longer than this is given up."""
+"""Seconds of a wait, at most; a request that must wait longer is given up. A request is repeated
+after a random part of 0.5, 1, 2 and 4 s, on top of the time that Twilio asks for."""
 
 PAGE: Final = 100
 PAGES_MAX: Final = 100
@@ -78,11 +78,12 @@ class _Resource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RestCall(_Resource, frozen=True, kw_only=True):
-    """A call as Twilio knows it. What is fetched may lag behind callbacks (§5.2)."""
+    """A call as Twilio reports it. A fetched status may lag behind callbacks (§5.2)."""
 
     sid: str
     status: str
-    """queued, initiated, ringing, in-progress, completed, busy, failed, no-answer or canceled."""
+    """Status: queued, initiated, ringing, in-progress, completed, busy, failed, no-answer or
+    canceled."""
     to: str = ""
     from_: str = msgspec.field(name="from", default="")
     direction: str = ""
@@ -104,7 +105,7 @@ class RestCall(_Resource, frozen=True, kw_only=True):
 
 
 class RestMessage(_Resource, frozen=True, kw_only=True):
-    """A text as Twilio took it."""
+    """A text message that Twilio accepted."""
 
     sid: str
     status: str
@@ -113,7 +114,7 @@ class RestMessage(_Resource, frozen=True, kw_only=True):
 
 
 class RestNumber(_Resource, frozen=True, kw_only=True):
-    """A number of the account, and where its calls go.
+    """A number of the account, with the URLs that its calls go to.
 
     With a `voice_application_sid` or a `trunk_sid` Twilio ignores the URLs (§5.7).
     """
@@ -140,12 +141,12 @@ class _Numbers(msgspec.Struct, frozen=True):
 
 
 class TwilioRest:
-    """One account's REST API, over a client that its owner closes.
+    """The REST API of an account, over a client that its owner closes.
 
-    Every method raises TwilioRefusedError for an answer that is no success, and
-    TwilioUnreachableError when there is none that makes sense, and nothing else, whatever it is
-    given and whatever is answered. TwiML that is too long for Twilio is refused with 413 before it
-    is sent. It waits where Twilio asks it to (429), up to half a minute in all.
+    Every method raises TwilioRefusedError for an answer that is not a success, and
+    TwilioUnreachableError for no answer or an unusable one, and nothing else. TwiML that is too
+    long for Twilio is refused with 413 before it is sent. A method waits where Twilio asks it to
+    (429), up to half a minute in all.
     """
 
     def __init__(self, account: RestAccount, http: httpx2.AsyncClient) -> None:
@@ -155,7 +156,7 @@ class TwilioRest:
         self._account = f"/{VERSION}/Accounts/{account.sid}"
         self._free = asyncio.Semaphore(AT_ONCE)
         self.date_s: float | None = None
-        """What time it was at Twilio at its last answer, in seconds since 1970, if it said so."""
+        """Twilio's time at its last answer, in seconds since 1970; None: unknown."""
 
     # --- calls ---
 
@@ -173,7 +174,7 @@ class TwilioRest:
         call_reason: str | None = None,
         send_digits: str | None = None,
     ) -> RestCall:
-        """Ring somebody, and run `twiml`, or what `url` answers, when they answer.
+        """Ring `to`, and run `twiml`, or what `url` answers, when the call is answered.
 
         It rings for `timeout_s` (Twilio may add 5 s), and lasts `time_limit_s` at most. The status
         callback is asked for at every step. `send_digits` are played first, and rule out machine
@@ -208,7 +209,7 @@ class TwilioRest:
     async def update_call(
         self, sid: str, *, twiml: str | None = None, url: str | None = None
     ) -> RestCall:
-        """Replace what a live call does: its stream stops, and the new TwiML runs (§5.4).
+        """Replace the TwiML of a live call: its stream stops, and the new TwiML runs (§5.4).
 
         A call that is over is refused with 21220 or 20404.
         """
@@ -216,7 +217,7 @@ class TwilioRest:
         return await self._post(path, _instructions(twiml, url), RestCall, repeatable=True)
 
     async def hang_up(self, sid: str) -> None:
-        """End a call in whatever state it is; one that is over already is fine."""
+        """End a call in any state. Harmless for a call that is over already."""
         path = f"/Calls/{quote(sid, safe='')}"
         try:
             await self._post(path, {"Status": "completed"}, RestCall, repeatable=True)
@@ -225,7 +226,7 @@ class TwilioRest:
                 raise
 
     async def fetch_call(self, sid: str) -> RestCall:
-        """Return what Twilio knows of a call."""
+        """Return a call as Twilio reports it."""
         return _read(await self._get(f"{self._account}/Calls/{quote(sid, safe='')}.json"), RestCall)
 
     async def calls_to(self, *, to: str, from_: str) -> list[RestCall]:
@@ -243,7 +244,7 @@ class TwilioRest:
         return await self._post("/Messages", form, RestMessage, repeatable=False)
 
     async def numbers(self, phone_number: str | None = None) -> list[RestNumber]:
-        """Return the account's numbers, or that one (E.164) if it has it."""
+        """Return the account's numbers, or only `phone_number` (E.164), if the account has it."""
         query = {"PageSize": str(PAGE)}
         if phone_number is not None:
             query["PhoneNumber"] = phone_number
@@ -269,7 +270,7 @@ class TwilioRest:
         voice_method: Literal["GET", "POST"] | None = None,
         status_callback: str | None = None,
     ) -> RestNumber:
-        """Change where a number's calls go; None leaves it as it is, "" empties it."""
+        """Change the URLs of a number; None leaves a value as it is, "" empties it."""
         form = {
             "VoiceUrl": voice_url,
             "VoiceMethod": voice_method,
@@ -311,7 +312,7 @@ class TwilioRest:
         return await self._once(method, path, form)
 
     async def _once(self, method: str, path: str, form: dict[str, Any] | None) -> bytes:
-        """One request. Raises as the class says."""
+        """Make a request, once. Raises as the class says."""
         async with self._free:
             try:
                 async with (
@@ -321,7 +322,7 @@ class TwilioRest:
                         f"{self._origin}{path}",
                         data=form,
                         auth=self._auth,
-                        # What is compressed could be far longer than it looks.
+                        # A compressed body could be far longer than BODY_MAX.
                         headers={"Accept": "application/json", "Accept-Encoding": "identity"},
                         timeout=httpx2.Timeout(ANSWER_S, connect=CONNECT_S),
                         follow_redirects=False,
@@ -333,7 +334,7 @@ class TwilioRest:
                 what = "no answer in time" if sent else "no connection in time"
                 raise TwilioUnreachableError(what, sent=sent) from None
             except httpx2.HTTPError as error:
-                # Its text may hold the address, and that a number.
+                # The error's text may hold the address, which may hold a number.
                 why = type(error).__name__
                 raise TwilioUnreachableError(why, sent=not isinstance(error, _NEVER_SENT)) from None
             except TwilioUnreachableError:
@@ -348,7 +349,7 @@ class TwilioRest:
 
 
 def _seconds(date: str | None) -> float | None:
-    """Return a date as mail and HTTP write it, in seconds since 1970; None: it is none."""
+    """Return a date in the format of mail and HTTP in seconds since 1970; None: it is invalid."""
     try:
         return parsedate_to_datetime(date or "").timestamp()
     except (ValueError, TypeError, OverflowError):
@@ -361,7 +362,7 @@ def jitter_s(attempt: int) -> float:
 
 
 def _instructions(twiml: str | None, url: str | None) -> dict[str, str | Sequence[str] | None]:
-    """Return what a call is to do. One of the two: given both, Twilio ignores `Twiml` (§5.3)."""
+    """Return a call's instructions as form fields. With both, Twilio ignores `Twiml` (§5.3)."""
     if (twiml is None) == (url is None):
         raise ValueError("either twiml or url")
     if twiml is not None and len(twiml) > TWIML_MAX:

@@ -1,11 +1,11 @@
-"""The account in whose name requests to Twilio's REST API are made."""
+"""The account that makes requests to Twilio's REST API."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class RestAccount:
-    """An account (`sid`), what identifies us to it, and scheme and host of the API.
+    """An account (`sid`), its credentials, and scheme and host of the API.
 
     `user` and `password` are an API key and its secret, or the account and an auth token
     (twilio.md §5.1).

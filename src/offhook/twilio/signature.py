@@ -1,11 +1,11 @@
-"""Whether a request comes from Twilio: X-Twilio-Signature, on webhooks and on the upgrade.
+"""Verification of X-Twilio-Signature, on webhooks and on the upgrade.
 
-Source: twilio.md §3.1 to §3.3, and §3.6 for requests that are signed with a shared key. What is
-signed is the same in both schemes: the URL, then each field's name and value, sorted, with nothing
+Source: twilio.md §3.1 to §3.3, and §3.6 for requests that are signed with a shared key. The signed
+text is the same in both schemes: the URL, then each field's name and value, sorted, with nothing
 between them. `fields.py` reads such a text in one way only.
 
-A signature has neither time nor nonce, so one that is valid today is valid for ever: see calls.py
-for what keeps a recorded one from being of use.
+A signature has neither time nor nonce, so one that is valid today is valid for ever:
+calls/replay_cache.py keeps a recorded one from being used again.
 """
 
 import base64
@@ -17,14 +17,14 @@ from typing import Final
 HEADER: Final = "X-Twilio-Signature"
 
 SETTINGS_HEADER: Final = "X-Twilio-Webhooks-Signature-Settings"
-"""Names the shared key and the algorithm of a signature; without it the Auth Token has signed."""
+"""Header with a signature's shared key and algorithm; without it, the Auth Token has signed."""
 
 SHARED_KEY_ALGORITHM: Final = "HMAC_SHA256"
 """The one algorithm that a shared key signs with (twilio.md §3.6)."""
 
 
 class UnknownKeyError(ValueError):
-    """A request names a shared key or an algorithm that is not configured. Says which."""
+    """Error: a request names a shared key or an algorithm that is not configured. Says which."""
 
 
 @dataclass(frozen=True, slots=True)

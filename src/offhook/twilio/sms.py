@@ -1,4 +1,4 @@
-"""Text messages: of how many segments they are made, each of which is paid for (twilio.md §5.6)."""
+"""Segments of text messages, each of which is paid for (twilio.md §5.6)."""
 
 from typing import Final
 
@@ -7,13 +7,13 @@ _BASIC: Final = frozenset(
     "ÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 _EXTENDED: Final = frozenset("^{}\\[~]|€\f")
-"""Two characters each: GSM 03.38, 6.2.1."""
+"""Characters that count as two: GSM 03.38, 6.2.1."""
 
 
 def segments(text: str) -> int:
-    """Return how many: 160 letters of GSM's alphabet fit into one, or 70 with any other letter.
+    """Return the segments of a text: one holds 160 letters of GSM's alphabet, or 70 with another.
 
-    In several, each has 7 or 3 of these for putting them together again.
+    In a text of several segments, each uses 7 or 3 of these letters for joining them.
     """
     if _BASIC.union(_EXTENDED).issuperset(text):
         return _parts(len(text) + sum(letter in _EXTENDED for letter in text), 160, 153)

@@ -1,4 +1,4 @@
-"""The caller's leg: Twilio's media stream, once it has said whose call it is."""
+"""The caller's leg: Twilio's media stream, once it has identified its call."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -37,20 +37,20 @@ class CallerLegOwner(Protocol):
 
 
 class Recorder(Protocol):
-    """The recording of a call, which is told what really is on the wire."""
+    """The recording of a call, from the audio that is on the wire."""
 
     def heard(self, timestamp: Counter, audio: bytes) -> None:
         """Record a piece of the caller's speech at Twilio's time of it, in ms."""
 
     def played(self, audio: bytes) -> None:
-        """Record audio that went to Twilio. What is dropped, or waits in the outbox, did not."""
+        """Record audio that went to Twilio, without audio that is dropped or in the outbox."""
 
     def cut(self) -> None:
         """Take note that Twilio was told to throw away what it has not played."""
 
 
 class CallerLeg:
-    """One media stream: reads Twilio's messages and writes ours (a websocket.Receiver)."""
+    """A media stream: reads Twilio's messages and writes ours (a websocket.Receiver)."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class CallerLeg:
                     self._queue(message)
                 else:
                     self._owner.on_caller_dropped(len(audio))
-            # The echo of a mark says what was played (twilio.md §1.6), so none is ever dropped.
+            # The echo of a mark tells what was played (twilio.md §1.6), so marks are never dropped.
             if mark is not None:
                 message = self._writer.mark(mark)
                 if self._writable:
@@ -92,7 +92,7 @@ class CallerLeg:
                     self._queue(message)
 
     def clear(self) -> None:
-        """Have everything that was not played thrown away, here and at Twilio."""
+        """Drop all audio that was not played, here and at Twilio."""
         # `clear` goes out even while the socket is full. Twilio answers it with the marks of what
         # it threw away (twilio.md §1.6); those of the outbox never reached it.
         self._outbox.clear()

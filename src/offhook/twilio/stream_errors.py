@@ -1,4 +1,4 @@
-"""Twilio's stream errors in plain words, with what usually helps (twilio.md §1.9)."""
+"""Twilio's stream errors in plain words, with the usual remedy (twilio.md §1.9)."""
 
 import re
 from typing import Final

@@ -1,6 +1,6 @@
-"""The TwiML documents that Offhook answers with, by the vendor's builder, which escapes.
+"""The TwiML documents of Offhook's answers, made by the vendor's builder, which escapes.
 
-Source: twilio.md §2. Every document ends the call or hands it on: none leaves a silent line.
+Source: twilio.md §2. Every document ends the call or hands it on; none leaves it silent.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ _CUT: Final = " …"
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A text that Twilio speaks, and how: None leaves it to the account."""
+    """A text that Twilio speaks, with language and voice; None: the account's default."""
 
     text: str
     language: str | None = None
-    """BCP-47."""
+    """Language by its BCP-47 tag."""
 
     voice: str | None = None
     """A voice of Twilio's, such as Polly.Joanna-Neural (twilio.md §2.5)."""
@@ -40,10 +40,10 @@ def connect(
     apology: Speech | None,
     keys: str = "",
 ) -> str:
-    """Say the announcement, press `keys`, then open a stream.
+    """Return TwiML that says the announcement, presses `keys`, then opens a stream.
 
-    `apology` is spoken should `after_url` not answer.
-    Without the URLs and the token it is what a TwiML Bin holds.
+    Twilio says `apology` if `after_url` does not answer.
+    Without the URLs and the token it is the content of a TwiML Bin.
     """
     document = VoiceResponse()
     if announcement is not None:
@@ -72,7 +72,7 @@ def dial(
     timeout_s: int = 30,
     caller_id: str | None = None,
 ) -> str:
-    """Say something, ring `destination` and connect the caller; `after_url` is told the outcome.
+    """Return TwiML that speaks, rings `destination` and reports the outcome to `after_url`.
 
     The destination is a number in E.164 or a SIP address. `caller_id` None shows the caller's.
     """
@@ -95,7 +95,7 @@ def dial(
 
 
 def record(*prompts: Speech | None, max_seconds: int, after_url: str) -> str:
-    """Speak the prompts, record what the caller says after a tone, and end the call."""
+    """Return TwiML that speaks, records the caller after a tone, and ends the call."""
     document = VoiceResponse()
     for prompt in prompts:
         _say(document, prompt)
@@ -111,7 +111,7 @@ def record(*prompts: Speech | None, max_seconds: int, after_url: str) -> str:
 
 
 def wait_in(conference: str, after_url: str) -> str:
-    """Put a leg into a conference of two, which ends with either."""
+    """Return TwiML that puts a leg into a conference of two, which ends with either."""
     document = VoiceResponse()
     dial = Dial(action=after_url, method="POST")
     dial.conference(
@@ -122,10 +122,10 @@ def wait_in(conference: str, after_url: str) -> str:
 
 
 def whisper(words: Callable[[str], Speech], summary: str, answer_url: str) -> str:
-    """Tell a person what a call is about, twice, and ask for a key; `answer_url` is told which.
+    """Return TwiML that says twice what a call is about, and asks for a key, sent to `answer_url`.
 
-    `words` says so for a summary. The document is part of a request: the summary is cut to what
-    fits into TWIML_MAX.
+    `words` makes the speech from a summary. The document is part of a request: the summary is cut
+    to what fits into TWIML_MAX.
     """
     summary = for_xml(summary)
     document = _whisper(words(summary), answer_url)
@@ -136,7 +136,7 @@ def whisper(words: Callable[[str], Speech], summary: str, answer_url: str) -> st
 
 
 def _cut(text: str, room: int) -> str:
-    """Return the beginning that takes so many characters once it is escaped, in whole words."""
+    """Return the beginning of a text that fits into `room` once escaped, in whole words."""
     end = 0
     for character in text:
         room -= len(escape(character))
@@ -159,7 +159,7 @@ def _whisper(speech: Speech, answer_url: str) -> str:
 
 
 def hang_up(say: Speech | None = None) -> str:
-    """End the call, after the words that there may be."""
+    """Return TwiML that ends the call, after `say`, if it is given."""
     document = VoiceResponse()
     _say(document, say)
     document.hangup()
@@ -167,7 +167,7 @@ def hang_up(say: Speech | None = None) -> str:
 
 
 def reject(reason: Literal["rejected", "busy"] = "rejected") -> str:
-    """Decline without answering: the caller hears that the number is out of service, or busy."""
+    """Return TwiML that declines: the caller hears that the number is out of service, or busy."""
     document = VoiceResponse()
     document.reject(reason=reason)
     return _text(document)

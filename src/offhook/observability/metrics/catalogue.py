@@ -1,7 +1,7 @@
-"""Every metric that there is. The scrape, the dashboard and docs/operating.md are made from it.
+"""Every metric. The scrape, the dashboard and docs/operating.md are made from this module.
 
-Times are in seconds, as Prometheus has them. No label is a CallSid, a number or anything else of
-which there may be any many.
+Times are in seconds, as is usual for Prometheus. No label is a CallSid, a number or another value
+without a bound on its variety.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ Unit: TypeAlias = Literal["", "seconds", "bytes", "minutes", "ratio"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One metric. `unit` is none for a plain count; a histogram has upper edges in its unit.
+    """A metric. `unit` is empty for a plain count; a histogram has upper edges in its unit.
 
-    A histogram is not `summed` when only the bucket of each value is known. Of a gauge that is
-    `common` each server tells the same: that of the database which they share.
+    A histogram is not `summed` when only the bucket of each value is known. A gauge that is
+    `common` has the same value on each server: that of the database which they share.
     """
 
     name: str
@@ -314,4 +314,4 @@ SECTIONS: Final = {
     ),
     "Process": (LOOP_LAG, PENDING_STREAMS, LOG_WAITING, LOG_LOST),
 }
-"""All of them, under the headings of the dashboard."""
+"""All metrics, under the headings of the dashboard."""

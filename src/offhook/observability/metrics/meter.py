@@ -1,4 +1,4 @@
-"""One server's metrics: a subscriber that counts, and the scrape.
+"""Metrics of a server: a subscriber that counts, and the scrape.
 
 Counting is a few dictionary operations, on the event loop; prometheus-client makes the text of it.
 Its own counters are not used: they lock, they cannot take counts that were made elsewhere
@@ -42,9 +42,9 @@ class _Histogram:
 
 
 class Metrics:
-    """Counts from events, and from who asks it to; gauges are asked when it is scraped.
+    """The metrics of a server: counts of events and of direct calls; gauges are read at a scrape.
 
-    Belongs to one event loop, and one server: nothing here is shared by two.
+    An object belongs to one event loop and one server.
     """
 
     content_type: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -63,13 +63,13 @@ class Metrics:
         }
         self._asked: dict[Metric, Callable[[], float]] = {}
         self._started: dict[str, int] = {}
-        """Calls with a stream, and when it came, ms."""
+        """Start of the stream in ms of the call, by CallSid, of calls with a stream."""
         self._process = ProcessCollector(registry=None)
 
     # --- what is told ---
 
     def ask(self, metric: Metric, value: Callable[[], float]) -> None:
-        """Have `value` asked for this gauge or counter without labels, at every scrape."""
+        """Register `value` for a gauge or counter without labels, to be called at every scrape."""
         self._asked[metric] = value
 
     def refused(self, request: Literal["webhook", "upgrade", "stream"], why: str) -> None:
@@ -81,11 +81,11 @@ class Metrics:
         self.refused("stream", why)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
-        """Observe how long a webhook took."""
+        """Observe the duration of a webhook."""
         self._observe(catalogue.WEBHOOK_SECONDS, seconds, (path, str(status)))
 
     def late(self, seconds: float) -> None:
-        """Observe how late the event loop was at a beat of its own."""
+        """Observe by how many seconds a beat of the event loop was late."""
         self._observe(catalogue.LOOP_LAG, seconds)
 
     def held(self, function: str, seconds: float) -> None:
@@ -176,7 +176,7 @@ class Metrics:
         histogram.sum += value
 
     def _add(self, metric: Metric, counts: Iterable[int], labels: Labels) -> None:
-        """Values of which only the bucket is known."""
+        """Add values of which only the bucket is known."""
         histogram = self._histogram(metric, labels)
         for index, count in enumerate(counts):
             histogram.counts[index] += count
@@ -192,10 +192,10 @@ class Metrics:
     # --- the scrape ---
 
     async def text(self) -> bytes:
-        """Return all of it at one moment, in Prometheus' text format, of `content_type`.
+        """Return all metrics at one moment, in Prometheus' text format, of `content_type`.
 
-        The loop is given back after each metric: to write a hundred lines takes about a
-        millisecond, for which no caller's audio need wait.
+        The loop runs other work after each metric: to write a hundred lines takes about a
+        millisecond, and the callers' audio must not wait for more.
         """
         parts = []
         for family in [*self._families(), *self._process.collect()]:
