@@ -1,1 +1,1 @@
-"""A simulated Twilio and a stand-in for Deepgram, with a dialogue and speech."""
+"""Simulated Twilio and stand-in for Deepgram, with dialogue, recognition and synthesis."""

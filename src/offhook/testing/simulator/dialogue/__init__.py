@@ -1,1 +1,1 @@
-"""A conversation without a model: what may be said, what it means, and what is answered."""
+"""Conversation without a model: permitted phrases, their meanings, and answers to them."""

@@ -1,4 +1,4 @@
-"""A stand-in agent as a file, of either kind: a script, or a dialogue."""
+"""Reading of a stand-in agent from a file: a script or a dialogue."""
 
 from pathlib import Path
 from typing import Any

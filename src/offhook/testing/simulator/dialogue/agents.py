@@ -1,4 +1,4 @@
-"""A stand-in agent made ready, with what this machine has to hear and speak with."""
+"""Preparation of a stand-in agent with the speech engines of this machine."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,12 +18,12 @@ from offhook.testing.simulator.speech import installed
 
 @dataclass(frozen=True, slots=True)
 class ReadyAgent:
-    """An agent, and in words what it is."""
+    """Stand-in agent that is ready for sessions, with a description in `words`."""
 
     agent: StandInAgent
     words: str
     dialogue: Dialogue | None
-    """What it talks along; None for a script and for a model."""
+    """Dialogue of the agent; None for a script and for a model."""
 
 
 @asynccontextmanager
@@ -32,9 +32,9 @@ async def ready(
 ) -> AsyncIterator[ReadyAgent]:
     """Make an agent ready until the end of the block, which ends its processes and requests.
 
-    Without `what` it is the front desk: the one that understands, or a script where this machine
-    has neither ears nor voice. Raises UserError E-STANDIN-02 when a dialogue needs them and they
-    are missing, E-EAR-... when they do not start or a word is unknown.
+    Without `what` it is the front desk: the dialogue, or a script if this machine has no speech
+    engines. Raises UserError E-STANDIN-02 if a dialogue needs engines that are missing, E-EAR-...
+    if they do not start or a word is unknown.
     """
     missing = installed.missing()
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What a dialogue's file must mean, beyond its form: every name leads somewhere."""
+"""Checks of a dialogue beyond its schema: every name must be defined and used."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -15,7 +15,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def check(dialogue: "Dialogue", document: Document) -> None:
-    """Check a dialogue. Raises InvalidFileError E-DIALOGUE-01 with every mistake, in file order."""
+    """Check a dialogue. Raises InvalidFileError E-DIALOGUE-01 with all mistakes, in file order."""
     found = list(_Checks(dialogue, document).findings())
     if found:
         found.sort(key=lambda finding: (finding.place is None, finding.place))
@@ -34,7 +34,7 @@ class _Checks:
             for word in words(phrase)
             if word.startswith("$")
         }
-        """Slots that callers can fill."""
+        """Slots that some phrase contains, so that callers can fill them."""
 
     def findings(self) -> Iterator[Finding]:
         yield from self._names()
@@ -42,7 +42,6 @@ class _Checks:
         yield from self._states()
         yield from self._functions()
         yield from self._texts()
-        # What is said of a dialogue with holes in it would be wrong.
         yield from self._caller()
 
     def _error(self, loc: Loc, text: str, fix: str, *, key: bool = False) -> Finding:
@@ -59,7 +58,7 @@ class _Checks:
         yield self._error(loc, f'There is no {what} "{name}".', fix, key=key)
 
     def _names(self) -> Iterator[Finding]:
-        """Names are words, because they stand after `$`, in `{}` and under `say`."""
+        """Report names that are not words: names occur after `$`, in `{}` and under `say`."""
         for section in ("intents", "slots", "replies", "states"):
             for name in getattr(self._content, section):
                 if not _NAME.fullmatch(name):
@@ -146,7 +145,7 @@ class _Checks:
         yield from self._unanswered()
 
     def _reached(self) -> Iterator[str]:
-        """Yield the states to which a way leads."""
+        """Yield the states that can be reached from `start`."""
         everywhere = [
             case.to
             for loc, case in self._dialogue.cases()
@@ -166,7 +165,7 @@ class _Checks:
             seen |= ways
 
     def _unanswered(self) -> Iterator[Finding]:
-        """Intents to which nothing answers."""
+        """Report intents that nothing answers."""
         content = self._content
         needed = {slot for state in content.states.values() for slot in state.needs}
         answered = {*content.anywhere, *(i for s in content.states.values() for i in s.on)}

@@ -1,4 +1,4 @@
-"""One streamed chat completion of a server that speaks OpenAI's protocol: Ollama, vLLM, llama.cpp.
+"""Client for a streamed chat completion in OpenAI's protocol: Ollama, vLLM, llama.cpp.
 
 The request is `POST .../chat/completions` with `stream: true`; the answer is a stream of events,
 each a line `data: {...}`, the last `data: [DONE]`. Anything else ends in a CompletionError.
@@ -16,16 +16,16 @@ import msgspec
 
 CONNECT_S: Final = 5.0
 READ_S: Final = 15.0
-"""Seconds without a byte after which a model is given up; the first may have to be loaded."""
+"""Seconds without a byte after which a completion fails; a model may have to be loaded first."""
 
 TOTAL_S: Final = 60.0
 """Seconds that one completion may take."""
 
 SLOW_S: Final = 3.0
-"""Seconds without a first piece after which that is reported."""
+"""Seconds without a first piece after which the completion is reported as slow."""
 
 TEXT_MAX: Final = 8000
-"""Characters that are taken of one answer."""
+"""Characters that one answer may have; the rest is discarded."""
 
 _LINE_MAX: Final = 256 * 1024
 _STREAM_MAX: Final = 4 * 1024 * 1024
@@ -34,24 +34,24 @@ _ARGUMENTS_MAX: Final = 64 * 1024
 
 
 class CompletionError(Exception):
-    """No completion. Says why, without a word of what was said or sent."""
+    """Failure of a completion. Its text gives the reason and no content of the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Where a model is, and which."""
+    """Model on a server, by URL and name."""
 
     url: str
-    """The whole URL of its chat completions."""
+    """Full URL of the chat completions."""
     name: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """May hold a key: never shown."""
+    """HTTP headers, which may hold a key and so are never shown."""
     temperature: float | None = None
 
 
 @dataclass(slots=True)
 class ToolCall:
-    """A function that the model wants run; it wrote `arguments`, which may be no JSON."""
+    """Function call that a model requests. `arguments` is its text, which may be invalid JSON."""
 
     id: str = ""
     name: str = ""
@@ -88,13 +88,13 @@ _decoder: Final = msgspec.json.Decoder(_Chunk)
 
 
 def completions_url(url: str) -> str:
-    """Return the URL of a server's chat completions (base: http://127.0.0.1:11434/v1)."""
+    """Return the URL of chat completions under a base URL such as http://127.0.0.1:11434/v1."""
     whole = url.rstrip("/")
     return whole if whole.endswith("/chat/completions") else f"{whole}/chat/completions"
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an HTTP URL leads to this machine."""
+    """Return True if an HTTP URL leads to this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -114,9 +114,9 @@ async def complete(
     text: Callable[[str], None],
     slow: Callable[[], None],
 ) -> list[ToolCall]:
-    """Have the model answer: each piece of text goes to `text`, its tool calls are returned.
+    """Request an answer of a model: pass each piece of text to `text`, and return its tool calls.
 
-    `slow` is called when nothing has come for SLOW_S. Redirects are not followed. Raises
+    `slow` is called if nothing has arrived within SLOW_S. Redirects are not followed. Raises
     CompletionError.
     """
     body: dict[str, Any] = {"model": model.name, "messages": list(messages), "stream": True}
@@ -192,7 +192,7 @@ async def _read(
 
 
 def _add(calls: dict[int, ToolCall], delta: _ToolDelta) -> None:
-    """Add a piece of a tool call: they come by index, their arguments bit by bit."""
+    """Add a piece of a tool call: pieces have its index, and the arguments are split up."""
     if delta.index not in calls and len(calls) >= _CALLS_MAX:
         raise CompletionError("it called too many functions")
     call = calls.setdefault(delta.index, ToolCall())
@@ -205,7 +205,7 @@ def _add(calls: dict[int, ToolCall], delta: _ToolDelta) -> None:
 
 
 async def _events(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """Yield the data of each event; pass over comments and other fields."""
+    """Yield the data of each event; skip comments and other fields."""
     rest = b""
     total = 0
     async for piece in response.aiter_bytes():

@@ -1,10 +1,10 @@
-"""One conversation along a dialogue: what is said to what was heard. No sockets, no clock.
+"""Conversation along a dialogue: answers to recognised text, without sockets and clock.
 
-    talk = Talk(dialogue)
-    talk.hear("a table for two on friday").say      # ("Of course.", "At what time?")
+    conversation = DialogueConversation(dialogue)
+    conversation.hear("a table for two on friday").say      # ("Of course.", "At what time?")
 
-Everything that it remembers is in `memory`, which is never changed but replaced: whoever keeps an
-old one can take back what has happened since (a turn that was not over, after all).
+The whole state is in `memory`, which is replaced and never changed. So a caller of this module can
+keep an old `memory` and restore it, to undo a turn that was not over.
 """
 
 import dataclasses
@@ -28,67 +28,68 @@ from offhook.testing.simulator.dialogue.slots import Value, spoken
 _Row: TypeAlias = Literal["misunderstood", "silent"]
 
 _RESULT_MAX: Final = 64 * 1024
-"""Characters of a function's answer that are read."""
+"""Characters of a function's result that are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationCall:
-    """A function that is wanted."""
+    """Function call that the conversation requests."""
 
     name: str
     arguments: Mapping[str, Any]
     speculative: bool
-    """Wanted now, though the turn may not be over."""
+    """True to call the function now, though the turn may not be over."""
     example: str
-    """An answer to it, as JSON: for whoever runs it where nobody does."""
+    """Example of a result, as JSON, for an agent that must run the function itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What the agent does next."""
+    """Next actions of the agent."""
 
     say: tuple[str, ...] = ()
     calls: tuple[ConversationCall, ...] = ()
-    """Functions to call. `functions_answered` is due when all of them were."""
+    """Functions to call. `functions_answered` must be called with all results."""
     end: bool = False
-    """End the session when that has been heard."""
+    """True to end the session when the caller has heard `say`."""
     meaning: Meaning = field(default_factory=lambda: Meaning(None))
-    """What the caller was taken to mean."""
+    """Meaning that was given to the caller's words."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Calling:
-    """Functions that have not been answered, and what is to be done then."""
+    """Functions without results yet, and the cases that follow them."""
 
     then: tuple[DialogueCase, ...]
     known: Mapping[str, Any]
-    """What could be filled in when they were called."""
+    """Values that could be filled in at the time of the call."""
     confirmed: bool
-    """Whether they were called because the caller had confirmed."""
+    """True if the caller's confirmation caused the call."""
     home: str | None
-    """Where the conversation goes on, unless `then` says; None: where it is."""
+    """State that follows, unless `then` names one; None for the present state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """All that a conversation knows."""
+    """State of a conversation."""
 
     state: str = START
     slots: Mapping[str, Value] = field(default_factory=dict)
     confirming: bool = False
-    """The caller was asked whether all is right."""
+    """True if the caller was asked to confirm."""
     calling: _Calling | None = None
     last: tuple[str, ...] = ()
-    """What was said last."""
+    """Texts that were said last."""
     misunderstood: int = 0
+    """Number of turns in a row that meant nothing."""
     silent: int = 0
-    """How many turns in a row meant nothing; how often in a row nobody spoke."""
+    """Number of silences in a row."""
     said: Mapping[str, int] = field(default_factory=dict)
-    """How often each reply was said, by name: its variants take turns."""
+    """Number of times that each reply was said, by name: its variants are said in turn."""
 
 
 class DialogueConversation:
-    """One conversation. `offered` are the functions that the Settings offer; None: any."""
+    """Conversation. `offered` are the functions that Settings offer; None for all functions."""
 
     def __init__(self, dialogue: Dialogue, offered: frozenset[str] | None = None) -> None:
         self._dialogue: Final = dialogue
@@ -97,15 +98,15 @@ class DialogueConversation:
 
     @property
     def missing(self) -> frozenset[str]:
-        """Functions that the dialogue calls and nobody offers."""
+        """Functions that the dialogue calls but Settings do not offer."""
         if self.offered is None:
             return frozenset()
         return frozenset(self._dialogue.content.functions) - self.offered
 
-    # --- What happens ---
+    # --- Events ---
 
     def hear(self, text: str, understood: bool = True) -> Move:
-        """Answer a turn: what was recognised, and whether the recogniser trusts it."""
+        """Answer a turn. `text` was recognised; `understood` is False if it is not trusted."""
         self._remember(silent=0, calling=None)
         state = self._state
         missing = [slot for slot in state.needs if slot not in self.memory.slots]
@@ -122,7 +123,7 @@ class DialogueConversation:
         return self._moved(dataclasses.replace(move, meaning=meaning))
 
     def functions_answered(self, contents: Sequence[str]) -> Move:
-        """Go on after the functions of the last move, which were answered with these texts."""
+        """Continue after the functions of the latest move, with their results."""
         calling = self.memory.calling
         if calling is None:
             return Move()
@@ -143,28 +144,28 @@ class DialogueConversation:
         return self._moved(self._go(case, known))
 
     def functions_are_slow(self) -> Move:
-        """Say that functions take long."""
+        """Return the reply for functions that are slow."""
         return Move(self._texts(["one_moment"], {}) or ())
 
     def functions_cancelled(self) -> None:
-        """Give up the functions that are waited for: the caller went on."""
+        """Cancel the open functions, because the caller went on speaking."""
         calling = self.memory.calling
         if calling is not None:
-            # Nothing was done: a caller who was asked whether all is right may still say yes.
+            # No function was completed, so a caller who was asked to confirm may still say yes.
             self._remember(calling=None, confirming=calling.confirmed)
 
     def said(self, text: str) -> None:
-        """Note what the agent said unasked: its greeting, or what it was told to say."""
+        """Note a greeting or an injected message that the agent said."""
         self._remember(last=(text,))
 
     def silence(self) -> Move:
-        """Answer a silence of both sides."""
+        """Answer a silence of both parties."""
         return self._moved(self._again("silent"))
 
-    # --- What is answered ---
+    # --- Answers ---
 
     def _answer(self, meaning: Meaning, given: Mapping[str, Value]) -> Move | None:
-        """Decide what to do about a turn; None if it meant nothing here."""
+        """Return the move for a turn; None if it means nothing in this state."""
         intent, here, content = meaning.intent, self._state, self._dialogue.content
         verdict = intent in ("yes", "no")
         known = {**self.memory.slots, **meaning.slots}
@@ -177,7 +178,7 @@ class DialogueConversation:
         if intent == "yes" and self.memory.confirming and not changed:
             return self._call(here.call, here.then, confirmed=True, home=START)
         if given:
-            # Also a correction: "no, for three people".
+            # A correction is handled here too: "no, for three people".
             self._remember(slots={**self.memory.slots, **given}, confirming=False)
             return self._go_on(())
         if intent == "no" and self.memory.confirming:
@@ -207,7 +208,7 @@ class DialogueConversation:
         known: Mapping[str, Any],
         heard: Mapping[str, Value] | None = None,
     ) -> Move:
-        """Say what a case says, and go where it leads; `heard` are the values of this turn."""
+        """Say the texts of a case and enter its state. `heard` are the values of this turn."""
         said = self._texts(case.say, known) or ()
         if case.forget:
             kept = {s: value for s, value in self.memory.slots.items() if s not in case.forget}
@@ -225,7 +226,7 @@ class DialogueConversation:
 
     def _enter(self, name: str, heard: Mapping[str, Value]) -> None:
         needs = self._dialogue.states[name].needs
-        # Values that the new state needs too are kept: not those of another matter.
+        # Only values that the new state needs too are kept.
         kept = {slot: value for slot, value in self.memory.slots.items() if slot in needs}
         if name == START:
             kept = {}
@@ -233,7 +234,7 @@ class DialogueConversation:
         self._remember(state=name, slots={**kept, **taken}, confirming=False)
 
     def _go_on(self, said: tuple[str, ...]) -> Move:
-        """After `said`: ask for what is missing, or for confirmation, or call the functions."""
+        """Ask for a missing slot or for confirmation, or call the functions, after `said`."""
         state, filled = self._state, self.memory.slots
         for slot, question in state.needs.items():
             if slot not in filled:
@@ -247,7 +248,7 @@ class DialogueConversation:
         return Move(said)
 
     def _again(self, row: _Row, *, off_topic: bool = False) -> Move:
-        """Return the next answer to turns in a row that meant nothing; in the end, none."""
+        """Return the next answer to successive failed turns or silences; none after the last."""
         content = self._dialogue.content
         if row == "misunderstood":
             actions, count = content.misunderstood, self.memory.misunderstood
@@ -281,7 +282,7 @@ class DialogueConversation:
                 self._enter(START, {})
                 return Move(self._texts(["not_offered"], words) or ())
         if not names:
-            # Confirmed, and nothing to call: that is all.
+            # The caller has confirmed, and there is nothing to call.
             return self._go(DialogueCase(to=home), filled)
         self._remember(calling=_Calling(tuple(then), filled, confirmed, home))
         return Move(calls=tuple(self._made(name, filled) for name in names))
@@ -305,7 +306,7 @@ class DialogueConversation:
             name, arguments, function.speculative, msgspec.json.encode(example).decode()
         )
 
-    # --- Words ---
+    # --- Texts ---
 
     def _fitting(self, cases: Sequence[Any], known: Mapping[str, Any]) -> Any:
         """Return the first case whose conditions hold and whose words can be filled in, or None."""
@@ -321,7 +322,7 @@ class DialogueConversation:
     def _texts(
         self, texts: Sequence[str], known: Mapping[str, Any], *, count: bool = True
     ) -> tuple[str, ...] | None:
-        """Return what is said, filled in; None when something is not known that it needs."""
+        """Return texts with their values filled in; None if a needed value is unknown."""
         said = []
         times = dict(self.memory.said)
         for text in texts:
@@ -364,7 +365,7 @@ class DialogueConversation:
 
 
 def _fields(content: str) -> dict[str, Any] | None:
-    """Return the fields of a function's answer; None if it is no JSON object, or says it failed."""
+    """Return the fields of a function's result; None if it is no JSON object or has `error`."""
     try:
         answer = msgspec.json.decode(content[:_RESULT_MAX])
     except (msgspec.DecodeError, UnicodeError, RecursionError):

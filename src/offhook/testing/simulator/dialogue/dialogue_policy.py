@@ -1,4 +1,4 @@
-"""A dialogue as the policy of a stand-in agent."""
+"""Policy of a stand-in agent that follows a dialogue."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ def conversing(
     voice: TextToSpeech,
     conduct: Conduct | None = None,
 ) -> StandInAgent:
-    """Return an agent that talks along a dialogue."""
+    """Return an agent that follows a dialogue."""
     return StandInAgent(
         conduct or Conduct(), lambda settings: DialogueFilePolicy(dialogue, settings), ears, voice
     )
@@ -27,9 +27,9 @@ def conversing(
 
 @asynccontextmanager
 async def talking(dialogue: Dialogue) -> AsyncIterator[StandInAgent]:
-    """Make an agent that talks along a dialogue, until the end of the block.
+    """Run the speech engines for an agent that follows a dialogue, until the end of the block.
 
-    Raises UserError (E-EAR-...) where the local engines do not start, or do not know a word.
+    Raises UserError (E-EAR-...) if the engines do not start or do not know a word.
     """
     from offhook.testing.simulator.speech.speech_to_text import recognising
     from offhook.testing.simulator.speech.text_to_speech import speaking
@@ -39,17 +39,17 @@ async def talking(dialogue: Dialogue) -> AsyncIterator[StandInAgent]:
 
 
 class DialogueFilePolicy:
-    """One session's Talk, carried out. A DialoguePolicy."""
+    """DialoguePolicy that carries out the moves of one session's DialogueConversation."""
 
     def __init__(self, dialogue: Dialogue, settings: StandInSettings) -> None:
         content = dialogue.content
         self.silence_s: float | None = content.silent_after if content.silent else None
         self._talk = DialogueConversation(dialogue, _offered(settings))
         self._before = self._talk.memory
-        """What was remembered when the answer was begun."""
+        """State of the conversation before the latest answer."""
 
     def answer(self, heard: Transcript, answer: TurnAnswer, *, interrupted: bool) -> None:
-        """Answer what was meant."""
+        """Answer a turn by its meaning."""
         self._before = self._talk.memory
         move = self._talk.hear(heard.text, heard.understood)
         slots = (f"{name}={value}" for name, value in move.meaning.slots.items())
@@ -57,24 +57,24 @@ class DialogueFilePolicy:
         self._carry_out(move, answer)
 
     def silence(self, answer: TurnAnswer) -> None:
-        """Ask whether somebody is there, but not for ever."""
+        """Answer a silence, as often in a row as the dialogue has answers."""
         self._before = self._talk.memory
         self._carry_out(self._talk.silence(), answer)
 
     def forget(self) -> None:
-        """Take back what the last turn changed: it was not over."""
+        """Undo the latest turn, because it was not over."""
         self._talk.memory = self._before
 
     def interrupted(self, heard: str) -> None:
-        """Functions that were waited for are called off."""
+        """Cancel the functions that the answer waits for."""
         self._talk.functions_cancelled()
 
     def said(self, text: str) -> None:
-        """Note what may have to be repeated."""
+        """Note text of the agent, which `repeat` may have to say again."""
         self._talk.said(text)
 
     def resume(self, history: Sequence[History]) -> None:
-        """Have the same conversation again, in silence."""
+        """Restore the state by running the earlier conversation without output."""
         for message in history:
             if message.role == "user" and message.content:
                 self._talk.hear(message.content)
@@ -85,11 +85,11 @@ class DialogueFilePolicy:
         self._talk.functions_cancelled()
 
     def update(self, settings: StandInSettings) -> None:
-        """Other functions may be offered."""
+        """Apply the functions that changed settings offer."""
         self._talk.offered = _offered(settings)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no resource is held."""
 
     def _carry_out(self, move: Move, answer: TurnAnswer) -> None:
         for text in move.say:

@@ -1,7 +1,8 @@
-"""A dialogue as a file. README.md beside this has one to begin with, and tells of every key.
+"""Dialogue as a YAML file. README.md beside this file has an example and documents every key.
 
-`read(path)` gives a Dialogue, from which the rest follows: `meaning("a table for two")` for whoever
-listens, `vocabulary()` for a recogniser, `spoken_vocabulary()` for one that listens to the agent.
+`read(path)` returns a Dialogue. Its `meaning("a table for two")` interprets a caller's words,
+`vocabulary()` is for the recogniser of callers, `spoken_vocabulary()` for one that recognises the
+agent.
 """
 
 import re
@@ -20,7 +21,7 @@ from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech.vocabulary import Vocabulary
 
 START: Final = "start"
-"""The state in which a conversation begins, and to which it comes back. It keeps no values."""
+"""State in which a conversation begins, and to which it returns. It keeps no values."""
 
 BUILTIN_REPLIES: Final[Mapping[str, tuple[str, ...]]] = {
     "again": ("Sorry, I did not catch that.", "Sorry, could you say that again?"),
@@ -29,7 +30,7 @@ BUILTIN_REPLIES: Final[Mapping[str, tuple[str, ...]]] = {
     "one_moment": ("One moment, please.",),
     "what_to_change": ("What would you like to change?",),
 }
-"""Replies that every dialogue has, unless it has its own of that name."""
+"""Replies that every dialogue has, unless it defines its own of that name."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -39,7 +40,7 @@ def _listed(value: Any) -> Any:
 
 
 def _slot(value: Any) -> Any:
-    """Any of the three ways to write an own slot, refused in words when it is none."""
+    """Check that a value is one of the three forms of an own slot. Return it, or refuse it."""
     if isinstance(value, str) and value in slots.builtin():
         return value
     ways = value.values() if isinstance(value, dict) else []
@@ -59,7 +60,7 @@ def _slot(value: Any) -> Any:
 Texts: TypeAlias = Annotated[
     list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])
 ]
-"""What is said, text by text. A text that is one word of small letters names a reply."""
+"""Texts to say, in order. A text that is one word in lower case names a reply."""
 
 Names: TypeAlias = Annotated[
     list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])
@@ -75,19 +76,19 @@ class _Part(pydantic.BaseModel):
 
 
 class DialogueCase(_Part):
-    """One way to answer. Of several, the first whose `when` fits and whose words can be filled."""
+    """Possible answer. The first one is used whose `when` holds and whose texts can be filled."""
 
     when: dict[str, str | int | bool | list[str | int | bool] | None] = {}
-    """Slots, or fields of a function's answer, and the value or values that they must have."""
+    """Slots or fields of a function's result, with the value or values that they must have."""
     say: Texts = []
     to: str | None = None
-    """The state to go to; without it, the conversation stays where it is."""
+    """State to enter; without it, the conversation stays in its state."""
     forget: Names = []
     """Slots whose values are dropped, so that they are asked for again."""
     repeat: bool = False
-    """Say once more what was said last."""
+    """True to repeat the texts that were said last."""
     end: bool = False
-    """The agent closes the session once this has been heard."""
+    """True to close the session once the caller has heard the texts."""
 
 
 def _cases(value: Any) -> Any:
@@ -102,7 +103,7 @@ Cases: TypeAlias = Annotated[
 
 
 class DialogueAction(DialogueCase):
-    """A case that may call functions: `then` answers when all of them have been answered."""
+    """Case that may call functions. `then` has the answers to their results."""
 
     call: Names = []
     then: Cases = []
@@ -117,71 +118,71 @@ Actions: TypeAlias = Annotated[
 
 
 class DialogueFunction(_Part):
-    """A function that the Settings offer, as this dialogue calls it."""
+    """Function that Settings offer, as this dialogue calls it."""
 
     arguments: dict[str, Any] | None = None
-    """By name; "$day" stands for the value of that slot. Without it, the slots that the state
-    needs."""
+    """Arguments by name; "$day" stands for the value of that slot. Without it, the arguments are
+    the slots that the state needs."""
     speculative: bool = False
-    """Call it before the caller's turn is certain to be over; it is cancelled if the caller goes
-    on. Not where Settings say `defer_until_eot`."""
+    """True to call it before the caller's turn is certain to be over; it is cancelled if the caller
+    goes on. Settings with `defer_until_eot` prevent this."""
     example: dict[str, Any] = {}
-    """An answer to it. Tells which fields there are and how they sound; several values of one are
-    a list. It is also the answer where Settings give the function an `endpoint`: the stand-in
-    calls none."""
+    """Example of a result, which defines its fields and their possible values; several values of a
+    field are a list. It is also the result where Settings give the function an `endpoint`, because
+    the stand-in calls no endpoints."""
 
 
 class DialogueState(_Part):
-    """A step of the conversation: asks for what it needs, confirms, calls, goes on."""
+    """Step of the conversation: ask for slots, confirm, call functions, answer, go on."""
 
     say: Texts = []
-    """Said on coming here."""
+    """Texts to say on entering the state."""
     needs: dict[str, Texts] = {}
-    """Slots, and how each is asked for while it has no value."""
+    """Slots, with the question for each that is asked while it has no value."""
     confirm: Texts = []
-    """Asked when all of them have one; needs the intents `yes` and `no`."""
+    """Question to ask when all slots have values; it needs the intents `yes` and `no`."""
     call: Names = []
-    """Functions called then."""
+    """Functions to call when all slots have values and are confirmed."""
     then: Cases = []
-    """What is answered to their results. Without a `to` it goes on in `start`."""
+    """Answers to the results of the functions. Without `to`, the next state is `start`."""
     on: dict[str, Actions] = {}
-    """What intents do here; others do as under `anywhere`."""
+    """Actions of intents in this state; for others, `anywhere` applies."""
 
 
 class DialogueContent(_Part):
-    """The whole file."""
+    """Content of a dialogue's file."""
 
     intents: dict[str, Annotated[list[str], Field(min_length=1)]]
-    """By name, the phrases with which callers mean it. `$day`, `$time`, `$people`, `$digits` and
-    own slots stand for values."""
+    """Phrases of callers for each intent, by name. `$day`, `$time`, `$people`, `$digits` and own
+    slots stand for values."""
     slots: dict[str, OwnSlot] = {}
-    """Own slots: words, names with the words that mean them, or another name for a kind."""
+    """Own slots: a list of words, names with the words that mean them, or a kind of slot."""
     day_begins: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "08:00"
-    """A time without morning or evening is the first from here on: from 12:00, seven is 19:00."""
+    """Start (HH:MM) of the 12 hours in which a bare "seven" lies: from 12:00, it is 19:00."""
     replies: dict[str, Texts] = {}
-    """Texts by name; of several, the first is said first. `{day}` is filled in."""
+    """Texts by name; several texts of a name are said in turn. `{day}` is filled in."""
     functions: dict[str, DialogueFunction] = {}
     states: dict[str, DialogueState] = {}
     anywhere: dict[str, Actions] = {}
-    """What intents do in every state that says nothing else."""
+    """Actions of intents in every state that has none of its own for them."""
     misunderstood: Actions = [DialogueAction(say=["again"])] * 3
-    """Answers to the first, second ... turn in a row that meant nothing; after those, silence."""
+    """Answers to the first, second, … turn in a row that meant nothing; later ones get none."""
     off_topic: Texts = []
-    """Said instead of the first of them when the words were clear and meant nothing here."""
+    """Texts in place of the first such answer, if the words were clear but meant nothing."""
     silent: Actions = []
-    """Likewise, for callers who say nothing for `silent_after` seconds."""
+    """Answers to the first, second, … silence of `silent_after` seconds; later ones get none."""
     silent_after: Annotated[float, Field(ge=1, le=600)] = 10.0
     caller: list[str] = []
-    """What a simulated caller can say."""
+    """Lines that a simulated caller can say."""
     pronunciations: dict[str, str] = {}
-    """Of words that the recogniser does not know, in the phones of CMU's dictionary."""
+    """Pronunciations of words that the recogniser lacks, in phones of CMU's dictionary."""
 
 
 class Dialogue:
-    """A file whose every name leads somewhere. Made by `read`; the same for all sessions."""
+    """Dialogue that has passed all checks. `read` makes one, which all sessions share."""
 
     def __init__(self, document: yamlfile.Document) -> None:
-        """Read a dialogue. Raises InvalidFileError with every mistake: E-YAML-03, E-DIALOGUE-01."""
+        """Read a dialogue. Raises InvalidFileError (E-YAML-03, E-DIALOGUE-01) with all mistakes."""
         # The checks look at a Dialogue, so they are not imported above.
         from offhook.testing.simulator.dialogue import checks
 
@@ -204,15 +205,15 @@ class Dialogue:
 
     @property
     def caller_lines(self) -> list[str]:
-        """What a simulated caller can say."""
+        """Lines that a simulated caller can say."""
         return self.content.caller
 
     def meaning(self, text: str, expected: Collection[str] = ()) -> Meaning:
-        """Return what a caller who says `text` means; see Matcher."""
+        """Return the meaning of a caller's `text`; see Matcher."""
         return self.matcher.meaning(text, expected)
 
     def vocabulary(self) -> Vocabulary:
-        """All that callers may say: every phrase, with values, and every line of `caller`."""
+        """Return all that callers may say: phrases with values, and the lines of `caller`."""
         phrases = [
             phrase
             for intent, texts in self.content.intents.items()
@@ -228,7 +229,7 @@ class Dialogue:
         return Vocabulary(tuple(phrases), self.content.pronunciations)
 
     def spoken_vocabulary(self, more: Iterable[str] = ()) -> Vocabulary:
-        """All that the agent may say, and `more`: its greeting, and what is injected."""
+        """Return all that the agent may say, and `more`, such as its greeting and injections."""
         examples: dict[str, list[Any]] = {}
         for function in self.content.functions.values():
             for name, value in function.example.items():
@@ -249,13 +250,13 @@ class Dialogue:
         return Vocabulary(tuple(phrases), self.content.pronunciations)
 
     def variants(self, text: str) -> tuple[str | None, list[str]]:
-        """Return the reply that a text under `say` names, and its variants; or the text alone."""
+        """Return the name and variants of the reply that `text` names; else None and the text."""
         if _NAME.fullmatch(text):
             return text, self.replies.get(text, [])
         return None, [text]
 
     def texts(self) -> Iterable[tuple[yamlfile.Loc, str]]:
-        """Every text that may be spoken, and where it is written."""
+        """Yield every text that may be spoken, with its place."""
         for name, variants in self.replies.items():
             for index, text in enumerate(variants):
                 yield ("replies", name, index), text
@@ -265,7 +266,7 @@ class Dialogue:
                     yield (*loc, index), text
 
     def said(self) -> Iterable[tuple[yamlfile.Loc, list[str]]]:
-        """Every place where something is said."""
+        """Yield every list of texts to say, with its place."""
         for name, state in self.content.states.items():
             here = ("states", name)
             yield (*here, "say"), state.say
@@ -277,7 +278,7 @@ class Dialogue:
         yield ("off_topic",), self.content.off_topic
 
     def cases(self) -> Iterable[tuple[yamlfile.Loc, DialogueCase]]:
-        """Every case, and where it is written."""
+        """Yield every case, with its place."""
         for name, state in self.content.states.items():
             for index, case in enumerate(state.then):
                 yield ("states", name, "then", index), case
@@ -288,7 +289,7 @@ class Dialogue:
                     yield (*loc, index, "then", then), case
 
     def actions(self) -> Iterable[tuple[yamlfile.Loc, list[DialogueAction]]]:
-        """Every list of actions, and where it is written."""
+        """Yield every list of actions, with its place."""
         for name, state in self.content.states.items():
             for intent, actions in state.on.items():
                 yield ("states", name, "on", intent), actions
@@ -298,7 +299,7 @@ class Dialogue:
         yield ("silent",), self.content.silent
 
     def _kinds_in_phrases(self) -> dict[str, slots.SlotKind]:
-        """Return the kinds that some phrase has: no word is taken for a value of another."""
+        """Return the kinds of slot in phrases: words are parsed as values of these only."""
         used = {
             word[1:]
             for phrases in self.content.intents.values()
@@ -310,7 +311,7 @@ class Dialogue:
 
 
 def read(path: Path) -> Dialogue:
-    """Read a dialogue from a file. Raises UserError with the place of every mistake."""
+    """Read a dialogue from a file. Raises UserError with the place of each mistake."""
     return Dialogue(yamlfile.read(path))
 
 

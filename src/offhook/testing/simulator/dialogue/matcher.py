@@ -1,9 +1,9 @@
-"""What a sentence means: the intent whose phrases are nearest to it, and the values in it.
+"""Matching of a sentence to its meaning: the intent with the nearest phrase, and slot values.
 
-Words that are values are replaced by the name of their slot ("for $people at $time"), and phrases
-are compared by the cosine of their words and pairs of words, weighted by how rare these are
-(tf-idf; the replacing, not the measure, does the work). A number can be a time,
-people or a digit: each reading is tried, and the one that is nearest to a phrase is taken.
+Words that are values are replaced by the name of their slot ("for $people at $time"). Phrases are
+compared by the cosine of their words and pairs of words, weighted by rarity (tf-idf; the
+replacement matters more than the measure). A number can be a time, people or a digit: each reading
+is tried, and the one nearest to a phrase is used.
 """
 
 import itertools
@@ -17,41 +17,42 @@ from offhook.testing.simulator.dialogue.slots import SlotKind, Value
 from offhook.testing.simulator.dialogue.words import words
 
 NEAR: Final = 0.5
-"""The cosine below which a sentence means nothing that is known."""
+"""Cosine below which a sentence has no known meaning."""
 
 MARGIN: Final = 0.04
-"""By how much the nearest intent must be nearer than the next."""
+"""Least difference in cosine between the nearest intent and the next."""
 
 _EXPECTED: Final = 0.15
-"""What a reading gains that has a slot which was asked for."""
+"""Bonus for a reading with a slot that was asked for."""
 
 _IN_PLACE: Final = 0.05
-"""What it gains for each slot that some phrase has after the same word, and else loses."""
+"""Bonus for each slot that some phrase has after the same word; else a penalty."""
 
 _SAME_SLOTS: Final = 0.1
-"""What a phrase gains that has just the slots of the sentence."""
+"""Bonus for a phrase with exactly the slots of the sentence."""
 
 _READINGS: Final = 200
-"""Of one sentence, at most; and WORDS of it are looked at."""
+"""Readings of one sentence that are tried at most."""
 
 _WORDS: Final = 60
+"""Words of one sentence that are used; the rest is ignored."""
 
 _POLITE: Final = frozenset(
     ["please", "um", "uh", "er", "well", "okay", "hello", "hi", "hey", "and", "so", "just"]
 )
 _POLITE_SHARE: Final = 0.3
-"""Words that say little beside others, and their part of the weight that they would have."""
+"""Share of their weight that words in _POLITE keep, because they mean little beside others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What was meant. `intent` is None when no phrase is near enough, or two are equally near."""
+    """Meaning of a sentence. `intent` is None if no phrase is near, or two are equally near."""
 
     intent: str | None
     slots: Mapping[str, Value] = field(default_factory=dict)
-    """Values by slot; also found where the intent was not."""
+    """Values by slot; these may be found without an intent."""
     score: float = 0.0
-    """The cosine, from 0 to 1."""
+    """Cosine of the nearest phrase, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class _Reading:
 
 
 class Matcher:
-    """The phrases of every intent, and the kinds of slot that they may hold."""
+    """Matcher of sentences to the phrases of intents, which may contain slots."""
 
     def __init__(
         self, intents: Mapping[str, Sequence[str]], kinds: Mapping[str, SlotKind] | None = None
@@ -79,7 +80,7 @@ class Matcher:
             for term, count in documents.items()
         }
         self._unknown: Final = 1 + math.log(1 + total)
-        """The weight of a word that is in no phrase."""
+        """Weight of a word that is in no phrase."""
         self._places: Final = {
             pair
             for intent_phrases in intents.values()
@@ -92,7 +93,7 @@ class Matcher:
             for _, terms in phrases
         ]
         self._index: Final[dict[str, list[tuple[int, float]]]] = {}
-        """For each term, the phrases that have it, and its part in their length."""
+        """Phrases that contain each term, with the term's share of the length of their vector."""
         for number, (_, terms) in enumerate(phrases):
             length = math.sqrt(sum(self._weights[term] ** 2 for term in terms))
             for term in terms:
@@ -100,7 +101,7 @@ class Matcher:
                 self._index.setdefault(term, []).append(entry)
 
     def meaning(self, text: str, expected: Collection[str] = ()) -> Meaning:
-        """Return what `text` means: of equal readings, that with a slot which is `expected`."""
+        """Return the meaning of `text`, preferring readings with a slot that is `expected`."""
         best = Meaning(None)
         best_rank = -1.0
         for reading in self._readings(words(text)[:_WORDS]):
@@ -110,7 +111,7 @@ class Matcher:
                 _IN_PLACE if pair in self._places else -_IN_PLACE
                 for pair in _places(reading.tokens)
             )
-            # Of two that are equally near, the one that takes more words for values.
+            # Of two equally near readings, the one with more words in values is preferred.
             rank -= 1e-4 * len(reading.tokens)
             if rank > best_rank:
                 best, best_rank = meaning, rank
@@ -141,9 +142,9 @@ class Matcher:
         return Meaning(intent if clear else None, reading.slots, min(score, 1.0))
 
     def _weight(self, term: str) -> float:
-        """Of a word or pair in a sentence: what no phrase has counts against the sentence.
+        """Return the weight of a word or pair; one that no phrase has lowers the cosine.
 
-        But not a pair of words that are known: people put them in another order.
+        An unknown pair of known words has no weight, because people may use another order.
         """
         known = self._weights.get(term)
         if known is not None:
@@ -153,7 +154,7 @@ class Matcher:
         return _share(term) * self._unknown
 
     def _readings(self, tokens: list[str]) -> Iterator[_Reading]:
-        """Every way to take some of the words for values; those of the first kinds come first."""
+        """Yield all ways to read words as values; readings of the first kinds come first."""
         left = _READINGS
         stack: list[tuple[int, tuple[str, ...], dict[str, Value]]] = [(0, (), {})]
         while stack and left:
@@ -173,7 +174,7 @@ class Matcher:
 
 
 def _terms(tokens: Sequence[str]) -> list[str]:
-    """Each word and each pair of neighbours, once."""
+    """Return each word and each pair of neighbouring words, once."""
     pairs = (f"{first} {second}" for first, second in itertools.pairwise(tokens))
     return list(dict.fromkeys((*tokens, *pairs)))
 
@@ -183,7 +184,7 @@ def _share(term: str) -> float:
 
 
 def _places(tokens: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each slot, and the word before it ("" at the beginning)."""
+    """Yield each slot after the word before it ("" at the beginning)."""
     before = ""
     for token in tokens:
         if token.startswith("$"):

@@ -1,4 +1,4 @@
-"""A model that does the talking: sentences are spoken as they come, functions called, turns cut."""
+"""Policy of a stand-in agent that asks a model, and speaks sentences as they arrive."""
 
 import asyncio
 import dataclasses
@@ -30,20 +30,20 @@ DID_NOT_CATCH: Final = "Sorry, I did not catch that."
 CANNOT_THINK: Final = "I am sorry, I cannot answer that just now."
 
 FAILURES_MAX: Final = 3
-"""Turns in a row without an answer; then the session ends with FAILED_TO_THINK."""
+"""Turns in a row without an answer after which the session ends with FAILED_TO_THINK."""
 
 ROUNDS_MAX: Final = 8
-"""Requests for one turn: each but the last called functions."""
+"""Requests that one turn may have: each but the last called functions."""
 
 CONTEXT_MAX: Final = 50_000
-"""Characters of the conversation that a model is told, unless Settings give `context_length`."""
+"""Characters of the conversation in a request, unless Settings give `context_length`."""
 
 _MESSAGES_MAX: Final = 400
 _RESULT_MAX: Final = 16_000
-"""Characters of a function's answer that the model is told."""
+"""Characters of a function's result that are sent to the model."""
 
 _PIECE_MAX: Final = 300
-"""Characters without the end of a sentence, after which it is spoken all the same."""
+"""Characters without the end of a sentence after which the text is spoken anyway."""
 
 _SENTENCE_END: Final = re.compile(r"[.!?]+[\"')\]]*\s+|\n+")
 _MARKUP: Final = re.compile(r"[*_#`~]+|^\s*[-•]\s+", re.MULTILINE)
@@ -54,10 +54,10 @@ _CANCELLED: Final = '{"error": "The caller went on speaking; this was called off
 async def thinking(
     agent: StandInAgent, configured: Model | None = None
 ) -> AsyncIterator[StandInAgent]:
-    """Give an agent a model as its policy, where there is one: `configured`, or in its Settings.
+    """Yield an agent whose policy is a model: `configured`, or one that Settings name.
 
-    A model that Settings name is asked only where it is on this machine. Other sessions have the
-    agent's own policy.
+    A model that Settings name is used only if it is on this machine. Sessions without a model have
+    the agent's own policy.
     """
     async with httpx2.AsyncClient(trust_env=False) as http, asyncio.TaskGroup() as group:
         tasks = set[asyncio.Task[None]]()
@@ -99,7 +99,7 @@ def models(settings: StandInSettings, configured: Model | None) -> list[Model]:
 
 
 class ModelPolicy:
-    """One session's conversation with a model. A DialoguePolicy."""
+    """DialoguePolicy that answers one session by a model."""
 
     silence_s: float | None = None
 
@@ -117,17 +117,17 @@ class ModelPolicy:
         self._task: asyncio.Task[None] | None = None
         self._messages: list[dict[str, Any]] = []
         self._before = 0
-        """How many messages there were when the answer was begun."""
+        """Number of messages before the latest answer."""
         self._failures = 0
         self._text = ""
-        """What the model has said in this round."""
+        """Text of the model in the current request."""
         self._spoken = 0
-        """How much of it has gone to the voice."""
+        """Characters of that text that were passed to the TextToSpeech."""
         self._waiting: list[ToolCall] = []
-        """Functions that have not been answered."""
+        """Function calls without a result."""
 
     def answer(self, heard: Transcript, answer: TurnAnswer, *, interrupted: bool) -> None:
-        """Ask the model, unless there is nothing to ask."""
+        """Ask the model, unless the turn was not understood."""
         del self._messages[:-_MESSAGES_MAX]
         self._before = len(self._messages)
         self._text = ""
@@ -141,16 +141,16 @@ class ModelPolicy:
         self._go_on(answer, 1)
 
     def silence(self, answer: TurnAnswer) -> None:
-        """Say nothing: a model is not asked when nobody speaks."""
+        """Finish without text: a model is not asked about silence."""
         answer.done()
 
     def forget(self) -> None:
-        """Take back the turn: it was not over."""
+        """Undo the latest turn, because it was not over."""
         self._stop()
         del self._messages[self._before :]
 
     def interrupted(self, heard: str) -> None:
-        """Keep of the answer what was heard of it."""
+        """Keep only the words of the answer that the caller has heard."""
         self._stop()
         for call in self._waiting:
             self._answered_tool(call, _CANCELLED)
@@ -158,7 +158,7 @@ class ModelPolicy:
         if not self._text and self._messages[self._before :] and _is_said(self._messages[-1]):
             self._text = self._messages.pop()["content"]
         if self._text:
-            # What was heard may begin with what was said before functions were called.
+            # `heard` may begin with text from before function calls, which is a message already.
             for message in self._messages[self._before :]:
                 if _is_said(message):
                     heard = heard.removeprefix(message["content"]).strip()
@@ -166,11 +166,11 @@ class ModelPolicy:
         self._text = ""
 
     def said(self, text: str) -> None:
-        """Let the model know what the caller was told."""
+        """Add text of the agent to the messages for the model."""
         self._add({"role": "assistant", "content": text})
 
     def resume(self, history: Sequence[messages.History]) -> None:
-        """Begin with this conversation."""
+        """Add the earlier conversation to the messages for the model."""
         for message in history:
             if message.role in ("user", "assistant") and message.content:
                 self._add({"role": message.role, "content": message.content})
@@ -186,10 +186,10 @@ class ModelPolicy:
         self._settings = settings
 
     def close(self) -> None:
-        """Ask for nothing more."""
+        """Cancel the request that is open."""
         self._stop()
 
-    # --- One round: a request, and what comes of it ---
+    # --- One round: a request and its answer ---
 
     def _go_on(self, answer: TurnAnswer, round_: int) -> None:
         self._text, self._spoken = "", 0
@@ -222,7 +222,7 @@ class ModelPolicy:
         self._call(answer, calls, round_)
 
     async def _ask(self, answer: TurnAnswer) -> list[ToolCall] | None:
-        """Ask one model after the other; None when no answer was to be had."""
+        """Ask the models in order of preference. Return the tool calls; None if all fail."""
 
         def text(piece: str) -> None:
             if answer.times.token is None:
@@ -242,7 +242,7 @@ class ModelPolicy:
                 warning = messages.Warning("THINK_REQUEST_FAILED", f"The model: {failed}.")
                 answer.send(warning)
                 if self._spoken:
-                    # Another model would begin anew. What was whole has been said.
+                    # Another model would start over. Complete sentences have been said already.
                     self._text = self._text[: self._spoken]
                     return []
                 self._text = ""
@@ -259,7 +259,7 @@ class ModelPolicy:
         answer.done()
 
     def _say(self, answer: TurnAnswer, *, whole: bool) -> None:
-        """Speak every sentence that is complete; with `whole`, all that is left."""
+        """Say every complete sentence; with `whole`, all the remaining text."""
         while True:
             left = self._text[self._spoken :]
             end = _SENTENCE_END.search(left)
@@ -299,7 +299,7 @@ class ModelPolicy:
         ]
         answer.call(wanted, answered)
 
-    # --- What the model is told ---
+    # --- Messages to the model ---
 
     def _add(self, message: dict[str, Any] | None) -> None:
         if message is not None:
@@ -310,7 +310,7 @@ class ModelPolicy:
         self._add({"role": "tool", "tool_call_id": call.id, "content": content})
 
     def _context(self) -> list[dict[str, Any]]:
-        """Return the prompt, and as much of the end of the conversation as there is room for."""
+        """Return the prompt, and as many of the latest messages as fit."""
         think = self._settings.think[0] if self._settings.think else None
         room = CONTEXT_MAX
         if think is not None and isinstance(think.context_length, int):
@@ -346,7 +346,7 @@ def _is_said(message: Mapping[str, Any]) -> bool:
 
 
 def _called(text: str, calls: Sequence[ToolCall]) -> dict[str, Any]:
-    """Return the assistant's message that calls functions."""
+    """Return the assistant message that calls functions."""
     for number, call in enumerate(calls):
         call.id = call.id or f"call_{number}"
     return {

@@ -1,4 +1,4 @@
-"""Sentences made of patterns: every value that fits, at least once, and none too often."""
+"""Generation of sentences from patterns, with sample values for slots and fields."""
 
 import itertools
 import math
@@ -14,27 +14,27 @@ from offhook.testing.simulator.speech.vocabulary import Phrase
 from offhook.yamlfile import Place
 
 FIELD: Final = re.compile(r"\{([^{}]*)\}")
-"""What is filled in, in a text that an agent says."""
+"""Pattern of a slot or field that is filled in in a text of the agent: `{day}`."""
 
 _SLOT: Final = re.compile(r"\$([a-z_][a-z0-9_]*)")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
 
 MOST: Final = 200
-"""Sentences made of one pattern."""
+"""Sentences that are generated from one pattern at most."""
 
 EACH: Final = 120
-"""The weight of a pattern, whatever number of sentences is made of it."""
+"""Total weight of a pattern's sentences, whatever their number."""
 
 
 def whole(text: str, place: Place | None) -> Phrase:
-    """Return a sentence as it is."""
+    """Return a sentence without slots as a phrase."""
     return Phrase(" ".join(words(text)), place, EACH)
 
 
 def caller_phrases(
     text: str, kinds: Mapping[str, SlotKind], place: Place | None
 ) -> Iterator[Phrase]:
-    """Yield a phrase of an intent with what callers say for its slots."""
+    """Yield a phrase of an intent with sample values for its slots."""
     text = text.lower()
     names = _SLOT.findall(text)
     if not names:
@@ -51,7 +51,7 @@ def agent_phrases(
     functions: Iterable[str],
     place: Place | None,
 ) -> Iterator[Phrase]:
-    """Yield the sentences of a text of the agent, with what it says for slots and fields."""
+    """Yield the sentences of an agent's text, with sample values for slots and fields."""
     for sentence in _SENTENCE_END.split(text.strip()):
         names = FIELD.findall(sentence)
         said: dict[str, list[str]] = {}
@@ -70,7 +70,7 @@ def agent_phrases(
 
 
 def _values(kind: SlotKind) -> list[str]:
-    """How an agent says the values that callers say."""
+    """Return the sample values of a kind, as an agent says them."""
     parsed = (kind.parse(words(sample), 0) for sample in kind.samples())
     return list(dict.fromkeys(kind.say(found[0]) for found in parsed if found))
 
@@ -90,7 +90,7 @@ def _made(
 
 
 def _chosen(said: Sequence[Sequence[str]], seed: str) -> Iterator[tuple[str, ...]]:
-    """One way to say each slot, time and again: all combinations, or each way about as often."""
+    """Yield sample values for the slots: all combinations, or at most MOST shuffled ones."""
     if math.prod(map(len, said)) <= MOST:
         yield from itertools.product(*said)
         return
@@ -100,6 +100,6 @@ def _chosen(said: Sequence[Sequence[str]], seed: str) -> Iterator[tuple[str, ...
 
 
 def _shuffled(ways: Sequence[str], random_: random.Random) -> Iterator[str]:
-    """All of them in any order, and again in another, without end."""
+    """Yield all ways in a random order, again and again without end."""
     while True:
         yield from random_.sample(ways, len(ways))

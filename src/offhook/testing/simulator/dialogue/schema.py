@@ -1,4 +1,4 @@
-"""The JSON Schema of dialogues, for editors: made of the models that read them.
+"""JSON Schema of dialogues, for editors, generated from the models that read them.
 
 schema.json beside this is a copy, written by
 `python -m offhook.testing.simulator.dialogue.schema > schema.json`.
@@ -11,7 +11,7 @@ from offhook.testing.simulator.dialogue.file import DialogueContent
 
 
 def as_text() -> str:
-    """Return the schema as it is printed, and committed."""
+    """Return the text of the schema as it is committed."""
     draft = "https://json-schema.org/draft/2020-12/schema"
     schema = {
         "$schema": draft,

@@ -1,4 +1,4 @@
-"""What a caller can name: days, times, numbers of people, digits, or one of a list.
+"""Kinds of slot that callers can fill: days, times, numbers of people, digits, list entries.
 
 A kind of slot turns words into a value and the value into words again:
 `parse(words(kind.say(value)), 0)` is the value.
@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol, TypeAlias
 from offhook.testing.simulator.dialogue import words
 
 Value: TypeAlias = str | int
-"""A day as "friday", a time as "19:00", people as 2, digits as "4217", or a list's own name."""
+"""Value of a slot: day "friday", time "19:00", people 2, digits "4217", or a list's name."""
 
 Parsed: TypeAlias = tuple[Value, int]
-"""A value, and the index of the first word after it."""
+"""Value of a slot, with the index of the first word after it."""
 
 _WEEKDAYS: Final = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _DAYS: Final = {
@@ -31,7 +31,7 @@ _DIGITS_MAX: Final = 32
 
 
 class SlotKind(Protocol):
-    """One kind of slot."""
+    """Kind of slot."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
         """Parse the longest value that begins with the word at `start`."""
@@ -40,11 +40,11 @@ class SlotKind(Protocol):
         """Return the value as an agent says it."""
 
     def samples(self) -> list[str]:
-        """Ways in which callers say values: every word that matters is in one of them."""
+        """Return sample values as callers say them, which contain every word that matters."""
 
 
 class DaySlot:
-    """A day of the week, today or tomorrow."""
+    """Slot for a day of the week, today or tomorrow."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
         """Parse a day, also in the plural: "on Sundays"."""
@@ -61,7 +61,7 @@ class DaySlot:
 
 
 class TimeSlot:
-    """A time of day. One that names no half of the day is the first from `begins` (HH:MM) on."""
+    """Slot for a time of day. A bare "seven" is the first seven from `begins` (HH:MM) on."""
 
     def __init__(self, begins: str = "08:00") -> None:
         hour, minute = begins.split(":")
@@ -131,7 +131,7 @@ class TimeSlot:
 
 
 class PeopleSlot:
-    """A number of people, from 1 to 30."""
+    """Slot for a number of people, from 1 to 30."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
         """Parse a number: four, four people, two of us, just me."""
@@ -159,7 +159,7 @@ class PeopleSlot:
 
 
 class DigitsSlot:
-    """Digits that are said one by one, two at least: an order number, a telephone number."""
+    """Slot for two or more digits said one by one, such as an order or telephone number."""
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
         """Parse digits: four two one seven, double four, oh, forty two seventeen."""
@@ -193,7 +193,7 @@ class DigitsSlot:
 
 
 class ChoiceSlot:
-    """One of a list; each name with the ways in which it is said."""
+    """Slot for a name of a list, each with the ways in which it is said."""
 
     def __init__(self, names: Mapping[str, Sequence[str]]) -> None:
         self._said = [
@@ -203,7 +203,7 @@ class ChoiceSlot:
         self._ways = [way for name, ways in names.items() for way in (ways or (name,))]
 
     def parse(self, tokens: Sequence[str], start: int) -> Parsed | None:
-        """Parse the longest name of the list that stands there."""
+        """Parse the longest name of the list that begins with the word at `start`."""
         for said, name in self._said:
             if said and list(tokens[start : start + len(said)]) == said:
                 return name, start + len(said)
@@ -245,7 +245,7 @@ def spoken(value: Any) -> str:
 
 
 def spoken_samples(value: Any) -> Iterator[str]:
-    """Like `value`, ways in which a field of its kind may be said."""
+    """Yield ways in which values of the same kind as `value` may be said."""
     if isinstance(value, bool):
         yield from ("yes", "no")
     elif isinstance(value, int):
@@ -260,7 +260,7 @@ def spoken_samples(value: Any) -> Iterator[str]:
 
 
 def _past_or_to(tokens: Sequence[str], start: int) -> tuple[int, int, int] | None:
-    """Half past six, quarter to seven, ten past eight: hour, minute, end."""
+    """Parse "half past six", "quarter to seven" or "ten past eight": hour, minute, end."""
     at = start + (tokens[start] == "a" and tokens[start + 1 : start + 2] == ["quarter"])
     named = {"half": 30, "quarter": 15}.get(tokens[at])
     if named is not None:
@@ -282,7 +282,7 @@ def _past_or_to(tokens: Sequence[str], start: int) -> tuple[int, int, int] | Non
 
 
 def _hour_first(tokens: Sequence[str], start: int) -> tuple[int, int, int] | None:
-    """Seven, seven o'clock, seven thirty, seven oh five: hour, minute, end."""
+    """Parse "seven", "seven o'clock", "seven thirty" or "seven oh five": hour, minute, end."""
     found = words.number(tokens, start)
     if found is None or not 0 <= found[0] <= 23:
         return None
@@ -317,6 +317,6 @@ _HALVES: Final = {
 def _half(tokens: Sequence[str], start: int) -> tuple[str | None, int]:
     for said, half in _HALVES.items():
         if tuple(tokens[start : start + len(said)]) == said:
-            # "Tonight" is the day as well: it is left for that.
+            # "Tonight" is also a day, so it is left for DaySlot.
             return half, start if said == ("tonight",) else start + len(said)
     return None, start

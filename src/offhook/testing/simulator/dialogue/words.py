@@ -1,4 +1,4 @@
-"""Text as words, the way a recogniser gives them: small letters, numbers spelt out."""
+"""Conversion of text to words as a recogniser returns them: lower case, numbers spelt out."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _TOKEN: Final = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """Split `text` into words: "Table for 2, at 7:30 p.m.?" is table for two at seven thirty pm.
+    """Split text into words: "Table for 2, at 7:30 p.m.?" is table for two at seven thirty pm.
 
     A word that begins with `$` stands for a slot and stays as it is.
     """
@@ -49,12 +49,12 @@ def spelt(number: int) -> list[str]:
 
 
 def one_by_one(digits: str) -> list[str]:
-    """Digits in words, each for itself."""
+    """Return each digit as a word."""
     return [_UNITS[int(digit)] for digit in digits]
 
 
 def number(tokens: Sequence[str], start: int) -> tuple[int, int] | None:
-    """Parse the number from 0 to 99 that begins at `start`: it and its end; None if none does."""
+    """Parse a number from 0 to 99 at `start`: return it and its end; None if there is none."""
     if start >= len(tokens):
         return None
     word = tokens[start]
@@ -69,7 +69,7 @@ def number(tokens: Sequence[str], start: int) -> tuple[int, int] | None:
 
 
 def _clock(said: str) -> list[str]:
-    """19:30 as words that mean it: seven thirty in the evening; without a half if it has none."""
+    """Return "19:30" as the words "seven thirty pm", and "7:30" without am or pm."""
     hour, minute = map(int, said.split(":"))
     half = []
     if hour > 12 or hour == 0 or said.startswith("0"):

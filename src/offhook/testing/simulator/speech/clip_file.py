@@ -1,4 +1,4 @@
-"""A caller's recording from a WAV file of any rate: converted, where the extra [local] is there."""
+"""Reading of a caller's recording from a WAV file, of any rate if the extra [local] is there."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,9 +15,9 @@ MAX_SECONDS: Final = 600
 
 
 def read(path: Path) -> bytes:
-    """Its mu-law audio, of 8000 Hz and one channel.
+    """Return the mu-law audio of a WAV file, with 8000 Hz and one channel.
 
-    Raises UserError E-WAV-01 when it is no WAV file, E-WAV-03 when it cannot be converted here.
+    Raises UserError E-WAV-01 if it is not a WAV file, E-WAV-03 if it cannot be converted here.
     """
     try:
         return wav.read_clip(path)
@@ -37,7 +37,7 @@ def read(path: Path) -> bytes:
 
 
 def _samples(found: wav.Wav) -> "NDArray[np.float64] | None":
-    """Return the samples from -1 to 1, all channels mixed; None of what is not known here."""
+    """Return the samples from -1 to 1, all channels mixed; None for an unsupported format."""
     import numpy as np
 
     from offhook.testing.simulator.speech import mulaw
@@ -53,7 +53,7 @@ def _samples(found: wav.Wav) -> "NDArray[np.float64] | None":
         case wav.PCM, 24:
             whole = np.frombuffer(data[: len(data) // 3 * 3], "u1").reshape(-1, 3)
             padded = np.zeros((len(whole), 4), "u1")
-            padded[:, 1:] = whole  # the sign stands in the highest byte
+            padded[:, 1:] = whole  # the highest byte holds the sign
             flat = padded.view("<i4").ravel() / 2.0**31
         case wav.PCM, 32:
             flat = np.frombuffer(data[: len(data) // 4 * 4], "<i4") / 2.0**31

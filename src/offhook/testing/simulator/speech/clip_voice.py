@@ -1,4 +1,4 @@
-"""A voice without an engine: recorded clips, and a hum for what nobody recorded."""
+"""TextToSpeech without an engine: recorded clips, and a hum for other texts."""
 
 import functools
 from collections.abc import Callable
@@ -14,12 +14,12 @@ _HUM_MAX_MS: Final = 20_000
 
 
 class ClipTextToSpeech:
-    """A Voice that has said everything before `speak` returns."""
+    """TextToSpeech that delivers all audio before `speak` returns."""
 
     def speak(
         self, sentence: str, audio: Callable[[bytes], None], done: Callable[[], None]
     ) -> SpeechHandle:
-        """Say the clip of that text, or hum for as long as its words take."""
+        """Deliver the clip of a sentence, or a hum as long as its words take."""
         audio(spoken(sentence))
         done()
         return _SAID
@@ -27,7 +27,7 @@ class ClipTextToSpeech:
 
 class _Said:
     def cancel(self) -> None:
-        """There is nothing left to stop."""
+        """Do nothing: all audio has been delivered."""
 
 
 _SAID: Final = _Said()
@@ -45,7 +45,7 @@ def spoken(sentence: str) -> bytes:
 
 @functools.cache
 def _noise() -> bytes:
-    """Make a second of noise at -33 dBFS: mu-law of either sign, in the one segment."""
+    """Return a second of noise at -33 dBFS: mu-law of either sign, within one segment."""
     random = Random(0)
     return bytes(
         random.choice((0x50, 0xD0)) + random.randrange(16) for _ in range(audio.BYTES_PER_SECOND)

@@ -1,7 +1,7 @@
-"""Recorded speech for rehearsals, as mu-law: what a caller asks and what an agent answers.
+"""Recorded clips of callers and agents for rehearsals, as mu-law audio.
 
-The recordings and the list of what they say are in `speech/`; scripts/render-clips makes them.
-Nothing is read before it is asked for.
+The clips and the list of their texts are in `recorded/`; scripts/render-clips makes them. A file is
+read when it is needed first.
 """
 
 import functools
@@ -22,24 +22,24 @@ def names(prefix: str = "") -> list[str]:
 
 
 def text(name: str) -> str:
-    """Return what the clip says. Raises KeyError when there is none of that name."""
+    """Return the text of a clip. Raises KeyError if there is no clip of that name."""
     return _texts()[name]
 
 
 @functools.cache
 def load(name: str) -> bytes:
-    """Return the clip's audio. Raises KeyError when there is none of that name."""
+    """Return the audio of a clip. Raises KeyError if there is no clip of that name."""
     text(name)
     return (_folder() / f"{name}.ulaw").read_bytes()
 
 
 def find(text: str) -> str | None:
-    """Return the name of the clip that says `text`, but for case and punctuation, if any."""
+    """Return the name of the clip that says `text`, regardless of case and punctuation, if any."""
     return _by_words().get(_words(text))
 
 
 def of_caller(wanted: str) -> str | None:
-    """Find the caller's clip that has this name or says this, if there is one."""
+    """Return the name of the caller's clip with this name or this text, if there is one."""
     return wanted if wanted in names("caller-") else find(wanted)
 
 

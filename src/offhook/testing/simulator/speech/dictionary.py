@@ -1,4 +1,4 @@
-"""The recogniser's dictionary: which words it knows, and how they are spoken."""
+"""Dictionary of the recogniser: known words and their pronunciations."""
 
 import difflib
 import functools
@@ -11,7 +11,7 @@ from offhook.testing.simulator.speech.vocabulary import Vocabulary
 from offhook.yamlfile import Finding, InvalidFileError
 
 Spoken: TypeAlias = tuple[str, ...]
-"""Phones, as CMU writes them."""
+"""Pronunciation of a word, in phones of CMU's dictionary."""
 
 _NEAR: Final = 3
 
@@ -31,7 +31,7 @@ def model() -> Path:
 
 @functools.cache
 def _known() -> Mapping[str, tuple[Spoken, ...]]:
-    """Every word of the dictionary, with each way of saying it."""
+    """Return every word of the dictionary, with its pronunciations."""
     known: dict[str, tuple[Spoken, ...]] = {}
     with (model() / "cmudict-en-us.dict").open(encoding="utf-8") as lines:
         for line in lines:
@@ -43,12 +43,12 @@ def _known() -> Mapping[str, tuple[Spoken, ...]]:
 
 @functools.cache
 def phones() -> frozenset[str]:
-    """Every phone that the model knows."""
+    """Return every phone that the model knows."""
     return frozenset(phone for ways in _known().values() for way in ways for phone in way)
 
 
 def words_of(vocabulary: Vocabulary) -> Iterator[tuple[list[str], int]]:
-    """Each phrase as words in small letters, with its weight."""
+    """Yield each phrase as words in lower case, with its weight."""
     for phrase in vocabulary.phrases:
         spoken = phrase.text.lower().split()
         if spoken:
@@ -60,7 +60,7 @@ def _own(vocabulary: Vocabulary) -> dict[str, str]:
 
 
 def check(vocabulary: Vocabulary) -> list[Finding]:
-    """List the words that the recogniser does not know, each once, by its place.
+    """List each unknown word once, with its place, and each invalid pronunciation.
 
     Raises UserError E-EAR-03 where there is no recogniser.
     """
@@ -87,7 +87,7 @@ def check(vocabulary: Vocabulary) -> list[Finding]:
 
 
 def lines(vocabulary: Vocabulary) -> Iterable[str]:
-    """Yield the dictionary of these words alone, line by line. Raises InvalidFileError E-EAR-01."""
+    """Yield the dictionary of a vocabulary line by line. Raises InvalidFileError E-EAR-01."""
     findings = check(vocabulary)
     if findings:
         raise InvalidFileError("E-EAR-01", findings)

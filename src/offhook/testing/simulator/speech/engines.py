@@ -1,7 +1,7 @@
-"""What a stand-in agent hears and speaks with, whatever is behind it: a script, or local engines.
+"""Interfaces for speech recognition and synthesis of a stand-in agent.
 
-Everything here is called on the event loop and returns at once. What comes later comes through the
-callback that was given, also on the loop, and never after it was called off.
+A script or local engines implement them. Every method is called on the event loop and returns at
+once. Results come later through callbacks, on the same loop, and never after a cancellation.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What a turn of the caller was taken for.
+    """Result of recognising a turn of the caller.
 
-    `text` is what was recognised, as words in lower case, empty when nothing was. `understood` is
-    false when the recogniser does not trust it: noise, music, or words that it does not know.
+    `text` holds the recognised words in lower case; it is empty if there are none. `understood` is
+    False if the recogniser does not trust the words: noise, music, or unknown words.
     """
 
     text: str
@@ -22,35 +22,36 @@ class Transcript:
 
 
 class SpeechToText(Protocol):
-    """Listens to one caller, a turn at a time."""
+    """Recogniser for one caller, one turn at a time."""
 
     def hear(self, audio: bytes) -> None:
-        """Mu-law audio of the present turn, of any length; the first begins a turn."""
+        """Process mu-law audio of the current turn, of any length. The first call begins a turn."""
 
     def end(self, heard: Callable[[Transcript], None]) -> None:
-        """End the turn, and have told what it was. Another turn may begin before that is known."""
+        """End the turn; `heard` gets its Transcript later, perhaps after the next turn began."""
 
     def forget(self) -> None:
-        """Drop the present turn, and tell of no earlier one any more."""
+        """Drop the current turn, and call back for no earlier turn."""
 
     def close(self) -> None:
-        """Stop: the caller is gone."""
+        """Release the recogniser, because the call is over."""
 
 
 class SpeechHandle(Protocol):
-    """A sentence on its way."""
+    """Sentence that is being synthesised."""
 
     def cancel(self) -> None:
-        """Stop making it. Neither callback is called after that."""
+        """Stop the synthesis. Neither callback is called after that."""
 
 
 class TextToSpeech(Protocol):
-    """Says sentences."""
+    """Synthesiser of sentences."""
 
     def speak(
         self, sentence: str, audio: Callable[[bytes], None], done: Callable[[], None]
     ) -> SpeechHandle:
-        """Mu-law audio in pieces, each given to `audio`, faster than it plays; then `done`, once.
+        """Synthesise a sentence: call `audio` with mu-law pieces, then `done` once.
 
-        Either may be called before this returns. A voice that fails says nothing and is done.
+        Pieces come faster than they play. Both callbacks may be called before this method returns.
+        On a failure there is no audio, and `done` is called.
         """

@@ -1,13 +1,13 @@
-"""The synthesiser's process: eSpeak NG, told what to say on stdin, saying it on stdout.
+"""Process of the synthesiser eSpeak NG, with requests on stdin and audio on stdout.
 
     python -m offhook.testing.simulator.speech.espeak_worker
 
-A process of its own, because eSpeak NG is under the GPL and Offhook is not (docs/licences.md), and
-because the library keeps its state in globals, so that one thread uses it and no other.
+eSpeak NG runs in a process of its own because it is under the GPL and Offhook is not
+(docs/licences.md). The library keeps its state in globals, so that only one thread may use it.
 
-Messages (worker_process.py) have the number of a sentence. SAY brings JSON: `{"text": "Hello.",
-"voice": "en-us", "speed": 160}`; CANCEL calls it off. AUDIO answers with mu-law at 8000 Hz, piece
-by piece, and DONE ends each sentence.
+Messages (worker_process.py) carry the number of a sentence. SAY has JSON: `{"text": "Hello.",
+"voice": "en-us", "speed": 160}`; CANCEL cancels the sentence. AUDIO answers with mu-law at 8000 Hz,
+piece by piece, and DONE ends each sentence.
 """
 
 import ctypes
@@ -29,13 +29,13 @@ DONE: Final = 3
 
 LINE_RATE: Final = 8000
 TAIL: Final = 80 * 8
-"""Bytes of silence that are left at the end of a text: the library adds more than a pause."""
+"""Bytes of silence that are kept at the end of a text, where the library adds more."""
 
 GAIN: Final = 2.0
-"""Brings the library's speech to about the loudness of the recorded clips."""
+"""Gain that brings the library's speech to about the loudness of the recorded clips."""
 
 KNEE: Final = 0.5
-"""Of full scale: what is louder is pressed together, and never clipped."""
+"""Share of full scale above which samples are compressed, so that none is clipped."""
 
 _BUFFER_MS: Final = 60
 _SYNCHRONOUS: Final = 2
@@ -44,7 +44,7 @@ _CHARACTERS: Final = 1
 _UTF8: Final = 1
 _OK: Final = 0
 _SILENT: Final = b"\xff\x7f\xfe\x7e\xfd\x7d"
-"""The quietest steps of mu-law, either sign."""
+"""Quietest values of mu-law, of either sign."""
 
 
 class NoLibraryError(Exception):
@@ -52,7 +52,7 @@ class NoLibraryError(Exception):
 
 
 class Library:
-    """eSpeak NG, by ctypes: the extra's own, or the system's."""
+    """Library of eSpeak NG, through ctypes: that of the extra [local], or the system's."""
 
     def __init__(self) -> None:
         path, data = _find()
@@ -82,9 +82,9 @@ class Library:
         self._library.espeak_SetSynthCallback(self._callback)
 
     def say(self, text: str, voice: str, speed: int, heard: Callable[[bytes], bool]) -> None:
-        """Synthesise; `heard` gets 16-bit samples as they come, and says whether to go on.
+        """Synthesise a text. `heard` gets 16-bit samples, and returns False to stop.
 
-        A voice that there is none of is taken for the one before.
+        An unknown `voice` leaves the previous voice in use.
         """
         self._heard = heard
         self._library.espeak_SetVoiceByName(voice.encode())
@@ -99,7 +99,7 @@ class Library:
 
 
 def _find() -> tuple[str, bytes | None]:
-    """Find the library, and the folder that holds its data if it is not the library's own."""
+    """Return the path of the library, and of its data folder if that is not the default."""
     try:
         import espeakng_loader
     except ImportError:
@@ -107,12 +107,12 @@ def _find() -> tuple[str, bytes | None]:
         if path is None:
             raise NoLibraryError("there is no libespeak-ng") from None
         return path, None
-    data = os.path.dirname(espeakng_loader.get_data_path())  # noqa: PTH120 - a string of theirs
+    data = os.path.dirname(espeakng_loader.get_data_path())  # noqa: PTH120 - a string of the loader
     return espeakng_loader.get_library_path(), data.encode()
 
 
 class LineEncoder:
-    """From the library's samples to a telephone's, piece by piece."""
+    """Encoder from the library's samples to telephone audio, piece by piece."""
 
     def __init__(self, rate: int, send: Callable[[bytes], None]) -> None:
         import numpy
@@ -128,7 +128,7 @@ class LineEncoder:
         self._spoke = False
 
     def feed(self, samples: bytes, *, last: bool = False) -> None:
-        """Take samples of 16 bits; `last` flushes what is held."""
+        """Encode 16-bit samples. `last` flushes samples that are held back."""
         wide = self._numpy.frombuffer(samples, dtype="<i2")
         audio = self._tail + self._encode(louder(self._resample.resample_chunk(wide, last=last)))
         loud = len(audio.rstrip(_SILENT))
@@ -141,7 +141,7 @@ class LineEncoder:
 
 
 def louder(samples: Any) -> Any:
-    """Return an array of 16-bit samples, louder by GAIN."""
+    """Return an array of 16-bit samples, amplified by GAIN."""
     import numpy
 
     level = numpy.abs(samples.astype(numpy.float64)) * (GAIN / 32768)
@@ -150,7 +150,7 @@ def louder(samples: Any) -> Any:
 
 
 class EspeakWorker:
-    """Reads requests in a thread, so that what is being said can be called off."""
+    """Worker that reads requests in a thread, so that the current sentence can be cancelled."""
 
     def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
         self._source = source
@@ -158,10 +158,10 @@ class EspeakWorker:
         self._library = Library()
         self._requests: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
         self._waiting: set[int] = set()
-        """Requests that came and were neither done nor called off."""
+        """Numbers of received requests that are neither done nor cancelled."""
 
     def run(self) -> None:
-        """Say everything, until stdin ends."""
+        """Synthesise the requested sentences until stdin ends."""
         answer(self._sink, 0, READY)
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         while (request := self._requests.get()) is not None:
@@ -196,18 +196,18 @@ class EspeakWorker:
 
 
 def main() -> None:
-    """Run the process. Exit with 3 where there is no eSpeak NG, or nothing to resample with."""
+    """Run the process. Exit with 3 if eSpeak NG, numpy or soxr is missing."""
     try:
         worker = EspeakWorker(sys.stdin.buffer, sys.stdout.buffer)
         import numpy  # noqa: F401
         import soxr  # noqa: F401
     except (NoLibraryError, ImportError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - who started it reads it
+        print(error, file=sys.stderr)  # noqa: T201 - the parent process reads it
         sys.exit(3)
     try:
         worker.run()
     except BrokenPipeError:
-        os._exit(0)  # nobody listens; a buffer that cannot be flushed must not complain
+        os._exit(0)  # the parent is gone; a buffer that cannot be flushed must not raise
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""A rehearsed caller's voice by flite, where that is installed: a program, run once a text.
+"""Synthesis of a rehearsed caller's voice by the program flite, run once for each text.
 
-Our recogniser understands it best of all voices without a model of their own (docs/local-voice.md).
+The local recogniser understands flite best of all voices that need no model of their own
+(docs/local-voice.md).
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from offhook.recordings import wav
 
 VOICE: Final = "rms"
 SAY_S: Final = 30.0
-"""Wall-clock seconds that one text may take; it needs about a twentieth of what it plays."""
+"""Wall-clock seconds that one text may take; flite needs about 1/20 of the playing time."""
 
 _RATE: Final = 16000
 _CUTOFF_HZ: Final = 3600
@@ -27,12 +28,12 @@ _TAPS: Final = 127
 
 
 def find() -> str | None:
-    """Find the program, if there is one."""
+    """Return the path of flite, if it is installed."""
     return shutil.which("flite")
 
 
 async def say(program: str, text: str, voice: str = VOICE) -> Any | None:
-    """Say a text: samples at 8000 Hz, full scale 32768; None when flite or its voice fails."""
+    """Return the samples of a text, at 8000 Hz, full scale 32768; None if flite fails."""
     with tempfile.TemporaryDirectory(prefix="offhook-flite-") as folder:
         file = Path(folder) / "said.wav"
         words = text.replace("\0", " ")
@@ -65,7 +66,7 @@ async def say(program: str, text: str, voice: str = VOICE) -> Any | None:
 
 
 def _halved(samples: Any) -> Any:
-    """From 16 to 8 kHz, through a Blackman-windowed sinc that keeps a telephone's band."""
+    """Resample from 16 to 8 kHz with a Blackman-windowed sinc that keeps a telephone's band."""
     n = numpy.arange(_TAPS)
     cutoff = _CUTOFF_HZ / _RATE
     window = 0.42 - 0.5 * numpy.cos(2 * math.pi * n / (_TAPS - 1))

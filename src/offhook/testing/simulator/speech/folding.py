@@ -1,8 +1,8 @@
-"""Telephone audio for a recogniser that was taught on better: from 8 to 16 kHz, with a mirror.
+"""Spectral folding of telephone audio, for a recogniser that was trained on wideband audio.
 
-The model expects sound up to 6.8 kHz, and a telephone ends at 3.4. Upsampling without a filter
-mirrors what is below 4 kHz into what is above; a little of that mirror makes the model hear far
-better than silence there does (spectral folding).
+The model expects sound up to 6.8 kHz, but a telephone's band ends at 3.4 kHz. Upsampling from 8 to
+16 kHz without a filter mirrors frequencies below 4 kHz to above 4 kHz. The model recognises far
+more with a little of this mirror image than with silence above 4 kHz.
 """
 
 from typing import Any, Final
@@ -12,15 +12,15 @@ import numpy
 from offhook.testing.simulator.speech import mulaw
 
 MIRROR_DB: Final = -16.0
-"""Level of the mirror; -10 to -24 are all alike."""
+"""Level of the mirror image in dB; levels from -10 to -24 give the same results."""
 
 _TAPS: Final = 63
 _BITS: Final = 15
-"""Of a tap, after the point: whole numbers sum up to the same however the audio is cut."""
+"""Fractional bits of a tap: integer sums do not depend on how the audio is split."""
 
 
 def _filter() -> Any:
-    """Upsampling and mirror in one: a low-pass at 4 kHz, and a part of the signal unfiltered."""
+    """Return the filter: a low-pass at 4 kHz plus a part of the unfiltered signal, the mirror."""
     n = numpy.arange(_TAPS) - _TAPS // 2
     low_pass = numpy.sinc(n / 2) * numpy.kaiser(_TAPS, 6.0)
     low_pass /= low_pass.sum() / 2
@@ -31,14 +31,14 @@ def _filter() -> Any:
 
 
 class Folding:
-    """One stretch of audio, piece by piece."""
+    """Folding of one stretch of audio, piece by piece."""
 
     def __init__(self) -> None:
         self._filter = _filter()
         self._before = numpy.zeros(_TAPS - 1, numpy.int64)
 
     def feed(self, audio: bytes) -> bytes:
-        """16-bit samples at 16 kHz, delayed by 2 ms, of mu-law audio of any length."""
+        """Return 16-bit samples at 16 kHz of mu-law audio of any length, delayed by 2 ms."""
         if not audio:
             return b""
         stuffed = numpy.zeros(2 * len(audio), numpy.int64)

@@ -1,4 +1,4 @@
-"""Whether this machine can recognise and synthesise speech."""
+"""Check that this machine can recognise and synthesise speech."""
 
 from ctypes.util import find_library
 from importlib.util import find_spec
@@ -7,7 +7,7 @@ _NEEDED = ("numpy", "pocketsphinx", "soxr")
 
 
 def missing() -> str | None:
-    """Why this machine has neither ears nor voice, in words; None when it has both."""
+    """Return the missing packages and the command that installs them; None if none is."""
     absent = [name for name in _NEEDED if find_spec(name) is None]
     if find_spec("espeakng_loader") is None and find_library("espeak-ng") is None:
         absent.append("espeakng-loader")

@@ -1,8 +1,9 @@
-"""A small language model: what may be said, as a trigram model in the ARPA format.
+"""Trigram language model of given sentences, in the ARPA format.
 
-Interpolated (Jelinek and Mercer): the share of a word after two words, mixed with its share after
-one, its share of all words, and one share for every word alike. So any order of words is possible,
-and those that were given are likely. Written as back-off weights, the mixture is exact.
+The model is interpolated (Jelinek and Mercer): the probability of a word after two words is mixed
+with its probability after one word, its probability among all words, and a uniform probability.
+So every order of words is possible, and the given sentences are likely. Back-off weights represent
+the mixture exactly.
 """
 
 import math
@@ -13,16 +14,16 @@ from typing import Final, TypeAlias
 Gram: TypeAlias = tuple[str, ...]
 
 SHARES: Final = (0.9, 0.8, 0.7)
-"""How far the counts of single words, pairs and triples are trusted; the rest is the shorter's."""
+"""Weights of the counts of words, pairs and triples; the rest goes to the shorter n-gram."""
 
 _START: Final = "<s>"
 _END: Final = "</s>"
 _NEVER: Final = -99.0
-"""The logarithm of the probability of what cannot come next: the beginning of a sentence."""
+"""Logarithm of the probability of `<s>`, which never follows a word."""
 
 
 def arpa(sentences: Iterable[tuple[Sequence[str], int]]) -> str:
-    """Return the model of sentences with weights (1 or more), as the text of an ARPA file."""
+    """Return the text of an ARPA file that models sentences with weights (1 or more)."""
     counts: tuple[Counter[Gram], ...] = (Counter(), Counter(), Counter())
     for words, weight in sentences:
         line = (_START, *words, _END)
@@ -40,7 +41,7 @@ def _lines(counts: tuple[Counter[Gram], ...]) -> Iterator[str]:
         yield f"ngram {length}={len(of_length)}"
     for length, of_length in enumerate(chances, 1):
         yield f"\n\\{length}-grams:"
-        # What a context leaves to shorter ones, if anything was seen after it.
+        # Back-off weight of a context after which some word was seen.
         contexts = {gram[:-1] for gram in counts[length]} if length < len(counts) else set()
         rest = math.log10(1 - SHARES[length]) if length < len(counts) else 0.0
         for gram, chance in sorted(of_length.items()):
@@ -53,7 +54,7 @@ def _lines(counts: tuple[Counter[Gram], ...]) -> Iterator[str]:
 
 
 def _chances(counts: tuple[Counter[Gram], ...]) -> list[dict[Gram, float]]:
-    """Return the logarithm, to base 10, of the chance of the last word of each n-gram."""
+    """Return the base-10 logarithm of the probability of each n-gram's last word."""
     words = counts[0]
     likely: dict[Gram, float] = {
         gram: SHARES[0] * count / words.total() + (1 - SHARES[0]) / len(words)

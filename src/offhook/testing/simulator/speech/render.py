@@ -1,7 +1,7 @@
-"""What a rehearsed caller says: recorded speech where there is some, else what can be synthesised.
+"""Rendering of a rehearsed caller's texts: recorded clips first, synthesised speech otherwise.
 
-flite is understood best, where it is installed; eSpeak NG speaks otherwise, in a manner that is
-understood well enough (bench/voices.py).
+The recogniser understands flite best, so flite is used where it is installed. Otherwise eSpeak NG
+is used, with settings that are recognised well enough (bench/voices.py).
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from offhook.testing.simulator.speech import clips
 from offhook.testing.simulator.speech.text_to_speech import EspeakTextToSpeech, speaking
 
 SPEED: Final = 185
-"""Words a minute of eSpeak NG: slower speech is understood worse, by bench/voices.py."""
+"""Words per minute of eSpeak NG. Slower speech is recognised worse (bench/voices.py)."""
 
 NOISE_DBFS: Final = -50.0
-"""Of the noise beneath eSpeak NG, whose pauses are more silent than the recogniser expects."""
+"""Level of the noise added to eSpeak NG, whose pauses are too silent for the recogniser."""
 
 SECONDS_MAX: Final = 600
-"""Of one text; the rest is not said."""
+"""Seconds of audio that one text may have; the rest is cut off."""
 
 RECORDED: Final = "recording"
 FLITE: Final = "flite"
@@ -31,35 +31,35 @@ ESPEAK: Final = "eSpeak NG"
 
 _PEAK: Final = 10 ** (-3 / 20) * 32768
 _QUIET: Final = 1000
-"""Of 32768: what is nowhere louder is no speech. flite says "…" so."""
+"""Peak, of 32768, below which audio is no speech, such as flite's output for "…"."""
 _MARGIN: Final = 20 * audio.BYTES_PER_MS
 _SAY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedLine:
-    """What is said: mu-law audio, and by whom: RECORDED, FLITE or ESPEAK."""
+    """Mu-law audio of a text, and its source: RECORDED, FLITE or ESPEAK."""
 
     audio: bytes
     by: str
 
 
 class Rendered:
-    """Lines by their texts. Made by `render`."""
+    """Rendered lines by text. `render` makes one."""
 
     def __init__(self, lines: Mapping[str, RenderedLine], missing: UserError | None) -> None:
         self.lines: Final = lines
         self._missing = missing
-        """Why there is no synthesiser here."""
+        """Error that explains why there is no synthesiser here; None if there is one."""
 
     def audio(self, text: str) -> bytes:
         """Return the mu-law audio of a text that was rendered.
 
-        Raises UserError: E-REH-01 when this machine cannot say it, E-REH-05 when nobody can.
+        Raises UserError E-REH-01 if this machine has no voice, E-REH-05 if the text has no sound.
         """
         line = self.lines.get(text)
         if line is None:
-            assert self._missing is not None  # what can be said was
+            assert self._missing is not None  # otherwise every text was rendered
             raise _unsaid(text, self._missing)
         if not line.audio:
             raise UserError(
@@ -71,12 +71,12 @@ class Rendered:
 
     @property
     def synthesised(self) -> dict[str, str]:
-        """By text, which engine said it, of those that nobody recorded."""
+        """Engine of each text that was synthesised, by text."""
         return {text: line.by for text, line in self.lines.items() if line.by != RECORDED}
 
 
 async def render(texts: Iterable[str]) -> Rendered:
-    """All of these, each once."""
+    """Render each text once."""
     lines: dict[str, RenderedLine] = {}
     others = []
     for text in dict.fromkeys(texts):
@@ -95,10 +95,10 @@ async def render(texts: Iterable[str]) -> Rendered:
 
 
 def on_the_line(samples: Any) -> bytes:
-    """Speech of any level as a caller's clip: to the same peak, without silence at its ends.
+    """Return speech as a caller's clip in mu-law: with a fixed peak, without silence at its ends.
 
-    `samples` are at 8000 Hz, full scale 32768. Of what surrounds the speech 20 ms are kept, so that
-    a clip's length is its speech's. Empty when there is no speech.
+    `samples` have 8000 Hz and a full scale of 32768. 20 ms are kept on each side of the speech, so
+    that the length of a clip is that of its speech. The result is empty if there is no speech.
     """
     import numpy
 
@@ -114,7 +114,7 @@ def on_the_line(samples: Any) -> bytes:
 
 
 async def by_flite(texts: Sequence[str]) -> dict[str, RenderedLine]:
-    """Say texts by flite, if there is one and it works."""
+    """Render texts by flite; leave out those for which it is missing or fails."""
     if not texts or find_spec("numpy") is None:
         return {}
     from offhook.testing.simulator.speech import flite
@@ -138,7 +138,7 @@ async def by_flite(texts: Sequence[str]) -> dict[str, RenderedLine]:
 
 
 async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, RenderedLine]:
-    """Say texts by eSpeak NG. Raises UserError E-EAR-02 when there is none."""
+    """Render texts by eSpeak NG. Raises UserError E-EAR-02 if it is missing."""
     if not texts:
         return {}
     async with speaking(speed=speed) as speaker:
@@ -152,7 +152,7 @@ async def by_espeak(texts: Sequence[str], speed: int = SPEED) -> dict[str, Rende
 
 
 async def said(speaker: EspeakTextToSpeech, text: str) -> bytes:
-    """All of it, or what there was of it when time ran out."""
+    """Return the audio of a text, cut off where the time limit of 60 s ends its synthesis."""
     pieces = bytearray()
     done = asyncio.Event()
     speech = speaker.speak(text, pieces.extend, done.set)

@@ -1,8 +1,8 @@
-"""Speech to text by PocketSphinx, for known sentences: audio goes to processes, words come back.
+"""Speech to text by PocketSphinx in processes, for known sentences.
 
-Whoever wants it enters `recognising`, and owns the processes for so long. It is no dictation: every
-sound is taken for words of the vocabulary, and what was none of them shows in how little the result
-is to be trusted (docs/local-voice.md).
+The context manager `recognising` runs the processes. They do not take dictation: every sound is
+recognised as words of the vocabulary, and sounds that are none of them get a low probability
+(docs/local-voice.md).
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from offhook.testing.simulator.speech.worker_process import WorkerProcess, call_
 _log: Final = logging.getLogger("offhook.testing.local")
 
 TRUSTED: Final = 0.0002
-"""Of the probability that the decoder gives: below are sentences of another trade, and noise.
-bench/ears.py prints what other bounds would do."""
+"""Probability from the decoder below which a result counts as not understood: noise, or sentences
+of another subject. bench/ears.py prints the results for other bounds."""
 
 BACKLOG_MAX: Final = 512 * 1024
-"""Bytes that wait for a process, a minute of speech; a turn that comes on top is not heard."""
+"""Bytes that may wait for a process: a minute of speech. A turn beyond that is not heard."""
 
 _PIECE: Final = 8000
-"""Bytes of a recording that are passed on at once."""
+"""Bytes of a recording that are passed to a process at a time."""
 
 WORKERS_MAX: Final = 4
 
@@ -43,7 +43,7 @@ _NOTHING: Final = Transcript("", understood=False)
 
 
 class _Recogniser(WorkerProcess):
-    """One process. Turns that it was hearing when it died were not understood."""
+    """Process of the recogniser. Turns in it when it dies count as not understood."""
 
     name = "recogniser"
     missing = "E-EAR-03"
@@ -51,24 +51,24 @@ class _Recogniser(WorkerProcess):
     def __init__(self, folder: Path) -> None:
         super().__init__("offhook.testing.simulator.speech.sphinx_worker", str(folder))
         self._waiting: dict[int, deque[Told | None]] = {}
-        """By session, whom to tell of each turn that is over; None: nobody any more."""
+        """Callbacks for ended turns, by session; None for a turn that was dropped."""
         self.sessions = 0
 
     def end(self, session: int, told: Told) -> bool:
-        """End a turn. Return whether `told` will be called, when it is known what it was."""
+        """End a turn. Return True if `told` will be called with its result."""
         sent = self.send(session, END)
         if sent:
             self._waiting.setdefault(session, deque()).append(told)
         return sent
 
     def forget(self, session: int) -> None:
-        """Tell nobody of earlier turns."""
+        """Drop the callbacks of a session's earlier turns."""
         waiting = self._waiting.get(session)
         if waiting is not None:
             self._waiting[session] = deque([None] * len(waiting))
 
     def on_message(self, number: int, kind: int, data: bytes) -> None:
-        """Tell what a turn was, unless its session is closed."""
+        """Report the result of a turn, unless its session is closed."""
         waiting = self._waiting.get(number)
         told = waiting.popleft() if waiting else None
         if told is not None:
@@ -77,8 +77,8 @@ class _Recogniser(WorkerProcess):
             call_back(told, Transcript(text, bool(text) and found["prob"] >= TRUSTED))
 
     def on_death(self) -> None:
-        """Tell of all turns that they were not understood."""
-        while self._waiting:  # one at a time: who is told may forget the rest
+        """Report all waiting turns as not understood."""
+        while self._waiting:  # one at a time: a callback may drop the rest
             session = next(iter(self._waiting))
             turns = self._waiting[session]
             told = turns.popleft() if turns else None
@@ -88,28 +88,28 @@ class _Recogniser(WorkerProcess):
                 call_back(told, _NOTHING)
 
     def drop(self, session: int) -> None:
-        """Forget a session."""
+        """Close a session."""
         self.send(session, CLOSE)
         self._waiting.pop(session, None)
 
 
 class SphinxSpeechToText:
-    """A SpeechToText for one caller. One process hears all turns, and learns the line."""
+    """SpeechToText for one caller. One process gets all turns and adapts to the caller's line."""
 
     def __init__(self, worker: _Recogniser, session: int) -> None:
         self._worker = worker
         self._session = session
         self._deaths: int | None = None
-        """Those of the process when this turn began, if it has."""
+        """Number of deaths of the process when the current turn began; None between turns."""
         self._deaf = False
-        """A part of this turn is lost, and so it cannot be understood."""
+        """True if a part of the current turn is lost, so that it cannot be understood."""
         self._lost: deque[Told] = deque()
-        """Whom to tell that a turn was not understood."""
+        """Callbacks of turns that must be reported as not understood."""
         self._closed = False
         worker.sessions += 1
 
     def hear(self, audio: bytes) -> None:
-        """Audio of the present turn."""
+        """Send audio of the current turn to the process."""
         if self._deaths is None:
             self._deaths = self._worker.deaths
         if self._is_lost() or self._worker.send(
@@ -130,14 +130,14 @@ class SphinxSpeechToText:
         self._begin_anew()
 
     def forget(self) -> None:
-        """Drop the present turn; earlier ones are of no interest."""
+        """Drop the current turn, and the callbacks of earlier ones."""
         self._begin_anew()
         self._lost.clear()
         self._worker.send(self._session, FORGET)
         self._worker.forget(self._session)
 
     def close(self) -> None:
-        """Stop: the caller is gone."""
+        """Close the session, because the call is over."""
         if not self._closed:
             self._closed = True
             self._lost.clear()
@@ -145,7 +145,7 @@ class SphinxSpeechToText:
             self._worker.drop(self._session)
 
     async def has_room(self) -> None:
-        """Wait until what was heard is on its way."""
+        """Wait until the process has room for more audio."""
         await self._worker.has_room()
 
     def _is_lost(self) -> bool:
@@ -161,21 +161,21 @@ class SphinxSpeechToText:
 
 
 class Recogniser:
-    """Speech to text for any number of callers. Made by `recognising`."""
+    """Speech to text for any number of callers. `recognising` makes one."""
 
     def __init__(self, workers: list[_Recogniser]) -> None:
         self._workers = workers
         self._numbers = itertools.count(1)
         self._transcribing = asyncio.Semaphore(len(workers))
-        """Recordings do not come in real time: each takes a process as fast as that can go."""
+        """Limit of one recording per process: each is decoded as fast as the process can."""
 
     def ears(self) -> SphinxSpeechToText:
-        """Return the speech to text for one caller, at the process with the fewest callers."""
+        """Return a SpeechToText for one caller, at the process with the fewest callers."""
         worker = min(self._workers, key=lambda each: each.sessions)
         return SphinxSpeechToText(worker, next(self._numbers))
 
     async def transcribe(self, audio: bytes) -> Transcript:
-        """Recognise mu-law audio: one turn of somebody."""
+        """Recognise mu-law audio as one turn."""
         known: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
         async with self._transcribing:
             ears = self.ears()
@@ -193,10 +193,11 @@ class Recogniser:
 async def recognising(
     vocabulary: Vocabulary, workers: int | None = None
 ) -> AsyncIterator[Recogniser]:
-    """Run a recogniser of these sentences until the end of the block: a process a core, or so many.
+    """Run a recogniser of a vocabulary until the end of the block.
 
-    Raises InvalidFileError E-EAR-01 with every word that it does not know, UserError E-EAR-03 when
-    there is no recogniser on this machine.
+    It has `workers` processes, by default one per core, at most WORKERS_MAX. Raises
+    InvalidFileError E-EAR-01 with every unknown word, UserError E-EAR-03 if there is no recogniser
+    on this machine.
     """
     count = workers or min(os.cpu_count() or 1, WORKERS_MAX)
     with tempfile.TemporaryDirectory(prefix="offhook-ears-") as name:

@@ -1,11 +1,11 @@
-"""The recogniser's process: PocketSphinx, given audio on stdin, telling words on stdout.
+"""Process of the recogniser PocketSphinx, with audio on stdin and words on stdout.
 
     python -m offhook.testing.simulator.speech.sphinx_worker FOLDER
 
-A process of its own, because decoding would hold up the event loop. FOLDER has a dictionary and a
-language model (speech_to_text.py writes them). Messages (worker_process.py) have the number of a
-session: AUDIO brings mu-law, END ends a turn, FORGET drops it, CLOSE drops the session. Each END is
-answered by JSON: `{"text": "yes please", "prob": 0.46}`.
+Decoding runs in a process of its own because it would block the event loop. FOLDER has a dictionary
+and a language model, which speech_to_text.py writes. Messages (worker_process.py) carry the number
+of a session: AUDIO has mu-law, END ends a turn, FORGET drops it, CLOSE drops the session. Each END
+is answered by JSON: `{"text": "yes please", "prob": 0.46}`.
 """
 
 import contextlib
@@ -22,15 +22,16 @@ FORGET: Final = 2
 CLOSE: Final = 3
 
 TELEPHONE_MEAN: Final = "51.5,4.9,-5.8,18.6,-3.5,-3.6,8.4,-13.3,2.6,-2.8,-0.1,7.7,-2.2"
-"""The mean spectrum of speech on a telephone line, by bench/telephone_mean.py: where a caller whose
-line is not known yet begins. The decoder's own begins far off, and gets first sentences wrong."""
+"""Mean spectrum of speech on a telephone line, from bench/telephone_mean.py: the initial value for
+a caller whose line is not known yet. With the decoder's own initial value, first sentences are
+recognised wrongly."""
 
 TURNS_MAX: Final = 16
-"""Turns that are heard at once: more speech than a core can follow (docs/local-voice.md)."""
+"""Turns that are decoded at once, more than a core can decode in time (docs/local-voice.md)."""
 
 
 class SphinxTurn:
-    """One stretch of speech, decoded as it comes."""
+    """Stretch of speech that is decoded as it arrives."""
 
     def __init__(self, decoder: Any) -> None:
         from offhook.testing.simulator.speech.folding import Folding
@@ -40,19 +41,19 @@ class SphinxTurn:
         decoder.start_utt()
 
     def hear(self, mulaw: bytes) -> None:
-        """Hear a piece of the turn."""
-        if mulaw:  # of nothing the decoder makes an error
+        """Decode a piece of the turn."""
+        if mulaw:  # the decoder raises an error for empty audio
             self.decoder.process_raw(self._folding.feed(mulaw))
 
     def end(self) -> tuple[str, float]:
-        """Return the words, and how far they are to be trusted, 0 to 1."""
+        """Return the words and their probability, 0 to 1."""
         self.decoder.end_utt()
         found = self.decoder.hyp()
         return (found.hypstr, found.prob) if found is not None else ("", 0.0)
 
 
 class SphinxWorker:
-    """Every session's turns. A decoder is taken for a turn, and given back at its end."""
+    """Worker that decodes the turns of all sessions, each with a decoder of its own."""
 
     def __init__(self, folder: Path, source: BinaryIO, sink: BinaryIO) -> None:
         self._folder = folder
@@ -61,12 +62,12 @@ class SphinxWorker:
         self._free: list[Any] = [self._decoder()]
         self._count = 1
         self._turns: dict[int, SphinxTurn | None] = {}
-        """None: a turn that is not followed, since too many are."""
+        """Current turn of each session; None for one that is not decoded, as there are too many."""
         self._lines: dict[int, str] = {}
-        """What is known of each caller's line: the mean of its spectrum, as the decoder has it."""
+        """Mean spectrum of each caller's line, in the decoder's format, by session."""
 
     def run(self) -> None:
-        """Hear everything, until stdin ends."""
+        """Decode the turns of all sessions until stdin ends."""
         answer(self._sink, 0, READY)
         for session, kind, audio in requests(self._source):
             if kind == AUDIO:

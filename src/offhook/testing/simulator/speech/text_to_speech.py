@@ -1,6 +1,6 @@
-"""A voice by eSpeak NG: sentences go to its process, audio comes back as it is made.
+"""TextToSpeech by eSpeak NG: sentences go to its process, audio comes back as it is made.
 
-Whoever wants it enters `speaking`, and owns the process for so long.
+The context manager `speaking` runs the process.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from offhook.testing.simulator.speech.worker_process import WorkerProcess, call_
 _log: Final = logging.getLogger("offhook.testing.local")
 
 VOICE: Final = "en-us+klatt4"
-"""Of eSpeak NG's, the one that our own recogniser understands best, by bench/voices.py."""
+"""Voice of eSpeak NG that the local recogniser understands best (bench/voices.py)."""
 
 SPEED: Final = 170
-"""Words a minute. The recogniser would have it faster yet; people would not."""
+"""Words per minute: the recogniser does better with faster speech, people do not."""
 
 WAITING_MAX: Final = 500
-"""Sentences that may wait for the process; one beyond that is not said."""
+"""Sentences that may wait for the process; further ones are not said."""
 
 
 @dataclass(slots=True)
@@ -34,18 +34,18 @@ class _Sentence:
 
 
 class _Said:
-    """A sentence on its way: a senses.Speaking."""
+    """SpeechHandle of a sentence that is being synthesised."""
 
     def __init__(self, cancel: Callable[[], None]) -> None:
         self._cancel = cancel
 
     def cancel(self) -> None:
-        """Stop making it."""
+        """Cancel the sentence."""
         self._cancel()
 
 
 class EspeakTextToSpeech(WorkerProcess):
-    """A TextToSpeech for any number of calls. Made by `speaking`."""
+    """TextToSpeech for any number of calls. `speaking` makes one."""
 
     name = "local voice"
     missing = "E-EAR-02"
@@ -59,7 +59,7 @@ class EspeakTextToSpeech(WorkerProcess):
     def speak(
         self, sentence: str, audio: Callable[[bytes], None], done: Callable[[], None]
     ) -> _Said:
-        """Say a sentence: pieces of mu-law audio as they are made, then `done`."""
+        """Synthesise a sentence: call `audio` with each piece of mu-law audio, then `done`."""
         number = next(self._numbers)
         if self._process is None or len(self._sentences) >= WAITING_MAX:
             why = "its process is gone" if self._process is None else "too many wait"
@@ -75,7 +75,7 @@ class EspeakTextToSpeech(WorkerProcess):
             self.send(number, CANCEL)
 
     def on_message(self, number: int, kind: int, data: bytes) -> None:
-        """Pass on audio of a sentence, unless it was called off."""
+        """Pass on audio of a sentence, unless it was cancelled."""
         sentence = self._sentences.get(number)
         if sentence is None:
             return
@@ -86,16 +86,16 @@ class EspeakTextToSpeech(WorkerProcess):
             call_back(sentence.audio, data)
 
     def on_death(self) -> None:
-        """End every sentence."""
-        while self._sentences:  # one at a time: who is told may call off another
+        """Report every waiting sentence as done."""
+        while self._sentences:  # one at a time: a callback may cancel another
             call_back(self._sentences.pop(next(iter(self._sentences))).done)
 
 
 @contextlib.asynccontextmanager
 async def speaking(voice: str = VOICE, speed: int = SPEED) -> AsyncIterator[EspeakTextToSpeech]:
-    """Run a voice until the end of the block. Raises UserError E-EAR-02 when there is none here.
+    """Run eSpeak NG until the end of the block. Raises UserError E-EAR-02 if it is missing.
 
-    `voice` is one of eSpeak NG's, `speed` in words a minute.
+    `voice` is the name of a voice of eSpeak NG, `speed` is in words per minute.
     """
     speaker = EspeakTextToSpeech(voice, speed)
     async with running([speaker]):

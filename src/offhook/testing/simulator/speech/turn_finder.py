@@ -1,7 +1,7 @@
-"""Finds a caller's turns in telephone audio: when speech begins, and when a turn is over.
+"""Detection of a caller's turns in telephone audio: beginnings of speech and ends of turns.
 
-A frame is speech when WebRTC's voice activity detector and an energy floor both say so
-(docs/local-voice.md). Time is the audio's own: one byte is 1/8 ms, however fast it arrives, so a
+A frame is speech if WebRTC's voice activity detector and an energy floor both say so
+(docs/local-voice.md). Time is counted in audio: one byte is 1/8 ms, however fast it arrives, so a
 rehearsal at any speed finds the same turns.
 """
 
@@ -16,46 +16,46 @@ from offhook import audio
 from offhook.recordings.wav import LINEAR, decode
 
 ONSET_FRAMES: Final = 3
-"""Speech frames in a row (60 ms) with which a turn may begin."""
+"""Speech frames in a row (60 ms) that may begin a turn."""
 
 TURN_FRAMES: Final = 8
-"""Speech frames (160 ms) that are a turn: less is a click or a cough, and interrupts nobody."""
+"""Speech frames (160 ms) that make a turn. Fewer are a click or a cough and do not interrupt."""
 
 GAP_FRAMES: Final = 5
-"""Frames without speech (100 ms) that there may be between those."""
+"""Frames without speech (100 ms) that may lie between speech frames as a turn begins."""
 
 _FLOOR: Final = 150.0**2
-"""Mean square of the quietest frame that can be speech: -47 dBFS."""
+"""Mean square below which a frame cannot be speech: -47 dBFS."""
 
 _ABOVE_NOISE: Final = 4.0
-"""Times the noise's power that a frame of speech has, at least: 6 dB."""
+"""Least ratio of the power of a speech frame to that of the noise: 6 dB."""
 
 _NOISE_FRAMES: Final = 75
-"""Whose quietest (of 1.5 s) is taken for the noise: speech pauses more often than that."""
+"""Latest frames (1.5 s), whose quietest counts as noise: speech pauses more often than that."""
 
 _VAD_MODE: Final = 2
-"""Of 0 to 3, the strictest. At 20 dB SNR mode 3 finds a word 60 ms later, and misses `Stop`."""
+"""Mode of the detector, 0 to 3. At 20 dB SNR, mode 3 is 60 ms slower and misses `Stop`."""
 
 _DTMF_LOW: Final = (697.0, 770.0, 852.0, 941.0)
 _DTMF_HIGH: Final = (1209.0, 1336.0, 1477.0, 1633.0)
 _DTMF_SHARE: Final = 0.8
-"""The part of a frame's energy that two of these tones hold when it is a key and not a voice."""
+"""Share of a frame's energy in two of these tones above which it is a key, not a voice."""
 
 
 _SQUARE: Final = tuple(value * value for value in LINEAR)
 
 
 class TurnChange(enum.Enum):
-    """What a stretch of audio changed."""
+    """Change in a turn that a stretch of audio caused."""
 
     STARTED = "started"
-    """The caller has been speaking for TURN_FRAMES."""
+    """A turn has begun: the caller has spoken for TURN_FRAMES."""
     ENDED = "ended"
     """The turn is over."""
 
 
 class TurnFinder:
-    """One caller's turns. `silence_ms` of silence end a turn."""
+    """Detector of one caller's turns. A silence of `silence_ms` ends a turn."""
 
     def __init__(self, silence_ms: int = 600) -> None:
         self.silence_ms = silence_ms
@@ -65,10 +65,10 @@ class TurnFinder:
         self._speech = 0
         self._silence = 0
         self.speaking = False
-        """A turn has started and is not over."""
+        """True from the beginning of a turn to its end."""
 
     def hear(self, data: bytes) -> list[TurnChange]:
-        """Listen to mu-law audio of any length."""
+        """Process mu-law audio of any length, and return the changes in order."""
         data = self._rest + data
         whole = len(data) - len(data) % audio.FRAME_BYTES
         self._rest = data[whole:]
@@ -80,7 +80,7 @@ class TurnFinder:
         return changes
 
     def end_turn(self) -> bool:
-        """End the turn now, as ForceEndTurn asks. Says whether there was one."""
+        """End the turn now, for ForceEndTurn. Return True if there was one."""
         spoke = self.speaking
         self._reset()
         return spoke
@@ -113,7 +113,7 @@ class TurnFinder:
 
     def _is_speech(self, frame: bytes) -> bool:
         power = sum(map(_SQUARE.__getitem__, frame)) / audio.FRAME_BYTES
-        # Every frame is shown to the detector, which learns the line from silence too.
+        # The detector must process every frame, because it adapts to the noise of the line.
         voiced: bool = self._vad.is_speech(decode(frame), audio.BYTES_PER_SECOND)
         self._powers.append(power)
         return voiced and power > max(_FLOOR, _ABOVE_NOISE * min(self._powers))
@@ -124,7 +124,7 @@ class TurnFinder:
 
 
 def _is_dtmf(frame: bytes) -> bool:
-    """Whether the frame is a key's two tones (Goertzel, at those eight frequencies alone)."""
+    """Return True if the frame holds the two tones of a key (Goertzel at eight frequencies)."""
     samples = [LINEAR[sample] for sample in frame]
     energy = sum(sample * sample for sample in samples)
     if energy == 0:
@@ -137,7 +137,7 @@ def _is_dtmf(frame: bytes) -> bool:
 
 
 def _tone(samples: list[int], frequency: float) -> float:
-    """Return the squared magnitude of that frequency in the samples."""
+    """Return the squared magnitude of a frequency in the samples."""
     coefficient = 2 * math.cos(2 * math.pi * frequency / audio.BYTES_PER_SECOND)
     before = last = 0.0
     for sample in samples:

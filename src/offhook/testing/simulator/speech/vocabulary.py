@@ -1,4 +1,4 @@
-"""The sentences that a recogniser is to expect, and where each was written."""
+"""Sentences that a recogniser must expect, with their places in a file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from offhook.yamlfile import Place
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """One sentence that may be said, in words: numbers are spelt out, case does not matter.
+    """Sentence that may be said. Numbers must be spelt out in words; case does not matter.
 
-    Of two phrases the one with the greater `weight` is expected more often.
+    A phrase with a greater `weight` is expected more often.
     """
 
     text: str
@@ -20,9 +20,9 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """All that may be said. `pronunciations` are of words that the dictionary lacks.
+    """Sentences that may be said, and pronunciations of words that the dictionary lacks.
 
-    They are written in the phones of CMU's dictionary: `offhook: "AO F HH UH K"`.
+    Pronunciations are in the phones of CMU's dictionary: `offhook: "AO F HH UH K"`.
     """
 
     phrases: tuple[Phrase, ...]

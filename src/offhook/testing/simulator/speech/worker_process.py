@@ -1,7 +1,7 @@
-"""A process of ours that recognises or synthesises, and the messages to it and from it.
+"""Worker processes for recognition and synthesis, and the messages to and from them.
 
 A message has a number (of a session, or of a sentence), a kind, and bytes; each worker has its own
-kinds. The first message of a process says that it is ready.
+kinds. The first message of a process is READY.
 """
 
 import asyncio
@@ -16,29 +16,31 @@ from typing import BinaryIO, ClassVar, Final, ParamSpec
 from offhook.errors import UserError
 
 HEADER: Final = struct.Struct("<IIB")
-"""Number, size of the bytes that follow, and kind."""
+"""Header of a message: number, size of the bytes that follow, and kind."""
 
 READY: Final = 255
-"""The kind of a process's first message."""
+"""Kind of the first message of a process."""
 
 START_S: Final = 30.0
+"""Wall-clock seconds that a process may take to start."""
+
 LEAVE_S: Final = 2.0
-"""Wall-clock seconds that a process has to start, and to end when its input has ended."""
+"""Wall-clock seconds that a process may take to end when its input has ended."""
 
 DEATHS_MAX: Final = 3
-"""Number of deaths in a row, without a message in between, after which a process stays dead."""
+"""Number of deaths in a row, without a message in between, that ends the restarts."""
 
 _log: Final = logging.getLogger("offhook.testing.local")
 _Given = ParamSpec("_Given")
 
 
 class WorkerProcess:
-    """A process that `running` starts, starts again when it dies, and ends."""
+    """Process that `running` starts, restarts when it dies, and ends."""
 
     name: ClassVar[str]
-    """What log lines and errors call it."""
+    """Name of the process in log lines and errors."""
     missing: ClassVar[str]
-    """The code of the error that tells that it does not start."""
+    """Code of the error for a process that does not start."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         self._command = (sys.executable, "-m", module, *arguments)
@@ -48,7 +50,7 @@ class WorkerProcess:
     def send(
         self, number: int, kind: int, data: bytes = b"", *, backlog_max: float = float("inf")
     ) -> bool:
-        """Send a message. Return whether there is a process, with no more than that waiting."""
+        """Send a message. Return False if the process is gone or over `backlog_max` bytes wait."""
         if self._process is None:
             return False
         assert self._process.stdin is not None  # it was started with a pipe
@@ -59,18 +61,18 @@ class WorkerProcess:
         return True
 
     async def has_room(self) -> None:
-        """Wait until the process has taken what was sent, or is gone."""
+        """Wait until the process has room for more messages, or is gone."""
         if self._process is not None:
             assert self._process.stdin is not None  # it was started with a pipe
             with contextlib.suppress(ConnectionError):
                 await self._process.stdin.drain()
 
     def on_message(self, number: int, kind: int, data: bytes) -> None:
-        """Take a message of the process."""
+        """Process a message of the worker process."""
         raise NotImplementedError
 
     def on_death(self) -> None:
-        """Give up what the process was asked for."""
+        """Fail the open requests, because the process has died."""
         raise NotImplementedError
 
     async def start(self) -> None:
@@ -80,7 +82,7 @@ class WorkerProcess:
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
-            start_new_session=True,  # Ctrl-C is ours
+            start_new_session=True,  # Ctrl-C must reach only the parent
         )
         ready = None
         with contextlib.suppress(TimeoutError):
@@ -97,7 +99,7 @@ class WorkerProcess:
             )
 
     async def run(self) -> None:
-        """Take its messages; start it again when it dies, but not when it only dies."""
+        """Process messages; restart the process when it dies, until DEATHS_MAX deaths in a row."""
         deaths = 0
         while True:
             while (message := await self._read()) is not None:
@@ -118,7 +120,7 @@ class WorkerProcess:
                 return
 
     async def close(self) -> None:
-        """End the process: close its input, and kill it if that does not help."""
+        """End the process: close its input, and kill it after LEAVE_S."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -132,7 +134,7 @@ class WorkerProcess:
             await process.wait()
 
     async def _read(self) -> tuple[int, int, bytes] | None:
-        assert self._process is not None  # whoever reads has started it
+        assert self._process is not None  # start() was called before
         assert self._process.stdout is not None  # it was started with a pipe
         pipe = self._process.stdout
         try:
@@ -163,10 +165,10 @@ async def running(workers: Sequence[WorkerProcess]) -> AsyncIterator[None]:
 def call_back(
     callback: Callable[_Given, None], *given: _Given.args, **named: _Given.kwargs
 ) -> None:
-    """Call a caller's function, whose mistakes must not end what serves all others too."""
+    """Call a callback, and log its exceptions, which must not end a process that others share."""
     try:
         callback(*given, **named)
-    except Exception:  # noqa: BLE001 - it is theirs, and may be any
+    except Exception:  # noqa: BLE001 - a callback may raise any exception
         _log.exception("somebody who was called back by the local engines failed")
 
 
