@@ -193,7 +193,7 @@ def _look(files: LocalFiles, name: str, form: Form) -> _View:
     found = reading.find(files, name)
     try:
         with files.open(name) as file:
-            # What is silenced later keeps its length, and is another file all the same.
+            # Silencing a part later keeps the length but changes the content.
             changed = os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:  # erased since
         raise _none() from None

@@ -82,7 +82,7 @@ def router(operator: Operator) -> APIRouter:
         },
     )
     async def set_recording(sid: str, asked: RecordingRequest) -> RecordingResponse:
-        # Unlike other operations this one tells a call that is over from one that never was.
+        # Unlike other operations, this one distinguishes a call that is over from an unknown one.
         entry = operator.calls.find(sid)
         if entry is None:
             await operator.ask(lambda connection: call_record.shown(connection, sid))

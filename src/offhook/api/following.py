@@ -14,11 +14,11 @@ id: 5f1d02c4-17
 event: CallerSaid
 data: {"call_sid":"CA0123456789abcdef0123456789abcdef","at_ms":5230,"event":{"text":"Hello?","start_ms":4310}}
 
-"""  # noqa: E501 - one line it is
+"""  # noqa: E501 - must be one line
 
 
 class _Stream(StreamingResponse):
-    """A response that stops listening when the client is gone, in whatever way that is noticed."""
+    """A response that stops listening when the client is gone, however the server notices that."""
 
     def __init__(self, listener: LiveListener) -> None:
         super().__init__(listener, media_type="text/event-stream")

@@ -23,7 +23,7 @@ class ApiError(Exception):
 STATUS: Final = {
     "E-REC-05": 503,
     "E-ASK-04": 404,
-    "E-AUD-03": 500,  # what the record says of a recording is wrong, or the file is
+    "E-AUD-03": 500,  # the record's entry of the recording is wrong, or its file is
     "E-AUD-04": 404,
     "E-AUD-05": 500,
     "E-ERA-03": 500,

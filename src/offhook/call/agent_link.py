@@ -1,7 +1,7 @@
 """The agent's leg of a call: its dialling, keep-alive and loss, and what is held for it.
 
 Deepgram bills by connection time and hangs up when it hears nothing (deepgram.md §1.4), so the leg
-is dialled just before it is needed, and fed while nobody speaks.
+is dialled just before it is needed, and gets audio even while neither side speaks.
 """
 
 from collections import deque
@@ -235,7 +235,7 @@ class AgentLink:
             self._lost_at = now + ERROR_LINGER_S
 
     def lose(self, why: str, now: float) -> None:
-        """End a call that has lost its leg; dial anew if the leg was not in use yet."""
+        """End a call that has lost its leg; dial again if the leg was not in use yet."""
         if self.is_absent:
             return  # Offhook closed the leg.
         if self.is_ready and not self._is_forwarding:

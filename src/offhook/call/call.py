@@ -1,8 +1,8 @@
 """Rules of one phone call: inputs go in, commands come out.
 
-Start reading at `receive`. Nothing here waits, reads a clock or knows a socket: time is an
-argument, in seconds. What is to be done is given to `do`, in order, at once; `do` must not call
-the call back. After every `receive` and `tick` arm a timer for `deadline()`.
+Start reading at `receive`. No code here waits, reads a clock or uses a socket: time is an
+argument, in seconds. Commands are passed to `do`, in order and at once; `do` must not call any
+method of the call. After every `receive` and `tick`, set a timer for `deadline()`.
 """
 
 from collections.abc import Callable

@@ -43,7 +43,7 @@ class _Function(NamedTuple):
     paused_s: float = 0.0
     """Seconds that do not count toward the function's time limit."""
     is_irrevocable: bool = False
-    """True once an irreversible function has begun: it may be done, whatever follows."""
+    """True once an irreversible function has begun: it may be done in spite of a cancellation."""
 
 
 class Functions:

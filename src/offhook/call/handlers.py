@@ -105,7 +105,7 @@ def _take_text(call: "Call", text: deepgram.ConversationText, now: float) -> Non
         call.pending.spoken(last)
         return
     # A reply can end without AgentAudioDone (deepgram.md §3.2); the next turn of the caller, or
-    # what the agent was told in their stead, ends it at the latest.
+    # the next text told to the agent in the caller's stead, ends it at the latest.
     call.turns.finish(now)
     if not call.pending.told(text.content):
         call.turns.confirm(text.content, now)
@@ -139,7 +139,7 @@ def _hear_speech(call: "Call", _: deepgram.UserStartedSpeaking, now: float) -> N
 
 def _interrupt(call: "Call", speaking: deepgram.UserStartedSpeaking, now: float) -> None:
     _hear_speech(call, speaking, now)
-    # Last words at the time limit are not cut; those to a caller thought silent were not the last.
+    # Last words at the time limit are not cut. A caller who was considered silent goes on instead.
     if call.phase is Phase.TALKING:
         call.turns.interrupt(now)
 
@@ -249,8 +249,8 @@ def _refuse_injected(call: "Call", code: str, why: str, now: float) -> None:
             call.keys.tell_later(refused.message)
         else:
             call.keys.refuse_prompt(refused.message, now)
-    # What is to be queued, as last words are, is refused only while the caller speaks
-    # (deepgram.md §2.14): then the caller is there, and has something to say.
+    # Queued speech, such as last words, is refused only while the caller speaks
+    # (deepgram.md §2.14): so the caller is there and is speaking.
     if call.farewell.is_closing:
         call.hear_caller(now)
         call.farewell.refuse(now)

@@ -103,7 +103,7 @@ def _stretches(
     first = passages[0]
     if complete:
         pace = size / max(1, _effort(_words(passages)))
-    # Either each text comes as its audio begins, or as it ends.
+    # Each text comes either at the beginning of its audio or at the end.
     afterwards = first.came_at > _effort(first.text.split()) * pace / 2
     words: list[str] = []
     effort = pause = begins = 0  # `effort` with the pause after the last word

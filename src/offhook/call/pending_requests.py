@@ -51,7 +51,7 @@ class PendingRequests:
         self._injections: deque[PendingRequest] = deque()
         self._changes: deque[PendingRequest] = deque()
         self._kept: list[Change] = []
-        # Changes that were made, for a session that follows this one (§5.4).
+        # Changes that were made, to be repeated in a later session (§5.4).
 
     def send(self, message: Injection | Change, request_id: int | None, now: float) -> None:
         """Send the agent a message that awaits an answer."""

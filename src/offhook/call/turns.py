@@ -199,7 +199,7 @@ class Turns:
     # --- inside --------------------------------------------------------------------------------
 
     def _cut(self, now: float, *, clear: bool) -> list[AgentSaid]:
-        # The clear is on its way to Twilio before the words that were heard are estimated.
+        # Send the clear to Twilio before the slow estimate of the words that were heard.
         if clear and self.playback.unconfirmed:
             self._state.do(ClearCaller())
         self._answer = self._turn_at = None

@@ -71,7 +71,7 @@ class StreamAdmission:
             return "a foreign account"
         if claim.token is not None:
             if call is None and pending is not None and pending.account_sid == claim.account_sid:
-                call = pending  # Twilio's answer to our request is still on its way (§5.1).
+                call = pending  # Twilio's answer to our request has not come yet (§5.1).
             return self._refusal_by_token(claim.account_sid, claim.token, call)
         if not self.takes_bins:
             return "no token, and twilio.bin is off"

@@ -208,7 +208,7 @@ class CallIntake:
         token: str | None,
         given: Mapping[str, str],
     ) -> CallEntry:
-        self._farewells.forget(control.call.call_sid)  # It was turned away, and asked for again.
+        self._farewells.forget(control.call.call_sid)  # The call was refused before.
         return self._sessions.make(control, agent, account_sid, token, given)
 
     def _expect_stream(self, entry: CallEntry) -> None:

@@ -89,7 +89,7 @@ class Lookups:
                 code = function.__code__
                 answer = await self.threads.run("lookup", lambda: function(call), code=code)
             if isinstance(answer, Mapping):
-                return variables.taken(answer)  # a Mapping of the function's own may raise, too
+                return variables.taken(answer)  # a user's own Mapping may raise, too
         except _FailedError:
             raise
         except httpx2.HTTPError as error:
@@ -112,7 +112,7 @@ class Lookups:
             "called": call.called,
             "agent": call.agent,
         }
-        # What is compressed could be far longer than it looks.
+        # A compressed answer could be far longer than its transfer.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if secret_env is not None:
             headers["Authorization"] = f"Bearer {self._secrets[secret_env].get_secret_value()}"

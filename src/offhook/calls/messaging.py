@@ -76,7 +76,7 @@ class Messaging:
         except TwilioUnreachableError as unreachable:
             _log.warning("a text was not sent: %s", unreachable)
             if unreachable.sent:
-                # No error: after one a model tries again, and the text may be there already.
+                # Not an error: after an error a model tries again, and would send the text twice.
                 return phrases.text_uncertain
             reason = phrases.reason_unreachable
             raise ToolError(fill(phrases.text_not_sent, reason=reason)) from None

@@ -270,7 +270,7 @@ class Session(LegInputs):
         """Perform a command of the call. A fault is handled once the call has decided the rest."""
         try:
             self._obey_one(command)
-        except Exception as error:  # noqa: BLE001 - what is left is done all the same
+        except Exception as error:  # noqa: BLE001 - the other commands are still performed
             self._fault = self._fault or error
 
     def _obey_one(self, command: Command) -> None:
@@ -342,7 +342,7 @@ class Session(LegInputs):
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except Exception:  # noqa: BLE001 - the call ends, whatever is wrong with a part of it
+        except Exception:  # noqa: BLE001 - the call must end in spite of a fault
             _log.exception("a fault while a call ended", extra={"call_sid": self.call_sid})
 
     def _close_accounts(self) -> None:

@@ -57,15 +57,18 @@ ANSWER_SLACK_S: Final = 30.0
 CHARACTER_S: Final = 0.07
 """Seconds that the whisper takes for each character of its document.
 
-A person who has answered may listen that long and then press the key. When the leg is not settled
-by then, a report from Twilio was lost.
+A person who has answered may listen that long, and then press the key within ANSWER_SLACK_S. If the
+outcome of the leg is unknown by then, no report from Twilio has come.
 """
 
 JOIN_S: Final = 3.0
 """Seconds that a caller who was sent to a conference may take to join it."""
 
 ALONE_S: Final = 5.0
-"""Seconds in which a conference must end for a caller whose person is gone, if the two met."""
+"""Seconds after the end of a person's leg, before a caller who still waits is brought back.
+
+If the two have met, the conference ends for the caller within that time, too.
+"""
 
 LOOK_S: Final = 15.0
 """Seconds after sending a caller to a person at which Twilio is asked if the person is there."""

@@ -84,7 +84,7 @@ def tap_for(make: MakeTap | None, call: NewCall) -> Tap | None:
         return None
     try:
         return make(call)
-    except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
+    except Exception:  # noqa: BLE001 - a fault of the tap must not end the call
         _log.exception("the call is not tapped", extra={"call_sid": call.call_sid})
         return None
 
@@ -132,7 +132,7 @@ class Tapped:
         if tap is not None:
             try:
                 tap.on_ended(ending)
-            except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
+            except Exception:  # noqa: BLE001 - a fault of the tap must not end the call
                 _log.exception("a tap failed at the end of its call", extra=self._sid)
 
     def tell(self, leg: Leg, direction: Direction, kind: Kind, data: bytes = b"") -> None:
@@ -144,7 +144,7 @@ class Tapped:
         at_ms = 1000 * (self._now() - self._began)
         try:
             self._tap.on_wire(OnWire(at_ms, leg, direction, kind, data))
-        except Exception:  # noqa: BLE001 - whatever it is, it is not the call's business
+        except Exception:  # noqa: BLE001 - a fault of the tap must not end the call
             self._tap = None
             _log.exception("a tap failed and is told nothing more", extra=self._sid)
 

@@ -69,13 +69,13 @@ class ServerTasks:
         try:
             return await work
         except asyncio.CancelledError as error:
-            # One that was asked of this task, or one that its work has raised by itself.
+            # Either a cancellation of this task, or one that its work has raised by itself.
             if _is_being_cancelled():
                 raise
             self._on_fault(name, error, call_sid)
         except GeneratorExit:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it ends one call at most
+        except BaseException as error:  # noqa: BLE001 - any fault ends one call at most
             self._on_fault(name, error, call_sid)
         return None
 
@@ -90,7 +90,7 @@ class ServerTasks:
                 self._on_fault(name, error, "")
             except GeneratorExit:
                 raise
-            except BaseException as error:  # noqa: BLE001 - it begins anew whatever it was
+            except BaseException as error:  # noqa: BLE001 - the work restarts after any fault
                 self._on_fault(name, error, "")
             else:
                 return

@@ -87,7 +87,7 @@ def compose_server(
     """Compose the parts of a server.
 
     Args:
-        needs: What the owner of the server gives.
+        needs: Objects that the owner of the server passes.
         http: The client for requests to other hosts.
         clock: The clock of the event loop.
         tasks: Owner of the server's tasks.

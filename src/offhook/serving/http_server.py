@@ -58,7 +58,7 @@ def http_server(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=HANDLERS_S,
-        proxy_headers=False,  # every client can write them, and nothing here reads them
+        proxy_headers=False,  # clients can forge these headers, and no code here reads them
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )

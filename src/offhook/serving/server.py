@@ -121,7 +121,7 @@ class Server:
 
     async def _serve(self) -> None:
         clock = LoopClock(asyncio.get_running_loop())
-        # No limit of connections: each request has a time limit, and a call has one at most.
+        # Connections are not limited: requests have a time limit, and a call makes one at a time.
         limits = httpx2.Limits(
             max_connections=None, max_keepalive_connections=20, keepalive_expiry=30
         )

@@ -115,6 +115,6 @@ def answer_to(request: AfterRequest, call: KnownCall | None) -> AfterAnswer:
         # The call was lost in a restart, or never reached us; the caller waits.
         return AfterAnswer.FALLBACK
     if call.has_ended and request.left is not None and request.outcome == "reached":
-        # The two have talked: a caller who was not told of the end has no more to hear.
+        # The two people have talked, so the caller needs no further words.
         return AfterAnswer.HANG_UP
     return AfterAnswer.FAREWELL if call.has_ended else AfterAnswer.CONTINUE

@@ -27,7 +27,7 @@ URL_MAX: Final = 200
 
 _PROXY_OR_PAGE: Final = (
     "forwarded",
-    "origin",  # of a page in this machine's browser; Twilio sends none (twilio.md §1.2)
+    "origin",  # from a page in this machine's browser; Twilio sends no Origin (twilio.md §1.2)
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
@@ -38,7 +38,7 @@ _QUERY: Final = re.compile(
     "(placing)=([A-Za-z0-9_-]{16})|(person)=([A-Za-z0-9_-]{1,32})"
     "|(left|stream)=([0-9]{1,6})|(last)=(1)"
 )
-"""The queries that Offhook writes into the addresses it gives to Twilio: of a placed call's
+"""Queries in the addresses that Offhook gives to Twilio: those of an outbound call's
 callbacks (outbound/outbound_calls.py), a person's leg (calls/transfers.py), and /twilio/after."""
 
 _CUT_QUERY: Final = re.compile("placing|person|left|stream|last")
