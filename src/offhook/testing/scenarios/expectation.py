@@ -187,9 +187,9 @@ class ExpectTurn(Expected):
     """Expectations for the agent's turn since the caller's last one. Text alone means `says`."""
 
     within_ms: Limit | None = None
-    """Longest time from the end of the caller's speech to the start of the expected words."""
+    """Longest time in ms from the end of the caller's speech to the start of the expected words."""
     interrupted_within_ms: Limit | None = None
-    """Longest time from the caller's first sound, in a barge_in, to the agent's silence."""
+    """Longest time in ms from the caller's first sound, in a barge_in, to the agent's silence."""
     quiet_ms: Annotated[int, Field(ge=0)] = 600
     """Milliseconds of silence after which the agent's turn is over."""
     timeout: Annotated[float, Field(gt=0)] = 10.0
@@ -301,7 +301,7 @@ class ExpectCall(Expected):
     duration_s: Bounds | None = None
     """Seconds from the answer to the end of the call."""
     dead_air_ms: Limit | None = None
-    """Longest time in which nothing is heard, not counting the caller's own wait and stay_silent;
-    ringing, music and the person to whom the call is transferred are heard."""
+    """Longest time in ms in which nothing is heard, not counting the caller's own wait and
+    stay_silent; ringing, music and the person to whom the call is transferred are heard."""
     turns: Bounds | None = None
     """Number of the agent's turns: all speech between two turns of the caller is one."""

@@ -48,7 +48,7 @@ class SeenFunctionCall:
 
 
 class Hearing(Protocol):
-    """Source of the words that one caller hears, used on the event loop."""
+    """Source of the words that one caller hears. Methods run on the event loop and do not block."""
 
     def over(self, stretch: Stretch) -> None:
         """Take a stretch that is over: its audio can be transcribed."""

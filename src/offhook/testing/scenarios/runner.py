@@ -129,7 +129,7 @@ class _Barrier:
 
 
 class _Run:
-    """One run of a scenario."""
+    """A single run of a scenario."""
 
     def __init__(self, case: ScenarioRun, clock: Clock) -> None:
         self._case = case
