@@ -1,1 +1,1 @@
-"""What this installation carries, measured: simulated callers and an agent sink around a bridge."""
+"""Benchmark of an installation: simulated callers and an agent sink around a bridge."""

@@ -1,4 +1,4 @@
-"""Offhook under test: the server as `offhook serve` runs it, on loopback, its agent the sink."""
+"""Offhook under test: the server of `offhook serve`, on loopback, with the sink as its agent."""
 
 import asyncio
 import dataclasses
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def serve(config: Config, record: "Record | None" = None) -> None:
-    """Answer calls until the runner is gone."""
+    """Answer calls until the runner ends."""
     log = CallLog(texts=False)
     server = Server(config, listen(child.HOST, 0), [log], record=record)
     async with asyncio.TaskGroup() as group:
@@ -37,7 +37,7 @@ def main(serve: Callable[[Config], Coroutine[Any, Any, None]] = serve) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     environ = {"DEEPGRAM_API_KEY": "loopback", "TWILIO_AUTH_TOKEN": given.token}
     loaded = load(given.config, environ, overrides=Overrides(deepgram_url=given.agent_url))
-    # The load calls as a TwiML Bin does, from an account of its own, in plain.
+    # The load calls like a TwiML Bin, from an account of its own, without TLS.
     server = {"capacity": given.capacity, "tls_cert": None, "tls_key": None, "public_url": None}
     config = dataclasses.replace(
         loaded,

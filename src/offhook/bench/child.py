@@ -1,4 +1,4 @@
-"""What every process of a run does: say its port, answer questions, end when the runner does."""
+"""Common parts of a run's processes: report the port, answer the runner, end with it."""
 
 import argparse
 import asyncio
@@ -21,18 +21,18 @@ _PAGE: Final = 4096 if sys.platform == "win32" else os.sysconf("SC_PAGE_SIZE")
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a process has used and holds. `rss` in bytes and `fds` are 0 where nothing tells."""
+    """Resources of a process. `rss` in bytes and `fds` are 0 where the system does not tell."""
 
     at_ns: int
     cpu_ns: int
-    """User and system, all threads."""
+    """CPU time in ns: user and system, all threads."""
     rss: int
     tasks: int
     fds: int
 
 
 def usage() -> Usage:
-    """Return what this process has used until now."""
+    """Return the resources that this process has used until now."""
     statm, fds = Path("/proc/self/statm"), Path("/proc/self/fd")
     return Usage(
         at_ns=time.perf_counter_ns(),
@@ -44,13 +44,13 @@ def usage() -> Usage:
 
 
 def tell(message: msgspec.Struct | dict[str, Any]) -> None:
-    """One line to the runner."""
+    """Send a line to the runner."""
     sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
     sys.stdout.buffer.flush()
 
 
 async def told() -> AsyncIterator[bytes]:
-    """Yield the runner's lines, until it is gone."""
+    """Yield the runner's lines, until it ends."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(
@@ -64,14 +64,14 @@ async def told() -> AsyncIterator[bytes]:
 
 
 async def answer(port: int) -> None:
-    """Say the port; then say what was used whenever the runner sends a line."""
+    """Report the port; then report usage whenever the runner sends a line."""
     tell({"port": port})
     async for _ in told():
         tell(usage())
 
 
 def arguments() -> argparse.Namespace:
-    """Parse what a bridge is started with; it may ignore all but the first."""
+    """Parse the arguments of a bridge, which may ignore all but the first."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--agent-url", required=True)
     parser.add_argument("--capacity", type=int, default=50)
@@ -91,7 +91,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def verifying() -> ssl.SSLContext:
-    """Return what a baseline trusts: the system's authorities, or SSL_CERT_FILE's."""
+    """Return a baseline's TLS context: the system's authorities, or SSL_CERT_FILE's."""
     return ssl.create_default_context()
 
 

@@ -1,4 +1,4 @@
-"""What is made of the raw measurements."""
+"""Figures from the raw measurements."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -11,14 +11,14 @@ from offhook.bench.load import Measured
 
 LATE_MS: Final = 5.0
 BUSY: Final = 0.9
-"""The load's own p99 lateness, and share of a core, beyond which a figure is the load's."""
+"""Share of a core, beside LATE_MS, above which the load and not the bridge limits a figure."""
 
 LIMIT_MS: Final = 20.0
-"""p99 of the added delay, each way, up to which a bridge carries its calls."""
+"""Milliseconds of added delay, p99 each way, below which a bridge carries its calls."""
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Of a number of samples, in ms."""
+    """Percentiles of a number of samples, in ms."""
 
     p50: float
     p99: float
@@ -27,20 +27,20 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Level(msgspec.Struct, frozen=True):
-    """One bridge under so many calls for some seconds."""
+    """A run: a bridge under a number of calls for some seconds."""
 
     bridge: str
     calls: int
     tls: bool
     seconds: float
     cpu_us: float
-    """Of the bridge, user and system, for each second of a call."""
+    """CPU time of the bridge in µs, user and system, for each second of a call."""
     rss_kb: float | None
-    """Of the bridge, for each call, over what it had before the first; None where not known."""
+    """Memory of the bridge in kB for each call, above that before the first; None: not known."""
     up: Spread | None
     """Added delay, caller to agent; None when nothing came."""
     up_last: Spread | None
-    """The same without what a bridge waits to fill its batches."""
+    """Added delay, caller to agent, without the time in which a bridge fills its batches."""
     down: Spread | None
     barge_in: Spread | None
     frames_sent: int
@@ -53,37 +53,37 @@ class Level(msgspec.Struct, frozen=True):
     broken_calls: int
     load_late_p99_ms: float
     load_busy: float
-    """Share of a core, of the busiest process of the load."""
+    """Share of a core that the busiest process of the load used."""
 
     @property
     def bound_by_load(self) -> bool:
-        """Whether the load could not keep its schedule, so that figures say nothing of a bridge."""
+        """True if the load could not keep its schedule: figures do not describe the bridge then."""
         return self.load_late_p99_ms > LATE_MS or self.load_busy > BUSY
 
     @property
     def disturbed(self) -> bool:
-        """Whether the load was late with time to spare: something else ran on its core."""
+        """True if the load was late with CPU to spare: another program ran on its core."""
         return self.load_late_p99_ms > LATE_MS and self.load_busy <= BUSY
 
     @property
     def clean(self) -> bool:
-        """Whether every frame came once, in order, and every barge-in was answered."""
+        """True if every frame came once, in order, and every barge-in was answered."""
         return not (self.lost + self.misplaced + self.uncleared + self.broken_calls)
 
     @property
     def misplaced(self) -> int:
-        """Frames out of order, doubled or damaged."""
+        """Number of frames out of order, doubled or damaged."""
         return self.disordered + self.doubled + self.damaged
 
     @property
     def carried(self) -> bool:
-        """Whether the bridge carried these calls: clean, and in time without its own batches."""
+        """True if the bridge carried these calls: clean, and in time without its own batches."""
         ways = (self.up_last, self.down)
         return self.clean and all(way is not None and way.p99 < LIMIT_MS for way in ways)
 
 
 def spread(samples_ns: Sequence[int]) -> Spread | None:
-    """Percentiles by nearest rank; None of nothing."""
+    """Return percentiles by nearest rank; None without samples."""
     if not samples_ns:
         return None
     ranked = sorted(samples_ns)
@@ -102,7 +102,7 @@ def level(
     usage: tuple[Usage, Usage, Usage],
     measured: Sequence[Measured],
 ) -> Level:
-    """Put together what every process told. `usage`: before the calls, at Begin and at Finish."""
+    """Return a run's figures. `usage` is the bridge's before the calls, at Begin and at Finish."""
     before, begun, done = usage
     elapsed_ns = done.at_ns - begun.at_ns
     late = spread([ns for part in measured for ns in part.late])

@@ -1,4 +1,4 @@
-"""What the load puts into its audio, and how it is checked at the other end.
+"""Frames of the load's audio, and their check at the other end.
 
 Each frame is 20 ms, 160 bytes: a head of 24 bytes, then bytes that are always the same. The head is
 a multiple of three, so that its base64 stands by itself in Twilio's payload.
@@ -11,24 +11,24 @@ from typing import Final
 from offhook.audio import FRAME_BYTES
 
 HEAD: Final = Struct("<IIQQ")
-"""Utterance, number of the frame in it, time of sending in ns, and one thing more.
+"""Head of a frame: utterance, number of the frame in it, time of sending in ns, and a fourth field.
 
-That is, from an agent: how many frames the utterance before this one had, 0 if it was cut short.
-From a caller, whose audio is a single utterance: when its last `clear` came in, in ns, 0 if none
-did, which tells the agent's end how long a barge-in took though the two ends share nothing.
+The fourth field is, from an agent, the number of frames of the previous utterance, 0 if it was cut
+short. From a caller, whose audio is a single utterance, it is the time of the last `clear` in ns, 0
+without one, from which the agent's end computes the time of a barge-in.
 """
 
 BODY: Final = bytes(range(FRAME_BYTES - HEAD.size))
 HEAD_64: Final = HEAD.size // 3 * 4
 BODY_64: Final = b2a_base64(BODY, newline=False)
-"""The base64 of a frame: so many characters for the head, then always these."""
+"""The base64 of a frame's body, which follows HEAD_64 characters for the head."""
 
 SAMPLE: Final = 7
-"""Of one frame in so many the delay is taken."""
+"""Frames of which one is sampled for its delay."""
 
 
 class FrameFaults:
-    """What became of the frames that did not come once and in order."""
+    """Counts of the frames that did not come once and in order."""
 
     def __init__(self) -> None:
         self.lost = 0
@@ -38,7 +38,7 @@ class FrameFaults:
 
 
 class Order:
-    """Holds the frames of one direction of one call against the order in which they were sent."""
+    """Checker of the order of frames, for one direction of a call."""
 
     __slots__ = ("_faults", "_missing", "_next", "_utterance")
 
@@ -49,7 +49,7 @@ class Order:
         self._missing: set[int] = set()
 
     def check(self, utterance: int, number: int, size_before: int) -> None:
-        """One frame came. What is missing of an utterance before this that was cut is not lost."""
+        """Take a frame. Missing frames of an earlier utterance that was cut are not lost."""
         if number == self._next and utterance == self._utterance:
             self._next = number + 1
             return

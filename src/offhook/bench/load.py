@@ -30,9 +30,9 @@ CONNECT_S: Final = 10.0
 OPENING_AT_ONCE: Final = 20
 
 CUT_SHARE: Final = 0.3
-"""Of the utterances, those in which the caller barges in."""
+"""Share of the utterances in which the caller barges in."""
 LATE_FRAMES: Final = 3
-"""That Deepgram still sends of an utterance after UserStartedSpeaking."""
+"""Frames of an utterance that Deepgram still sends after UserStartedSpeaking."""
 PAUSE: Final = 25
 THINKING: Final = 10
 """Frames of silence between an utterance and the caller's turn, and before the answer to it."""
@@ -41,7 +41,7 @@ IDLE_TURN: Final = 10
 asks about."""
 
 
-# --- What the runner says, and hears -----------------------------------------------------------
+# --- Messages from the runner and to it --------------------------------------------------------
 
 
 class PlaceCalls(msgspec.Struct, frozen=True, tag=True):
@@ -57,7 +57,7 @@ class PlaceCalls(msgspec.Struct, frozen=True, tag=True):
 
 
 class Churn(msgspec.Struct, frozen=True, tag=True):
-    """Place so many short calls, `at_once` at a time, each until `frames` of its agent came."""
+    """Place `calls` short calls, `at_once` at a time, each until `frames` of its agent came."""
 
     port: int
     calls: int
@@ -70,11 +70,11 @@ class Churn(msgspec.Struct, frozen=True, tag=True):
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """What comes from now on is measured."""
+    """Begin to measure."""
 
 
 class Finish(msgspec.Struct, frozen=True, tag=True):
-    """Tell what was measured."""
+    """Report the measurements."""
 
 
 class EndCalls(msgspec.Struct, frozen=True, tag=True):
@@ -82,7 +82,7 @@ class EndCalls(msgspec.Struct, frozen=True, tag=True):
 
 
 class Measured(msgspec.Struct):
-    """What a process of the load saw between Begin and Finish. Times are lists of ns.
+    """Measurements of a process of the load between Begin and Finish. Times are lists of ns.
 
     Faults and calls that broke count from the first frame on.
     """
@@ -90,12 +90,12 @@ class Measured(msgspec.Struct):
     up: list[int] = []
     """Added delay of the sampled frames, caller to agent."""
     up_last: list[int] = []
-    """Of those, the last in each message: what a bridge that batches adds beyond its batches."""
+    """Added delay of the last frame in each message, caller to agent: without time in batches."""
     down: list[int] = []
     barge_in: list[int] = []
-    """From UserStartedSpeaking out of the sink to `clear` at the caller's end."""
+    """Times from UserStartedSpeaking out of the sink to `clear` at the caller's end."""
     late: list[int] = []
-    """How far behind its schedule the load sent the sampled frames."""
+    """Lateness of the sampled frames against the load's schedule."""
     sent_up: int = 0
     received_up: int = 0
     sent_down: int = 0
@@ -105,7 +105,7 @@ class Measured(msgspec.Struct):
     doubled: int = 0
     damaged: int = 0
     uncleared: int = 0
-    """Barge-ins that no `clear` followed."""
+    """Number of barge-ins that no `clear` followed."""
     broken_calls: int = 0
     cpu_ns: int = 0
     elapsed_ns: int = 0
@@ -114,11 +114,11 @@ class Measured(msgspec.Struct):
 # --- The schedule ------------------------------------------------------------------------------
 
 Step = Callable[[int], None]
-"""Sends what is due at that time, in ns."""
+"""Function that sends the frame that is due at a time, in ns."""
 
 
 class Wheel:
-    """Calls everything that is on it once a turn, each at its own millisecond."""
+    """Scheduler that calls each step once a turn, at the step's own millisecond."""
 
     def __init__(self, turn_ms: int) -> None:
         self._slots: list[list[Step]] = [[] for _ in range(turn_ms)]
@@ -127,11 +127,11 @@ class Wheel:
         self._tick()
 
     def add(self, slot: int, step: Step) -> None:
-        """From now on, until it is removed."""
+        """Call a step from now on, until it is removed."""
         self._slots[slot % len(self._slots)].append(step)
 
     def remove(self, slot: int, step: Step) -> None:
-        """No more. The list that is perhaps being gone through stays as it is."""
+        """Stop calling a step. A list that is being iterated stays as it is."""
         at = slot % len(self._slots)
         self._slots[at] = [other for other in self._slots[at] if other != step]
 
@@ -155,7 +155,7 @@ _MEDIA: Final = (
 
 
 class LoadCaller:
-    """One caller, and Twilio between: a websocket.Receiver."""
+    """A simulated caller with Twilio's side of its stream: a websocket.Receiver."""
 
     def __init__(self, name: str, load: "Load", slot: int, enough: int = 1) -> None:
         self.answered = asyncio.Event()
@@ -173,7 +173,7 @@ class LoadCaller:
         self._cleared_at = 0
         self._media_size = 0
         self._payload_at = 0
-        # In frames: what came of the agent, what of it was played, and marks by what they follow.
+        # Counts of frames: received from the agent, played of these, and before each mark.
         self._received = 0
         self._played = 0
         self._marks: deque[tuple[int, str]] = deque()
@@ -188,13 +188,13 @@ class LoadCaller:
         self._load.wheel.add(self._slot, self._step)
 
     def hang_up(self) -> None:
-        """As Twilio ends a stream."""
+        """End the stream as Twilio does."""
         self._leave()
         self._socket.send_text(media.write(media.Stop(self._stream_sid)))
         self._socket.close()
 
     def on_text(self, text: bytes) -> None:
-        """Nearly always a frame of the agent's, in a message of always the same size."""
+        """Take a message, nearly always a frame of the agent, whose size is always the same."""
         if len(text) != self._media_size:
             self._on_other(text)
             return
@@ -205,7 +205,7 @@ class LoadCaller:
         self._hear(*HEAD.unpack(a2b_base64(text[self._payload_at : body_at])))
 
     def on_binary(self, data: bytes) -> None:
-        """Twilio knows none."""
+        """Count a fault: Twilio takes no binary messages."""
         self._load.faults.damaged += 1
 
     def on_writable(self, writable: bool) -> None:
@@ -285,7 +285,7 @@ _SAYS: Final = deepgram.write(
 
 
 class AgentSink:
-    """One session of the sink, which speaks Deepgram's protocol: a websocket.Receiver."""
+    """A session of the sink, which speaks Deepgram's protocol: a websocket.Receiver."""
 
     def __init__(self, load: "Load", slot: int) -> None:
         self._load = load
@@ -311,7 +311,7 @@ class AgentSink:
             self._load.wheel.add(self._slot, self._step)
 
     def on_binary(self, data: bytes) -> None:
-        """Caller audio: one frame, or several from a bridge that batches."""
+        """Take the caller's audio: one frame, or several from a bridge that batches."""
         measured = self._load.measured
         number = sent_at = 0
         for at in range(0, len(data), FRAME_BYTES):
@@ -331,7 +331,7 @@ class AgentSink:
                 measured.up.append(now - HEAD.unpack_from(data, at)[2])
 
     def on_writable(self, writable: bool) -> None:
-        """As for the caller."""
+        """Ignore a bridge that does not read: it makes the load late, which is measured."""
 
     def on_close(self, closed: websocket.Closed) -> None:
         """Note that the bridge hung up."""
@@ -343,7 +343,7 @@ class AgentSink:
         next(self._life)
 
     def _converse(self) -> Iterator[None]:
-        """Each step is one frame of 20 ms. Some utterances are cut by a barge-in."""
+        """Yield after each frame of 20 ms. Some utterances are cut by a barge-in."""
         random = Random(self._slot)
         tell = self._socket.send_text
         size_before = 0
@@ -396,7 +396,7 @@ class AgentSink:
 
 
 class Load:
-    """Every call of this process. Idle ones send and hear a frame once in `turn_ms`."""
+    """The load of this process. Idle calls send and receive a frame once in `turn_ms`."""
 
     def __init__(self, turn_ms: int, *, idle: bool) -> None:
         self.idle = idle
@@ -464,7 +464,7 @@ class Load:
             await caller.closed.wait()
 
     async def _place(self, caller: LoadCaller, port: int, token: str) -> bool:
-        """Whether that call came to be answered."""
+        """Place a call. Return whether it was answered."""
         try:
             await websocket.connect(
                 f"ws://{child.HOST}:{port}/twilio",
@@ -497,10 +497,10 @@ _commands: Final = msgspec.json.Decoder[PlaceCalls | Churn | Begin | Finish | En
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """What a process of the load is started with."""
+    """Arguments of a process of the load."""
 
     port: int
-    """The sink's; 0 is any that is free."""
+    """Port of the sink; 0 is any that is free."""
     turn_ms: int = 20
     idle: bool = False
     certificate: str | None = None
@@ -508,7 +508,7 @@ class Spec(msgspec.Struct, frozen=True):
 
 
 async def obey(spec: Spec) -> None:
-    """Do what the runner says, until it is gone."""
+    """Obey the runner's messages, until it ends."""
     load = Load(spec.turn_ms, idle=spec.idle)
     tls = None
     if spec.certificate is not None:

@@ -1,4 +1,4 @@
-"""Delay and CPU against calls, as an SVG of our own making."""
+"""Plot of delay and CPU against calls, as SVG."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _TOP: Final = 40
 _PANEL: Final = (330, 230)
 _GAP: Final = 104
 _COLOURS: Final = ("#d9480f", "#1c7ed6", "#2f9e44", "#9c36b5", "#868e96")
-"""Legible on white and on black."""
+"""Colours of the lines, legible on white and on black."""
 
 _STYLE: Final = (
     "text{font:12px system-ui,sans-serif;fill:#444}.axis{stroke:#999;fill:none}"
@@ -28,7 +28,7 @@ Point = tuple[float, float]
 
 
 def plot(levels: Sequence[Level]) -> str:
-    """Two panels, p99 delay (logarithmic) and CPU per call-second; one line a bridge."""
+    """Return an SVG of p99 delay (logarithmic) and CPU per call-second, a line for each bridge."""
     plain = [level for level in levels if not level.tls] or list(levels)
     names = list(dict.fromkeys(level.bridge for level in plain))
     most = max((level.calls for level in plain), default=1)
@@ -78,7 +78,7 @@ def _costs(levels: Sequence[Level], name: str) -> list[Point]:
 
 
 def _by_calls(points: Sequence[Point]) -> list[Point]:
-    """Sorted, the middle one where there are several."""
+    """Return points in order of calls, the middle one where there are several."""
     found: dict[float, list[float]] = {}
     for x, y in points:
         found.setdefault(x, []).append(y)

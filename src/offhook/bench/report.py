@@ -1,4 +1,4 @@
-"""The figures as a person reads them, in a terminal and in docs/performance.md."""
+"""Reports of the figures for people, in a terminal and in docs/performance.md."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -16,7 +16,7 @@ END: Final = "<!-- measured by make bench: end -->"
 
 
 def show(report: BenchReport, console: Console) -> None:
-    """Print it."""
+    """Print the report."""
     console.print(_heading(report))
     for header, rows in _tables(report):
         table = Table(pad_edge=False, box=None, header_style="bold")

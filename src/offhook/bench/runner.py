@@ -1,4 +1,4 @@
-"""Processes: a bridge on one core, the load on the others, and what they are asked and told."""
+"""Processes of a run: a bridge on one core, the load on the others, and messages to them."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from offhook.errors import UserError
 
 WARM_UP_S: Final = 1.5
 ANSWER_S: Final = 60.0
-"""For anything that is asked; opening thousands of calls is the longest."""
+"""Seconds that an answer may take; opening thousands of calls takes longest."""
 LEAVE_S: Final = 5.0
 LOADS_MAX: Final = 4
 AGENT_PATH: Final = "/v1/agent/converse"
@@ -28,7 +28,7 @@ AGENT_PATH: Final = "/v1/agent/converse"
 
 @dataclass(frozen=True)
 class Bridge:
-    """A program under test, as child.arguments says."""
+    """A program under test, with the arguments of child.arguments."""
 
     name: str
     command: tuple[str, ...]
@@ -41,7 +41,7 @@ def offhook(config: Path | None) -> Bridge:
 
 
 def baselines(folder: Path) -> list[Bridge]:
-    """Every program in a folder. Raises UserError E-BENCH-02 when there is none."""
+    """Return every program in a folder. Raises UserError E-BENCH-02 when there is none."""
     found = [Bridge(path.stem, (sys.executable, str(path))) for path in sorted(folder.glob("*.py"))]
     if not found:
         raise UserError(
@@ -53,7 +53,7 @@ def baselines(folder: Path) -> list[Bridge]:
 
 
 class Cores:
-    """Which core is the bridge's and which are the load's; all of them where none can be had."""
+    """Cores of the bridge and of the load; all cores where a process cannot be pinned."""
 
     def __init__(self) -> None:
         self.pins: Final = hasattr(os, "sched_setaffinity")
@@ -77,17 +77,17 @@ class Child:
         self._errors = errors
 
     async def ask(self, message: msgspec.Struct) -> bytes:
-        """Say something and hear the answer."""
+        """Send a message and return the answer."""
         self.say(message)
         return await self.hear()
 
     def say(self, message: msgspec.Struct) -> None:
-        """Say something that is not answered."""
+        """Send a message that has no answer."""
         assert self._process.stdin is not None  # it was started with a pipe
         self._process.stdin.write(msgspec.json.encode(message) + b"\n")
 
     async def hear(self, seconds: float = ANSWER_S) -> bytes:
-        """One line. Raises UserError E-BENCH-01 when none comes."""
+        """Return a line of the process. Raises UserError E-BENCH-01 when none comes."""
         assert self._process.stdout is not None  # it was started with a pipe
         line = b""
         with contextlib.suppress(TimeoutError):
@@ -103,7 +103,7 @@ class Child:
         return line
 
     async def leave(self) -> None:
-        """End it, by itself or not."""
+        """End the process: by itself, or killed."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -150,11 +150,11 @@ class BridgeRun:
     _placed: int = field(default=0, init=False)
 
     async def usage(self) -> Usage:
-        """Return what the bridge has used."""
+        """Return the bridge's usage of resources."""
         return msgspec.json.decode(await self.bridge.ask(Begin()), type=Usage)
 
     async def open(self, calls: int) -> None:
-        """Place that many more calls."""
+        """Place `calls` more calls."""
         share = [calls // len(self.loads)] * len(self.loads)
         for index in range(calls % len(self.loads)):
             share[index] += 1
@@ -170,7 +170,7 @@ class BridgeRun:
             await load.ask(EndCalls())
 
     async def measure(self, seconds: float) -> tuple[Usage, Usage, list[Measured]]:
-        """Measure for so long."""
+        """Measure for `seconds`."""
         for load in self.loads:
             load.say(Begin())
         begun = await self.usage()
@@ -188,7 +188,7 @@ class BridgeRun:
 
 @dataclass(frozen=True)
 class Bench:
-    """How runs are made: on which cores, with which environment."""
+    """A runner of bridges, with its cores and environment."""
 
     cores: Cores
     environ: Mapping[str, str]
@@ -229,7 +229,7 @@ class Bench:
     async def level(
         self, bridge: Bridge, calls: int, seconds: float, *, tls: bool = False
     ) -> figures.Level:
-        """One measurement, in processes of its own."""
+        """Return the figures of a run, in processes of its own."""
         async with self.running(bridge, capacity=2 * calls, tls=tls) as run:
             before = await run.usage()
             await run.open(calls)
@@ -241,7 +241,7 @@ class Bench:
 
 
 def can_make_certificates() -> bool:
-    """Whether TLS can be measured here."""
+    """Return whether TLS can be measured here."""
     try:
         import trustme  # noqa: F401
     except ImportError:

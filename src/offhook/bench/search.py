@@ -1,4 +1,4 @@
-"""How many calls at most: growing until it fails, then halving what is not known."""
+"""Search for the most calls that a bridge carries: growth until it fails, then bisection."""
 
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -9,11 +9,11 @@ import msgspec
 GROWTH: Final = 1.5
 PRECISION: Final = 0.05
 MOST: Final = 4000
-"""Calls; more sockets than that are a matter of limits, not of speed (make soak holds 5,000)."""
+"""Calls of a search, at most; more sockets depend on limits, not speed (make soak holds 5,000)."""
 
 
 class Verdict(Enum):
-    """What one try showed."""
+    """The result of a try with a number of calls."""
 
     CARRIED = "carried"
     FAILED = "failed"
@@ -28,7 +28,7 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 
 async def ceiling(attempt: Callable[[int], Awaitable[Verdict]], start: int) -> Ceiling:
-    """Search from `start` on, to 5 % or one call."""
+    """Return the most calls that are carried, searched from `start` on, to 5 % or one call."""
     good, bad = 0, MOST + 1
     why = Verdict.BOUND_BY_LOAD
     calls = min(max(start, 1), MOST)

@@ -1,4 +1,4 @@
-"""The whole benchmark: which runs are made, in which order, and what is read off them."""
+"""The whole benchmark: its runs in their order, and the bars that they must meet."""
 
 import datetime
 import os
@@ -17,15 +17,15 @@ from offhook.bench.search import Ceiling, Verdict, ceiling
 
 SEED: Final = "seed_websockets"
 BARE: Final = "bare_picows"
-"""The baselines that the bars are about, if they are there."""
+"""Names of the baselines that the bars compare with, if they are there."""
 
 ROUNDS: Final = 3
 SEARCH_FROM: Final = 0.5
-"""Of the calls that a core would carry if they all cost what those at the start cost."""
+"""Start of a search, as a share of the calls that fit on a core at the cost of the first ones."""
 
 
 class BenchPlan(msgspec.Struct, frozen=True):
-    """What is asked for. `short`: what fits into a few minutes, as `make bench` runs it."""
+    """Options of a benchmark. `short` takes a few minutes, as `make bench` does."""
 
     calls: int = 50
     seconds: float = 5.0
@@ -35,7 +35,7 @@ class BenchPlan(msgspec.Struct, frozen=True):
 
 
 class BenchMachine(msgspec.Struct, frozen=True):
-    """Where it was measured, and when (UTC)."""
+    """The machine and the date (UTC) of a benchmark."""
 
     date: str
     system: str
@@ -46,7 +46,7 @@ class BenchMachine(msgspec.Struct, frozen=True):
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure, and what issue 3 asks of it. None for `value`: not measured in this run."""
+    """A figure, and its target in issue 3. `value` is None if it was not measured in this run."""
 
     what: str
     value: float | None
@@ -57,7 +57,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; None when there is no value."""
+        """True if the bar is met; None when there is no value."""
         if self.value is None:
             return None
         return (self.most is None or self.value <= self.most) and (
@@ -66,14 +66,14 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BenchReport(msgspec.Struct, frozen=True):
-    """Everything that one benchmark measured."""
+    """The results of a benchmark."""
 
     machine: BenchMachine
     plan: BenchPlan
     levels: list[Level]
     """Every run, in order."""
     at_start: list[Level]
-    """Of each bridge the typical run at `plan.calls`."""
+    """The typical run of each bridge at `plan.calls`."""
     ceilings: dict[str, Ceiling]
     bars: list[Bar]
     remarks: list[str]
@@ -86,7 +86,7 @@ async def benchmark(
     plan: BenchPlan,
     on_level: Callable[[Level], None],
 ) -> BenchReport:
-    """Run it all. `on_level` is told of every run."""
+    """Run the benchmark. `on_level` is called after every run."""
     levels: list[Level] = []
 
     async def run(bridge: Bridge, calls: int, *, tls: bool = plan.tls) -> Level:
@@ -128,7 +128,7 @@ async def benchmark(
 
 
 def runs(plan: BenchPlan, others: int) -> int:
-    """How many runs are to be expected, for a progress bar."""
+    """Return the expected number of runs, for a progress bar."""
     count = ROUNDS * (1 + others)
     if plan.search:
         searched = min(others, 1) if plan.short else others
