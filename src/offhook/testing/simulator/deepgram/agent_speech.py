@@ -141,5 +141,5 @@ class AgentSpeech:
         )
 
     def _done(self) -> None:
-        assert self._utterance is not None  # it is the one that calls
+        assert self._utterance is not None  # the current utterance is the caller
         self._quiet(self.answer, self._utterance.cut_short)

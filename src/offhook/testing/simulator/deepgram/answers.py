@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WantedFunction:
-    """A function that a policy wants run."""
+    """Function call that a policy requests."""
 
     name: str
     arguments: Mapping[str, Any] | str

@@ -24,7 +24,7 @@ class _Part(pydantic.BaseModel):
 
 
 class ScriptFunctionCall(_Part):
-    """A function that the agent wants run before it answers."""
+    """Function that the agent calls before it answers."""
 
     name: str
     arguments: dict[str, Any] = {}

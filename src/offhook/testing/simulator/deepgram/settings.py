@@ -15,7 +15,7 @@ from offhook.deepgram.messages import UNREADABLE, Error, History
 from offhook.text import urls
 
 PROMPT_MAX: Final = 25_000
-"""Characters that a prompt for a Deepgram-managed LLM may have; the rest is cut off."""
+"""Characters of a prompt for a Deepgram-managed LLM; the rest is cut off, with a Warning."""
 
 _EOT_TIMEOUT_MS: Final = 5000
 
@@ -107,7 +107,7 @@ class OfferedFunction(msgspec.Struct, frozen=True):
     name: str
     description: str
     parameters: dict[str, Any]
-    """JSON Schema of its arguments."""
+    """JSON Schema of the function's arguments."""
     has_endpoint: bool
     """True if the agent runs the function itself; the client only sees the call."""
     deferred: bool
@@ -140,7 +140,7 @@ class StandInSettings:
     """Accepted Settings, and the parts of them that the stand-in uses."""
 
     def __init__(self, text: bytes) -> None:
-        """Read the message. Raises SessionError."""
+        """Read a Settings message. Raises SessionError."""
         try:
             settings = _decoder.decode(text)
             self.message: Final[dict[str, Any]] = msgspec.json.decode(text)

@@ -42,10 +42,10 @@ class SessionPhase(enum.Enum):
     OPENING = "opening"
     WELCOMED = "welcomed"
     SETTLING = "settling"
-    """Settings were received; SettingsApplied was not sent yet."""
+    """Phase from receiving Settings to sending SettingsApplied."""
     TALKING = "talking"
     STALLED = "stalled"
-    """Fault of the script: the socket is open, but nothing more is sent."""
+    """Phase after the fault `stall`: the socket is open, but nothing more is sent."""
     OVER = "over"
 
 
@@ -191,7 +191,7 @@ class StandIn:
             self._ended(self)
 
     def close(self) -> None:
-        """End the session from this side."""
+        """End the session from the agent's side."""
         self._stop(SessionPhase.OVER)
         if self._channel is not None:
             self._channel.close()
@@ -298,8 +298,8 @@ class StandIn:
             raise SessionError("SETTINGS_ALREADY_APPLIED", "Settings can be sent once.")
 
     def _updated(self, acknowledged: messages.ServerMessage) -> None:
-        assert self.settings is not None  # _on_message has looked
-        assert self._turns is not None  # they came with the settings
+        assert self.settings is not None  # checked in _on_message
+        assert self._turns is not None  # set together with the settings
         self._turns.updated()
         changed = "Update" + type(acknowledged).__name__.removesuffix("Updated")
         if changed not in self._conduct.unacknowledged:
@@ -343,7 +343,7 @@ class StandIn:
 
     def fault(self, fault: str) -> bool:
         """Commit a fault of the script. Return True if it ended the session."""
-        assert self._channel is not None  # there is a session to spoil
+        assert self._channel is not None  # faults occur only after on_open
         if fault == "garbage":
             self._channel.send_text(b'{"type": "ConversationText", "role"')
         elif fault == "unknown":

@@ -182,7 +182,7 @@ class StandInTurns:
     # --- The answer ---
 
     def _new_answer(self, words: str | None, paused_at: float | None) -> TurnAnswer:
-        """Make an answer. The caller waits for it since `paused_at`; None if they do not wait."""
+        """Make an answer to a turn that paused at `paused_at`; None for an answer to a silence."""
         answer = self._answer = TurnAnswer(self, self._clock.now, words, paused_at is not None)
         answer.times.paused = paused_at
         answer.times.heard = self._clock.now()
@@ -274,7 +274,7 @@ class StandInTurns:
         slow: Callable[[], None],
     ) -> None:
         """Call functions for the current answer."""
-        assert self._answer is not None  # it is the one that calls
+        assert self._answer is not None  # the current answer is the caller
         confirmed = self._answer.is_confirmed
         offered = self._settings.functions
         self.functions.call(wanted, answered, slow, offered, confirmed=confirmed)

@@ -142,7 +142,7 @@ class DialogueState(_Part):
     confirm: Texts = []
     """Question to ask when all slots have values; it needs the intents `yes` and `no`."""
     call: Names = []
-    """Functions to call when all slots have values and are confirmed."""
+    """Functions to call when all slots have values, after the confirmation if there is one."""
     then: Cases = []
     """Answers to the results of the functions. Without `to`, the next state is `start`."""
     on: dict[str, Actions] = {}

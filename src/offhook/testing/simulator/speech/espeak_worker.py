@@ -48,7 +48,7 @@ _SILENT: Final = b"\xff\x7f\xfe\x7e\xfd\x7d"
 
 
 class NoLibraryError(Exception):
-    """eSpeak NG is not installed, or does not start."""
+    """Failure to load eSpeak NG, because it is not installed or does not start."""
 
 
 class Library:
@@ -75,7 +75,7 @@ class Library:
             raise NoLibraryError("it does not start")
         self.rate: Final = rate
         self._heard: Callable[[bytes], bool] = lambda samples: False
-        # Kept, since the library keeps no reference of its own.
+        # Kept in an attribute, because the library keeps no reference to the callback.
         self._callback = ctypes.CFUNCTYPE(
             ctypes.c_int, ctypes.POINTER(ctypes.c_int16), ctypes.c_int, ctypes.c_void_p
         )(self._on_samples)

@@ -45,7 +45,7 @@ async def say(program: str, text: str, voice: str = VOICE) -> Any | None:
                 stderr=DEVNULL,
             )
         except OSError:
-            return None  # among others, for a text that is longer than an argument may be
+            return None  # for example, for a text that is too long for an argument
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SAY_S):

@@ -1,4 +1,4 @@
-"""Check that this machine can recognise and synthesise speech."""
+"""Check for the packages that recognise and synthesise speech on this machine."""
 
 from ctypes.util import find_library
 from importlib.util import find_spec

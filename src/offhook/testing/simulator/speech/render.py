@@ -20,7 +20,7 @@ SPEED: Final = 185
 """Words per minute of eSpeak NG. Slower speech is recognised worse (bench/voices.py)."""
 
 NOISE_DBFS: Final = -50.0
-"""Level of the noise added to eSpeak NG, whose pauses are too silent for the recogniser."""
+"""Noise in dBFS that is added to eSpeak NG: its pauses are too silent for the recogniser."""
 
 SECONDS_MAX: Final = 600
 """Seconds of audio that one text may have; the rest is cut off."""
@@ -71,7 +71,7 @@ class Rendered:
 
     @property
     def synthesised(self) -> dict[str, str]:
-        """Engine of each text that was synthesised, by text."""
+        """Engines of the texts that were synthesised, by text."""
         return {text: line.by for text, line in self.lines.items() if line.by != RECORDED}
 
 

@@ -51,7 +51,7 @@ class TurnChange(enum.Enum):
     STARTED = "started"
     """A turn has begun: the caller has spoken for TURN_FRAMES."""
     ENDED = "ended"
-    """The turn is over."""
+    """A turn is over: the caller has been silent for `silence_ms`."""
 
 
 class TurnFinder:

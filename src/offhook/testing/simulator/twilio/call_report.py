@@ -72,7 +72,7 @@ class LegReport(Generic[PartyT_co]):
     ending: Ending = "application_error"
     documents: list[TwimlDocument] = field(default_factory=list)
     verbs: list[Verb] = field(default_factory=list)
-    """Verbs that were executed. <Dial> and <Record> are simulated: they only take time."""
+    """Verbs that were executed; of <Dial> and <Record>, only the parts that are simulated."""
     notes: list[DebuggerNote] = field(default_factory=list)
     streams: list[SimulatedStream] = field(default_factory=list)
     line: list[LineSpan] = field(default_factory=list)

@@ -28,7 +28,7 @@ INVALID: Final = 31951
 
 StreamEvent: TypeAlias = Literal["stream-started", "stream-stopped", "stream-error"]
 EndedBy: TypeAlias = Literal["caller", "server", "loss", "twilio"]
-"""Party that ended a stream. `twilio`: a REST request redirected or ended the call (§1.7)."""
+"""Party that ended a stream. `twilio`: Twilio redirected or ended the call (§1.7)."""
 
 Report: TypeAlias = Callable[[StreamEvent, int | None, str], None]
 """Callback for each stream event: event, code 319xx of an error, text (§1.9, §1.10)."""
@@ -149,7 +149,7 @@ class SimulatedStream:
         )
 
     def hang_up(self) -> None:
-        """Hang up: `stop`, then close (twilio.md §1.7). Has no effect after the end."""
+        """Send `stop`, then close (twilio.md §1.7). This has no effect after the end."""
         self.stop("caller")
 
     def stop(self, by: Literal["caller", "twilio"]) -> None:
@@ -258,7 +258,7 @@ class SimulatedStream:
         return self.started_at + frame * audio.FRAME_MS / 1000
 
     def _send_due_frames(self) -> None:
-        self._send_frame()  # the timer was set for it, however early the loop rounds
+        self._send_frame()  # due, even if the loop calls the timer slightly early
         while self.ended_by is None and self._due(self._frames + 1) <= self._clock.now():
             self._send_frame()
         if self.ended_by is None:
@@ -287,7 +287,7 @@ class SimulatedStream:
             self._report_once(CALLER_AUDIO_DROPPED, "caller audio dropped: the server reads slowly")
         heard = bytes(self.heard[edge - audio.FRAME_BYTES : edge])
         self._next_frame = self._party.next_frame(self, heard, self._due(self._frames))
-        assert len(self._next_frame) == audio.FRAME_BYTES  # Party says so
+        assert len(self._next_frame) == audio.FRAME_BYTES  # StreamParty requires it
 
     # --- the agent's voice ---
 
@@ -343,8 +343,8 @@ class SimulatedStream:
             self._mark_timer = None
         if self._marks:
             place = self._marks[0][0]
-            # A loop whose clock ticks in milliseconds may be early: the mark is reached all the
-            # same, or the timer would be set again and again for the rest of the millisecond.
+            # A loop with a clock in milliseconds may call early. Playback advances to the mark
+            # anyway; otherwise the timer would be set repeatedly within the same millisecond.
             self._mark_timer = self._clock.call_at(self._time_of(place), lambda: self._play(place))
 
     def _echo(self, name: str, *, played: bool) -> None:
@@ -368,7 +368,7 @@ class SimulatedStream:
         self._play_until_now()
         self._end_burst("end" if self._buffer else None)
         self._buffer.clear()
-        # Both sides end together: on the last whole frame, or where playback was.
+        # Both sides get the same length: up to the last whole frame, or the end of playback.
         length = max(len(self.spoken), len(self.heard))
         for side in (self.spoken, self.heard):
             side += audio.SILENCE * (length - len(side))

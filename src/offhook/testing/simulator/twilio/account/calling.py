@@ -108,7 +108,7 @@ def detection_of(given: Given) -> Detection | None:
     if given.text("AsyncAmd") == "true" and not url:
         raise RequestRefusedError(400, NO_AMD_CALLBACK, "AsyncAmd needs AsyncAmdStatusCallback")
     if given.text("SendDigits"):
-        return None  # digits rule it out
+        return None  # SendDigits disables detection
     return Detection(
         mode,
         url if given.text("AsyncAmd") == "true" else None,
@@ -173,7 +173,7 @@ async def _live(
             await network.passed(executing.digits_seconds(digits))
         if machines is not None:
             detection.listen(leg, machines)
-            if machines.url is None:  # it is waited for (§5.3)
+            if machines.url is None:  # the call waits for the result (§5.3)
                 await network.passed(detection.verdict(leg.person, machines)[1])
         return await first.work(leg)()
 

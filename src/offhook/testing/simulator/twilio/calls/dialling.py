@@ -142,7 +142,7 @@ async def _live(child: _Child, follow: Follow) -> None:
             return "not_answered"
         leg.answer()
         child.rung.answered_at = leg.report.answered_at
-        child.status = "completed"  # whether or not they will be joined: DialBridged tells
+        child.status = "completed"  # even if not joined, which DialBridged says
         if child.whisper is not None:
             ending = await follow(leg, child.whisper)
             if ending != "end_of_document":
