@@ -128,7 +128,7 @@ async def started(
                 stdout=asyncio.subprocess.PIPE,
                 stderr=file,
                 env=dict(environ),
-                limit=256 * 1024 * 1024,  # a process of the load tells all its samples in a line
+                limit=256 * 1024 * 1024,  # a process of the load sends all its samples in a line
                 start_new_session=True,  # Ctrl-C is the runner's: it ends its children
             )
         child = Child(process, name, errors)
@@ -180,7 +180,7 @@ class BridgeRun:
         return begun, done, [msgspec.json.decode(line, type=Measured) for line in told]
 
     async def churn(self, calls: int, at_once: int, frames: int) -> AsyncIterator[int]:
-        """Place short calls, by the first process of the load; tells how many were placed."""
+        """Place short calls, by the first process of the load. Yield how many were placed."""
         self.loads[0].say(Churn(self.port, calls, at_once, frames, self.token))
         while "placed" in (told := msgspec.json.decode(await self.loads[0].hear())):
             yield told["placed"]

@@ -106,7 +106,7 @@ class LimitSettings(Part):
 
     max_minutes: float = Field(default=30, gt=0, le=1440)
     silence_seconds: float = Field(default=60, ge=0)
-    """Silence of the caller after which the agent asks, and then says goodbye; 0 never."""
+    """Seconds of the caller's silence after which the agent asks, then says goodbye; 0 never."""
 
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ class KeyAction(Part):
 
 
 class KeypadSettings(Part):
-    """Settings of the keypad. The agent is told what is entered, unless it is an action."""
+    """Settings of the keypad. The agent gets what is entered, unless it is an action."""
 
     timeout_seconds: float = Field(default=2, ge=0.2, le=30)
     """Seconds to wait for the next key of an entry; `#` ends an entry at once."""

@@ -288,7 +288,7 @@ class Prices(Part):
 
 
 class WebhookSettings(Part):
-    """The target that is told of each call when it is over."""
+    """The target of a webhook for each call that is over."""
 
     url: str | None = Field(default=None, repr=False)
     """An https URL, or an http one of this machine; None: no webhook is sent."""
@@ -407,7 +407,7 @@ class DiallingSettings(Part):
     """The content of `dialling:` in offhook.yaml: the rules of dial_policy."""
 
     countries: tuple[Country, ...] | None = None
-    """ISO codes; None: those of the numbers in `lines`, or US and CA if these tell none."""
+    """ISO codes; None: those of the numbers in `lines`, or US and CA if these have none."""
 
     sip_hosts: tuple[Host, ...] = ()
     """Hosts whose SIP addresses may be dialled."""

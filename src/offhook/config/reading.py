@@ -186,7 +186,7 @@ class Config:
     def require_rest_of_agents(self) -> None:
         """Raise InvalidFileError E-DIAL-02 for what agents can do by REST alone, without it.
 
-        A rehearsal, in which nobody is dialled, goes without them.
+        A rehearsal dials no one and needs no REST API.
         """
         if self.by_rest and self.twilio.rest_account is None:
             raise InvalidFileError("E-DIAL-02", self.by_rest)
@@ -272,7 +272,7 @@ def _refuse_secrets(document: Document) -> None:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the process's environment over that of .env; what is empty counts as not set."""
+    """Return the process's environment over that of .env; empty values count as not set."""
     try:
         own = dotenv.dotenv_values(DOTENV, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
@@ -315,7 +315,7 @@ def _secret_list(text: str) -> tuple[SecretStr, ...]:
 def signing_secrets(text: str) -> dict[str, SecretStr]:
     """Return shared keys as the environment has them, `id=secret,id=secret`: id to secret.
 
-    Raises UserError E-CFG-02, which quotes nothing of it.
+    Raises UserError E-CFG-02, whose message does not quote the text.
     """
     secrets: dict[str, SecretStr] = {}
     for number, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):

@@ -33,7 +33,7 @@ Dial: TypeAlias = Callable[
 
 
 class AgentLegOwner(Protocol):
-    """The session of an agent's leg, which is told what happens to the leg."""
+    """The session that owns an agent's leg and is notified of its events."""
 
     def on_agent_audio(self, audio: bytes) -> None:
         """Take a piece of the agent's speech, of any length."""

@@ -188,7 +188,7 @@ class FunctionCallResponse(_Message, frozen=True, tag="FunctionCallResponse"):
 
 
 class UnknownAgentMessage(msgspec.Struct, frozen=True):
-    """A type that this version does not know: never a fault (§3.11)."""
+    """A message of an unknown type: never a fault (§3.11)."""
 
     type: str
 
@@ -249,7 +249,7 @@ class UpdateListen(_Message, frozen=True, tag="UpdateListen"):
 
 
 class InjectAgentMessage(_Message, frozen=True, tag="InjectAgentMessage"):
-    """Have the agent say this. Refused while somebody is mid-turn, by `behavior` (§2.14)."""
+    """Have the agent say this. Refused during a turn, depending on `behavior` (§2.14)."""
 
     message: str
     behavior: Literal["default", "queue", "interrupt"] = "default"
@@ -309,7 +309,7 @@ def read(text: bytes) -> ServerMessage | UnknownAgentMessage:
 
     Raise MalformedAgentMessageError for anything that is not one.
 
-    Of a huge message, what is said, described or asked is cut visibly.
+    In a huge message, content, description and arguments are cut visibly.
     """
     try:
         message: ServerMessage = _server.decode(text)

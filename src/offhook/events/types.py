@@ -159,9 +159,9 @@ class KeyPressed:
 
 @dataclass(frozen=True, slots=True)
 class KeysEntered:
-    """The keys pressed lately are one entry, and the agent is told of it. As private as KeyPressed.
+    """The last keys make an entry, which the agent gets. As private as KeyPressed.
 
-    Not told of an entry that the agent file maps to an action.
+    Not published for an entry that the agent file maps to an action.
     """
 
     digits: str
@@ -169,7 +169,7 @@ class KeysEntered:
 
 @dataclass(frozen=True, slots=True)
 class SecretEntered:
-    """A function asked for digits that nobody else is to know: how many were pressed.
+    """A function asked for secret digits: the event has only their number.
 
     `complete`: the function was given them; else it was told why not.
     """
@@ -336,7 +336,7 @@ class DoNotCall:
 
 @dataclass(frozen=True, slots=True)
 class InterpreterHeld:
-    """A function of this call let nothing of any call move for `held_ms`, which are over now.
+    """A function of this call blocked every call for `held_ms`, which are over now.
 
     `tool` is its name, `where` the file and line at which it was.
     """

@@ -241,12 +241,12 @@ class FirstRequestRouter(Connection):
         elif head.length > BODY_MAX:
             self._refuse(413, "The body is too long.")
         elif head.chunked:
-            # Uvicorn hears of it when its length is known: two readers of chunks might differ.
+            # Uvicorn gets the head when the length is known: two readers of chunks might differ.
             self._chunks, self._chunked_head = ChunkedBody(), head.with_length
             self._await_body()
         else:
             self._missing = head.length
-            # The head goes first: who serves it may refuse it without waiting for the body.
+            # The head goes first: the application may refuse it without waiting for the body.
             self._give(head.raw)
             self._await_body()
 
@@ -454,7 +454,7 @@ class HttpServer(OwnedUvicorn):
         self.listener.open()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen no more, and let requests that are being answered finish."""
+        """Stop listening, and let requests that are being answered finish."""
         self.listener.close()
         await super().shutdown(sockets=[])
         self.listener.cut()

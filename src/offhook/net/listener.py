@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
     """The interface between a Listener and a connection."""
 
     def step(self) -> None:
-        """Do what was asked for with `Listener.soon`."""
+        """Do the work for which `Listener.soon` was called."""
         raise NotImplementedError
 
     def drop(self) -> None:
@@ -87,7 +87,7 @@ class Listener:
     ) -> None:
         self.port: Final[int] = sock.getsockname()[1]
         self.dropped = 0
-        """Connections that were cut to make room, or sent away for want of it."""
+        """Number of connections that were cut to make room, or refused for lack of it."""
         self._sock = sock
         self._make = make
         self._tls = tls
@@ -123,7 +123,7 @@ class Listener:
         self._loop.add_reader(self._sock, self._accept)
 
     def close(self) -> None:
-        """Accept no more. Connections go on."""
+        """Stop accepting. Open connections go on."""
         if self._listening:
             self._listening = False
             if self._resume is None:
@@ -138,16 +138,16 @@ class Listener:
         for connection in list(self._states):
             self._cut(connection)
 
-    # --- what connections tell ---
+    # --- calls from connections ---
 
     @property
     def connections(self) -> int:
-        """Connections that are not streams."""
+        """Number of connections that are not streams."""
         return len(self._states)
 
     @property
     def streams(self) -> int:
-        """WebSockets that are open."""
+        """Number of WebSockets that are open."""
         self._streams = [sock for sock in self._streams if sock.fileno() >= 0]
         self._sweep_at = 2 * len(self._streams) + 64
         return len(self._streams)
@@ -257,7 +257,7 @@ class Listener:
                 ssl_handshake_timeout=HANDSHAKE_S if self._tls is not None else None,
             )
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - one connection's
-            # Cut while it shook hands, or not TLS. Nobody cancels but `_cut`, and the loop's end.
+            # Cut during the handshake, or not TLS. Only `_cut` and the loop's end cancel.
             self.left(connection)
             sock.close()
             self.charge()

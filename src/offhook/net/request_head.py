@@ -87,8 +87,8 @@ def read(raw: bytes) -> RequestHead:
     if upgrade and (length or chunked):
         raise BadRequestError(400, "An upgrade has no body.")
     if left_out and not upgrade:
-        # Another upgrade is ignored (RFC 9110 §7.8), and chunks are put together before Uvicorn
-        # hears of them. It would read both in its own way.
+        # Another upgrade is ignored (RFC 9110 §7.8), and Uvicorn gets chunks put together: it
+        # would read both in its own way.
         kept = [line for index, line in enumerate(lines) if index not in left_out]
         raw = b"\r\n".join(kept) + b"\r\n\r\n"
     return RequestHead(raw, length, chunked, upgrade)

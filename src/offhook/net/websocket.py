@@ -127,7 +127,7 @@ class Receiver(Protocol):
 
 
 class _Nobody:
-    """The receiver of a connection that is gone."""
+    """A receiver for connections that are gone: it ignores everything."""
 
     def on_open(self, socket: Channel) -> None:
         pass
@@ -218,7 +218,7 @@ class Socket(WSListener):
                     self.receiver.on_binary(frame.get_payload_as_bytes())
                     return
             except Exception:
-                # picows closes with 1011 then, which says nothing of where the fault is.
+                # picows closes with 1011 then, without the place of the fault.
                 _log.exception("a fault in what receives a socket's messages")
                 raise
         if kind is _CLOSE:

@@ -1,6 +1,6 @@
 """The log of calls: a subscriber that writes one line an event, each with the CallSid.
 
-The log holds nothing that was said, no pressed key and no phone number, unless `logs.texts` allows.
+Without `logs.texts` the log holds no words of the call, no pressed key and no phone number.
 """
 
 import dataclasses

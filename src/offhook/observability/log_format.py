@@ -69,7 +69,7 @@ def log_to(fd: int, logs: LogSettings, secrets: tuple[str, ...]) -> Iterator[Pri
     threading.excepthook = _log_thread
     sys.unraisablehook = _log_unraisable
     logging.captureWarnings(True)
-    # What these two say, Offhook says better; and Uvicorn's own lines are not about calls.
+    # Offhook logs the same as these two, with more detail; Uvicorn's lines are not about calls.
     logging.getLogger("offhook.wire.picows").setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:

@@ -21,8 +21,8 @@ FLUSH_S: Final = 2.0
 class Printer(io.TextIOBase):
     """A text file that never makes its writer wait, and writes to the file descriptor `fd`.
 
-    Each `write` is kept or lost as a whole. As soon as there is room again, `tell` is asked for
-    the line that says how many were lost; it is called in the printer's thread.
+    Each `write` is kept or lost as a whole. As soon as there is room again, the printer's thread
+    calls `tell` for a line with the number of lost writes.
     """
 
     def __init__(self, fd: int, tell: Callable[[int], str]) -> None:

@@ -1,8 +1,8 @@
 """The status of a call that we placed, from reports in any order. No I/O.
 
 Twilio sends status callbacks independently of each other: late, twice, the last before the first
-(twilio.md §4.3). What is asked of it by REST may be older than what was told. So a report only ever
-moves a call forward, and what is final stays.
+(twilio.md §4.3). A status fetched by REST may be older than a report. So a report only ever moves a
+call forward, and a final status stays.
 """
 
 from typing import Final

@@ -148,7 +148,7 @@ class CallTracker:
             return
         entry = self._calls.find(sid)
         if entry is None or entry.ending is not None or entry.handoff.action is not None:
-            return  # over, or being put through to somebody
+            return  # over, or being transferred
         leave = wants.answering_machine == "leave_message" and verdict in END_OF_GREETING
         had_stream = entry.has_stream
         slug = Slug.MESSAGE_LEFT if leave else Slug.MACHINE_ANSWERED
@@ -191,10 +191,10 @@ class CallTracker:
     async def state(
         self, sid: str, seen: str | None = None, wait_s: float = 0.0
     ) -> PlacedCallState | None:
-        """Return what is known of a call, once its status is not `seen`, or after `wait_s`.
+        """Return the state of a call, once its status is not `seen`, or after `wait_s`.
 
-        Of a call that this run did not place Twilio is asked; None: it knows none of that SID.
-        Raises TryLaterError when it cannot be asked.
+        Twilio is asked about a call that this run did not place; None: Twilio has no such call.
+        Raises TryLaterError when Twilio cannot be asked.
         """
         followed = self._followed.get(sid)
         if followed is None:

@@ -4,7 +4,7 @@ from offhook.errors import UserError
 
 
 class TryLaterError(UserError):
-    """A refusal that passes: ask again after `after_s` seconds. Nobody was called."""
+    """Error: a call cannot be placed now. Retry after `after_s` seconds. No call was made."""
 
     def __init__(self, code: str, what: str, fix: str, after_s: float) -> None:
         super().__init__(code, what, fix)
@@ -12,12 +12,12 @@ class TryLaterError(UserError):
 
     @classmethod
     def of(cls, problem: UserError, after_s: float) -> "TryLaterError":
-        """Return the error for a problem that passes."""
+        """Return the error for a temporary problem."""
         return cls(problem.code, problem.what, problem.fix, after_s)
 
 
 class UncertainError(TryLaterError):
-    """A refusal while Twilio may have the call: ask again with the same key.
+    """Error: it is unknown whether Twilio has the call. Retry with the same key.
 
     The call is then looked for. The person is not called twice.
     """

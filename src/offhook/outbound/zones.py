@@ -26,7 +26,7 @@ def read_table() -> Mapping[str, tuple[str, ...]]:
 
 
 class NumberZones:
-    """Tells the time zones of numbers. The table is read when it is first asked for."""
+    """Time zones of numbers. The table is read at the first use."""
 
     def __init__(self) -> None:
         self._table: Mapping[str, tuple[str, ...]] = {}

@@ -54,7 +54,7 @@ _WIDTH: Final = 12 + 14 + 14 + 8 + 8 + 15 + 12 + 5 + 8 + 8 + 1
 
 
 class Spent(NamedTuple):
-    """A dial or text that was handed out `at` this time of a clock that does not jump."""
+    """A dial or text that was let through `at` a time of a clock that does not jump."""
 
     at: float
     kind: Kind
@@ -78,8 +78,8 @@ def number_tag(number: str) -> str:
 class DialCount(ThreadOwner):
     """The count's file, and the thread that writes it. A context manager.
 
-    `per_hour` is how many entries an hour may have. One process has it at a time: the journal, in
-    the same folder, sees to that. Raises UserError E-DIAL-03 when the file cannot be used.
+    `per_hour` is the number of entries that an hour may have. The lock of the journal, in the same
+    folder, admits one process. Raises UserError E-DIAL-03 when the file cannot be used.
     """
 
     def __init__(self, path: Path, per_hour: int, clocks: MachineClocks | None = None) -> None:
@@ -103,7 +103,7 @@ class DialCount(ThreadOwner):
             os.close(self._fd)
 
     def earlier(self, now: float) -> list[Spent]:
-        """Return what was handed out in the hour before `now`, oldest first, in its seconds."""
+        """Return the entries of the hour before `now`, oldest first, on the clock of `now`."""
         offset = now - self._clocks.monotonic()
         entries = [spent._replace(at=spent.at + offset) for spent in self._earlier]
         return [spent for spent in sorted(entries) if spent.at > now - HOUR_S]
@@ -132,7 +132,7 @@ class DialCount(ThreadOwner):
     # --- the file ------------------------------------------------------------------------------
 
     def _open(self, per_hour: int) -> None:
-        """Read what is there, and take the space of an hour's entries."""
+        """Read the entries of the file, and take the space of an hour's entries."""
         data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
         # Twice as many as an hour may have: the line that is overwritten is never within it.
         slots = max(LINES_MIN, 2 * per_hour, -(-len(data) // _WIDTH))

@@ -198,7 +198,7 @@ class DialPolicy:
 
     `earlier` is what an earlier run of the server handed out, and `keep` is where the next run
     finds what this one does. Without them the count is in memory alone: so it is in `offhook demo`
-    and in rehearsals, in which nobody is dialled.
+    and in rehearsals, which dial no one.
 
     A dial that is let through counts at once, also when Twilio then refuses it: a limit that
     failures did not use up would allow endless attempts.

@@ -91,7 +91,7 @@ class GrowingRecording:
         with self._lock:
             self._closed = True
             left, self._silences = self._silences, []
-        if left:  # asked for just now, or the disk had failed before their turn
+        if left:  # requested after the last write, or the disk had failed before their turn
             with contextlib.suppress(OSError), self._store.open(self._name, change=True) as file:
                 for start, end, side in left:
                     overwrite(file, start, min(end, self._samples), side)

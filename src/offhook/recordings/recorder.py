@@ -39,7 +39,7 @@ ASKED_MAX: Final = 64
 class CallRecorder:
     """The recording of a call, from the audio on the caller's wire. `note` publishes its events.
 
-    Nothing that goes wrong in here reaches the call: the recording stops, and says so. Everything
+    No fault in here reaches the call: the recording stops, and publishes an event. Everything
     is called on the event loop, but for `pause` and `resume`, which any thread may call.
     """
 
@@ -114,7 +114,7 @@ class CallRecorder:
         except Exception as error:  # noqa: BLE001 - as above
             self._break(error)
 
-    # --- what is asked of it ---
+    # --- requests ---
 
     def pause(self) -> bool:
         """Record silence on both sides from now on. Return False if nothing is recorded."""

@@ -5,7 +5,7 @@ from offhook.recordings.recorder import Recordings
 
 
 class SilenceRedacted:
-    """A subscriber that knows when each live recording began, and silences stretches of it."""
+    """A subscriber that keeps when each live recording began, and silences stretches of it."""
 
     def __init__(self, recordings: Recordings) -> None:
         self._recordings = recordings

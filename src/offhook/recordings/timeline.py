@@ -41,7 +41,7 @@ class Timeline:
         self.faults = 0
         """Frames whose timestamp made no sense, or that came too late to be placed."""
         self._began = began
-        # What lies before `base` was handed on; `edge` is where the caller's audio ends. The
+        # Audio before `base` was handed on; `edge` is where the caller's audio ends. The
         # present was at `known` at the time `known_at`, and moves on with the clock.
         self._base = 0
         self._edge = 0
@@ -106,7 +106,7 @@ class Timeline:
         if at > began:
             self._pauses.append((began, at))
 
-    # --- what is handed on ---
+    # --- complete audio ---
 
     def take(self) -> tuple[bytes, bytes] | None:
         """Return the audio that cannot change any more, when it is a second or more."""

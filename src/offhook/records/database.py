@@ -59,7 +59,7 @@ _REFUSING: Final = frozenset({"08", "25", "28", "3D", "53", "55", "57", "58", "F
 a fail-over, its faults. PostgreSQL's manual, Appendix A."""
 
 _REFUSALS: Final = frozenset({"42501", "42P01", "42703", "3F000"})
-"""No privilege, table, column or schema: of a database that somebody works on."""
+"""SQLSTATEs for a missing privilege, table, column or schema: an administrator is at work."""
 
 
 def url_of(text: str) -> URL:

@@ -106,7 +106,7 @@ class WebhookDelivery(ThreadOwner):
                 _log.warning("after-call webhooks wait for the database (%s)", type(error).__name__)
             self._failing, job = True, None
         except Exception as error:  # noqa: BLE001 - webhooks go on whatever it is
-            # Its words may hold what was said.
+            # The error's message may hold what was said.
             _log.error("a fault: claiming a webhook raised %s", type(error).__name__)
             job, pause = None, PAUSE_S
         if job is None:
@@ -155,7 +155,7 @@ class WebhookDelivery(ThreadOwner):
             words = type(error).__name__
             _log.warning("call %s: its webhook waits for the database (%s)", job.call_sid, words)
         except Exception as error:  # noqa: BLE001 - one record that cannot be sent holds up no other
-            # Its words may hold what was said. The claim runs out, and it is tried again.
+            # The error's message may hold what was said. The claim runs out, and it is tried again.
             _log.error("a fault: the webhook of %s raised %s", job.call_sid, type(error).__name__)
         finally:
             self._threads.discard(threading.current_thread())

@@ -87,6 +87,6 @@ def decode(number: int, line: bytes) -> JournalEntry:
         )
         event: Event = msgspec.convert(fields, _EVENTS[RENAMED.get(name, name)])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
-        # Its words may hold what was said.
+        # The error's message may hold what was said.
         raise MalformedEntryError(type(error).__name__) from None
     return JournalEntry(number, call_sid, at_ms, wall_ms, event)

@@ -162,7 +162,7 @@ def _still_waiting(lines: int) -> UserError:
 
 
 def leave_nothing(engine: Engine) -> None:
-    """Have SQLite's write-ahead log forget what was erased, as far as nobody is reading in it.
+    """Truncate SQLite's write-ahead log, which still holds erased data, unless it is being read.
 
     The file itself holds zeros by then (secure_delete). PostgreSQL's VACUUM does the like.
     """

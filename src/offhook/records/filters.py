@@ -102,7 +102,7 @@ class CallFilter:
     def of(cls, given: Mapping[str, Any], now: datetime, zone: tzinfo | None = UTC) -> Self:
         """Return the filter that values of FILTER_FIELDS mean; a time without a zone is of `zone`.
 
-        Raises UserError E-ASK-01, and E-ASK-03 for a time that is none.
+        Raises UserError E-ASK-01, and E-ASK-03 for an invalid time.
         """
         values = {field.name: given[field.name] for field in FILTER_FIELDS}
         for name in ("since", "until"):

@@ -172,7 +172,7 @@ class Journal:
                     _log.error("%s cannot be wiped: %s", only.path, error.strerror)
 
     def sync(self) -> None:
-        """Have the disk keep what was appended so far."""
+        """Sync the lines that were appended so far to the disk."""
         for segment in list(self._segments):
             os.fdatasync(segment.fd)
 
@@ -247,7 +247,7 @@ class Journal:
             _log.error("%s cannot be deleted: %s", segment.path, error.strerror)
 
     def _wipe(self, segment: _Segment, first: int) -> None:
-        """Overwrite a segment with zeros: nothing that was said stays longer than it must."""
+        """Overwrite a segment with zeros: words of calls must not stay longer than needed."""
         used = max(segment.end - _BEGIN, 0) + _RECORD.size
         header = _HEADER.pack(_MAGIC, self.id.encode(), first).ljust(_BEGIN, b"\0")
         os.pwrite(segment.fd, header + bytes(used), 0)

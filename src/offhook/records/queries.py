@@ -254,7 +254,7 @@ def _page(
 
 
 def summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[CallSummary]:
-    """Return calls, with what is counted in other tables."""
+    """Return calls, with their counts from other tables."""
     sids = [row.sid for row in rows]
 
     def count(column: ColumnElement[str], *conditions: ColumnElement[bool]) -> dict[str, int]:

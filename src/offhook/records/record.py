@@ -48,7 +48,7 @@ class Record:
         after_call: bool = False,
     ) -> None:
         self.lost = 0
-        """Lines for which no disk had room."""
+        """Number of lines that were lost because the disk had no room."""
         self.journal: Final = Journal(folder)
         self._writer = RecordWriter(engine, self.journal, prices, after_call=after_call)
         self._lines: deque[bytes] = deque()
@@ -65,12 +65,12 @@ class Record:
 
     @property
     def recent(self) -> list[str]:
-        """CallSids of the last day, as far as the database has told."""
+        """CallSids of the last day, as far as they were read from the database."""
         return self._writer.recent
 
     @property
     def waiting(self) -> int:
-        """Lines that the database does not have yet."""
+        """Number of lines that the database does not have yet."""
         return len(self._lines) + self.journal.waiting
 
     @property

@@ -119,7 +119,7 @@ class Retention(ThreadOwner):
             _log.warning("retention waits for the database: %s", type(error).__name__)
             return AGAIN_S
         except Exception as error:  # noqa: BLE001 - what is old goes, whatever it was
-            # Its words may hold what was said.
+            # The error's message may hold what was said.
             _log.error("a fault: retention raised %s", type(error).__name__)
             return AGAIN_S
         if any(swept):

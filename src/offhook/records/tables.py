@@ -201,7 +201,7 @@ Index(
 # file deletes it.
 unwanted_files: Final = Table("unwanted_files", metadata, Column("name", Text, primary_key=True))
 
-# Calls that were asked for, so that nobody is rung twice: outbound/ledger.py. It holds no number,
+# Calls that were requested, so that no call is placed twice: outbound/ledger.py. It has no number,
 # and stays when the call is erased.
 placements: Final = Table(
     "placements",

@@ -63,7 +63,7 @@ class RecordWriter:
         self._failures = 0
         self._given_up = False
         self.settled: Final = threading.Event()
-        """Set when all that an earlier run left behind is in the database, or it has refused."""
+        """Event that is set when the database has, or has refused, the lines of earlier runs."""
         self.refused: UserError | None = None
         """Reason why this version of Offhook cannot use the database; None: it can."""
         self.recent: list[str] = []

@@ -3,7 +3,7 @@
 `Redactor` works on single texts. `Redaction` is a subscriber between a call and all other
 subscribers, and keeps the end of what was said before. patterns.py finds data by its shape.
 
-All of this runs on the event loop, for every text of every call: bench/redaction.py says how long.
+All of this runs on the event loop, for every text of every call: bench/redaction.py measures it.
 """
 
 import json

@@ -56,7 +56,7 @@ class UserPattern:
         return self._compiled.search("") is not None
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Find it in a text. When that would take too long, the rest is one span: it is taken out.
+        """Yield the matches in a text. If they took too long, the rest of the text is one span.
 
         What begins in one piece of PIECE_MAX characters and ends in the next is not found; pieces
         end at a space where there is one.

@@ -69,15 +69,15 @@ _VALUES: Final = frozenset({"default", "const", "enum", "examples"})
 
 
 class ToolError(Exception):
-    """Raise it in a tool to tell the agent, in your words, why it did not work."""
+    """Error that a tool raises to tell the agent, in the tool's words, why it did not work."""
 
 
 class WaitOnEventLoopError(RuntimeError):
-    """`Call.wait` where it cannot be: write `await` there."""
+    """Error: `Call.wait` was called on the event loop, where `await` is needed."""
 
 
 class ToolDefinitionError(Exception):
-    """A function that cannot be a tool, and why."""
+    """Error: a function cannot be a tool; the message says why."""
 
 
 class ToolArgumentsError(Exception):
@@ -85,7 +85,9 @@ class ToolArgumentsError(Exception):
 
 
 Perform: TypeAlias = Callable[[ControlRequest], Awaitable[str]]
-"""Does to a call what a function asks for, and tells what happened. Raises ToolError, UserError."""
+"""Function that performs a request on a call and returns the result in words.
+
+Raises ToolError and UserError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +137,19 @@ class Call:
     def pause_recording(self) -> bool:
         """Record silence on both sides from now on, as while a card number is said.
 
-        False when the call is not recorded.
+        Returns False when the call is not recorded.
         """
         return self._set_recording is not None and self._set_recording(False)
 
     def resume_recording(self) -> bool:
-        """Record what is said again. False when the call is not recorded."""
+        """Record what is said again. Return False when the call is not recorded."""
         return self._set_recording is not None and self._set_recording(True)
 
     async def hang_up(self, farewell: str = "") -> str:
-        """End the call when the farewell was heard; without one, when the agent's own last words
-        were. Asked again, it changes nothing. Returns what happens; raises ToolError.
-        """  # noqa: D205
+        """End the call when the farewell was heard; without one, after the agent's own last words.
+
+        A repeat changes nothing. Returns the result in words; raises ToolError.
+        """
         return await self._ask(HangUp("agent", whole(farewell)))
 
     async def transfer(self, destination: str, summary: str = "") -> str:
@@ -159,59 +162,68 @@ class Call:
         return await self._ask(StartTransfer(destination, whole(summary)))
 
     async def send_digits(self, digits: str) -> str:
-        """Press keys: 0 to 9, *, #, and w for half a second of silence. As `transfer`."""
+        """Press keys: 0 to 9, *, #, and w for half a second of silence.
+
+        Returns and raises as `transfer` does.
+        """
         return await self._ask(Leave(SendDigits(digits)))
 
     async def say(self, text: str, behavior: Behavior = "default") -> str:
-        """Have the agent say this. By default that is refused while somebody speaks, as the agent
-        does that has just called a function; `queue` says it after what is being said, `interrupt`
-        in its place. Returns what happened; raises ToolError with it when it was not done.
+        """Have the agent say a text. By default it is refused while agent or caller speak, and the
+        agent speaks when it has just called a function; `queue` says the text after the current
+        speech, `interrupt` in its place. Returns the result in words; raises ToolError if refused.
         """  # noqa: D205
         if behavior not in typing.get_args(Behavior):
             raise ToolError(f"behavior is default, queue or interrupt, not {behavior!r}")
         return await self._ask(Say(_words(text), behavior))
 
     async def tell(self, text: str) -> str:
-        """Tell the agent something that it answers to, as if the caller had said it.
+        """Tell the agent a text that it answers, as if the caller had said it.
 
-        What it says or does just then gives way to that, a function too. As `say`.
+        The text interrupts the agent's speech or function. Returns and raises as `say` does.
         """
         return await self._ask(Tell(_words(text)))
 
     async def update_prompt(self, text: str) -> str:
-        """Add this to the agent's prompt. As `say`."""
+        """Add a text to the agent's prompt. Returns and raises as `say` does."""
         return await self._ask(Update(UpdatePrompt(_words(text))))
 
     async def update_think(self, block: Mapping[str, Any] | list[dict[str, Any]]) -> str:
         """Replace what the agent thinks with, all of it: provider, prompt, endpoint, functions.
 
-        A block without `functions` keeps those of the agent. As `say`.
+        A block without `functions` keeps those of the agent. Returns and raises as `say` does.
         """
         return await self._ask(UpdateAgent("think", block))
 
     async def update_speak(self, block: Mapping[str, Any] | list[dict[str, Any]]) -> str:
-        """Replace the agent's voice. As `say`."""
+        """Replace the agent's voice. Returns and raises as `say` does."""
         return await self._ask(UpdateAgent("speak", block))
 
     async def update_listen(self, block: Mapping[str, Any]) -> str:
-        """Change how the agent listens: what is left out stays, but `language_hints`. As `say`."""
+        """Change the agent's listener: what is left out stays, except `language_hints`.
+
+        Returns and raises as `say` does.
+        """
         return await self._ask(UpdateAgent("listen", block))
 
     async def mute(self) -> str:
-        """Let the caller hear nothing of the agent from now on, which goes on talking. As `say`."""
+        """Mute the agent for the caller; the agent goes on talking.
+
+        Returns and raises as `say` does.
+        """
         return await self._ask(Mute(True))
 
     async def unmute(self) -> str:
-        """Let the caller hear the agent again. As `say`."""
+        """Let the caller hear the agent again. Returns and raises as `say` does."""
         return await self._ask(Mute(False))
 
     def wait(self, asked: Coroutine[Any, Any, T]) -> T:
-        """Have one of these done by the server, from a function that is not async.
+        """Run a method of this object on the server's loop, from a function that is not async.
 
             call.wait(call.say("One moment.", "queue"))
 
-        Returns and raises what it does; it is over with the call at the latest. Raises
-        WaitOnEventLoopError in an async function, which would wait for itself.
+        Returns and raises what the method does, at the end of the call at the latest. Raises
+        WaitOnEventLoopError in an async function, which would block the loop.
         """
         try:
             asyncio.get_running_loop()
@@ -236,11 +248,11 @@ class Call:
     async def ask_digits(
         self, prompt: str = "", *, max_digits: int = 16, timeout_s: float = 30.0
     ) -> str:
-        """Return what the caller enters on the keypad, after the prompt is said: docs/keypad.md.
+        """Return the keys that the caller enters after the prompt is said: docs/keypad.md.
 
-        It ends with `#` or the last of `max_digits` (1 to 32); `timeout_s` seconds are waited for
-        each key. Agent, records, recordings, logs and captures get none of it. Raises ToolError
-        when nothing came in time, the call is over, or digits are being asked for already.
+        The entry ends with `#` or the last of `max_digits` (1 to 32); `timeout_s` are the seconds
+        to wait for each key. Agent, records, recordings, logs and captures do not get it. Raises
+        ToolError when no key came in time, the call is over, or another request for digits is open.
         """
         if not 1 <= max_digits <= ENTRY_MAX or not 0 < timeout_s <= PATIENCE_MAX_S:
             raise ValueError(
@@ -256,11 +268,14 @@ class Call:
         return await self._ask(SendText(whole(text), to))
 
     async def take_message(self, name: str, number: str, text: str) -> str:
-        """Keep a message in the call's record. As `send_text`."""
+        """Keep a message in the call's record. Returns and raises as `send_text` does."""
         return await self._ask(TakeMessage(whole(name), whole(number), whole(text)))
 
     async def stop_calling(self) -> str:
-        """Put the other party's number on the list of those that are never rung. As `send_text`."""
+        """Put the other party's number on the do-not-call list.
+
+        Returns and raises as `send_text` does.
+        """
         return await self._ask(StopCalling())
 
 
@@ -276,10 +291,10 @@ class _OfTheCall:
 
 
 Variable: TypeAlias = Annotated[str, _OfTheCall()]
-"""Annotate a parameter with it, and it is passed the call's variable of the same name.
+"""Annotation of a parameter that takes the call's variable of the same name.
 
-Like `Call` it is not shown to the agent. A call without that variable takes the parameter's
-default; if it has none, the agent is told that the function cannot run.
+Like `Call`, the parameter is not shown to the agent. A call without that variable takes the
+parameter's default; if it has none, the agent is told that the function cannot run.
 """
 
 

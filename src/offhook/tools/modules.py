@@ -75,7 +75,7 @@ def load(path: Path) -> Any:
     except ToolDefinitionError as bad:
         raise mistake(path, _line(path, bad), f"{bad}.", "Correct this function.") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's file does
-        # What it says may hold anything, also a secret: its kind and line have to do.
+        # The error's message may hold a secret, so only its kind and line are logged.
         text = f"The file raised {type(error).__name__} when it was loaded."
         raise mistake(path, _line(path, error), text, f"Run it: python {path}") from None
     else:

@@ -23,10 +23,10 @@ from offhook.tools.threads import STUCK_S, NoThreadError, Threads
 _log: Final = logging.getLogger("offhook.tools")
 
 RESULT_MAX: Final = 8 * 1024
-"""Bytes of UTF-8 that an agent is told; beyond, the rest is cut off, visibly."""
+"""Bytes of UTF-8 of a result for the agent; the rest is cut off, visibly."""
 
 ONCE_MAX: Final = 256
-"""Irreversible functions with different arguments that are done in one call."""
+"""Irreversible functions with different arguments that may be run in one call."""
 
 AFTER_HANGUP_S: Final = 60.0
 """Seconds that a tool may go on after a hang-up, if it may finish after one."""
@@ -89,10 +89,10 @@ class CallTools:
         self._first: Final = call._once
 
     def run(self, call_id: str, name: str, arguments: str, told: Callable[[Told], None]) -> None:
-        """Begin; `told` is told later that it has begun, if it cannot be taken back, and its end.
+        """Start a function; `told` gets its end, and its beginning if it cannot be taken back.
 
-        A function that is cancelled tells nothing more, unless it cannot be stopped and must not
-        be: then its end is told as ToolFinishedLate.
+        A cancelled function reports nothing more, unless it must not be stopped: then `told` gets
+        its end as ToolFinishedLate.
         """
         tool = self._toolbox.get(name)
         run = ToolRun(name, tool, self._call.sid, lambda: told(ToolBegan(call_id)))
@@ -163,7 +163,7 @@ class CallTools:
         key = (tool.file, tool.name, canonical)
         known = self._first.get(key)
         if known is not None:
-            # Perhaps it still runs: it was given up or called off, and the agent asks anew.
+            # The first run may still go on: it was given up or cancelled, and this is a repeat.
             if not known.done():
                 run.irrevocable()
             return await asyncio.shield(known)
@@ -228,7 +228,7 @@ def _error(words: str) -> str:
 
 
 def _failed(tool: AnyTool, error: BaseException, phrases: Phrases) -> _Answer:
-    # Its words may hold what was said in the call, so only its kind and line are logged.
+    # The error's message may hold what was said, so only its kind and line are logged.
     kind = type(error).__name__
     _log.error("the tool %s raised %s at %s", tool.name, kind, place_of(error, tool.file))
     return _error(phrases.function_failed), "failed"

@@ -44,7 +44,7 @@ class Running:
     ended_cpu_s: float | None = None
 
     def cpu_s(self) -> float | None:
-        """Return how long the thread has had a core, in seconds, where the system tells."""
+        """Return the thread's CPU time in seconds; None where the system does not tell."""
         if self.ended_cpu_s is not None or self.cpu_clock is None:
             return self.ended_cpu_s
         with contextlib.suppress(OSError):  # it ends just now
@@ -121,7 +121,7 @@ class Threads:
             except BaseException as raised:  # noqa: BLE001 - it is told to who asked
                 error = raised
             running.ended_cpu_s = time.thread_time()
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(settle, result, error)
 
         def settle(result: Any, error: BaseException | None) -> None:

@@ -142,7 +142,7 @@ class Stop(_FromTwilio, frozen=True, tag="stop"):
 
 
 class UnknownTwilioMessage(msgspec.Struct, frozen=True):
-    """An event that this version does not know: never a fault."""
+    """A message with an unknown event: never a fault."""
 
     event: str
 

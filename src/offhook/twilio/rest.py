@@ -176,9 +176,9 @@ class TwilioRest:
     ) -> RestCall:
         """Ring `to`, and run `twiml`, or what `url` answers, when the call is answered.
 
-        It rings for `timeout_s` (Twilio may add 5 s), and lasts `time_limit_s` at most. The status
-        callback is asked for at every step. `send_digits` are played first, and rule out machine
-        detection. Never repeated once it may have been sent.
+        The call rings for `timeout_s` (Twilio may add 5 s), and lasts `time_limit_s` at most. The
+        status callback comes at every step. `send_digits` are played first, and rule out machine
+        detection. The request is never repeated once it may have been sent.
         """
         form: dict[str, str | Sequence[str] | None] = {
             "To": to,

@@ -114,7 +114,7 @@ class Signatures:
         for url in urls:
             signed = (url + text).encode("utf-8", "replace")
             for secret in scheme.secrets:
-                # No early exit: how long this takes tells nothing.
+                # No early exit, so that the time taken does not reveal which secret matched.
                 valid |= hmac.compare_digest(scheme.sign(secret, signed), given)
         return valid
 
@@ -147,7 +147,7 @@ def _signature(scheme: _Scheme, secret: str, url: str, fields: Iterable[tuple[st
 def _with_and_without_port(origin: str) -> tuple[str, str]:
     """Return both forms: Twilio drops the port of an https URL before it signs (twilio.md §3.1).
 
-    Whatever a Host header may hold passes through: a host that is none has no valid signature.
+    Any text of a Host header passes through: an invalid host has no valid signature.
     """
     scheme, _, host = origin.partition("://")
     has_port = ":" in host.rpartition("]")[2]

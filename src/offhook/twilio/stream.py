@@ -13,7 +13,7 @@ OUTBOX_BYTES: Final = 256 * 1024
 
 
 class CallerLegOwner(Protocol):
-    """The session of a caller's leg, which is told what happens to the leg."""
+    """The session that owns a caller's leg and is notified of its events."""
 
     def on_caller_audio(self, audio: bytes) -> None:
         """Take a piece of the caller's speech, in practice 20 ms."""
@@ -117,7 +117,7 @@ class CallerLeg:
     # --- from Twilio ---
 
     def on_open(self, socket: Channel) -> None:
-        """Do nothing: an UnverifiedStream was told, before this leg took over from it."""
+        """Do nothing: an UnverifiedStream got this call before this leg replaced it."""
 
     def on_text(self, text: bytes) -> None:
         """Pass one message on, 50 times a second: nearly always audio (twilio.md §1.3)."""

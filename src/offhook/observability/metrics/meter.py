@@ -66,7 +66,7 @@ class Metrics:
         """Start of the stream in ms of the call, by CallSid, of calls with a stream."""
         self._process = ProcessCollector(registry=None)
 
-    # --- what is told ---
+    # --- counting ---
 
     def ask(self, metric: Metric, value: Callable[[], float]) -> None:
         """Register `value` for a gauge or counter without labels, to be called at every scrape."""

@@ -1,4 +1,4 @@
-"""Calls that were asked for."""
+"""Table of the calls that were requested."""
 
 import sqlalchemy as sa
 from alembic import op
