@@ -141,5 +141,5 @@ class AgentSpeech:
         )
 
     def _done(self) -> None:
-        assert self._utterance is not None  # the current utterance is the caller
+        assert self._utterance is not None  # only the current utterance calls this
         self._quiet(self.answer, self._utterance.cut_short)

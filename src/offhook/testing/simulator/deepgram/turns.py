@@ -274,7 +274,7 @@ class StandInTurns:
         slow: Callable[[], None],
     ) -> None:
         """Call functions for the current answer."""
-        assert self._answer is not None  # the current answer is the caller
+        assert self._answer is not None  # only the current answer calls this
         confirmed = self._answer.is_confirmed
         offered = self._settings.functions
         self.functions.call(wanted, answered, slow, offered, confirmed=confirmed)

@@ -31,10 +31,8 @@ def verdict(person: SimulatedPerson, detection: Detection) -> tuple[str, float]:
     if speaks_s == 0:
         found = "unknown", detection.silence_s
     elif speaks_s <= detection.speech_s:
-        found = (
-            "human",
-            speaks_s + detection.speech_end_s,
-        )  # a machine with a short greeting counts as human
+        # A machine with a short greeting counts as human.
+        found = "human", speaks_s + detection.speech_end_s
     elif detection.mode == "Enable" or person.machine is None:
         found = "machine_start", detection.speech_s
     elif person.machine.beep:
