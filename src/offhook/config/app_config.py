@@ -27,7 +27,7 @@ from offhook.twilio.rest_account import RestAccount
 DOTENV: Final = Path(".env")
 
 DEFAULT: Final = "default"
-"""The line that answers every number without a line of its own."""
+"""Key of the line that answers every number that is not in `lines`."""
 
 HARD_TO_GUESS: Final = r"[\x21-\x7e]{16,256}"
 """Pattern of an API token: 16 to 256 printable ASCII characters, which fit into a header."""
@@ -335,19 +335,19 @@ class RetentionSettings(Part):
 
 
 class RedactionSettings(Part):
-    """Personal data to take out of texts before they are kept or passed on (offhook.redaction)."""
+    """Kinds of personal data to take out of texts before they are kept (offhook.redaction)."""
 
     cards: bool = False
-    """Card numbers, by Luhn; keys that the caller presses are then kept without their digits."""
+    """True if card numbers (by Luhn) are taken out, and pressed keys are kept without digits."""
 
     phone_numbers: bool = False
     emails: bool = False
 
     patterns: tuple[Pattern, ...] = ()
-    """Regular expressions of your own, as RE2 has them."""
+    """Regular expressions (RE2) of other data to take out."""
 
     caller_id: bool = False
-    """The numbers of the call itself, of which the ends are left."""
+    """True if the call's own numbers are masked, except for their ends."""
 
     audio: bool = False
     """True if what is taken out of an utterance is silenced in the recording too."""
@@ -360,7 +360,7 @@ class RecordsFileSettings(Part):
     """The folder of database, journal and recordings; relative to offhook.yaml."""
 
     database: str | None = None
-    """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL goes before it."""
+    """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL overrides it."""
 
     prices: Prices = Prices()
     webhook: WebhookSettings = WebhookSettings()
@@ -424,7 +424,7 @@ class DiallingSettings(Part):
     """Texts to one number within an hour, from whichever call."""
 
     spend_per_hour: float = Field(default=20.0, ge=0)
-    """Cost of the calls and texts of an hour that is allowed, by the two prices here."""
+    """Allowed cost of the calls and texts of an hour, by `price_per_call` and `price_per_text`."""
 
     price_per_call: float = Field(default=0.2, ge=0)
     """Estimated cost of a call: a minute's price times the minutes that it lasts."""

@@ -31,7 +31,7 @@ class FunctionCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     name: str
-    # From factories, so that they are written even when they are as here: clients require both.
+    # From factories, so that default values are written too: clients require both fields.
     arguments: str = msgspec.field(default_factory=str)
     client_side: bool = msgspec.field(default_factory=lambda: True)
     thought_signature: str | None = None
@@ -59,17 +59,17 @@ class FinishedFunction(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Welcome(_Message, frozen=True, tag="Welcome"):
-    """The socket is open: send Settings now."""
+    """Notice that the socket is open: send Settings now."""
 
     request_id: str = ""
 
 
 class SettingsApplied(_Message, frozen=True, tag="SettingsApplied"):
-    """Settings were accepted: audio may flow."""
+    """Notice that Settings were accepted: audio may flow."""
 
 
 class UserStartedSpeaking(_Message, frozen=True, tag="UserStartedSpeaking"):
-    """The caller speaks: drop every unplayed byte of agent audio."""
+    """Notice that the caller speaks: drop every unplayed byte of agent audio."""
 
 
 class ConversationText(_Message, frozen=True, tag="ConversationText", omit_defaults=False):
@@ -80,13 +80,13 @@ class ConversationText(_Message, frozen=True, tag="ConversationText", omit_defau
 
 
 class AgentThinking(_Message, frozen=True, tag="AgentThinking"):
-    """The model reasons. Often not sent at all."""
+    """Notice that the model reasons. Often not sent at all."""
 
     content: str = ""
 
 
 class FunctionCallRequest(_Message, frozen=True, tag="FunctionCallRequest", omit_defaults=False):
-    """The model called functions, one or several."""
+    """Request of the model to call one or several functions."""
 
     functions: list[FunctionCall]
 
@@ -94,13 +94,13 @@ class FunctionCallRequest(_Message, frozen=True, tag="FunctionCallRequest", omit
 class FunctionCallCancelled(
     _Message, frozen=True, tag="FunctionCallCancelled", omit_defaults=False
 ):
-    """Stop these and do not answer them."""
+    """Request to stop functions and not to answer them."""
 
     functions: list[CancelledFunction]
 
 
 class AgentStartedSpeaking(_Message, frozen=True, tag="AgentStartedSpeaking"):
-    """Only with `experimental`; latencies in seconds. Nothing may depend on it (§3.8)."""
+    """Latencies of a turn in seconds, only with `experimental`. Nothing may depend on it (§3.8)."""
 
     total_latency: float | None = None
     tts_latency: float | None = None
@@ -108,11 +108,11 @@ class AgentStartedSpeaking(_Message, frozen=True, tag="AgentStartedSpeaking"):
 
 
 class AgentAudioDone(_Message, frozen=True, tag="AgentAudioDone"):
-    """The last byte of an utterance has been sent, which is not to say heard."""
+    """Notice that the last byte of an utterance was sent; it may not be heard yet."""
 
 
 class LatencyReport(_Message, frozen=True, tag="LatencyReport"):
-    """Seconds, by stage; each may be missing."""
+    """Latencies in seconds, by stage; each may be missing."""
 
     stt_latency: float | None = None
     ttt_token_latency: float | None = None
@@ -148,27 +148,27 @@ class ListenUpdated(_Message, frozen=True, tag="ListenUpdated"):
 
 
 class InjectionRefused(_Message, frozen=True, tag="InjectionRefused"):
-    """An InjectAgentMessage was dropped."""
+    """Notice that an InjectAgentMessage was dropped."""
 
     message: str = ""
 
 
 class Warning(_Message, frozen=True, tag="Warning"):  # noqa: A001 - the vendor's name
-    """Something is wrong; the session goes on."""
+    """Report of a problem after which the session goes on."""
 
     code: str = ""
     description: str = ""
 
 
 class Error(_Message, frozen=True, tag="Error"):
-    """Something ended the session; the socket usually closes right after."""
+    """Report of an error that ended the session; the socket usually closes right after."""
 
     code: str = ""
     description: str = ""
 
 
 class CustomFromThinkProvider(_Message, frozen=True, tag="__customFromThinkProvider"):
-    """Early access: whatever a custom think provider sent."""
+    """Message of a custom think provider, of any content (early access)."""
 
     content: Any = None
 
@@ -266,7 +266,7 @@ class ForceEndTurn(_Message, frozen=True, tag="ForceEndTurn"):
 
 
 class CustomToThinkProvider(_Message, frozen=True, tag="__customToThinkProvider"):
-    """Early access: anything, for a custom think provider."""
+    """Message to a custom think provider, of any content (early access)."""
 
     content: Any = None
 

@@ -4,7 +4,7 @@ Source: deepgram.md, by section: §2.1 root, §2.2 audio, §2.3 agent, §2.4 lis
 §2.5 think, §2.6 speak, §2.8 context, §4.1 functions, §5.3 usual mistakes.
 
 An `error` is what ends or cripples a session: Deepgram refuses the message, or ignores the very
-thing that was asked for. Everything else is a `remark`, above all a name that is not known here:
+thing that was configured. Everything else is a `remark`, above all a name that is not known here:
 Deepgram adds fields, models, voices and providers faster than this file can follow.
 """
 

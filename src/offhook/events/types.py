@@ -314,7 +314,7 @@ class DialRefused:
 
 @dataclass(frozen=True, slots=True)
 class MessageTaken:
-    """The caller left a message for the people here.
+    """The caller left a message for the operator's staff.
 
     `number` is where to call back, as it was said; empty: at the number that called.
     """
@@ -384,7 +384,7 @@ class AudioDropped:
 
 @dataclass(frozen=True, slots=True)
 class StreamTrouble:
-    """Twilio told of a stream error (319xx), here in words."""
+    """Twilio reported a stream error (319xx), which is given in words."""
 
     code: str
     words: str

@@ -268,7 +268,7 @@ class Socket(WSListener):
         self._tell_writable(True)
 
     def _tell_writable(self, writable: bool) -> None:
-        # The event loop would log what is raised here, and go on as if nothing had been.
+        # The event loop would only log an exception here, and go on.
         try:
             self.receiver.on_writable(writable)
         except Exception:  # noqa: BLE001 - the end of the socket tells its owner

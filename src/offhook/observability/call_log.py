@@ -76,7 +76,7 @@ class CallLog:
         self._texts = texts
 
     def __call__(self, call_event: CallEvent) -> None:
-        """Log one event, if it is one of those that are logged."""
+        """Log an event, unless its type is not logged."""
         event = call_event.event
         level = _level(event, texts=self._texts)
         if level is None or not _log.isEnabledFor(level):

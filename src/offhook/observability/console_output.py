@@ -1,4 +1,4 @@
-"""The conversation on a terminal, as it happens: a subscriber, for `demo` and `serve --show`."""
+"""Live display of a conversation on a terminal: a subscriber, for `demo` and `serve --show`."""
 
 import re
 from typing import Final
@@ -23,7 +23,7 @@ _NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 
 
 class Conversation:
-    """Prints one line for what is said and what goes wrong, with seconds since the call began."""
+    """Prints a line for each utterance and each problem, with seconds since the call began."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

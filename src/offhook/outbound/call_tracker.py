@@ -100,7 +100,7 @@ class CallTracker:
         if followed is None and placing_id:
             outgoing = self.expected.get(placing_id)
             if outgoing is None:
-                # Of an earlier run of this server, perhaps: it names the call that it began.
+                # The attempt may be of an earlier run of this server: the report names its call.
                 with contextlib.suppress(UserError):
                     await self._ledger.name(placing_id, sid)
                 return None

@@ -172,7 +172,7 @@ class _Objections:
         """Numbers and their lines by the last digits. A whole number begins with +."""
 
     def note(self, line: int, fields: Mapping[str, str]) -> None:
-        """Remember a row, if it takes consent back."""
+        """Keep a row that withdraws consent."""
         if fields.get(CONSENT, "").lower() == "yes":
             return
         written = unicodedata.normalize("NFKC", fields.get(NUMBER, "")).translate(_PUNCTUATION)

@@ -73,7 +73,7 @@ class ListProgress:
             self._write({"number": number, "state": "placed", "sid": sid})
 
     def over(self, number: str, outcome: str) -> None:
-        """Write that the call is over, or that there will be none."""
+        """Write that the call is over, or that no call will be made."""
         self._over[number] = outcome
         self._write({"number": number, "state": "over", "outcome": outcome})
 

@@ -321,7 +321,7 @@ class OutboundCalls:
     def _outgoing(
         self, request: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
     ) -> PendingCall:
-        """Return the call as it will be. Raises UserError for what can never be placed."""
+        """Return the call of a request. Raises UserError for a call that can never be placed."""
         if self._config.server.public_url is None or self._config.twilio.account_sid is None:
             raise UserError(
                 "E-OUT-01",

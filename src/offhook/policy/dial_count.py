@@ -60,9 +60,9 @@ class Spent(NamedTuple):
     kind: Kind
     price: float
     call: str = ""
-    """The tag of the call that it belongs to; empty for none."""
+    """Tag of the call to which the dial belongs; empty for none."""
     to: str = ""
-    """The tag of its destination."""
+    """Tag of the destination."""
 
 
 def call_tag(call_sid: str) -> str:
@@ -161,7 +161,7 @@ class DialCount(ThreadOwner):
         self._next = found[-1][0] + 1 if found else 1
         self._free = deque([*empty, *(slot for _, slot, _ in found)])
         self._earlier = [spent for _, _, spent in found]
-        # An entry of the future counts as made now, once: from now on it ages like any other.
+        # An entry of the future counts as made now: from now on it ages like any other.
         for number, slot, spent in restamped:
             _write(self._fd, self._line(number, self._entry(spent)), slot * _WIDTH)
         if restamped:

@@ -1,1 +1,1 @@
-"""Recordings: what was said and heard in a call, as a stereo WAV file that grows with it."""
+"""Recordings of calls: both sides as a stereo WAV file that grows during the call."""

@@ -40,10 +40,10 @@ class GrowingFile(Protocol):
         """Take nothing more: what is there stays. Called from any thread."""
 
     def write(self, parts: list[bytes]) -> None:
-        """Append, as the thread."""
+        """Append parts. Called by the thread."""
 
     def close(self) -> None:
-        """Let go of the file, as the thread."""
+        """Close the file. Called by the thread."""
 
 
 class DiskWriter(BackgroundThread):

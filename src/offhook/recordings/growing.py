@@ -1,4 +1,4 @@
-"""The file of one recording while its call goes on, as the disk writer sees it."""
+"""The growing file of a recording, for the disk writer."""
 
 import contextlib
 import logging
@@ -55,14 +55,14 @@ class GrowingRecording:
             )
 
     def silence(self, start: int, end: int, side: Side) -> bool:
-        """Have those samples silenced, now or as soon as they come. False: the file is closed."""
+        """Silence samples, now or as soon as they come. Return False if the file is closed."""
         with self._lock:
             if not self._closed:
                 self._silences.append((start, end, side))
             return not self._closed
 
     def write(self, parts: list[bytes]) -> None:
-        """Append, as the thread."""
+        """Append parts. Called by the disk writer's thread."""
         if self._broken:
             return
         try:
@@ -79,7 +79,7 @@ class GrowingRecording:
             self._break(error)
 
     def close(self) -> None:
-        """Put the sizes in and let go of the file, as the thread."""
+        """Put the sizes into the header and close the file. Called by the disk writer's thread."""
         try:
             if self._wav is not None and self._file is not None:
                 self._silence_written()

@@ -35,7 +35,7 @@ _MAGNITUDE: Final = bytes(round(255 * abs(value) / _LOUDEST) for value in LINEAR
 
 @dataclass(frozen=True, slots=True)
 class RecordingFile:
-    """A recording, as it was when it was looked at: one that is live goes on growing."""
+    """The state of a recording at one moment: a live one goes on growing."""
 
     name: str
     samples: int

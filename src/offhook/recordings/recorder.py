@@ -167,7 +167,7 @@ class CallRecorder:
     def _ask(self, *, pause: bool) -> bool:
         if self._over:
             return False
-        # Times are put down here, and obeyed with the next frame, on the loop.
+        # The time is noted here, and applied with the next frame, on the loop.
         self._asked.append((pause, self._now()))
         return self._permitted
 

@@ -1,4 +1,4 @@
-"""Silence over a stretch of a recording, for what must not be kept."""
+"""Silencing of stretches of a recording that must not be kept."""
 
 from typing import BinaryIO, Final, Literal, TypeAlias
 
@@ -17,7 +17,7 @@ def samples(ms: int) -> int:
 
 
 def overwrite(file: BinaryIO, start: int, end: int, side: Side) -> None:
-    """Silence the samples from `start` to `end`, in so far as they are there."""
+    """Silence the samples from `start` to `end`, as far as the file has them."""
     for first in range(start, end, _STRETCH):
         at = STEREO_HEADER_BYTES + 2 * first
         file.seek(at)

@@ -64,7 +64,7 @@ class StereoWriter:
         self._samples += len(caller)
 
     def close(self) -> None:
-        """Put the sizes into the header. The file itself stays open: it is its owner's."""
+        """Put the sizes into the header. The file stays open: its owner closes it."""
         self._file.seek(self._begin)
         self._file.write(stereo_header(self._samples))
         self._file.seek(0, 2)

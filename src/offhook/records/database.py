@@ -50,8 +50,8 @@ _VANISHED: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 12_000,  # ms
 }
-"""A PostgreSQL that is gone without a word is noticed within 15 s, whether it is waited for or
-written to: the kernel alone would take two hours, or a quarter of one."""
+"""Connection options by which a vanished PostgreSQL is noticed within 15 s, in a read or a write:
+by default the kernel takes two hours, or a quarter of one."""
 
 
 _REFUSING: Final = frozenset({"08", "25", "28", "3D", "53", "55", "57", "58", "F0", "XX"})

@@ -118,7 +118,7 @@ def counts(connection: Connection, call_sids: Sequence[str]) -> Counter[str]:
 
 
 def settle(engine: Engine, journal: Path, prices: Prices, *, after_call: bool) -> None:
-    """Have the database take what waits in this machine's journal, or `erase` would not find it.
+    """Write the lines of this machine's journal to the database, so that `erase` finds them.
 
     A running server does so itself within moments. Raises UserError E-REC-05 when the database
     cannot be used, and E-ERA-01 when the server that runs does not get its lines into it.

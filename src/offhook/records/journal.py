@@ -136,7 +136,7 @@ class Journal:
             while segment.read_at < end and len(lines) < limit:
                 found = _read(segment.fd, segment.read_at, segment.first + segment.read_count)
                 if found is None:
-                    # Only a disk that loses what it had could do this.
+                    # Only a disk that lost data could cause this.
                     _log.error("the journal is damaged: %d lines are lost", self.waiting)
                     segment.read_at = end
                     segment.read_count = segment.count

@@ -67,7 +67,7 @@ _COPIED: Final = (
     _calls.recording,
     _calls.cost_micros,
 )
-"""Columns that a CallSummary has as they are."""
+"""Columns that a CallSummary takes over unchanged."""
 
 _LISTED: Final = (*_COPIED, _calls.billed_ms)
 _NEWEST_FIRST: Final = (_calls.started_ms.desc(), _calls.sid.desc())
@@ -173,7 +173,7 @@ def _newest(
     query = select(*columns).order_by(*_NEWEST_FIRST).limit(count)
     if asked.number is None:
         return query.where(*conditions)
-    # Each half has an index that is in order already; an OR would have neither.
+    # Each half uses an index that has the order already; an OR would use neither.
     halves = [
         select(_calls.sid).where(one, *conditions).order_by(*_NEWEST_FIRST).limit(count).subquery()
         for one in (
@@ -245,7 +245,7 @@ def _either_case(letter: str) -> str:
 def _page(
     connection: Connection, rows: Sequence[Row[Any]], limit: int, seen_to: PagePosition | None
 ) -> CallPage:
-    """Return one page of the rows; there is one row more than `limit` if others follow."""
+    """Return a page of the rows, which are one more than `limit` if others follow."""
     kept = rows[:limit]
     if len(rows) > limit:
         seen_to = PagePosition(kept[-1].started_ms, kept[-1].sid)

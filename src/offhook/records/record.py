@@ -21,7 +21,7 @@ GATHER_S: Final = 0.02
 """Seconds for which lines are gathered for the journal: a killed server loses no older ones."""
 
 WAITING_MAX: Final = 100_000
-"""Lines that wait for a disk that takes nothing at all; beyond, they are lost and counted."""
+"""Lines that wait for a blocked disk; lines beyond are lost and counted."""
 
 SETTLING_S: Final = 10.0
 """Seconds that a starting server waits until the database has the lines of earlier runs."""

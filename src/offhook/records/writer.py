@@ -176,7 +176,7 @@ class RecordWriter:
             self._store.apply(connection, lines, last)
 
     def _apply_one_by_one(self, lines: list[JournalEntry]) -> None:
-        """Write entries one by one: one that the database refuses must not keep the others out."""
+        """Write entries one by one: an entry that the database refuses must not block others."""
         for line in lines:
             try:
                 self._apply([line], line.number)

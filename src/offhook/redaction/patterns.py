@@ -88,7 +88,7 @@ _ORDINARY: Final = re.compile(
 
 
 class Group(NamedTuple):
-    """Digits that were written together, or one that was said."""
+    """Digits that were written together, or a digit that was said."""
 
     start: int
     end: int

@@ -263,7 +263,7 @@ class Redaction:
 
 
 def masked(number: str) -> str:
-    """Return a number of which the first and the last two digits are left."""
+    """Return a number with all but its first three and last two characters masked."""
     return number[:3] + "*" * (len(number) - 5) + number[-2:] if len(number) > 6 else number
 
 

@@ -1,4 +1,4 @@
-"""Built-in tools that leave something in the record."""
+"""Built-in tools that write to the record."""
 
 from typing import Annotated
 
