@@ -50,6 +50,9 @@ HERE = Path(__file__).resolve().parent
 ALLOWED_MS = 20.0
 LATE_MS = 50.0
 """A load that is later than that is on a machine that is busy: audio is dropped that is too old."""
+HELD_MS = 2500.0
+"""A call fills a caller's silence of 3 s for the agent (deepgram.md §1.4), and an utterance may be
+shorter than this: a server that is held for so long adds frames, and clears after the next one."""
 
 CONFIG = "server: {port: 0}\nlines: {default: agent.yaml}\n"
 AGENT = """
@@ -382,8 +385,8 @@ class Hammer:
         self.quiet.begin()  # what comes now is measured elsewhere
         return done
 
-    async def hold(self) -> None:
-        """Functions that hold the interpreter, and who was named."""
+    async def hold(self) -> float:
+        """Call functions that hold the interpreter; return the longest time of one, in ms."""
         caller, agent = await self.loud.place(self.port)
         names = ["hold_loop"]
         if sys.platform == "linux":  # elsewhere threads have no clock of their own
@@ -399,6 +402,7 @@ class Hammer:
                 self.faults.append(f"{name} held the interpreter, and was not named: {held}")
         caller.hang_up()
         await caller.closed.wait()
+        return max((float(h["ms"]) for h in held), default=0.0)
 
     async def leftovers(self, before: dict[str, Any]) -> None:
         """What hangs is counted and named; once it is let go, nothing is left."""
@@ -474,7 +478,7 @@ async def run(
         print(f"  {', '.join(f'{count} {what}' for what, count in it.counts.items())}")
         if not it.counts["filler sentences"]:
             it.faults.append("nothing was slow enough for a filler sentence")
-        await it.hold()
+        held_ms = await it.hold()
         await it.leftovers(before)
         for part, what in ((without, "without functions"), (with_, "with functions")):
             if part is not None:
@@ -487,6 +491,11 @@ async def run(
         if short and late_ms > LATE_MS:
             print(f"  quiet calls are not judged: the load itself was late by {late_ms:.0f} ms")
             names = ["broken_calls"]
+        elif held_ms > HELD_MS:
+            print(
+                f"  gaps and clears are not judged: the interpreter was held for {held_ms:.0f} ms"
+            )
+            names = ["lost", "disordered", "doubled", "broken_calls"]
         for name in names:
             if getattr(after, name):
                 it.faults.append(f"quiet calls: {getattr(after, name)} {name}")

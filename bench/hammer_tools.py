@@ -139,10 +139,11 @@ async def hold_loop() -> str:
 @tool
 def hold_lock() -> str:
     """Compute in one call into C, which keeps the interpreter's lock, for about a second."""
-    size = 1_000_000
-    while True:
+    size, took = 1_000_000, 0.0
+    while took < 0.7:
+        # Sized by the call before: doubled once too often, it held for up to twice as long.
+        size = round(size * min(4, 0.9 / took)) if took else size
         began = time.thread_time()
         sum(range(size))
-        if time.thread_time() - began > 0.7:
-            return "held"
-        size *= 2
+        took = time.thread_time() - began
+    return "held"
