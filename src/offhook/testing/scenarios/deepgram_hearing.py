@@ -1,14 +1,14 @@
 """Transcription of the agent's speech by Deepgram, for each stretch that a caller hears."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 import httpx2
 import msgspec
 
 from offhook.errors import UserError
-from offhook.testing.scenarios.hearing import SeenFunctionCall, Stretch
+from offhook.testing.scenarios.hearing import PendingWords, Stretch
 
 Transcribe: TypeAlias = Callable[[bytes], Awaitable[str]]
 """Function that transcribes mu-law audio. Raises UserError on failure."""
@@ -18,36 +18,24 @@ _QUERY: Final = {"model": "nova-3", "encoding": "mulaw", "sample_rate": "8000"}
 _LISTEN_S: Final = 20.0
 
 
-class DeepgramHearing:
+class DeepgramHearing(PendingWords):
     """A Hearing of one call, by transcription. `group` owns the pending requests."""
 
     def __init__(self, transcribe: Transcribe, group: asyncio.TaskGroup) -> None:
+        super().__init__()
         self.problem: UserError | None = None
         """Error of the last transcription that failed, if any."""
         self._transcribe = transcribe
         self._group = group
-        self._texts: dict[Stretch, str] = {}
-        self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def over(self, stretch: Stretch) -> None:
         """Begin to transcribe the stretch."""
-        self._under_way += 1
-        self._idle.clear()
+        self._begin()
         self._group.create_task(self._make_words(stretch), name="transcription")
-
-    def words(self, stretch: Stretch) -> str | None:
-        """Return the words of the stretch; None while they are not known."""
-        return self._texts.get(stretch)
-
-    def functions(self) -> Sequence[SeenFunctionCall]:
-        """Return an empty tuple: functions cannot be seen."""
-        return ()
 
     async def finish(self) -> None:
         """Wait for all transcriptions. Raises the UserError of a failed one."""
-        await self._idle.wait()
+        await super().finish()
         if self.problem is not None:
             raise self.problem
 
@@ -57,9 +45,7 @@ class DeepgramHearing:
         except UserError as problem:
             self.problem = problem
         finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+            self._end()
 
 
 class Listen:

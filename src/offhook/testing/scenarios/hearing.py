@@ -4,6 +4,7 @@ The caller and the judge share this module. Implementations of Hearing: wire_hea
 local_hearing.py and deepgram_hearing.py.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -61,6 +62,37 @@ class Hearing(Protocol):
 
     async def finish(self) -> None:
         """Wait, after the call, for pending words. Raises UserError if there can be none."""
+
+
+class PendingWords:
+    """Words of stretches that are being recognised: what hearings of audio alone have in common."""
+
+    def __init__(self) -> None:
+        self._texts: dict[Stretch, str] = {}
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def words(self, stretch: Stretch) -> str | None:
+        """Return the words of the stretch; None while they are not known."""
+        return self._texts.get(stretch)
+
+    def functions(self) -> Sequence[SeenFunctionCall]:
+        """Return an empty tuple: functions cannot be seen."""
+        return ()
+
+    async def finish(self) -> None:
+        """Wait for the words of every stretch."""
+        await self._idle.wait()
+
+    def _begin(self) -> None:
+        self._under_way += 1
+        self._idle.clear()
+
+    def _end(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._idle.set()
 
 
 class NoWords:

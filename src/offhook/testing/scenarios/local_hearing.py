@@ -6,12 +6,10 @@ sentences of the front desk, each said after its greeting, 4.6 % of the words we
 26.8 % without noise and with a recogniser that starts anew for every stretch.
 """
 
-import asyncio
-from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from offhook.testing.scenarios.hearing import SeenFunctionCall, Stretch
+from offhook.testing.scenarios.hearing import PendingWords, Stretch
 from offhook.testing.simulator.speech import mulaw
 from offhook.testing.simulator.speech.engines import SpeechToText, Transcript
 
@@ -20,21 +18,17 @@ LEARNING_S: Final = 2.0
 """Seconds of speech that are recognised twice, to adapt to the line."""
 
 
-class LocalHearing:
+class LocalHearing(PendingWords):
     """A Hearing of one call, by a recogniser of its own, which adapts to the line."""
 
     def __init__(self, ears: SpeechToText) -> None:
+        super().__init__()
         self._ears = ears
-        self._texts: dict[Stretch, str] = {}
         self._learnt_s = 0.0
-        self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def over(self, stretch: Stretch) -> None:
         """Begin to recognise the stretch."""
-        self._under_way += 1
-        self._idle.clear()
+        self._begin()
         sound = mulaw.with_noise(bytes(stretch.audio), NOISE_DBFS)
         if self._learnt_s < LEARNING_S:
             self._learnt_s += stretch.ended - stretch.began
@@ -43,24 +37,14 @@ class LocalHearing:
         self._ears.hear(sound)
         self._ears.end(partial(self._known, stretch))
 
-    def words(self, stretch: Stretch) -> str | None:
-        """Return the words of the stretch; None while they are not known."""
-        return self._texts.get(stretch)
-
-    def functions(self) -> Sequence[SeenFunctionCall]:
-        """Return an empty tuple: functions cannot be seen."""
-        return ()
-
     async def finish(self) -> None:
         """Wait for all words, and close the recogniser."""
-        await self._idle.wait()
+        await super().finish()
         self._ears.close()
 
     def _known(self, stretch: Stretch, heard: Transcript) -> None:
         self._texts[stretch] = heard.text
-        self._under_way -= 1
-        if not self._under_way:
-            self._idle.set()
+        self._end()
 
 
 def _ignore(heard: Transcript) -> None:
