@@ -1,5 +1,6 @@
 """Which webhooks and upgrades are believed, what the others are told, counted and logged as."""
 
+import dataclasses
 import logging
 from typing import Any
 from urllib.parse import urlencode
@@ -41,12 +42,7 @@ def auth(metrics: Metrics, *, unsigned: bool = False, account: str | None = None
         },
     )
     server = config.server.model_copy(update={"unsigned": unsigned})
-    return TwilioAuth(
-        type(config)(
-            server, config.twilio, config.deepgram, config.logs, config.records, config.lines
-        ),
-        metrics,
-    )
+    return TwilioAuth(dataclasses.replace(config, server=server), metrics)
 
 
 def request(

@@ -8,18 +8,8 @@ Deepgram's sample server.
 A mistake is reported with file, line and column, and nothing is half loaded.
 """
 
-from offhook.config.agent_file import (
-    Agent,
-    Announcement,
-    Busy,
-    Fallback,
-    LimitSettings,
-    Lookup,
-    Texts,
-    TransferDestination,
-    Voicemail,
-)
-from offhook.config.agents import read_agent
+from typing import TYPE_CHECKING, Any
+
 from offhook.config.app_config import (
     DEFAULT,
     HARD_TO_GUESS,
@@ -35,7 +25,22 @@ from offhook.config.app_config import (
     TwilioSettings,
     WebhookSettings,
 )
-from offhook.config.reading import FILE, NOTHING, Config, Overrides, load
+from offhook.config.app_reading import FILE, NOTHING, AppConfig, Overrides, load_app
+
+if TYPE_CHECKING:
+    from offhook.config.agent_file import (
+        Agent,
+        Announcement,
+        Busy,
+        Fallback,
+        LimitSettings,
+        Lookup,
+        Texts,
+        TransferDestination,
+        Voicemail,
+    )
+    from offhook.config.agents import read_agent
+    from offhook.config.reading import Config, load
 
 __all__ = [
     "DEFAULT",
@@ -44,6 +49,7 @@ __all__ = [
     "NOTHING",
     "Agent",
     "Announcement",
+    "AppConfig",
     "AppConfigFile",
     "Busy",
     "Config",
@@ -65,5 +71,21 @@ __all__ = [
     "Voicemail",
     "WebhookSettings",
     "load",
+    "load_app",
     "read_agent",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what belongs to agents when it is first asked for.
+
+    Their files need Deepgram's Settings and the tools, which most commands and the operator's
+    process do without.
+    """
+    if name in __all__:
+        from offhook.config import agent_file, agents, reading
+
+        for module in (agent_file, agents, reading):
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

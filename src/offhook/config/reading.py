@@ -1,17 +1,12 @@
-"""Reading of the files, the environment and the command line into one frozen Config."""
+"""Reading of the whole configuration, with its agents, into one frozen Config."""
 
-import base64
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING
 
-import dotenv
-import pydantic
 from pydantic import SecretStr
 
-from offhook import yamlfile
 from offhook.config.agent_file import Agent
 from offhook.config.agents import (
     by_rest,
@@ -21,80 +16,26 @@ from offhook.config.agents import (
     path_from,
     read_lines,
 )
-from offhook.config.app_config import (
-    DEFAULT,
-    DOTENV,
-    AppConfigFile,
-    DeepgramFileSettings,
-    DeepgramSettings,
-    DiallingSettings,
-    LogSettings,
-    OutboundSettings,
-    RecordsFileSettings,
-    RecordsSettings,
-    ServerFileSettings,
-    ServerSettings,
-    TwilioFileSettings,
-    TwilioSettings,
-)
-from offhook.config.parts import Part
+from offhook.config.app_config import DEFAULT, DOTENV
+from offhook.config.app_reading import NOTHING, AppConfig, Overrides, read_app
 from offhook.errors import UserError
 from offhook.text import urls
-from offhook.yamlfile import Document, Finding, InvalidFileError
+from offhook.yamlfile import Finding, InvalidFileError
 
 if TYPE_CHECKING:  # its metadata takes its time
     from offhook.policy.dial_policy import DialRules
 
-FILE: Final = Path("offhook.yaml")
-"""The file that is read, if it is there, when no other is named."""
 
-_SECRETS: Final = {
-    ("server", "api_token"): "OFFHOOK_API_TOKEN",
-    ("deepgram", "api_key"): "DEEPGRAM_API_KEY",
-    ("twilio", "auth_token"): "TWILIO_AUTH_TOKEN",
-    ("twilio", "auth_tokens"): "TWILIO_AUTH_TOKEN",
-    ("twilio", "signing_secrets"): "TWILIO_SIGNING_SECRETS",
-    ("twilio", "api_key"): "TWILIO_API_KEY",
-    ("twilio", "api_secret"): "TWILIO_API_SECRET",
-    ("records", "webhook", "secret"): "OFFHOOK_WEBHOOK_SECRET",
-}
+@dataclass(frozen=True, kw_only=True)
+class Config(AppConfig):
+    """The whole configuration, with its agents."""
 
-_SIGNING: Final = "TWILIO_SIGNING_SECRETS"
-
-WEBHOOK_SECRET_MIN: Final = 16
-"""Characters of a webhook's secret, at least: a shorter one can be guessed from a signature."""
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """Settings of the command line; None is not set."""
-
-    host: str | None = None
-    port: int | None = None
-    public_url: str | None = None
-    deepgram_url: str | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    unsigned: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The whole configuration. Secrets are SecretStr, so that no repr shows one."""
-
-    server: ServerSettings
-    twilio: TwilioSettings
-    deepgram: DeepgramSettings
-    logs: LogSettings
-    records: RecordsSettings
     lines: Mapping[str, Agent]
     """Called number, or `default`, to its agent. Never empty."""
 
-    outbound: OutboundSettings = field(default_factory=OutboundSettings)
-
     placers: tuple[Agent, ...] = ()
     """Agents that place calls and answer no line."""
-    dialling: DiallingSettings = field(default_factory=DiallingSettings)
+
     agents: Mapping[Path, Agent] = field(default_factory=dict)
     """Every agent of `lines`, and those to which they may transfer, by the path of its file."""
 
@@ -133,28 +74,12 @@ class Config:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every key and token, for code that must keep them out of a file or a log.
-
-        So are passwords and query values of the URLs that are asked, and what REST requests
-        carry as their credentials.
-        """
-        known = (
-            *self.twilio.auth_tokens,
-            *self.twilio.signing_secrets.values(),
-            self.twilio.api_secret,
-            *self.records.webhook_secrets,
-            *self.lookup_secrets.values(),
-            self.deepgram.api_key,
-            self.server.api_token,
-        )
-        secrets = [secret.get_secret_value() for secret in known if secret is not None]
-        asked = [agent.lookup.url for agent in self.agents.values() if agent.lookup is not None]
-        for url in (self.records.database, self.records.webhook.url, self.deepgram.url, *asked):
-            secrets += [] if url is None else urls.secrets_in(url)
-        if (account := self.twilio.rest_account) is not None:
-            credentials = f"{account.user}:{account.password}".encode()
-            secrets.append(base64.b64encode(credentials).decode())
-        return tuple(secrets)
+        """Every key and token of AppConfig.secrets, and those of the agents' lookups."""
+        secrets = [secret.get_secret_value() for secret in self.lookup_secrets.values()]
+        for agent in self.agents.values():
+            if agent.lookup is not None and agent.lookup.url is not None:
+                secrets += urls.secrets_in(agent.lookup.url)
+        return (*super().secrets, *secrets)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -163,26 +88,6 @@ class Config:
         lookups = {agent.lookup.url for agent in agents if agent.lookup is not None}
         return (self.twilio.rest_origin, *sorted(filter(None, lookups)))
 
-    def require_deepgram_key(self) -> SecretStr:
-        """Return Deepgram's key. Raises UserError E-DG-01 when there is none."""
-        if self.deepgram.api_key is None:
-            raise UserError(
-                "E-DG-01",
-                f"No Deepgram key. Looked in: DEEPGRAM_API_KEY, {DOTENV}.",
-                'Set it there, or run "offhook demo" to try without one.',
-            )
-        return self.deepgram.api_key
-
-    def require_signing_secrets(self) -> None:
-        """Raise UserError E-TW-01 when there is nothing to check Twilio's signatures with."""
-        if not self.twilio.auth_tokens and not self.twilio.signing_secrets:
-            raise UserError(
-                "E-TW-01",
-                "No Twilio auth token, so calls cannot be told from forgeries."
-                f" Looked in: TWILIO_AUTH_TOKEN, TWILIO_SIGNING_SECRETS, {DOTENV}.",
-                "Set it there (Twilio Console, Account Info), or develop with --unsigned.",
-            )
-
     def require_rest_of_agents(self) -> None:
         """Raise InvalidFileError E-DIAL-02 for what agents can do by REST alone, without it.
 
@@ -190,18 +95,6 @@ class Config:
         """
         if self.by_rest and self.twilio.rest_account is None:
             raise InvalidFileError("E-DIAL-02", self.by_rest)
-
-    def require_webhook_secrets(self) -> tuple[SecretStr, ...]:
-        """Return the secrets that sign after-call webhooks. Raises UserError E-HOOK-01 for none."""
-        secrets = self.records.webhook_secrets
-        if not secrets or any(len(one) < WEBHOOK_SECRET_MIN for one in secrets):
-            raise UserError(
-                "E-HOOK-01",
-                "records.webhook.url is set, but there is no secret of 16 characters or more to"
-                f" sign with. Looked in: OFFHOOK_WEBHOOK_SECRET, {DOTENV}.",
-                "Set it there, and give the same to the target: openssl rand -hex 32",
-            )
-        return secrets
 
     def require_lookup_secrets(self) -> Mapping[str, SecretStr]:
         """Return the lookups' secrets by name. Raises UserError E-LOOKUP-01 when one is missing."""
@@ -215,9 +108,6 @@ class Config:
         return self.lookup_secrets
 
 
-NOTHING: Final = Overrides()
-
-
 def load(
     path: Path | None, environ: Mapping[str, str], *, overrides: Overrides = NOTHING
 ) -> Config:
@@ -226,25 +116,14 @@ def load(
     Raises UserError: E-YAML-01 to 03 and E-SET-01 for the files, of which all but the first are a
     InvalidFileError with every finding; E-CFG-01 to 04 for what is around them.
     """
-    if path is None and FILE.exists():
-        path = FILE
-    document = yamlfile.parse("", FILE) if path is None else yamlfile.read(path)
-    _refuse_secrets(document)
-    file = yamlfile.validate(AppConfigFile, document)
+    app, file, document, env = read_app(path, environ, overrides)
     lines, agents, remarks = read_lines(file.lines, file.outbound.agents, document)
     check_dialled(agents, file.dialling, lines)
     placers = tuple(path_from(document, path) for path in file.outbound.agents)
-    env = _environment(environ)
     return Config(
-        server=_server(file.server, document.path.parent, overrides, env),
-        twilio=_twilio(file.twilio, env),
-        deepgram=_deepgram(file.deepgram, env, overrides),
-        logs=file.logs,
-        records=_records(file.records, document.path.parent, env),
+        **vars(app),
         lines=lines,
-        outbound=file.outbound,
         placers=tuple(agents[path].agent for path in placers),
-        dialling=file.dialling,
         agents={path: read.agent for path, read in agents.items()},
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=(*remarks, *hours_remarks(agents, placers)),
@@ -256,120 +135,3 @@ def _lookup_secrets(lines: Mapping[str, Agent]) -> Iterator[str]:
     for agent in lines.values():
         if agent.lookup is not None and agent.lookup.secret_env is not None:
             yield agent.lookup.secret_env
-
-
-def _refuse_secrets(document: Document) -> None:
-    for path, variable in _SECRETS.items():
-        section = document.value
-        for part in path[:-1]:
-            section = section.get(part) if isinstance(section, dict) else None
-        if isinstance(section, dict) and path[-1] in section:
-            text = f'"{path[-1]}" is a secret, and this file is meant to be shared.'
-            fix = f"Remove it, and set {variable} in .env."
-            raise InvalidFileError(
-                "E-CFG-04", [Finding("error", text, fix, document.place(path, key=True))]
-            )
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the process's environment over that of .env; empty values count as not set."""
-    try:
-        own = dotenv.dotenv_values(DOTENV, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            "E-CFG-03", f"{DOTENV} cannot be read: {error}.", "Make it a readable UTF-8 text file."
-        ) from None
-    both = [*own.items(), *environ.items()]
-    return {name: value.strip() for name, value in both if value and value.strip()}
-
-
-def _server(
-    file: ServerFileSettings, folder: Path, overrides: Overrides, env: Mapping[str, str]
-) -> ServerSettings:
-    given = {name: value for name, value in asdict(overrides).items() if value is not None}
-    given.pop("deepgram_url", None)
-    values = file.model_dump()
-    for name in ("tls_cert", "tls_key"):
-        if values[name] is not None:
-            values[name] = folder / values[name]
-    values |= {**given, "api_token": env.get("OFFHOOK_API_TOKEN")}
-    sources = {name: f"--{name.replace('_', '-')}" for name in given}
-    return _outside(ServerSettings, values, sources | {"api_token": "OFFHOOK_API_TOKEN"})
-
-
-def _twilio(file: TwilioFileSettings, env: Mapping[str, str]) -> TwilioSettings:
-    values = file.model_dump() | {
-        "auth_tokens": _secret_list(env.get("TWILIO_AUTH_TOKEN", "")),
-        "signing_secrets": signing_secrets(env.get(_SIGNING, "")),
-    }
-    sources = {name: f"TWILIO_{name.upper()}" for name in ("account_sid", "api_key", "api_secret")}
-    values |= {name: env[variable] for name, variable in sources.items() if variable in env}
-    return _outside(TwilioSettings, values, sources)
-
-
-def _secret_list(text: str) -> tuple[SecretStr, ...]:
-    """Return secrets as the environment has them: several, with commas, while one is rotated."""
-    return tuple(SecretStr(part) for part in map(str.strip, text.split(",")) if part)
-
-
-def signing_secrets(text: str) -> dict[str, SecretStr]:
-    """Return shared keys as the environment has them, `id=secret,id=secret`: id to secret.
-
-    Raises UserError E-CFG-02, whose message does not quote the text.
-    """
-    secrets: dict[str, SecretStr] = {}
-    for number, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):
-        key, _, secret = (word.strip() for word in part.partition("="))
-        why = None
-        if not re.fullmatch(r"[!-+\--<>-~]{1,128}", key) or not secret:
-            why = f"its part {number} is not KEY_ID=SECRET."
-        elif key in secrets:
-            why = f"its part {number} has the key id of one before it."
-        if why is not None:
-            raise UserError("E-CFG-02", f"{_SIGNING}: {why}", "Correct this value.")
-        secrets[key] = SecretStr(secret)
-    return secrets
-
-
-def _deepgram(
-    file: DeepgramFileSettings, env: Mapping[str, str], overrides: Overrides
-) -> DeepgramSettings:
-    values = file.model_dump() | {"api_key": env.get("DEEPGRAM_API_KEY")}
-    if overrides.deepgram_url is not None:
-        values["url"] = overrides.deepgram_url
-    return _outside(DeepgramSettings, values, {"url": "--deepgram-url"})
-
-
-def _records(file: RecordsFileSettings, folder: Path, env: Mapping[str, str]) -> RecordsSettings:
-    folder = folder / file.folder
-    database = env.get("OFFHOOK_DATABASE_URL", file.database) or f"sqlite:///{folder}/offhook.db"
-    values = file.model_dump() | {
-        "folder": folder,
-        "database": database,
-        "webhook_secrets": _secret_list(env.get("OFFHOOK_WEBHOOK_SECRET", "")),
-    }
-    return RecordsSettings(**values)
-
-
-_M = TypeVar("_M", bound=Part)
-
-
-def _outside(model: type[_M], values: Mapping[str, Any], sources: Mapping[str, str]) -> _M:
-    """Return a part completed by the environment and the command line.
-
-    `sources` maps a field to the name by which the user set it.
-
-    Raises UserError E-CFG-02. The value is not quoted: it may be a secret.
-    """
-    try:
-        return model.model_validate(values)
-    except pydantic.ValidationError as error:
-        detail = error.errors(include_url=False, include_input=False)[0]
-    source = sources.get(str(detail["loc"][0])) if detail["loc"] else None
-    context = detail.get("ctx", {})
-    text = context.get("text", f"{detail['msg']}.")
-    raise UserError(
-        "E-CFG-02",
-        f"{source or 'The command line'}: {text}",
-        context.get("fix", "Correct this value."),
-    )

@@ -21,7 +21,7 @@ from offhook.records.pages import PAGE_MAX
 
 def records_of(config: Path | None) -> RecordsSettings:
     """Return the settings of the record: database, folders and prices."""
-    return configuration.load(config, os.environ).records
+    return configuration.load_app(config, os.environ).records
 
 
 @contextmanager

@@ -1,19 +1,23 @@
 """The readers of the environment and of .env, one by one."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from offhook.config import reading
+from offhook import config
+from offhook.config import app_reading
 from offhook.config.app_config import (
     DeepgramFileSettings,
     RecordsFileSettings,
     ServerFileSettings,
     TwilioFileSettings,
 )
-from offhook.config.reading import Overrides, signing_secrets
+from offhook.config.app_reading import Overrides, signing_secrets
 from offhook.errors import UserError
+from offhook.yamlfile import InvalidFileError
 
 ACCOUNT, KEY = "AC" + "1" * 32, "SK" + "2" * 32
 
@@ -59,7 +63,7 @@ def test_mistakes_in_shared_keys_are_told_without_them(text: str, part: int, why
     [("", ()), (" , ", ()), ("one", ("one",)), (" new, old ,", ("new", "old"))],
 )
 def test_rotated_secrets(text: str, secrets: tuple[str, ...]) -> None:
-    assert reading._secret_list(text) == tuple(map(SecretStr, secrets))
+    assert app_reading._secret_list(text) == tuple(map(SecretStr, secrets))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_the_environment_goes_before_dotenv(
     environ: dict[str, str], dotenv: str, found: dict[str, str]
 ) -> None:
     Path(".env").write_text(dotenv)
-    assert reading._environment(environ) == found
+    assert app_reading._environment(environ) == found
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,7 @@ def test_the_environment_goes_before_dotenv(
     ],
 )
 def test_twilio(env: dict[str, str], field: str, value: object) -> None:
-    assert getattr(reading._twilio(TwilioFileSettings(), env), field) == value
+    assert getattr(app_reading._twilio(TwilioFileSettings(), env), field) == value
 
 
 @pytest.mark.parametrize(
@@ -107,13 +111,13 @@ def test_twilio(env: dict[str, str], field: str, value: object) -> None:
 )
 def test_mistakes_in_twilios_variables(env: dict[str, str], says: str) -> None:
     with pytest.raises(UserError, match=says) as told:
-        reading._twilio(TwilioFileSettings(), env)
+        app_reading._twilio(TwilioFileSettings(), env)
     assert "CANARY" not in str(told.value)
 
 
 def test_paths_of_the_file_start_at_its_folder_and_those_of_the_command_line_do_not() -> None:
     file = ServerFileSettings(tls_cert=Path("a.pem"), tls_key=Path("b.pem"))
-    read = reading._server(file, Path("/etc/offhook"), Overrides(tls_key=Path("c.pem")), {})
+    read = app_reading._server(file, Path("/etc/offhook"), Overrides(tls_key=Path("c.pem")), {})
     assert (read.tls_cert, read.tls_key) == (Path("/etc/offhook/a.pem"), Path("c.pem"))
 
 
@@ -127,15 +131,15 @@ def test_paths_of_the_file_start_at_its_folder_and_those_of_the_command_line_do_
 )
 def test_mistakes_on_the_command_line(overrides: Overrides, says: str) -> None:
     with pytest.raises(UserError, match=says) as told:
-        reading._server(ServerFileSettings(), Path(), overrides, {})
+        app_reading._server(ServerFileSettings(), Path(), overrides, {})
     assert told.value.code == "E-CFG-02"
 
 
 def test_the_command_line_goes_before_the_file() -> None:
     file = ServerFileSettings(host="0.0.0.0", port=1)
-    read = reading._server(file, Path(), Overrides(port=2, unsigned=True), {})
+    read = app_reading._server(file, Path(), Overrides(port=2, unsigned=True), {})
     assert (read.host, read.port, read.unsigned) == ("0.0.0.0", 2, True)
-    deepgram = reading._deepgram(
+    deepgram = app_reading._deepgram(
         DeepgramFileSettings(), {}, Overrides(deepgram_url="ws://127.0.0.1:1")
     )
     assert deepgram.url == "ws://127.0.0.1:1/v1/agent/converse"
@@ -151,6 +155,39 @@ def test_the_command_line_goes_before_the_file() -> None:
 )
 def test_the_database(env: dict[str, str], named: str | None, url: str) -> None:
     file = RecordsFileSettings(folder=Path("calls"), database=named)
-    read = reading._records(file, Path("/data"), env)
+    read = app_reading._records(file, Path("/data"), env)
     assert (read.database, read.folder) == (url, Path("/data/calls"))
     assert read.recordings == Path("/data/calls/recordings")
+
+
+def test_without_agents_their_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "o.yaml").write_text(
+        "records: {folder: data}\nlogs: {level: debug}\nlines: {default: no.yaml}\n"
+    )
+    loaded = config.load_app(tmp_path / "o.yaml", {"DEEPGRAM_API_KEY": "canary-1"})
+    assert loaded.records.folder == tmp_path / "data"
+    assert loaded.logs.level == "debug"
+    assert loaded.secrets == ("canary-1",)
+    with pytest.raises(InvalidFileError, match="There is no agent file"):
+        config.load(tmp_path / "o.yaml", {})
+
+
+def test_the_whole_configuration_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole, part = config.load(None, {}), config.load_app(None, {})
+    assert {name: value for name, value in vars(whole).items() if name in vars(part)} == vars(part)
+
+
+@pytest.mark.parametrize("name", config.__all__)
+def test_every_name_of_the_configuration_is_there(name: str) -> None:
+    assert getattr(config, name) is not None
+
+
+def test_what_loads_no_agent_imports_nothing_of_agents() -> None:
+    code = (
+        "import sys; from offhook.config import load_app; load_app(None, {}); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"offhook.tools", "offhook.deepgram", "offhook.policy"}.isdisjoint(done.stdout.split())
