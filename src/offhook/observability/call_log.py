@@ -5,7 +5,7 @@ Without `logs.texts` the log holds no words of the call, no pressed key and no p
 
 import dataclasses
 import logging
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from offhook.events import types as events
 from offhook.events.describe import describe
@@ -74,6 +74,15 @@ class CallLog:
 
     def __init__(self, *, texts: bool) -> None:
         self._texts = texts
+        self._names: Final = {
+            kind: [
+                field.name
+                for field in dataclasses.fields(kind)
+                if texts or field.name not in PRIVATE
+            ]
+            for kind in get_args(Event)
+        }
+        """Names of the fields that are logged, by type of event."""
 
     def __call__(self, call_event: CallEvent) -> None:
         """Log an event, unless its type is not logged."""
@@ -85,9 +94,8 @@ class CallLog:
         if not self._texts:
             words = words[:WORDS_MAX]
         fields: dict[str, Any] = {"happened": type(event).__name__}
-        for field in dataclasses.fields(event):
-            if self._texts or field.name not in PRIVATE:
-                fields[field.name] = getattr(event, field.name)
+        for name in self._names[type(event)]:
+            fields[name] = getattr(event, name)
         extra = {"call_sid": call_event.call_sid, "at_ms": call_event.at_ms, "fields": fields}
         _log.log(level, "%s", words, extra=extra)
 

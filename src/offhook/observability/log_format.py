@@ -1,4 +1,4 @@
-"""The format of log lines: from any logger of the process, by structlog, to stderr.
+"""The format of log lines: from any logger of the process to stderr.
 
 On a terminal it is a line for a person; anywhere else a program reads it, and it is a JSON object.
 Nothing here waits (stderr.py).
@@ -8,20 +8,21 @@ WARNING, such as each URL that it asks, so its lines begin there. Every line goe
 """
 
 import contextlib
+import dataclasses
+import json
 import logging
 import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
-
-import structlog
+from typing import Any, Final, TypeAlias, get_args
 
 from offhook.call_context import current_call
 from offhook.capture.masking import Masks
 from offhook.config import LogSettings
+from offhook.events.types import Event
 from offhook.net.log_limit import LogLimit
 from offhook.observability.console_output import inert
 from offhook.observability.stderr import Printer
@@ -43,6 +44,22 @@ _NUMBER: Final = re.compile(r"(?:\+|%2[Bb])[1-9]\d{4,12}(?=\d{2})")
 _BARE_NUMBER: Final = re.compile(r"(?<![\w.])[1-9]\d{7,12}(?=\d{2}(?![\w.]))")
 """A phone number without a plus, as in a library's line, but for its last two digits."""
 
+_OF_EVERY_RECORD: Final = frozenset(logging.makeLogRecord({}).__dict__)
+"""Attributes that every record has: others were given by the code that logs."""
+
+_KNOWN_NAMES: Final = frozenset(
+    {
+        *("event", "timestamp", "level", "logger", "exception", "call_sid", "at_ms", "fields"),
+        "happened",
+        *(field.name for kind in get_args(Event) for field in dataclasses.fields(kind)),
+    }
+)
+"""Names in lines that are our own, and so hold nothing private."""
+
+_JSON: Final = json.JSONEncoder(default=str)
+
+_Hide: TypeAlias = Callable[[str], str]
+
 _log: Final = logging.getLogger("offhook.logs")
 
 
@@ -61,7 +78,9 @@ def log_to(fd: int, logs: LogSettings, secrets: tuple[str, ...]) -> Iterator[Pri
     printer = Printer(fd, lambda lost: handler.line(_told(lost)))
     masks = Masks(secrets, at_least=SECRET_MIN)
     least = max(logging.WARNING, logging.getLevelName(logs.level.upper()))
-    handler = _ToPrinter(printer, _formatter(printer.isatty(), logs, masks), least)
+    render = _for_people() if printer.isatty() else _JSON.encode
+    private = _Private(masks, texts=logs.texts)
+    handler = _ToPrinter(printer, _Formatter(private, render, texts=logs.texts), least)
     root.handlers[:] = [handler]
     root.setLevel(least)
     for logger in ours:
@@ -149,54 +168,58 @@ class _ToPrinter(logging.Handler):
             return self.format(_record("a log line of %s has wrong arguments", where)) + "\n"
 
 
-def _formatter(terminal: bool, logs: LogSettings, masks: Masks) -> logging.Formatter:
-    def add_time(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        when = datetime.fromtimestamp(line["_record"].created, UTC)
-        line["timestamp"] = f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"
-        return line
+class _Formatter(logging.Formatter):
+    """Makes a line of each record: `render` writes its values once they are private."""
 
-    def add_fault(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        line.pop("exc_info", None)
-        raised = line["_record"].exc_info
-        if raised and raised[0] is not None:
-            line["exception"] = "\n".join(_fault(raised[1], logs.texts))
-        if line["_record"].name == "asyncio" and not logs.texts:
+    def __init__(
+        self, private: "_Private", render: Callable[[dict[str, Any]], str], *, texts: bool
+    ) -> None:
+        super().__init__()
+        self._private = private
+        self._render = render
+        self._texts = texts
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record, without its end."""
+        line: dict[str, Any] = {
+            "event": record.getMessage(),
+            "timestamp": _time(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+        }
+        given = record.__dict__
+        line.update({name: given[name] for name in given if name not in _OF_EVERY_RECORD})
+        raised = record.exc_info
+        if raised and raised[1] is not None:
+            line["exception"] = "\n".join(_fault(raised[1], self._texts))
+        if record.name == "asyncio" and not self._texts:
             # The message quotes the arguments of a callback, and the words of a task's exception.
             line["event"] = re.split(r"[(<\n]", line["event"])[0].strip()
-        return line
+        hide = self._private.of_ours if _is_ours(record.name) else self._private.of_others
+        return self._render(hide(line))
 
-    private = _Private(masks, texts=logs.texts)
 
-    def clean(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        hide = private.of_ours if _is_ours(line["logger"]) else private.of_others
-        hidden: Mapping[str, Any] = hide(line)
-        return hidden
+def _time(created: float) -> str:
+    """Return a time in seconds since 1970 as text, in UTC and to the millisecond."""
+    when = datetime.fromtimestamp(created, UTC)
+    return f"{when.isoformat('T', 'milliseconds')[:-6]}Z"
 
-    def plain(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        """Return a line for a person: without `fields`, and without control of the terminal."""
+
+def _for_people() -> Callable[[dict[str, Any]], str]:
+    """Return what renders a line on a terminal: without `fields`, and without control of it."""
+    import structlog  # slow to import, and of no use to a server whose log a program reads
+
+    render = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+    def plain(line: dict[str, Any]) -> str:
         line.pop("fields", None)
-        return {
-            name: "\n".join(map(inert, str(value).split("\n") if name == "exception" else [value]))
-            if isinstance(value, str)
-            else value
-            for name, value in line.items()
-        }
+        for name, value in line.items():
+            if isinstance(value, str):
+                rows = value.split("\n") if name == "exception" else [value]
+                line[name] = "\n".join(map(inert, rows))
+        return str(render(None, "", line))
 
-    renderer: list[structlog.typing.Processor] = (
-        [plain, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-        if terminal
-        else [structlog.processors.JSONRenderer()]
-    )
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[
-            add_time,
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.stdlib.ExtraAdder(),
-            add_fault,
-        ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, clean, *renderer],
-    )
+    return plain
 
 
 class _Private:
@@ -206,33 +229,48 @@ class _Private:
         self._masks = masks
         self._texts = texts
 
-    def of_ours(self, value: Any) -> Any:
-        """Return a value of a line of ours: URLs without user and query."""
-        return self._walk(value, self._ours)
+    def of_ours(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of a line of ours: URLs without user and query."""
+        return self._walk_mapping(line, self._ours)
 
-    def of_others(self, value: Any) -> Any:
-        """Return a value of a library's line: of URLs the origin, and no bare phone number."""
-        return self._walk(value, self._others)
+    def of_others(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of a library's line: of URLs the origin, and no bare phone number."""
+        return self._walk_mapping(line, self._others)
 
-    def _walk(self, value: Any, hide: Callable[[str], str]) -> Any:
+    def _walk_mapping(self, value: Mapping[Any, Any], hide: _Hide) -> dict[str, Any]:
+        return {
+            name if name in _KNOWN_NAMES else self._text(str(name), hide): self._walk(part, hide)
+            for name, part in value.items()
+        }
+
+    def _walk(self, value: Any, hide: _Hide) -> Any:
         if isinstance(value, str):
-            # What is cut off at the end may be half a secret, so the cut is after the masks.
-            return hide(self._masks.text(value[: 2 * LINE_MAX]))[:LINE_MAX]
+            return self._text(value, hide)
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):
-            return {self._walk(str(k), hide): self._walk(part, hide) for k, part in value.items()}
+            return self._walk_mapping(value, hide)
         if isinstance(value, list | tuple | set | frozenset):
             return [self._walk(part, hide) for part in value]
-        return self._walk(str(value), hide)
+        return self._text(str(value), hide)
+
+    def _text(self, text: str, hide: _Hide) -> str:
+        # What is cut off at the end may be half a secret, so the cut is after the masks.
+        return hide(self._masks.text(text[: 2 * LINE_MAX]))[:LINE_MAX]
 
     def _ours(self, text: str) -> str:
         text = urls.masked_in(text)
-        return text if self._texts else _NUMBER.sub("+…", text)
+        return text if self._texts else _without_numbers(text)
 
     def _others(self, text: str) -> str:
         text = urls.masked_in(text, with_path=False)
-        return text if self._texts else _BARE_NUMBER.sub("…", _NUMBER.sub("+…", text))
+        return text if self._texts else _BARE_NUMBER.sub("…", _without_numbers(text))
+
+
+def _without_numbers(text: str) -> str:
+    if "+" not in text and "%" not in text:  # cheaper than the pattern, in most texts
+        return text
+    return _NUMBER.sub("+…", text)
 
 
 def _fault(error: BaseException, texts: bool) -> Iterator[str]:
