@@ -175,6 +175,7 @@ WHERE: Final = {
     "concurrency/background_thread.py": {"Thread": (1, OWNED)},
     "cli/event_loop.py": {"add_signal_handler": (1, LOOP), "call_soon_threadsafe": (1, LOOP)},
     "clock.py": {"call_later": (1, LOOP)},
+    "link/server.py": {"add_done_callback": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
     "net/first_request.py": {"call_later": (2, LOOP)},
     "net/listener.py": {

@@ -32,6 +32,7 @@ ROOMS: Final = (
     "observability",
     "records",
     "webhooks",
+    "link",
     "api",
     "serving",
     "bench",

@@ -1,0 +1,1 @@
+"""The local socket between a call process and the operator's process."""

@@ -1,0 +1,162 @@
+"""Messages of the local socket: one JSON object a line, `NumberedOrder` and its `NumberedReply`.
+
+Both ends are trusted: the socket is in a folder that only their user can enter. An end may be of
+another version, so unknown fields are ignored and an unknown request is refused by itself.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from offhook.errors import UserError
+from offhook.outbound.errors import TryLaterError, UncertainError
+from offhook.outbound.outbound_calls import OutboundRequest
+from offhook.tools.declare import ToolError
+
+LINE_MAX: Final = 4 * 1024 * 1024
+"""Bytes of a line. The longest is a page of metrics, of some 100 kB."""
+
+
+class PerformOperation(msgspec.Struct, tag="perform", frozen=True):
+    """Request for an operation of calls/operations.py on a call."""
+
+    call_sid: str
+    operation: str
+    arguments: str
+    """JSON of the arguments. It is a text in ASCII, because arguments may hold half a character,
+    which UTF-8 cannot."""
+
+    @classmethod
+    def of(cls, call_sid: str, operation: str, arguments: Mapping[str, Any]) -> "PerformOperation":
+        """Return the request for an operation with those arguments."""
+        return cls(call_sid, operation, json.dumps(arguments))
+
+
+class PlaceCall(msgspec.Struct, tag="place", frozen=True):
+    """Request for an outbound call."""
+
+    request: OutboundRequest
+
+
+class ReadCallState(msgspec.Struct, tag="state", frozen=True):
+    """Request for the state of a placed call: once its status is not `seen`, or after `wait_s`."""
+
+    call_sid: str
+    seen: str | None
+    wait_s: float
+
+
+class ReadMetrics(msgspec.Struct, tag="metrics", frozen=True):
+    """Request for the process's metrics, in Prometheus' text format."""
+
+
+class ReadProcessState(msgspec.Struct, tag="process", frozen=True):
+    """Request for the state of the process, and for whether it knows a call."""
+
+    call_sid: str = ""
+
+
+class ReloadAgents(msgspec.Struct, tag="reload", frozen=True):
+    """Request to read the agent files again."""
+
+
+class Ping(msgspec.Struct, tag="ping", frozen=True):
+    """Request for any reply, which shows that the process's event loop runs."""
+
+
+class Withdraw(msgspec.Struct, tag="withdraw", frozen=True):
+    """Withdrawal of the request that has the same number. It has no reply of its own."""
+
+
+LinkOrder: TypeAlias = (
+    PerformOperation
+    | PlaceCall
+    | ReadCallState
+    | ReadMetrics
+    | ReadProcessState
+    | ReloadAgents
+    | Ping
+    | Withdraw
+)
+"""Everything that the operator's process may request of a call process."""
+
+
+class NumberedOrder(msgspec.Struct, frozen=True):
+    """A numbered request. Its number is unique among the open requests of its connection."""
+
+    number: int
+    order: LinkOrder
+
+
+class PerformedOperation(msgspec.Struct, frozen=True):
+    """Result of PerformOperation.
+
+    `over`: the call has ended, and was known recently. `unknown`: this process has no such call.
+    """
+
+    outcome: Literal["done", "over", "unknown"]
+    what: str = ""
+
+
+class CallProcessState(msgspec.Struct, frozen=True):
+    """State of a call process."""
+
+    is_draining: bool
+    live: int
+    """Number of live calls."""
+    knows_call: bool
+    """True if the call of the request is live here, or ended recently."""
+    failing: dict[str, str] = {}
+    """Parts that do not work, each with its state: failing or dead."""
+
+
+class LinkError(msgspec.Struct, frozen=True):
+    """An error of a request, which `raised` makes again in the other process."""
+
+    kind: Literal["user", "later", "uncertain", "tool"]
+    code: str
+    what: str
+    fix: str
+    after_s: float
+
+    @classmethod
+    def of(cls, error: UserError | ToolError) -> "LinkError":
+        """Return the form in which an error passes the socket."""
+        if isinstance(error, ToolError):
+            return cls("tool", "", str(error), "", 0.0)
+        after_s = error.after_s if isinstance(error, TryLaterError) else 0.0
+        kind: Literal["user", "later", "uncertain"] = "user"
+        if isinstance(error, TryLaterError):
+            kind = "uncertain" if isinstance(error, UncertainError) else "later"
+        return cls(kind, error.code, error.what, error.fix, after_s)
+
+    def raised(self) -> UserError | ToolError:
+        """Return the error that was raised in the other process."""
+        match self.kind:
+            case "tool":
+                return ToolError(self.what)
+            case "user":
+                return UserError(self.code, self.what, self.fix)
+            case "later":
+                return TryLaterError(self.code, self.what, self.fix, self.after_s)
+            case "uncertain":
+                return UncertainError(self.code, self.what, self.fix, self.after_s)
+
+
+class NumberedReply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Reply to the request of that number: its result, or its error."""
+
+    number: int
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: LinkError | None = None
+
+
+def other_version(what: str) -> UserError:
+    """Return the error for a message that the other process does not understand."""
+    return UserError(
+        "E-LINK-03",
+        f"The call process and the operator's process do not understand each other: {what}.",
+        "Both must be of one version: restart offhook serve.",
+    )

@@ -1,0 +1,105 @@
+"""What a call process does at each request of the operator's process."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import pydantic
+
+from offhook.calls.operations import OPERATIONS
+from offhook.calls.registry import CallRegistry
+from offhook.config import Config
+from offhook.link.messages import (
+    CallProcessState,
+    LinkOrder,
+    PerformedOperation,
+    PerformOperation,
+    Ping,
+    PlaceCall,
+    ReadCallState,
+    ReadMetrics,
+    ReadProcessState,
+    ReloadAgents,
+    Withdraw,
+    other_version,
+)
+from offhook.observability.metrics.meter import Metrics
+from offhook.outbound.outbound_calls import OutboundCalls
+
+_OPERATIONS: Final = {operation.name: operation for operation in OPERATIONS}
+
+
+class LinkOrders:
+    """Performs the requests of the operator's process, with the parts of a call process.
+
+    Args:
+        config: The configuration, which says why no calls are placed.
+        calls: The calls of this process.
+        placing: Its outbound calls; None without credentials for Twilio's REST API.
+        metrics: Its metrics.
+        failing: Returns the parts that do not work, each with its state.
+        reload: Reads the agent files again, and returns what has changed.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        calls: CallRegistry,
+        placing: OutboundCalls | None,
+        metrics: Metrics,
+        *,
+        failing: Callable[[], Mapping[str, str]],
+        reload: Callable[[], Awaitable[Any]],
+    ) -> None:
+        self._config = config
+        self._calls = calls
+        self._placing = placing
+        self._metrics = metrics
+        self._failing = failing
+        self._reload = reload
+
+    async def obey(self, order: LinkOrder) -> Any:
+        """Return the result of a request. Raises UserError or ToolError for one that fails."""
+        match order:
+            case PerformOperation():
+                return await self._perform(order)
+            case PlaceCall(request):
+                return await self._outbound().place(request)
+            case ReadCallState(call_sid, seen, wait_s):
+                return await self._outbound().following.state(call_sid, seen, wait_s)
+            case ReadMetrics():
+                return (await self._metrics.text()).decode()
+            case ReadProcessState(call_sid):
+                return CallProcessState(
+                    self._calls.is_draining,
+                    self._calls.live_count,
+                    self._calls.find(call_sid) is not None,
+                    dict(self._failing()),
+                )
+            case ReloadAgents():
+                return await self._reload()
+            case Ping() | Withdraw():
+                return None
+
+    async def _perform(self, order: PerformOperation) -> PerformedOperation:
+        operation = _OPERATIONS.get(order.operation)
+        if operation is None:
+            raise other_version(f'there is no operation "{order.operation}"')
+        entry = self._calls.find(order.call_sid)
+        if entry is None:
+            return PerformedOperation("unknown")
+        if entry.session is None:
+            return PerformedOperation("over")
+        try:
+            arguments = operation.arguments.model_validate(json.loads(order.arguments))
+        except (ValueError, pydantic.ValidationError):
+            raise other_version(f'the arguments of "{order.operation}" are others') from None
+        what = await entry.control.perform(operation.request(arguments))
+        return PerformedOperation("done", what)
+
+    def _outbound(self) -> OutboundCalls:
+        """Return the outbound calls. Raises UserError E-TW-02 without credentials for Twilio."""
+        if self._placing is None:
+            self._config.twilio.require_rest()
+        assert self._placing is not None, "there are credentials"
+        return self._placing

@@ -1,0 +1,176 @@
+"""The call process's end of the local socket."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from offhook.concurrency.server_tasks import ServerTasks
+from offhook.errors import UserError
+from offhook.link.lines import LineConnection, adopt
+from offhook.link.messages import (
+    LINE_MAX,
+    LinkError,
+    NumberedOrder,
+    NumberedReply,
+    PlaceCall,
+    ReloadAgents,
+    Withdraw,
+    other_version,
+)
+from offhook.link.orders import LinkOrders
+from offhook.tools.declare import ToolError
+
+_log: Final = logging.getLogger("offhook.link")
+
+REQUESTS_MAX: Final = 1000
+"""Open requests of one connection; further requests are refused."""
+
+_FINISHED: Final = (PlaceCall, ReloadAgents)
+"""Requests that are finished although they are withdrawn: a call may be placed already."""
+
+_request: Final = msgspec.json.Decoder(NumberedOrder)
+
+
+class _Number(msgspec.Struct):
+    """The number of a request of which the rest is not understood."""
+
+    number: int
+
+
+class LinkServer:
+    """Takes requests from operators' processes, over as many connections as there are.
+
+    A fault in a request is logged and counted by `tasks`, is answered with an error, and ends no
+    other request and no call.
+    """
+
+    def __init__(self, orders: LinkOrders, tasks: ServerTasks) -> None:
+        self._orders = orders
+        self._tasks = tasks
+        self._connections: set[_ServedConnection] = set()
+        self._server: asyncio.AbstractServer | None = None
+        self._folder: Path | None = None
+
+    async def listen(self) -> Path:
+        """Listen on a new Unix socket, and return its path.
+
+        The socket is in a private temporary folder: the path of a data folder may be longer than
+        the address of a socket. `close` removes both.
+        """
+        self._folder = Path(tempfile.mkdtemp(prefix="offhook-"))  # its mode is 0700
+        path = self._folder / "control"
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(self._connection, path)
+        path.chmod(0o600)
+        return path
+
+    async def connect(self, sock: socket.socket) -> None:
+        """Take requests from a socket that is connected already, such as one of a socketpair."""
+        await adopt(sock, self._connection())
+
+    def close(self) -> None:
+        """End all connections, and with them their requests, and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+        for connection in [*self._connections]:
+            connection.lines.abort()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _connection(self) -> LineConnection:
+        connection = _ServedConnection(self._orders, self._tasks, self._connections.discard)
+        self._connections.add(connection)
+        return connection.lines
+
+
+class _ServedConnection:
+    """A connection of an operator's process, and its open requests by their numbers."""
+
+    def __init__(
+        self,
+        orders: LinkOrders,
+        tasks: ServerTasks,
+        lost: Callable[["_ServedConnection"], None],
+    ) -> None:
+        self.lines: Final = LineConnection(self._on_line, self._on_lost)
+        self._orders = orders
+        self._tasks = tasks
+        self._lost = lost
+        self._open: dict[int, tuple[NumberedOrder, asyncio.Task[None]]] = {}
+
+    def _on_line(self, line: bytes) -> None:
+        try:
+            request = _request.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._refuse(line, error)
+            return
+        if isinstance(request.order, Withdraw):
+            self._withdraw(request.number)
+            return
+        if len(self._open) >= REQUESTS_MAX or request.number in self._open:
+            self._reply_error(request.number, _too_many())
+            return
+        task = self._tasks.start("request of the operator", self._answer(request))
+        self._open[request.number] = request, task
+        task.add_done_callback(lambda _: self._open.pop(request.number, None))
+
+    def _refuse(self, line: bytes, error: Exception) -> None:
+        """Refuse one request that is not understood, or a connection that sends no requests."""
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            number = msgspec.json.decode(line, type=_Number).number
+            self._reply_error(number, other_version("the request is not known"))
+            return
+        _log.error("a connection that sends no requests is closed: %s", type(error).__name__)
+        self.lines.abort()
+
+    async def _answer(self, request: NumberedOrder) -> None:
+        try:
+            result = await self._orders.obey(request.order)
+            line = msgspec.json.encode(
+                NumberedReply(request.number, msgspec.Raw(msgspec.json.encode(result)))
+            )
+            if len(line) > LINE_MAX:
+                raise other_version(f"the result has {len(line)} bytes")
+            self.lines.send(line)
+        except (UserError, ToolError) as error:
+            self._reply_error(request.number, error)
+        except Exception as error:
+            self._reply_error(request.number, _fault(error))
+            raise
+
+    def _reply_error(self, number: int, error: UserError | ToolError) -> None:
+        self.lines.send(msgspec.json.encode(NumberedReply(number, error=LinkError.of(error))))
+
+    def _withdraw(self, number: int) -> None:
+        request, task = self._open.get(number, (None, None))
+        if task is not None and request is not None and not isinstance(request.order, _FINISHED):
+            task.cancel()
+
+    def _on_lost(self) -> None:
+        for number in [*self._open]:
+            self._withdraw(number)
+        self._lost(self)
+
+
+def _too_many() -> UserError:
+    return UserError(
+        "E-LINK-04",
+        f"The call process has {REQUESTS_MAX} open requests of the operator's process.",
+        "Ask again when some of them have been answered.",
+    )
+
+
+def _fault(error: Exception) -> UserError:
+    return UserError(
+        "E-API-15",
+        f"Offhook has a fault ({type(error).__name__}); its log has more.",
+        "Report it, with those lines of the log.",
+    )
