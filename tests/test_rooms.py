@@ -85,7 +85,7 @@ MAY_READ_THE_CLOCK: Final = (
     "offhook.records.retention",  # it compares the wall clock with one that never jumps
     "offhook.records.writer",  # which calls are a day old
     "offhook.tools.watchdog",  # how long this process had a core, which is no time of day
-    "offhook.cli.options",  # which moment "24h" ago was
+    "offhook.cli.calls.filter_options",  # which moment "24h" ago was
     "offhook.bench",  # it measures the process that reads the clock it is given
 )
 ENVIRONMENT: Final = re.compile(r"^os\.(environb?|getenvb?|putenv)$")

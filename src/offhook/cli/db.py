@@ -1,17 +1,14 @@
 """Commands `offhook db …`: the database of the record of calls."""
 
-import typer
-
 from offhook.cli import options
+from offhook.cli.lazy_group import new_app
 
-app = typer.Typer(
-    help="Database of the record of calls.", add_completion=False, no_args_is_help=True
-)
+app = new_app(no_args_is_help=True)
 
 
 @app.callback()
-def _db() -> None:
-    """Make `upgrade` a subcommand: without a callback Typer drops the name of an only command."""
+def db() -> None:
+    """Database of the record of calls."""
 
 
 @app.command()

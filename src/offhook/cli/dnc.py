@@ -5,14 +5,16 @@ from typing import Annotated, TypeAlias
 import typer
 
 from offhook.cli import options
+from offhook.cli.lazy_group import new_app
 
-app = typer.Typer(
-    help="Do-not-call list: list, add and remove numbers.",
-    no_args_is_help=True,
-    add_completion=False,
-)
+app = new_app(no_args_is_help=True)
 
 Number: TypeAlias = Annotated[str, typer.Argument(help="Phone number in E.164 form.", metavar="+…")]
+
+
+@app.callback()
+def dnc() -> None:
+    """Do-not-call list: list, add and remove numbers."""
 
 
 @app.command("list")

@@ -1,19 +1,26 @@
 """Commands `offhook calls …`: the record of calls, and live calls. Without a subcommand: list."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-import typer
-from typer.core import TyperGroup
-
-from offhook.cli.calls import erase, export, follow, list_, play, resend, show
+from offhook.cli.lazy_group import LazyGroup, new_app
 
 
-class _CallsGroup(TyperGroup):
+class _CallsGroup(LazyGroup):
     """Command group whose default is `list`: `calls --since 7d` is `calls list --since 7d`.
 
     The commands that act on live calls are made from declarations that are slow to import, so
     they are imported only when one of them, or the help, is needed.
     """
+
+    places: ClassVar = {
+        "list": "offhook.cli.calls.list_:list_",
+        "show": "offhook.cli.calls.show:show",
+        "play": "offhook.cli.calls.play:play",
+        "export": "offhook.cli.calls.export:export",
+        "follow": "offhook.cli.calls.follow:follow",
+        "resend": "offhook.cli.calls.resend:resend",
+        "erase": "offhook.cli.calls.erase:erase",
+    }
 
     _has_all = False
 
@@ -39,16 +46,9 @@ class _CallsGroup(TyperGroup):
             self.commands.update(control.commands())
 
 
-app = typer.Typer(
-    cls=_CallsGroup,
-    help="Record of calls: list, show, play, export, follow and erase calls; and commands that act"
-    " on a live call.",
-    add_completion=False,
-)
-app.command("list")(list_.list_)
-app.command("show")(show.show)
-app.command("play")(play.play)
-app.command("export")(export.export)
-app.command("follow")(follow.follow)
-app.command("resend")(resend.resend)
-app.command("erase")(erase.erase)
+app = new_app(cls=_CallsGroup)
+
+
+@app.callback()
+def calls() -> None:
+    """List, show, play, export, follow and erase calls; and act on live calls."""

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from offhook.calls.operations import OPERATIONS, Block, Command, Metavar, Operation
 from offhook.cli import options
+from offhook.cli.lazy_group import new_app
 
 _COMMON: Final[Mapping[str, tuple[Any, Any]]] = {
     "url": (options.Url, None),
@@ -22,7 +23,7 @@ _COMMON: Final[Mapping[str, tuple[Any, Any]]] = {
 
 def commands() -> dict[str, Any]:
     """Return a command for each one that an operation declares."""
-    app = typer.Typer(rich_markup_mode="rich")
+    app = new_app()
     for operation in OPERATIONS:
         for command in operation.commands:
             app.command(command.name, help=command.help)(_callback(operation, command))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from offhook.cli import options
+from offhook.cli.calls.filter_options import filtered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 FORMATS = ("jsonl", "csv", "audio")
 
 
-@options.filtered
+@filtered
 def export(
     asked: "CallFilter",
     format_: Annotated[

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from offhook.cli import options
+from offhook.cli.calls.filter_options import filtered
 
 if TYPE_CHECKING:
     from offhook.records.filters import CallFilter
     from offhook.records.models import CallSummary, GroupTotals, Totals
 
 
-@options.filtered
+@filtered
 def list_(
     asked: "CallFilter",
     by: Annotated[
