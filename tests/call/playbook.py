@@ -49,7 +49,9 @@ from offhook.call.inputs import CallAnnounced, Input, Requested
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
+    AgentAnnounced,
     AgentConnected,
+    AgentHeard,
     AgentSaid,
     CallEnded,
     CallerSaid,
@@ -244,6 +246,8 @@ class Playbook:
         self.contract = Contract()
         self._script: list[str] = []
         self._out: list[_Output] = []
+        self.progress: list[AgentAnnounced | AgentHeard] = []
+        """Events about an utterance before its end. A conversation does not name them."""
 
     def under(self, plan: CallSettings) -> Self:
         """Begin under another plan."""
@@ -338,7 +342,9 @@ class Playbook:
     def _take(self, commands: list[Command]) -> None:
         self.contract.leave(commands)
         for command in commands:
-            if isinstance(command, Play):
+            if isinstance(command, Note) and isinstance(command.event, AgentAnnounced | AgentHeard):
+                self.progress.append(command.event)
+            elif isinstance(command, Play):
                 self._out += [Sent(len(audio), name) for audio, name in command.pieces]
             else:
                 self._out.append(command)

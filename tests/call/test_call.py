@@ -67,7 +67,9 @@ from offhook.call.phases import Phase
 from offhook.call.requests import HangUp, Leave, Mute
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
+    AgentAnnounced,
     AgentConnected,
+    AgentHeard,
     AgentSaid,
     AgentWarned,
     Answered,
@@ -459,6 +461,39 @@ def test_utterances_of_several_pieces_are_told_once_each(call: Playbook) -> None
         >> mark("0:320")
         >> mark("nonsense")
     )
+
+
+def test_what_is_being_said_is_told_while_it_is_said(call: Playbook) -> None:
+    (
+        call.talking()
+        >> agent("One.")
+        >> speech(2500)
+        << ...
+        >> agent("Two.")
+        >> Wait(0.02)
+        >> mark("0:160")
+        >> Wait(1.2)
+        >> mark("0:1760")
+        >> mark("0:8160")
+        >> mark("0:9760")
+        >> mark("0:16160")
+    )
+    assert call.progress == [
+        AgentAnnounced(1, "One."),
+        AgentAnnounced(1, "Two."),
+        AgentHeard(1, 20, 0),
+        AgentHeard(1, 1020, 0),
+        AgentHeard(1, 2020, 0),
+    ]
+    (
+        call
+        >> AUDIO_DONE
+        << ...
+        >> agent("Three.")
+        >> mark("0:20000")
+        << AgentSaid("One. Two.", "One. Two.", 2500, interrupted=False)
+    )
+    assert call.progress[5:] == [AgentAnnounced(2, "Three.")]
 
 
 def test_messages_on_which_nothing_hangs_change_nothing(call: Playbook) -> None:

@@ -80,6 +80,8 @@ from offhook.call.phases import Phase
 from offhook.call.turns import FENCE_QUIET_S
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
+    AgentAnnounced,
+    AgentHeard,
     AgentMuted,
     AgentSaid,
     AudioDropped,
@@ -221,6 +223,9 @@ class Conversation(RuleBasedStateMachine):
         self.epoch = 0
         self.sent_in_epoch = 0
         self.told_ms = 0
+        self.said_count = 0
+        self.reported_ms = 0
+        self.announced: dict[int, list[str]] = {}
         self.late = 0
         self.endings = 0
         self.asks = 0
@@ -490,8 +495,20 @@ class Conversation(RuleBasedStateMachine):
                     self.caller_held.clear()
                 case HangUpAgent() | End():
                     may_go += HELD_AGENT_BYTES
+                case Note(AgentAnnounced(number, text)):
+                    assert number > self.said_count, "it is over already"
+                    self.announced.setdefault(number, []).append(text)
+                case Note(AgentHeard(number, heard_ms)):
+                    assert number == self.said_count + 1, "utterances are heard in their order"
+                    assert heard_ms >= self.reported_ms
+                    self.reported_ms = heard_ms
                 case Note(AgentSaid() as said):
                     self.told_ms += said.heard_ms
+                    self.said_count += 1
+                    texts = self.announced.pop(self.said_count, [])
+                    assert " ".join(texts) == said.intended
+                    assert self.reported_ms <= said.heard_ms
+                    self.reported_ms = 0
                     assert said.text in ("", said.intended) or said.interrupted
                     words = said.text.split()
                     assert said.intended.split()[: len(words)] == words

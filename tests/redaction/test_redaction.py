@@ -13,6 +13,7 @@ from tests.whole_server import ASK, GREET, HANG_UP, HOURS, configured, texts, wh
 
 from offhook.config import RedactionSettings
 from offhook.events.types import (
+    AgentAnnounced,
     AgentSaid,
     AgentTold,
     AgentWarned,
@@ -545,3 +546,14 @@ def test_nothing_is_remembered_of_a_call_that_is_over() -> None:
     told.tell(CallEnded("nobody", "caller_hung_up", "the caller hung up", "", 900), 900)
     assert told.redaction._speakers == {}
     assert told.tell(CallerSaid("1111 1111", 0), 900) == [CallerSaid("1111 1111", 0)]
+
+
+def test_an_announced_piece_keeps_no_digit_whose_number_may_go_on() -> None:
+    came: list[CallEvent] = []
+    redact = Redaction(RedactionSettings(cards=True), came.append)
+    redact(CallEvent("CA1", 0, AgentAnnounced(1, "Your card is 4242 4242.")))
+    redact(CallEvent("CA1", 5, AgentAnnounced(1, "4242 4242. Is that right?")))
+    assert [event.event for event in came] == [
+        AgentAnnounced(1, "Your card is ???? ????."),
+        AgentAnnounced(1, "???? ????. Is that right?"),
+    ]

@@ -14,20 +14,24 @@ from typing import Final
 from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
 from offhook.call.commands import Piece
 from offhook.call.heard_text import SpeechRate, TextPiece, heard_words
-from offhook.events.types import AgentSaid
+from offhook.events.types import AgentAnnounced, AgentHeard, AgentSaid
 
 MARK_EVERY: Final = 200 * 8
 """Bytes between marks, after the first, which follows the first 20 ms of an utterance."""
 
+
+HEARD_EVERY: Final = BYTES_PER_SECOND
+"""Bytes of an utterance between two reports of how much of it was heard."""
 
 TEXT_MAX: Final = 64 * 1024
 """Letters kept of the text of an utterance; the rest is left out, visibly."""
 
 
 class _Utterance:
-    __slots__ = ("began_at", "complete", "letters", "passages", "size", "start")
+    __slots__ = ("began_at", "complete", "letters", "number", "passages", "size", "start")
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, number: int, start: int) -> None:
+        self.number = number
         self.start = start
         self.began_at = 0.0
         """Time in seconds at which the first byte is played; meaningless while there is none."""
@@ -55,6 +59,8 @@ class Playback:
         self._ends_at = 0.0
         self._utterances: deque[_Utterance] = deque()
         self._open: _Utterance | None = None
+        self._begun = 0
+        self._heard_due = 0
         self._pace = SpeechRate()
 
     # --- what is asked ---
@@ -101,17 +107,21 @@ class Playback:
         self._rest = chunk[whole:]
         return self._send(utterance, chunk, whole, now)
 
-    def say(self, text: str) -> None:
-        """Add a piece of text to the current utterance, or to a new one."""
+    def say(self, text: str) -> AgentAnnounced | None:
+        """Add a piece of text to the current utterance, or to a new one.
+
+        Return the piece as it was taken; None: the utterance has no room for more.
+        """
         utterance = self._open or self._begin()
         room = TEXT_MAX - utterance.letters
         if room <= 0:
-            return
+            return None
         # One letter more for each, so that the number of empty texts is limited, too.
         utterance.letters += len(text) + 1
         if len(text) >= room:
             text = text[:room] + " …"
         utterance.passages.append(TextPiece(text, utterance.size))
+        return AgentAnnounced(utterance.number, text)
 
     def finish(self, now: float) -> tuple[list[Piece], list[AgentSaid]]:
         """End the utterance; return what remains to be sent, with a last mark.
@@ -143,6 +153,20 @@ class Playback:
         self._ends_at = now + (self.sent - self.known) / BYTES_PER_SECOND
         return self._over()
 
+    def report(self) -> AgentHeard | None:
+        """Return how much was heard of the utterance that plays, about once a second of it.
+
+        The first report comes with the utterance's first mark, after 20 ms.
+        """
+        if self.known < self._heard_due or not self._utterances:
+            return None
+        utterance = self._utterances[0]
+        heard = self.known - utterance.start
+        if heard <= 0:
+            return None
+        self._heard_due = self.known + HEARD_EVERY
+        return AgentHeard(utterance.number, milliseconds(heard), self._start_ms(utterance))
+
     def cut(self, now: float) -> list[AgentSaid]:
         """Cut the audio and begin a new epoch; return what was heard of each utterance."""
         heard = self.heard(now)
@@ -153,7 +177,7 @@ class Playback:
         self.epoch += 1
         self.marks.clear()
         self._rest = b""
-        self.sent = self.known = 0
+        self.sent = self.known = self._heard_due = 0
         self._ends_at = now
         return said
 
@@ -164,7 +188,8 @@ class Playback:
     # --- inside ---
 
     def _begin(self) -> _Utterance:
-        self._open = utterance = _Utterance(self.sent)
+        self._begun += 1
+        self._open = utterance = _Utterance(self._begun, self.sent)
         self._utterances.append(utterance)
         self._next_mark = self.sent + FRAME_BYTES
         return utterance
@@ -212,12 +237,13 @@ class Playback:
                 break
             said.append(self._said(utterance, self.known, self._pace.bytes_per_letter))
             self._utterances.popleft()
+            self._heard_due = 0
         return said
 
     def _said(self, utterance: _Utterance, heard: int, pace: float) -> AgentSaid:
         intended = " ".join(passage.text for passage in utterance.passages)
         own = max(0, min(heard - utterance.start, utterance.size))
-        start_ms = round((utterance.began_at - self._began) * 1000) if own else None
+        start_ms = self._start_ms(utterance) if own else None
         interrupted = not utterance.complete or own < utterance.size
         text = intended if own else ""
         if interrupted:
@@ -229,3 +255,7 @@ class Playback:
                 complete=utterance.complete,
             )
         return AgentSaid(text, intended, milliseconds(own), interrupted, start_ms)
+
+    def _start_ms(self, utterance: _Utterance) -> int:
+        """Return when the first byte of an utterance is played, in ms of the call."""
+        return round((utterance.began_at - self._began) * 1000)

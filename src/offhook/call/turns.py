@@ -94,7 +94,9 @@ class Turns:
         else:
             self._speech_start_ms = None  # The sound was not speech: the agent takes its turn.
         if not self._is_muted:
-            self.playback.say(text)
+            announced = self.playback.say(text)
+            if announced is not None:
+                self._state.note(announced)
 
     def finish(self, now: float) -> None:
         """End the agent's utterance; play what remains of it."""
@@ -113,6 +115,9 @@ class Turns:
             self._state.note(Answered(to_ms(first_byte_at - asked_at), to_ms(now - asked_at)))
             self._answer = self._turn_at = None
         self._tell(said)
+        heard = self.playback.report()
+        if heard is not None:
+            self._state.note(heard)
         return True
 
     # --- the caller ----------------------------------------------------------------------------

@@ -58,6 +58,8 @@ _SENTENCES: Final[_Sentences] = {
     ),
     events.AgentDisconnected: lambda e: f"the agent was on the line for {e.connected_ms} ms",
     events.CallerSaid: lambda e: "the caller spoke",
+    events.AgentAnnounced: lambda e: "the agent is about to speak",
+    events.AgentHeard: lambda e: f"{e.heard_ms} ms of what the agent says are heard",
     events.AgentSaid: lambda e: "the agent spoke",
     events.UtteranceRedacted: lambda e: (
         f"the {e.leg}'s audio is silenced from {e.start_ms} to {e.end_ms} ms"
@@ -118,6 +120,7 @@ _SENTENCES: Final[_Sentences] = {
 
 _WITH_TEXTS: Final[_Sentences] = {
     events.CallerSaid: lambda e: e.text,
+    events.AgentAnnounced: lambda e: f"about to say: {e.text}",
     events.AgentSaid: _agent_said,
     events.KeyPressed: lambda e: f"key {e.digit}",
     events.KeysEntered: lambda e: f"keys entered: {e.digits}",

@@ -105,6 +105,31 @@ class CallerSaid:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentAnnounced:
+    """The agent is about to say `text`, or is saying it: a piece of one utterance.
+
+    `utterance` counts the call's utterances of the agent from 1. Each ends with one AgentSaid, in
+    their order. Should the process die before, this and AgentHeard are all that is known of it.
+    """
+
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHeard:
+    """The caller has heard `heard_ms` of the utterance so far, by Twilio's marks.
+
+    `utterance` is as in AgentAnnounced; `start_ms` is when its first sound was played. Published
+    about once for each second of speech.
+    """
+
+    utterance: int
+    heard_ms: int
+    start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSaid:
     """An utterance of the agent is over, or was cut.
 
@@ -467,6 +492,8 @@ Event: TypeAlias = (
     | AgentConnected
     | AgentDisconnected
     | CallerSaid
+    | AgentAnnounced
+    | AgentHeard
     | AgentSaid
     | UtteranceRedacted
     | Answered

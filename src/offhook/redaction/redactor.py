@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from offhook.config import RedactionSettings
 from offhook.events.types import (
+    AgentAnnounced,
     AgentSaid,
     AgentTold,
     AgentWarned,
@@ -184,6 +185,8 @@ class Redaction:
                 if spans:
                     event = replace(event, text=applied(event.text, spans))
                 return event, silent
+            case AgentAnnounced():
+                return replace(event, text=self._announced(event.text)), []
             case AgentSaid():
                 return self._agent_said(call_event, event)
             case KeyPressed() if self._wanted.cards and event.digit.isdecimal():
@@ -233,6 +236,17 @@ class Redaction:
             more, earlier = speaker.goes_on(text[:TEXT_MAX], spans, said)
             spans = merged([*spans, *more]) if more else spans
         return spans, [(leg, each) for each in (*earlier, said)] if spans else []
+
+    def _announced(self, text: str) -> str:
+        """Return a piece of an utterance, redacted.
+
+        A number may go on in the next piece, and no half of it is found in the half: so every
+        digit is taken out, until AgentSaid has the whole.
+        """
+        text = self._redactor.text(text)
+        if self._wanted.cards or self._wanted.phone_numbers:
+            text = re.sub(r"\d", KEY, text)
+        return text
 
     def _agent_said(
         self, call_event: CallEvent, event: AgentSaid
