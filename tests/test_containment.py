@@ -177,6 +177,7 @@ WHERE: Final = {
     "clock.py": {"call_later": (1, LOOP)},
     "link/server.py": {"add_done_callback": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
+    "outbound/ledger.py": {"call_soon_threadsafe": (1, LOOP)},
     "net/first_request.py": {"call_later": (2, LOOP)},
     "net/listener.py": {
         "create_task": (1, GUARDED),

@@ -132,6 +132,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
         "E-AUD-02",
         "E-AUD-05",
         "E-HOOK-02",
+        "E-OUT-26",
         "E-REC-06",
         "E-SEC-01",
         "E-SEC-02",

@@ -22,6 +22,7 @@ from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, TwilioSettings, load
 from offhook.events.types import AgentSaid, CallEnded, CallerSaid, CallEvent, Event, Subscriber
 from offhook.net import websocket
+from offhook.outbound.ledger import CallLedger
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.records.record import Record
 from offhook.serving.listen import listen
@@ -243,6 +244,7 @@ async def whole_server(
     watchers: Sequence[Subscriber] = (),
     record: Record | None = None,
     api: Api | None = None,
+    ledger: CallLedger | None = None,
     people: Mapping[str, SimulatedPerson] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **options: Any,
@@ -282,6 +284,7 @@ async def whole_server(
             watchers=watchers,
             record=record,
             api=api,
+            ledger=ledger,
         )
         serving = group.create_task(server.run())
         await server.started.wait()

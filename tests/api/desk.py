@@ -16,9 +16,12 @@ from tests.whole_server import WholeServer, configured, whole_server
 from offhook.api.app import Api
 from offhook.api.reading import Readers
 from offhook.config import Config, Prices, RecordsSettings, WebhookSettings
+from offhook.outbound import ledger_file
+from offhook.outbound.ledger import CallLedger
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, tables
+from offhook.records.ledger_feed import LedgerFeed
 from offhook.records.record import Record
 
 TOKEN = "a-token-of-the-operator"
@@ -99,8 +102,11 @@ async def desk(
     record = Record(engine, folder / "journal", Prices())
     api = Api(config, SecretStr(TOKEN), engine, LocalFiles(folder / "recordings"), readers=readers)
     try:
-        with record:
-            async with whole_server(config=config, record=record, api=api, **script) as made:
+        ledger = CallLedger(folder / ledger_file.FILE)
+        with record, ledger, LedgerFeed(engine, folder / ledger_file.FILE):
+            async with whole_server(
+                config=config, record=record, api=api, ledger=ledger, **script
+            ) as made:
                 yield Desk(made, folder, engine, record, api)
     finally:
         engine.dispose()

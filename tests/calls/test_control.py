@@ -59,7 +59,7 @@ class Beside:
         self.asked.append((name, number, text))
         return "it is done"
 
-    def stop_calling(self, party: str, note: Any, phrases: Phrases) -> str:
+    async def stop_calling(self, party: str, note: Any, phrases: Phrases) -> str:
         self.asked.append((party,))
         return "it is done"
 

@@ -12,6 +12,7 @@ from tests.vendor import SENT, Vendor, vendor
 from offhook.call.phrases import Phrases
 from offhook.calls.messaging import Messaging
 from offhook.config import Texts, TwilioSettings
+from offhook.errors import UserError
 from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.testing.virtual_clock import VirtualClock
@@ -33,10 +34,11 @@ TEXTS = Texts.model_validate(
 class Desk:
     """Messaging, what its vendor was asked, and the events that it told."""
 
-    def __init__(self, messaging: Messaging, twilio: Vendor) -> None:
+    def __init__(self, messaging: Messaging, twilio: Vendor, barred: list[str]) -> None:
         self.messaging = messaging
         self.twilio = twilio
         self.events: list[Event] = []
+        self.barred = barred
 
     async def text(self, text: str = "Hello", to: str = "caller", of: str = ADA) -> str:
         note = self.events.append
@@ -60,7 +62,14 @@ async def desk(
         settings = TwilioSettings(account_sid=ACCOUNT, auth_tokens=tokens, api_url=twilio.url)
         api = rest.TwilioRest(settings.require_rest(), http)
         guard = DialPolicy(DialRules(**rules))
-        yield Desk(Messaging(guard, api, VirtualClock(0.0), recorded=recorded), twilio)
+        barred: list[str] = []
+
+        async def bar(number: str) -> None:
+            barred.append(number)
+
+        clock = VirtualClock(0.0)
+        messaging = Messaging(guard, api, clock, recorded=recorded, bar=bar)
+        yield Desk(messaging, twilio, barred)
 
 
 async def test_a_text_goes_to_who_is_on_the_line_or_to_a_named_destination() -> None:
@@ -155,17 +164,30 @@ async def test_what_is_not_there_is_said() -> None:
     with pytest.raises(ToolError, match="no record here"):
         nothing.take_message("Ada", "", "Call back.", events.append, ENGLISH)
     with pytest.raises(ToolError, match="no record here"):
-        nothing.stop_calling(ADA, events.append, ENGLISH)
+        await nothing.stop_calling(ADA, events.append, ENGLISH)
     assert events == []
 
 
 async def test_a_message_and_a_wish_are_told_as_events() -> None:
     async with desk() as d:
         d.messaging.take_message("Ada", "555 0143", "Call back.", d.events.append, ENGLISH)
-        d.messaging.stop_calling(ADA, d.events.append, ENGLISH)
+        await d.messaging.stop_calling(ADA, d.events.append, ENGLISH)
         with pytest.raises(ToolError, match="withheld"):
-            d.messaging.stop_calling("anonymous", d.events.append, ENGLISH)
+            await d.messaging.stop_calling("anonymous", d.events.append, ENGLISH)
     assert d.events == [MessageTaken("Ada", "555 0143", "Call back."), DoNotCall(ADA)]
+    assert d.barred == [ADA]
+
+
+async def test_no_caller_hears_that_they_are_barred_unless_the_ledger_has_it() -> None:
+    async def bar(number: str) -> None:
+        raise UserError("E-OUT-23", "The disk is full.", "Make room.")
+
+    events: list[Event] = []
+    policy = DialPolicy(DialRules())
+    messaging = Messaging(policy, None, VirtualClock(0.0), recorded=True, bar=bar)
+    with pytest.raises(ToolError, match="no record here"):
+        await messaging.stop_calling(ADA, events.append, ENGLISH)
+    assert events == [DoNotCall(ADA)], "the record learns of it all the same"
 
 
 @pytest.mark.parametrize(

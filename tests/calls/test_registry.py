@@ -11,6 +11,7 @@ from offhook.call.handoff_actions import SendDigits
 from offhook.call.inputs import CallOver, HandoffDone, ServerStopped
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.registry import CallRegistry
+from offhook.calls.replay_cache import mark_of
 from offhook.events.types import AgentConnected, CallBilled, CallEvent, RecordingFailed
 from offhook.testing.virtual_clock import VirtualClock
 
@@ -23,7 +24,7 @@ class Rig:
     def __init__(self) -> None:
         self.clock = VirtualClock(1000.0)
         self.events: list[CallEvent] = []
-        self.registry = CallRegistry(2, self.clock, self.events.append, [OTHER])
+        self.registry = CallRegistry(2, self.clock, self.events.append, [mark_of(OTHER)])
 
     def add(self, sid: str = SID, session: FakeSession | None = None) -> CallEntry:
         entry = live_entry(self.clock, session, sid=sid)

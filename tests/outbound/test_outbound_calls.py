@@ -16,10 +16,11 @@ from tests.waiting import until
 
 from offhook.config import Agent
 from offhook.events.types import AgentConnected, CallBegan, CallBilled, CallStarted
-from offhook.outbound import outbound_calls
+from offhook.outbound import ledger_file, outbound_calls
 from offhook.outbound.call_tracker import CallTracker
+from offhook.outbound.ledger_file import LedgerFile
 from offhook.outbound.outbound_calls import backstop_s
-from offhook.records import dnc
+from offhook.records import dnc, ledger_feed
 from offhook.serving import composition
 
 
@@ -464,10 +465,15 @@ async def test_who_may_not_be_called_is_not(tmp_path: Path, body: Any, code: str
         await made.place("key")  # it is still free
 
 
-async def test_whoever_is_on_the_list_is_not_called(tmp_path: Path) -> None:
+async def test_whoever_is_on_the_list_is_not_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_feed, "EVERY_S", 0.05)
+    ledger = LedgerFile(tmp_path / ledger_file.FILE)
     async with office(tmp_path) as made:
-        with made.desk.engine.begin() as connection:
+        with made.desk.engine.begin() as connection:  # as another machine does
             dnc.bar(connection, dnc.DoNotCallEntry(ADA, 0, "asked", None))
+        await until(lambda: ledger.is_barred(ADA))
         answer = await made.ask()
         assert (answer.status_code, answer.json()["code"]) == (403, "E-OUT-11")
         assert made.api.calls == {}

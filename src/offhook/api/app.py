@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 from offhook import __version__
 from offhook.api import after, audio, calls, control, following, page, placing
 from offhook.api.auth import OperatorAuth
-from offhook.api.ledger import DatabaseLedger
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
 from offhook.api.models import ProblemResponse
@@ -78,7 +77,6 @@ class Api:
         self._records = config.records
         self._links = Links(token, lambda: wall_clock(UTC).timestamp())
         self._readers = readers or Readers()
-        self.ledger: Final = DatabaseLedger(engine, self._readers)
 
     def around(
         self,

@@ -1,6 +1,6 @@
 """Composition of the parts that admit, hold and end a server's calls."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from offhook.calls.call_updates import CallUpdates
@@ -43,7 +43,8 @@ def compose(
     updates: CallUpdates,
     make_tap: MakeTap | None = None,
     recordings: Recordings | None = None,
-    seen: Iterable[str] = (),
+    seen: Iterable[int] = (),
+    saw: Callable[[int], None] = lambda mark: None,
 ) -> CallHandling:
     """Compose the parts that handle the calls of one server.
 
@@ -59,9 +60,10 @@ def compose(
         updates: Ends and redirects calls by REST.
         make_tap: Returns the tap of each call, if any.
         recordings: Record the calls of agents whose files say so.
-        seen: CallSids that an earlier run admitted.
+        seen: Marks of CallSids that earlier runs admitted.
+        saw: Called with the mark of every new CallSid.
     """
-    registry = CallRegistry(config.server.capacity, clock, publish, seen)
+    registry = CallRegistry(config.server.capacity, clock, publish, seen, saw)
     transfers = Transfers(config.agents, guard, updates, clock, registry.note)
     farewells = Farewells(guard, registry.note)
     sessions = SessionFactory(

@@ -97,7 +97,7 @@ class CallControl:
                     request.name, request.number, request.text, self._note, self._phrases
                 )
             case StopCalling():
-                return self._messaging.stop_calling(self.party, self._note, self._phrases)
+                return await self._messaging.stop_calling(self.party, self._note, self._phrases)
             case SetRecording():
                 if not self.set_recording(request.is_on):
                     raise ToolError("this call is over, or it is not recorded")

@@ -6,12 +6,13 @@ a hang-up loses nothing.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from offhook.call.phrases import Phrases, fill
 from offhook.clock import Clock
 from offhook.config import Texts
+from offhook.errors import UserError
 from offhook.events.types import DialRefused, DoNotCall, Event, MessageTaken
 from offhook.policy.dial_policy import DialPolicy, is_number
 from offhook.tools.builtin.texts import CALLER, TEXT_MAX
@@ -26,15 +27,26 @@ Note: TypeAlias = Callable[[Event], None]
 
 
 class Messaging:
-    """Messaging of one server. `recorded`: there is a record in which messages can be kept."""
+    """Messaging of one server.
+
+    `recorded`: there is a record in which messages can be kept. `bar` keeps a number that must not
+    be called again, and raises UserError if it cannot; None: there is nothing to keep it in.
+    """
 
     def __init__(
-        self, guard: DialPolicy, rest: TwilioRest | None, clock: Clock, *, recorded: bool
+        self,
+        guard: DialPolicy,
+        rest: TwilioRest | None,
+        clock: Clock,
+        *,
+        recorded: bool,
+        bar: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._guard = guard
         self._rest = rest
         self._clock = clock
         self._recorded = recorded
+        self._bar = bar
 
     async def send_text(
         self,
@@ -84,18 +96,24 @@ class Messaging:
 
     def take_message(self, name: str, number: str, text: str, note: Note, phrases: Phrases) -> str:
         """Keep a message in the record of the call."""
-        self._need_record(phrases.message_impossible)
+        if not self._recorded:
+            raise ToolError(phrases.message_impossible)
         note(MessageTaken(name, number, text))
         return phrases.message_kept
 
-    def stop_calling(self, party: str, note: Note, phrases: Phrases) -> str:
-        """Put the other party on the list of numbers that are never called."""
-        self._need_record(phrases.stop_impossible)
+    async def stop_calling(self, party: str, note: Note, phrases: Phrases) -> str:
+        """Put the other party on the list of numbers that are never called.
+
+        On return the number is barred on this machine, whatever ends the call or the server.
+        """
+        if self._bar is None:
+            raise ToolError(phrases.stop_impossible)
         if not is_number(party):
             raise ToolError(phrases.stop_withheld)
         note(DoNotCall(party))
+        try:
+            await self._bar(party)
+        except UserError as error:
+            _log.error("a number could not be barred: %s %s %s", error.code, error.what, error.fix)
+            raise ToolError(phrases.stop_impossible) from None
         return phrases.not_called_again
-
-    def _need_record(self, impossible: str) -> None:
-        if not self._recorded:
-            raise ToolError(impossible)

@@ -10,7 +10,7 @@ from offhook.call import inputs
 from offhook.call.ending import Ending, Slug
 from offhook.call.inputs import Input
 from offhook.calls.call_entry import NO_VALUES, CallEntry
-from offhook.calls.replay_cache import ReplayCache
+from offhook.calls.replay_cache import ReplayCache, mark_of
 from offhook.clock import Clock
 from offhook.events.types import (
     AgentConnected,
@@ -51,9 +51,17 @@ class CallRegistry:
     """
 
     def __init__(
-        self, capacity: int, clock: Clock, publish: Subscriber, seen: Iterable[str] = ()
+        self,
+        capacity: int,
+        clock: Clock,
+        publish: Subscriber,
+        seen: Iterable[int] = (),
+        saw: Callable[[int], None] = lambda mark: None,
     ) -> None:
-        """Take `publish`, called with every event, and `seen`, the CallSids of an earlier run."""
+        """Take `publish`, called with every event, and `seen`, the marks of earlier CallSids.
+
+        `saw` is called with the mark of every new CallSid, for later runs.
+        """
         self.is_draining = False
         self.live: Final[dict[str, CallEntry]] = {}
         self._capacity = capacity
@@ -61,10 +69,9 @@ class CallRegistry:
         self._publish = publish
         self._pending: dict[str, PendingLookup] = {}
         self._over: dict[str, CallEntry] = {}
-        self._seen = ReplayCache(clock.now())
+        self._seen = ReplayCache(clock.now(), seen)
+        self._saw = saw
         self._billed = ReplayCache(clock.now())
-        for call_sid in seen:
-            self._seen.add(call_sid, clock.now())
         self._changed = asyncio.Event()
 
     @property
@@ -111,6 +118,7 @@ class CallRegistry:
     def add(self, entry: CallEntry) -> None:
         """Add a new call."""
         self.live[entry.call_sid] = entry
+        self._saw(mark_of(entry.call_sid))
 
     def end(self, call_sid: str, ending: Ending | None) -> None:
         """Move a call that is over to the recent ones, without its session."""

@@ -48,12 +48,14 @@ def add(
     config: options.Config = None,
 ) -> None:
     """Add a number, which is not called any more. A running server obeys at once."""
-    from offhook.cli.calls.record_access import upgraded
+    from offhook.cli.calls.record_access import ledger_of, records_of, upgraded
     from offhook.outbound.contacts import canonical
     from offhook.records import database, dnc
 
     options.require_e164(number)
     number = canonical(number)
+    with ledger_of(records_of(config)) as ledger:
+        ledger.bar(number)  # before the database: if that is away, it is barred here at least
     with upgraded(config) as connection:
         one = dnc.DoNotCallEntry(number, database.clock_ms(connection), why or "by hand", None)
         added = dnc.bar(connection, one)
@@ -63,7 +65,7 @@ def add(
 @app.command("remove")
 def remove(number: Number, config: options.Config = None) -> None:
     """Remove a number, which may then be called again. Exit code 1 if it was not on the list."""
-    from offhook.cli.calls.record_access import upgraded
+    from offhook.cli.calls.record_access import ledger_of, records_of, upgraded
     from offhook.outbound.contacts import canonical
     from offhook.records import dnc
 
@@ -71,6 +73,8 @@ def remove(number: Number, config: options.Config = None) -> None:
     number = canonical(number)
     with upgraded(config) as connection:
         removed = dnc.unbar(connection, number)
+    with ledger_of(records_of(config)) as ledger:
+        removed = ledger.unbar(number) or removed
     print(f"{number} may be called." if removed else f"{number} was not on the list.")
     if not removed:
         raise typer.Exit(1)

@@ -103,6 +103,7 @@ def serve(
             watchers=[Conversation(console)] if show else [],
             record=keeping.record,
             api=keeping.api,
+            ledger=keeping.ledger,
             dial_count=keeping.dial_count,
             threads=[*keeping.threads, *([captures.thread] if captures is not None else [])],
         )

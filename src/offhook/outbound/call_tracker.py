@@ -18,7 +18,7 @@ from offhook.config import Agent
 from offhook.errors import UserError
 from offhook.outbound.call_status import END_OF_GREETING, MACHINES, UNANSWERED, CallStatus
 from offhook.outbound.errors import TryLaterError
-from offhook.outbound.ledger import Ledger
+from offhook.outbound.ledger import CallLedger
 from offhook.twilio import twiml
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import TwilioRest
@@ -68,7 +68,7 @@ class CallTracker:
         calls: CallRegistry,
         intake: CallIntake,
         rest: TwilioRest,
-        ledger: Ledger,
+        ledger: CallLedger,
         clock: Clock,
     ) -> None:
         self.expected: dict[str, PendingCall] = {}

@@ -1,26 +1,40 @@
-"""The ledger of requested calls, which prevents that a person is called twice."""
+"""The ledger: what a dial or an admission depends on, kept in a file and never in the database.
 
+The event loop never waits for the file: a thread of its own does each request.
+"""
+
+import asyncio
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
+from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
+from offhook.errors import UserError
+from offhook.outbound.errors import TryLaterError
+from offhook.outbound.ledger_database import AGAIN_S
+from offhook.outbound.ledger_file import SEEN_MAX, LedgerFile, Placement
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A requested call. It holds no number.
+_log: Final = logging.getLogger("offhook.ledger")
 
-    `key` identifies the request: a repeat of it is the same call. `id` is this attempt's, which
-    Twilio returns with each report. `fingerprint` differs for another call under the same key.
-    `made_ms` is the wall clock. `sid` is None until Twilio has given the call's SID.
-    """
+PATIENCE_S: Final = 5.0
+"""Seconds that a request waits for the file; nobody is called after that."""
 
-    key: str
-    id: str
-    fingerprint: str
-    made_ms: int
-    sid: str | None = None
+WAITING_MAX: Final = 64
+"""Requests that may wait for the file; further requests are refused."""
+
+GATHER_S: Final = 0.1
+"""Seconds for which admitted calls are gathered: a killed server forgets no older ones."""
+
+START_S: Final = 2.0
+"""Seconds that a starting server waits for the calls of the earlier run."""
+
+_T = TypeVar("_T")
 
 
 def fingerprint(to: str, agent: str, variables: Mapping[str, str]) -> str:
@@ -29,26 +43,166 @@ def fingerprint(to: str, agent: str, variables: Mapping[str, str]) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class Ledger(Protocol):
-    """A store of placements and of numbers that must not be rung.
+class CallLedger(ThreadOwner):
+    """The ledger of a data folder, for an event loop. A context manager that runs its thread.
 
-    Each method raises UserError E-REC-05 when it cannot, and E-API-09 when that takes too long.
+    Several processes may have one each. Its methods do what those of LedgerFile do, and raise
+    TryLaterError: E-OUT-23 when the file cannot be used, E-OUT-24 when that takes too long.
+
+    Attributes:
+        recent: Marks of the CallSids that were admitted lately, as far as they could be read.
     """
 
+    def __init__(self, path: Path) -> None:
+        self.recent: list[int] = []
+        self._file = LedgerFile(path)
+        self._jobs: deque[_Job] = deque()
+        self._seen: deque[int] = deque(maxlen=SEEN_MAX)
+        self._gathers = False
+        self._is_failing = False
+        self._has_started = threading.Event()
+        self.thread = BackgroundThread("ledger", self._work)
+
+    def __enter__(self) -> "CallLedger":
+        super().__enter__()
+        self._has_started.wait(START_S)
+        return self
+
+    def _after_stop(self, *, in_time: bool) -> None:
+        if in_time:
+            self._file.close()
+
     async def claim(self, placement: Placement) -> Placement | None:
-        """Take the key. Return None if it is ours now; else the placement that has it."""
+        """Take a key; on return it is on disk. Return the placement that has it already."""
+        return await self._do(lambda file: file.claim(placement))
 
     async def retake(self, old: Placement, new: Placement) -> bool:
         """Replace an attempt that never became a call. Return False if it has changed since."""
+        return await self._do(lambda file: file.retake(old, new))
 
     async def name(self, placement_id: str, sid: str) -> None:
-        """Keep the CallSid of an attempt. Harmless if it has one, or there is no such attempt."""
+        """Keep the CallSid of an attempt, also when the caller of this method is cancelled."""
+        await self._do(lambda file: file.name(placement_id, sid), always=True)
 
     async def release(self, placement: Placement) -> None:
         """Free the key of an attempt that certainly became no call."""
-
-    async def is_barred(self, number: str) -> bool:
-        """Return whether a number is never to be called (records/dnc.py)."""
+        await self._do(lambda file: file.release(placement), always=True)
 
     async def named(self, sids: Sequence[str]) -> frozenset[str]:
         """Return which of these calls belong to a placement."""
+        return await self._do(lambda file: file.named(sids))
+
+    async def is_barred(self, number: str) -> bool:
+        """Return whether a number is never to be called."""
+        return await self._do(lambda file: file.is_barred(number))
+
+    async def bar(self, number: str) -> None:
+        """Bar a number; on return that is on disk. Done also when the caller is cancelled."""
+        await self._do(lambda file: file.bar(number), always=True)
+
+    def saw(self, mark: int) -> None:
+        """Keep the mark of an admitted CallSid, soon. Does not wait, and never fails."""
+        self._seen.append(mark)
+        if len(self._seen) == 1:
+            self.thread.wake()
+
+    async def _do(self, work: Callable[[LedgerFile], _T], *, always: bool = False) -> _T:
+        """Do work in the thread. What begins late is not done, unless it must be `always`."""
+        if len(self._jobs) >= WAITING_MAX:
+            raise _too_slow()
+        job = _Job(work, asyncio.get_running_loop(), always=always)
+        self._jobs.append(job)
+        self.thread.wake()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                answer: _T = await job.answer
+                return answer
+        except TimeoutError:
+            raise _too_slow() from None
+
+    # --- the thread ----------------------------------------------------------------------------
+
+    def _work(self) -> float | None:
+        if not self._has_started.is_set():
+            try:
+                self.recent = self._file.recent()
+            except UserError as error:
+                self._fail(error)
+            finally:
+                self._has_started.set()
+        while self._jobs:
+            self._jobs.popleft().run(self._file)
+        if not self._seen:
+            return None
+        if not self._gathers and not self.thread.stopping:
+            self._gathers = True
+            return GATHER_S
+        self._gathers = False
+        return self._keep_seen()
+
+    def _keep_seen(self) -> float | None:
+        marks = []
+        while self._seen:
+            marks.append(self._seen.popleft())
+        try:
+            self._file.saw(marks)
+        except UserError as error:
+            self._fail(error)
+            self._seen.extendleft(reversed(marks))
+            self._gathers = True
+            return AGAIN_S
+        if self._is_failing:
+            self._is_failing = False
+            _log.warning("the ledger of calls can be used again")
+        return None
+
+    def _fail(self, error: UserError) -> None:
+        if not self._is_failing:
+            self._is_failing = True
+            _log.error("%s %s %s", error.code, error.what, error.fix)
+
+
+class _Job:
+    """Work for the file, and the future of its result."""
+
+    def __init__(
+        self,
+        work: Callable[[LedgerFile], Any],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        always: bool,
+    ) -> None:
+        self.answer: asyncio.Future[Any] = loop.create_future()
+        self._work = work
+        self._loop = loop
+        self._always = always
+
+    def run(self, file: LedgerFile) -> None:
+        """Do the work, in the thread. Unless `always`, not when nobody waits for it any more."""
+        if self.answer.cancelled() and not self._always:
+            return
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = self._work(file)
+        except BaseException as raised:  # noqa: BLE001 - passed to the one who waits
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._settle, result, error)
+
+    def _settle(self, result: Any, error: BaseException | None) -> None:
+        if self.answer.done():
+            return
+        if error is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(result)
+
+
+def _too_slow() -> TryLaterError:
+    return TryLaterError(
+        "E-OUT-24",
+        "The ledger of calls has not answered in time. Nobody is called without it.",
+        "Ask again soon, and see that the disk of records.folder works. Calls go on.",
+        AGAIN_S,
+    )

@@ -6,6 +6,7 @@ callback that comes before the answer names the call as well as the answer does.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,13 +24,16 @@ from offhook.config import Agent, Config
 from offhook.errors import UserError
 from offhook.outbound.call_tracker import CallTracker
 from offhook.outbound.errors import TryLaterError, UncertainError, uncertain
-from offhook.outbound.ledger import Ledger, Placement, fingerprint
+from offhook.outbound.ledger import CallLedger, fingerprint
+from offhook.outbound.ledger_file import Placement
 from offhook.outbound.placement_checks import PlacementChecks
 from offhook.policy.dial_policy import DialPolicy
 from offhook.text.phone_numbers import E164
 from offhook.twilio import twiml
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import MachineDetection, TwilioRest
+
+_log: Final = logging.getLogger("offhook.outbound")
 
 TWIML_MAX: Final = 4000
 """Characters of TwiML in a request (twilio.md §1.8)."""
@@ -98,7 +102,7 @@ class OutboundCalls:
         calls: CallRegistry,
         intake: CallIntake,
         rest: TwilioRest,
-        ledger: Ledger,
+        ledger: CallLedger,
         *,
         guard: DialPolicy,
         clock: Clock,
@@ -166,7 +170,7 @@ class OutboundCalls:
             await self._permission.await_turn()
             self._permission.find_room(self.live)
         except UserError:
-            await self._ledger.release(placement)
+            await self._release(placement)
             raise
         self._creating += 1
         try:
@@ -180,12 +184,29 @@ class OutboundCalls:
         except UserError:
             self._intake.unexpect(outgoing)
             self.following.expected.pop(placement.id, None)
-            await self._ledger.release(placement)
+            await self._release(placement)
             raise
         finally:
             self._creating -= 1
-        await self._ledger.name(placement.id, sid)
+        await self._name(placement.id, sid)
         return sid
+
+    async def _name(self, placement_id: str, sid: str) -> None:
+        """Keep the CallSid of a call that exists; if it cannot be kept, a repeat looks for it."""
+        try:
+            await self._ledger.name(placement_id, sid)
+        except UserError as error:
+            _log.warning("a placed call is not named in the ledger: %s %s", error.code, error.what)
+
+    async def _release(self, placement: Placement) -> None:
+        """Free the key of an attempt; if that fails, a repeat looks for a call that is not there.
+
+        The one who asked must learn why there is no call.
+        """
+        try:
+            await self._ledger.release(placement)
+        except UserError as error:
+            _log.warning("a key is not free in the ledger: %s %s", error.code, error.what)
 
     async def _create(self, outgoing: PendingCall, placement: Placement) -> str:
         agent, origin = outgoing.agent, self._config.server.public_url
@@ -250,7 +271,7 @@ class OutboundCalls:
             if outgoing is not None:  # else an earlier run placed it, whose token is lost
                 self._intake.place(sid, outgoing)
             self._unsettled.pop(known.id, None)
-            await self._ledger.name(known.id, sid)
+            await self._name(known.id, sid)
             return sid
         # The wall clock is not used: a jump ahead would ring a person twice.
         age_s = self._clock.now() - self._unsettled.setdefault(known.id, self._clock.now())

@@ -11,8 +11,9 @@ from offhook.clock import Clock
 from offhook.config import Agent, Config
 from offhook.config.calling_hours import NeverOpenError
 from offhook.errors import UserError
+from offhook.outbound.contacts import canonical
 from offhook.outbound.errors import TryLaterError, forbidden
-from offhook.outbound.ledger import Ledger
+from offhook.outbound.ledger import CallLedger
 from offhook.outbound.zones import NumberZones
 from offhook.policy.dial_policy import DialPolicy, DialRefusal, refusal
 
@@ -27,7 +28,7 @@ class PlacementChecks:
         self,
         config: Config,
         calls: CallRegistry,
-        ledger: Ledger,
+        ledger: CallLedger,
         guard: DialPolicy,
         clock: Clock,
         wall: Callable[[], datetime],
@@ -48,12 +49,17 @@ class PlacementChecks:
             raise forbidden(refused.words)
         if within_hours:
             self._judge_hours(to, agent, zone)
-        if await self._ledger.is_barred(to):
+        if await self._is_barred(to):
             raise UserError(
                 "E-OUT-11",
                 "This number is on the list of those that are never to be called.",
                 "Leave it out.",
             )
+
+    async def _is_barred(self, number: str) -> bool:
+        """Return whether a number is barred, as it is written or as networks have it."""
+        forms = dict.fromkeys((number, canonical(number)))
+        return any([await self._ledger.is_barred(form) for form in forms])
 
     def _judge_hours(self, to: str, agent: Agent, zone: str | None) -> None:
         """Raise UserError for a person who may not be called at this hour.

@@ -21,6 +21,7 @@ from offhook.events.bus import Publisher
 from offhook.events.types import InterpreterHeld, Subscriber
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
+from offhook.outbound.ledger import CallLedger
 from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.policy.dial_count import DialCount
 from offhook.policy.dial_policy import DialPolicy
@@ -50,6 +51,7 @@ class ServerNeeds:
         recordings: Records calls, or None when no agent's calls are recorded.
         record: The record of calls. Its owner runs it.
         api: The API for the operator.
+        ledger: The ledger of placed calls and barred numbers. Its owner runs it.
         dial_count: Counts the dialling of the last hour. Its owner runs it.
     """
 
@@ -61,6 +63,7 @@ class ServerNeeds:
     recordings: Recordings | None
     record: "Record | None"
     api: "Api | None"
+    ledger: CallLedger | None
     dial_count: DialCount | None
 
 
@@ -95,6 +98,7 @@ def compose_server(
         faults: Returns the number of faults of tasks and threads.
     """
     config, metrics, api, record = needs.config, needs.metrics, needs.api, needs.record
+    ledger = needs.ledger
     key = config.require_deepgram_key().get_secret_value()
     deepgram = config.deepgram
     dial = Dialler(deepgram.url, deepgram.headers(key), deepgram.connect_timeout_s, tasks)
@@ -118,22 +122,29 @@ def compose_server(
         publish=publish,
         tools=runner.for_call,
         look_up=lookups.find,
-        messaging=Messaging(policy, rest, clock, recorded=record is not None),
+        messaging=Messaging(
+            policy,
+            rest,
+            clock,
+            recorded=record is not None,
+            bar=ledger.bar if ledger is not None else None,
+        ),
         guard=policy,
         updates=CallUpdates(rest, tasks),
         make_tap=needs.make_tap,
         recordings=needs.recordings,
-        seen=record.recent if record is not None else (),
+        seen=ledger.recent if ledger is not None else (),
+        saw=ledger.saw if ledger is not None else lambda mark: None,
     )
     pending_streams = PendingStreams(clock, calls.intake.admit, metrics.refused_stream)
     placing = None
-    if api is not None and rest is not None:
+    if ledger is not None and rest is not None:
         placing = OutboundCalls(
             config,
             calls.registry,
             calls.intake,
             rest,
-            api.ledger,
+            ledger,
             guard=policy,
             clock=clock,
             wall=lambda: wall_clock(UTC),

@@ -10,11 +10,14 @@ from offhook.concurrency.background_thread import BackgroundThread
 from offhook.config import Config
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
+from offhook.outbound import ledger_file
+from offhook.outbound.ledger import CallLedger
 from offhook.policy import dial_count
 from offhook.policy.dial_count import DialCount
 from offhook.recordings.files import LocalFiles
 from offhook.records import database
 from offhook.records.delivery import WebhookDelivery
+from offhook.records.ledger_feed import LedgerFeed
 from offhook.records.record import Record
 from offhook.records.retention import Retention
 from offhook.records.store import RecordStore
@@ -25,6 +28,7 @@ class RecordKeeping:
 
     Attributes:
         record: The record of calls.
+        ledger: The ledger of placed calls and barred numbers.
         dial_count: Count of the dialling of the last hour, kept across restarts.
         deliveries: After-call webhooks, or None without a target.
         api: The API for the operator.
@@ -38,6 +42,9 @@ class RecordKeeping:
         self._engine = database.open_engine(database.url_of(settings.database))
         journal = settings.folder / "journal"
         self.record: Final = Record(self._engine, journal, settings.prices, after_call=hooked)
+        ledger = settings.folder / ledger_file.FILE
+        self.ledger: Final = CallLedger(ledger)
+        self._feed = LedgerFeed(self._engine, ledger)
         rules = config.dialling_rules()
         self.dial_count: Final = DialCount(
             settings.folder / dial_count.FILE, rules.calls_per_hour + rules.texts_per_hour
@@ -60,7 +67,10 @@ class RecordKeeping:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.callback(self._engine.dispose)
-            for part in (self.record, self.dial_count, self.deliveries, self._retention):
+            for part in (
+                *(self.record, self.ledger, self._feed),
+                *(self.dial_count, self.deliveries, self._retention),
+            ):
                 if part is not None:
                     stack.enter_context(part)
             self._running = stack.pop_all()
@@ -76,8 +86,8 @@ class RecordKeeping:
 
     @property
     def threads(self) -> list[BackgroundThread]:
-        """Threads of retention and deliveries, beside those of the record and the count."""
-        parts = (self._retention, self.deliveries)
+        """Threads that work for no part of the server but the record."""
+        parts = (self._retention, self._feed, self.deliveries)
         return [part.thread for part in parts if part is not None]
 
     def measure(self, metrics: Metrics) -> None:

@@ -22,6 +22,7 @@ from offhook.config import Config
 from offhook.events.types import Subscriber
 from offhook.net import egress, websocket
 from offhook.observability.metrics.meter import Metrics
+from offhook.outbound.ledger import CallLedger
 from offhook.policy.dial_count import DialCount
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
@@ -51,8 +52,8 @@ class Server:
     """A server on one port. `run` serves until `stop` is called.
 
     `sock` listens already, so that a port in use is found before anything is started. The owner
-    handles signals, and runs `record`, `dial_count` and `threads`, whose state readiness and
-    metrics report. `ServerNeeds` describes the other arguments.
+    handles signals, and runs `record`, `ledger`, `dial_count` and `threads`, whose state readiness
+    and metrics report. `ServerNeeds` describes the other arguments.
 
     Raises UserError E-CFG-05 when the certificate of the configuration cannot be used,
     E-LOOKUP-01 when a lookup has no secret, and E-AUD-01 when the folder of recordings cannot
@@ -69,6 +70,7 @@ class Server:
         watchers: Sequence[Subscriber] = (),
         record: "Record | None" = None,
         api: "Api | None" = None,
+        ledger: CallLedger | None = None,
         dial_count: DialCount | None = None,
         threads: Sequence[BackgroundThread] = (),
     ) -> None:
@@ -96,10 +98,13 @@ class Server:
             recordings=self.recordings,
             record=record,
             api=api,
+            ledger=ledger,
             dial_count=dial_count,
         )
         self._tasks: ServerTasks | None = None
         self._threads: Final[list[BackgroundThread]] = [*threads]
+        if ledger is not None:
+            self._threads.append(ledger.thread)
         if dial_count is not None:
             self._threads.append(dial_count.thread)
         if record is not None:

@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from offhook import config as configuration
 from offhook.config import RecordsSettings
 from offhook.errors import UserError
+from offhook.outbound import ledger_file
+from offhook.outbound.ledger_file import LedgerFile
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, queries
 from offhook.records.filters import CallFilter
@@ -66,6 +68,16 @@ def upgraded(config: Path | None) -> Iterator[Connection]:
         database.upgrade(engine)
         with engine.begin() as connection:
             yield connection
+
+
+@contextmanager
+def ledger_of(records: RecordsSettings) -> Iterator[LedgerFile]:
+    """Open the ledger of the data folder, which a running server uses, too."""
+    ledger = LedgerFile(records.folder / ledger_file.FILE)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def every(connection: Connection, asked: CallFilter) -> Iterator[CallSummary]:

@@ -148,6 +148,7 @@ async def run(
             watchers=watchers,
             record=keeping.record if keeping is not None else None,
             api=keeping.api if keeping is not None else None,
+            ledger=keeping.ledger if keeping is not None else None,
             dial_count=keeping.dial_count if keeping is not None else None,
             threads=keeping.threads if keeping is not None else (),
         )
