@@ -28,7 +28,7 @@ LEFT_0003 = (
 )
 
 
-@pytest.mark.parametrize("version", database.revisions())
+@pytest.mark.parametrize("version", database.revisions()[:-1])
 def test_what_was_there_is_there_after_the_upgrade(empty: Engine, version: str) -> None:
     database.migrate(empty, version)
     with empty.begin() as connection:
@@ -38,12 +38,17 @@ def test_what_was_there_is_there_after_the_upgrade(empty: Engine, version: str) 
             connection.execute(text(LEFT_0003))
     assert database.upgrade(empty) == (version, database.HEAD)
     with empty.connect() as connection:
-        row = connection.execute(text("SELECT sid, line, slug FROM calls")).one()
-        assert tuple(row) == ("CA1", 7, "caller_hung_up")
+        row = connection.execute(text("SELECT sid, turns, slug FROM calls")).one()
+        assert tuple(row) == ("CA1", 1, "caller_hung_up")
         said = connection.scalar(text("SELECT text FROM utterances WHERE call_sid = 'CA1'"))
         assert said == "A table for two."
-        left = text("SELECT text FROM messages WHERE call_sid = 'CA1'")
-        assert connection.scalars(left).all() == (["Call."] if version >= "0003" else [])
+        stored = text("SELECT line, kind FROM events WHERE call_sid = 'CA1' ORDER BY line")
+        left = [(9, "MessageTaken")] if version >= "0003" else []
+        assert [tuple(row) for row in connection.execute(stored)] == [
+            (7, "CallBegan"),
+            (8, "CallerSaid"),
+            *left,
+        ]
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)

@@ -30,7 +30,7 @@ from sqlalchemy.exc import (
 
 from offhook.errors import UserError
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The schema that this version of Offhook works with: the last of migrations/versions."""
 
 _VERSIONS: Final = table("alembic_version", column_of("version_num"))
@@ -212,7 +212,10 @@ def revisions() -> list[str]:
 
 
 def migrate(engine: Engine, to: str) -> None:
-    """Upgrade the schema to a version. Only tests of older versions need it; else `upgrade`."""
+    """Upgrade the schema to a version. Only tests of older versions need it; else `upgrade`.
+
+    One transaction, so that an upgrade that is interrupted leaves the schema and data as they were.
+    """
     from alembic import command
     from alembic.config import Config
 
@@ -222,6 +225,10 @@ def migrate(engine: Engine, to: str) -> None:
         with _MIGRATING, engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 # Two servers that start at once upgrade one after the other.
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(706_401_337)")
+            else:
+                # Python's driver begins no transaction by itself before statements of a schema.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
             command.upgrade(config, to)

@@ -4,16 +4,19 @@ The order allows another attempt after a failure: files go first, because their 
 rows.
 """
 
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
-from sqlalchemy import Connection, Engine, delete, func, select, text
+import msgspec
+from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text, update
 
 from offhook.config import Prices
 from offhook.errors import UserError
+from offhook.events.types import PRIVATE, Event
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, tables
@@ -25,6 +28,13 @@ WAIT_S: Final = 10.0
 
 BATCH_CALLS: Final = 200
 """Calls in one transaction, which bounds how long others wait for its locks."""
+
+_PUBLIC_KINDS: Final = sorted(
+    kind.__name__
+    for kind in get_args(Event)
+    if PRIVATE.isdisjoint(field.name for field in dataclasses.fields(kind))
+)
+"""Kinds of events that hold nothing of what was said or pressed, nor a number."""
 
 _calls: Final = tables.calls.c
 
@@ -93,6 +103,29 @@ def erase(engine: Engine, files: LocalFiles, journal: Path, call_sids: Sequence[
     return Erasure(+removed, stuck)
 
 
+def erase_texts(connection: Connection, call_sids: Sequence[str]) -> None:
+    """Remove what was said and pressed in calls: events stay, with empty private fields."""
+    said = tables.utterances
+    connection.execute(delete(said).where(said.c.call_sid.in_(call_sids)))
+    stored = tables.events.c
+    query = select(stored.call_sid, stored.line, stored.body).where(
+        stored.call_sid.in_(call_sids), stored.kind.not_in(_PUBLIC_KINDS)
+    )
+    emptied = [
+        {"of": sid, "at": line, "body": without_texts(body)}
+        for sid, line, body in connection.execute(query)
+    ]
+    if emptied:
+        same = (stored.call_sid == bindparam("of")) & (stored.line == bindparam("at"))
+        connection.execute(update(tables.events).where(same), emptied)
+
+
+def without_texts(body: str) -> str:
+    """Return JSON of an event, of any version, with empty private fields."""
+    fields: dict[str, Any] = msgspec.json.decode(body)
+    return msgspec.json.encode(fields | dict.fromkeys(PRIVATE & fields.keys(), "")).decode()
+
+
 def require_all_gone(erasure: Erasure) -> None:
     """Raise UserError E-ERA-03 when recordings could not be deleted."""
     if erasure.stuck:
@@ -144,7 +177,7 @@ def _await_server(engine: Engine, journal: Path) -> None:
     while True:
         with engine.connect() as connection:
             line = tables.applied.c.line
-            mine = tables.applied.c.journal == identity_of(journal)
+            mine = tables.applied.c.process == identity_of(journal)
             waiting = waiting_in(journal, connection.scalar(select(line).where(mine)) or 0)
         if not waiting:
             return

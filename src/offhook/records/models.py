@@ -6,7 +6,7 @@ beginning, `started_ms` from 1970 (UTC). Money is in millionths of the currency 
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +201,21 @@ class TurnRecord:
     total_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """An event that has no entry of a kind of its own.
+
+    `event` names its type in `events/types.py`, `fields` are those of the type, and `words` is a
+    sentence about it, which may change. `words` is empty for an event of a newer version.
+    """
+
+    kind: Literal["event"] = "event"
+    at_ms: int
+    event: str
+    fields: dict[str, Any]
+    words: str
+
+
 TimelineEntry: TypeAlias = (
     UtteranceRecord
     | FunctionRecord
@@ -210,6 +225,7 @@ TimelineEntry: TypeAlias = (
     | AgentSessionRecord
     | TroubleRecord
     | TurnRecord
+    | EventRecord
 )
 
 

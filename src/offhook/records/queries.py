@@ -17,7 +17,6 @@ from sqlalchemy import (
     exists,
     func,
     literal,
-    not_,
     or_,
     select,
     tuple_,
@@ -25,7 +24,6 @@ from sqlalchemy import (
 )
 
 from offhook.errors import UserError
-from offhook.events import types as events
 from offhook.records import tables
 from offhook.records.filters import CallFilter
 from offhook.records.models import (
@@ -50,7 +48,6 @@ NUL: Final = "\x00"
 
 _calls = tables.calls.c
 _utterances = tables.utterances.c
-_troubles = tables.troubles.c
 
 _COPIED: Final = (
     _calls.sid,
@@ -64,6 +61,10 @@ _COPIED: Final = (
     _calls.fault,
     _calls.slug,
     _calls.words,
+    _calls.turns,
+    _calls.interruptions,
+    _calls.functions,
+    _calls.troubles,
     _calls.recording,
     _calls.cost_micros,
 )
@@ -88,7 +89,7 @@ def find(
     after = None if after_cursor is None else position_of(after_cursor)
     if asked.text is None:
         rows = connection.execute(_newest(asked, after, limit + 1, _LISTED)).all()
-        return _page(connection, rows, limit, None)
+        return _page(rows, limit, None)
     return _search(connection, asked, asked.text, after, limit)
 
 
@@ -114,7 +115,7 @@ def _search(
         after = None if end is None else PagePosition(*end)
         if after is None:
             break
-    return _page(connection, rows, limit, after)
+    return _page(rows, limit, after)
 
 
 def find_sid(connection: Connection, text: str) -> str:
@@ -242,44 +243,23 @@ def _either_case(letter: str) -> str:
     return letter if len(cases) == 1 else f"[{''.join(cases)}]"
 
 
-def _page(
-    connection: Connection, rows: Sequence[Row[Any]], limit: int, seen_to: PagePosition | None
-) -> CallPage:
+def _page(rows: Sequence[Row[Any]], limit: int, seen_to: PagePosition | None) -> CallPage:
     """Return a page of the rows, which are one more than `limit` if others follow."""
     kept = rows[:limit]
     if len(rows) > limit:
         seen_to = PagePosition(kept[-1].started_ms, kept[-1].sid)
-    calls = summaries(connection, kept)
+    calls = [summary(row) for row in kept]
     return CallPage(calls, None if seen_to is None else cursor_of(seen_to))
 
 
-def summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[CallSummary]:
-    """Return calls, with their counts from other tables."""
-    sids = [row.sid for row in rows]
-
-    def count(column: ColumnElement[str], *conditions: ColumnElement[bool]) -> dict[str, int]:
-        query = select(column, func.count()).where(column.in_(sids), *conditions)
-        return {row[0]: row[1] for row in connection.execute(query.group_by(column))}
-
-    turns = count(_utterances.call_sid, _utterances.who == "caller")
-    interruptions = count(_utterances.call_sid, _utterances.interrupted)
-    functions = count(tables.functions.c.call_sid)
-    # Audio that a barge-in throws away does not count as trouble.
-    barge_in = and_(_troubles.kind == events.AudioDropped.__name__, _troubles.words == "late")
-    troubles = count(_troubles.call_sid, not_(barge_in))
-    return [
-        CallSummary(
-            **{column.name: row._mapping[column.name] for column in _COPIED},
-            started=iso(row.started_ms),
-            live=row.duration_ms is None,
-            turns=turns.get(row.sid, 0),
-            interruptions=interruptions.get(row.sid, 0),
-            functions=functions.get(row.sid, 0),
-            troubles=troubles.get(row.sid, 0),
-            twilio_minutes=None if row.billed_ms is None else begun_minutes(row.billed_ms),
-        )
-        for row in rows
-    ]
+def summary(row: Row[Any]) -> CallSummary:
+    """Return a call of its row."""
+    return CallSummary(
+        **{column.name: row._mapping[column.name] for column in _COPIED},
+        started=iso(row.started_ms),
+        live=row.duration_ms is None,
+        twilio_minutes=None if row.billed_ms is None else begun_minutes(row.billed_ms),
+    )
 
 
 def iso(ms: int) -> str:

@@ -22,7 +22,7 @@ from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import tables
 from offhook.records.database import clock_ms
-from offhook.records.erasing import BATCH_CALLS, leave_nothing
+from offhook.records.erasing import BATCH_CALLS, erase_texts, leave_nothing
 from offhook.records.store import RecordStore
 
 _log: Final = logging.getLogger("offhook.records")
@@ -183,7 +183,7 @@ class Retention(ThreadOwner):
             if row.recording is not None and row.recording in here:
                 if not self._delete(row.recording):
                     continue
-            elif row.journal != self._store.journal_id:
+            elif row.journal != self._store.machine_id:
                 continue
             gone.append(row.sid)
         values = {"recording": None, "recording_ms": None}
@@ -214,12 +214,7 @@ class Retention(ThreadOwner):
 def _erase_texts(connection: Connection, batch: list[_Old]) -> int:
     """Erase what was said, pressed or looked up in calls; the rest of the record stays."""
     sids = [row.sid for row in batch]
-    for table in (tables.utterances, tables.keys, tables.messages):
-        connection.execute(delete(table).where(table.c.call_sid.in_(sids)))
-    functions = tables.functions
-    connection.execute(
-        update(functions).where(functions.c.call_sid.in_(sids)).values(arguments="", content=None)
-    )
+    erase_texts(connection, sids)
     nothing = {"from_number": "", "to_number": "", "variables": "{}", "text_erased": True}
     connection.execute(update(tables.calls).where(_calls.sid.in_(sids)).values(**nothing))
     return len(sids)

@@ -1,8 +1,11 @@
 """The tables of the record. `migrations/` makes them; a test holds the two equal.
 
-Times that are columns named `…_ms` are milliseconds since the call began, but for `started_ms`:
-that is the wall clock when it did, in ms since 1970, UTC. It is read once a call, so no jump of the
-clock makes a duration negative. Those of `jobs` are of the wall clock too.
+`events` has every event of every call. `calls` sums a call up, for lists and totals; `utterances`
+holds what was heard, for the search of texts. Both derive from events, in the same transaction.
+
+Columns named `…_ms` are milliseconds since the call began, except `started_ms` and `wall_ms`, which
+are the wall clock's: ms since 1970, UTC. Durations come from the call's clock alone, so no jump of
+the wall clock makes one negative. Times of `jobs` are the wall clock's too.
 """
 
 from typing import Final
@@ -23,9 +26,9 @@ from sqlalchemy import (
 metadata: Final = MetaData()
 
 
-def _call_sid(*, primary_key: bool = False) -> Column[str]:
+def _call_sid() -> Column[str]:
     parent = ForeignKey("calls.sid", ondelete="CASCADE")
-    return Column("call_sid", String(64), parent, primary_key=primary_key, nullable=False)
+    return Column("call_sid", String(64), parent, primary_key=True, nullable=False)
 
 
 def _line() -> Column[int]:
@@ -44,10 +47,9 @@ calls: Final = Table(
     Column("from_number", Text, nullable=False),
     Column("to_number", Text, nullable=False),
     Column("variables", Text, nullable=False),  # JSON
-    Column("journal", String(32), nullable=False),  # the server that had it
-    Column("line", BigInteger, nullable=False),  # with which it began there
+    Column("journal", String(32), nullable=False),  # id of the data folder: which machine
+    Column("process", String(32), nullable=False, server_default=""),  # id of the call process
     Column("started_ms", BigInteger, nullable=False),
-    Column("last_ms", BigInteger, nullable=False),  # when the last line came
     Column("stream_at_ms", BigInteger),  # None: no stream came
     Column("duration_ms", BigInteger),  # None: it is live
     Column("fault", String(16)),
@@ -67,6 +69,11 @@ calls: Final = Table(
     Column("lookup", String(16)),  # LookedUp's outcome; None: nothing was looked up
     Column("lookup_why", Text),
     Column("lookup_ms", BigInteger),
+    # Counted up by the store (rows.COUNTED), so that a list reads no events.
+    Column("turns", Integer, nullable=False, server_default="0"),
+    Column("interruptions", Integer, nullable=False, server_default="0"),
+    Column("functions", Integer, nullable=False, server_default="0"),
+    Column("troubles", Integer, nullable=False, server_default="0"),
 )
 Index("calls_by_time", calls.c.started_ms.desc(), calls.c.sid.desc())
 Index("calls_by_from", calls.c.from_number, calls.c.started_ms)
@@ -75,107 +82,31 @@ Index("calls_by_agent", calls.c.agent, calls.c.started_ms)
 Index("calls_by_slug", calls.c.slug, calls.c.started_ms)
 Index(
     "calls_live",
-    calls.c.journal,
+    calls.c.process,
     sqlite_where=calls.c.duration_ms.is_(None),
     postgresql_where=calls.c.duration_ms.is_(None),
+)
+
+events: Final = Table(
+    "events",
+    metadata,
+    _call_sid(),
+    _line(),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("wall_ms", BigInteger, nullable=False),  # when the line was written
+    Column("kind", String(32), nullable=False),  # name of the event's type
+    Column("body", Text, nullable=False),  # JSON of the event's own type, as in the journal
+    sqlite_with_rowid=False,
 )
 
 utterances: Final = Table(
     "utterances",
     metadata,
-    _call_sid(primary_key=True),
+    _call_sid(),
     _line(),
     Column("who", String(8), nullable=False),  # caller, agent
-    Column("text", Text, nullable=False),  # what was heard; an estimate when interrupted
-    Column("intended", Text, nullable=False),
-    Column("start_ms", BigInteger),  # None: not told, or nothing was heard
-    Column("end_ms", BigInteger, nullable=False),
-    Column("heard_ms", BigInteger),  # of the agent's
-    Column("interrupted", Boolean, nullable=False),
-)
-
-functions: Final = Table(
-    "functions",
-    metadata,
-    _call_sid(primary_key=True),
-    _line(),
-    Column("id", Text, nullable=False),  # Deepgram's, of this call of the function
-    Column("name", Text, nullable=False),
-    Column("arguments", Text, nullable=False),  # JSON, as the model wrote it
-    Column("called_ms", BigInteger, nullable=False),
-    Column("outcome", String(16)),  # see models.FunctionRecord; None: not yet
-    Column("content", Text),
-    Column("after_ms", BigInteger),
-)
-
-keys: Final = Table(
-    "keys",
-    metadata,
-    _call_sid(primary_key=True),
-    _line(),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("digit", String(8), nullable=False),
-)
-
-messages: Final = Table(
-    "messages",
-    metadata,
-    _call_sid(primary_key=True),
-    _line(),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("from_name", Text, nullable=False),
-    Column("number", Text, nullable=False),  # as it was said; empty: the one that called
-    Column("text", Text, nullable=False),
-)
-
-dials: Final = Table(
-    "dials",
-    metadata,
-    _call_sid(primary_key=True),
-    _line(),
-    Column("wall_ms", BigInteger, nullable=False),  # ms since 1970
-    Column("kind", String(16), nullable=False),  # DialKind
-    Column("destination", Text, nullable=False),  # of a transfer, else empty
-    Column("to_number", Text, nullable=False),
-)
-
-agent_sessions: Final = Table(
-    "agent_sessions",
-    metadata,
-    _call_sid(primary_key=True),
-    _line(),
-    Column("request_id", Text, nullable=False),
-    Column("ready_at_ms", BigInteger, nullable=False),
-    Column("dialled_ms", BigInteger, nullable=False),  # from the dial until it was ready
-)
-
-turns: Final = Table(
-    "turns",
-    metadata,
-    _call_sid(primary_key=True),
-    _line(),
-    Column("at_ms", BigInteger, nullable=False),
-    # Ours, from the caller's confirmed text.
-    Column("first_byte_ms", BigInteger),
-    Column("first_played_ms", BigInteger),
-    # Deepgram's own account.
-    Column("listen_ms", BigInteger),
-    Column("think_ms", BigInteger),
-    Column("speak_ms", BigInteger),
-    Column("total_ms", BigInteger),
-)
-
-troubles: Final = Table(
-    "troubles",
-    metadata,
-    _call_sid(primary_key=True),
-    _line(),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("kind", String(32), nullable=False),  # the event's name
-    Column("leg", String(8)),
-    Column("code", Text),
-    Column("words", Text, nullable=False),
-    Column("ms", BigInteger),  # of audio that was dropped, or that the interpreter was held
+    Column("text", Text, nullable=False),  # what was heard
+    sqlite_with_rowid=False,
 )
 
 # A job for each ended call, if a target for after-call webhooks is configured. Times are those of
@@ -183,7 +114,7 @@ troubles: Final = Table(
 jobs: Final = Table(
     "jobs",
     metadata,
-    _call_sid(primary_key=True),
+    _call_sid(),
     Column("made_ms", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),  # begun so far
     Column("due_ms", BigInteger),  # when the next may begin; None: there is none to come
@@ -232,8 +163,8 @@ do_not_call: Final = Table(
 applied: Final = Table(
     "applied",
     metadata,
-    Column("journal", String(32), primary_key=True),
-    Column("line", BigInteger, nullable=False),  # the last line of that journal that is in here
+    Column("process", String(32), primary_key=True),
+    Column("line", BigInteger, nullable=False),  # the last line of its journal that is in here
 )
 
 

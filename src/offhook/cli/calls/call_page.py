@@ -9,6 +9,7 @@ from offhook.records.models import (
     CallRecord,
     Delays,
     DialRecord,
+    EventRecord,
     FunctionRecord,
     KeyRecord,
     MessageRecord,
@@ -98,6 +99,9 @@ def _happened(
             return "trouble", "yellow", f"{' '.join(filter(None, parts))}{dropped}"
         case TurnRecord():
             return "answer", "dim", _latencies(entry)
+        case EventRecord():
+            fields = ", ".join(f"{name} {value}" for name, value in entry.fields.items())
+            return "call", "dim", entry.words or f"{entry.event} {fields}".rstrip()
 
 
 def _said(line: Text, said: UtteranceRecord) -> Text:
