@@ -24,7 +24,8 @@ TEXT_MAX: Final = 2000
 class OperationModel(pydantic.BaseModel):
     """Base of the arguments of operations."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    # Fields have a description, not a docstring, which pydantic would look for in the source.
+    model_config = pydantic.ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,14 @@ class SayRequest(OperationModel):
     """Words that the agent is to say."""
 
     text: Words
-    behavior: Literal["default", "queue", "interrupt"] = "default"
-    """Effect while somebody speaks: default is refused, queue waits for the end of the agent's
-    speech, interrupt replaces it. While the caller speaks, queue is refused, too."""
+    behavior: Annotated[
+        Literal["default", "queue", "interrupt"],
+        Field(
+            description="Effect while somebody speaks: default is refused, queue waits for the end"
+            " of the agent's speech, interrupt replaces it. While the caller speaks, queue is"
+            " refused, too."
+        ),
+    ] = "default"
 
 
 class TellRequest(OperationModel):
@@ -97,8 +103,11 @@ class ListenRequest(OperationModel):
 class TransferRequest(OperationModel):
     """Destination of a transfer."""
 
-    destination: Annotated[Words, Metavar("DESTINATION")]
-    """A name in `transfer.destinations` of the agent's file."""
+    destination: Annotated[
+        Words,
+        Metavar("DESTINATION"),
+        Field(description="A name in `transfer.destinations` of the agent's file."),
+    ]
     summary: Annotated[Words | None, Field(description="Told to a person who is called first.")] = (
         None
     )
@@ -107,8 +116,15 @@ class TransferRequest(OperationModel):
 class DigitsRequest(OperationModel):
     """Keys that are to be pressed."""
 
-    digits: Annotated[str, Field(pattern=r"^[0-9*#wW]{1,32}$", examples=["1w2#"]), Metavar("KEYS")]
-    """0 to 9, * and #; w waits half a second, W a second."""
+    digits: Annotated[
+        str,
+        Field(
+            pattern=r"^[0-9*#wW]{1,32}$",
+            description="0 to 9, * and #; w waits half a second, W a second.",
+            examples=["1w2#"],
+        ),
+        Metavar("KEYS"),
+    ]
 
 
 class MuteRequest(OperationModel):
@@ -120,8 +136,13 @@ class MuteRequest(OperationModel):
 class RecordingRequest(OperationModel):
     """Choice between pausing and resuming the recording of a live call."""
 
-    state: Literal["paused", "recording"]
-    """While the recording is paused, both sides are silent in it, and its time goes on."""
+    state: Annotated[
+        Literal["paused", "recording"],
+        Field(
+            description="While the recording is paused, both sides are silent in it, and its time"
+            " goes on."
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,19 +78,25 @@ def _row(finding: "Finding") -> dict[str, str | int | None]:
 
 
 def _show(what: str, findings: "tuple[Finding, ...]", errors: int) -> None:
-    from rich.console import Console
-    from rich.text import Text
+    from offhook.observability.console_output import inert
 
-    console = Console(highlight=False, soft_wrap=True)
     for finding in sorted(findings, key=lambda finding: (finding.place is not None, finding.place)):
-        style = "bold red" if finding.level == "error" else "yellow"
-        where = Text(f"{finding.place} " if finding.place else "", "bold")
-        console.print(where + Text(finding.level, style) + Text(f" {finding.text}"))
-        console.print(Text(f"  → {finding.fix}"))
+        where = typer.style(f"{finding.place} ", bold=True) if finding.place else ""
+        is_error = finding.level == "error"
+        level = typer.style(finding.level, fg="red" if is_error else "yellow", bold=is_error)
+        _print(f"{where}{level} {inert(finding.text)}")
+        _print(f"  → {inert(finding.fix)}")
     remarks = len(findings) - errors
     counts = f"{_count(errors, 'error')}, {_count(remarks, 'remark')}"
     verdict = "not usable" if errors else "good"
-    console.print(Text(f"{what}: {verdict} ({counts})", "red" if errors else "green"))
+    _print(typer.style(f"{what}: {verdict} ({counts})", fg="red" if errors else "green"))
+
+
+def _print(line: str) -> None:
+    """Print a line, in colour on a terminal: https://no-color.org."""
+    import os
+
+    typer.echo(line, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _count(number: int, what: str) -> str:

@@ -15,9 +15,7 @@ from offhook.text.user_pattern import PatternError, UserPattern
 class Part(pydantic.BaseModel):
     """Base class of a heading of a file: frozen, and an unknown key is an error."""
 
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
-    )
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -1,14 +1,14 @@
 """Live display of a conversation on a terminal: a subscriber, for `demo` and `serve --show`."""
 
 import re
-from typing import Final
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING, Final
 
 from offhook.events import types as events
 from offhook.events.describe import describe
 from offhook.events.types import CallEvent, Event
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STYLES: Final = {
     "caller": "cyan",
@@ -25,7 +25,7 @@ _NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 class Conversation:
     """Prints a line for each utterance and each problem, with seconds since the call began."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: "Console") -> None:
         self._console = console
 
     def __call__(self, call_event: CallEvent) -> None:
@@ -35,6 +35,8 @@ class Conversation:
             return
         who, words = told
         sid = inert(call_event.call_sid[-4:])
+        from rich.text import Text  # only who watches pays for it
+
         line = Text()
         line.append(f"{call_event.at_ms / 1000:7.2f} s  {sid}  ", "dim")
         line.append(f"{who:8}", STYLES[who])

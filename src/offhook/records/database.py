@@ -4,7 +4,7 @@ import sqlite3
 import threading
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     Connection,
@@ -18,7 +18,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import column as column_of
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -29,6 +28,9 @@ from sqlalchemy.exc import (
 )
 
 from offhook.errors import UserError
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 HEAD: Final = "0008"
 """The schema that this version of Offhook works with: the last of migrations/versions."""
@@ -113,10 +115,15 @@ def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
     cursor.close()
 
 
-def insert(connection: Connection, into: Table) -> sqlite.Insert | postgresql.Insert:
+def insert(connection: Connection, into: Table) -> "sqlite.Insert | postgresql.Insert":
     """Return an INSERT with ON CONFLICT, which both databases have alike."""
+    # Each is slow to import, and a process uses one of them.
     if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
         return sqlite.insert(into)
+    from sqlalchemy.dialects import postgresql
+
     return postgresql.insert(into)
 
 
