@@ -27,7 +27,7 @@ from bench.faults import TOKEN, House
 from rich.console import Console
 from rich.table import Table
 
-from offhook.bench.load import Begin, EndCalls, Finish, Measured, PlaceCalls, Spec
+from offhook.bench.load.messages import Begin, EndCalls, Finish, Measured, PlaceCalls, Spec
 
 P99_MS = 5.0
 GROWTH_MB = 50.0

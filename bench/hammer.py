@@ -22,6 +22,7 @@ import asyncio
 import json
 import os
 import random
+import socket
 import sys
 import tempfile
 from collections import Counter
@@ -34,14 +35,16 @@ from typing import Any
 import msgspec
 
 from offhook.bench import child, figures
-from offhook.bench.load import AgentSink, Load, LoadCaller, Measured, PlaceCalls
+from offhook.bench.load import sockets
+from offhook.bench.load.caller import LoadCaller
+from offhook.bench.load.messages import Measured, PlaceCalls
+from offhook.bench.load.process import Load
+from offhook.bench.load.sink import AgentSink
 from offhook.bench.runner import Child, Cores, started
 from offhook.cli.event_loop import run as run_on_uvloop
 from offhook.deepgram import messages as deepgram
-from offhook.net import websocket
 
 TOKEN = "0123456789abcdef0123456789abcdef"
-MAX_MESSAGE = 1024 * 1024
 PATIENCE_S = 120.0
 """For an answer. The server gives up after 10 s; a busy machine takes its time."""
 HANGING_MAX = 4
@@ -101,8 +104,8 @@ class Asked:
 class HammerAgent(AgentSink):
     """The sink's session, which also asks for functions."""
 
-    def __init__(self, load: Load, slot: int) -> None:
-        super().__init__(load, slot)
+    def __init__(self, load: Load, slot: int, socket: sockets.LoadSocket) -> None:
+        super().__init__(load, slot, socket)
         self.asked: dict[str, Asked] = {}
         self.fillers = 0
         self.over = False
@@ -120,8 +123,8 @@ class HammerAgent(AgentSink):
             asked.answers.append(message.content)
             asked.came.set()
 
-    def on_close(self, closed: websocket.Closed) -> None:
-        super().on_close(closed)
+    def on_close(self) -> None:
+        super().on_close()
         self.over = True
         for asked in self.asked.values():
             asked.pending_at_end = not asked.answers
@@ -162,15 +165,16 @@ class HammerLoad(Load):
         self._latest: HammerAgent | None = None
         self._names = 1_000_000
 
-    def agent(self, slot: int) -> HammerAgent:
-        self._latest = HammerAgent(self, slot)
+    def session(self, socket: sockets.LoadSocket) -> HammerAgent:
+        self._sessions += 1
+        self._latest = HammerAgent(self, 7 * self._sessions, socket)
         return self._latest
 
-    async def place(self, port: int) -> tuple[LoadCaller, HammerAgent]:
+    async def place_one(self, port: int) -> tuple[LoadCaller, HammerAgent]:
         async with self._placing:
             self._names += 1
             caller = LoadCaller(str(self._names), self, 7 * self._names + 3)
-            if not await self._place(caller, port, TOKEN) or self._latest is None:
+            if not await self.place(caller, port, TOKEN) or self._latest is None:
                 raise SystemExit("a call was not answered")
             return caller, self._latest
 
@@ -317,13 +321,9 @@ class Hammer:
         self.faults: list[str] = []
         self.counts = Counter[str]()
         self._seed = seed
-        self._sessions = 0
 
-    def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance:
-        self._sessions += 1
-        if not self.hammering:
-            return self.quiet.decide(upgrade)
-        return websocket.Acceptance(self.loud.agent(7 * self._sessions))
+    def session(self, socket: sockets.LoadSocket) -> AgentSink:
+        return (self.loud if self.hammering else self.quiet).session(socket)
 
     async def look(self, command: Look | Release) -> dict[str, Any]:
         told: dict[str, Any] = msgspec.json.decode(await self.server.ask(command))
@@ -351,7 +351,7 @@ class Hammer:
             kinds.insert(0, hanging_and_called_off if self.short or number % 2 else hanging)
         if not functions:
             kinds = [nothing] * len(kinds)
-        caller, agent = await self.loud.place(self.port)
+        caller, agent = await self.loud.place_one(self.port)
         hangs_up = functions and number % 6 == 2
         for kind in kinds[: rng.randrange(3)] if hangs_up else kinds:
             await kind(agent, rng)
@@ -387,7 +387,7 @@ class Hammer:
 
     async def hold(self) -> float:
         """Call functions that hold the interpreter; return the longest time of one, in ms."""
-        caller, agent = await self.loud.place(self.port)
+        caller, agent = await self.loud.place_one(self.port)
         names = ["hold_loop"]
         if sys.platform == "linux":  # elsewhere threads have no clock of their own
             names.append("hold_lock")
@@ -435,17 +435,26 @@ class Hammer:
 @asynccontextmanager
 async def hammer(seed: int, capacity: int, *, short: bool, compute: bool) -> AsyncIterator[Hammer]:
     """A server, with an agent whose tools are hammer_tools.py, and what hammers it."""
-    cores = Cores()
     made: Hammer | None = None
 
-    def decide(upgrade: websocket.Upgrade) -> websocket.Acceptance:
+    def session(socket: sockets.LoadSocket) -> AgentSink:
         assert made is not None  # nobody calls before the server is there
-        return made.decide(upgrade)
+        return made.session(socket)
 
     listener = child.shared_listener(0)
-    sink = await asyncio.get_running_loop().create_server(
-        lambda: child.Upgrading(decide, MAX_MESSAGE), sock=listener
-    )
+    async with asyncio.TaskGroup() as group:
+        sink = group.create_task(sockets.serve(listener, session))
+        async with server_of(listener, capacity) as (server, port):
+            made = Hammer(server, port, seed, short=short, compute=compute)
+            yield made
+        sink.cancel()
+    listener.close()
+
+
+@asynccontextmanager
+async def server_of(listener: socket.socket, capacity: int) -> AsyncIterator[tuple[Child, int]]:
+    """A server in a process of its own, and its port."""
+    cores = Cores()
     with tempfile.TemporaryDirectory(prefix="offhook-hammer-") as name:
         folder = Path(name)
         (folder / "offhook.yaml").write_text(CONFIG)
@@ -454,11 +463,8 @@ async def hammer(seed: int, capacity: int, *, short: bool, compute: bool) -> Asy
         command = [sys.executable, str(HERE / "hammer_server.py"), "--agent-url", url]
         command += ["--capacity", str(capacity), "--token", TOKEN]
         command += ["--config", str(folder / "offhook.yaml")]
-        async with started(command, "the server", cores.bridge, cores, os.environ) as server:
-            port = json.loads(await server.hear())["port"]
-            made = Hammer(server, port, seed, short=short, compute=compute)
-            yield made
-    sink.close()
+        async with started(command, "the server", {cores.bridge}, os.environ) as server:
+            yield server, json.loads(await server.hear())["port"]
 
 
 async def run(

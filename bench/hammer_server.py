@@ -1,4 +1,4 @@
-"""The server of bench/hammer.py: Offhook as offhook.bench.bridge runs it, which tells what is left.
+"""The server of bench/hammer.py: Offhook as plain_server.py runs it, which tells what is left.
 
 Each line on its input is a command. Look is answered with what runs in the process; Release ends
 what hangs, and is answered likewise.
@@ -9,7 +9,9 @@ import json
 import threading
 from collections import Counter
 
-from offhook.bench import bridge, child
+import plain_server
+
+from offhook.bench import child
 from offhook.config import Config
 from offhook.events.types import CallEnded, CallEvent, InterpreterHeld
 from offhook.observability.call_log import CallLog
@@ -56,4 +58,4 @@ async def serve(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    bridge.main(serve)
+    plain_server.main(serve)

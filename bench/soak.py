@@ -11,12 +11,13 @@ import argparse
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
 from offhook.bench.child import Usage
-from offhook.bench.load import Spec
-from offhook.bench.runner import Bench, BridgeRun, Cores, offhook
+from offhook.bench.load.messages import Spec
+from offhook.bench.runner import Bench, Bridge, BridgeRun, Cores
 from offhook.cli.event_loop import run as run_on_uvloop
 from offhook.errors import UserError
 
@@ -28,6 +29,8 @@ FRAMES = 10
 WARM_UP_SHARE = 0.25
 REST_BYTES = 2_000_000
 SETTLE_S = 3.0
+
+SERVER = Bridge("offhook", (sys.executable, str(Path(__file__).with_name("plain_server.py"))))
 
 console = Console(highlight=False)
 
@@ -65,19 +68,20 @@ def left_over(before: Usage, after: Usage) -> list[str]:
 async def settled(run: BridgeRun) -> Usage:
     """What is used once every socket had time to close."""
     await asyncio.sleep(SETTLE_S)
-    return await run.usage()
+    return await run.told()
 
 
 async def hold(bench: Bench, calls: int) -> list[str]:
     console.print(f"[bold]{calls} calls held for {HOLD_S:g} s[/]")
     spec = Spec(port=0, turn_ms=IDLE_TURN_MS, idle=True)
-    async with bench.running(offhook(None), capacity=2 * calls, load=spec) as run:
-        before = await run.usage()
+    async with bench.running(SERVER, capacity=2 * calls, load=spec) as run:
+        before = await run.told()
         show("before", before)
         for placed in range(0, calls, 500):
             await run.open(min(500, calls - placed))
-            show(f"{min(placed + 500, calls)} calls", await run.usage())
-        _, done, measured = await run.measure(HOLD_S)
+            show(f"{min(placed + 500, calls)} calls", await run.told())
+        _, _, measured = await run.measure(HOLD_S)
+        done = await run.told()
         show(f"after {HOLD_S:g} s", done)
         await run.hang_up()
         after = await settled(run)
@@ -96,13 +100,13 @@ async def churn(bench: Bench, calls: int, at_once: int, *, tls: bool) -> list[st
         f"[bold]{calls} short calls, {at_once} at a time{', TLS to the agent' if tls else ''}[/]"
     )
     every = max(100, calls // 2000 * 100)
-    async with bench.running(offhook(None), capacity=2 * at_once, tls=tls) as run:
-        before = await run.usage()
+    async with bench.running(SERVER, capacity=2 * at_once, tls=tls) as run:
+        before = await run.told()
         show("before", before)
         warm = before
         async for placed in run.churn(calls, at_once, FRAMES):
             if placed % every == 0:
-                now = await run.usage()
+                now = await run.told()
                 show(f"{placed} calls", now)
                 if placed <= WARM_UP_SHARE * calls:
                     warm = now

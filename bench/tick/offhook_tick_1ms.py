@@ -1,14 +1,19 @@
 """An experiment: Offhook that sleeps 1 ms a turn, so that one wake-up serves all ready sockets.
 
-    .venv/bin/offhook bench --calls 180 --no-search --short --baselines bench/tick
+    .venv/bin/offhook bench --calls 180 --no-search --baselines bench/tick
 
 prints it beside Offhook as it is; docs/design/audio-path.md says what came of it.
 """
 
 import asyncio
+import sys
 import time
+from pathlib import Path
 
-from offhook.bench import bridge
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import plain_server
+
 from offhook.config import Config
 
 
@@ -24,9 +29,9 @@ def main(tick_s: float = 0.001) -> None:
             loop.call_soon(tick)
 
         tick()
-        await bridge.serve(config)
+        await plain_server.serve(config)
 
-    bridge.main(serve)
+    plain_server.main(serve)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from tests.bench.samples import GOOD
 
-from offhook.bench.child import Usage
-from offhook.bench.figures import Spread, level, spread, typical
-from offhook.bench.load import Measured
+from offhook.bench.figures import RunUsage, Searched, Spread, level, spread, typical
+from offhook.bench.load.messages import Measured
+from offhook.bench.usage import ProcessUsage
 
 
 def test_percentiles_are_samples() -> None:
@@ -18,18 +18,27 @@ def test_percentiles_are_samples() -> None:
 
 
 def test_the_parts_of_the_load_are_put_together() -> None:
-    usage = (
-        Usage(at_ns=0, cpu_ns=0, rss=10_000_000, tasks=3, fds=9),
-        Usage(at_ns=10 * 10**9, cpu_ns=10**9, rss=12_000_000, tasks=3, fds=9),
-        Usage(at_ns=15 * 10**9, cpu_ns=2 * 10**9, rss=12_500_000, tasks=3, fds=9),
+    used = RunUsage(
+        rest=ProcessUsage(at_ns=0, cpu_ns=0, beside_ns=0, rss=8_000_000),
+        warm=ProcessUsage(at_ns=1, cpu_ns=1, beside_ns=1, rss=10_000_000),
+        begun=ProcessUsage(at_ns=10 * 10**9, cpu_ns=10**9, beside_ns=10**8, rss=12_000_000),
+        done=ProcessUsage(at_ns=15 * 10**9, cpu_ns=2 * 10**9, beside_ns=2 * 10**8, rss=12_500_000),
     )
     parts = [
         Measured(up=[1], up_last=[1], sent_up=7, received_up=6, lost=1, cpu_ns=9, elapsed_ns=10),
-        Measured(down=[2], late=[6_000_000], sent_down=5, received_down=5, broken_calls=2),
+        Measured(down=[2], late=[6_000_000], sent_down=5, received_down=5),
+        Measured(broken_calls=2, ended_calls=10),
     ]
-    whole = level("a", 50, tls=True, usage=usage, measured=parts)
+    searched = Searched([7_000_000], 1)
+    whole = level(
+        "a", "churn", 50, tls=True, used=used, measured=parts, start_s=1.234, searched=searched
+    )
     assert whole.cpu_us == 4000.0  # a second of CPU, five seconds, fifty calls
-    assert whole.rss_kb == 50.0
+    assert whole.beside_us == 400.0
+    assert (whole.rest_mb, whole.first_call_mb, whole.rss_kb) == (8.0, 2.0, 50.0)
+    assert whole.call_ms == 100.0  # a second of CPU, ten calls that ended
+    assert (whole.start_s, whole.failed_searches) == (1.23, 1)
+    assert whole.searches == Spread(7, 7, 7, 1)
     assert (whole.seconds, whole.frames_sent, whole.frames_received) == (5.0, 12, 11)
     assert (whole.lost, whole.broken_calls) == (1, 2)
     assert whole.up is not None
@@ -52,6 +61,7 @@ def test_the_parts_of_the_load_are_put_together() -> None:
         ({"down": None}, False, False),
         ({"load_late_p99_ms": 5.1}, True, True),
         ({"load_busy": 0.91}, True, True),
+        ({"load_slips": 1}, True, True),
     ],
 )
 def test_what_counts_as_carried(changes: dict[str, Any], carried: bool, bound: bool) -> None:

@@ -29,7 +29,7 @@ def test_a_page_without_a_place(page: str) -> None:
 
 def test_every_row_has_as_many_cells_as_its_header() -> None:
     tables = [block for block in markdown(REPORT).split("\n\n") if block.startswith("|")]
-    assert len(tables) == 2
+    assert len(tables) == 3
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
@@ -48,7 +48,7 @@ def test_what_is_said() -> None:
 def test_the_terminal_shows_the_same_figures() -> None:
     out = io.StringIO()
     show(REPORT, Console(file=out, width=120))
-    for words in ("at least 612", "seed_websockets", "not met; a note", "There is one core."):
+    for words in ("at least 612", "tutorial", "not met; a note", "There is one core."):
         assert words in out.getvalue()
 
 

@@ -5,13 +5,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
-from offhook.bench.load import Spec
-from offhook.bench.runner import Bench, Bridge, Cores, baselines, offhook
+from offhook.bench import measuring
+from offhook.bench.load.messages import Spec
+from offhook.bench.measuring import RunPlan
+from offhook.bench.runner import Bench, Bridge, Cores, ServeBridge, baselines
 from offhook.errors import UserError
 
-BASELINES = Path(__file__).parents[2] / "bench" / "baselines"
-NAMES = {"bare_picows", "seed_websockets", "websockets_20ms"}
+BENCH = Path(__file__).parents[2] / "bench"
+BASELINES = BENCH / "baselines"
+NAMES = {"bare_picows", "tutorial"}
+PLAIN = Bridge("plain", (sys.executable, str(BENCH / "plain_server.py")))
 CALLS = 5
 
 
@@ -29,10 +34,10 @@ def test_a_folder_without_any(tmp_path: Path) -> None:
         baselines(tmp_path)
 
 
-@pytest.mark.parametrize("name", [*sorted(NAMES), "offhook"])
-async def test_every_frame_comes_through(bench: Bench, name: str) -> None:
-    bridges = {bridge.name: bridge for bridge in (offhook(None), *baselines(BASELINES))}
-    level = await bench.level(bridges[name], CALLS, 2)
+@pytest.mark.parametrize("name", sorted(NAMES))
+async def test_every_frame_comes_through_a_baseline(bench: Bench, name: str) -> None:
+    bridges = {bridge.name: bridge for bridge in baselines(BASELINES)}
+    level = await measuring.level(bench, bridges[name], RunPlan(CALLS, 2))
     assert level.clean
     assert level.frames_received > 0
     assert level.up is not None
@@ -40,25 +45,49 @@ async def test_every_frame_comes_through(bench: Bench, name: str) -> None:
     assert level.cpu_us > 0
 
 
+async def test_every_frame_comes_through_the_server(bench: Bench) -> None:
+    level = await measuring.level(bench, ServeBridge(), RunPlan(CALLS, 2))
+    assert level.clean
+    assert level.frames_received > 0
+    assert level.cpu_us > 0
+    assert level.start_s is not None
+    assert level.rest_mb is None or level.rest_mb > 1
+
+
+async def test_recorded_calls_come_by_the_webhook_and_are_recorded(bench: Bench) -> None:
+    async with bench.running(ServeBridge(recorded=True), capacity=20) as run:
+        await run.open(2)
+        await run.hang_up()
+        assert run.setup is not None
+        recordings = run.setup.records / "recordings"
+        await until(lambda: len(list(recordings.rglob("*CA*"))) == 2)
+
+
+async def test_short_calls_begin_all_the_time(bench: Bench) -> None:
+    level = await measuring.level(bench, ServeBridge(), measuring.churn_plan(2))
+    assert level.broken_calls == 0
+    assert level.call_ms is not None
+
+
 async def test_tls_to_the_agent_is_verified(bench: Bench) -> None:
-    level = await bench.level(offhook(None), CALLS, 1, tls=True)
+    level = await measuring.level(bench, ServeBridge(), RunPlan(CALLS, 1, tls=True))
     assert level.clean
     assert level.frames_received > 0
 
 
 async def test_after_short_calls_nothing_is_left(bench: Bench) -> None:
-    async with bench.running(offhook(None), capacity=20) as run:
-        before = await run.usage()
+    async with bench.running(PLAIN, capacity=20) as run:
+        before = await run.told()
         assert [placed async for placed in run.churn(100, at_once=10, frames=2)] == [100]
         _, _, measured = await run.measure(0.1)
-        after = await run.usage()
+        after = await run.told()
     assert measured[0].broken_calls == 0
     assert after.tasks <= before.tasks
 
 
 async def test_idle_calls_are_held(bench: Bench) -> None:
     load = Spec(port=0, turn_ms=100, idle=True)
-    async with bench.running(offhook(None), capacity=20, load=load) as run:
+    async with bench.running(PLAIN, capacity=20, load=load) as run:
         await run.open(10)
         _, _, measured = await run.measure(0.5)
         await run.hang_up()
@@ -69,8 +98,16 @@ async def test_idle_calls_are_held(bench: Bench) -> None:
 async def test_a_bridge_that_cannot_start(bench: Bench) -> None:
     broken = Bridge("broken", (sys.executable, "-c", "raise SystemExit('no such thing')"))
     with pytest.raises(UserError, match="E-BENCH-01") as caught:
-        await bench.level(broken, 1, 1)
+        await measuring.level(bench, broken, RunPlan(1, 1))
     assert "no such thing" in caught.value.what
+
+
+async def test_a_server_that_cannot_start(bench: Bench, tmp_path: Path) -> None:
+    wrong = tmp_path / "offhook.yaml"
+    wrong.write_text("logs: {level: never}\n")
+    with pytest.raises(UserError, match="E-BENCH-01") as caught:
+        await measuring.level(bench, ServeBridge(wrong), RunPlan(1, 1))
+    assert "offhook did not answer" in caught.value.what
 
 
 async def test_a_bridge_that_loses_frames_is_found_out(bench: Bench, tmp_path: Path) -> None:
@@ -82,7 +119,7 @@ async def test_a_bridge_that_loses_frames_is_found_out(bench: Bench, tmp_path: P
         "        self.count = getattr(self, 'count', 0) + 1\n        if self.count % 50 == 0:\n"
     )
     deaf.write_text(source.replace(heard, f"{heard}{dropping}            return\n"))
-    level = await bench.level(baselines(tmp_path)[0], CALLS, 2)
+    level = await measuring.level(bench, baselines(tmp_path)[0], RunPlan(CALLS, 2))
     assert level.lost > 0
     assert not level.clean
     assert not level.carried

@@ -28,6 +28,7 @@ def test_a_run_without_search(tmp_path: Path) -> None:
     assert [level["bridge"] for level in report["at_start"]] == ["offhook"]
     assert [level["lost"] for level in report["levels"]] == [0, 0, 0]
     assert all(level["frames_received"] > 0 for level in report["levels"])
+    assert all(level["start_s"] > 0 for level in report["levels"])
     assert report["machine"]["cores"] >= 1
     assert any("baselines" in remark for remark in report["remarks"])
     assert (tmp_path / "plot.svg").read_text().startswith("<svg")

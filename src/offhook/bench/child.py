@@ -123,9 +123,10 @@ class Upgrading(asyncio.Protocol):
 
 
 def shared_listener(port: int) -> socket.socket:
-    """Bind a socket on loopback whose port other processes may share; 0 is any port."""
+    """Open a listening socket on loopback whose port other processes may share; 0 is any port."""
     listener = socket.socket()
     if hasattr(socket, "SO_REUSEPORT"):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind((HOST, port))
+    listener.listen(1024)
     return listener

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Final
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from offhook.bench.child import Usage
-from offhook.bench.load import Measured
+from offhook.bench.load.messages import Measured
+from offhook.bench.usage import ProcessUsage
 
 LATE_MS: Final = 5.0
 BUSY: Final = 0.9
@@ -26,17 +26,35 @@ class Spread(msgspec.Struct, frozen=True):
     samples: int
 
 
+Kind: TypeAlias = Literal["calls", "recorded", "searched", "churn"]
+"""What a run is of: calls that stay; the same, recorded; the same, while calls are searched for;
+short calls that begin all the time."""
+
+
 class Level(msgspec.Struct, frozen=True):
     """A run: a bridge under a number of calls for some seconds."""
 
     bridge: str
+    kind: Kind
     calls: int
     tls: bool
     seconds: float
     cpu_us: float
-    """CPU time of the bridge in µs, user and system, for each second of a call."""
+    """CPU time of the process that carries calls in µs, user and system, for a second of a call."""
+    beside_us: float
+    """CPU time of the bridge's other processes in µs, for a second of a call."""
+    rest_mb: float | None
+    """Memory of the process that carries calls in MB, before any call; None: not known."""
+    first_call_mb: float | None
+    """Memory in MB that the first calls add, and that stays."""
     rss_kb: float | None
-    """Memory of the bridge in kB for each call, above that before the first; None: not known."""
+    """Memory in kB for each call, above that after the first calls."""
+    start_s: float | None
+    """Seconds from the start of a server to its first answered upgrade."""
+    call_ms: float | None
+    """CPU time in ms of a short call, all of it, in the process that carries calls."""
+    searches: Spread | None
+    failed_searches: int
     up: Spread | None
     """Added delay, caller to agent; None when nothing came."""
     up_last: Spread | None
@@ -54,16 +72,19 @@ class Level(msgspec.Struct, frozen=True):
     load_late_p99_ms: float
     load_busy: float
     """Share of a core that the busiest process of the load used."""
+    load_slips: int
+    """How often the load left frames out, being late by a quarter of a second."""
 
     @property
     def bound_by_load(self) -> bool:
         """True if the load could not keep its schedule: figures do not describe the bridge then."""
-        return self.load_late_p99_ms > LATE_MS or self.load_busy > BUSY
+        late = self.load_late_p99_ms > LATE_MS or self.load_slips > 0
+        return late or self.load_busy > BUSY
 
     @property
     def disturbed(self) -> bool:
         """True if the load was late with CPU to spare: another program ran on its core."""
-        return self.load_late_p99_ms > LATE_MS and self.load_busy <= BUSY
+        return self.bound_by_load and self.load_busy <= BUSY
 
     @property
     def clean(self) -> bool:
@@ -81,6 +102,16 @@ class Level(msgspec.Struct, frozen=True):
         ways = (self.up_last, self.down)
         return self.clean and all(way is not None and way.p99 < LIMIT_MS for way in ways)
 
+    @property
+    def delay_p50(self) -> float | None:
+        """Added delay in ms at the median, of the slower way."""
+        return None if self.up is None or self.down is None else max(self.up.p50, self.down.p50)
+
+    @property
+    def delay_p99(self) -> float | None:
+        """Added delay in ms at p99, of the slower way."""
+        return None if self.up is None or self.down is None else max(self.up.p99, self.down.p99)
+
 
 def spread(samples_ns: Sequence[int]) -> Spread | None:
     """Return percentiles by nearest rank; None without samples."""
@@ -94,17 +125,40 @@ def spread(samples_ns: Sequence[int]) -> Spread | None:
     return Spread(at(0.5), at(0.99), at(1), len(ranked))
 
 
+class RunUsage(NamedTuple):
+    """What a bridge had used: before any call, after the first ones, at Begin and at Finish."""
+
+    rest: ProcessUsage
+    warm: ProcessUsage
+    begun: ProcessUsage
+    done: ProcessUsage
+
+
+class Searched(NamedTuple):
+    """The searches of a run: their times in ns, and how many failed."""
+
+    times: Sequence[int] = ()
+    failed: int = 0
+
+
+NO_SEARCHES: Final = Searched()
+
+
 def level(
     bridge: str,
+    kind: Kind,
     calls: int,
     *,
     tls: bool,
-    usage: tuple[Usage, Usage, Usage],
+    used: RunUsage,
     measured: Sequence[Measured],
+    start_s: float | None = None,
+    searched: Searched = NO_SEARCHES,
 ) -> Level:
-    """Return a run's figures. `usage` is the bridge's before the calls, at Begin and at Finish."""
-    before, begun, done = usage
+    """Return a run's figures."""
+    begun, done = used.begun, used.done
     elapsed_ns = done.at_ns - begun.at_ns
+    cpu_ns = done.cpu_ns - begun.cpu_ns
     late = spread([ns for part in measured for ns in part.late])
 
     def total(name: str) -> int:
@@ -113,13 +167,25 @@ def level(
     def merged(name: str) -> Spread | None:
         return spread([ns for part in measured for ns in getattr(part, name)])
 
+    def each(cpu: int) -> float:
+        return round(cpu / 1e3 / (elapsed_ns / 1e9) / calls, 1)
+
+    ended, known = total("ended_calls"), bool(done.rss)
     return Level(
         bridge=bridge,
+        kind=kind,
         calls=calls,
         tls=tls,
         seconds=round(elapsed_ns / 1e9, 2),
-        cpu_us=round((done.cpu_ns - begun.cpu_ns) / 1e3 / (elapsed_ns / 1e9) / calls, 1),
-        rss_kb=round((done.rss - before.rss) / 1000 / calls, 1) if done.rss else None,
+        cpu_us=each(cpu_ns),
+        beside_us=each(done.beside_ns - begun.beside_ns),
+        rest_mb=round(used.rest.rss / 1e6, 1) if known else None,
+        first_call_mb=round((used.warm.rss - used.rest.rss) / 1e6, 1) if known else None,
+        rss_kb=round((done.rss - used.warm.rss) / 1000 / calls, 1) if known else None,
+        start_s=None if start_s is None else round(start_s, 2),
+        call_ms=round(cpu_ns / 1e6 / ended, 2) if ended else None,
+        searches=spread(searched.times),
+        failed_searches=searched.failed,
         up=merged("up"),
         up_last=merged("up_last"),
         down=merged("down"),
@@ -134,6 +200,7 @@ def level(
         broken_calls=total("broken_calls"),
         load_late_p99_ms=late.p99 if late else 0.0,
         load_busy=round(max(part.cpu_ns / max(part.elapsed_ns, 1) for part in measured), 3),
+        load_slips=total("slips"),
     )
 
 

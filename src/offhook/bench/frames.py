@@ -40,38 +40,38 @@ class FrameFaults:
 class Order:
     """Checker of the order of frames, for one direction of a call."""
 
-    __slots__ = ("_faults", "_missing", "_next", "_utterance")
+    __slots__ = ("_faults", "_missing", "next", "utterance")
 
     def __init__(self, faults: FrameFaults) -> None:
         self._faults = faults
-        self._utterance = -1
-        self._next = 0
+        self.utterance = -1
+        self.next = 0
         self._missing: set[int] = set()
 
     def check(self, utterance: int, number: int, size_before: int) -> None:
         """Take a frame. Missing frames of an earlier utterance that was cut are not lost."""
-        if number == self._next and utterance == self._utterance:
-            self._next = number + 1
+        if number == self.next and utterance == self.utterance:
+            self.next = number + 1
             return
         faults = self._faults
-        if self._utterance < 0:  # the bridge may drop what came before the agent was there
-            self._utterance, self._next = utterance, number + 1
+        if self.utterance < 0:  # the bridge may drop what came before the agent was there
+            self.utterance, self.next = utterance, number + 1
             return
-        if utterance < self._utterance:
+        if utterance < self.utterance:
             faults.disordered += 1
             return
-        if utterance > self._utterance:
-            skipped = utterance - self._utterance - 1
-            faults.lost += skipped or max(0, size_before - self._next)
-            self._utterance, self._next = utterance, 0
+        if utterance > self.utterance:
+            skipped = utterance - self.utterance - 1
+            faults.lost += skipped or max(0, size_before - self.next)
+            self.utterance, self.next = utterance, 0
             self._missing.clear()
         if number in self._missing:
             self._missing.remove(number)
             faults.lost -= 1
             faults.disordered += 1
-        elif number < self._next:
+        elif number < self.next:
             faults.doubled += 1
         else:
-            faults.lost += number - self._next
-            self._missing.update(range(self._next, number))
-            self._next = number + 1
+            faults.lost += number - self.next
+            self._missing.update(range(self.next, number))
+            self.next = number + 1

@@ -29,7 +29,8 @@ Point = tuple[float, float]
 
 def plot(levels: Sequence[Level]) -> str:
     """Return an SVG of p99 delay (logarithmic) and CPU per call-second, a line for each bridge."""
-    plain = [level for level in levels if not level.tls] or list(levels)
+    stay = [level for level in levels if level.kind == "calls"]
+    plain = [level for level in stay if not level.tls] or stay
     names = list(dict.fromkeys(level.bridge for level in plain))
     most = max((level.calls for level in plain), default=1)
     parts = [

@@ -6,9 +6,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from offhook.bench.bars import Bar
 from offhook.bench.figures import Level, Spread
 from offhook.bench.search import Ceiling
-from offhook.bench.suite import Bar, BenchReport
+from offhook.bench.suite import BenchReport
 from offhook.errors import UserError
 
 BEGIN: Final = "<!-- measured by make bench: begin -->"
@@ -60,20 +61,34 @@ def _heading(report: BenchReport) -> str:
     where = report.machine
     return (
         f"{where.date}, Offhook {where.offhook}, {where.processor}, {where.cores} cores,"
-        f" {where.system}, Python {where.python}; {report.plan.calls} calls"
-        f"{', TLS to the agent' if report.plan.tls else ''}:"
+        f" {where.system}, Python {where.python}; load average before: {where.load_average:g}"
+        f"{'; TLS to the agent' if report.plan.tls else ''}."
     )
 
 
 def _tables(report: BenchReport) -> list[tuple[list[str], list[list[str]]]]:
     levels = report.at_start
-    rows = [["calls per core", *(_most(report.ceilings.get(one.bridge)) for one in levels)]]
-    for what, take in _ROWS:
-        rows.append([what, *(_number(take(one)) for one in levels)])
-    bars = [bar for bar in report.bars if bar.value is not None]
+    most = ["calls per core", *(_most(report.ceilings.get(one.bridge)) for one in levels)]
+    bars = [_bar(bar) for bar in report.bars if bar.value is not None]
+    tables = [
+        (["", "measured", "bar", "stretch", ""], bars),
+        (
+            [f"at {report.plan.calls} calls", *(one.bridge for one in levels)],
+            [most, *_rows(levels)],
+        ),
+    ]
+    if report.runs:
+        tables.append((["Offhook", *report.runs], _rows(list(report.runs.values()))))
+    return [(header, rows) for header, rows in tables if rows]
+
+
+def _rows(levels: Sequence[Level]) -> list[list[str]]:
+    """Return the rows in which at least one level has something to tell."""
+    rows = [(what, [take(one) for one in levels]) for what, take in _ROWS]
     return [
-        ([f"at {report.plan.calls} calls", *(one.bridge for one in levels)], rows),
-        (["", "measured", "bar", "stretch", ""], [_bar(bar) for bar in bars]),
+        [what, *map(_number, values)]
+        for what, values in rows
+        if any(value is not None for value in values)
     ]
 
 
@@ -82,20 +97,25 @@ def _part(spread: Spread | None, share: str) -> float | None:
 
 
 _ROWS: Final[Sequence[tuple[str, Callable[[Level], float | None]]]] = (
-    ("CPU, µs per call-second", lambda level: level.cpu_us),
-    ("memory, kB per call", lambda level: level.rss_kb),
+    ("calls", lambda level: level.calls),
+    ("CPU of the call process, µs per call-second", lambda level: level.cpu_us),
+    ("CPU beside it, µs per call-second", lambda level: level.beside_us or None),
+    ("CPU of a whole call, ms", lambda level: level.call_ms),
+    ("memory at rest, MB", lambda level: level.rest_mb),
+    ("memory that first calls add, MB", lambda level: level.first_call_mb),
+    ("memory per call, kB", lambda level: level.rss_kb),
+    ("start to the first answered upgrade, s", lambda level: level.start_s),
     ("added delay caller → agent, p50, ms", lambda level: _part(level.up, "p50")),
     ("p99", lambda level: _part(level.up, "p99")),
-    ("max", lambda level: _part(level.up, "max")),
     ("p99 without its own batches", lambda level: _part(level.up_last, "p99")),
     ("added delay agent → caller, p50, ms", lambda level: _part(level.down, "p50")),
     ("p99", lambda level: _part(level.down, "p99")),
-    ("max", lambda level: _part(level.down, "max")),
     ("UserStartedSpeaking to clear, p50, ms", lambda level: _part(level.barge_in, "p50")),
     ("p99", lambda level: _part(level.barge_in, "p99")),
+    ("a search, p50, ms", lambda level: _part(level.searches, "p50")),
+    ("p99", lambda level: _part(level.searches, "p99")),
     ("frames checked", lambda level: level.frames_received),
-    ("lost", lambda level: level.lost),
-    ("out of order, doubled or damaged", lambda level: level.misplaced),
+    ("lost, out of order, doubled or damaged", lambda level: level.lost + level.misplaced),
     ("the load's own lateness, p99, ms", lambda level: level.load_late_p99_ms),
     ("share of its core", lambda level: level.load_busy),
 )

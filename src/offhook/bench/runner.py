@@ -4,25 +4,45 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from offhook.bench import figures
+from offhook.bench import serve, usage
 from offhook.bench.child import Usage
-from offhook.bench.load import Begin, Churn, EndCalls, Finish, Measured, PlaceCalls, Spec
+from offhook.bench.load.messages import (
+    Arrive,
+    Begin,
+    Churn,
+    EndCalls,
+    Finish,
+    Measured,
+    PlaceCalls,
+    Road,
+    Spec,
+)
+from offhook.bench.load.sockets import RefusedError
+from offhook.bench.serve import Roles, ServeSetup
+from offhook.bench.usage import ProcessUsage
 from offhook.errors import UserError
 
 WARM_UP_S: Final = 1.5
 ANSWER_S: Final = 60.0
 """Seconds that an answer may take; opening thousands of calls takes longest."""
 LEAVE_S: Final = 5.0
+SERVER_LEAVE_S: Final = 20.0
+"""Seconds in which a process ends by itself: a server applies its journal before."""
 LOADS_MAX: Final = 4
+ARRIVALS_MAX: Final = 1_000_000
+"""Calls of one Arrive, at most, which their names are kept apart by."""
+OFFHOOK: Final = "offhook"
 AGENT_PATH: Final = "/v1/agent/converse"
 
 
@@ -34,10 +54,23 @@ class Bridge:
     command: tuple[str, ...]
 
 
-def offhook(config: Path | None) -> Bridge:
-    """Return the bridge of the installation that runs this."""
-    chosen = ("--config", str(config)) if config is not None else ()
-    return Bridge("offhook", (sys.executable, "-m", "offhook.bench.bridge", *chosen))
+@dataclass(frozen=True)
+class ServeBridge:
+    """`offhook serve` of the installation that runs this, as users run it.
+
+    With `recorded` both sides of every call are recorded; such calls come by the voice webhook.
+    `database` is a database that the server begins with.
+    """
+
+    config: Path | None = None
+    recorded: bool = False
+    database: Path | None = None
+    name: str = OFFHOOK
+
+    @property
+    def road(self) -> Road:
+        """Return how its calls come."""
+        return "webhook" if self.recorded else "bin"
 
 
 def baselines(folder: Path) -> list[Bridge]:
@@ -56,25 +89,34 @@ class Cores:
     """Cores of the bridge and of the load; all cores where a process cannot be pinned."""
 
     def __init__(self) -> None:
-        self.pins: Final = hasattr(os, "sched_setaffinity")
-        mine = sorted(os.sched_getaffinity(0)) if self.pins else [0]
+        mine = sorted(os.sched_getaffinity(0)) if usage.PINS else [0]
         self.bridge = mine[-1]
-        self.loads = mine[:-1][:LOADS_MAX] or mine
+        self.others = mine[:-1] or mine
+        self.loads = self.others[:LOADS_MAX]
         self.shared = len(mine) == 1
 
-    def pin(self, pid: int, core: int) -> None:
-        """Keep a process on a core."""
-        if self.pins:
-            os.sched_setaffinity(pid, {core})
+    def pin(self, roles: Roles) -> None:
+        """Keep the process that carries calls on the bridge's core, and the rest off it."""
+        usage.pin(roles.call, {self.bridge})
+        for pid in roles.beside:
+            usage.pin(pid, self.others)
 
 
 class Child:
-    """A process of a run. It ends when its input does, at the latest when it is killed."""
+    """A process of a run. It ends when its input does, or at `stop`; at the latest it is killed."""
 
-    def __init__(self, process: asyncio.subprocess.Process, name: str, errors: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, name: str, errors: Path, *, is_server: bool
+    ) -> None:
+        self.pid: Final = process.pid
         self._process = process
         self._name = name
         self._errors = errors
+        self._is_server = is_server
+
+    def is_over(self) -> bool:
+        """Return whether the process has ended."""
+        return self._process.returncode is not None
 
     async def ask(self, message: msgspec.Struct) -> bytes:
         """Send a message and return the answer."""
@@ -94,46 +136,65 @@ class Child:
             async with asyncio.timeout(seconds):
                 line = await self._process.stdout.readline()
         if not line:
-            said = self._errors.read_text(errors="replace").strip().splitlines()
-            raise UserError(
-                "E-BENCH-01",
-                f"{self._name} did not answer: {said[-1] if said else 'it said nothing'}.",
-                "Look at what it needs: offhook/bench/README.md says how a bridge is started.",
-            )
+            raise self.silent()
         return line
+
+    def silent(self) -> UserError:
+        """Return the error of a process that does not answer."""
+        said = self._errors.read_text(errors="replace").strip().splitlines()
+        return UserError(
+            "E-BENCH-01",
+            f"{self._name} did not answer: {said[-1] if said else 'it said nothing'}.",
+            "Look at what it needs: offhook/bench/README.md says how a bridge is started.",
+        )
 
     async def leave(self) -> None:
         """End the process: by itself, or killed."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+        for _ in range(2 if self._is_server else 0):  # the second ends the calls
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            await asyncio.sleep(0.1)
         try:
-            async with asyncio.timeout(LEAVE_S):
+            async with asyncio.timeout(SERVER_LEAVE_S if self._is_server else LEAVE_S):
                 await self._process.wait()
         except TimeoutError:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
             await self._process.wait()
 
 
 @contextlib.asynccontextmanager
 async def started(
-    command: Sequence[str], name: str, core: int, cores: Cores, environ: Mapping[str, str]
+    command: Sequence[str],
+    name: str,
+    cores: Collection[int],
+    environ: Mapping[str, str],
+    *,
+    is_server: bool = False,
 ) -> AsyncIterator[Child]:
-    """Run a process on a core, until the end of the block, however that ends."""
+    """Run a process on some cores, until the end of the block, however that ends.
+
+    A server has no input and tells nothing: it is ended by signals.
+    """
     with tempfile.TemporaryDirectory(prefix="offhook-bench-") as folder:
         errors = Path(folder) / "stderr"
+        pipe = asyncio.subprocess.DEVNULL if is_server else asyncio.subprocess.PIPE
         with errors.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+                stdin=pipe,
+                stdout=pipe,
                 stderr=file,
+                cwd=folder if is_server else None,  # no .env of the user's
                 env=dict(environ),
                 limit=256 * 1024 * 1024,  # a process of the load sends all its samples in a line
                 start_new_session=True,  # Ctrl-C is the runner's: it ends its children
             )
-        child = Child(process, name, errors)
+        child = Child(process, name, errors, is_server=is_server)
         try:
-            cores.pin(process.pid, core)
+            usage.pin(process.pid, cores)
             yield child
         finally:
             await child.leave()
@@ -143,14 +204,23 @@ async def started(
 class BridgeRun:
     """A bridge and its load, both started, no call placed yet."""
 
+    cores: Cores
     bridge: Child
     loads: list[Child]
     port: int
     token: str = field(repr=False)
+    road: Road = "bin"
+    start_s: float | None = None
+    """Seconds from the start of a server to its first answered upgrade."""
+    setup: ServeSetup | None = None
     _placed: int = field(default=0, init=False)
 
-    async def usage(self) -> Usage:
-        """Return the bridge's usage of resources."""
+    def usage(self) -> ProcessUsage:
+        """Return what the bridge has used."""
+        return usage.usage_of(*self._roles())
+
+    async def told(self) -> Usage:
+        """Return what the bridge itself tells of its resources: a program, not a server."""
         return msgspec.json.decode(await self.bridge.ask(Begin()), type=Usage)
 
     async def open(self, calls: int) -> None:
@@ -159,7 +229,7 @@ class BridgeRun:
         for index in range(calls % len(self.loads)):
             share[index] += 1
         for load, part in zip(self.loads, share, strict=True):
-            load.say(PlaceCalls(self.port, part, self._placed, self.token))
+            load.say(PlaceCalls(self.port, part, self._placed, self.token, self.road))
             self._placed += part
         for load in self.loads:
             await load.hear()
@@ -169,21 +239,37 @@ class BridgeRun:
         for load in self.loads:
             await load.ask(EndCalls())
 
-    async def measure(self, seconds: float) -> tuple[Usage, Usage, list[Measured]]:
+    async def measure(self, seconds: float) -> tuple[ProcessUsage, ProcessUsage, list[Measured]]:
         """Measure for `seconds`."""
+        self.cores.pin(self._roles())  # threads that came since
         for load in self.loads:
             load.say(Begin())
-        begun = await self.usage()
+        begun = self.usage()
         await asyncio.sleep(seconds)
-        done = await self.usage()
+        done = self.usage()
         told = [await load.ask(Finish()) for load in self.loads]
         return begun, done, [msgspec.json.decode(line, type=Measured) for line in told]
 
     async def churn(self, calls: int, at_once: int, frames: int) -> AsyncIterator[int]:
         """Place short calls, by the first process of the load. Yield how many were placed."""
-        self.loads[0].say(Churn(self.port, calls, at_once, frames, self.token))
+        first, self._placed = self._placed, self._placed + calls
+        message = Churn(self.port, calls, at_once, frames, first, self.token, self.road)
+        self.loads[0].say(message)
         while "placed" in (told := msgspec.json.decode(await self.loads[0].hear())):
             yield told["placed"]
+
+    def arrive(self, per_second: float, hold_s: float) -> None:
+        """Begin calls at a rate from now on, each of `hold_s` seconds."""
+        rate = per_second / len(self.loads)
+        for index, load in enumerate(self.loads):
+            first = self._placed + index * ARRIVALS_MAX
+            load.say(Arrive(self.port, rate, hold_s, first, self.token, self.road))
+        self._placed += len(self.loads) * ARRIVALS_MAX
+
+    def _roles(self) -> Roles:
+        if self.setup is None:
+            return Roles(self.bridge.pid)
+        return self.setup.roles(self.bridge.pid)
 
 
 @dataclass(frozen=True)
@@ -196,7 +282,12 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def running(
-        self, bridge: Bridge, *, capacity: int, tls: bool = False, load: Spec | None = None
+        self,
+        bridge: Bridge | ServeBridge,
+        *,
+        capacity: int,
+        tls: bool = False,
+        load: Spec | None = None,
     ) -> AsyncIterator[BridgeRun]:
         """Run a bridge and its load, until the end of the block."""
         async with contextlib.AsyncExitStack() as stack:
@@ -213,31 +304,59 @@ class Bench:
                 command = [sys.executable, "-m", "offhook.bench.load"]
                 command.append(msgspec.json.encode(spec).decode())
                 child = await stack.enter_async_context(
-                    started(command, "the load", core, self.cores, environ)
+                    started(command, "the load", {core}, environ)
                 )
                 port = _port(await child.hear())
                 loads.append(child)
-            token = secrets.token_hex(16)
             url = f"{'wss' if tls else 'ws'}://localhost:{port}{AGENT_PATH}"
-            options = ["--agent-url", url, "--capacity", str(capacity), "--token", token]
-            command = [*bridge.command, *options]
-            child = await stack.enter_async_context(
-                started(command, bridge.name, self.cores.bridge, self.cores, environ)
-            )
-            yield BridgeRun(child, loads, _port(await child.hear()), token)
+            start = self._serve if isinstance(bridge, ServeBridge) else self._start
+            yield await start(bridge, url, capacity, environ, loads, stack)  # type: ignore[arg-type]
 
-    async def level(
-        self, bridge: Bridge, calls: int, seconds: float, *, tls: bool = False
-    ) -> figures.Level:
-        """Return the figures of a run, in processes of its own."""
-        async with self.running(bridge, capacity=2 * calls, tls=tls) as run:
-            before = await run.usage()
-            await run.open(calls)
-            await asyncio.sleep(self.warm_up_s)
-            begun, done, measured = await run.measure(seconds)
-        return figures.level(
-            bridge.name, calls, tls=tls, usage=(before, begun, done), measured=measured
+    async def _start(
+        self,
+        bridge: Bridge,
+        url: str,
+        capacity: int,
+        environ: Mapping[str, str],
+        loads: list[Child],
+        stack: contextlib.AsyncExitStack,
+    ) -> BridgeRun:
+        token = secrets.token_hex(16)
+        options = ["--agent-url", url, "--capacity", str(capacity), "--token", token]
+        child = await stack.enter_async_context(
+            started([*bridge.command, *options], bridge.name, {self.cores.bridge}, environ)
         )
+        return BridgeRun(self.cores, child, loads, _port(await child.hear()), token)
+
+    async def _serve(
+        self,
+        bridge: ServeBridge,
+        url: str,
+        capacity: int,
+        environ: Mapping[str, str],
+        loads: list[Child],
+        stack: contextlib.AsyncExitStack,
+    ) -> BridgeRun:
+        """Start a server on all cores, as users do; keep its processes apart once it answers."""
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="offhook-bench-")))
+        setup = serve.set_up(folder, bridge.config, capacity, recorded=bridge.recorded)
+        if bridge.database is not None:
+            shutil.copyfile(bridge.database, setup.records / serve.DATABASE)
+        command = serve.command(setup, sys.executable, url)
+        everywhere = {self.cores.bridge, *self.cores.others}
+        began = time.perf_counter()
+        child = await stack.enter_async_context(
+            started(command, bridge.name, everywhere, setup.environ(environ), is_server=True)
+        )
+        try:
+            answered = await setup.until_answered(child.is_over)
+            await setup.until_complete(child.pid)
+        except (RefusedError, TimeoutError):
+            raise child.silent() from None
+        self.cores.pin(setup.roles(child.pid))
+        run = BridgeRun(self.cores, child, loads, setup.port, setup.token, bridge.road)
+        run.start_s, run.setup = answered - began, setup
+        return run
 
 
 def can_make_certificates() -> bool:

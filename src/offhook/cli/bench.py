@@ -23,7 +23,11 @@ def bench(
         typer.Option(help="Length of the measurement in each run, in seconds.", min=1, max=60),
     ] = 5,
     search: Annotated[
-        bool, typer.Option(help="Also search for the most calls that one core carries.")
+        bool,
+        typer.Option(
+            help="Also search for the most calls that one core carries, and measure at half of"
+            " them. Takes about eight minutes."
+        ),
     ] = True,
     tls: Annotated[bool, typer.Option("--tls", help="Use TLS to the agent in every run.")] = False,
     baselines: Annotated[
@@ -39,25 +43,24 @@ def bench(
             help="Write a plot of delay and CPU against calls to this file.", metavar="FILE.svg"
         ),
     ] = None,
-    short: Annotated[
-        bool, typer.Option("--short", help="Run only what fits into about five minutes.")
-    ] = False,
 ) -> None:
     """Measure this installation with simulated calls on loopback, and compare other bridges."""
     import os
+    import tempfile
 
     import msgspec
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from offhook import config as configuration
+    from offhook.bench import commands, runner, searches, suite, usage
     from offhook.bench import report as reporting
-    from offhook.bench import runner, suite
     from offhook.bench.figures import Level
     from offhook.bench.plot import plot as draw
     from offhook.cli.event_loop import run
     from offhook.errors import UserError
 
+    usage.require_known_system()
     # Here a wrong configuration is one error message, not one from each process of the run.
     loaded = configuration.load(config, {"DEEPGRAM_API_KEY": "loopback"})
     if loaded.agent_for(None) is None:
@@ -69,26 +72,27 @@ def bench(
     if baselines is None and BASELINES.is_dir():
         baselines = BASELINES
     others = runner.baselines(baselines) if baselines is not None else []
-    plan = suite.BenchPlan(calls=calls, seconds=seconds, search=search, tls=tls, short=short)
-    console = Console(stderr=as_json, highlight=False)
+    plan = suite.BenchPlan(calls=calls, seconds=seconds, search=search, tls=tls)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as progress:
-        task = progress.add_task("starting", total=suite.runs(plan, len(others)))
+    with (
+        Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as progress,
+        tempfile.TemporaryDirectory(prefix="offhook-bench-") as folder,
+    ):
+        task = progress.add_task("starting", total=suite.expected(plan, len(others)))
 
         def on_level(level: Level) -> None:
             bound = " (bound by the load)" if level.bound_by_load else ""
-            name = f"{level.bridge}, {level.calls} calls: {level.cpu_us:.0f} µs{bound}"
+            name = f"{level.bridge}, {level.calls} {level.kind}: {level.cpu_us:.0f} µs{bound}"
             progress.update(task, description=name, advance=1)
 
-        report = run(
-            suite.benchmark(
-                runner.Bench(runner.Cores(), os.environ),
-                runner.offhook(config),
-                others,
-                plan,
-                on_level,
-            )
-        )
+        database, costs = None, []
+        if search:
+            progress.update(task, description=f"writing {searches.CALLS} calls")
+            database = Path(folder) / "calls.db"
+            searches.make_database(database)
+            costs = commands.costs(database, os.environ)
+        bench = runner.Bench(runner.Cores(), os.environ)
+        report = run(suite.Suite(bench, config, others, plan, on_level).run(costs, database))
     if plot is not None:
         try:
             plot.write_text(draw(report.levels), encoding="utf-8")
@@ -101,6 +105,6 @@ def bench(
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
-        reporting.show(report, console)
-    if not all(level.clean for level in report.at_start if level.bridge == "offhook"):
+        reporting.show(report, Console(highlight=False))
+    if not all(level.clean for level in report.at_start if level.bridge == runner.OFFHOOK):
         raise typer.Exit(1)

@@ -1,4 +1,7 @@
-"""Offhook under test: the server of `offhook serve`, on loopback, with the sink as its agent."""
+"""A server in one process without a record, which tells its own tasks and open files.
+
+For bench/soak.py, bench/hammer_server.py and bench/tick. `offhook bench` measures `offhook serve`.
+"""
 
 import asyncio
 import dataclasses
@@ -30,7 +33,7 @@ async def serve(config: Config, record: "Record | None" = None) -> None:
 
 
 def main(serve: Callable[[Config], Coroutine[Any, Any, None]] = serve) -> None:
-    """`python -m offhook.bench.bridge`: started by the runner. Experiments serve otherwise."""
+    """Started by the runner. Experiments serve otherwise."""
     given = child.arguments()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("offhook.wire.picows").setLevel(logging.CRITICAL)
