@@ -15,7 +15,7 @@ from offhook.events.types import Event
 from offhook.records import call_record, tables
 from offhook.records.batches import without_nul
 from offhook.records.entries import JournalEntry
-from offhook.records.models import FunctionRecord
+from offhook.records.models import FunctionRecord, UtteranceRecord
 from offhook.records.store import RecordStore
 
 PRICES = Prices(twilio_minute=0.01, stream_minute=0.004, deepgram_minute={"standard": 0.06})
@@ -206,6 +206,51 @@ def test_what_earlier_runs_left_without_an_end_gets_one(engine: Engine) -> None:
         another = RecordStore("j", PRICES, process_id="another process")
         assert another.end_orphaned(connection) == ["CA4"]
     assert call(engine, "CA4")["duration_ms"] == 0
+
+
+SPEAKING = (
+    (0, began()),
+    (200, events.CallStarted()),
+    (300, events.AgentAnnounced(1, "Hello.")),
+    (900, events.AgentSaid("Hello.", "Hello.", 500, interrupted=False, start_ms=350)),
+    (1000, events.AgentAnnounced(2, "We are open from nine to five.")),
+    (1100, events.AgentHeard(2, 20, 1080)),
+    (1200, events.AgentAnnounced(2, "On Sundays we are closed.")),
+    (3100, events.AgentHeard(2, 1600, 1080)),
+)
+
+
+def agents_utterances(engine: Engine) -> list[UtteranceRecord]:
+    with engine.connect() as connection:
+        timeline = call_record.shown(connection, "CA1").timeline
+    assert all(entry.kind != "event" for entry in timeline), "progress is no entry of its own"
+    return [entry for entry in timeline if isinstance(entry, UtteranceRecord)]
+
+
+def test_what_is_being_said_is_in_the_record_of_a_live_call(engine: Engine) -> None:
+    apply(engine, lines(*SPEAKING))
+    greeting, speaking = agents_utterances(engine)
+    assert not greeting.estimated
+    assert speaking.intended == "We are open from nine to five. On Sundays we are closed."
+    assert (speaking.text, speaking.heard_ms) == ("We are open from nine to five.", 1600)
+    assert (speaking.start_ms, speaking.end_ms) == (1080, 3100)
+    assert speaking.estimated
+    assert not speaking.interrupted
+
+
+def test_a_server_that_dies_in_the_middle_of_an_answer_leaves_what_was_heard(
+    engine: Engine,
+) -> None:
+    apply(engine, lines(*SPEAKING))
+    with engine.begin() as connection:
+        assert RecordStore("j", PRICES).end_orphaned(connection) == ["CA1"]
+    _, cut = agents_utterances(engine)
+    assert (cut.text, cut.heard_ms) == ("We are open from nine to five.", 1600)
+    assert cut.estimated
+    assert cut.interrupted
+    texts = [row["text"] for row in rows(engine, tables.utterances)]
+    assert texts == ["Hello.", "We are open from nine to five."], "it can be searched for"
+    assert call(engine)["duration_ms"] == 3100
 
 
 def test_without_prices_there_is_no_cost(engine: Engine) -> None:

@@ -86,8 +86,9 @@ class GroupTotals:
 class UtteranceRecord:
     """An utterance of the caller or the agent.
 
-    `text` was heard; when `estimated`, the agent was cut and the text is taken from `heard_ms` of
-    its audio. `intended` is all that it meant to say. `at_ms` is `start_ms` where that is known.
+    `text` was heard; when `estimated`, the agent was cut, or still speaks, and the text is taken
+    from `heard_ms` of its audio. `intended` is all that it meant to say. `at_ms` is `start_ms`
+    where that is known.
     """
 
     kind: Literal["utterance"] = "utterance"

@@ -7,12 +7,15 @@ from sqlalchemy import ColumnElement, Connection, exists, func, select, update
 
 from offhook.call.ending import Slug
 from offhook.config import Prices
+from offhook.events.types import AgentAnnounced, AgentHeard, AgentSaid
 from offhook.records import database, jobs, tables
 from offhook.records.batches import Batch, Statements
 from offhook.records.dnc import bar
 from offhook.records.entries import JournalEntry
 from offhook.records.prices import cost_micros
 from offhook.records.rows import AFTER_THE_END
+from offhook.records.timeline import StoredEvent, decoded
+from offhook.records.unfinished import KINDS, UnfinishedSpeech
 
 
 class RecordStore:
@@ -61,7 +64,28 @@ class RecordStore:
         which = calls.process == self.process_id
         if before is not None:
             which &= exists().where(lines.call_sid == calls.sid, lines.line < before)
-        return self._end(connection, which)
+        orphaned = self._end(connection, which)
+        self._end_speech(connection, orphaned)
+        return orphaned
+
+    def _end_speech(self, connection: Connection, call_sids: Sequence[str]) -> None:
+        """Add an AgentSaid for each utterance that the agent was in when the process died."""
+        lines = tables.events.c
+        batch = Batch(self.machine_id, self.process_id)
+        for sid in call_sids:
+            query = select(lines.line, lines.at_ms, lines.wall_ms, lines.kind, lines.body)
+            query = query.where(lines.call_sid == sid).order_by(lines.line)
+            stored = [StoredEvent(*row) for row in connection.execute(query)]
+            speech = UnfinishedSpeech()
+            for row in stored:
+                event = decoded(row) if row.kind in KINDS else None
+                if isinstance(event, AgentAnnounced | AgentHeard | AgentSaid):
+                    speech.take(event, row.at_ms)
+            for number, (at_ms, said) in enumerate(speech.cut(), 1):
+                last = stored[-1]
+                batch.add(JournalEntry(last.line + number, sid, at_ms, last.wall_ms, said))
+        if call_sids:
+            batch.write(connection)
 
     def end_lost(self, connection: Connection, before_ms: int) -> list[str]:
         """End the calls that began before that time of the wall clock. Return them.

@@ -5,6 +5,7 @@ An event is an entry of a kind of its own, part of another event's entry, or a g
 """
 
 import dataclasses
+import sys
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,7 @@ from offhook.records.models import (
     UtteranceRecord,
 )
 from offhook.records.rows import TROUBLES
+from offhook.records.unfinished import UnfinishedSpeech
 
 UNLISTED: Final[Mapping[type[Event], str]] = {
     events.CallBegan: "the fields of the call itself",
@@ -36,6 +38,8 @@ UNLISTED: Final[Mapping[type[Event], str]] = {
     events.DelaysSampled: "`delays`",
     events.CallEnded: "`call.fault`, `slug`, `words` and `duration_ms`; `detail`",
     events.CallBilled: "`meters`",
+    events.AgentAnnounced: "its utterance, estimated until AgentSaid has the whole",
+    events.AgentHeard: "`heard_ms` of its utterance",
     events.Interrupted: "`interrupted` and `heard_ms` of the utterance that was cut",
 }
 """Events without an entry in the timeline, and where the record of the call has them instead."""
@@ -84,10 +88,13 @@ class _Timeline:
         self._entries: list[_Entry] = []
         self._functions: dict[str, int] = {}
         self._caller_lines: list[int] = []
+        self._speech = UnfinishedSpeech()
         self._turns: list[tuple[int, int, events.Answered | events.LatencyReported]] = []
 
     def add(self, row: StoredEvent) -> None:
         event = decoded(row)
+        if isinstance(event, events.AgentAnnounced | events.AgentHeard | events.AgentSaid):
+            self._speech.take(event, row.at_ms)
         match event:
             case None:
                 self._append(row, _general(row, None))
@@ -112,9 +119,18 @@ class _Timeline:
                 self._append(row, make(event, row))
 
     def entries(self) -> list[TimelineEntry]:
-        entries = [*self._entries, *self._turn_entries()]
+        entries = [*self._entries, *self._turn_entries(), *self._unfinished_entries()]
         entries.sort(key=lambda one: (one[1].at_ms, one[0]))
         return [entry for _, entry in entries]
+
+    def _unfinished_entries(self) -> list[_Entry]:
+        """Return what the agent is saying, as far as it is known; it is not interrupted yet."""
+        entries: list[_Entry] = []
+        for at_ms, said in self._speech.cut():
+            entry = _agent_said(said, StoredEvent(0, at_ms, 0, "", ""))
+            entry = dataclasses.replace(entry, interrupted=False, estimated=True)
+            entries.append((sys.maxsize, entry))
+        return entries
 
     def _append(self, row: StoredEvent, entry: TimelineEntry) -> None:
         self._entries.append((row.line, entry))

@@ -1,0 +1,65 @@
+"""Utterances of the agent that have not ended: what is said at this moment, or was when a server
+died.
+"""  # noqa: D205
+
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from offhook.audio import BYTES_PER_MS
+from offhook.call.heard_text import BYTES_PER_LETTER, TextPiece, heard_words
+from offhook.events.types import AgentAnnounced, AgentHeard, AgentSaid
+
+Speech: TypeAlias = AgentAnnounced | AgentHeard | AgentSaid
+
+KINDS: Final = (AgentAnnounced.__name__, AgentHeard.__name__, AgentSaid.__name__)
+"""Kinds of events by which UnfinishedSpeech tells what has not ended."""
+
+
+@dataclass(slots=True)
+class _Utterance:
+    texts: list[str] = field(default_factory=list)
+    heard_ms: int = 0
+    start_ms: int | None = None
+    at_ms: int = 0
+
+
+class UnfinishedSpeech:
+    """The agent's speech in one call, by its events in their order."""
+
+    def __init__(self) -> None:
+        self._ended = 0
+        self._open: dict[int, _Utterance] = {}
+
+    def take(self, event: Speech, at_ms: int) -> None:
+        """Take an event, which came at `at_ms` of the call."""
+        if isinstance(event, AgentSaid):
+            self._ended += 1
+            self._open.pop(self._ended, None)
+            return
+        if event.utterance <= self._ended:
+            return
+        utterance = self._open.setdefault(event.utterance, _Utterance())
+        utterance.at_ms = at_ms
+        if isinstance(event, AgentAnnounced):
+            utterance.texts.append(event.text)
+        else:
+            utterance.heard_ms, utterance.start_ms = event.heard_ms, event.start_ms
+
+    def cut(self) -> list[tuple[int, AgentSaid]]:
+        """Return the utterances that have not ended, as if they were cut now, each with its ms.
+
+        Which words were heard is estimated by a usual pace: how much audio there was is not known.
+        """
+        return [(of.at_ms, _cut(of)) for _, of in sorted(self._open.items())]
+
+
+def _cut(utterance: _Utterance) -> AgentSaid:
+    heard = utterance.heard_ms * BYTES_PER_MS
+    passages = [TextPiece(text, 0) for text in utterance.texts]
+    return AgentSaid(
+        text=heard_words(passages, heard, heard, BYTES_PER_LETTER, complete=False),
+        intended=" ".join(utterance.texts),
+        heard_ms=utterance.heard_ms,
+        interrupted=True,
+        start_ms=utterance.start_ms,
+    )
