@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from offhook.cli import app
 from offhook.errors import UserError
+from offhook.outbound.ledger_file import FILE, LedgerFile
 
 ADA = "+12025550142"
 
@@ -36,6 +37,29 @@ def test_a_number_comes_and_goes() -> None:
     assert dnc("remove", ADA) == (0, f"{ADA} may be called.\n")
     assert dnc("remove", ADA) == (1, f"{ADA} was not on the list.\n")
     assert dnc("list") == (0, "There is none.\n")
+
+
+def test_a_server_that_runs_obeys_at_once_and_one_that_is_started_later_too(
+    tmp_path: Path,
+) -> None:
+    of_the_server = LedgerFile(tmp_path / "offhook-data" / FILE)
+    assert not of_the_server.is_barred(ADA)
+    dnc("add", ADA)
+    assert of_the_server.is_barred(ADA)
+    dnc("remove", ADA)
+    assert not of_the_server.is_barred(ADA)
+    of_the_server.bar(ADA)  # in a call a moment ago: the database does not have it yet
+    assert dnc("remove", ADA) == (0, f"{ADA} may be called.\n")
+    assert not of_the_server.is_barred(ADA)
+
+
+def test_while_the_database_is_away_a_number_is_barred_here_at_least(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OFFHOOK_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(UserError, match="E-REC-05"):
+        dnc("add", ADA)
+    assert LedgerFile(tmp_path / "offhook-data" / FILE).is_barred(ADA)
 
 
 @pytest.mark.parametrize("command", ["add", "remove"])

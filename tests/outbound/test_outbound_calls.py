@@ -479,6 +479,37 @@ async def test_whoever_is_on_the_list_is_not_called(
         assert made.api.calls == {}
 
 
+async def test_without_a_ledger_nobody_is_called_and_every_call_is_answered(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ledger_file.FILE).mkdir()  # it cannot be opened
+    async with office(tmp_path) as made:
+        answer = await made.ask("key")
+        assert (answer.status_code, answer.json()["code"]) == (503, "E-OUT-23")
+        assert answer.headers["Retry-After"] == "5"
+        assert made.api.calls == {}
+        voice = await made.desk.whole.post("/twilio/voice", host="voice.example.com", From=ADA)
+        assert "<Connect" in voice.text
+        (tmp_path / ledger_file.FILE).rmdir()
+        ledger = LedgerFile(tmp_path / ledger_file.FILE)
+        await until(lambda: ledger.is_filled)
+        await made.place("key")
+
+
+async def test_a_claim_is_on_disk_before_twilio_is_asked(tmp_path: Path) -> None:
+    ledger = LedgerFile(tmp_path / ledger_file.FILE)
+    held: list[bool] = []
+
+    async def before(form: Form) -> Response | None:
+        held.append(bool(ledger.uncopied(1)))
+        return None
+
+    async with office(tmp_path) as made:
+        made.api.before = before
+        await made.place("key")
+    assert held == [True]
+
+
 async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:
     async with office(tmp_path, limits={"concurrent": 2}) as made:
         first = await made.place()

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from tests.processes import started
 
 from offhook.clock import MachineClocks
 from offhook.errors import UserError
@@ -58,6 +60,52 @@ async def test_lives_share_an_hour(machine: Machine) -> None:
     assert await machine.dial(3) == [None, "calls_per_hour", "calls_per_hour"]
     machine.pass_s(3480.5)  # the first is an hour old
     assert await machine.dial(2) == [None, "calls_per_hour"]
+
+
+async def test_processes_of_one_folder_count_what_the_others_have_dialled(
+    machine: Machine,
+) -> None:
+    rules = DialRules(calls_per_hour=3)
+
+    def policy(kept: DialCount) -> DialPolicy:
+        return DialPolicy(rules, earlier=kept.earlier(machine.monotonic), keep=kept)
+
+    with machine.open() as first:
+        assert await policy(first).check("call", ALLOWED, machine.monotonic) is None
+        with machine.open() as second:  # while the first drains
+            assert await policy(second).check("call", ALLOWED, machine.monotonic) is None
+            with machine.open() as third:
+                assert len(third.earlier(machine.monotonic)) == 2
+            files = sorted(path.name for path in machine.path.parent.iterdir())
+            assert files == ["dialled", "dialled.2", "dialled.3"]
+    # Both are gone: the next has the first file, and knows of all.
+    assert await machine.dial(2) == [None, "calls_per_hour"]
+    assert len(list(machine.path.parent.iterdir())) == 3
+    machine.pass_s(3601)
+    assert await machine.dial(4) == [None, None, None, "calls_per_hour"]
+
+
+async def test_a_killed_process_leaves_its_file_to_the_next(machine: Machine) -> None:
+    machine.path.parent.mkdir()
+    hold = "import sys, time; from pathlib import Path; from offhook.policy.dial_count import *; "
+    hold += "count = DialCount(Path(sys.argv[1]), 3); print('held', flush=True); time.sleep(900)"
+    with started(sys.executable, "-c", hold, str(machine.path)) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        with machine.open() as second:
+            assert second._path.name == "dialled.2"
+        child.kill()
+        child.wait()
+    with machine.open() as third:
+        assert third._path.name == "dialled"
+
+
+def test_more_processes_than_there_are_files_are_refused(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dial_count, "FILES_MAX", 2)
+    with machine.open(), machine.open(), pytest.raises(UserError, match="E-DIAL-03"):
+        machine.open()
 
 
 async def test_what_was_handed_out_is_on_disk_before(machine: Machine) -> None:

@@ -48,6 +48,8 @@ from offhook.events.types import (
 )
 from offhook.net import websocket
 from offhook.net.uvicorn_server import OwnedUvicorn
+from offhook.outbound.ledger import CallLedger
+from offhook.outbound.ledger_file import FILE
 from offhook.serving import http_server
 from offhook.serving.listen import listen
 from offhook.serving.server import Server
@@ -420,6 +422,17 @@ async def test_a_replayed_bin_stream_is_refused() -> None:
         closed = await stream.end()
         assert closed.received == 1008
         assert "seen before" in closed.reason
+
+
+async def test_a_replayed_bin_stream_is_refused_after_a_restart_too(tmp_path: Path) -> None:
+    with CallLedger(tmp_path / FILE) as ledger:
+        async with whole_server(ledger=ledger) as h:
+            report = await h.call(GREET, HANG_UP, path=BIN)
+    with CallLedger(tmp_path / FILE) as ledger:
+        async with whole_server(ledger=ledger) as h:
+            stream = await h.stream()
+            stream.start(report.call_sid)
+            assert "seen before" in (await stream.end()).reason
 
 
 async def test_the_bin_door_can_be_closed() -> None:

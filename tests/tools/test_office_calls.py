@@ -10,6 +10,7 @@ from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, HOURS, TOKEN
 from offhook.config import load
 from offhook.deepgram.messages import FunctionCallResponse
 from offhook.events.types import DialRefused
+from offhook.outbound.ledger_file import FILE, LedgerFile
 from offhook.records import dnc
 from offhook.testing.simulator.deepgram.script import Script, ScriptFunctionCall, ScriptTurn
 
@@ -56,6 +57,7 @@ async def test_an_agent_texts_takes_a_message_and_bars_a_number(tmp_path: Path) 
             shown = (await operator.ask(f"/api/calls/{report.call_sid}")).json()
             with operator.engine.connect() as connection:
                 assert dnc.is_barred(connection, CALLER)
+            assert LedgerFile(tmp_path / FILE).is_barred(CALLER)
     answers = [m.content for m in session.received if isinstance(m, FunctionCallResponse)]
     assert len(answers) == len(ASKED)
     assert "the text is on its way" in answers

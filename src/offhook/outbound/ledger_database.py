@@ -127,7 +127,8 @@ class LedgerDatabase:
                 self._replace(error)
             return self._try(work, durability)
         except (sqlite3.Error, OSError) as error:
-            self.close()  # opened anew, it works again when the disk does
+            if durability is None or not _is_of_the_disk(error):
+                self.close()  # the next use opens it: what is open cannot be read, or is not it
             raise _unusable(self._path, _words(error)) from None
 
     def _try(self, work: Callable[[sqlite3.Connection], _T], durability: Durability | None) -> _T:
@@ -273,6 +274,12 @@ def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
         return True
     # A schema whose pages were lost, or that is not ours.
     return code == sqlite3.SQLITE_ERROR and "no such" in str(error)
+
+
+def _is_of_the_disk(error: sqlite3.Error | OSError) -> bool:
+    """Return whether a change found no room or no lock, while what is open can still be read."""
+    passing = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in passing
 
 
 def _words(error: sqlite3.Error | OSError) -> str:

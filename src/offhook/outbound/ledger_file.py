@@ -168,8 +168,8 @@ class LedgerFile:
             connection.executemany(
                 "INSERT OR IGNORE INTO placements VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (made.key, made.id, made.fingerprint, made.made_ms, made.sid, day, change)
-                    for made, day in placements
+                    (made.key, made.id, made.fingerprint, made.made_ms, made.sid, day, 0)
+                    for made, day in placements  # the database has them: change 0 is copied
                 ),
             )
             connection.executemany(
@@ -179,6 +179,24 @@ class LedgerFile:
             connection.execute("UPDATE meta SET value = 1 WHERE name = 'filled'")
 
         self._change(work, "FULL")
+
+    def uncopied(self, count: int) -> list[tuple[Placement, int, int]]:
+        """Return placements that changed since the last copy: each with its day and its change."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Placement, int, int]]:
+            changed = connection.execute(
+                "SELECT key, id, fingerprint, made_ms, sid, day, change FROM placements"
+                " WHERE change > ? ORDER BY change LIMIT ?",
+                (_meta(connection, "copied"), count),
+            )
+            return [(Placement(*row[:5]), row[5], row[6]) for row in changed]
+
+        return self._read(work)
+
+    def copied(self, until: int) -> None:
+        """Take note that the database has the placements up to a change."""
+        noted = "UPDATE meta SET value = ? WHERE name = 'copied'"
+        self._change(lambda connection: connection.execute(noted, (until,)))
 
     def last_change(self) -> int:
         """Return the number of the last change: what is barred later has a higher one."""

@@ -6,6 +6,9 @@ round. The space is taken when the file is opened, and the oldest line is overwr
 the file does not grow, and a full disk does not stop it. A torn line fails its check sum, and its
 dial was never handed out.
 
+Each process has a file of its own, the first that no other process has: `dialled`, `dialled.2`, and
+so on. A process that starts counts the entries of all of them.
+
 An entry holds no phone number and no CallSid: 48 bits of a call's hash, and 20 bits of a
 destination's, which thousands of numbers share.
 """
@@ -35,6 +38,9 @@ FILE: Final = "dialled"
 
 HOUR_S: Final = 3600.0
 """Seconds of the sliding window in which limits count."""
+
+FILES_MAX: Final = 16
+"""Processes that may count in one folder at the same time."""
 
 LINES_MIN: Final = 1024
 
@@ -78,24 +84,22 @@ def number_tag(number: str) -> str:
 class DialCount(ThreadOwner):
     """The count's file, and the thread that writes it. A context manager.
 
-    `per_hour` is the number of entries that an hour may have. The lock of the journal, in the same
-    folder, admits one process. Raises UserError E-DIAL-03 when the file cannot be used.
+    `path` is that of the first file, `per_hour` the number of entries that an hour may have. Raises
+    UserError E-DIAL-03 when a file cannot be used.
     """
 
     def __init__(self, path: Path, per_hour: int, clocks: MachineClocks | None = None) -> None:
-        self._path = path
+        self._path, self._fd = _own_file(path)
         self._clocks = clocks or MachineClocks.of_this_machine()
         self._waiting: deque[tuple[bytes, Callable[[bool], None]]] = deque()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise _unusable(path, error.strerror or "") from None
-        try:
             self._open(per_hour)
+            for other in _files(path):
+                if other != self._path:
+                    self._earlier += self._entries_of(other)
         except OSError as error:
             os.close(self._fd)
-            raise _unusable(path, error.strerror or "") from None
+            raise _unusable(self._path, error.strerror or "") from None
         self.thread = BackgroundThread("dial count", self._write_waiting)
 
     def _after_stop(self, *, in_time: bool) -> None:
@@ -167,6 +171,12 @@ class DialCount(ThreadOwner):
         if restamped:
             os.fsync(self._fd)
 
+    def _entries_of(self, path: Path) -> list[Spent]:
+        """Return the entries of another process's file, live or dead."""
+        data = path.read_bytes()
+        lines = (data[first : first + _WIDTH] for first in range(0, len(data), _WIDTH))
+        return [read[1] for read in map(self._read, lines) if read is not None]
+
     def _read(self, line: bytes) -> tuple[int, Spent, bool] | None:
         """Return an entry with its number and whether it is of the future; None: it is torn."""
         parts = _LINE.fullmatch(line)
@@ -216,6 +226,43 @@ class DialCount(ThreadOwner):
         finally:
             for _, tell in asked:
                 tell(done)
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files of a count that there are."""
+    return [found for number in range(1, FILES_MAX + 1) if (found := _file(path, number)).exists()]
+
+
+def _file(path: Path, number: int) -> Path:
+    return path if number == 1 else path.with_name(f"{path.name}.{number}")
+
+
+def _own_file(path: Path) -> tuple[Path, int]:
+    """Open and lock the first file that no other process has. Raises UserError E-DIAL-03."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for number in range(1, FILES_MAX + 1):
+            own = _file(path, number)
+            fd = os.open(own, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if _lock(fd):
+                return own, fd
+            os.close(fd)
+    except OSError as error:
+        raise _unusable(path, error.strerror or "") from None
+    raise _unusable(path, f"{FILES_MAX} processes have one already")
+
+
+def _lock(fd: int) -> bool:
+    """Lock a file for this process. Return False if another one has it."""
+    if os.name != "posix":
+        return True  # one process at a time there: the journal's lock admits no other
+    import fcntl
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write(fd: int, data: bytes, at: int) -> None:

@@ -9,12 +9,12 @@ import threading
 from pathlib import Path
 from typing import Final, Self
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
 from offhook.errors import UserError
-from offhook.outbound.ledger_file import LedgerFile, Placement
+from offhook.outbound.ledger_file import DAY_MS, KEPT_DAYS, LedgerFile, Placement
 from offhook.records import database, tables
 
 _log: Final = logging.getLogger("offhook.records")
@@ -32,11 +32,12 @@ START_S: Final = 5.0
 """Seconds that a starting process waits until the ledger is filled."""
 
 BATCH: Final = 1000
-"""Numbers in one transaction of the ledger: a dial waits for no more."""
+"""Rows in one transaction: a dial waits for no more."""
 
 _MODULUS: Final = 1_000_003
 
 _numbers: Final = tables.do_not_call.c
+_placements: Final = tables.placements.c
 
 
 class LedgerFeed(ThreadOwner):
@@ -98,6 +99,10 @@ class LedgerFeed(ThreadOwner):
             if seems != self._seemed or self._looks % WHOLE_EVERY == 0:
                 follow_list(connection, self._file)
                 self._seemed = seems
+        while self._file.uncopied(1):
+            with self._engine.begin() as connection:
+                until = copy_placements(connection, self._file)
+            self._file.copied(until)
 
 
 def import_from(connection: Connection, ledger: LedgerFile) -> None:
@@ -111,6 +116,33 @@ def import_from(connection: Connection, ledger: LedgerFile) -> None:
         (Placement(row.key, row.id, row.fingerprint, row.made_ms, row.sid), row.day) for row in rows
     ]
     ledger.fill(placements, connection.scalars(select(_numbers.number)))
+
+
+def copy_placements(connection: Connection, ledger: LedgerFile) -> int:
+    """Copy placements that have changed into the database. Return the number of the last change.
+
+    Keys that the ledger has forgotten by their age are forgotten here, too.
+    """
+    changed = ledger.uncopied(BATCH)
+    adding = database.insert(connection, tables.placements)
+    given = {name: adding.excluded[name] for name in ("id", "fingerprint", "made_ms", "sid", "day")}
+    upsert = adding.on_conflict_do_update(index_elements=["key"], set_=given)
+    rows = [
+        {
+            "key": made.key,
+            "id": made.id,
+            "fingerprint": made.fingerprint,
+            "made_ms": made.made_ms,
+            "sid": made.sid,
+            "day": day,
+        }
+        for made, day, _ in changed
+    ]
+    connection.execute(upsert, rows)
+    made, day, until = changed[-1]
+    is_old = _placements.made_ms < made.made_ms - KEPT_DAYS * DAY_MS
+    connection.execute(delete(tables.placements).where(is_old, _placements.day <= day - KEPT_DAYS))
+    return until
 
 
 def follow_list(connection: Connection, ledger: LedgerFile) -> None:
