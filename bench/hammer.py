@@ -41,7 +41,7 @@ from offhook.bench.load.messages import Measured, PlaceCalls
 from offhook.bench.load.process import Load
 from offhook.bench.load.sink import AgentSink
 from offhook.bench.runner import Child, Cores, started
-from offhook.cli.event_loop import run as run_on_uvloop
+from offhook.concurrency.event_loop import run as run_on_uvloop
 from offhook.deepgram import messages as deepgram
 
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.hostile import attack, attacked, judge
 
-from offhook.cli.event_loop import run
+from offhook.concurrency.event_loop import run
 
 
 async def _round(calls: int, seed: int) -> list[str]:

@@ -18,7 +18,7 @@ from rich.console import Console
 from offhook.bench.child import Usage
 from offhook.bench.load.messages import Spec
 from offhook.bench.runner import Bench, Bridge, BridgeRun, Cores
-from offhook.cli.event_loop import run as run_on_uvloop
+from offhook.concurrency.event_loop import run as run_on_uvloop
 from offhook.errors import UserError
 
 FILES_ELSEWHERE = 200

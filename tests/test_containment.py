@@ -173,7 +173,10 @@ ITSELF: Final = "it belongs to a command, whose end it is"
 WHERE: Final = {
     "api/reading.py": {"Thread": (1, GUARDED), "call_soon_threadsafe": (1, LOOP)},
     "concurrency/background_thread.py": {"Thread": (1, OWNED)},
-    "cli/event_loop.py": {"add_signal_handler": (1, LOOP), "call_soon_threadsafe": (1, LOOP)},
+    "concurrency/event_loop.py": {
+        "add_signal_handler": (1, LOOP),
+        "call_soon_threadsafe": (1, LOOP),
+    },
     "clock.py": {"call_later": (1, LOOP)},
     "link/server.py": {"add_done_callback": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},

@@ -57,7 +57,7 @@ def bench(
     from offhook.bench import report as reporting
     from offhook.bench.figures import Level
     from offhook.bench.plot import plot as draw
-    from offhook.cli.event_loop import run
+    from offhook.concurrency.event_loop import run
     from offhook.errors import UserError
 
     usage.require_known_system()

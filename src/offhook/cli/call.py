@@ -48,8 +48,8 @@ def call(
     from offhook import variables
     from offhook.cli import place_calls
     from offhook.cli.api_client import ApiClient, server_url, token_of
-    from offhook.cli.event_loop import run
     from offhook.cli.placement_client import PLACING_S, PlacementClient
+    from offhook.concurrency.event_loop import run
 
     if not agent:
         raise typer.BadParameter("Name the agent that speaks.", param_hint="--agent")

@@ -22,7 +22,7 @@ def demo(
     from rich.console import Console
 
     from offhook.cli.demo_call import demonstrate
-    from offhook.cli.event_loop import run
+    from offhook.concurrency.event_loop import run
 
     if not run(demonstrate(os.environ, Console(), once=once, port=port)):
         raise typer.Exit(1)

@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from offhook.audio import FRAME_BYTES, milliseconds
-from offhook.cli.event_loop import on_stop_signal
 from offhook.clock import Clock, LoopClock
+from offhook.concurrency.event_loop import on_stop_signal
 from offhook.config import DEFAULT, Config, Overrides, load
 from offhook.errors import UserError
 from offhook.observability.console_output import Conversation

@@ -11,8 +11,8 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from offhook.cli import options
-from offhook.cli.event_loop import on_stop_signal
 from offhook.cli.placement_client import PlacementClient
+from offhook.concurrency.event_loop import on_stop_signal
 from offhook.observability.console_output import inert
 from offhook.outbound import contacts as lists
 from offhook.outbound.contacts import ContactList

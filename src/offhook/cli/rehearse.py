@@ -120,8 +120,8 @@ def rehearse(
             "The server that is run here needs no --unsigned, --signing-key, --public-url."
         )
 
-    from offhook.cli.event_loop import run
     from offhook.cli.rehearsal import Rehearsal, RehearsalOptions
+    from offhook.concurrency.event_loop import run
 
     given = RehearsalOptions(
         paths=paths or [],

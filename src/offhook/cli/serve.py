@@ -61,7 +61,7 @@ def serve(
     from rich.text import Text
 
     from offhook.capture.writer import Captures
-    from offhook.cli.event_loop import on_stop_signal, run
+    from offhook.concurrency.event_loop import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.errors import UserError
     from offhook.observability.call_log import CallLog

@@ -35,9 +35,9 @@ def standin(
 
     from rich.console import Console
 
-    from offhook.cli.event_loop import on_stop_signal, run
     from offhook.cli.standin_log import StandInLog
     from offhook.clock import LoopClock
+    from offhook.concurrency.event_loop import on_stop_signal, run
     from offhook.errors import UserError
     from offhook.testing.simulator.deepgram import server as standin_server
     from offhook.testing.simulator.dialogue import agent_file, agents

@@ -99,7 +99,7 @@ def _act(
 
     from offhook import config as configuration
     from offhook.cli.api_client import ApiAnswer, ApiClient, server_url, token_of
-    from offhook.cli.event_loop import run
+    from offhook.concurrency.event_loop import run
     from offhook.observability.console_output import inert
 
     loaded = configuration.load(config, os.environ)

@@ -17,7 +17,7 @@ def follow(
     from offhook.cli.api_client import ApiClient, server_url, token_of
     from offhook.cli.calls.event_printer import EventPrinter
     from offhook.cli.calls.event_stream import EventStream
-    from offhook.cli.event_loop import run
+    from offhook.concurrency.event_loop import run
 
     loaded = configuration.load(config, os.environ)
     api = ApiClient(url or server_url(loaded), token_of(loaded))

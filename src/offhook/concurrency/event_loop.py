@@ -1,4 +1,4 @@
-"""The event loop of commands: uvloop, except on Windows."""
+"""The event loop of a process: uvloop, except on Windows."""
 
 import asyncio
 import signal
