@@ -7,6 +7,7 @@ SQL is text, and each statement goes to the driver's `executemany` once a batch.
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -36,6 +37,7 @@ class Batch:
         metered: CallSids of calls whose cost may have changed.
         billed: CallSids of calls of which Twilio told what it bills.
         barred: Numbers that are never to be rung.
+        begun: Rows of calls that began, by CallSid.
     """
 
     def __init__(self, machine_id: str, process_id: str) -> None:
@@ -44,7 +46,7 @@ class Batch:
         self.billed: list[str] = []
         self.barred: list[DoNotCallEntry] = []
         self._owner: Final = {"journal": machine_id, "process": process_id}
-        self._new: dict[str, Columns] = {}
+        self.begun: dict[str, Columns] = {}
         self._events: list[_Row] = []
         self._said: list[_Row] = []
         self._added: dict[str, list[int]] = {}
@@ -71,7 +73,7 @@ class Batch:
             self._changes[sid] |= CHANGES[kind](event, at_ms)
         match event:
             case events.CallBegan():
-                self._new[sid] = call_row(event, entry)
+                self.begun[sid] = call_row(event, entry)
             case events.CallEnded():
                 self.ended.append(sid)
                 self.metered.append(sid)
@@ -83,21 +85,22 @@ class Batch:
             case events.DoNotCall():
                 self.barred.append(DoNotCallEntry(event.number, wall_ms, ASKED, sid))
 
-    def write(self, connection: Connection) -> set[str]:
+    def write(self, connection: Connection, live: AbstractSet[str] = frozenset()) -> set[str]:
         """Write the rows. Return the calls of the batch that the database has.
 
+        `live` are calls that the database is known to have, so that it is not asked for them.
         Entries of the other calls, which were erased, are dropped.
         """
         sql = Statements(connection)
-        if self._new:
-            new = [self._owner | row for row in self._new.values()]
+        if self.begun:
+            new = [self._owner | row for row in self.begun.values()]
             # Another server may have begun this call: a webhook that Twilio repeated elsewhere.
             sql.insert("calls", tuple(new[0]), [tuple(row.values()) for row in new], once=True)
-        known = set(self._new)
-        others = {row[0] for row in self._events} - known
-        if others:
+        sids = {row[0] for row in self._events}
+        known = sids & (live | self.begun.keys())
+        if others := sids - known:
             known |= sql.known(others)
-        whole = len(known) == len(self._new) + len(others)
+        whole = len(known) == len(sids)
         for table, columns, rows in (
             ("events", _EVENTS, self._events),
             ("utterances", _UTTERANCES, self._said),

@@ -8,7 +8,7 @@ may add fields with defaults to an event, and events: lines of an earlier one st
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, get_args
+from typing import Final, NamedTuple, get_args
 
 import msgspec
 
@@ -19,7 +19,11 @@ from offhook.text.clean import whole
 RENAMED: Final = {"Fault": "ProtocolViolation"}
 """Names of events in journals and databases of earlier versions, and today's."""
 
-_EVENTS: Final = {event.__name__: event for event in get_args(Event)}
+_LINES: Final = msgspec.json.Decoder(tuple[str, str, int, int, msgspec.Raw])
+
+_EVENTS: Final = {event.__name__: msgspec.json.Decoder(event) for event in get_args(Event)}
+"""Decoders by the names of events, in earlier versions too."""
+_EVENTS.update({old: _EVENTS[name] for old, name in RENAMED.items()})
 
 
 class MalformedEntryError(Exception):
@@ -82,10 +86,8 @@ def _encode(call_event: CallEvent, wall_ms: int) -> bytes:
 def decode(number: int, line: bytes) -> JournalEntry:
     """Return the entry of a line. Raises MalformedEntryError for any other line."""
     try:
-        name, call_sid, at_ms, wall_ms, fields = msgspec.json.decode(
-            line, type=tuple[str, str, int, int, dict[str, Any]]
-        )
-        event: Event = msgspec.convert(fields, _EVENTS[RENAMED.get(name, name)])
+        name, call_sid, at_ms, wall_ms, fields = _LINES.decode(line)
+        event: Event = _EVENTS[name].decode(fields)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError) as error:
         # The error's message may hold what was said.
         raise MalformedEntryError(type(error).__name__) from None

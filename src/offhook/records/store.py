@@ -33,6 +33,8 @@ class RecordStore:
         self.process_id: Final = process_id or machine_id
         self._prices = prices
         self._after_call = after_call
+        self._live: set[str] = set()
+        """Calls that began here and go on: the database has them, and nothing erases them."""
 
     def applied(self, connection: Connection) -> int:
         """Return the number of the last line that the database has; 0: none."""
@@ -46,13 +48,16 @@ class RecordStore:
         batch = Batch(self.machine_id, self.process_id)
         for line in lines:
             batch.add(line)
-        known = batch.write(connection)
+        # Without what is remembered a second attempt finds calls that were erased meanwhile.
+        live, self._live = self._live, set()
+        known = batch.write(connection, live)
         for entry in batch.barred:
             bar(connection, entry)
         ended = [sid for sid in batch.ended if sid in known]
         self._cost(connection, batch.metered)
         self._add_jobs(connection, ended, batch.billed)
         Statements(connection).mark(self.process_id, last)
+        self._live = live.union(batch.begun).difference(batch.ended)
         return ended
 
     def end_orphaned(self, connection: Connection, before: int | None = None) -> list[str]:
