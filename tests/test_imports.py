@@ -1,0 +1,113 @@
+"""What each command and process must not import: start-up is mostly imports, and so is memory."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.test_rooms import within
+
+from offhook.records import database
+
+SERVER: Final = ("fastapi", "starlette", "uvicorn", "picows", "uvloop", "prometheus_client")
+DATABASE: Final = ("sqlalchemy", "alembic", "psycopg")
+RIGS: Final = ("offhook.testing", "offhook.bench")
+
+HELP_IMPORTS: Final = {
+    "offhook",
+    "offhook.cli",
+    "offhook.cli.lazy_group",
+    "offhook.errors",
+    "offhook.text",
+    "offhook.text.urls",
+}
+"""All of our own modules that the help may import."""
+
+COMMANDS: Final = {
+    "--help": (*SERVER, *DATABASE, "rich", "pydantic", "msgspec", "ruamel", "asyncio", "ssl"),
+    "check": (
+        *(*SERVER, *DATABASE, *RIGS, "rich", "httpx2", "structlog"),
+        *("offhook.api", "offhook.records", "offhook.serving", "offhook.webhooks"),
+    ),
+    "calls": (
+        *(*SERVER, *RIGS, "alembic", "psycopg", "sqlalchemy.dialects.postgresql"),
+        *("httpx2", "structlog", "phonenumbers"),
+        *("offhook.api", "offhook.calls", "offhook.deepgram", "offhook.tools", "offhook.serving"),
+    ),
+}
+"""Packages that a command must not import, by its arguments."""
+
+PROCESSES: Final = {
+    "offhook.serving.server": (
+        *(*DATABASE, *RIGS, "fastapi", "rich", "typer", "structlog"),
+        *("offhook.records", "offhook.cli"),
+    ),
+}
+"""Packages that must not be imported by the module with which a process begins."""
+
+
+def imported_by(code: str, folder: Path) -> set[str]:
+    """Return the names of all modules that some code has imported when it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint('\\n', *sys.modules)"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def imported_by_command(folder: Path, *arguments: str) -> set[str]:
+    """Return what a command of the command line has imported; it must succeed."""
+    code = "\n".join(
+        (
+            "from offhook.cli import app",
+            f"try: app({[*arguments]!r})",
+            "except SystemExit as end: assert not end.code, end.code",
+        )
+    )
+    return imported_by(code, folder)
+
+
+def ours(names: set[str]) -> set[str]:
+    """Return the modules of Offhook among these."""
+    return {name for name in names if within(name, ("offhook",))}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a configuration, an agent and a record of calls."""
+    (tmp_path / "agent.yaml").write_text("settings: {}\ntools: [hang_up]\n")
+    (tmp_path / "offhook.yaml").write_text(
+        'lines: {default: agent.yaml, "+15550100100": agent.yaml}\nrecords: {folder: data}\n'
+    )
+    database.upgrade(database.open_engine(database.url_of(f"sqlite:///{tmp_path}/data/offhook.db")))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_imports_only_what_it_uses(command: str, folder: Path) -> None:
+    found = imported_by_command(folder, command)
+    assert "offhook.cli" in found
+    assert sorted(name for name in found if within(name, COMMANDS[command])) == []
+
+
+def test_the_help_imports_no_command(folder: Path) -> None:
+    assert ours(imported_by_command(folder, "--help")) == HELP_IMPORTS
+
+
+@pytest.mark.parametrize("module", PROCESSES)
+def test_a_process_imports_only_what_it_uses(module: str, folder: Path) -> None:
+    found = imported_by(f"import {module}", folder)
+    assert module in found
+    assert sorted(name for name in found if within(name, PROCESSES[module])) == []
+
+
+def test_every_package_that_is_named_exists() -> None:
+    """A name with a mistake in it would never be found, and forbid nothing."""
+    named = {name for names in (*COMMANDS.values(), *PROCESSES.values()) for name in names}
+    missing = [name for name in named if importlib.util.find_spec(name) is None]
+    assert missing == []
