@@ -92,7 +92,7 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "good requests without end": endless(GOOD, GOOD * 100),
     "odd paths": once(b"GET /metrics%0A HTTP/1.1\r\nHost: localhost\r\n\r\n"),
     "wrong tokens": once(
-        b"GET /api/calls HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n"
+        b"GET /api/v1/calls HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n"
     ),
     "upgrades, shaped signature": once(_UPGRADE),
     "nonsense": once(b"\x16\x03\x01" + bytes(range(256)) * 3 + b"\r\n\r\n"),

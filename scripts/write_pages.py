@@ -131,7 +131,7 @@ def _input_name(kind: type) -> str:
 
 def operations_table() -> str:
     rows = [
-        "| | Function | REST, under `/api/calls/SID/` | `offhook calls …` |",
+        "| | Function | REST, under `/api/v1/calls/SID/` | `offhook calls …` |",
         "| --- | --- | --- | --- |",
         *map(_operation_row, OPERATIONS),
     ]

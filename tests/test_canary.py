@@ -121,10 +121,10 @@ async def ask_everything(server: Piped, http: httpx2.AsyncClient, sid: str, left
         ("healthz", "/healthz", {"Authorization": ""}),
         ("readyz", "/readyz", {"Authorization": ""}),
         ("404", f"/calls/{NUMBER}", {}),
-        ("404 of a call", f"/api/calls/{NUMBER}", {}),
-        ("401", "/api/calls", {"Authorization": f"Bearer {WEBHOOK_SECRET}"}),
+        ("404 of a call", f"/api/v1/calls/{NUMBER}", {}),
+        ("401", "/api/v1/calls", {"Authorization": f"Bearer {WEBHOOK_SECRET}"}),
         ("metrics", "/metrics", {}),
-        ("422", "/api/calls?limit=many", {}),
+        ("422", "/api/v1/calls?limit=many", {}),
     ):
         left.pages[name] = (await http.get(server.url + path, headers=headers)).text
     async with asyncio.timeout(240):  # it is counted just after the target has answered
@@ -135,13 +135,13 @@ async def ask_everything(server: Piped, http: httpx2.AsyncClient, sid: str, left
     left.pages["413"] = (await http.post(voice, content=TOKEN * 10_000)).text
     # Its examples are the numbers and tokens of these tests.
     left.told["openapi"] = (await http.get(server.url + "/docs")).text
-    left.told["api"] = (await http.get(server.url + "/api/calls")).text
-    left.told["one call"] = (await http.get(f"{server.url}/api/calls/{sid}")).text
+    left.told["api"] = (await http.get(server.url + "/api/v1/calls")).text
+    left.told["one call"] = (await http.get(f"{server.url}/api/v1/calls/{sid}")).text
     left.told["live"] = ""
     last = {"Last-Event-ID": "another-run-1"}
     async with (
         asyncio.timeout(240),
-        http.stream("GET", f"{server.url}/api/live", headers=last) as following,
+        http.stream("GET", f"{server.url}/api/v1/live", headers=last) as following,
     ):
         async for chunk in following.aiter_text():
             left.told["live"] += chunk
@@ -159,7 +159,10 @@ async def ask_what_cannot_be_answered(
             "UPDATE calls SET variables = ?, recording = ?", (spoilt, f"../{spoilt}")
         )
         connection.commit()
-    for name, path in (("500", f"/api/calls/{sid}"), ("500 of audio", f"/api/calls/{sid}/audio")):
+    for name, path in (
+        ("500", f"/api/v1/calls/{sid}"),
+        ("500 of audio", f"/api/v1/calls/{sid}/audio"),
+    ):
         page = await http.get(server.url + path)
         assert page.status_code == 500, page.text
         left.pages[name] = page.text

@@ -239,10 +239,12 @@ async def one_of_each(
     answered = await http.post(url + forged, content=urlencode(form), headers=headers)
     assert answered.status_code == 403
     bearer = {"Authorization": f"Bearer {SECRETS['OFFHOOK_WEBHOOK_SECRET']}"}
-    assert (await http.get(f"{url}/api/calls?k={token[1]}", headers=bearer)).status_code == 401
+    assert (await http.get(f"{url}/api/v1/calls?k={token[1]}", headers=bearer)).status_code == 401
     http.headers["Authorization"] = f"Bearer {SECRETS['OFFHOOK_API_TOKEN']}"
     body = {"to": f"+{NUMBER}", "agent": "agent", "variables": {"card": CARD}}
-    placed = await http.post(f"{url}/api/calls", json=body, headers={"Idempotency-Key": "canary"})
+    placed = await http.post(
+        f"{url}/api/v1/calls", json=body, headers={"Idempotency-Key": "canary"}
+    )
     assert placed.status_code in (201, 202), placed.text
     # Before the record is spoilt, of which no webhook can be made.
     await asyncio.to_thread(hook.until, 1)

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -245,6 +246,7 @@ async def whole_server(
     record: Record | None = None,
     api: Api | None = None,
     ledger: CallLedger | None = None,
+    operator: socket.socket | None = None,
     people: Mapping[str, SimulatedPerson] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
     **options: Any,
@@ -285,6 +287,7 @@ async def whole_server(
             record=record,
             api=api,
             ledger=ledger,
+            operator=operator,
         )
         serving = group.create_task(server.run())
         await server.started.wait()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.whole_server import WholeServer, configured, whole_server
 from offhook.api.app import Api
 from offhook.api.reading import Readers
 from offhook.config import Config, Prices, RecordsSettings, WebhookSettings
+from offhook.link.client import CallProcess, CallProcesses
 from offhook.outbound import ledger_file
 from offhook.outbound.ledger import CallLedger
 from offhook.recordings import reading
@@ -100,13 +102,16 @@ async def desk(
     config = change(config)
     engine = database.open_engine(database.url_of(given))
     record = Record(engine, folder / "journal", Prices())
-    api = Api(config, SecretStr(TOKEN), engine, LocalFiles(folder / "recordings"), readers=readers)
+    theirs, ours = socket.socketpair()
+    processes = CallProcesses(folder / "journal", CallProcess.over(theirs))
+    files = LocalFiles(folder / "recordings")
+    api = Api(config, SecretStr(TOKEN), engine, files, processes, readers=readers)
     try:
         ledger = CallLedger(folder / ledger_file.FILE)
         with record, ledger, LedgerFeed(engine, folder / ledger_file.FILE):
-            async with whole_server(
-                config=config, record=record, api=api, ledger=ledger, **script
-            ) as made:
+            parts: dict[str, Any] = {"record": record, "api": api, "ledger": ledger}
+            async with whole_server(config=config, operator=ours, **parts, **script) as made:
                 yield Desk(made, folder, engine, record, api)
     finally:
+        processes.close()
         engine.dispose()

@@ -31,7 +31,7 @@ class Spec:
             assert not answer.content
         else:
             assert kind in content, (kind, content)
-        if kind == "application/json":
+        if kind in ("application/json", "application/problem+json"):
             schema = {**content[kind]["schema"], "components": self.document["components"]}
             Draft202012Validator(schema).validate(answer.json())
         if answer.is_success:

@@ -71,10 +71,10 @@ async def test_everything_about_a_call_that_is_over(tmp_path: Path) -> None:
         report = await ask.desk.whole.call(GREET, ASK, GREET, HANG_UP)
         await ask.desk.until_stored()
         sid = report.call_sid
-        page = (await ask("/api/calls")).json()
+        page = (await ask("/api/v1/calls")).json()
         assert [call["sid"] for call in page["calls"]] == [sid]
         assert page["next_cursor"] is None
-        shown = (await ask(f"/api/calls/{sid}")).json()
+        shown = (await ask(f"/api/v1/calls/{sid}")).json()
         assert shown["call"] == page["calls"][0]
         assert shown["call"]["slug"] == Slug.CALLER_HUNG_UP.slug
         said = [(e["who"], e["text"]) for e in shown["timeline"] if e["kind"] == "utterance"]
@@ -83,15 +83,15 @@ async def test_everything_about_a_call_that_is_over(tmp_path: Path) -> None:
             ("caller", "What are your opening hours?"),
             ("agent", "Of course, what else?"),
         ]
-        assert (await ask("/api/totals")).json()["calls"] == 1
-        assert [s["key"] for s in (await ask("/api/totals?by=agent")).json()] == ["seed"]
+        assert (await ask("/api/v1/totals")).json()["calls"] == 1
+        assert [s["key"] for s in (await ask("/api/v1/totals?by=agent")).json()] == ["seed"]
         day = shown["call"]["started"][:10]
-        assert [s["key"] for s in (await ask("/api/totals?by=day")).json()] == [day]
-        whole = await ask(f"/api/calls/{sid}/audio")
+        assert [s["key"] for s in (await ask("/api/v1/totals?by=day")).json()] == [day]
+        whole = await ask(f"/api/v1/calls/{sid}/audio")
         (tmp_path / "whole.wav").write_bytes(whole.content)
         wav = parse(tmp_path / "whole.wav")
         assert (wav.format, wav.channels, wav.rate) == (7, 2, 8000)
-        peaks = (await ask(f"/api/calls/{sid}/peaks")).json()
+        peaks = (await ask(f"/api/v1/calls/{sid}/peaks")).json()
         assert peaks["length_ms"] == len(wav.data) // 16
         assert len(peaks["caller"]) == len(peaks["agent"]) == -(-len(wav.data) // 1600)
         assert max(peaks["caller"]) > 20
@@ -109,7 +109,7 @@ async def test_the_pages_of_a_list_hold_each_call_once(tmp_path: Path) -> None:
         found: list[str] = []
         cursor = ""
         while True:
-            page = (await ask(f"/api/calls?limit=2{cursor}")).json()
+            page = (await ask(f"/api/v1/calls?limit=2{cursor}")).json()
             assert len(page["calls"]) <= 2
             found += [call["from_number"] for call in page["calls"]]
             if page["next_cursor"] is None:
@@ -129,15 +129,15 @@ async def test_the_pages_of_a_list_hold_each_call_once(tmp_path: Path) -> None:
             ("since=2001-01-01&until=2001-01-02T00:00:00Z", 0),
             ("min_ms=3600000", 0),
         ):
-            assert len((await ask(f"/api/calls?{query}")).json()["calls"]) == count, query
-            assert (await ask(f"/api/totals?{query}")).json()["calls"] == count, query
+            assert len((await ask(f"/api/v1/calls?{query}")).json()["calls"]) == count, query
+            assert (await ask(f"/api/v1/totals?{query}")).json()["calls"] == count, query
 
 
 async def test_audio_in_parts(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask:
         report = await ask.desk.whole.call(GREET, HANG_UP)
         await ask.desk.until_stored()
-        base = f"/api/calls/{report.call_sid}/audio"
+        base = f"/api/v1/calls/{report.call_sid}/audio"
         for path in (base, base + "?format=pcm16"):
             whole = await ask(path)
             assert whole.headers["accept-ranges"] == "bytes"
@@ -193,7 +193,7 @@ async def test_a_live_recording_is_heard_paused_and_resumed(tmp_path: Path) -> N
                                             GREET, HANG_UP))  # fmt: skip
         await until(lambda: any(isinstance(e, CallStarted) for e in whole.events()))
         sid = whole.happened[0].call_sid
-        path = f"/api/calls/{sid}/audio"
+        path = f"/api/v1/calls/{sid}/audio"
 
         async def size() -> int:
             answer = await ask.desk.ask(path, method="HEAD")
@@ -205,25 +205,29 @@ async def test_a_live_recording_is_heard_paused_and_resumed(tmp_path: Path) -> N
         (tmp_path / "live.wav").write_bytes(answer.content)
         assert len(parse(tmp_path / "live.wav").data) == len(answer.content) - 58
         for state in ("paused", "paused", "recording"):
-            answer = await ask(f"/api/calls/{sid}/recording", method="POST", body={"state": state})
+            answer = await ask(
+                f"/api/v1/calls/{sid}/recording", method="POST", body={"state": state}
+            )
             what = "the recording is paused" if state == "paused" else "what is said is recorded"
             is_so = {"done": True, "what": what, "call_sid": sid, "state": state}
             assert answer.json() == is_so
-        assert (await ask("/api/calls?live=true")).json()["calls"][0]["sid"] == sid
-        await refused(ask, f"/api/calls/{sid}", 409, "E-API-16", method="DELETE")
+        assert (await ask("/api/v1/calls?live=true")).json()["calls"][0]["sid"] == sid
+        await refused(ask, f"/api/v1/calls/{sid}", 409, "E-API-16", method="DELETE")
         assert (await call).faults == []
         await ask.desk.until_stored()
         names = [type(e).__name__ for e in whole.events()]
         assert names.count("RecordingPaused") == names.count("RecordingResumed") == 1
         body = {"state": "paused"}
-        await refused(ask, f"/api/calls/{sid}/recording", 409, "E-API-13", method="POST", body=body)
+        await refused(
+            ask, f"/api/v1/calls/{sid}/recording", 409, "E-API-13", method="POST", body=body
+        )
 
 
 async def test_a_link_needs_no_token_and_opens_that_file_alone(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask:
         sids = [(await ask.desk.whole.call(GREET, HANG_UP)).call_sid for _ in range(2)]
         await ask.desk.until_stored(2)
-        made = await ask(f"/api/calls/{sids[0]}/links", method="POST", body={"lasts_s": 60})
+        made = await ask(f"/api/v1/calls/{sids[0]}/links", method="POST", body={"lasts_s": 60})
         assert made.status_code == 201
         url = made.json()["url"]
         whole = await ask(url, token=None)
@@ -247,7 +251,7 @@ async def test_a_link_needs_no_token_and_opens_that_file_alone(tmp_path: Path) -
             assert answer.json()["code"] == "E-API-11"
         for bad in ({"lasts_s": 0}, {"lasts_s": 10**9}, {"lasts_s": "long"}, {"for": 5}):
             await refused(
-                ask, f"/api/calls/{sids[0]}/links", 422, "E-API-08", method="POST", body=bad
+                ask, f"/api/v1/calls/{sids[0]}/links", 422, "E-API-08", method="POST", body=bad
             )
 
 
@@ -278,29 +282,29 @@ async def test_what_cannot_be_asked_is_refused_and_said(tmp_path: Path) -> None:
             ("live=perhaps", "E-API-08"),
             ("agnet=seed", "E-API-08"),
         ):
-            await refused(ask, f"/api/calls?{query}", 422, code)
-        await refused(ask, "/api/totals?by=moon", 422, "E-API-08")
+            await refused(ask, f"/api/v1/calls?{query}", 422, code)
+        await refused(ask, "/api/v1/totals?by=moon", 422, "E-API-08")
         for path in ("", "/audio", "/peaks"):
-            await refused(ask, f"/api/calls/{UNKNOWN}{path}", 404, "E-ASK-04")
+            await refused(ask, f"/api/v1/calls/{UNKNOWN}{path}", 404, "E-ASK-04")
             for strange in ("%00", "x" * 5000, "%27%20OR%201=1", "..%5C..%5Cetc", "%F0%9F%98%80"):
-                await refused(ask, f"/api/calls/{strange}{path}", 404, "E-ASK-04")
+                await refused(ask, f"/api/v1/calls/{strange}{path}", 404, "E-ASK-04")
         for method, path, body in (
             ("POST", "/links", {"lasts_s": 5}),
             ("POST", "/recording", {"state": "paused"}),
             ("DELETE", "", None),
         ):
-            full = f"/api/calls/{UNKNOWN}{path}"
+            full = f"/api/v1/calls/{UNKNOWN}{path}"
             answer = await ask(full, method=method, body=body)
             assert answer.status_code == 404, full
         for path in ("/audio", "/peaks"):
-            await refused(ask, f"/api/calls/{sid}{path}", 404, "E-API-12")
+            await refused(ask, f"/api/v1/calls/{sid}{path}", 404, "E-API-12")
         await refused(
-            ask, f"/api/calls/{sid}/links", 404, "E-API-12", method="POST", body={"lasts_s": 5}
+            ask, f"/api/v1/calls/{sid}/links", 404, "E-API-12", method="POST", body={"lasts_s": 5}
         )
         bodies: list[Any] = [None, {}, {"state": "off"}, [], {"state": "paused", "more": 1}]
         for bad in bodies:
             await refused(
-                ask, f"/api/calls/{sid}/recording", 422, "E-API-08", method="POST", body=bad
+                ask, f"/api/v1/calls/{sid}/recording", 422, "E-API-08", method="POST", body=bad
             )
 
 
@@ -308,7 +312,7 @@ async def test_an_erased_call_is_gone(tmp_path: Path) -> None:
     async with asked(tmp_path, **RECORDED) as ask:
         sids = [(await ask.desk.whole.call(GREET, HANG_UP)).call_sid for _ in range(2)]
         await ask.desk.until_stored(2)
-        paths = [f"/api/calls/{sids[0]}{path}" for path in ("", "/audio", "/peaks")]
+        paths = [f"/api/v1/calls/{sids[0]}{path}" for path in ("", "/audio", "/peaks")]
         for path in paths:
             assert (await ask(path)).status_code == 200
         removed = (await ask(paths[0], method="DELETE")).json()["removed"]
@@ -320,7 +324,7 @@ async def test_an_erased_call_is_gone(tmp_path: Path) -> None:
         left = [path.name for path in (tmp_path / "recordings").iterdir()]
         assert len(left) == 1
         assert sids[1] in left[0]
-        assert (await ask("/api/totals")).json()["calls"] == 1
+        assert (await ask("/api/v1/totals")).json()["calls"] == 1
         # Nor can it be had from what is kept for those who follow.
         live = ask.desk.api.live
         kept, _ = live.after(live.first - 1, None)
@@ -335,9 +339,9 @@ async def test_a_recording_that_cannot_be_deleted_is_said(tmp_path: Path) -> Non
         [recording] = (tmp_path / "recordings").iterdir()
         recording.unlink()
         recording.mkdir()  # which root cannot unlink either
-        path = f"/api/calls/{sid}"
+        path = f"/api/v1/calls/{sid}"
         page = await refused(ask, path, 500, "E-ERA-03", method="DELETE")
-        assert recording.name in page.json()["what"]
+        assert recording.name in page.json()["detail"]
         await refused(ask, path, 404, "E-ASK-04")
 
 
@@ -345,7 +349,7 @@ async def test_a_call_is_delivered_again(tmp_path: Path) -> None:
     async with asked(tmp_path) as ask:
         sid = (await ask.desk.whole.call(GREET, HANG_UP)).call_sid
         await ask.desk.until_stored()
-        path = f"/api/calls/{sid}/resend"
+        path = f"/api/v1/calls/{sid}/resend"
         await refused(ask, path, 409, "E-API-17", method="POST")
     async with asked(tmp_path, webhook="https://hook.example") as ask:
         for _ in range(2):
@@ -354,13 +358,13 @@ async def test_a_call_is_delivered_again(tmp_path: Path) -> None:
             due = connection.execute(select(tables.jobs.c.call_sid, tables.jobs.c.due_ms)).all()
         assert [row.call_sid for row in due] == [sid]
         assert due[0].due_ms is not None
-        await refused(ask, f"/api/calls/{UNKNOWN}/resend", 404, "E-ASK-04", method="POST")
+        await refused(ask, f"/api/v1/calls/{UNKNOWN}/resend", 404, "E-ASK-04", method="POST")
 
 
 async def test_a_body_without_end_is_not_read(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        url = f"{d.whole.origin}/api/calls/CA1/recording"
+        url = f"{d.whole.origin}/api/v1/calls/CA1/recording"
 
         async def endless() -> AsyncIterator[bytes]:
             for _ in range(20):
@@ -377,16 +381,16 @@ async def test_a_body_without_end_is_not_read(tmp_path: Path) -> None:
     [
         ("GET", "/api", 404),
         ("GET", "/api/", 404),
-        ("GET", "/api/nothing", 404),
-        ("GET", "/api/calls/", 404),
-        ("GET", "/api/calls/CA1/audio/more", 404),
-        ("GET", "/api/calls/..%2F..%2Fetc/audio", 404),
-        ("PUT", "/api/calls", 405),
-        ("DELETE", "/api/calls", 405),
-        ("POST", "/api/live", 405),
-        ("TRACE", "/api/calls", 405),
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1/calls/", 404),
+        ("GET", "/api/v1/calls/CA1/audio/more", 404),
+        ("GET", "/api/v1/calls/..%2F..%2Fetc/audio", 404),
+        ("PUT", "/api/v1/calls", 405),
+        ("DELETE", "/api/v1/calls", 405),
+        ("POST", "/api/v1/live", 405),
+        ("TRACE", "/api/v1/calls", 405),
         ("POST", "/openapi.json", 405),
-        ("GET", "/api/calls/CA1/links", 405),
+        ("GET", "/api/v1/calls/CA1/links", 405),
     ],
 )
 async def test_paths_and_methods_that_are_not_there(
@@ -395,8 +399,18 @@ async def test_paths_and_methods_that_are_not_there(
     async with desk(tmp_path) as d:
         answer = await d.ask(path, method=method)
         assert (answer.status_code, answer.json()["code"]) == (status, "E-API-07")
-        assert set(answer.json()) == {"code", "what", "fix"}
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert set(answer.json()) == {"type", "title", "status", "detail", "code", "fix"}
         assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("path", ["calls", "calls/CA1/hang-up", "totals", "live"])
+async def test_a_path_of_before_is_told_the_present_one(tmp_path: Path, path: str) -> None:
+    async with desk(tmp_path) as d:
+        for method in ("GET", "POST"):
+            answer = await d.ask(f"/api/{path}", method=method)
+            assert (answer.status_code, answer.json()["code"]) == (404, "E-API-21")
+            assert answer.json()["fix"] == f"Request /api/v1/{path}."
 
 
 async def test_a_recording_that_is_none_or_lies_elsewhere_is_said(tmp_path: Path) -> None:
@@ -412,15 +426,15 @@ async def test_a_recording_that_is_none_or_lies_elsewhere_is_said(tmp_path: Path
         for name in ("../secret.wav", str(tmp_path / "secret.wav"), "..", "a/../../secret.wav"):
             say(name)
             for path in ("/audio", "/peaks"):
-                answer = await ask.desk.ask(f"/api/calls/{sid}{path}")
+                answer = await ask.desk.ask(f"/api/v1/calls/{sid}{path}")
                 assert (answer.status_code, answer.json()["code"]) == (500, "E-AUD-03")
                 assert b"business" not in answer.content
         say("gone.wav")
-        await refused(ask, f"/api/calls/{sid}/audio", 404, "E-AUD-04")
+        await refused(ask, f"/api/v1/calls/{sid}/audio", 404, "E-AUD-04")
         (tmp_path / "recordings" / "garbage.wav").write_bytes(b"RIFF" + bytes(100))
         say("garbage.wav")
         for path in ("/audio", "/peaks"):
-            answer = await ask.desk.ask(f"/api/calls/{sid}{path}")
+            answer = await ask.desk.ask(f"/api/v1/calls/{sid}{path}")
             assert (answer.status_code, answer.json()["code"]) == (500, "E-AUD-05")
 
 
@@ -430,10 +444,10 @@ async def test_a_database_that_hangs_is_said_and_calls_go_on(
     with postgres.database() as url:
         text = url.render_as_string(hide_password=False)
         async with asked(tmp_path, url=text, readers=Readers(patience_s=0.3)) as ask:
-            assert (await ask("/api/calls")).status_code == 200
+            assert (await ask("/api/v1/calls")).status_code == 200
             with ask.desk.engine.connect() as holding:
                 holding.exec_driver_sql("LOCK TABLE calls IN ACCESS EXCLUSIVE MODE")
-                answers = await asyncio.gather(*(ask("/api/calls") for _ in range(60)))
+                answers = await asyncio.gather(*(ask("/api/v1/calls") for _ in range(60)))
                 assert {a.status_code for a in answers} == {503}
                 assert {a.json()["code"] for a in answers} == {"E-API-09"}
                 assert all(a.headers["retry-after"] for a in answers)
@@ -443,7 +457,7 @@ async def test_a_database_that_hangs_is_said_and_calls_go_on(
             await ask.desk.until_stored()
 
             async def stored() -> int:
-                answer = await ask("/api/calls")
+                answer = await ask("/api/v1/calls")
                 return len(answer.json()["calls"]) if answer.status_code == 200 else 0
 
             assert await until_more(stored, 0) == 1
@@ -467,7 +481,7 @@ async def test_the_document_is_whole(tmp_path: Path) -> None:
             for status, answer in operation["responses"].items():
                 assert answer["description"], (path, status)
                 if int(status) >= 400:
-                    shape = answer["content"]["application/json"]["schema"]
+                    shape = answer["content"]["application/problem+json"]["schema"]
                     assert shape == {"$ref": "#/components/schemas/ProblemResponse"}
         for reference in {line for line in json.dumps(document).split('"') if line[:2] == "#/"}:
             part: Any = document

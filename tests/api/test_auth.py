@@ -11,7 +11,7 @@ from tests.api.desk import TOKEN, desk
 from offhook.api.auth import FAILURES_MAX
 from offhook.observability.metrics.meter import Metrics
 
-API = ("/api/calls", "/api/totals", "/api/nothing", "/api", "/metrics")
+API = ("/api/v1/calls", "/api/v1/totals", "/api/v1/nothing", "/api", "/metrics")
 PAGES = ("/docs", "/openapi.json")
 WRONG = "a-token-of-somebody-else"
 THERE = (200, 404)
@@ -40,7 +40,15 @@ async def test_without_the_token_there_is_nothing_but_a_refusal(tmp_path: Path, 
             headers = {} if given is None else {"Authorization": given}
             answer = await d.ask(path, token=None, headers=headers)
             assert answer.status_code == 401, given
-            assert answer.json()["code"] == "E-API-03"
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json() == {
+                "type": "urn:offhook:error:E-API-03",
+                "title": "Unauthorized",
+                "status": 401,
+                "detail": answer.json()["detail"],
+                "code": "E-API-03",
+                "fix": answer.json()["fix"],
+            }
             scheme = "Basic" if path in PAGES else "Bearer"
             assert answer.headers["www-authenticate"] == f'{scheme} realm="Offhook"'
             assert answer.headers["cache-control"] == "no-store"
@@ -64,21 +72,28 @@ async def test_another_host_name_has_none_of_it(tmp_path: Path, host: str) -> No
     async with desk(tmp_path) as d:
         unknown = await d.ask("/nothing", host=host)
         assert unknown.status_code == 404
-        for path in (*API, *PAGES, "/api/calls/CA1/audio", "/healthz"):
+        for path in (*API, *PAGES, "/api/v1/calls/CA1/audio", "/healthz"):
             for token in (TOKEN, None):
                 answer = await d.ask(path, host=host, token=token)
                 assert answer.status_code == 404
                 if path != "/healthz":
                     assert answer.content == unknown.content
                     assert "www-authenticate" not in answer.headers
-        assert (await d.ask("/api/calls", method="DELETE", host=host)).status_code == 404
+        assert (await d.ask("/api/v1/calls", method="DELETE", host=host)).status_code == 404
+
+
+async def test_another_host_name_is_told_which_setting_names_it(tmp_path: Path) -> None:
+    async with desk(tmp_path) as d:
+        answer = await d.ask("/api/v1/calls", host="voice.example.com")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.json()["code"], answer.json()["status"]) == ("E-API-20", 404)
 
 
 async def test_the_configured_hosts_are_served_and_no_others(tmp_path: Path) -> None:
     async with desk(tmp_path, hosts=("Ops.example.com",)) as d:
         for host in ("ops.example.com", "OPS.example.com:5000"):
-            assert (await d.ask("/api/calls", host=host)).status_code == 200
-        assert (await d.ask("/api/calls", host="localhost")).status_code == 404
+            assert (await d.ask("/api/v1/calls", host=host)).status_code == 200
+        assert (await d.ask("/api/v1/calls", host="localhost")).status_code == 404
 
 
 async def test_what_a_foreign_page_asks_for_is_refused(tmp_path: Path) -> None:
@@ -96,7 +111,7 @@ async def test_what_a_foreign_page_asks_for_is_refused(tmp_path: Path) -> None:
 
 ODD = [
     template.replace("PATH", path)
-    for path in ("/api/calls", "/docs", "/openapi.json", "/metrics")
+    for path in ("/api/v1/calls", "/docs", "/openapi.json", "/metrics")
     for template in (
         "PATH%0A",
         "PATH%0a%0a",
@@ -184,9 +199,9 @@ async def test_wrong_tokens_are_counted_and_logged_once(
     async with desk(tmp_path) as d:
         with caplog.at_level(logging.WARNING):
             for _ in range(FAILURES_MAX):
-                assert (await d.ask("/api/calls", token=WRONG)).status_code == 401
+                assert (await d.ask("/api/v1/calls", token=WRONG)).status_code == 401
             for token in (WRONG, TOKEN):
-                answer = await d.ask("/api/calls", token=token)
+                answer = await d.ask("/api/v1/calls", token=token)
                 assert answer.status_code == 429
                 assert answer.json()["code"] == "E-API-05"
                 assert 0 < int(answer.headers["retry-after"]) <= 61
@@ -199,8 +214,8 @@ async def test_wrong_tokens_are_counted_and_logged_once(
 async def test_asking_without_a_token_does_not_count(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         for _ in range(FAILURES_MAX + 5):
-            assert (await d.ask("/api/calls", token=None)).status_code == 401
-        assert (await d.ask("/api/calls")).status_code == 200
+            assert (await d.ask("/api/v1/calls", token=None)).status_code == 401
+        assert (await d.ask("/api/v1/calls")).status_code == 200
 
 
 async def test_metrics_are_behind_the_same_doors(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Live:
         return agent
 
     async def act(self, what: str, body: Any = None, *, sid: str | None = None) -> httpx2.Response:
-        path = f"/api/calls/{sid or self.sid}/{what}"
+        path = f"/api/v1/calls/{sid or self.sid}/{what}"
         answer = await self.desk.ask(path, method="POST", body=body)
         self.spec.check(answer)
         return answer
@@ -64,7 +64,7 @@ class Live:
     async def refused(self, what: str, body: Any = None) -> str:
         answer = await self.act(what, body)
         assert (answer.status_code, answer.json()["code"]) == (409, "E-API-19"), answer.text
-        return str(answer.json()["what"]).removeprefix("It was not done: ")
+        return str(answer.json()["detail"]).removeprefix("It was not done: ")
 
     async def ended(self) -> CallReport:
         async with asyncio.timeout(240):
@@ -223,11 +223,11 @@ async def test_a_call_without_its_stream_can_only_be_hung_up(tmp_path: Path) -> 
     async with desk(tmp_path) as d:
         sid = fresh_sid()
         assert (await d.whole.post("/twilio/voice", CallSid=sid)).status_code == 200
-        base = f"/api/calls/{sid}"
+        base = f"/api/v1/calls/{sid}"
         for what, body in (("say", {"text": "Hi."}), ("hang-up", {"farewell": "Bye."})):
             answer = await d.ask(f"{base}/{what}", method="POST", body=body)
             assert answer.status_code == 409
-            assert "nobody talks with the agent" in answer.json()["what"]
+            assert "nobody talks with the agent" in answer.json()["detail"]
         answer = await d.ask(f"{base}/hang-up", method="POST")
         assert answer.json()["done"]
         # Without credentials for REST nothing ends it before Twilio asks what comes next.

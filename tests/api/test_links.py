@@ -6,7 +6,7 @@ from pydantic import SecretStr
 from offhook.api.links import Links
 
 SID = "CA" + "1" * 32
-PATH = f"/api/calls/{SID}/audio"
+PATH = f"/api/v1/calls/{SID}/audio"
 
 
 class Wall:
@@ -63,13 +63,13 @@ def test_forgeries_open_nothing() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        f"/api/calls/{SID[:-1]}2/audio",
-        f"/api/calls/{SID}/peaks",
-        f"/api/calls/{SID}",
-        f"/api/calls/{SID}/audio/",
-        f"/api/calls/x/../{SID}/audio",
-        "/api/calls",
-        "/api/live",
+        f"/api/v1/calls/{SID[:-1]}2/audio",
+        f"/api/v1/calls/{SID}/peaks",
+        f"/api/v1/calls/{SID}",
+        f"/api/v1/calls/{SID}/audio/",
+        f"/api/v1/calls/x/../{SID}/audio",
+        "/api/v1/calls",
+        "/api/v1/live",
         "/metrics",
     ],
 )
@@ -94,5 +94,5 @@ def test_another_token_makes_other_links() -> None:
 def test_a_strange_call_sid_stays_in_its_place() -> None:
     links = Links(SecretStr("a token"), Wall())
     url, _ = links.make("a?b#c d%", 60)
-    assert url.startswith("/api/calls/a%3Fb%23c%20d%25/audio?")
-    assert opens(links, url, path="/api/calls/a?b#c d%/audio")
+    assert url.startswith("/api/v1/calls/a%3Fb%23c%20d%25/audio?")
+    assert opens(links, url, path="/api/v1/calls/a?b#c d%/audio")

@@ -128,7 +128,7 @@ async def test_the_api_is_open_to_the_token_whose_file_is_named(tmp_path: Path) 
             token = path.read_text().strip()
             tokens.add(token)
             headers = {"Authorization": f"Bearer {token}"}
-            for at in ("/api/calls", "/metrics", "/openapi.json"):
+            for at in ("/api/v1/calls", "/metrics", "/openapi.json"):
                 assert (await http.get(server.url + at)).status_code == 401
                 assert (await http.get(server.url + at, headers=headers)).status_code == 200
             server.process.send_signal(signal.SIGTERM)

@@ -54,7 +54,7 @@ async def _ask(http: httpx2.AsyncClient, port: int, to: str) -> str | None:
     """Have somebody called; the code of a refusal, if one came."""
     try:
         answer = await http.post(
-            f"http://127.0.0.1:{port}/api/calls",
+            f"http://127.0.0.1:{port}/api/v1/calls",
             json={"to": to, "agent": "agent"},
             headers={"Authorization": f"Bearer {SECRETS['OFFHOOK_API_TOKEN']}"},
             timeout=60,

@@ -35,7 +35,7 @@ class Office:
     async def ask(self, key: str | None = None, **body: Any) -> httpx2.Response:
         headers = {"Idempotency-Key": key} if key is not None else {}
         asked = {"to": ADA, "agent": "seed", **body}
-        return await self.desk.ask("/api/calls", method="POST", body=asked, headers=headers)
+        return await self.desk.ask("/api/v1/calls", method="POST", body=asked, headers=headers)
 
     async def place(self, key: str | None = None, **body: Any) -> str:
         answer = await self.ask(key, **body)
@@ -46,7 +46,7 @@ class Office:
 
     async def state(self, sid: str, **query: Any) -> dict[str, Any]:
         asked = "&".join(f"{name}={value}" for name, value in query.items())
-        answer = await self.desk.ask(f"/api/calls/{sid}/status?{asked}")
+        answer = await self.desk.ask(f"/api/v1/calls/{sid}/status?{asked}")
         assert answer.status_code == 200, answer.text
         told = answer.json()
         assert isinstance(told, dict)
@@ -86,7 +86,7 @@ async def test_a_person_is_rung_and_talks_at_once(tmp_path: Path) -> None:
         assert (began.direction, began.by, began.from_, began.to) == ("outbound", "api", US, ADA)
         assert '"name": "Ada"' in began.variables
         await made.desk.until_stored()
-        record = (await made.desk.ask(f"/api/calls/{sid}")).json()
+        record = (await made.desk.ask(f"/api/v1/calls/{sid}")).json()
         assert record["call"]["direction"] == "outbound"
 
 
@@ -360,7 +360,7 @@ async def test_a_refusal_leaves_the_key_free(tmp_path: Path) -> None:
         made.api.before = refuse
         answer = await made.ask("ada")
         assert (answer.status_code, answer.json()["code"]) == (502, "E-TW-03")
-        assert "country" in answer.json()["what"]
+        assert "country" in answer.json()["detail"]
         assert ADA not in answer.text
         made.api.before = None
         await made.place("ada")
@@ -557,7 +557,7 @@ async def test_without_a_zone_the_number_says_where_it_is_night(tmp_path: Path) 
 
 async def test_a_call_that_nobody_knows(tmp_path: Path) -> None:
     async with office(tmp_path) as made:
-        answer = await made.desk.ask(f"/api/calls/CA{'0' * 32}/status")
+        answer = await made.desk.ask(f"/api/v1/calls/CA{'0' * 32}/status")
         assert (answer.status_code, answer.json()["code"]) == (404, "E-OUT-18")
 
 

@@ -43,7 +43,7 @@ class Town:
     async def ring(self, key: str = "key", to: str = ADA) -> Any:
         body = {"to": to, "agent": "seed", "variables": {"name": "Ada"}}
         headers = {"Idempotency-Key": key}
-        answer = await self.desk.ask("/api/calls", method="POST", body=body, headers=headers)
+        answer = await self.desk.ask("/api/v1/calls", method="POST", body=body, headers=headers)
         return answer.json()
 
     async def over(self, sid: str) -> LegReport[CallParty]:
@@ -51,7 +51,7 @@ class Town:
         state: dict[str, Any] = {"final": False, "status": "queued"}
         async with asyncio.timeout(240):
             while not state["final"]:
-                path = f"/api/calls/{sid}/status?seen={state['status']}&wait_s=10"
+                path = f"/api/v1/calls/{sid}/status?seen={state['status']}&wait_s=10"
                 state = (await self.desk.ask(path)).json()
         return self.network.ledger.reports[sid]
 
@@ -174,5 +174,5 @@ async def test_what_twilio_refuses_is_told_in_words(tmp_path: Path, code: int, w
         made.account.refused = {ADA: code}
         told = await made.ring()
         assert told["code"] == "E-TW-03"
-        assert word in told["what"]
+        assert word in told["detail"]
         assert made.network.ledger.rung == []

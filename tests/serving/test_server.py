@@ -282,7 +282,7 @@ async def test_a_call_that_a_shared_key_signs_is_answered_and_by_a_token_refused
 
 async def test_everything_else_is_404_and_operators_pages_need_their_host() -> None:
     async with whole_server() as h:
-        for path in ("/", "/docs", "/api/calls", "/twilio", "/twilio/sms", "/twilio/voice/x"):
+        for path in ("/", "/docs", "/api/v1/calls", "/twilio", "/twilio/sms", "/twilio/voice/x"):
             assert (await h.http.get(h.origin + path)).status_code == 404
         with pytest.raises(websocket.UpgradeRefusedError) as refused:
             await h.stream(path="/other")

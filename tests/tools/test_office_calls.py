@@ -54,7 +54,7 @@ async def test_an_agent_texts_takes_a_message_and_bars_a_number(tmp_path: Path) 
             await operator.until_stored()
             (session,) = whole.sessions
             events = whole.events()
-            shown = (await operator.ask(f"/api/calls/{report.call_sid}")).json()
+            shown = (await operator.ask(f"/api/v1/calls/{report.call_sid}")).json()
             with operator.engine.connect() as connection:
                 assert dnc.is_barred(connection, CALLER)
             assert LedgerFile(tmp_path / FILE).is_barred(CALLER)

@@ -1,5 +1,6 @@
 """The API as an ASGI application: FastAPI with its routes, and one form for all errors."""
 
+import asyncio
 from datetime import UTC
 from typing import Any, Final
 
@@ -18,23 +19,24 @@ from offhook.api import after, audio, calls, control, following, page, placing
 from offhook.api.auth import OperatorAuth
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
+from offhook.api.metrics_page import MetricsPage
 from offhook.api.models import ProblemResponse
 from offhook.api.operator import Operator
-from offhook.api.problems import ApiError, response
+from offhook.api.paths import PREFIX, moved_to
+from offhook.api.problems import ApiError, documented, response
 from offhook.api.reading import Readers
-from offhook.calls.registry import CallRegistry
-from offhook.clock import Clock, wall_clock
-from offhook.config import Config
+from offhook.clock import LoopClock, wall_clock
+from offhook.config import AppConfig
 from offhook.errors import UserError
+from offhook.link.client import CallProcesses
+from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
-from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.recordings.files import LocalFiles
 from offhook.records import database
-from offhook.webhooks.routes import PUBLIC
 
 _ABOUT: Final = """\
 The calls that were and are. All times are in milliseconds; those of a call count from its
-beginning. Whatever is not done is answered with a problem: what and why, and what fixes it.
+beginning. Every error is an `application/problem+json` that says what happened, and what fixes it.
 """
 
 _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
@@ -54,64 +56,48 @@ _EVERYWHERE: Final[dict[int | str, dict[str, Any]]] = {
 
 
 class Api:
-    """The operator's part of a server that keeps records in `engine` and `files`.
+    """The operator's application. `app` returns what its listener serves.
 
-    `live` is a subscriber. `around` puts the API in front of what the port serves already.
+    `live` takes the events of calls as they happen, on the loop of the application. `metrics` are
+    the operator's own; those of the call `processes` are added to each page.
     """
 
     def __init__(
         self,
-        config: Config,
+        config: AppConfig,
         token: SecretStr,
         engine: Engine,
         files: LocalFiles,
+        processes: CallProcesses,
         *,
         readers: Readers | None = None,
     ) -> None:
         self.live: Final = LiveEvents()
+        self.metrics: Final = Metrics(catalogue.OPERATOR, namespace="offhook_operator")
         self._hosts = config.server.operator_hosts
         self._token = token
-        self._engine = engine
-        self._files = files
-        self._config = config
-        self._records = config.records
         self._links = Links(token, lambda: wall_clock(UTC).timestamp())
         self._readers = readers or Readers()
-
-    def around(
-        self,
-        others: ASGIApp,
-        calls: CallRegistry,
-        clock: Clock,
-        placing: OutboundCalls | None = None,
-        *,
-        metrics: Metrics,
-    ) -> ASGIApp:
-        """Return the application that answers on the port.
-
-        It is `others` on PUBLIC; on every other path it is the operator's application,
-        behind its authentication.
-        """
-        operator = Operator(
-            engine=self._engine,
-            files=self._files,
-            journal=self._records.folder / "journal",
-            delivers=self._records.webhook.url is not None,
-            calls=calls,
-            placing=placing,
-            config=self._config,
+        self._page = MetricsPage(processes, self.metrics)
+        self._operator = Operator(
+            engine=engine,
+            files=files,
+            journal=config.records.folder / "journal",
+            delivers=config.records.webhook.url is not None,
+            processes=processes,
             live=self.live,
             links=self._links,
             readers=self._readers,
         )
+
+    def app(self) -> ASGIApp:
+        """Return the application, behind its authentication, for the running event loop."""
         return OperatorAuth(
-            _application(operator, metrics),
-            others,
-            public=PUBLIC,
+            _application(self._operator, self._page),
             hosts=self._hosts,
             token=self._token,
             links=self._links,
-            clock=clock,
+            clock=LoopClock(asyncio.get_running_loop()),
         )
 
     def close(self) -> None:
@@ -119,7 +105,7 @@ class Api:
         self._readers.close()
 
 
-def _application(operator: Operator, metrics: Metrics) -> FastAPI:
+def _application(operator: Operator, metrics: MetricsPage) -> FastAPI:
     app = FastAPI(
         title="Offhook",
         version=__version__,
@@ -133,11 +119,11 @@ def _application(operator: Operator, metrics: Metrics) -> FastAPI:
     for part in (calls, placing, audio, after, control, following):
         app.include_router(
             part.router(operator),
-            prefix="/api",
+            prefix=PREFIX,
             responses=_EVERYWHERE,
             dependencies=[Depends(bearer)],
         )
-    schema = app.openapi()
+    schema = documented(app.openapi())
     html = page.page(schema)
 
     async def openapi(_: Request) -> Response:
@@ -147,7 +133,7 @@ def _application(operator: Operator, metrics: Metrics) -> FastAPI:
         return HTMLResponse(html, headers={"Content-Security-Policy": page.POLICY})
 
     async def scrape(_: Request) -> Response:
-        return Response(await metrics.text(), media_type=metrics.content_type)
+        return Response(await metrics.text(), media_type=Metrics.content_type)
 
     app.add_route("/metrics", scrape, methods=["GET"])
     app.add_route("/openapi.json", openapi, methods=["GET"])
@@ -179,8 +165,11 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
             )
         )
 
-    async def on_http(_: Request, error: Exception) -> Response:
+    async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        moved = moved_to(request.url.path)
+        if moved is not None:
+            return response(ApiError(404, _moved(moved)))
         return response(
             ApiError(
                 error.status_code,
@@ -211,3 +200,11 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
     app.add_exception_handler(RequestValidationError, on_bad_request)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_fault)
+
+
+def _moved(path: str) -> UserError:
+    return UserError(
+        "E-API-21",
+        "The API's paths begin with /api/v1 since it has versions.",
+        f"Request {path}.",
+    )

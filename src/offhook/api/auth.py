@@ -1,7 +1,7 @@
 """Authentication of the operator's application: see docs/security.md.
 
-The application is protected, not the spelling of its paths: every path except those of Twilio and
-the two of health, compared letter by letter, needs authentication, known or not.
+The application is protected, not the spelling of its paths: every path of the operator's listener
+needs authentication, known or not.
 
 Loopback protects nothing: requests from a tunnel, or from any web page in a browser on this
 machine, come from there. So a request must be for one of the operator's host names, must not come
@@ -13,7 +13,7 @@ import binascii
 import hmac
 import logging
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -49,26 +49,18 @@ _HEADERS: Final = (
 
 
 class OperatorAuth:
-    """Authentication in front of `operator`.
-
-    `others` has the `public` paths, and `operator` every other path. A request for a host name
-    that is not the operator's gets the answer of `others` for an unknown path.
-    """
+    """Authentication in front of `operator`, for every path and for `hosts` alone."""
 
     def __init__(
         self,
         operator: ASGIApp,
-        others: ASGIApp,
         *,
-        public: Collection[str],
         hosts: Sequence[str],
         token: SecretStr,
         links: Links,
         clock: Clock,
     ) -> None:
         self._operator = operator
-        self._others = others
-        self._public = frozenset(public)
         self._hosts = frozenset(host.lower() for host in hosts)
         self._token = token.get_secret_value().encode()
         self._links = links
@@ -76,20 +68,24 @@ class OperatorAuth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["path"] in self._public:
-            await self._others(scope, receive, send)
+        if scope["type"] != "http":  # there are no WebSockets here
             return
-        headers = Headers(scope=scope)
-        if host_name(headers) not in self._hosts:
-            await self._others({**scope, "path": "/", "raw_path": b"/"}, receive, send)
-            return
-        refused = self._refuse(scope, headers)
+        refused = self._refuse(scope, Headers(scope=scope))
         if refused is not None:
             await response(refused)(scope, receive, _with_headers(send))
         else:
             await self._operator(scope, receive, _with_headers(send))
 
     def _refuse(self, scope: Scope, headers: Headers) -> ApiError | None:
+        if host_name(headers) not in self._hosts:
+            return ApiError(
+                404,
+                UserError(
+                    "E-API-20",
+                    "The operator's paths are not served under this host name.",
+                    "Add it to server.operator_hosts in offhook.yaml, or use 127.0.0.1.",
+                ),
+            )
         origin = headers.get("origin")
         if origin is not None and _netloc(origin) != headers.get("host", "").lower():
             return ApiError(

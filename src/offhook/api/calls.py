@@ -1,5 +1,6 @@
 """Routes of the record: calls, their sums, and all data of one call."""
 
+import contextlib
 from datetime import UTC
 from typing import Annotated
 
@@ -83,13 +84,12 @@ def router(operator: Operator) -> APIRouter:
     )
     async def set_recording(sid: str, asked: RecordingRequest) -> RecordingResponse:
         # Unlike other operations, this one distinguishes a call that is over from an unknown one.
-        entry = operator.calls.find(sid)
-        if entry is None:
-            await operator.ask(lambda connection: call_record.shown(connection, sid))
-        try:
-            what = await entry.control.perform(RECORDING.request(asked)) if entry else ""
-        except ToolError:
-            what = ""
+        what = ""
+        with contextlib.suppress(ToolError):
+            done = await operator.processes.perform(sid, RECORDING.name, asked.model_dump())
+            what = done.what
+            if done.outcome == "unknown":
+                await operator.ask(lambda connection: call_record.shown(connection, sid))
         if not what:
             raise ApiError(
                 409,

@@ -14,7 +14,7 @@ from offhook.tools.declare import ToolError
 
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     404: {"model": ProblemResponse, "description": "No such call is live."},
-    409: {"model": ProblemResponse, "description": "It was not done; `what` says what happened."},
+    409: {"model": ProblemResponse, "description": "It was not done; `detail` says what happened."},
 }
 
 
@@ -43,22 +43,9 @@ def _endpoint(
     """Return the endpoint of an operation, with a body of the declared type."""
 
     async def act(sid: str, arguments: Any) -> DoneResponse:
-        entry = operator.calls.find(sid)
-        if entry is None or entry.session is None:
-            if entry is not None and operation.name == "hang-up":
-                return DoneResponse(done=True, what="the call was over already")
-            raise ApiError(
-                404,
-                UserError(
-                    "E-API-18",
-                    "No call with that CallSid is live.",
-                    "See which are: GET /api/calls?live=true, or offhook calls --live.",
-                ),
-            )
+        given = (arguments or operation.arguments()).model_dump()
         try:
-            what = await entry.control.perform(
-                operation.request(arguments or operation.arguments())
-            )
+            performed = await operator.processes.perform(sid, operation.name, given)
         except ToolError as error:
             raise ApiError(
                 409,
@@ -68,7 +55,18 @@ def _endpoint(
                     "docs/control.md says when what can be asked.",
                 ),
             ) from None
-        return DoneResponse(done=True, what=what)
+        if performed.outcome == "done":
+            return DoneResponse(done=True, what=performed.what)
+        if performed.outcome == "over" and operation.name == "hang-up":
+            return DoneResponse(done=True, what="the call was over already")
+        raise ApiError(
+            404,
+            UserError(
+                "E-API-18",
+                "No call with that CallSid is live.",
+                "See which are: GET /api/v1/calls?live=true, or offhook calls --live.",
+            ),
+        )
 
     body: Any = operation.arguments
     if not any(field.is_required() for field in operation.arguments.model_fields.values()):

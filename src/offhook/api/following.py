@@ -1,4 +1,4 @@
-"""Route GET /api/live: events of calls as they happen."""
+"""Route GET /api/v1/live: events of calls as they happen."""
 
 from typing import Annotated
 

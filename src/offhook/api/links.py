@@ -10,7 +10,9 @@ from urllib.parse import parse_qs, quote
 
 from pydantic import SecretStr
 
-_PATH: Final = re.compile(r"/api/calls/([^/]{1,64})/audio")
+from offhook.api.paths import PREFIX
+
+_PATH: Final = re.compile(PREFIX + r"/calls/([^/]{1,64})/audio")
 
 
 class Links:
@@ -28,8 +30,8 @@ class Links:
     def make(self, call_sid: str, lasts_s: int) -> tuple[str, int]:
         """Return a path with its query, and its expiry in seconds since 1970."""
         expires = int(self._wall_s()) + lasts_s
-        signature = self._sign(f"/api/calls/{call_sid}/audio", expires)
-        path = f"/api/calls/{quote(call_sid, safe='')}/audio"
+        signature = self._sign(f"{PREFIX}/calls/{call_sid}/audio", expires)
+        path = f"{PREFIX}/calls/{quote(call_sid, safe='')}/audio"
         return f"{path}?expires={expires}&signature={signature}", expires
 
     def opens(self, method: str, path: str, query: bytes) -> bool:

@@ -20,11 +20,18 @@ class ApiModel(pydantic.BaseModel):
 
 
 class ProblemResponse(ApiModel):
-    """An error: what went wrong and why, and the one step that fixes it. Codes: docs/errors.md."""
+    """An error as problem details (RFC 9457), with the code of docs/errors.md and a remedy."""
 
+    type: str = Field(examples=["urn:offhook:error:E-ASK-04"])
+    """URI of this kind of error; it has the code."""
+    title: str = Field(examples=["Not Found"])
+    """Phrase of the HTTP status."""
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no call with that CallSid."])
+    """What happened, and why."""
     code: str = Field(examples=["E-ASK-04"])
-    what: str = Field(examples=["There is no call with that CallSid."])
-    fix: str = Field(examples=["See which there are: GET /api/calls"])
+    fix: str = Field(examples=["See which there are: GET /api/v1/calls"])
+    """The one step that fixes it."""
 
 
 _FILTERS: dict[str, Any] = {

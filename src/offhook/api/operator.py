@@ -1,4 +1,4 @@
-"""Common base of all routes of the API: the record, the live calls, and threads."""
+"""Common base of all routes of the API: the record, the call processes, and threads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,7 @@ from starlette.responses import Response
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
 from offhook.api.reading import Readers
-from offhook.calls.registry import CallRegistry
-from offhook.config import Config
-from offhook.outbound.outbound_calls import OutboundCalls
+from offhook.link.client import CallProcesses
 from offhook.recordings.files import LocalFiles
 
 _T = TypeVar("_T")
@@ -22,19 +20,17 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The server as the API sees it.
+    """What the API works on.
 
     `files` has the recordings, `journal` is the journal's folder. `delivers`: there is an
-    after-call webhook. `placing` is None without credentials for Twilio's REST API.
+    after-call webhook. `processes` carry the live calls.
     """
 
     engine: Engine
     files: LocalFiles
     journal: Path
     delivers: bool
-    calls: CallRegistry
-    placing: OutboundCalls | None
-    config: Config
+    processes: CallProcesses
     live: LiveEvents
     links: Links
     readers: Readers

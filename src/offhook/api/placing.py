@@ -1,6 +1,5 @@
 """Routes that place calls and follow them."""
 
-import math
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Response
@@ -13,16 +12,15 @@ from offhook.api.models import (
     ProblemResponse,
 )
 from offhook.api.operator import Operator
-from offhook.api.problems import ApiError
+from offhook.api.problems import STATUS, ApiError
 from offhook.errors import UserError
-from offhook.outbound.errors import TryLaterError
-from offhook.outbound.outbound_calls import OutboundCalls, OutboundRequest
+from offhook.outbound.outbound_calls import OutboundRequest
 from offhook.records import queries, tables
 
 WAIT_MAX_S: Final = 25
 """Seconds for which a request for a call's state may wait for a change."""
 
-_STATUS: Final = {  # of any other: 422, or 503 when it is temporary
+_STATUS: Final = STATUS | {
     "E-OUT-07": 409,
     "E-OUT-08": 409,
     "E-OUT-10": 409,
@@ -86,9 +84,9 @@ def router(operator: Operator) -> APIRouter:
             asked.within_hours,
         )
         try:
-            placed = await _placing(operator).place(request)
+            placed = await operator.processes.place(request)
         except UserError as problem:
-            raise _refused(problem) from None
+            raise ApiError.of(problem, _STATUS) from None
         if placed.again:
             response.status_code = 200
         return PlaceCallResponse(call_sid=placed.sid, again=placed.again)
@@ -111,16 +109,16 @@ def router(operator: Operator) -> APIRouter:
     ) -> CallStatusResponse:
         """Return the state of a placed call, by Twilio's last report."""
         try:
-            state = await _placing(operator).following.state(sid, seen, wait_s)
+            state = await operator.processes.state(sid, seen, wait_s)
         except UserError as problem:
-            raise _refused(problem) from None
+            raise ApiError.of(problem, _STATUS) from None
         if state is None:
             raise ApiError(
                 404,
                 UserError(
                     "E-OUT-18",
                     "Twilio knows no call with that CallSid.",
-                    "Take the call_sid that POST /api/calls has answered.",
+                    "Take the call_sid that POST /api/v1/calls has answered.",
                 ),
             )
         slug, words = state.slug, state.words
@@ -136,23 +134,6 @@ def router(operator: Operator) -> APIRouter:
         )
 
     return made
-
-
-def _placing(operator: Operator) -> OutboundCalls:
-    """Return the outbound calls. Raises UserError E-TW-02 without credentials for Twilio."""
-    if operator.placing is None:
-        operator.config.twilio.require_rest()
-    assert operator.placing is not None, "there are credentials"
-    return operator.placing
-
-
-def _refused(problem: UserError) -> ApiError:
-    headers = {}
-    status = _STATUS.get(problem.code, 422)
-    if isinstance(problem, TryLaterError):
-        headers["Retry-After"] = str(math.ceil(problem.after_s))
-        status = _STATUS.get(problem.code, 503)
-    return ApiError(status, problem, headers)
 
 
 def _ending(connection: Connection, sid: str) -> tuple[str | None, str | None]:

@@ -1,11 +1,16 @@
-"""Errors of the API: UserErrors with their HTTP status."""
+"""Errors of the API: UserErrors with their HTTP status, as problem details (RFC 9457)."""
 
+import math
 from collections.abc import Mapping
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
 from starlette.responses import JSONResponse
 
 from offhook.errors import UserError
+from offhook.outbound.errors import TryLaterError
+
+MEDIA_TYPE: Final = "application/problem+json"
 
 
 class ApiError(Exception):
@@ -19,22 +24,59 @@ class ApiError(Exception):
         self.problem = problem
         self.headers = dict(headers or {})
 
+    @classmethod
+    def of(cls, problem: UserError, status: Mapping[str, int]) -> "ApiError":
+        """Return a UserError with its status: by its code, else 422, or 503 when it is temporary.
+
+        One that is temporary says in `Retry-After` when the request may be repeated.
+        """
+        if isinstance(problem, TryLaterError):
+            after = {"Retry-After": str(math.ceil(problem.after_s))}
+            return cls(status.get(problem.code, 503), problem, after)
+        return cls(status.get(problem.code, 422), problem)
+
 
 STATUS: Final = {
+    "E-API-15": 500,  # a fault in the call process
     "E-REC-05": 503,
     "E-ASK-04": 404,
     "E-AUD-03": 500,  # the record's entry of the recording is wrong, or its file is
     "E-AUD-04": 404,
     "E-AUD-05": 500,
     "E-ERA-03": 500,
+    "E-LINK-03": 503,
+    "E-LINK-04": 503,
 }
 """HTTP statuses of UserErrors from other parts; every other code is the client's mistake: 422."""
 
 
-def response(refused: ApiError | UserError) -> JSONResponse:
-    """Return the response for an error: `{"code", "what", "fix"}`."""
+class ProblemJson(JSONResponse):
+    """A response that holds problem details."""
+
+    media_type = MEDIA_TYPE
+
+
+def response(refused: ApiError | UserError) -> ProblemJson:
+    """Return the response for an error: its problem details, with `code` and `fix`."""
     if isinstance(refused, UserError):
-        refused = ApiError(STATUS.get(refused.code, 422), refused)
+        refused = ApiError.of(refused, STATUS)
     problem = refused.problem
-    body = {"code": problem.code, "what": problem.what, "fix": problem.fix}
-    return JSONResponse(body, refused.status, refused.headers)
+    body = {
+        "type": f"urn:offhook:error:{problem.code}",
+        "title": HTTPStatus(refused.status).phrase,
+        "status": refused.status,
+        "detail": problem.what,
+        "code": problem.code,
+        "fix": problem.fix,
+    }
+    return ProblemJson(body, refused.status, refused.headers)
+
+
+def documented(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return an OpenAPI document whose errors have the media type of problem details."""
+    for path in schema["paths"].values():
+        for operation in path.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400 and "content" in answer:
+                    answer["content"] = {MEDIA_TYPE: answer["content"]["application/json"]}
+    return schema

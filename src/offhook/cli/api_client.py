@@ -9,15 +9,20 @@ from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote
 
 import httpx2
+import msgspec
 
 from offhook.api import token
-from offhook.config import Config
+from offhook.api.paths import PREFIX
+from offhook.config import AppConfig
 from offhook.errors import UserError
 
 ANSWER_S: Final = 60.0
 """Seconds that an answer may take: a farewell takes 15 s at most, Deepgram's answer 10 s."""
 
 CONNECT_S: Final = 10.0
+
+OPERATOR_FILE: Final = "operator.json"
+"""File in the folder of records that says where the operator's listener is."""
 
 _CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}")
 _SUFFIX_MIN: Final = 4
@@ -105,7 +110,7 @@ class ApiClient:
         """
         if _CALL_SID.fullmatch(text) or len(text) < _SUFFIX_MIN:
             return text
-        answer = await self._ask("GET", "/api/calls?live=true&limit=500", None, {"calls"})
+        answer = await self._ask("GET", f"{PREFIX}/calls?live=true&limit=500", None, {"calls"})
         calls = answer.body.get("calls", [])
         found = [call["sid"] for call in calls if call["sid"].endswith(text)]
         if len(found) > 1:
@@ -122,7 +127,7 @@ class ApiClient:
         Raises UserError E-ASK-13 when no server answers, and E-ASK-14 when what answers is not
         Offhook.
         """
-        path = f"/api/calls/{quote(call_sid, safe='')}/{operation}"
+        path = f"{PREFIX}/calls/{quote(call_sid, safe='')}/{operation}"
         return await self._ask("POST", path, body, {"what"})
 
     async def _ask(
@@ -136,7 +141,7 @@ class ApiClient:
             answer = response.json()
         except ValueError:
             answer = None
-        expected = members if response.status_code == 200 else {"code", "what", "fix"}
+        expected = members if response.status_code == 200 else {"code", "detail", "fix"}
         if not isinstance(answer, dict) or not expected <= answer.keys():
             raise UserError(
                 "E-ASK-14",
@@ -144,10 +149,12 @@ class ApiClient:
                 f" HTTP {response.status_code}.",
                 "Name the server with --url.",
             )
+        if response.status_code != 200:
+            answer = {"code": answer["code"], "what": answer["detail"], "fix": answer["fix"]}
         return ApiAnswer(response.status_code, answer)
 
 
-def token_of(config: Config) -> str:
+def token_of(config: AppConfig) -> str:
     """Return OFFHOOK_API_TOKEN, else the token that the server put into its folder.
 
     Raises UserError E-ASK-11 when there is neither, and E-API-01 for a file that cannot be used.
@@ -164,10 +171,33 @@ def token_of(config: Config) -> str:
     return token.token_in(config.records.folder).get_secret_value()
 
 
-def server_url(config: Config) -> str:
-    """Return the address on this machine of the server of that configuration."""
-    scheme = "https" if config.server.tls_cert else "http"
-    return f"{scheme}://127.0.0.1:{config.server.port}"
+def operator_url(config: AppConfig, given: str | None) -> str:
+    """Return the URL of the operator's listener: the given one, else that of operator.json.
+
+    Raises UserError E-ASK-15 when no operator's process has written that file, and E-ASK-16 when
+    it cannot be read.
+    """
+    if given:
+        return given
+    path = config.records.folder / OPERATOR_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_OperatorFile).url
+    except FileNotFoundError:
+        raise UserError(
+            "E-ASK-15",
+            f"No server runs on this data folder: there is no {path}.",
+            "Start offhook serve, or name a server elsewhere with --url or OFFHOOK_URL.",
+        ) from None
+    except (OSError, msgspec.MsgspecError):
+        raise UserError(
+            "E-ASK-16",
+            f"{path} does not say where the server is.",
+            "Restart offhook serve, or name the server with --url or OFFHOOK_URL.",
+        ) from None
+
+
+class _OperatorFile(msgspec.Struct):
+    url: str
 
 
 def unreachable(url: str, why: str) -> UserError:

@@ -47,7 +47,7 @@ def call(
     from offhook import config as configuration
     from offhook import variables
     from offhook.cli import place_calls
-    from offhook.cli.api_client import ApiClient, server_url, token_of
+    from offhook.cli.api_client import ApiClient, operator_url, token_of
     from offhook.cli.placement_client import PLACING_S, PlacementClient
     from offhook.concurrency.event_loop import run
 
@@ -61,7 +61,7 @@ def call(
     if not all(variables.NAME.fullmatch(name) for name in given):
         raise typer.BadParameter("Write NAME=VALUE.", param_hint="--var")
     loaded = configuration.load(config, os.environ)
-    api = ApiClient(url or server_url(loaded), token_of(loaded), answer_s=PLACING_S)
+    api = ApiClient(operator_url(loaded, url), token_of(loaded), answer_s=PLACING_S)
     client = PlacementClient(api, agent, within_hours=from_ is not None)
     if number is not None:
         options.require_e164(number)

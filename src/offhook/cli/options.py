@@ -21,7 +21,9 @@ Sid: TypeAlias = Annotated[
 Url: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="URL of the running server. Default: this machine, at server.port.",
+        help="URL of the operator's listener of a running server. Default: that of operator.json in"
+        " records.folder.",
+        envvar="OFFHOOK_URL",
         show_default=False,
     ),
 ]

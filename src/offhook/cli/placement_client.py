@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from httpx2 import Response
 
+from offhook.api.paths import PREFIX
 from offhook.cli.api_client import ApiClient, ServerUnreachableError
 from offhook.errors import UserError
 from offhook.outbound.errors import TryLaterError, UncertainError
@@ -26,7 +27,7 @@ UNCERTAIN: Final = "E-OUT-14"
 
 class _Refusal(msgspec.Struct):
     code: str
-    what: str
+    detail: str
     fix: str
 
 
@@ -68,7 +69,7 @@ class PlacementClient:
         if zone is not None:
             body["timezone"] = zone
         headers = {"Idempotency-Key": key}
-        answer = await self._ask("POST", "/api/calls", body=body, headers=headers)
+        answer = await self._ask("POST", f"{PREFIX}/calls", body=body, headers=headers)
         return msgspec.json.decode(answer, type=_Placed).call_sid
 
     async def outcome_of(self, sid: str, seen: str | None) -> CallOutcome:
@@ -76,7 +77,7 @@ class PlacementClient:
         params = {"wait_s": 0} if seen is None else {"wait_s": WAIT_S, "seen": seen}
         while True:
             try:
-                answer = await self._ask("GET", f"/api/calls/{sid}/status", params=params)
+                answer = await self._ask("GET", f"{PREFIX}/calls/{sid}/status", params=params)
             except TryLaterError as not_now:
                 await asyncio.sleep(not_now.after_s)
                 continue
@@ -112,11 +113,11 @@ def _problem(url: str, response: Response) -> UserError:
     except msgspec.MsgspecError:
         what = f"HTTP {response.status_code} is no answer of Offhook's."
         refusal = _Refusal("E-OUT-20", what, "")
-    problem = refusal.code, refusal.what, refusal.fix
+    problem = refusal.code, refusal.detail, refusal.fix
     if response.status_code in (401, 404) or refusal.code == "E-OUT-20":
         return UserError(
             "E-OUT-20",
-            f"The server at {url} does not place calls: {refusal.what}",
+            f"The server at {url} does not place calls: {refusal.detail}",
             "Give --url and OFFHOOK_API_TOKEN of a server of this version.",
         )
     after = response.headers.get("retry-after", "")

@@ -52,6 +52,7 @@ def serve(
 ) -> None:
     """Answer calls until stopped. Live calls then finish before the command exits."""
     import contextlib
+    import json
     import logging
     import os
     import sys
@@ -61,6 +62,7 @@ def serve(
     from rich.text import Text
 
     from offhook.capture.writer import Captures
+    from offhook.cli.api_client import OPERATOR_FILE
     from offhook.concurrency.event_loop import on_stop_signal, run
     from offhook.config import Overrides, load
     from offhook.errors import UserError
@@ -105,11 +107,15 @@ def serve(
             api=keeping.api,
             ledger=keeping.ledger,
             dial_count=keeping.dial_count,
+            operator=keeping.operator,
             threads=[*keeping.threads, *([captures.thread] if captures is not None else [])],
         )
         server.metrics.ask(catalogue.LOG_WAITING, lambda: printer.waiting)
         server.metrics.ask(catalogue.LOG_LOST, lambda: printer.lost)
-        keeping.measure(server.metrics)
+        keeping.measure(keeping.api.metrics)
+        scheme = "https" if loaded.server.tls_cert else "http"
+        address = {"url": f"{scheme}://127.0.0.1:{server.port}", "pid": os.getpid()}
+        (loaded.records.folder / OPERATOR_FILE).write_text(json.dumps(address))
         on_stop_signal(server.stop)
         for line in _banner(loaded, server.port, capture):
             if terminal:

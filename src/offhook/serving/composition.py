@@ -6,7 +6,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 import httpx2
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.compose import CallHandling, compose
@@ -31,7 +31,7 @@ from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
 from offhook.webhooks.pending_streams import PendingStreams
-from offhook.webhooks.routes import Webhooks
+from offhook.webhooks.routes import PUBLIC, Webhooks
 
 if TYPE_CHECKING:  # importing SQLAlchemy and FastAPI is slow, and not every server keeps records
     from offhook.api.app import Api
@@ -152,7 +152,7 @@ def compose_server(
     webhooks = Webhooks(config, calls, pending_streams, metrics, record, placing, failing=failing)
     app: ASGIApp = webhooks.app()
     if api is not None:
-        app = api.around(app, calls.registry, clock, placing, metrics=metrics)
+        app = _SharedPort(app, api.app())
 
     def on_held(held: Held) -> None:
         metrics.held(held.tool, held.held_ms / 1000)
@@ -171,6 +171,18 @@ def compose_server(
     publishers = (subscribed, publish)
     _measure(needs, calls, pending_streams, runner, publishers, failing=failing, faults=faults)
     return ServerParts(calls, webhooks, app, placing, watchdog)
+
+
+class _SharedPort:
+    """Twilio's paths and the operator's on one port."""
+
+    def __init__(self, public: ASGIApp, operator: ASGIApp) -> None:
+        self._public = public
+        self._operator = operator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_public = scope["type"] != "http" or scope["path"] in PUBLIC
+        await (self._public if is_public else self._operator)(scope, receive, send)
 
 
 def _measure(

@@ -1,5 +1,6 @@
 """Composition of record keeping: the record, the API, the hourly limits and the deliveries."""
 
+import socket
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -8,6 +9,7 @@ from offhook.api import token
 from offhook.api.app import Api
 from offhook.concurrency.background_thread import BackgroundThread
 from offhook.config import Config
+from offhook.link.client import CallProcess, CallProcesses
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound import ledger_file
@@ -32,6 +34,7 @@ class RecordKeeping:
         dial_count: Count of the dialling of the last hour, kept across restarts.
         deliveries: After-call webhooks, or None without a target.
         api: The API for the operator.
+        operator: The socket that connects a server with the API.
         api_token: The token of the API: of the configuration, else of a file in the folder.
     """
 
@@ -52,7 +55,9 @@ class RecordKeeping:
         self.deliveries: Final = self._deliveries(config)
         self.api_token: Final = config.server.api_token or token.token_in(settings.folder)
         files = LocalFiles(settings.recordings)
-        self.api: Final = Api(config, self.api_token, self._engine, files)
+        theirs, self.operator = socket.socketpair()
+        processes = CallProcesses(journal, CallProcess.over(theirs))
+        self.api: Final = Api(config, self.api_token, self._engine, files, processes)
         store = RecordStore(self.record.journal.id, settings.prices, after_call=hooked)
         self._retention = Retention(self._engine, files, store, settings.retention)
         self._running = ExitStack()

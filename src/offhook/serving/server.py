@@ -20,6 +20,8 @@ from offhook.concurrency.background_thread import BackgroundThread
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
 from offhook.events.types import Subscriber
+from offhook.link.orders import LinkOrders
+from offhook.link.server import LinkServer
 from offhook.net import egress, websocket
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.ledger import CallLedger
@@ -27,7 +29,7 @@ from offhook.policy.dial_count import DialCount
 from offhook.recordings.files import LocalFiles
 from offhook.recordings.recorder import Recordings
 from offhook.recordings.redacted import SilenceRedacted
-from offhook.serving.composition import ServerNeeds, compose_server
+from offhook.serving.composition import ServerNeeds, ServerParts, compose_server
 from offhook.serving.http_server import GracefulHttpServer, http_server
 from offhook.serving.listen import check_certificate
 
@@ -53,7 +55,8 @@ class Server:
 
     `sock` listens already, so that a port in use is found before anything is started. The owner
     handles signals, and runs `record`, `ledger`, `dial_count` and `threads`, whose state readiness
-    and metrics report. `ServerNeeds` describes the other arguments.
+    and metrics report. `operator` is a socket that is connected to the operator's part.
+    `ServerNeeds` describes the other arguments.
 
     Raises UserError E-CFG-05 when the certificate of the configuration cannot be used,
     E-LOOKUP-01 when a lookup has no secret, and E-AUD-01 when the folder of recordings cannot
@@ -72,6 +75,7 @@ class Server:
         api: "Api | None" = None,
         ledger: CallLedger | None = None,
         dial_count: DialCount | None = None,
+        operator: socket.socket | None = None,
         threads: Sequence[BackgroundThread] = (),
     ) -> None:
         check_certificate(config)
@@ -89,6 +93,7 @@ class Server:
         """Recordings of calls; None when no agent's calls are recorded."""
         if self.recordings is not None:
             told.append(SilenceRedacted(self.recordings))
+        self._operator = operator
         self._needs = ServerNeeds(
             config=config,
             metrics=self.metrics,
@@ -144,6 +149,7 @@ class Server:
                 if placing is not None
                 else None
             )
+            link = await self._open_link(parts, tasks)
             answer = functools.partial(self._answer, parts.app, parts.webhooks.decide)
             with parts.watchdog:
                 serving = tasks.keep("HTTP", answer)
@@ -156,12 +162,34 @@ class Server:
                 if self._web is not None:
                     self._web.should_exit = True
                 await serving
+            if link is not None:
+                link.close()
             if watching is not None:
                 watching.cancel()
             if api is not None:
                 api.close()
             if self._unstartable is not None:
                 raise self._unstartable
+
+    async def _open_link(self, parts: ServerParts, tasks: ServerTasks) -> LinkServer | None:
+        """Take the operator's requests."""
+        if self._operator is None:
+            return None
+
+        async def reload() -> None:
+            """Change nothing; nothing requests this yet."""
+
+        orders = LinkOrders(
+            self._config,
+            parts.calls.registry,
+            parts.placing,
+            self.metrics,
+            failing=self.failing,
+            reload=reload,
+        )
+        link = LinkServer(orders, tasks)
+        await link.connect(self._operator)
+        return link
 
     async def _answer(self, app: ASGIApp, decide: websocket.Decide) -> None:
         """Answer HTTP until the server closes; raise RuntimeError if that ends before.

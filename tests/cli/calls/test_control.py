@@ -99,7 +99,7 @@ def test_each_command_asks_for_one_thing(
         )
     assert (ended.returncode, ended.stdout) == (0, "so  [31mit is\n"), ended.stderr
     sid = SID if arguments[1] == SID else "a%2F%3F"
-    assert asked[0]["path"] == f"/api/calls/{sid}/{path}"
+    assert asked[0]["path"] == f"/api/v1/calls/{sid}/{path}"
     assert asked[0]["authorization"] == "Bearer a-token-of-the-api"
     assert json.loads(asked[0]["body"]) == body
 
@@ -113,7 +113,7 @@ async def test_the_end_of_a_callsid_is_looked_for_among_live_calls() -> None:
             assert await client.find_call_sid("beef") == "beef"
             with pytest.raises(UserError, match="E-ASK-05"):
                 await client.find_call_sid("1111")
-    assert {one["path"] for one in asked} == {"/api/calls?live=true&limit=500"}
+    assert {one["path"] for one in asked} == {"/api/v1/calls?live=true&limit=500"}
 
 
 @pytest.mark.parametrize("answer", ["<html>", "[]", "{}", '{"calls": []}'])
@@ -130,7 +130,30 @@ def test_no_server_and_no_token_are_said(tmp_path: Path) -> None:
         pass
     ended = offhook(tmp_path, "calls", "mute", SID, "--url", url, OFFHOOK_API_TOKEN="t" * 16)
     assert (ended.returncode, ended.stderr[:9]) == (1, "E-ASK-13 ")
-    ended = offhook(tmp_path, "calls", "mute", SID)
+    ended = offhook(tmp_path, "calls", "mute", SID, "--url", url)
     assert (ended.returncode, ended.stderr[:9]) == (1, "E-ASK-11 ")
+    ended = offhook(tmp_path, "calls", "mute", SID)
+    assert (ended.returncode, ended.stderr[:9]) == (1, "E-ASK-15 ")
     assert offhook(tmp_path, "calls", "say", SID).returncode == 2
     assert offhook(tmp_path, "calls", "think", SID, "none.yaml").returncode == 2
+
+
+def test_the_server_is_the_one_that_its_data_folder_names(tmp_path: Path) -> None:
+    folder = tmp_path / "offhook-data"
+    folder.mkdir()
+    done = '{"done": true, "what": "muted"}'
+    secret = {"OFFHOOK_API_TOKEN": "t" * 16}
+    with answering([Connection(done)]) as (url, asked), answering([Connection(done)] * 2) as other:
+        (folder / "operator.json").write_text(json.dumps({"url": url, "pid": 1}))
+        for more, variables, where in (
+            ((), {}, asked),
+            (("--url", other[0]), {}, other[1]),
+            ((), {"OFFHOOK_URL": other[0]}, other[1]),
+        ):
+            before = len(where)
+            ended = offhook(tmp_path, "calls", "mute", SID, *more, **secret, **variables)
+            assert (ended.returncode, ended.stdout) == (0, "muted\n"), ended.stderr
+            assert len(where) == before + 1
+    (folder / "operator.json").write_text('{"url": 5}')
+    ended = offhook(tmp_path, "calls", "mute", SID, **secret)
+    assert (ended.returncode, ended.stderr[:9]) == (1, "E-ASK-16 ")

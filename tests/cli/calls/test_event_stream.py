@@ -114,12 +114,12 @@ def test_it_goes_on_behind_the_last_event() -> None:
     assert said == ["connected", "A 1", ended, "lost: HTTP 503", "connected", "B 2", ended]
     assert waited == [0.05] * 3
     assert [one.get("last-event-id") for one in asked] == [None, "r-1", "r-1"]
-    assert {one["path"] for one in asked} == {"/api/live"}
+    assert {one["path"] for one in asked} == {"/api/v1/live"}
     assert {one["authorization"] for one in asked} == {f"Bearer {TOKEN}"}
 
 
 def test_a_server_that_refuses_is_not_asked_again() -> None:
-    body = json.dumps({"code": "E-API-02", "what": "The token is wrong.", "fix": "Give another."})
+    body = json.dumps({"code": "E-API-02", "detail": "The token is wrong.", "fix": "Give another."})
     with serving([Connection(body, 401)]) as (url, asked), pytest.raises(UserError) as refused:
         followed(url, 9)
     assert refused.value.code == "E-ASK-12"

@@ -98,12 +98,12 @@ def _act(
     import sys
 
     from offhook import config as configuration
-    from offhook.cli.api_client import ApiAnswer, ApiClient, server_url, token_of
+    from offhook.cli.api_client import ApiAnswer, ApiClient, operator_url, token_of
     from offhook.concurrency.event_loop import run
     from offhook.observability.console_output import inert
 
     loaded = configuration.load(config, os.environ)
-    client = ApiClient(url or server_url(loaded), token_of(loaded))
+    client = ApiClient(operator_url(loaded, url), token_of(loaded))
 
     async def ask() -> tuple[str, ApiAnswer]:
         async with client:

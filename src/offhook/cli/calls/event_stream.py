@@ -1,4 +1,4 @@
-"""Following the events of a running server (/api/live), across restarts of the server."""
+"""Following the events of a running server (its path `live`), across restarts of the server."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,11 @@ import httpx2
 import msgspec
 from httpx2 import EventSource, ServerSentEvent
 
+from offhook.api.paths import PREFIX
 from offhook.cli.api_client import ApiClient, unreachable
 from offhook.errors import UserError
 
-PATH: Final = "/api/live"
+PATH: Final = f"{PREFIX}/live"
 
 RETRY_S: Final = 1.0
 """Seconds between two attempts, until the server names another time."""
@@ -101,13 +102,13 @@ class EventStream:
 
 
 class _Refusal(msgspec.Struct):
-    what: str
+    detail: str
 
 
 def _refused(url: str, response: httpx2.Response) -> UserError:
     what = f"HTTP {response.status_code}"
     with contextlib.suppress(msgspec.MsgspecError):
-        what += f", {msgspec.json.decode(response.content, type=_Refusal).what}"
+        what += f", {msgspec.json.decode(response.content, type=_Refusal).detail}"
     return UserError(
         "E-ASK-12",
         f"The server at {url} does not tell its events: {what}",

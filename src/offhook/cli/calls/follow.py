@@ -14,13 +14,13 @@ def follow(
     import os
 
     from offhook import config as configuration
-    from offhook.cli.api_client import ApiClient, server_url, token_of
+    from offhook.cli.api_client import ApiClient, operator_url, token_of
     from offhook.cli.calls.event_printer import EventPrinter
     from offhook.cli.calls.event_stream import EventStream
     from offhook.concurrency.event_loop import run
 
     loaded = configuration.load(config, os.environ)
-    api = ApiClient(url or server_url(loaded), token_of(loaded))
+    api = ApiClient(operator_url(loaded, url), token_of(loaded))
     try:
         run(EventStream(api).follow(EventPrinter(as_json=as_json)))
     except KeyboardInterrupt:

@@ -262,6 +262,14 @@ AFTER_CALL_OLDEST: Final = _gauge(
     unit="seconds",
     common=True,
 )
+CALL_PROCESSES: Final = _gauge(
+    "offhook_call_processes",
+    "Call processes that run. There are two while one takes over from another.",
+)
+CALL_PROCESSES_SILENT: Final = _gauge(
+    "offhook_call_processes_silent",
+    "Of these, those that have not answered within 2 s: their part of this page is missing.",
+)
 LOG_WAITING: Final = _gauge(
     "offhook_log_waiting_bytes", "Of the log, what waits to be written to stderr.", unit="bytes"
 )
@@ -312,6 +320,29 @@ SECTIONS: Final = {
         AFTER_CALL_WAITING,
         AFTER_CALL_OLDEST,
     ),
-    "Process": (LOOP_LAG, PENDING_STREAMS, LOG_WAITING, LOG_LOST),
+    "Process": (
+        LOOP_LAG,
+        PENDING_STREAMS,
+        LOG_WAITING,
+        LOG_LOST,
+        CALL_PROCESSES,
+        CALL_PROCESSES_SILENT,
+    ),
 }
 """All metrics, under the headings of the dashboard."""
+
+OPERATOR: Final = (
+    AFTER_CALL_DELIVERED,
+    AFTER_CALL_FAILED,
+    AFTER_CALL_GIVEN_UP,
+    AFTER_CALL_WAITING,
+    AFTER_CALL_OLDEST,
+    CALL_PROCESSES,
+    CALL_PROCESSES_SILENT,
+)
+"""Metrics of the operator's process. It adds those of the call processes to its page."""
+
+CALL_PROCESS: Final = tuple(
+    metric for section in SECTIONS.values() for metric in section if metric not in OPERATOR
+)
+"""Metrics of a call process."""

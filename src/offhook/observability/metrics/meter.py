@@ -8,7 +8,7 @@ Its own counters are not used: they lock, they cannot take counts that were made
 import asyncio
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Literal
 
 from prometheus_client import ProcessCollector
@@ -22,7 +22,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from offhook.events import types as events
 from offhook.observability.metrics import catalogue
-from offhook.observability.metrics.catalogue import SECTIONS, Metric
+from offhook.observability.metrics.catalogue import Metric
 
 _log: Final = logging.getLogger("offhook.metrics")
 
@@ -49,8 +49,10 @@ class Metrics:
 
     content_type: Final = CONTENT_TYPE_PLAIN_0_0_4
 
-    def __init__(self) -> None:
-        every = [metric for section in SECTIONS.values() for metric in section]
+    def __init__(
+        self, every: Collection[Metric] = catalogue.CALL_PROCESS, *, namespace: str = ""
+    ) -> None:
+        """Take the metrics that are counted, and a prefix for those of the process itself."""
         self._values: dict[Metric, dict[Labels, float]] = {
             metric: {} if metric.labels else {(): 0.0}
             for metric in every
@@ -64,7 +66,7 @@ class Metrics:
         self._asked: dict[Metric, Callable[[], float]] = {}
         self._started: dict[str, int] = {}
         """Start of the stream in ms of the call, by CallSid, of calls with a stream."""
-        self._process = ProcessCollector(registry=None)
+        self._process = ProcessCollector(namespace, registry=None)
 
     # --- counting ---
 

@@ -150,6 +150,7 @@ async def run(
             api=keeping.api if keeping is not None else None,
             ledger=keeping.ledger if keeping is not None else None,
             dial_count=keeping.dial_count if keeping is not None else None,
+            operator=keeping.operator if keeping is not None else None,
             threads=keeping.threads if keeping is not None else (),
         )
         serving = group.create_task(server.run(), name="server")

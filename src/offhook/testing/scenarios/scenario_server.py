@@ -10,6 +10,7 @@ import httpx2
 from pydantic import SecretStr
 
 from offhook import config as configuration
+from offhook.api.paths import PREFIX
 from offhook.clock import Clock
 from offhook.config import Config
 from offhook.errors import UserError
@@ -114,7 +115,7 @@ class _Placing:
         body = {"to": to, "agent": placed.agent, "variables": placed.variables}
         async with httpx2.AsyncClient(timeout=_PLACING_S, trust_env=False) as http:
             response = await http.post(
-                urljoin(self._own.url, "/api/calls"),
+                urljoin(self._own.url, PREFIX + "/calls"),
                 json=body,
                 headers={"Authorization": f"Bearer {self._own.token}"},
             )
