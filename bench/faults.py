@@ -45,11 +45,9 @@ import httpx2
 import websockets
 from sqlalchemy import Engine, select
 
-from offhook.config import Prices
+from offhook.journal.progress import last_lines, waiting_lines
 from offhook.recordings import wav
 from offhook.records import database, tables
-from offhook.records.journal import identity_of, waiting_in
-from offhook.records.store import RecordStore
 from offhook.twilio.signature import sign
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -267,13 +265,7 @@ class House:
     def waiting(self) -> int:
         """Return how many lines the journal has that the database does not."""
         folder = self.folder / "offhook-data" / "journal"
-        engine = self.engine()
-        try:
-            with engine.connect() as connection:
-                applied = RecordStore(identity_of(folder), Prices()).applied(connection)
-        finally:
-            engine.dispose()
-        return waiting_in(folder, applied)
+        return waiting_lines(folder, last_lines(folder))
 
     def engine(self) -> Engine:
         return database.open_engine(database.url_of(self.url))

@@ -27,8 +27,8 @@ from tests.postgres import Postgres  # noqa: E402
 from offhook.call.ending import Slug  # noqa: E402
 from offhook.config import Prices  # noqa: E402
 from offhook.events import types as events  # noqa: E402
+from offhook.journal.entries import JournalEntry  # noqa: E402
 from offhook.records import call_record, database, queries, tables  # noqa: E402
-from offhook.records.entries import JournalEntry  # noqa: E402
 from offhook.records.filters import CallFilter  # noqa: E402
 from offhook.records.store import RecordStore  # noqa: E402
 

@@ -27,8 +27,8 @@ from tests.postgres import Postgres  # noqa: E402
 from offhook.config import Prices  # noqa: E402
 from offhook.events import types as events  # noqa: E402
 from offhook.events.types import CallEvent  # noqa: E402
+from offhook.journal.entries import decode, encode  # noqa: E402
 from offhook.records import database  # noqa: E402
-from offhook.records.entries import decode, encode  # noqa: E402
 from offhook.records.store import RecordStore  # noqa: E402
 
 BEGAN_MS = 1_795_000_000_000

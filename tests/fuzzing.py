@@ -24,11 +24,12 @@ from offhook.config.parts import phone_number
 from offhook.deepgram import messages as deepgram
 from offhook.errors import UserError
 from offhook.events.types import CallerSaid, CallEvent, CallStarted
+from offhook.journal import entries
 from offhook.net import request_head
 from offhook.outbound import contacts
 from offhook.policy import dial_policy
 from offhook.recordings import wav
-from offhook.records import entries, filters, pages
+from offhook.records import filters, pages
 from offhook.testing.replay import captured
 from offhook.testing.scenarios import scenario
 from offhook.testing.simulator.deepgram import script

@@ -229,7 +229,8 @@ def test_every_key_is_in_its_table_with_its_default(title: str, model: type[Base
         elif isinstance(default, tuple):
             assert all(name in table[key][1] for name in default)
         elif isinstance(default, int | float):
-            assert table[key][1] == f"`{default:g}`"
+            shown = f"{default:g}" if isinstance(default, float) else str(default)
+            assert table[key][1] == f"`{shown}`"
         elif isinstance(default, str) and default:
             assert table[key][1] == f"`{default}`"
 

@@ -30,6 +30,7 @@ ROOMS: Final = (
     "redaction",
     "outbound",
     "observability",
+    "journal",
     "records",
     "webhooks",
     "link",
@@ -80,10 +81,10 @@ MAY_READ_THE_CLOCK: Final = (
     "offhook.capture.writer",  # the date in the name of a file
     "offhook.recordings.recorder",  # likewise
     "offhook.testing.simulator.twilio.calls.dates",  # dates in callbacks
-    "offhook.records.record",  # when a call was, for whoever looks for it
+    "offhook.journal.keeper",  # when a call was, for whoever looks for it
     "offhook.records.erasing",  # how long it waits for a server
     "offhook.records.retention",  # it compares the wall clock with one that never jumps
-    "offhook.records.writer",  # which calls are a day old
+    "offhook.records.follower",  # which calls are a day old
     "offhook.tools.watchdog",  # how long this process had a core, which is no time of day
     "offhook.cli.calls.filter_options",  # which moment "24h" ago was
     "offhook.bench",  # it measures the process that reads the clock it is given

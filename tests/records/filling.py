@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from offhook.config import Prices
 from offhook.events import types as events
 from offhook.events.types import Event
-from offhook.records.entries import JournalEntry
+from offhook.journal.entries import JournalEntry
 from offhook.records.store import RecordStore
 
 BEGAN_MS = 1_793_000_000_000

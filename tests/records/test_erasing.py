@@ -1,5 +1,6 @@
 """Erasing: what is to go is gone from everywhere, and nothing else is."""
 
+import contextlib
 import errno
 import json
 import os
@@ -18,11 +19,14 @@ from offhook.cli import app
 from offhook.config import Prices, RetentionSettings
 from offhook.errors import UserError
 from offhook.events.types import CallerSaid, CallEvent, Event, RecordingEnded, RecordingStarted
+from offhook.journal.entries import encode
+from offhook.journal.folders import DEAD_LETTERS, FileLock, make_machine_id
+from offhook.journal.progress import last_lines, waiting_lines
+from offhook.journal.writer import JournalWriter
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, erasing, tables
-from offhook.records import record as record_module
-from offhook.records.entries import encode
-from offhook.records.journal import DEAD_LETTERS, Journal
+from offhook.records import follower as follower_module
+from offhook.records.follower import OPERATOR_LOCK
 from offhook.records.record import Record
 from offhook.records.retention import Retention
 from offhook.records.store import RecordStore
@@ -130,16 +134,26 @@ def told(*events: Event, call_sid: str = "CA1") -> list[CallEvent]:
     return [CallEvent(call_sid, at_ms, event) for at_ms, event in enumerate(events)]
 
 
-def keep_waiting(journal: Path) -> str:
-    """A whole call that the journal has and the database has not. Returns the journal's id."""
-    with Journal(journal) as kept:
-        for call_event in told(began(), CallerSaid("My name is Ada."), ended(), call_sid="CA5"):
-            kept.append(encode(call_event, WALL))
-        return kept.id
+def keep(journal: Path, *kept: CallEvent) -> None:
+    """Leave lines as a killed call process does."""
+    make_machine_id(journal)
+    writer = JournalWriter(journal / ("b" * 32), 10**9, 7 << 48)
+    writer.append([encode(call_event, WALL) for call_event in kept])
+    writer.close()
+
+
+def keep_waiting(journal: Path) -> None:
+    """Leave a whole call that the journal has and the database has not."""
+    keep(journal, *told(began(), CallerSaid("My name is Ada."), ended(), call_sid="CA5"))
 
 
 def in_journal(journal: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in journal.iterdir())
+    found = b""
+    for folder, _, names in os.walk(journal):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # a follower removes what it has done
+                found += (Path(folder) / name).read_bytes()
+    return found
 
 
 def test_what_waits_in_the_journal_of_a_server_that_is_down_is_erased(
@@ -165,9 +179,7 @@ def test_what_waits_in_the_journal_of_a_server_that_is_down_is_erased(
 def test_a_call_that_the_killed_server_left_open_is_over_then(
     engine: Engine, tmp_path: Path
 ) -> None:
-    with Journal(tmp_path / "journal") as kept:
-        for call_event in told(began(), CallerSaid("My name is Ada."), call_sid="CA5"):
-            kept.append(encode(call_event, WALL))
+    keep(tmp_path / "journal", *told(began(), CallerSaid("My name is Ada."), call_sid="CA5"))
     erasing.settle(engine, tmp_path / "journal", Prices(), after_call=False)
     with engine.connect() as connection:
         assert erasing.select_calls(connection, number="+12025550142") == (["CA5"], [])
@@ -176,7 +188,7 @@ def test_a_call_that_the_killed_server_left_open_is_over_then(
 def test_what_waits_in_the_journal_of_a_running_server_is_waited_for(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_module, "SETTLING_S", 0.1)
+    monkeypatch.setattr(follower_module, "SETTLING_S", 0.1)
     journal = tmp_path / "journal"
     keep_waiting(journal)
     database_is_back = threading.Timer(0.5, lambda: keep_out.rollback())
@@ -186,8 +198,8 @@ def test_what_waits_in_the_journal_of_a_running_server_is_waited_for(
             connection.execute(text("DELETE FROM unwanted_files"))
         else:
             connection.execute(text("LOCK TABLE calls IN EXCLUSIVE MODE"))
-        with Record(engine, journal, Prices()) as record:
-            assert record.waiting == 3
+        with Record(engine, journal, Prices()):
+            assert waiting_lines(journal, last_lines(journal)) == 3
             database_is_back.start()
             erasing.settle(engine, journal, Prices(), after_call=False)
             with engine.connect() as reading:
@@ -205,8 +217,10 @@ def test_without_the_journals_lines_nothing_is_erased(
     monkeypatch.setattr(erasing, "WAIT_S", 0.3)
     journal = house / "offhook-data" / "journal"
     keep_waiting(journal)
-    with Journal(journal):  # as another process has it
-        code, said = run("erase", "--older-than", "1m")
+    lock = FileLock(house / "offhook-data" / OPERATOR_LOCK)
+    assert lock.take()  # as another process has it
+    code, said = run("erase", "--older-than", "1m")
+    lock.close()
     assert (code, "E-ERA-01" in said, "3 lines" in said) == (1, True, True)
     listed = json.loads(run("list", "--json")[1])["calls"]
     assert sorted(call["sid"] for call in listed) == ["CA1", "CA2"]

@@ -11,8 +11,8 @@ from tests.processes import started
 from tests.records.test_store import PRICES, call, lines, rows
 
 from offhook.events import types as events
+from offhook.journal.entries import JournalEntry
 from offhook.records import call_record, database, tables
-from offhook.records.entries import JournalEntry
 from offhook.records.store import RecordStore
 
 BEGAN_MS = 1_795_000_000_000

@@ -10,9 +10,9 @@ from tests.records.test_store import WHOLE, apply, began, ended, lines, rows
 from offhook.config import Prices
 from offhook.errors import UserError
 from offhook.events import types as events
+from offhook.journal.entries import JournalEntry
 from offhook.records import jobs, tables
 from offhook.records.database import clock_ms
-from offhook.records.entries import JournalEntry
 from offhook.records.jobs import WebhookJob
 from offhook.records.store import RecordStore
 
@@ -89,7 +89,7 @@ def test_a_call_whose_server_died_has_a_job_too(engine: Engine) -> None:
     keep(engine, lines((0, began())))
     with engine.begin() as connection:
         store = RecordStore("j", Prices(), after_call=True)
-        assert store.end_orphaned(connection, 2) == ["CA1"]
+        assert store.end_orphaned(connection) == ["CA1"]
     assert job(engine)["attempts"] == 0
 
 

@@ -16,8 +16,8 @@ from offhook.bench.serve import ServeSetup
 from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.events import types as events
+from offhook.journal.entries import JournalEntry
 from offhook.records import database, tables
-from offhook.records.entries import JournalEntry
 from offhook.records.store import RecordStore
 
 PER_SECOND: Final = 10.0

@@ -362,6 +362,9 @@ class RecordsFileSettings(Part):
     database: str | None = None
     """URL of a PostgreSQL; None is SQLite in `folder`. OFFHOOK_DATABASE_URL overrides it."""
 
+    journal_limit: int = Field(default=1_000_000_000, ge=16_000_000)
+    """Bytes of events that wait while the database takes none; later ones are lost."""
+
     prices: Prices = Prices()
     webhook: WebhookSettings = WebhookSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from offhook.events import types as events
 from offhook.events.types import Event
+from offhook.journal.entries import JournalEntry
 from offhook.records.dnc import ASKED, DoNotCallEntry
-from offhook.records.entries import JournalEntry
 from offhook.records.rows import ADDED, CHANGES, SAID, SUMS, Columns, call_row
 
 _Row: TypeAlias = tuple[Any, ...]

@@ -1,7 +1,7 @@
-"""Erasure of calls: rows, recordings and dead letters. The journal is `journal.py`'s.
+"""Erasure of calls: rows, recordings and dead letters.
 
 The order allows another attempt after a failure: files go first, because their names are in the
-rows.
+rows. Words leave the journals as soon as the database has them (follower.py).
 """
 
 import dataclasses
@@ -17,11 +17,12 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text
 from offhook.config import Prices
 from offhook.errors import UserError
 from offhook.events.types import PRIVATE, Event
+from offhook.journal.folders import DEAD_LETTERS, is_alive, machine_id, process_folders
+from offhook.journal.progress import last_lines, waiting_lines
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import database, tables
-from offhook.records.journal import DEAD_LETTERS, identity_of, waiting_in
-from offhook.records.record import Record
+from offhook.records.follower import RecordFollower
 
 WAIT_S: Final = 10.0
 """Seconds that a running server may take to write what waits in its journal."""
@@ -151,39 +152,37 @@ def counts(connection: Connection, call_sids: Sequence[str]) -> Counter[str]:
 
 
 def settle(engine: Engine, journal: Path, prices: Prices, *, after_call: bool) -> None:
-    """Write the lines of this machine's journal to the database, so that `erase` finds them.
+    """Write the lines of this data folder's journals to the database, so that `erase` finds them.
 
     A running server does so itself within moments. Raises UserError E-REC-05 when the database
     cannot be used, and E-ERA-01 when the server that runs does not get its lines into it.
     """
     database.upgrade(engine)
-    if not identity_of(journal):
+    if not machine_id(journal):
         return
     try:
-        record = Record(engine, journal, prices, after_call=after_call)
+        follower = RecordFollower(engine, journal, prices, after_call=after_call)
     except UserError as problem:
         if problem.code != "E-REC-02":
             raise
-        _await_server(engine, journal)
+        _await_lines(journal)
     else:
-        with record:
-            pass
-        if record.waiting:
-            raise _still_waiting(record.waiting)
+        with follower:
+            _await_lines(journal)
 
 
-def _await_server(engine: Engine, journal: Path) -> None:
+def _await_lines(journal: Path) -> None:
+    """Wait until the database has every line that is in the journals now, and they are wiped.
+
+    The folder of a dead process goes when its calls have their end.
+    """
     give_up = time.monotonic() + WAIT_S
-    while True:
-        with engine.connect() as connection:
-            line = tables.applied.c.line
-            mine = tables.applied.c.process == identity_of(journal)
-            waiting = waiting_in(journal, connection.scalar(select(line).where(mine)) or 0)
-        if not waiting:
-            return
+    last = last_lines(journal)
+    dead = [folder for folder in process_folders(journal) if not is_alive(folder)]
+    while (waiting := waiting_lines(journal, last)) or any(folder.exists() for folder in dead):
         if time.monotonic() > give_up:
             raise _still_waiting(waiting)
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def _still_waiting(lines: int) -> UserError:
@@ -224,7 +223,7 @@ def _erase(
                 stuck[name] = problem.what.rstrip(".")
                 continue
             else:
-                if owner == identity_of(journal):
+                if owner == machine_id(journal):
                     continue
                 removed["recordings_elsewhere"] += 1
             unwanted.append({"name": name})

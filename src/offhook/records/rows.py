@@ -12,7 +12,7 @@ import msgspec
 
 from offhook.events import types as events
 from offhook.events.types import Event
-from offhook.records.entries import JournalEntry
+from offhook.journal.entries import JournalEntry
 
 Columns: TypeAlias = dict[str, Any]
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from offhook.call.ending import Slug
 from offhook.config import Prices
 from offhook.events.types import AgentAnnounced, AgentHeard, AgentSaid
+from offhook.journal.entries import JournalEntry
 from offhook.records import database, jobs, tables
 from offhook.records.batches import Batch, Statements
 from offhook.records.dnc import bar
-from offhook.records.entries import JournalEntry
 from offhook.records.prices import cost_micros
 from offhook.records.rows import AFTER_THE_END
 from offhook.records.timeline import StoredEvent, decoded
@@ -60,16 +60,14 @@ class RecordStore:
         self._live = live.union(batch.begun).difference(batch.ended)
         return ended
 
-    def end_orphaned(self, connection: Connection, before: int | None = None) -> list[str]:
-        """End the calls of this process that have no end: the process has died. Return them.
+    def forget(self, connection: Connection) -> None:
+        """Forget how far the lines of a process went that is dead, and whose journal is gone."""
+        which = tables.applied.c.process == self.process_id
+        connection.execute(delete(tables.applied).where(which))
 
-        With `before` only calls that have lines below that number.
-        """
-        calls, lines = tables.calls.c, tables.events.c
-        which = calls.process == self.process_id
-        if before is not None:
-            which &= exists().where(lines.call_sid == calls.sid, lines.line < before)
-        orphaned = self._end(connection, which)
+    def end_orphaned(self, connection: Connection) -> list[str]:
+        """End the calls of this process that have no end: the process has died. Return them."""
+        orphaned = self._end(connection, tables.calls.c.process == self.process_id)
         self._end_speech(connection, orphaned)
         return orphaned
 
@@ -123,11 +121,6 @@ class RecordStore:
             self._cost(connection, found)
             self._add_jobs(connection, found, [])
         return found
-
-    def since(self, connection: Connection, started_ms: int) -> list[str]:
-        """Return the CallSids of calls that began at that time of the wall clock or later."""
-        calls = tables.calls.c
-        return list(connection.scalars(select(calls.sid).where(calls.started_ms >= started_ms)))
 
     def _add_jobs(
         self, connection: Connection, ended: Sequence[str], billed: Sequence[str]

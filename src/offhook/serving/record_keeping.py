@@ -44,7 +44,13 @@ class RecordKeeping:
         hooked = settings.webhook.url is not None
         self._engine = database.open_engine(database.url_of(settings.database))
         journal = settings.folder / "journal"
-        self.record: Final = Record(self._engine, journal, settings.prices, after_call=hooked)
+        self.record: Final = Record(
+            self._engine,
+            journal,
+            settings.prices,
+            after_call=hooked,
+            limit_bytes=settings.journal_limit,
+        )
         ledger = settings.folder / ledger_file.FILE
         self.ledger: Final = CallLedger(ledger)
         self._feed = LedgerFeed(self._engine, ledger)
@@ -58,7 +64,7 @@ class RecordKeeping:
         theirs, self.operator = socket.socketpair()
         processes = CallProcesses(journal, CallProcess.over(theirs))
         self.api: Final = Api(config, self.api_token, self._engine, files, processes)
-        store = RecordStore(self.record.journal.id, settings.prices, after_call=hooked)
+        store = RecordStore(self.record.journal.machine_id, settings.prices, after_call=hooked)
         self._retention = Retention(self._engine, files, store, settings.retention)
         self._running = ExitStack()
 

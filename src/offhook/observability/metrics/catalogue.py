@@ -236,11 +236,12 @@ RECORD_WAITING: Final = _gauge(
 )
 RECORD_JOURNAL: Final = _gauge(
     "offhook_record_journal_ratio",
-    "How much of the journal, which takes lines while the database does not, is in use.",
+    "Share of `records.journal_limit` in use by lines that the database has not yet.",
     unit="ratio",
 )
 RECORD_LOST: Final = _counter(
-    "offhook_record_lines_lost_total", "Lines of the record that no disk had room for."
+    "offhook_record_lines_lost_total",
+    "Lines of the record that neither disk nor memory had room for.",
 )
 AFTER_CALL_DELIVERED: Final = _counter(
     "offhook_after_call_delivered_total", "After-call webhooks that the target took."

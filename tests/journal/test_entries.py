@@ -8,7 +8,7 @@ import pytest
 
 from offhook.events import types as events
 from offhook.events.types import CallEvent, Event
-from offhook.records.entries import MalformedEntryError, decode, encode
+from offhook.journal.entries import MalformedEntryError, decode, encode
 
 EVENTS: tuple[type, ...] = typing.get_args(Event)
 

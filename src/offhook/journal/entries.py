@@ -13,11 +13,13 @@ from typing import Final, NamedTuple, get_args
 import msgspec
 
 from offhook.events.types import CallEvent, Event
-from offhook.records.journal import LINE_MAX
+from offhook.journal.segments import LINE_MAX
 from offhook.text.clean import whole
 
 RENAMED: Final = {"Fault": "ProtocolViolation"}
 """Names of events in journals and databases of earlier versions, and today's."""
+
+_ENCODER: Final = msgspec.json.Encoder()
 
 _LINES: Final = msgspec.json.Decoder(tuple[str, str, int, int, msgspec.Raw])
 
@@ -78,7 +80,7 @@ def _changed(event: Event, change: Callable[[str], str]) -> Event:
 
 def _encode(call_event: CallEvent, wall_ms: int) -> bytes:
     event = call_event.event
-    return msgspec.json.encode(
+    return _ENCODER.encode(
         (type(event).__name__, call_event.call_sid, call_event.at_ms, wall_ms, event)
     )
 
@@ -92,3 +94,11 @@ def decode(number: int, line: bytes) -> JournalEntry:
         # The error's message may hold what was said.
         raise MalformedEntryError(type(error).__name__) from None
     return JournalEntry(number, call_sid, at_ms, wall_ms, event)
+
+
+def wall_ms_of(line: bytes) -> int:
+    """Return the wall clock when a line was written, in ms since 1970; 0 if it does not say so."""
+    try:
+        return _LINES.decode(line)[3]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return 0

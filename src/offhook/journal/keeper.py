@@ -1,0 +1,197 @@
+"""The subscriber that keeps every event of a call process in its journal."""
+
+import logging
+import os
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import Final, Self
+
+from offhook.concurrency.background_thread import BackgroundThread
+from offhook.events.types import CallEvent
+from offhook.journal.entries import encode, wall_ms_of
+from offhook.journal.folders import ProcessInfo, make_machine_id, write_process_info
+from offhook.journal.progress import next_first
+from offhook.journal.segments import BATCH_BYTES
+from offhook.journal.writer import JournalFullError, JournalWriter, cannot_be_made
+
+_log: Final = logging.getLogger("offhook.records")
+
+GATHER_S: Final = 0.03
+"""Seconds for which lines are gathered into one write: a killed process loses no older ones."""
+
+LOOK_S: Final = 0.2
+"""Seconds between two looks at how far the follower is, while lines wait for it."""
+
+RETRY_S: Final = 0.5
+"""Seconds between two attempts on a disk that takes nothing."""
+
+WAITING_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of lines that wait in memory for a blocked disk. Lines beyond are lost and counted."""
+
+FLUSH_S: Final = 5.0
+"""Seconds that a stopping process waits for the disk to take the last lines."""
+
+NUMBERS_PER_MS: Final = 1 << 12
+"""Numbers of lines for each ms since 1970, so that those of two processes differ."""
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class EventJournal:
+    """Keeps every event on disk. A subscriber; a context manager that runs its thread.
+
+    `root` is the folder of journals, `records.folder/journal`; `limit_bytes` is the size that this
+    process's journal may have. Raises UserError E-REC-01 when it cannot be made.
+
+    Attributes:
+        machine_id: Id of the data folder, by which the database tells it from others.
+        process_id: Id of this process's journal.
+        folder: Folder of this process's journal.
+        filled: Share of `limit_bytes` in use.
+    """
+
+    def __init__(self, root: Path, limit_bytes: int) -> None:
+        self.started_ms: Final = _now_ms()
+        try:
+            self.machine_id: Final = make_machine_id(root)
+            first = next_first(root, self.started_ms * NUMBERS_PER_MS)
+        except OSError as error:
+            raise cannot_be_made(root, error) from None
+        self.process_id: Final = uuid.uuid4().hex
+        self.folder: Final = root / self.process_id
+        self._writer = JournalWriter(self.folder, limit_bytes, first)
+        self.filled = self._writer.filled
+        self._lines: deque[bytes] = deque()
+        self._batch: list[bytes] = []
+        # Each count is written by one thread alone: those of the event loop, and of the journal's.
+        self._told, self._told_bytes, self._refused = 0, 0, 0
+        self._taken_bytes, self._dropped, self._done = 0, 0, 0
+        self._oldest_ms = 0
+        self._problem = ""
+        self._look_at, self._retry_at = 0.0, 0.0
+        self._thread = BackgroundThread("journal", self._keep, gather_s=GATHER_S, stop_s=FLUSH_S)
+
+    def __call__(self, call_event: CallEvent) -> None:
+        """Keep an event: it survives the end of this process some milliseconds from now."""
+        line = encode(call_event, time.time_ns() // 1_000_000)
+        self._told += 1
+        if self._told_bytes - self._taken_bytes > WAITING_BYTES:
+            self._refused += 1
+            self._tell_lost(self._problem or "the disk takes nothing")
+            return
+        self._told_bytes += len(line)
+        self._lines.append(line)
+        self._thread.wake()
+
+    def announce(self, version: str, control: str) -> None:
+        """Tell other processes where the control socket of this one is. Raises OSError."""
+        write_process_info(self.folder, ProcessInfo(os.getpid(), version, self.started_ms, control))
+
+    @property
+    def lost(self) -> int:
+        """Number of lines that were lost, as neither the disk nor memory had room."""
+        return self._refused + self._dropped
+
+    @property
+    def waiting(self) -> int:
+        """Number of lines that the database does not have yet, as of a second ago at most."""
+        return self._told - self.lost - self._done
+
+    @property
+    def lag_ms(self) -> int:
+        """Age in ms of the oldest line that the database does not have yet; 0 without one."""
+        return max(0, _now_ms() - self._oldest_ms) if self._oldest_ms else 0
+
+    @property
+    def threads(self) -> tuple[BackgroundThread, ...]:
+        """The journal's thread."""
+        return (self._thread,)
+
+    @property
+    def state(self) -> str:
+        """State for readiness: `ok`, `the disk takes no lines`, `losing lines`, or the thread's."""
+        if self._thread.state != "ok":
+            return f"the journal thread is {self._thread.state}"
+        if not self._problem:
+            return "ok"
+        return "losing lines" if self.lost else "the disk takes no lines"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread.stop():
+            self._writer.close()
+
+    # --- the journal's thread ------------------------------------------------------------------
+
+    def _keep(self) -> float | None:
+        # While there are lines in every round, the event loop need not wake this thread.
+        while self._append_waiting():
+            self._look()
+            if self._thread.pause(GATHER_S):
+                break
+        self._look(at_once=True)
+        if self._problem:
+            return RETRY_S
+        return LOOK_S if self.waiting else None
+
+    def _append_waiting(self) -> bool:
+        """Append every line that waits; return whether there were any, and the disk took them."""
+        if self._problem and time.monotonic() < self._retry_at and not self._thread.stopping:
+            return False
+        appended = False
+        while batch := self._next_batch():
+            try:
+                self._writer.append(batch)
+            except JournalFullError as full:
+                self._on_full(str(full))
+                return False
+            except Exception as error:  # noqa: BLE001 - no line may keep the others out
+                self._dropped += len(batch)
+                self._tell_lost(type(error).__name__)
+            self._taken_bytes += sum(map(len, batch))
+            batch.clear()
+            self._problem = ""
+            appended = True
+        return appended
+
+    def _next_batch(self) -> list[bytes]:
+        """Return the lines of the next write: those that the disk refused before, and new ones."""
+        batch, lines = self._batch, self._lines
+        size = sum(map(len, batch))
+        while lines and size < BATCH_BYTES:
+            line = lines.popleft()
+            batch.append(line)
+            size += len(line)
+        return batch
+
+    def _on_full(self, why: str) -> None:
+        self._retry_at = time.monotonic() + RETRY_S
+        if not self._problem:
+            _log.error("the journal takes no lines (%s): they wait in memory", why)
+        self._problem = why or "unknown"
+
+    def _look(self, *, at_once: bool = False) -> None:
+        """Look how far the follower is, and take the space that the next lines need."""
+        now = time.monotonic()
+        if now < self._look_at and not at_once:
+            return
+        self._look_at = now + LOOK_S
+        self._writer.take_space()
+        try:
+            self._done = self._writer.done() + 1 - self._writer.first
+            oldest = self._writer.oldest() if self.waiting else None
+        except OSError:  # the next look may succeed; lines are appended anyway
+            return
+        self._oldest_ms = 0 if oldest is None else wall_ms_of(oldest)
+        self.filled = self._writer.filled
+
+    def _tell_lost(self, why: str) -> None:
+        if self.lost == 1 or self.lost % 1000 == 0:
+            _log.critical("E-REC-06 the journal takes no lines (%s): %d are lost", why, self.lost)
