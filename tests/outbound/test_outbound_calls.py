@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from offhook.config import Agent
 from offhook.events.types import AgentConnected, CallBegan, CallBilled, CallStarted
 from offhook.outbound import ledger_file, outbound_calls
 from offhook.outbound.call_tracker import CallTracker
-from offhook.outbound.ledger_file import LedgerFile
+from offhook.outbound.ledger_file import LedgerFile, Placement
 from offhook.outbound.outbound_calls import backstop_s
+from offhook.outbound.placement_checks import PlacementChecks
 from offhook.records import dnc, ledger_feed
 from offhook.serving import composition
 
@@ -496,18 +498,79 @@ async def test_without_a_ledger_nobody_is_called_and_every_call_is_answered(
         await made.place("key")
 
 
-async def test_a_claim_is_on_disk_before_twilio_is_asked(tmp_path: Path) -> None:
+async def test_a_claim_is_on_disk_before_twilio_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_feed, "EVERY_S", 600.0)  # what is claimed stays uncopied
     ledger = LedgerFile(tmp_path / ledger_file.FILE)
     held: list[bool] = []
 
     async def before(form: Form) -> Response | None:
-        held.append(bool(ledger.uncopied(1)))
+        [(placed, _, _)] = ledger.uncopied(10)
+        held.append(f"placing={placed.id}" in form["StatusCallback"][0])
         return None
 
     async with office(tmp_path) as made:
         made.api.before = before
         await made.place("key")
     assert held == [True]
+
+
+@pytest.mark.parametrize("seen", ["before its turn", "while Twilio is asked"])
+async def test_of_two_processes_that_are_asked_for_a_key_one_asks_twilio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    """The other one has found no such call at Twilio, and takes over the attempt that it saw."""
+    other = LedgerFile(tmp_path / ledger_file.FILE)
+    took: list[bool] = []
+    await_turn = PlacementChecks.await_turn
+
+    def placement() -> Placement:
+        [(found, _, _)] = other.uncopied(10)
+        return found
+
+    async def turn(self: PlacementChecks) -> None:
+        first.append(placement())
+        if seen == "before its turn":
+            took.append(other.retake(first[0], replace(first[0], id="of the other")))
+        await await_turn(self)
+
+    async def before(form: Form) -> Response | None:
+        took.append(other.retake(first[0], replace(first[0], id="of the other")))
+        return None
+
+    first: list[Placement] = []
+    monkeypatch.setattr(ledger_feed, "EVERY_S", 600.0)  # what is claimed stays uncopied
+    monkeypatch.setattr(PlacementChecks, "await_turn", turn)
+    async with office(tmp_path) as made:
+        made.api.before = before
+        answer = await made.ask("key")
+        rung = len(made.api.calls)
+        held = placement()
+    if seen == "before its turn":
+        assert (answer.status_code, answer.json()["code"]) == (503, "E-OUT-14")
+        assert (took, rung, held.id) == ([True], 0, "of the other")
+    else:
+        assert (answer.status_code, took, rung) == (201, [False], 1)
+        assert held.sid == answer.json()["call_sid"]
+
+
+async def test_a_request_that_takes_too_long_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound_calls, "LOOKS_S", (0.01, 0.01))
+    monkeypatch.setattr(outbound_calls, "CREATE_MAX_S", 0.2)
+    held = asyncio.Event()
+
+    async def before(form: Form) -> Response | None:
+        await held.wait()
+        return None
+
+    async with office(tmp_path) as made:
+        made.api.before = before
+        answer = await made.ask("key")
+        held.set()
+        assert (answer.status_code, answer.json()["code"]) == (503, "E-OUT-14")
 
 
 async def test_so_many_at_once_and_no_more(tmp_path: Path) -> None:

@@ -73,11 +73,14 @@ class CallLedger(ThreadOwner):
             self._file.close()
 
     async def claim(self, placement: Placement) -> Placement | None:
-        """Take a key; on return it is on disk. Return the placement that has it already."""
+        """Take a key. Return None if it is ours now, else the placement that has it."""
         return await self._do(lambda file: file.claim(placement))
 
     async def retake(self, old: Placement, new: Placement) -> bool:
-        """Replace an attempt that never became a call. Return False if it has changed since."""
+        """Replace an attempt that is no call yet; on return it is on disk.
+
+        Return False if it has changed since.
+        """
         return await self._do(lambda file: file.retake(old, new))
 
     async def name(self, placement_id: str, sid: str) -> None:

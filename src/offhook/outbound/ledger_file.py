@@ -62,12 +62,16 @@ class LedgerFile:
     def claim(self, placement: Placement) -> Placement | None:
         """Take a key. Return None if it is ours now, else the placement that has it.
 
-        Raises TryLaterError E-OUT-25 for a ledger that does not have the database's rows yet.
+        A claim survives the end of the process; `retake`, which comes before Twilio is asked, syncs
+        it. Raises TryLaterError E-OUT-25 for a ledger that lacks the database's rows.
         """
-        return self._change(lambda connection: _claim(connection, placement), "FULL")
+        return self._change(lambda connection: _claim(connection, placement))
 
     def retake(self, old: Placement, new: Placement) -> bool:
-        """Replace an attempt that never became a call. Return False if it has changed since."""
+        """Replace an attempt that never became a call; on return that survives a power cut.
+
+        Return False if it has changed since.
+        """
 
         def work(connection: sqlite3.Connection) -> bool:
             values = (new.id, new.made_ms, _day(connection, new.made_ms), _next(connection), old.id)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -46,6 +46,9 @@ TALK_MAX_S: Final = 14_400
 
 SETTLED_S: Final = 30.0
 """Seconds after which a call that Twilio does not list was not created; no request lasts longer."""
+
+CREATE_MAX_S: Final = 20.0
+"""Seconds for a request to Twilio. With the count before it, it is over before SETTLED_S."""
 
 CLOCKS_S: Final = 30.0
 """Seconds by which Twilio's clock may differ from ours."""
@@ -161,8 +164,12 @@ class OutboundCalls:
     async def _place(
         self, request: OutboundRequest, agent: Agent, given: Mapping[str, str], placement: Placement
     ) -> str:
+        # From here on another process may take the key of a request that seems to be given up. So
+        # the attempt gets a new id right before Twilio is asked, which fails if that has happened;
+        # and the other process then counts SETTLED_S from when it first sees the new id.
+        attempt = replace(placement, id=secrets.token_urlsafe(12))
         try:
-            outgoing = self._outgoing(request, agent, given, placement)
+            outgoing = self._outgoing(request, agent, given, attempt)
             await self._permission.judge(
                 request.to, agent, request.zone, within_hours=request.within_hours
             )
@@ -174,21 +181,24 @@ class OutboundCalls:
             raise
         self._creating += 1
         try:
+            if not await self._ledger.retake(placement, attempt):
+                raise uncertain(1.0)
             await self._permission.count(request.to)
             self._intake.expect(outgoing)
-            self.following.expected[placement.id] = outgoing
-            sid = await self._create(outgoing, placement)
+            self.following.expected[attempt.id] = outgoing
+            sid = await self._create(outgoing, attempt)
             self._intake.place(sid, outgoing)
         except UncertainError:
             raise  # its stream, or a report of it, may still come
         except UserError:
             self._intake.unexpect(outgoing)
-            self.following.expected.pop(placement.id, None)
+            self.following.expected.pop(attempt.id, None)
             await self._release(placement)
+            await self._release(attempt)
             raise
         finally:
             self._creating -= 1
-        await self._name(placement.id, sid)
+        await self._name(attempt.id, sid)
         return sid
 
     async def _name(self, placement_id: str, sid: str) -> None:
@@ -215,16 +225,19 @@ class OutboundCalls:
         query = f"?placing={placement.id}"
         asked_s = self._clock.now()
         try:
-            created = await self._rest.create_call(
-                to=outgoing.to,
-                from_=outgoing.from_,
-                twiml=self._document(outgoing),
-                status_callback=f"{origin}/twilio/status{query}",
-                timeout_s=wants.ring_seconds,
-                time_limit_s=backstop_s(agent),
-                machine_detection=self._detection(agent, f"{origin}/twilio/amd{query}"),
-                call_reason=wants.call_reason,
-            )
+            async with asyncio.timeout(CREATE_MAX_S):
+                created = await self._rest.create_call(
+                    to=outgoing.to,
+                    from_=outgoing.from_,
+                    twiml=self._document(outgoing),
+                    status_callback=f"{origin}/twilio/status{query}",
+                    timeout_s=wants.ring_seconds,
+                    time_limit_s=backstop_s(agent),
+                    machine_detection=self._detection(agent, f"{origin}/twilio/amd{query}"),
+                    call_reason=wants.call_reason,
+                )
+        except TimeoutError:
+            return await self._look_for(outgoing, placement, asked_s)
         except TwilioRefusedError as refused:
             if refused.status >= 500:  # perhaps a gateway's answer, and carried out
                 return await self._look_for(outgoing, placement, asked_s)
