@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import pydantic
@@ -31,6 +31,9 @@ from offhook.tools import modules
 from offhook.tools.builtin.texts import CALLER
 from offhook.tools.files import ToolFiles
 from offhook.yamlfile import Loc
+
+_Places: TypeAlias = "dict[str | int, _Places]"
+"""Ways to texts with variables: each step with the steps after it, none after a text."""
 
 
 def _said(value: Any) -> Any:
@@ -365,6 +368,7 @@ class Agent(Part):
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
     _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)
+    _places: _Places = pydantic.PrivateAttr(default_factory=dict)
 
     @pydantic.field_validator("recording")
     @classmethod
@@ -396,7 +400,17 @@ class Agent(Part):
 
         Its settings stay as they are: they are filled when they are sent.
         """
-        return _fill(self, values)
+        return _fill(self, self._places, values) if self._places else self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, in whose set phrases variables are found anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied._places = _places_in(copied)
+        return copied
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Find the variables in the set phrases, once for all calls."""
+        self._places = _places_in(self)
 
 
 def _said_in(part: Part, way: Loc) -> Iterator[tuple[Loc, str]]:
@@ -419,14 +433,28 @@ def _is_said(part: Part, name: str) -> bool:
 _P = TypeVar("_P", bound=Part)
 
 
-def _fill(part: _P, values: Mapping[str, str]) -> _P:
+def _places_in(part: Part) -> _Places:
+    """Return the set phrases that hold variables, by the way to each."""
+    found: _Places = {}
+    for way, text in _said_in(part, ()):
+        if any(variables.places(text)):
+            inside = found
+            for step in way[:-1]:
+                inside = inside.setdefault(step, {})
+            inside[way[-1]] = {}
+    return found
+
+
+def _fill(part: _P, places: _Places, values: Mapping[str, str]) -> _P:
     update: dict[str, Any] = {}
-    for name in {str(name) for (name, *_), _ in _said_in(part, ())}:
-        value = getattr(part, name)
-        if isinstance(value, Part):
-            update[name] = _fill(value, values)
-        elif isinstance(value, dict):
-            update[name] = {key: _fill(each, values) for key, each in value.items()}
+    for name, inside in places.items():
+        value = getattr(part, str(name))
+        if isinstance(value, str):
+            update[str(name)] = variables.fill(value, values)
+        elif isinstance(value, Part):
+            update[str(name)] = _fill(value, inside, values)
         else:
-            update[name] = variables.fill(value, values)
-    return part.model_copy(update=update)
+            filled = {key: _fill(value[key], within, values) for key, within in inside.items()}
+            update[str(name)] = {**value, **filled}
+    # Not Agent's own, which would look for variables again.
+    return pydantic.BaseModel.model_copy(part, update=update)
