@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import json
 import re
 import ssl
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,12 +38,15 @@ from tests.whole_server import (
     whole_server,
 )
 
+from offhook.calls.session import Session
 from offhook.errors import UserError
 from offhook.events.types import (
     AgentSaid,
     CallBegan,
     CallEnded,
     CallerSaid,
+    CallEvent,
+    CallStarted,
     KeyPressed,
     ProtocolViolation,
     StreamTrouble,
@@ -96,6 +101,37 @@ async def test_a_call_by_the_webhook() -> None:
         (stream,) = report.streams
         assert len(session.arrivals.frame_times()) == len(stream.sent_at)
         assert stream.dropped == 0
+
+
+@pytest.mark.parametrize("recording", [False, True])
+@pytest.mark.parametrize("path", ["/twilio/voice", BIN])
+async def test_a_call_that_is_over_waits_for_no_garbage_collection(
+    tmp_path: Path, path: str, recording: bool
+) -> None:
+    """A collection of thousands of dead calls would stop every live one."""
+    sessions: list[weakref.ref[Session]] = []
+    servers: list[Server] = []
+
+    def watch(told: CallEvent) -> None:
+        if isinstance(told.event, CallStarted):
+            session = servers[0].calls.registry.live[told.call_sid].session
+            assert session is not None
+            sessions.append(weakref.ref(session))
+
+    config = configured("ws://127.0.0.1:1/", announcement="It is recorded.", recording=recording)
+    records = config.records.model_copy(update={"folder": tmp_path})
+    config = dataclasses.replace(config, records=records)
+    barge_in = ScenarioStep.model_validate({"barge_in": {"after_ms": 300, "say": HOURS}})
+    async with whole_server(config=config, watchers=[watch]) as h:
+        servers.append(h.server)
+        gc.disable()
+        try:
+            report = await h.call(GREET, ASK, barge_in, GREET, HANG_UP, path=path)
+            assert report.ending == "caller_hung_up"
+            (session,) = sessions
+            await until(lambda: session() is None)
+        finally:
+            gc.enable()
 
 
 async def test_a_call_by_a_twiml_bin_as_in_the_seed() -> None:

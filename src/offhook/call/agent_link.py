@@ -5,7 +5,6 @@ is dialled just before it is needed, and gets audio even while neither side spea
 """
 
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from offhook.audio import BYTES_PER_MS, SILENCE, milliseconds, silence
@@ -49,7 +48,7 @@ HeldSpeech = bytes | deepgram.ConversationText | deepgram.AgentAudioDone
 
 
 class AgentLink:
-    """The agent's leg of one call. `on_ready` is called when both legs are up."""
+    """The agent's leg of one call."""
 
     def __init__(
         self,
@@ -58,7 +57,6 @@ class AgentLink:
         functions: Functions,
         pending: PendingRequests,
         health: LegHealth,
-        on_ready: Callable[[float], None],
         now: float,
     ) -> None:
         self.greets = True
@@ -70,7 +68,6 @@ class AgentLink:
         self._functions = functions
         self._pending = pending
         self._health = health
-        self._on_ready = on_ready
         self._link = LinkState.ABSENT
         self._is_forwarding = False
         self._request_id = ""
@@ -158,7 +155,7 @@ class AgentLink:
         self._ready_by = None
         self._state.note(AgentConnected(self._request_id, to_ms(now - self._dialled_at)))
         if self._state.phase is _SETTLING:
-            self._on_ready(now)
+            self._state.steps.begin_talking(now)
         else:
             self._keep_alive_at = now + GAP_S
 
@@ -168,7 +165,7 @@ class AgentLink:
         if self.is_absent:
             self.dial(now)
         elif self.is_ready:
-            self._on_ready(now)
+            self._state.steps.begin_talking(now)
 
     def forward(self, now: float) -> None:
         """Forward the caller's audio from now on, held audio first."""
@@ -224,7 +221,7 @@ class AgentLink:
             slug = Slug.AGENT_BUSY
         elif refused.status in (401, 402, 403):
             slug = Slug.AGENT_KEY_REFUSED
-        self._state.end(slug, f"HTTP {refused.status}", now)
+        self._state.steps.end(slug, f"HTTP {refused.status}", now)
 
     def fail(self, error: deepgram.Error, now: float) -> None:
         """Note a fatal Error of Deepgram's, after which its socket closes."""
@@ -246,7 +243,7 @@ class AgentLink:
             slug = Slug.AGENT_LOST
         elif self._error in _SETTINGS_ERRORS:
             slug = Slug.AGENT_SETTINGS_REFUSED
-        self._state.end(slug, self._error or why, now)
+        self._state.steps.end(slug, self._error or why, now)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -261,7 +258,7 @@ class AgentLink:
         if is_due(self._unused_at, now):
             self.hang_up()
         if is_due(self._ready_by, now):
-            self._state.end(Slug.AGENT_UNREACHABLE, "no SettingsApplied within 10 s", now)
+            self._state.steps.end(Slug.AGENT_UNREACHABLE, "no SettingsApplied within 10 s", now)
         if is_due(self._lost_at, now):
             self._lost_at = None
             self.lose("", now)

@@ -10,8 +10,8 @@ from typing import Final
 
 from offhook.call.agent_link import AgentLink
 from offhook.call.call_settings import CallSettings
-from offhook.call.call_state import CallPart, CallState
-from offhook.call.commands import ChangeAgent, Command, End, Note, Play
+from offhook.call.call_state import CallPart, CallState, CallSteps
+from offhook.call.commands import ChangeAgent, Command, Play
 from offhook.call.ending import Ending, Slug
 from offhook.call.farewell import Farewell
 from offhook.call.functions import Functions
@@ -46,19 +46,17 @@ class Call:
     """Rules and state of one phone call, begun at `now` in seconds. `do` gets each command."""
 
     def __init__(self, settings: CallSettings, now: float, do: Callable[[Command], None]) -> None:
-        self._do = do
-        state = self._state = CallState(settings, now, do, self.end)
+        steps = CallSteps(self.end, self._close, self._switch, self._begin_talking)
+        state = self._state = CallState(settings, now, do, steps)
         history = ConversationHistory()
         self.do = state.do
         self.note = state.note
         self.health = LegHealth(state)
         self.pending = PendingRequests(state, history)
         self.functions = Functions(state, history, self.pending)
-        self.link = AgentLink(
-            state, history, self.functions, self.pending, self.health, self._begin_talking, now
-        )
+        self.link = AgentLink(state, history, self.functions, self.pending, self.health, now)
         self.turns = Turns(state, self.link, history, now)
-        self.limits = Limits(state, self.turns, self.pending, self._close, now)
+        self.limits = Limits(state, self.turns, self.pending, now)
         self.keys = KeyInput(
             state,
             history,
@@ -67,7 +65,6 @@ class Call:
             self.link,
             self.turns,
             self.limits,
-            self._close,
         )
         self.handoff = Handoff(
             state, self.link, self.turns, self.limits, self.keys, self.health, self.pending
@@ -80,7 +77,6 @@ class Call:
             self.limits,
             self.keys,
             self.handoff,
-            self._switch,
         )
         self._parts: tuple[CallPart, ...] = (
             self.handoff,
@@ -205,8 +201,7 @@ class Call:
         self.link.close()
         ending = Ending(how, detail)
         self.note(ending.event(state.ms_since_start(now)))
-        state.ending = ending  # From here on no part can give a command.
-        self._do(End(ending))
+        state.finish(ending)
 
     def give_up(self, what: str, now: float) -> Ending:
         """End the call after a fault in its rules, with its last event and End only.
@@ -215,7 +210,7 @@ class Call:
         """
         state = self._state
         state.phase = Phase.ENDED
-        state.ending = ending = state.ending or Ending(Slug.INTERNAL_ERROR, what)
-        self._do(Note(ending.event(state.ms_since_start(now))))
-        self._do(End(ending))
+        ending = Ending(Slug.INTERNAL_ERROR, what)
+        state.note(ending.event(state.ms_since_start(now)))
+        state.finish(ending)
         return ending

@@ -1,13 +1,15 @@
 """State that the parts of a call share: its phase, its settings and its output."""
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from offhook.call.call_settings import CallSettings
-from offhook.call.commands import Command, Note
+from offhook.call.commands import Command, End, Note
 from offhook.call.ending import Ending, Slug
 from offhook.call.phases import Phase, Step, after
 from offhook.call.phrases import Phrases
+from offhook.call.requests import SwitchAgent
 from offhook.events.types import Event
 
 
@@ -21,11 +23,38 @@ class CallPart(Protocol):
         """Do what is due by now, if anything."""
 
 
-class CallState:
-    """The phase, the settings and the output of one call.
+@dataclass(frozen=True, slots=True)
+class CallSteps:
+    """Steps of the whole call that a part of it may take. The last argument is the time.
 
-    `do` gets each command, in order. `end` ends the call, once; it takes the ending, the other
-    side's own reason, and the time.
+    Attributes:
+        end: Ends the call, once, with the other side's own reason.
+        close: Has the agent say last words, and ends the call.
+        switch: Hangs up on the agent and dials another one.
+        begin_talking: Lets both sides hear each other.
+    """
+
+    end: Callable[[Slug, str, float], None]
+    close: Callable[[Slug, str, float], None]
+    switch: Callable[[SwitchAgent, float], None]
+    begin_talking: Callable[[float], None]
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing: the call is over."""
+
+
+_NO_STEPS: Final = CallSteps(_nothing, _nothing, _nothing, _nothing)
+
+
+class CallState:
+    """The phase, the settings and the output of one call. `do` gets each command, in order.
+
+    Attributes:
+        phase: The phase of the call.
+        ending: The ending of the call; None while it lasts.
+        settings: The limits and phrases of the current agent.
+        steps: Steps of the whole call; they do nothing once it is over.
     """
 
     def __init__(
@@ -33,12 +62,12 @@ class CallState:
         settings: CallSettings,
         now: float,
         do: Callable[[Command], None],
-        end: Callable[[Slug, str, float], None],
+        steps: CallSteps,
     ) -> None:
         self.phase = Phase.WAITING
         self.ending: Ending | None = None
         self.settings = settings
-        self.end = end
+        self.steps = steps
         self._began = now
         self._do = do
 
@@ -55,6 +84,16 @@ class CallState:
         """Give a command; once the call has ended, give none."""
         if self.ending is None:
             self._do(command)
+
+    def finish(self, ending: Ending) -> None:
+        """Set the ending and give the last command: from here on no part can give another.
+
+        Nor does the state refer to the call and its owner any more, nor they to each other: a
+        call that is over must not wait for a garbage collection, which stops every call.
+        """
+        do, self._do, self.steps = self._do, _nothing, _NO_STEPS
+        self.ending = ending
+        do(End(ending))
 
     def note(self, event: Event) -> None:
         """Publish an event to the subscribers."""

@@ -5,7 +5,6 @@ last sentence was announced, the agent's utterance is over and every mark has co
 these may fail to come, so there is a time limit that needs none of them.
 """
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from offhook.call.call_state import CallState
@@ -41,7 +40,7 @@ class LastWords(NamedTuple):
 
 
 class Farewell:
-    """Last words of one call, of one stream or of one agent. `switch` switches the agent."""
+    """Last words of one call, of one stream or of one agent."""
 
     def __init__(
         self,
@@ -52,7 +51,6 @@ class Farewell:
         limits: Limits,
         keys: KeyInput,
         handoff: Handoff,
-        switch: Callable[[SwitchAgent, float], None],
     ) -> None:
         self._state = state
         self._turns = turns
@@ -61,7 +59,6 @@ class Farewell:
         self._limits = limits
         self._keys = keys
         self._handoff = handoff
-        self._switch = switch
         self._words: LastWords | None = None
         self._is_announced = False
         self._has_looked = False
@@ -170,12 +167,12 @@ class Farewell:
     def _finish(self, words: LastWords, now: float) -> None:
         """Do what follows the last words."""
         if isinstance(words.then, Slug):
-            self._state.end(words.then, "", now)
+            self._state.steps.end(words.then, "", now)
             return
         self._words = None
         self._functions.resume()
         if isinstance(words.then, SwitchAgent):
-            self._switch(words.then, now)
+            self._state.steps.switch(words.then, now)
         else:
             self._handoff.leave(words.then, now)
         if words.request_id is not None:

@@ -136,7 +136,7 @@ class Handoff:
         if not isinstance(action, handoff_actions.Dial | handoff_actions.JoinConference):
             return
         if done.outcome == "reached":
-            self._state.end(Slug.TRANSFERRED, action.name, now)
+            self._state.steps.end(Slug.TRANSFERRED, action.name, now)
             return
         self._action = None
         self._state.note(TransferFailed(action.name, done.outcome))
@@ -151,7 +151,7 @@ class Handoff:
             self._due = now + OUTCOME_S
             self._is_call_over = True
         else:
-            self._state.end(Slug.CALLER_HUNG_UP, "", now)
+            self._state.steps.end(Slug.CALLER_HUNG_UP, "", now)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -164,4 +164,4 @@ class Handoff:
         if is_due(self._due, now):
             self._due = None
             slug = Slug.CALLER_HUNG_UP if self._is_call_over else Slug.STREAM_NEVER_CAME
-            self._state.end(slug, "", now)
+            self._state.steps.end(slug, "", now)

@@ -4,7 +4,6 @@ Source: deepgram.md §2.15 and §2.17, for what the agent is told and when.
 """
 
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from offhook.call import keypad
@@ -32,7 +31,7 @@ _OVER: Final = frozenset({Phase.CLOSING, Phase.ENDED})
 
 
 class KeyInput:
-    """Keypad of one call. `close` has the agent say last words, and ends the call."""
+    """Keypad of one call."""
 
     def __init__(
         self,
@@ -43,7 +42,6 @@ class KeyInput:
         link: AgentLink,
         turns: Turns,
         limits: Limits,
-        close: Callable[[Slug, str, float], None],
     ) -> None:
         self._state = state
         self._history = history
@@ -52,7 +50,6 @@ class KeyInput:
         self._link = link
         self._turns = turns
         self._limits = limits
-        self._close = close
         self._untold: deque[str | keypad.SayByKey | deepgram.InjectUserMessage] = deque(
             maxlen=UNTOLD_MAX
         )
@@ -117,7 +114,7 @@ class KeyInput:
                 case keypad.TransferByKey():
                     self._state.do(TransferCaller(each.destination))
                 case keypad.HangUpByKey():
-                    self._close(Slug.AGENT_HUNG_UP, each.farewell, now)
+                    self._state.steps.close(Slug.AGENT_HUNG_UP, each.farewell, now)
 
     def _tell_entry(self, entry: str, now: float) -> None:
         self._state.note(KeysEntered(entry))

@@ -41,7 +41,7 @@ class LegHealth:
         while now - recent[0] > FAULTS_WINDOW_S:
             recent.popleft()
         if len(recent) > FAULTS_MAX:
-            self._state.end(_GARBAGE[leg], what, now)
+            self._state.steps.end(_GARBAGE[leg], what, now)
 
     def stall(self, stalled: inputs.LegStalled, now: float) -> None:
         """Start the time limit in which a full socket must take data again."""
@@ -68,5 +68,5 @@ class LegHealth:
         """End a call one of whose sockets is stuck."""
         for leg, at in self._stuck_at.items():
             if is_due(at, now):
-                self._state.end(_STUCK[leg], "", now)
+                self._state.steps.end(_STUCK[leg], "", now)
                 return

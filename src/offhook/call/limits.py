@@ -1,6 +1,5 @@
 """Limits of a call: the caller's silence, and the time limit."""
 
-from collections.abc import Callable
 from typing import Final
 
 from offhook.call.call_state import CallState, earliest, is_due
@@ -18,20 +17,18 @@ _WITHOUT_STREAM: Final = frozenset({Phase.WAITING, Phase.AWAY, Phase.ENDED})
 
 
 class Limits:
-    """The two limits of one call. `close` has the agent say last words, and ends the call."""
+    """The two limits of one call."""
 
     def __init__(
         self,
         state: CallState,
         turns: Turns,
         pending: PendingRequests,
-        close: Callable[[Slug, str, float], None],
         now: float,
     ) -> None:
         self._state = state
         self._turns = turns
         self._pending = pending
-        self._close = close
         self._time_up_at: float | None = None
         self._keys_until = now
         self._active_at = now
@@ -81,7 +78,7 @@ class Limits:
             self._mind_silence(now)
         if is_due(self._time_up_due(), now):
             self._time_up_at = None
-            self._close(Slug.TIME_LIMIT, self._state.phrases.time_up, now)
+            self._state.steps.close(Slug.TIME_LIMIT, self._state.phrases.time_up, now)
 
     def _time_up_due(self) -> float | None:
         return None if self._state.phase in _WITHOUT_STREAM else self._time_up_at
@@ -94,7 +91,7 @@ class Limits:
 
     def _mind_silence(self, now: float) -> None:
         if self._has_asked:
-            self._close(Slug.CALLER_SILENT, self._state.phrases.silent_goodbye, now)
+            self._state.steps.close(Slug.CALLER_SILENT, self._state.phrases.silent_goodbye, now)
             return
         self._has_asked = True
         self._active_at = now

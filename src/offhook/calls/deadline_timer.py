@@ -22,12 +22,16 @@ class DeadlineTimer:
         """Set the timer to fire at `due` at the latest, in seconds; None: no deadline."""
         if due is None or (self._timer is not None and self._at <= due):
             return
-        self.cancel()
+        self._cancel()
         self._at = due
         self._timer = self._clock.call_at(due, self._on_due)
 
-    def cancel(self) -> None:
-        """Stop the timer."""
+    def end(self) -> None:
+        """Stop the timer for good: it refers to its owner no more."""
+        self._cancel()
+        self._fire = _nothing
+
+    def _cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -35,3 +39,7 @@ class DeadlineTimer:
     def _on_due(self) -> None:
         self._timer = None
         self._fire()
+
+
+def _nothing() -> None:
+    """Do nothing: the call is over."""

@@ -402,12 +402,22 @@ class Session(LegInputs):
         self._over = True
         self._guarded(self._hang_up_agent)
         self._guarded(self._end_line)
-        self._timer.cancel()
+        self._let_go()
         tapped = self._tapped
         if tapped is not None:
             self._guarded(lambda: tapped.end(self.ending))
         self._guarded(self._refuse_requests)
         self._guarded(lambda: self._ended(self))
+
+    def _let_go(self) -> None:
+        """Cut the cycles of references between the session and its parts.
+
+        Without them the memory of a call is free as soon as both sockets are closed. A garbage
+        collection would stop every call.
+        """
+        self._timer.end()
+        self._recording.let_go()
+        self._caller = None
 
     def _end_line(self) -> None:
         ending = self.ending

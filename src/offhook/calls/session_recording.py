@@ -65,7 +65,16 @@ class SessionRecording:
             return False
         return self.recorder.resume() if is_on else self.recorder.pause()
 
+    def let_go(self) -> None:
+        """Refer to the owner no more: the call is over."""
+        self.recorder = None
+        self._note = _nothing
+
     def finish(self) -> None:
         """End the recording with the call."""
         if self.recorder is not None:
             self.recorder.finish()
+
+
+def _nothing(event: Event) -> None:
+    """Publish nothing: the call is over."""

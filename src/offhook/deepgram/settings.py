@@ -157,16 +157,17 @@ class Settings:
 
 
 def _filled(agent: dict[str, Any], fill: Callable[[str], str]) -> dict[str, Any]:
-    def block(think: Any) -> Any:
-        if isinstance(think, list):
-            return [block(each) for each in think]
-        if not isinstance(think, dict) or not isinstance(think.get("prompt"), str):
-            return think
-        return {**think, "prompt": fill(think["prompt"])}
-
     if isinstance(agent.get("greeting"), str):
         agent = {**agent, "greeting": fill(agent["greeting"])}
-    return {**agent, "think": block(agent["think"])} if "think" in agent else agent
+    return {**agent, "think": _filled_think(agent["think"], fill)} if "think" in agent else agent
+
+
+def _filled_think(think: Any, fill: Callable[[str], str]) -> Any:
+    if isinstance(think, list):
+        return [_filled_think(each, fill) for each in think]
+    if not isinstance(think, dict) or not isinstance(think.get("prompt"), str):
+        return think
+    return {**think, "prompt": fill(think["prompt"])}
 
 
 def _with_functions(think: Any, functions: Sequence[Mapping[str, Any]]) -> Any:
