@@ -188,9 +188,8 @@ def read_lines(
     agents: dict[Path, AgentRead] = {}
     errors: list[Finding] = []
     code = "E-CFG-01"
-    waiting = {
-        path_from(document, name): document.place(("lines", of)) for of, name in files.items()
-    }
+    paths = {name: path_from(document, name) for name in set(files.values())}
+    waiting = {paths[name]: document.place(("lines", of)) for of, name in files.items()}
     for index, name in enumerate(placers):
         waiting.setdefault(path_from(document, name), document.place(("outbound", "agents", index)))
     tried: set[Path] = set()
@@ -216,7 +215,7 @@ def read_lines(
     errors += _same_names(agents)
     if errors:
         raise InvalidFileError(code, [*errors, *remarks])
-    lines = {line: agents[path_from(document, name)].agent for line, name in files.items()}
+    lines = {line: agents[paths[name]].agent for line, name in files.items()}
     if not files:
         tutorial, about = settings.tutorial()
         lines, remarks = {DEFAULT: Agent(name="seed", settings=tutorial)}, remarks + about
