@@ -11,7 +11,7 @@ from tests.test_rooms import within
 
 from offhook.records import database
 
-SERVER: Final = ("fastapi", "starlette", "uvicorn", "picows", "uvloop", "prometheus_client")
+SERVER: Final = ("fastapi", "starlette", "uvicorn", "picows", "uvloop")
 DATABASE: Final = ("sqlalchemy", "alembic", "psycopg")
 RIGS: Final = ("offhook.testing", "offhook.bench")
 

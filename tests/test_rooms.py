@@ -65,7 +65,6 @@ WAITING: Final = ("asyncio", "socket", "time", "threading", "picows", "httpx", "
 
 OWNERS: Final = {
     "fastapi": "offhook.api",
-    "prometheus_client": "offhook.observability.metrics",
     "structlog": "offhook.observability.log_format",
     "webrtcvad": "offhook.testing.simulator.speech",
 }
@@ -239,7 +238,6 @@ def test_every_room_is_on_the_map() -> None:
         ("offhook.serving.server", "import os\nkey = os.environ['KEY']"),
         ("offhook.serving.server", "from os import getenv"),
         ("offhook.observability.call_log", "import structlog"),
-        ("offhook.webhooks.routes", "from prometheus_client import Counter"),
         ("offhook.calls.session", "import time\nnow = time.monotonic()"),
         ("offhook.calls.session", "from datetime import datetime\nnow = datetime.now()"),
         ("offhook.calls.session", "class A:\n    def f(self):\n        return self._loop.time()"),

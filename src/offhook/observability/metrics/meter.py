@@ -1,28 +1,24 @@
 """Metrics of a server: a subscriber that counts, and the scrape.
 
-Counting is a few dictionary operations, on the event loop; prometheus-client makes the text of it.
-Its own counters are not used: they lock, they cannot take counts that were made elsewhere
-(DelaysSampled), and each drags a `_created` series along.
+Counting is a few dictionary operations, on the event loop. Counters of prometheus-client lock, and
+cannot take counts that were made elsewhere (DelaysSampled).
 """
 
 import asyncio
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, Literal
-
-from prometheus_client import ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
-from prometheus_client.metrics_core import Metric as Family
 
 from offhook.events import types as events
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.catalogue import Metric
+from offhook.observability.metrics.text_format import (
+    CONTENT_TYPE,
+    MetricText,
+    Sample,
+    of_this_process,
+)
 
 _log: Final = logging.getLogger("offhook.metrics")
 
@@ -47,7 +43,7 @@ class Metrics:
     An object belongs to one event loop and one server.
     """
 
-    content_type: Final = CONTENT_TYPE_PLAIN_0_0_4
+    content_type: Final = CONTENT_TYPE
 
     def __init__(
         self, every: Collection[Metric] = catalogue.CALL_PROCESS, *, namespace: str = ""
@@ -66,7 +62,7 @@ class Metrics:
         self._asked: dict[Metric, Callable[[], float]] = {}
         self._started: dict[str, int] = {}
         """Start of the stream in ms of the call, by CallSid, of calls with a stream."""
-        self._process = ProcessCollector(namespace, registry=None)
+        self._namespace = namespace
 
     # --- counting ---
 
@@ -200,52 +196,45 @@ class Metrics:
         millisecond, and the callers' audio must not wait for more.
         """
         parts = []
-        for family in [*self._families(), *self._process.collect()]:
-            parts.append(generate_latest(_One(family)))
+        for metric in (*self._texts(), *of_this_process(self._namespace)):
+            parts.append(str(metric).encode())
             await asyncio.sleep(0)
         return b"".join(parts)
 
-    def _families(self) -> Iterable[Family]:
+    def _texts(self) -> Iterator[MetricText]:
         for metric, ask in self._asked.items():
             try:
                 value = float(ask())
             except Exception:  # noqa: BLE001 - one that cannot tell must not hide the others
                 _log.exception("a fault in the metric %s", metric.name)
                 continue
-            make = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
-            yield make(metric.name, metric.help, value=value)
+            yield _text(metric, [Sample(value)])
         for metric, values in self._values.items():
             if metric not in self._asked:
-                counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-                for labels, amount in values.items():
-                    counter.add_metric(labels, amount)
-                yield counter
+                yield _text(metric, [Sample(n, _named(metric, of)) for of, n in values.items()])
         for metric, histograms in self._histograms.items():
-            family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, histogram in histograms.items():
-                total = histogram.sum if metric.summed else None
-                family.add_metric(labels, _buckets(metric, histogram), total)
-            yield family
+            yield _text(metric, _histogram_samples(metric, histograms))
 
 
-class _One:
-    """A registry of one metric, for prometheus-client to write."""
+def _text(metric: Metric, samples: Iterable[Sample]) -> MetricText:
+    return MetricText(metric.name, metric.kind, metric.help, samples)
 
-    def __init__(self, family: Family) -> None:
-        self._family = family
 
-    def collect(self) -> Iterable[Family]:
-        return (self._family,)
+def _named(metric: Metric, labels: Labels) -> tuple[tuple[str, str], ...]:
+    return tuple(zip(metric.labels, labels, strict=True))
+
+
+def _histogram_samples(metric: Metric, histograms: Mapping[Labels, _Histogram]) -> Iterator[Sample]:
+    edges = (*map(str, metric.edges), "+Inf")
+    for labels, histogram in histograms.items():
+        named, total = _named(metric, labels), 0
+        for edge, count in zip(edges, histogram.counts, strict=True):
+            total += count
+            yield Sample(total, (*named, ("le", edge)), "_bucket")
+        if metric.summed:
+            yield Sample(total, named, "_count")
+            yield Sample(histogram.sum, named, "_sum")
 
 
 def _bounded(labels: Labels, series: int) -> Labels:
     return labels if series < SERIES_MAX else ("other",) * len(labels)
-
-
-def _buckets(metric: Metric, histogram: _Histogram) -> list[tuple[str, float]]:
-    total = 0
-    buckets = []
-    for edge, count in zip((*map(str, metric.edges), "+Inf"), histogram.counts, strict=True):
-        total += count
-        buckets.append((edge, float(total)))
-    return buckets
