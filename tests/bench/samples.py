@@ -37,6 +37,7 @@ GOOD = Level(
     load_late_p99_ms=1.0,
     load_busy=0.2,
     load_slips=0,
+    others_busy=0.05,
 )
 TUTORIAL = msgspec.structs.replace(
     GOOD, bridge="tutorial", cpu_us=8000.0, beside_us=0.0, up=Spread(200.0, 381.0, 385.0, 1000)

@@ -19,10 +19,18 @@ def test_percentiles_are_samples() -> None:
 
 def test_the_parts_of_the_load_are_put_together() -> None:
     used = RunUsage(
-        rest=ProcessUsage(at_ns=0, cpu_ns=0, beside_ns=0, rss=8_000_000),
-        warm=ProcessUsage(at_ns=1, cpu_ns=1, beside_ns=1, rss=10_000_000),
-        begun=ProcessUsage(at_ns=10 * 10**9, cpu_ns=10**9, beside_ns=10**8, rss=12_000_000),
-        done=ProcessUsage(at_ns=15 * 10**9, cpu_ns=2 * 10**9, beside_ns=2 * 10**8, rss=12_500_000),
+        rest=ProcessUsage(at_ns=0, cpu_ns=0, beside_ns=0, rss=8_000_000, machine_ns=0),
+        warm=ProcessUsage(at_ns=1, cpu_ns=1, beside_ns=1, rss=10_000_000, machine_ns=0),
+        begun=ProcessUsage(
+            at_ns=10 * 10**9, cpu_ns=10**9, beside_ns=10**8, rss=12_000_000, machine_ns=0
+        ),
+        done=ProcessUsage(
+            at_ns=15 * 10**9,
+            cpu_ns=2 * 10**9,
+            beside_ns=2 * 10**8,
+            rss=12_500_000,
+            machine_ns=2_600_000_009,
+        ),
     )
     parts = [
         Measured(up=[1], up_last=[1], sent_up=7, received_up=6, lost=1, cpu_ns=9, elapsed_ns=10),
@@ -38,6 +46,7 @@ def test_the_parts_of_the_load_are_put_together() -> None:
     assert (whole.rest_mb, whole.first_call_mb, whole.rss_kb) == (8.0, 2.0, 50.0)
     assert whole.call_ms == 100.0  # a second of CPU, ten calls that ended
     assert (whole.start_s, whole.failed_searches) == (1.23, 1)
+    assert whole.others_busy == 0.3  # 2.6 s less 1.1 s of the bridge, in five seconds
     assert whole.searches == Spread(7, 7, 7, 1)
     assert (whole.seconds, whole.frames_sent, whole.frames_received) == (5.0, 12, 11)
     assert (whole.lost, whole.broken_calls) == (1, 2)

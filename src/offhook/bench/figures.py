@@ -74,6 +74,8 @@ class Level(msgspec.Struct, frozen=True):
     """Share of a core that the busiest process of the load used."""
     load_slips: int
     """How often the load left frames out, being late by a quarter of a second."""
+    others_busy: float
+    """Cores that programs used which have no part in the run: what disturbed it."""
 
     @property
     def bound_by_load(self) -> bool:
@@ -141,6 +143,13 @@ class Searched(NamedTuple):
     failed: int = 0
 
 
+def _others_ns(used: RunUsage, load_ns: int) -> int:
+    """Return the CPU time in ns of programs that are neither bridge nor load."""
+    begun, done = used.begun, used.done
+    bridge = done.cpu_ns - begun.cpu_ns + done.beside_ns - begun.beside_ns
+    return max(0, done.machine_ns - begun.machine_ns - bridge - load_ns)
+
+
 NO_SEARCHES: Final = Searched()
 
 
@@ -201,6 +210,7 @@ def level(
         load_late_p99_ms=late.p99 if late else 0.0,
         load_busy=round(max(part.cpu_ns / max(part.elapsed_ns, 1) for part in measured), 3),
         load_slips=total("slips"),
+        others_busy=round(_others_ns(used, total("cpu_ns")) / elapsed_ns, 2),
     )
 
 

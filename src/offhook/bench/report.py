@@ -118,6 +118,7 @@ _ROWS: Final[Sequence[tuple[str, Callable[[Level], float | None]]]] = (
     ("lost, out of order, doubled or damaged", lambda level: level.lost + level.misplaced),
     ("the load's own lateness, p99, ms", lambda level: level.load_late_p99_ms),
     ("share of its core", lambda level: level.load_busy),
+    ("cores that other programs used", lambda level: level.others_busy),
 )
 
 

@@ -25,6 +25,9 @@ REPEATS: Final = 2
 SEARCH_FROM: Final = 0.5
 """Start of a search, as a share of the calls that fit on a core at the cost of the first ones."""
 
+OTHERS_BUSY: Final = 0.2
+"""Share of a core used by other programs, beside which delays say little."""
+
 CHURN_SECONDS: Final = 2
 """A churn is measured so many times as long as calls that stay."""
 
@@ -194,6 +197,12 @@ class Suite:
             remarks.append("TLS was not measured: trustme, which makes certificates, is missing.")
         if self._plan.search and self._ours.config is not None:
             remarks.append("Recorded calls are only measured without --config.")
+        disturbed = sum(level.others_busy > OTHERS_BUSY for level in levels)
+        if disturbed:
+            remarks.append(
+                f"In {disturbed} of {len(levels)} runs other programs used more than"
+                f" {OTHERS_BUSY:.0%} of a core: repeat the benchmark on a quiet machine."
+            )
         bound = sum(level.bound_by_load for level in levels)
         if bound:
             remarks.append(

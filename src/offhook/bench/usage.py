@@ -17,6 +17,9 @@ _PAGE: Final = 4096 if sys.platform == "win32" else os.sysconf("SC_PAGE_SIZE")
 _PROC: Final = Path("/proc/self/statm")
 """A file of Linux, which tells of processes without a program."""
 
+_STAT: Final = Path("/proc/stat")
+_TICK_NS: Final = 0 if sys.platform == "win32" else 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
 PINS: Final = hasattr(os, "sched_setaffinity")
 """True if this system can keep a process on a core."""
 
@@ -31,6 +34,8 @@ class ProcessUsage(msgspec.Struct, frozen=True):
     """CPU time of the bridge's other processes, in ns."""
     rss: int
     """Resident memory of the process that carries the calls."""
+    machine_ns: int
+    """CPU time that all programs of this machine have used, in ns."""
 
 
 def usage_of(pid: int, beside: Collection[int]) -> ProcessUsage:
@@ -40,6 +45,7 @@ def usage_of(pid: int, beside: Collection[int]) -> ProcessUsage:
         cpu_ns=cpu_ns(pid),
         beside_ns=sum(cpu_ns(other) for other in beside),
         rss=rss(pid),
+        machine_ns=machine_ns(),
     )
 
 
@@ -76,6 +82,14 @@ def rss(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except OSError:
         return 0
+
+
+def machine_ns() -> int:
+    """Return the CPU time that all programs of this machine have used, in ns; 0: not known."""
+    if not _PROC.exists():
+        return 0
+    user, nice, system, _, _, irq, softirq = map(int, _STAT.read_text().split(maxsplit=8)[1:8])
+    return (user + nice + system + irq + softirq) * _TICK_NS
 
 
 def pin(pid: int, cores: Collection[int]) -> None:
