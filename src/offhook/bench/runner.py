@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -113,6 +114,8 @@ class Child:
         self._name = name
         self._errors = errors
         self._is_server = is_server
+        self.others: Sequence[int] = ()
+        """Processes that the process has started, and that end with it unless it is killed."""
 
     def is_over(self) -> bool:
         """Return whether the process has ended."""
@@ -162,6 +165,7 @@ class Child:
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+            _kill(self.others)
             await self._process.wait()
 
 
@@ -353,10 +357,19 @@ class Bench:
             await setup.until_complete(child.pid)
         except (RefusedError, TimeoutError):
             raise child.silent() from None
-        self.cores.pin(setup.roles(child.pid))
+        roles = setup.roles(child.pid)
+        child.others = [pid for pid in (roles.call, *roles.beside) if pid != child.pid]
+        self.cores.pin(roles)
         run = BridgeRun(self.cores, child, loads, setup.port, setup.token, bridge.road)
         run.start_s, run.setup = answered - began, setup
         return run
+
+
+def _kill(pids: Sequence[int]) -> None:
+    """End the processes of a server that did not end by itself, and so left them."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def can_make_certificates() -> bool:

@@ -25,6 +25,8 @@ _MEDIA: Final = (
     b'{"event":"media","sequenceNumber":"%%d","media":{"track":"inbound","chunk":"%%d",'
     b'"timestamp":"%%d","payload":"%%b' + BODY_64 + b'"},"streamSid":"%b"}'
 )
+_FRAME_HEAD: Final = 4
+"""Bytes before a message of 126 bytes or more, from a server."""
 _TOKEN: Final = re.compile(r'name="token" value="([^"]+)"')
 
 
@@ -52,7 +54,7 @@ class LoadCaller:
         self._text_size = 0
         self._text_head = b""
         self._cleared_at = 0
-        self._media_size = 0
+        self._frame_size = 0
         self._payload_at = 0
         # Counts of frames: received from the agent, played of these, and before each mark.
         self._received = 0
@@ -102,17 +104,6 @@ class LoadCaller:
         self._socket.send_text(media.write(media.Stop(self._stream_sid)))
         self._socket.close()
 
-    def on_text(self, text: bytes) -> None:
-        """Take a message, nearly always a frame of the agent, whose size is always the same."""
-        if len(text) != self._media_size:
-            self._on_other(text)
-            return
-        body_at = self._payload_at + HEAD_64
-        if not text.startswith(BODY_64, body_at):
-            self._load.faults.damaged += 1
-            return
-        self._hear(*HEAD.unpack(a2b_base64(text[self._payload_at : body_at])))
-
     def on_binary(self, data: bytes) -> None:
         """Count a fault: Twilio takes no binary messages."""
         self._load.faults.damaged += 1
@@ -132,7 +123,19 @@ class LoadCaller:
             self._load.wheel.remove(self._read_slot, self._read)
 
     def _read(self, due: int) -> None:
-        self._socket.read()
+        """Take what came: nearly always one frame of the agent, whose size is always the same."""
+        data = self._socket.receive()
+        if data is None:
+            return
+        body_at = self._payload_at + HEAD_64
+        if (
+            len(data) == self._frame_size
+            and data.startswith(BODY_64, body_at)
+            and not self._socket.rest
+        ):
+            self._hear(*HEAD.unpack(a2b_base64(data[self._payload_at : body_at])))
+        else:
+            self._socket.take(data)
 
     def _step(self, due: int) -> None:
         if self._played < self._received:
@@ -157,7 +160,8 @@ class LoadCaller:
         _, name = self._marks.popleft()
         self._socket.send_text(media.write(media.Mark(self._stream_sid, media.MarkName(name))))
 
-    def _on_other(self, text: bytes) -> None:
+    def on_text(self, text: bytes) -> None:
+        """Take any message."""
         message = media.read_ours(text)
         match message:
             case media.SetMark():
@@ -175,8 +179,9 @@ class LoadCaller:
                     else:
                         self._load.faults.damaged += 1
                 if len(audio) == FRAME_BYTES:
-                    self._media_size = len(text)
-                    self._payload_at = text.index(b'"', text.index(b'"payload"') + 9) + 1
+                    self._frame_size = _FRAME_HEAD + len(text)
+                    payload_at = text.index(b'"', text.index(b'"payload"') + 9) + 1
+                    self._payload_at = _FRAME_HEAD + payload_at
 
     def _hear(self, utterance: int, number: int, sent_at: int, size_before: int) -> None:
         order = self._order

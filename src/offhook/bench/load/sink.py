@@ -36,6 +36,9 @@ _ASKED: Final = deepgram.write(deepgram.ConversationText("user", "And when do yo
 _SAYS: Final = deepgram.write(
     deepgram.ConversationText("assistant", "We open at nine, and we close at half past five.")
 )
+_FRAME_SIZE: Final = 8 + FRAME_BYTES
+_FRAME_BEGIN: Final = b"\x82\xfe"
+"""Size and beginning of a frame of audio from a client: binary, masked, of 126 bytes or more."""
 _AUDIO: Final = sockets.frame(sockets.BINARY, FRAME_BYTES, masks=False)
 
 
@@ -66,15 +69,17 @@ class AgentSink:
 
     def on_binary(self, data: bytes) -> None:
         """Take the caller's audio: one frame, or several from a bridge that batches."""
-        measured = self._load.measured
-        order = self._order
+        measured, order = self._load.measured, self._order
         number = sent_at = 0
         for at in range(0, len(data), FRAME_BYTES):
             if not data.startswith(BODY, at + HEAD.size):
                 self._load.faults.damaged += 1
                 continue
             _, number, sent_at, cleared_at = HEAD.unpack_from(data, at)
-            order.check(0, number, 0)
+            if number == order.next and not order.utterance:  # check's own first case
+                order.next = number + 1
+            else:
+                order.check(0, number, 0)
             measured.received_up += 1
             if self._interrupted_at and cleared_at > self._interrupted_at:
                 measured.barge_in.append(cleared_at - self._interrupted_at)
@@ -102,7 +107,20 @@ class AgentSink:
             self._load.wheel.remove(self._read_slot, self._read)
 
     def _read(self, due: int) -> None:
-        self._socket.read()
+        """Take what came: nearly always one frame of the caller, whose size is always the same."""
+        socket = self._socket
+        data = socket.receive()
+        if data is None:
+            return
+        if (
+            len(data) != _FRAME_SIZE
+            or data[:2] != _FRAME_BEGIN
+            or socket.rest
+            or not socket.is_plain
+        ):
+            socket.take(data)
+            return
+        self.on_binary(sockets.unmask(data[4:8], data[8:]))
 
     def _step(self, due: int) -> None:
         self._due = due

@@ -112,14 +112,16 @@ class LoadSocket:
 
     def __init__(self, sock: socket.socket, *, masks: bool, tls: TlsPipe | None = None) -> None:
         self.is_open = True
+        self.is_plain = tls is None
+        self.unsent = b""
+        self.rest = b""
+        """Beginning of a message that is not complete."""
         self._sock = sock
         self._receive = sock.recvmsg
         self._masks = masks
         self._tls = tls
         self._receiver: LoadReceiver
         self._stamps: list[tuple[int, int, bytes]] = []
-        self._unsent = b""
-        self._rest = b""
         self._closing = False
         self._watched = False
 
@@ -165,8 +167,8 @@ class LoadSocket:
             return
         if self._tls is not None:
             data = self._tls.encrypt(data)
-        if self._unsent:
-            data = self._unsent + data
+        if self.unsent:
+            data = self.unsent + data
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
@@ -174,7 +176,7 @@ class LoadSocket:
         except OSError:
             self._lose()
             return
-        self._unsent = data[sent:]
+        self.unsent = data[sent:]
 
     def close(self) -> None:
         """Send a close frame. The receiver is told when the other end has closed."""
@@ -190,27 +192,35 @@ class LoadSocket:
 
     def read(self) -> None:
         """Tell what has come until now."""
-        if self._unsent:
-            self.send(b"")
-        while self.is_open:
-            try:
-                data, self._stamps, _, _ = self._receive(_READ, _STAMP_SPACE)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._lose()
-                return
-            self._take(data if self._tls is None else self._tls.decrypt(data))
+        while self.is_open and (data := self.receive()) is not None:
+            self.take(data)
             if len(data) < _READ:
                 return
 
+    def receive(self) -> bytes | None:
+        """Return what has come, as it came; None when nothing has. Then call `take` with it."""
+        if self.unsent:
+            self.send(b"")
+        try:
+            data, self._stamps, _, _ = self._receive(_READ, _STAMP_SPACE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        return data
+
+    def take(self, data: bytes) -> None:
+        """Tell the messages of what was received."""
+        if not data:
+            self._lose()
+            return
+        self._take(data if self._tls is None else self._tls.decrypt(data))
+
     def _take(self, data: bytes) -> None:
         """Tell each message of `data`, and keep what is not complete."""
-        if self._rest:
-            data = self._rest + data
-            self._rest = b""
+        if self.rest:
+            data = self.rest + data
+            self.rest = b""
         at, size = 0, len(data)
         while size - at >= 2:
             second = data[at + 1]
@@ -236,7 +246,7 @@ class LoadSocket:
                 self._control(opcode, payload)
             at = end
         if at < size:
-            self._rest = data[at:]
+            self.rest = data[at:]
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == _PING:
