@@ -245,10 +245,11 @@ def _claim(connection: sqlite3.Connection, placement: Placement) -> Placement | 
             AGAIN_S,
         )
     day = _day(connection, placement.made_ms)
-    connection.execute(
-        "DELETE FROM placements WHERE made_ms < ? AND day <= ?",
-        (placement.made_ms - KEPT_DAYS * DAY_MS, day - KEPT_DAYS),
-    )
+    if connection.execute("SELECT 1 FROM placements WHERE day = ?", (day,)).fetchone() is None:
+        connection.execute(  # the first claim of a day
+            "DELETE FROM placements WHERE made_ms < ? AND day <= ?",
+            (placement.made_ms - KEPT_DAYS * DAY_MS, day - KEPT_DAYS),
+        )
     of_key = "SELECT key, id, fingerprint, made_ms, sid FROM placements WHERE key = ?"
     found = connection.execute(of_key, (placement.key,)).fetchone()
     if found is not None:
