@@ -4,7 +4,6 @@ Deepgram bills by connection time and hangs up when it hears nothing (deepgram.m
 is dialled just before it is needed, and gets audio even while neither side speaks.
 """
 
-from collections import deque
 from typing import Final
 
 from offhook.audio import BYTES_PER_MS, SILENCE, milliseconds, silence
@@ -83,7 +82,7 @@ class AgentLink:
         self._held_speech_bytes = 0
         self.held_caller_bytes = 0
         """Bytes of caller audio held while the agent's leg settles."""
-        self._held_frames: deque[bytes] = deque()
+        self._held_frames: list[bytes] = []
         self._overflow: dict[Leg, int] = {"caller": 0, "agent": 0}
 
     @property
@@ -113,7 +112,7 @@ class AgentLink:
         self._held_frames.append(frame)
         self.held_caller_bytes += len(frame)
         while self.held_caller_bytes > HELD_CALLER_BYTES:
-            dropped = len(self._held_frames.popleft())
+            dropped = len(self._held_frames.pop(0))
             self.held_caller_bytes -= dropped
             self._overflow["agent"] += dropped
 

@@ -4,7 +4,6 @@ Source: deepgram.md §4. Who runs them, and how, is not known here.
 """
 
 import json
-from collections import deque
 from typing import Final, Literal, NamedTuple
 
 from offhook.call import inputs
@@ -58,7 +57,7 @@ class Functions:
         # Oldest first.
         self._open: dict[str, _Function] = {}
         # Times of calls within CALLS_WINDOW_S, in seconds.
-        self._lately: deque[float] = deque()
+        self._lately: list[float] = []
         self._is_paused = False
         self._has_excused = False
         self._excuse_at: float | None = None
@@ -78,7 +77,7 @@ class Functions:
         if max(len(call_id), len(name)) > NAME_MAX:
             return "a function whose name or id is too long"
         while self._lately and now - self._lately[0] > CALLS_WINDOW_S:
-            self._lately.popleft()
+            self._lately.pop(0)
         if len(self._open) >= OPEN_MAX or len(self._lately) >= CALLS_MAX:
             content = _error(self._state.phrases.too_many_functions)
             answer = deepgram.FunctionCallResponse(id=call_id, name=name, content=content)

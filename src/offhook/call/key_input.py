@@ -3,8 +3,7 @@
 Source: deepgram.md §2.15 and §2.17, for what the agent is told and when.
 """
 
-from collections import deque
-from typing import Final
+from typing import Final, TypeAlias
 
 from offhook.call import keypad
 from offhook.call.agent_link import AgentLink
@@ -30,6 +29,9 @@ _LISTENING: Final = frozenset({Phase.TALKING, Phase.BARGE_IN})
 _OVER: Final = frozenset({Phase.CLOSING, Phase.ENDED})
 
 
+_Untold: TypeAlias = str | keypad.SayByKey | deepgram.InjectUserMessage
+
+
 class KeyInput:
     """Keypad of one call."""
 
@@ -50,9 +52,7 @@ class KeyInput:
         self._link = link
         self._turns = turns
         self._limits = limits
-        self._untold: deque[str | keypad.SayByKey | deepgram.InjectUserMessage] = deque(
-            maxlen=UNTOLD_MAX
-        )
+        self._untold: list[_Untold] = []
         self._secret: Secret | None = None
         self._unmask_at: float | None = None
         self.use_settings()
@@ -84,7 +84,11 @@ class KeyInput:
 
     def tell_later(self, message: deepgram.InjectUserMessage) -> None:
         """Repeat later what the agent has refused, once it has spoken (§2.15)."""
-        self._untold.append(message)
+        self._keep_waiting(message)
+
+    def _keep_waiting(self, what: _Untold) -> None:
+        self._untold.append(what)
+        del self._untold[:-UNTOLD_MAX]
 
     def tell(self, now: float) -> None:
         """Tell the agent what was entered, if it listens; else keep it waiting."""
@@ -107,7 +111,7 @@ class KeyInput:
         for each in done:
             match each:
                 case str() | keypad.SayByKey():
-                    self._untold.append(each)
+                    self._keep_waiting(each)
                     self.tell(now)
                 case _ if self._state.phase in _OVER:
                     pass  # The call is over, or is ending or transferring already.

@@ -1,6 +1,5 @@
 """Faults of a leg that is still there: protocol violations, or a socket that stays full."""
 
-from collections import deque
 from typing import Final
 
 from offhook.call import inputs
@@ -28,7 +27,7 @@ class LegHealth:
     """Recent violations of both legs' protocols, and since when a socket is full."""
 
     def __init__(self, state: CallState) -> None:
-        self.violations: Final[dict[Leg, deque[float]]] = {"caller": deque(), "agent": deque()}
+        self.violations: Final[dict[Leg, list[float]]] = {"caller": [], "agent": []}
         """Times of each leg's recent protocol violations, in seconds."""
         self._state = state
         self._stuck_at: dict[Leg, float | None] = {"caller": None, "agent": None}
@@ -39,7 +38,7 @@ class LegHealth:
         recent = self.violations[leg]
         recent.append(now)
         while now - recent[0] > FAULTS_WINDOW_S:
-            recent.popleft()
+            recent.pop(0)
         if len(recent) > FAULTS_MAX:
             self._state.steps.end(_GARBAGE[leg], what, now)
 

@@ -5,7 +5,6 @@ belongs to the oldest injection; an acknowledgement, to the oldest update of its
 injection is recognised by its text when it is spoken.
 """
 
-from collections import deque
 from typing import Final, NamedTuple
 
 from offhook.call.call_state import CallState
@@ -48,8 +47,8 @@ class PendingRequests:
     def __init__(self, state: CallState, history: ConversationHistory) -> None:
         self._state = state
         self._history = history
-        self._injections: deque[PendingRequest] = deque()
-        self._changes: deque[PendingRequest] = deque()
+        self._injections: list[PendingRequest] = []
+        self._changes: list[PendingRequest] = []
         self._kept: list[Change] = []
         # Changes that were made, to be repeated in a later session (§5.4).
 
@@ -153,7 +152,7 @@ class PendingRequests:
         """
         for queue in (self._injections, self._changes):
             while queue and now >= queue[0].at + UNANSWERED_S:
-                request = queue.popleft()
+                request = queue.pop(0)
                 self._keep(request.message)
                 self._reply(request, self._state.phrases.agent_silent, done=False)
 

@@ -8,7 +8,6 @@ two clears is an epoch; its number is in every mark's name, because Twilio also 
 that a `clear` threw away, and such an echo proves nothing (twilio.md §1.6, rules 1 to 3).
 """
 
-from collections import deque
 from typing import Final
 
 from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
@@ -50,14 +49,14 @@ class Playback:
         self.sent = 0
         """Bytes of this epoch that were sent to Twilio."""
         self._began = began
-        self.marks: deque[int] = deque()
+        self.marks: list[int] = []
         """Positions of marks that have not come back."""
         self._next_mark = FRAME_BYTES
         self._rest = b""
         self.known = 0
         """Bytes of this epoch that were surely played; the rest is estimated by time."""
         self._ends_at = 0.0
-        self._utterances: deque[_Utterance] = deque()
+        self._utterances: list[_Utterance] = []
         self._open: _Utterance | None = None
         self._begun = 0
         self._heard_due = 0
@@ -149,7 +148,7 @@ class Playback:
         except ValueError:
             return None
         for _ in range(position + 1):
-            self.known = self.marks.popleft()
+            self.known = self.marks.pop(0)
         self._ends_at = now + (self.sent - self.known) / BYTES_PER_SECOND
         return self._over()
 
@@ -236,7 +235,7 @@ class Playback:
             if utterance.start + utterance.size > self.known:
                 break
             said.append(self._said(utterance, self.known, self._pace.bytes_per_letter))
-            self._utterances.popleft()
+            self._utterances.pop(0)
             self._heard_due = 0
         return said
 

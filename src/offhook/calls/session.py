@@ -6,7 +6,6 @@ Twilio, in the turn of the event loop in which the cause came in.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -109,7 +108,7 @@ class Session(LegInputs):
         self._requests = 0
         self._over = False
         self._breaking = False
-        self._inbox: deque[Input] = deque()
+        self._inbox: list[Input] = []
         self._deciding = False
         self._fault: Exception | None = None
         self._replies: dict[int, Callable[[bool, str], None]] = {}
@@ -168,7 +167,7 @@ class Session(LegInputs):
 
     def _take_inbox(self) -> None:
         while self._inbox:
-            self._call.receive(self._inbox.popleft(), self._now())
+            self._call.receive(self._inbox.pop(0), self._now())
 
     def _decide(self, decide: Callable[[], None]) -> None:
         """Let the call decide, then set the timer to its next deadline."""

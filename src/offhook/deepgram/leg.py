@@ -1,6 +1,5 @@
 """The agent's leg: one socket to Deepgram's Voice Agent, from dialling to hanging up."""
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
@@ -70,7 +69,7 @@ class AgentLeg:
         self._channel: Channel | None = None
         self._hung_up = False
         self._writable = True
-        self._outbox: deque[bytes] = deque()
+        self._outbox: list[bytes] = []
         self._outbox_size = 0
         self._dialling = dial(self, self._on_failed)
 
@@ -87,7 +86,7 @@ class AgentLeg:
         self._outbox_size += len(audio)
         # The oldest goes: late audio would make the agent answer late for the rest of the call.
         while self._outbox_size > OUTBOX_BYTES:
-            dropped = len(self._outbox.popleft())
+            dropped = len(self._outbox.pop(0))
             self._outbox_size -= dropped
             self._owner.on_agent_dropped(dropped)
 

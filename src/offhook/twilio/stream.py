@@ -1,6 +1,5 @@
 """The caller's leg: Twilio's media stream, once it has identified its call."""
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -65,7 +64,7 @@ class CallerLeg:
         self._recorder = recorder
         self._writer = messages.MediaWriter(stream_sid)
         self._writable = True
-        self._outbox: deque[bytes] = deque()
+        self._outbox: list[bytes] = []
         self._outbox_size = 0
 
     # --- to Twilio ---
@@ -148,7 +147,7 @@ class CallerLeg:
         """Hold messages back, or send what was held back until the socket is full again."""
         self._writable = writable
         while self._outbox and self._writable:
-            message = self._outbox.popleft()
+            message = self._outbox.pop(0)
             self._outbox_size -= len(message)
             self._channel.send_text(message)
             if self._recorder is not None:
