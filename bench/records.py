@@ -28,7 +28,7 @@ from offhook.call.ending import Slug  # noqa: E402
 from offhook.config import Prices  # noqa: E402
 from offhook.events import types as events  # noqa: E402
 from offhook.journal.entries import JournalEntry  # noqa: E402
-from offhook.records import call_record, database, queries, tables  # noqa: E402
+from offhook.records import call_record, database, pages, queries, tables  # noqa: E402
 from offhook.records.filters import CallFilter  # noqa: E402
 from offhook.records.store import RecordStore  # noqa: E402
 
@@ -143,12 +143,12 @@ def questions(calls: int, chance: random.Random) -> dict[str, Callable[[], Ask]]
 
     def deep() -> Ask:
         began = BEGAN_MS + chance.randrange(calls) * BETWEEN_MS
-        cursor = queries.cursor_of(queries.Position(began, "CB"))
+        cursor = pages.cursor_of(pages.PagePosition(began, "CB"))
         return lambda connection: queries.find(connection, CallFilter(), 50, cursor)
 
     def deep_search() -> Ask:
         began = BEGAN_MS + chance.randrange(calls) * BETWEEN_MS
-        cursor = queries.cursor_of(queries.Position(began, "CB"))
+        cursor = pages.cursor_of(pages.PagePosition(began, "CB"))
         return lambda connection: queries.find(connection, CallFilter(text=NEVER), 50, cursor)
 
     def a_day() -> Ask:

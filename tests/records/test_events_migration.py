@@ -10,6 +10,7 @@ from sqlalchemy import Engine, inspect, text
 from tests.processes import started
 from tests.records.test_store import PRICES, call, lines, rows
 
+from offhook.errors import UserError
 from offhook.events import types as events
 from offhook.journal.entries import JournalEntry
 from offhook.records import call_record, database, tables
@@ -200,6 +201,12 @@ def test_what_was_erased_stays_erased(old: Engine) -> None:
     found = [row for row in rows(old, tables.events) if row["call_sid"] == "CA2"]
     assert [row["kind"] for row in found] == ["CallBegan", "Dialled"]
     assert "+1" not in "".join(row["body"] for row in found)
+
+
+def test_who_only_reads_says_which_command_upgrades(old: Engine) -> None:
+    with old.connect() as connection, pytest.raises(UserError, match="E-ASK-07") as problem:
+        database.require_head(connection)
+    assert problem.value.fix == "Run: offhook db upgrade"
 
 
 def reads_as_old(engine: Engine) -> bool:

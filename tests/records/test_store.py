@@ -163,6 +163,16 @@ def test_a_function_that_is_called_again_under_its_old_id_is_another(engine: Eng
     assert [one.outcome for one in functions(engine)] == ["answered", None]
 
 
+@pytest.mark.parametrize("text", ["x" * (1 << 20), "\ud83d\ude00 \\u0000 \u2028 '\"; %s %% ? :a"])
+def test_a_text_of_any_kind_comes_back_as_it_was(engine: Engine, text: str) -> None:
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+    apply(engine, lines((0, began()), (5, events.CallerSaid(text))))
+    (said,) = rows(engine, tables.utterances)
+    assert said["text"] == text
+    kept = rows(engine, tables.events)[1]
+    assert msgspec.json.decode(kept["body"], type=events.CallerSaid).text == text
+
+
 def test_a_call_that_two_servers_were_asked_about_is_one(engine: Engine) -> None:
     """Twilio repeats a webhook at another node."""
     apply(engine, lines((0, began(agent="first"))), journal="a")

@@ -9,9 +9,9 @@ of the call, as a CallEvent does. Those in PRIVATE are what was said, and phone 
 subscriber may log them unless a setting says so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 Leg: TypeAlias = Literal["caller", "agent"]
 
@@ -530,6 +530,10 @@ Event: TypeAlias = (
     | CallEnded
     | CallBilled
 )
+
+
+EVENT_TYPES: Final[Mapping[str, type[Event]]] = {kind.__name__: kind for kind in get_args(Event)}
+"""Types of events by name, which is how journal, database and live events name them."""
 
 
 @dataclass(frozen=True, slots=True)

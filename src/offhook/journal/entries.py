@@ -8,11 +8,11 @@ may add fields with defaults to an event, and events: lines of an earlier one st
 
 import dataclasses
 from collections.abc import Callable
-from typing import Final, NamedTuple, get_args
+from typing import Final, NamedTuple
 
 import msgspec
 
-from offhook.events.types import CallEvent, Event
+from offhook.events.types import EVENT_TYPES, CallEvent, Event
 from offhook.journal.segments import LINE_MAX
 from offhook.text.clean import whole
 
@@ -23,7 +23,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 _LINES: Final = msgspec.json.Decoder(tuple[str, str, int, int, msgspec.Raw])
 
-_EVENTS: Final = {event.__name__: msgspec.json.Decoder(event) for event in get_args(Event)}
+_EVENTS: Final = {name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()}
 """Decoders by the names of events, in earlier versions too."""
 _EVENTS.update({old: _EVENTS[name] for old, name in RENAMED.items()})
 

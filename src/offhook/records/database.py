@@ -158,9 +158,21 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
         if before is not None and before not in known:
             raise _newer(before)
         migrate(engine, HEAD)
+        empty_wal(engine)
     except SQLAlchemyError as error:
         raise unreachable(engine, error) from None
     return before, HEAD
+
+
+def empty_wal(engine: Engine) -> None:
+    """Truncate SQLite's write-ahead log, unless it is being read.
+
+    It still holds what was erased, which are zeros in the file itself by then (secure_delete), and
+    all that an upgrade wrote. PostgreSQL's VACUUM does the like.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
 
 def require_head(connection: Connection) -> None:

@@ -9,14 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, select, update
 
 from offhook.config import Prices
 from offhook.errors import UserError
-from offhook.events.types import PRIVATE, Event
+from offhook.events.types import EVENT_TYPES, PRIVATE
 from offhook.journal.folders import DEAD_LETTERS, is_alive, machine_id, process_folders
 from offhook.journal.progress import last_lines, waiting_lines
 from offhook.recordings import reading
@@ -31,8 +31,8 @@ BATCH_CALLS: Final = 200
 """Calls in one transaction, which bounds how long others wait for its locks."""
 
 _PUBLIC_KINDS: Final = sorted(
-    kind.__name__
-    for kind in get_args(Event)
+    name
+    for name, kind in EVENT_TYPES.items()
     if PRIVATE.isdisjoint(field.name for field in dataclasses.fields(kind))
 )
 """Kinds of events that hold nothing of what was said or pressed, nor a number."""
@@ -100,7 +100,7 @@ def erase(engine: Engine, files: LocalFiles, journal: Path, call_sids: Sequence[
         removed += _erase(engine, files, journal, batch, stuck)
     removed["spoilt_lines"] += _erase_dead_letters(journal / DEAD_LETTERS, call_sids)
     if removed["calls"]:
-        leave_nothing(engine)
+        database.empty_wal(engine)
     return Erasure(+removed, stuck)
 
 
@@ -191,16 +191,6 @@ def _still_waiting(lines: int) -> UserError:
         f"Nothing was erased: {lines} lines of calls wait in the journal for the database.",
         "See in the server's log why the database does not take them, and then erase again.",
     )
-
-
-def leave_nothing(engine: Engine) -> None:
-    """Truncate SQLite's write-ahead log, which still holds erased data, unless it is being read.
-
-    The file itself holds zeros by then (secure_delete). PostgreSQL's VACUUM does the like.
-    """
-    if engine.dialect.name == "sqlite":
-        with engine.connect() as connection:
-            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
 
 def _erase(

@@ -21,8 +21,8 @@ from offhook.config import RetentionSettings
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
 from offhook.records import tables
-from offhook.records.database import clock_ms
-from offhook.records.erasing import BATCH_CALLS, erase_texts, leave_nothing
+from offhook.records.database import clock_ms, empty_wal
+from offhook.records.erasing import BATCH_CALLS, erase_texts
 from offhook.records.store import RecordStore
 
 _log: Final = logging.getLogger("offhook.records")
@@ -150,7 +150,7 @@ class Retention(ThreadOwner):
             recordings = self._in_batches(before_ms, recorded, erase_audio)
         recordings += self._delete_unwanted(here)
         if texts:
-            leave_nothing(self._engine)
+            empty_wal(self._engine)
         return Swept(texts, recordings)
 
     def _in_batches(self, before_ms: int, which: ColumnElement[bool], erase: _Erase) -> int:

@@ -9,13 +9,13 @@ import sys
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from offhook.events import types as events
 from offhook.events.describe import describe
-from offhook.events.types import Event
+from offhook.events.types import EVENT_TYPES, Event
 from offhook.records.models import (
     AgentSessionRecord,
     DialRecord,
@@ -58,7 +58,7 @@ class StoredEvent(NamedTuple):
 _Entry: TypeAlias = tuple[int, TimelineEntry]
 
 _DECODERS: Final[Mapping[str, "msgspec.json.Decoder[Event]"]] = {
-    kind.__name__: msgspec.json.Decoder(kind) for kind in get_args(Event)
+    name: msgspec.json.Decoder(kind) for name, kind in EVENT_TYPES.items()
 }
 
 

@@ -224,7 +224,7 @@ def happened(name: str, **fields: object) -> ServerSentEvent:
             happened("CallerSaid", text="Is it \x1b[31mred?", start_ms=None),
             "5230 1234abcd CallerSaid Is it [31mred?",
         ),
-        (happened("KeyPressed", digit="5"), "5230 1234abcd KeyPressed digit 5"),
+        (happened("KeyPressed", digit="5"), "5230 1234abcd KeyPressed key 5"),
         (happened("OfTomorrow", what="new"), "5230 1234abcd OfTomorrow what new"),
     ],
 )

@@ -1,16 +1,15 @@
 """Output of `offhook calls follow`."""
 
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 from httpx2 import ServerSentEvent
 from rich.console import Console
 from rich.text import Text
 
-from offhook.events.types import Event
+from offhook.events.describe import describe
+from offhook.events.types import EVENT_TYPES
 from offhook.observability.console_output import STYLES, inert, tell
-
-_EVENTS: dict[str, type] = {event.__name__: event for event in get_args(Event)}
 
 
 class _Data(msgspec.Struct):
@@ -60,14 +59,13 @@ class EventPrinter:
 
 
 def _words(name: str, fields: dict[str, Any]) -> tuple[str, str]:
-    """Return style and words of `serve --show`, or the fields of an event unknown here.
+    """Return the style of `serve --show` and the event's description.
 
-    A newer server may send events and fields that this version does not know.
+    A newer server may send events and fields that this version does not know: then the fields.
     """
     try:
-        told = tell(msgspec.convert(fields, _EVENTS[name]))
+        event = msgspec.convert(fields, EVENT_TYPES[name])
     except (KeyError, msgspec.ValidationError):
-        told = None
-    if told is not None:
-        return STYLES[told[0]], told[1]
-    return "", ", ".join(f"{field.rstrip('_')} {value}" for field, value in fields.items())
+        return "", ", ".join(f"{field.rstrip('_')} {value}" for field, value in fields.items())
+    told = tell(event)
+    return "dim" if told is None else STYLES[told[0]], describe(event, texts=True)
