@@ -206,8 +206,8 @@ async def test_a_frame_is_one_receive_and_one_send(tmp_path: Path) -> None:
     traced = "sendto,sendmsg,write,writev,read,recvfrom,recvmsg,epoll_wait,epoll_pwait"
     process = await asyncio.create_subprocess_exec(
         *("strace", "-f", "-s", "0", "-e", f"trace={traced}", "-o", str(trace)),
-        *(sys.executable, "-m", "offhook", "serve", "--port", "0"),
-        *("--deepgram-url", standin.url),
+        *(sys.executable, "-m", "offhook", "serve", "--port", "0", "--in-process"),
+        *("--deepgram-url", standin.url, "--operator-listen", "127.0.0.1:0"),
         env={**os.environ, "DEEPGRAM_API_KEY": "any", "TWILIO_AUTH_TOKEN": TOKEN},
         cwd=tmp_path,
         stderr=asyncio.subprocess.PIPE,

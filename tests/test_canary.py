@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
+from tests.cli.served import CLEAN, COMMAND, SECRETS
 from tests.cli.test_serve_log import SAID, Piped, piped
 from tests.target import answer, target
 from tests.whole_server import ASK, GREET, HANG_UP, TOKEN
@@ -126,22 +126,22 @@ async def ask_everything(server: Piped, http: httpx2.AsyncClient, sid: str, left
         ("metrics", "/metrics", {}),
         ("422", "/api/v1/calls?limit=many", {}),
     ):
-        left.pages[name] = (await http.get(server.url + path, headers=headers)).text
+        left.pages[name] = (await http.get(server.operator + path, headers=headers)).text
     async with asyncio.timeout(240):  # it is counted just after the target has answered
         while "offhook_after_call_delivered_total 1.0" not in left.pages["metrics"]:
-            left.pages["metrics"] = (await http.get(server.url + "/metrics")).text
+            left.pages["metrics"] = (await http.get(server.operator + "/metrics")).text
     voice = f"{server.url}/twilio/voice"
     left.pages["403"] = (await http.post(voice, content=f"CallSid={TOKEN}")).text
     left.pages["413"] = (await http.post(voice, content=TOKEN * 10_000)).text
     # Its examples are the numbers and tokens of these tests.
-    left.told["openapi"] = (await http.get(server.url + "/docs")).text
-    left.told["api"] = (await http.get(server.url + "/api/v1/calls")).text
-    left.told["one call"] = (await http.get(f"{server.url}/api/v1/calls/{sid}")).text
+    left.told["openapi"] = (await http.get(server.operator + "/docs")).text
+    left.told["api"] = (await http.get(server.operator + "/api/v1/calls")).text
+    left.told["one call"] = (await http.get(f"{server.operator}/api/v1/calls/{sid}")).text
     left.told["live"] = ""
     last = {"Last-Event-ID": "another-run-1"}
     async with (
         asyncio.timeout(240),
-        http.stream("GET", f"{server.url}/api/v1/live", headers=last) as following,
+        http.stream("GET", f"{server.operator}/api/v1/live", headers=last) as following,
     ):
         async for chunk in following.aiter_text():
             left.told["live"] += chunk
@@ -163,7 +163,7 @@ async def ask_what_cannot_be_answered(
         ("500", f"/api/v1/calls/{sid}"),
         ("500 of audio", f"/api/v1/calls/{sid}/audio"),
     ):
-        page = await http.get(server.url + path)
+        page = await http.get(server.operator + path)
         assert page.status_code == 500, page.text
         left.pages[name] = page.text
 

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 
 import httpx2
 import pytest
-from tests.cli.test_serve import CLEAN, COMMAND
+from tests.cli.served import CLEAN, COMMAND, OPERATOR, operator_url
 from tests.outbound.twilio_api import PUBLIC, US
 from tests.target import Target, answer, target
 from tests.test_canary import (
@@ -132,7 +132,7 @@ class Process:
 async def served(folder: Path, terminal: bool, *arguments: str) -> AsyncIterator[Process]:
     reading, writing = pty.openpty() if terminal else os.pipe()
     process = await asyncio.create_subprocess_exec(
-        *(*COMMAND, *arguments), env=CLEAN | SECRETS, cwd=folder, stderr=writing
+        *(*COMMAND, *OPERATOR, *arguments), env=CLEAN | SECRETS, cwd=folder, stderr=writing
     )
     os.close(writing)
     made = Process(process, reading)
@@ -224,6 +224,7 @@ async def one_of_each(
     """A call, a call that is placed, forgeries, and what cannot be answered."""
     report = await call(url)
     assert report.ending == "caller_hung_up", report
+    operator = await operator_url(folder / "offhook-data")
     form = {"CallSid": fresh_sid(), "AccountSid": ACCOUNT, "From": f"+{NUMBER}", "To": US}
     path = "/twilio/voice"
     headers = {
@@ -239,17 +240,19 @@ async def one_of_each(
     answered = await http.post(url + forged, content=urlencode(form), headers=headers)
     assert answered.status_code == 403
     bearer = {"Authorization": f"Bearer {SECRETS['OFFHOOK_WEBHOOK_SECRET']}"}
-    assert (await http.get(f"{url}/api/v1/calls?k={token[1]}", headers=bearer)).status_code == 401
+    assert (
+        await http.get(f"{operator}/api/v1/calls?k={token[1]}", headers=bearer)
+    ).status_code == 401
     http.headers["Authorization"] = f"Bearer {SECRETS['OFFHOOK_API_TOKEN']}"
     body = {"to": f"+{NUMBER}", "agent": "agent", "variables": {"card": CARD}}
     placed = await http.post(
-        f"{url}/api/v1/calls", json=body, headers={"Idempotency-Key": "canary"}
+        f"{operator}/api/v1/calls", json=body, headers={"Idempotency-Key": "canary"}
     )
     assert placed.status_code in (201, 202), placed.text
     # Before the record is spoilt, of which no webhook can be made.
     await asyncio.to_thread(hook.until, 1)
     broken = Left()
-    process = type("Named", (), {"url": url})()
+    process = type("Named", (), {"url": url, "operator": operator})()
     await ask_what_cannot_be_answered(process, http, report.call_sid, folder, broken)
     for page in broken.pages.values():
         assert [word for word in (CARD, EMAIL, NUMBER, "Traceback", "sqlite") if word in page] == []

@@ -193,7 +193,14 @@ WHERE: Final = {
     "outbound/list_run.py": {"create_task": (1, ITSELF)},
     "observability/stderr.py": {"Thread": (1, GUARDED)},
     "records/delivery.py": {"Thread": (1, GUARDED)},
+    "serving/control_pipe.py": {"add_reader": (1, LOOP)},
     "serving/http_server.py": {"call_later": (1, LOOP)},
+    "serving/in_process.py": {"create_task": (1, GUARDED)},
+    "serving/operator_process.py": {"add_reader": (1, LOOP)},
+    "serving/operator_server.py": {
+        "create_task": (1, "it ends the operator's side, which is started again")
+    },
+    "serving/record_keeping.py": {"call_soon_threadsafe": (1, LOOP)},
     "calls/deadline_timer.py": {"call_at": (1, LOOP)},
     "concurrency/server_tasks.py": {
         "create_task": (2, OWNED),

@@ -84,9 +84,16 @@ MAY_READ_THE_CLOCK: Final = (
     "offhook.records.erasing",  # how long it waits for a server
     "offhook.records.retention",  # it compares the wall clock with one that never jumps
     "offhook.records.follower",  # which calls are a day old
+    "offhook.serving.supervisor",  # when a process is started again; it has no event loop
     "offhook.tools.watchdog",  # how long this process had a core, which is no time of day
     "offhook.cli.calls.filter_options",  # which moment "24h" ago was
     "offhook.bench",  # it measures the process that reads the clock it is given
+)
+READ_THE_ENVIRONMENT: Final = (
+    "offhook.cli",
+    "offhook.config",
+    "offhook.serving.call_process",  # it is a command of its own
+    "offhook.serving.operator_process",  # likewise
 )
 ENVIRONMENT: Final = re.compile(r"^os\.(environb?|getenvb?|putenv)$")
 
@@ -167,7 +174,7 @@ def faults(name: str, tree: ast.Module) -> Iterator[str]:
             if room(target) in RIGS and room(name) not in (*RIGS, "cli"):
                 yield f"{name} is the product, and imports {target}"
     for read in reads(tree):
-        if ENVIRONMENT.search(read) and not within(name, ("offhook.cli", "offhook.config")):
+        if ENVIRONMENT.search(read) and not within(name, READ_THE_ENVIRONMENT):
             yield f"{name} reads {read}: the environment is read by config and cli"
         if CLOCK.search(read) and not within(name, MAY_READ_THE_CLOCK):
             yield f"{name} reads {read}: the clock is read by offhook.clock"

@@ -14,7 +14,6 @@ import httpx2
 from pydantic import SecretStr
 from tests.waiting import until
 
-from offhook.api.app import Api
 from offhook.call.inputs import ToolFinished
 from offhook.calls.lookup import LookupResult
 from offhook.calls.messaging import Messaging
@@ -23,9 +22,8 @@ from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, TwilioSettings, load
 from offhook.events.types import AgentSaid, CallEnded, CallerSaid, CallEvent, Event, Subscriber
 from offhook.net import websocket
-from offhook.outbound.ledger import CallLedger
 from offhook.policy.dial_policy import DialPolicy, DialRules
-from offhook.records.record import Record
+from offhook.serving.call_serving import CallFiles
 from offhook.serving.listen import listen
 from offhook.serving.server import Server
 from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
@@ -243,9 +241,7 @@ async def whole_server(
     twilio: TwilioSettings | None = None,
     make_tap: MakeTap | None = None,
     watchers: Sequence[Subscriber] = (),
-    record: Record | None = None,
-    api: Api | None = None,
-    ledger: CallLedger | None = None,
+    files: CallFiles | None = None,
     operator: socket.socket | None = None,
     people: Mapping[str, SimulatedPerson] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
@@ -253,7 +249,8 @@ async def whole_server(
 ) -> AsyncIterator[WholeServer]:
     """Run it all, and leave nothing behind: checked by whoever counts tasks and sockets.
 
-    With `people` there is a simulated account whose REST requests act on the calls, and whoever
+    With `files` it keeps a journal; `operator` is connected to its operator's side. With `people`
+    there is a simulated account whose REST requests act on the calls, and whoever
     is dialled is one of them.
     """
     loop = asyncio.get_running_loop()
@@ -284,9 +281,8 @@ async def whole_server(
             [happened.append],
             make_tap,
             watchers=watchers,
-            record=record,
-            api=api,
-            ledger=ledger,
+            journal=files.journal if files is not None else None,
+            ledger=files.ledger if files is not None else None,
             operator=operator,
         )
         serving = group.create_task(server.run())

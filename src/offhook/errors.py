@@ -20,3 +20,7 @@ class UserError(Exception):
         self.code = code
         self.what = what
         self.fix = fix
+
+    def for_terminal(self) -> str:
+        """Return the two lines that a command prints before it exits with 1."""
+        return f"{self.code} {self.what}\n  → {self.fix}"

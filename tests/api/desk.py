@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,21 +9,17 @@ from typing import Any
 
 import httpx2
 from pydantic import SecretStr
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 from tests.waiting import until
 from tests.whole_server import WholeServer, configured, whole_server
 
-from offhook.api.app import Api
 from offhook.api.reading import Readers
-from offhook.config import Config, Prices, RecordsSettings, WebhookSettings
-from offhook.link.client import CallProcess, CallProcesses
-from offhook.outbound import ledger_file
-from offhook.outbound.ledger import CallLedger
+from offhook.config import Config, RecordsSettings, WebhookSettings
 from offhook.recordings import reading
 from offhook.recordings.files import LocalFiles
-from offhook.records import database, tables
-from offhook.records.ledger_feed import LedgerFeed
-from offhook.records.record import Record
+from offhook.records import tables
+from offhook.serving.call_serving import CallFiles
+from offhook.serving.in_process import OperatorSide
 
 TOKEN = "a-token-of-the-operator"
 
@@ -33,13 +28,24 @@ class Desk:
     """The operator's side of a running server."""
 
     def __init__(
-        self, whole: WholeServer, folder: Path, engine: Engine, record: Record, api: Api
+        self, whole: WholeServer, folder: Path, files: CallFiles, side: OperatorSide
     ) -> None:
         self.folder = folder
         self.whole = whole
-        self.engine = engine
-        self.record = record
-        self.api = api
+        self.files = files
+        self.side = side
+        self.api = side.keeping.api
+        self.engine = side.keeping.engine
+
+    @property
+    def url(self) -> str:
+        """URL of the operator's listener."""
+        return self.side.server.url
+
+    @property
+    def port(self) -> int:
+        """Port of the operator's listener."""
+        return int(self.url.rpartition(":")[2])
 
     async def ask(
         self,
@@ -51,6 +57,7 @@ class Desk:
         headers: dict[str, str] | None = None,
         body: Any = None,
     ) -> httpx2.Response:
+        """Send a request to the operator's listener; those about health go to the public port."""
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
@@ -60,8 +67,9 @@ class Desk:
         if body is not None:
             sent["Content-Type"] = "application/json"
             content = json.dumps(body)
+        url = self.whole.origin if path in ("/healthz", "/readyz") else self.url
         return await self.whole.http.request(
-            method, self.whole.origin + path, headers=sent, content=content, timeout=20
+            method, url + path, headers=sent, content=content, timeout=20
         )
 
     async def until_stored(self, count: int = 1) -> None:
@@ -73,7 +81,7 @@ class Desk:
             with self.engine.connect() as connection:
                 rows = connection.execute(query).all()
             growing = [reading.find(files, name).growing for name in reading.names(files)]
-            return len(rows) >= count and not self.record.waiting and not any(growing)
+            return len(rows) >= count and not self.files.journal.waiting and not any(growing)
 
         await until(stored)
 
@@ -90,28 +98,28 @@ async def desk(
     config: Config | None = None,
     **options: Any,
 ) -> AsyncIterator[Desk]:
-    """A server with records in that folder, and the API."""
+    """A server with records in that folder, and the operator's side in the same process."""
     script = {"script": options.pop("script")} if "script" in options else {}
     config = config or configured("ws://127.0.0.1:1/", **options)
-    given = url or f"sqlite:///{folder}/offhook.db"
-    records = RecordsSettings(folder=folder, database=given, webhook=WebhookSettings(url=webhook))
-    config = dataclasses.replace(config, records=records)
+    records = RecordsSettings(
+        folder=folder,
+        database=url or f"sqlite:///{folder}/offhook.db",
+        webhook=WebhookSettings(url=webhook),
+        webhook_secrets=(SecretStr("a-secret-of-the-target"),),
+    )
+    server = {"api_token": SecretStr(TOKEN), "operator_listen": "127.0.0.1:0"}
     if hosts is not None:
-        server = config.server.model_copy(update={"operator_hosts": hosts})
-        config = dataclasses.replace(config, server=server)
+        server["operator_hosts"] = hosts
+    config = dataclasses.replace(
+        config, records=records, server=config.server.model_copy(update=server)
+    )
     config = change(config)
-    engine = database.open_engine(database.url_of(given))
-    record = Record(engine, folder / "journal", Prices())
-    theirs, ours = socket.socketpair()
-    processes = CallProcesses(folder / "journal", CallProcess.over(theirs))
-    files = LocalFiles(folder / "recordings")
-    api = Api(config, SecretStr(TOKEN), engine, files, processes, readers=readers)
-    try:
-        ledger = CallLedger(folder / ledger_file.FILE)
-        with record, ledger, LedgerFeed(engine, folder / ledger_file.FILE):
-            parts: dict[str, Any] = {"record": record, "api": api, "ledger": ledger}
-            async with whole_server(config=config, operator=ours, **parts, **script) as made:
-                yield Desk(made, folder, engine, record, api)
-    finally:
-        processes.close()
-        engine.dispose()
+    side = OperatorSide(config, readers)
+    with side, CallFiles(config) as files:
+        await until(side.keeping.follower.settled.is_set)
+        async with (
+            side.run(),
+            whole_server(config=config, files=files, operator=side.call_socket, **script) as made,
+        ):
+            await side.server.started.wait()
+            yield Desk(made, folder, files, side)

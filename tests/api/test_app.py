@@ -364,7 +364,7 @@ async def test_a_call_is_delivered_again(tmp_path: Path) -> None:
 async def test_a_body_without_end_is_not_read(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        url = f"{d.whole.origin}/api/v1/calls/CA1/recording"
+        url = f"{d.url}/api/v1/calls/CA1/recording"
 
         async def endless() -> AsyncIterator[bytes]:
             for _ in range(20):

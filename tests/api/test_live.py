@@ -214,7 +214,7 @@ async def following(d: Desk, last_id: str | None = None, query: str = "") -> Asy
     headers = {"Authorization": f"Bearer {TOKEN}"}
     if last_id is not None:
         headers["Last-Event-ID"] = last_id
-    url = f"{d.whole.origin}/api/v1/live{query}"
+    url = f"{d.url}/api/v1/live{query}"
     async with d.whole.http.stream("GET", url, headers=headers, timeout=20) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -255,7 +255,7 @@ async def test_a_client_that_reads_nothing_slows_no_call(
     async with desk(tmp_path) as d:
         stuck = socket.socket()
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        stuck.connect(("127.0.0.1", d.whole.server.port))
+        stuck.connect(("127.0.0.1", d.port))
         request = (
             f"GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         )

@@ -88,7 +88,7 @@ async def test_no_input_is_answered_with_a_fault(tmp_path: Path) -> None:
         for method, target, content in asked:
             answer = await d.whole.http.request(
                 method.upper(),
-                d.whole.origin + target,
+                d.url + target,
                 content=content,
                 headers={
                     "Authorization": f"Bearer {TOKEN}",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
+from tests.cli.served import CLEAN, COMMAND, SECRETS
 from tests.cli.test_serve_log import piped
 from tests.whole_server import ASK, GREET, HANG_UP, HOURS, TOKEN, WholeServer, texts, whole_server
 

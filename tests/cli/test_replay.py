@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.test_serve import CLEAN, COMMAND, SECRETS, Serving, serving
+from tests.cli.served import CLEAN, COMMAND, SECRETS, Serving, serving
 from tests.whole_server import HOURS
 from typer.testing import CliRunner
 

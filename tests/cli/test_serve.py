@@ -1,80 +1,15 @@
 """offhook serve, as a process: what it says at start, and how it stops."""
 
 import asyncio
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
-from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
-
-from offhook.clock import LoopClock
-from offhook.testing.scenarios.caller import CallReport
-from offhook.testing.simulator.deepgram import server as standin_server
-from offhook.testing.simulator.deepgram.script import Script
-from offhook.testing.simulator.twilio.phone import place_call
-
-COMMAND = [sys.executable, "-m", "offhook", "serve"]
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEEPGRAM", "TWILIO", "OFFHOOK"))}
-SECRETS = {"DEEPGRAM_API_KEY": "canary-key", "TWILIO_AUTH_TOKEN": TOKEN}
-
-
-class Serving:
-    """A server process, its port, and what it says."""
-
-    def __init__(self, process: asyncio.subprocess.Process, url: str, banner: str) -> None:
-        self.process = process
-        self.url = url
-        self.said = banner
-
-    async def call(self) -> CallReport:
-        return await place_call(
-            self.url + "/twilio/voice",
-            caller(GREET, ASK, GREET, HANG_UP),
-            clock=LoopClock(asyncio.get_running_loop()),
-            auth_token=TOKEN,
-            account_sid=ACCOUNT,
-            from_="+12025550142",
-            to="+12025550100",
-        )
-
-    async def end(self) -> int | None:
-        async with asyncio.timeout(240):
-            _, said = await self.process.communicate()
-        self.said += said.decode()
-        return self.process.returncode
-
-
-@asynccontextmanager
-async def serving(folder: Path, *arguments: str, script: Script = QUICK) -> AsyncIterator[Serving]:
-    clock = LoopClock(asyncio.get_running_loop())
-    standin = await standin_server.serve("127.0.0.1", 0, script, clock)
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *("--port", "0", "--deepgram-url", standin.url, *arguments),
-        env=CLEAN | SECRETS,
-        cwd=folder,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    async with asyncio.timeout(240):
-        banner = await process.stderr.readuntil(b"twice ends them.")
-    found = re.search(rb"answers at (http://127\.0\.0\.1:\d+)", banner)
-    assert found is not None
-    try:
-        yield Serving(process, found[1].decode(), banner.decode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        await standin.close()
+from tests.cli.served import SECRETS, run, serving
+from tests.whole_server import TOKEN
 
 
 async def test_without_a_file_it_answers_as_the_seed_and_shows_the_conversation(
@@ -103,38 +38,29 @@ async def test_without_show_nothing_that_was_said_is_printed(tmp_path: Path) -> 
         assert "+1202" not in server.said
 
 
-async def test_sigterm_lets_the_live_call_finish(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server, asyncio.TaskGroup() as group:
-        live = group.create_task(server.call())
-        assert server.process.stderr is not None
-        async with asyncio.timeout(240):
-            server.said += (
-                await server.process.stderr.readuntil(b"caller is on the line")
-            ).decode()
-        server.process.send_signal(signal.SIGTERM)
-        report = await live
-        assert report.faults == []
-        assert report.ending == "caller_hung_up"
-        assert await server.end() == 0
-
-
 async def test_the_api_is_open_to_the_token_whose_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "offhook-data" / "api-token"
     tokens = set()
     for _ in range(2):
         async with serving(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
-            assert f"{server.url}/docs" in server.said
-            assert "its token: offhook-data/api-token" in server.said
-            token = path.read_text().strip()
-            tokens.add(token)
-            headers = {"Authorization": f"Bearer {token}"}
+            url = await server.operator_url()
+            await server.until_said(f"{url}/docs, its token: offhook-data/api-token")
+            tokens.add(server.api_token)
             for at in ("/api/v1/calls", "/metrics", "/openapi.json"):
-                assert (await http.get(server.url + at)).status_code == 401
-                assert (await http.get(server.url + at, headers=headers)).status_code == 200
-            server.process.send_signal(signal.SIGTERM)
-            assert await server.end() == 0
-            assert token not in server.said
+                assert (await http.get(url + at)).status_code == 401
+                assert (await http.get(url + at, headers=server.headers)).status_code == 200
+                assert (await http.get(server.url + at, headers=server.headers)).status_code == 404
+            assert await server.stop() == 0
+            assert server.api_token not in server.said
+            assert not (server.records / "operator.json").exists()
     assert len(tokens) == 1, "the second start takes what the first one has made"
+
+
+async def test_an_operators_path_at_the_public_port_is_hinted_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, httpx2.AsyncClient(trust_env=False) as http:
+        for _ in range(3):
+            assert (await http.get(server.url + "/api/calls")).status_code == 404
+        assert await server.stop() == 0
+    assert server.said.count("server.operator_listen") == 1
 
 
 async def test_silent_connections_leave_calls_their_files_and_are_told(tmp_path: Path) -> None:
@@ -159,18 +85,6 @@ async def test_silent_connections_leave_calls_their_files_and_are_told(tmp_path:
         made.process.send_signal(signal.SIGTERM)
         assert await made.end() == 0
     assert "dropped a connection (silent) for a new one: 64 are open" in made.said
-
-
-def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=CLEAN | environ,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(

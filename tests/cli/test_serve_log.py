@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from tests.cli.test_serve import CLEAN, COMMAND, SECRETS
+from tests.cli.served import CLEAN, COMMAND, OPERATOR, SECRETS, ended, operator_url
 from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
 
 from offhook.clock import LoopClock
@@ -34,6 +34,7 @@ class Piped:
         self._folder = folder
         self._reading = reading
         self.url = ""
+        self.operator = ""
         self.said = b""
 
     def read_until(self, words: bytes) -> None:
@@ -67,7 +68,7 @@ class Piped:
     async def metrics(self, http: httpx2.AsyncClient) -> str:
         token = (self._folder / "offhook-data" / "api-token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}"}
-        answer = await http.get(self.url + "/metrics", headers=headers)
+        answer = await http.get(self.operator + "/metrics", headers=headers)
         assert answer.status_code == 200
         return answer.text
 
@@ -85,7 +86,7 @@ async def piped(folder: Path, *arguments: str, script: Script = QUICK) -> AsyncI
     reading, writing = os.pipe()
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
-        *("--port", "0", "--deepgram-url", standin.url, *arguments),
+        *("--port", "0", "--deepgram-url", standin.url, *OPERATOR, *arguments),
         env=CLEAN | SECRETS,
         cwd=folder,
         stderr=writing,
@@ -97,11 +98,10 @@ async def piped(folder: Path, *arguments: str, script: Script = QUICK) -> AsyncI
         found = re.search(rb"answers at (http://127\.0\.0\.1:\d+)", served.said)
         assert found is not None
         served.url = found[1].decode()
+        served.operator = await operator_url(folder / "offhook-data")
         yield served
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await ended(process)
         os.close(reading)
         await standin.close()
 

@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx2
 import pytest
+from tests.cli.served import killed, operator_url
 from tests.outbound.twilio_api import PUBLIC, US, TwilioApi, twilio_api
 from tests.whole_server import ACCOUNT, TOKEN
 
@@ -31,7 +32,7 @@ COUNT = 500
 ENDS = ("busy", "no-answer", "failed")
 
 CONFIG = """
-server: {{public_url: {public}, port: {port}}}
+server: {{public_url: {public}, port: {port}, operator_listen: "127.0.0.1:0"}}
 twilio: {{api_url: "{api}"}}
 lines: {{default: agent.yaml}}
 outbound: {{caller_id: "{us}", calls_per_second: 100, concurrent: 16}}
@@ -54,6 +55,7 @@ class World:
         self.port = port
         self.chance = random.Random(7)
         self.server: asyncio.subprocess.Process | None = None
+        self.operator = ""
         self.created = asyncio.Event()
 
     @property
@@ -62,16 +64,18 @@ class World:
 
     async def serve(self) -> None:
         command = [sys.executable, "-m", "offhook", "serve"]
+        (self.folder / "offhook-data" / "operator.json").unlink(missing_ok=True)
         self.server = await asyncio.create_subprocess_exec(
             *command, env=CLEAN | SECRETS, cwd=self.folder, stderr=asyncio.subprocess.PIPE
         )
         assert self.server.stderr is not None
         async with asyncio.timeout(240):
             await self.server.stderr.readuntil(b"twice ends them.")
+        self.operator = await operator_url(self.folder / "offhook-data")
 
     async def kill_server(self) -> None:
         assert self.server is not None
-        self.server.kill()
+        killed(self.server)
         await self.server.communicate()
 
     async def list(self) -> asyncio.subprocess.Process:

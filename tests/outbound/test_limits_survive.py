@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx2
 from starlette.responses import Response
+from tests.cli.served import killed
 from tests.outbound.test_killed import AGENT, SECRETS, World
 from tests.outbound.twilio_api import PUBLIC, US, Form, twilio_api
 
@@ -30,7 +31,7 @@ async def test_a_crash_loop_dials_no_more_than_an_hour_may(tmp_path: Path, free_
             asked.append(form["To"][0])
             if len(asked) == 1:  # the server dies while Twilio is being asked
                 assert made.server is not None
-                made.server.kill()
+                killed(made.server)
             return None
 
         api.before = before
@@ -42,7 +43,7 @@ async def test_a_crash_loop_dials_no_more_than_an_hour_may(tmp_path: Path, free_
             await made.serve()
             try:
                 numbers = (f"+120255502{life}{n}" for n in range(3))
-                codes += await asyncio.gather(*(_ask(http, free_port, to) for to in numbers))
+                codes += await asyncio.gather(*(_ask(http, made.operator, to) for to in numbers))
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     await made.kill_server()
@@ -50,11 +51,11 @@ async def test_a_crash_loop_dials_no_more_than_an_hour_may(tmp_path: Path, free_
         assert codes[-3:] == ["E-OUT-17"] * 3
 
 
-async def _ask(http: httpx2.AsyncClient, port: int, to: str) -> str | None:
+async def _ask(http: httpx2.AsyncClient, url: str, to: str) -> str | None:
     """Have somebody called; the code of a refusal, if one came."""
     try:
         answer = await http.post(
-            f"http://127.0.0.1:{port}/api/v1/calls",
+            f"{url}/api/v1/calls",
             json={"to": to, "agent": "agent"},
             headers={"Authorization": f"Bearer {SECRETS['OFFHOOK_API_TOKEN']}"},
             timeout=60,

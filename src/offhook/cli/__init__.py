@@ -44,5 +44,5 @@ def main() -> None:
     try:
         app()
     except UserError as problem:
-        print(f"{problem.code} {problem.what}\n  → {problem.fix}", file=sys.stderr)
+        print(problem.for_terminal(), file=sys.stderr)
         sys.exit(1)

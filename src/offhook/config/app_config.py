@@ -56,7 +56,10 @@ class ServerFileSettings(Part):
     """Calls at once; beyond, callers get the agent's `busy` answer."""
 
     operator_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
-    """Host names under which the operator's pages are served; every other serves /twilio alone."""
+    """Host names under which the operator's paths are served, and /healthz and /readyz."""
+
+    operator_listen: str = "127.0.0.1:5001"
+    """HOST:PORT of the listener for the operator's paths; port 0 takes any that is free."""
 
     tls_cert: Path | None = None
     """PEM file with the certificate chain, if TLS ends here; relative to offhook.yaml."""
@@ -77,6 +80,24 @@ class ServerFileSettings(Part):
                 "Write scheme and host alone: https://voice.example.com.",
             )
         return f"https://{url.netloc}"
+
+    @pydantic.field_validator("operator_listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        bare = ":" not in host or (host[:1] == "[" and host[-1:] == "]")
+        if not host or not bare or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            raise yamlfile.refuse(
+                "operator_listen is not HOST:PORT.",
+                "Write an address of this machine and a port: 127.0.0.1:5001 or [::1]:5001.",
+            )
+        return value
+
+    @property
+    def operator_address(self) -> tuple[str, int]:
+        """Host and port of `operator_listen`."""
+        host, _, port = self.operator_listen.rpartition(":")
+        return host.strip("[]"), int(port)
 
     @pydantic.model_validator(mode="after")
     def _both(self) -> "ServerFileSettings":
@@ -103,6 +124,25 @@ class ServerSettings(ServerFileSettings):
                 "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
         return value
+
+    def require_operator_listen(self) -> tuple[str, int]:
+        """Return host and port of the operator's listener.
+
+        Raises UserError E-CFG-06 when other machines could reach it, and there is no token that
+        the operator has chosen, or no host name by which they reach it.
+        """
+        host, port = self.operator_address
+        named = any(not is_this_machine(name) for name in self.operator_hosts)
+        if not is_this_machine(host) and (self.api_token is None or not named):
+            missing = "OFFHOOK_API_TOKEN" if self.api_token is None else "server.operator_hosts"
+            raise UserError(
+                "E-CFG-06",
+                f"The operator's listener {self.operator_listen} is open to other machines, and"
+                f" {missing} is not set.",
+                "Set OFFHOOK_API_TOKEN, and name the hosts of its URL in server.operator_hosts;"
+                " or listen on 127.0.0.1:5001.",
+            )
+        return host, port
 
 
 class TwilioFileSettings(Part):

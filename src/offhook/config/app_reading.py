@@ -61,6 +61,7 @@ class Overrides:
 
     host: str | None = None
     port: int | None = None
+    operator_listen: str | None = None
     public_url: str | None = None
     deepgram_url: str | None = None
     tls_cert: Path | None = None

@@ -64,8 +64,12 @@ _log: Final = logging.getLogger("offhook.logs")
 
 
 @contextlib.contextmanager
-def log_to(fd: int, logs: LogSettings, secrets: tuple[str, ...]) -> Iterator[Printer]:
+def log_to(
+    fd: int, logs: LogSettings, secrets: tuple[str, ...], process: str = ""
+) -> Iterator[Printer]:
     """Write all loggers' lines and Python's warnings to the file descriptor `fd` while entered.
+
+    `process` is the field of that name in lines for programs: several processes may write to `fd`.
 
     Uncaught exceptions of threads and finalisers are written too: Python would print their words.
     `secrets` are values that no line may hold.
@@ -78,9 +82,10 @@ def log_to(fd: int, logs: LogSettings, secrets: tuple[str, ...]) -> Iterator[Pri
     printer = Printer(fd, lambda lost: handler.line(_told(lost)))
     masks = Masks(secrets, at_least=SECRET_MIN)
     least = max(logging.WARNING, logging.getLevelName(logs.level.upper()))
+    common = {"process": process} if process and not printer.isatty() else {}
     render = _for_people() if printer.isatty() else _JSON.encode
     private = _Private(masks, texts=logs.texts)
-    handler = _ToPrinter(printer, _Formatter(private, render, texts=logs.texts), least)
+    handler = _ToPrinter(printer, _Formatter(private, render, common, texts=logs.texts), least)
     root.handlers[:] = [handler]
     root.setLevel(least)
     for logger in ours:
@@ -172,9 +177,15 @@ class _Formatter(logging.Formatter):
     """Makes a line of each record: `render` writes its values once they are private."""
 
     def __init__(
-        self, private: "_Private", render: Callable[[dict[str, Any]], str], *, texts: bool
+        self,
+        private: "_Private",
+        render: Callable[[dict[str, Any]], str],
+        common: Mapping[str, str],
+        *,
+        texts: bool,
     ) -> None:
         super().__init__()
+        self._common = common
         self._private = private
         self._render = render
         self._texts = texts
@@ -186,6 +197,7 @@ class _Formatter(logging.Formatter):
             "timestamp": _time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
+            **self._common,
         }
         given = record.__dict__
         line.update({name: given[name] for name in given if name not in _OF_EVERY_RECORD})

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING
 
 import httpx2
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.compose import CallHandling, compose
@@ -19,6 +17,7 @@ from offhook.config import Config
 from offhook.deepgram.connection import Dialler
 from offhook.events.bus import Publisher
 from offhook.events.types import InterpreterHeld, Subscriber
+from offhook.journal.keeper import EventJournal
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.ledger import CallLedger
@@ -31,11 +30,7 @@ from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
 from offhook.webhooks.pending_streams import PendingStreams
-from offhook.webhooks.routes import PUBLIC, Webhooks
-
-if TYPE_CHECKING:  # importing SQLAlchemy and FastAPI is slow, and not every server keeps records
-    from offhook.api.app import Api
-    from offhook.records.record import Record
+from offhook.webhooks.routes import Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +44,8 @@ class ServerNeeds:
         watchers: Receive every event as it was.
         make_tap: Returns the tap of each call, if any.
         recordings: Records calls, or None when no agent's calls are recorded.
-        record: The record of calls. Its owner runs it.
-        api: The API for the operator.
-        ledger: The ledger of placed calls and barred numbers. Its owner runs it.
+        journal: The journal of this process, a subscriber. Its owner runs it.
+        ledger: Placed calls, do-not-call numbers and known CallSids. Its owner runs it.
         dial_count: Counts the dialling of the last hour. Its owner runs it.
     """
 
@@ -61,8 +55,7 @@ class ServerNeeds:
     watchers: Sequence[Subscriber]
     make_tap: MakeTap | None
     recordings: Recordings | None
-    record: "Record | None"
-    api: "Api | None"
+    journal: EventJournal | None
     ledger: CallLedger | None
     dial_count: DialCount | None
 
@@ -73,7 +66,6 @@ class ServerParts:
 
     calls: CallHandling
     webhooks: Webhooks
-    app: ASGIApp
     placing: OutboundCalls | None
     watchdog: Watchdog
 
@@ -97,8 +89,7 @@ def compose_server(
         failing: Returns the parts that do not work, each with its state.
         faults: Returns the number of faults of tasks and threads.
     """
-    config, metrics, api, record = needs.config, needs.metrics, needs.api, needs.record
-    ledger = needs.ledger
+    config, metrics, ledger = needs.config, needs.metrics, needs.ledger
     key = config.require_deepgram_key().get_secret_value()
     deepgram = config.deepgram
     dial = Dialler(deepgram.url, deepgram.headers(key), deepgram.connect_timeout_s, tasks)
@@ -126,7 +117,7 @@ def compose_server(
             policy,
             rest,
             clock,
-            recorded=record is not None,
+            recorded=needs.journal is not None,
             bar=ledger.bar if ledger is not None else None,
         ),
         guard=policy,
@@ -149,10 +140,9 @@ def compose_server(
             clock=clock,
             wall=lambda: wall_clock(UTC),
         )
-    webhooks = Webhooks(config, calls, pending_streams, metrics, record, placing, failing=failing)
-    app: ASGIApp = webhooks.app()
-    if api is not None:
-        app = _SharedPort(app, api.app())
+    webhooks = Webhooks(
+        config, calls, pending_streams, metrics, needs.journal, placing, failing=failing
+    )
 
     def on_held(held: Held) -> None:
         metrics.held(held.tool, held.held_ms / 1000)
@@ -170,19 +160,7 @@ def compose_server(
 
     publishers = (subscribed, publish)
     _measure(needs, calls, pending_streams, runner, publishers, failing=failing, faults=faults)
-    return ServerParts(calls, webhooks, app, placing, watchdog)
-
-
-class _SharedPort:
-    """Twilio's paths and the operator's on one port."""
-
-    def __init__(self, public: ASGIApp, operator: ASGIApp) -> None:
-        self._public = public
-        self._operator = operator
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_public = scope["type"] != "http" or scope["path"] in PUBLIC
-        await (self._public if is_public else self._operator)(scope, receive, send)
+    return ServerParts(calls, webhooks, placing, watchdog)
 
 
 def _measure(
@@ -196,7 +174,7 @@ def _measure(
     faults: Callable[[], int],
 ) -> None:
     """Have the metrics read the counts of the parts whenever metrics are requested."""
-    config, record = needs.config, needs.record
+    config, journal = needs.config, needs.journal
     ask = needs.metrics.ask
     ask(catalogue.CALLS_LIVE, lambda: calls.registry.live_count)
     ask(catalogue.CALLS_CAPACITY, lambda: config.server.capacity)
@@ -207,7 +185,8 @@ def _measure(
     ask(catalogue.PENDING_STREAMS, lambda: pending_streams.waiting)
     ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
     ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
-    if record is not None:
-        ask(catalogue.RECORD_WAITING, lambda: record.waiting)
-        ask(catalogue.RECORD_JOURNAL, lambda: record.journal.filled)
-        ask(catalogue.RECORD_LOST, lambda: record.lost)
+    if journal is not None:
+        ask(catalogue.RECORD_WAITING, lambda: journal.waiting)
+        ask(catalogue.RECORD_LAG, lambda: journal.lag_ms / 1000)
+        ask(catalogue.RECORD_JOURNAL, lambda: journal.filled)
+        ask(catalogue.RECORD_LOST, lambda: journal.lost)

@@ -1,16 +1,25 @@
-"""The listening socket of a server, and its certificate."""
+"""The listening sockets of a server, and its certificate."""
 
 import errno
 import socket
 import ssl
 import sys
+from collections.abc import Mapping
+from typing import Final
 
 from offhook.config import Config
 from offhook.errors import UserError
 
+WAITING_MAX: Final = 1024
+"""Connections that wait to be accepted, such as while the call process restarts; the system may
+have a lower limit."""
 
-def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket at an address. Raises UserError E-NET-01 or E-NET-02."""
+
+def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
+    """Open a listening socket at an address. Raises UserError E-NET-01 or E-NET-02.
+
+    `option` is the option of the command line by which the port is set.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -24,7 +33,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         sock.bind((host, port))
         # Before anything else: until then a second process could bind the same port.
-        sock.listen()
+        sock.listen(WAITING_MAX)
     except OSError as error:
         sock.close()
         if error.errno != errno.EADDRINUSE:
@@ -39,9 +48,63 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(
             "E-NET-01",
             f"Port {port} of {host} is in use. {why}",
-            f"Stop it, or use another port: --port {port + 1}.",
+            f"Stop it, or use another port: {option} {_next(option, host, port)}.",
         ) from None
     return sock
+
+
+def _next(option: str, host: str, port: int) -> str:
+    return str(port + 1) if option == "--port" else f"{host}:{port + 1}"
+
+
+def address_of(sock: socket.socket) -> str:
+    """Return host and port of a listening socket, as in a URL."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def given_by_systemd(environ: Mapping[str, str], pid: int) -> int | None:
+    """Return the descriptor of the socket that a service manager has opened; None without one.
+
+    The protocol is sd_listen_fds(3). Raises UserError E-NET-03 for more than one socket.
+    """
+    if environ.get("LISTEN_PID") != str(pid):
+        return None
+    count = environ.get("LISTEN_FDS", "")
+    if count == "1":
+        return 3
+    raise _unusable(f"LISTEN_FDS is {count!r}, and Offhook takes one socket")
+
+
+def public_socket(config: Config, inherited: int | None) -> socket.socket:
+    """Return the public socket: that of an inherited descriptor, else a new one, as configured.
+
+    Raises UserError as `adopt` or `listen`.
+    """
+    if inherited is not None:
+        return adopt(inherited)
+    return listen(config.server.host, config.server.port)
+
+
+def adopt(descriptor: int) -> socket.socket:
+    """Return the listening socket of a descriptor. Raises UserError E-NET-03 for another file."""
+    try:
+        sock = socket.socket(fileno=descriptor)
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise _unusable(f"descriptor {descriptor}: {error.strerror}") from None
+    if not listens or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        raise _unusable(f"descriptor {descriptor} is not a TCP socket that listens")
+    sock.set_inheritable(False)
+    return sock
+
+
+def _unusable(why: str) -> UserError:
+    return UserError(
+        "E-NET-03",
+        f"The socket of the service manager cannot be used: {why}.",
+        "Give the service one socket unit with one ListenStream=, such as 127.0.0.1:5000.",
+    )
 
 
 def check_certificate(config: Config) -> None:

@@ -1,87 +1,100 @@
-"""Composition of record keeping: the record, the API, the hourly limits and the deliveries."""
+"""Composition of the operator's side: the database's followers, the API and the deliveries."""
 
+import asyncio
+import contextlib
 import socket
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
 from offhook.api import token
 from offhook.api.app import Api
+from offhook.api.reading import Readers
 from offhook.concurrency.background_thread import BackgroundThread
-from offhook.config import Config
+from offhook.config import AppConfig
+from offhook.events.types import CallEvent
+from offhook.journal.live import LiveFollower
 from offhook.link.client import CallProcess, CallProcesses
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound import ledger_file
-from offhook.outbound.ledger import CallLedger
-from offhook.policy import dial_count
-from offhook.policy.dial_count import DialCount
 from offhook.recordings.files import LocalFiles
 from offhook.records import database
 from offhook.records.delivery import WebhookDelivery
+from offhook.records.follower import RecordFollower
 from offhook.records.ledger_feed import LedgerFeed
-from offhook.records.record import Record
 from offhook.records.retention import Retention
 from offhook.records.store import RecordStore
 
+JOURNAL: Final = "journal"
+"""Name of the folder of journals in the folder of records."""
+
+SETTLING_S: Final = 5.0
+"""Seconds that the start waits for the database to be of this version."""
+
+STOP_S: Final = 10.0
+"""Seconds that the last events may take into a database that is away or slow."""
+
 
 class RecordKeeping:
-    """The record of a server and the parts that use it. A context manager that runs their threads.
+    """Everything that follows the journals of a data folder, and the API for the operator.
+
+    A context manager that runs their threads. `own` is a socket that is connected to a call process
+    in the same process; `readers` are the threads of the API.
 
     Attributes:
-        record: The record of calls.
-        ledger: The ledger of placed calls and barred numbers.
-        dial_count: Count of the dialling of the last hour, kept across restarts.
+        engine: The database.
+        follower: Follows the journals into the database.
+        processes: The call processes of the data folder.
         deliveries: After-call webhooks, or None without a target.
         api: The API for the operator.
-        operator: The socket that connects a server with the API.
         api_token: The token of the API: of the configuration, else of a file in the folder.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: AppConfig,
+        own: socket.socket | None = None,
+        readers: Readers | None = None,
+    ) -> None:
         """Compose the parts. Raises UserError for a configuration that cannot be served."""
         settings = config.records
         hooked = settings.webhook.url is not None
-        self._engine = database.open_engine(database.url_of(settings.database))
-        journal = settings.folder / "journal"
-        self.record: Final = Record(
-            self._engine,
-            journal,
-            settings.prices,
-            after_call=hooked,
-            limit_bytes=settings.journal_limit,
+        self.engine: Final = database.open_engine(database.url_of(settings.database))
+        root = settings.folder / JOURNAL
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._live = LiveFollower(root, self._on_live)
+        self.follower: Final = RecordFollower(
+            self.engine, root, settings.prices, after_call=hooked, wait=True, live=self._live
         )
-        ledger = settings.folder / ledger_file.FILE
-        self.ledger: Final = CallLedger(ledger)
-        self._feed = LedgerFeed(self._engine, ledger)
-        rules = config.dialling_rules()
-        self.dial_count: Final = DialCount(
-            settings.folder / dial_count.FILE, rules.calls_per_hour + rules.texts_per_hour
-        )
+        self._feed = LedgerFeed(self.engine, settings.folder / ledger_file.FILE)
         self.deliveries: Final = self._deliveries(config)
         self.api_token: Final = config.server.api_token or token.token_in(settings.folder)
         files = LocalFiles(settings.recordings)
-        theirs, self.operator = socket.socketpair()
-        processes = CallProcesses(journal, CallProcess.over(theirs))
-        self.api: Final = Api(config, self.api_token, self._engine, files, processes)
-        store = RecordStore(self.record.journal.machine_id, settings.prices, after_call=hooked)
-        self._retention = Retention(self._engine, files, store, settings.retention)
-        self._running = ExitStack()
+        self.processes: Final = CallProcesses(root, None if own is None else CallProcess.over(own))
+        self.api: Final = Api(
+            config, self.api_token, self.engine, files, self.processes, readers=readers
+        )
+        self._measure(self.api.metrics)
+        store = RecordStore(self.follower.machine_id, settings.prices, after_call=hooked)
+        self._retention = Retention(self.engine, files, store, settings.retention)
+        self._running = contextlib.ExitStack()
 
-    def _deliveries(self, config: Config) -> WebhookDelivery | None:
+    def _deliveries(self, config: AppConfig) -> WebhookDelivery | None:
         target = config.records.webhook.url
         if target is None:
             return None
         secrets = tuple(one.get_secret_value() for one in config.require_webhook_secrets())
-        return WebhookDelivery(self._engine, target, secrets, config.records.prices.currency)
+        return WebhookDelivery(self.engine, target, secrets, config.records.prices.currency)
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.callback(self._engine.dispose)
-            for part in (
-                *(self.record, self.ledger, self._feed),
-                *(self.dial_count, self.deliveries, self._retention),
-            ):
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.engine.dispose)
+            stack.enter_context(self._live)
+            self.follower.thread.start()
+            stack.callback(self.follower.stop, STOP_S)
+            if self.follower.is_following:  # the others need its tables
+                self.follower.settled.wait(SETTLING_S)
+            for part in (self._feed, self._retention, self.deliveries):
                 if part is not None:
                     stack.enter_context(part)
             self._running = stack.pop_all()
@@ -95,13 +108,22 @@ class RecordKeeping:
     ) -> None:
         self._running.close()
 
+    def show_live(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have live events told on the loop on which the API is served."""
+        self._loop = loop
+
+    def _on_live(self, call_event: CallEvent) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self.api.live, call_event)
+
     @property
     def threads(self) -> list[BackgroundThread]:
-        """Threads that work for no part of the server but the record."""
-        parts = (self._retention, self._feed, self.deliveries)
+        """All threads of the operator's side that run from the start to the end."""
+        parts = (self.follower, self._live, self._retention, self._feed, self.deliveries)
         return [part.thread for part in parts if part is not None]
 
-    def measure(self, metrics: Metrics) -> None:
+    def _measure(self, metrics: Metrics) -> None:
         """Have the metrics read the state of the deliveries; without a target there are none."""
         deliveries = self.deliveries
         if deliveries is None:

@@ -6,12 +6,13 @@ import functools
 import logging
 import socket
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import httpx2
 from starlette.types import ASGIApp
 
+from offhook import __version__
 from offhook.call import inputs
 from offhook.calls.compose import CallHandling
 from offhook.capture.tap import MakeTap
@@ -20,6 +21,7 @@ from offhook.concurrency.background_thread import BackgroundThread
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
 from offhook.events.types import Subscriber
+from offhook.journal.keeper import EventJournal
 from offhook.link.orders import LinkOrders
 from offhook.link.server import LinkServer
 from offhook.net import egress, websocket
@@ -32,10 +34,6 @@ from offhook.recordings.redacted import SilenceRedacted
 from offhook.serving.composition import ServerNeeds, ServerParts, compose_server
 from offhook.serving.http_server import GracefulHttpServer, http_server
 from offhook.serving.listen import check_certificate
-
-if TYPE_CHECKING:  # importing SQLAlchemy and FastAPI is slow, and not every server keeps records
-    from offhook.api.app import Api
-    from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.server")
 
@@ -54,8 +52,9 @@ class Server:
     """A server on one port. `run` serves until `stop` is called.
 
     `sock` listens already, so that a port in use is found before anything is started. The owner
-    handles signals, and runs `record`, `ledger`, `dial_count` and `threads`, whose state readiness
-    and metrics report. `operator` is a socket that is connected to the operator's part.
+    handles signals, and runs `journal`, `ledger`, `dial_count` and `threads`, whose state readiness
+    and metrics report. `operator` is a socket that is connected to the operator's part in the same
+    process; without it, operators' processes find this one by a file in the journal's folder.
     `ServerNeeds` describes the other arguments.
 
     Raises UserError E-CFG-05 when the certificate of the configuration cannot be used,
@@ -71,8 +70,7 @@ class Server:
         make_tap: MakeTap | None = None,
         *,
         watchers: Sequence[Subscriber] = (),
-        record: "Record | None" = None,
-        api: "Api | None" = None,
+        journal: EventJournal | None = None,
         ledger: CallLedger | None = None,
         dial_count: DialCount | None = None,
         operator: socket.socket | None = None,
@@ -86,9 +84,8 @@ class Server:
         self._config = config
         self._sock = sock
         self.metrics: Final = Metrics()
-        kept = [record] if record is not None else []
-        live = [api.live] if api is not None else []
-        told: list[Subscriber] = [*kept, self.metrics, *live, *subscribers]
+        kept = [journal] if journal is not None else []
+        told: list[Subscriber] = [*kept, self.metrics, *subscribers]
         self.recordings: Final = _recordings(config)
         """Recordings of calls; None when no agent's calls are recorded."""
         if self.recordings is not None:
@@ -101,19 +98,18 @@ class Server:
             watchers=watchers,
             make_tap=make_tap,
             recordings=self.recordings,
-            record=record,
-            api=api,
+            journal=journal,
             ledger=ledger,
             dial_count=dial_count,
         )
         self._tasks: ServerTasks | None = None
         self._threads: Final[list[BackgroundThread]] = [*threads]
-        if ledger is not None:
-            self._threads.append(ledger.thread)
         if dial_count is not None:
             self._threads.append(dial_count.thread)
-        if record is not None:
-            self._threads.extend(record.threads)
+        if journal is not None:
+            self._threads.extend(journal.threads)
+        if ledger is not None:
+            self._threads.append(ledger.thread)
         if self.recordings is not None:
             self._threads.append(self.recordings.thread)
         self._stops = 0
@@ -123,13 +119,16 @@ class Server:
         self._web: GracefulHttpServer | None = None
         self._unstartable: Exception | None = None
 
-    async def run(self) -> None:
-        """Serve. After `stop`, accept no new call, let live calls finish, and return."""
+    async def run(self, on_started: Callable[[], None] = lambda: None) -> None:
+        """Serve. After `stop`, accept no new call, let live calls finish, and return.
+
+        `on_started` is called once calls are answered.
+        """
         sys.setswitchinterval(SWITCH_S)
         with self.recordings or contextlib.nullcontext():
-            await self._serve()
+            await self._serve(on_started)
 
-    async def _serve(self) -> None:
+    async def _serve(self, on_started: Callable[[], None]) -> None:
         clock = LoopClock(asyncio.get_running_loop())
         # Connections are not limited: requests have a time limit, and a call makes one at a time.
         limits = httpx2.Limits(
@@ -142,7 +141,7 @@ class Server:
             parts = compose_server(
                 self._needs, http, clock, tasks, failing=self.failing, faults=self._faults
             )
-            self.calls, placing, api = parts.calls, parts.placing, self._needs.api
+            self.calls, placing = parts.calls, parts.placing
             self._threads.append(parts.watchdog.thread)
             watching = (
                 tasks.keep("watch placed calls", placing.following.watch)
@@ -150,30 +149,29 @@ class Server:
                 else None
             )
             link = await self._open_link(parts, tasks)
-            answer = functools.partial(self._answer, parts.app, parts.webhooks.decide)
+            answer = functools.partial(self._answer, parts.webhooks.app(), parts.webhooks.decide)
             with parts.watchdog:
                 serving = tasks.keep("HTTP", answer)
+                telling = tasks.start("tell that it has started", self._tell_started(on_started))
                 await self._stopping.wait()
                 await self._drain(tasks)
-                if api is not None:
-                    api.live.close()
                 self._closing = True
                 self._sock.close()
                 if self._web is not None:
                     self._web.should_exit = True
                 await serving
+                telling.cancel()
             if link is not None:
                 link.close()
             if watching is not None:
                 watching.cancel()
-            if api is not None:
-                api.close()
             if self._unstartable is not None:
                 raise self._unstartable
 
     async def _open_link(self, parts: ServerParts, tasks: ServerTasks) -> LinkServer | None:
-        """Take the operator's requests."""
-        if self._operator is None:
+        """Take the operator's requests; without a journal, there is no operator."""
+        journal = self._needs.journal
+        if journal is None:
             return None
 
         async def reload() -> None:
@@ -188,8 +186,20 @@ class Server:
             reload=reload,
         )
         link = LinkServer(orders, tasks)
-        await link.connect(self._operator)
+        try:
+            if self._operator is not None:
+                await link.connect(self._operator)
+            else:
+                journal.announce(__version__, str(await link.listen()))
+        except OSError as error:
+            _log.error(
+                "E-LINK-05 operators cannot reach this process: %s. Calls go on.", error.strerror
+            )
         return link
+
+    async def _tell_started(self, on_started: Callable[[], None]) -> None:
+        await self.started.wait()
+        on_started()
 
     async def _answer(self, app: ASGIApp, decide: websocket.Decide) -> None:
         """Answer HTTP until the server closes; raise RuntimeError if that ends before.

@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from offhook.call import inputs
 from offhook.calls.compose import CallHandling
 from offhook.config import Config
+from offhook.journal.keeper import EventJournal
 from offhook.net import websocket
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.outbound_calls import OutboundCalls
@@ -19,9 +21,6 @@ from offhook.webhooks.auth import Form, TwilioAuth, UnbelievedRequestError, host
 from offhook.webhooks.call_flow import STREAM_PATH, CallFlow
 from offhook.webhooks.callbacks import StatusCallbacks
 from offhook.webhooks.pending_streams import PendingStreams
-
-if TYPE_CHECKING:
-    from offhook.records.record import Record
 
 _log: Final = logging.getLogger("offhook.webhooks")
 
@@ -38,6 +37,9 @@ PUBLIC: Final = frozenset(
 )
 """Paths of the HTTP side. /healthz and /readyz answer only the operator's hosts."""
 
+OPERATORS: Final = ("/api", "/metrics", "/docs", "/openapi.json")
+"""Beginnings of paths that were served at this port before the operator had a listener."""
+
 Endpoint = Callable[[Form, str], Awaitable[Response]]
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -53,6 +55,18 @@ _AFTER: Final = (
 )
 
 
+LAG_MS: Final = 5000
+"""Age in ms of the oldest event that the database lacks, beyond which readiness says so."""
+
+
+def _records(journal: EventJournal) -> str:
+    """Return the state of the record: an operator process that is behind is no fault of calls."""
+    state = journal.state
+    if state == "ok" and journal.lag_ms > LAG_MS:
+        return f"the operator process is {journal.lag_ms // 1000} s behind"
+    return state
+
+
 class Webhooks:
     """Routes of authenticated requests to their handlers, and acceptance of Twilio's streams."""
 
@@ -62,7 +76,7 @@ class Webhooks:
         calls: CallHandling,
         pending_streams: PendingStreams,
         metrics: Metrics,
-        record: "Record | None" = None,
+        journal: EventJournal | None = None,
         placing: OutboundCalls | None = None,
         *,
         failing: Callable[[], Mapping[str, str]] = dict,
@@ -71,13 +85,14 @@ class Webhooks:
         self._registry = calls.registry
         self._pending_streams = pending_streams
         self._metrics = metrics
-        self._record = record
+        self._journal = journal
         self._failing = failing
+        self._has_hinted = False
         self._auth = TwilioAuth(config, metrics)
         self._flow = CallFlow(config, calls, metrics, placing)
         self._callbacks = StatusCallbacks(calls, placing)
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """Return the HTTP side of the port. The public host has /twilio/… and nothing else."""
         flow, callbacks = self._flow, self._callbacks
         posts: dict[str, tuple[Endpoint, tuple[str, ...]]] = {
@@ -97,7 +112,32 @@ class Webhooks:
         routes.append(Route("/healthz", self._operators_only(self._healthz), methods=["GET"]))
         routes.append(Route("/readyz", self._operators_only(self._readyz), methods=["GET"]))
         assert {route.path for route in routes} == PUBLIC
-        return Starlette(routes=routes)
+        served = Starlette(routes=routes, exception_handlers={404: self._not_found})
+
+        async def exact(scope: Scope, receive: Receive, send: Send) -> None:
+            # Starlette also takes a path with a newline behind it for its route.
+            if scope["type"] == "http" and scope["path"].endswith("\n"):
+                scope = {**scope, "path": "/", "raw_path": b"/"}
+            await served(scope, receive, send)
+
+        return exact
+
+    async def _not_found(self, request: Request, _: Exception) -> Response:
+        path = request.url.path
+        if (
+            not self._has_hinted
+            and path.startswith(OPERATORS)
+            and host_name(request.headers) in self._server.operator_hosts
+        ):
+            self._has_hinted = True
+            at = next(begin for begin in OPERATORS if path.startswith(begin))
+            _log.warning(
+                "%s is not served at this port: the operator's paths are at server.operator_listen,"
+                " %s, and the API's begin with /api/v1",
+                at,
+                self._server.operator_listen,
+            )
+        return PlainTextResponse("Not found.\n", 404)
 
     def decide(self, upgrade: websocket.Upgrade) -> websocket.Acceptance | websocket.Refusal:
         """Accept or refuse a WebSocket upgrade."""
@@ -123,8 +163,8 @@ class Webhooks:
             "live": registry.live_count,
             "capacity": self._server.capacity,
         }
-        if self._record is not None:
-            body["records"] = self._record.state
+        if self._journal is not None:
+            body["records"] = _records(self._journal)
         failing = self._failing()
         if failing:
             body["failing"] = failing

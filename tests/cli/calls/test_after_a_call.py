@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.calls.conftest import offhook
-from tests.cli.test_serve import CLEAN, serving
+from tests.cli.served import CLEAN, serving
 
 
 @asynccontextmanager
@@ -36,7 +36,10 @@ async def following(folder: Path, url: str) -> AsyncIterator[asyncio.subprocess.
 
 @pytest.mark.long
 async def test_a_call_is_followed_listed_and_shown(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server, following(tmp_path, server.url) as follower:
+    async with (
+        serving(tmp_path) as server,
+        following(tmp_path, await server.operator_url()) as follower,
+    ):
         report = await server.call()
         names = []
         async with asyncio.timeout(240):

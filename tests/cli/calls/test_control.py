@@ -10,7 +10,7 @@ import pytest
 from tests.cli.calls.conftest import offhook
 from tests.cli.calls.test_event_stream import Connection
 from tests.cli.calls.test_event_stream import serving as answering
-from tests.cli.test_serve import CLEAN, Serving, serving
+from tests.cli.served import CLEAN, Serving, serving
 from tests.whole_server import ACCOUNT, GREET, TOKEN, caller
 
 from offhook.cli.api_client import ApiClient
@@ -24,7 +24,15 @@ SID = "CA" + "0123456789abcdef" * 2
 async def run(folder: Path, server: Serving, *arguments: str) -> tuple[int | None, str, str]:
     """One command: its exit code, and what it printed."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "offhook", "calls", *arguments, "--url", server.url),
+        *(
+            sys.executable,
+            "-m",
+            "offhook",
+            "calls",
+            *arguments,
+            "--url",
+            await server.operator_url(),
+        ),
         env=CLEAN,
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,

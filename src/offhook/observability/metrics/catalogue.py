@@ -234,6 +234,11 @@ TOOL_THREADS_STUCK: Final = _gauge(
 RECORD_WAITING: Final = _gauge(
     "offhook_record_lines_waiting", "Of the record, lines that the database has not yet."
 )
+RECORD_LAG: Final = _gauge(
+    "offhook_record_lag_seconds",
+    "Age of the oldest of these lines: how far the operator process is behind.",
+    unit="seconds",
+)
 RECORD_JOURNAL: Final = _gauge(
     "offhook_record_journal_ratio",
     "Share of `records.journal_limit` in use by lines that the database has not yet.",
@@ -313,7 +318,7 @@ SECTIONS: Final = {
         TWILIO_SECONDS,
         TWILIO_MINUTES,
     ),
-    "Records": (RECORD_WAITING, RECORD_JOURNAL, RECORD_LOST),
+    "Records": (RECORD_WAITING, RECORD_LAG, RECORD_JOURNAL, RECORD_LOST),
     "After calls": (
         AFTER_CALL_DELIVERED,
         AFTER_CALL_FAILED,

@@ -5,11 +5,11 @@ import dataclasses
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 
@@ -17,6 +17,7 @@ from offhook.capture.tap import NewCall, Tap
 from offhook.clock import Clock
 from offhook.config import Config, RecordsSettings, TwilioSettings
 from offhook.events.types import Subscriber
+from offhook.serving.call_serving import CallFiles
 from offhook.serving.listen import listen
 from offhook.serving.server import Server
 from offhook.testing.simulator.twilio.account import account
@@ -27,7 +28,7 @@ from offhook.testing.simulator.twilio.calls.people import SimulatedPerson, book
 from offhook.testing.simulator.twilio.webhooks import RehearsedHost
 
 if TYPE_CHECKING:  # SQLAlchemy and FastAPI take their time
-    from offhook.serving.record_keeping import RecordKeeping
+    from offhook.serving.in_process import OperatorSide
 
 _PUBLIC: Final = "https://voice.example.com"
 """Public URL of a server that places calls. No request goes to that host."""
@@ -51,6 +52,8 @@ class OwnServer:
     """A running server. `network` is that of its simulated account, if it has one."""
 
     network: SimulatedNetwork | None = None
+    api_url: str = ""
+    """URL of the operator's listener of a server that places calls."""
 
     def __init__(self, port: int, token: str, clock: Clock) -> None:
         self.url = f"http://127.0.0.1:{port}/twilio/voice"
@@ -71,16 +74,13 @@ class OwnServer:
 
 
 @asynccontextmanager
-async def _record_keeping(config: Config) -> "AsyncIterator[RecordKeeping]":
-    """Keep the records of a server; disk access runs in a thread, not on the event loop."""
-    from offhook.serving.record_keeping import RecordKeeping
-
-    keeping = RecordKeeping(config)
-    await asyncio.to_thread(keeping.__enter__)
+async def _entered(parts: AbstractContextManager[Any]) -> AsyncIterator[None]:
+    """Enter and leave a context in a thread: it waits for the disk."""
+    await asyncio.to_thread(parts.__enter__)
     try:
-        yield keeping
+        yield
     finally:
-        await asyncio.to_thread(keeping.__exit__, None, None, None)
+        await asyncio.to_thread(parts.__exit__, None, None, None)
 
 
 @asynccontextmanager
@@ -91,6 +91,23 @@ async def _temporary_folder() -> AsyncIterator[Path]:
         yield Path(temporary.name)
     finally:
         await asyncio.to_thread(temporary.cleanup)
+
+
+def _with_records(config: Config, folder: Path, token: str) -> Config:
+    """Return the configuration with records in that folder, and an API with that token."""
+    records = RecordsSettings(folder=folder, database=f"sqlite:///{folder}/offhook.db")
+    listener = {"api_token": SecretStr(token), "operator_listen": "127.0.0.1:0"}
+    server = config.server.model_copy(update=listener)
+    return dataclasses.replace(config, records=records, server=server)
+
+
+@asynccontextmanager
+async def _operator(config: Config) -> "AsyncIterator[OperatorSide]":
+    from offhook.serving.in_process import OperatorSide
+
+    side = OperatorSide(config)
+    async with _entered(side), side.run():
+        yield side
 
 
 @asynccontextmanager
@@ -131,30 +148,29 @@ async def run(
             ),
             twilio=given,
         )
-        keeping = None
+        files, side = None, None
         if places:
             folder = await around.enter_async_context(_temporary_folder())
-            records = RecordsSettings(folder=folder, database=f"sqlite:///{folder}/offhook.db")
-            api_token = {"api_token": SecretStr(token)}
-            config = dataclasses.replace(
-                config, records=records, server=config.server.model_copy(update=api_token)
-            )
-            keeping = await around.enter_async_context(_record_keeping(config))
+            config = _with_records(config, folder, token)
+            side = await around.enter_async_context(_operator(config))
+            files = CallFiles(config)
+            await around.enter_async_context(_entered(files))
         server = Server(
             config,
             sock,
             [],
             own.tap,
             watchers=watchers,
-            record=keeping.record if keeping is not None else None,
-            api=keeping.api if keeping is not None else None,
-            ledger=keeping.ledger if keeping is not None else None,
-            dial_count=keeping.dial_count if keeping is not None else None,
-            operator=keeping.operator if keeping is not None else None,
-            threads=keeping.threads if keeping is not None else (),
+            journal=files.journal if files is not None else None,
+            ledger=files.ledger if files is not None else None,
+            dial_count=files.dial_count if files is not None else None,
+            operator=side.call_socket if side is not None else None,
         )
         serving = group.create_task(server.run(), name="server")
         await server.started.wait()
+        if side is not None:
+            await side.server.started.wait()
+            own.api_url = side.server.url
         try:
             yield own
         finally:

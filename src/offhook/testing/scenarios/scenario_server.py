@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final, cast
-from urllib.parse import urljoin
 
 import httpx2
 from pydantic import SecretStr
@@ -115,13 +114,13 @@ class _Placing:
         body = {"to": to, "agent": placed.agent, "variables": placed.variables}
         async with httpx2.AsyncClient(timeout=_PLACING_S, trust_env=False) as http:
             response = await http.post(
-                urljoin(self._own.url, PREFIX + "/calls"),
+                f"{self._own.api_url}{PREFIX}/calls",
                 json=body,
                 headers={"Authorization": f"Bearer {self._own.token}"},
             )
         answer = response.json()
         if "call_sid" not in answer:
-            raise UserError(answer["code"], answer["what"], answer["fix"])
+            raise UserError(answer["code"], answer["detail"], answer["fix"])
         leg = self._network.legs[answer["call_sid"]]
         leg.at(self._time_limit_s, lambda: leg.end("given_up"))
         while not leg.over:

@@ -1,0 +1,79 @@
+"""The call process's end of the supervisor's control socket."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from offhook.serving.supervisor import LISTENING, READY, STOP
+
+
+class ControlPipe:
+    """The socket to the supervisor: tells it of the listening socket, and receives its stops.
+
+    Nothing here waits: the socket has room for every message that is ever sent.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        # Programs that a tool starts must not keep the supervisor's sockets open.
+        os.set_inheritable(descriptor, False)
+        self._socket: Final = socket.socket(fileno=descriptor)
+        self._socket.setblocking(False)
+
+    def tell_listening(self, sock: socket.socket) -> None:
+        """Give the supervisor a copy of the listening socket."""
+        with contextlib.suppress(OSError):  # the supervisor is gone, which the loop will notice
+            socket.send_fds(self._socket, [LISTENING], [sock.fileno()])
+
+    def tell_ready(self) -> None:
+        """Tell the supervisor that calls are answered."""
+        with contextlib.suppress(OSError):
+            self._socket.send(READY)
+
+    def watch(self, stop: "StopRequests") -> None:
+        """Pass on the supervisor's stops, and its end, on the running loop."""
+        loop = asyncio.get_running_loop()
+
+        def on_readable() -> None:
+            try:
+                received = self._socket.recv(64)
+            except BlockingIOError:
+                return
+            except OSError:
+                received = b""
+            for _ in range(received.count(STOP)):
+                stop.by_supervisor()
+            if not received:
+                loop.remove_reader(self._socket)
+                stop.by_signal()
+
+        loop.add_reader(self._socket, on_readable)
+
+
+class StopRequests:
+    """Requests to stop a call process, from wherever they come: the second one ends the calls.
+
+    A service manager signals every process of a service at once, and the supervisor passes its
+    own signal on. So signals of this process, and the end of the supervisor, are one request.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._done = 0
+        self._by_supervisor = 0
+
+    def by_supervisor(self) -> None:
+        """Take a stop that the supervisor was told."""
+        self._by_supervisor += 1
+        self._at_least(self._by_supervisor)
+
+    def by_signal(self) -> None:
+        """Take a signal of this process, or the end of the supervisor."""
+        self._at_least(1)
+
+    def _at_least(self, count: int) -> None:
+        while self._done < count:
+            self._done += 1
+            self._stop()

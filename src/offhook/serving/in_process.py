@@ -1,0 +1,90 @@
+"""Call side and operator side of `offhook serve` in one process, for Windows and debuggers."""
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Final, Self
+
+from offhook.api.reading import Readers
+from offhook.concurrency.event_loop import on_stop_signal
+from offhook.config import AppConfig, load
+from offhook.observability.log_format import log_to
+from offhook.observability.stderr import Printer
+from offhook.serving.call_serving import CallServing, check
+from offhook.serving.listen import public_socket
+from offhook.serving.operator_server import OperatorServer
+from offhook.serving.options import ServeOptions
+from offhook.serving.record_keeping import RecordKeeping
+from offhook.serving.running import run_logged
+
+_log: Final = logging.getLogger("offhook.server")
+
+
+class OperatorSide:
+    """The operator's side of a server in the same process. A context manager that runs its threads.
+
+    Attributes:
+        keeping: The followers of the journals, and the API.
+        call_socket: Socket for the Server of the call side.
+        server: The operator's server, which `run` runs.
+    """
+
+    def __init__(self, config: AppConfig, readers: Readers | None = None) -> None:
+        """Compose the parts. Raises UserError for a configuration that cannot be served."""
+        ours, self.call_socket = socket.socketpair()
+        self.keeping: Final = RecordKeeping(config, ours, readers)
+        self.server: Final = OperatorServer(config, self.keeping)
+
+    def __enter__(self) -> Self:
+        self.keeping.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.keeping.__exit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Run the operator's server beside the call side; a fault in it ends no call."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._contained(), name="operator")
+            try:
+                yield
+            finally:
+                self.server.stop()
+
+    async def _contained(self) -> None:
+        try:
+            await self.server.run()
+        except Exception:  # noqa: BLE001 - any fault of the operator's side ends no call
+            _log.exception("a fault ended the operator's server; calls go on")
+
+
+def serve_in_process(
+    options: ServeOptions, environ: Mapping[str, str], listening: int | None
+) -> int:
+    """Serve until told to stop; return the exit code. Raises UserError."""
+    config = load(options.config, environ, overrides=options.overrides())
+    check(config)
+    sock = public_socket(config, listening)
+    operator = OperatorSide(config)
+    calls = CallServing(config, options, sock)
+    secrets = (*config.secrets, operator.keeping.api_token.get_secret_value())
+
+    async def answer(printer: Printer) -> None:
+        server = calls.server(printer, operator.call_socket)
+        on_stop_signal(server.stop)
+        async with operator.run():
+            await server.run(lambda: calls.print_banner(printer))
+
+    # The call side ends first, so that its last events are followed.
+    with log_to(sys.stderr.fileno(), config.logs, secrets) as printer, operator, calls:
+        return run_logged("server", answer(printer))

@@ -1,0 +1,50 @@
+"""The operator process of `offhook serve`: everything that only reads or follows.
+
+It is started by the supervisor, as `python -m offhook.serving.operator_process ARGUMENTS`. It
+ends when its pipe `life` ends: by then there is neither a supervisor nor a call process.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+
+from offhook.config import AppConfig, load_app
+from offhook.observability.log_format import log_to
+from offhook.serving.operator_server import OperatorServer
+from offhook.serving.options import process_arguments
+from offhook.serving.record_keeping import RecordKeeping
+from offhook.serving.running import exit_code, run_logged
+
+
+def main(arguments: str, environ: Mapping[str, str]) -> int:
+    """Serve the operator until the pipe ends; return the exit code. Raises UserError."""
+    # The signals are for the call process: what it has yet to tell must be recorded.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTTOU):
+        signal.signal(number, signal.SIG_IGN)
+    options, given = process_arguments(arguments)
+    life = given["life"]
+    os.set_inheritable(life, False)
+    config = load_app(options.config, environ, overrides=options.overrides())
+    keeping = RecordKeeping(config)
+    secrets = (*config.secrets, keeping.api_token.get_secret_value())
+    with log_to(sys.stderr.fileno(), config.logs, secrets, "operator"), keeping:
+        return run_logged("operator process", _until_over(config, keeping, life))
+
+
+async def _until_over(config: AppConfig, keeping: RecordKeeping, life: int) -> None:
+    server = OperatorServer(config, keeping)
+    loop = asyncio.get_running_loop()
+
+    def on_readable() -> None:
+        """Stop at the end of the pipe, into which nothing is ever written."""
+        loop.remove_reader(life)
+        server.stop()
+
+    loop.add_reader(life, on_readable)
+    await server.run()
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(lambda: main(sys.argv[1], os.environ)))

@@ -1,0 +1,162 @@
+"""The operator's server: its listener, and the file by which commands find it."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from offhook.concurrency.server_tasks import ServerTasks
+from offhook.config import AppConfig
+from offhook.errors import UserError
+from offhook.net import websocket
+from offhook.net.addresses import is_this_machine
+from offhook.serving.http_server import GracefulHttpServer, http_server
+from offhook.serving.listen import address_of, listen
+from offhook.serving.record_keeping import RecordKeeping
+
+_log: Final = logging.getLogger("offhook.operator")
+
+FILE: Final = "operator.json"
+"""Name of the file in the folder of records that has the listener's URL."""
+
+LISTEN_AGAIN_S: Final = 5.0
+"""Seconds until a listener whose port is in use is tried again."""
+
+LOOK_S: Final = 0.2
+"""Seconds between two looks if this process follows the journals now."""
+
+
+WATCH_S: Final = 1.0
+"""Seconds between two looks at the threads."""
+
+
+class OperatorServer:
+    """The operator's paths on a listener of their own. `run` serves until `stop` is called.
+
+    Only the operator's server that follows the journals listens: of several on one data folder,
+    the others wait.
+    """
+
+    def __init__(self, config: AppConfig, keeping: RecordKeeping) -> None:
+        self.started: Final = asyncio.Event()
+        """Event that is set when the listener answers."""
+        self.url = ""
+        """URL of the listener, once `started`."""
+        self._config = config
+        self._address = config.server.require_operator_listen()
+        self._keeping = keeping
+        self._stopping = asyncio.Event()
+        self._web: GracefulHttpServer | None = None
+
+    def stop(self) -> None:
+        """End live streams and requests soon, and then `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`. Raises RuntimeError when a thread has died: only a restart helps."""
+        self._keeping.show_live(asyncio.get_running_loop())
+        async with asyncio.TaskGroup() as group:
+            tasks = ServerTasks(group)
+            watching = group.create_task(self._watch_threads(), name="watch threads")
+            serving = tasks.keep("operator's HTTP", self._serve)
+            await self._stopping.wait()
+            self._keeping.api.live.close()
+            if self._web is None:
+                serving.cancel()
+            else:
+                self._web.should_exit = True
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+            watching.cancel()
+        self._keeping.api.close()
+
+    async def _watch_threads(self) -> None:
+        while True:
+            dead = [thread.name for thread in self._keeping.threads if thread.state == "dead"]
+            if dead:
+                raise RuntimeError(f"threads have died: {', '.join(dead)}")
+            await asyncio.sleep(WATCH_S)
+
+    async def _serve(self) -> None:
+        await self._until_following()
+        sock = await self._listen()
+        tls = not is_this_machine(self._address[0])
+        settings = self._config.server
+        if not tls:  # the certificate is of the public host's name
+            settings = settings.model_copy(update={"tls_cert": None, "tls_key": None})
+        self.url = f"{'https' if settings.tls_cert else 'http'}://{address_of(sock)}"
+        web = http_server(
+            self._keeping.api.app(),
+            sock,
+            settings,
+            decide=_no_streams,
+            started=self.started,
+            files_of_stream=1,
+        )
+        self._web = web
+        try:
+            with _announced(self._config.records.folder, self.url):
+                self._say_where()
+                await web.serve()
+            if not self._stopping.is_set():
+                raise RuntimeError("nothing answers the operator any more")
+        finally:
+            self._web = None
+            web.listener.close()
+
+    async def _until_following(self) -> None:
+        is_told = False
+        while not self._keeping.follower.is_following:
+            if not is_told:
+                folder = self._config.records.folder
+                _log.info("another operator process follows %s: waiting for its end", folder)
+                is_told = True
+            await asyncio.sleep(LOOK_S)
+
+    async def _listen(self) -> socket.socket:
+        """Return the listening socket; while its port is in use, try again."""
+        is_told = False
+        while True:
+            try:
+                return listen(*self._address, option="--operator-listen")
+            except UserError as problem:
+                if not is_told:
+                    _log.error(
+                        "%s %s Calls go on, and their events are recorded; it is tried again. %s",
+                        problem.code,
+                        problem.what,
+                        problem.fix,
+                    )
+                    is_told = True
+            await asyncio.sleep(LISTEN_AGAIN_S)
+
+    def _say_where(self) -> None:
+        where = "OFFHOOK_API_TOKEN"
+        if self._config.server.api_token is None:
+            where = str(self._config.records.folder / "api-token")
+        _log.info("the operator's API: %s/docs, its token: %s", self.url, where)
+
+
+def _no_streams(upgrade: websocket.Upgrade) -> websocket.Refusal:
+    return websocket.Refusal(404, "Not found.\n")
+
+
+@contextlib.contextmanager
+def _announced(folder: Path, url: str) -> Iterator[None]:
+    """Have the file name the listener while entered."""
+    path = folder / FILE
+    new = path.with_name(f".{FILE}-{os.getpid()}")
+    content = {"url": url, "pid": os.getpid()}
+    new.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    new.replace(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads(path.read_text(encoding="utf-8")) == content:
+                path.unlink()

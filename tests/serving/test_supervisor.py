@@ -1,0 +1,323 @@
+"""The supervisor, as a process, with two processes of its own that do little."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is one process on Windows")
+
+SUPERVISOR = """
+import sys
+from pathlib import Path
+from offhook.serving import supervisor
+from offhook.serving.supervisor import ProcessCommands, Supervisor
+
+folder, listening = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
+supervisor.PAUSES_S = (0.0, 0.01)
+supervisor.OPERATOR_STOP_S = float((folder / "patience").read_text())
+
+
+def call(given):
+    fds = (given.control, given.life, -1 if given.listening is None else given.listening)
+    return [sys.executable, str(folder / "calls.py"), str(folder), *map(str, fds)]
+
+
+def operator(life):
+    return [sys.executable, str(folder / "operators.py"), str(folder), str(life)]
+
+
+def say(level, words):
+    with open(folder / "said", "a") as said:
+        print(level, words, file=said)
+
+
+sys.exit(Supervisor(ProcessCommands(call, operator), say, listening=listening).run())
+"""
+
+CALL = """
+import os, select, signal, socket, sys, time
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+folder, control, listening = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[4])
+if os.path.exists(folder + "/broken"):
+    sys.exit(3)
+if listening < 0:
+    sock = socket.create_server(("127.0.0.1", 0))
+    socket.send_fds(control, [b"L"], [sock.fileno()])
+else:
+    sock = socket.socket(fileno=listening)
+with open(folder + "/slow", "a"):
+    pass
+control.send(b"R")
+with open(folder + "/calls", "a") as calls:
+    print(os.getpid(), sock.getsockname()[1], file=calls, flush=True)
+stops = 0
+while stops < 2:
+    ready, _, _ = select.select([control, sock], [], [])
+    if control in ready:
+        told = control.recv(64)
+        stops += told.count(b"S") if told else 2
+        with open(folder + "/stops", "a") as said:
+            print(os.getpid(), told.decode() or "end", file=said, flush=True)
+        if os.path.exists(folder + "/ends-at-once"):
+            break
+    if sock in ready:
+        with sock.accept()[0] as one:
+            one.sendall(str(os.getpid()).encode())
+"""
+
+OPERATOR = """
+import os, sys, time
+folder, life = sys.argv[1], int(sys.argv[2])
+with open(folder + "/operators", "a") as operators:
+    print(os.getpid(), file=operators, flush=True)
+while os.read(life, 1):
+    pass
+while os.path.exists(folder + "/busy"):
+    time.sleep(0.01)
+with open(folder + "/ended", "a") as ended:
+    print(os.getpid(), file=ended, flush=True)
+"""
+
+
+class Supervised:
+    """A supervisor that runs, and what its processes wrote."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self.process = process
+
+    def lines(self, name: str) -> list[str]:
+        path = self.folder / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    @property
+    def calls(self) -> list[int]:
+        """Process ids of the call processes, in the order of their starts."""
+        return [int(line.split()[0]) for line in self.lines("calls") if " " in line]
+
+    @property
+    def operators(self) -> list[int]:
+        return [int(line) for line in self.lines("operators") if line]
+
+    @property
+    def port(self) -> int:
+        return int(self.lines("calls")[0].split()[1])
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=240)
+
+    def ask(self) -> int:
+        """Return the process id of the call process that answers."""
+        with self.connect() as one:
+            return int(one.recv(100))
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        return self.process.wait(240)
+
+    def until(self, count: int, of: Callable[[], list[int]]) -> None:
+        wait_until(lambda: len(of()) >= count)
+
+
+@contextmanager
+def supervised(
+    folder: Path, *, listening: socket.socket | None = None, patience_s: float = 240
+) -> Iterator[Supervised]:
+    for name, source in (("calls.py", CALL), ("operators.py", OPERATOR)):
+        (folder / name).write_text(source)
+    (folder / "patience").write_text(str(patience_s))
+    command = [sys.executable, "-c", SUPERVISOR, str(folder)]
+    inherited = []
+    if listening is not None:
+        inherited.append(listening.fileno())
+        command.append(str(listening.fileno()))
+    with subprocess.Popen(command, pass_fds=inherited) as process:
+        made = Supervised(folder, process)
+        try:
+            yield made
+        finally:
+            (folder / "busy").unlink(missing_ok=True)
+            process.kill()
+            process.wait()
+            left = (*made.calls, *made.operators)
+            wait_until(lambda: not any(map(is_running, left)))
+
+
+def is_running(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def started(made: Supervised) -> None:
+    wait_until(lambda: made.calls and made.operators)
+
+
+def test_both_processes_start_and_end_with_the_supervisor(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        assert made.ask() == made.calls[0]
+        (tmp_path / "ends-at-once").touch()
+        made.stop()
+        assert made.end() == 0
+        assert made.lines("stops") == [f"{made.calls[0]} S"]
+        assert made.lines("ended") == [str(made.operators[0])]
+        assert made.lines("said") == []
+
+
+def test_a_second_stop_is_passed_on_too(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        made.stop()
+        wait_until(lambda: len(made.lines("stops")) == 1)
+        assert is_running(made.calls[0])
+        assert is_running(made.operators[0]), "it stays until the call process has ended"
+        made.stop(signal.SIGINT)
+        assert made.end() == 0
+        assert made.lines("stops") == [f"{made.calls[0]} S"] * 2
+
+
+def test_a_killed_call_process_is_started_again_and_connections_wait(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        first = made.calls[0]
+        (tmp_path / "broken").touch()  # so that there is no call process for a while
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: len(made.lines("said")) >= 3)
+        with made.connect() as waiting:
+            (tmp_path / "broken").unlink()
+            assert int(waiting.recv(100)) == made.calls[1]
+        assert made.calls[1] != first
+        assert made.lines("said")[0].startswith("error E-PROC-01 The call process has ended: SIGK")
+        assert "exit code 3" in made.lines("said")[1]
+        assert len(made.operators) == 1, "the operator process stays"
+
+
+def test_a_call_process_that_has_drained_is_started_again(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        os.kill(made.calls[0], signal.SIGTERM)
+        made.until(2, lambda: made.calls)
+        assert made.ask() == made.calls[1]
+        assert [line.split()[0] for line in made.lines("said")] == ["info"]
+
+
+def test_a_killed_operator_process_is_started_again(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        for count in range(1, 4):
+            os.kill(made.operators[-1], signal.SIGKILL)
+            made.until(count + 1, lambda: made.operators)
+        assert made.ask() == made.calls[0]
+        assert len(made.calls) == 1
+        assert made.lines("said")[0].startswith("error E-PROC-02 The operator process has ended")
+
+
+def test_an_operator_process_that_stands_still_is_killed_at_the_end(tmp_path: Path) -> None:
+    with supervised(tmp_path, patience_s=0.1) as made:
+        started(made)
+        os.kill(made.operators[0], signal.SIGSTOP)
+        assert made.ask() == made.calls[0]
+        (tmp_path / "ends-at-once").touch()
+        made.stop()
+        assert made.end() == 0
+        assert made.lines("ended") == []
+        assert not is_running(made.operators[0])
+
+
+def test_a_stop_after_the_call_process_has_ended_kills_the_operator_process(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "busy").touch()
+    (tmp_path / "ends-at-once").touch()
+    with supervised(tmp_path) as made:
+        started(made)
+        made.stop()
+        wait_until(lambda: not is_running(made.calls[0]))
+        while is_running(made.operators[0]):
+            made.stop()  # the supervisor may not have noticed the end yet
+            time.sleep(0.01)
+        assert made.end() == 0
+        assert made.lines("ended") == []
+
+
+def test_a_call_process_that_cannot_start_ends_it_all_with_its_code(tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    with supervised(tmp_path) as made:
+        assert made.end() == 3
+        assert made.operators == []
+        assert made.lines("said") == [], "the process has said why itself"
+
+
+def test_when_the_supervisor_is_killed_both_end_the_operator_process_last(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        made.process.kill()
+        made.process.wait()
+        wait_until(lambda: made.lines("ended"))
+        assert made.lines("stops") == [f"{made.calls[0]} end"]
+        assert not is_running(made.calls[0])
+
+
+def test_a_socket_that_is_given_is_served_and_kept(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as given,
+        supervised(tmp_path, listening=given) as made,
+    ):
+        started(made)
+        assert made.port == given.getsockname()[1]
+        os.kill(made.calls[0], signal.SIGKILL)
+        made.until(2, lambda: made.calls)
+        assert made.ask() == made.calls[1]
+
+
+def test_a_stop_while_no_call_process_runs_ends_it_all(tmp_path: Path) -> None:
+    with supervised(tmp_path) as made:
+        started(made)
+        (tmp_path / "broken").touch()
+        os.kill(made.calls[0], signal.SIGKILL)
+        wait_until(lambda: made.lines("said"))
+        made.stop()
+        assert made.end() == 0
+        assert made.lines("ended") == [str(made.operators[0])]
+
+
+def test_nothing_listens_after_a_stop(tmp_path: Path) -> None:
+    (tmp_path / "busy").touch()
+    (tmp_path / "ends-at-once").touch()
+    with supervised(tmp_path) as made:
+        started(made)
+        made.stop()
+        wait_until(lambda: not is_running(made.calls[0]))
+        with pytest.raises(ConnectionRefusedError):
+            made.connect()
+        (tmp_path / "busy").unlink()
+        assert made.end() == 0
+
+
+def test_the_supervisor_imports_little() -> None:
+    source = """
+import sys
+before = set(sys.modules)
+import offhook.serving.supervisor, offhook.serving.options
+print(sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    ).stdout
+    loaded = set(json.loads(printed.replace("'", '"')))
+    assert {name for name in loaded if name not in sys.stdlib_module_names} == {"offhook"}
