@@ -126,7 +126,8 @@ async def ask_everything(server: Piped, http: httpx2.AsyncClient, sid: str, left
         ("metrics", "/metrics", {}),
         ("422", "/api/v1/calls?limit=many", {}),
     ):
-        left.pages[name] = (await http.get(server.operator + path, headers=headers)).text
+        base = server.url if name in ("healthz", "readyz") else server.operator
+        left.pages[name] = (await http.get(base + path, headers=headers)).text
     async with asyncio.timeout(240):  # it is counted just after the target has answered
         while "offhook_after_call_delivered_total 1.0" not in left.pages["metrics"]:
             left.pages["metrics"] = (await http.get(server.operator + "/metrics")).text

@@ -22,6 +22,7 @@ from offhook.clock import Clock, LoopClock
 from offhook.config import Agent, Config, Overrides, TwilioSettings, load
 from offhook.events.types import AgentSaid, CallEnded, CallerSaid, CallEvent, Event, Subscriber
 from offhook.net import websocket
+from offhook.outbound.ledger import CallLedger
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.serving.call_serving import CallFiles
 from offhook.serving.listen import listen
@@ -242,6 +243,7 @@ async def whole_server(
     make_tap: MakeTap | None = None,
     watchers: Sequence[Subscriber] = (),
     files: CallFiles | None = None,
+    ledger: CallLedger | None = None,
     operator: socket.socket | None = None,
     people: Mapping[str, SimulatedPerson] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is frozen
@@ -282,7 +284,7 @@ async def whole_server(
             make_tap,
             watchers=watchers,
             journal=files.journal if files is not None else None,
-            ledger=files.ledger if files is not None else None,
+            ledger=files.ledger if files is not None else ledger,
             operator=operator,
         )
         serving = group.create_task(server.run())
