@@ -18,6 +18,7 @@ from tests.waiting import until
 
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.errors import UserError
+from offhook.journal.folders import LOCK, ProcessInfo, write_process_info
 from offhook.link import client as module
 from offhook.link import server as server_module
 from offhook.link.client import CallProcess, CallProcesses
@@ -34,7 +35,7 @@ from offhook.link.messages import (
     ReadProcessState,
 )
 from offhook.link.orders import LinkOrders
-from offhook.link.process_files import LOCK, ProcessFile, live_processes
+from offhook.link.process_files import live_processes
 from offhook.link.server import LinkServer
 from offhook.outbound.call_tracker import PlacedCallState
 from offhook.outbound.errors import TryLaterError, UncertainError
@@ -471,7 +472,7 @@ class Announced:
         fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
         fcntl.flock(fd, fcntl.LOCK_EX)
         self.locks[process_id] = fd
-        ProcessFile(os.getpid(), "1.0", started_ms, str(path)).write(folder)
+        write_process_info(folder, ProcessInfo(os.getpid(), "1.0", started_ms, str(path)))
 
     def end(self, process_id: str) -> None:
         os.close(self.locks.pop(process_id))
