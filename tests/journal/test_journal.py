@@ -17,7 +17,7 @@ from offhook.journal import reader as reader_module
 from offhook.journal import segments, writer
 from offhook.journal.folders import is_alive, process_folders
 from offhook.journal.progress import last_lines, waiting_lines
-from offhook.journal.reader import JournalReader
+from offhook.journal.reader import STUCK_LOOKS, JournalReader
 from offhook.journal.segments import LINE_MAX, SEGMENT_BYTES
 from offhook.journal.writer import AHEAD, JournalFullError, JournalWriter
 
@@ -280,6 +280,29 @@ def test_how_much_waits_shows_to_other_processes(tmp_path: Path, small: int) -> 
     assert waiting_lines(tmp_path, last) == 10
     reader.done(FIRST + 20)
     assert waiting_lines(tmp_path, last) == 0
+
+
+def test_who_only_looks_passes_over_what_was_wiped_before_it_came(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = written(tmp_path)
+    looks, follows = JournalReader(tmp_path / ID), JournalReader(tmp_path / ID, follows=True)
+    journal.append([b"one"])
+    journal.append([b"two"])
+    read_all(follows)
+    follows.done(FIRST + 1)
+    journal.append([b"three"])
+    found: list[tuple[int, bytes]] = []
+    for _ in range(STUCK_LOOKS + 1):
+        found += read_all(looks)
+    assert found == [(FIRST + 2, b"three")]
+    assert caplog.text == ""
+    late = JournalReader(tmp_path / ID)
+    assert read_all(late) == found
+    later = JournalReader(tmp_path / ID)
+    later.skip()
+    journal.append([b"four"])
+    assert read_all(later) == [(FIRST + 3, b"four")]
 
 
 # --- damage --------------------------------------------------------------------------------------

@@ -124,6 +124,38 @@ def test_the_journal_of_an_earlier_version_is_taken_over(engine: Engine, tmp_pat
         assert said(engine) == calls.said
 
 
+def test_a_backlog_is_written_in_rounds_while_others_are_looked_for(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("offhook.records.follower.ROUND_BATCHES", 2)
+    monkeypatch.setattr("offhook.records.process_lines.BATCH_LINES", 50)
+    root = tmp_path / "journal"
+    with EventJournal(root, LIMIT) as dead:
+        calls = Calls(dead, 1)
+        calls.say(1000)
+        calls.end()
+    with follower_of(engine, root) as follower:
+        assert follower.settled.is_set(), "not before the lines of the dead are there"
+        assert said(engine) == calls.said
+        wait_until(lambda: process_folders(root) == [])
+    assert {row["slug"] for row in rows(engine, tables.calls)} == {"caller_hung_up"}
+
+
+def test_stopping_leaves_no_words_for_live_events(engine: Engine, tmp_path: Path) -> None:
+    root = tmp_path / "journal"
+    go = threading.Event()
+
+    def hang(call_event: CallEvent) -> None:
+        go.wait(60)
+
+    live = LiveFollower(root, hang)
+    with live:
+        with follower_of(engine, root, live=live), EventJournal(root, LIMIT) as journal:
+            Calls(journal, 1).say(3)
+        assert process_folders(root) == []
+        go.set()
+
+
 # --- live events ---------------------------------------------------------------------------------
 
 

@@ -28,6 +28,11 @@ class LegacyJournal:
         self._paths = list(root.glob("*.lines"))
         self._lock = FileLock(root / LOCK) if self._paths else None
 
+    @property
+    def exists(self) -> bool:
+        """True if there is such a journal."""
+        return bool(self._paths)
+
     def take(self) -> bool:
         """Return whether there is such a journal, and no server of that version has it."""
         return self._lock is not None and self._lock.take()

@@ -17,6 +17,10 @@ STUCK_LOOKS: Final = 40
 """Looks without a line after which something is sought behind what cannot be read: 2 s."""
 
 
+AHEAD_BYTES: Final = 4096
+"""Bytes from the beginning of a segment that are zeros while it is not begun."""
+
+
 class _Mark(NamedTuple):
     """A batch that was read and is not done: its segment, last number, begin and end."""
 
@@ -40,7 +44,7 @@ class JournalReader:
     What is only half there has not been written yet. What is damaged is told to the log and
     counted, and the lines behind it are read. With `follows` the reader is the follower, of which
     there is one: it begins where the last one was done, and may call `done`, `trim` and `remove`.
-    Else it begins with the first line that is there.
+    Else it begins with the first line that is there, and may miss lines that the follower wipes.
 
     Raises OSError when the folder cannot be read, as does `read`.
 
@@ -138,6 +142,8 @@ class JournalReader:
         if not is_stuck and self._at < SEGMENT_BYTES - BATCH_MAX:
             return False
         fd = self._fds[self._index]
+        if not self._follows and is_stuck and self._pass_over_wiped(fd):
+            return True
         following = self._following()
         # A batch may have come before the next segment was begun, and since it was looked for.
         if self._is_dead or following is not None or segments.is_begun(fd, self._at):
@@ -153,7 +159,17 @@ class JournalReader:
         self._move_to(following)
         return True
 
+    def _pass_over_wiped(self, fd: int) -> bool:
+        """Move on behind lines that the follower has wiped before this reader came to them."""
+        place = segments.read_place(fd)
+        if place is None or place.at <= self._at:
+            return False
+        self._at, self._next = place.at, place.number + 1
+        return True
+
     def _tell_lost(self, count: int) -> None:
+        if not self._follows:  # the follower has wiped them, or tells of them itself
+            return
         self.lost += count
         _log.error("the journal %s is damaged: %d lines are lost", self.folder, count)
 
@@ -191,8 +207,10 @@ class JournalReader:
             if header is not None:
                 self.first = self.first or header.process_first
                 return _Segment(index, fd, header.first)
-            # With a damaged header, batches still tell whose they are.
-            if segments.find_batch(fd, BEGIN, self._seed) is not None:
+            # With a damaged header, batches still tell whose they are. Space that is taken ahead is
+            # not searched while its process may begin it.
+            is_ahead = not self._is_dead and segments.is_blank(os.pread(fd, AHEAD_BYTES, 0))
+            if not is_ahead and segments.find_batch(fd, BEGIN, self._seed) is not None:
                 return _Segment(index, fd, 0)
             os.close(fd)
         return None
@@ -201,6 +219,8 @@ class JournalReader:
         self._fds[segment.ordinal] = segment.fd
         self._index, self._at, self._looks = segment.ordinal, BEGIN, 0
         self._next = self._next or segment.first
+        if not self._follows:
+            self._pass_over_wiped(segment.fd)
         self._release()
 
     # --- following -----------------------------------------------------------------------------

@@ -51,6 +51,9 @@ LOOK_S: Final = 1.0
 RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Seconds to wait after a failure, and after each further one."""
 
+ROUND_BATCHES: Final = 20
+"""Transactions of a round, after which new and dead processes are looked for."""
+
 ORDER_MS: Final = 1000
 """Milliseconds by which a line of one process may be applied before an older one of another."""
 
@@ -118,6 +121,7 @@ class RecordFollower:
         self._dead_letters: set[int] = set()
         """Numbers of dead letters of the transaction that is being tried."""
         self._ready = False
+        self._has_legacy = True
         self._failures = 0
         self._given_up = False
         self.settled: Final = threading.Event()
@@ -170,7 +174,7 @@ class RecordFollower:
             return LOOK_S
         self._find_processes()
         try:
-            self._follow()
+            has_more = self._follow()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may go well
             self._on_failure(error)
             pause = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
@@ -181,7 +185,7 @@ class RecordFollower:
         if self.failing_since is not None:
             _log.warning("the database takes lines again; none was lost")
             self.failing_since = None
-        return POLL_S
+        return 0.0 if has_more else POLL_S
 
     def _on_failure(self, error: Exception) -> None:
         # The commit may have succeeded or not: the next try asks the database first.
@@ -233,22 +237,26 @@ class RecordFollower:
         else:
             self._faulty.discard(process_id)
 
-    def _follow(self) -> None:
+    def _follow(self) -> bool:
+        """Write what there is; return whether there is more."""
         if not self._ready:
             database.upgrade(self._engine)
             for process in self._processes.values():
                 process.is_ready = False
             self._ready = True
-        self._take_legacy()
+        if self._has_legacy:
+            self._has_legacy = self._take_legacy()
         for process in self._processes.values():
             if not process.is_ready:
                 self._start(process)
-        self._write_in_order()
+        has_more = self._write_in_order()
         for process in list(self._processes.values()):
             self._wipe(process)
             if process.is_over and process.process_id not in self._unwiped:
                 self._bury(process)
-        self.settled.set()
+        if not has_more:
+            self.settled.set()
+        return has_more
 
     def _store(self, process_id: str) -> RecordStore:
         return RecordStore(
@@ -262,19 +270,24 @@ class RecordFollower:
             process.start_after(applied)
             process.is_ready = True
 
-    def _write_in_order(self) -> None:
+    def _write_in_order(self) -> bool:
         """Write what the journals have now: the oldest first, whichever process's it is.
 
+        Returns whether there is more than one round should write.
         So no process waits for another, and the beginning of a call goes in before what a later
         process has to tell of it.
         """
         for process in self._processes.values():
             self._fill(process)
+        batches = 0
         while waiting := sorted(
             (process.oldest_ms, process.process_id)
             for process in self._processes.values()
             if process.oldest_ms is not None and process.is_ready
         ):
+            if batches == ROUND_BATCHES and not self.thread.stopping:
+                return True
+            batches += 1
             process = self._processes[waiting[0][1]]
             until_ms = waiting[1][0] + ORDER_MS if len(waiting) > 1 else math.inf
             lines = process.take(until_ms)
@@ -284,6 +297,7 @@ class RecordFollower:
             self._wipe(process)
             if process.has_more:
                 self._fill(process)
+        return False
 
     def _fill(self, process: ProcessLines) -> None:
         if process.is_ready:
@@ -296,7 +310,8 @@ class RecordFollower:
         if since is None:
             return
         number = process.applied
-        if self._live is not None and time.monotonic() < since + UNTOLD_S:
+        has_time = time.monotonic() < since + UNTOLD_S and not self.thread.stopping
+        if self._live is not None and has_time:
             number = min(number, self._live.passed(process.process_id))
         with self._containing(process.process_id):
             process.reader.done(number)
@@ -315,12 +330,15 @@ class RecordFollower:
         with self._engine.begin() as connection:
             store.forget(connection)
 
-    def _take_legacy(self) -> None:
-        """Write the lines that an earlier version left, and remove its journal."""
+    def _take_legacy(self) -> bool:
+        """Write the lines that an earlier version left, and remove its journal.
+
+        Returns whether there is one that a server of that version still has.
+        """
         journal = LegacyJournal(self._root)
         try:
             if not journal.take():
-                return
+                return journal.exists
             store = self._store(self.machine_id)
             with self._engine.connect() as connection:
                 following = journal.lines(store.applied(connection))
@@ -331,6 +349,7 @@ class RecordFollower:
             journal.remove()
         finally:
             journal.close()
+        return False
 
     # --- lines ---------------------------------------------------------------------------------
 
