@@ -57,6 +57,7 @@ bench: setup
 
 soak: setup
 	$(BIN)/python -m bench.faults kill --rounds 100 --calls 20
+	$(BIN)/python -m bench.faults operator --rounds 100 --calls 20
 	$(BIN)/python -m bench.faults outage --calls 50
 	$(BIN)/python -m bench.faults full-disk --calls 20
 	$(BIN)/python -m bench.heard --interruptions 2000 --seed 2

@@ -1,19 +1,20 @@
 """make soak: what a record survives. A real `offhook serve`, talking calls, and then trouble.
 
     python -m bench.faults kill [--rounds 100] [--calls 20]
+    python -m bench.faults operator [--rounds 100] [--calls 20]
     python -m bench.faults outage [--calls 50]
     python -m bench.faults full-disk [--calls 20]
 
-`kill` ends the server with SIGKILL in mid-call, starts it again, and looks for every line that had
-arrived more than 100 ms before. `outage` stops a real PostgreSQL for a while, `full-disk` lets the
-database's files grow no further: no call may notice, and afterwards no line may be missing or
-doubled. Exits with 1 when something is not as it must be. With `--untimed`, for machines that are
-busy with something else, only what is lost counts, and not how soon: a line must have arrived two
-seconds before, and a caller must go on hearing while the database is away.
+`kill` ends the call process with SIGKILL in mid-call and looks for every line that had arrived more
+than 100 ms before, when the next one answers. `operator` ends the operator process again and again
+under talking calls, `outage` stops a real PostgreSQL for a while, `full-disk` lets the database's
+files grow no further: no call may notice, and afterwards no line may be missing or doubled. Exits
+with 1 when something is not as it must be. With `--untimed`, for machines that are busy with
+something else, only what is lost counts, and not how soon: a line must have arrived two seconds
+before, and a caller must go on hearing while the database is away.
 
 A line has arrived when the server has answered the ping that the agent sent behind it. It is looked
-for when the database has taken what the journal has: a server that stops waits for the database
-for five seconds, and the next one writes the rest.
+for when the database has taken what the journal has.
 
 The agent here is a plain one that says numbered things ten times a second, so that each line can
 be told from all others; the callers are plain streams of audio.
@@ -22,6 +23,7 @@ be told from all others; the callers are plain streams of audio.
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 import math
 import os
@@ -42,9 +44,11 @@ from pathlib import Path
 from typing import cast
 
 import httpx2
+import psutil
 import websockets
 from sqlalchemy import Engine, select
 
+from offhook.journal.folders import is_alive, process_folders
 from offhook.journal.progress import last_lines, waiting_lines
 from offhook.recordings import wav
 from offhook.records import database, tables
@@ -220,7 +224,7 @@ class House:
         (folder / "agent.yaml").write_text(AGENT)
         records = f"records: {{database: '{database_url}'}}\n" if database_url else ""
         (folder / "offhook.yaml").write_text(
-            f"server: {{port: {self.port}, capacity: 200}}\n"
+            f"server: {{port: {self.port}, capacity: 200, operator_listen: '127.0.0.1:0'}}\n"
             f"deepgram: {{url: 'ws://127.0.0.1:{agent_port}'}}\n"
             f"lines: {{default: agent.yaml}}\n{records}"
         )
@@ -233,15 +237,33 @@ class House:
             process = await asyncio.create_subprocess_exec(
                 str(offhook), "serve", cwd=self.folder, env=os.environ | keys, stderr=log
             )
+        await self.answers(process)
+        return process
+
+    async def answers(self, process: asyncio.subprocess.Process) -> None:
+        """Wait until the server answers requests."""
         end = time.monotonic() + PATIENCE_S
         async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
             while process.returncode is None and time.monotonic() < end:
                 try:
                     await http.get(f"http://127.0.0.1:{self.port}/healthz")
-                    return process
+                    return
                 except httpx2.TransportError:
                     await asyncio.sleep(0.05)
         raise SystemExit(f"the server did not start:\n{self.log.read_text()}")
+
+    async def pid(
+        self, process: asyncio.subprocess.Process, name: str, other_than: int | None = None
+    ) -> int:
+        """Return the id of the `call` or the `operator` process, once it is another one."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                with contextlib.suppress(psutil.Error):
+                    for child in psutil.Process(process.pid).children():
+                        module = f"offhook.serving.{name}_process"
+                        if child.pid != other_than and module in child.cmdline():
+                            return child.pid
+                await asyncio.sleep(0.01)
 
     async def state(self) -> str:
         async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
@@ -249,23 +271,25 @@ class House:
         return str(answer.json()["records"])
 
     async def until(self, state: str) -> None:
+        """Wait until readiness says so, or something that begins so."""
         async with asyncio.timeout(PATIENCE_S):
-            while await self.state() != state:  # noqa: ASYNC110 - it shows from outside alone
+            while not (await self.state()).startswith(state):  # noqa: ASYNC110 - from outside alone
                 await asyncio.sleep(0.1)
 
     async def stored(self) -> None:
-        """Have the database take what waits in the journal: the next server does it."""
+        """Wait until the database has what the journals have now, and dead processes are gone."""
+        last = last_lines(self.journal)
+        dead = [folder for folder in process_folders(self.journal) if not is_alive(folder)]
         async with asyncio.timeout(PATIENCE_S):
-            while self.waiting():
-                process = await self.start()
-                await self.until("ok")
-                process.terminate()
-                await process.wait()
+            while True:
+                left = any(folder.exists() for folder in dead)
+                if not left and not waiting_lines(self.journal, last):
+                    return
+                await asyncio.sleep(0.1)
 
-    def waiting(self) -> int:
-        """Return how many lines the journal has that the database does not."""
-        folder = self.folder / "offhook-data" / "journal"
-        return waiting_lines(folder, last_lines(folder))
+    @property
+    def journal(self) -> Path:
+        return self.folder / "offhook-data" / "journal"
 
     def engine(self) -> Engine:
         return database.open_engine(database.url_of(self.url))
@@ -358,11 +382,12 @@ async def kill(folder: Path, rounds: int, calls: int, *, timed: bool) -> Faults:
             deepgram.told = Told()
             async with talking(house, calls):
                 await asyncio.sleep(random.uniform(2.0, 3.0) + grace_s)
+                pid = await house.pid(process, "call")
                 killed_at = time.monotonic()
-                process.send_signal(signal.SIGKILL)
-                await process.wait()
-            process = await house.start()
-            await house.until("ok")
+                os.kill(pid, signal.SIGKILL)
+            await house.pid(process, "call", other_than=pid)
+            await house.answers(process)
+            await house.stored()
             where = f"round {round_}"
             faults.lines_are_there(engine, deepgram.told.before(killed_at - grace_s), where)
             faults.none_live(engine, where)
@@ -379,12 +404,37 @@ async def kill(folder: Path, rounds: int, calls: int, *, timed: bool) -> Faults:
     return faults
 
 
+async def kill_operator(folder: Path, rounds: int, calls: int, *, timed: bool) -> Faults:
+    """SIGKILL of the operator process again and again, while calls talk."""
+    faults = Faults()
+    async with agent() as (deepgram, port):
+        house = House(folder, port, None)
+        process = await house.start()
+        async with talking(house, calls) as callers:
+            for caller in callers:
+                caller.longest_silence = 0.0
+            pid = None
+            for _ in range(rounds):
+                pid = await house.pid(process, "operator", other_than=pid)
+                await asyncio.sleep(random.uniform(0.0, 3.0))
+                os.kill(pid, signal.SIGKILL)
+            if timed:
+                faults.nobody_noticed(callers, "while the operator process was killed")
+        process.terminate()
+        await process.wait()
+        engine = house.engine()
+        faults.lines_are_there(engine, deepgram.told.before(math.inf), "afterwards")
+        faults.none_live(engine, "afterwards")
+        engine.dispose()
+    return faults
+
+
 async def _trouble(
     house: House,
     deepgram: Agent,
     calls: int,
-    begin: Callable[[asyncio.subprocess.Process], None],
-    end: Callable[[asyncio.subprocess.Process], None],
+    begin: Callable[[int], None],
+    end: Callable[[int], None],
     *,
     timed: bool,
 ) -> Faults:
@@ -395,21 +445,21 @@ async def _trouble(
         await asyncio.sleep(1)
         for caller in callers:
             caller.longest_silence = 0.0
+        pid = await house.pid(process, "operator")
+        await house.stored()  # the operator process may still be starting
         # In a thread: while PostgreSQL stops, the callers of this process go on hearing.
-        await asyncio.to_thread(begin, process)
-        await house.until("waiting for the database")
+        await asyncio.to_thread(begin, pid)
+        await house.until("the operator process is")
         await heard(callers, HEARD_MEANWHILE)
         await asyncio.sleep(2)
-        await asyncio.to_thread(end, process)
+        await asyncio.to_thread(end, pid)
         await house.until("ok")
         await asyncio.sleep(1)
         if timed:
             faults.nobody_noticed(callers, "during the trouble")
+    await house.stored()
     process.terminate()
     await process.wait()
-    waited = house.waiting()
-    await house.stored()
-    print(f"  {waited} lines waited in the journal for the next start")
     engine = house.engine()
     faults.lines_are_there(engine, deepgram.told.before(math.inf), "afterwards")
     faults.none_live(engine, "afterwards")
@@ -439,29 +489,29 @@ async def outage(folder: Path, calls: int, *, timed: bool) -> Faults:
 
 
 async def full_disk(folder: Path, calls: int, *, timed: bool) -> Faults:
-    """No file of the server may grow beyond what the database has already."""
+    """No file of the operator process may grow beyond what the database has already."""
     import resource
 
-    def limit(process: asyncio.subprocess.Process, size: int) -> None:
-        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
+    def limit(pid: int, size: int) -> None:
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
     async with agent() as (deepgram, port):
         house = House(folder, port, None)
         data = folder / "offhook-data"
 
-        def fill(process: asyncio.subprocess.Process) -> None:
-            limit(process, max(path.stat().st_size for path in data.glob("offhook.db*")))
+        def fill(pid: int) -> None:
+            limit(pid, max(path.stat().st_size for path in data.glob("offhook.db*")))
 
-        def empty(process: asyncio.subprocess.Process) -> None:
-            limit(process, resource.RLIM_INFINITY)
+        def empty(pid: int) -> None:
+            limit(pid, resource.RLIM_INFINITY)
 
         return await _trouble(house, deepgram, calls, fill, empty, timed=timed)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["kill", "outage", "full-disk"])
+    parser.add_argument("what", choices=["kill", "operator", "outage", "full-disk"])
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--calls", type=int, default=20)
     parser.add_argument("--untimed", action="store_true", help="see above")
@@ -472,6 +522,8 @@ def main() -> None:
         began = time.monotonic()
         if asked.what == "kill":
             faults = asyncio.run(kill(folder, asked.rounds, asked.calls, timed=timed))
+        elif asked.what == "operator":
+            faults = asyncio.run(kill_operator(folder, asked.rounds, asked.calls, timed=timed))
         elif asked.what == "outage":
             faults = asyncio.run(outage(folder, asked.calls, timed=timed))
         else:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
     "what",
     [
         ["kill", "--rounds", "2", "--calls", "20"],
+        ["operator", "--rounds", "3", "--calls", "20"],
         ["outage", "--calls", "20"],
         ["full-disk", "--calls", "20"],
     ],
