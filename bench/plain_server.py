@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from offhook.bench import child
 from offhook.config import Config, Overrides, load
@@ -16,14 +16,11 @@ from offhook.observability.call_log import CallLog
 from offhook.serving.listen import listen
 from offhook.serving.server import Server
 
-if TYPE_CHECKING:
-    from offhook.records.record import Record
 
-
-async def serve(config: Config, record: "Record | None" = None) -> None:
+async def serve(config: Config) -> None:
     """Answer calls until the runner ends."""
     log = CallLog(texts=False)
-    server = Server(config, listen(child.HOST, 0), [log], record=record)
+    server = Server(config, listen(child.HOST, 0), [log])
     async with asyncio.TaskGroup() as group:
         group.create_task(server.run(), name="server")
         await server.started.wait()

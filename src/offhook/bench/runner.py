@@ -38,7 +38,7 @@ WARM_UP_S: Final = 1.5
 ANSWER_S: Final = 60.0
 """Seconds that an answer may take; opening thousands of calls takes longest."""
 LEAVE_S: Final = 5.0
-SERVER_LEAVE_S: Final = 20.0
+SERVER_LEAVE_S: Final = 40.0
 """Seconds in which a process ends by itself: a server applies its journal before."""
 LOADS_MAX: Final = 4
 ARRIVALS_MAX: Final = 1_000_000
