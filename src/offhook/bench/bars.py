@@ -33,11 +33,21 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def met(self) -> bool | None:
         """True if the bar is met; None when there is no value."""
+        return self._meets(self.most, self.least)
+
+    @property
+    def stretch_met(self) -> bool | None:
+        """True if the stretch is met too; None when there is no value or no stretch."""
+        if self.stretch is None:
+            return None
+        if self.most is None:
+            return self._meets(None, self.stretch)
+        return self._meets(self.stretch, None)
+
+    def _meets(self, most: float | None, least: float | None) -> bool | None:
         if self.value is None:
             return None
-        return (self.most is None or self.value <= self.most) and (
-            self.least is None or self.value >= self.least
-        )
+        return (most is None or self.value <= most) and (least is None or self.value >= least)
 
 
 class Measurements(msgspec.Struct):

@@ -137,6 +137,6 @@ def _number(value: float | None) -> str:
 def _bar(bar: Bar) -> list[str]:
     sign, bound = ("≤", bar.most) if bar.most is not None else ("≥", bar.least)
     stretch = "" if bar.stretch is None else f"{sign} {bar.stretch:g}"
-    met = "met" if bar.met else "not met"
+    met = "stretch met" if bar.stretch_met else "met" if bar.met else "not met"
     met = f"{met}; {bar.note}" if bar.note else met
     return [bar.what, _number(bar.value), f"{sign} {bound:g}", stretch, met]
