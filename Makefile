@@ -11,7 +11,7 @@ help:
 	@echo "make run          one phone call in this terminal; no accounts needed"
 	@echo "make test         everything that must be true: lint, types, tests"
 	@echo "make busy-test    'make test' five times beside two busy processes; nothing may be left"
-	@echo "make bench        what this machine carries, in eight minutes; rewrites docs/performance.md"
+	@echo "make bench        what this machine carries, in eight minutes; rewrites docs/performance.md, README"
 	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times, 200 hammered, 50 attacked"
 	@echo "make fuzz         every parser, guided by coverage, for a minute each; what breaks one is kept"
 	@echo "make pages        write the pages that are made from the code"

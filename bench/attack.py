@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from offhook.bench.load.messages import Begin, EndCalls, Finish, Measured, PlaceCalls, Spec
+from offhook.bench.serve import ServeSetup
 
 P99_MS = 5.0
 GROWTH_MB = 50.0
@@ -231,12 +232,14 @@ async def run(given: argparse.Namespace, folder: Path) -> list[str]:
             await load.measure(None, 2.0)  # the first seconds of a process are like no others
             for kind in given.kind or KINDS:
                 before = await load.measure(None, given.seconds / 2)
-                memory, log = rss_mb(server.pid), house.log.stat().st_size
+                # The process that carries calls.
+                pid = ServeSetup(folder, TOKEN, house.port).roles(server.pid).call
+                memory, log = rss_mb(pid), house.log.stat().st_size
                 told: list[str] = []
                 async with asyncio.TaskGroup() as group:
                     attack = group.create_task(stranger(house.port, kind, given, told))
                     during = await load.measure(attack, given.seconds)
-                grown = rss_mb(server.pid) - memory
+                grown = rss_mb(pid) - memory
                 written = (house.log.stat().st_size - log) / given.seconds
                 sent, connections = map(float, told[0].split())
                 late, early = p99_ms(during), p99_ms(before)

@@ -1,4 +1,4 @@
-"""Reads what `offhook bench --json` prints, and puts it into docs/performance.md."""
+"""Reads what `offhook bench --json` prints, and puts it into docs/performance.md and README."""
 
 import sys
 from pathlib import Path
@@ -6,10 +6,11 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from offhook.bench.report import rewrite, show
+from offhook.bench.report import markdown, rewrite, sentence, show
 from offhook.bench.suite import BenchReport
 
 PAGE = Path("docs/performance.md")
+README = Path("README.md")
 
 
 def main() -> None:
@@ -18,7 +19,8 @@ def main() -> None:
         sys.exit(1)  # offhook bench has said why
     report = msgspec.json.decode(printed, type=BenchReport)
     show(report, Console(highlight=False))
-    PAGE.write_text(rewrite(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
+    for page, text in ((PAGE, markdown(report)), (README, f"  {sentence(report)}.")):
+        page.write_text(rewrite(page.read_text(encoding="utf-8"), text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from offhook.bench.bars import Bar
+from offhook.bench.bars import TUTORIAL, Bar
 from offhook.bench.figures import Level, Spread
+from offhook.bench.runner import OFFHOOK
 from offhook.bench.search import Ceiling
 from offhook.bench.suite import BenchReport
 from offhook.errors import UserError
@@ -38,11 +39,26 @@ def markdown(report: BenchReport) -> str:
         lines = [header, ["---"] * len(header), *rows]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     parts += report.remarks
-    return "\n\n".join(parts)
+    return "\n" + "\n\n".join(parts) + "\n"
 
 
-def rewrite(page: str, report: BenchReport) -> str:
-    """Return a page with these figures instead of those between its two markers.
+def sentence(report: BenchReport) -> str:
+    """Return what a benchmark comes to, in words, for a page that quotes it."""
+    costs = {level.bridge: level.cpu_us for level in report.at_start}
+    calls = report.plan.calls
+    parts = []
+    if (most := report.ceilings.get(OFFHOOK)) is not None:
+        parts.append(f"one core carries {_most(most)} calls, their record kept")
+        if (other := report.ceilings.get(TUTORIAL)) is not None:
+            parts.append(f"the tutorial's design {_most(other)}")
+    if TUTORIAL in costs:
+        share = costs[OFFHOOK] / costs[TUTORIAL]
+        parts.append(f"at {calls} calls it takes {share:.0%} of the tutorial's CPU")
+    return "; ".join(parts)
+
+
+def rewrite(page: str, text: str) -> str:
+    """Return a page with this text instead of that between its two markers.
 
     Raises UserError E-BENCH-04 when it has no such place.
     """
@@ -54,7 +70,8 @@ def rewrite(page: str, report: BenchReport) -> str:
             "The page has no place for the figures.",
             f"Put these two lines where they belong: {BEGIN} {END}",
         )
-    return f"{before}{begin}\n\n{markdown(report)}\n\n{end}{after}"
+    indent = before.rpartition("\n")[2]
+    return f"{before}{begin}\n{text}\n{indent}{end}{after}"
 
 
 def _heading(report: BenchReport) -> str:
