@@ -53,7 +53,8 @@ class Searching:
 
     async def _ask(self, text: str) -> None:
         began = time.perf_counter_ns()
-        port = self._setup.operator_port() or self._setup.port
+        port = self._setup.operator_port()
+        assert port is not None  # the server was complete before it was asked
         head = (
             f"GET /api/v1/calls?text={text} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
             f"Connection: close\r\nAuthorization: Bearer {self._setup.token}"

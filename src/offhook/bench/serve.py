@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from offhook import yamlfile
 from offhook.bench.child import HOST
 from offhook.bench.load import sockets
-from offhook.config.app_config import ServerFileSettings
 from offhook.twilio.signature import HEADER, sign
 
 START_S: Final = 60.0
@@ -123,9 +122,7 @@ def set_up(folder: Path, config: Path | None, capacity: int, *, recorded: bool) 
     setup = ServeSetup(folder, secrets.token_hex(16), free_port())
     document = {} if config is None else dict(_plain(yamlfile.read(config).value) or {})
     home = Path() if config is None else config.resolve().parent
-    document["server"] = {"capacity": capacity}
-    if "operator_listen" in ServerFileSettings.model_fields:
-        document["server"]["operator_listen"] = f"{HOST}:0"
+    document["server"] = {"capacity": capacity, "operator_listen": f"{HOST}:0"}
     document.pop("twilio", None)
     kept = {k: v for k, v in document.get("records", {}).items() if k in ("prices", "redact")}
     document["records"] = kept | {"folder": _RECORDS}
