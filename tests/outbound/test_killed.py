@@ -14,8 +14,9 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
+import psutil
 import pytest
-from tests.cli.served import killed, operator_url
+from tests.cli.served import Serving, killed, operator_url
 from tests.outbound.twilio_api import PUBLIC, US, TwilioApi, twilio_api
 from tests.whole_server import ACCOUNT, TOKEN
 
@@ -32,7 +33,7 @@ COUNT = 500
 ENDS = ("busy", "no-answer", "failed")
 
 CONFIG = """
-server: {{public_url: {public}, port: {port}, operator_listen: "127.0.0.1:0"}}
+server: {{public_url: {public}, port: {port}, operator_listen: "127.0.0.1:{operator}"}}
 twilio: {{api_url: "{api}"}}
 lines: {{default: agent.yaml}}
 outbound: {{caller_id: "{us}", calls_per_second: 100, concurrent: 16}}
@@ -78,6 +79,14 @@ class World:
         killed(self.server)
         await self.server.communicate()
 
+    async def kill(self, name: str) -> None:
+        """Kill the `call` or the `operator` process, and wait for the next one."""
+        assert self.server is not None
+        serving = Serving(self.server, self.folder, "", "")
+        pid = await serving.until_started(name)
+        psutil.Process(pid).kill()
+        await serving.until_started(name, other_than=pid)
+
     async def list(self) -> asyncio.subprocess.Process:
         command = [sys.executable, "-m", "offhook", "call", "--from", "people.csv"]
         return await asyncio.create_subprocess_exec(
@@ -118,10 +127,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, port: int) -> AsyncIterator[World]:
+async def world(folder: Path, port: int, operator: int = 0) -> AsyncIterator[World]:
     async with twilio_api() as api, httpx2.AsyncClient(trust_env=False) as http:
         made = World(folder, api, port)
-        config = CONFIG.format(public=PUBLIC, port=port, api=api.url, us=US)
+        config = CONFIG.format(public=PUBLIC, port=port, operator=operator, api=api.url, us=US)
         (folder / "offhook.yaml").write_text(config)
         (folder / "agent.yaml").write_text(AGENT)
         rows = [f"+1202555{n:04},yes,Person {n}" for n in range(COUNT)]
@@ -157,17 +166,40 @@ async def test_a_list_that_is_killed_halfway_rings_everybody_once(
         await made.kill_server()
         await made.serve()
         async with asyncio.timeout(240):
-            out, err = await second.communicate()
-        report = json.loads(out) if out else {}
-        if not report.get("whole"):  # the server was away for too long: once more
-            third = await made.list()
-            out, err = await third.communicate()
-            report = json.loads(out)
-        assert report["whole"], err.decode()
-        assert set(made.rung.values()) == {1}
-        assert len(made.rung) == COUNT
-        last = await made.list()
-        out, _ = await last.communicate()
-        assert json.loads(out)["rung_before"] == COUNT
-        assert last.returncode == 0
-        assert len(made.api.calls) == COUNT
+            out, _ = await second.communicate()
+        await everybody_was_rung_once(made, out)
+
+
+@pytest.mark.long
+@pytest.mark.limit(900)
+async def test_a_list_goes_on_while_the_processes_of_the_server_are_killed(
+    tmp_path: Path, free_port: int, operator_port: int
+) -> None:
+    """The call process is killed while it asks Twilio, the operator process while it answers."""
+    async with world(tmp_path, free_port, operator_port) as made:
+        await made.serve()
+        run = await made.list()
+        for count, name in ((80, "call"), (160, "operator"), (240, "call"), (320, "call")):
+            await made.until_rung(count)
+            await made.kill(name)
+        async with asyncio.timeout(600):
+            out, _ = await run.communicate()
+        await everybody_was_rung_once(made, out)
+
+
+async def everybody_was_rung_once(made: World, out: bytes) -> None:
+    """Check the report of a run; if the server was away for too long for it, that of the next."""
+    report = json.loads(out) if out else {}
+    err = b""
+    if not report.get("whole"):
+        again = await made.list()
+        out, err = await again.communicate()
+        report = json.loads(out)
+    assert report["whole"], err.decode()
+    assert set(made.rung.values()) == {1}
+    assert len(made.rung) == COUNT
+    last = await made.list()
+    out, _ = await last.communicate()
+    assert json.loads(out)["rung_before"] == COUNT
+    assert last.returncode == 0
+    assert len(made.api.calls) == COUNT
