@@ -85,7 +85,11 @@ class CallRegistry:
     @property
     def is_full(self) -> bool:
         """True while the server takes no further call."""
-        return self.is_draining or self.live_count >= self._capacity
+        if self.is_draining:
+            return True
+        # Every stream that comes asks: calls are looked at one by one only when it may be full.
+        most = len(self._pending) + len(self.live)
+        return most >= self._capacity and self.live_count >= self._capacity
 
     def find(self, call_sid: str) -> CallEntry | None:
         """Return a live or recently ended call; None when it is pending or not known."""
