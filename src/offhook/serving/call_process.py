@@ -3,6 +3,7 @@
 It is started by the supervisor, as `python -m offhook.serving.call_process ARGUMENTS`.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -40,6 +41,9 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
         pipe.watch(stop)
 
         def on_started() -> None:
+            # What is there now stays until the end: no garbage collection need look through it,
+            # while every call waits.
+            gc.freeze()
             pipe.tell_ready()
             side.print_banner(printer)
 
