@@ -33,8 +33,8 @@ def call(given):
     return [sys.executable, str(folder / "calls.py"), str(folder), *map(str, fds)]
 
 
-def operator(life):
-    return [sys.executable, str(folder / "operators.py"), str(folder), str(life)]
+def operator(life, beats):
+    return [sys.executable, str(folder / "operators.py"), str(folder), str(life), str(beats)]
 
 
 def say(level, words):
@@ -42,7 +42,8 @@ def say(level, words):
         print(level, words, file=said)
 
 
-sys.exit(Supervisor(ProcessCommands(call, operator), say, listening=listening).run())
+commands = ProcessCommands(call, operator)
+sys.exit(Supervisor(commands, say, listening=listening, look_s=0.2).run())
 """
 
 CALL = """
@@ -77,8 +78,20 @@ while stops < 2:
 """
 
 OPERATOR = """
-import os, sys, time
-folder, life = sys.argv[1], int(sys.argv[2])
+import os, sys, threading, time
+folder, life, beats = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+
+
+def beat():
+    while not os.path.exists(folder + "/silent"):
+        try:
+            os.write(beats, b".")
+        except BrokenPipeError:  # the supervisor is gone
+            return
+        time.sleep(0.01)
+
+
+threading.Thread(target=beat, daemon=True).start()
 with open(folder + "/operators", "a") as operators:
     print(os.getpid(), file=operators, flush=True)
 while os.read(life, 1):
@@ -321,3 +334,26 @@ print(sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
     ).stdout
     loaded = set(json.loads(printed.replace("'", '"')))
     assert {name for name in loaded if name not in sys.stdlib_module_names} == {"offhook"}
+
+
+def test_an_operator_process_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
+    (tmp_path / "ends-at-once").touch()
+    with supervised(tmp_path) as running:
+        running.until(1, lambda: running.operators)
+        answering = running.ask()
+        time.sleep(0.5)  # a beat or two: a process that never began to beat is starting
+        os.kill(running.operators[0], signal.SIGSTOP)
+        running.until(2, lambda: running.operators)
+        assert running.ask() == answering, "no call notices"
+        assert any("hangs" in line for line in running.lines("said"))
+        running.stop()
+        assert running.end() == 0
+
+
+def test_an_operator_process_whose_start_takes_long_is_not_killed(tmp_path: Path) -> None:
+    (tmp_path / "silent").touch()
+    with supervised(tmp_path) as running:
+        running.until(1, lambda: running.operators)
+        time.sleep(3)  # 15 looks, of which 6 in a row would be too many after a first beat
+        assert len(running.operators) == 1
+        assert not any("hangs" in line for line in running.lines("said"))

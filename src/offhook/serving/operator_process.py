@@ -10,8 +10,10 @@ import signal
 import sys
 from collections.abc import Mapping
 
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import AppConfig, load_app
 from offhook.observability.log_format import log_to
+from offhook.serving.heartbeat import beat
 from offhook.serving.operator_server import OperatorServer
 from offhook.serving.options import process_arguments
 from offhook.serving.record_keeping import RecordKeeping
@@ -24,16 +26,17 @@ def main(arguments: str, environ: Mapping[str, str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)
     options, given = process_arguments(arguments)
-    life = given["life"]
-    os.set_inheritable(life, False)
+    life, beats = given["life"], given["beats"]
+    for descriptor in (life, beats):
+        os.set_inheritable(descriptor, False)
     config = load_app(options.config, environ, overrides=options.overrides())
     keeping = RecordKeeping(config)
     secrets = (*config.secrets, keeping.api_token.get_secret_value())
     with log_to(sys.stderr.fileno(), config.logs, secrets, "operator"), keeping:
-        return run_logged("operator process", _until_over(config, keeping, life))
+        return run_logged("operator process", _until_over(config, keeping, life, beats))
 
 
-async def _until_over(config: AppConfig, keeping: RecordKeeping, life: int) -> None:
+async def _until_over(config: AppConfig, keeping: RecordKeeping, life: int, beats: int) -> None:
     server = OperatorServer(config, keeping)
     loop = asyncio.get_running_loop()
 
@@ -43,7 +46,10 @@ async def _until_over(config: AppConfig, keeping: RecordKeeping, life: int) -> N
         server.stop()
 
     loop.add_reader(life, on_readable)
-    await server.run()
+    async with asyncio.TaskGroup() as group:
+        beating = ServerTasks(group).keep("heartbeat", lambda: beat(beats))
+        await server.run()
+        beating.cancel()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ keeps the public listening socket: while the call process restarts, connections 
 The call process has a control socket: it sends LISTENING with the descriptor of the listening
 socket, then READY; it is sent STOP; and when the socket ends, it drains. The operator process
 reads from the pipe `life`, whose other end the call process holds too: the pipe ends when both
-supervisor and call process are gone. Why it is so: docs/design/processes.md.
+supervisor and call process are gone. It writes its heartbeat, and is killed when it hangs. Why it
+is so: docs/design/processes.md.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 from offhook.observability.stderr import Printer
+from offhook.serving.heartbeat import LOOK_S, Heartbeat
 from offhook.serving.options import ServeOptions, process_command
 
 LISTENING: Final = b"L"
@@ -69,7 +71,7 @@ class ProcessCommands:
     """The commands of both processes, by the descriptors that they inherit."""
 
     call: Callable[[CallDescriptors], Sequence[str]]
-    operator: Callable[[int], Sequence[str]]
+    operator: Callable[[int, int], Sequence[str]]
 
 
 class _Child:
@@ -119,16 +121,24 @@ class Supervisor:
     """Both processes and the public socket. `run` returns the exit code of `offhook serve`.
 
     `listening` is the descriptor of a socket that listens already. `say` logs without waiting.
+    An operator process that hangs is noticed by looks every `look_s` seconds (heartbeat.py).
     """
 
     def __init__(
-        self, commands: ProcessCommands, say: Say, *, listening: int | None = None
+        self,
+        commands: ProcessCommands,
+        say: Say,
+        *,
+        listening: int | None = None,
+        look_s: float = LOOK_S,
     ) -> None:
         self._commands = commands
         self._say = say
         self._listening = listening
         self._call = _Child("call process")
         self._operator = _Child("operator process")
+        self._look_s = look_s
+        self._heartbeat: Heartbeat | None = None
         self._control: socket.socket | None = None
         self._life_read, self._life_write = os.pipe()
         self._selector = selectors.DefaultSelector()
@@ -148,6 +158,7 @@ class Supervisor:
                     key.data()
                 self._stop_as_told()
                 self._look_at_children()
+                self._look_for_beats()
                 self._start_what_is_due()
         return self._exit or 0
 
@@ -292,12 +303,29 @@ class Supervisor:
     # --- the operator process ------------------------------------------------------------------
 
     def _start_operator(self) -> None:
+        heartbeat = Heartbeat(time.monotonic(), self._look_s)
+        given = (self._life_read, heartbeat.descriptor)
         try:
-            self._operator.start(self._commands.operator(self._life_read), [self._life_read])
+            self._operator.start(self._commands.operator(*given), given)
         except OSError as error:
+            heartbeat.close()
             self._on_operator_ended(f"it could not be started: {error.strerror}")
+            return
+        heartbeat.on_started()
+        self._heartbeat = heartbeat
+
+    def _look_for_beats(self) -> None:
+        """Kill an operator process that hangs. One that was told to end has a limit of its own."""
+        if self._heartbeat is None or self._exit is not None:
+            return
+        if self._heartbeat.hangs(time.monotonic()):
+            self._say("error", "the operator process hangs, and is killed")
+            self._operator.signal(signal.SIGKILL)
 
     def _on_operator_ended(self, why: str) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.close()
+            self._heartbeat = None
         if self._exit is not None:
             return
         pause_s = self._operator.restart_later()
@@ -345,7 +373,10 @@ class Supervisor:
         return self._operator.process is None
 
     def _wait_s(self) -> float | None:
-        due = (self._call.due_at, self._operator.due_at) if self._exit is None else ()
+        due: tuple[float | None, ...] = ()
+        if self._exit is None:
+            look_at = None if self._heartbeat is None else self._heartbeat.due_at
+            due = (self._call.due_at, self._operator.due_at, look_at)
         times = [at for at in (*due, self._kill_operator_at) if at is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
@@ -376,8 +407,9 @@ def supervise(options: ServeOptions, listening: int | None) -> int:
     def call(given: CallDescriptors) -> list[str]:
         return process_command("offhook.serving.call_process", options, asdict(given))
 
-    def operator(life: int) -> list[str]:
-        return process_command("offhook.serving.operator_process", options, {"life": life})
+    def operator(life: int, beats: int) -> list[str]:
+        given = {"life": life, "beats": beats}
+        return process_command("offhook.serving.operator_process", options, given)
 
     try:
         return Supervisor(ProcessCommands(call, operator), say, listening=listening).run()
