@@ -17,6 +17,7 @@ import pytest
 from tests.waiting import until
 
 from offhook.concurrency.server_tasks import ServerTasks
+from offhook.config.current_agents import ReloadReport
 from offhook.errors import UserError
 from offhook.journal.folders import LOCK, ProcessInfo, write_process_info
 from offhook.link import client as module
@@ -33,6 +34,7 @@ from offhook.link.messages import (
     ReadCallState,
     ReadMetrics,
     ReadProcessState,
+    ReloadAgents,
 )
 from offhook.link.orders import LinkOrders
 from offhook.link.process_files import live_processes
@@ -162,6 +164,7 @@ async def test_requests_and_results_pass_as_they_are(pair: bool) -> None:
         PlaceCall: PlacedCall("CA1", again=True),
         ReadCallState: state,
         ReadMetrics: "offhook_calls_live 1.0\n",
+        ReloadAgents: ReloadReport(("front", "back"), 3, ("server.port",)),
         ReadProcessState: CallProcessState(True, 3, True, {"journal": "dead"}),
     }
     async with linked(pair=pair) as (r, process):
@@ -172,7 +175,7 @@ async def test_requests_and_results_pass_as_they_are(pair: bool) -> None:
         assert await process.state("CA1", "ringing", 2.0) == state
         assert await process.metrics() == results[ReadMetrics]
         assert await process.process_state("CA1") == results[ReadProcessState]
-        assert await process.reload() is None
+        assert await process.reload() == results[ReloadAgents]
         results[ReadCallState] = None
         assert await process.state("CA2", None, 0) is None
         assert r.orders.got[0] == PerformOperation.of("CA1", "say", {"text": "Hé"})

@@ -256,9 +256,10 @@ def test_asking_twice_changes_nothing(tmp_path: Path) -> None:
 
 def switched(rehearsal: Rehearsal, *, recording: bool) -> None:
     """Another agent takes over, in whose file `recording` is that."""
-    sessions = rehearsal.calls.intake._sessions
-    seed = sessions._config.lines["default"]
-    sessions._agents["billing"] = seed.model_copy(update={"recording": recording})
+    agents = rehearsal.calls.agents
+    seed = agents.agent_for(None)
+    assert seed is not None
+    agents._by_name["billing"] = seed.model_copy(update={"recording": recording})
     session = rehearsal.calls.registry.live[SID].session
     assert session is not None
     session.ask(SwitchAgent("billing", call_settings(seed)), lambda done, what: None)

@@ -11,6 +11,7 @@ from tests.webhooks.test_auth import ACCOUNT_FIELDS, ORIGIN, TOKEN, Refusals
 from offhook.call import inputs
 from offhook.calls.compose import CallHandling
 from offhook.config import load
+from offhook.config.current_agents import CurrentAgents
 from offhook.events.types import StreamTrouble
 from offhook.net.websocket import Acceptance, Refusal, Upgrade
 from offhook.testing.virtual_clock import VirtualClock
@@ -51,9 +52,11 @@ class Rig:
         self.calls, self.metrics = calls, Refusals()
         self.failing: dict[str, str] = {}
         self.pending = PendingStreams(VirtualClock(), lambda *_: None, lambda _: None)
+        config = load(None, {"TWILIO_AUTH_TOKEN": TOKEN})
+        unused: Any = None
         self.webhooks = Webhooks(
-            load(None, {"TWILIO_AUTH_TOKEN": TOKEN}),
-            CallHandling(cast("Any", calls), *cast("Any", (None,) * 3)),
+            config,
+            CallHandling(cast("Any", calls), unused, unused, unused, CurrentAgents(config)),
             self.pending,
             self.metrics,
             failing=lambda: self.failing,

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp
 
 from offhook import __version__
-from offhook.api import after, audio, calls, control, following, page, placing
+from offhook.api import after, agents, audio, calls, control, following, page, placing
 from offhook.api.auth import OperatorAuth
 from offhook.api.links import Links
 from offhook.api.live import LiveEvents
@@ -116,7 +116,7 @@ def _application(operator: Operator, metrics: MetricsPage) -> FastAPI:
         redirect_slashes=False,
     )
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="See docs/api.md.")
-    for part in (calls, placing, audio, after, control, following):
+    for part in (calls, placing, audio, after, control, following, agents):
         app.include_router(
             part.router(operator),
             prefix=PREFIX,

@@ -152,6 +152,17 @@ class PeaksResponse(ApiModel):
     agent: list[int]
 
 
+class ReloadResponse(ApiModel):
+    """Agents that new calls get since a reload."""
+
+    agents: list[str] = Field(examples=[["reception", "billing"]])
+    """Names of all agents in use."""
+    lines: int
+    """Number of lines that they answer."""
+    restart: list[str] = Field(examples=[["server.port"]])
+    """Settings that have changed, and that only a restart applies."""
+
+
 class EraseResponse(ApiModel):
     """Numbers of removed items: rows by their tables, and files."""
 

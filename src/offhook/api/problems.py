@@ -38,6 +38,7 @@ class ApiError(Exception):
 
 STATUS: Final = {
     "E-API-15": 500,  # a fault in the call process
+    "E-CFG-07": 409,  # the files are right, but this server cannot use them
     "E-REC-05": 503,
     "E-ASK-04": 404,
     "E-AUD-03": 500,  # the record's entry of the recording is wrong, or its file is

@@ -14,6 +14,7 @@ from offhook.calls.transfers import Transfers
 from offhook.capture.tap import MakeTap
 from offhook.clock import Clock
 from offhook.config import Config
+from offhook.config.current_agents import CurrentAgents
 from offhook.deepgram.leg import Dial
 from offhook.events.types import Subscriber
 from offhook.policy.dial_policy import DialPolicy
@@ -28,6 +29,7 @@ class CallHandling:
     intake: CallIntake
     transfers: Transfers
     farewells: Farewells
+    agents: CurrentAgents
 
 
 def compose(
@@ -64,10 +66,11 @@ def compose(
         saw: Called with the mark of every new CallSid.
     """
     registry = CallRegistry(config.server.capacity, clock, publish, seen, saw)
-    transfers = Transfers(config.agents, guard, updates, clock, registry.note)
+    agents = CurrentAgents(config)
+    transfers = Transfers(agents, guard, updates, clock, registry.note)
     farewells = Farewells(guard, registry.note)
     sessions = SessionFactory(
-        config,
+        agents,
         registry,
         transfers,
         messaging,
@@ -77,6 +80,7 @@ def compose(
         tools=tools,
         make_tap=make_tap,
         recordings=recordings,
+        origin=config.server.public_url or "",
     )
-    intake = CallIntake(config, registry, sessions, farewells, clock, look_up)
-    return CallHandling(registry, intake, transfers, farewells)
+    intake = CallIntake(config.twilio, agents, registry, sessions, farewells, clock, look_up)
+    return CallHandling(registry, intake, transfers, farewells, agents)

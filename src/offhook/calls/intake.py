@@ -18,7 +18,8 @@ from offhook.calls.registry import CallRegistry
 from offhook.calls.session_factory import SessionFactory
 from offhook.capture.tap import NewCall
 from offhook.clock import Clock
-from offhook.config import Agent, Config
+from offhook.config import Agent, TwilioSettings
+from offhook.config.current_agents import CurrentAgents
 from offhook.events.types import CallBegan, CallEnded
 from offhook.net.websocket import Channel
 from offhook.twilio.messages import Start
@@ -32,20 +33,21 @@ class CallIntake:
 
     def __init__(
         self,
-        config: Config,
+        twilio: TwilioSettings,
+        agents: CurrentAgents,
         registry: CallRegistry,
         sessions: SessionFactory,
         farewells: Farewells,
         clock: Clock,
         look_up: LookUp,
     ) -> None:
-        self._config = config
+        self._agents = agents
         self._registry = registry
         self._sessions = sessions
         self._farewells = farewells
         self._clock = clock
         self._look_up = look_up
-        self._admission: Final = StreamAdmission(config.twilio.account_sid, config.twilio.bin)
+        self._admission: Final = StreamAdmission(twilio.account_sid, twilio.bin)
         self._pending: dict[str, PendingCall] = {}
         """Outbound calls whose CallSid is not known, by token."""
 
@@ -158,7 +160,7 @@ class CallIntake:
         claim = StreamClaim(details.account_sid, details.custom_parameters.get("token"))
         entry = self._registry.find(call_sid)
         pending = self._pending.get(claim.token) if claim.token is not None else None
-        agent = self._config.agent_for(None)
+        agent = self._agents.agent_for(None)
         refusal = self._admission.refusal(
             claim,
             None if entry is None else _expected(entry),

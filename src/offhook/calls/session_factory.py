@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from offhook import variables
 from offhook.call.ending import Slug
@@ -19,7 +19,8 @@ from offhook.calls.session import Session
 from offhook.calls.transfers import Transfers
 from offhook.capture.tap import MakeTap, NewCall, tap_for
 from offhook.clock import Clock
-from offhook.config import Agent, Config
+from offhook.config import Agent
+from offhook.config.current_agents import CurrentAgents
 from offhook.deepgram.leg import Dial
 from offhook.deepgram.messages import History
 from offhook.deepgram.settings import Change, Part
@@ -37,7 +38,7 @@ class SessionFactory:
 
     def __init__(
         self,
-        config: Config,
+        agents: CurrentAgents,
         registry: CallRegistry,
         transfers: Transfers,
         messaging: Messaging,
@@ -48,10 +49,14 @@ class SessionFactory:
         tools: ToolsFor,
         make_tap: MakeTap | None,
         recordings: Recordings | None,
+        origin: str,
     ) -> None:
-        """Take `dial`, which opens agent legs, and `make_tap`, which returns the tap of a call."""
-        self._config = config
-        self._agents: Final = {agent.name: agent for agent in config.agents.values()}
+        """Take `dial`, which opens agent legs, and `make_tap`, which returns the tap of a call.
+
+        `origin` is our https address, if it is configured.
+        """
+        self._agents = agents
+        self._origin = origin
         self._registry = registry
         self._transfers = transfers
         self._messaging = messaging
@@ -87,7 +92,7 @@ class SessionFactory:
         entry = CallEntry(call.call_sid, agent, account_sid, token, self._clock.now())
         entry.values = values
         entry.our_number = call.from_ if call.outbound else call.to
-        entry.origin = self._config.server.public_url or ""
+        entry.origin = self._origin
         entry.control = control
         entry.handoff = StreamHandoff(
             entry, self._transfers, self._updates, self._clock, self._registry.note
@@ -147,7 +152,7 @@ class SessionFactory:
         self, entry: CallEntry, values: Mapping[str, str], once: Once, name: str
     ) -> AgentSession:
         """Switch a call to another agent of the configuration."""
-        entry.agent = self._agents[name].filled(values)
+        entry.agent = self._agents.named(name).filled(values)
         return self._agent_session(entry.control, entry.agent, values, once)
 
     def _agent_session(

@@ -10,11 +10,10 @@ the caller stays with the agent meanwhile, then meets the person in a conference
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, unique
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from offhook.call.handoff_actions import Dial, JoinConference
@@ -25,6 +24,7 @@ from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.clock import Clock, Timer
 from offhook.config import Agent, TransferDestination
+from offhook.config.current_agents import CurrentAgents
 from offhook.events.types import (
     Dialled,
     DialRefused,
@@ -115,7 +115,7 @@ class Transfers:
 
     def __init__(
         self,
-        agents: Mapping[Path, Agent],
+        agents: CurrentAgents,
         guard: DialPolicy,
         updates: CallUpdates,
         clock: Clock,
@@ -146,7 +146,7 @@ class Transfers:
         if destination.to is None:
             if destination.agent is None:
                 raise ValueError("a destination that is neither number nor agent")
-            agent = self._agents[destination.agent].filled(entry.values)
+            agent = self._agents.of_file(destination.agent).filled(entry.values)
             return await _done(entry, SwitchAgent(agent.name, call_settings(agent), phrase))
         self._check(entry, destination)
         refused = await self._guard.begin_transfer(

@@ -15,6 +15,7 @@ class _Commands(LazyGroup):
         "demo": "offhook.cli.demo:demo",
         "serve": "offhook.cli.serve:serve",
         "check": "offhook.cli.check:check",
+        "reload": "offhook.cli.reload:reload",
         "call": "offhook.cli.call:call",
         "calls": "offhook.cli.calls:calls",
         "db": "offhook.cli.db:db",

@@ -130,6 +130,10 @@ class ApiClient:
         path = f"{PREFIX}/calls/{quote(call_sid, safe='')}/{operation}"
         return await self._ask("POST", path, body, {"what"})
 
+    async def reload(self) -> ApiAnswer:
+        """Have the agent files read again. Raises UserError as `act` does."""
+        return await self._ask("POST", f"{PREFIX}/agents/reload", None, {"agents", "restart"})
+
     async def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None, members: set[str]
     ) -> ApiAnswer:

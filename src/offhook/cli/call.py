@@ -60,7 +60,7 @@ def call(
     given = options.variables_of(var)
     if not all(variables.NAME.fullmatch(name) for name in given):
         raise typer.BadParameter("Write NAME=VALUE.", param_hint="--var")
-    loaded = configuration.load(config, os.environ)
+    loaded = configuration.load_app(config, os.environ)
     api = ApiClient(operator_url(loaded, url), token_of(loaded), answer_s=PLACING_S)
     client = PlacementClient(api, agent, within_hours=from_ is not None)
     if number is not None:

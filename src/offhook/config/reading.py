@@ -1,7 +1,8 @@
 """Reading of the whole configuration, with its agents, into one frozen Config."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:  # its metadata takes its time
     from offhook.policy.dial_policy import DialRules
 
 
+def _unread() -> "Config":
+    raise RuntimeError("this configuration was not read from files")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config(AppConfig):
     """The whole configuration, with its agents."""
@@ -47,6 +52,9 @@ class Config(AppConfig):
 
     by_rest: tuple[Finding, ...] = field(default=(), repr=False)
     """Actions of agents that need Twilio's REST API, as errors for when it cannot be used."""
+
+    read_again: Callable[[], "Config"] = field(default=_unread, repr=False, compare=False)
+    """Read the same files once more, with the same environment and command line."""
 
     def agent_for(self, number: str | None) -> Agent | None:
         """Return the agent that answers a called number; None for the number: it is not known.
@@ -128,6 +136,7 @@ def load(
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=(*remarks, *hours_remarks(agents, placers)),
         by_rest=tuple(by_rest(agents)),
+        read_again=partial(load, path, dict(environ), overrides=overrides),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from offhook.config.current_agents import ReloadReport
 from offhook.errors import UserError
 from offhook.link.lines import LineConnection, adopt
 from offhook.link.messages import (
@@ -48,6 +49,7 @@ PERFORM_S: Final = 55.0
 PLACE_S: Final = 140.0
 """Seconds that placing a call may take: its turn, Twilio's answer, and the look-up of the call."""
 RELOAD_S: Final = 50.0
+"""Seconds that a reload may take: it runs the files of functions."""
 
 AGAIN_S: Final = 2.0
 """Seconds after which a request may be repeated: a call process restarts faster."""
@@ -127,9 +129,10 @@ class CallProcess:
         state = await self._ask(ReadProcessState(call_sid), STATE_S, CallProcessState)
         return state
 
-    async def reload(self) -> Any:
-        """Read the agent files again, and return what has changed."""
-        return await self._ask(ReloadAgents(), RELOAD_S, object)
+    async def reload(self) -> ReloadReport:
+        """Read the agent files again. Raises UserError for a mistake in one of them."""
+        report: ReloadReport = await self._ask(ReloadAgents(), RELOAD_S, ReloadReport)
+        return report
 
     async def _ask(self, order: LinkOrder, limit_s: float, kind: Any) -> Any:
         connection = await self._open()
@@ -208,8 +211,8 @@ class CallProcesses:
         """Return the metrics of each process; None for one that does not answer within 2 s."""
         return [text for _, text in await _each(self.live(), lambda process: process.metrics())]
 
-    async def reload(self) -> Any:
-        """Read the agent files again in every process; return what has changed in the newest."""
+    async def reload(self) -> ReloadReport:
+        """Read the agent files again in every process; return the report of the newest."""
         return (await asyncio.gather(*(process.reload() for process in self._some())))[0]
 
     def _some(self) -> list[CallProcess]:

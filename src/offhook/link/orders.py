@@ -9,6 +9,7 @@ import pydantic
 from offhook.calls.operations import OPERATIONS
 from offhook.calls.registry import CallRegistry
 from offhook.config import Config
+from offhook.config.current_agents import ReloadReport
 from offhook.link.messages import (
     CallProcessState,
     LinkOrder,
@@ -38,7 +39,7 @@ class LinkOrders:
         placing: Its outbound calls; None without credentials for Twilio's REST API.
         metrics: Its metrics.
         failing: Returns the parts that do not work, each with its state.
-        reload: Reads the agent files again, and returns what has changed.
+        reload: Reads the agent files again, and returns a report.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class LinkOrders:
         metrics: Metrics,
         *,
         failing: Callable[[], Mapping[str, str]],
-        reload: Callable[[], Awaitable[Any]],
+        reload: Callable[[], Awaitable[ReloadReport]],
     ) -> None:
         self._config = config
         self._calls = calls

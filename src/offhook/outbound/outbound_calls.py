@@ -21,6 +21,7 @@ from offhook.calls.intake import CallIntake
 from offhook.calls.registry import CallRegistry
 from offhook.clock import Clock
 from offhook.config import Agent, Config
+from offhook.config.current_agents import CurrentAgents
 from offhook.errors import UserError
 from offhook.outbound.call_tracker import CallTracker
 from offhook.outbound.errors import TryLaterError, UncertainError, uncertain
@@ -102,6 +103,7 @@ class OutboundCalls:
     def __init__(
         self,
         config: Config,
+        agents: CurrentAgents,
         calls: CallRegistry,
         intake: CallIntake,
         rest: TwilioRest,
@@ -112,6 +114,7 @@ class OutboundCalls:
         wall: Callable[[], datetime],
     ) -> None:
         self._config = config
+        self._agents = agents
         self._intake = intake
         self._rest = rest
         self._ledger = ledger
@@ -335,7 +338,7 @@ class OutboundCalls:
     # --- whether it may be placed --------------------------------------------------------------
 
     def _agent(self, name: str) -> Agent:
-        agents = self._config.agents_by_name()
+        agents = self._agents.by_name()
         if name not in agents:
             close = yamlfile.nearest(name, agents)
             fix = f'Did you mean "{close}"?' if close else f"There are: {', '.join(agents)}."
@@ -343,7 +346,7 @@ class OutboundCalls:
         return agents[name]
 
     def _caller_id(self, agent: Agent) -> str:
-        found = self._config.caller_id_of(agent)
+        found = self._agents.caller_id_of(agent)
         if found is None:
             raise UserError(
                 "E-OUT-03",

@@ -207,7 +207,8 @@ class DialPolicy:
     def __init__(
         self, rules: DialRules, *, earlier: Iterable[Spent] = (), keep: DialCount | None = None
     ) -> None:
-        self.rules: Final = rules
+        self.rules = rules
+        """Rules for the next check."""
         self._keep = keep
         self._spent: deque[Spent] = deque(earlier)
         """Entries of the last hour: no more than the limits let through."""

@@ -1,6 +1,6 @@
 """Composition of a server: builds its parts in the order of their dependencies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -14,6 +14,7 @@ from offhook.capture.tap import MakeTap
 from offhook.clock import Clock, wall_clock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
+from offhook.config.current_agents import ReloadReport
 from offhook.deepgram.connection import Dialler
 from offhook.events.bus import Publisher
 from offhook.events.types import InterpreterHeld, Subscriber
@@ -26,6 +27,7 @@ from offhook.policy.dial_count import DialCount
 from offhook.policy.dial_policy import DialPolicy
 from offhook.recordings.recorder import Recordings
 from offhook.redaction.redactor import redacting
+from offhook.serving.reloading import AgentReloader
 from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
@@ -68,6 +70,7 @@ class ServerParts:
     webhooks: Webhooks
     placing: OutboundCalls | None
     watchdog: Watchdog
+    reload: Callable[[], Awaitable[ReloadReport]]
 
 
 def compose_server(
@@ -132,6 +135,7 @@ def compose_server(
     if ledger is not None and rest is not None:
         placing = OutboundCalls(
             config,
+            calls.agents,
             calls.registry,
             calls.intake,
             rest,
@@ -144,6 +148,10 @@ def compose_server(
         config, calls, pending_streams, metrics, needs.journal, placing, failing=failing
     )
 
+    reloader = AgentReloader(
+        config, calls.agents, policy, is_recording=needs.recordings is not None
+    )
+
     def on_held(held: Held) -> None:
         metrics.held(held.tool, held.held_ms / 1000)
         entry = calls.registry.live.get(held.call_sid)
@@ -153,14 +161,18 @@ def compose_server(
     watchdog = Watchdog(
         clock,
         runs=lambda: runner.runs,
-        threads=lambda: (*runner.threads.lately, *lookups.threads.lately),
+        threads=lambda: (
+            *runner.threads.lately,
+            *lookups.threads.lately,
+            *reloader.threads.lately,
+        ),
         late=metrics.late,
         held=on_held,
     )
 
     publishers = (subscribed, publish)
     _measure(needs, calls, pending_streams, runner, publishers, failing=failing, faults=faults)
-    return ServerParts(calls, webhooks, placing, watchdog)
+    return ServerParts(calls, webhooks, placing, watchdog, reloader.reload)
 
 
 def _measure(

@@ -173,17 +173,13 @@ class Server:
         journal = self._needs.journal
         if journal is None:
             return None
-
-        async def reload() -> None:
-            """Change nothing; nothing requests this yet."""
-
         orders = LinkOrders(
             self._config,
             parts.calls.registry,
             parts.placing,
             self.metrics,
             failing=self.failing,
-            reload=reload,
+            reload=parts.reload,
         )
         link = LinkServer(orders, tasks)
         try:

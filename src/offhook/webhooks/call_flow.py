@@ -17,7 +17,7 @@ from offhook.calls import responses
 from offhook.calls.agent_session import values_for
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.compose import CallHandling
-from offhook.config import Agent, Announcement, Config
+from offhook.config import Agent, Announcement
 from offhook.observability.metrics.meter import Metrics
 from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.twilio import twiml
@@ -47,9 +47,9 @@ class CallFlow:
     """Flow of a caller: decides whether to connect a stream, dial, say goodbye or hang up."""
 
     def __init__(
-        self, config: Config, calls: CallHandling, metrics: Metrics, placing: OutboundCalls | None
+        self, calls: CallHandling, metrics: Metrics, placing: OutboundCalls | None
     ) -> None:
-        self._config = config
+        self._agents = calls.agents
         self._registry = calls.registry
         self._intake = calls.intake
         self._transfers = calls.transfers
@@ -61,7 +61,7 @@ class CallFlow:
         """Answer a request about a new call, or its repetition."""
         call_sid, account_sid = form["CallSid"], form["AccountSid"]
         sid = {"call_sid": call_sid}
-        agent = self._config.agent_for(form.get("To"))
+        agent = self._agents.agent_for(form.get("To"))
         if agent is None:
             self._metrics.refused("webhook", "no line")
             _log.warning(
@@ -114,7 +114,7 @@ class CallFlow:
     def apology(self, call_sid: str) -> Response:
         """Return the answer to a request whose handler failed."""
         entry = self._registry.find(call_sid)
-        agent = entry.agent if entry is not None else self._config.agent_for(None)
+        agent = entry.agent if entry is not None else self._agents.agent_for(None)
         return xml(twiml.hang_up() if agent is None else responses.apology(agent))
 
     def _tell(
@@ -192,7 +192,7 @@ class CallFlow:
         if entry is not None:
             return entry.agent
         is_outbound = form.get("Direction", "").startswith("outbound")
-        agent = self._config.agent_for(form.get("From" if is_outbound else "To"))
+        agent = self._agents.agent_for(form.get("From" if is_outbound else "To"))
         return self._filled(agent, form) if agent is not None else None
 
     def _filled(self, agent: Agent, form: Form) -> Agent:

@@ -89,7 +89,7 @@ class Webhooks:
         self._failing = failing
         self._has_hinted = False
         self._auth = TwilioAuth(config, metrics)
-        self._flow = CallFlow(config, calls, metrics, placing)
+        self._flow = CallFlow(calls, metrics, placing)
         self._callbacks = StatusCallbacks(calls, placing)
 
     def app(self) -> ASGIApp:

@@ -102,7 +102,7 @@ def _act(
     from offhook.concurrency.event_loop import run
     from offhook.observability.console_output import inert
 
-    loaded = configuration.load(config, os.environ)
+    loaded = configuration.load_app(config, os.environ)
     client = ApiClient(operator_url(loaded, url), token_of(loaded))
 
     async def ask() -> tuple[str, ApiAnswer]:

@@ -19,7 +19,7 @@ def follow(
     from offhook.cli.calls.event_stream import EventStream
     from offhook.concurrency.event_loop import run
 
-    loaded = configuration.load(config, os.environ)
+    loaded = configuration.load_app(config, os.environ)
     api = ApiClient(operator_url(loaded, url), token_of(loaded))
     try:
         run(EventStream(api).follow(EventPrinter(as_json=as_json)))
