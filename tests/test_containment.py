@@ -216,6 +216,7 @@ WHERE: Final = {
     },
     "tools/watchdog.py": {"call_at": (2, LOOP)},
     "calls/transfers.py": {"call_at": (1, LOOP)},
+    "net/tls.py": {"run_in_executor": (1, "its waiters get what it raises")},
     "net/websocket.py": {"call_later": (1, LOOP)},
 }
 """By file and name: how many there are, and why a fault in one ends nothing else."""

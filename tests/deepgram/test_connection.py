@@ -18,7 +18,7 @@ from tests.waiting import settled
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import DeepgramSettings
 from offhook.deepgram.connection import MAX_MESSAGE, Dialler
-from offhook.net import websocket
+from offhook.net import tls, websocket
 from offhook.net.websocket import Closed, UnreachableError, UpgradeRefusedError
 
 KEY = "CANARY-0123456789abcdef"
@@ -302,3 +302,16 @@ async def test_a_certificate_of_an_authority_that_is_known_is_taken_for_its_own_
     async with serving_tls(certificate, never) as port, asyncio.TaskGroup() as group:
         failure = await Dial(group, over_tls("127.0.0.1", port)).failed()
     assert "CERTIFICATE_VERIFY_FAILED" in str(failure)
+
+
+async def test_authorities_that_cannot_be_read_fail_the_dial(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> ssl.SSLContext:
+        raise FileNotFoundError(2, "No such file")
+
+    monkeypatch.setattr(tls, "verifying", broken)
+    async with asyncio.TaskGroup() as group:
+        failure = await Dial(group, over_tls("127.0.0.1", 9)).failed()
+    assert isinstance(failure, UnreachableError)
+    assert "E-DG-04 The authorities of TLS cannot be read: No such file." in caplog.text

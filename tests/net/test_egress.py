@@ -5,6 +5,7 @@ import asyncio
 import ipaddress
 import re
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.calls.test_lookup import AGENT, Target, agent, reply, target
 
 import offhook
 from offhook.deepgram.settings import accept
-from offhook.net import egress
+from offhook.net import egress, tls
 from offhook.net.addresses import is_outside, is_public
 from offhook.net.egress import ForbiddenAddressError
 from offhook.yamlfile import InvalidFileError
@@ -312,3 +313,33 @@ async def test_tls_is_checked_against_the_name(monkeypatch: pytest.MonkeyPatch) 
     finally:
         server.close()
         await server.wait_closed()
+
+
+async def test_the_authorities_are_loaded_beside_the_loop_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[int] = []
+    load = tls.verifying
+
+    def watched() -> ssl.SSLContext:
+        threads.append(threading.get_ident())
+        return load()
+
+    monkeypatch.setattr(tls, "verifying", watched)
+    async with target() as t, egress.client((t.url,)) as http:
+        answers = await asyncio.gather(*(http.post(t.url, json={}) for _ in range(3)))
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+
+
+async def test_authorities_that_cannot_be_loaded_fail_the_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> ssl.SSLContext:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(tls, "verifying", broken)
+    async with egress.client(("http://127.0.0.1",)) as http:
+        with pytest.raises(httpx2.ConnectError, match="authorities"):
+            await http.get("http://127.0.0.1/")

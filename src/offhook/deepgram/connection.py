@@ -1,5 +1,6 @@
 """Opening agent legs: where Deepgram is, how we identify ourselves, what its refusals mean."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -41,7 +42,7 @@ class Dialler:
         self._timeout = timeout_s
         self._headers = dict(headers)
         self._tasks = tasks
-        self._tls = tls.verifying() if url.startswith("wss:") else None
+        self._tls = tls.loading() if url.startswith("wss:") else None
         if self._tls is None and not is_this_machine(urlsplit(url).hostname or ""):
             _log.warning("deepgram.url is ws:// to another machine: the key goes there in clear")
 
@@ -66,13 +67,19 @@ class Dialler:
         self, receiver: websocket.Receiver
     ) -> websocket.UpgradeRefusedError | websocket.UnreachableError | None:
         try:
+            # Several dials may wait for the authorities, and one of them be cancelled.
+            authorities = None if self._tls is None else await asyncio.shield(self._tls)
+        except OSError as error:
+            _log.error("E-DG-04 The authorities of TLS cannot be read: %s.", error.strerror)
+            return websocket.UnreachableError("the authorities of TLS cannot be read")
+        try:
             await websocket.connect(
                 self._url,
                 receiver,
                 headers=self._headers,
                 timeout=self._timeout,
                 max_size=MAX_MESSAGE,
-                tls=self._tls,
+                tls=authorities,
             )
         except websocket.UpgradeRefusedError as refused:
             request_id = refused.headers.get("dg-request-id", "none")

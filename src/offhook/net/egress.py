@@ -13,10 +13,11 @@ import socket
 import ssl
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import httpx2
 
+from offhook.net import tls
 from offhook.net.addresses import is_public
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -42,21 +43,18 @@ class Egress(httpx2.AsyncBaseTransport):
         self,
         trusted: Iterable[str],
         *,
-        verify: ssl.SSLContext | bool = True,
+        verify: ssl.SSLContext | None = None,
         limits: httpx2.Limits | None = None,
     ) -> None:
         self._trusted: Final = frozenset(map(origin_of, trusted))
-        limits = limits or httpx2.Limits()
-        if verify is True:  # both transports share the authorities, which take time to load
-            verify = httpx2.create_ssl_context(trust_env=False)
-        self._direct = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits)
-        # No connection is kept: the pool knows them by address, and two names may share one.
-        alone = httpx2.Limits(max_connections=limits.max_connections, max_keepalive_connections=0)
-        self._checked = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=alone)
+        self._verify = verify
+        self._limits: Final = limits or httpx2.Limits()
+        self._loading: asyncio.Future[ssl.SSLContext] | None = None
+        self._made: _Transports | None = None
 
     async def __aenter__(self) -> Self:
-        await self._direct.__aenter__()
-        await self._checked.__aenter__()
+        if self._verify is None:
+            self._loading = tls.loading()
         return self
 
     async def __aexit__(
@@ -65,19 +63,50 @@ class Egress(httpx2.AsyncBaseTransport):
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
-        await self._checked.__aexit__(kind, error, trace)
-        await self._direct.__aexit__(kind, error, trace)
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+        if self._made is not None:
+            await self._made.checked.aclose()
+            await self._made.direct.aclose()
+
+    async def _transports(self) -> "_Transports":
+        """Return both transports, which share the authorities. They are made once."""
+        verify = self._verify
+        if verify is None:
+            self._loading = self._loading or tls.loading()
+            try:
+                verify = await asyncio.shield(self._loading)
+            except OSError as error:
+                raise httpx2.ConnectError("the authorities cannot be read") from error
+        if self._made is None:
+            # No connection is kept of the checked: the pool knows them by address, and two names
+            # may share one.
+            most = self._limits.max_connections
+            alone = httpx2.Limits(max_connections=most, max_keepalive_connections=0)
+            self._made = _Transports(
+                httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=self._limits),
+                httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=alone),
+            )
+        return self._made
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Make a request. Raises ForbiddenAddressError for an address that is not allowed."""
+        transports = await self._transports()
         if origin_of(request.url) in self._trusted:
-            return await self._direct.handle_async_request(request)
+            return await transports.direct.handle_async_request(request)
         host = request.url.host
         address = await _checked_address(host, request.url.port or _PORTS.get(request.url.scheme))
         # To that address, under its name: in the Host header, which is set, and in TLS.
         request.url = request.url.copy_with(host=address)
         request.extensions = {**request.extensions, "sni_hostname": host}
-        return await self._checked.handle_async_request(request)
+        return await transports.checked.handle_async_request(request)
+
+
+class _Transports(NamedTuple):
+    """Transports to what is trusted, and to addresses that were checked."""
+
+    direct: httpx2.AsyncHTTPTransport
+    checked: httpx2.AsyncHTTPTransport
 
 
 async def _checked_address(host: str, port: int | None) -> str:
@@ -101,7 +130,7 @@ async def _resolved(host: str, port: int | None) -> list[str]:
 def client(
     trusted: Iterable[str],
     *,
-    verify: ssl.SSLContext | bool = True,
+    verify: ssl.SSLContext | None = None,
     limits: httpx2.Limits | None = None,
 ) -> httpx2.AsyncClient:
     """Return an HTTP client; the code that enters it closes it.
