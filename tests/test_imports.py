@@ -40,9 +40,13 @@ COMMANDS: Final = {
 """Packages that a command must not import, by its arguments."""
 
 PROCESSES: Final = {
-    "offhook.serving.server": (
-        *(*DATABASE, *RIGS, "fastapi", "rich", "typer", "structlog"),
-        *("offhook.records", "offhook.cli"),
+    "offhook.serving.supervisor": (
+        *(*SERVER, *DATABASE, *RIGS, "asyncio", "ssl", "pydantic", "msgspec", "ruamel", "rich"),
+        *("offhook.config", "offhook.records", "offhook.api", "offhook.call", "offhook.calls"),
+    ),
+    "offhook.serving.call_process": (
+        *(*DATABASE, *RIGS, "fastapi", "rich", "typer", "structlog", "prometheus_client"),
+        *("offhook.records", "offhook.cli", "offhook.api.app"),
     ),
 }
 """Packages that must not be imported by the module with which a process begins."""

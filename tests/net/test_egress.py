@@ -102,7 +102,7 @@ provider: {type: open_ai, model: gpt-4o-mini}
     message = desk.settings.message(fill=lambda text: text.replace("{{customer}}", "Ada")).decode()
     assert "https://llm.example/{{customer}}" in message
     assert "https://f.example/{{customer}}" in message
-    assert made.addresses == ("https://api.twilio.com", "https://crm.example/{{customer}}")
+    assert made.addresses == ("https://crm.example/{{customer}}",)
 
 
 # --- addresses -----------------------------------------------------------------------------------
@@ -315,9 +315,8 @@ async def test_tls_is_checked_against_the_name(monkeypatch: pytest.MonkeyPatch) 
         await server.wait_closed()
 
 
-async def test_the_authorities_are_loaded_beside_the_loop_and_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def counted_loading(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the thread of each loading of the authorities."""
     threads: list[int] = []
     load = tls.verifying
 
@@ -326,11 +325,26 @@ async def test_the_authorities_are_loaded_beside_the_loop_and_once(
         return load()
 
     monkeypatch.setattr(tls, "verifying", watched)
-    async with target() as t, egress.client((t.url,)) as http:
-        answers = await asyncio.gather(*(http.post(t.url, json={}) for _ in range(3)))
-    assert [answer.status_code for answer in answers] == [200] * 3
+    return threads
+
+
+async def test_the_authorities_are_loaded_beside_the_loop_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = counted_loading(monkeypatch)
+    async with egress.client(("https://127.0.0.1:9",)) as http:
+        asked = (http.get("https://127.0.0.1:9/") for _ in range(3))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [httpx2.ConnectError] * 3, "nothing is there"
     assert len(threads) == 1
     assert threads[0] != threading.get_ident()
+
+
+async def test_a_request_without_tls_needs_no_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = counted_loading(monkeypatch)
+    async with target() as t, egress.client((t.url,)) as http:
+        assert (await http.post(t.url, json={})).status_code == 200
+    assert threads == []
 
 
 async def test_authorities_that_cannot_be_loaded_fail_the_request(
@@ -340,6 +354,6 @@ async def test_authorities_that_cannot_be_loaded_fail_the_request(
         raise FileNotFoundError
 
     monkeypatch.setattr(tls, "verifying", broken)
-    async with egress.client(("http://127.0.0.1",)) as http:
+    async with egress.client(("https://127.0.0.1",)) as http:
         with pytest.raises(httpx2.ConnectError, match="authorities"):
-            await http.get("http://127.0.0.1/")
+            await http.get("https://127.0.0.1/")

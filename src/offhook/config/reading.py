@@ -91,10 +91,14 @@ class Config(AppConfig):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Every URL that the server asks over HTTP, as it was written: egress.py trusts them."""
+        """Every URL that the server asks over HTTP, as it was written: egress.py trusts them.
+
+        Twilio's REST API is one of them if there are credentials for it.
+        """
         agents = (*self.agents.values(), *self.lines.values(), *self.placers)
         lookups = {agent.lookup.url for agent in agents if agent.lookup is not None}
-        return (self.twilio.rest_origin, *sorted(filter(None, lookups)))
+        rest = [] if self.twilio.rest_account is None else [self.twilio.rest_origin]
+        return (*rest, *sorted(filter(None, lookups)))
 
     def require_rest_of_agents(self) -> None:
         """Raise InvalidFileError E-DIAL-02 for what agents can do by REST alone, without it.

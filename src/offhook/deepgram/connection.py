@@ -69,9 +69,10 @@ class Dialler:
         try:
             # Several dials may wait for the authorities, and one of them be cancelled.
             authorities = None if self._tls is None else await asyncio.shield(self._tls)
-        except OSError as error:
-            _log.error("E-DG-04 The authorities of TLS cannot be read: %s.", error.strerror)
-            return websocket.UnreachableError("the authorities of TLS cannot be read")
+        except OSError:
+            why = "the authorities of TLS cannot be read"
+            _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", self._url, why)
+            return websocket.UnreachableError(why)
         try:
             await websocket.connect(
                 self._url,

@@ -50,10 +50,14 @@ class Egress(httpx2.AsyncBaseTransport):
         self._verify = verify
         self._limits: Final = limits or httpx2.Limits()
         self._loading: asyncio.Future[ssl.SSLContext] | None = None
-        self._made: _Transports | None = None
+        self._plain: _Transports | None = None
+        self._secured: _Transports | None = None
 
     async def __aenter__(self) -> Self:
-        if self._verify is None:
+        if self._trusted:  # else there may be no request, and what makes one is slow to import
+            self._without_tls()
+        # The first request should not wait for the authorities, if there may be one over TLS.
+        if self._verify is None and any(scheme == "https" for scheme, _, _ in self._trusted):
             self._loading = tls.loading()
         return self
 
@@ -65,12 +69,28 @@ class Egress(httpx2.AsyncBaseTransport):
     ) -> None:
         if self._loading is not None:
             await asyncio.wait([self._loading])
-        if self._made is not None:
-            await self._made.checked.aclose()
-            await self._made.direct.aclose()
+        for made in filter(None, (self._plain, self._secured)):
+            await made.checked.aclose()
+            await made.direct.aclose()
 
-    async def _transports(self) -> "_Transports":
-        """Return both transports, which share the authorities. They are made once."""
+    def _transports(self, verify: ssl.SSLContext) -> "_Transports":
+        # No connection is kept of the checked: the pool knows them by address, and two names may
+        # share one.
+        most = self._limits.max_connections
+        alone = httpx2.Limits(max_connections=most, max_keepalive_connections=0)
+        return _Transports(
+            httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=self._limits),
+            httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=alone),
+        )
+
+    def _without_tls(self) -> "_Transports":
+        """Return both transports for plain HTTP, for which no authorities have to be loaded."""
+        # A context that knows no authority trusts nobody.
+        self._plain = self._plain or self._transports(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        return self._plain
+
+    async def _over_tls(self) -> "_Transports":
+        """Return both transports for TLS, which share the authorities. They are made once."""
         verify = self._verify
         if verify is None:
             self._loading = self._loading or tls.loading()
@@ -78,20 +98,12 @@ class Egress(httpx2.AsyncBaseTransport):
                 verify = await asyncio.shield(self._loading)
             except OSError as error:
                 raise httpx2.ConnectError("the authorities cannot be read") from error
-        if self._made is None:
-            # No connection is kept of the checked: the pool knows them by address, and two names
-            # may share one.
-            most = self._limits.max_connections
-            alone = httpx2.Limits(max_connections=most, max_keepalive_connections=0)
-            self._made = _Transports(
-                httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=self._limits),
-                httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=alone),
-            )
-        return self._made
+        self._secured = self._secured or self._transports(verify)
+        return self._secured
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Make a request. Raises ForbiddenAddressError for an address that is not allowed."""
-        transports = await self._transports()
+        transports = self._without_tls() if request.url.scheme == "http" else await self._over_tls()
         if origin_of(request.url) in self._trusted:
             return await transports.direct.handle_async_request(request)
         host = request.url.host

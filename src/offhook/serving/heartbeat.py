@@ -6,7 +6,6 @@ Looks are counted, and not only time: a machine that was suspended, or a supervi
 stopped, finds no beats in one look and finds them in the next.
 """
 
-import asyncio
 import contextlib
 import socket
 from typing import Final
@@ -71,6 +70,8 @@ class Heartbeat:
 
 async def beat(descriptor: int) -> None:
     """Write a beat every BEAT_S to the inherited descriptor, until cancelled."""
+    import asyncio  # the supervisor does without it
+
     with socket.socket(fileno=descriptor) as sock:
         sock.setblocking(False)
         while True:
