@@ -45,6 +45,9 @@ async def run(folder: Path, server: Serving, *arguments: str) -> tuple[int | Non
 
 @pytest.mark.long
 async def test_a_live_call_is_acted_on(tmp_path: Path) -> None:
+    # The caller says nothing for as long as nine commands take, on however slow a machine.
+    (tmp_path / "offhook.yaml").write_text("lines: {default: agent.yaml}\n")
+    (tmp_path / "agent.yaml").write_text("settings: {}\nlimits: {silence_seconds: 0}\n")
     async with serving(tmp_path) as server, asyncio.TaskGroup() as group:
         call = group.create_task(
             place_call(
