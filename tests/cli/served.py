@@ -154,10 +154,13 @@ async def operator_url(folder: Path) -> str:
 
 
 async def ended(process: asyncio.subprocess.Process) -> None:
-    """Kill a server and its processes, in whatever state they are."""
+    """Kill a server and its processes, in whatever state they are, and wait for all of them.
+
+    They share the pipes, whose end comes when the last of them has ended.
+    """
     killed(process)
-    if process.returncode is None:
-        await process.wait()
+    async with asyncio.timeout(240):
+        await process.communicate()
 
 
 def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
