@@ -85,13 +85,16 @@ def bench(
             name = f"{level.bridge}, {level.calls} {level.kind}: {level.cpu_us:.0f} µs{bound}"
             progress.update(task, description=name, advance=1)
 
+        # Users have bytecode, from their second start on; here it may be forbidden to write it.
+        environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(Path(folder) / "bytecode")}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
         database, costs = None, []
         if search:
             progress.update(task, description=f"writing {searches.CALLS} calls")
             database = Path(folder) / "calls.db"
             searches.make_database(database)
-            costs = commands.costs(database, os.environ)
-        bench = runner.Bench(runner.Cores(), os.environ)
+            costs = commands.costs(database, environ)
+        bench = runner.Bench(runner.Cores(), environ)
         report = run(suite.Suite(bench, config, others, plan, on_level).run(costs, database))
     if plot is not None:
         try:
