@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, select, text
+from tests.records.record import Record
 from tests.records.test_store import WALL, WHOLE, apply, began, ended, lines, rows
 from tests.waiting import wait_until
 from typer.testing import CliRunner
@@ -27,7 +28,6 @@ from offhook.recordings.files import LocalFiles
 from offhook.records import database, erasing, tables
 from offhook.records import follower as follower_module
 from offhook.records.follower import OPERATOR_LOCK
-from offhook.records.record import Record
 from offhook.records.retention import Retention
 from offhook.records.store import RecordStore
 

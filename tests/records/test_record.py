@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import URL, Engine, event, text
 from tests.postgres import Postgres
+from tests.records.record import Record
 from tests.records.test_store import began, ended, rows
 from tests.waiting import wait_until
 
@@ -21,7 +22,6 @@ from offhook.journal import segments
 from offhook.journal.entries import encode
 from offhook.journal.writer import JournalWriter
 from offhook.records import database, tables
-from offhook.records.record import Record
 
 
 def record_of(engine: Engine, folder: Path) -> Record:

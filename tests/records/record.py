@@ -1,7 +1,7 @@
-"""The record of a server that writes its journal and follows it in one process."""
+"""A journal, and the follower that brings it into the database, in one process."""
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from sqlalchemy import Engine
 
@@ -11,44 +11,29 @@ from offhook.events.types import CallEvent
 from offhook.journal.keeper import EventJournal
 from offhook.records.follower import RecordFollower
 
-LIMIT_BYTES: Final = 1_000_000_000
-"""Bytes of the journal, unless it is said."""
+LIMIT_BYTES = 1_000_000_000
 
 
 class Record:
-    """Keeps every event of every call. A subscriber; a context manager that runs the threads.
+    """Keeps every event of every call. A subscriber; a context manager that runs the threads."""
 
-    `folder` is that of journals. Raises UserError as EventJournal and RecordFollower do.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        folder: Path,
-        prices: Prices,
-        *,
-        after_call: bool = False,
-        limit_bytes: int = LIMIT_BYTES,
-    ) -> None:
-        self.follower: Final = RecordFollower(engine, folder, prices, after_call=after_call)
+    def __init__(self, engine: Engine, folder: Path, prices: Prices) -> None:
+        self.follower = RecordFollower(engine, folder, prices)
         try:
-            self.journal: Final = EventJournal(folder, limit_bytes)
+            self.journal = EventJournal(folder, LIMIT_BYTES)
         except BaseException:
             self.follower.stop()
             raise
 
     def __call__(self, call_event: CallEvent) -> None:
-        """Keep an event: it survives the end of this process some milliseconds from now."""
         self.journal(call_event)
 
     @property
     def lost(self) -> int:
-        """Number of lines that were lost because the disk had no room."""
         return self.journal.lost
 
     @property
     def waiting(self) -> int:
-        """Number of lines that the database does not have yet."""
         return self.journal.waiting
 
     @property
@@ -58,7 +43,6 @@ class Record:
 
     @property
     def state(self) -> str:
-        """State for readiness: the journal's, and if that is `ok`, the follower's."""
         kept = self.journal.state
         return kept if kept != "ok" else self.follower.state
 
