@@ -37,7 +37,7 @@ class Command:
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "offhook", "call", *arguments),
-            *("--agent", "seed", "--url", self.town.desk.whole.origin),
+            *("--agent", "seed", "--url", self.town.desk.url),
             env=CLEAN | {"OFFHOOK_API_TOKEN": TOKEN},
             cwd=self.folder,
             stdout=asyncio.subprocess.PIPE,
