@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -48,7 +48,7 @@ class ServeSetup:
     """A server's configuration, written to a folder of its own."""
 
     folder: Path
-    token: str
+    token: str = field(repr=False)
     port: int
 
     @property
