@@ -287,10 +287,18 @@ async def test_a_client_that_is_gone_is_forgotten(tmp_path: Path) -> None:
 
 async def test_draining_goes_on_with_clients_connected(tmp_path: Path) -> None:
     async with desk(tmp_path) as d, asyncio.TaskGroup() as group:
+
+        async def stop_operator() -> None:
+            """As a supervisor does: once the call side has ended, and its events are followed."""
+            await d.whole.until_stopped()
+            await until(lambda: not d.files.journal.waiting)
+            d.side.server.stop()
+
         call = group.create_task(d.whole.call(GREET, ASK, GREET, HANG_UP))
         async with following(d) as response:
             await until(lambda: d.whole.server.calls.registry.live_count > 0)
             d.whole.server.stop()
+            group.create_task(stop_operator())
             async with asyncio.timeout(240):
                 text = "".join([chunk async for chunk in response.aiter_text()])
         assert (await call).faults == []
