@@ -274,8 +274,9 @@ async def test_a_client_that_reads_nothing_slows_no_call(
         d.whole.server.stop()
         async with asyncio.timeout(240):
             await d.whole.until_stopped()
+        d.side.server.stop()
+        await until(lambda: not listeners)
         stuck.close()
-        assert not listeners
 
 
 async def test_a_client_that_is_gone_is_forgotten(tmp_path: Path) -> None:
