@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from offhook.api import live as module
 from offhook.api.live import KEPT_BYTES, LISTENERS_MAX, LiveEvents, LiveListener
 from offhook.api.problems import ApiError
 from offhook.events.types import AgentSaid, CallerSaid, CallEvent, KeyPressed
+from offhook.journal.reader import JournalReader
 
 
 class Told(NamedTuple):
@@ -290,10 +291,14 @@ async def test_draining_goes_on_with_clients_connected(tmp_path: Path) -> None:
     async with desk(tmp_path) as d, asyncio.TaskGroup() as group:
 
         async def stop_operator() -> None:
-            """As a supervisor does: once the call side has ended, and its events are followed."""
+            """As a supervisor does: once the call side has ended, with its journal written."""
             await d.whole.until_stopped()
-            await until(lambda: not d.files.journal.waiting)
+            await until(lambda: not d.files.journal.waiting or ending_is_written())
             d.side.server.stop()
+
+        def ending_is_written() -> bool:
+            with closing(JournalReader(d.files.journal.folder)) as reader:
+                return any(b'"CallEnded"' in line for _, line in reader.read(1000))
 
         call = group.create_task(d.whole.call(GREET, ASK, GREET, HANG_UP))
         async with following(d) as response:

@@ -65,6 +65,7 @@ class OperatorServer:
             watching = group.create_task(self._watch_threads(), name="watch threads")
             serving = tasks.keep("operator's HTTP", self._serve)
             await self._stopping.wait()
+            await self._keeping.end_live()
             self._keeping.api.live.close()
             if self._web is None:
                 serving.cancel()

@@ -31,6 +31,10 @@ JOURNAL: Final = "journal"
 SETTLING_S: Final = 5.0
 """Seconds that the start waits for the database to be of this version."""
 
+LIVE_LOOK_S: Final = 0.02
+LIVE_LOOKS: Final = 150
+"""Looks, LIVE_LOOK_S apart, by which a stopping server waits until the last events were told."""
+
 STOP_S: Final = 10.0
 """Seconds that the last events may take into a database that is away or slow."""
 
@@ -111,6 +115,15 @@ class RecordKeeping:
     def show_live(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have live events told on the loop on which the API is served."""
         self._loop = loop
+
+    async def end_live(self) -> None:
+        """Have the last events told, as far as the journals have them; wait 3 s at most."""
+        # A thread that is told to stop does one more round, which reads all there is.
+        for _ in range(LIVE_LOOKS):
+            if self._live.thread.stop(0):
+                break
+            await asyncio.sleep(LIVE_LOOK_S)
+        await asyncio.sleep(0)  # what the thread handed to this loop comes first
 
     def _on_live(self, call_event: CallEvent) -> None:
         if self._loop is not None:
