@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,6 +131,12 @@ def load(
     lines, agents, remarks = read_lines(file.lines, file.outbound.agents, document)
     check_dialled(agents, file.dialling, lines)
     placers = tuple(path_from(document, path) for path in file.outbound.agents)
+    given = dict(environ)
+
+    def read_again() -> Config:
+        """Read the same files with the same environment; a `partial` would show its secrets."""
+        return load(path, given, overrides=overrides)
+
     return Config(
         **vars(app),
         lines=lines,
@@ -140,7 +145,7 @@ def load(
         lookup_secrets={n: SecretStr(env[n]) for n in _lookup_secrets(lines) if n in env},
         remarks=(*remarks, *hours_remarks(agents, placers)),
         by_rest=tuple(by_rest(agents)),
-        read_again=partial(load, path, dict(environ), overrides=overrides),
+        read_again=read_again,
     )
 
 
