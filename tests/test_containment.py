@@ -171,7 +171,7 @@ GUARDED: Final = "all of its body is guarded"
 ITSELF: Final = "it belongs to a command, whose end it is"
 
 WHERE: Final = {
-    "api/reading.py": {"Thread": (1, GUARDED), "call_soon_threadsafe": (1, LOOP)},
+    "api/reading.py": {"Thread": (1, GUARDED)},
     "concurrency/background_thread.py": {"Thread": (1, OWNED)},
     "concurrency/event_loop.py": {
         "add_signal_handler": (1, LOOP),
@@ -180,7 +180,7 @@ WHERE: Final = {
     "clock.py": {"call_later": (1, LOOP)},
     "link/server.py": {"add_done_callback": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
-    "outbound/ledger.py": {"call_soon_threadsafe": (1, LOOP)},
+    "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP)},
     "net/first_request.py": {"call_later": (2, LOOP)},
     "net/listener.py": {
         "create_task": (1, GUARDED),

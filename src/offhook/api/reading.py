@@ -1,13 +1,13 @@
 """Threads in which the API queries the database and reads files, never on the event loop."""
 
 import asyncio
-import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from offhook.api.problems import ApiError
+from offhook.concurrency.thread_job import ThreadJob
 from offhook.errors import UserError
 
 THREADS: Final = 4
@@ -27,7 +27,7 @@ class Readers:
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[ThreadJob | None] = queue.SimpleQueue()
         self._threads = 0
         self._open = 0
 
@@ -42,8 +42,7 @@ class Readers:
         if self._threads < min(THREADS, self._open + 1):
             threading.Thread(target=self._work, name="API", daemon=True).start()
             self._threads += 1
-        loop = asyncio.get_running_loop()
-        job = _Job(work, loop, loop.create_future(), self._on_done)
+        job = ThreadJob(work, settled=self._on_done)
         self._open += 1
         self._jobs.put(job)
         try:
@@ -64,40 +63,6 @@ class Readers:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job.run()
-
-
-class _Job:
-    def __init__(
-        self,
-        work: Callable[[], Any],
-        loop: asyncio.AbstractEventLoop,
-        answer: asyncio.Future[Any],
-        done: Callable[[], None],
-    ) -> None:
-        self.answer = answer
-        self._work = work
-        self._loop = loop
-        self._done = done
-
-    def run(self) -> None:
-        result: Any = None
-        error: BaseException | None = None
-        if not self.answer.cancelled():  # else no request waits for the result
-            try:
-                result = self._work()
-            except BaseException as raised:  # noqa: BLE001 - passed to the request
-                error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._settle, result, error)
-
-    def _settle(self, result: Any, error: BaseException | None) -> None:
-        self._done()
-        if self.answer.done():
-            return
-        if error is not None:
-            self.answer.set_exception(error)
-        else:
-            self.answer.set_result(result)
 
 
 def _too_slow() -> ApiError:

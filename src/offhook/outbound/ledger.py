@@ -4,7 +4,6 @@ The event loop never waits for the file: a thread of its own does each request.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import logging
@@ -12,9 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
+from offhook.concurrency.thread_job import ThreadJob
 from offhook.errors import UserError
 from offhook.outbound.errors import TryLaterError
 from offhook.outbound.ledger_database import AGAIN_S
@@ -56,7 +56,7 @@ class CallLedger(ThreadOwner):
     def __init__(self, path: Path) -> None:
         self.recent: list[int] = []
         self._file = LedgerFile(path)
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[ThreadJob] = deque()
         self._seen: deque[int] = deque(maxlen=SEEN_MAX)
         self._gathers = False
         self._is_failing = False
@@ -113,7 +113,7 @@ class CallLedger(ThreadOwner):
         """Do work in the thread. What begins late is not done, unless it must be `always`."""
         if len(self._jobs) >= WAITING_MAX:
             raise _too_slow()
-        job = _Job(work, asyncio.get_running_loop(), always=always)
+        job = ThreadJob(lambda: work(self._file), always=always)
         self._jobs.append(job)
         self.thread.wake()
         try:
@@ -134,7 +134,7 @@ class CallLedger(ThreadOwner):
             finally:
                 self._has_started.set()
         while self._jobs:
-            self._jobs.popleft().run(self._file)
+            self._jobs.popleft().run()
         if not self._seen:
             return None
         if not self._gathers and not self.thread.stopping:
@@ -163,43 +163,6 @@ class CallLedger(ThreadOwner):
         if not self._is_failing:
             self._is_failing = True
             _log.error("%s %s %s", error.code, error.what, error.fix)
-
-
-class _Job:
-    """Work for the file, and the future of its result."""
-
-    def __init__(
-        self,
-        work: Callable[[LedgerFile], Any],
-        loop: asyncio.AbstractEventLoop,
-        *,
-        always: bool,
-    ) -> None:
-        self.answer: asyncio.Future[Any] = loop.create_future()
-        self._work = work
-        self._loop = loop
-        self._always = always
-
-    def run(self, file: LedgerFile) -> None:
-        """Do the work, in the thread. Unless `always`, not when nobody waits for it any more."""
-        if self.answer.cancelled() and not self._always:
-            return
-        result: Any = None
-        error: BaseException | None = None
-        try:
-            result = self._work(file)
-        except BaseException as raised:  # noqa: BLE001 - passed to the one who waits
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._settle, result, error)
-
-    def _settle(self, result: Any, error: BaseException | None) -> None:
-        if self.answer.done():
-            return
-        if error is not None:
-            self.answer.set_exception(error)
-        else:
-            self.answer.set_result(result)
 
 
 def _too_slow() -> TryLaterError:
