@@ -24,3 +24,12 @@ class UserError(Exception):
     def for_terminal(self) -> str:
         """Return the two lines that a command prints before it exits with 1."""
         return f"{self.code} {self.what}\n  → {self.fix}"
+
+
+def fault_of(error: Exception) -> UserError:
+    """Return what the one who asked is told of an unexpected exception: its kind, not its words."""
+    return UserError(
+        "E-API-15",
+        f"Offhook has a fault ({type(error).__name__}); its log has more.",
+        "Report it, with those lines of the log.",
+    )

@@ -27,7 +27,7 @@ from offhook.api.problems import ApiError, documented, response
 from offhook.api.reading import Readers
 from offhook.clock import LoopClock, wall_clock
 from offhook.config import AppConfig
-from offhook.errors import UserError
+from offhook.errors import UserError, fault_of
 from offhook.link.client import CallProcesses
 from offhook.observability.metrics import catalogue
 from offhook.observability.metrics.meter import Metrics
@@ -82,7 +82,7 @@ class Api:
         self._operator = Operator(
             engine=engine,
             files=files,
-            journal=config.records.folder / "journal",
+            journal=config.records.journals,
             delivers=config.records.webhook.url is not None,
             processes=processes,
             live=self.live,
@@ -183,16 +183,7 @@ def _answer_errors(app: FastAPI, operator: Operator) -> None:
         )
 
     async def on_fault(_: Request, error: Exception) -> Response:
-        return response(
-            ApiError(
-                500,
-                UserError(
-                    "E-API-15",
-                    f"Offhook has a fault ({type(error).__name__}); its log has more.",
-                    "Report it, with those lines of the log.",
-                ),
-            )
-        )
+        return response(ApiError(500, fault_of(error)))
 
     app.add_exception_handler(ApiError, on_refused)
     app.add_exception_handler(UserError, on_refused)

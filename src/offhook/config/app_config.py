@@ -425,6 +425,11 @@ class RecordsSettings(RecordsFileSettings):
         return urls.without_secrets(value)
 
     @property
+    def journals(self) -> Path:
+        """The folder in which each call process has its journal."""
+        return self.folder / "journal"
+
+    @property
     def recordings(self) -> Path:
         """The folder of recordings."""
         return self.folder / "recordings"

@@ -77,7 +77,7 @@ class EventJournal:
 
     def __call__(self, call_event: CallEvent) -> None:
         """Keep an event: it survives the end of this process some milliseconds from now."""
-        line = encode(call_event, time.time_ns() // 1_000_000)
+        line = encode(call_event, _now_ms())
         self._told += 1
         if self._told_bytes - self._taken_bytes > WAITING_BYTES:
             self._refused += 1

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from offhook.concurrency.server_tasks import ServerTasks
-from offhook.errors import UserError
+from offhook.errors import UserError, fault_of
 from offhook.link.lines import LineConnection, adopt
 from offhook.link.messages import (
     LINE_MAX,
@@ -143,7 +143,7 @@ class _ServedConnection:
         except (UserError, ToolError) as error:
             self._reply_error(request.number, error)
         except Exception as error:
-            self._reply_error(request.number, _fault(error))
+            self._reply_error(request.number, fault_of(error))
             raise
 
     def _reply_error(self, number: int, error: UserError | ToolError) -> None:
@@ -165,12 +165,4 @@ def _too_many() -> UserError:
         "E-LINK-04",
         f"The call process has {REQUESTS_MAX} open requests of the operator's process.",
         "Ask again when some of them have been answered.",
-    )
-
-
-def _fault(error: Exception) -> UserError:
-    return UserError(
-        "E-API-15",
-        f"Offhook has a fault ({type(error).__name__}); its log has more.",
-        "Report it, with those lines of the log.",
     )

@@ -5,13 +5,13 @@ import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Final, Self, cast
+from typing import IO, Final, cast
 
 from offhook import __version__
 from offhook.api import token
 from offhook.capture.writer import Captures
 from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.parts_owner import PartsOwner
 from offhook.config import Config
 from offhook.events.types import Subscriber
 from offhook.journal.keeper import EventJournal
@@ -43,7 +43,7 @@ def check(config: Config) -> None:
         token.token_in(config.records.folder)
 
 
-class CallFiles:
+class CallFiles(PartsOwner):
     """Files of a call process in the data folder. A context manager that runs their threads.
 
     Attributes:
@@ -55,31 +55,19 @@ class CallFiles:
     def __init__(self, config: Config) -> None:
         """Open the files. Raises UserError for a folder that cannot be used."""
         settings = config.records
-        self.journal: Final = EventJournal(settings.folder / "journal", settings.journal_limit)
+        self.journal: Final = EventJournal(settings.journals, settings.journal_limit)
         self.ledger: Final = CallLedger(settings.folder / ledger_file.FILE)
         rules = config.dialling_rules()
         self.dial_count: Final = DialCount(
             settings.folder / dial_count.FILE, rules.calls_per_hour + rules.texts_per_hour
         )
-        self._running = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            for part in (self.journal, self.ledger, self.dial_count):
-                stack.enter_context(part)
-            self._running = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._running.close()
+    def _enter_parts(self, stack: contextlib.ExitStack) -> None:
+        for part in (self.journal, self.ledger, self.dial_count):
+            stack.enter_context(part)
 
 
-class CallServing:
+class CallServing(PartsOwner):
     """A call server with its files, captures and log. A context manager that runs their threads."""
 
     def __init__(self, config: Config, options: ServeOptions, sock: socket.socket) -> None:
@@ -89,23 +77,11 @@ class CallServing:
         self._files = CallFiles(config)
         folder = options.capture
         self._captures = None if folder is None else Captures(folder, config.secrets)
-        self._running = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._files)
-            if self._captures is not None:
-                stack.enter_context(self._captures)
-            self._running = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._running.close()
+    def _enter_parts(self, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(self._files)
+        if self._captures is not None:
+            stack.enter_context(self._captures)
 
     def server(self, printer: Printer, operator: socket.socket | None = None) -> Server:
         """Return the server, for the running event loop; `operator` is as Server's."""

@@ -5,12 +5,12 @@ import logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from types import TracebackType
-from typing import Final, Self
+from contextlib import ExitStack, asynccontextmanager
+from typing import Final
 
 from offhook.api.reading import Readers
 from offhook.concurrency.event_loop import on_stop_signal
+from offhook.concurrency.parts_owner import PartsOwner
 from offhook.config import AppConfig, load
 from offhook.observability.log_format import log_to
 from offhook.observability.stderr import Printer
@@ -24,7 +24,7 @@ from offhook.serving.running import run_logged
 _log: Final = logging.getLogger("offhook.server")
 
 
-class OperatorSide:
+class OperatorSide(PartsOwner):
     """The operator's side of a server in the same process. A context manager that runs its threads.
 
     Attributes:
@@ -39,17 +39,8 @@ class OperatorSide:
         self.keeping: Final = RecordKeeping(config, ours, readers)
         self.server: Final = OperatorServer(config, self.keeping)
 
-    def __enter__(self) -> Self:
-        self.keeping.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.keeping.__exit__(kind, error, trace)
+    def _enter_parts(self, stack: ExitStack) -> None:
+        stack.enter_context(self.keeping)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,16 +31,8 @@ class ServeOptions:
         """Return the settings among the options."""
         from offhook.config import Overrides
 
-        return Overrides(
-            host=self.host,
-            port=self.port,
-            operator_listen=self.operator_listen,
-            public_url=self.public_url,
-            deepgram_url=self.deepgram_url,
-            tls_cert=self.tls_cert,
-            tls_key=self.tls_key,
-            unsigned=self.unsigned or None,
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(Overrides)}
+        return Overrides(**given | {"unsigned": self.unsigned or None})
 
 
 _PATHS: Final = ("config", "tls_cert", "tls_key", "capture")

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import socket
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from offhook.api import token
 from offhook.api.app import Api
 from offhook.api.reading import Readers
 from offhook.concurrency.background_thread import BackgroundThread
+from offhook.concurrency.parts_owner import PartsOwner
 from offhook.config import AppConfig
 from offhook.events.types import CallEvent
 from offhook.journal.live import LiveFollower
@@ -25,9 +25,6 @@ from offhook.records.ledger_feed import LedgerFeed
 from offhook.records.retention import Retention
 from offhook.records.store import RecordStore
 
-JOURNAL: Final = "journal"
-"""Name of the folder of journals in the folder of records."""
-
 SETTLING_S: Final = 5.0
 """Seconds that the start waits for the database to be of this version."""
 
@@ -39,7 +36,7 @@ STOP_S: Final = 10.0
 """Seconds that the last events may take into a database that is away or slow."""
 
 
-class RecordKeeping:
+class RecordKeeping(PartsOwner):
     """Everything that follows the journals of a data folder, and the API for the operator.
 
     A context manager that runs their threads. `own` is a socket that is connected to a call process
@@ -64,7 +61,7 @@ class RecordKeeping:
         settings = config.records
         hooked = settings.webhook.url is not None
         self.engine: Final = database.open_engine(database.url_of(settings.database))
-        root = settings.folder / JOURNAL
+        root = settings.journals
         self._loop: asyncio.AbstractEventLoop | None = None
         self._live = LiveFollower(root, self._on_live)
         self.follower: Final = RecordFollower(
@@ -81,7 +78,6 @@ class RecordKeeping:
         self._measure(self.api.metrics)
         store = RecordStore(self.follower.machine_id, settings.prices, after_call=hooked)
         self._retention = Retention(self.engine, files, store, settings.retention)
-        self._running = contextlib.ExitStack()
 
     def _deliveries(self, config: AppConfig) -> WebhookDelivery | None:
         target = config.records.webhook.url
@@ -90,27 +86,16 @@ class RecordKeeping:
         secrets = tuple(one.get_secret_value() for one in config.require_webhook_secrets())
         return WebhookDelivery(self.engine, target, secrets, config.records.prices.currency)
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            stack.callback(self.engine.dispose)
-            stack.enter_context(self._live)
-            self.follower.thread.start()
-            stack.callback(self.follower.stop, STOP_S)
-            if self.follower.is_following:  # the others need its tables
-                self.follower.settled.wait(SETTLING_S)
-            for part in (self._feed, self._retention, self.deliveries):
-                if part is not None:
-                    stack.enter_context(part)
-            self._running = stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._running.close()
+    def _enter_parts(self, stack: contextlib.ExitStack) -> None:
+        stack.callback(self.engine.dispose)
+        stack.enter_context(self._live)
+        self.follower.thread.start()
+        stack.callback(self.follower.stop, STOP_S)
+        if self.follower.is_following:  # the others need its tables
+            self.follower.settled.wait(SETTLING_S)
+        for part in (self._feed, self._retention, self.deliveries):
+            if part is not None:
+                stack.enter_context(part)
 
     def show_live(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have live events told on the loop on which the API is served."""

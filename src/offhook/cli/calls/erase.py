@@ -44,7 +44,7 @@ def erase(
     questions.CallFilter(number=number)  # a malformed number would silently match no call
     age_ms = None if older_than is None else questions.age_ms(older_than)
     records = records_of(config)
-    journal = records.folder / "journal"
+    journal = records.journals
     hooked = records.webhook.url is not None
     erasure = None
     with engine_of(records) as engine:
