@@ -48,6 +48,7 @@ import psutil
 import websockets
 from sqlalchemy import Engine, select
 
+from offhook.bench.serve import RECORDED_AGENT
 from offhook.journal.folders import is_alive, process_folders
 from offhook.journal.progress import last_lines, waiting_lines
 from offhook.recordings import wav
@@ -70,15 +71,6 @@ HEARD_MEANWHILE = 50
 """Frames that each caller must hear while the database is away."""
 SILENT_S = 0.5
 """A call in which the caller heard nothing for so long has noticed something."""
-
-AGENT = """
-recording: true
-announcement: This call is recorded.
-settings:
-  listen: {provider: {type: deepgram, model: nova-3}}
-  think: {provider: {type: open_ai, model: gpt-4o-mini}}
-  speak: {provider: {type: deepgram, model: aura-2-thalia-en}}
-"""
 
 
 @dataclass
@@ -221,7 +213,7 @@ class House:
         self.port = _free_port()
         self.folder = folder
         self.url = database_url or f"sqlite:///{folder}/offhook-data/offhook.db"
-        (folder / "agent.yaml").write_text(AGENT)
+        (folder / "agent.yaml").write_text(RECORDED_AGENT)
         records = f"records: {{database: '{database_url}'}}\n" if database_url else ""
         (folder / "offhook.yaml").write_text(
             f"server: {{port: {self.port}, capacity: 200, operator_listen: '127.0.0.1:0'}}\n"

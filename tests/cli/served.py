@@ -72,15 +72,7 @@ class Serving:
         return {"Authorization": f"Bearer {self.api_token}"}
 
     async def call(self, *steps: ScenarioStep) -> CallReport:
-        return await place_call(
-            self.url + "/twilio/voice",
-            caller(*(steps or (GREET, ASK, GREET, HANG_UP))),
-            clock=LoopClock(asyncio.get_running_loop()),
-            auth_token=TOKEN,
-            account_sid=ACCOUNT,
-            from_="+12025550142",
-            to="+12025550100",
-        )
+        return await place(self.url, *steps)
 
     async def until_said(self, words: str, times: int = 1) -> None:
         """Wait until the server has said something, on its stderr."""
@@ -101,6 +93,19 @@ class Serving:
     async def stop(self) -> int | None:
         self.process.send_signal(signal.SIGTERM)
         return await self.end()
+
+
+async def place(url: str, *steps: ScenarioStep) -> CallReport:
+    """Call the server at a URL, by its webhook."""
+    return await place_call(
+        url + "/twilio/voice",
+        caller(*(steps or (GREET, ASK, GREET, HANG_UP))),
+        clock=LoopClock(asyncio.get_running_loop()),
+        auth_token=TOKEN,
+        account_sid=ACCOUNT,
+        from_="+12025550142",
+        to="+12025550100",
+    )
 
 
 @asynccontextmanager

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from tests.cli.served import CLEAN, COMMAND, OPERATOR, SECRETS, ended, operator_url
-from tests.whole_server import ACCOUNT, ASK, GREET, HANG_UP, QUICK, TOKEN, caller
+from tests.cli.served import CLEAN, COMMAND, OPERATOR, SECRETS, ended, operator_url, place
+from tests.whole_server import ACCOUNT, QUICK, TOKEN
 
 from offhook.clock import LoopClock
 from offhook.observability.metrics.catalogue import LOG_LOST, LOG_WAITING, SECTIONS
@@ -20,7 +20,6 @@ from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram import server as standin_server
 from offhook.testing.simulator.deepgram.script import Script
-from offhook.testing.simulator.twilio.phone import place_call
 from offhook.twilio.signature import sign
 
 SAID = ("How can I help", "opening hours", "+12025550142", "+12025550100", TOKEN, "canary-key")
@@ -55,15 +54,7 @@ class Piped:
         return [json.loads(line) for line in self.said.splitlines()]
 
     async def call(self, *steps: ScenarioStep) -> CallReport:
-        return await place_call(
-            self.url + "/twilio/voice",
-            caller(*(steps or (GREET, ASK, GREET, HANG_UP))),
-            clock=LoopClock(asyncio.get_running_loop()),
-            auth_token=TOKEN,
-            account_sid=ACCOUNT,
-            from_="+12025550142",
-            to="+12025550100",
-        )
+        return await place(self.url, *steps)
 
     async def metrics(self, http: httpx2.AsyncClient) -> str:
         token = (self._folder / "offhook-data" / "api-token").read_text().strip()

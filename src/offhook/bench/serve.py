@@ -26,7 +26,7 @@ _RECORDS: Final = "offhook-data"
 _OURS: Final = ("OFFHOOK_", "DEEPGRAM_", "TWILIO_")
 """Beginnings of the names of variables that say which accounts and which record are used."""
 
-_RECORDED_AGENT: Final = """
+RECORDED_AGENT: Final = """
 recording: true
 announcement: This call is recorded.
 settings:
@@ -131,7 +131,7 @@ def set_up(folder: Path, config: Path | None, capacity: int, *, recorded: bool) 
     if "agents" in document.get("outbound", {}):
         document["outbound"]["agents"] = [str(home / v) for v in document["outbound"]["agents"]]
     if recorded:
-        (folder / "recorded.yaml").write_text(_RECORDED_AGENT)
+        (folder / "recorded.yaml").write_text(RECORDED_AGENT)
         document["lines"] = {"default": "recorded.yaml"}
     setup.records.mkdir(mode=0o700, exist_ok=True)
     setup.config.write_text(json.dumps(document))

@@ -7,7 +7,6 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from offhook.call.ending import Slug
 from offhook.config import Prices
-from offhook.events.types import AgentAnnounced, AgentHeard, AgentSaid
 from offhook.journal.entries import JournalEntry
 from offhook.records import database, jobs, tables
 from offhook.records.batches import Batch, Statements
@@ -15,7 +14,7 @@ from offhook.records.dnc import bar
 from offhook.records.prices import cost_micros
 from offhook.records.rows import AFTER_THE_END
 from offhook.records.timeline import StoredEvent, decoded
-from offhook.records.unfinished import KINDS, UnfinishedSpeech
+from offhook.records.unfinished import UnfinishedSpeech
 
 
 class RecordStore:
@@ -81,9 +80,7 @@ class RecordStore:
             stored = [StoredEvent(*row) for row in connection.execute(query)]
             speech = UnfinishedSpeech()
             for row in stored:
-                event = decoded(row) if row.kind in KINDS else None
-                if isinstance(event, AgentAnnounced | AgentHeard | AgentSaid):
-                    speech.take(event, row.at_ms)
+                speech.take(decoded(row), row.at_ms)
             for number, (at_ms, said) in enumerate(speech.cut(), 1):
                 last = stored[-1]
                 batch.add(JournalEntry(last.line + number, sid, at_ms, last.wall_ms, said))

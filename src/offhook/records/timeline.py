@@ -93,8 +93,7 @@ class _Timeline:
 
     def add(self, row: StoredEvent) -> None:
         event = decoded(row)
-        if isinstance(event, events.AgentAnnounced | events.AgentHeard | events.AgentSaid):
-            self._speech.take(event, row.at_ms)
+        self._speech.take(event, row.at_ms)
         match event:
             case None:
                 self._append(row, _general(row, None))

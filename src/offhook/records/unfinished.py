@@ -3,16 +3,10 @@ died.
 """  # noqa: D205
 
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
 
 from offhook.audio import BYTES_PER_MS
 from offhook.call.heard_text import BYTES_PER_LETTER, TextPiece, heard_words
-from offhook.events.types import AgentAnnounced, AgentHeard, AgentSaid
-
-Speech: TypeAlias = AgentAnnounced | AgentHeard | AgentSaid
-
-KINDS: Final = (AgentAnnounced.__name__, AgentHeard.__name__, AgentSaid.__name__)
-"""Kinds of events by which UnfinishedSpeech tells what has not ended."""
+from offhook.events.types import AgentAnnounced, AgentHeard, AgentSaid, Event
 
 
 @dataclass(slots=True)
@@ -30,20 +24,18 @@ class UnfinishedSpeech:
         self._ended = 0
         self._open: dict[int, _Utterance] = {}
 
-    def take(self, event: Speech, at_ms: int) -> None:
-        """Take an event, which came at `at_ms` of the call."""
-        if isinstance(event, AgentSaid):
-            self._ended += 1
-            self._open.pop(self._ended, None)
-            return
-        if event.utterance <= self._ended:
-            return
-        utterance = self._open.setdefault(event.utterance, _Utterance())
-        utterance.at_ms = at_ms
-        if isinstance(event, AgentAnnounced):
-            utterance.texts.append(event.text)
-        else:
-            utterance.heard_ms, utterance.start_ms = event.heard_ms, event.start_ms
+    def take(self, event: Event | None, at_ms: int) -> None:
+        """Take an event, which came at `at_ms` of the call; those of no use here are ignored."""
+        match event:
+            case AgentSaid():
+                self._ended += 1
+                self._open.pop(self._ended, None)
+            case AgentAnnounced() if event.utterance > self._ended:
+                utterance = self._utterance(event.utterance, at_ms)
+                utterance.texts.append(event.text)
+            case AgentHeard() if event.utterance > self._ended:
+                utterance = self._utterance(event.utterance, at_ms)
+                utterance.heard_ms, utterance.start_ms = event.heard_ms, event.start_ms
 
     def cut(self) -> list[tuple[int, AgentSaid]]:
         """Return the utterances that have not ended, as if they were cut now, each with its ms.
@@ -51,6 +43,11 @@ class UnfinishedSpeech:
         Which words were heard is estimated by a usual pace: how much audio there was is not known.
         """
         return [(of.at_ms, _cut(of)) for _, of in sorted(self._open.items())]
+
+    def _utterance(self, number: int, at_ms: int) -> _Utterance:
+        utterance = self._open.setdefault(number, _Utterance())
+        utterance.at_ms = at_ms
+        return utterance
 
 
 def _cut(utterance: _Utterance) -> AgentSaid:
