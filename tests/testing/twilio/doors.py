@@ -58,6 +58,9 @@ class Agent:
         self.closed.set_result(closed)
 
 
+CUT = -1
+"""Status of an answer that never comes: the connection is cut."""
+
 Answer = tuple[int, str, str]
 Page = Callable[[Request], Answer]
 
@@ -89,10 +92,13 @@ class Server:
     def at(self, path: str) -> list[Request]:
         return [one for one in self.requests if one.target.partition("?")[0] == path]
 
-    def answer(self, request: Request) -> bytes:
+    def answer(self, request: Request) -> bytes | None:
+        """Return an answer; None to cut the connection."""
         self.requests.append(request)
         page = self.pages.get(request.target.partition("?")[0])
         status, kind, body = page(request) if page else (404, "text/plain", "nothing here")
+        if status == CUT:
+            return None
         head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n"
         if kind:
             head += f"Content-Type: {kind}\r\n"
@@ -147,7 +153,9 @@ class Connection(asyncio.Protocol):
             form = dict(parse_qsl(body.decode(), keep_blank_values=True))
             answer = self.server.answer(Request(method, target, headers, form))
             self.server.asked.set()
-            if not self.server.mute:
+            if answer is None:
+                self.transport.abort()
+            elif not self.server.mute:
                 self.transport.write(answer)
             self.received = b""
 

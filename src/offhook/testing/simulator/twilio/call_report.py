@@ -27,6 +27,7 @@ class TwimlDocument:
     """Response to a request for TwiML."""
 
     url: str
+    """URL that was requested, without its connection overrides."""
     status: int
     body: str
 

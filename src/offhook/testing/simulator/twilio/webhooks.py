@@ -1,6 +1,6 @@
 """Twilio's requests to the server that is rehearsed: their URLs and their signatures.
 
-Source: twilio.md §3.1, §3.2 and §3.6 (signed data and keys) and §4.1 (timeout of a webhook).
+Source: twilio.md §3.1, §3.2 and §3.6 (signed data and keys), §4.1 and §4.2 (time limits, retries).
 
 Twilio uses only https and wss; a rehearsal mostly contacts a plain server on loopback. The
 simulator then behaves like a proxy that terminates TLS: every https or wss URL of that host, or of
@@ -12,14 +12,21 @@ a rehearsal calls nobody.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode, urlsplit
+from uuid import uuid4
 
 import httpx2
 
 from offhook.errors import UserError
+from offhook.testing.simulator.twilio.overrides import (
+    ConnectionOverrides,
+    Failure,
+    InvalidOverrideError,
+    read_overrides,
+)
 from offhook.twilio.signature import (
     HEADER,
     SETTINGS_HEADER,
@@ -29,10 +36,11 @@ from offhook.twilio.signature import (
     sign_with_key,
 )
 
-TIMEOUT_S: Final = 15.0
-"""Wall-clock seconds that a request may take in total."""
+IDEMPOTENCY_HEADER: Final = "I-Twilio-Idempotency-Token"
+"""Header whose value is the same in all attempts of one request, and in no other request."""
 
 HTTP_FAILURE: Final = 11200
+TOTAL_TIMEOUT: Final = 11203
 CONNECTION_FAILURE: Final = 11205
 PROTOCOL_VIOLATION: Final = 11206
 
@@ -43,6 +51,14 @@ class WebhookError(Exception):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class _FailedAttemptError(WebhookError):
+    """Attempt that failed, of the kind `failure`."""
+
+    def __init__(self, failure: Failure, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.failure = failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +145,18 @@ class RehearsedHost:
             }
         return {HEADER: sign(self._auth_token, signed, fields)}
 
-    async def send(self, http: httpx2.AsyncClient, request: Request) -> httpx2.Response:
-        """Send a signed request. Raises WebhookError when there is no answer."""
-        url, form = request.url, dict(request.parameters)
+    async def send(
+        self,
+        http: httpx2.AsyncClient,
+        request: Request,
+        on_retry: Callable[[str], None] = lambda text: None,
+    ) -> httpx2.Response:
+        """Send a signed request, again as often as its URL's connection overrides say.
+
+        `on_retry` is called with the failure of each attempt that is repeated. Raises WebhookError
+        when there is no answer.
+        """
+        url, form = request.url.partition("#")[0], dict(request.parameters)
         if request.method == "GET":
             url += ("&" if "?" in url else "?") + urlencode(form)
             form = {}
@@ -140,25 +165,72 @@ class RehearsedHost:
             raise WebhookError(
                 CONNECTION_FAILURE, f"{request.url} is another host's: not contacted"
             )
+        try:
+            overrides = read_overrides(request.url)
+        except InvalidOverrideError as bad:
+            raise WebhookError(bad.code, f"{request.url}: {bad}") from None
         headers = {
             "User-Agent": "TwilioProxy/1.1",
+            IDEMPOTENCY_HEADER: str(uuid4()),
             **self.proxied(url),
             **self.signature(url, form),
         }
+        made = http.build_request(
+            request.method, dialled, data=form or None, headers=headers, timeout=_limits(overrides)
+        )
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return await http.request(
-                    request.method, dialled, data=form or None, headers=headers
-                )
-        except httpx2.ConnectError as error:
-            raise WebhookError(CONNECTION_FAILURE, f"{request.url}: {error}") from None
-        except httpx2.RemoteProtocolError as error:
-            raise WebhookError(PROTOCOL_VIOLATION, f"{request.url}: {error}") from None
-        except (httpx2.TimeoutException, TimeoutError):
-            text = f"{request.url}: no answer within {TIMEOUT_S:g} s"
-            raise WebhookError(HTTP_FAILURE, text) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise WebhookError(HTTP_FAILURE, f"{request.url}: {error}") from None
+            async with asyncio.timeout(overrides.total_s):
+                return await _repeated(http, made, request.url, overrides, on_retry)
+        except TimeoutError:
+            text = f"{request.url}: no answer within {overrides.total_s:g} s"
+            raise WebhookError(TOTAL_TIMEOUT, text) from None
+
+
+def _limits(overrides: ConnectionOverrides) -> httpx2.Timeout:
+    return httpx2.Timeout(overrides.read_s, connect=overrides.connect_s, pool=None)
+
+
+async def _repeated(
+    http: httpx2.AsyncClient,
+    made: httpx2.Request,
+    url: str,
+    overrides: ConnectionOverrides,
+    on_retry: Callable[[str], None],
+) -> httpx2.Response:
+    """Send a request until an attempt succeeds or may not be repeated (twilio.md §4.2)."""
+    for retries_left in range(overrides.retries, -1, -1):
+        response: httpx2.Response | None = None
+        failure: Failure
+        try:
+            response = await _attempt(http, made, url)
+            if response.status_code < 400:
+                return response
+            failure = "5xx" if response.status_code >= 500 else "4xx"
+            words = f"{url} answered {response.status_code}"
+        except _FailedAttemptError as failed:
+            if retries_left == 0 or failed.failure not in overrides.retried:
+                raise
+            failure, words = failed.failure, str(failed)
+        if response is not None and (retries_left == 0 or failure not in overrides.retried):
+            return response
+        on_retry(f"{words}: sent again ({failure})")
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _attempt(http: httpx2.AsyncClient, made: httpx2.Request, url: str) -> httpx2.Response:
+    """Send a request once. Raises _FailedAttemptError, or WebhookError for what is not repeated."""
+    try:
+        return await http.send(made)
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise _FailedAttemptError("ct", CONNECTION_FAILURE, f"{url}: {error}") from None
+    except httpx2.TimeoutException:
+        raise _FailedAttemptError("rt", HTTP_FAILURE, f"{url}: no answer in time") from None
+    except httpx2.RemoteProtocolError as error:
+        raise _FailedAttemptError("cut", PROTOCOL_VIOLATION, f"{url}: {error}") from None
+    except httpx2.NetworkError as error:
+        raise _FailedAttemptError("cut", HTTP_FAILURE, f"{url}: {error}") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise WebhookError(HTTP_FAILURE, f"{url}: {error}") from None
 
 
 def _split(url: str) -> tuple[str, str, str]:

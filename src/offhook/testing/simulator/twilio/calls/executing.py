@@ -48,7 +48,7 @@ async def follow(leg: Leg, request: Request, fallback_url: str | None = None) ->
             leg.note(failed.code, str(failed))
             if fallback_url is None:
                 return "application_error"
-            why = {"ErrorCode": str(failed.code), "ErrorUrl": request.url}
+            why = {"ErrorCode": str(failed.code), "ErrorUrl": request.url.partition("#")[0]}
             request, fallback_url = Request(fallback_url, "POST", why), None
             continue
         outcome = await _execute(leg, document, request.url)
@@ -72,11 +72,16 @@ async def inline(leg: Leg, twiml: str) -> Ending:
 
 async def _document(leg: Leg, request: Request) -> list[Verb]:
     form = {**leg.form, **request.parameters}
-    network = leg.network
-    response = await network.front.send(network.http, Request(request.url, request.method, form))
+    request = Request(request.url, request.method, form)
+    response = await leg.ask(request)
+    if leg.network.callbacks.documents_twice:
+        first, response = response, await leg.ask(request)
+        if first.content != response.content or first.status_code != response.status_code:
+            leg.note(webhooks.HTTP_FAILURE, f"{request.url} gave two answers to one request")
     body = response.content
     text = body.decode("utf-8", "replace")
-    leg.report.documents.append(TwimlDocument(request.url, response.status_code, text))
+    url = request.url.partition("#")[0]
+    leg.report.documents.append(TwimlDocument(url, response.status_code, text))
     if response.status_code != 200:
         raise WebhookError(webhooks.HTTP_FAILURE, f"{request.url} answered {response.status_code}")
     try:

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
+import httpx2
+
 from offhook.clock import Timer
 from offhook.testing.simulator.twilio.call_report import (
     CallParty,
@@ -240,7 +242,15 @@ class Leg:
             return "no-answer"
         return "answered" if does == "answers" else "busy"
 
-    # --- callbacks ---
+    # --- requests ---
+
+    async def ask(self, request: Request) -> httpx2.Response:
+        """Send a request about this leg; attempts that are repeated are noted as remarks.
+
+        Raises WebhookError when there is no answer.
+        """
+        network = self.network
+        return await network.front.send(network.http, request, lambda text: self.note(None, text))
 
     def tell(self, event: Event) -> None:
         """Post a status callback, if the subscription includes the event (§4.3)."""
@@ -284,7 +294,7 @@ class Leg:
         async with self._posting:
             for _ in range(2 if how.twice else 1):
                 try:
-                    response = await front.send(self.network.http, request)
+                    response = await self.ask(request)
                 except WebhookError as failed:
                     self.note(failed.code, str(failed))
                     continue

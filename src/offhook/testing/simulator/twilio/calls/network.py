@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 
 from offhook.clock import Clock
-from offhook.testing.simulator.twilio import webhooks
 from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
 from offhook.testing.simulator.twilio.calls.people import People
 from offhook.testing.simulator.twilio.webhooks import RehearsedHost
@@ -25,7 +24,7 @@ might close it just when the next request is on its way."""
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """Faults of status callbacks: late, repeated or out of order (twilio.md §4.3)."""
+    """Faults of Twilio's requests: late, repeated or out of order (twilio.md §4.2, §4.3)."""
 
     late_s: float = 0.0
     """Seconds of the clock by which each callback is late."""
@@ -33,6 +32,10 @@ class Callbacks:
     twice: bool = False
     out_of_order: bool = False
     """True to swap each two successive callbacks of a call."""
+
+    documents_twice: bool = False
+    """True to request each TwiML document twice, as after an answer that was lost on its way. The
+    second answer is obeyed; one that differs from the first is a fault of the call."""
 
 
 @dataclass(slots=True)
@@ -105,9 +108,8 @@ async def simulated_network(
     The end of the block hangs up all calls and waits for callbacks that are under way.
     """
     async with (
-        httpx2.AsyncClient(
-            timeout=webhooks.TIMEOUT_S, trust_env=False, limits=_CONNECTIONS
-        ) as http,
+        # Each request has its own time limits (twilio.md §4.2).
+        httpx2.AsyncClient(timeout=None, trust_env=False, limits=_CONNECTIONS) as http,
         asyncio.TaskGroup() as group,
     ):
         network = SimulatedNetwork(account_sid, front, clock, people, callbacks, http, group)
