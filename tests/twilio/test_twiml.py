@@ -1,7 +1,9 @@
 """The documents that Twilio gets, as it parses them."""
 
+import ast
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,6 +18,7 @@ from offhook.deepgram import settings
 from offhook.twilio import twiml
 
 AFTER = "https://voice.example.com/twilio/after"
+ACTION = AFTER + "#rc=5&rp=ct,rt,5xx"
 STREAM = "wss://voice.example.com/twilio"
 STATUS = "https://voice.example.com/twilio/stream-status"
 HOSTILE = "</Say><Dial>+1900</Dial><!-- &amp; \"'<![CDATA[ é 🙂 ]]>"
@@ -63,9 +66,12 @@ def connect(**parts: Any) -> str:
 def test_the_stream_carries_the_token_and_everything_comes_back_to_us() -> None:
     root = parsed(connect())
     [verb] = root
-    assert (verb.tag, verb.attrib) == ("Connect", {"action": AFTER, "method": "POST"})
+    assert (verb.tag, verb.attrib) == ("Connect", {"action": ACTION, "method": "POST"})
     [stream] = verb
-    assert (stream.tag, stream.attrib) == ("Stream", {"url": STREAM, "statusCallback": STATUS})
+    assert (stream.tag, stream.attrib) == (
+        "Stream",
+        {"url": STREAM, "statusCallback": STATUS + twiml.RETRIES},
+    )
     [parameter] = stream
     assert (parameter.tag, parameter.attrib) == ("Parameter", {"name": "token", "value": "k3v"})
 
@@ -75,7 +81,7 @@ def test_the_announcement_comes_first_and_the_apology_last() -> None:
     manner = {"language": "en-GB", "voice": "Polly.Amy"}
     assert verbs(connect(announcement=announcement, apology="We are sorry.")) == [
         ("Say", manner, "This call is recorded."),
-        ("Connect", {"action": AFTER, "method": "POST"}, ""),
+        ("Connect", {"action": ACTION, "method": "POST"}, ""),
         ("Say", manner, "We are sorry."),
         ("Hangup", {}, ""),
     ]
@@ -102,9 +108,9 @@ def test_the_shortest_documents() -> None:
     assert verbs(twiml.nothing()) == []
 
 
-DIAL = {"action": AFTER, "method": "POST", "timeout": "30", "answerOnBridge": "true"}
+DIAL = {"action": ACTION, "method": "POST", "timeout": "30", "answerOnBridge": "true"}
 RECORD = {
-    "action": AFTER,
+    "action": ACTION,
     "method": "POST",
     "maxLength": "90",
     "playBeep": "true",
@@ -211,6 +217,43 @@ def test_none_leaves_a_silent_line() -> None:
         assert last[0] in ("Hangup", "Reject", "Dial", "Connect"), document
         # What follows a Dial with an action, a Reject or a Hangup would never run.
         assert not {"Dial", "Hangup", "Reject"} & {name for name, _, _ in before}, document
+
+
+def test_twilio_retries_every_request_to_an_address_in_a_document() -> None:
+    """All but the stream's own, whose upgrade is not a webhook (twilio.md §4.2)."""
+    addresses = []
+    more = (twiml.wait_in("c", AFTER), twiml.whisper(twiml.Speech, "About.", AFTER))
+    for document in (*every_document(), *more):
+        for verb in parsed(document).iter():
+            given = [verb.attrib.get(name) for name in ("action", "statusCallback")]
+            given += [verb.text] if verb.tag == "Redirect" else []
+            addresses += [(verb.tag, url) for url in given if url is not None]
+            if verb.tag == "Stream":
+                assert verb.attrib["url"] == STREAM
+    assert {url for _, url in addresses} == {ACTION, STATUS + twiml.RETRIES}
+    assert {tag for tag, _ in addresses} == {
+        "Connect", "Stream", "Dial", "Record", "Gather", "Redirect",
+    }  # fmt: skip
+
+
+ADDRESSES = ("status_callback", "url", "callback")
+
+
+def test_twilio_retries_every_request_to_an_address_given_by_rest() -> None:
+    found = []
+    for path in Path("src/offhook").rglob("*.py"):
+        if "testing" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                if name in ("create_call", "update_call", "send_message", "MachineDetection"):
+                    given = [one.value for one in node.keywords if one.arg in ADDRESSES]
+                    given += node.args[1:] if name == "MachineDetection" else []
+                    found += [(path.name, ast.unparse(one)) for one in given]
+    for file, source in found:
+        assert source.startswith("twiml.retried("), file
+    assert {file for file, _ in found} == {"call_updates.py", "transfers.py", "outbound_calls.py"}
 
 
 def test_hostile_text_stays_text() -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from offhook.concurrency.server_tasks import ServerTasks
+from offhook.twilio import twiml
 from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
 from offhook.twilio.rest import TwilioRest
 
@@ -45,7 +46,7 @@ class CallUpdates:
         if self.rest is None:
             otherwise()
         else:
-            request = partial(self.rest.update_call, call_sid, url=url)
+            request = partial(self.rest.update_call, call_sid, url=twiml.retried(url))
             _ = self.start(call_sid, self._ask(request, otherwise))
 
     def bring_back(self, call_sid: str, url: str, is_wanted: Callable[[], bool]) -> None:
@@ -61,7 +62,7 @@ class CallUpdates:
             if self.rest is None or not is_wanted():
                 return
             try:
-                await self.rest.update_call(call_sid, url=url)
+                await self.rest.update_call(call_sid, url=twiml.retried(url))
                 return
             except TwilioRefusedError as refused:
                 _log.warning("a caller who waits alone was not brought back: %s", refused)

@@ -296,7 +296,7 @@ class Transfers:
                 to=to,
                 from_=destination.caller_id or entry.our_number,
                 twiml=document,
-                status_callback=_url(warm, "status"),
+                status_callback=twiml.retried(_url(warm, "status")),
                 timeout_s=destination.timeout_seconds,
             )
         except TwilioRefusedError as refused:

@@ -233,7 +233,7 @@ class OutboundCalls:
                     to=outgoing.to,
                     from_=outgoing.from_,
                     twiml=self._document(outgoing),
-                    status_callback=f"{origin}/twilio/status{query}",
+                    status_callback=twiml.retried(f"{origin}/twilio/status{query}"),
                     timeout_s=wants.ring_seconds,
                     time_limit_s=backstop_s(agent),
                     machine_detection=self._detection(agent, f"{origin}/twilio/amd{query}"),
@@ -416,9 +416,9 @@ class OutboundCalls:
             case "talk":
                 return None  # nothing depends on it, and each verdict costs money
             case "hang_up":
-                return MachineDetection("Enable", callback)
+                return MachineDetection("Enable", twiml.retried(callback))
             case "leave_message":
-                return MachineDetection("DetectMessageEnd", callback)
+                return MachineDetection("DetectMessageEnd", twiml.retried(callback))
 
     def _placement(self, key: str, mark: str) -> Placement:
         return Placement(

@@ -15,6 +15,11 @@ from offhook.text.clean import for_xml
 TWIML_MAX: Final = 4000
 """Characters of TwiML in a request (twilio.md §1.8)."""
 
+RETRIES: Final = "#rc=5&rp=ct,rt,5xx"
+"""Connection overrides of every address that Offhook gives to Twilio (twilio.md §4.2): a request
+that finds no server, or one that is starting, is sent five times more. Repetitions are answered
+alike. Twilio neither sends nor signs them."""
+
 _CUT: Final = " …"
 
 
@@ -28,6 +33,11 @@ class Speech:
 
     voice: str | None = None
     """A voice of Twilio's, such as Polly.Joanna-Neural (twilio.md §2.5)."""
+
+
+def retried(url: str) -> str:
+    """Return an address of ours with the connection overrides that Twilio shall use for it."""
+    return url + RETRIES
 
 
 def connect(
@@ -50,11 +60,11 @@ def connect(
         _say(document, announcement)
     if keys:
         document.play(digits=keys)
-    verb = Connect(action=after_url, method="POST") if after_url else Connect()
+    verb = Connect(action=retried(after_url), method="POST") if after_url else Connect()
     if stream_status_url is None:
         stream = verb.stream(url=stream_url)
     else:
-        stream = verb.stream(url=stream_url, status_callback=stream_status_url)
+        stream = verb.stream(url=stream_url, status_callback=retried(stream_status_url))
     if token is not None:
         stream.parameter(name="token", value=token)
     document.append(verb)
@@ -80,7 +90,7 @@ def dial(
     _say(document, say)
     # Without answerOnBridge a caller on the line hears nothing while it rings (twilio.md §2.6).
     verb = Dial(
-        action=after_url,
+        action=retried(after_url),
         method="POST",
         timeout=timeout_s,
         answer_on_bridge=True,
@@ -100,7 +110,7 @@ def record(*prompts: Speech | None, max_seconds: int, after_url: str) -> str:
     for prompt in prompts:
         _say(document, prompt)
     document.record(
-        action=after_url,
+        action=retried(after_url),
         method="POST",
         max_length=max_seconds,
         play_beep=True,
@@ -113,7 +123,7 @@ def record(*prompts: Speech | None, max_seconds: int, after_url: str) -> str:
 def wait_in(conference: str, after_url: str) -> str:
     """Return TwiML that puts a leg into a conference of two, which ends with either."""
     document = VoiceResponse()
-    dial = Dial(action=after_url, method="POST")
+    dial = Dial(action=retried(after_url), method="POST")
     dial.conference(
         conference, beep=False, start_conference_on_enter=True, end_conference_on_exit=True
     )
@@ -149,12 +159,12 @@ def _cut(text: str, room: int) -> str:
 
 def _whisper(speech: Speech, answer_url: str) -> str:
     document = VoiceResponse()
-    gather = Gather(action=answer_url, method="POST", num_digits=1, timeout=8)
+    gather = Gather(action=retried(answer_url), method="POST", num_digits=1, timeout=8)
     for _ in range(2):
         _say(gather, speech)
         gather.pause(length=2)
     document.append(gather)
-    document.redirect(answer_url, method="POST")
+    document.redirect(retried(answer_url), method="POST")
     return _text(document)
 
 
