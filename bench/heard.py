@@ -332,7 +332,10 @@ class Conversation:
     # --- what comes from the session ---
 
     def _dial(
-        self, receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+        self,
+        receiver: Receiver,
+        failed: Callable[[UpgradeRefusedError | UnreachableError], None],
+        place: int,
     ) -> Dialled:
         connect_in_memory(self._clock, receiver, self, self.manner.deepgram_s)
         return Dialled()

@@ -94,7 +94,9 @@ class Rig:
         self.receivers: list[Receiver] = []
         change = Settings("").change
         plan = CallSettings(silence_s=0)
-        agent = AgentSession(plan, lambda greeting, history: b"{}", change, NoTools(self.clock))
+        agent = AgentSession(
+            plan, lambda greeting, history, changes: b"{}", change, NoTools(self.clock)
+        )
         session = Session(
             "CA1",
             agent,
@@ -118,7 +120,10 @@ class Rig:
         self.reset()
 
     def _dial(
-        self, receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+        self,
+        receiver: Receiver,
+        failed: Callable[[UpgradeRefusedError | UnreachableError], None],
+        place: int,
     ) -> Dialled:
         self.receivers.append(receiver)
         return Dialled()

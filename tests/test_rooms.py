@@ -59,7 +59,13 @@ ROOMS_OF_TESTING: Final = (
 LOOSE_MAX: Final = 8
 """Modules that may lie in src/offhook itself."""
 
-CORE: Final = ("offhook.call", "offhook.twilio.messages", "offhook.deepgram.messages")
+CORE: Final = (
+    "offhook.call",
+    "offhook.twilio.messages",
+    "offhook.deepgram.changes",
+    "offhook.deepgram.messages",
+    "offhook.deepgram.settings_fields",
+)
 CORE_MAY_IMPORT: Final = (*CORE, "offhook.audio", "offhook.events")
 WAITING: Final = ("asyncio", "socket", "time", "threading", "picows", "httpx", "httpx2", "select")
 

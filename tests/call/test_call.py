@@ -105,7 +105,7 @@ def frames(count: int) -> list[bytes]:
 
 def test_a_playbook_shows_what_was_not_named() -> None:
     playbook = Playbook() >> CallAnnounced()
-    with pytest.raises(AssertionError, match=r"\+ << DialAgent\(\)"):
+    with pytest.raises(AssertionError, match=r"\+ << DialAgent"):
         playbook.finish()
 
 

@@ -365,21 +365,27 @@ def test_functions_that_run_are_called_off_when_the_caller_leaves(call: Playbook
     assert not call.contract.owed
 
 
-def test_changes_of_the_agent_outlive_an_errand(call: Playbook) -> None:
-    prompt = deepgram.UpdatePrompt("Be brief.")
-    call.talking() >> Requested(1, requests.Update(prompt)) << TellAgent(prompt)
+PROMPT = deepgram.UpdatePrompt("Be brief.")
+
+
+def back_after_a_change(call: Playbook) -> None:
+    call.talking() >> Requested(1, requests.Update(PROMPT)) << TellAgent(PROMPT)
     call >> deepgram.PromptUpdated() << Reply(1, True, "it is done")
-    (
-        call
-        >> Requested(2, requests.Leave(SendDigits("1")))
-        >> Wait(1)
-        << ...
-        >> START
-        << ...
-        >> WELCOME
-        << ...
-    )
-    call >> APPLIED << AgentConnected("request-1", 0) << TellAgent(prompt) << ...
+    (call >> Requested(2, requests.Leave(SendDigits("1"))) >> Wait(1) << ... >> START << ...)
+
+
+def test_changes_of_the_agent_outlive_an_errand(call: Playbook) -> None:
+    back_after_a_change(call)
+    call >> WELCOME << SendSettings(greeting=False, changes=(PROMPT,))
+    told = "(The keys were pressed. Go on.)"
+    call >> APPLIED << AgentConnected("request-1", 0) << AgentTold(told) << tell(told)
+
+
+def test_changes_of_a_stored_agent_are_repeated_as_its_settings_carry_none(call: Playbook) -> None:
+    call.under(CallSettings(is_stored=True))
+    back_after_a_change(call)
+    call >> WELCOME << SendSettings(greeting=False, changes=(PROMPT,))
+    call >> APPLIED << AgentConnected("request-1", 0) << TellAgent(PROMPT) << ...
 
 
 def test_another_agent_takes_over_and_greets(call: Playbook) -> None:

@@ -104,7 +104,10 @@ class Rehearsal:
         self.near, self.far = connect_in_memory(self.clock, self.stream, pending.receiver(), 0.02)
 
     def _dial(
-        self, receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+        self,
+        receiver: Receiver,
+        failed: Callable[[UpgradeRefusedError | UnreachableError], None],
+        place: int,
     ) -> Called:
         agent = StandIn(self.script, self.clock)
         self.agents.append(agent)

@@ -164,7 +164,7 @@ def test_a_dial_that_fails_is_told() -> None:
     class Called:
         def cancel(self) -> None: ...
 
-    def dial(receiver: Any, failed: Any) -> Called:
+    def dial(receiver: Any, failed: Any, place: int) -> Called:
         dialled.append(failed)
         return Called()
 

@@ -139,10 +139,9 @@ def test_the_command_line_goes_before_the_file() -> None:
     file = ServerFileSettings(host="0.0.0.0", port=1)
     read = app_reading._server(file, Path(), Overrides(port=2, unsigned=True), {})
     assert (read.host, read.port, read.unsigned) == ("0.0.0.0", 2, True)
-    deepgram = app_reading._deepgram(
-        DeepgramFileSettings(), {}, Overrides(deepgram_url="ws://127.0.0.1:1")
-    )
-    assert deepgram.url == "ws://127.0.0.1:1/v1/agent/converse"
+    mine = DeepgramFileSettings(fallback_urls=("wss://api.eu.deepgram.com",))
+    deepgram = app_reading._deepgram(mine, {}, Overrides(deepgram_url="ws://127.0.0.1:1"))
+    assert deepgram.urls == ("ws://127.0.0.1:1/v1/agent/converse",), "and no other is dialled"
 
 
 @pytest.mark.parametrize(

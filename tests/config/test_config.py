@@ -470,6 +470,8 @@ def test_mistakes_about_the_rest_api_are_told(file: str, message: str) -> None:
 )
 def test_an_origin_alone_gets_the_path(url: str, whole: str) -> None:
     assert load(f"deepgram: {{url: '{url}'}}").deepgram.url == whole
+    read = load(f"deepgram: {{fallback_urls: ['{url}', '{url}']}}").deepgram
+    assert read.urls == (read.url, whole, whole)
 
 
 # --- Mistakes in files ---

@@ -28,7 +28,7 @@ Failure = UpgradeRefusedError | UnreachableError
 
 def a_dialler(deepgram: DeepgramSettings, group: asyncio.TaskGroup) -> Dialler:
     return Dialler(
-        deepgram.url, deepgram.headers(KEY), deepgram.connect_timeout_s, ServerTasks(group)
+        deepgram.urls, deepgram.headers(KEY), deepgram.connect_timeout_s, ServerTasks(group)
     )
 
 
@@ -153,6 +153,17 @@ async def test_nobody_there_is_unreachable(caplog: pytest.LogCaptureFixture) -> 
     )
 
 
+async def test_calls_leave_the_region_of_their_address_only_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    eu, world = "wss://api.eu.deepgram.com", "wss://agent.deepgram.com"
+    async with asyncio.TaskGroup() as group:
+        Dialler([eu, eu], {}, 5, ServerTasks(group))
+        assert "fallback_urls" not in caplog.text
+        Dialler([eu, world], {}, 5, ServerTasks(group))
+    assert "calls may go to any of agent.deepgram.com, api.eu.deepgram.com" in caplog.text
+
+
 class Mute:
     """A server that takes connections and says nothing."""
 
@@ -176,6 +187,24 @@ async def muted() -> AsyncIterator[tuple[Mute, int]]:
     async with server:
         yield mute, server.sockets[0].getsockname()[1]
         server.close()
+
+
+async def test_each_address_has_its_turn_and_the_first_one_follows_the_last() -> None:
+    asked: list[str] = []
+
+    def refusing(name: str) -> websocket.Decide:
+        def decide(_: websocket.Upgrade) -> websocket.Refusal:
+            asked.append(name)
+            return websocket.Refusal(503, "")
+
+        return decide
+
+    async with serving(refusing("first")) as first, serving(refusing("second")) as second:
+        urls = [at(port).url for port in (first, second)]
+        for place in range(3):
+            async with asyncio.TaskGroup() as group:
+                Dialler(urls, {}, 5, ServerTasks(group))(Recorder(), lambda _: None, place)
+    assert asked == ["first", "second", "first"]
 
 
 async def test_silence_is_unreachable_in_time(caplog: pytest.LogCaptureFixture) -> None:

@@ -59,7 +59,10 @@ class Dialled:
         self.cancelled = 0
 
     def __call__(
-        self, receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+        self,
+        receiver: Receiver,
+        failed: Callable[[UpgradeRefusedError | UnreachableError], None],
+        place: int,
     ) -> "Dialled":
         self.receiver, self.failed = receiver, failed
         return self

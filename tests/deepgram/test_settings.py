@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offhook.deepgram import changes as changes_of
 from offhook.deepgram import settings
+from offhook.deepgram.changes import Change
 from offhook.deepgram.messages import (
     FinishedFunction,
     History,
     UpdateListen,
+    UpdatePrompt,
     UpdateSpeak,
     UpdateThink,
     read_ours,
@@ -86,7 +89,8 @@ def test_a_stored_agent_is_its_uuid_with_our_audio() -> None:
     assert not accepted.listens_with_flux
     assert sent(accepted) == {"type": "Settings", "audio": AUDIO, "agent": UUID}
     context = [History(role="user", content="hi")]
-    assert accepted.message(greeting=False, context=context) == accepted.message()
+    resumed = accepted.message(greeting=False, context=context, changes=[UpdatePrompt("p")])
+    assert resumed == accepted.message()
     whole, _ = settings.accept({"tags": ["t"], "agent": UUID})
     assert sent(whole)["tags"] == ["t"]
 
@@ -122,6 +126,87 @@ def test_a_resumed_session_has_its_history_and_no_greeting() -> None:
     ]
     assert sent(accepted)["agent"]["greeting"] == "Hi"
     assert len(sent(accepted)["agent"]["context"]["messages"]) == 1
+
+
+OWN: dict[str, Any] = {
+    "listen": {
+        "provider": {
+            "type": "deepgram",
+            "model": "nova-3",
+            "language": "en-US",
+            "keyterms": ["Offhook"],
+        }
+    },
+    "think": {
+        "provider": {"type": "open_ai", "model": "gpt-4o-mini"},
+        "prompt": "You help {{caller}}.",
+    },
+    "speak": {"provider": {"type": "deepgram", "model": "aura-2-thalia-en"}},
+}
+FLUX = {"type": "deepgram", "version": "v2", "model": "flux-general-multi"}
+OTHER_VOICE = {"provider": {"type": "deepgram", "model": "aura-2-arcas-en"}}
+OTHER_MIND = {"provider": {"type": "open_ai", "model": "gpt-4o"}, "prompt": "New.", "functions": []}
+
+
+def resumed(*changes: Change) -> dict[str, Any]:
+    """Return the agent block of a session that begins after changes of the one before."""
+    kept: tuple[Change, ...] = ()
+    for change in changes:
+        kept = changes_of.kept(kept, change)
+    accepted, _ = settings.accept(OWN)
+    functions = [{"name": "f"}]
+    agent: dict[str, Any] = sent(
+        accepted,
+        changes=kept,
+        functions=functions,
+        fill=lambda text: text.replace("{{caller}}", "me"),
+    )["agent"]
+    return agent
+
+
+def test_a_later_session_begins_as_the_earlier_one_had_become() -> None:
+    before = resumed()
+    assert before["think"]["prompt"] == "You help me."
+    assert resumed(UpdateSpeak(OTHER_VOICE)) == {**before, "speak": OTHER_VOICE}
+    assert resumed(UpdateSpeak(OWN["speak"]), UpdateSpeak([OTHER_VOICE]))["speak"] == [OTHER_VOICE]
+    assert resumed(UpdateThink(OTHER_MIND)) == {**before, "think": OTHER_MIND}
+
+
+def test_prompts_are_appended_until_think_is_replaced() -> None:
+    think = resumed(UpdatePrompt("Be brief."), UpdatePrompt("Be kind."))["think"]
+    assert think["prompt"] == "You help me.\n\nBe brief.\n\nBe kind."
+    assert think["functions"] == [{"name": "f"}]
+    several = resumed(
+        UpdatePrompt("Lost."), UpdateThink([OTHER_MIND, {"provider": {}}]), UpdatePrompt("Last.")
+    )["think"]
+    assert [each["prompt"] for each in several] == ["New.\n\nLast.", "Last."]
+
+
+def test_what_a_change_of_the_listener_leaves_out_stays_but_its_hints() -> None:
+    """deepgram.md §2.13; fields of the other family would have the Settings refused (§2.4)."""
+    flux = {**FLUX, "language_hints": ["en"], "eot_threshold": 0.8}
+    listen = resumed(UpdateListen({"provider": flux}))["listen"]
+    assert listen == {"provider": {**flux, "keyterms": ["Offhook"]}}
+    later = UpdateListen({"provider": {**FLUX, "keyterms": []}})
+    listen = resumed(UpdateListen({"provider": flux}), later)["listen"]
+    assert listen == {"provider": {**FLUX, "keyterms": [], "eot_threshold": 0.8}}
+    nova = {"type": "deepgram", "version": "v1", "model": "nova-3", "language": "de"}
+    listen = resumed(UpdateListen({"provider": flux}), UpdateListen({"provider": nova}))["listen"]
+    assert listen == {"provider": {**nova, "keyterms": ["Offhook"]}}
+    assert settings.accept({**OWN, "listen": listen})
+
+
+def test_however_often_an_agent_is_changed_one_change_of_each_kind_is_kept() -> None:
+    kept: tuple[Change, ...] = ()
+    for _ in range(3):
+        for change in (
+            UpdateThink(OTHER_MIND),
+            UpdatePrompt("p"),
+            UpdateSpeak(OTHER_VOICE),
+            UpdateListen({"provider": FLUX}),
+        ):
+            kept = changes_of.kept(kept, change)
+    assert len(kept) == 4
 
 
 def test_flux_is_recognised() -> None:

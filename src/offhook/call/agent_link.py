@@ -145,7 +145,7 @@ class AgentLink:
         """Answer Deepgram's Welcome with the Settings (deepgram.md §1.2)."""
         if self._step(LinkStep.WELCOME_CAME):
             self._request_id = welcome.request_id
-            self._state.do(SendSettings(self.greets, self._history.so_far()))
+            self._state.do(SendSettings(self.greets, self._history.so_far(), self._pending.changes))
 
     def apply_settings(self, now: float) -> None:
         """Begin to talk, or keep alive a session that has no stream yet."""

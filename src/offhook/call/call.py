@@ -163,7 +163,8 @@ class Call:
                 self.do(Play(self.speak(speech, now)))
             else:
                 self.receive(speech, now)
-        self.pending.repeat_changes()
+        if self._state.settings.is_stored:
+            self.pending.repeat_changes()
         self.handoff.tell(now)
         self.keys.tell(now)
 

@@ -21,3 +21,5 @@ class CallSettings:
     """Actions by key: an entry of that single key performs one, and the agent is not told of it."""
     forces_turns: bool = False
     """True if Deepgram takes ForceEndTurn, as it does with Flux (deepgram.md §2.17)."""
+    is_stored: bool = False
+    """True if Deepgram stores the agent, so that Settings carry no change and no conversation."""

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from offhook.call.ending import Ending
 from offhook.call.handoff_actions import HandoffAction
+from offhook.deepgram.changes import Change
 from offhook.deepgram.messages import ClientMessage, History
 from offhook.events.types import Event
 
@@ -15,7 +16,9 @@ Piece: TypeAlias = tuple[bytes, str | None]
 
 @dataclass(frozen=True, slots=True)
 class DialAgent:
-    """Open a socket to Deepgram."""
+    """Open a socket to Deepgram, at the address of that `place` in the list of addresses."""
+
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,13 @@ class HangUpAgent:
 class SendSettings:
     """Send the agent's Settings, in answer to Deepgram's Welcome.
 
-    When a conversation goes on, they have no `greeting`, and carry what was said as `history`.
+    When a conversation goes on, they have no `greeting`, and carry what was said as `history` and
+    the agent as `changes` left it.
     """
 
     greeting: bool = True
     history: tuple[History, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

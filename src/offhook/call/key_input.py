@@ -14,12 +14,13 @@ from offhook.call.functions import Functions
 from offhook.call.history import ConversationHistory
 from offhook.call.keypad import Action, Keypad, Secret
 from offhook.call.limits import Limits
-from offhook.call.pending_requests import Change, Injection, PendingRequests
+from offhook.call.pending_requests import Injection, PendingRequests
 from offhook.call.phases import Phase
 from offhook.call.phrases import fill
 from offhook.call.requests import AskDigits
 from offhook.call.turns import Turns
 from offhook.deepgram import messages as deepgram
+from offhook.deepgram.changes import Change
 from offhook.events.types import AgentTold, KeyPressed, KeysEntered, SecretEntered
 
 UNTOLD_MAX: Final = 8

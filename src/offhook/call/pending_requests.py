@@ -10,14 +10,15 @@ from typing import Final, NamedTuple
 from offhook.call.call_state import CallState
 from offhook.call.commands import Reply, TellAgent
 from offhook.call.history import ConversationHistory
+from offhook.deepgram import changes
 from offhook.deepgram import messages as deepgram
+from offhook.deepgram.changes import Change
 from offhook.events.types import AgentTold
 
 UNANSWERED_S: Final = 10.0
 """Seconds to wait for Deepgram's answer to an injection or an update, and for queued speech."""
 
 Injection = deepgram.InjectAgentMessage | deepgram.InjectUserMessage
-Change = deepgram.UpdatePrompt | deepgram.UpdateThink | deepgram.UpdateSpeak | deepgram.UpdateListen
 Acknowledgement = (
     deepgram.PromptUpdated | deepgram.ThinkUpdated | deepgram.SpeakUpdated | deepgram.ListenUpdated
 )
@@ -49,8 +50,8 @@ class PendingRequests:
         self._history = history
         self._injections: list[PendingRequest] = []
         self._changes: list[PendingRequest] = []
-        self._kept: list[Change] = []
-        # Changes that were made, to be repeated in a later session (§5.4).
+        self.changes: tuple[Change, ...] = ()
+        """Changes that were made, with which a later session begins (§5.4)."""
 
     def send(self, message: Injection | Change, request_id: int | None, now: float) -> None:
         """Send the agent a message that awaits an answer."""
@@ -69,13 +70,13 @@ class PendingRequests:
         self.send(deepgram.InjectUserMessage(content=text), request_id, now)
 
     def repeat_changes(self) -> None:
-        """Repeat the previous session's changes in the session that has begun."""
-        for change in self._kept:
+        """Repeat all changes in a session whose Settings cannot carry them."""
+        for change in self.changes:
             self._state.do(TellAgent(change))
 
     def forget_changes(self) -> None:
         """Forget all changes, as another agent takes over."""
-        self._kept.clear()
+        self.changes = ()
 
     # --- what Deepgram answers -----------------------------------------------------------------
 
@@ -161,8 +162,5 @@ class PendingRequests:
             self._state.do(Reply(request.request_id, done, what))
 
     def _keep(self, message: Injection | Change) -> None:
-        if isinstance(message, Injection):
-            return
-        if not isinstance(message, deepgram.UpdatePrompt):  # which appends (§2.10)
-            self._kept = [each for each in self._kept if type(each) is not type(message)]
-        self._kept.append(message)
+        if not isinstance(message, Injection):
+            self.changes = changes.kept(self.changes, message)

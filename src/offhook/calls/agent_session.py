@@ -11,7 +11,8 @@ from offhook.calls.call_entry import NO_VALUES
 from offhook.clock import wall_clock
 from offhook.config import Agent
 from offhook.deepgram import messages as deepgram
-from offhook.deepgram.settings import Change, Part
+from offhook.deepgram.changes import Change
+from offhook.deepgram.settings import Part
 
 ToolNews: TypeAlias = inputs.ToolBegan | inputs.ToolFinished | inputs.ToolFinishedLate
 
@@ -42,14 +43,15 @@ class AgentSession:
 
     Attributes:
         call_settings: Limits and phrases of the call.
-        settings: Returns Settings, with a greeting or without, and with the earlier conversation.
+        settings: Returns Settings: with a greeting or not, with the earlier conversation, and with
+            the changes that were made of the agent.
         change: `Settings.change` with the agent's functions.
         tools: Runs the agent's functions.
         recording: True if the agent's calls are recorded.
     """
 
     call_settings: CallSettings
-    settings: Callable[[bool, Sequence[deepgram.History]], bytes]
+    settings: Callable[[bool, Sequence[deepgram.History], Sequence[Change]], bytes]
     change: Callable[[Part, Any], Change]
     tools: Tools
     recording: bool = False
@@ -64,6 +66,7 @@ def call_settings(agent: Agent) -> CallSettings:
         key_s=agent.keypad.timeout_seconds,
         actions={key: each.action for key, each in agent.keypad.actions.items()},
         forces_turns=agent.settings.listens_with_flux,
+        is_stored=agent.settings.stored,
     )
 
 

@@ -44,8 +44,9 @@ from offhook.calls.session_recording import SessionRecording
 from offhook.capture.tap import Tap, Tapped
 from offhook.clock import Clock
 from offhook.deepgram import messages as deepgram
+from offhook.deepgram.changes import Change
 from offhook.deepgram.leg import AgentLeg, Dial
-from offhook.deepgram.settings import Change, Part
+from offhook.deepgram.settings import Part
 from offhook.events.types import (
     AgentDisconnected,
     CallEnded,
@@ -293,7 +294,9 @@ class Session(LegInputs):
                     self._agent.send_audio(command.audio)
             case SendSettings():
                 if self._agent is not None:
-                    settings = self._agent_session.settings(command.greeting, command.history)
+                    settings = self._agent_session.settings(
+                        command.greeting, command.history, command.changes
+                    )
                     self._agent.send(settings)
             case RunTool():
                 self._run_tool(command)
@@ -301,7 +304,7 @@ class Session(LegInputs):
                 self._agent_session.tools.cancel(command.id, over=command.why == "call_over")
             case DialAgent():
                 with of_call(self.call_sid):
-                    self._agent = AgentLeg(self, self._dial)
+                    self._agent = AgentLeg(self, self._dial, command.place)
             case HangUpAgent():
                 self._hang_up_agent()
             case LeaveStream():

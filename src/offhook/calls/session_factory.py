@@ -21,9 +21,10 @@ from offhook.capture.tap import MakeTap, NewCall, tap_for
 from offhook.clock import Clock
 from offhook.config import Agent
 from offhook.config.current_agents import CurrentAgents
+from offhook.deepgram.changes import Change
 from offhook.deepgram.leg import Dial
 from offhook.deepgram.messages import History
-from offhook.deepgram.settings import Change, Part
+from offhook.deepgram.settings import Part
 from offhook.events.types import CallBegan, Direction, RecordingFailed
 from offhook.recordings.recorder import Recordings
 from offhook.tools.declare import Call, Once
@@ -161,12 +162,15 @@ class SessionFactory:
         toolbox = agent.tool_files.latest()
         functions = [tool.definition for tool in toolbox.values()]
 
-        def settings(greeting: bool, history: Sequence[History]) -> bytes:
+        def settings(
+            greeting: bool, history: Sequence[History], changes: Sequence[Change]
+        ) -> bytes:
             return agent.settings.message(
                 greeting=greeting,
                 context=history,
                 functions=functions,
                 fill=lambda text: variables.fill(text, values),
+                changes=changes,
             )
 
         def change(part: Part, block: Any) -> Change:

@@ -113,7 +113,9 @@ class Tapped:
         """Return a dial whose sockets have the tap on them."""
 
         def dial_tapped(
-            receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+            receiver: Receiver,
+            failed: Callable[[UpgradeRefusedError | UnreachableError], None],
+            place: int,
         ) -> PendingDial:
             wire = _Wire(self, "agent")
             wire.receiver = receiver
@@ -122,7 +124,7 @@ class Tapped:
                 self.tell("agent", "in", "close", str(error).encode())
                 failed(error)
 
-            return dial(wire, tell_failed)
+            return dial(wire, tell_failed, place)
 
         return dial_tapped
 

@@ -97,7 +97,7 @@ class AppConfig:
             self.server.api_token,
         )
         secrets = [secret.get_secret_value() for secret in known if secret is not None]
-        for url in (self.records.database, self.records.webhook.url, self.deepgram.url):
+        for url in (self.records.database, self.records.webhook.url, *self.deepgram.urls):
             secrets += [] if url is None else urls.secrets_in(url)
         if (account := self.twilio.rest_account) is not None:
             credentials = f"{account.user}:{account.password}".encode()
@@ -261,7 +261,8 @@ def _deepgram(
 ) -> DeepgramSettings:
     values = file.model_dump() | {"api_key": env.get("DEEPGRAM_API_KEY")}
     if overrides.deepgram_url is not None:
-        values["url"] = overrides.deepgram_url
+        # The addresses of the file belong to another Deepgram than the one that was asked for.
+        values |= {"url": overrides.deepgram_url, "fallback_urls": ()}
     return _outside(DeepgramSettings, values, {"url": "--deepgram-url"})
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -28,54 +28,70 @@ _WORDS: Final = {
 
 
 class Dialler:
-    """A `leg.Dial` that opens sockets to Deepgram at `url`, each in one of the server's `tasks`.
+    """A `leg.Dial` that opens sockets to Deepgram at `urls`, each in one of the server's `tasks`.
 
+    The first address is dialled; the others take their turns after a failure, as the call asks.
     `headers` identify us; a connection may take `timeout_s` seconds.
 
     A fault while dialling ends the call for which it is, as every fault in such a task does.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], timeout_s: float, tasks: ServerTasks
+        self, urls: Sequence[str], headers: Mapping[str, str], timeout_s: float, tasks: ServerTasks
     ) -> None:
-        self._url = url
+        self._urls = tuple(urls)
         self._timeout = timeout_s
         self._headers = dict(headers)
         self._tasks = tasks
-        self._tls = tls.loading() if url.startswith("wss:") else None
-        if self._tls is None and not is_this_machine(urlsplit(url).hostname or ""):
-            _log.warning("deepgram.url is ws:// to another machine: the key goes there in clear")
+        self._tls = tls.loading() if any(url.startswith("wss:") for url in urls) else None
+        hosts = {urlsplit(url).hostname or "" for url in urls}
+        if len(hosts) > 1 and any(host.endswith(".deepgram.com") for host in hosts):
+            # Deepgram itself never leaves a region (§1.1).
+            _log.warning(
+                "deepgram.fallback_urls: after a failed dial, calls may go to any of %s",
+                ", ".join(sorted(hosts)),
+            )
+        for url in urls:
+            if url.startswith("ws:") and not is_this_machine(urlsplit(url).hostname or ""):
+                _log.warning(
+                    "deepgram.url is ws:// to another machine: the key goes there in clear"
+                )
 
     def __call__(
         self,
         receiver: websocket.Receiver,
         failed: Callable[[websocket.UpgradeRefusedError | websocket.UnreachableError], None],
+        place: int = 0,
     ) -> PendingDial:
         """Dial. Exactly one of `receiver.on_open` and `failed` follows, unless it is cancelled."""
-        return self._tasks.start("dial Deepgram", self._dial(receiver, failed))
+        url = self._urls[place % len(self._urls)]
+        return self._tasks.start("dial Deepgram", self._dial(url, receiver, failed))
 
     async def _dial(
         self,
+        url: str,
         receiver: websocket.Receiver,
         failed: Callable[[websocket.UpgradeRefusedError | websocket.UnreachableError], None],
     ) -> None:
-        failure = await self._connect(receiver)
+        failure = await self._connect(url, receiver)
         if failure is not None:
             failed(failure)
 
     async def _connect(
-        self, receiver: websocket.Receiver
+        self, url: str, receiver: websocket.Receiver
     ) -> websocket.UpgradeRefusedError | websocket.UnreachableError | None:
+        authorities = None
         try:
-            # Several dials may wait for the authorities, and one of them be cancelled.
-            authorities = None if self._tls is None else await asyncio.shield(self._tls)
+            if self._tls is not None and url.startswith("wss:"):
+                # Several dials may wait for the authorities, and one of them be cancelled.
+                authorities = await asyncio.shield(self._tls)
         except OSError:
             why = "the authorities of TLS cannot be read"
-            _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", self._url, why)
+            _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", url, why)
             return websocket.UnreachableError(why)
         try:
             await websocket.connect(
-                self._url,
+                url,
                 receiver,
                 headers=self._headers,
                 timeout=self._timeout,
@@ -88,6 +104,6 @@ class Dialler:
             _log.error("%s (request id %s)", words, request_id)
             return refused
         except websocket.UnreachableError as unreachable:
-            _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", self._url, unreachable)
+            _log.error("E-DG-04 Deepgram cannot be reached at %s: %s.", url, unreachable)
             return unreachable
         return None

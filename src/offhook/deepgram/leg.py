@@ -26,9 +26,13 @@ class PendingDial(Protocol):
 
 
 Dial: TypeAlias = Callable[
-    [Receiver, Callable[[UpgradeRefusedError | UnreachableError], None]], PendingDial
+    [Receiver, Callable[[UpgradeRefusedError | UnreachableError], None], int], PendingDial
 ]
-"""Function that opens a socket for a receiver, or reports a failure; it returns before either."""
+"""Function that opens a socket for a receiver, or reports a failure; it returns before either.
+
+The number is the place of the address in the list of those that are configured; it may be larger
+than the list is long.
+"""
 
 
 class AgentLegOwner(Protocol):
@@ -64,14 +68,14 @@ class AgentLegOwner(Protocol):
 class AgentLeg:
     """A socket to Deepgram: reads its messages and writes ours (a websocket.Receiver)."""
 
-    def __init__(self, owner: AgentLegOwner, dial: Dial) -> None:
+    def __init__(self, owner: AgentLegOwner, dial: Dial, place: int = 0) -> None:
         self._owner = owner
         self._channel: Channel | None = None
         self._hung_up = False
         self._writable = True
         self._outbox: list[bytes] = []
         self._outbox_size = 0
-        self._dialling = dial(self, self._on_failed)
+        self._dialling = dial(self, self._on_failed, place)
 
     # --- to Deepgram ---
 

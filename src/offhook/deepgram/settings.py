@@ -12,14 +12,13 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from offhook.deepgram import settings_checks
+from offhook.deepgram.changes import Change, applied
 from offhook.deepgram.messages import History, UpdateListen, UpdateSpeak, UpdateThink
 from offhook.errors import UserError
 from offhook.yamlfile import Finding, InvalidFileError, Loc
 
 Part: TypeAlias = Literal["think", "speak", "listen"]
 """Name of a part of a session that can be replaced while it lasts."""
-
-Change: TypeAlias = UpdateThink | UpdateSpeak | UpdateListen
 
 
 class Settings:
@@ -52,14 +51,16 @@ class Settings:
         context: Sequence[History] | None = None,
         functions: Sequence[Mapping[str, Any]] = (),
         fill: Callable[[str], str] | None = None,
+        changes: Sequence[Change] = (),
     ) -> bytes:
         """Return the message for the wire; `fill` returns its prompts and its greeting (`texts`).
 
         `functions` are added to those of every think provider, unless one of that name is there.
 
         A resumed session has no `greeting`, and the conversation so far as `context`, which
-        follows whatever context the settings have of their own. A stored agent takes none of
-        these (§2.9): its message is always the same.
+        follows whatever context the settings have of their own. Prompt, think, speak and listen
+        are as `changes` left them (§5.4). A stored agent takes none of these (§2.9): its message
+        is always the same.
         """
         agent = self._message["agent"]
         if isinstance(agent, str):
@@ -73,6 +74,8 @@ class Settings:
             agent = {**agent, "context": {**own, "messages": [*own.get("messages", ()), *context]}}
         if functions:
             agent = {**agent, "think": _with_functions(agent.get("think") or {}, functions)}
+        if changes:
+            agent = applied(agent, changes)
         return msgspec.json.encode({**self._message, "agent": agent})
 
     def change(self, part: Part, block: Any, functions: Sequence[Mapping[str, Any]] = ()) -> Change:

@@ -65,7 +65,6 @@ _SPEAK_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "aws_polly": ("voice", "language", "engine", "credentials"),
 }
 _SPEAK_NEEDS_ENDPOINT: Final = frozenset({"open_ai", "eleven_labs", "aws_polly"})
-_FLUX_ONLY: Final = ("eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "language_hints")
 _EVERYDAY: Final = frozenset(
     {"hello", "hi", "hey", "goodbye", "bye", "yes", "no", "okay", "ok", "please", "thanks", "help"}
 )
@@ -265,7 +264,7 @@ class _Check:
         if flux or model.startswith("flux"):
             self._flux(loc, provider, model)
         else:
-            for name in _FLUX_ONLY:
+            for name in settings_fields.FLUX_ONLY:
                 if name in provider:
                     text = f"listen.provider.{name} is for Flux only."
                     self._error((*loc, name), text, "Remove it, or listen with Flux.", key=True)
@@ -273,7 +272,7 @@ class _Check:
         return flux
 
     def _flux(self, loc: Loc, provider: dict[str, Any], model: str) -> None:
-        for name in ("smart_format", "language"):
+        for name in settings_fields.NOVA_ONLY:
             if name in provider:
                 text = f"listen.provider.{name} is not allowed with Flux."
                 self._error((*loc, name), text, "Remove it.", key=True)

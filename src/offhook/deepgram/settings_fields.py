@@ -54,6 +54,10 @@ LISTEN_PROVIDER: Final[Fields] = {
     "eager_eot_threshold": "a number",
     "eot_timeout_ms": "a whole number",
 }
+FLUX_ONLY: Final = ("eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "language_hints")
+"""Fields of a listener that only Flux (version v2) takes (§2.4)."""
+NOVA_ONLY: Final = ("smart_format", "language")
+"""Fields of a listener that Flux does not take (§2.4)."""
 THINK: Final[Fields] = {
     "provider": "a mapping",
     "endpoint": "a mapping",

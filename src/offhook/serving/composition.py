@@ -95,7 +95,7 @@ def compose_server(
     config, metrics, ledger = needs.config, needs.metrics, needs.ledger
     key = config.require_deepgram_key().get_secret_value()
     deepgram = config.deepgram
-    dial = Dialler(deepgram.url, deepgram.headers(key), deepgram.connect_timeout_s, tasks)
+    dial = Dialler(deepgram.urls, deepgram.headers(key), deepgram.connect_timeout_s, tasks)
 
     subscribed = Publisher([*needs.subscribers], clock.now)
     redacted = redacting(config.records.redact, subscribed)

@@ -92,7 +92,9 @@ def call(
     clock = VirtualClock(1000.0)
 
     def dial(
-        receiver: Receiver, failed: Callable[[UpgradeRefusedError | UnreachableError], None]
+        receiver: Receiver,
+        failed: Callable[[UpgradeRefusedError | UnreachableError], None],
+        place: int,
     ) -> Dialled:
         connect_in_memory(clock, receiver, StandIn(script, clock), to_agent)
         return Dialled()
