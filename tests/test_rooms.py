@@ -51,6 +51,7 @@ ROOMS_OF_TESTING: Final = (
     "simulator.twilio",
     "simulator.deepgram",
     "simulator.dialogue",
+    "faults",
     "scenarios",
     "replay",
 )

@@ -5,6 +5,7 @@ import base64
 import gc
 import inspect
 import os
+import socket
 import ssl
 import struct
 import weakref
@@ -282,6 +283,24 @@ async def test_silence_is_unreachable_and_a_cancelled_dial_leaves_nothing() -> N
             await gone.wait()
         server.close()
     await settled()
+
+
+async def test_a_reset_before_the_answer_is_unreachable() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        at = writer.get_extra_info("socket")
+        at.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    recorder = Recorder()
+    with pytest.raises(websocket.UnreachableError, match="reset before the upgrade"):
+        await websocket.connect(
+            f"ws://127.0.0.1:{port}", recorder, headers={}, timeout=60, max_size=1000
+        )
+    assert recorder.socket is None
+    server.close()
 
 
 async def test_something_that_is_not_a_websocket_is_unreachable_or_refused() -> None:

@@ -19,6 +19,7 @@ from offhook.cli import replay_report
 from offhook.clock import Clock, LoopClock
 from offhook.config import Overrides, TwilioSettings
 from offhook.errors import UserError
+from offhook.testing.faults.fault import Fault, FaultError, read
 from offhook.testing.replay import captured
 from offhook.testing.replay.comparison import compare_call
 from offhook.testing.replay.replayer import AgentWireTap, call_again
@@ -62,6 +63,7 @@ class RehearsalOptions:
     run_server: bool
     config: Path | None
     standin: Path | None
+    faults: Sequence[str]
     variables: Mapping[str, str]
     jobs: int
     out: Path | None
@@ -86,7 +88,12 @@ class Rehearsal:
         clock = LoopClock(asyncio.get_running_loop())
         if given.replay is not None:
             return 0 if await self._replay(given.replay, clock) else FAILED
+        faults = self._faults()
         loaded = self._loaded()
+        if faults and not given.run_server and any(one.scenario.config is None for one in loaded):
+            raise typer.BadParameter(
+                "--fault needs a server that runs here: --config or --standin."
+            )
         agent = self._agent()
         rendered = await preparing.rendering(loaded)
         dialogues = files.Dialogues(
@@ -97,7 +104,7 @@ class Rehearsal:
             listeners.listeners(own, self._deepgram_key(own)) as heard,
         ):
             cases = await preparing.prepare(
-                loaded, dialogues, heard, rendered, target, self._environ
+                loaded, dialogues, heard, rendered, target, self._environ, faults
             )
             results = await self._watched(cases, clock)
         self._report(results, rendered)
@@ -131,6 +138,12 @@ class Rehearsal:
         return replay_report.report(capture, verdict, out, as_json=self._options.as_json)
 
     # --- what is to run ---
+
+    def _faults(self) -> list[Fault]:
+        try:
+            return [read(text) for text in self._options.faults]
+        except FaultError as error:
+            raise typer.BadParameter(f"--fault: {error}") from None
 
     def _loaded(self) -> list[Loaded]:
         given = self._options

@@ -53,6 +53,14 @@ def rehearse(
             metavar="DIALOGUE.yaml",
         ),
     ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Fault that happens in each scenario, END:KIND=VALUE@WHEN, such as"
+            " agent:close=1011@8 or agent:error=SERVER_GOING_AWAY@audio+300. Repeatable.",
+            metavar="SPEC",
+        ),
+    ] = None,
     var: options.Variables = None,
     jobs: Annotated[
         int | None,
@@ -120,6 +128,9 @@ def rehearse(
             "The server that is run here needs no --unsigned, --signing-key, --public-url."
         )
 
+    if fault and (to is not None or replay is not None):
+        raise typer.BadParameter("--fault needs a server that runs here: --config or --standin.")
+
     from offhook.cli.rehearsal import Rehearsal, RehearsalOptions
     from offhook.concurrency.event_loop import run
 
@@ -132,6 +143,7 @@ def rehearse(
         run_server=config is not None or standin is not None,
         config=config,
         standin=standin,
+        faults=fault or [],
         variables=options.variables_of(var),
         jobs=jobs or 4 * (os.cpu_count() or 1),
         out=out,

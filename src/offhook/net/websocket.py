@@ -162,6 +162,7 @@ class Socket(WSListener):
         self._parts_size = 0
         self._sent_code: int | None = None
         self._give_up: asyncio.TimerHandle | None = None
+        self.opened = False
         self.abandoned = False
 
     # --- what the owner does ---
@@ -195,6 +196,7 @@ class Socket(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Take the transport: the upgrade is done."""
         self._transport = transport
+        self.opened = True
         if self.abandoned:
             transport.disconnect(graceful=False)
             return
@@ -366,6 +368,9 @@ async def connect(
         raise UpgradeRefusedError(int(response.status), response.headers, body) from None
     except (OSError, WSError, ValueError) as error:
         raise UnreachableError(str(error) or type(error).__name__) from None
+    if not socket.opened:
+        # picows reports nothing when the connection is reset while it waits for the answer.
+        raise UnreachableError("the connection was reset before the upgrade")
     return socket
 
 

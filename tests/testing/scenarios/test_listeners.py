@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.whole_server import configured
 
 from offhook.capture.tap import NewCall
 from offhook.testing.scenarios import listeners as listening
@@ -18,6 +19,7 @@ from offhook.testing.simulator.dialogue import file as dialogue_file
 from offhook.testing.simulator.speech import installed
 from offhook.testing.virtual_clock import VirtualClock
 
+CONFIG = configured("ws://127.0.0.1:1")
 DESK = Path("examples/front-desk/dialogue.yaml")
 
 
@@ -27,7 +29,7 @@ def known() -> AgentVocabulary:
 
 
 async def test_our_own_server_tells_it_from_its_wires(known: AgentVocabulary) -> None:
-    own = OwnServer(1, "token", VirtualClock())
+    own = OwnServer(CONFIG, 1, "token", VirtualClock())
     async with listening.listeners(own, "a-key") as listeners:
         sight, listen = await listeners.choose(known)
         made = listen("CA1")
@@ -42,7 +44,7 @@ async def test_a_call_of_which_the_server_never_hears_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(wire_hearing, "SETTLE_S", 0.01)
-    made = listening.inside(OwnServer(1, "token", VirtualClock()), "CA1")
+    made = listening.inside(OwnServer(CONFIG, 1, "token", VirtualClock()), "CA1")
     async with asyncio.timeout(240):
         await made.finish()
 

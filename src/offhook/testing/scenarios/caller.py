@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from offhook import audio
 from offhook.recordings import wav
+from offhook.testing.faults.fault import Fault
 from offhook.testing.scenarios.expectation import ExpectTurn, contains
 from offhook.testing.scenarios.hearing import MARGIN_MS, PAUSE_S, Hearing, NoWords, Stretch
 from offhook.testing.scenarios.scenario import BargeIn, ScenarioStep, WaitForAgent
@@ -23,6 +24,9 @@ from offhook.testing.simulator.twilio.stream import LineControls
 
 KEY_MS: Final = 200
 """Milliseconds from one key to the next."""
+
+STRIKE_S: Final = 20.0
+"""Seconds that a fault waits for the connection that it is to happen to."""
 
 _FRAME_S: Final = audio.FRAME_MS / 1000
 _EPSILON: Final = 1e-6
@@ -113,7 +117,8 @@ class SimulatedCaller:
 
     `voice` returns the audio of a text, or of a clip by its name. `hearing` makes words of the
     agent's speech. The caller goes on from a step `expect` when `satisfied` returns True, or after
-    the timeout; the judge reports unmet expectations.
+    the timeout; the judge reports unmet expectations. `strike` commits a fault, and returns False
+    if the connection is not there yet.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class SimulatedCaller:
         noise_dbfs: float | None = None,
         hearing: Hearing | None = None,
         satisfied: Satisfied = lambda *heard: True,
+        strike: Callable[[Fault], bool] = lambda fault: False,
     ) -> None:
         self.said: list[Said] = []
         self.pressed: list[Pressed] = []
@@ -138,6 +144,7 @@ class SimulatedCaller:
         self.failed: list[FailedStep] = []
         self.hearing: Hearing = hearing or NoWords()
         self._satisfied = satisfied
+        self._strike = strike
         self._sounds = {step.sound: voice(step.sound) for step in steps if step.sound is not None}
         self._silence = _line_noise(noise_dbfs)
         self._frames = self._take(steps)
@@ -255,6 +262,8 @@ class SimulatedCaller:
             elif step.stay_silent is not None:
                 self._begin_exchange(None)
                 yield from self._stay_silent(step.stay_silent)
+            elif step.fault is not None:
+                yield from self._suffer(number, step.fault)
             else:
                 self.done = number
                 self._line.hang_up()
@@ -357,6 +366,14 @@ class SimulatedCaller:
         began = self._now
         yield from self._wait(seconds)
         self.silent.append(Silent(began, self._now))
+
+    def _suffer(self, number: int, fault: Fault) -> Iterator[bytes]:
+        limit = self._now + STRIKE_S
+        while not self._strike(fault):
+            if self._now >= limit:
+                self._fail(number, f"there was no connection to commit {fault} on")
+                return
+            yield next(self._silence)
 
     def _wait(self, seconds: float) -> Iterator[bytes]:
         until = self._now + seconds - _EPSILON

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import httpx2
 
+from offhook.config import Config
 from offhook.testing.scenarios.deepgram_hearing import DeepgramHearing, Listen, Transcribe
 from offhook.testing.scenarios.hearing import Hearing, NoWords
 from offhook.testing.scenarios.own_server import OwnServer
@@ -46,6 +47,11 @@ class Listeners:
         self._group = group
         self._recognisers = recognisers
         self._by_dialogue: dict[AgentVocabulary, Callable[[], SpeechToText]] = {}
+
+    @property
+    def config(self) -> Config | None:
+        """Configuration of the server within the rehearsal, or None."""
+        return None if self._own is None else self._own.config
 
     async def choose(self, known: AgentVocabulary | None) -> Choice:
         """Choose the Hearing of a scenario's calls. Raises UserError E-EAR-… for a bad word."""

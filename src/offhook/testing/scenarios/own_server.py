@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -20,6 +21,8 @@ from offhook.events.types import Subscriber
 from offhook.serving.call_serving import CallFiles
 from offhook.serving.listen import listen
 from offhook.serving.server import Server
+from offhook.testing.faults.fault import Fault
+from offhook.testing.faults.rig import FaultRig, fault_rig
 from offhook.testing.simulator.twilio.account import account
 from offhook.testing.simulator.twilio.account import server as rest
 from offhook.testing.simulator.twilio.account.resources import AccountNumber
@@ -52,10 +55,13 @@ class OwnServer:
     """A running server. `network` is that of its simulated account, if it has one."""
 
     network: SimulatedNetwork | None = None
+    rig: FaultRig | None = None
+    """Fault rig around the server, if it was asked for."""
     api_url: str = ""
     """URL of the operator's listener of a server that places calls."""
 
-    def __init__(self, port: int, token: str, clock: Clock) -> None:
+    def __init__(self, config: Config, port: int, token: str, clock: Clock) -> None:
+        self.config: Final = config
         self.url = f"http://127.0.0.1:{port}/twilio/voice"
         self.token = token
         self.clock = clock
@@ -110,6 +116,20 @@ async def _operator(config: Config) -> "AsyncIterator[OperatorSide]":
         yield side
 
 
+async def _rigged(
+    own: OwnServer, config: Config, faults: Sequence[Fault], around: AsyncExitStack
+) -> Config:
+    """Put a fault rig around the server. Return the configuration that leads through it."""
+    port = urlsplit(own.url).port
+    assert port is not None  # OwnServer has put it there
+    rig = own.rig = await around.enter_async_context(
+        fault_rig(faults, own.clock, agent_url=config.deepgram.url, server_port=port)
+    )
+    own.url = own.url.replace(f":{port}/", f":{rig.port}/")
+    deepgram = config.deepgram.model_copy(update={"url": rig.agent_url, "fallback_urls": ()})
+    return dataclasses.replace(config, deepgram=deepgram)
+
+
 @asynccontextmanager
 async def run(
     config: Config,
@@ -118,18 +138,22 @@ async def run(
     *,
     sock: socket.socket | None = None,
     watchers: Sequence[Subscriber] = (),
+    faults: Sequence[Fault] | None = None,
 ) -> AsyncIterator[OwnServer]:
     """Run a server with that configuration and a random Auth Token, on loopback.
 
-    Without `sock` the server listens on a free port.
+    Without `sock` the server listens on a free port. With `faults`, even none, a fault rig is
+    around it.
     """
     token = secrets.token_hex(16)
     sock = sock or listen("127.0.0.1", 0)
-    own = OwnServer(sock.getsockname()[1], token, clock)
+    own = OwnServer(config, sock.getsockname()[1], token, clock)
     places = twilio is not None and twilio.places
     public = _PUBLIC if places else None
     given = TwilioSettings(auth_tokens=(SecretStr(token),))
     async with AsyncExitStack() as around, asyncio.TaskGroup() as group:
+        if faults is not None:
+            config = await _rigged(own, config, faults, around)
         if twilio is not None and twilio.people is not None:
             network = own.network = await around.enter_async_context(
                 simulated_network(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from offhook.clock import Clock
+from offhook.testing.faults.fault import Fault
 from offhook.testing.scenarios import scenario, scenario_server, validation
 from offhook.testing.scenarios.files import Dialogues, raise_together
 from offhook.testing.scenarios.listeners import Listeners
@@ -24,19 +25,21 @@ async def prepare(
     rendered: Rendered,
     target: Target | None,
     environ: Mapping[str, str],
+    faults: Sequence[Fault] = (),
 ) -> list[ScenarioRun]:
     """Check every scenario, and return what is needed to run them.
 
     Raises InvalidFileError with the mistakes of all scenarios, or UserError for a sound.
 
-    `target` takes the calls of scenarios without a `config`; None if all have one.
+    `target` takes the calls of scenarios without a `config`; None if all have one. `faults` happen
+    in each scenario.
     """
     cases: list[ScenarioRun] = []
     bad: list[InvalidFileError] = []
     for one in loaded:
         try:
             known = dialogues.known(one)
-            sight, server = await _server(one, known, listeners, target, environ)
+            sight, server = await _server(one, known, listeners, target, environ, faults)
             validation.check(one, known, sight)
         except InvalidFileError as error:
             bad.append(error)
@@ -54,13 +57,21 @@ async def _server(
     listeners: Listeners,
     target: Target | None,
     environ: Mapping[str, str],
+    faults: Sequence[Fault],
 ) -> tuple[Sight, Callable[[Clock], AbstractAsyncContextManager[ScenarioServer]]]:
+    rigged = bool(faults) or one.scenario.has_faults
     if one.scenario.config is not None:
         with scenario.at(one.place("config")):
             config = scenario_server.config_of(one, environ)
-        return scenario_server.SIGHT, functools.partial(scenario_server.run, one, config)
+        return scenario_server.SIGHT, functools.partial(
+            scenario_server.run, one, config, faults if rigged else None
+        )
     assert target is not None
     sight, listen = await listeners.choose(known)
+    if rigged and listeners.config is not None:
+        return sight, functools.partial(
+            scenario_server.run_rigged, listeners.config, target.account_sid, faults
+        )
     server = ScenarioServer(target, listen)
     return sight, lambda clock: nullcontext(server)
 

@@ -13,6 +13,8 @@ from typing import Final
 
 from offhook.clock import Clock
 from offhook.errors import UserError
+from offhook.testing.faults.fault import Fault, FaultyEnd
+from offhook.testing.faults.rig import FaultRig
 from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
 from offhook.testing.scenarios.hearing import Hearing
 from offhook.testing.scenarios.judge import Judge, unreached
@@ -24,6 +26,7 @@ from offhook.testing.scenarios.word_matching import AgentVocabulary
 from offhook.testing.simulator.twilio.calls.ledger import NetworkLedger
 from offhook.testing.simulator.twilio.calls.network import SimulatedNetwork
 from offhook.testing.simulator.twilio.phone import place_call
+from offhook.testing.simulator.twilio.stream import BROKEN
 from offhook.twilio.signature import SharedKey
 
 ATTEMPTS: Final = 3
@@ -50,6 +53,8 @@ class ScenarioServer:
     """Network of the simulated account that can update the calls, if there is one."""
     place: Callable[[str, PlacedCaller, SimulatedCaller], Awaitable[CallReport]] | None = None
     """Function that has the server place a call. Raises UserError if it places none."""
+    rig: FaultRig | None = None
+    """Fault rig around the server, if the scenario has faults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,10 @@ class _Run:
                 barrier.opened()
                 await barrier.wait()
             late = await self._all_called(server, calls)
+            never = [] if server.rig is None else server.rig.armed.never()
+        for fault in never:
+            # Nothing passes unseen: a fault that did not happen was not survived.
+            calls[min(calls)].failures.append(Failure(f"{fault} did not happen"))
         people = case.loaded.scenario.people
         found = {name: calls[name] for name in people}
         return ScenarioResult(case.loaded, found, case.how, late=late if late.is_too_much else None)
@@ -169,6 +178,7 @@ class _Run:
             noise_dbfs=person.noise_dbfs,
             hearing=hearing,
             satisfied=self._judge.is_satisfied,
+            strike=self._strike(server, hearing, call_sid),
         )
         if person.placed is not None:
             assert server.place is not None  # a server with placed callers can place calls
@@ -189,6 +199,18 @@ class _Run:
         )
         return await self._result(server, name, person, report, hearing)
 
+    def _strike(
+        self, server: ScenarioServer, hearing: Hearing, call_sid: str
+    ) -> Callable[[Fault], bool]:
+        """Return the function that commits a fault on the caller's own connections."""
+        rig = server.rig
+        if rig is None:
+            return lambda fault: False
+        if len(self._case.loaded.scenario.people) == 1:
+            return rig.strike
+        requests = hearing.request_ids if isinstance(hearing, WireHearing) else frozenset()
+        return lambda fault: rig.strike(fault, {call_sid, *requests})
+
     async def _result(
         self,
         server: ScenarioServer,
@@ -197,7 +219,12 @@ class _Run:
         report: CallReport,
         hearing: Hearing,
     ) -> CallResult:
-        failures = [Failure(fault) for fault in report.faults_on_the_line]
+        broken = server.rig is not None and FaultyEnd.STREAM in server.rig.ends
+        failures = [
+            Failure(fault)
+            for fault in report.faults_on_the_line
+            if not (broken and fault.startswith(f"{BROKEN} "))  # it was broken on purpose
+        ]
         if not report.streams and person.placed is None:
             failures.append(Failure("no stream was opened"))
         try:

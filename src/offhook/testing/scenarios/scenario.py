@@ -8,6 +8,7 @@
       - expect: {says: closed, interrupted_within_ms: 600}
       - press: "12#"
       - stay_silent: 5
+      - fault: agent:close=1011
       - hang_up
 
 A caller is silent otherwise, and stays on the line when the steps are done. `{{name}}` stands for
@@ -20,11 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from offhook import yamlfile
 from offhook.errors import UserError
+from offhook.testing.faults import fault as faults
+from offhook.testing.faults.fault import Fault, FaultError
 from offhook.testing.scenarios.callee import Callee
 from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn, Phrase, ScenarioPart
 from offhook.testing.simulator.deepgram.script import Script
@@ -42,6 +52,18 @@ def _quoted(value: Any) -> Any:
     return value
 
 
+def _fault(value: Any) -> Fault:
+    try:
+        return faults.read(str(value))
+    except FaultError as error:
+        raise yamlfile.refuse(error.what, error.fix) from None
+
+
+_FaultText = Annotated[
+    Fault,
+    PlainValidator(_fault),
+    WithJsonSchema({"type": "string", "pattern": faults.PATTERN}),
+]
 _Digits = Annotated[str, BeforeValidator(_quoted)]
 _Wait = Annotated[float, Field(gt=0)]
 """Seconds to wait for the agent, after which the step has failed and the next begins."""
@@ -97,6 +119,8 @@ class ScenarioStep(ScenarioPart):
     """Seconds to wait, in which the agent may go on speaking."""
     stay_silent: Annotated[float, Field(gt=0)] | None = None
     """Seconds of a turn in which the caller is silent; the agent's speech then is its answer."""
+    fault: _FaultText | None = None
+    """Fault of the agent, the media stream or a webhook: src/offhook/testing/faults/README.md."""
     hang_up: HangUpStep | None = None
 
     short: ClassVar[Mapping[str, Any]] = {"enum": ["wait_for_agent", "hang_up"]}
@@ -182,6 +206,11 @@ class Scenario(ScenarioCaller):
     account. Any other number does not exist."""
     callers: dict[str, ScenarioCaller] = Field(default_factory=dict)
     """Several callers by name, who call at the same time; instead of `steps`."""
+
+    @property
+    def has_faults(self) -> bool:
+        """True if a step is a fault."""
+        return any(step.fault for person in self.people.values() for step in person.steps)
 
     @property
     def people(self) -> Mapping[str, ScenarioCaller]:

@@ -1,6 +1,6 @@
 """The server of one scenario: its configuration, the agent's script, and the telephones."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final, cast
@@ -13,6 +13,7 @@ from offhook.api.paths import PREFIX
 from offhook.clock import Clock
 from offhook.config import Config
 from offhook.errors import UserError
+from offhook.testing.faults.fault import Fault
 from offhook.testing.scenarios import own_server
 from offhook.testing.scenarios.callee import Callee
 from offhook.testing.scenarios.caller import CallReport, SimulatedCaller
@@ -49,8 +50,23 @@ def opens_slowly(loaded: Loaded) -> bool:
 
 
 @asynccontextmanager
-async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[ScenarioServer]:
-    """Run the scenario's server within the context. `config` is that of `config_of`."""
+async def run_rigged(
+    config: Config, account_sid: str, faults: Sequence[Fault], clock: Clock
+) -> AsyncIterator[ScenarioServer]:
+    """Run another server of that configuration for one scenario, with a fault rig around it."""
+    async with own_server.run(config, clock, faults=faults) as own:
+        target = Target(own.url, own.token, account_sid)
+        yield ScenarioServer(target, lambda sid: inside(own, sid), rig=own.rig)
+
+
+@asynccontextmanager
+async def run(
+    loaded: Loaded, config: Config, faults: Sequence[Fault] | None, clock: Clock
+) -> AsyncIterator[ScenarioServer]:
+    """Run the scenario's server within the context. `config` is that of `config_of`.
+
+    With `faults`, even none, a fault rig is around it.
+    """
     scenario = loaded.scenario
     assert scenario.script is not None  # where there is a config, there is one
     people: dict[str, SimulatedPerson] | None = None
@@ -66,12 +82,13 @@ async def run(loaded: Loaded, config: Config, clock: Clock) -> AsyncIterator[Sce
         account = own_server.OwnAccount(
             _ACCOUNT, [caller.to for caller in callers], people, places=places
         )
-        async with own_server.run(replace(config, deepgram=deepgram), clock, account) as own:
+        config = replace(config, deepgram=deepgram)
+        async with own_server.run(config, clock, account, faults=faults) as own:
             target = Target(own.url, own.token, _ACCOUNT)
             place = None
             if people is not None and own.network is not None and places:
                 place = _Placing(own, own.network, people, scenario.time_limit_s).place
-            yield ScenarioServer(target, lambda sid: inside(own, sid), own.network, place)
+            yield ScenarioServer(target, lambda sid: inside(own, sid), own.network, place, own.rig)
     finally:
         await standin.close()
 

@@ -212,6 +212,9 @@ class _Checks:
                     text = "The functions that an agent calls are not seen from outside."
                     yield self._wrong(text, inside, (*place, key))
             for index, step in enumerate(person.steps):
+                if step.fault is not None and not sight.inside:
+                    text = "A fault can only happen around a server within the rehearsal."
+                    yield self._wrong(text, inside, (*here, "steps", index, "fault"))
                 if (
                     step.barge_in is not None
                     and step.barge_in.after is not None

@@ -115,6 +115,8 @@ class WireHearing:
         """Sentences with audio still to be received or passed on."""
         self._plays_until = float("-inf")
         self._functions: dict[str, SeenFunctionCall] = {}
+        self.request_ids: Final = set[str]()
+        """Request ids of the call's agent sessions."""
 
     # --- tap.Tap ---
 
@@ -142,6 +144,8 @@ class WireHearing:
         except messages.MalformedAgentMessageError:
             return
         match message:
+            case messages.Welcome():
+                self.request_ids.add(message.request_id)
             case messages.ConversationText(role="assistant"):
                 sentence = _Sentence(message.content)
                 self._sentences.append(sentence)
