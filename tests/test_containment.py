@@ -178,6 +178,7 @@ WHERE: Final = {
         "call_soon_threadsafe": (1, LOOP),
     },
     "clock.py": {"call_later": (1, LOOP)},
+    "deepgram/connection.py": {"add_done_callback": (1, LOOP)},
     "link/server.py": {"add_done_callback": (1, LOOP)},
     "policy/dial_count.py": {"call_soon_threadsafe": (1, LOOP)},
     "concurrency/thread_job.py": {"call_soon_threadsafe": (1, LOOP)},

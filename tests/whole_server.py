@@ -48,6 +48,7 @@ from offhook.twilio.signature import SETTINGS_HEADER, sign
 TOKEN = "0123456789abcdef0123456789abcdef"
 ACCOUNT = "AC" + "a" * 32
 STREAM = "MZ" + "b" * 32
+MAX_LAG_MS = 60_000
 HOURS = "What are your opening hours?"
 QUICK = Script(
     turns=[ScriptTurn(hear=HOURS, say=["Of course, what else?"])], silence_ms=300, reply_ms=50
@@ -216,7 +217,12 @@ class RawStream:
 
 
 def configured(
-    deepgram_url: str, *, unsigned: bool = False, capacity: int = 100, **agent: Any
+    deepgram_url: str,
+    *,
+    unsigned: bool = False,
+    capacity: int = 100,
+    max_sessions: int | None = None,
+    **agent: Any,
 ) -> Config:
     """The seed's configuration with a test's own agent parts, and no file."""
     config = load(
@@ -229,8 +235,10 @@ def configured(
         {**default.model_dump(exclude={"settings"}), **agent, "settings": 0}
     )
     made = made.model_copy(update={"settings": default.settings})
-    server = config.server.model_copy(update={"capacity": capacity})
-    return dataclasses.replace(config, server=server, lines={"default": made})
+    # A test machine may be as busy as it likes: no call is refused for that.
+    server = config.server.model_copy(update={"capacity": capacity, "max_lag_ms": MAX_LAG_MS})
+    deepgram = config.deepgram.model_copy(update={"max_sessions": max_sessions})
+    return dataclasses.replace(config, server=server, deepgram=deepgram, lines={"default": made})
 
 
 @asynccontextmanager

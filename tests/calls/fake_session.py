@@ -24,7 +24,7 @@ class FakeSession:
 
     def __init__(self, reply: tuple[bool, str] | None = (True, "it is done")) -> None:
         self.reply = reply
-        self.has_stream = True
+        self.has_stream = self.has_agent = True
         self.requests: list[CallRequest] = []
         self.inputs: list[Input] = []
         self.changes: list[tuple[str, Any]] = []

@@ -3,6 +3,7 @@
 import pytest
 
 from offhook.calls.admission import ExpectedStream, StreamAdmission, StreamClaim
+from offhook.calls.call_limits import CallLimit
 
 OURS, FOREIGN = "AC" + "1" * 32, "AC" + "2" * 32
 TOKEN, OTHER = "the-token-of-the-call", "a-token-of-another"
@@ -45,31 +46,33 @@ def test_a_stream_with_a_token(
 ) -> None:
     for takes_bins in (False, True):
         admission = StreamAdmission(None, takes_bins)
-        for is_full in (False, True):  # its place is taken since the call was announced
+        for limit in (None, *CallLimit):  # its place is taken since the call was announced
             told = admission.refusal(
-                claim, call, pending, was_seen=True, is_full=is_full, has_default_agent=False
+                claim, call, pending, was_seen=True, limit=limit, has_default_agent=False
             )
             assert told == refusal
 
 
 @pytest.mark.parametrize(
-    ("takes_bins", "call", "was_seen", "is_full", "has_default_agent", "refusal"),
+    ("takes_bins", "call", "was_seen", "limit", "has_default_agent", "refusal"),
     [
-        (True, None, False, False, True, None),
-        (False, None, False, False, True, "no token, and twilio.bin is off"),
-        (True, BIN, False, False, True, SEEN),
-        (True, CALL, False, False, True, SEEN),
-        (True, OVER, False, False, True, SEEN),
-        (True, None, True, False, True, SEEN),
-        (True, None, False, True, True, "at capacity"),
-        (True, None, False, False, False, "no default line"),
+        (True, None, False, None, True, None),
+        (False, None, False, None, True, "no token, and twilio.bin is off"),
+        (True, BIN, False, None, True, SEEN),
+        (True, CALL, False, None, True, SEEN),
+        (True, OVER, False, None, True, SEEN),
+        (True, None, True, None, True, SEEN),
+        (True, None, False, CallLimit.CAPACITY, True, "at capacity"),
+        (True, None, False, CallLimit.SESSIONS, True, "no agent session left"),
+        (True, None, False, CallLimit.LAG, True, "the event loop is late"),
+        (True, None, False, None, False, "no default line"),
     ],
 )
 def test_a_stream_without_a_token(
     takes_bins: bool,
     call: ExpectedStream | None,
     was_seen: bool,
-    is_full: bool,
+    limit: CallLimit | None,
     has_default_agent: bool,
     refusal: str | None,
 ) -> None:
@@ -77,7 +80,7 @@ def test_a_stream_without_a_token(
         StreamClaim(OURS),
         call,
         was_seen=was_seen,
-        is_full=is_full,
+        limit=limit,
         has_default_agent=has_default_agent,
     )
     assert told == refusal
@@ -89,7 +92,7 @@ def test_a_foreign_account_is_refused_before_all_else(token: str | None) -> None
         StreamClaim(FOREIGN, token),
         ExpectedStream(FOREIGN, TOKEN) if token else None,
         was_seen=False,
-        is_full=False,
+        limit=None,
         has_default_agent=True,
     )
     assert told == ACCOUNT

@@ -10,8 +10,10 @@ from offhook.call.ending import Ending, Slug
 from offhook.call.handoff_actions import SendDigits
 from offhook.call.inputs import CallOver, HandoffDone, ServerStopped
 from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_limits import CallLimit, CallLimits, LagGuard
 from offhook.calls.registry import CallRegistry
 from offhook.calls.replay_cache import mark_of
+from offhook.deepgram.session_budget import SessionBudget
 from offhook.events.types import AgentConnected, CallBilled, CallEvent, RecordingFailed
 from offhook.testing.virtual_clock import VirtualClock
 
@@ -24,7 +26,9 @@ class Rig:
     def __init__(self) -> None:
         self.clock = VirtualClock(1000.0)
         self.events: list[CallEvent] = []
-        self.registry = CallRegistry(2, self.clock, self.events.append, [mark_of(OTHER)])
+        self.sessions = SessionBudget(2, self.clock.now)
+        limits = CallLimits(2, self.sessions, LagGuard(0))
+        self.registry = CallRegistry(limits, self.clock, self.events.append, [mark_of(OTHER)])
 
     def add(self, sid: str = SID, session: FakeSession | None = None) -> CallEntry:
         entry = live_entry(self.clock, session, sid=sid)
@@ -55,13 +59,28 @@ def test_a_call_is_live_with_a_stream_or_while_one_is_due_or_while_it_is_looked_
 def test_no_call_is_taken_at_capacity_or_while_the_server_drains() -> None:
     rig = Rig()
     rig.add()
-    full = [rig.registry.is_full]
+    reached = [rig.registry.limit_reached]
     rig.registry.begin_lookup(OTHER)
-    full.append(rig.registry.is_full)
+    reached.append(rig.registry.limit_reached)
     rig.registry.end_lookup(OTHER)
     rig.registry.is_draining = True
-    full.append(rig.registry.is_full)
-    assert full == [False, True, True]
+    reached.append(rig.registry.limit_reached)
+    assert reached == [None, CallLimit.CAPACITY, CallLimit.CAPACITY]
+
+
+def test_calls_that_will_dial_count_as_sessions_and_those_that_wait_for_nothing_do_not() -> None:
+    rig = Rig()
+    entry = rig.add()
+    rig.sessions.dialled = 1
+    reached = [rig.registry.limit_reached]  # one session, which is that of the call
+    session_of(entry).has_agent = False
+    reached.append(rig.registry.limit_reached)  # it was lost, and another one is closing
+    session_of(entry).has_stream = False
+    reached.append(rig.registry.limit_reached)  # its caller talks with somebody else
+    rig.registry.begin_lookup(OTHER)
+    reached.append(rig.registry.limit_reached)
+    sessions = CallLimit.SESSIONS
+    assert reached == [None, sessions, None, sessions]
 
 
 def test_little_is_kept_of_a_call_that_is_over(monkeypatch: pytest.MonkeyPatch) -> None:

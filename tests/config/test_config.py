@@ -68,7 +68,8 @@ server:
   tls_cert: tls/cert.pem
   tls_key: /keys/key.pem
 twilio: {account_sid: AC0123456789abcdef0123456789abcdef, bin: off}
-deepgram: {url: "https://api.eu.deepgram.com", auth: bearer, connect_timeout_s: 2.5}
+deepgram:
+  {url: "https://api.eu.deepgram.com", auth: bearer, connect_timeout_s: 2.5, max_sessions: 45}
 dialling: {sip_hosts: [Example.com]}
 lines: {"+15550100100": agent.yaml, default: agent.yaml}
 """,
@@ -90,6 +91,7 @@ phrases: {time_up: Bye.}
     assert not loaded.twilio.bin
     assert loaded.deepgram.url == "wss://api.eu.deepgram.com/v1/agent/converse"
     assert loaded.deepgram.auth == "bearer"
+    assert loaded.deepgram.max_sessions == 45
     agent = loaded.lines["+15550100100"]
     assert agent is loaded.lines["default"]
     assert agent.name == "desk"
@@ -116,6 +118,9 @@ phrases: {time_up: Bye.}
 def test_voicemail_may_be_a_switch(text: str, voicemail: config.Voicemail | None) -> None:
     loaded = load("lines: {default: agent.yaml}", f"{AGENT}fallback:\n  {text}\n")
     assert loaded.lines["default"].fallback.voicemail == voicemail
+    if voicemail is not None:
+        loaded = load("lines: {default: agent.yaml}", f"{AGENT}busy:\n  {text}\n")
+        assert loaded.lines["default"].busy == config.Busy(voicemail=voicemail)
 
 
 def test_headings_without_content_are_defaults() -> None:
@@ -492,7 +497,7 @@ def test_an_origin_alone_gets_the_path(url: str, whole: str) -> None:
             "server:\n  unsigned: true",
             (
                 'offhook.yaml:2:3 "unsigned" is not known here. Known here: capacity, host, '
-                "operator_hosts, operator_listen, port, public_url, tls_cert, tls_key."
+                "max_lag_ms, operator_hosts, operator_listen, port, public_url, tls_cert, tls_key."
             ),
         ),
         (
@@ -631,11 +636,11 @@ def test_mistakes_in_the_configuration(text: str, expected: str) -> None:
         ),
         (
             f"{AGENT}busy: {{say: x, reject: true}}",
-            "agent.yaml:2:7 busy must have one of say, reject and dial. Keep one.",
+            "agent.yaml:2:7 busy must have one of say, reject, dial and voicemail. Keep one.",
         ),
         (
             f"{AGENT}busy: {{}}",
-            "agent.yaml:2:7 busy must have one of say, reject and dial. Keep one.",
+            "agent.yaml:2:7 busy must have one of say, reject, dial and voicemail. Keep one.",
         ),
         (
             f"{AGENT}limits:\n  max_minutes: 0",

@@ -5,7 +5,8 @@ import logging
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from tests.waiting import settled
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import DeepgramSettings
 from offhook.deepgram.connection import MAX_MESSAGE, Dialler
+from offhook.deepgram.session_budget import SessionBudget
 from offhook.net import tls, websocket
 from offhook.net.websocket import Closed, UnreachableError, UpgradeRefusedError
 
@@ -26,10 +28,16 @@ KEY = "CANARY-0123456789abcdef"
 Failure = UpgradeRefusedError | UnreachableError
 
 
+def dialler(
+    urls: Sequence[str], group: asyncio.TaskGroup, at: DeepgramSettings | None = None
+) -> Dialler:
+    at = at or DeepgramSettings()
+    budget = SessionBudget(None, time.monotonic)
+    return Dialler(urls, at.headers(KEY), at.connect_timeout_s, budget, ServerTasks(group))
+
+
 def a_dialler(deepgram: DeepgramSettings, group: asyncio.TaskGroup) -> Dialler:
-    return Dialler(
-        deepgram.urls, deepgram.headers(KEY), deepgram.connect_timeout_s, ServerTasks(group)
-    )
+    return dialler(deepgram.urls, group, deepgram)
 
 
 class Dial:
@@ -121,7 +129,7 @@ async def test_a_refusal_is_told_and_logged_with_the_request_id(
         failure = await Dial(group, at(port)).failed()
     assert isinstance(failure, UpgradeRefusedError)
     assert failure.status == status
-    [told] = [r.getMessage() for r in caplog.records if r.name == "offhook.deepgram"]
+    [told] = [r.getMessage() for r in caplog.records if r.name == "offhook.deepgram"][-1:]
     assert told.startswith(words)
     assert told.endswith(f"(request id {'5b1d7c3e' if header else 'none'})")
 
@@ -158,9 +166,9 @@ async def test_calls_leave_the_region_of_their_address_only_with_a_warning(
 ) -> None:
     eu, world = "wss://api.eu.deepgram.com", "wss://agent.deepgram.com"
     async with asyncio.TaskGroup() as group:
-        Dialler([eu, eu], {}, 5, ServerTasks(group))
+        dialler([eu, eu], group)
         assert "fallback_urls" not in caplog.text
-        Dialler([eu, world], {}, 5, ServerTasks(group))
+        dialler([eu, world], group)
     assert "calls may go to any of agent.deepgram.com, api.eu.deepgram.com" in caplog.text
 
 
@@ -203,7 +211,7 @@ async def test_each_address_has_its_turn_and_the_first_one_follows_the_last() ->
         urls = [at(port).url for port in (first, second)]
         for place in range(3):
             async with asyncio.TaskGroup() as group:
-                Dialler(urls, {}, 5, ServerTasks(group))(Recorder(), lambda _: None, place)
+                dialler(urls, group)(Recorder(), lambda _: None, place)
     assert asked == ["first", "second", "first"]
 
 

@@ -569,6 +569,8 @@ async def test_a_refused_dial_is_answered_without_a_stream(
         assert [verb.name for verb in report.verbs] == ["Say", "Hangup"]
         assert words in report.verbs[0].text
         assert h.endings() == [slug or "agent_unreachable"]
+        # Deepgram's refusal is a full budget; that of a key is not.
+        assert h.server.calls.limits.sessions.limit == (1 if status == 429 else None)
 
 
 async def test_an_unreachable_agent_brings_the_fallback() -> None:
@@ -643,6 +645,38 @@ async def test_the_house_is_full() -> None:
         assert verbs(full.text) == ["Reject"]
         ready = await h.http.get(h.origin + "/readyz")
         assert (ready.status_code, ready.json()["state"]) == (503, "full")
+
+
+async def test_a_call_beyond_the_sessions_leaves_a_message_and_is_not_dialled_for() -> None:
+    async with whole_server(max_sessions=1, busy={"voicemail": {"say": "Later."}}) as h:
+        first, second = fresh_sid(), fresh_sid()
+        assert verbs((await h.post("/twilio/voice", CallSid=first)).text)[0] == "Connect"
+        answers = [await h.post("/twilio/voice", CallSid=second) for _ in range(2)]
+        assert [verbs(answer.text) for answer in answers] == [["Say", "Record", "Hangup"]] * 2
+        assert len(h.sessions) == 1
+        assert [(e.slug, e.detail) for e in h.events(second) if isinstance(e, CallEnded)] == [
+            ("server_full", "no agent session left")
+        ]
+        ready = await h.http.get(h.origin + "/readyz")
+        assert ready.status_code == 503
+        told = {"state": "full", "sessions": 1, "reason": "no agent session left"}
+        assert ready.json() == ready.json() | told
+        taken = {"RecordingSid": "RE" + "1" * 32, "RecordingUrl": "https://api.twilio.com/RE"}
+        after = await h.post("/twilio/after?last=1", CallSid=second, **taken)
+        assert verbs(after.text) == ["Hangup"]
+        await h.post("/twilio/status", CallSid=first, CallStatus="completed")
+        await until(lambda: h.server.calls.limits.sessions.dialled == 0)
+        assert verbs((await h.post("/twilio/voice", CallSid=fresh_sid())).text)[0] == "Connect"
+
+
+async def test_a_late_event_loop_takes_no_further_call_and_then_does() -> None:
+    async with whole_server(busy={"reject": True}) as h:
+        h.server.calls.limits.lag.is_late = True
+        sid = fresh_sid()
+        assert verbs((await h.post("/twilio/voice", CallSid=sid)).text) == ["Reject"]
+        # Beats that come in time end it.
+        await until(lambda: not h.server.calls.limits.lag.is_late)
+        assert verbs((await h.post("/twilio/voice", CallSid=sid)).text)[0] == "Connect"
 
 
 async def test_a_caller_who_leaves_during_the_announcement_frees_the_place() -> None:

@@ -166,6 +166,12 @@ def test_a_full_house_rejects_dials_or_says_so() -> None:
     document = responses.busy(an_agent(busy=Busy(dial="+15005550006")), AFTER)
     assert verbs(document) == [("Dial", DIAL, "")]
     assert [noun.text for noun in parsed(document)[0]] == ["+15005550006"]
+    voicemail = Voicemail(say="We are busy. After the tone.", max_seconds=90)
+    assert verbs(responses.busy(an_agent(busy=Busy(voicemail=voicemail)), AFTER)) == [
+        ("Say", {}, "We are busy. After the tone."),
+        ("Record", RECORD, ""),
+        ("Hangup", {}, ""),
+    ]
     assert verbs(responses.busy(an_agent(busy=Busy(say="Full.")), AFTER)) == [
         ("Say", {}, "Full."),
         ("Hangup", {}, ""),
@@ -205,7 +211,12 @@ def every_document() -> Iterator[str]:
         agent = an_agent(fallback=Fallback(say=say, **onward), announcement=announcement)
         yield responses.fallback(agent, AFTER)
         yield responses.apology(agent)
-    for busy in (Busy(say="Full."), Busy(reject=True), Busy(dial="+15005550006")):
+    for busy in (
+        Busy(say="Full."),
+        Busy(reject=True),
+        Busy(dial="+15005550006"),
+        Busy(voicemail=Voicemail()),
+    ):
         yield responses.busy(an_agent(busy=busy), AFTER)
     yield twiml.hang_up()
     yield twiml.reject()

@@ -9,6 +9,7 @@ import pytest
 from tests.webhooks.test_auth import ACCOUNT_FIELDS, ORIGIN, TOKEN, Refusals
 
 from offhook.call import inputs
+from offhook.calls.call_limits import CallLimit, CallLimits
 from offhook.calls.compose import CallHandling
 from offhook.config import load
 from offhook.config.current_agents import CurrentAgents
@@ -25,7 +26,8 @@ SID = dict(ACCOUNT_FIELDS)["CallSid"]
 class FakeCalls:
     """A registry that knows `entries`, and notes what it is told."""
 
-    live_count, is_full, is_draining = 2, False, False
+    live_count, is_draining = 2, False
+    limit_reached: CallLimit | None = None
 
     def __init__(self) -> None:
         self.entries: dict[str, Any] = {}
@@ -56,7 +58,14 @@ class Rig:
         unused: Any = None
         self.webhooks = Webhooks(
             config,
-            CallHandling(cast("Any", calls), unused, unused, unused, CurrentAgents(config)),
+            CallHandling(
+                cast("Any", calls),
+                CallLimits.of(config, lambda: 0.0),
+                unused,
+                unused,
+                unused,
+                CurrentAgents(config),
+            ),
             self.pending,
             self.metrics,
             failing=lambda: self.failing,
@@ -152,10 +161,12 @@ async def test_readiness(
     rig: Rig, state: str, failing: dict[str, str], status: int, draining: bool, full: bool
 ) -> None:
     rig.failing = failing
-    rig.calls.is_draining, rig.calls.is_full = draining, full
+    rig.calls.is_draining = draining
+    rig.calls.limit_reached = CallLimit.SESSIONS if full else None
     answer = await rig.get("/readyz", "localhost")
     assert (answer.status_code, answer.json()["state"]) == (status, state)
     assert answer.json().get("failing", {}) == failing
+    assert answer.json().get("reason") == ("no agent session left" if state == "full" else None)
 
 
 def test_upgrades(rig: Rig) -> None:

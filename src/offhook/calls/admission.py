@@ -9,6 +9,8 @@ anew for each call; and for a TwiML Bin, which can hold none, a CallSid is admit
 import hmac
 from dataclasses import dataclass, field
 
+from offhook.calls.call_limits import CallLimit
+
 
 @dataclass(frozen=True, slots=True)
 class StreamClaim:
@@ -54,7 +56,7 @@ class StreamAdmission:
         pending: ExpectedStream | None = None,
         *,
         was_seen: bool,
-        is_full: bool,
+        limit: CallLimit | None,
         has_default_agent: bool,
     ) -> str | None:
         """Return why a stream is refused; None when it is admitted.
@@ -64,7 +66,7 @@ class StreamAdmission:
             call: The call with the stream's CallSid, if it is known.
             pending: The outbound call whose token the stream has, if there is one.
             was_seen: The CallSid was admitted before, or is being looked up.
-            is_full: The server is at capacity, or draining.
+            limit: Limit for which the server takes no further call.
             has_default_agent: An agent answers calls whose number is not known.
         """
         if self.account_sid is not None and claim.account_sid != self.account_sid:
@@ -77,8 +79,8 @@ class StreamAdmission:
             return "no token, and twilio.bin is off"
         if call is not None or was_seen:
             return "this CallSid was seen before, or owes a token"
-        if is_full:
-            return "at capacity"
+        if limit is not None:
+            return limit
         if not has_default_agent:
             return "no default line"
         return None

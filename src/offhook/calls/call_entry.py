@@ -108,6 +108,11 @@ class CallEntry:
         """True while a verified stream is there."""
         return self.session is not None and self.session.has_stream
 
+    @property
+    def has_agent(self) -> bool:
+        """True while the agent's leg is up, or being dialled."""
+        return self.session is not None and self.session.has_agent
+
     def receive(self, message: Input) -> None:
         """Pass on an input from outside the call's two sockets; ignore it once the call is over."""
         if self.session is not None:

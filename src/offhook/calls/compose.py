@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from offhook.calls.call_limits import CallLimits
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.farewells import Farewells
 from offhook.calls.intake import CallIntake
@@ -26,6 +27,7 @@ class CallHandling:
     """The parts of a server that handle calls."""
 
     registry: CallRegistry
+    limits: CallLimits
     intake: CallIntake
     transfers: Transfers
     farewells: Farewells
@@ -47,6 +49,7 @@ def compose(
     recordings: Recordings | None = None,
     seen: Iterable[int] = (),
     saw: Callable[[int], None] = lambda mark: None,
+    limits: CallLimits | None = None,
 ) -> CallHandling:
     """Compose the parts that handle the calls of one server.
 
@@ -64,8 +67,10 @@ def compose(
         recordings: Record the calls of agents whose files say so.
         seen: Marks of CallSids that earlier runs admitted.
         saw: Called with the mark of every new CallSid.
+        limits: Limits on new calls, if `dial` counts its sessions in one.
     """
-    registry = CallRegistry(config.server.capacity, clock, publish, seen, saw)
+    limits = limits or CallLimits.of(config, clock.now)
+    registry = CallRegistry(limits, clock, publish, seen, saw)
     agents = CurrentAgents(config)
     transfers = Transfers(agents, guard, updates, clock, registry.note)
     farewells = Farewells(guard, registry.note)
@@ -83,4 +88,4 @@ def compose(
         origin=config.server.public_url or "",
     )
     intake = CallIntake(config.twilio, agents, registry, sessions, farewells, clock, look_up)
-    return CallHandling(registry, intake, transfers, farewells, agents)
+    return CallHandling(registry, limits, intake, transfers, farewells, agents)

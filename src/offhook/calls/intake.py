@@ -11,6 +11,7 @@ from offhook.call.ending import Slug
 from offhook.calls.admission import ExpectedStream, StreamAdmission, StreamClaim
 from offhook.calls.agent_session import values_for
 from offhook.calls.call_entry import STREAM_DUE_S, CallEntry, PendingCall
+from offhook.calls.call_limits import CallLimit
 from offhook.calls.control import CallControl
 from offhook.calls.farewells import Farewells
 from offhook.calls.lookup import LookUp, LookupResult
@@ -91,14 +92,22 @@ class CallIntake:
         return entry
 
     def turn_away(
-        self, call_sid: str, account_sid: str, agent: Agent, from_: str, to: str, after_url: str
+        self,
+        limit: CallLimit,
+        call_sid: str,
+        account_sid: str,
+        agent: Agent,
+        from_: str,
+        to: str,
+        after_url: str,
     ) -> str:
-        """Return TwiML for a call that the server has no capacity for.
+        """Return TwiML for a call that `limit` keeps out.
 
-        When another number is dialled for it, the call is recorded, because that costs
-        money.
+        When another number is dialled for it, or it leaves a message, the call is recorded: that
+        costs money.
         """
-        if agent.busy.dial is None or self._farewells.given(call_sid) is not None:
+        costs = agent.busy.dial is not None or agent.busy.voicemail is not None
+        if not costs or self._farewells.given(call_sid) is not None:
             return self._farewells.busy(call_sid, agent, after_url)
         values = json.dumps(values_for(agent, call_sid, from_, to), ensure_ascii=False)
         self._registry.note(
@@ -107,7 +116,7 @@ class CallIntake:
         )
         full = Slug.SERVER_FULL
         document = self._farewells.busy(call_sid, agent, after_url)
-        self._registry.note(call_sid, CallEnded(full.fault, full.slug, full.words, "", 0))
+        self._registry.note(call_sid, CallEnded(full.fault, full.slug, full.words, limit, 0))
         return document
 
     # --- calls that we place -------------------------------------------------------------------
@@ -166,7 +175,7 @@ class CallIntake:
             None if entry is None else _expected(entry),
             None if pending is None else ExpectedStream(pending.account_sid, pending.token),
             was_seen=self._registry.was_seen(call_sid),
-            is_full=self._registry.is_full,
+            limit=self._registry.limit_reached,
             has_default_agent=agent is not None,
         )
         if refusal is not None:

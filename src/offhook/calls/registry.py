@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -10,6 +10,7 @@ from offhook.call import inputs
 from offhook.call.ending import Ending, Slug
 from offhook.call.inputs import Input
 from offhook.calls.call_entry import NO_VALUES, CallEntry
+from offhook.calls.call_limits import CallLimit, CallLimits
 from offhook.calls.replay_cache import ReplayCache, mark_of
 from offhook.clock import Clock
 from offhook.events.types import (
@@ -52,19 +53,20 @@ class CallRegistry:
 
     def __init__(
         self,
-        capacity: int,
+        limits: CallLimits,
         clock: Clock,
         publish: Subscriber,
         seen: Iterable[int] = (),
         saw: Callable[[int], None] = lambda mark: None,
     ) -> None:
-        """Take `publish`, called with every event, and `seen`, the marks of earlier CallSids.
+        """Take `limits` on new calls, `publish`, called with every event, and `seen`.
 
-        `saw` is called with the mark of every new CallSid, for later runs.
+        `seen` are the marks of earlier CallSids. `saw` is called with the mark of every new
+        CallSid, for later runs.
         """
         self.is_draining = False
         self.live: Final[dict[str, CallEntry]] = {}
-        self._capacity = capacity
+        self._limits = limits
         self._clock = clock
         self._publish = publish
         self._pending: dict[str, PendingLookup] = {}
@@ -77,19 +79,23 @@ class CallRegistry:
     @property
     def live_count(self) -> int:
         """Number of calls that have a stream, or are expected to have one soon."""
-        now = self._clock.now()
-        return len(self._pending) + sum(
-            e.has_stream or now < e.expected_until for e in self.live.values()
-        )
+        return len(self._pending) + sum(1 for _ in self._on_the_line())
 
     @property
-    def is_full(self) -> bool:
-        """True while the server takes no further call."""
+    def limit_reached(self) -> CallLimit | None:
+        """Limit for which the server takes no further call; None while it takes one."""
         if self.is_draining:
-            return True
-        # Every stream that comes asks: calls are looked at one by one only when it may be full.
-        most = len(self._pending) + len(self.live)
-        return most >= self._capacity and self.live_count >= self._capacity
+            return CallLimit.CAPACITY
+        live = without_agent = len(self._pending)
+        for entry in self._on_the_line():
+            live += 1
+            without_agent += not entry.has_agent
+        return self._limits.reached(live, without_agent)
+
+    def _on_the_line(self) -> Iterator[CallEntry]:
+        """Yield the calls that have a stream, or are expected to have one soon."""
+        now = self._clock.now()
+        return (e for e in self.live.values() if e.has_stream or now < e.expected_until)
 
     def find(self, call_sid: str) -> CallEntry | None:
         """Return a live or recently ended call; None when it is pending or not known."""

@@ -1,6 +1,6 @@
 """TwiML documents with the words of an agent file."""
 
-from offhook.config import Agent, Announcement
+from offhook.config import Agent, Announcement, Voicemail
 from offhook.twilio import twiml
 from offhook.twilio.twiml import Speech
 
@@ -32,19 +32,25 @@ def fallback(agent: Agent, after_url: str) -> str:
     if wanted.dial is not None:
         return twiml.dial(wanted.dial, after_url, say=say)
     if wanted.voicemail is not None:
-        prompt = spoken(agent, wanted.voicemail.say)
-        limit = wanted.voicemail.max_seconds
-        return twiml.record(say, prompt, max_seconds=limit, after_url=after_url)
+        return _take_message(agent, say, wanted.voicemail, after_url)
     return twiml.hang_up(say)
 
 
 def busy(agent: Agent, after_url: str) -> str:
     """Return TwiML for a caller whom the server has no capacity for.
 
-    It gives a busy signal, dials another number, or says something, as the file says.
+    It gives a busy signal, dials another number, takes a message, or says something, as the file
+    says.
     """
     if agent.busy.reject:
         return twiml.reject("busy")
     if agent.busy.dial is not None:
         return twiml.dial(agent.busy.dial, after_url)
+    if agent.busy.voicemail is not None:
+        return _take_message(agent, None, agent.busy.voicemail, after_url)
     return twiml.hang_up(spoken(agent, agent.busy.say or ""))
+
+
+def _take_message(agent: Agent, say: Speech | None, voicemail: Voicemail, after_url: str) -> str:
+    prompt = spoken(agent, voicemail.say)
+    return twiml.record(say, prompt, max_seconds=voicemail.max_seconds, after_url=after_url)

@@ -89,18 +89,22 @@ class Fallback(Part):
 
 
 class Busy(Part):
-    """The answer to a caller when the server is at capacity: one of the three."""
+    """The answer to a caller for whom the server has no room: one of the four."""
 
     say: Text | None = None
     reject: bool = False
     """Decline with the busy tone; the call is not answered and costs nothing."""
 
     dial: Destination | None = None
+    voicemail: Annotated[Voicemail | None, BeforeValidator(_yes_or_no)] = None
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> "Busy":
-        if [bool(self.say), self.reject, bool(self.dial)].count(True) != 1:
-            raise yamlfile.refuse("busy must have one of say, reject and dial.", "Keep one.")
+        given = (self.say, self.reject, self.dial, self.voicemail)
+        if sum(map(bool, given)) != 1:
+            raise yamlfile.refuse(
+                "busy must have one of say, reject, dial and voicemail.", "Keep one."
+            )
         return self
 
 

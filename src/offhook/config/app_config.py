@@ -55,6 +55,9 @@ class ServerFileSettings(Part):
     capacity: int = Field(default=50, ge=1)
     """Calls at once; beyond, callers get the agent's `busy` answer."""
 
+    max_lag_ms: int = Field(default=500, ge=0)
+    """Milliseconds by which the event loop may be late; beyond, new calls get `busy`. 0: any."""
+
     operator_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     """Host names under which the operator's paths are served, and /healthz and /readyz."""
 
@@ -291,6 +294,9 @@ class DeepgramFileSettings(Part):
 
     connect_timeout_s: float = Field(default=4, gt=0, le=60)
     """Seconds that opening the socket may take."""
+
+    max_sessions: int | None = Field(default=None, ge=1)
+    """Sessions at once that Deepgram allows the project; None: as many as it opens (§1.3)."""
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram.leg import PendingDial
+from offhook.deepgram.session_budget import SessionBudget
 from offhook.net import tls, websocket
 from offhook.net.addresses import is_this_machine
 
@@ -16,14 +17,17 @@ _log: Final = logging.getLogger("offhook.deepgram")
 MAX_MESSAGE: Final = 1024 * 1024
 """Bytes. Chunk sizes are not documented (deepgram.md §3.3); 1 MiB is over 2 minutes."""
 
+TOO_MANY_SESSIONS: Final = 429
+"""Status of an upgrade beyond the sessions that the project may have open (deepgram.md §1.3)."""
+
 # Answers to the upgrade (deepgram.md §1.2, §1.3).
 _WORDS: Final = {
     401: "E-DG-02 Deepgram refused the key (401). Is it whole, not deleted, and is deepgram.auth"
     " right (an API key goes with token)? Put the right one into DEEPGRAM_API_KEY.",
     402: "E-DG-02 Deepgram refused the key (402): the project is out of credit.",
     403: "E-DG-02 Deepgram refused the key (403): it lacks the permission for voice agents.",
-    429: "E-DG-03 Deepgram is at its limit of sessions for this project (429): the caller gets the"
-    " busy answer. Lower server.capacity to the limit, or have it raised.",
+    TOO_MANY_SESSIONS: "E-DG-03 Deepgram is at its limit of sessions for this project (429): the"
+    " caller gets the busy answer. Set deepgram.max_sessions to the limit, or have it raised.",
 }
 
 
@@ -31,16 +35,22 @@ class Dialler:
     """A `leg.Dial` that opens sockets to Deepgram at `urls`, each in one of the server's `tasks`.
 
     The first address is dialled; the others take their turns after a failure, as the call asks.
-    `headers` identify us; a connection may take `timeout_s` seconds.
+    `headers` identify us; a connection may take `timeout_s` seconds. Each dial counts in `budget`.
 
     A fault while dialling ends the call for which it is, as every fault in such a task does.
     """
 
     def __init__(
-        self, urls: Sequence[str], headers: Mapping[str, str], timeout_s: float, tasks: ServerTasks
+        self,
+        urls: Sequence[str],
+        headers: Mapping[str, str],
+        timeout_s: float,
+        budget: SessionBudget,
+        tasks: ServerTasks,
     ) -> None:
         self._urls = tuple(urls)
         self._timeout = timeout_s
+        self._budget = budget
         self._headers = dict(headers)
         self._tasks = tasks
         self._tls = tls.loading() if any(url.startswith("wss:") for url in urls) else None
@@ -65,7 +75,10 @@ class Dialler:
     ) -> PendingDial:
         """Dial. Exactly one of `receiver.on_open` and `failed` follows, unless it is cancelled."""
         url = self._urls[place % len(self._urls)]
-        return self._tasks.start("dial Deepgram", self._dial(url, receiver, failed))
+        session = self._budget.counted(receiver)
+        dialling = self._tasks.start("dial Deepgram", self._dial(url, session, failed))
+        dialling.add_done_callback(lambda _: session.on_dialled())
+        return dialling
 
     async def _dial(
         self,
@@ -100,6 +113,8 @@ class Dialler:
             )
         except websocket.UpgradeRefusedError as refused:
             request_id = refused.headers.get("dg-request-id", "none")
+            if refused.status == TOO_MANY_SESSIONS:
+                self._budget.on_refused()
             words = _WORDS.get(refused.status, f"E-DG-05 Deepgram answered {refused.status}.")
             _log.error("%s (request id %s)", words, request_id)
             return refused

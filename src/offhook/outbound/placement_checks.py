@@ -99,7 +99,7 @@ class PlacementChecks:
             raise TryLaterError(
                 "E-OUT-06", "The server is stopping, and places no calls.", "Ask again later.", 10.0
             )
-        if live >= self._config.outbound.concurrent or self._calls.is_full:
+        if live >= self._config.outbound.concurrent or self._calls.limit_reached:
             raise TryLaterError(
                 "E-OUT-12",
                 "As many calls as may be are ringing or going on.",

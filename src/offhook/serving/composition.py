@@ -6,6 +6,7 @@ from datetime import UTC
 
 import httpx2
 
+from offhook.calls.call_limits import CallLimits
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.compose import CallHandling, compose
 from offhook.calls.lookup import Lookups
@@ -95,7 +96,10 @@ def compose_server(
     config, metrics, ledger = needs.config, needs.metrics, needs.ledger
     key = config.require_deepgram_key().get_secret_value()
     deepgram = config.deepgram
-    dial = Dialler(deepgram.urls, deepgram.headers(key), deepgram.connect_timeout_s, tasks)
+    limits = CallLimits.of(config, clock.now)
+    dial = Dialler(
+        deepgram.urls, deepgram.headers(key), deepgram.connect_timeout_s, limits.sessions, tasks
+    )
 
     subscribed = Publisher([*needs.subscribers], clock.now)
     redacted = redacting(config.records.redact, subscribed)
@@ -129,6 +133,7 @@ def compose_server(
         recordings=needs.recordings,
         seen=ledger.recent if ledger is not None else (),
         saw=ledger.saw if ledger is not None else lambda mark: None,
+        limits=limits,
     )
     pending_streams = PendingStreams(clock, calls.intake.admit, metrics.refused_stream)
     placing = None
@@ -152,6 +157,10 @@ def compose_server(
         config, calls.agents, policy, is_recording=needs.recordings is not None
     )
 
+    def on_late(seconds: float) -> None:
+        metrics.late(seconds)
+        limits.lag.on_beat(seconds)
+
     def on_held(held: Held) -> None:
         metrics.held(held.tool, held.held_ms / 1000)
         entry = calls.registry.live.get(held.call_sid)
@@ -166,7 +175,7 @@ def compose_server(
             *lookups.threads.lately,
             *reloader.threads.lately,
         ),
-        late=metrics.late,
+        late=on_late,
         held=on_held,
     )
 
@@ -186,10 +195,14 @@ def _measure(
     faults: Callable[[], int],
 ) -> None:
     """Have the metrics read the counts of the parts whenever metrics are requested."""
-    config, journal = needs.config, needs.journal
+    config, journal, sessions = needs.config, needs.journal, calls.limits.sessions
     ask = needs.metrics.ask
     ask(catalogue.CALLS_LIVE, lambda: calls.registry.live_count)
     ask(catalogue.CALLS_CAPACITY, lambda: config.server.capacity)
+    ask(catalogue.SESSIONS, lambda: sessions.dialled)
+    ask(catalogue.SESSIONS_LIMIT, lambda: sessions.limit or 0)
+    ask(catalogue.SESSIONS_REFUSED, lambda: sessions.refusals)
+    ask(catalogue.LATE, lambda: calls.limits.lag.is_late)
     ask(catalogue.DRAINING, lambda: calls.registry.is_draining)
     ask(catalogue.SUBSCRIBER_FAILURES, lambda: sum(each.failures for each in publishers))
     ask(catalogue.INTERNAL_FAULTS, faults)

@@ -74,12 +74,16 @@ class CallFlow:
             return xml(twiml.hang_up())
         from_, to = _numbers(form)
         entry = self._registry.find(call_sid)
-        if entry is None and self._registry.is_full and not self._registry.pending_lookup(call_sid):
-            self._metrics.refused("webhook", "at capacity")
-            _log.warning("at capacity: the call gets the busy answer", extra=sid)
+        is_new = entry is None and not self._registry.pending_lookup(call_sid)
+        limit = self._registry.limit_reached if is_new else None
+        if limit is not None:
+            self._metrics.refused("webhook", limit)
+            _log.warning("%s: the call gets the busy answer", limit, extra=sid)
             filled = self._filled(agent, form)
             return xml(
-                self._intake.turn_away(call_sid, account_sid, filled, from_, to, _last(origin))
+                self._intake.turn_away(
+                    limit, call_sid, account_sid, filled, from_, to, _last(origin)
+                )
             )
         if entry is None:
             entry = await self._intake.arrive(call_sid, account_sid, agent, from_=from_, to=to)

@@ -86,6 +86,7 @@ class Webhooks:
         self._pending_streams = pending_streams
         self._metrics = metrics
         self._journal = journal
+        self._sessions = calls.limits.sessions
         self._failing = failing
         self._has_hinted = False
         self._auth = TwilioAuth(config, metrics)
@@ -157,12 +158,17 @@ class Webhooks:
 
     async def _readyz(self, request: Request) -> Response:
         registry = self._registry
-        state = "draining" if registry.is_draining else "full" if registry.is_full else "ready"
+        limit, sessions = registry.limit_reached, self._sessions
+        state = "draining" if registry.is_draining else "full" if limit else "ready"
         body: dict[str, Any] = {
             "state": state,
             "live": registry.live_count,
             "capacity": self._server.capacity,
+            "sessions": sessions.dialled,
+            "max_sessions": sessions.limit,
         }
+        if state == "full":
+            body["reason"] = limit
         if self._journal is not None:
             body["records"] = _records(self._journal)
         failing = self._failing()

@@ -61,6 +61,19 @@ CALLS_LIVE: Final = _gauge(
     "offhook_calls_live", "Calls that have a stream, or are about to have one."
 )
 CALLS_CAPACITY: Final = _gauge("offhook_calls_capacity", "server.capacity: calls at most.")
+SESSIONS: Final = _gauge(
+    "offhook_agent_sessions", "Deepgram's sessions of this server that are open, or being dialled."
+)
+SESSIONS_LIMIT: Final = _gauge(
+    "offhook_agent_sessions_limit",
+    "Sessions that may be open now: deepgram.max_sessions, or fewer after a 429. 0: not known.",
+)
+SESSIONS_REFUSED: Final = _counter(
+    "offhook_agent_sessions_refused_total", "Dials that Deepgram refused with 429: too many."
+)
+LATE: Final = _gauge(
+    "offhook_overloaded", "1 while new calls get `busy` because the event loop is late."
+)
 DRAINING: Final = _gauge("offhook_draining", "1 while the server takes no new call.")
 CALLS_ADMITTED: Final = _counter(
     "offhook_calls_admitted_total",
@@ -285,6 +298,10 @@ SECTIONS: Final = {
     "Calls": (
         CALLS_LIVE,
         CALLS_CAPACITY,
+        SESSIONS,
+        SESSIONS_LIMIT,
+        SESSIONS_REFUSED,
+        LATE,
         DRAINING,
         CALLS_ADMITTED,
         CALLS_REFUSED,
