@@ -44,6 +44,7 @@ from offhook.deepgram import messages
 from offhook.events.types import AgentSaid, CallEvent
 from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.policy.dial_policy import DialPolicy, DialRules
+from offhook.policy.inbound_policy import InboundPolicy, InboundRules
 from offhook.testing.simulator.twilio.stream import LineControls, SimulatedStream
 from offhook.testing.virtual_clock import VirtualClock
 from offhook.webhooks.pending_streams import PendingStreams
@@ -274,6 +275,7 @@ class Conversation:
             look_up=nothing_known,
             messaging=empty_office(clock),
             guard=DialPolicy(DialRules()),
+            inbound=InboundPolicy(InboundRules(), clock, lambda ms, tier: 0),
             updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )
         self._stream = SimulatedStream(

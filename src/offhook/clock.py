@@ -90,3 +90,9 @@ class MachineClocks:
         except OSError:
             boot = ""
         return cls(boot=boot if re.fullmatch("[0-9a-f]{8}", boot) else "")
+
+    def age_s(self, boot: str, monotonic_ms: int, wall_ms: int) -> float:
+        """Return the age in seconds of an entry; below 0: by the wall clock it is of the future."""
+        if self.boot and self.boot == boot:
+            return self.monotonic() - monotonic_ms / 1000
+        return self.wall() - wall_ms / 1000

@@ -1160,6 +1160,44 @@ def test_the_caller_cannot_talk_the_farewell_away(call: Playbook) -> None:
     ends(call, Slug.TIME_LIMIT)
 
 
+def spent(call: Playbook) -> Playbook:
+    """A call that has used up its spend limit."""
+    present(call.under(CallSettings(spend_s=30, silence_s=0)).talking(), 29)
+    return call >> Wait(1) << TIME_UP >> Frame() << ...
+
+
+def test_the_spend_limit_ends_a_call_with_a_farewell_that_cannot_be_talked_away(
+    call: Playbook,
+) -> None:
+    (spent(call) >> agent(TIME_UP_WORDS) >> speech(20) << Sent(160, "0:160") >> BARGE_IN)
+    (call >> caller("Wait!") << CallerSaid("Wait!") >> deepgram.InjectionRefused("") << ...)
+    (call >> mark("0:160") << AgentSaid(TIME_UP_WORDS, TIME_UP_WORDS, 20, interrupted=False))
+    ends(call, Slug.SPEND_LIMIT)
+
+
+def test_the_spend_limit_lets_other_last_words_end_and_holds_for_who_comes_back(
+    call: Playbook,
+) -> None:
+    present(call.under(CallSettings(spend_s=30, silence_s=0)).talking(), 29)
+    press = Requested(1, Leave(SendDigits("1"), "One moment."))
+    (call >> press << inject("One moment.", "queue") >> Wait(1) >> Frame() << Forwarded())
+    (call >> agent("One moment.") >> speech(20) << ... >> AUDIO_DONE >> mark("0:160") << ...)
+    assert call.call.phase is Phase.AWAY
+    call >> START << ... >> WELCOME << ... >> APPLIED << ...
+    present(call, 14)
+    call >> Wait(1) << TIME_UP >> Frame() << ...
+
+
+def test_nothing_is_spent_while_the_stream_is_left(call: Playbook) -> None:
+    press = Requested(1, Leave(SendDigits("1")))
+    present(call.under(CallSettings(spend_s=30, silence_s=0)).talking(), 19)
+    call >> press << ... >> Wait(10) << ... >> START << ...
+    call >> WELCOME << ... >> APPLIED << ...
+    present(call, 9)
+    assert call.call.phase is Phase.TALKING
+    call >> Wait(2) << TIME_UP >> Frame() << ...
+
+
 def test_the_callers_last_words_are_told_before_the_end(call: Playbook) -> None:
     """They complete the farewell, whose AgentAudioDone did not come, and all of it was heard."""
     (timed_out(call) >> agent(TIME_UP_WORDS) >> speech(20) << Sent(160, "0:160"))

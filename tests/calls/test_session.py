@@ -38,6 +38,7 @@ from offhook.events.types import (
 )
 from offhook.net.websocket import Channel, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.policy.dial_policy import DialPolicy, DialRules
+from offhook.policy.inbound_policy import InboundPolicy, InboundRules
 from offhook.recordings.recorder import Recordings
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptTurn, Stage
@@ -84,6 +85,7 @@ class Rehearsal:
             look_up=nothing_known,
             messaging=empty_office(self.clock),
             guard=DialPolicy(DialRules()),
+            inbound=InboundPolicy(InboundRules(), self.clock, lambda ms, tier: 0),
             updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         )
         call_sid = "CA" + "2" * 32

@@ -15,8 +15,9 @@ from offhook.config.app_config import (
     ServerFileSettings,
     TwilioFileSettings,
 )
-from offhook.config.app_reading import Overrides, signing_secrets
+from offhook.config.app_reading import Overrides, load_app, signing_secrets
 from offhook.errors import UserError
+from offhook.policy.inbound_policy import InboundRules, UseLimit
 from offhook.yamlfile import InvalidFileError
 
 ACCOUNT, KEY = "AC" + "1" * 32, "SK" + "2" * 32
@@ -190,3 +191,49 @@ def test_what_loads_no_agent_imports_nothing_of_agents() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"offhook.tools", "offhook.deepgram", "offhook.policy"}.isdisjoint(done.stdout.split())
+
+
+INBOUND = """
+records: {prices: {deepgram_minute: {standard: 0.08}}}
+inbound:
+  block: ["+12025550142", "+1900*"]
+  anonymous: busy
+  stir: {failed: reject, none: say}
+  calls_per_hour: 10
+  spend: {per_call: 2, per_day: 150}
+  minutes: {per_call: 20, per_caller_day: 60}
+  over_limit: say
+"""
+
+
+def test_the_rules_of_inbound(tmp_path: Path) -> None:
+    file = tmp_path / "offhook.yaml"
+    file.write_text(INBOUND)
+    rules = load_app(file, {}).inbound.rules
+    assert rules.blocked == {"+12025550142"}
+    assert rules.blocked_prefixes == ("+1900",)
+    assert (rules.anonymous, rules.stir) == ("busy", {"failed": "reject", "none": "say"})
+    assert (rules.call, rules.day) == (UseLimit(2_000_000, 20), UseLimit(150_000_000, None))
+    assert (rules.caller_day, rules.over_limit) == (UseLimit(None, 60), "say")
+    assert load_app(Path("/dev/null"), {}).inbound.rules == InboundRules(say=rules.say)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("block: [12025550142]", "without quotes"),
+        ('block: ["2025550142"]', "not a phone number"),
+        ('block: ["+1*900"]', "not the beginning of a number"),
+        ('block: ["*"]', "not the beginning of a number"),
+        ("spend: {per_day: 10}", "needs Deepgram's price of a minute"),
+        ("minutes: {per_day: 0}", "greater than 0"),
+        ("over_limit: answer", "'reject', 'busy' or 'say'"),
+        ("stir: {d: reject}", "d"),
+    ],
+)
+def test_a_mistake_in_inbound_is_found(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "offhook.yaml"
+    file.write_text(f"inbound: {{{text}}}")
+    with pytest.raises(InvalidFileError) as raised:
+        load_app(file, {})
+    assert words in " ".join(finding.text for finding in raised.value.findings)

@@ -1,14 +1,17 @@
 """The rows of the ledger, in real files: which keys are taken, and for how long."""
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from offhook.clock import MachineClocks
 from offhook.outbound import ledger_file
 from offhook.outbound.errors import TryLaterError
 from offhook.outbound.ledger import fingerprint
 from offhook.outbound.ledger_file import LedgerFile, Placement
+from offhook.policy.inbound_policy import DAY_S, CallUse
 
 ADA, BOB = "+12025550142", "+12025550143"
 ONE = Placement("key", "id-1", fingerprint(ADA, "desk", {"a": "b"}), 1_000_000)
@@ -144,3 +147,90 @@ def test_the_latest_admitted_calls_are_known_and_the_file_does_not_grow(
     assert ledger.recent() == list(range(900, 1000))
     ledger.saw([-(2**63), 2**63 - 1])
     assert ledger.recent()[-2:] == [-(2**63), 2**63 - 1]
+
+
+class Machine:
+    """The clocks of a machine that a test sets."""
+
+    def __init__(self) -> None:
+        self.monotonic, self.wall, self.boot = 5000.0, 2_000_000_000.0, "0123abcd"
+
+    def ledger(self, tmp_path: Path) -> LedgerFile:
+        clocks = MachineClocks(lambda: self.monotonic, lambda: self.wall, self.boot)
+        return LedgerFile(tmp_path / "ledger.db", clocks)
+
+    def runs(self, seconds: float) -> None:
+        self.monotonic += seconds
+        self.wall += seconds
+
+    def restarts(self) -> None:
+        self.monotonic, self.boot = 10.0, f"{int(self.boot, 16) + 1:08x}"
+
+
+def use(call: str, at: float, ms: int = 60_000) -> CallUse:
+    return CallUse(call, "a caller", at, "standard", ms)
+
+
+def test_what_calls_have_used_is_known_for_a_day(tmp_path: Path) -> None:
+    machine = Machine()
+    one = machine.ledger(tmp_path)
+    one.used([use("first", 4000), use("second", 4990, 1000)])
+    one.used([use("second", 4990, 3000)])
+    one.used([use("second", 4990, 2000)])  # written late: what was used is not used less
+    assert machine.ledger(tmp_path).calls_of_the_day() == [
+        use("first", 4000),
+        use("second", 4990, 3000),
+    ]
+    machine.runs(DAY_S - 1001)
+    assert len(machine.ledger(tmp_path).calls_of_the_day()) == 2
+    machine.runs(1)
+    assert [found.call for found in machine.ledger(tmp_path).calls_of_the_day()] == ["second"]
+    machine.runs(DAY_S)
+    assert machine.ledger(tmp_path).calls_of_the_day() == []
+
+
+@pytest.mark.parametrize("hours", [-9000, -1, 1, 9000])
+def test_a_wall_clock_that_is_set_neither_lifts_nor_lengthens_a_days_limit(
+    tmp_path: Path, hours: int
+) -> None:
+    machine = Machine()
+    machine.ledger(tmp_path).used([use("call", machine.monotonic)])
+    machine.wall += hours * 3600
+    machine.runs(DAY_S - 1)
+    assert machine.ledger(tmp_path).calls_of_the_day() == [use("call", 5000)]
+    machine.runs(1)
+    assert machine.ledger(tmp_path).calls_of_the_day() == []
+
+
+def test_after_a_restart_of_the_machine_the_wall_clock_tells_the_age(tmp_path: Path) -> None:
+    machine = Machine()
+    machine.ledger(tmp_path).used([use("call", machine.monotonic)])
+    machine.wall += 3600
+    machine.restarts()
+    (found,) = machine.ledger(tmp_path).calls_of_the_day()
+    assert found.at == machine.monotonic - 3600
+    machine.runs(DAY_S - 3600)
+    assert machine.ledger(tmp_path).calls_of_the_day() == []
+
+
+def test_a_call_of_the_future_counts_as_made_now_and_ages_from_there(tmp_path: Path) -> None:
+    machine = Machine()
+    machine.ledger(tmp_path).used([use("call", machine.monotonic)])
+    machine.wall -= 90 * DAY_S
+    machine.restarts()
+    (found,) = machine.ledger(tmp_path).calls_of_the_day()
+    assert found.at == machine.monotonic
+    machine.restarts()
+    machine.wall += DAY_S
+    assert machine.ledger(tmp_path).calls_of_the_day() == []
+
+
+def test_an_older_ledger_gets_the_table_of_used_minutes(tmp_path: Path, ledger: LedgerFile) -> None:
+    ledger.bar(ADA)
+    ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("DROP TABLE used")
+    newer = Machine().ledger(tmp_path)
+    newer.used([use("call", 5000)])
+    assert newer.is_barred(ADA)
+    assert len(newer.calls_of_the_day()) == 1

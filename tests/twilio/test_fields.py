@@ -51,7 +51,7 @@ STATUS = {
     "To": "+12025550100",
 }
 NAMES = {
-    "voice": ("From", "To"),
+    "voice": ("From", "StirVerstat", "To"),
     "after": (
         "CallStatus",
         "DialCallStatus",
@@ -87,7 +87,7 @@ def between(form: dict[str, str], begin: str, end: str = "") -> str:
 
 @pytest.mark.parametrize("form", [VOICE, CHILD], ids=["a call", "a child's call"])
 def test_a_request_of_twilios_is_read(form: dict[str, str]) -> None:
-    expected = {name: form[name] for name in ("CallSid", "AccountSid", "From", "To")}
+    expected = {n: form[n] for n in ("CallSid", "AccountSid", "From", "StirVerstat", "To")}
     assert read("/twilio/voice", form.items(), NAMES["voice"]) == expected
 
 
@@ -97,6 +97,12 @@ def test_a_request_of_twilios_is_read(form: dict[str, str]) -> None:
 def test_who_calls_need_not_have_a_number(sender: str) -> None:
     form = {**VOICE, "From": sender, "Caller": sender}
     assert read("/twilio/voice", form.items(), NAMES["voice"])["From"] == sender
+
+
+@pytest.mark.parametrize("verdict", ["No-TN-Validation", "NULL", "", "a word of next year's"])
+def test_a_verdict_on_the_caller_may_have_any_words(verdict: str) -> None:
+    form = {**VOICE, "StirVerstat": verdict}
+    assert read("/twilio/voice", form.items(), NAMES["voice"])["StirVerstat"] == verdict
 
 
 def test_names_that_end_like_others_are_passed_over() -> None:

@@ -65,6 +65,7 @@ class Rig:
                 unused,
                 unused,
                 CurrentAgents(config),
+                unused,
             ),
             self.pending,
             self.metrics,

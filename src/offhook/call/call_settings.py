@@ -12,6 +12,8 @@ class CallSettings:
     """The settings of one call; times are in seconds."""
 
     max_s: float = 1800.0
+    spend_s: float | None = None
+    """Seconds for which the caller may talk until the spend limit of a call; None: no limit."""
     silence_s: float = 60.0
     """Seconds of caller silence: half until the question, half until the goodbye. 0: no limit."""
     phrases: Phrases = field(default_factory=Phrases)

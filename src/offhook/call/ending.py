@@ -24,6 +24,9 @@ class Slug(Enum):
     CALLER_SILENT = "caller_silent", "caller", "the caller said nothing"
     TIME_LIMIT = "time_limit", "offhook", "the call reached its time limit"
 
+    SPEND_LIMIT = "spend_limit", "offhook", "the call reached its spend limit"
+    CALL_REFUSED = "call_refused", "nobody", "the rules of inbound refused the call"
+
     NOT_ANSWERED = "not_answered", "nobody", "nobody answered the call that we placed"
     LINE_BUSY = "line_busy", "nobody", "the line of whom we called was busy"
     CALL_CANCELED = "call_canceled", "operator", "the call that we placed was taken back"
@@ -84,6 +87,14 @@ class Ending:
         return CallEnded(how.fault, how.slug, how.words, self.detail, duration_ms)
 
 
-_OURS = frozenset({Slug.AGENT_HUNG_UP, Slug.OPERATOR_HUNG_UP, Slug.CALLER_SILENT, Slug.TIME_LIMIT})
-_MEANT = frozenset({Slug.TIME_LIMIT, Slug.OPERATOR_HUNG_UP, Slug.SERVER_FULL})
+_OURS = frozenset(
+    {
+        Slug.AGENT_HUNG_UP,
+        Slug.OPERATOR_HUNG_UP,
+        Slug.CALLER_SILENT,
+        Slug.TIME_LIMIT,
+        Slug.SPEND_LIMIT,
+    }
+)
+_MEANT = frozenset({Slug.TIME_LIMIT, Slug.SPEND_LIMIT, Slug.OPERATOR_HUNG_UP, Slug.SERVER_FULL})
 """Endings that one side caused as intended: their callers hear no fallback."""

@@ -30,6 +30,9 @@ LAST_WORD_S: Final = 1.0
 """Seconds in which a goodbye must begin when its text is not known."""
 
 
+_TIME_UP: Final = frozenset({Slug.TIME_LIMIT, Slug.SPEND_LIMIT})
+
+
 class LastWords(NamedTuple):
     """Last words: what follows them, their text, when they began, and the request behind them."""
 
@@ -77,7 +80,8 @@ class Farewell:
                 return
             case Phase.CLOSING:
                 # The time is up during last words after which the call may go on.
-                self._limits.extend(now + FAREWELL_MAX_S)
+                if isinstance(then, Slug):
+                    self._limits.extend(then, now + FAREWELL_MAX_S)
                 return
             case Phase.SETTLING:
                 self._finish(words, now)  # No agent can say them.
@@ -117,7 +121,7 @@ class Farewell:
 
     def refuse(self, now: float) -> None:
         """Go on with a caller who spoke during last words, unless the time is up."""
-        if self._words is not None and self._words.then is not Slug.TIME_LIMIT:
+        if self._words is not None and self._words.then not in _TIME_UP:
             self._go_on(self._words, now, self._state.phrases.listen_first)
 
     def cancel(self, request_id: int, now: float) -> None:

@@ -104,6 +104,7 @@ class Handoff:
     def leave(self, action: HandoffAction, now: float) -> None:
         """Leave the stream; Twilio then asks for the action."""
         self._state.step(Step.CALLER_LEFT)
+        self._limits.leave(now)
         self._turns.cut(now, clear=False)
         self._health.forget_caller()
         self._link.leave_stream()

@@ -1,4 +1,4 @@
-"""Limits of a call: the caller's silence, and the time limit."""
+"""Limits of a call: the caller's silence, the time limit, and the spend limit."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ _WITHOUT_STREAM: Final = frozenset({Phase.WAITING, Phase.AWAY, Phase.ENDED})
 
 
 class Limits:
-    """The two limits of one call."""
+    """The limits of one call."""
 
     def __init__(
         self,
@@ -30,6 +30,9 @@ class Limits:
         self._turns = turns
         self._pending = pending
         self._time_up_at: float | None = None
+        self._spend_s = state.settings.spend_s
+        """Seconds that may still be spent, as of the beginning of the present stream."""
+        self._spent_at: float | None = None
         self._keys_until = now
         self._active_at = now
         self._has_asked = False
@@ -39,6 +42,12 @@ class Limits:
         """Start the time limit, as the stream has come."""
         self._time_up_at = now + self._state.settings.max_s
         self._keys_until = self._time_up_at + ON_RETURN_S
+        self._spend(now)
+
+    def leave(self, now: float) -> None:
+        """Stop spending, as the stream is left."""
+        if self._spent_at is not None:
+            self._spend_s, self._spent_at = self._spent_at - now, None
 
     def come_back(self, now: float, *, after_keys: bool) -> None:
         """Extend the time of a returning caller when it is nearly over, or has run out meanwhile.
@@ -49,10 +58,14 @@ class Limits:
         until = min(now + ON_RETURN_S, self._keys_until) if after_keys else now + ON_RETURN_S
         if self._time_up_at is not None:
             self._time_up_at = max(self._time_up_at, until)
+        self._spend(now)
 
-    def extend(self, until: float) -> None:
-        """Extend the time limit to `until`, for last words after which the call may go on."""
-        self._time_up_at = until
+    def extend(self, how: Slug, until: float) -> None:
+        """Extend a limit to `until`, for last words after which the call may go on."""
+        if how is Slug.SPEND_LIMIT:
+            self._spent_at = until
+        else:
+            self._time_up_at = until
 
     def hear_caller(self, now: float) -> None:
         """Note a sign of the caller."""
@@ -70,7 +83,7 @@ class Limits:
 
     def due(self) -> float | None:
         """Return when a limit falls due, in seconds; None: never."""
-        return earliest(self._time_up_due(), self._silence_due())
+        return earliest(self._time_up_due(), self._spent_due(), self._silence_due())
 
     def tick(self, now: float) -> None:
         """Ask a silent caller, or say goodbye."""
@@ -79,9 +92,19 @@ class Limits:
         if is_due(self._time_up_due(), now):
             self._time_up_at = None
             self._state.steps.close(Slug.TIME_LIMIT, self._state.phrases.time_up, now)
+        if is_due(self._spent_due(), now):
+            self._spent_at = self._spend_s = None
+            self._state.steps.close(Slug.SPEND_LIMIT, self._state.phrases.time_up, now)
+
+    def _spend(self, now: float) -> None:
+        if self._spend_s is not None:
+            self._spent_at = now + self._spend_s
 
     def _time_up_due(self) -> float | None:
         return None if self._state.phase in _WITHOUT_STREAM else self._time_up_at
+
+    def _spent_due(self) -> float | None:
+        return None if self._state.phase in _WITHOUT_STREAM else self._spent_at
 
     def _silence_due(self) -> float | None:
         half_s = self._state.settings.silence_s / 2

@@ -57,9 +57,13 @@ class AgentSession:
     recording: bool = False
 
 
-def call_settings(agent: Agent) -> CallSettings:
-    """Return the limits and phrases of calls from an agent's file."""
+def call_settings(agent: Agent, spend_s: float | None = None) -> CallSettings:
+    """Return the limits and phrases of calls from an agent's file.
+
+    `spend_s` is the spend limit of a call in seconds, if there is one.
+    """
     return CallSettings(
+        spend_s=spend_s,
         max_s=agent.limits.max_minutes * 60,
         silence_s=agent.limits.silence_seconds,
         phrases=agent.phrases,

@@ -19,6 +19,7 @@ from offhook.config.current_agents import CurrentAgents
 from offhook.deepgram.leg import Dial
 from offhook.events.types import Subscriber
 from offhook.policy.dial_policy import DialPolicy
+from offhook.policy.inbound_policy import InboundPolicy
 from offhook.recordings.recorder import Recordings
 
 
@@ -32,6 +33,7 @@ class CallHandling:
     transfers: Transfers
     farewells: Farewells
     agents: CurrentAgents
+    inbound: InboundPolicy
 
 
 def compose(
@@ -44,6 +46,7 @@ def compose(
     look_up: LookUp,
     messaging: Messaging,
     guard: DialPolicy,
+    inbound: InboundPolicy,
     updates: CallUpdates,
     make_tap: MakeTap | None = None,
     recordings: Recordings | None = None,
@@ -62,6 +65,7 @@ def compose(
         look_up: Looks up webhook calls before they are announced.
         messaging: Sends texts, takes messages and stops calls to a number.
         guard: Decides which numbers may be dialled.
+        inbound: Decides which calls are answered.
         updates: Ends and redirects calls by REST.
         make_tap: Returns the tap of each call, if any.
         recordings: Record the calls of agents whose files say so.
@@ -80,6 +84,7 @@ def compose(
         transfers,
         messaging,
         updates,
+        inbound,
         clock=clock,
         dial=dial,
         tools=tools,
@@ -87,5 +92,7 @@ def compose(
         recordings=recordings,
         origin=config.server.public_url or "",
     )
-    intake = CallIntake(config.twilio, agents, registry, sessions, farewells, clock, look_up)
-    return CallHandling(registry, limits, intake, transfers, farewells, agents)
+    intake = CallIntake(
+        config.twilio, agents, registry, sessions, farewells, inbound, clock, look_up
+    )
+    return CallHandling(registry, limits, intake, transfers, farewells, agents, inbound)

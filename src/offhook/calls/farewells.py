@@ -15,6 +15,7 @@ from offhook.config import Agent
 from offhook.events.types import Dialled, DialRefused, Event
 from offhook.policy.dial_policy import DialPolicy
 from offhook.twilio import twiml
+from offhook.twilio.callers import Refused
 
 REMEMBERED_MAX: Final = 1000
 """Calls whose farewell is kept: Twilio repeats a request within seconds (twilio.md §4.1)."""
@@ -76,6 +77,13 @@ class Farewells:
         if to is not None and not self._may_dial(call_sid, "busy", to):
             return self._keep(call_sid, responses.apology(agent))
         return self._keep(call_sid, responses.busy(agent, after_url))
+
+    def refuse(self, call_sid: str, agent: Agent, answer: Refused, say: str) -> str:
+        """Return the farewell of a caller whom the inbound policy refuses."""
+        given = self.given(call_sid)
+        if given is not None:
+            return given
+        return self._keep(call_sid, responses.refused(agent, answer, say))
 
     def _may_dial(self, call_sid: str, kind: Literal["fallback", "busy"], to: str) -> bool:
         refused = self._guard.check_last_resort(to)

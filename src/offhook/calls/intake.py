@@ -7,7 +7,7 @@ from typing import Final
 
 from offhook import variables
 from offhook.call import inputs
-from offhook.call.ending import Slug
+from offhook.call.ending import Ending, Slug
 from offhook.calls.admission import ExpectedStream, StreamAdmission, StreamClaim
 from offhook.calls.agent_session import values_for
 from offhook.calls.call_entry import STREAM_DUE_S, CallEntry, PendingCall
@@ -21,8 +21,10 @@ from offhook.capture.tap import NewCall
 from offhook.clock import Clock
 from offhook.config import Agent, TwilioSettings
 from offhook.config.current_agents import CurrentAgents
-from offhook.events.types import CallBegan, CallEnded
+from offhook.events.types import CallBegan
 from offhook.net.websocket import Channel
+from offhook.policy.inbound_policy import InboundPolicy, InboundRefusal
+from offhook.twilio.callers import Refused
 from offhook.twilio.messages import Start
 
 _CHARACTER_MS: Final = 65
@@ -39,6 +41,7 @@ class CallIntake:
         registry: CallRegistry,
         sessions: SessionFactory,
         farewells: Farewells,
+        inbound: InboundPolicy,
         clock: Clock,
         look_up: LookUp,
     ) -> None:
@@ -46,6 +49,7 @@ class CallIntake:
         self._registry = registry
         self._sessions = sessions
         self._farewells = farewells
+        self._inbound = inbound
         self._clock = clock
         self._look_up = look_up
         self._admission: Final = StreamAdmission(twilio.account_sid, twilio.bin)
@@ -66,6 +70,8 @@ class CallIntake:
             await other.announced.wait()
         if other is not None or self._registry.find(call_sid) is not None:
             return self.announce(call_sid, account_sid, agent, from_=from_, to=to)
+        # Counted before the wait: a check in the meantime must find it.
+        self._inbound.admit(call_sid, from_, agent.tier)
         control = self._heard_of(call_sid, agent, from_, to)
         known = values_for(agent, call_sid, from_, to)
         pending = self._registry.begin_lookup(call_sid)
@@ -109,15 +115,27 @@ class CallIntake:
         costs = agent.busy.dial is not None or agent.busy.voicemail is not None
         if not costs or self._farewells.given(call_sid) is not None:
             return self._farewells.busy(call_sid, agent, after_url)
-        values = json.dumps(values_for(agent, call_sid, from_, to), ensure_ascii=False)
-        self._registry.note(
-            call_sid,
-            CallBegan(account_sid, agent.name, agent.tier, "inbound", "webhook", from_, to, values),
-        )
+        self._note_began(call_sid, account_sid, agent, from_, to)
         full = Slug.SERVER_FULL
         document = self._farewells.busy(call_sid, agent, after_url)
-        self._registry.note(call_sid, CallEnded(full.fault, full.slug, full.words, limit, 0))
+        self._registry.note(call_sid, Ending(full, limit).event(0))
         return document
+
+    def refuse(
+        self,
+        call_sid: str,
+        account_sid: str,
+        agent: Agent,
+        from_: str,
+        to: str,
+        refusal: tuple[InboundRefusal, Refused],
+    ) -> str:
+        """Return TwiML for a call that the inbound policy refuses; the call is recorded, once."""
+        why, answer = refusal
+        if self._farewells.given(call_sid) is None:
+            self._note_began(call_sid, account_sid, agent, from_, to)
+            self._registry.note(call_sid, Ending(Slug.CALL_REFUSED, why.words).event(0))
+        return self._farewells.refuse(call_sid, agent, answer, self._inbound.rules.say)
 
     # --- calls that we place -------------------------------------------------------------------
 
@@ -180,10 +198,15 @@ class CallIntake:
         )
         if refusal is not None:
             return refusal
+        if entry is None and pending is None:
+            used_up = self._inbound.used_up(None)  # a Bin's stream tells no number
+            if used_up is not None:
+                return used_up.words
         if entry is None and pending is not None:
             entry = self.place(call_sid, pending)
         if entry is None:
             assert agent is not None, "else it was refused"
+            self._inbound.admit(call_sid, None, agent.tier)
             control = self._sessions.control(NewCall(call_sid, agent.name, webhook=False))
             given, _ = variables.taken(details.custom_parameters)
             entry = self._enter(control, agent, details.account_sid, None, given)
@@ -195,6 +218,16 @@ class CallIntake:
         return None
 
     # --- inside --------------------------------------------------------------------------------
+
+    def _note_began(
+        self, call_sid: str, account_sid: str, agent: Agent, from_: str, to: str
+    ) -> None:
+        """Record a call that is not taken in."""
+        values = json.dumps(values_for(agent, call_sid, from_, to), ensure_ascii=False)
+        self._registry.note(
+            call_sid,
+            CallBegan(account_sid, agent.name, agent.tier, "inbound", "webhook", from_, to, values),
+        )
 
     def _heard_of(self, call_sid: str, agent: Agent, from_: str, to: str) -> CallControl:
         return self._sessions.control(

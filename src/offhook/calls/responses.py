@@ -2,6 +2,7 @@
 
 from offhook.config import Agent, Announcement, Voicemail
 from offhook.twilio import twiml
+from offhook.twilio.callers import Refused
 from offhook.twilio.twiml import Speech
 
 
@@ -54,3 +55,10 @@ def busy(agent: Agent, after_url: str) -> str:
 def _take_message(agent: Agent, say: Speech | None, voicemail: Voicemail, after_url: str) -> str:
     prompt = spoken(agent, voicemail.say)
     return twiml.record(say, prompt, max_seconds=voicemail.max_seconds, after_url=after_url)
+
+
+def refused(agent: Agent, answer: Refused, say: str) -> str:
+    """Return TwiML for a caller whom the inbound policy refuses. `<Reject>` costs nothing."""
+    if answer == "say":
+        return twiml.hang_up(spoken(agent, say))
+    return twiml.reject("busy" if answer == "busy" else "rejected")

@@ -26,6 +26,7 @@ from offhook.deepgram.leg import Dial
 from offhook.deepgram.messages import History
 from offhook.deepgram.settings import Part
 from offhook.events.types import CallBegan, Direction, RecordingFailed
+from offhook.policy.inbound_policy import InboundPolicy
 from offhook.recordings.recorder import Recordings
 from offhook.tools.declare import Call, Once
 from offhook.tools.files import Toolbox
@@ -44,6 +45,7 @@ class SessionFactory:
         transfers: Transfers,
         messaging: Messaging,
         updates: CallUpdates,
+        inbound: InboundPolicy,
         *,
         clock: Clock,
         dial: Dial,
@@ -62,6 +64,7 @@ class SessionFactory:
         self._transfers = transfers
         self._messaging = messaging
         self._updates = updates
+        self._inbound = inbound
         self._clock = clock
         self._dial = dial
         self._tools = tools
@@ -177,7 +180,9 @@ class SessionFactory:
             return agent.settings.change(part, block, functions)
 
         tools = self._tools(toolbox, self.handle(control, agent, values, once))
-        return AgentSession(call_settings(agent), settings, change, tools, agent.recording)
+        spend_s = None if control.call.outbound else self._inbound.call_limit_s(agent.tier)
+        limits = call_settings(agent, spend_s)
+        return AgentSession(limits, settings, change, tools, agent.recording)
 
     def _on_ended(self, session: Session) -> None:
         ending = session.ending

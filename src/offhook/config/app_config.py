@@ -9,6 +9,7 @@ import pydantic
 from pydantic import BeforeValidator, Field, SecretStr
 
 from offhook import yamlfile
+from offhook.config.inbound_settings import InboundSettings
 from offhook.config.parts import (
     Country,
     Host,
@@ -515,7 +516,19 @@ class AppConfigFile(Part):
     records: RecordsFileSettings = RecordsFileSettings()
     outbound: OutboundSettings = OutboundSettings()
     dialling: DiallingSettings = DiallingSettings()
+    inbound: InboundSettings = InboundSettings()
     lines: Annotated[
         dict[Annotated[str, BeforeValidator(_line)], Text], BeforeValidator(or_empty)
     ] = Field(default={})
     """Called number, or `default`, to the path of an agent file, relative to offhook.yaml."""
+
+    @pydantic.field_validator("inbound")
+    @classmethod
+    def _priced(cls, value: InboundSettings, info: pydantic.ValidationInfo) -> InboundSettings:
+        records = info.data.get("records")
+        if value.spend.is_set and records is not None and not records.prices.deepgram_minute:
+            raise yamlfile.refuse(
+                "inbound.spend needs Deepgram's price of a minute, and records.prices has none.",
+                "Give records.prices.deepgram_minute, or write inbound.minutes in place of spend.",
+            )
+        return value

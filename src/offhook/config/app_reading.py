@@ -30,6 +30,7 @@ from offhook.config.app_config import (
     TwilioFileSettings,
     TwilioSettings,
 )
+from offhook.config.inbound_settings import InboundSettings
 from offhook.config.parts import Part
 from offhook.errors import UserError
 from offhook.text import urls
@@ -80,6 +81,7 @@ class AppConfig:
     records: RecordsSettings
     outbound: OutboundSettings = field(default_factory=OutboundSettings)
     dialling: DiallingSettings = field(default_factory=DiallingSettings)
+    inbound: InboundSettings = field(default_factory=InboundSettings)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -179,6 +181,7 @@ def read_app(path: Path | None, environ: Mapping[str, str], overrides: Overrides
         records=_records(file.records, document.path.parent, env),
         outbound=file.outbound,
         dialling=file.dialling,
+        inbound=file.inbound,
     )
     return AppRead(config, file, document, env)
 

@@ -7,10 +7,17 @@ from typing import Final
 
 from offhook.config.agent_file import Agent
 from offhook.config.app_reading import AppConfig
+from offhook.config.inbound_settings import InboundSettings
 from offhook.config.reading import Config
 from offhook.errors import UserError
 
-_TAKES_EFFECT: Final = frozenset({"outbound.agents", "outbound.caller_id"})
+_TAKES_EFFECT: Final = frozenset(
+    {
+        "outbound.agents",
+        "outbound.caller_id",
+        *(f"inbound.{name}" for name in InboundSettings.model_fields),
+    }
+)
 """Settings of offhook.yaml, beside `lines`, that a reload applies."""
 
 
@@ -90,6 +97,8 @@ def check_reload(started: Config, config: Config, *, is_recording: bool) -> None
         raise _restart("A lookup has a secret_env that had not been read at the start")
     if frozenset(config.addresses) - frozenset(started.addresses):
         raise _restart("A lookup has a url that had not been allowed at the start")
+    if config.inbound.spend.is_set and config.records.prices != started.records.prices:
+        raise _restart("inbound.spend is set, and records.prices has changed since the start")
     if not is_recording and any(agent.recording for agent in config.lines.values()):
         raise _restart("An agent records calls, and none did at the start")
 

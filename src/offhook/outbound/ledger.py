@@ -10,15 +10,18 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
+from offhook.clock import MachineClocks
 from offhook.concurrency.background_thread import BackgroundThread, ThreadOwner
 from offhook.concurrency.thread_job import ThreadJob
 from offhook.errors import UserError
 from offhook.outbound.errors import TryLaterError
 from offhook.outbound.ledger_database import AGAIN_S
 from offhook.outbound.ledger_file import SEEN_MAX, LedgerFile, Placement
+from offhook.policy.inbound_policy import USES_MAX, CallUse
 
 _log: Final = logging.getLogger("offhook.ledger")
 
@@ -58,6 +61,9 @@ class CallLedger(ThreadOwner):
         self._file = LedgerFile(path)
         self._jobs: deque[ThreadJob] = deque()
         self._seen: deque[int] = deque(maxlen=SEEN_MAX)
+        self._clocks = MachineClocks.of_this_machine()
+        self._calls_of_the_day: list[CallUse] = []
+        self._used: dict[str, CallUse] = {}
         self._gathers = False
         self._is_failing = False
         self._has_started = threading.Event()
@@ -109,6 +115,21 @@ class CallLedger(ThreadOwner):
         if len(self._seen) == 1:
             self.thread.wake()
 
+    def calls_of_the_day(self, now: float) -> list[CallUse]:
+        """Return what the calls of the last day had used when this began; `at` on now's clock."""
+        offset = now - self._clocks.monotonic()
+        return [replace(use, at=use.at + offset) for use in self._calls_of_the_day]
+
+    def used(self, uses: Sequence[CallUse], now: float) -> None:
+        """Keep what calls have used, soon. Does not wait, and never fails."""
+        offset = self._clocks.monotonic() - now
+        is_first = not self._used
+        for use in uses:
+            if len(self._used) < USES_MAX:
+                self._used[use.call] = replace(use, at=use.at + offset)
+        if is_first:
+            self.thread.wake()
+
     async def _do(self, work: Callable[[LedgerFile], _T], *, always: bool = False) -> _T:
         """Do work in the thread. What begins late is not done, unless it must be `always`."""
         if len(self._jobs) >= WAITING_MAX:
@@ -129,29 +150,37 @@ class CallLedger(ThreadOwner):
         if not self._has_started.is_set():
             try:
                 self.recent = self._file.recent()
+                self._calls_of_the_day = self._file.calls_of_the_day()
             except UserError as error:
                 self._fail(error)
             finally:
                 self._has_started.set()
         while self._jobs:
             self._jobs.popleft().run()
-        if not self._seen:
+        if not self._seen and not self._used:
             return None
         if not self._gathers and not self.thread.stopping:
             self._gathers = True
             return GATHER_S
         self._gathers = False
-        return self._keep_seen()
+        return self._keep_calls()
 
-    def _keep_seen(self) -> float | None:
-        marks = []
+    def _keep_calls(self) -> float | None:
+        marks, uses = [], []
         while self._seen:
             marks.append(self._seen.popleft())
+        while self._used:
+            uses.append(self._used.popitem()[1])
         try:
-            self._file.saw(marks)
+            if marks:
+                self._file.saw(marks)
+            if uses:
+                self._file.used(uses)
         except UserError as error:
             self._fail(error)
             self._seen.extendleft(reversed(marks))
+            for use in uses:
+                self._used.setdefault(use.call, use)
             self._gathers = True
             return AGAIN_S
         if self._is_failing:

@@ -45,6 +45,15 @@ COMMIT;
 """
 """`change` numbers the changes of a ledger. `is_confirmed`: the database has the number, too."""
 
+_USED: Final = """
+CREATE TABLE IF NOT EXISTS used (
+    call TEXT PRIMARY KEY, caller TEXT NOT NULL, tier TEXT NOT NULL, ms INTEGER NOT NULL,
+    boot TEXT NOT NULL, monotonic_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+"""What the calls of a day have used. Beside the schema's version: an older Offhook, which may go on
+beside this one, leaves the table alone."""
+
 Row: TypeAlias = tuple[object, ...]
 
 
@@ -69,6 +78,12 @@ _SAVED: Final = {
         "SELECT * FROM barred ORDER BY number",
         "SELECT * FROM barred ORDER BY number DESC",
         "INSERT OR IGNORE INTO barred VALUES (?, ?, ?)",
+    ),
+    "used": _Saved(
+        (str, str, str, int, str, int, int),
+        "SELECT * FROM used ORDER BY call",
+        "SELECT * FROM used ORDER BY call DESC",
+        "INSERT OR IGNORE INTO used VALUES (?, ?, ?, ?, ?, ?, ?)",
     ),
     "seen": _Saved(
         (int,),
@@ -220,6 +235,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
         raise OSError(0, f"its schema, {version}, is newer than this Offhook")
     if version == 0:
         connection.executescript(_SCHEMA)
+    connection.execute(_USED)
 
 
 def _rows_of(path: Path, table: str) -> list[Row]:

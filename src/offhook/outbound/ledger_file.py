@@ -5,14 +5,17 @@ requested since. A clock that jumps ahead and back makes one more such day, not 
 no key old, and no call that was requested before is placed again.
 """
 
+import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from offhook.clock import MachineClocks
 from offhook.outbound.errors import TryLaterError
 from offhook.outbound.ledger_database import AGAIN_S, LedgerDatabase
+from offhook.policy.inbound_policy import DAY_S, HOUR_S, USES_MAX, CallUse
 
 FILE: Final = "ledger.db"
 """Name of the ledger's file in the folder of the records."""
@@ -48,7 +51,9 @@ class LedgerFile:
     Each method raises TryLaterError E-OUT-23 when the file cannot be used.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clocks: MachineClocks | None = None) -> None:
+        self._clocks = clocks or MachineClocks.of_this_machine()
+        self._swept_at = -math.inf
         self._database = LedgerDatabase(path)
         self._read = self._database.read
         self._change = self._database.change
@@ -156,6 +161,65 @@ class LedgerFile:
             return [mark for (mark,) in connection.execute(latest, (SEEN_MAX,))][::-1]
 
         return self._read(work)
+
+    # --- what calls have used ------------------------------------------------------------------
+
+    def used(self, uses: Iterable[CallUse]) -> None:
+        """Keep what calls have used by now. Their `at` is on the machine's monotonic clock."""
+        clocks = self._clocks
+        now, wall = clocks.monotonic(), clocks.wall()
+
+        def work(connection: sqlite3.Connection) -> None:
+            if now >= self._swept_at + HOUR_S:
+                self._sweep(connection)
+                self._swept_at = now
+            connection.executemany(
+                "INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (call) DO UPDATE SET ms = max(ms, excluded.ms)",
+                (
+                    (
+                        *(use.call, use.caller, use.tier, use.ms, clocks.boot),
+                        *(round(use.at * 1000), round((wall - (now - use.at)) * 1000)),
+                    )
+                    for use in uses
+                ),
+            )
+
+        self._change(work)
+
+    def calls_of_the_day(self) -> list[CallUse]:
+        """Return what the calls of the last day have used, oldest first; forget older calls.
+
+        A call of the future counts as admitted now: from now on it ages like any other.
+        """
+
+        def work(connection: sqlite3.Connection) -> list[CallUse]:
+            self._sweep(connection)
+            latest = "SELECT * FROM used ORDER BY wall_ms DESC LIMIT ?"
+            found = connection.execute(latest, (USES_MAX,))
+            now = self._clocks.monotonic()
+            uses = [
+                CallUse(call, caller, now - max(0.0, self._clocks.age_s(*stamp)), tier, ms)
+                for call, caller, tier, ms, *stamp in found
+            ]
+            return sorted(uses, key=lambda use: use.at)
+
+        return self._change(work)
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        clocks = self._clocks
+        monotonic_ms, wall_ms = round(clocks.monotonic() * 1000), round(clocks.wall() * 1000)
+        day_ms, boot = round(DAY_S * 1000), clocks.boot
+        connection.execute(
+            "DELETE FROM used WHERE CASE WHEN boot = ? AND boot <> ''"
+            " THEN monotonic_ms <= ? ELSE wall_ms <= ? END",
+            (boot, monotonic_ms - day_ms, wall_ms - day_ms),
+        )
+        connection.execute(
+            "UPDATE used SET boot = ?, monotonic_ms = ?, wall_ms = ?"
+            " WHERE (boot <> ? OR boot = '') AND wall_ms > ?",
+            (boot, monotonic_ms, wall_ms, boot, wall_ms),
+        )
 
     # --- exchange with the database ------------------------------------------------------------
 

@@ -182,9 +182,8 @@ class DialCount(ThreadOwner):
         parts = _LINE.fullmatch(line)
         if parts is None or int(parts[9], 16) != zlib.crc32(line[:-10]):
             return None
-        now, wall = self._clocks.monotonic(), self._clocks.wall()
-        same_boot = self._clocks.boot != "" and parts[4].decode() == self._clocks.boot
-        age = now - int(parts[3]) / 1000 if same_boot else wall - int(parts[2]) / 1000
+        now = self._clocks.monotonic()
+        age = self._clocks.age_s(parts[4].decode(), int(parts[3]), int(parts[2]))
         call = parts[7].decode().strip(_NONE)
         kind: Kind = _KINDS[parts[5]]
         spent = Spent(now - max(age, 0.0), kind, float(parts[6]), call, parts[8].decode())

@@ -6,10 +6,10 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row, select
 
+from offhook.config.prices import begun_minutes
 from offhook.events import types as events
 from offhook.records import queries, tables
 from offhook.records.models import CallRecord, Delays, LookupRecord, Meters, Percentiles
-from offhook.records.prices import begun_minutes
 from offhook.records.rows import AFTER_THE_END
 from offhook.records.timeline import StoredEvent, timeline
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from offhook.config.prices import begun_minutes
 from offhook.errors import UserError
 from offhook.records import tables
 from offhook.records.filters import CallFilter
@@ -33,7 +34,6 @@ from offhook.records.models import (
     Totals,
 )
 from offhook.records.pages import PagePosition, check_limit, cursor_of, position_of
-from offhook.records.prices import begun_minutes
 
 SCAN_CALLS: Final = (200, 800)
 """Calls that one page of a text search looks through: the first batch, which is enough for common

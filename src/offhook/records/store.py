@@ -7,11 +7,11 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from offhook.call.ending import Slug
 from offhook.config import Prices
+from offhook.config.prices import cost_micros
 from offhook.journal.entries import JournalEntry
 from offhook.records import database, jobs, tables
 from offhook.records.batches import Batch, Statements
 from offhook.records.dnc import bar
-from offhook.records.prices import cost_micros
 from offhook.records.rows import AFTER_THE_END
 from offhook.records.timeline import StoredEvent, decoded
 from offhook.records.unfinished import UnfinishedSpeech

@@ -16,6 +16,7 @@ from offhook.clock import Clock, wall_clock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import Config
 from offhook.config.current_agents import ReloadReport
+from offhook.config.prices import cost_micros
 from offhook.deepgram.connection import Dialler
 from offhook.events.bus import Publisher
 from offhook.events.types import InterpreterHeld, Subscriber
@@ -26,6 +27,7 @@ from offhook.outbound.ledger import CallLedger
 from offhook.outbound.outbound_calls import OutboundCalls
 from offhook.policy.dial_count import DialCount
 from offhook.policy.dial_policy import DialPolicy
+from offhook.policy.inbound_policy import InboundPolicy
 from offhook.recordings.recorder import Recordings
 from offhook.redaction.redactor import redacting
 from offhook.serving.reloading import AgentReloader
@@ -101,9 +103,11 @@ def compose_server(
         deepgram.urls, deepgram.headers(key), deepgram.connect_timeout_s, limits.sessions, tasks
     )
 
+    inbound = inbound_policy(config, clock, ledger)
+
     subscribed = Publisher([*needs.subscribers], clock.now)
     redacted = redacting(config.records.redact, subscribed)
-    publish = Publisher([redacted, *needs.watchers], clock.now)
+    publish = Publisher([redacted, inbound, *needs.watchers], clock.now)
 
     count = needs.dial_count
     earlier = count.earlier(clock.now()) if count is not None else ()
@@ -128,6 +132,7 @@ def compose_server(
             bar=ledger.bar if ledger is not None else None,
         ),
         guard=policy,
+        inbound=inbound,
         updates=CallUpdates(rest, tasks),
         make_tap=needs.make_tap,
         recordings=needs.recordings,
@@ -154,7 +159,7 @@ def compose_server(
     )
 
     reloader = AgentReloader(
-        config, calls.agents, policy, is_recording=needs.recordings is not None
+        config, calls.agents, policy, inbound, is_recording=needs.recordings is not None
     )
 
     def on_late(seconds: float) -> None:
@@ -182,6 +187,21 @@ def compose_server(
     publishers = (subscribed, publish)
     _measure(needs, calls, pending_streams, runner, publishers, failing=failing, faults=faults)
     return ServerParts(calls, webhooks, placing, watchdog, reloader.reload)
+
+
+def inbound_policy(config: Config, clock: Clock, ledger: CallLedger | None) -> InboundPolicy:
+    """Return the policy of incoming calls, with what the ledger knows of the last day."""
+    prices = config.records.prices
+
+    def cost(ms: int, tier: str) -> int:
+        cost = cost_micros(prices, twilio_ms=ms, stream_ms=ms, agent_ms=ms, tier=tier)
+        return 0 if cost is None else cost
+
+    rules = config.inbound.rules
+    if ledger is None:
+        return InboundPolicy(rules, clock, cost)
+    earlier = ledger.calls_of_the_day(clock.now())
+    return InboundPolicy(rules, clock, cost, earlier=earlier, keep=ledger.used)
 
 
 def _measure(

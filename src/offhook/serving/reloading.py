@@ -8,6 +8,7 @@ from offhook.config import Config
 from offhook.config.agents import dialling_rules
 from offhook.config.current_agents import CurrentAgents, ReloadReport, check_reload
 from offhook.policy.dial_policy import DialPolicy
+from offhook.policy.inbound_policy import InboundPolicy
 from offhook.tools.threads import Threads
 
 _log: Final = logging.getLogger("offhook.server")
@@ -23,12 +24,19 @@ class AgentReloader:
     """
 
     def __init__(
-        self, config: Config, agents: CurrentAgents, policy: DialPolicy, *, is_recording: bool
+        self,
+        config: Config,
+        agents: CurrentAgents,
+        policy: DialPolicy,
+        inbound: InboundPolicy,
+        *,
+        is_recording: bool,
     ) -> None:
         self.threads: Final = Threads()
         self._started = config
         self._agents = agents
         self._policy = policy
+        self._inbound = inbound
         self._is_recording = is_recording
         self._reloading = asyncio.Lock()
 
@@ -40,6 +48,7 @@ class AgentReloader:
             self._agents.use(config)
             # Countries of the lines are those that may be dialled, unless `dialling` names some.
             self._policy.rules = dialling_rules(self._started.dialling, config.lines)
+            self._inbound.rules = config.inbound.rules
         report = ReloadReport.of(self._started, config)
         _log.info("agents were read again: %s", ", ".join(report.agents))
         if report.restart:

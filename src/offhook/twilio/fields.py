@@ -77,6 +77,7 @@ _FIELDS: Final[Mapping[str, _Field]] = {
     "RecordingSid": _exact("RecordingSid", sids.RECORDING.pattern),
     "RecordingUrl": _open("RecordingUrl", "https?://", r"https?://[!-~]{1,512}"),
     "SipResponseCode": _exact("SipResponseCode", "[0-9]{3}"),
+    "StirVerstat": _open("StirVerstat", "(?:No-)?TN-Validation", _TEXT),
     "StreamError": _open("StreamError", "", r"(?s).*"),
     "StreamEvent": _exact("StreamEvent", _WORD),
     "To": _open("To", f"{_NUMBER}|{_ADDRESS}", _TEXT),

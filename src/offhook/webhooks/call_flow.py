@@ -54,6 +54,7 @@ class CallFlow:
         self._intake = calls.intake
         self._transfers = calls.transfers
         self._farewells = calls.farewells
+        self._inbound = calls.inbound
         self._metrics = metrics
         self._placing = placing
 
@@ -75,6 +76,13 @@ class CallFlow:
         from_, to = _numbers(form)
         entry = self._registry.find(call_sid)
         is_new = entry is None and not self._registry.pending_lookup(call_sid)
+        refusal = self._inbound.refusal(from_, form.get("StirVerstat")) if is_new else None
+        if refusal is not None:
+            why, _ = refusal
+            self._metrics.refused("webhook", why.slug)
+            _log.warning("%s: the call is refused", why.words, extra=sid)
+            filled = self._filled(agent, form)
+            return xml(self._intake.refuse(call_sid, account_sid, filled, from_, to, refusal))
         limit = self._registry.limit_reached if is_new else None
         if limit is not None:
             self._metrics.refused("webhook", limit)

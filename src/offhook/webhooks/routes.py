@@ -97,7 +97,7 @@ class Webhooks:
         """Return the HTTP side of the port. The public host has /twilio/… and nothing else."""
         flow, callbacks = self._flow, self._callbacks
         posts: dict[str, tuple[Endpoint, tuple[str, ...]]] = {
-            "/twilio/voice": (flow.voice, ("From", "To")),
+            "/twilio/voice": (flow.voice, ("From", "StirVerstat", "To")),
             "/twilio/after": (flow.after, _AFTER),
             "/twilio/status": (
                 callbacks.status,

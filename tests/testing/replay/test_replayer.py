@@ -35,6 +35,7 @@ from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import LimitSettings
 from offhook.net.websocket import Channel, Closed, Receiver, UnreachableError, UpgradeRefusedError
 from offhook.policy.dial_policy import DialPolicy, DialRules
+from offhook.policy.inbound_policy import InboundPolicy, InboundRules
 from offhook.testing.replay import captured
 from offhook.testing.replay.captured import Captured
 from offhook.testing.replay.comparison import Comparison, compare, compare_call
@@ -109,6 +110,7 @@ def call(
         look_up=nothing_known,
         messaging=empty_office(clock),
         guard=DialPolicy(DialRules()),
+        inbound=InboundPolicy(InboundRules(), clock, lambda ms, tier: 0),
         updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
         make_tap=make_tap,
     )

@@ -2,7 +2,7 @@
 
 import math
 
-from offhook.config import Prices
+from offhook.config.app_config import Prices
 
 
 def cost_micros(
