@@ -59,6 +59,11 @@ ROADS: Final = {
         "responses.fallback",
     ): "DialPolicy.check_last_resort; Dialled",
     ("calls/farewells.py", "busy", "responses.busy"): "DialPolicy.check_last_resort; Dialled",
+    (
+        "cli/twiml.py",
+        "_fallback",
+        "responses.fallback",
+    ): "config checks it (E-DIAL-01); printed, and Twilio is given nothing",
     ("outbound/outbound_calls.py", "_create", "create_call"): "PlacementChecks.count; CallBegan",
 }
 

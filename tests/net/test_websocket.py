@@ -167,6 +167,33 @@ async def test_frames_sent_with_the_request_are_not_lost() -> None:
         assert (await far.closed).received is None
 
 
+def test_a_peer_that_dialled_us_is_given_up_within_15_s_of_its_last_frame() -> None:
+    assert 2 * websocket.ACCEPTED_IDLE_S + websocket.CLOSE_WAIT_S < 15
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_lost"),
+    [(b"", True), (frame(10, b""), False), (frame(1, b"audio, and no pong"), False)],
+)
+async def test_a_peer_that_went_away_without_a_close_is_given_up(
+    answer: bytes, is_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half-open: the connection stands, and nothing comes any more. Any frame shows life."""
+    monkeypatch.setattr(websocket, "ACCEPTED_IDLE_S", 0.05)
+    server = Recorder()
+    async with serving(accepting(server)) as port, raw(port) as (reader, writer):
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(3):
+            assert (await reader.readexactly(2)) == b"\x89\x00"  # a ping
+            if is_lost:
+                assert (await server.closed) == websocket.Closed(None, "", websocket.GOING_AWAY)
+                return
+            writer.write(answer)
+            await writer.drain()
+        assert not server.closed.done()
+
+
 async def test_fragments_are_joined_and_a_ping_between_them_is_answered() -> None:
     far = Recorder()
     async with serving(accepting(far)) as port:

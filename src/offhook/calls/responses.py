@@ -26,13 +26,18 @@ def apology(agent: Agent) -> str:
     return twiml.hang_up(spoken(agent, agent.fallback.say))
 
 
-def fallback(agent: Agent, after_url: str) -> str:
-    """Return TwiML that apologises, then dials, takes a message or hangs up, as the file says."""
+def fallback(agent: Agent, after_url: str | None) -> str:
+    """Return TwiML that apologises, then dials, takes a message or hangs up, as the file says.
+
+    `after_url` is where Twilio asks what comes after a dial or a message. Without it the call ends
+    after the dial, and no message is taken: Twilio would run the same document again after it
+    (twilio.md §2.5).
+    """
     wanted = agent.fallback
     say = spoken(agent, wanted.say)
     if wanted.dial is not None:
         return twiml.dial(wanted.dial, after_url, say=say)
-    if wanted.voicemail is not None:
+    if wanted.voicemail is not None and after_url is not None:
         return _take_message(agent, say, wanted.voicemail, after_url)
     return twiml.hang_up(say)
 

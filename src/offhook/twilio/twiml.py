@@ -76,7 +76,7 @@ def connect(
 
 def dial(
     destination: str,
-    after_url: str,
+    after_url: str | None,
     *,
     say: Speech | None = None,
     timeout_s: int = 30,
@@ -85,13 +85,14 @@ def dial(
     """Return TwiML that speaks, rings `destination` and reports the outcome to `after_url`.
 
     The destination is a number in E.164 or a SIP address. `caller_id` None shows the caller's.
+    Without `after_url` the call ends after the dial, whatever its outcome.
     """
     document = VoiceResponse()
     _say(document, say)
     # Without answerOnBridge a caller on the line hears nothing while it rings (twilio.md §2.6).
     verb = Dial(
-        action=retried(after_url),
-        method="POST",
+        action=retried(after_url) if after_url is not None else None,
+        method="POST" if after_url is not None else None,
         timeout=timeout_s,
         answer_on_bridge=True,
         caller_id=caller_id,
@@ -101,6 +102,8 @@ def dial(
     else:
         verb.number(destination)
     document.append(verb)
+    if after_url is None:
+        document.hangup()
     return _text(document)
 
 

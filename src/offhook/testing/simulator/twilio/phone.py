@@ -8,6 +8,7 @@ A call contacts one host only (webhooks.py). A URL of another host is noted and 
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from offhook.clock import Clock
@@ -54,6 +55,7 @@ async def place_call(
     time_limit_s: float | None = None,
     network: SimulatedNetwork | None = None,
     hang_up_after_s: float | None = None,
+    bins: Mapping[str, str] = MappingProxyType({}),
 ) -> LegReport[_PartyT]:
     """Call a number whose voice webhook (http, https) or media stream (ws, wss) is `to_url`.
 
@@ -61,14 +63,16 @@ async def place_call(
     `public_url` is the public origin of a server behind a plain `to_url`, if it has another
     (webhooks.py). `parameters` are those of the stream, if `to_url` is one. `dial_status` is the
     result of every <Dial>, unless there is a `network`: then its people are dialled, and its
-    account can redirect and end the call. The caller hangs up `hang_up_after_s` seconds after the
-    answer. A call that is not over after `time_limit_s` simulated seconds is hung up, which is a
-    fault in its report. Cancelling this function hangs up; then, as after a normal end, no
-    connection and no task is left. Raises UserError E-REH-02 for any other `to_url`.
+    account can redirect and end the call. `bins` are TwiML documents that Twilio hosts, by URL,
+    such as that of `fallback_url`. The caller hangs up `hang_up_after_s` seconds after the answer.
+    A call that is not over after `time_limit_s` simulated seconds is hung up, which is a fault in
+    its report. Cancelling this function hangs up; then, as after a normal end, no connection and no
+    task is left. Raises UserError E-REH-02 for any other `to_url`.
     """
     front = RehearsedHost(to_url, auth_token, public_url)
     report = LegReport(account_sid, call_sid or new_sid("CA"), caller)
     async with _network(network, front, clock, account_sid, dial_status) as at:
+        at.bins.update(bins)
         leg = Leg(
             at,
             report,

@@ -71,26 +71,32 @@ async def inline(leg: Leg, twiml: str) -> Ending:
 
 
 async def _document(leg: Leg, request: Request) -> list[Verb]:
-    form = {**leg.form, **request.parameters}
-    request = Request(request.url, request.method, form)
+    url = request.url.partition("#")[0]
+    hosted = leg.network.bins.get(url)
+    status, kind, body = (
+        await _answer(leg, request) if hosted is None else (200, "text/xml", hosted.encode())
+    )
+    leg.report.documents.append(TwimlDocument(url, status, body.decode("utf-8", "replace")))
+    if status != 200:
+        raise WebhookError(webhooks.HTTP_FAILURE, f"{url} answered {status}")
+    try:
+        document, warnings = verbs.read(body, kind)
+    except verbs.MalformedTwimlError as bad:
+        raise WebhookError(bad.code, f"{url}: {bad}") from None
+    for warning in warnings:
+        leg.note(SCHEMA_WARNING, warning)
+    return document
+
+
+async def _answer(leg: Leg, request: Request) -> tuple[int, str | None, bytes]:
+    """Return status, content type and body of the server's answer. Raises WebhookError."""
+    request = Request(request.url, request.method, {**leg.form, **request.parameters})
     response = await leg.ask(request)
     if leg.network.callbacks.documents_twice:
         first, response = response, await leg.ask(request)
         if first.content != response.content or first.status_code != response.status_code:
             leg.note(webhooks.HTTP_FAILURE, f"{request.url} gave two answers to one request")
-    body = response.content
-    text = body.decode("utf-8", "replace")
-    url = request.url.partition("#")[0]
-    leg.report.documents.append(TwimlDocument(url, response.status_code, text))
-    if response.status_code != 200:
-        raise WebhookError(webhooks.HTTP_FAILURE, f"{request.url} answered {response.status_code}")
-    try:
-        document, warnings = verbs.read(body, response.headers.get("content-type"))
-    except verbs.MalformedTwimlError as bad:
-        raise WebhookError(bad.code, f"{request.url}: {bad}") from None
-    for warning in warnings:
-        leg.note(SCHEMA_WARNING, warning)
-    return document
+    return response.status_code, response.headers.get("content-type"), response.content
 
 
 async def _execute(leg: Leg, document: Sequence[Verb], base: str) -> Ending | Request:

@@ -84,6 +84,8 @@ class SimulatedNetwork:
         self.legs: dict[str, Leg] = {}
         """All legs, including ended ones, by CallSid."""
         self.conferences: dict[str, Conference] = {}
+        self.bins: dict[str, str] = {}
+        """TwiML documents that Twilio hosts, by URL (twilio.md §2.7). Their placeholders stay."""
 
     async def passed(self, seconds: float) -> None:
         """Wait for `seconds` of the clock."""
