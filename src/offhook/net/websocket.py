@@ -11,6 +11,7 @@ tests/net/test_websocket.py fails when either changes.
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +49,14 @@ READ_BUFFER: Final = 2048
 
 WRITE_HIGH: Final = 64 * 1024
 WRITE_LOW: Final = 16 * 1024
-"""Unsent bytes at which a socket stops, and resumes, being writable."""
+"""Unsent bytes at which a socket stops, and resumes, being writable.
+
+The kernel holds as many more before it takes no data. By itself it would hold up to 4 MB, which
+are six minutes of speech, before a peer that reads nothing showed.
+"""
+
+_UNSENT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+"""Option for that bound; None where the system has none."""
 
 PING_IDLE_S: Final = 20.0
 """Seconds without a frame after which a peer that we dialled is pinged, and again until it is given
@@ -205,7 +213,10 @@ class Socket(WSListener):
         if self.abandoned:
             transport.disconnect(graceful=False)
             return
-        transport.underlying_transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
+        below = transport.underlying_transport
+        below.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
+        if _UNSENT is not None:
+            below.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _UNSENT, WRITE_HIGH)
         self.receiver.on_open(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:

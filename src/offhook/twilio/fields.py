@@ -80,6 +80,7 @@ _FIELDS: Final[Mapping[str, _Field]] = {
     "StirVerstat": _open("StirVerstat", "(?:No-)?TN-Validation", _TEXT),
     "StreamError": _open("StreamError", "", r"(?s).*"),
     "StreamEvent": _exact("StreamEvent", _WORD),
+    "StreamSid": _exact("StreamSid", sids.STREAM.pattern),
     "To": _open("To", f"{_NUMBER}|{_ADDRESS}", _TEXT),
 }
 _IDENTITY: Final = (CALL_SID, ACCOUNT_SID)

@@ -1,6 +1,7 @@
 """Twilio's reports about a call, which need no TwiML: status, stream status, answering machine."""
 
 import logging
+from collections import OrderedDict
 from typing import Final
 
 from starlette.responses import Response
@@ -20,6 +21,9 @@ PERSON: Final = "person"
 
 _STREAM_CLOSED: Final = "31921"
 
+TROUBLES_MAX: Final = 1000
+"""Stream errors that are kept: Twilio repeats a callback within seconds (twilio.md §4.2)."""
+
 
 class StatusCallbacks:
     """Callbacks of Twilio's, passed on to the calls and to the outbound calls."""
@@ -28,6 +32,8 @@ class StatusCallbacks:
         self._registry = calls.registry
         self._transfers = calls.transfers
         self._placing = placing
+        self._troubles: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        """CallSid, StreamSid and code of recent stream errors, oldest first."""
 
     async def status(self, form: Form, origin: str) -> Response:
         """Handle a call's status (twilio.md §4.3), or that of a person's leg."""
@@ -61,6 +67,8 @@ class StatusCallbacks:
         if form.get("StreamEvent") != "stream-error":
             return _taken()
         code, words = stream_errors.explain(form.get("StreamError", ""))
+        if self._is_repeated(form["CallSid"], form.get("StreamSid", ""), code or words):
+            return _taken()
         entry = self._registry.find(form["CallSid"])
         # 31921 also comes when we have closed the stream on purpose (twilio.md §1.9).
         if code == _STREAM_CLOSED and entry is not None and entry.ending is not None:
@@ -71,6 +79,16 @@ class StatusCallbacks:
             sid = {"call_sid": form["CallSid"]}
             _log.warning("stream error %s: %s", code, words, extra=sid)
         return _taken()
+
+    def _is_repeated(self, call_sid: str, stream_sid: str, code: str) -> bool:
+        """Return whether a stream error was told before, and keep it: one comes once a stream."""
+        told = (call_sid, stream_sid, code)
+        if told in self._troubles:
+            return True
+        self._troubles[told] = None
+        if len(self._troubles) > TROUBLES_MAX:
+            self._troubles.popitem(last=False)
+        return False
 
 
 def _taken() -> Response:

@@ -103,7 +103,10 @@ class Webhooks:
                 callbacks.status,
                 ("CallDuration", "CallStatus", "SipResponseCode"),
             ),
-            "/twilio/stream-status": (callbacks.stream_status, ("StreamError", "StreamEvent")),
+            "/twilio/stream-status": (
+                callbacks.stream_status,
+                ("StreamError", "StreamEvent", "StreamSid"),
+            ),
             "/twilio/amd": (callbacks.answered_by, ("AnsweredBy",)),
         }
         routes = [

@@ -1,0 +1,119 @@
+"""Races of streams and requests for one call, at a whole server over real sockets.
+
+Twilio opens one stream for a call. Whoever saw its token or its upgrade may open others at the
+same moment, and Twilio repeats webhooks and callbacks (twilio.md §3.2, §4.2). Whatever the order, a
+call has one stream, one session of Deepgram's and one ending, and equal requests get equal answers.
+`make soak` runs 10,000 races (bench/races.py).
+"""
+
+import asyncio
+import random
+import re
+from collections import Counter
+
+from tests.waiting import until
+from tests.whole_server import RawStream, WholeServer, fresh_sid
+
+from offhook.net.websocket import Channel
+from offhook.twilio import messages
+
+AT_ONCE = 20
+"""Races that run at the same time; the server has room for 100 calls."""
+
+ENDS = ("hangs up", "drops", "is over by a callback", "asks after")
+
+
+class Races:
+    """Results of many races."""
+
+    def __init__(self, whole: WholeServer, seed: int) -> None:
+        self.whole = whole
+        self.random = random.Random(seed)
+        self.wrong: list[str] = []
+        self.done: Counter[str] = Counter()
+        self.streams = 0
+
+    async def run(self, count: int) -> None:
+        """Run `count` races, AT_ONCE at the same time."""
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one() -> None:
+            async with room:
+                await self.race()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(one())
+        await until(lambda: all(session.closed for session in self.whole.sessions))
+        if len(self.whole.sessions) > count:
+            self.wrong.append(f"{len(self.whole.sessions)} sessions of Deepgram's, {count} calls")
+
+    async def race(self) -> None:
+        """Run one race: several requests, several streams, and an end."""
+        sid, of_webhook = fresh_sid(), self.random.random() < 0.7
+        token = await self._announced(sid) if of_webhook else None
+        streams = await self._started(sid, token)
+        await until(lambda: sum(s.closed.done() for s in streams) >= len(streams) - 1)
+        left = [stream for stream in streams if not stream.closed.done()]
+        if len(left) != 1:
+            self._fault(sid, f"{len(left)} of {len(streams)} streams are open")
+            return
+        codes = [s.closed.result().received for s in streams if s.closed.done()]
+        if set(codes) - {1008}:
+            self._fault(sid, f"streams were closed with {codes}")
+        end = self.random.choice(ENDS if of_webhook else ENDS[:2])
+        await self._end(sid, left[0], end)
+        await until(lambda: self.whole.endings(sid))
+        endings = self.whole.endings(sid)
+        if len(endings) != 1:
+            self._fault(sid, f"{end}: endings {endings}")
+        if of_webhook:
+            await self._alike(sid, "/twilio/after", CallStatus="in-progress")
+        left[0].channel.abort()
+        await left[0].closed
+        self.done[f"{end}: {endings[0]}"] += 1
+
+    async def _announced(self, sid: str) -> str:
+        answers = await self._alike(sid, "/twilio/voice", times=self.random.randint(1, 3))
+        found = re.search(r'name="token" value="([^"]+)"', answers)
+        assert found is not None, answers
+        return found[1]
+
+    async def _started(self, sid: str, token: str | None) -> list[RawStream]:
+        """Open some streams for a call, and have all of them claim it at once."""
+        count = self.random.randint(2, 4)
+        self.streams += count
+        streams = list(await asyncio.gather(*(self.whole.stream() for _ in range(count))))
+        repeated = self._alike(sid, "/twilio/voice") if token is not None else asyncio.sleep(0)
+        for stream in self.random.sample(streams, count):
+            stream.start(sid, token)
+            stream.speak(2)
+            if self.random.random() < 0.3:
+                await asyncio.sleep(0)
+        await repeated
+        return streams
+
+    async def _end(self, sid: str, stream: RawStream, end: str) -> None:
+        channel: Channel = stream.channel
+        match end:
+            case "hangs up":
+                stream.send(messages.Stop(stream_sid="MZ" + "b" * 32, stop=messages.StopDetails()))
+            case "drops":
+                channel.abort()
+            case "is over by a callback":
+                await self._alike(sid, "/twilio/status", CallStatus="completed", CallDuration="3")
+            case _:
+                await self._alike(sid, "/twilio/after", CallStatus="in-progress")
+
+    async def _alike(self, sid: str, path: str, times: int = 2, **form: str) -> str:
+        """Send a request several times at once. Return the answer, which must be one."""
+        answers = await asyncio.gather(
+            *(self.whole.post(path, CallSid=sid, **form) for _ in range(times))
+        )
+        given = {(answer.status_code, answer.text) for answer in answers}
+        if len(given) != 1:
+            self._fault(sid, f"{path} gave {len(given)} answers")
+        return answers[0].text
+
+    def _fault(self, sid: str, what: str) -> None:
+        self.wrong.append(f"{sid}: {what}")
