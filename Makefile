@@ -12,7 +12,7 @@ help:
 	@echo "make test         everything that must be true: lint, types, tests"
 	@echo "make busy-test    'make test' five times beside two busy processes; nothing may be left"
 	@echo "make bench        what this machine carries, in eight minutes; rewrites docs/performance.md, README"
-	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times, 200 hammered, 50 attacked"
+	@echo "make soak         5,000 calls held, 40,000 placed, a server killed 100 times, 10,000 races, 200 hammered, 50 attacked"
 	@echo "make fuzz         every parser, guided by coverage, for a minute each; what breaks one is kept"
 	@echo "make pages        write the pages that are made from the code"
 	@echo "make lock         resolve the dependencies anew into requirements/; write outbound/zones.txt"
@@ -63,6 +63,7 @@ soak: setup
 	$(BIN)/python -m bench.heard --interruptions 2000 --seed 2
 	$(BIN)/python -m bench.hammer --calls 200
 	$(BIN)/python -m bench.hostile --rounds 20
+	$(BIN)/python -m bench.races --count 10000
 	$(BIN)/python -m bench.attack --calls 50
 	$(BIN)/python bench/soak.py
 	$(BIN)/python -m pytest --hypothesis-profile soak tests/deepgram/test_messages.py

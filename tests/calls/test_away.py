@@ -1,6 +1,7 @@
 """Callers who have left their stream: what ends meanwhile, who waits, and what is dialled."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.calls.test_transfers import (
 )
 from tests.serving.test_server import verbs
 from tests.waiting import until
-from tests.whole_server import ASK, GREET, HANG_UP, WholeServer, fresh_sid, whole_server
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, WholeServer, fresh_sid, whole_server
 
 from offhook.call import inputs
 from offhook.call.handoff_actions import SendDigits
@@ -27,10 +28,17 @@ from offhook.call.phases import Phase
 from offhook.call.requests import HangUp, Leave
 from offhook.calls.call_entry import CallEntry
 from offhook.deepgram.messages import InjectUserMessage
-from offhook.events.types import CallerBack, CallerLeft, Dialled, DialRefused, TransferFailed
+from offhook.events.types import (
+    CallBilled,
+    CallerBack,
+    CallerLeft,
+    Dialled,
+    DialRefused,
+    TransferFailed,
+)
 from offhook.testing.scenarios.caller import CallReport
 from offhook.testing.scenarios.scenario import ScenarioStep
-from offhook.testing.simulator.deepgram.script import Script
+from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
 from offhook.testing.simulator.twilio.calls.network import Callbacks
 from offhook.testing.simulator.twilio.calls.people import SimulatedPerson
 from offhook.tools.requests import StartTransfer
@@ -400,3 +408,44 @@ async def test_a_call_that_another_number_takes_for_want_of_room_is_in_the_recor
             "CallEnded",
         ]
         assert h.endings(sid) == ["server_full"]
+
+
+# --- requests that come twice -------------------------------------------------------------------
+
+TWICE = Callbacks(twice=True, out_of_order=True, documents_twice=True)
+
+
+async def test_every_request_of_twilios_may_come_twice_and_gets_one_answer(tmp_path: Path) -> None:
+    """As after answers that were lost on their way (twilio.md §4.2): nobody is told again."""
+    config = configured(tmp_path, WITH_FALLBACK)
+    desk = SimulatedPerson("busy", after_s=0.1)
+    async with whole_server(COLD, config=config, people={DESK: desk}, callbacks=TWICE) as h:
+        status = f"https://127.0.0.1:{h.server.port}/twilio/status"
+        steps = (GREET, ASK, STAY, STAY, ASK, STAY, HANG_UP)
+        report = await h.call(*steps, status_callback=status)
+        assert report.faults_on_the_line == []
+        assert len(report.streams) == 2
+        assert h.endings() == ["caller_hung_up"]
+        await until(lambda: any(isinstance(event, CallBilled) for event in h.events()))
+        once = Counter(type(event).__name__ for event in h.events())
+        for name in ("CallBegan", "Dialled", "TransferFailed", "CallerBack", "CallBilled"):
+            assert once[name] == 1, name
+        # After its end, too: the same answers, and nothing of the call changes.
+        before = len(h.events())
+        for path in ("/twilio/voice", "/twilio/after", "/twilio/after?stream=1", "/twilio/status"):
+            given = [
+                await h.post(path, CallSid=report.call_sid, CallStatus="completed")
+                for _ in range(2)
+            ]
+            assert given[0].text == given[1].text
+        assert len(h.events()) == before
+
+
+async def test_a_farewell_that_is_asked_for_twice_is_one(tmp_path: Path) -> None:
+    config = configured(tmp_path, WITH_FALLBACK.replace(f'dial: "{LAST}"', "voicemail: true"))
+    lost = Script(turns=[ScriptTurn(hear=HOURS, say=["Of course."], error="INVALID_SETTINGS")])
+    async with whole_server(lost, config=config, people={}, callbacks=TWICE) as h:
+        report = await h.call(GREET, ASK)
+        assert report.faults_on_the_line == []
+        assert [verb.name for verb in report.verbs] == ["Connect", "Say", "Say", "Record", "Hangup"]
+        assert len(h.endings()) == 1

@@ -1,0 +1,83 @@
+"""make soak: streams that race for a call, repeated requests, and Twilio's side that fails.
+
+    python -m bench.races [--count 10000] [--seed 1] [--calls 20]
+
+Races are those of tests/races.py: each has two to four sockets that claim one call at the same
+moment, with repeated webhooks and callbacks. Then Twilio's side of `--calls` calls fails at once,
+for each fault of tests/twilio_faults.py, with a real server's time limits. Exits with 1 when a call
+had two streams or two endings, when equal requests got different answers, or when a session of
+Deepgram's was left 15 s after the fault.
+"""
+
+import argparse
+import asyncio
+import logging
+import time
+
+from rich.console import Console
+from rich.table import Table
+from tests.races import Races
+from tests.twilio_faults import ENDINGS, FailingCall
+from tests.whole_server import whole_server
+
+from offhook.concurrency.event_loop import run
+
+LEFT_S = 15.0
+BATCH = 500
+"""Races of one server: its results are kept in memory."""
+
+console = Console(highlight=False)
+
+
+async def race(count: int, seed: int) -> list[str]:
+    began, wrong, streams = time.monotonic(), [], 0
+    for first in range(0, count, BATCH):
+        async with whole_server() as h:
+            races = Races(h, seed + first)
+            await races.run(min(BATCH, count - first))
+            wrong += races.wrong
+            streams += races.streams
+    took_s = time.monotonic() - began
+    console.print(
+        f"{count} races of {streams} streams in {took_s:.0f} s: {len(wrong)} with another result"
+        " than one stream, one ending and equal answers"
+    )
+    return wrong
+
+
+async def fail(calls: int) -> list[str]:
+    wrong = []
+    table = Table("Twilio's side", "calls", "longest, s", "ending")
+    for fault, slug in ENDINGS.items():
+        async with whole_server() as h:
+            failing = [FailingCall(h) for _ in range(calls)]
+            for call in failing:
+                await call.begin()
+            took_s = await asyncio.gather(*(call.fail(fault) for call in failing))
+            endings = {ending for call in failing for ending in h.endings(call.sid)}
+        table.add_row(fault, str(calls), f"{max(took_s):.2f}", ", ".join(sorted(endings)))
+        if max(took_s) > LEFT_S:
+            wrong.append(f"{fault}: a session was left for {max(took_s):.1f} s")
+        if endings != {slug}:
+            wrong.append(f"{fault}: endings {sorted(endings)}")
+    console.print(table)
+    return wrong
+
+
+def main() -> None:
+    """Run both parts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--calls", type=int, default=20)
+    given = parser.parse_args()
+    logging.disable(logging.ERROR)
+    wrong = run(race(given.count, given.seed)) + run(fail(given.calls))
+    for line in wrong[:20]:
+        console.print(line)
+    if wrong:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
