@@ -11,7 +11,7 @@ from typing import Final
 from offhook.call.agent_link import AgentLink
 from offhook.call.call_settings import CallSettings
 from offhook.call.call_state import CallPart, CallState, CallSteps
-from offhook.call.commands import ChangeAgent, Command, Play
+from offhook.call.commands import ChangeAgent, Command, Piece, Play
 from offhook.call.ending import Ending, Slug
 from offhook.call.farewell import Farewell
 from offhook.call.functions import Functions
@@ -19,6 +19,7 @@ from offhook.call.handlers import HANDLERS, IGNORED, UnexpectedInputError
 from offhook.call.handoff import Handoff
 from offhook.call.history import ConversationHistory
 from offhook.call.inputs import Input
+from offhook.call.interruptions import Interruptions
 from offhook.call.key_input import KeyInput
 from offhook.call.leg_health import LegHealth
 from offhook.call.limits import Limits
@@ -27,7 +28,7 @@ from offhook.call.phases import Phase, Step
 from offhook.call.phrases import Phrases
 from offhook.call.requests import SwitchAgent
 from offhook.call.turns import Turns
-from offhook.events.types import AgentSwitched
+from offhook.events.types import AgentSwitched, InterruptionCause
 
 ROUNDS_MAX: Final = 100
 """Rounds in which `tick` must have served all that is due; more show a fault in a part."""
@@ -46,7 +47,7 @@ class Call:
     """Rules and state of one phone call, begun at `now` in seconds. `do` gets each command."""
 
     def __init__(self, settings: CallSettings, now: float, do: Callable[[Command], None]) -> None:
-        steps = CallSteps(self.end, self._close, self._switch, self._begin_talking)
+        steps = CallSteps(self.end, self._close, self._switch, self._begin_talking, self._interrupt)
         state = self._state = CallState(settings, now, do, steps)
         history = ConversationHistory()
         self.do = state.do
@@ -56,6 +57,7 @@ class Call:
         self.functions = Functions(state, history, self.pending)
         self.link = AgentLink(state, history, self.functions, self.pending, self.health, now)
         self.turns = Turns(state, self.link, history, now)
+        self.interruptions = Interruptions(state, self.link, self.turns)
         self.limits = Limits(state, self.turns, self.pending, now)
         self.keys = KeyInput(
             state,
@@ -82,6 +84,7 @@ class Call:
             self.handoff,
             self.link,
             self.turns,
+            self.interruptions,
             self.limits,
             self.farewell,
             self.keys,
@@ -89,10 +92,14 @@ class Call:
             self.pending,
             self.health,
         )
-        # The audio path: the session calls these parts directly, one call less for each frame.
-        self.hear: Final = self.link.hear
+        self._lay_audio_path()
+
+    def _lay_audio_path(self) -> None:
+        """Let the session call the parts that handle audio directly, one call less for a frame."""
+        part = self.interruptions if self.interruptions.needs_audio else None
+        self.hear: Callable[[bytes, float], bytes | None] = (part or self.link).hear
         """Take audio of the caller; return what to forward to the agent at once, if anything."""
-        self.speak: Final = self.turns.speak
+        self.speak: Callable[[bytes, float], list[Piece]] = (part or self.turns).speak
         """Take audio of the agent; return what to send to Twilio at once, with which marks."""
 
     @property
@@ -152,10 +159,18 @@ class Call:
         self.limits.hear_caller(now)
         self.farewell.hear_caller(now)
 
+    def _interrupt(self, cause: InterruptionCause, now: float) -> None:
+        """Cut the agent, as the caller speaks, unless it says last words."""
+        self.hear_caller(now)
+        # Last words at the time limit are not cut. A caller who was considered silent goes on.
+        if self._state.phase is Phase.TALKING:
+            self.turns.interrupt(cause, now)
+
     def _begin_talking(self, now: float) -> None:
         """Let both sides hear each other, as both legs are up."""
         self._state.step(Step.AGENT_READY)
         self.limits.listen(now)
+        self.interruptions.begin_talking()
         self.link.forward(now)
         # Speech from before the stream is handled like any other.
         for speech in self.link.take_speech():
@@ -177,6 +192,7 @@ class Call:
         self.pending.forget_changes()
         self._state.settings = request.settings
         self.keys.use_settings()
+        self._lay_audio_path()
         self.note(AgentSwitched(request.agent))
         self.do(ChangeAgent(request.agent))
         self.link.dial(now)

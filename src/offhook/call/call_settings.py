@@ -25,3 +25,9 @@ class CallSettings:
     """True if Deepgram takes ForceEndTurn, as it does with Flux (deepgram.md §2.17)."""
     is_stored: bool = False
     """True if Deepgram stores the agent, so that Settings carry no change and no conversation."""
+    echo_guard: bool = False
+    """True if the agent's own echo does not interrupt it."""
+    min_speech_s: float = 0.0
+    """Seconds that a sound of the caller must go on to interrupt the agent; 0: any does."""
+    protects_greeting: bool = False
+    """True if nothing that is said during the agent's greeting interrupts it."""

@@ -10,7 +10,7 @@ from offhook.call.ending import Ending, Slug
 from offhook.call.phases import Phase, Step, after
 from offhook.call.phrases import Phrases
 from offhook.call.requests import SwitchAgent
-from offhook.events.types import Event
+from offhook.events.types import Event, InterruptionCause
 
 
 class CallPart(Protocol):
@@ -32,19 +32,21 @@ class CallSteps:
         close: Has the agent say last words, and ends the call.
         switch: Hangs up on the agent and dials another one.
         begin_talking: Lets both sides hear each other.
+        interrupt: Cuts the agent, as the caller speaks, for the cause that is given.
     """
 
     end: Callable[[Slug, str, float], None]
     close: Callable[[Slug, str, float], None]
     switch: Callable[[SwitchAgent, float], None]
     begin_talking: Callable[[float], None]
+    interrupt: Callable[[InterruptionCause, float], None]
 
 
 def _nothing(*_: Any) -> None:
     """Do nothing: the call is over."""
 
 
-_NO_STEPS: Final = CallSteps(_nothing, _nothing, _nothing, _nothing)
+_NO_STEPS: Final = CallSteps(_nothing, _nothing, _nothing, _nothing, _nothing)
 
 
 class CallState:

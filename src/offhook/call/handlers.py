@@ -101,6 +101,7 @@ def _take_text(call: "Call", text: deepgram.ConversationText, now: float) -> Non
     if text.role == "assistant":
         last = text.content.strip()
         call.turns.announce(text.content)
+        call.interruptions.begin_answer()
         call.farewell.announce(last)
         call.pending.spoken(last)
         return
@@ -108,6 +109,7 @@ def _take_text(call: "Call", text: deepgram.ConversationText, now: float) -> Non
     # the next text told to the agent in the caller's stead, ends it at the latest.
     call.turns.finish(now)
     if not call.pending.told(text.content):
+        call.interruptions.end_turn(now)
         call.turns.confirm(text.content, now)
         call.hear_caller(now)
         call.farewell.look(now)
@@ -137,11 +139,9 @@ def _hear_speech(call: "Call", _: deepgram.UserStartedSpeaking, now: float) -> N
     call.hear_caller(now)
 
 
-def _interrupt(call: "Call", speaking: deepgram.UserStartedSpeaking, now: float) -> None:
-    _hear_speech(call, speaking, now)
-    # Last words at the time limit are not cut. A caller who was considered silent goes on instead.
-    if call.phase is Phase.TALKING:
-        call.turns.interrupt(now)
+def _interrupt(call: "Call", _: deepgram.UserStartedSpeaking, now: float) -> None:
+    call.turns.begin_speech(now)
+    call.interruptions.begin_speech(now)
 
 
 def _report_latency(call: "Call", report: deepgram.LatencyReport, _: float) -> None:

@@ -85,6 +85,15 @@ class Playback:
         return max(self.known, min(passed, self.marks[0] if self.marks else self.sent))
 
     @property
+    def begun(self) -> int:
+        """Number of the latest utterance that has begun; 0 before the first."""
+        return self._begun
+
+    def is_in(self, number: int) -> bool:
+        """Return whether an utterance, by its number, has begun and is not over for the caller."""
+        return any(utterance.number == number for utterance in self._utterances)
+
+    @property
     def carried(self) -> int:
         """Bytes of an incomplete frame, which wait for its rest."""
         return len(self._rest)

@@ -18,6 +18,7 @@ from offhook.events.types import (
     AudioDropped,
     CallerSaid,
     Interrupted,
+    InterruptionCause,
     LatencyReported,
 )
 
@@ -136,7 +137,7 @@ class Turns:
         self._turn_at = now
         self._answer = None
 
-    def interrupt(self, now: float) -> None:
+    def interrupt(self, cause: InterruptionCause, now: float) -> None:
         """Cut what the agent says, as the caller speaks."""
         is_unfinished = self.playback.unfinished
         said = self._cut(now, clear=True)
@@ -145,7 +146,7 @@ class Turns:
             self._late_at = now
         cut = next((utterance for utterance in said if utterance.interrupted), None)
         if cut is not None:
-            self._state.note(Interrupted(cut.heard_ms))
+            self._state.note(Interrupted(cut.heard_ms, cause))
         self._tell(said)
 
     # --- both ----------------------------------------------------------------------------------

@@ -71,6 +71,9 @@ def call_settings(agent: Agent, spend_s: float | None = None) -> CallSettings:
         actions={key: each.action for key, each in agent.keypad.actions.items()},
         forces_turns=agent.settings.listens_with_flux,
         is_stored=agent.settings.stored,
+        echo_guard=agent.barge_in.echo_guard,
+        min_speech_s=agent.barge_in.min_speech_ms / 1000,
+        protects_greeting=agent.barge_in.protect_greeting,
     )
 
 

@@ -302,6 +302,19 @@ class KeypadSettings(Part):
     """Action of an entry of one key, by that key."""
 
 
+class BargeInSettings(Part):
+    """Sounds that do not cut the agent off, although Deepgram takes them for speech."""
+
+    echo_guard: bool = False
+    """True if the agent's own speech, when it comes back from the caller's side, does not."""
+
+    min_speech_ms: int = Field(default=0, ge=0, le=2000)
+    """Milliseconds that a sound must go on to cut the agent off; 0: any does, at once."""
+
+    protect_greeting: bool = False
+    """True if nothing that is said during the greeting cuts it off. Keys count as ever."""
+
+
 class TextDestination(Part):
     """A recipient that `send_sms` may reach beside the caller."""
 
@@ -369,6 +382,7 @@ class Agent(Part):
     transfer: Transfer | None = None
     texts: Texts | None = None
     keypad: KeypadSettings = KeypadSettings()
+    barge_in: BargeInSettings = BargeInSettings()
 
     _tool_files: ToolFiles = pydantic.PrivateAttr(default_factory=ToolFiles)
     _lookup_function: modules.Latest[Callable[..., Any]] | None = pydantic.PrivateAttr(None)

@@ -67,7 +67,14 @@ _SENTENCES: Final[_Sentences] = {
     events.Answered: lambda e: (
         f"the agent answered after {e.first_byte_ms} ms, and was heard after {e.first_played_ms} ms"
     ),
-    events.Interrupted: lambda e: f"the caller interrupted the agent after {e.heard_ms} ms",
+    events.Interrupted: lambda e: (
+        f"the caller interrupted the agent after {e.heard_ms} ms: {_words(e.cause)}"
+    ),
+    events.InterruptionSuppressed: lambda e: (
+        f"a sound did not interrupt the agent: {_words(e.cause)}"
+        + ("" if e.sound_ms is None else f", {e.sound_ms} ms long")
+        + ("" if e.lag_ms is None else f", {e.lag_ms} ms after the agent")
+    ),
     events.KeyPressed: lambda e: "a key was pressed",
     events.KeysEntered: lambda e: "keys were entered",
     events.SecretEntered: lambda e: (

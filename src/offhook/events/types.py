@@ -17,6 +17,10 @@ Leg: TypeAlias = Literal["caller", "agent"]
 
 Direction: TypeAlias = Literal["inbound", "outbound"]
 
+InterruptionCause: TypeAlias = Literal["speech", "long_speech", "beyond_echo", "turn"]
+
+SuppressionCause: TypeAlias = Literal["echo", "short", "greeting"]
+
 DELAY_EDGES_MS: Final = (1, 2, 5, 10, 20, 50, 100, 250)
 """Upper edges of the buckets in which delays are counted."""
 
@@ -170,9 +174,29 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A barge-in: the caller spoke over the agent. `heard_ms` of that utterance had been heard."""
+    """A barge-in: the caller spoke over the agent. `heard_ms` of that utterance had been heard.
+
+    `cause`: `speech`, the caller began to speak; `long_speech`, they went on for the time that the
+    agent file sets; `beyond_echo`, the sound was no echo of the agent, or no longer only one;
+    `turn`, a sound that was held as too short was words.
+    """
 
     heard_ms: int
+    cause: InterruptionCause = "speech"
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptionSuppressed:
+    """Deepgram took a sound for the caller's speech, and the agent was not cut.
+
+    `cause`: `echo`, it was the agent's own speech, which came back after `lag_ms`; `short`, it was
+    over too soon; `greeting`, the greeting is protected. The sound had gone on for `sound_ms`,
+    which is not measured for a greeting alone. An Interrupted may follow, if it goes on.
+    """
+
+    cause: SuppressionCause
+    sound_ms: int | None
+    lag_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,6 +522,7 @@ Event: TypeAlias = (
     | UtteranceRedacted
     | Answered
     | Interrupted
+    | InterruptionSuppressed
     | KeyPressed
     | KeysEntered
     | SecretEntered

@@ -40,7 +40,6 @@ UNLISTED: Final[Mapping[type[Event], str]] = {
     events.CallBilled: "`meters`",
     events.AgentAnnounced: "its utterance, estimated until AgentSaid has the whole",
     events.AgentHeard: "`heard_ms` of its utterance",
-    events.Interrupted: "`interrupted` and `heard_ms` of the utterance that was cut",
 }
 """Events without an entry in the timeline, and where the record of the call has them instead."""
 

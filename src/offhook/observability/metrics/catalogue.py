@@ -105,6 +105,11 @@ TURN_SECONDS: Final = _histogram(
 BARGE_INS: Final = _counter(
     "offhook_barge_ins_total", "Utterances of the agent that the caller cut."
 )
+BARGE_INS_SUPPRESSED: Final = _counter(
+    "offhook_barge_ins_suppressed_total",
+    "Sounds that did not cut the agent: its own echo, too short, or during a protected greeting.",
+    "cause",
+)
 BARGE_IN_SECONDS: Final = _histogram(
     "offhook_barge_in_seconds",
     "From the wake-up of the process by a barge-in until `clear` was written to Twilio."
@@ -308,7 +313,14 @@ SECTIONS: Final = {
         CALLS_ENDED,
         CALL_SECONDS,
     ),
-    "Turns": (TURN_SECONDS, BARGE_INS, BARGE_IN_SECONDS, HEARD_RATIO, ADDED_DELAY),
+    "Turns": (
+        TURN_SECONDS,
+        BARGE_INS,
+        BARGE_INS_SUPPRESSED,
+        BARGE_IN_SECONDS,
+        HEARD_RATIO,
+        ADDED_DELAY,
+    ),
     "Trouble": (
         AUDIO_DROPPED,
         FAULTS,

@@ -117,6 +117,8 @@ class Metrics:
                 self._turn("total", event.total_ms)
             case events.Interrupted():
                 self._count(catalogue.BARGE_INS)
+            case events.InterruptionSuppressed():
+                self._count(catalogue.BARGE_INS_SUPPRESSED, (event.cause,))
             case events.FunctionAnswered():
                 name = "(unknown)" if event.outcome == "unknown" else event.name
                 self._count(catalogue.FUNCTION_CALLS, (name, event.outcome))
