@@ -57,6 +57,32 @@ def test_nine_is_nine_across_the_change_of_the_clocks() -> None:
     assert opens.astimezone(UTC) == datetime(2026, 10, 25, 8, 0, tzinfo=UTC)
 
 
+def test_the_wait_until_nine_is_an_hour_shorter_or_longer_in_a_night_of_change() -> None:
+    wanted = hours("09:00-20:00")
+    for day, seconds in ((datetime(2026, 3, 28), 11), (datetime(2026, 10, 24), 13)):
+        evening = day.replace(hour=21, tzinfo=BERLIN).astimezone(UTC)
+        opens = wanted.opens_everywhere(evening, [BERLIN])
+        assert opens is not None
+        assert (opens - evening).total_seconds() == seconds * 3600
+
+
+def test_hours_that_begin_in_the_hour_that_is_left_out_begin_after_it() -> None:
+    night = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)  # 01:30 in Berlin; 02:00 is followed by 03:00
+    opens = hours("02:30-20:00").opens_everywhere(night, [BERLIN])
+    assert opens is not None
+    assert opens.astimezone(UTC) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)  # 03:30
+    assert hours("02:30-20:00").opens(opens.astimezone(UTC), BERLIN) is None
+
+
+def test_the_hour_that_comes_twice_is_as_allowed_the_second_time() -> None:
+    wanted = hours("03:00-20:00")
+    for first in (0, 1):  # 02:30 in Berlin, in summer time and in winter time
+        now = datetime(2026, 10, 25, first, 30, tzinfo=UTC)
+        opens = wanted.opens_everywhere(now, [BERLIN])
+        assert opens is not None
+        assert opens.astimezone(UTC) == datetime(2026, 10, 25, 2, 0, tzinfo=UTC)
+
+
 @given(
     st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)),
     st.sampled_from([BERLIN, ANGELES, UTC]),

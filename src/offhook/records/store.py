@@ -137,7 +137,7 @@ class RecordStore:
         ):
             streamed = 0
             if stream_at_ms is not None and duration_ms is not None:
-                streamed = duration_ms - stream_at_ms
+                streamed = max(0, duration_ms - stream_at_ms)
             cost = cost_micros(
                 self._prices,
                 twilio_ms=billed_ms,

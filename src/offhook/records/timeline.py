@@ -211,7 +211,8 @@ def _function(event: events.FunctionCalled, row: StoredEvent) -> FunctionRecord:
 
 def _dial(event: events.Dialled, row: StoredEvent, started_ms: int) -> DialRecord:
     return DialRecord(
-        at_ms=max(0, row.wall_ms - started_ms),
+        # A server that does not know the call any more has written 0: then the dates tell.
+        at_ms=row.at_ms or max(0, row.wall_ms - started_ms),
         reason=event.kind,
         destination=event.destination,
         to_number=event.to,
