@@ -65,6 +65,7 @@ soak: setup
 	$(BIN)/python -m bench.hostile --rounds 20
 	$(BIN)/python -m bench.races --count 10000
 	$(BIN)/python -m bench.attack --calls 50
+	$(BIN)/python -m bench.rush
 	$(BIN)/python bench/soak.py
 	$(BIN)/python -m pytest --hypothesis-profile soak tests/deepgram/test_messages.py
 	$(MAKE) fuzz

@@ -4,38 +4,61 @@
 
 For each kind of traffic another process sends so many bytes a second to the server, unsigned, as
 fast as it is let. Meanwhile the calls' frames are timed, caller to agent and back, as
-`offhook bench` times them. Exits with 1 when a bar is missed: added delay at p99 under 5 ms, memory
-under +50 MB, log under 10 kB a second, and no call broken. The load, the stranger and the server
-need a core each for figures that mean something.
+`offhook bench` times them, and once a second a signed webhook asks how long Twilio would wait.
+Exits with 1 when a bar is missed: added delay at p99 under 5 ms, memory under +50 MB, log under
+10 kB a second, a webhook answered within 5 s, and no call broken. The load, the stranger and the
+server need a core each for figures that mean something; with --untimed only memory, log, broken
+calls and webhooks without any answer count.
 """
 
 import argparse
 import asyncio
 import contextlib
+import errno
 import os
+import resource
 import secrets
 import signal
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
+import psutil
 from bench.faults import TOKEN, House
 from rich.console import Console
 from rich.table import Table
 
+from offhook.bench.child import HOST
+from offhook.bench.load import sockets
 from offhook.bench.load.messages import Begin, EndCalls, Finish, Measured, PlaceCalls, Spec
 from offhook.bench.serve import ServeSetup
+from offhook.twilio.signature import HEADER, sign
 
 P99_MS = 5.0
 GROWTH_MB = 50.0
 LOG_BYTES_S = 10_000
 CONNECTIONS = 64
 """Of the stranger at once, but for silent ones."""
-SILENT = 1000
+SILENT = "silent connections"
+ENDING = "connections that end at once"
+SLOW = "upgrades byte by byte, one a second"
+HALF_OPEN = "half-open sockets"
+AT_ONCE = {SILENT: 1000, SLOW: 1000, HALF_OPEN: 10_000}
+"""Connections of some kinds at once."""
+SLOW_S = 1.0
+ROUND_S = 0.5
+"""Seconds between two rounds over the half-open sockets, in which those that were cut are opened
+again."""
+FILES_ELSEWHERE = 200
+ANSWERED_S = 5.0
+WAIT_S = 15.0
+"""Seconds that Twilio waits for an answer (twilio.md §4.1)."""
 PIECE = 16 * 1024
 ANSWER_S = 60.0
 
@@ -71,6 +94,14 @@ _UPGRADE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + SHAPED.encode() + b"\r\n"
 )
 
+_REPLAYED = (
+    b"GET /twilio HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    + f"{HEADER}: {sign(TOKEN, 'wss://127.0.0.1/twilio')}\r\n\r\n".encode()
+)
+
+
 KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "forms without a signature": once(post(b"CallSid=CA1&From=%2B1")),
     "forms of 64 KB": once(post(b"a=b&" * 16_000)),
@@ -96,8 +127,13 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
         b"GET /api/v1/calls HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n"
     ),
     "upgrades, shaped signature": once(_UPGRADE),
+    # Handshakes: of TCP alone, of a WebSocket, of one whose signature was recorded, and slow ones.
+    ENDING: lambda: iter(()),
+    "upgrades, recorded signature": once(_REPLAYED),
+    SLOW: lambda: (_UPGRADE[at : at + 1] for at in range(len(_UPGRADE))),
+    HALF_OPEN: once(b"GET /twilio HTTP/1.1\r\nHost: h\r\n"),
     "nonsense": once(b"\x16\x03\x01" + bytes(range(256)) * 3 + b"\r\n\r\n"),
-    "silent connections": once(b""),
+    SILENT: once(b""),
 }
 
 
@@ -117,7 +153,10 @@ class Stranger:
         self._ends = self._began + seconds
 
     async def attack(self) -> None:
-        count = SILENT if self._kind == "silent connections" else CONNECTIONS
+        if self._kind == HALF_OPEN:
+            await self._hold(AT_ONCE[HALF_OPEN])
+            return
+        count = AT_ONCE.get(self._kind, CONNECTIONS)
         async with asyncio.TaskGroup() as group:
             for _ in range(count):
                 group.create_task(self._again_and_again())
@@ -143,9 +182,60 @@ class Stranger:
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
                     writer.write(part)
                     await writer.drain()
-            await reader.read()
+                    if self._kind == SLOW:
+                        await asyncio.sleep(SLOW_S)
+            if self._kind != ENDING:
+                await reader.read()
         finally:
             writer.transport.abort()
+
+    async def _hold(self, count: int) -> None:
+        """Hold sockets on which half a head is sent, and nothing else, ever."""
+        count = min(count, raise_file_limit(count + FILES_ELSEWHERE) - FILES_ELSEWHERE)
+        (half,) = KINDS[HALF_OPEN]()
+        asked: dict[socket.socket, bool] = {}
+        try:
+            while time.monotonic() < self._ends:
+                for sock, was_asked in list(asked.items()):
+                    if not was_asked:
+                        asked[sock] = self._ask_half(sock, half)
+                    elif is_cut(sock):
+                        del asked[sock]
+                        sock.close()
+                while len(asked) < count and time.monotonic() < self._ends:
+                    sock = socket.socket()
+                    sock.setblocking(False)
+                    sock.connect_ex(("127.0.0.1", self._port))
+                    asked[sock] = False
+                    self.connections += 1
+                await asyncio.sleep(ROUND_S)
+        finally:
+            for sock in asked:
+                sock.close()
+
+    def _ask_half(self, sock: socket.socket, half: bytes) -> bool:
+        try:
+            self.sent += sock.send(half)
+        except OSError as error:
+            return error.errno not in (errno.EAGAIN, errno.ENOTCONN)
+        return True
+
+
+def is_cut(sock: socket.socket) -> bool:
+    try:
+        return not sock.recv(1)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def raise_file_limit(files: int) -> int:
+    """Have this process open so many files, or as many as the system allows; return how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
 
 
 # --- Live calls -----------------------------------------------------------------------------------
@@ -210,6 +300,39 @@ def rss_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def cpu_of(pid: int) -> float:
+    used = psutil.Process(pid).cpu_times()
+    return float(used.user + used.system)
+
+
+async def ask_webhook(port: int, until: float) -> list[float]:
+    """Ask a webhook once a second; return how long each answer took, in seconds."""
+    form = {
+        "CallSid": "CA" + "9" * 32,
+        "AccountSid": "AC" + "0" * 32,
+        "CallStatus": "completed",
+        "CallDuration": "1",
+    }
+    body = urlencode(form).encode()
+    signature = sign(TOKEN, f"https://{HOST}/twilio/status", form.items())
+    head = (
+        f"POST /twilio/status HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
+        f"{HEADER}: {signature}"
+    )
+    took = []
+    while (began := time.monotonic()) < until:
+        try:
+            async with asyncio.timeout(WAIT_S):
+                answer, _, sock = await sockets.ask(port, head, body)
+                sock.close()
+            took.append(time.monotonic() - began if " 204 " in answer else float("inf"))
+        except (sockets.RefusedError, TimeoutError):
+            took.append(float("inf"))
+        await asyncio.sleep(1.0)
+    return took
+
+
 async def stranger(port: int, kind: str, given: argparse.Namespace, told: list[str]) -> None:
     asked = (f"--stranger={port}", f"--kind={kind}", f"--rate={given.rate}")
     async with process("-m", "bench.attack", *asked, f"--seconds={given.seconds}") as made:
@@ -220,7 +343,9 @@ async def stranger(port: int, kind: str, given: argparse.Namespace, told: list[s
 
 async def run(given: argparse.Namespace, folder: Path) -> list[str]:
     faults = []
-    table = Table("traffic", "MB/s", "conn./s", "p99 before", "p99 during", "memory", "log")
+    table = Table(
+        "traffic", "MB/s", "conn./s", "p99 before", "p99 during", "CPU", "webhook", "memory", "log"
+    )
     spec = msgspec.json.encode(Spec(port=0)).decode()
     async with process("-m", "offhook.bench.load", spec) as made:
         load = Load(made)
@@ -234,11 +359,16 @@ async def run(given: argparse.Namespace, folder: Path) -> list[str]:
                 before = await load.measure(None, given.seconds / 2)
                 # The process that carries calls.
                 pid = ServeSetup(folder, TOKEN, house.port).roles(server.pid).call
-                memory, log = rss_mb(pid), house.log.stat().st_size
+                memory, log, cpu_s = rss_mb(pid), house.log.stat().st_size, cpu_of(pid)
                 told: list[str] = []
                 async with asyncio.TaskGroup() as group:
                     attack = group.create_task(stranger(house.port, kind, given, told))
+                    asking = group.create_task(
+                        ask_webhook(house.port, time.monotonic() + given.seconds)
+                    )
                     during = await load.measure(attack, given.seconds)
+                cpu = (cpu_of(pid) - cpu_s) / given.seconds
+                slowest = max(asking.result())
                 grown = rss_mb(pid) - memory
                 written = (house.log.stat().st_size - log) / given.seconds
                 sent, connections = map(float, told[0].split())
@@ -249,11 +379,20 @@ async def run(given: argparse.Namespace, folder: Path) -> list[str]:
                     f"{connections / given.seconds:.0f}",
                     f"{early:.2f} ms",
                     f"{late:.2f} ms",
+                    f"{cpu:.0%}",
+                    f"{slowest:.2f} s",
                     f"{grown:+.1f} MB",
                     f"{written:.0f} B/s",
                 )
                 for missed, what in (
-                    (late >= P99_MS, f"{late:.2f} ms of added delay at p99, {early:.2f} ms before"),
+                    (
+                        late >= P99_MS and not given.untimed,
+                        f"{late:.2f} ms of added delay at p99, {early:.2f} ms before",
+                    ),
+                    (
+                        slowest >= (WAIT_S if given.untimed else ANSWERED_S),
+                        f"a webhook took {slowest:.1f} s",
+                    ),
                     (grown >= GROWTH_MB, f"{grown:+.1f} MB"),
                     (written >= LOG_BYTES_S, f"{written:.0f} bytes of log a second"),
                     (during.broken_calls > 0, f"{during.broken_calls} calls broke"),
@@ -265,17 +404,22 @@ async def run(given: argparse.Namespace, folder: Path) -> list[str]:
             load.say(EndCalls())
             await load.heard()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                server.send_signal(signal.SIGTERM)
-                server.send_signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(10):
-                    await server.wait()
-            except TimeoutError:
-                server.kill()
-                await server.wait()
+            await stopped(server)
     Console(width=140).print(table)
     return faults
+
+
+async def stopped(server: asyncio.subprocess.Process) -> None:
+    """End a server, and wait for that."""
+    with contextlib.suppress(ProcessLookupError):
+        server.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(10):
+            await server.wait()
+    except TimeoutError:
+        server.kill()
+        await server.wait()
 
 
 async def until_stopped(work: Coroutine[Any, Any, list[str]]) -> list[str]:
@@ -292,6 +436,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each kind of traffic")
     parser.add_argument("--rate", type=int, default=1_000_000, help="bytes a second")
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="default: all")
+    parser.add_argument("--untimed", action="store_true")
     parser.add_argument("--stranger", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.stranger:

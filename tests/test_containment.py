@@ -185,6 +185,7 @@ WHERE: Final = {
     "net/first_request.py": {"call_later": (2, LOOP)},
     "net/listener.py": {
         "create_task": (1, GUARDED),
+        "add_done_callback": (1, LOOP),
         "add_reader": (2, LOOP),
         "call_soon": (1, GUARDED),
         "call_at": (2, GUARDED),

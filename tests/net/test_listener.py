@@ -313,6 +313,7 @@ async def test_who_has_sent_nothing_goes_first_then_half_requests_then_idle_ones
 ) -> None:
     monkeypatch.setattr(first_request, "REQUEST_S", 60.0)
     monkeypatch.setattr(first_request, "IDLE_S", 60.0)
+    monkeypatch.setattr(listener, "FRESH_S", 0.0)
     async with serving() as s, AsyncExitStack() as stack:
         made = []
         for begun in (HELLO, b"GET / HT", b"", HELLO, b"GET / HT", b"", HELLO, HELLO):
@@ -333,7 +334,7 @@ async def test_who_has_sent_nothing_goes_first_then_half_requests_then_idle_ones
     assert "dropped a connection (silent) for a new one: 8 are open" in caplog.text
 
 
-async def test_who_is_being_answered_is_never_dropped(
+async def test_who_is_being_answered_is_never_dropped_and_whoever_comes_then_waits(
     few_places: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving() as s, AsyncExitStack() as stack:
@@ -342,11 +343,47 @@ async def test_who_is_being_answered_is_never_dropped(
         for _, writer in made:
             writer.write(HELLO)
         await until(lambda: len(s.app.asked) == few_places)
-        assert await answer(s.port, HELLO) == b""
+        made += [await stack.enter_async_context(raw(s.port)) for _ in range(few_places)]
+        for _, writer in made[few_places:]:
+            writer.write(HELLO)
+        await until(lambda: "8 connections are being answered: others wait" in caplog.text)
+        assert len(s.app.asked) == few_places
         s.app.hold.set()
         for reader, _ in made:
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(OK)
-    assert "sent a connection away: 8 are being answered" in caplog.text
+
+
+async def test_connections_that_come_together_do_not_push_each_other_out(few_places: int) -> None:
+    """They go before half requests only once there was time to read what they have sent."""
+    async with serving() as s, AsyncExitStack() as stack:
+        for _ in range(few_places):
+            _, writer = await stack.enter_async_context(raw(s.port))
+            writer.write(b"GET / HT")
+        asking = s.listener._by_state[listener.ConnectionState.ASKING]
+        await until(lambda: len(asking) == few_places)
+        # Without a pause, so that the server finds all of them, and their requests, at once.
+        come = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(few_places)]
+        for each in come:
+            each.sendall(HELLO)
+            each.setblocking(False)
+        loop = asyncio.get_running_loop()
+        answers = [await loop.sock_recv(each, 1000) for each in come]
+        for each in come:
+            each.close()
+        assert all(answer.startswith(OK) for answer in answers)
+        assert s.listener.dropped == few_places
+
+
+async def test_a_connection_that_is_cut_before_it_is_opened_is_closed() -> None:
+    async with serving() as s:
+        come = socket.create_connection(("127.0.0.1", s.port))
+        s.listener._accept()
+        (connection,) = s.listener._opening
+        s.listener._cut(connection)
+        come.setblocking(False)
+        assert await asyncio.get_running_loop().sock_recv(come, 1) == b""
+        assert s.listener._opening == {}
+        come.close()
 
 
 async def test_streams_leave_room_for_everything_else(few_places: int) -> None:

@@ -37,6 +37,13 @@ ACCEPTED_AT_ONCE: Final = 8
 PAUSE_S: Final = 0.1
 """Seconds without accepting when the process or the system has no file or memory left."""
 
+FRESH_S: Final = 0.05
+"""Seconds from its acceptance in which a connection is not dropped: its request may be there, and
+was not read yet."""
+
+FULL_S: Final = 0.01
+"""Seconds without accepting while no connection may be dropped."""
+
 HANDSHAKE_S: Final = 5.0
 """Seconds that a TLS handshake may take."""
 
@@ -87,7 +94,7 @@ class Listener:
     ) -> None:
         self.port: Final[int] = sock.getsockname()[1]
         self.dropped = 0
-        """Number of connections that were cut to make room, or refused for lack of it."""
+        """Number of connections that were cut to make room."""
         self._sock = sock
         self._make = make
         self._tls = tls
@@ -100,6 +107,8 @@ class Listener:
         }
         self._states: dict[Connection, ConnectionState] = {}
         self._sockets: dict[Connection, socket.socket] = {}
+        self._taken_at: dict[Connection, float] = {}
+        """Time of each connection's acceptance, by the clock of the loop."""
         self._opening: dict[Connection, asyncio.Task[object]] = {}
         self._streams: list[socket.socket] = []
         self._sweep_at = 64
@@ -166,6 +175,7 @@ class Listener:
         if state is not None:
             del self._by_state[state][connection]
         self._sockets.pop(connection, None)
+        self._taken_at.pop(connection, None)
 
     def became_stream(self, connection: Connection) -> None:
         """Count a connection as a stream: it is a WebSocket from now on, with its own protocol.
@@ -216,6 +226,11 @@ class Listener:
     def _accept(self) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
             wait_s = self._wait_s()
+            if wait_s <= 0 and len(self._states) >= self.places and self._droppable() is None:
+                # A place is free within seconds, as each request is answered. A webhook that waits
+                # for it in the system's queue is answered; one that is sent away is not.
+                _log.warning("%d connections are being answered: others wait", self.places)
+                wait_s = FULL_S
             if wait_s > 0:
                 self._pause(wait_s)
                 return
@@ -231,22 +246,17 @@ class Listener:
             self._take(sock)
 
     def _take(self, sock: socket.socket) -> None:
-        if len(self._states) >= self.places and not self._make_room():
-            self.dropped += 1
-            self.charge()
-            sock.close()
-            _log.warning(
-                "sent a connection away: %d are being answered, and there is no place for more",
-                self.places,
-            )
-            return
+        if len(self._states) >= self.places:
+            self._make_room()
         sock.setblocking(False)
         connection = self._make(self)
         self._states[connection] = ConnectionState.SILENT
         self._by_state[ConnectionState.SILENT][connection] = None
         self._sockets[connection] = sock
+        self._taken_at[connection] = self._clock.now()
         task = self._loop.create_task(self._open(connection, sock), name="a connection opens")
         self._opening[connection] = task
+        task.add_done_callback(lambda task: self._on_opened(connection, sock, task))
 
     async def _open(self, connection: Connection, sock: socket.socket) -> None:
         try:
@@ -263,22 +273,36 @@ class Listener:
             self.charge()
             if isinstance(error, Exception):
                 _log.info("a connection could not be opened: %s", type(error).__name__)
-        finally:
-            del self._opening[connection]
 
-    def _make_room(self) -> bool:
+    def _on_opened(
+        self, connection: Connection, sock: socket.socket, task: asyncio.Task[object]
+    ) -> None:
+        del self._opening[connection]
+        if task.cancelled():
+            sock.close()  # It was cut before its task took a step, and nothing else closes it.
+
+    def _make_room(self) -> None:
+        connection = self._droppable()
+        if connection is not None:
+            state = self._states[connection]
+            self.dropped += 1
+            self._cut(connection)
+            _log.warning(
+                "dropped a connection (%s) for a new one: %d are open",
+                state.name.lower(),
+                self.places,
+            )
+
+    def _droppable(self) -> Connection | None:
+        """Return the connection that goes first when a place is needed; None if none may go."""
+        fresh_since = self._clock.now() - FRESH_S
         for state in ConnectionState:
             oldest = next(iter(self._by_state[state]), None)
-            if oldest is not None and state is not ConnectionState.BUSY:
-                self.dropped += 1
-                self._cut(oldest)
-                _log.warning(
-                    "dropped a connection (%s) for a new one: %d are open",
-                    state.name.lower(),
-                    self.places,
-                )
-                return True
-        return False
+            if oldest is None or state is ConnectionState.BUSY:
+                continue
+            if state is not ConnectionState.SILENT or self._taken_at[oldest] <= fresh_since:
+                return oldest
+        return None
 
     def _cut(self, connection: Connection) -> None:
         self.left(connection)
