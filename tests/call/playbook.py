@@ -30,8 +30,10 @@ from offhook.call.commands import (
     ClearCaller,
     Command,
     DialAgent,
+    DialSpare,
     End,
     HangUpAgent,
+    HangUpSpare,
     LeaveStream,
     MaskCaller,
     Note,
@@ -41,8 +43,10 @@ from offhook.call.commands import (
     RunTool,
     SendAudio,
     SendSettings,
+    SettleSpare,
     TellAgent,
     TransferCaller,
+    UseSpare,
 )
 from offhook.call.ending import Ending, Slug
 from offhook.call.inputs import CallAnnounced, Input, Requested
@@ -155,6 +159,7 @@ class Contract:
     def __init__(self) -> None:
         self.dialled = False
         self.applied = False
+        self.has_spare = False
         self.started = False
         self.over = False
         self.concealed = False
@@ -188,6 +193,19 @@ class Contract:
                 case HangUpAgent():
                     assert self.dialled, "no agent leg to hang up"
                     self.dialled = self.applied = False
+                case DialSpare():
+                    assert not self.has_spare, "a second spare leg"
+                    assert self.applied, "a spare for nothing"
+                    self.has_spare = True
+                case SettleSpare():
+                    assert self.has_spare, "Settings without a spare leg"
+                case UseSpare():
+                    assert self.applied, "nothing to take over from"
+                    assert self.has_spare, "no spare leg to use"
+                    self.has_spare = False
+                case HangUpSpare():
+                    assert self.has_spare, "no spare leg to hang up"
+                    self.has_spare = False
                 case SendSettings():
                     assert self.dialled, "Settings without a leg"
                 case TellAgent(deepgram.FunctionCallResponse(id=str(call_id)) as answer):
@@ -237,12 +255,15 @@ class Contract:
 class Playbook:
     """One call, and the conversation with it so far."""
 
-    def __init__(self, plan: CallSettings | None = None, now: float = 1000.0) -> None:
+    def __init__(
+        self, plan: CallSettings | None = None, now: float = 1000.0, **options: float
+    ) -> None:
         self.now = now
+        self._options = options
         self._commands: list[Command] = []
         self.listeners: list[Callable[[Command], None]] = []
         """Told each command."""
-        self.call = Call(plan or CallSettings(), now, self._commands.append)
+        self.call = Call(plan or CallSettings(), now, self._commands.append, **options)
         self.contract = Contract()
         self._script: list[str] = []
         self._out: list[_Output] = []
@@ -252,7 +273,7 @@ class Playbook:
     def under(self, plan: CallSettings) -> Self:
         """Begin under another plan."""
         assert not self._script
-        self.call = Call(plan, self.now, self._commands.append)
+        self.call = Call(plan, self.now, self._commands.append, **self._options)
         return self
 
     def __rshift__(self, given: Given) -> Self:

@@ -1,6 +1,7 @@
 """A call whole but in memory: caller, session and agent on a clock that jumps."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -22,9 +23,11 @@ from tests.whole_server import (
 
 from offhook.call import handlers
 from offhook.call.phases import Phase
+from offhook.calls.agent_session import Tools
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.compose import compose
 from offhook.calls.leg_inputs import MESSAGES_MAX
+from offhook.clock import Clock
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.config import LimitSettings
 from offhook.deepgram.messages import ConversationText
@@ -63,6 +66,9 @@ class Rehearsal:
         limits: LimitSettings | None = None,
         recordings: Recordings | None = None,
         webhook: bool | None = None,
+        session_s: float = 6600.0,
+        stand_in: type[StandIn] = StandIn,
+        tools: Callable[[Clock], Tools] = NoTools,
     ) -> None:
         self.clock = VirtualClock(1000.0)
         self.happened: list[CallEvent] = []
@@ -75,12 +81,15 @@ class Rehearsal:
             announcement="This call is recorded.",
             recording=True,
         )
+        lasting = config.deepgram.model_copy(update={"session_minutes": session_s / 60})
+        config = dataclasses.replace(config, deepgram=lasting)
+        self._stand_in = stand_in
         self.calls = compose(
             config,
             clock=self.clock,
             dial=self._dial,
             publish=self.happened.append,
-            tools=lambda toolbox, call: NoTools(self.clock),
+            tools=lambda toolbox, call: tools(self.clock),
             recordings=recordings,
             look_up=nothing_known,
             messaging=empty_office(self.clock),
@@ -111,7 +120,7 @@ class Rehearsal:
         failed: Callable[[UpgradeRefusedError | UnreachableError], None],
         place: int,
     ) -> Called:
-        agent = StandIn(self.script, self.clock)
+        agent = self._stand_in(self.script, self.clock)
         self.agents.append(agent)
         near, _ = connect_in_memory(self.clock, receiver, agent, 0.03)
         self.agent_channels.append(near)

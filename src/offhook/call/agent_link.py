@@ -62,6 +62,8 @@ class AgentLink:
         """True if the next agent session begins with its greeting."""
         self.is_masked = False
         """True while the agent gets silence in place of the caller, since keys can be heard."""
+        self.ready_at: float | None = None
+        """Time in seconds at which Deepgram applied the Settings; None while it has not."""
         self._state = state
         self._history = history
         self._functions = functions
@@ -69,6 +71,8 @@ class AgentLink:
         self._health = health
         self._link = LinkState.ABSENT
         self._is_forwarding = False
+        self._is_copying = False
+        # Copying is apart, so that forwarding alone takes no more than it ever did.
         self._request_id = ""
         self._error = ""
         self._dialled_at = self._heard_at = self._filled_at = now
@@ -104,17 +108,23 @@ class AgentLink:
             frame = SILENCE * len(frame)
         if self._is_forwarding:
             return frame
+        if self._is_copying:
+            self._keep_frame(frame)
+            return frame
         if self._state.phase is _SETTLING:
-            self._hold_frame(frame)
+            self._overflow["agent"] += self._keep_frame(frame)
         return None
 
-    def _hold_frame(self, frame: bytes) -> None:
+    def _keep_frame(self, frame: bytes) -> int:
+        """Keep a frame; return the bytes of the oldest frames that were dropped for it."""
         self._held_frames.append(frame)
         self.held_caller_bytes += len(frame)
+        dropped = 0
         while self.held_caller_bytes > HELD_CALLER_BYTES:
-            dropped = len(self._held_frames.pop(0))
-            self.held_caller_bytes -= dropped
-            self._overflow["agent"] += dropped
+            oldest = len(self._held_frames.pop(0))
+            self.held_caller_bytes -= oldest
+            dropped += oldest
+        return dropped
 
     def hold_speech(self, speech: HeldSpeech, size: int) -> None:
         """Keep what the agent says before the stream is there, up to HELD_AGENT_BYTES."""
@@ -152,6 +162,7 @@ class AgentLink:
         if not self._step(LinkStep.SETTINGS_APPLIED):
             return
         self._ready_by = None
+        self.ready_at = now
         self._state.note(AgentConnected(self._request_id, to_ms(now - self._dialled_at)))
         if self._state.phase is _SETTLING:
             self._state.steps.begin_talking(now)
@@ -174,6 +185,30 @@ class AgentLink:
             self._state.do(SendAudio(b"".join(self._held_frames)))
         self._forget_frames()
         self.note_overflow()
+
+    # --- the spare leg -------------------------------------------------------------------------
+
+    def begin_copy(self) -> None:
+        """Keep the latest 2 s of the caller's audio from now on, as it is forwarded."""
+        self._is_forwarding, self._is_copying = False, True
+
+    def end_copy(self) -> None:
+        """Drop what was kept, unless it went with the leg; forward alone from now on."""
+        if self._is_copying:
+            self._is_forwarding, self._is_copying = True, False
+            self._forget_frames()
+
+    def take_over(self, request_id: str, dialled_at: float, now: float) -> None:
+        """Use the spare leg, which gets what was kept of the caller's audio."""
+        self._request_id, self._dialled_at, self.ready_at = request_id, dialled_at, now
+        self._error = ""
+        self._health.forget_agent()
+        self._state.note(AgentConnected(request_id, to_ms(now - dialled_at)))
+        if self._held_frames:
+            self._state.do(SendAudio(b"".join(self._held_frames)))
+        self.end_copy()
+
+    # --- speech from before the stream ---------------------------------------------------------
 
     def take_speech(self) -> list[HeldSpeech]:
         """Return and clear the agent's speech from before the stream, in order."""
@@ -271,7 +306,7 @@ class AgentLink:
             self._filled_at = now
 
     def _gap_at(self) -> float | None:
-        if not self._is_forwarding:
+        if not (self._is_forwarding or self._is_copying):
             return None
         return max(self._heard_at + GAP_S, self._filled_at + GAP_FILL_MS / 1000)
 
@@ -283,7 +318,9 @@ class AgentLink:
         return self._link is not before
 
     def _forget(self) -> None:
+        self.end_copy()
         self._is_forwarding = False
+        self.ready_at = None
         self._unused_at = self._ready_by = self._keep_alive_at = self._lost_at = None
         self.held_speech.clear()
         self._held_speech_bytes = 0

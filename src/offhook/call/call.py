@@ -27,6 +27,7 @@ from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase, Step
 from offhook.call.phrases import Phrases
 from offhook.call.requests import SwitchAgent
+from offhook.call.rollover import SESSION_S, Rollover
 from offhook.call.turns import Turns
 from offhook.events.types import AgentSwitched, InterruptionCause
 
@@ -44,9 +45,19 @@ _CALLER_GONE: Final = frozenset(
 
 
 class Call:
-    """Rules and state of one phone call, begun at `now` in seconds. `do` gets each command."""
+    """Rules and state of one phone call, begun at `now` in seconds. `do` gets each command.
 
-    def __init__(self, settings: CallSettings, now: float, do: Callable[[Command], None]) -> None:
+    `session_s` are the seconds of an agent session after which another one takes over.
+    """
+
+    def __init__(
+        self,
+        settings: CallSettings,
+        now: float,
+        do: Callable[[Command], None],
+        *,
+        session_s: float = SESSION_S,
+    ) -> None:
         steps = CallSteps(self.end, self._close, self._switch, self._begin_talking, self._interrupt)
         state = self._state = CallState(settings, now, do, steps)
         history = ConversationHistory()
@@ -67,6 +78,17 @@ class Call:
             self.link,
             self.turns,
             self.limits,
+        )
+        self.rollover = Rollover(
+            state,
+            history,
+            self.pending,
+            self.functions,
+            self.link,
+            self.turns,
+            self.limits,
+            self.keys,
+            session_s,
         )
         self.handoff = Handoff(
             state, self.link, self.turns, self.limits, self.keys, self.health, self.pending
@@ -91,6 +113,7 @@ class Call:
             self.functions,
             self.pending,
             self.health,
+            self.rollover,
         )
         self._lay_audio_path()
 

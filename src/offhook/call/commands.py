@@ -40,6 +40,31 @@ class SendSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DialSpare:
+    """Open a second socket to Deepgram, at that `place`, beside the agent's leg."""
+
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SettleSpare:
+    """Send the spare leg Settings without a greeting, with what was said and what was changed."""
+
+    history: tuple[History, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UseSpare:
+    """Close the agent's leg, and make the spare leg the agent's."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpSpare:
+    """Close the spare leg, or stop dialling it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TellAgent:
     """Send Deepgram a message."""
 
@@ -140,6 +165,10 @@ Command: TypeAlias = (
     DialAgent
     | HangUpAgent
     | SendSettings
+    | DialSpare
+    | SettleSpare
+    | UseSpare
+    | HangUpSpare
     | TellAgent
     | SendAudio
     | Play

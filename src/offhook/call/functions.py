@@ -62,6 +62,11 @@ class Functions:
         self._has_excused = False
         self._excuse_at: float | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """True while no function is open."""
+        return not self._open
+
     # --- what happens --------------------------------------------------------------------------
 
     def call(self, function: deepgram.FunctionCall, now: float) -> str | None:

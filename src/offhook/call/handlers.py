@@ -12,6 +12,7 @@ from offhook.call.commands import Reply
 from offhook.call.ending import Slug
 from offhook.call.pending_requests import Acknowledgement
 from offhook.call.phases import Phase
+from offhook.call.rollover import APPROACHING
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import AgentWarned
 from offhook.twilio import messages as twilio
@@ -88,6 +89,18 @@ def _give_up_agent(call: "Call", unreachable: inputs.AgentLegUnreachable, now: f
 
 def _fail_agent(call: "Call", error: deepgram.Error, now: float) -> None:
     call.link.fail(error, now)
+
+
+def _settle_spare(call: "Call", welcomed: inputs.SpareWelcomed, now: float) -> None:
+    call.rollover.settle(welcomed, now)
+
+
+def _use_spare(call: "Call", _: inputs.SpareReady, now: float) -> None:
+    call.rollover.use(now)
+
+
+def _lose_spare(call: "Call", lost: inputs.SpareLost, now: float) -> None:
+    call.rollover.lose(lost, now)
 
 
 # --- talk ----------------------------------------------------------------------------------------
@@ -233,6 +246,8 @@ def _take_warning(call: "Call", warning: deepgram.Warning, now: float) -> None:
     call.note(AgentWarned(warning.code, warning.description, fatal=False))
     if warning.code in _INJECTION_REFUSED:
         _refuse_injected(call, warning.code, warning.description, now)
+    elif warning.code == APPROACHING:
+        call.rollover.warn()
     elif warning.code == "UPDATE_LISTEN_UNSUPPORTED_FIELDS_CHANGED":
         call.pending.refuse_listen(warning.description)
 
@@ -327,6 +342,9 @@ _HANDLED: Final[tuple[tuple[Handler, tuple[type, ...], tuple[Phase, ...]], ...]]
     (_refuse_agent, (inputs.AgentLegRefused,), _LIVE),
     (_give_up_agent, (inputs.AgentLegUnreachable,), _LIVE),
     (_fail_agent, (deepgram.Error,), _LIVE),
+    (_settle_spare, (inputs.SpareWelcomed,), _LIVE),
+    (_use_spare, (inputs.SpareReady,), _LIVE),
+    (_lose_spare, (inputs.SpareLost,), _LIVE),
     (_hold_text, (deepgram.ConversationText,), (_W,)),
     (_take_text, (deepgram.ConversationText,), (_S, _T, _B, _C, _A)),
     (_hold_audio_done, (deepgram.AgentAudioDone,), (_W,)),

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from offhook.call.ending import Slug
 from offhook.call.requests import CallRequest
 from offhook.deepgram import messages as deepgram
-from offhook.events.types import FunctionOutcome, HandoffOutcome, Leg
+from offhook.events.types import FunctionOutcome, HandoffOutcome, Leg, SpareFailure
 from offhook.twilio import messages as twilio
 
 
@@ -38,6 +38,29 @@ class LegLost:
     leg: Leg
     why: str = ""
     oversized: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SpareWelcomed:
+    """Deepgram welcomed the spare leg; `request_id` is Deepgram's."""
+
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpareReady:
+    """Deepgram applied the Settings of the spare leg."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpareLost:
+    """The spare leg could not be opened, or is gone.
+
+    `code` is Deepgram's Error code or its HTTP status, empty where there is none.
+    """
+
+    why: SpareFailure
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +171,9 @@ Input: TypeAlias = (
     | AgentLegRefused
     | AgentLegUnreachable
     | LegLost
+    | SpareWelcomed
+    | SpareReady
+    | SpareLost
     | LegStalled
     | LegRecovered
     | GarbageReceived

@@ -58,6 +58,12 @@ class KeyInput:
         self._unmask_at: float | None = None
         self.use_settings()
 
+    @property
+    def is_idle(self) -> bool:
+        """True while nothing is being entered, and the agent was told all that was."""
+        is_masked = self._link.is_masked
+        return self._keypad.due is None and not self._untold and not is_masked
+
     # --- keys ----------------------------------------------------------------------------------
 
     def use_settings(self) -> None:

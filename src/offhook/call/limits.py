@@ -34,7 +34,8 @@ class Limits:
         """Seconds that may still be spent, as of the beginning of the present stream."""
         self._spent_at: float | None = None
         self._keys_until = now
-        self._active_at = now
+        self.active_at = now
+        """Time in seconds of the latest sign of the caller, or of the question to a silent one."""
         self._has_asked = False
         self._is_suspended = False
 
@@ -69,12 +70,12 @@ class Limits:
 
     def hear_caller(self, now: float) -> None:
         """Note a sign of the caller."""
-        self._active_at = now
+        self.active_at = now
         self._has_asked = False
 
     def listen(self, now: float) -> None:
         """Count the caller's silence from now on."""
-        self._active_at = max(self._active_at, now)
+        self.active_at = max(self.active_at, now)
         self._is_suspended = False
 
     def suspend_silence(self) -> None:
@@ -110,13 +111,13 @@ class Limits:
         half_s = self._state.settings.silence_s / 2
         if not half_s or self._is_suspended or self._state.phase not in _LISTENING:
             return None
-        return max(self._active_at, self._turns.ends_at) + half_s
+        return max(self.active_at, self._turns.ends_at) + half_s
 
     def _mind_silence(self, now: float) -> None:
         if self._has_asked:
             self._state.steps.close(Slug.CALLER_SILENT, self._state.phrases.silent_goodbye, now)
             return
         self._has_asked = True
-        self._active_at = now
+        self.active_at = now
         question = deepgram.InjectAgentMessage(message=self._state.phrases.still_there)
         self._pending.send(question, None, now)

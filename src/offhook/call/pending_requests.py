@@ -53,6 +53,11 @@ class PendingRequests:
         self.changes: tuple[Change, ...] = ()
         """Changes that were made, with which a later session begins (§5.4)."""
 
+    @property
+    def is_idle(self) -> bool:
+        """True while no message awaits an answer."""
+        return not self._injections and not self._changes
+
     def send(self, message: Injection | Change, request_id: int | None, now: float) -> None:
         """Send the agent a message that awaits an answer."""
         self._state.do(TellAgent(message))

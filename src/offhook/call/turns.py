@@ -65,6 +65,16 @@ class Turns:
         """True from the beginning of the caller's speech until the turn is confirmed."""
         return self._speech_start_ms is not None
 
+    @property
+    def owes_answer(self) -> bool:
+        """True from the end of a caller's turn until the answer begins to be heard."""
+        return self._turn_at is not None
+
+    @property
+    def utterances(self) -> int:
+        """Number of utterances that the agent has begun."""
+        return self.playback.begun
+
     # --- the agent -----------------------------------------------------------------------------
 
     def speak(self, chunk: bytes, now: float) -> list[Piece]:

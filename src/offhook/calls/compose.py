@@ -91,6 +91,7 @@ def compose(
         make_tap=make_tap,
         recordings=recordings,
         origin=config.server.public_url or "",
+        session_s=config.deepgram.session_minutes * 60,
     )
     intake = CallIntake(
         config.twilio, agents, registry, sessions, farewells, inbound, clock, look_up

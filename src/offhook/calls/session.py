@@ -17,8 +17,10 @@ from offhook.call.commands import (
     ClearCaller,
     Command,
     DialAgent,
+    DialSpare,
     End,
     HangUpAgent,
+    HangUpSpare,
     LeaveStream,
     MaskCaller,
     Note,
@@ -27,13 +29,16 @@ from offhook.call.commands import (
     RunTool,
     SendAudio,
     SendSettings,
+    SettleSpare,
     TellAgent,
     TransferCaller,
+    UseSpare,
 )
 from offhook.call.ending import Ending
 from offhook.call.handoff_actions import HandoffAction
 from offhook.call.inputs import Input
 from offhook.call.requests import CallRequest
+from offhook.call.rollover import SESSION_S
 from offhook.call_context import of_call
 from offhook.calls.agent_session import AgentSession, ToolNews
 from offhook.calls.audio_delays import SAMPLE_EVERY, AudioDelays
@@ -41,6 +46,7 @@ from offhook.calls.control import CallControl
 from offhook.calls.deadline_timer import DeadlineTimer
 from offhook.calls.leg_inputs import LegInputs
 from offhook.calls.session_recording import SessionRecording
+from offhook.calls.spare_leg import SpareLeg
 from offhook.capture.tap import Tap, Tapped
 from offhook.clock import Clock
 from offhook.deepgram import messages as deepgram
@@ -79,6 +85,7 @@ class Session(LegInputs):
         switch_agent: Callable[[str], AgentSession],
         tap: Tap | None = None,
         recordings: Recordings | None = None,
+        session_s: float = SESSION_S,
     ) -> None:
         """Begin a call without a leg.
 
@@ -93,11 +100,12 @@ class Session(LegInputs):
             switch_agent: Gives the call to the agent of that name.
             tap: Sees what goes over the two wires.
             recordings: Record what is said, from the stream's start to the end.
+            session_s: Seconds of an agent session after which another one takes over.
         """
         super().__init__(clock.now)
         self.call_sid = call_sid
         self._began = clock.now()
-        self._call = Call(agent.call_settings, self._began, self._do)
+        self._call = Call(agent.call_settings, self._began, self._do, session_s=session_s)
         self._agent_session = agent
         self._switch_agent = switch_agent
         self._clock = clock
@@ -117,6 +125,7 @@ class Session(LegInputs):
         self._caller: CallerLeg | None = None
         self._agent: AgentLeg | None = None
         self._agent_open_at: float | None = None
+        self._spare: SpareLeg | None = None
         self._timer = DeadlineTimer(clock, self._on_timer)
         self._pieces_to_agent = 0
         self._pieces_to_caller = 0
@@ -307,6 +316,17 @@ class Session(LegInputs):
                     self._agent = AgentLeg(self, self._dial, command.place)
             case HangUpAgent():
                 self._hang_up_agent()
+            case DialSpare():
+                with of_call(self.call_sid):
+                    self._spare = SpareLeg(self, self._dial, command.place, self._now)
+            case SettleSpare():
+                if self._spare is not None:
+                    settings = self._agent_session.settings(False, command.history, command.changes)
+                    self._spare.send(settings)
+            case UseSpare():
+                self._use_spare()
+            case HangUpSpare():
+                self._hang_up_spare()
             case LeaveStream():
                 self._leave_stream(command.action)
             case ChangeAgent():
@@ -351,6 +371,7 @@ class Session(LegInputs):
         """Publish the last events before the end."""
         self._guarded(self._note_delays)
         self._guarded(self._note_agent_gone)
+        self._guarded(self._hang_up_spare)
         self._guarded(self._recording.finish)
 
     def _note_agent_gone(self) -> None:
@@ -384,6 +405,17 @@ class Session(LegInputs):
             self._agent.hang_up()
             self._agent = None
 
+    def _use_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            self._hang_up_agent()
+            self._agent, self._agent_open_at = spare.hand_over(self)
+
+    def _hang_up_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.hang_up()
+
     def _leave_stream(self, action: HandoffAction) -> None:
         caller, self._caller = self._caller, None
         self._recording.cut()
@@ -403,6 +435,7 @@ class Session(LegInputs):
     def _end(self) -> None:
         self._over = True
         self._guarded(self._hang_up_agent)
+        self._guarded(self._hang_up_spare)
         self._guarded(self._end_line)
         self._let_go()
         tapped = self._tapped

@@ -53,13 +53,16 @@ class SessionFactory:
         make_tap: MakeTap | None,
         recordings: Recordings | None,
         origin: str,
+        session_s: float,
     ) -> None:
         """Take `dial`, which opens agent legs, and `make_tap`, which returns the tap of a call.
 
-        `origin` is our https address, if it is configured.
+        `origin` is our https address, if it is configured; an agent session is to last `session_s`
+        seconds at most.
         """
         self._agents = agents
         self._origin = origin
+        self._session_s = session_s
         self._registry = registry
         self._transfers = transfers
         self._messaging = messaging
@@ -113,6 +116,7 @@ class SessionFactory:
             switch_agent=partial(self._switch_agent, entry, values, once),
             tap=tap_for(self._make_tap, call),
             recordings=self._recordings if is_recorded and call.webhook else None,
+            session_s=self._session_s,
         )
         entry.session = session
         control.entry = entry

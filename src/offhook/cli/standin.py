@@ -19,6 +19,16 @@ def standin(
             metavar="FILE",
         ),
     ] = None,
+    session: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that a session may last, over 0 to 7200: another one takes over before,"
+            " as before Deepgram's two hours. Default: what the script says, or 7200.",
+            min=0.1,
+            max=7200,
+            metavar="SECONDS",
+        ),
+    ] = None,
     model_url: Annotated[
         str | None,
         typer.Option(
@@ -32,6 +42,7 @@ def standin(
     """Run a stand-in for Deepgram's voice agent without an account, and print what is said."""
     import asyncio
     import os
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -56,8 +67,12 @@ def standin(
         clock = LoopClock(asyncio.get_running_loop())
         async with agents.ready(what, thinker) as ready:
             log = StandInLog(Console(highlight=False), clock, ready.dialogue)
+            agent = ready.agent
+            if session is not None:
+                conduct = agent.conduct.model_copy(update={"session_s": session})
+                agent = replace(agent, conduct=conduct)
             try:
-                server = await standin_server.serve(host, port, ready.agent, clock, log.watch)
+                server = await standin_server.serve(host, port, agent, clock, log.watch)
             except OSError as error:
                 raise UserError(
                     "E-STANDIN-01",

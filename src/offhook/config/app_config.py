@@ -299,6 +299,10 @@ class DeepgramFileSettings(Part):
     max_sessions: int | None = Field(default=None, ge=1)
     """Sessions at once that Deepgram allows the project; None: as many as it opens (§1.3)."""
 
+    session_minutes: float = Field(default=110, gt=0, le=118)
+    """Minutes of an agent session after which another one takes over at a quiet moment; Deepgram
+    ends each after 120 (§1.3)."""
+
     @property
     def urls(self) -> tuple[str, ...]:
         """Every address of the agent's socket, in the order in which they are tried."""

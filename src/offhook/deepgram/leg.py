@@ -69,7 +69,8 @@ class AgentLeg:
     """A socket to Deepgram: reads its messages and writes ours (a websocket.Receiver)."""
 
     def __init__(self, owner: AgentLegOwner, dial: Dial, place: int = 0) -> None:
-        self._owner = owner
+        self.owner = owner
+        """Receiver of what happens to the leg; another one may take the leg over."""
         self._channel: Channel | None = None
         self._hung_up = False
         self._writable = True
@@ -92,7 +93,7 @@ class AgentLeg:
         while self._outbox_size > OUTBOX_BYTES:
             dropped = len(self._outbox.pop(0))
             self._outbox_size -= dropped
-            self._owner.on_agent_dropped(dropped)
+            self.owner.on_agent_dropped(dropped)
 
     def send(self, text: bytes) -> None:
         """Send a message."""
@@ -114,7 +115,7 @@ class AgentLeg:
         if self._hung_up:
             socket.close()
         else:
-            self._owner.on_agent_open()
+            self.owner.on_agent_open()
         self._channel = socket
 
     def on_text(self, text: bytes) -> None:
@@ -124,14 +125,14 @@ class AgentLeg:
         try:
             message = messages.read(text)
         except messages.MalformedAgentMessageError as bad:
-            self._owner.on_agent_garbage(str(bad))
+            self.owner.on_agent_garbage(str(bad))
             return
-        self._owner.on_agent_message(message)
+        self.owner.on_agent_message(message)
 
     def on_binary(self, data: bytes) -> None:
         """Pass a piece of the agent's speech on."""
         if not self._hung_up:
-            self._owner.on_agent_audio(data)
+            self.owner.on_agent_audio(data)
 
     def on_writable(self, writable: bool) -> None:
         """Hold audio back, or send what was held back, in one piece."""
@@ -143,7 +144,7 @@ class AgentLeg:
             self._channel.send_binary(held)
         # It may have filled up again at once, which has been told already.
         if self._writable == writable and not self._hung_up:
-            self._owner.on_agent_writable(writable)
+            self.owner.on_agent_writable(writable)
 
     def on_close(self, closed: Closed) -> None:
         """Tell the session that the socket is lost, unless we hung up."""
@@ -151,8 +152,8 @@ class AgentLeg:
         if not self._hung_up:
             self._hung_up = True
             code = f"close code {closed.received}" if closed.received else "cut off"
-            self._owner.on_agent_lost(closed.reason or code, ours=closed.sent == INTERNAL_ERROR)
+            self.owner.on_agent_lost(closed.reason or code, ours=closed.sent == INTERNAL_ERROR)
 
     def _on_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         if not self._hung_up:
-            self._owner.on_agent_failed(error)
+            self.owner.on_agent_failed(error)

@@ -230,6 +230,8 @@ class _Check:
             elif entry.get("type") != "History":
                 text = "A message of the context has another type than History."
                 self._error((*loc, "messages", index), text, 'Add "type": "History" to it.')
+            if isinstance(entry, dict):
+                self._fields((*loc, "messages", index), entry, settings_fields.HISTORY)
 
     # --- §2.4 ---
 

@@ -41,6 +41,12 @@ AGENT: Final[Fields] = {
     "think_live": "a mapping",
 }
 CONTEXT: Final[Fields] = {"messages": "a list"}
+HISTORY: Final[Fields] = {
+    "type": "text",
+    "role": "text",
+    "content": "text",
+    "function_calls": "a list",
+}
 LISTEN: Final[Fields] = {"provider": "a mapping"}
 LISTEN_PROVIDER: Final[Fields] = {
     "type": "text",

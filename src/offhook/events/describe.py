@@ -57,6 +57,12 @@ _SENTENCES: Final[_Sentences] = {
         f"the agent is on the line, {e.after_ms} ms after it was dialled"
     ),
     events.AgentDisconnected: lambda e: f"the agent was on the line for {e.connected_ms} ms",
+    events.AgentRolledOver: lambda e: (
+        f"another session took over from the agent's, {e.after_ms} ms after it was dialled"
+    ),
+    events.SpareAgentFailed: lambda e: (
+        f"no other session could take over: {_words(e.why)}{f', {e.code}' if e.code else ''}"
+    ),
     events.CallerSaid: lambda e: "the caller spoke",
     events.AgentAnnounced: lambda e: "the agent is about to speak",
     events.AgentHeard: lambda e: f"{e.heard_ms} ms of what the agent says are heard",

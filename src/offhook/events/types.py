@@ -98,6 +98,33 @@ class AgentDisconnected:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentRolledOver:
+    """A spare leg took over from the agent's, before Deepgram ended that one's session.
+
+    It was dialled `after_ms` ago. The last `repeated_ms` of the caller's audio were played to it
+    again: the leg before may have heard the beginning of a word in them.
+    """
+
+    after_ms: int
+    repeated_ms: int
+
+
+SpareFailure: TypeAlias = Literal["refused", "unreachable", "error", "closed", "too_late"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpareAgentFailed:
+    """A spare leg could not take over, because `why`: the call goes on as it was.
+
+    `code` is Deepgram's Error code or its HTTP status, empty where there is none. `too_late`: its
+    Settings were not applied in time. Another one is dialled later.
+    """
+
+    why: SpareFailure
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallerSaid:
     """A confirmed turn of the caller, which ended by now.
 
@@ -515,6 +542,8 @@ Event: TypeAlias = (
     | CallStarted
     | AgentConnected
     | AgentDisconnected
+    | AgentRolledOver
+    | SpareAgentFailed
     | CallerSaid
     | AgentAnnounced
     | AgentHeard

@@ -68,6 +68,7 @@ _WHO: Final[dict[type[Event], str]] = {
         (
             events.CallStarted,
             events.AgentConnected,
+            events.AgentRolledOver,
             events.SecretEntered,
             events.AgentTold,
             events.CallerLeft,
@@ -89,6 +90,7 @@ _WHO: Final[dict[type[Event], str]] = {
             events.DialRefused,
             events.InterpreterHeld,
             events.AgentWarned,
+            events.SpareAgentFailed,
             events.AudioDropped,
             events.ProtocolViolation,
             events.RecordingFailed,

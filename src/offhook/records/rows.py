@@ -76,6 +76,7 @@ TROUBLES: Final[Mapping[type[Event], Callable[[Any], Trouble]]] = {
     events.TransferFailed: lambda e: Trouble("caller", e.why, e.destination, None),
     events.DialRefused: lambda e: Trouble("caller", e.kind, e.why, None),
     events.AgentWarned: lambda e: Trouble("agent", e.code, e.description, None),
+    events.SpareAgentFailed: lambda e: Trouble("agent", e.code, e.why, None),
     events.ProtocolViolation: lambda e: Trouble(e.leg, None, e.what, None),
     events.AudioDropped: lambda e: Trouble(e.leg, None, e.why, e.ms),
     events.InterpreterHeld: lambda e: Trouble(None, None, f"{e.tool} at {e.where}", e.held_ms),

@@ -809,6 +809,54 @@ def test_a_client_that_sends_nothing_for_ten_seconds() -> None:
     assert client.error() == "CLIENT_MESSAGE_TIMEOUT"
 
 
+def test_a_session_may_be_shorter_so_that_its_end_can_be_tried() -> None:
+    client = Client(Script(session_s=8))
+    client.clock.run(0.1)
+    client.send(settings())
+    client.clock.run(3.8)
+    assert not client.of(messages.Warning)
+    client.clock.run(0.2)
+    assert client.of(messages.Warning)[0].code == "MAXIMUM_SESSION_LENGTH_APPROACHING"
+    client.send(messages.KeepAlive())
+    client.clock.run(4)
+    assert client.error() == "MAXIMUM_SESSION_LENGTH_REACHED"
+
+
+CALL_BEFORE = {"id": "1", "name": "f", "client_side": True, "arguments": "{}", "response": "ok"}
+TALK_BEFORE = {"type": "History", "role": "user", "content": "Hello."}
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (TALK_BEFORE, None),
+        ({"type": "History", "function_calls": [CALL_BEFORE]}, None),
+        ({"type": "History", "function_calls": [{**CALL_BEFORE, "thought_signature": "s"}]}, None),
+        ({**TALK_BEFORE, "conversational_behavior": "x"}, "UNPARSABLE_CLIENT_MESSAGE"),
+        ({**TALK_BEFORE, "function_calls": [CALL_BEFORE]}, "UNPARSABLE_CLIENT_MESSAGE"),
+        ({**TALK_BEFORE, "role": "system"}, "INVALID_SETTINGS"),
+        ({"type": "History", "role": "user"}, "UNPARSABLE_CLIENT_MESSAGE"),
+        (
+            {"type": "History", "function_calls": [{**CALL_BEFORE, "at": 1}]},
+            "UNPARSABLE_CLIENT_MESSAGE",
+        ),
+    ],
+)
+def test_an_earlier_conversation_has_the_documented_fields_and_no_others(
+    message: dict[str, Any], code: str | None
+) -> None:
+    client = Client(Script())
+    client.settle(context={"messages": [message]})
+    client.clock.run(0.5)
+    assert [error.code for error in client.of(messages.Error)] == ([code] if code else [])
+
+
+def test_an_earlier_conversation_need_not_come_back() -> None:
+    client = Client(Script(replays_context=False))
+    client.settle(history=True, context={"messages": [TALK_BEFORE]})
+    assert not client.of(messages.History)
+
+
 def test_two_hours_are_the_end() -> None:
     client = Client(Script())
     client.clock.run(0.1)

@@ -146,6 +146,11 @@ AGENT_WARNINGS: Final = _counter(
     "Deepgram's warnings, and its errors (fatal=true), by its code.",
     "code fatal",
 )
+AGENT_ROLLOVERS: Final = _counter(
+    "offhook_agent_rollovers_total",
+    "Spare sessions of Deepgram that took over from one about to end (`done`), or failed, and why.",
+    "outcome",
+)
 STREAM_ERRORS: Final = _counter(
     "offhook_stream_errors_total", "Twilio's stream errors (319xx).", "code"
 )
@@ -325,6 +330,7 @@ SECTIONS: Final = {
         AUDIO_DROPPED,
         FAULTS,
         AGENT_WARNINGS,
+        AGENT_ROLLOVERS,
         STREAM_ERRORS,
         SUBSCRIBER_FAILURES,
         INTERNAL_FAULTS,

@@ -102,6 +102,10 @@ class Metrics:
                 self._observe(catalogue.AGENT_CONNECT_SECONDS, event.after_ms / 1000)
             case events.AgentDisconnected():
                 self._count(catalogue.AGENT_SECONDS, (), event.connected_ms / 1000)
+            case events.AgentRolledOver():
+                self._count(catalogue.AGENT_ROLLOVERS, ("done",))
+            case events.SpareAgentFailed():
+                self._count(catalogue.AGENT_ROLLOVERS, (event.why,))
             case events.AgentSaid():
                 intended = len(event.intended.split())
                 if intended:

@@ -108,6 +108,11 @@ class Conduct(_Part):
     unacknowledged: list[Literal["UpdatePrompt", "UpdateThink", "UpdateSpeak", "UpdateListen"]] = []
     """Updates that are applied without an acknowledgement (§3.12)."""
 
+    session_s: float = Field(default=7200, gt=0, le=7200)
+    """Seconds that a session may last (§1.3). A Warning comes 5 minutes before its end; after half
+    of it, in a session of less than 10 minutes."""
+    replays_context: bool = True
+    """True if a session repeats the conversation of its Settings as History messages (§5.4)."""
     upgrade_status: Annotated[int, Field(ge=400, le=599)] | None = None
     """HTTP status that refuses the WebSocket upgrade; None to accept it."""
     welcome: Stage = Stage()

@@ -1,7 +1,7 @@
 """Parsing of the Settings message by the stand-in, which refuses what Deepgram refuses.
 
 Source: deepgram.md §2.1 to §2.9. Offhook's own checks (offhook.deepgram.settings_checks) validate
-`listen` and `speak`. Unknown fields are accepted.
+`listen` and `speak`. Unknown fields are accepted, except in the context.
 """
 
 import re
@@ -21,6 +21,9 @@ _EOT_TIMEOUT_MS: Final = 5000
 
 _TOP_LEVEL_ONLY: Final = ("audio", "experimental", "flags", "mip_opt_out", "tags")
 _IN_AGENT_ONLY: Final = ("context", "greeting", "listen", "speak", "think")
+_TALK_FIELDS: Final = {"type", "role", "content"}
+_CALLS_FIELDS: Final = {"type", "function_calls"}
+_CALL_FIELDS: Final = {"id", "name", "client_side", "arguments", "response"}
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _AT: Final = re.compile(r"`\$\.?(.*)`$")
 
@@ -148,6 +151,7 @@ class StandInSettings:
         except UNREADABLE as error:
             raise unparsable(error) from None
         _refuse_misplaced(self.message)
+        _refuse_context(self.message["agent"])
         _refuse_audio(settings.audio)
         if isinstance(settings.agent, str):
             if not _UUID.fullmatch(settings.agent):
@@ -295,6 +299,30 @@ def _refuse_misplaced(message: Mapping[str, Any]) -> None:
             "UNPARSABLE_CLIENT_MESSAGE",
             f"Error parsing client message. Check the {misplaced[0]} field.",
         )
+
+
+def _refuse_context(agent: Any) -> None:
+    """Raise SessionError for an earlier conversation with a field that §2.8 does not list.
+
+    Deepgram may be more lenient. A client that passes with this reading passes with either.
+    """
+    messages = (agent.get("context") or {}).get("messages") if isinstance(agent, dict) else None
+    for number, message in enumerate(messages or ()):
+        at = f"agent.context.messages[{number}]"
+        calls = message.get("function_calls")
+        fields = _CALLS_FIELDS if calls is not None else _TALK_FIELDS
+        if message.keys() != fields or message["type"] != "History":
+            raise SessionError(
+                "UNPARSABLE_CLIENT_MESSAGE", f"Error parsing client message. Check the {at} field."
+            )
+        if calls is None and message["role"] not in ("user", "assistant"):
+            raise SessionError("INVALID_SETTINGS", f"{at}.role must be user or assistant.")
+        for call in calls or ():
+            if not _CALL_FIELDS <= call.keys() <= _CALL_FIELDS | {"thought_signature"}:
+                raise SessionError(
+                    "UNPARSABLE_CLIENT_MESSAGE",
+                    f"Error parsing client message. Check the {at}.function_calls field.",
+                )
 
 
 def _refuse_audio(audio: _Audio) -> None:

@@ -29,8 +29,8 @@ from offhook.testing.simulator.deepgram.turns import StandInTurns
 CLIENT_TIMEOUT_S: Final = 10.0
 """Seconds without a message from the client that end the session (§1.3)."""
 
-SESSION_WARNING_S: Final = 115 * 60.0
-SESSION_MAX_S: Final = 120 * 60.0
+WARNING_S: Final = 5 * 60.0
+"""Seconds before the end of a session at which its client is warned (§1.3), if it is that long."""
 
 KEPT: Final = 1000
 """Number of the latest messages and lines that a session keeps."""
@@ -151,8 +151,9 @@ class StandIn:
         self._heard_at = now
         self._timers.after(self._conduct.welcome.after_ms / 1000, self._welcome)
         self._timers.after(CLIENT_TIMEOUT_S, self._check_silence)
-        self._timers.after(SESSION_WARNING_S, self._warn_of_length)
-        self._timers.after(SESSION_MAX_S, self._end_of_session)
+        session_s = self._conduct.session_s
+        self._timers.after(max(session_s - WARNING_S, session_s / 2), self._warn_of_length)
+        self._timers.after(session_s, self._end_of_session)
 
     def on_text(self, text: bytes) -> None:
         """Process a text message from the client."""
@@ -225,8 +226,9 @@ class StandIn:
         self.send(messages.SettingsApplied())
         if settings.prompt_is_too_long:
             self.send(messages.Warning("PROMPT_TOO_LONG", "The prompt was cut off."))
-        for message in settings.context:
-            self._tell_history(message)
+        if self._conduct.replays_context:
+            for message in settings.context:
+                self._tell_history(message)
         if self.on_settings is not None:
             self.on_settings(settings)
         if settings.greeting:
@@ -390,11 +392,11 @@ class StandIn:
 
     def _warn_of_length(self) -> None:
         code = "MAXIMUM_SESSION_LENGTH_APPROACHING"
-        self.send(messages.Warning(code, "The session ends in five minutes."))
+        self.send(messages.Warning(code, "The session is about to end."))
 
     def _end_of_session(self) -> None:
         code = "MAXIMUM_SESSION_LENGTH_REACHED"
-        self.fail(messages.Error(code, "A session lasts two hours."))
+        self.fail(messages.Error(code, "The session has lasted as long as it may."))
 
     def _stop(self, phase: SessionPhase) -> None:
         """Enter the final `phase`: cancel all timers and send nothing more."""

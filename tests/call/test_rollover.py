@@ -1,0 +1,316 @@
+"""Roll-over: a spare leg takes over at a quiet moment, or nothing changes."""
+
+from collections.abc import Callable
+
+import pytest
+from tests.call.playbook import (
+    AUDIO_DONE,
+    BARGE_IN,
+    Forwarded,
+    Frame,
+    Playbook,
+    Wait,
+    agent,
+    caller,
+    key,
+    mark,
+    speech,
+)
+
+from offhook.call import requests
+from offhook.call.call_settings import CallSettings
+from offhook.call.commands import (
+    DialSpare,
+    HangUpSpare,
+    SendAudio,
+    SettleSpare,
+    TellAgent,
+    UseSpare,
+)
+from offhook.call.handoff_actions import SendDigits
+from offhook.call.inputs import (
+    CallOver,
+    LegLost,
+    Requested,
+    SpareLost,
+    SpareReady,
+    SpareWelcomed,
+    ToolFinished,
+)
+from offhook.call.phases import Phase
+from offhook.call.rollover import AGAIN_S, LOOK_S, QUIET_S, SPARE_S, STALE_S
+from offhook.deepgram import messages as deepgram
+from offhook.events.types import (
+    AgentConnected,
+    AgentRolledOver,
+    AgentWarned,
+    CallerSaid,
+    SpareAgentFailed,
+)
+
+SPARE_WELCOME = SpareWelcomed("request-2")
+PLAN = CallSettings(silence_s=0)
+SHORT_S = 1.0
+"""Seconds after which a roll-over is due here: less than a gap that is filled with silence."""
+
+
+@pytest.fixture
+def call() -> Playbook:
+    return Playbook(PLAN, session_s=SHORT_S).talking()
+
+
+def due(call: Playbook) -> Playbook:
+    """Let time pass until the roll-over is about to be due."""
+    return call >> Wait(1000 + SHORT_S - 0.01 - call.now)
+
+
+def dialled(call: Playbook) -> Playbook:
+    """Have a spare leg dialled after a second of quiet."""
+    return due(call) >> Wait(QUIET_S + 0.02) << DialSpare(0)
+
+
+def used(call: Playbook, repeated: int = 0, after_ms: int = 0) -> Playbook:
+    """Name what comes out when the spare leg takes over."""
+    call << UseSpare() << AgentConnected("request-2", after_ms)
+    if repeated:
+        call << SendAudio(Frame().audio * repeated)
+    return call << AgentRolledOver(after_ms, repeated * 20) << Phase.TALKING
+
+
+def test_a_spare_takes_over_at_a_quiet_moment_and_hears_what_the_leg_before_heard(
+    call: Playbook,
+) -> None:
+    dialled(call) >> Wait(0.1)
+    for _ in range(3):
+        call >> Frame() << Forwarded()
+    call >> SPARE_WELCOME << SettleSpare()
+    for _ in range(2):
+        call >> Frame() << Forwarded()
+    used(call >> SpareReady(), repeated=5, after_ms=110)
+    # From now on frames are forwarded and not kept, until the next roll-over is due.
+    (call >> Frame() << Forwarded() >> Frame() << Forwarded())
+    assert call.call.link.held_caller_bytes == 0
+    call >> Wait(SHORT_S - 0.1)
+    assert call.call.link.held_caller_bytes == 0
+    call >> Wait(QUIET_S + 0.2) << ...
+    assert call.contract.has_spare
+
+
+def test_it_is_due_ten_minutes_before_deepgram_ends_a_session() -> None:
+    call = Playbook(CallSettings(silence_s=0, max_s=9999)).talking()
+    call >> Wait(110 * 60) << ...
+    assert not call.contract.has_spare
+    call >> Wait(QUIET_S) << ...
+    assert call.contract.has_spare
+
+
+def test_the_spare_knows_what_was_said_and_changed(call: Playbook) -> None:
+    prompt = deepgram.UpdatePrompt("Be brief.")
+    call >> Requested(1, requests.Update(prompt)) << ... >> deepgram.PromptUpdated() << ...
+    call >> caller("Hello.") << CallerSaid("Hello.")
+    has_answer(call)
+    dialled(call) >> SPARE_WELCOME
+    user = deepgram.History(role="user", content="Hello.")
+    (said,) = (each for each in call._out if isinstance(each, SettleSpare))
+    assert said.changes == (prompt,)
+    assert said.history[0] == user
+    call << ...
+
+
+def test_a_stored_agent_is_told_its_changes_again() -> None:
+    call = Playbook(CallSettings(is_stored=True), session_s=SHORT_S).talking()
+    prompt = deepgram.UpdatePrompt("Be brief.")
+    call >> Requested(1, requests.Update(prompt)) << ... >> deepgram.PromptUpdated() << ...
+    dialled(call) >> SPARE_WELCOME << SettleSpare((), (prompt,))
+    call >> SpareReady() << UseSpare() << AgentConnected("request-2", 10)
+    call << AgentRolledOver(10, 0) << TellAgent(prompt)
+
+
+def test_deepgrams_warning_makes_it_due_at_once() -> None:
+    call = Playbook(PLAN).talking()
+    code = "MAXIMUM_SESSION_LENGTH_APPROACHING"
+    call >> Wait(1) >> deepgram.Warning(code, "soon") << AgentWarned(code, "soon", False)
+    call >> Wait(QUIET_S) << DialSpare(0) >> SPARE_WELCOME << SettleSpare()
+    used(call >> SpareReady()) >> Wait(60) << ...
+    assert not call.contract.has_spare, "the warning was of the session before"
+
+
+def test_what_the_caller_began_to_say_before_the_dial_is_heard_by_the_spare(
+    call: Playbook,
+) -> None:
+    due(call) >> Wait(0.5) >> Frame() << Forwarded() >> Wait(QUIET_S) << DialSpare(0)
+    call >> SPARE_WELCOME << SettleSpare() >> SpareReady() << UseSpare()
+    call << ... << Phase.TALKING
+    assert call.call.link.held_caller_bytes == 0
+
+
+# --- not now -------------------------------------------------------------------------------------
+
+
+def talks(call: Playbook) -> None:
+    call >> speech(200) << ... >> agent("I am telling you something") << ...
+
+
+def has_talked(call: Playbook) -> None:
+    call >> AUDIO_DONE << ... >> mark("0:160") << ... >> mark("0:1600") << ...
+
+
+def speaks(call: Playbook) -> None:
+    call >> BARGE_IN << ...
+
+
+def has_spoken(call: Playbook) -> None:
+    call >> caller("That.") << ...
+    has_answer(call)
+
+
+def runs(call: Playbook) -> None:
+    call >> deepgram.FunctionCallRequest([deepgram.FunctionCall("1", "book", "{}")])
+    (call << ... >> Wait(0))
+
+
+def has_run(call: Playbook) -> None:
+    call >> ToolFinished("1", "booked", "answered") << ...
+
+
+def asks(call: Playbook) -> None:
+    call >> caller("What is it?") << ...
+
+
+def has_answer(call: Playbook) -> None:
+    call >> speech(20) << ... >> AUDIO_DONE << ...
+    call >> mark(f"{call.call.turns.playback.epoch}:160") << ...
+
+
+def presses(call: Playbook) -> None:
+    call >> key("1") << ...
+
+
+def has_pressed(call: Playbook) -> None:
+    call >> Wait(2) << ... >> caller("(The caller pressed 1 on the keypad.)") << ...
+
+
+def says(call: Playbook) -> None:
+    call >> Requested(1, requests.Say("Now.", "queue")) << ...
+
+
+def has_said(call: Playbook) -> None:
+    call >> agent("Now.") << ... >> AUDIO_DONE << ...
+
+
+BUSY = pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (talks, has_talked),
+        (speaks, has_spoken),
+        (runs, has_run),
+        (asks, has_answer),
+        (presses, has_pressed),
+        (says, has_said),
+    ],
+)
+Stir = Callable[[Playbook], None]
+
+
+@BUSY
+def test_nothing_is_dialled_while_something_goes_on(call: Playbook, begin: Stir, end: Stir) -> None:
+    begin(due(call))
+    (call >> Wait(1.5) << ...)
+    assert not call.contract.has_spare
+    end(call)
+    call >> Wait(LOOK_S + QUIET_S) << ...
+    assert call.contract.has_spare
+
+
+@BUSY
+@pytest.mark.parametrize("is_settled", [False, True])
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_spare_is_closed_if_anything_happened_since_it_was_dialled(
+    call: Playbook, begin: Stir, end: Stir, is_settled: bool, is_over: bool
+) -> None:
+    dialled(call)
+    if is_settled:
+        call >> SPARE_WELCOME << SettleSpare()
+    begin(call)
+    if is_over:
+        end(call)
+    call >> (SpareReady() if is_settled else SPARE_WELCOME) << HangUpSpare() << ...
+    call >> Frame() << Forwarded()
+    assert call.call.link.held_caller_bytes == 0
+    assert call.call.link.is_ready
+
+
+def test_speech_that_is_never_confirmed_holds_it_up_for_a_while_only(call: Playbook) -> None:
+    due(call) >> BARGE_IN >> Wait(STALE_S - LOOK_S) << ...
+    assert not call.contract.has_spare
+    call >> Wait(2 * LOOK_S + QUIET_S + 0.1) << ...
+    assert call.contract.has_spare
+
+
+def test_an_answer_that_never_ends_holds_it_up_for_a_while_only(call: Playbook) -> None:
+    talks(due(call))
+    call >> mark("0:160") << ... >> mark("0:1600") << ... >> Wait(STALE_S - LOOK_S) << ...
+    assert not call.contract.has_spare
+    call >> Wait(2 * LOOK_S + QUIET_S + 0.1) << ...
+    assert call.contract.has_spare
+
+
+# --- a spare that is of no use -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        SpareLost("refused", "429"),
+        SpareLost("unreachable"),
+        SpareLost("error", "INVALID_SETTINGS"),
+        SpareLost("closed"),
+        None,
+    ],
+)
+def test_a_spare_that_fails_changes_nothing_and_another_one_is_tried_later(
+    call: Playbook, lost: SpareLost | None, is_settled: bool
+) -> None:
+    dialled(call)
+    if is_settled:
+        call >> SPARE_WELCOME << SettleSpare()
+    if lost is None:
+        (
+            call
+            >> Frame()
+            << Forwarded()
+            >> Wait(SPARE_S - 0.01)
+            << SpareAgentFailed("too_late", "")
+            << HangUpSpare()
+        )
+    else:
+        call >> lost << SpareAgentFailed(lost.why, lost.code) << HangUpSpare()
+    call >> Frame() << Forwarded() << Phase.TALKING >> Wait(AGAIN_S - 0.1) << ...
+    assert not call.contract.has_spare
+    (call >> Wait(QUIET_S + 0.2) << ...)
+    call >> SPARE_WELCOME << SettleSpare() >> SpareReady() << UseSpare() << ...
+
+
+def test_what_a_spare_says_that_was_given_up_is_ignored(call: Playbook) -> None:
+    dialled(call) >> SpareReady()
+    call >> SpareLost("closed") << SpareAgentFailed("closed", "") << HangUpSpare()
+    (call >> SPARE_WELCOME >> SpareReady() >> SpareLost("closed"))
+
+
+def test_a_spare_goes_with_the_session_that_it_was_to_replace(call: Playbook) -> None:
+    dialled(call) >> Frame() << Forwarded()
+    call >> Requested(1, requests.Leave(SendDigits("1"))) >> Wait(1) << ...
+    assert not call.contract.has_spare
+    assert call.call.link.held_caller_bytes == 0
+
+
+def test_a_spare_goes_with_the_call(call: Playbook) -> None:
+    dialled(call) >> CallOver() << ...
+    (call >> SPARE_WELCOME >> SpareReady() >> Wait(9))
+
+
+def test_what_a_spare_is_told_goes_when_the_agents_leg_is_lost(call: Playbook) -> None:
+    dialled(call) >> Frame() << Forwarded() >> LegLost("agent", "gone") << ...
+    (call >> Wait(0.1) << ...)
+    assert not call.call.link.is_ready
