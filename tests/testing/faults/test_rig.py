@@ -12,10 +12,11 @@ from tests.waiting import until
 
 from offhook.clock import LoopClock
 from offhook.net import websocket
+from offhook.testing.faults.armed import ArmedFaults
 from offhook.testing.faults.fault import read
 from offhook.testing.faults.frames import BINARY, FrameReader, make
 from offhook.testing.faults.proxy import Upstream, fault_proxy
-from offhook.testing.faults.rig import ArmedFaults, FaultRig, fault_rig
+from offhook.testing.faults.rig import FaultRig, fault_rig
 from offhook.testing.simulator.deepgram import server as standin
 from offhook.testing.simulator.deepgram.script import Script, Stage
 from offhook.testing.simulator.deepgram.standin import SessionPhase, StandIn
@@ -201,12 +202,12 @@ async def test_webhooks_are_doubled_and_answered_otherwise() -> None:
         writer.close()
 
     faults = ["webhook:doubled@after", "webhook:status=502@voice", "webhook:refuse@status"]
-    armed = ArmedFaults([read(spec) for spec in [*faults, "webhook:late=0.05@after"]])
+    clock = LoopClock(asyncio.get_running_loop())
+    armed = ArmedFaults(clock, [read(spec) for spec in [*faults, "webhook:late=0.05@after"]])
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    clock = LoopClock(asyncio.get_running_loop())
     async with (
-        fault_proxy(Upstream("127.0.0.1", port), clock, armed.due, agent=False) as proxy,
+        fault_proxy(Upstream("127.0.0.1", port), clock, armed, agent=False) as proxy,
         httpx2.AsyncClient(trust_env=False, timeout=60) as http,
     ):
         url = f"http://127.0.0.1:{proxy.port}/twilio"
@@ -218,6 +219,7 @@ async def test_webhooks_are_doubled_and_answered_otherwise() -> None:
             await http.post(f"{url}/status", content=b"a=3")
         assert (await http.post(f"{url}/status", content=b"a=4")).text == "ok"
         assert armed.never() == []
+        assert len(armed.happened) == 4
     server.close()
 
 

@@ -16,6 +16,7 @@ from offhook import audio
 from offhook.clock import Clock
 from offhook.deepgram import messages
 from offhook.testing.faults import frames
+from offhook.testing.faults.armed import ArmedFaults
 from offhook.testing.faults.fault import Fault, FaultyEnd
 from offhook.testing.faults.frames import Frame, FrameTooBigError
 from offhook.testing.faults.pipe import Pipe
@@ -52,18 +53,15 @@ class _Message(msgspec.Struct):
 
 _read: Final = msgspec.json.Decoder(_Message).decode
 
-Due = Callable[[FaultyEnd, str], list[Fault]]
-"""Function that returns the faults that are due at a moment of an end."""
-
 
 class Link:
     """A WebSocket through the proxy. `ids` are the request ids or CallSids that were seen on it."""
 
-    def __init__(self, end: FaultyEnd, clock: Clock, due: Due) -> None:
+    def __init__(self, end: FaultyEnd, clock: Clock, armed: ArmedFaults) -> None:
         self.end: Final = end
         self.ids: Final = set[str]()
         self._clock = clock
-        self._due = due
+        self._armed = armed
         self._over = asyncio.Event()
         self._leaving = False
         self._half_open = False
@@ -88,7 +86,7 @@ class Link:
             async with asyncio.TaskGroup() as self._group:
                 for pipe in (self._inbound, self._outbound):
                     self._spawn(self._pump(pipe))
-                for fault in self._due(self.end, ""):
+                for fault in self._armed.due(self.end, ""):
                     self.commit_at(fault)
                 await self._over.wait()
                 for task in self._tasks:
@@ -107,6 +105,7 @@ class Link:
         """Commit a fault now. Does nothing when the link is over."""
         if not self.is_open:
             return
+        self._armed.note(fault)
         seconds = fault.number
         count = int(seconds) if seconds < float("inf") else 0
         match fault.kind:
@@ -170,7 +169,7 @@ class Link:
         elif frame.opcode == frames.TEXT:
             moment = self._moment(frame, inbound=inbound)
         if moment:
-            for fault in self._due(self.end, moment):
+            for fault in self._armed.due(self.end, moment):
                 self.commit_at(fault)
 
     def _moment(self, frame: Frame, *, inbound: bool) -> str:

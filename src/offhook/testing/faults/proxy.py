@@ -14,8 +14,9 @@ from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from offhook.clock import Clock
+from offhook.testing.faults.armed import ArmedFaults
 from offhook.testing.faults.fault import Fault, FaultyEnd
-from offhook.testing.faults.link import Due, Link, reset
+from offhook.testing.faults.link import Link, reset
 
 MAX_LINKS: Final = 2000
 """Connections at a time. Beyond, a connection is closed at once."""
@@ -59,13 +60,15 @@ class Upstream:
 class FaultProxy:
     """A listening proxy. `fault_proxy` makes one."""
 
-    def __init__(self, upstream: Upstream, clock: Clock, due: Due, *, agent: bool) -> None:
+    def __init__(
+        self, upstream: Upstream, clock: Clock, armed: ArmedFaults, *, agent: bool
+    ) -> None:
         self.links: Final[list[Link]] = []
         """WebSockets that are open, the oldest first."""
         self.port = 0
         self.upstream: Final = upstream
         self._clock = clock
-        self._due = due
+        self._armed = armed
         self._agent = agent
         self._connections = 0
 
@@ -110,7 +113,7 @@ class FaultProxy:
         limit: asyncio.Timeout,
     ) -> None:
         end = FaultyEnd.AGENT if self._agent else FaultyEnd.STREAM
-        if self._agent and not await self._opens(client[1], self._due(end, "dial")):
+        if self._agent and not await self._opens(client[1], self._armed.due(end, "dial")):
             return
         upstream = await self.upstream.open()
         opened.append(upstream[1])
@@ -121,7 +124,7 @@ class FaultProxy:
             client[1].write(await upstream[0].read(MAX_BODY))
             return
         limit.reschedule(None)
-        link = Link(end, self._clock, self._due)
+        link = Link(end, self._clock, self._armed)
         self.links.append(link)
         try:
             server, peer = (client, upstream) if self._agent else (upstream, client)
@@ -132,6 +135,7 @@ class FaultProxy:
     async def _opens(self, writer: asyncio.StreamWriter, faults: list[Fault]) -> bool:
         """Commit the faults of an opening. Return True if it may go on."""
         for fault in faults:
+            self._armed.note(fault)
             if fault.kind == "late":
                 await asyncio.sleep(fault.number)
             elif fault.kind == "refuse":
@@ -160,9 +164,10 @@ class FaultProxy:
             return
         body = await client[0].readexactly(size)
         path = head.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")
-        faults = self._due(FaultyEnd.WEBHOOK, path.rpartition("/")[2])
-        faults += self._due(FaultyEnd.WEBHOOK, "")
+        faults = self._armed.due(FaultyEnd.WEBHOOK, path.rpartition("/")[2])
+        faults += self._armed.due(FaultyEnd.WEBHOOK, "")
         for fault in faults:
+            self._armed.note(fault)
             if fault.kind == "late":
                 await asyncio.sleep(fault.number)
             elif fault.kind == "refuse":
@@ -195,13 +200,13 @@ class FaultProxy:
 
 @asynccontextmanager
 async def fault_proxy(
-    upstream: Upstream, clock: Clock, due: Due, *, agent: bool
+    upstream: Upstream, clock: Clock, armed: ArmedFaults, *, agent: bool
 ) -> AsyncIterator[FaultProxy]:
     """Listen on a free port of loopback. With `agent`, the upstream is Deepgram; else the server.
 
-    `due` returns the faults to commit at a moment. Afterwards no task and no socket is left.
+    `armed` are the faults to commit. Afterwards no task and no socket is left.
     """
-    proxy = FaultProxy(upstream, clock, due, agent=agent)
+    proxy = FaultProxy(upstream, clock, armed, agent=agent)
     tasks = set[asyncio.Task[None]]()
     async with asyncio.TaskGroup() as group:
 

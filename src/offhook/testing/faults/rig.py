@@ -5,45 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from offhook.clock import Clock
+from offhook.testing.faults.armed import ArmedFaults
 from offhook.testing.faults.fault import Fault, FaultyEnd
 from offhook.testing.faults.proxy import FaultProxy, Upstream, fault_proxy
-
-
-class ArmedFaults:
-    """Faults that wait for their moment, each with how often it is still to happen."""
-
-    def __init__(self, faults: Iterable[Fault] = ()) -> None:
-        self._left: list[tuple[Fault, int]] = [(fault, fault.times) for fault in faults]
-
-    def add(self, fault: Fault) -> None:
-        """Arm a fault."""
-        self._left.append((fault, fault.times))
-
-    def due(self, end: FaultyEnd, moment: str) -> list[Fault]:
-        """Return the faults that are due, and count each of them once.
-
-        The moment "" is the opening of a socket, or any request.
-        """
-        if not self._left:
-            return []
-        found = [fault for fault, _ in self._left if _is_due(fault, end, moment)]
-        if found:
-            left = [(one, times - (one in found)) for one, times in self._left]
-            self._left = [(one, times) for one, times in left if times]
-        return found
-
-    def never(self) -> list[Fault]:
-        """Return the faults that have not happened once."""
-        return [fault for fault, times in self._left if times == fault.times]
-
-
-def _is_due(fault: Fault, end: FaultyEnd, moment: str) -> bool:
-    if fault.end is not end:
-        return False
-    name = "" if fault.at is None else fault.at.name
-    if fault.opening and end is FaultyEnd.AGENT:
-        name = "dial"
-    return name == moment
 
 
 class FaultRig:
@@ -88,10 +52,10 @@ async def fault_rig(
     faults: Iterable[Fault], clock: Clock, *, agent_url: str, server_port: int
 ) -> AsyncIterator[FaultRig]:
     """Open the proxies of a server on that port of loopback, whose agent is at that URL."""
-    armed = ArmedFaults(faults)
+    armed = ArmedFaults(clock, faults)
     server = Upstream("127.0.0.1", server_port)
     async with (
-        fault_proxy(Upstream.of(agent_url), clock, armed.due, agent=True) as agent,
-        fault_proxy(server, clock, armed.due, agent=False) as twilio,
+        fault_proxy(Upstream.of(agent_url), clock, armed, agent=True) as agent,
+        fault_proxy(server, clock, armed, agent=False) as twilio,
     ):
         yield FaultRig(armed, agent, twilio)

@@ -55,6 +55,7 @@ class OwnServer:
     """A running server. `network` is that of its simulated account, if it has one."""
 
     network: SimulatedNetwork | None = None
+    server: Server
     rig: FaultRig | None = None
     """Fault rig around the server, if it was asked for."""
     api_url: str = ""
@@ -190,6 +191,7 @@ async def run(
             dial_count=files.dial_count if files is not None else None,
             operator=side.call_socket if side is not None else None,
         )
+        own.server = server
         serving = group.create_task(server.run(), name="server")
         await server.started.wait()
         if side is not None:
