@@ -173,7 +173,9 @@ def test_beyond_the_bound_the_newest_audio_is_dropped_and_its_mark_kept(line: Li
     assert 49 <= len(dropped) <= 50
     line.leg.on_writable(True)
     marks = [json.loads(text) for text in line.sent if text.startswith('{"event":"mark"')]
-    assert [mark["mark"]["name"] for mark in marks] == [f"0:{n:07}" for n in range(fits + 50)]
+    # Marks without audio between them are one: an agent that floods fills no memory with marks.
+    kept = [*range(len(marks) - 1), fits + 49]
+    assert [mark["mark"]["name"] for mark in marks] == [f"0:{n:07}" for n in kept]
     audio = [text for text in line.sent if text.startswith('{"event":"media"')]
     assert len(audio) == fits + 50 - len(dropped)
     assert line.sent[: 2 * len(audio) : 2] == audio, "what was dropped is the newest"

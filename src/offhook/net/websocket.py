@@ -47,9 +47,12 @@ _PONG: Final = WSMsgType.PONG
 READ_BUFFER: Final = 2048
 """Bytes; it grows when a frame is larger. It halves a call's memory (docs/performance.md)."""
 
-WRITE_HIGH: Final = 64 * 1024
+WRITE_HIGH: Final = 40 * 1024
 WRITE_LOW: Final = 16 * 1024
 """Unsent bytes at which a socket stops, and resumes, being writable.
+
+With what the legs hold beside their sockets, this process keeps at most 256 KiB of a call for
+Twilio and 64 KiB for Deepgram.
 
 The kernel holds as many more before it takes no data. By itself it would hold up to 4 MB, which
 are six minutes of speech, before a peer that reads nothing showed.

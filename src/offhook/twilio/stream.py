@@ -7,8 +7,11 @@ from offhook.net.websocket import INTERNAL_ERROR, MESSAGE_TOO_BIG, Channel, Clos
 from offhook.twilio import messages
 from offhook.twilio.messages import Counter
 
-OUTBOX_BYTES: Final = 256 * 1024
-"""Bytes of messages that wait while Twilio's socket is full; beyond, new audio is dropped."""
+OUTBOX_BYTES: Final = 208 * 1024
+"""Bytes of messages that wait while Twilio's socket is full; beyond, new audio is dropped.
+
+With the socket's own buffer (websocket.WRITE_HIGH) that is less than 256 KiB.
+"""
 
 
 class CallerLegOwner(Protocol):
@@ -66,6 +69,8 @@ class CallerLeg:
         self._writable = True
         self._outbox: list[bytes] = []
         self._outbox_size = 0
+        self._ends_with_mark = False
+        """True if the last message of the outbox is a mark."""
 
     # --- to Twilio ---
 
@@ -82,13 +87,13 @@ class CallerLeg:
                     self._queue(message)
                 else:
                     self._owner.on_caller_dropped(len(audio))
-            # The echo of a mark tells what was played (twilio.md §1.6), so marks are never dropped.
+            # The echo of a mark tells what was played (twilio.md §1.6), so marks are not dropped.
             if mark is not None:
                 message = self._writer.mark(mark)
                 if self._writable:
                     self._channel.send_text(message)
                 else:
-                    self._queue(message)
+                    self._queue_mark(message)
 
     def clear(self) -> None:
         """Drop all audio that was not played, here and at Twilio."""
@@ -112,6 +117,14 @@ class CallerLeg:
     def _queue(self, message: bytes) -> None:
         self._outbox.append(message)
         self._outbox_size += len(message)
+        self._ends_with_mark = False
+
+    def _queue_mark(self, message: bytes) -> None:
+        if self._outbox and self._ends_with_mark:
+            # Their audio was dropped, so both would come back at once, and the later one tells all.
+            self._outbox_size -= len(self._outbox.pop())
+        self._queue(message)
+        self._ends_with_mark = True
 
     # --- from Twilio ---
 
