@@ -48,6 +48,7 @@ from offhook.twilio.signature import SETTINGS_HEADER, sign
 TOKEN = "0123456789abcdef0123456789abcdef"
 ACCOUNT = "AC" + "a" * 32
 STREAM = "MZ" + "b" * 32
+_CONNECTIONS = httpx2.Limits(keepalive_expiry=1.0)
 MAX_LAG_MS = 60_000
 HOURS = "What are your opening hours?"
 QUICK = Script(
@@ -274,7 +275,8 @@ async def whole_server(
     sock = listen("127.0.0.1", 0)
     async with (
         AsyncExitStack() as around,
-        httpx2.AsyncClient(trust_env=False, verify=False) as http,  # it speaks plain HTTP
+        # It speaks plain HTTP, and gives up an idle connection before the server does.
+        httpx2.AsyncClient(trust_env=False, verify=False, limits=_CONNECTIONS) as http,
         asyncio.TaskGroup() as group,
     ):
         account = None
