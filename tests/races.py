@@ -7,18 +7,28 @@ call has one stream, one session of Deepgram's and one ending, and equal request
 """
 
 import asyncio
+import contextlib
 import random
 import re
 from collections import Counter
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
 
+import httpx2
 from tests.waiting import until
 from tests.whole_server import RawStream, WholeServer, fresh_sid
 
-from offhook.net.websocket import Channel
+from offhook.net import websocket
 from offhook.twilio import messages
 
 AT_ONCE = 20
 """Races that run at the same time; the server has room for 100 calls."""
+
+RETRIES = 5
+"""As in twiml.RETRIES."""
+
+_T = TypeVar("_T")
 
 ENDS = ("hangs up", "drops", "is over by a callback", "asks after")
 
@@ -83,7 +93,9 @@ class Races:
         """Open some streams for a call, and have all of them claim it at once."""
         count = self.random.randint(2, 4)
         self.streams += count
-        streams = list(await asyncio.gather(*(self.whole.stream() for _ in range(count))))
+        streams = list(
+            await asyncio.gather(*(self._again(self.whole.stream) for _ in range(count)))
+        )
         repeated = self._alike(sid, "/twilio/voice") if token is not None else asyncio.sleep(0)
         for stream in self.random.sample(streams, count):
             stream.start(sid, token)
@@ -94,7 +106,7 @@ class Races:
         return streams
 
     async def _end(self, sid: str, stream: RawStream, end: str) -> None:
-        channel: Channel = stream.channel
+        channel: websocket.Channel = stream.channel
         match end:
             case "hangs up":
                 stream.send(messages.Stop(stream_sid="MZ" + "b" * 32, stop=messages.StopDetails()))
@@ -107,13 +119,19 @@ class Races:
 
     async def _alike(self, sid: str, path: str, times: int = 2, **form: str) -> str:
         """Send a request several times at once. Return the answer, which must be one."""
-        answers = await asyncio.gather(
-            *(self.whole.post(path, CallSid=sid, **form) for _ in range(times))
-        )
+        post = partial(self.whole.post, path, CallSid=sid, **form)
+        answers = await asyncio.gather(*(self._again(post) for _ in range(times)))
         given = {(answer.status_code, answer.text) for answer in answers}
         if len(given) != 1:
             self._fault(sid, f"{path} gave {len(given)} answers")
         return answers[0].text
+
+    async def _again(self, ask: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Ask as often as Twilio does: a machine that stands still for 5 s cuts its connections."""
+        for _ in range(RETRIES):
+            with contextlib.suppress(httpx2.TransportError, websocket.UnreachableError):
+                return await ask()
+        return await ask()
 
     def _fault(self, sid: str, what: str) -> None:
         self.wrong.append(f"{sid}: {what}")

@@ -158,7 +158,7 @@ def test_every_reason_for_refusing_a_stream_is_in_the_table() -> None:
     refused = [
         n.args[0]
         for n in waiting
-        if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "_refuse"
+        if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "refuse"
     ]
     reasons = [text for value in [*returned, *refused] if value for text in words(value)]
     assert len(reasons) > 10

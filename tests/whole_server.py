@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import httpx2
 from pydantic import SecretStr
-from tests.waiting import until
+from tests.waiting import GIVEN_UP_AFTER_S, until
 
 from offhook.call.inputs import ToolFinished
 from offhook.calls.lookup import LookupResult
@@ -160,7 +160,7 @@ class WholeServer:
             stream,
             headers={"x-twilio-signature": signature}
             | ({SETTINGS_HEADER: settings} if settings is not None else {}),
-            timeout=5,
+            timeout=GIVEN_UP_AFTER_S,
             max_size=2**20,
         )
         return stream
@@ -276,7 +276,9 @@ async def whole_server(
     async with (
         AsyncExitStack() as around,
         # It speaks plain HTTP, and gives up an idle connection before the server does.
-        httpx2.AsyncClient(trust_env=False, verify=False, limits=_CONNECTIONS) as http,
+        httpx2.AsyncClient(
+            trust_env=False, verify=False, limits=_CONNECTIONS, timeout=GIVEN_UP_AFTER_S
+        ) as http,
         asyncio.TaskGroup() as group,
     ):
         account = None

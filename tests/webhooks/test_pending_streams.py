@@ -87,13 +87,13 @@ def test_connected_and_start_lead_to_a_leg_that_hears_what_follows(server: Serve
     twilio = server.stream(CONNECTED, START, FRAME, FRAME)
     assert [start.start.call_sid for start in server.admitted] == [CA]
     assert server.owner.told == [b"\x55" * 160] * 2
-    assert server.pending.waiting == 0
+    assert not server.pending.waiting
     server.clock.run(pending_streams.PATIENCE_S * 2)
     assert twilio.closed is None, "the leg owns it now"
     twilio.socket.close()
     server.clock.run(1)
     assert server.owner.told[2:] == [("lost", "close code 1000", False, False)]
-    assert server.pending.waiting == 0
+    assert not server.pending.waiting
 
 
 def test_start_alone_is_enough(server: Server) -> None:
@@ -123,7 +123,7 @@ def test_one_wrong_word_closes_the_socket(server: Server, messages: list[bytes],
     # What is counted has few forms, whatever was sent.
     assert server.refusals == [why if why.endswith("before 'start'") else "no media-stream message"]
     assert server.admitted == []
-    assert server.pending.waiting == 0
+    assert not server.pending.waiting
 
 
 @pytest.mark.parametrize(
@@ -164,10 +164,10 @@ def test_who_does_not_say_whose_call_it_is_has_to_leave(
     twilio = server.stream(*messages)
     server.clock.run(pending_streams.PATIENCE_S - 0.2)
     assert twilio.closed is None
-    assert server.pending.waiting == 1
+    assert len(server.pending.waiting) == 1
     server.clock.run(0.2)
     assert refused(twilio) == "no 'start' within 5 s"
-    assert server.pending.waiting == 0
+    assert not server.pending.waiting
 
 
 def test_a_refusal_closes_and_names_the_call_in_the_log(
@@ -178,7 +178,7 @@ def test_a_refusal_closes_and_names_the_call_in_the_log(
     assert refused(twilio) == "a used token"
     assert len(server.admitted) == 1
     assert server.owner.told == []
-    assert server.pending.waiting == 0
+    assert not server.pending.waiting
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"refused a stream of call '{CA}': a used token"
@@ -206,23 +206,25 @@ def test_a_hang_up_leaves_no_trace(server: Server, caplog: pytest.LogCaptureFixt
         twilio = server.stream(CONNECTED)
         getattr(twilio.socket, end)()
         server.clock.run(pending_streams.PATIENCE_S * 2)
-        assert server.pending.waiting == 0
+        assert not server.pending.waiting
     assert caplog.records == []
 
 
-def test_the_places_are_counted_until_they_are_free(server: Server) -> None:
-    streams = [server.stream() for _ in range(pending_streams.PLACES - 1)]
-    full = [server.pending.is_full]
-    last = server.stream(CONNECTED)
-    full.append(server.pending.is_full)
-    last.socket.send_text(START)
+def test_for_a_stream_too_many_the_oldest_has_to_leave(server: Server) -> None:
+    """Else whoever opens sockets and says nothing would keep Twilio out, for 5 s at a time."""
+    streams = [server.stream() for _ in range(pending_streams.PLACES)]
+    twilio = server.stream(CONNECTED)
+    assert [refused(stream) for stream in streams[:2]] == ["its place was needed", None]
+    assert len(server.pending.waiting) == pending_streams.PLACES
+    server.stream()
+    assert refused(streams[1]) == "its place was needed"
+    twilio.socket.send_text(START)
     server.clock.run(0.1)
-    full.append(server.pending.is_full)
-    assert full == [False, True, False]
-    assert server.pending.waiting == len(streams)
+    assert len(server.admitted) == 1
+    assert len(server.pending.waiting) == pending_streams.PLACES - 1
     server.clock.run(pending_streams.PATIENCE_S)
-    assert server.pending.waiting == 0
-    assert {refused(stream) for stream in streams} == {"no 'start' within 5 s"}
+    assert not server.pending.waiting
+    assert {refused(stream) for stream in streams[2:]} == {"no 'start' within 5 s"}
 
 
 # --- Over real sockets -------------------------------------------------------------------------
@@ -253,7 +255,7 @@ async def test_what_follows_start_in_the_same_packet_is_not_lost(server: Server)
             await reader.readuntil(b"\r\n\r\n")
         await left.closed
     assert server.owner.told == [b"\x55" * 160] * 3 + ["cut off"]
-    assert server.pending.waiting == 0
+    assert not server.pending.waiting
 
 
 async def test_a_refused_stream_gets_its_close_code_on_the_wire(server: Server) -> None:
@@ -264,4 +266,4 @@ async def test_a_refused_stream_gets_its_close_code_on_the_wire(server: Server) 
         )
         socket.send_text(FRAME)
         assert await near.closed == Closed(1008, "Media before 'start'", None)
-    assert server.pending.waiting == 0
+    assert not server.pending.waiting

@@ -17,7 +17,7 @@ from offhook.events.types import StreamTrouble
 from offhook.net.websocket import Acceptance, Refusal, Upgrade
 from offhook.testing.virtual_clock import VirtualClock
 from offhook.twilio.signature import HEADER, sign
-from offhook.webhooks.pending_streams import PLACES, PendingStreams
+from offhook.webhooks.pending_streams import PendingStreams
 from offhook.webhooks.routes import PUBLIC, Webhooks
 
 SID = dict(ACCOUNT_FIELDS)["CallSid"]
@@ -184,8 +184,3 @@ def test_upgrades(rig: Rig) -> None:
     assert isinstance(forged, Refusal)
     assert forged.status == 403
     assert isinstance(decide("/twilio", **signed), Acceptance)
-    rig.pending.waiting = PLACES
-    full = decide("/twilio", **signed)
-    assert isinstance(full, Refusal)
-    assert full.status == 503
-    assert rig.metrics.told[-1] == ("upgrade", "too many pending streams")

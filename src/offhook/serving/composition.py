@@ -227,7 +227,7 @@ def _measure(
     ask(catalogue.SUBSCRIBER_FAILURES, lambda: sum(each.failures for each in publishers))
     ask(catalogue.INTERNAL_FAULTS, faults)
     ask(catalogue.PARTS_FAILING, lambda: len(failing()))
-    ask(catalogue.PENDING_STREAMS, lambda: pending_streams.waiting)
+    ask(catalogue.PENDING_STREAMS, lambda: len(pending_streams.waiting))
     ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
     ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
     if journal is not None:

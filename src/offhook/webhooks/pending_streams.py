@@ -18,7 +18,10 @@ PATIENCE_S: Final = 5.0
 """Seconds for `connected` and `start`, which follow the upgrade at once (twilio.md §1.3)."""
 
 PLACES: Final = 100
-"""Number of unverified sockets that may be open at once."""
+"""Number of unverified sockets that may be open at once; for one more the oldest is closed.
+
+Twilio says at once whose call a stream is, so whoever waits longest is least likely to be Twilio.
+"""
 
 POLICY_VIOLATION: Final = 1008
 
@@ -33,12 +36,14 @@ class PendingStreams:
         self.clock = clock
         self.admit = admit
         self.refused = refused
-        self.waiting = 0
+        self.waiting: dict[UnverifiedStream, None] = {}
+        """Unverified streams, oldest first."""
 
-    @property
-    def is_full(self) -> bool:
-        """True while no further stream may wait."""
-        return self.waiting >= PLACES
+    def enter(self, stream: "UnverifiedStream") -> None:
+        """Let a stream wait, in the place of the oldest if all are taken."""
+        while len(self.waiting) >= PLACES:
+            next(iter(self.waiting)).refuse("its place was needed")
+        self.waiting[stream] = None
 
     def receiver(self) -> "UnverifiedStream":
         """Return the receiver of a new socket's messages."""
@@ -57,11 +62,11 @@ class UnverifiedStream:
 
     def on_open(self, socket: Channel) -> None:
         """Start the time limit, as the upgrade is done."""
-        self._pending.waiting += 1
         self._channel = socket
+        self._pending.enter(self)
         clock = self._pending.clock
         self._timer = clock.call_at(
-            clock.now() + PATIENCE_S, lambda: self._refuse("no 'start' within 5 s")
+            clock.now() + PATIENCE_S, lambda: self.refuse("no 'start' within 5 s")
         )
 
     def on_text(self, text: bytes) -> None:
@@ -71,18 +76,18 @@ class UnverifiedStream:
         try:
             message = messages.read(text)
         except messages.MalformedTwilioMessageError as bad:
-            self._refuse(str(bad), kind="no media-stream message")
+            self.refuse(str(bad), kind="no media-stream message")
             return
         if isinstance(message, messages.Connected) and not self._connected:
             self._connected = True
         elif isinstance(message, messages.Start):
             self._start(message)
         else:
-            self._refuse(f"{type(message).__name__} before 'start'")
+            self.refuse(f"{type(message).__name__} before 'start'")
 
     def on_binary(self, data: bytes) -> None:
         """Refuse the stream, as Twilio sends no binary messages."""
-        self._refuse("a binary message before 'start'")
+        self.refuse("a binary message before 'start'")
 
     def on_writable(self, writable: bool) -> None:
         """Do nothing, as this class sends no messages."""
@@ -94,11 +99,11 @@ class UnverifiedStream:
     def _start(self, start: messages.Start) -> None:
         why = _misshapen(start) or self._pending.admit(self._channel, start)
         if why is not None:
-            self._refuse(why, call_sid=start.start.call_sid)
+            self.refuse(why, call_sid=start.start.call_sid)
         else:
             self._leave()
 
-    def _refuse(self, why: str, *, kind: str = "", call_sid: str = "not told") -> None:
+    def refuse(self, why: str, *, kind: str = "", call_sid: str = "not told") -> None:
         """Close the socket; `kind` is counted in place of a `why` that has many forms."""
         if not self._left:
             self._pending.refused(kind or why)
@@ -110,7 +115,7 @@ class UnverifiedStream:
     def _leave(self) -> None:
         if not self._left:
             self._left = True
-            self._pending.waiting -= 1
+            del self._pending.waiting[self]
             self._timer.cancel()
 
 

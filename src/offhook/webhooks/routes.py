@@ -151,9 +151,6 @@ class Webhooks:
             self._auth.check_upgrade(upgrade)
         except UnbelievedRequestError as refused:
             return websocket.Refusal(refused.status, refused.words)
-        if self._pending_streams.is_full:
-            self._metrics.refused("upgrade", "too many pending streams")
-            return websocket.Refusal(503, "Too many streams have not said whose call they are.\n")
         return websocket.Acceptance(self._pending_streams.receiver())
 
     async def _healthz(self, request: Request) -> Response:
