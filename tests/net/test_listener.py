@@ -314,6 +314,7 @@ async def test_who_has_sent_nothing_goes_first_then_half_requests_then_idle_ones
     monkeypatch.setattr(first_request, "REQUEST_S", 60.0)
     monkeypatch.setattr(first_request, "IDLE_S", 60.0)
     monkeypatch.setattr(listener, "FRESH_S", 0.0)
+    monkeypatch.setattr(listener, "FRESH_TURNS", 0)
     async with serving() as s, AsyncExitStack() as stack:
         made = []
         for begun in (HELLO, b"GET / HT", b"", HELLO, b"GET / HT", b"", HELLO, HELLO):

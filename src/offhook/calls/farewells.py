@@ -17,8 +17,9 @@ from offhook.policy.dial_policy import DialPolicy
 from offhook.twilio import twiml
 from offhook.twilio.callers import Refused
 
-REMEMBERED_MAX: Final = 1000
-"""Calls whose farewell is kept: Twilio repeats a request within seconds (twilio.md §4.1)."""
+REMEMBERED_MAX: Final = 5000
+"""Calls whose farewell is kept, also while a thousand come in a second: Twilio repeats a request
+within seconds (twilio.md §4.1)."""
 
 
 class Farewells:

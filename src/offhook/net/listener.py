@@ -28,8 +28,9 @@ FILES_ELSEWHERE: Final = 64
 TURN_S: Final = 0.001
 """Seconds from the beginning of one request to that of the next one."""
 
-TURNS_MAX: Final = 8
-"""Requests that begin in one turn of the loop, at most, when it is late or was idle."""
+TURNS_MAX: Final = 2
+"""Requests that begin in one turn of the loop, at most, when it is late or was idle: audio waits
+for all of them."""
 
 ACCEPTED_AT_ONCE: Final = 8
 """Connections taken from the system in one turn of the loop."""
@@ -38,8 +39,10 @@ PAUSE_S: Final = 0.1
 """Seconds without accepting when the process or the system has no file or memory left."""
 
 FRESH_S: Final = 0.05
-"""Seconds from its acceptance in which a connection is not dropped: its request may be there, and
-was not read yet."""
+FRESH_TURNS: Final = 5
+"""Seconds from its acceptance, and turns in which others are accepted, before a connection may be
+dropped: its request may be there, unread. A turn of a loop that is late may take longer than that.
+"""
 
 FULL_S: Final = 0.01
 """Seconds without accepting while no connection may be dropped."""
@@ -107,8 +110,10 @@ class Listener:
         }
         self._states: dict[Connection, ConnectionState] = {}
         self._sockets: dict[Connection, socket.socket] = {}
-        self._taken_at: dict[Connection, float] = {}
-        """Time of each connection's acceptance, by the clock of the loop."""
+        self._taken_at: dict[Connection, tuple[float, int]] = {}
+        """Time of each connection's acceptance, by the clock of the loop, and its turn."""
+        self._turns = 0
+        """Turns of the loop in which connections were accepted."""
         self._opening: dict[Connection, asyncio.Task[object]] = {}
         self._streams: list[socket.socket] = []
         self._sweep_at = 64
@@ -224,6 +229,7 @@ class Listener:
             self._cut(connection)
 
     def _accept(self) -> None:
+        self._turns += 1
         for _ in range(ACCEPTED_AT_ONCE):
             wait_s = self._wait_s()
             if wait_s <= 0 and len(self._states) >= self.places and self._droppable() is None:
@@ -253,7 +259,7 @@ class Listener:
         self._states[connection] = ConnectionState.SILENT
         self._by_state[ConnectionState.SILENT][connection] = None
         self._sockets[connection] = sock
-        self._taken_at[connection] = self._clock.now()
+        self._taken_at[connection] = self._clock.now(), self._turns
         task = self._loop.create_task(self._open(connection, sock), name="a connection opens")
         self._opening[connection] = task
         task.add_done_callback(lambda task: self._on_opened(connection, sock, task))
@@ -295,13 +301,15 @@ class Listener:
 
     def _droppable(self) -> Connection | None:
         """Return the connection that goes first when a place is needed; None if none may go."""
-        fresh_since = self._clock.now() - FRESH_S
+        since, since_turn = self._clock.now() - FRESH_S, self._turns - FRESH_TURNS
         for state in ConnectionState:
             oldest = next(iter(self._by_state[state]), None)
             if oldest is None or state is ConnectionState.BUSY:
                 continue
-            if state is not ConnectionState.SILENT or self._taken_at[oldest] <= fresh_since:
-                return oldest
+            at, turn = self._taken_at[oldest]
+            if state is ConnectionState.SILENT and (at > since or turn > since_turn):
+                continue
+            return oldest
         return None
 
     def _cut(self, connection: Connection) -> None:
