@@ -16,6 +16,7 @@ from tests.call.playbook import (
     caller,
     key,
     mark,
+    speech,
 )
 
 from offhook.audio import FRAME_BYTES
@@ -266,6 +267,18 @@ def test_audio_goes_to_the_agent_untouched_while_a_sound_is_held(call: Playbook)
         call.now += 0.02
         heard.append(call.call.hear(frame, call.now))
     assert heard == frames
+
+
+@pytest.mark.parametrize(("min_speech_s", "after"), [(0.4, Phase.CLOSING), (0.0, Phase.BARGE_IN)])
+def test_a_sound_that_is_held_does_not_take_back_a_goodbye(
+    call: Playbook, min_speech_s: float, after: Phase
+) -> None:
+    call.under(CallSettings(silence_s=10, min_speech_s=min_speech_s)).talking()
+    (call >> Wait(5) << ... >> Wait(5) << ...)
+    call << Phase.CLOSING
+    (call >> agent(CallSettings().phrases.silent_goodbye) >> speech(1000) << ...)
+    (call >> BARGE_IN << ...)
+    call << after
 
 
 # --- a protected greeting ------------------------------------------------------------------------

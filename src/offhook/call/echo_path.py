@@ -45,8 +45,8 @@ _SPEECH: Final = 70
 _LATEST_FRAMES: Final = 12
 """Frames at the end (240 ms) in which a second voice is looked for."""
 
-_LOUDER: Final = 18
-"""Steps above the expected echo (3.4 dB) from which a frame holds a second voice."""
+_LOUDER: Final = 14
+"""Steps above the expected echo (2.6 dB) from which a frame holds a second voice."""
 
 _LOUDER_FRAMES: Final = 5
 """Louder frames among the latest from which the caller speaks, and not only an echo."""

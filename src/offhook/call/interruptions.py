@@ -39,6 +39,9 @@ RECENT_FRAMES: Final = 150
 LATEST_FRAMES: Final = 50
 """Frames (1 s) within which Deepgram says that a sound is speech; older ones are not meant."""
 
+LATE_S: Final = 0.5
+"""Seconds by which a frame of the caller may be late; after more, frames were lost."""
+
 LOOK_S: Final = 0.1
 """Seconds from one look at a held sound to the next."""
 
@@ -110,6 +113,10 @@ class Interruptions:
         self._agent = AgentLevels()
         self._echo = EchoPath()
         self._is_turn = False
+        self._played_from = 0.0
+        """Time at which the first byte of the playback's epoch was played, were there no gap."""
+        self._heard_at = 0.0
+        """Time at which the latest frame of the caller was due."""
 
     # --- the audio path, if a setting needs it -------------------------------------------------
 
@@ -131,18 +138,29 @@ class Interruptions:
 
     def speak(self, chunk: bytes, now: float) -> list[Piece]:
         """Take audio of the agent, as `Turns.speak` does, and note its level."""
+        playback = self._playback
+        is_gap = playback.ends_at <= now
         pieces = self._turns.speak(chunk, now)
         if pieces and self._state.settings.echo_guard:
             audio = b"".join(piece for piece, _ in pieces)
-            self._agent.add(audio, self._playback.sent - len(audio), self._playback.epoch)
+            self._agent.add(audio, playback.sent - len(audio), playback.epoch)
+            # Marks may be late, and never early: the earliest beginning is the best known.
+            begin = playback.ends_at - playback.sent / BYTES_PER_SECOND
+            self._played_from = begin if is_gap else min(begin, self._played_from)
         return pieces
 
     def _playing(self, now: float) -> int:
-        """Return the level of the agent's speech that Twilio is about to play."""
-        ahead = round((self._playback.ends_at - now) * BYTES_PER_SECOND)
-        if ahead <= 0:
+        """Return the level of the agent's speech that plays while the caller sends a frame.
+
+        A frame of the caller may be late, and is never early. When several come at once, each is
+        of its own time.
+        """
+        due = self._heard_at + FRAME_MS / 1000
+        self._heard_at = min(now, due) if now - due < LATE_S else now
+        position = round((self._heard_at - self._played_from) * BYTES_PER_SECOND)
+        if position >= self._playback.sent:
             return 0
-        return self._agent.at(self._playback.sent - ahead, self._playback.epoch)
+        return self._agent.at(position, self._playback.epoch)
 
     # --- what happens --------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from offhook.testing.scenarios.expectation import (
     ExpectTurn,
 )
 from offhook.testing.scenarios.scenario import BargeIn, HangUpStep, ScenarioStep, WaitForAgent
+from offhook.testing.simulator.twilio.line_echo import EchoSettings
 from offhook.yamlfile import InvalidFileError
 
 
@@ -29,6 +30,7 @@ def test_every_step_long_and_short(tmp_path: Path) -> None:
         """\
 from: "+12025550199"
 noise_dbfs: -60
+echo: {delay_ms: 250}
 steps:
   - wait_for_agent
   - wait_for_agent: {quiet_ms: 900, timeout: 5}
@@ -46,6 +48,8 @@ steps:
     loaded = scenario.load(path)
     read = loaded.scenario
     assert (read.from_, read.to, read.noise_dbfs) == ("+12025550199", "+12025550100", -60)
+    assert read.echo is not None
+    assert read.echo.settings == EchoSettings(250, 12.0, 0)
     assert read.steps == (
         ScenarioStep(wait_for_agent=WaitForAgent()),
         ScenarioStep(wait_for_agent=WaitForAgent(quiet_ms=900, timeout=5)),

@@ -20,6 +20,7 @@ from offhook.testing.scenarios.scenario import BargeIn, ScenarioStep, WaitForAge
 from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech.levels import SILENT, is_speech
 from offhook.testing.simulator.twilio.call_report import LegReport
+from offhook.testing.simulator.twilio.line_echo import EchoSettings, LineEcho
 from offhook.testing.simulator.twilio.stream import LineControls
 
 KEY_MS: Final = 200
@@ -127,6 +128,7 @@ class SimulatedCaller:
         voice: Callable[[str], bytes],
         *,
         noise_dbfs: float | None = None,
+        echo: EchoSettings | None = None,
         hearing: Hearing | None = None,
         satisfied: Satisfied = lambda *heard: True,
         strike: Callable[[Fault], bool] = lambda fault: False,
@@ -147,6 +149,7 @@ class SimulatedCaller:
         self._strike = strike
         self._sounds = {step.sound: voice(step.sound) for step in steps if step.sound is not None}
         self._silence = _line_noise(noise_dbfs)
+        self._echo = None if echo is None else LineEcho(echo)
         self._frames = self._take(steps)
         self._before = deque[bytes](maxlen=MARGIN_MS // audio.FRAME_MS)
         """Last MARGIN_MS of the line's sound before a stretch."""
@@ -172,7 +175,8 @@ class SimulatedCaller:
         if loud:
             self._hear(heard)
         self._keep(heard, loud)
-        return next(self._frames)
+        frame = next(self._frames)
+        return frame if self._echo is None else self._echo.mix(frame, heard)
 
     def call_ended(self) -> None:
         """End the current stretch: the call is over."""

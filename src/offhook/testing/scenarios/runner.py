@@ -176,6 +176,7 @@ class _Run:
             person.steps,
             self._case.sounds.__getitem__,
             noise_dbfs=person.noise_dbfs,
+            echo=None if person.echo is None else person.echo.settings,
             hearing=hearing,
             satisfied=self._judge.is_satisfied,
             strike=self._strike(server, hearing, call_sid),

@@ -38,6 +38,7 @@ from offhook.testing.faults.fault import Fault, FaultError
 from offhook.testing.scenarios.callee import Callee
 from offhook.testing.scenarios.expectation import ExpectCall, ExpectTurn, Phrase, ScenarioPart
 from offhook.testing.simulator.deepgram.script import Script
+from offhook.testing.simulator.twilio.line_echo import EchoSettings
 from offhook.yamlfile import Document, Finding, InvalidFileError, Loc, Place
 
 _VARIABLE: Final = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
@@ -164,6 +165,22 @@ def _not_one_thing() -> PydanticCustomError:
     return yamlfile.refuse("A step is one thing that the caller does.", f"Write one of: {known}.")
 
 
+class LineEchoPart(ScenarioPart):
+    """Echo of a caller's line: the agent's speech comes back with the caller's."""
+
+    delay_ms: Annotated[int, Field(ge=0, le=2000)]
+    """Milliseconds after which it comes back."""
+    loss_db: Annotated[float, Field(ge=0, le=60)] = 12.0
+    """Decibels by which it is weaker."""
+    room_ms: Annotated[int, Field(ge=0, le=2000)] = 0
+    """Milliseconds in which a room lets it fade by 60 dB; 0: no room."""
+
+    @property
+    def settings(self) -> EchoSettings:
+        """The echo in the form that the line uses."""
+        return EchoSettings(self.delay_ms, self.loss_db, self.room_ms)
+
+
 class PlacedCaller(ScenarioPart):
     """Call that the agent places to the caller: docs/outbound.md."""
 
@@ -178,6 +195,8 @@ class ScenarioCaller(ScenarioPart):
     to: _Digits = "+12025550100"
     noise_dbfs: Annotated[float, Field(ge=-90, le=-50)] | None = None
     """Level of noise on the caller's line, in dBFS; without it, silence is digital silence."""
+    echo: LineEchoPart | None = None
+    """Echo of the caller's line; none without it."""
     placed: PlacedCaller | None = None
     """Call of the agent to this person; their number `from` must be one of the telephones."""
     steps: tuple[ScenarioStep, ...] = ()
