@@ -9,7 +9,7 @@ repeats what cannot be taken back, and some of its callers hang up meanwhile. Ev
 be answered once, and well, or not at all where nobody waits. Meanwhile quiet calls talk: how long
 their audio is held is measured, with the hammered calls' functions and without. At last two
 functions hold the interpreter, and have to be named. Exits with 1 when something is not as it must
-be.
+be. Before that, one function computes for 5 s in a process of its own, beside the quiet calls.
 
 --short leaves out what takes 10 s, and the measurement; on a machine that is busy with something
 else it does not judge the audio of the quiet calls, of which some is dropped there. --compute has
@@ -51,6 +51,7 @@ HANGING_MAX = 4
 """Calls in which a function hangs: each costs a thread until the end."""
 HERE = Path(__file__).resolve().parent
 ALLOWED_MS = 20.0
+COMPUTES_S = 5.0
 LATE_MS = 50.0
 """A load that is later than that is on a machine that is busy: audio is dropped that is too old."""
 HELD_MS = 2500.0
@@ -404,6 +405,15 @@ class Hammer:
         await caller.closed.wait()
         return max((float(h["ms"]) for h in held), default=0.0)
 
+    async def compute_elsewhere(self) -> None:
+        """Have a function compute in a process of its own."""
+        caller, agent = await self.loud.place_one(self.port)
+        wanted = ("compute_elsewhere", {"seconds": COMPUTES_S}, is_("computed"))
+        await agent.until_answered(agent.ask(wanted))
+        self.faults += [f.fault for f in agent.asked.values() if f.fault]
+        caller.hang_up()
+        await caller.closed.wait()
+
     async def leftovers(self, before: dict[str, Any]) -> None:
         """What hangs is counted and named; once it is let go, nothing is left."""
         async with asyncio.timeout(PATIENCE_S):
@@ -484,6 +494,10 @@ async def run(
         print(f"  {', '.join(f'{count} {what}' for what, count in it.counts.items())}")
         if not it.counts["filler sentences"]:
             it.faults.append("nothing was slow enough for a filler sentence")
+        if not short:
+            elsewhere = await it.measured(it.compute_elsewhere())
+            _print_delays(elsewhere, f"while a function computes for {COMPUTES_S:g} s in a process")
+            it.faults += _too_slow(elsewhere)
         held_ms = await it.hold()
         await it.leftovers(before)
         for part, what in ((without, "without functions"), (with_, "with functions")):
@@ -514,6 +528,15 @@ def _print_delays(part: Measured, what: str) -> None:
     for way, samples in ways.items():
         print(f"  quiet calls, {what}, added delay {way}: {figures.spread(samples)}")
     print(f"    the load itself was late by {figures.spread(part.late)}")
+
+
+def _too_slow(part: Measured) -> list[str]:
+    found = []
+    for way in ("up_last", "down"):
+        delays = figures.spread(getattr(part, way))
+        if delays is None or delays.p99 > ALLOWED_MS:
+            found.append(f"quiet calls are slow beside a process that computes ({way}): {delays}")
+    return found
 
 
 def _slower(without: Measured, with_: Measured) -> list[str]:

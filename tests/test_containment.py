@@ -210,7 +210,8 @@ WHERE: Final = {
         "call_later": (1, LOOP),
     },
     "tools/declare.py": {"run_coroutine_threadsafe": (1, "its waiter gets what it raises")},
-    "tools/runner.py": {"add_done_callback": (2, LOOP), "call_later": (2, LOOP)},
+    "tools/process_worker.py": {"Thread": (1, "it ends the process, which its owner replaces")},
+    "tools/runner.py": {"add_done_callback": (2, LOOP), "call_later": (3, LOOP)},
     "tools/threads.py": {
         "Thread": (1, GUARDED),
         "call_soon_threadsafe": (1, LOOP),

@@ -19,7 +19,8 @@ from offhook.concurrency.server_tasks import ServerTasks
 from offhook.tools import Call, ToolError, tool
 from offhook.tools.declare import WaitOnEventLoopError
 from offhook.tools.files import Toolbox
-from offhook.tools.runner import ONCE_MAX, RESULT_MAX, CallTools, Runner, Told
+from offhook.tools.results import RESULT_MAX
+from offhook.tools.runner import ONCE_MAX, CallTools, Runner, Told
 from offhook.tools.threads import THREADS_MAX
 
 CALL = Call("CA1", "shop", None, None)

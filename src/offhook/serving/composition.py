@@ -31,6 +31,7 @@ from offhook.policy.inbound_policy import InboundPolicy
 from offhook.recordings.recorder import Recordings
 from offhook.redaction.redactor import redacting
 from offhook.serving.reloading import AgentReloader
+from offhook.tools.processes import ToolProcesses
 from offhook.tools.runner import Runner
 from offhook.tools.watchdog import Held, Watchdog
 from offhook.twilio.rest import TwilioRest
@@ -73,6 +74,7 @@ class ServerParts:
     webhooks: Webhooks
     placing: OutboundCalls | None
     watchdog: Watchdog
+    processes: ToolProcesses
     reload: Callable[[], Awaitable[ReloadReport]]
 
 
@@ -186,7 +188,7 @@ def compose_server(
 
     publishers = (subscribed, publish)
     _measure(needs, calls, pending_streams, runner, publishers, failing=failing, faults=faults)
-    return ServerParts(calls, webhooks, placing, watchdog, reloader.reload)
+    return ServerParts(calls, webhooks, placing, watchdog, runner.processes, reloader.reload)
 
 
 def inbound_policy(config: Config, clock: Clock, ledger: CallLedger | None) -> InboundPolicy:
@@ -230,6 +232,8 @@ def _measure(
     ask(catalogue.PENDING_STREAMS, lambda: len(pending_streams.waiting))
     ask(catalogue.TOOL_THREADS, lambda: len(runner.threads.running))
     ask(catalogue.TOOL_THREADS_STUCK, lambda: runner.threads.stuck)
+    ask(catalogue.TOOL_PROCESSES, lambda: runner.processes.count)
+    ask(catalogue.TOOL_PROCESSES_DIED, lambda: runner.processes.died)
     if journal is not None:
         ask(catalogue.RECORD_WAITING, lambda: journal.waiting)
         ask(catalogue.RECORD_LAG, lambda: journal.lag_ms / 1000)

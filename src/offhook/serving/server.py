@@ -150,7 +150,7 @@ class Server:
             )
             link = await self._open_link(parts, tasks)
             answer = functools.partial(self._answer, parts.webhooks.app(), parts.webhooks.decide)
-            with parts.watchdog:
+            with parts.watchdog, parts.processes:
                 serving = tasks.keep("HTTP", answer)
                 telling = tasks.start("tell that it has started", self._tell_started(on_started))
                 await self._stopping.wait()

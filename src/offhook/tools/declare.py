@@ -309,6 +309,7 @@ class Tool(Generic[P, R]):
         irreversible: bool,
         repeatable: bool,
         finish_after_hangup: bool,
+        process: bool,
     ) -> None:
         if not inspect.isfunction(function):
             raise ToolDefinitionError(f"{function!r} is no function")
@@ -321,6 +322,7 @@ class Tool(Generic[P, R]):
         self.irreversible: Final = irreversible
         self.repeatable: Final = repeatable
         self.finish_after_hangup: Final = finish_after_hangup
+        self.process: Final = process
         self.asynchronous: Final = inspect.iscoroutinefunction(function)
         self.code: Final = function.__code__
         self.file: Final = self.code.co_filename
@@ -328,6 +330,12 @@ class Tool(Generic[P, R]):
         if not _NAME.fullmatch(self.name):
             raise ToolDefinitionError(
                 f'"{self.name}" is no name for a tool: letters, digits, _ and -, 64 of them'
+            )
+        if process and self.asynchronous:
+            raise ToolDefinitionError(f"{self.name} is async; a function in a process is not")
+        if process and function.__qualname__ != function.__name__:
+            raise ToolDefinitionError(
+                f"{self.name} is within another function, where its process cannot find it"
             )
         if not self.description:
             raise ToolDefinitionError(
@@ -383,6 +391,7 @@ def tool(
     irreversible: bool = False,
     repeatable: bool = False,
     finish_after_hangup: bool = False,
+    process: bool = False,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -394,6 +403,7 @@ def tool(
     irreversible: bool = False,
     repeatable: bool = False,
     finish_after_hangup: bool = False,
+    process: bool = False,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Let the agent call this function, sync or async.
 
@@ -402,7 +412,8 @@ def tool(
     books or sends something, so the agent may call it only once the caller's turn is confirmed
     (`defer_until_eot`, §4.4), it is not stopped once it runs, and a repeat gets the first
     result, unless it is `repeatable`. `finish_after_hangup`: a caller who hangs up does not stop
-    it. Raises ToolDefinitionError.
+    it. `process`: it runs in a process of its own, so that it may compute; it can read the call,
+    and do nothing to it. Raises ToolDefinitionError.
     """
 
     def declare(function: Callable[P, R]) -> Tool[P, R]:
@@ -412,6 +423,7 @@ def tool(
             irreversible=irreversible,
             repeatable=repeatable,
             finish_after_hangup=finish_after_hangup,
+            process=process,
         )
 
     return declare if function is None else declare(function)

@@ -48,7 +48,7 @@ class Latest(Generic[T]):
         return self._made
 
     def _look(self) -> tuple[int, ...]:
-        return tuple(_stamp(path) for path in self.paths)
+        return tuple(stamp(path) for path in self.paths)
 
 
 def load(path: Path) -> Any:
@@ -97,7 +97,8 @@ def function(path: Path, name: str) -> Callable[..., Any]:
     return found
 
 
-def _stamp(path: Path) -> int:
+def stamp(path: Path) -> int:
+    """Return what differs as soon as a file has changed; 0 if it cannot be asked."""
     with contextlib.suppress(OSError):
         return path.stat().st_mtime_ns
     return 0

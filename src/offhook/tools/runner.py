@@ -1,6 +1,7 @@
 """Running tools: tasks and threads, arguments in, one short text out."""
 
 import asyncio
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -9,8 +10,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-import pydantic_core
-
 from offhook.call.inputs import ToolBegan, ToolFinished, ToolFinishedLate
 from offhook.call.phrases import Phrases, fill
 from offhook.concurrency.server_tasks import ServerTasks
@@ -18,12 +17,16 @@ from offhook.events.types import FunctionOutcome
 from offhook.tools.declare import Call, ToolArgumentsError, ToolError
 from offhook.tools.files import AnyTool, Toolbox
 from offhook.tools.places import place_of
+from offhook.tools.processes import (
+    PROCESS_S,
+    RaisedInProcessError,
+    ToolProcessDiedError,
+    ToolProcesses,
+)
+from offhook.tools.results import as_text
 from offhook.tools.threads import STUCK_S, NoThreadError, Threads
 
 _log: Final = logging.getLogger("offhook.tools")
-
-RESULT_MAX: Final = 8 * 1024
-"""Bytes of UTF-8 of a result for the agent; the rest is cut off, visibly."""
 
 ONCE_MAX: Final = 256
 """Irreversible functions with different arguments that may be run in one call."""
@@ -46,6 +49,7 @@ class ToolRun:
     call_sid: str
     irrevocable: Callable[[], None]
     """Called when something has begun that cannot be taken back."""
+    arguments: str = field(repr=False)
     task: asyncio.Task[None] = field(init=False)
     begun: bool = False
     """True if the function itself has been entered."""
@@ -60,6 +64,7 @@ class Runner:
         self._tasks = tasks
         self._runs: dict[asyncio.Task[None], ToolRun] = {}
         self.threads: Final = Threads()
+        self.processes: Final = ToolProcesses()
 
     @property
     def runs(self) -> tuple[ToolRun, ...]:
@@ -69,7 +74,13 @@ class Runner:
     def for_call(self, toolbox: Toolbox, call: Call) -> "CallTools":
         """Return a runner of one call's tools."""
         loop = asyncio.get_running_loop()
+        for file in {tool.file for tool in toolbox.values() if tool.process}:
+            _ = self._tasks.start("start a process for tools", self._warm(file), call_sid=call.sid)
         return CallTools(self, toolbox, dataclasses.replace(call, _loop=loop))
+
+    async def _warm(self, file: str) -> None:
+        with contextlib.suppress(NoThreadError, OSError):  # the function will tell of it
+            await self.threads.run("process", lambda: self.processes.warm(file))
 
     def start(self, run: ToolRun, work: Coroutine[Any, Any, None]) -> None:
         """Start the task of a run."""
@@ -95,11 +106,11 @@ class CallTools:
         its end as ToolFinishedLate.
         """
         tool = self._toolbox.get(name)
-        run = ToolRun(name, tool, self._call.sid, lambda: told(ToolBegan(call_id)))
+        run = ToolRun(name, tool, self._call.sid, lambda: told(ToolBegan(call_id)), arguments)
         self._runs[call_id] = run
 
         async def work() -> None:
-            content, outcome = await self._outcome(run, arguments)
+            content, outcome = await self._outcome(run)
             if self._runs.get(call_id) is run:
                 del self._runs[call_id]
                 told(ToolFinished(call_id, content, outcome))
@@ -130,7 +141,7 @@ class CallTools:
         run.task.cancel()
         asyncio.get_running_loop().call_later(STUCK_S, _name_unstoppable, run)
 
-    async def _outcome(self, run: ToolRun, arguments: str) -> _Answer:
+    async def _outcome(self, run: ToolRun) -> _Answer:
         """Return the agent's answer, whatever the function does. Raises only CancelledError."""
         tool, phrases = run.tool, self._call._phrases
         if tool is None:
@@ -140,10 +151,12 @@ class CallTools:
                 words += fill(phrases.functions_are, names=names)
             return _error(words), "unknown"
         try:
-            function, canonical = tool.bind(arguments, self._call)
+            function, canonical = tool.bind(run.arguments, self._call)
             if tool.irreversible and not tool.repeatable:
                 return await self._only_once(run, tool, function, canonical)
             return await self._result(run, tool, function), "answered"
+        except ToolProcessDiedError as died:
+            return _died(tool, died, phrases)
         except (ToolArgumentsError, ToolError) as told:
             return _error(str(told)), "failed"
         except NoThreadError:
@@ -172,6 +185,10 @@ class CallTools:
         first = self._first[key] = asyncio.get_running_loop().create_future()
         try:
             answer: _Answer = await self._result(run, tool, function), "answered"
+        except ToolProcessDiedError as died:
+            if not died.has_begun:
+                del self._first[key]
+            answer = _died(tool, died, self._call._phrases)
         except BaseException as error:
             # The agent may try again; a repeat that waits for this run is told that it failed.
             del self._first[key]
@@ -191,18 +208,35 @@ class CallTools:
         if tool.asynchronous:
             begun()
             result = await function()
+        elif tool.process:
+            result = await self._in_process(tool, run.arguments, begun)
         else:
             result = await self._runner.threads.run(
                 tool.name, lambda: _unless_awaited(function()), code=tool.code, begun=begun
             )
             if inspect.isawaitable(result):  # a sync function around an async one
                 result = await result
-        return self._call._phrases.function_done if result is None else _text(result)
+        return self._call._phrases.function_done if result is None else as_text(result)
+
+    async def _in_process(
+        self, tool: AnyTool, arguments: str, begun: Callable[[], None]
+    ) -> str | None:
+        """Return a function's result from a process, which is ended if that is not awaited."""
+        job = self._runner.processes.job(tool, arguments, self._call)
+        limit = asyncio.get_running_loop().call_later(PROCESS_S, job.call_off)
+        try:
+            text: str | None = await self._runner.threads.run(
+                tool.name, job.run, code=tool.code, begun=begun
+            )
+        finally:
+            limit.cancel()
+            job.call_off()
+        return text
 
 
 def _unless_awaited(result: Any) -> Any:
     """Return a result as text, in the thread of the function, since that may run user code."""
-    return result if result is None or inspect.isawaitable(result) else _text(result)
+    return result if result is None or inspect.isawaitable(result) else as_text(result)
 
 
 def _name_unstoppable(run: ToolRun) -> None:
@@ -211,24 +245,21 @@ def _name_unstoppable(run: ToolRun) -> None:
         _log.warning("the tool %s was cancelled, and does not stop", run.name, extra=extra)
 
 
-def _text(result: Any) -> str:
-    """Return the text for the agent: text as it is, anything else as JSON."""
-    text = result
-    if not isinstance(text, str):
-        text = pydantic_core.to_json(text, fallback=str).decode()
-    data = text.encode("utf-8", "replace")
-    if len(data) <= RESULT_MAX:
-        return data.decode()
-    note = f" … (cut: {len(data)} bytes are more than {RESULT_MAX})"
-    return data[: RESULT_MAX - len(note.encode())].decode("utf-8", "ignore") + note
-
-
 def _error(words: str) -> str:
-    return _text(json.dumps({"error": words}, ensure_ascii=False))
+    return as_text(json.dumps({"error": words}, ensure_ascii=False))
+
+
+def _died(tool: AnyTool, died: ToolProcessDiedError, phrases: Phrases) -> _Answer:
+    _log.error("the process of the tool %s has ended, with the exit code %d", tool.name, died.code)
+    if tool.irreversible and died.has_begun:
+        return _error(phrases.outcome_unknown), "outcome_unknown"
+    return _error(phrases.function_failed), "failed"
 
 
 def _failed(tool: AnyTool, error: BaseException, phrases: Phrases) -> _Answer:
     # The error's message may hold what was said, so only its kind and line are logged.
-    kind = type(error).__name__
-    _log.error("the tool %s raised %s at %s", tool.name, kind, place_of(error, tool.file))
+    kind, where = type(error).__name__, place_of(error, tool.file)
+    if isinstance(error, RaisedInProcessError):
+        kind, where = error.kind, error.where
+    _log.error("the tool %s raised %s at %s", tool.name, kind, where)
     return _error(phrases.function_failed), "failed"

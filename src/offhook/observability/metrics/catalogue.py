@@ -254,6 +254,12 @@ TOOL_THREADS_STUCK: Final = _gauge(
     "offhook_tool_threads_stuck",
     "Of these threads, those whose function nobody waits for any more.",
 )
+TOOL_PROCESSES: Final = _gauge(
+    "offhook_tool_processes", "Processes in which functions run, or will run; 8 at most."
+)
+TOOL_PROCESSES_DIED: Final = _counter(
+    "offhook_tool_processes_died_total", "Of these, those that died before their function returned."
+)
 RECORD_WAITING: Final = _gauge(
     "offhook_record_lines_waiting", "Of the record, lines that the database has not yet."
 )
@@ -341,6 +347,8 @@ SECTIONS: Final = {
         FUNCTION_SECONDS,
         TOOL_THREADS,
         TOOL_THREADS_STUCK,
+        TOOL_PROCESSES,
+        TOOL_PROCESSES_DIED,
         HELD_SECONDS,
         DIALS,
         DIALS_REFUSED,
