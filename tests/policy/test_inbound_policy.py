@@ -52,8 +52,8 @@ class Calls:
         assert now == self.clock.now()
         self.kept |= {use.call: replace(use) for use in uses}
 
-    def refused(self, from_: str = ADA, stir: str | None = None) -> str | None:
-        refusal = self.policy.refusal(from_, stir)
+    def refused(self, from_: str = ADA, stir: str | None = None, sid: str = "CA-new") -> str | None:
+        refusal = self.policy.refusal(sid, from_, stir)
         return None if refusal is None else f"{refusal[0].slug}: {refusal[1]}"
 
     def tell(self, sid: str, event: Event) -> None:
@@ -154,6 +154,15 @@ def test_a_repeated_webhook_counts_once() -> None:
     for _ in range(5):
         calls.policy.admit("CA1", ADA, "standard")
     assert calls.refused() is None
+
+
+def test_a_call_that_was_counted_is_answered_again_also_by_the_next_run() -> None:
+    calls = Calls(calls_per_hour=1)
+    calls.begin()
+    after = Calls(list(calls.kept.values()), calls_per_hour=1)
+    for each in (calls, after):
+        assert each.refused(sid="CA1") is None
+        assert each.refused() == "calls_per_hour: busy"
 
 
 def test_a_caller_has_an_amount_for_a_day() -> None:

@@ -98,7 +98,7 @@ class Limits:
             self._state.steps.close(Slug.SPEND_LIMIT, self._state.phrases.time_up, now)
 
     def _spend(self, now: float) -> None:
-        if self._spend_s is not None:
+        if self._spend_s is not None and self._spent_at is None:
             self._spent_at = now + self._spend_s
 
     def _time_up_due(self) -> float | None:

@@ -192,9 +192,12 @@ class InboundPolicy:
     # --- before a call -------------------------------------------------------------------------
 
     def refusal(
-        self, from_: str, stir_verstat: str | None
+        self, call_sid: str, from_: str, stir_verstat: str | None
     ) -> tuple[InboundRefusal, Refused] | None:
-        """Return why a call is not answered, and what its caller gets; None: it is answered."""
+        """Return why a call is not answered, and what its caller gets; None: it is answered.
+
+        A call that was counted before, perhaps by an earlier run, is within its limits.
+        """
         rules = self.rules
         if from_ in rules.blocked or from_.startswith(rules.blocked_prefixes):
             return InboundRefusal.BLOCKED, rules.blocked_answer
@@ -203,6 +206,8 @@ class InboundPolicy:
         answer = rules.stir.get(verdict_of(stir_verstat), "answer") if rules.stir else "answer"
         if answer != "answer":
             return InboundRefusal.STIR, answer
+        if tag_of(call_sid) in self._uses:
+            return None
         used_up = self.used_up(from_)
         return None if used_up is None else (used_up, rules.over_limit)
 

@@ -76,7 +76,9 @@ class CallFlow:
         from_, to = _numbers(form)
         entry = self._registry.find(call_sid)
         is_new = entry is None and not self._registry.pending_lookup(call_sid)
-        refusal = self._inbound.refusal(from_, form.get("StirVerstat")) if is_new else None
+        refusal = (
+            self._inbound.refusal(call_sid, from_, form.get("StirVerstat")) if is_new else None
+        )
         if refusal is not None:
             why, _ = refusal
             self._metrics.refused("webhook", why.slug)
