@@ -23,7 +23,7 @@ DAY_S: Final = 24 * HOUR_S
 KEEP_S: Final = 10.0
 """Seconds after which what calls have used is kept again, at the next event of any of them."""
 
-USES_MAX: Final = 100_000
+USES_MAX: Final = 50_000
 """Calls of a day that are known one by one. Beyond, the oldest count for the limit of the day only,
 by the minute."""
 
@@ -142,7 +142,7 @@ class _CallerUse:
     __slots__ = ("calls", "used")
 
     def __init__(self) -> None:
-        self.calls: Final[deque[CallUse]] = deque()
+        self.calls: Final[list[CallUse]] = []
         self.used: Final = Used()
 
 
@@ -327,7 +327,7 @@ class InboundPolicy:
         del self._uses[use.call]
         caller = self._callers[use.caller]
         self._change(use, -use.ms, -self._cost(use.ms, use.tier))
-        caller.calls.popleft()
+        del caller.calls[0]  # oldest first, as in `_uses`
         if not caller.calls:
             del self._callers[use.caller]
 
