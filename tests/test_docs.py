@@ -137,6 +137,7 @@ def test_the_log_says_what_the_page_quotes() -> None:
         "E-PROC-02",
         "E-OUT-26",
         "E-REC-06",
+        "E-REC-07",
         "E-SEC-01",
         "E-SEC-02",
         "E-SEC-03",

@@ -34,6 +34,7 @@ from offhook.call.commands import (
     End,
     HangUpAgent,
     HangUpSpare,
+    KeepChanges,
     LeaveStream,
     MaskCaller,
     Note,
@@ -52,6 +53,7 @@ from offhook.call.ending import Ending, Slug
 from offhook.call.inputs import CallAnnounced, Input, Requested
 from offhook.call.phases import Phase
 from offhook.deepgram import messages as deepgram
+from offhook.deepgram.changes import Change
 from offhook.events.types import (
     AgentAnnounced,
     AgentConnected,
@@ -267,6 +269,8 @@ class Playbook:
         self.contract = Contract()
         self._script: list[str] = []
         self._out: list[_Output] = []
+        self.kept: tuple[Change, ...] = ()
+        """Changes of the agent that were to be kept. A conversation does not name them."""
         self.progress: list[AgentAnnounced | AgentHeard] = []
         """Events about an utterance before its end. A conversation does not name them."""
 
@@ -365,6 +369,8 @@ class Playbook:
         for command in commands:
             if isinstance(command, Note) and isinstance(command.event, AgentAnnounced | AgentHeard):
                 self.progress.append(command.event)
+            elif isinstance(command, KeepChanges):
+                self.kept = command.changes
             elif isinstance(command, Play):
                 self._out += [Sent(len(audio), name) for audio, name in command.pieces]
             else:

@@ -29,6 +29,7 @@ from offhook.call.handlers import HANDLERS, IGNORED, UnexpectedInputError
 from offhook.call.handoff_actions import SendDigits
 from offhook.call.inputs import CallAnnounced, Input, Requested, ServerStopped
 from offhook.call.phases import LINK_IGNORED, LINK_TRANSITIONS, LinkState, LinkStep, Phase
+from offhook.call.resumed import ResumedCall
 from offhook.deepgram import messages as deepgram
 from offhook.twilio import messages as twilio
 
@@ -54,6 +55,8 @@ SAMPLES: Final[list[Input]] = [
     deepgram.CustomFromThinkProvider("{}"),
     deepgram.UnknownAgentMessage("Novelty"),
     CallAnnounced(),
+    inputs.ProcessDied(ResumedCall()),
+    inputs.CallerReturning(),
     inputs.AgentLegRefused(429),
     inputs.AgentLegUnreachable("no such host"),
     inputs.LegLost("agent"),

@@ -18,11 +18,12 @@ from tests.call.playbook import (
     agent,
     key,
 )
+from tests.call.test_phrases import interrupted
 
 from offhook.call import phases, requests
 from offhook.call.call_settings import CallSettings
 from offhook.call.handoff_actions import Dial
-from offhook.call.inputs import CallAnnounced, CallOver, HandoffDone, Requested
+from offhook.call.inputs import CallAnnounced, CallOver, HandoffDone, ProcessDied, Requested
 from offhook.call.phases import TRANSITIONS, Phase, Step
 
 IMPATIENT = CallSettings(silence_s=1)
@@ -44,6 +45,7 @@ def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.Monk
     closing: list[Given] = [*talking, Wait(0.5), Wait(0.5)]
     conversations: list[list[Given]] = [
         [CallAnnounced(), CallOver()],
+        [ProcessDied(interrupted()), CallOver()],
         [*settling, STOP],
         [*settling, TRANSFER],
         [*settling, SWITCH],

@@ -31,15 +31,18 @@ from offhook.call.handoff_actions import Dial, SendDigits
 from offhook.call.inputs import (
     HandoffDone,
     LegLost,
+    ProcessDied,
     RequestCancelled,
     Requested,
     ServerStopped,
     ToolBegan,
 )
 from offhook.call.phrases import Phrases
+from offhook.call.resumed import ResumedCall
 from offhook.calls import messaging, transfers
 from offhook.calls.messaging import Messaging
 from offhook.deepgram import messages as deepgram
+from offhook.events.types import CallStarted, FunctionCalled
 from offhook.tools import runner
 from offhook.tools.declare import ToolError
 
@@ -58,11 +61,23 @@ DESK: Final = Dial("desk", "+12025550123")
 INJECTION_REFUSED: Final = deepgram.InjectionRefused("")
 
 
+def interrupted() -> ResumedCall:
+    """Return a call whose process died while a function ran."""
+    resumed = ResumedCall()
+    resumed.take(CallStarted(), 0)
+    resumed.take(FunctionCalled("1", "pay", "{}"), 500)
+    return resumed
+
+
 def function(call_id: str, arguments: str = "{}") -> deepgram.FunctionCallRequest:
     return deepgram.FunctionCallRequest([deepgram.FunctionCall(call_id, "pay", arguments)])
 
 
 CONVERSATIONS: Final[dict[str, list[Given]]] = {
+    "a process that died": [
+        ProcessDied(interrupted(), unrepeatable=frozenset({"pay"})),
+        *TALKING,
+    ],
     "silence": [*TALKING, Wait(60)],
     "time": [*TALKING, *[each for _ in range(40) for each in (key("1"), Wait(9))]],
     "slow functions": [*TALKING, function("1"), function("2"), ToolBegan("2"), Wait(11)],

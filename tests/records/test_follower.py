@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 from tests.records.test_record import Calls, said
-from tests.records.test_store import ended, rows
+from tests.records.test_store import began, ended, rows
 from tests.waiting import wait_until
 
 from offhook.config import Prices
@@ -19,6 +19,8 @@ from offhook.journal.entries import encode
 from offhook.journal.folders import make_machine_id, process_folders
 from offhook.journal.keeper import EventJournal
 from offhook.journal.live import LiveFollower
+from offhook.journal.live_files import held_calls
+from offhook.records import follower as follower_module
 from offhook.records import tables
 from offhook.records.follower import RecordFollower
 
@@ -65,6 +67,52 @@ def test_the_calls_of_a_dead_process_end_while_another_goes_on(
     with follower_of(engine, root):
         wait_until(lambda: process_folders(root) == [])
     assert {row["slug"] for row in rows(engine, tables.calls)} == {"server_died", "caller_hung_up"}
+
+
+LIVE_SID = "CA" + "1" * 32
+
+
+def died_under_a_call(root: Path) -> None:
+    with EventJournal(root, LIMIT) as journal:
+        journal.keep(LIVE_SID, b"{}")
+        journal(CallEvent(LIVE_SID, 0, began()))
+        journal(CallEvent(LIVE_SID, 10, events.CallerSaid("Hello.")))
+
+
+def test_a_call_that_another_process_takes_over_is_its_own_from_then_on(
+    engine: Engine, tmp_path: Path
+) -> None:
+    root = tmp_path / "journal"
+    died_under_a_call(root)
+    (dead,) = process_folders(root)
+    with follower_of(engine, root):
+        wait_until(lambda: len(rows(engine, tables.calls)) == 1)
+        with EventJournal(root, LIMIT) as next_:
+            assert [each.call_sid for each in next_.take_over()] == [LIVE_SID]
+            next_(CallEvent(LIVE_SID, 900, events.CallTakenOver(880)))
+            wait_until(lambda: not dead.exists())
+            (row,) = rows(engine, tables.calls)
+            assert (row["process"], row["slug"]) == (next_.process_id, None)
+            next_(CallEvent(LIVE_SID, 1000, ended()))
+            wait_until(lambda: next_.waiting == 0)
+            (row,) = rows(engine, tables.calls)
+            assert row["slug"] == "caller_hung_up"
+
+
+def test_a_call_that_nobody_takes_over_ends_after_a_while(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "journal"
+    died_under_a_call(root)
+    with follower_of(engine, root):
+        wait_until(lambda: rows(engine, tables.applied) != [])
+        (row,) = rows(engine, tables.calls)
+        assert row["slug"] is None, "its file is there"
+        monkeypatch.setattr(follower_module, "UNTAKEN_S", 0)
+        wait_until(lambda: process_folders(root) == [])
+    (row,) = rows(engine, tables.calls)
+    assert (row["slug"], row["duration_ms"]) == ("server_died", 10)
+    assert held_calls(root) == set()
 
 
 def test_what_a_later_process_tells_of_a_call_waits_for_its_beginning(

@@ -66,6 +66,7 @@ class Rig:
                 unused,
                 CurrentAgents(config),
                 unused,
+                cast("Any", SimpleNamespace(take_over=lambda: None)),
             ),
             self.pending,
             self.metrics,

@@ -8,6 +8,7 @@ method of the call. After every `receive` and `tick`, set a timer for `deadline(
 from collections.abc import Callable
 from typing import Final
 
+from offhook.call import inputs
 from offhook.call.agent_link import AgentLink
 from offhook.call.call_settings import CallSettings
 from offhook.call.call_state import CallPart, CallState, CallSteps
@@ -29,7 +30,7 @@ from offhook.call.phrases import Phrases
 from offhook.call.requests import SwitchAgent
 from offhook.call.rollover import SESSION_S, Rollover
 from offhook.call.turns import Turns
-from offhook.events.types import AgentSwitched, InterruptionCause
+from offhook.events.types import AgentSwitched, CallTakenOver, InterruptionCause
 
 ROUNDS_MAX: Final = 100
 """Rounds in which `tick` must have served all that is due; more show a fault in a part."""
@@ -60,7 +61,7 @@ class Call:
     ) -> None:
         steps = CallSteps(self.end, self._close, self._switch, self._begin_talking, self._interrupt)
         state = self._state = CallState(settings, now, do, steps)
-        history = ConversationHistory()
+        history = self.history = ConversationHistory()
         self.do = state.do
         self.note = state.note
         self.health = LegHealth(state)
@@ -189,6 +190,19 @@ class Call:
         if self._state.phase is Phase.TALKING:
             self.turns.interrupt(cause, now)
 
+    def take_over(self, died: inputs.ProcessDied, now: float) -> None:
+        """Go on with a call whose process has died, as it was then."""
+        resumed = died.call
+        self.note(CallTakenOver(max(0, self._state.ms_since_start(now) - resumed.last_ms)))
+        self.pending.restore(died.changes)
+        unknown = self.functions.settle(resumed, died.unrepeatable, now)
+        retold = resumed.retold(self.phrases, unknown)
+        self.history.restore(retold.turns)
+        self.turns.resume(resumed)
+        if resumed.started_ms is not None:
+            self.limits.resume(self._state.at(resumed.started_ms))
+        self.handoff.resume(died, retold, now)
+
     def _begin_talking(self, now: float) -> None:
         """Let both sides hear each other, as both legs are up."""
         self._state.step(Step.AGENT_READY)
@@ -240,7 +254,7 @@ class Call:
         state.step(Step.ENDED)
         self.link.close()
         ending = Ending(how, detail)
-        self.note(ending.event(state.ms_since_start(now)))
+        self.note(ending.event(self.handoff.length_ms(now)))
         state.finish(ending)
 
     def give_up(self, what: str, now: float) -> Ending:

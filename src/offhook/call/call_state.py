@@ -101,6 +101,10 @@ class CallState:
         """Publish an event to the subscribers."""
         self.do(Note(event))
 
+    def at(self, ms: int) -> float:
+        """Return the time in seconds at which the call was so many milliseconds long."""
+        return self._began + ms / 1000
+
     def ms_since_start(self, now: float) -> int:
         """Return the length of the call so far, in milliseconds."""
         return to_ms(now - self._began)

@@ -122,6 +122,13 @@ class ChangeAgent:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepChanges:
+    """Keep all changes that were made of the agent, for a process that must go on with the call."""
+
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TransferCaller:
     """Have the caller transferred to a destination of the agent file, by the rules of a tool.
 
@@ -177,6 +184,7 @@ Command: TypeAlias = (
     | ClearCaller
     | LeaveStream
     | ChangeAgent
+    | KeepChanges
     | TransferCaller
     | MaskCaller
     | Reply

@@ -4,6 +4,7 @@ Source: deepgram.md §4. Who runs them, and how, is not known here.
 """
 
 import json
+from collections.abc import Container
 from typing import Final, Literal, NamedTuple
 
 from offhook.call import inputs
@@ -12,6 +13,7 @@ from offhook.call.commands import CancelTool, RunTool, TellAgent
 from offhook.call.history import ConversationHistory
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase
+from offhook.call.resumed import ResumedCall, finished
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import FunctionAnswered, FunctionCalled, FunctionDropped, FunctionOutcome
 
@@ -128,6 +130,28 @@ class Functions:
             self._state.note(FunctionDropped(call_id, function.name, why))
         self._open.clear()
         self._rest()
+
+    def settle(
+        self, resumed: ResumedCall, unrepeatable: Container[str], now: float
+    ) -> dict[str, deepgram.FinishedFunction]:
+        """Settle the functions that were open when the call's process died.
+
+        Those that are `unrepeatable` may be done: return them, with the answer that says so. The
+        others are called off; the agent calls them again.
+        """
+        unknown: dict[str, deepgram.FinishedFunction] = {}
+        for function_id, function in resumed.open.items():
+            name = function.called.name
+            if name not in unrepeatable:
+                self._state.note(FunctionDropped(function_id, name, "cancelled"))
+                continue
+            content = self._state.phrases.outcome_unknown
+            after_ms = self._state.ms_since_start(now) - function.at_ms
+            self._state.note(
+                FunctionAnswered(function_id, name, "outcome_unknown", content, after_ms)
+            )
+            unknown[function_id] = finished(function.called, content)
+        return unknown
 
     # --- time ----------------------------------------------------------------------------------
 

@@ -48,6 +48,14 @@ def _come_back(call: "Call", _: twilio.Start, now: float) -> None:
     call.handoff.come_back(now)
 
 
+def _take_over(call: "Call", died: inputs.ProcessDied, now: float) -> None:
+    call.take_over(died, now)
+
+
+def _expect_back(call: "Call", _: inputs.CallerReturning, now: float) -> None:
+    call.handoff.expect_back(now)
+
+
 def _refuse_second_start(call: "Call", _: twilio.Start, now: float) -> None:
     call.health.violate("caller", "a second 'start'", now)
 
@@ -330,6 +338,8 @@ _LIVE: Final = (_W, _S, _T, _B, _C, _A)
 
 _HANDLED: Final[tuple[tuple[Handler, tuple[type, ...], tuple[Phase, ...]], ...]] = (
     (_announce_stream, (inputs.CallAnnounced,), (_W,)),
+    (_take_over, (inputs.ProcessDied,), (_W,)),
+    (_expect_back, (inputs.CallerReturning,), (_W, _A)),
     (_start_stream, (twilio.Start,), (_W,)),
     (_come_back, (twilio.Start,), (_A,)),
     (_refuse_second_start, (twilio.Start,), (_S, _T, _B, _C)),
@@ -392,6 +402,8 @@ _IGNORED: Final[tuple[tuple[str, tuple[type, ...], tuple[Phase, ...]], ...]] = (
         (inputs.CallAnnounced,),
         (_S, _T, _B, _C, _A),
     ),
+    ("This process has the call.", (inputs.ProcessDied,), (_S, _T, _B, _C, _A)),
+    ("The caller is back.", (inputs.CallerReturning,), (_S, _T, _B, _C)),
     ("It is of the stream that was left.", (twilio.Stop,), (_A,)),
     (
         "Nothing was sent to Twilio since the stream began or was left.",

@@ -18,6 +18,7 @@ from offhook.call.limits import Limits
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Step
 from offhook.call.phrases import transfer_failed
+from offhook.call.resumed import Retold
 from offhook.call.turns import Turns
 from offhook.events.types import (
     CallerBack,
@@ -30,6 +31,8 @@ STREAM_OWED_S: Final = 300.0
 """Seconds to wait for an announced stream: as long as its token is valid."""
 LONG_ANNOUNCEMENT_MS: Final = 10_000
 """Milliseconds of an announcement from which the agent is dialled only when the stream comes."""
+UNASKED_S: Final = 60.0
+"""Seconds that Twilio may take to ask what comes after a stream whose process died."""
 LEFT_S: Final = 60.0
 """Seconds that Twilio may take to ask what comes after a stream that was left."""
 TRANSFERRED_S: Final = 4 * 3600.0 + 60.0
@@ -63,6 +66,9 @@ class Handoff:
         self._action: HandoffAction | None = None
         self._is_call_over = False
         self._news = ""
+        self._push = ""
+        self._is_interrupted = False
+        self._known_ms: int | None = None
         self._due: float | None = None
 
     # --- streams -------------------------------------------------------------------------------
@@ -86,18 +92,56 @@ class Handoff:
         self._limits.come_back(now, after_keys=after_keys)
         self._take_stream(now)
 
+    def resume(self, died: inputs.ProcessDied, retold: Retold, now: float) -> None:
+        """Go on with a call whose process died: wait for its stream, or for its action's end."""
+        if died.call.started_ms is None:
+            self._due = now + STREAM_OWED_S
+            return
+        self._state.step(Step.TAKEN_OVER)
+        self._link.greets = died.call.greets
+        self._due = now + UNASKED_S
+        self._action = died.action
+        if died.action is not None:
+            if isinstance(died.action, handoff_actions.SendDigits):
+                self._news = self._state.phrases.keys_sent
+            if died.has_begun:
+                self.begin(now)
+            return
+        self._is_interrupted = True
+        self._known_ms = died.call.last_ms
+        self._push = retold.push
+        failed = died.call.untold
+        if died.call.ringing:
+            # The person is hung up on when they take the call (calls/transfers.py).
+            failed = TransferFailed(died.call.ringing, "canceled")
+            self._state.note(failed)
+        if failed is not None:
+            self._push = ""
+            self._news = transfer_failed(self._state.phrases, failed.destination, failed.why)
+        elif retold.goes_on:
+            self._news = self._state.phrases.go_on
+
+    def expect_back(self, now: float) -> None:
+        """Dial the agent for a caller whom Twilio sends back to a stream."""
+        if self._action is None:
+            self._due = now + LEFT_S
+            self._link.dial_ahead(now)
+
     def _take_stream(self, now: float) -> None:
         self._state.step(Step.STREAM_STARTED)
         self._due = self._action = None
-        self._is_call_over = False
+        self._is_call_over = self._is_interrupted = False
         self._limits.hear_caller(now)
         self._link.start_stream(now)
 
     def tell(self, now: float) -> None:
         """Tell an agent that has resumed what happened during the handoff."""
         news, self._news = self._news, ""
+        push, self._push = self._push, ""
         if news:
             self._pending.tell(news, None, now)
+        elif push:
+            self._pending.repeat_turn(push, now)
 
     # --- away ----------------------------------------------------------------------------------
 
@@ -152,7 +196,21 @@ class Handoff:
             self._due = now + OUTCOME_S
             self._is_call_over = True
         else:
-            self._state.steps.end(Slug.CALLER_HUNG_UP, "", now)
+            self._state.steps.end(self._unreturned, "", now)
+
+    def length_ms(self, now: float) -> int:
+        """Return the length of the call; one whose caller did not come back ended with its process.
+
+        In milliseconds.
+        """
+        if self._is_interrupted and self._known_ms is not None:
+            return self._known_ms
+        return self._state.ms_since_start(now)
+
+    @property
+    def _unreturned(self) -> Slug:
+        """The ending of a call whose caller has not come back before the call was over."""
+        return Slug.SERVER_DIED if self._is_interrupted else Slug.CALLER_HUNG_UP
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -164,5 +222,7 @@ class Handoff:
         """End a call whose stream does not come."""
         if is_due(self._due, now):
             self._due = None
-            slug = Slug.CALLER_HUNG_UP if self._is_call_over else Slug.STREAM_NEVER_CAME
+            slug = Slug.STREAM_NEVER_CAME
+            if self._is_call_over or self._is_interrupted:
+                slug = self._unreturned
             self._state.steps.end(slug, "", now)

@@ -4,8 +4,10 @@ Source: deepgram.md §2.8 and §5.4: what the caller heard, not what the agent w
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
+from offhook.call.resumed import Turn
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import AgentSaid, AgentTold, CallerSaid
 
@@ -31,6 +33,14 @@ class ConversationHistory:
         size = len(function.arguments) + len(function.response)
         size += len(function.thought_signature or "")
         self._add(deepgram.History(function_calls=[function]), size)
+
+    def restore(self, turns: Iterable[Turn]) -> None:
+        """Add the conversation of a call that another process had."""
+        for turn in turns:
+            if isinstance(turn, deepgram.FinishedFunction):
+                self.ran(turn)
+            else:
+                self.said(turn)
 
     def so_far(self) -> tuple[deepgram.History, ...]:
         """Return the conversation so far, oldest first."""

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from offhook.call.ending import Slug
+from offhook.call.handoff_actions import HandoffAction
 from offhook.call.requests import CallRequest
+from offhook.call.resumed import ResumedCall
 from offhook.deepgram import messages as deepgram
+from offhook.deepgram.changes import Change
 from offhook.events.types import FunctionOutcome, HandoffOutcome, Leg, SpareFailure
 from offhook.twilio import messages as twilio
 
@@ -15,6 +18,27 @@ class CallAnnounced:
     """Our signed webhook was asked for TwiML. `announcement_ms`: milliseconds it speaks first."""
 
     announcement_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDied:
+    """The process that had the call has died. Comes before anything else, if at all.
+
+    `unrepeatable` are names of functions of the agent that must not run twice. `action` is what the
+    stream was left for, and `has_begun` whether Twilio was given it; None: the caller was on a
+    stream, or waited for one.
+    """
+
+    call: ResumedCall
+    changes: tuple[Change, ...] = ()
+    unrepeatable: frozenset[str] = frozenset()
+    action: HandoffAction | None = None
+    has_begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallerReturning:
+    """Twilio asked what comes after the stream that broke off as its process died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +192,8 @@ Input: TypeAlias = (
     | deepgram.ServerMessage
     | deepgram.UnknownAgentMessage
     | CallAnnounced
+    | ProcessDied
+    | CallerReturning
     | AgentLegRefused
     | AgentLegUnreachable
     | LegLost

@@ -50,6 +50,10 @@ class Limits:
         if self._spent_at is not None:
             self._spend_s, self._spent_at = self._spent_at - now, None
 
+    def resume(self, started: float) -> None:
+        """Go on with the time limit of a call whose stream first came at `started`."""
+        self.start(started)
+
     def come_back(self, now: float, *, after_keys: bool) -> None:
         """Extend the time of a returning caller when it is nearly over, or has run out meanwhile.
 

@@ -8,12 +8,12 @@ injection is recognised by its text when it is spoken.
 from typing import Final, NamedTuple
 
 from offhook.call.call_state import CallState
-from offhook.call.commands import Reply, TellAgent
+from offhook.call.commands import KeepChanges, Reply, TellAgent
 from offhook.call.history import ConversationHistory
 from offhook.deepgram import changes
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.changes import Change
-from offhook.events.types import AgentTold
+from offhook.events.types import AgentTold, CallerSaid
 
 UNANSWERED_S: Final = 10.0
 """Seconds to wait for Deepgram's answer to an injection or an update, and for queued speech."""
@@ -74,14 +74,24 @@ class PendingRequests:
         self._history.said(told)
         self.send(deepgram.InjectUserMessage(content=text), request_id, now)
 
+    def repeat_turn(self, text: str, now: float) -> None:
+        """Repeat a turn of the caller's that had no answer; the record has it already."""
+        self._history.said(CallerSaid(text))
+        self.send(deepgram.InjectUserMessage(content=text), None, now)
+
     def repeat_changes(self) -> None:
         """Repeat all changes in a session whose Settings cannot carry them."""
         for change in self.changes:
             self._state.do(TellAgent(change))
 
+    def restore(self, changes: tuple[Change, ...]) -> None:
+        """Take the changes that were made while another process had the call."""
+        self.changes = changes
+
     def forget_changes(self) -> None:
         """Forget all changes, as another agent takes over."""
-        self.changes = ()
+        if self.changes:
+            self._set(())
 
     # --- what Deepgram answers -----------------------------------------------------------------
 
@@ -168,4 +178,8 @@ class PendingRequests:
 
     def _keep(self, message: Injection | Change) -> None:
         if not isinstance(message, Injection):
-            self.changes = changes.kept(self.changes, message)
+            self._set(changes.kept(self.changes, message))
+
+    def _set(self, all_changes: tuple[Change, ...]) -> None:
+        self.changes = all_changes
+        self._state.do(KeepChanges(all_changes))

@@ -22,7 +22,7 @@ class Phase(Enum):
     CLOSING = "closing"
     """Last words are being spoken; when they were heard the call ends, or leaves its stream."""
     AWAY = "away"
-    """The caller has left the stream for a handoff, and may come back."""
+    """The caller is off the stream, for a handoff or as a process died, and may come back."""
     ENDED = "ended"
     """The call is over; no phase follows."""
 
@@ -38,11 +38,13 @@ class Step(Enum):
     CALLER_BACK = "caller back"
     CALLER_LEFT = "caller left"
     AGENT_SWITCHED = "agent switched"
+    TAKEN_OVER = "taken over"
     ENDED = "ended"
 
 
 TRANSITIONS: Final[dict[tuple[Phase, Step], Phase]] = {
     (Phase.WAITING, Step.STREAM_STARTED): Phase.SETTLING,
+    (Phase.WAITING, Step.TAKEN_OVER): Phase.AWAY,
     (Phase.WAITING, Step.ENDED): Phase.ENDED,
     (Phase.SETTLING, Step.AGENT_READY): Phase.TALKING,
     (Phase.SETTLING, Step.CALLER_LEFT): Phase.AWAY,

@@ -32,6 +32,8 @@ class Phrases:
     """Tells the agent which keys the caller has entered."""
     keys_sent: str = "(The keys were pressed. Go on.)"
     """Tells the agent that the keys of `send_digits` were pressed."""
+    go_on: str = "(The line was interrupted. Go on from where you were.)"
+    """Tells the agent to go on with what it was saying, or doing, when the line was interrupted."""
     transfer_failed: str = (
         "(The transfer to {destination} did not work: {reason}."
         " Tell the caller, and go on helping.)"

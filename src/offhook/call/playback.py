@@ -100,6 +100,10 @@ class Playback:
 
     # --- what happens ---
 
+    def resume(self, begun: int) -> None:
+        """Count utterances on from `begun`, as another process had those before."""
+        self._begun = begun
+
     def play(self, chunk: bytes, now: float) -> list[Piece]:
         """Take agent audio; return what to send now, in whole 20 ms frames, with marks."""
         utterance = self._open or self._begin()

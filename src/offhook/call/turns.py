@@ -10,6 +10,7 @@ from offhook.call.commands import ClearCaller, Piece, Play
 from offhook.call.history import ConversationHistory
 from offhook.call.phases import Phase, Step
 from offhook.call.playback import Playback
+from offhook.call.resumed import ResumedCall
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
     AgentMuted,
@@ -74,6 +75,13 @@ class Turns:
     def utterances(self) -> int:
         """Number of utterances that the agent has begun."""
         return self.playback.begun
+
+    def resume(self, resumed: ResumedCall) -> None:
+        """Go on with the utterances of a call that another process had."""
+        for said in resumed.cut:
+            self._state.note(said)
+        self.playback.resume(resumed.utterances)
+        self._is_muted = resumed.is_muted
 
     # --- the agent -----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from offhook.call.ending import Ending
 from offhook.call.inputs import Input
 from offhook.config import Agent
+from offhook.deepgram.changes import Change
 
 if TYPE_CHECKING:
     from offhook.calls.control import CallControl
@@ -56,6 +57,10 @@ class CallEntry:
         origin: Our https address as Twilio reaches it; empty as long as it is not known.
         expected_until: Time in seconds until which the call counts as live without a stream.
         is_after_due: True while Twilio has still to ask what comes after an opened stream.
+        is_interrupted: True from the death of the process that had the caller's stream until the
+            caller is on a stream again.
+        changes: Changes that were made of the agent in this call.
+        keep: Keeps the call's facts as they are now, for a process that must go on with the call.
         over_at: Time in seconds at which the call ended; None while it lasts.
         answered: Set when the agent's leg is up, or the call is over without it.
     """
@@ -67,11 +72,14 @@ class CallEntry:
         "began",
         "by_webhook",
         "call_sid",
+        "changes",
         "control",
         "ending",
         "expected_until",
         "handoff",
         "is_after_due",
+        "is_interrupted",
+        "keep",
         "origin",
         "our_number",
         "over_at",
@@ -92,7 +100,7 @@ class CallEntry:
         self.account_sid: Final = account_sid
         self.token = token
         self.began: Final = began
-        self.by_webhook: Final = token is not None
+        self.by_webhook = token is not None
         self.session = None
         self.ending: Ending | None = None
         self.our_number = ""
@@ -100,8 +108,17 @@ class CallEntry:
         self.origin = ""
         self.expected_until = 0.0
         self.is_after_due = False
+        self.is_interrupted = False
+        self.changes: tuple[Change, ...] = ()
+        self.keep: Callable[[], None] = nothing
         self.over_at: float | None = None
         self.answered: Final = asyncio.Event()
+
+    def note_origin(self, origin: str) -> None:
+        """Note at which https address Twilio reaches us for this call."""
+        if origin != self.origin:
+            self.origin = origin
+            self.keep()
 
     @property
     def has_stream(self) -> bool:
@@ -117,3 +134,7 @@ class CallEntry:
         """Pass on an input from outside the call's two sockets; ignore it once the call is over."""
         if self.session is not None:
             self.session.receive(message)
+
+
+def nothing() -> None:
+    """Keep nothing: there is no journal, or the call is over."""

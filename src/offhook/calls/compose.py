@@ -7,6 +7,7 @@ from offhook.calls.call_limits import CallLimits
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.farewells import Farewells
 from offhook.calls.intake import CallIntake
+from offhook.calls.interrupted import InterruptedCalls
 from offhook.calls.lookup import LookUp
 from offhook.calls.messaging import Messaging
 from offhook.calls.registry import CallRegistry
@@ -18,6 +19,7 @@ from offhook.config import Config
 from offhook.config.current_agents import CurrentAgents
 from offhook.deepgram.leg import Dial
 from offhook.events.types import Subscriber
+from offhook.journal.keeper import EventJournal
 from offhook.policy.dial_policy import DialPolicy
 from offhook.policy.inbound_policy import InboundPolicy
 from offhook.recordings.recorder import Recordings
@@ -34,6 +36,7 @@ class CallHandling:
     farewells: Farewells
     agents: CurrentAgents
     inbound: InboundPolicy
+    interrupted: InterruptedCalls
 
 
 def compose(
@@ -53,6 +56,7 @@ def compose(
     seen: Iterable[int] = (),
     saw: Callable[[int], None] = lambda mark: None,
     limits: CallLimits | None = None,
+    journal: EventJournal | None = None,
 ) -> CallHandling:
     """Compose the parts that handle the calls of one server.
 
@@ -72,6 +76,7 @@ def compose(
         seen: Marks of CallSids that earlier runs admitted.
         saw: Called with the mark of every new CallSid.
         limits: Limits on new calls, if `dial` counts its sessions in one.
+        journal: Keeps the files of live calls, and has those of processes that died.
     """
     limits = limits or CallLimits.of(config, clock.now)
     registry = CallRegistry(limits, clock, publish, seen, saw)
@@ -92,8 +97,29 @@ def compose(
         recordings=recordings,
         origin=config.server.public_url or "",
         session_s=config.deepgram.session_minutes * 60,
+        keep=_keep_nothing if journal is None else journal.keep,
     )
     intake = CallIntake(
         config.twilio, agents, registry, sessions, farewells, inbound, clock, look_up
     )
-    return CallHandling(registry, limits, intake, transfers, farewells, agents, inbound)
+    interrupted = InterruptedCalls(
+        list if journal is None else journal.take_over,
+        _drop_nothing if journal is None else journal.drop,
+        agents,
+        registry,
+        sessions,
+        updates,
+        clock,
+    )
+    sessions.ended = interrupted.ended
+    return CallHandling(
+        registry, limits, intake, transfers, farewells, agents, inbound, interrupted
+    )
+
+
+def _keep_nothing(call_sid: str, line: bytes) -> None:
+    """Keep nothing: there is no journal."""
+
+
+def _drop_nothing(call_sid: str) -> None:
+    """Remove nothing: there is no journal."""

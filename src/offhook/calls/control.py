@@ -13,6 +13,7 @@ from offhook.calls.call_updates import CallUpdates
 from offhook.calls.messaging import Messaging
 from offhook.calls.transfers import Transfers
 from offhook.capture.tap import NewCall
+from offhook.deepgram.changes import Change
 from offhook.deepgram.settings import Part
 from offhook.events.types import Event
 from offhook.tools.declare import ToolError
@@ -149,6 +150,12 @@ class CallControl:
     def leave_stream(self, action: HandoffAction, close: Callable[[], None]) -> None:
         """Have Twilio perform an action; `close` closes the stream, if that is needed."""
         self._live_entry().handoff.leave(action, close)
+
+    def keep_changes(self, changes: tuple[Change, ...]) -> None:
+        """Keep the changes that were made of the agent, should this process die."""
+        if self.entry is not None and self.entry.session is not None:
+            self.entry.changes = changes
+            self.entry.keep()
 
     def end_phone_call(self, close: Callable[[], None]) -> None:
         """End the phone call; `close` closes the stream, and Twilio then asks what comes after."""

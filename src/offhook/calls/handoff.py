@@ -52,6 +52,11 @@ class StreamHandoff:
         self._note = note
 
     @property
+    def has_begun(self) -> bool:
+        """True once Twilio was given the action."""
+        return self._due_at is not None
+
+    @property
     def is_possible(self) -> bool:
         """True if Twilio can be told what comes after a stream that is left."""
         entry = self._entry
@@ -74,6 +79,7 @@ class StreamHandoff:
         self.count += 1
         entry.token = secrets.token_urlsafe(24)
         entry.expected_until = self._clock.now() + STREAM_DUE_S
+        entry.keep()
         if entry.by_webhook:
             close()
             return
@@ -84,6 +90,34 @@ class StreamHandoff:
             entry.receive(lost)
 
         self._updates.send_to(entry.call_sid, url, in_vain)
+
+    def resume(
+        self, count: int, action: HandoffAction | None, *, has_begun: bool, is_returning: bool
+    ) -> None:
+        """Go on with the handoffs of a call whose process died.
+
+        `is_returning`: the action is over, and the caller is to get a new stream.
+        """
+        self.count = count
+        self.action, self.is_returning = action, is_returning
+        if action is not None and has_begun:
+            self._due_at = self._entry.expected_until = self._clock.now() + _longest_s(action)
+
+    def renew(self) -> None:
+        """Give the next stream a number and a token, as the one before broke off."""
+        self.count += 1
+        self._entry.token = secrets.token_urlsafe(24)
+        self._entry.keep()
+
+    def expect_back(self, stream: int) -> None:
+        """Expect a caller back of whom Twilio asks what comes after that stream, which broke off.
+
+        A repeated request changes nothing.
+        """
+        if stream == self.count:  # The process died before it knew of that stream.
+            self.renew()
+        self._entry.expected_until = self._clock.now() + STREAM_DUE_S
+        self._entry.receive(inputs.CallerReturning())
 
     def begin(self) -> None:
         """Tell the call, once, that Twilio was given the action.
@@ -97,6 +131,7 @@ class StreamHandoff:
             self.finish("hung-up")
             return
         self._due_at = self._entry.expected_until = self._clock.now() + _longest_s(action)
+        self._entry.keep()
         self._entry.receive(inputs.HandoffBegun())
         if isinstance(action, Dial):
             self._note(self._entry.call_sid, Dialled("transfer", action.name, action.to))
@@ -109,6 +144,7 @@ class StreamHandoff:
         if isinstance(self.action, JoinConference) and outcome == "reached":
             outcome = "reached" if self._transfers.have_met(entry.call_sid) else "hung-up"
         self.is_returning = outcome != "reached"
+        entry.keep()
         entry.receive(inputs.HandoffDone(outcome))
         if entry.ending is None:
             self._transfers.over(entry.call_sid)
@@ -135,7 +171,9 @@ class StreamHandoff:
 
     def clear(self) -> None:
         """Forget the action, as the caller is on a stream again or the call is over."""
-        self.action = None
+        had_one, self.action = self.action is not None, None
+        if had_one:
+            self._entry.keep()
 
 
 def _longest_s(action: HandoffAction) -> float:

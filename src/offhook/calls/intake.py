@@ -212,6 +212,7 @@ class CallIntake:
             entry = self._enter(control, agent, details.account_sid, None, given)
         else:
             entry.is_after_due = True
+            entry.is_interrupted = False
             entry.handoff.clear()
         assert entry.session is not None, "a call that is over was refused"
         entry.session.begin(channel, start)

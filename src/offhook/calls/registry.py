@@ -9,7 +9,7 @@ from typing import Final
 from offhook.call import inputs
 from offhook.call.ending import Ending, Slug
 from offhook.call.inputs import Input
-from offhook.calls.call_entry import NO_VALUES, CallEntry
+from offhook.calls.call_entry import NO_VALUES, CallEntry, nothing
 from offhook.calls.call_limits import CallLimit, CallLimits
 from offhook.calls.replay_cache import ReplayCache, mark_of
 from offhook.clock import Clock
@@ -135,6 +135,7 @@ class CallRegistry:
         entry, now = self.live.pop(call_sid), self._clock.now()
         entry.ending = ending
         entry.session = None
+        entry.keep = nothing
         entry.values = NO_VALUES
         entry.over_at = now
         entry.handoff.clear()

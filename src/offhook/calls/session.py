@@ -21,6 +21,7 @@ from offhook.call.commands import (
     End,
     HangUpAgent,
     HangUpSpare,
+    KeepChanges,
     LeaveStream,
     MaskCaller,
     Note,
@@ -86,6 +87,7 @@ class Session(LegInputs):
         tap: Tap | None = None,
         recordings: Recordings | None = None,
         session_s: float = SESSION_S,
+        began: float | None = None,
     ) -> None:
         """Begin a call without a leg.
 
@@ -101,10 +103,11 @@ class Session(LegInputs):
             tap: Sees what goes over the two wires.
             recordings: Record what is said, from the stream's start to the end.
             session_s: Seconds of an agent session after which another one takes over.
+            began: Begin of the call by the clock, if another process had it before; else now.
         """
         super().__init__(clock.now)
         self.call_sid = call_sid
-        self._began = clock.now()
+        self._began = clock.now() if began is None else began
         self._call = Call(agent.call_settings, self._began, self._do, session_s=session_s)
         self._agent_session = agent
         self._switch_agent = switch_agent
@@ -145,6 +148,16 @@ class Session(LegInputs):
     def has_agent(self) -> bool:
         """True while the agent's leg is up, or being dialled."""
         return self._agent is not None
+
+    def take_over(self, died: inputs.ProcessDied) -> None:
+        """Go on with a call whose process has died. Called first, if at all."""
+        resumed = died.call
+        if resumed.agent_since_ms is not None:  # Deepgram charges for it all the same.
+            self.note(AgentDisconnected(max(0, resumed.last_ms - resumed.agent_since_ms)))
+        if resumed.started_ms is not None:
+            paused = resumed.is_paused
+            self._recording.resume(resumed.recording, is_paused=paused, began=self._began)
+        self.receive(died)
 
     def begin(self, channel: Channel, start: twilio.Start) -> None:
         """Make the channel of a verified stream the caller's leg.
@@ -332,6 +345,8 @@ class Session(LegInputs):
             case ChangeAgent():
                 self._agent_session = self._switch_agent(command.agent)
                 self._recording.permit(self._agent_session.recording)
+            case KeepChanges():
+                self._control.keep_changes(command.changes)
             case TransferCaller():
                 self._control.transfer_by_key(command.destination)
             case MaskCaller():

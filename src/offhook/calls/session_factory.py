@@ -1,18 +1,24 @@
 """Creation of sessions: an admitted call gets its agent, session, control and entry."""
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from offhook import variables
 from offhook.call.ending import Slug
+from offhook.call.handoff import UNASKED_S
+from offhook.call.inputs import ProcessDied
+from offhook.call.resumed import ResumedCall
 from offhook.calls.agent_session import AgentSession, Tools, call_settings, values_for
 from offhook.calls.call_entry import CallEntry
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.control import CallControl
 from offhook.calls.handoff import StreamHandoff
+from offhook.calls.live_facts import LiveFacts, encoded, facts_of
 from offhook.calls.messaging import Messaging
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session import Session
@@ -25,11 +31,19 @@ from offhook.deepgram.changes import Change
 from offhook.deepgram.leg import Dial
 from offhook.deepgram.messages import History
 from offhook.deepgram.settings import Part
-from offhook.events.types import CallBegan, Direction, RecordingFailed
+from offhook.events.types import CallBegan, Direction, FunctionOutcome, RecordingFailed
 from offhook.policy.inbound_policy import InboundPolicy
 from offhook.recordings.recorder import Recordings
-from offhook.tools.declare import Call, Once
+from offhook.tools.declare import Call, Once, ToolArgumentsError
 from offhook.tools.files import Toolbox
+
+DAY_S: Final = 24 * 3600.0
+"""Seconds that no call lasts (twilio.md §1.8)."""
+
+_UNKNOWN: Final[FunctionOutcome] = "outcome_unknown"
+
+Keep: TypeAlias = Callable[[str, bytes], None]
+"""Function that keeps a line in the file of a live call, by its CallSid."""
 
 ToolsFor: TypeAlias = Callable[[Toolbox, Call], Tools]
 """Function that returns the runner of an agent's functions in one call."""
@@ -54,12 +68,16 @@ class SessionFactory:
         recordings: Recordings | None,
         origin: str,
         session_s: float,
+        keep: Keep,
     ) -> None:
         """Take `dial`, which opens agent legs, and `make_tap`, which returns the tap of a call.
 
         `origin` is our https address, if it is configured; an agent session is to last `session_s`
-        seconds at most.
+        seconds at most; `keep` keeps a line of a live call.
         """
+        self._keep = keep
+        self.ended: Callable[[CallEntry], None] = _nothing
+        """Called with each call that has ended."""
         self._agents = agents
         self._origin = origin
         self._session_s = session_s
@@ -97,30 +115,8 @@ class SessionFactory:
         agent = agent.filled(values)
         is_recorded = agent.recording and self._recordings is not None
         entry = CallEntry(call.call_sid, agent, account_sid, token, self._clock.now())
-        entry.values = values
-        entry.our_number = call.from_ if call.outbound else call.to
-        entry.origin = self._origin
-        entry.control = control
-        entry.handoff = StreamHandoff(
-            entry, self._transfers, self._updates, self._clock, self._registry.note
-        )
-        once: Once = {}
-        session = Session(
-            call.call_sid,
-            self._agent_session(control, agent, values, once),
-            clock=self._clock,
-            dial=self._dial,
-            publish=self._registry.publish,
-            control=control,
-            ended=self._on_ended,
-            switch_agent=partial(self._switch_agent, entry, values, once),
-            tap=tap_for(self._make_tap, call),
-            recordings=self._recordings if is_recorded and call.webhook else None,
-            session_s=self._session_s,
-        )
-        entry.session = session
-        control.entry = entry
-        self._registry.add(entry)
+        session = self._make(control, entry, values, {})
+        entry.keep()
         session.note(
             CallBegan(
                 account_sid,
@@ -136,6 +132,83 @@ class SessionFactory:
         if is_recorded and not call.webhook:
             session.note(RecordingFailed("a TwiML Bin's caller has not heard the announcement"))
         return entry
+
+    def take_over(
+        self, call_sid: str, agent: Agent, facts: LiveFacts, resumed: ResumedCall
+    ) -> CallEntry:
+        """Make the session of a call whose process died, and add the call to the registry.
+
+        `agent` is the one that the call had last.
+        """
+        by, to = facts.from_, facts.to
+        outbound = facts.is_outbound
+        call = NewCall(call_sid, facts.agent, facts.by_webhook, by, to, outbound)
+        control = self.control(call)
+        agent = agent.filled(facts.values)
+        now = self._clock.now()
+        entry = CallEntry(
+            call_sid, agent, facts.account_sid, facts.token, _began(facts, resumed, now)
+        )
+        entry.by_webhook = facts.by_webhook
+        toolbox = agent.tool_files.latest()
+        once = _once(toolbox, resumed, self.handle(control, agent, facts.values, {}))
+        session = self._make(control, entry, facts.values, once)
+        entry.origin = facts.origin or self._origin
+        entry.changes = facts.changes
+        action = None if facts.is_returning else facts.handoff_action
+        entry.handoff.resume(
+            facts.streams,
+            facts.handoff_action,
+            has_begun=facts.has_begun,
+            is_returning=facts.is_returning,
+        )
+        entry.is_interrupted = action is None
+        if entry.is_interrupted:
+            entry.expected_until = now + UNASKED_S
+        if entry.is_interrupted and not facts.is_returning and resumed.started_ms is not None:
+            entry.is_after_due = True
+            entry.handoff.renew()  # The token of the stream that broke off is used.
+        unrepeatable = frozenset(name for name, tool in toolbox.items() if tool.irreversible)
+        session.take_over(
+            ProcessDied(resumed, facts.changes, unrepeatable, action, facts.has_begun)
+        )
+        entry.keep()
+        return entry
+
+    def _make(
+        self, control: CallControl, entry: CallEntry, values: Mapping[str, str], once: Once
+    ) -> Session:
+        call, agent = control.call, entry.agent
+        is_recorded = agent.recording and self._recordings is not None
+        entry.values = values
+        entry.our_number = call.from_ if call.outbound else call.to
+        entry.origin = self._origin
+        entry.control = control
+        entry.handoff = StreamHandoff(
+            entry, self._transfers, self._updates, self._clock, self._registry.note
+        )
+        entry.keep = partial(self._keep_facts, entry)
+        session = Session(
+            call.call_sid,
+            self._agent_session(control, agent, values, once),
+            clock=self._clock,
+            dial=self._dial,
+            publish=self._registry.publish,
+            control=control,
+            ended=self._on_ended,
+            switch_agent=partial(self._switch_agent, entry, values, once),
+            tap=tap_for(self._make_tap, call),
+            recordings=self._recordings if is_recorded and call.webhook else None,
+            session_s=self._session_s,
+            began=entry.began,
+        )
+        entry.session = session
+        control.entry = entry
+        self._registry.add(entry)
+        return session
+
+    def _keep_facts(self, entry: CallEntry) -> None:
+        self._keep(entry.call_sid, encoded(facts_of(entry)))
 
     def handle(
         self, control: CallControl, agent: Agent, values: Mapping[str, str], once: Once
@@ -193,9 +266,49 @@ class SessionFactory:
         self._registry.end(session.call_sid, ending)
         is_gone = ending is not None and ending.how in (Slug.CALLER_HUNG_UP, Slug.OPERATOR_HUNG_UP)
         self._transfers.call_over(session.call_sid, caller_is_gone=is_gone)
+        entry = self._registry.find(session.call_sid)
+        if entry is not None:
+            self.ended(entry)
 
 
 def _came_by(call: NewCall) -> Literal["webhook", "bin", "api"]:
     if call.outbound:
         return "api"
     return "webhook" if call.webhook else "bin"
+
+
+def _began(facts: LiveFacts, resumed: ResumedCall, now: float) -> float:
+    """Return when a call began, by this process's clock.
+
+    The clock of a machine that has started again since begins anew: then the call goes on as if no
+    time had passed since its last event.
+    """
+    length_s = resumed.last_ms / 1000
+    passed_s = now - facts.began_s
+    return facts.began_s if length_s <= passed_s <= length_s + DAY_S else now - length_s
+
+
+def _once(toolbox: Toolbox, resumed: ResumedCall, call: Call) -> Once:
+    """Return the results of irreversible functions, and that those without one are unknown.
+
+    So a repeat gets the first result, whichever process ran the function.
+    """
+    once: Once = {}
+    unknown = (call._phrases.outcome_unknown, _UNKNOWN)
+    ran = [(called, (answer.content, answer.outcome)) for called, answer in resumed.answered]
+    ran += [(function.called, unknown) for function in resumed.open.values()]
+    for called, (content, outcome) in ran:
+        tool = toolbox.get(called.name)
+        if tool is None or not tool.irreversible or tool.repeatable:
+            continue
+        if outcome in ("answered", _UNKNOWN):
+            with contextlib.suppress(ToolArgumentsError):
+                _, canonical = tool.bind(called.arguments, call)
+                result: asyncio.Future[tuple[str, FunctionOutcome]] = asyncio.Future()
+                result.set_result((content, outcome))
+                once[tool.file, called.name, canonical] = result
+    return once
+
+
+def _nothing(entry: CallEntry) -> None:
+    """Do nothing at the end of a call."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from offhook.clock import Clock
 from offhook.events.types import Event, RecordingFailed, RecordingStarted
-from offhook.recordings.recorder import CallRecorder, Recordings
+from offhook.recordings.recorder import CallRecorder, Recordings, ResumedRecording
 
 
 class SessionRecording:
@@ -26,11 +26,32 @@ class SessionRecording:
         self._recordings = recordings
         self._clock = clock
         self._note = note
+        self._resumed: ResumedRecording | None = None
+        self._is_paused = False
+
+    def resume(self, recording: tuple[str, int] | None, *, is_paused: bool, began: float) -> None:
+        """Go on with the recording of a call that began at `began`, from its next stream on.
+
+        `recording` is its name and its beginning in ms of the call. A call that was not recorded
+        before its process died is not recorded now.
+        """
+        if recording is None:
+            self._recordings = None
+            return
+        name, start_ms = recording
+        self._resumed = ResumedRecording(name, start_ms, began)
+        self._is_paused = is_paused
 
     def begin_stream(self) -> None:
         """Start or resume recording, as a stream has come."""
         if self.recorder is not None:
             self.recorder.resume_stream()
+        elif self._recordings is not None and self._resumed is not None:
+            self.recorder = self._recordings.resume(
+                self._resumed, self._call_sid, self._clock, self._note
+            )
+            if self._is_paused:
+                self.recorder.stay_paused()
         elif self._recordings is not None:
             self.recorder = self._recordings.begin(self._call_sid, self._clock, self._note)
             self._note(RecordingStarted(self.recorder.name))

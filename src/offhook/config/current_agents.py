@@ -48,6 +48,10 @@ class CurrentAgents:
         """Return every agent that can place calls."""
         return self._config.agents_by_name()
 
+    def find(self, name: str) -> Agent | None:
+        """Return the agent of that name; None if the configuration has none."""
+        return self._by_name.get(name) or self.by_name().get(name)
+
     def caller_id_of(self, agent: Agent) -> str | None:
         """Return the number that people see when this agent rings them, as Config.caller_id_of."""
         return self._config.caller_id_of(agent)

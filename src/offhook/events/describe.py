@@ -53,6 +53,9 @@ _SENTENCES: Final[_Sentences] = {
     events.CallBegan: lambda e: f"began, {e.direction}, by {e.by}, agent {e.agent!r}",
     events.LookedUp: _lookup,
     events.CallStarted: lambda e: "the caller is on the line",
+    events.CallTakenOver: lambda e: (
+        f"another process goes on with the call, {e.after_ms} ms after its last event"
+    ),
     events.AgentConnected: lambda e: (
         f"the agent is on the line, {e.after_ms} ms after it was dialled"
     ),

@@ -80,6 +80,17 @@ class CallStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CallTakenOver:
+    """The process of the call has died, and another one goes on with the call, from its file.
+
+    The last event that the file has came `after_ms` earlier: what was said since is lost.
+    CallerBack follows when the caller is on a stream again.
+    """
+
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConnected:
     """Deepgram applied the Settings: the agent's leg is up.
 
@@ -540,6 +551,7 @@ Event: TypeAlias = (
     CallBegan
     | LookedUp
     | CallStarted
+    | CallTakenOver
     | AgentConnected
     | AgentDisconnected
     | AgentRolledOver

@@ -2,16 +2,19 @@
 
 import logging
 import os
+import threading
 import time
 import uuid
 from collections import deque
 from pathlib import Path
 from typing import Final, Self
 
+from offhook.call.resumed import KEPT
 from offhook.concurrency.background_thread import BackgroundThread
-from offhook.events.types import CallEvent
+from offhook.events.types import CallEnded, CallEvent
 from offhook.journal.entries import encode, wall_ms_of
 from offhook.journal.folders import ProcessInfo, make_machine_id, write_process_info
+from offhook.journal.live_files import LiveCallFile, LiveCallFiles, LiveLine
 from offhook.journal.progress import next_first
 from offhook.journal.segments import BATCH_BYTES
 from offhook.journal.writer import JournalFullError, JournalWriter, cannot_be_made
@@ -64,6 +67,12 @@ class EventJournal:
         self.process_id: Final = uuid.uuid4().hex
         self.folder: Final = root / self.process_id
         self._writer = JournalWriter(self.folder, limit_bytes, first)
+        try:
+            self._live_files = LiveCallFiles(root, self.process_id)
+        except OSError as error:
+            raise cannot_be_made(root, error) from None
+        self._live: deque[LiveLine] = deque()
+        self._live_lock = threading.Lock()
         self.filled = self._writer.filled
         self._lines: deque[bytes] = deque()
         self._batch: list[bytes] = []
@@ -85,7 +94,27 @@ class EventJournal:
             return
         self._told_bytes += len(line)
         self._lines.append(line)
+        kind = type(call_event.event)
+        if kind in KEPT:
+            self._live.append(LiveLine(call_event.call_sid, line))
+        elif kind is CallEnded:
+            self._live.append(LiveLine(call_event.call_sid, None))
         self._thread.wake()
+
+    def keep(self, call_sid: str, line: bytes) -> None:
+        """Keep a line in the file of a live call, which it begins if there is none."""
+        self._live.append(LiveLine(call_sid, line, begins=True))
+        self._thread.wake()
+
+    def drop(self, call_sid: str) -> None:
+        """Remove the file of a call that no process can go on with."""
+        self._live.append(LiveLine(call_sid, None))
+        self._thread.wake()
+
+    def take_over(self) -> list[LiveCallFile]:
+        """Take over the files of calls whose process has died. Blocks for some ms."""
+        with self._live_lock:
+            return self._live_files.take_over()
 
     def announce(self, version: str, control: str) -> None:
         """Tell other processes where the control socket of this one is. Raises OSError."""
@@ -127,18 +156,28 @@ class EventJournal:
     def __exit__(self, *_: object) -> None:
         if self._thread.stop():
             self._writer.close()
+            self._live_files.close()
 
     # --- the journal's thread ------------------------------------------------------------------
 
     def _keep(self) -> float | None:
         # While there are lines in every round, the event loop need not wake this thread.
-        while self._append_waiting() and not self._thread.stopping:
+        while self._write_round() and not self._thread.stopping:
             self._look()
             time.sleep(GATHER_S)  # not `pause`, which costs more than all the rest of a round
         self._look(at_once=True)
         if self._problem:
             return RETRY_S
         return LOOK_S if self.waiting else None
+
+    def _write_round(self) -> bool:
+        """Write what waits, first into the journal; return whether it took any lines."""
+        appended = self._append_waiting()
+        if self._live:
+            waiting = [self._live.popleft() for _ in range(len(self._live))]
+            with self._live_lock:
+                self._live_files.write(waiting)
+        return appended
 
     def _append_waiting(self) -> bool:
         """Append every line that waits; return whether there were any, and the disk took them."""

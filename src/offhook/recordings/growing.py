@@ -17,11 +17,17 @@ _log: Final = logging.getLogger("offhook.recordings")
 class GrowingRecording:
     """A disk.GrowingFile. A part is a stretch of the left side, then as much of the right.
 
-    `over` is called once, by the thread, when the file is closed.
+    `over` is called once, by the thread, when the file is closed. With `resumed_at`, a sample, it
+    goes on with the file of a process that died.
     """
 
     def __init__(
-        self, store: LocalFiles, name: str, call_sid: str, over: Callable[[], None]
+        self,
+        store: LocalFiles,
+        name: str,
+        call_sid: str,
+        over: Callable[[], None],
+        resumed_at: int | None = None,
     ) -> None:
         self.why: str | None = None
         """Reason why the file takes nothing more; None: it takes more."""
@@ -32,6 +38,7 @@ class GrowingRecording:
         self._file: BinaryIO | None = None
         self._wav: StereoWriter | None = None
         self._samples = 0
+        self._resumed_at = resumed_at
         self._broken = False
         # Stretches to be silenced come from any thread, until the file is closed.
         self._lock = threading.Lock()
@@ -66,17 +73,28 @@ class GrowingRecording:
         if self._broken:
             return
         try:
-            if self._wav is None or self._file is None:
-                self._file = self._store.create(self._name)
-                self._wav = StereoWriter(self._file)
+            wav, file = self._opened()
             for part in parts:
                 half = len(part) // 2
-                self._wav.write(part[:half], part[half:])
+                wav.write(part[:half], part[half:])
                 self._samples += half
             self._silence_written()
-            self._file.flush()
+            file.flush()
         except OSError as error:
             self._break(error)
+
+    def _opened(self) -> tuple[StereoWriter, BinaryIO]:
+        """Return the file, which the first write opens."""
+        if self._wav is not None and self._file is not None:
+            return self._wav, self._file
+        if self._resumed_at is None:
+            file = self._file = self._store.create(self._name)
+            wav = self._wav = StereoWriter(file)
+        else:
+            file = self._file = self._store.open(self._name, change=True)
+            wav = self._wav = StereoWriter.resume(file, self._resumed_at)
+            self._samples = wav.samples
+        return wav, file
 
     def close(self) -> None:
         """Put the sizes into the header and close the file. Called by the disk writer's thread."""

@@ -5,9 +5,9 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
-from offhook.audio import milliseconds
+from offhook.audio import BYTES_PER_SECOND, FRAME_BYTES, milliseconds
 from offhook.clock import Clock
 from offhook.concurrency.background_thread import ThreadOwner
 from offhook.events.types import (
@@ -50,13 +50,14 @@ class CallRecorder:
         writer: DiskWriter,
         clock: Clock,
         note: Callable[[Event], None],
+        timeline: Timeline | None = None,
     ) -> None:
         self.name: Final = name
         self._file = file
         self._writer = writer
         self._now = clock.now
         self._note = note
-        self._timeline = Timeline(clock.now())
+        self._timeline = timeline or Timeline(clock.now())
         self._over = False
         self._paused = False
         self._to_pause = False
@@ -104,6 +105,11 @@ class CallRecorder:
             self._timeline.cut(self._now())
         except Exception as error:  # noqa: BLE001 - as above
             self._break(error)
+
+    def stay_paused(self) -> None:
+        """Record silence from now on, as before: the recording was paused in another process."""
+        self._to_pause = self._paused = True
+        self._timeline.pause(self._now())
 
     def resume_stream(self) -> None:
         """Go on with a new stream of the caller's, whose time begins anew."""
@@ -207,6 +213,17 @@ class CallRecorder:
             self._writer.close(self._file)
 
 
+class ResumedRecording(NamedTuple):
+    """A recording that another process began `start_ms` after its call, which `call_began`.
+
+    `call_began` is in seconds of the clock.
+    """
+
+    name: str
+    start_ms: int
+    call_began: float
+
+
 class Recordings(ThreadOwner):
     """Recordings of calls into `store`, while entered. First repairs recordings after a crash."""
 
@@ -214,6 +231,8 @@ class Recordings(ThreadOwner):
         self._store = store
         self.thread: DiskWriter = DiskWriter("recordings", WAITING_BYTES, self._repair)
         self._live: dict[str, GrowingRecording] = {}
+        self.resumed: dict[str, ResumedRecording] = {}
+        """Recordings that another process began, by CallSid, until they are finished."""
 
     def _after_stop(self, *, in_time: bool) -> None:
         if not in_time:
@@ -225,6 +244,28 @@ class Recordings(ThreadOwner):
         file = GrowingRecording(self._store, name, call_sid, lambda: self._over(name))
         self._live[name] = file
         return CallRecorder(name, file, self.thread, clock, note)
+
+    def resume(
+        self, of: ResumedRecording, call_sid: str, clock: Clock, note: Callable[[Event], None]
+    ) -> CallRecorder:
+        """Return a recorder that goes on with a recording of a process that died.
+
+        The time since its last audio is silent.
+        """
+        name, now = of.name, clock.now()
+        passed_s = now - of.call_began - of.start_ms / 1000
+        position = max(0, round(passed_s * BYTES_PER_SECOND))
+        position -= position % FRAME_BYTES
+        self.resumed[call_sid] = of
+
+        def over() -> None:
+            self.resumed.pop(call_sid, None)
+            self._over(name)
+
+        file = GrowingRecording(self._store, name, call_sid, over, position)
+        self._live[name] = file
+        timeline = Timeline.at(position, now)
+        return CallRecorder(name, file, self.thread, clock, note, timeline)
 
     def silence(self, name: str, start_ms: int, end_ms: int, side: Side) -> None:
         """Silence a stretch of a recording for good, live or not, from any thread.

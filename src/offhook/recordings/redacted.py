@@ -17,9 +17,17 @@ class SilenceRedacted:
         match event:
             case RecordingStarted():
                 self._began[call_sid] = event.name, call_event.at_ms
-            case UtteranceRedacted() if call_sid in self._began:
-                name, began_ms = self._began[call_sid]
+            case UtteranceRedacted():
+                began = self._began.get(call_sid) or self._resumed(call_sid)
+                if began is None:
+                    return
+                name, began_ms = began
                 start_ms, end_ms = event.start_ms - began_ms, event.end_ms - began_ms
                 self._recordings.silence(name, start_ms, end_ms, event.leg)
             case CallEnded():
                 self._began.pop(call_sid, None)
+
+    def _resumed(self, call_sid: str) -> tuple[str, int] | None:
+        """Return name and begin of a recording that another process began; None without one."""
+        of = self._recordings.resumed.get(call_sid)
+        return None if of is None else (of.name, of.start_ms)

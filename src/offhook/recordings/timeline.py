@@ -52,6 +52,14 @@ class Timeline:
         self._right = bytearray()
         self._pauses: list[tuple[int, int | None]] = []
 
+    @classmethod
+    def at(cls, position: int, now: float) -> "Timeline":
+        """Return a timeline that is at that position now: audio before it is written already."""
+        timeline = cls(now - position / BYTES_PER_SECOND)
+        timeline._base = timeline._edge = timeline._known = timeline._shift = position
+        timeline._known_at = now
+        return timeline
+
     # --- what happens ---
 
     def heard(self, timestamp: str | int, audio: bytes, now: float) -> None:

@@ -53,6 +53,28 @@ class StereoWriter:
         self._begin = file.tell()
         file.write(stereo_header(None))
 
+    @classmethod
+    def resume(cls, file: BinaryIO, samples: int) -> "StereoWriter":
+        """Return a writer that goes on with the file of a process that died, at that sample.
+
+        What is missing until there becomes silence.
+        """
+        writer = cls(file)
+        size = file.seek(0, 2)
+        written = max(0, size - STEREO_HEADER_BYTES) // 2
+        file.seek(STEREO_HEADER_BYTES + 2 * written)
+        while written < samples:
+            missing = min(samples - written, audio.BYTES_PER_SECOND)
+            file.write(audio.SILENCE * (2 * missing))
+            written += missing
+        writer._samples = written
+        return writer
+
+    @property
+    def samples(self) -> int:
+        """Number of samples written."""
+        return self._samples
+
     def write(self, caller: bytes, agent: bytes) -> None:
         """Append both sides of the same stretch of time: mu-law, of equal length."""
         if len(caller) != len(agent):

@@ -74,6 +74,8 @@ class Batch:
         match event:
             case events.CallBegan():
                 self.begun[sid] = call_row(event, entry)
+            case events.CallTakenOver():
+                self._changes[sid] |= self._owner
             case events.CallEnded():
                 self.ended.append(sid)
                 self.metered.append(sid)

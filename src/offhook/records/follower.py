@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -25,6 +25,7 @@ from offhook.journal.entries import JournalEntry, encode
 from offhook.journal.folders import DEAD_LETTERS, FileLock, make_machine_id, process_folders
 from offhook.journal.legacy import LegacyJournal
 from offhook.journal.live import LiveFollower
+from offhook.journal.live_files import held_calls, remove_untaken
 from offhook.journal.writer import cannot_be_made
 from offhook.records import database
 from offhook.records.process_lines import (
@@ -62,6 +63,9 @@ UNTOLD_S: Final = 5.0
 
 SETTLING_S: Final = 10.0
 """Seconds that a start waits until the database has the lines of processes that are dead."""
+
+UNTAKEN_S: Final = 300.0
+"""Seconds after the death of a process for which its calls may be taken over by another."""
 
 STOP_S: Final = 5.0
 """Seconds that `stop` waits for the database to take the last lines."""
@@ -118,6 +122,8 @@ class RecordFollower:
         """Processes whose files had a fault in the last round."""
         self._unwiped: dict[str, float] = {}
         """Since when lines that the database has are still in the journal, by process."""
+        self._dead_since: dict[str, float] = {}
+        """Since when each process with unfinished business is known to be dead."""
         self._dead_letters: set[int] = set()
         """Numbers of dead letters of the transaction that is being tried."""
         self._ready = False
@@ -249,11 +255,13 @@ class RecordFollower:
         for process in self._processes.values():
             if not process.is_ready:
                 self._start(process)
+        # Looked at before the last lines are read: a call without a file then has its end there.
+        held = self._held()
         has_more = self._write_in_order()
         for process in list(self._processes.values()):
             self._wipe(process)
-            if process.is_over and process.process_id not in self._unwiped:
-                self._bury(process)
+            if process.is_over and process.process_id not in self._unwiped and not has_more:
+                self._bury(process, held)
         if not has_more:
             self.settled.set()
         return has_more
@@ -318,14 +326,32 @@ class RecordFollower:
             if number == process.applied:
                 del self._unwiped[process.process_id]
 
-    def _bury(self, process: ProcessLines) -> None:
-        """End the calls of a dead process whose lines are all written, and remove its folder."""
+    def _held(self) -> set[str]:
+        """Return the calls that another process has taken over, or may take over, by their files.
+
+        A file that nobody takes is removed in the end: no call process has started since.
+        """
+        now = time.monotonic()
+        for process_id in [each.process_id for each in self._processes.values() if each.is_over]:
+            if now - self._dead_since.setdefault(process_id, now) > UNTAKEN_S:
+                with self._containing(process_id):
+                    remove_untaken(self._root, process_id)
+        return held_calls(self._root)
+
+    def _bury(self, process: ProcessLines, held: Collection[str]) -> None:
+        """End the calls of a dead process whose lines are all written, and remove its folder.
+
+        It stays as long as another process may go on with one of its calls.
+        """
         store, reader = self._store(process.process_id), process.reader
         with self._engine.begin() as connection:
-            orphaned = store.end_orphaned(connection)
+            orphaned = store.end_orphaned(connection, held)
+            if store.has_live(connection):
+                return
         if orphaned:
             _log.warning("%d calls had no end after the last run: they have now", len(orphaned))
         reader.remove()
+        self._dead_since.pop(process.process_id, None)
         del self._processes[process.process_id]
         with self._engine.begin() as connection:
             store.forget(connection)

@@ -1,11 +1,12 @@
 """Writing of journal lines as rows: a batch is one transaction, each line is applied once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from offhook.call.ending import Slug
+from offhook.call.unfinished_speech import UnfinishedSpeech
 from offhook.config import Prices
 from offhook.config.prices import cost_micros
 from offhook.journal.entries import JournalEntry
@@ -14,7 +15,6 @@ from offhook.records.batches import Batch, Statements
 from offhook.records.dnc import bar
 from offhook.records.rows import AFTER_THE_END
 from offhook.records.timeline import StoredEvent, decoded
-from offhook.records.unfinished import UnfinishedSpeech
 
 
 class RecordStore:
@@ -64,11 +64,24 @@ class RecordStore:
         which = tables.applied.c.process == self.process_id
         connection.execute(delete(tables.applied).where(which))
 
-    def end_orphaned(self, connection: Connection) -> list[str]:
-        """End the calls of this process that have no end: the process has died. Return them."""
-        orphaned = self._end(connection, tables.calls.c.process == self.process_id)
+    def end_orphaned(self, connection: Connection, held: Collection[str] = ()) -> list[str]:
+        """End the calls of this process that have no end: the process has died. Return them.
+
+        Calls that another process has taken over or may take over, `held`, are left as they are.
+        """
+        calls = tables.calls.c
+        which = (calls.process == self.process_id) & calls.sid.not_in(held)
+        orphaned = self._end(connection, which)
         self._end_speech(connection, orphaned)
         return orphaned
+
+    def has_live(self, connection: Connection) -> bool:
+        """Return whether a call of this process has no end."""
+        calls = tables.calls.c
+        live = select(calls.sid).where(
+            calls.process == self.process_id, calls.duration_ms.is_(None)
+        )
+        return connection.execute(live.limit(1)).first() is not None
 
     def _end_speech(self, connection: Connection, call_sids: Sequence[str]) -> None:
         """Add an AgentSaid for each utterance that the agent was in when the process died."""

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from offhook.call.unfinished_speech import UnfinishedSpeech
 from offhook.events import types as events
 from offhook.events.describe import describe
 from offhook.events.types import EVENT_TYPES, Event
@@ -29,7 +30,6 @@ from offhook.records.models import (
     UtteranceRecord,
 )
 from offhook.records.rows import TROUBLES
-from offhook.records.unfinished import UnfinishedSpeech
 
 UNLISTED: Final[Mapping[type[Event], str]] = {
     events.CallBegan: "the fields of the call itself",

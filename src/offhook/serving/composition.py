@@ -141,6 +141,7 @@ def compose_server(
         seen=ledger.recent if ledger is not None else (),
         saw=ledger.saw if ledger is not None else lambda mark: None,
         limits=limits,
+        journal=needs.journal,
     )
     pending_streams = PendingStreams(clock, calls.intake.admit, metrics.refused_stream)
     placing = None
@@ -156,6 +157,7 @@ def compose_server(
             clock=clock,
             wall=lambda: wall_clock(UTC),
         )
+        calls.interrupted.placed = placing.following.follow
     webhooks = Webhooks(
         config, calls, pending_streams, metrics, needs.journal, placing, failing=failing
     )

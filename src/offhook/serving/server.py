@@ -142,6 +142,8 @@ class Server:
                 self._needs, http, clock, tasks, failing=self.failing, faults=self._faults
             )
             self.calls, placing = parts.calls, parts.placing
+            # Before the first request: Twilio asks about these calls at once.
+            self.calls.interrupted.take_over()
             self._threads.append(parts.watchdog.thread)
             watching = (
                 tasks.keep("watch placed calls", placing.following.watch)

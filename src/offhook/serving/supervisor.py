@@ -41,7 +41,7 @@ STOP: Final = b"S"
 PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 5.0)
 """Seconds until a process that has ended is started again: the first time, the second, and on."""
 
-STEADY_S: Final = 60.0
+STEADY_S: Final = 5.0
 """Seconds after which a process counts as steady: PAUSES_S begin anew when it ends."""
 
 OPERATOR_STOP_S: Final = 25.0
@@ -296,7 +296,7 @@ class Supervisor:
             pause_s = self._call.restart_later()
             self._say(
                 "error",
-                f"E-PROC-01 The call process has ended: {why}. Its calls are over;"
+                f"E-PROC-01 The call process has ended: {why}. Its calls go on when it"
                 f" it starts again{_in(pause_s)}, and connections wait until then.",
             )
 

@@ -56,6 +56,9 @@ class KnownCall:
     is_away: bool = False
     """True while the call is leaving its stream."""
 
+    is_interrupted: bool = False
+    """True while the caller has no stream since the death of the process that had it."""
+
     has_ended: bool = False
     """True once the call core has ended the call."""
 
@@ -68,6 +71,8 @@ class News(Enum):
     STREAM_LEFT = auto()
     """The stream that was left on purpose has closed: its handoff begins."""
     STREAM_LOST = auto()
+    CALLER_RETURNING = auto()
+    """The stream broke off as its process died: the caller gets another one."""
 
 
 class AfterAnswer(Enum):
@@ -97,6 +102,9 @@ def news_of(request: AfterRequest, call: KnownCall | None) -> tuple[News, ...]:
         return (News.HANDOFF_DONE,) if is_return else ()
     if call.has_ended:
         return ()
+    if call.is_interrupted:
+        is_last = request.stream in (call.leaves - 1, call.leaves)
+        return (News.CALLER_RETURNING,) if is_last else ()
     if call.is_away and request.stream == call.leaves - 1:
         return (News.STREAM_LEFT,)
     if not call.is_away and request.stream == call.leaves:

@@ -55,6 +55,7 @@ class CallFlow:
         self._transfers = calls.transfers
         self._farewells = calls.farewells
         self._inbound = calls.inbound
+        self._interrupted = calls.interrupted
         self._metrics = metrics
         self._placing = placing
 
@@ -97,14 +98,18 @@ class CallFlow:
             )
         if entry is None:
             entry = await self._intake.arrive(call_sid, account_sid, agent, from_=from_, to=to)
-        entry.origin = origin
+        if entry.is_interrupted:
+            entry.receive(inputs.CallerReturning())
+        entry.note_origin(origin)
         if entry.session is not None and entry.session.has_agent:
             with contextlib.suppress(TimeoutError):
                 # Deepgram may need longer; the stream can be opened meanwhile.
                 await asyncio.wait_for(entry.answered.wait(), VERDICT_S)
         if entry.ending is not None:
             return xml(self._farewell(call_sid, entry, origin))
-        return xml(self._stream(entry, origin, announcement=entry.agent.announcement))
+        # A caller who was on a stream before has heard it.
+        announcement = None if entry.is_after_due else entry.agent.announcement
+        return xml(self._stream(entry, origin, announcement=announcement))
 
     async def after(self, form: Form, origin: str) -> Response:
         """Answer a request after a stream, a transfer's dial, a farewell, or a person's key."""
@@ -112,6 +117,8 @@ class CallFlow:
         if PERSON in form:
             digits = form.get("Digits") if "DialCallStatus" not in form else None
             return xml(self._transfers.answer(form[PERSON], call_sid, digits))
+        if self._registry.find(call_sid) is None:
+            self._interrupted.take_over()  # Another process had the call, and may have died.
         entry = self._registry.find(call_sid)
         request = AfterRequest.of(form)
         for news in news_of(request, _state(entry)):
@@ -142,6 +149,8 @@ class CallFlow:
             self._registry.send(call_sid, inputs.CallOver())
         elif news is News.STREAM_LOST:
             self._registry.send(call_sid, inputs.LegLost("caller", "Twilio left the stream"))
+        elif entry is not None and news is News.CALLER_RETURNING:
+            entry.handoff.expect_back(request.stream)
         elif entry is not None and news is News.STREAM_LEFT:
             entry.handoff.begin()
         elif entry is not None and request.outcome is not None:
@@ -223,7 +232,10 @@ def _state(entry: CallEntry | None) -> KnownCall | None:
     if entry is None:
         return None
     return KnownCall(
-        entry.handoff.count, entry.handoff.action is not None, entry.ending is not None
+        entry.handoff.count,
+        is_away=entry.handoff.action is not None,
+        is_interrupted=entry.is_interrupted,
+        has_ended=entry.ending is not None,
     )
 
 

@@ -24,6 +24,11 @@ class UnfinishedSpeech:
         self._ended = 0
         self._open: dict[int, _Utterance] = {}
 
+    @property
+    def begun(self) -> int:
+        """Number of utterances that have begun, as far as events tell."""
+        return max([self._ended, *self._open])
+
     def take(self, event: Event | None, at_ms: int) -> None:
         """Take an event, which came at `at_ms` of the call; those of no use here are ignored."""
         match event:

@@ -1,0 +1,170 @@
+"""Take-over of calls whose process has died, from their files (journal/live_files.py).
+
+Each goes on at once in this process, off the stream: Twilio asks /twilio/after when a stream has
+broken off, and our answer is a new stream (twilio.md §2.4). A call that Twilio does not ask about
+ends `server_died`. A call that cannot go on is left to the operator's process, which ends it.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+
+from offhook.call.ending import Slug
+from offhook.call.resumed import ResumedCall
+from offhook.calls.call_entry import CallEntry
+from offhook.calls.call_updates import CallUpdates
+from offhook.calls.live_facts import MARK, LiveFacts, decoded
+from offhook.calls.registry import CallRegistry
+from offhook.calls.session_factory import SessionFactory
+from offhook.clock import Clock
+from offhook.config import Agent
+from offhook.config.current_agents import CurrentAgents
+from offhook.journal.entries import MalformedEntryError, decode
+from offhook.journal.live_files import LiveCallFile
+from offhook.twilio.call_status import FINAL
+from offhook.twilio.errors import TwilioRefusedError, TwilioUnreachableError
+
+_log: Final = logging.getLogger("offhook.interrupted")
+
+DEATHS_MAX: Final = 3
+"""Processes that may die soon after they have taken a call over: it may be what kills them."""
+
+SOON_MS: Final = 15_000
+"""Milliseconds of a call within which a process that has taken it over dies soon."""
+
+
+class InterruptedCalls:
+    """Calls of processes that died, which this process takes over.
+
+    Args:
+        files: Makes the files of dead processes this one's own, and returns them.
+        drop: Removes the file of a call that cannot go on.
+        agents: The agents of the configuration.
+        registry: The calls of this process.
+        sessions: Makes the sessions.
+        updates: Asks Twilio about calls.
+        clock: The server's clock.
+    """
+
+    def __init__(
+        self,
+        files: Callable[[], Iterable[LiveCallFile]],
+        drop: Callable[[str], None],
+        agents: CurrentAgents,
+        registry: CallRegistry,
+        sessions: SessionFactory,
+        updates: CallUpdates,
+        clock: Clock,
+    ) -> None:
+        self._files = files
+        self._drop = drop
+        self._agents = agents
+        self._registry = registry
+        self._sessions = sessions
+        self._updates = updates
+        self._clock = clock
+        self.placed: Callable[[str, Agent], None] = _nothing
+        """Called with each call that we had placed, and its agent."""
+
+    def take_over(self) -> None:
+        """Go on with the calls of processes that have died. Blocks for some ms."""
+        taken = lost = 0
+        for file in self._files():
+            why = self._begin(file)
+            if why is None:
+                taken += 1
+                continue
+            lost += 1
+            _log.warning(
+                "a call of a process that died cannot go on: %s",
+                why,
+                extra={"call_sid": file.call_sid},
+            )
+            self._drop(file.call_sid)
+            self.settle(file.call_sid)
+        if taken or lost:
+            _log.warning("%d calls of a process that died go on here, %d are over", taken, lost)
+
+    def _begin(self, file: LiveCallFile) -> str | None:
+        """Go on with a call; return why that cannot be."""
+        try:
+            facts, resumed = read(file)
+            if facts is None:
+                return "its file is damaged"
+            agent = self._agents.find(resumed.agent or facts.agent)
+            why = _hindrance(facts, resumed, agent, self._clock.now())
+            if why is None and self._registry.find(file.call_sid) is not None:
+                why = "this process has such a call"
+            if why is not None or agent is None:
+                return why
+            entry = self._sessions.take_over(file.call_sid, agent, facts, resumed)
+        except Exception as error:  # noqa: BLE001 - one call's file must not keep the others out
+            _log.exception("a fault with a live call's file", extra={"call_sid": file.call_sid})
+            return type(error).__name__
+        if facts.is_outbound:
+            self.placed(file.call_sid, entry.agent)
+        return None
+
+    def ended(self, entry: CallEntry) -> None:
+        """Settle a call that has ended; only one that did not come back needs it."""
+        if entry.ending is not None and entry.ending.how is Slug.SERVER_DIED:
+            self.settle(entry.call_sid)
+
+    def settle(self, call_sid: str) -> None:
+        """Ask Twilio how a call has ended, where there are credentials, and record it."""
+        if self._updates.rest is not None:
+            _ = self._updates.start(call_sid, self._settle(call_sid))
+
+    async def _settle(self, call_sid: str) -> None:
+        assert self._updates.rest is not None
+        try:
+            found = await self._updates.rest.fetch_call(call_sid)
+        except (TwilioRefusedError, TwilioUnreachableError) as error:
+            _log.warning("a call that did not come back is not settled: %s", error)
+            return
+        if found.status in FINAL:
+            duration = found.duration or ""
+            seconds = int(duration) if duration.isdecimal() else 0
+            self._registry.bill(call_sid, found.status, seconds)
+
+
+def read(file: LiveCallFile) -> tuple[LiveFacts | None, ResumedCall]:
+    """Return the facts and the events in the file of a call; lines that are neither are left out.
+
+    The facts are None when there are none.
+    """
+    facts: LiveFacts | None = None
+    resumed = ResumedCall()
+    for line in file.lines:
+        if line.startswith(MARK):
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                facts = decoded(line)
+        else:
+            with contextlib.suppress(MalformedEntryError):
+                entry = decode(0, line)
+                resumed.take(entry.event, entry.at_ms)
+    return facts, resumed
+
+
+def _hindrance(
+    facts: LiveFacts, resumed: ResumedCall, agent: Agent | None, now: float
+) -> str | None:
+    """Return why a call cannot go on; None if it can."""
+    if agent is None:
+        return "its agent is not in the configuration any more"
+    if not facts.by_webhook and facts.streams == 0:
+        return "Twilio asks nothing more about a TwiML Bin's call (twilio.md §2.4)"
+    soon = 0
+    for at_ms, next_ms in pairwise((*resumed.taken_over_ms, round(1000 * (now - facts.began_s)))):
+        soon = soon + 1 if next_ms - at_ms < SOON_MS else 0
+    if soon >= DEATHS_MAX:
+        return f"{soon} processes have died soon after they took it over"
+    return None
+
+
+def _nothing(call_sid: str, agent: Agent) -> None:
+    """Do nothing with a call that we had placed: no calls are placed here."""

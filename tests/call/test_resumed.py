@@ -1,0 +1,153 @@
+"""A call that goes on after its process died is what it was, by its events alone."""
+
+from tests.call.playbook import APPLIED, AUDIO_DONE, START, WELCOME, Playbook, Wait, agent, speech
+from tests.events.test_describe import example
+
+from offhook.call.commands import DialAgent, Note, SendSettings, TellAgent
+from offhook.call.inputs import CallerReturning, CallOver, ProcessDied
+from offhook.call.phases import Phase
+from offhook.call.resumed import KEPT, ResumedCall
+from offhook.deepgram import messages as deepgram
+from offhook.deepgram.changes import Change
+from offhook.events.types import (
+    AgentAnnounced,
+    AgentConnected,
+    AgentSaid,
+    AgentTold,
+    CallerBack,
+    CallerSaid,
+    CallStarted,
+    CallTakenOver,
+    Dialled,
+    Event,
+    FunctionAnswered,
+    FunctionCalled,
+    FunctionDropped,
+    RecordingPaused,
+)
+
+HELLO = AgentSaid("Hello.", "Hello.", 500, interrupted=False)
+
+
+def resumed(*events: Event) -> ResumedCall:
+    made = ResumedCall()
+    for number, event in enumerate((CallStarted(), *events)):
+        made.take(event, 100 * number)
+    return made
+
+
+def back(call: ResumedCall, *changes: Change, unrepeatable: str = "") -> tuple[Playbook, ...]:
+    """Bring the caller of an interrupted call back, until the agent is there."""
+    book = Playbook()
+    before = ProcessDied(call, changes, frozenset({unrepeatable}))
+    return (book >> before << ... << Phase.AWAY >> CallerReturning() << DialAgent(),)
+
+
+def told(book: Playbook) -> list[str]:
+    """Return what the agent is told in the caller's stead, once it is there."""
+    commands: list[object] = []
+    book.listeners.append(commands.append)
+    book >> START << ... >> WELCOME << ... >> APPLIED << ...
+    return [
+        each.message.content
+        for each in commands
+        if isinstance(each, TellAgent) and isinstance(each.message, deepgram.InjectUserMessage)
+    ]
+
+
+def test_the_agent_gets_the_conversation_and_no_greeting() -> None:
+    (book,) = back(resumed(HELLO, CallerSaid("Hi."), HELLO))
+    (
+        book
+        >> START
+        << CallerBack()
+        >> WELCOME
+        << SendSettings(
+            greeting=False,
+            history=(
+                deepgram.History("assistant", "Hello."),
+                deepgram.History("user", "Hi."),
+                deepgram.History("assistant", "Hello."),
+            ),
+        )
+        >> APPLIED
+        << AgentConnected("request-1", 0)
+        << Phase.TALKING
+    )
+
+
+def test_a_call_whose_agent_has_said_nothing_is_greeted() -> None:
+    (book,) = back(resumed())
+    book >> START << CallerBack() >> WELCOME << SendSettings(greeting=True)
+
+
+def test_a_turn_without_answer_is_repeated() -> None:
+    (book,) = back(resumed(HELLO, CallerSaid("When?")))
+    assert told(book) == ["When?"]
+    (book,) = back(resumed(HELLO, AgentTold("Ask.")))
+    assert told(book) == ["Ask."]
+
+
+def test_after_functions_the_agent_is_told_to_go_on() -> None:
+    ran = (FunctionCalled("1", "look", "{}"), FunctionAnswered("1", "look", "answered", "x", 5))
+    (book,) = back(resumed(HELLO, CallerSaid("When?"), *ran))
+    phrases = book.call.phrases
+    assert told(book) == [phrases.go_on]
+
+
+def test_open_functions_are_called_off_or_unknown() -> None:
+    open_ = (FunctionCalled("1", "look", "{}"), FunctionCalled("2", "pay", "{}"))
+    noted: list[Event] = []
+    book = Playbook()
+    book.listeners.append(
+        lambda command: noted.append(command.event) if isinstance(command, Note) else None
+    )
+    died = ProcessDied(resumed(*open_), unrepeatable=frozenset({"pay"}))
+    book >> died << ...
+    assert noted[1] == FunctionDropped("1", "look", "cancelled")
+    assert isinstance(noted[2], FunctionAnswered)
+    assert noted[2].outcome == "outcome_unknown"
+    assert isinstance(noted[0], CallTakenOver)
+
+
+def test_utterances_are_numbered_on_and_what_was_cut_is_on_the_record() -> None:
+    noted: list[Event] = []
+    book = Playbook()
+    book.listeners.append(
+        lambda command: noted.append(command.event) if isinstance(command, Note) else None
+    )
+    call = resumed(HELLO, AgentAnnounced(2, "And then"))
+    book >> ProcessDied(call) << ...
+    assert [each.intended for each in noted if isinstance(each, AgentSaid)] == ["And then"]
+    for given in (CallerReturning(), START, WELCOME, APPLIED, agent("Well."), speech(20)):
+        book >> given << ...
+    book >> AUDIO_DONE << ...
+    assert [each.utterance for each in book.progress if isinstance(each, AgentAnnounced)] == [3]
+
+
+def test_a_caller_who_is_not_heard_of_ends_the_call() -> None:
+    book = Playbook()
+    book >> ProcessDied(resumed(HELLO)) << ... >> Wait(60) << ... << Phase.ENDED
+    book = Playbook()
+    book >> ProcessDied(resumed(HELLO)) << ... >> CallOver() << ... << Phase.ENDED
+    ending = book.call.ending
+    assert ending is not None
+    assert ending.how.slug == "server_died"
+
+
+def test_every_event_that_a_file_keeps_is_used() -> None:
+    for kind in KEPT:
+        made, untouched = ResumedCall(), ResumedCall()
+        if kind.__name__.startswith("Function") and kind is not FunctionCalled:
+            for each in (made, untouched):
+                each.take(FunctionCalled("ID", "NAME", ""), 0)
+        for each in (made, untouched):
+            each.is_paused, each.is_muted = kind is not RecordingPaused, True
+            each.ringing, each.agent_since_ms, each.recording = "x", 5, ("x", 1)
+        event = Dialled("warm-transfer", "y", "") if kind is Dialled else example(kind)
+        made.take(event, 0)
+        assert _state(made) != _state(untouched), kind
+
+
+def _state(of: ResumedCall) -> object:
+    return (repr({**vars(of), "_speech": 0}), vars(of._speech))

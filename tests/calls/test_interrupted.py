@@ -1,0 +1,319 @@
+"""A call whose process died goes on in the next one, as it was, without a second greeting."""
+
+import re
+
+import pytest
+from tests.calls.interruptions import SID, Process, Servers
+from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, caller, configured, texts
+
+from offhook.call.handoff_actions import Dial, SendDigits
+from offhook.call.requests import Leave, Update
+from offhook.calls.live_facts import decoded, encoded, facts_of
+from offhook.deepgram.messages import InjectUserMessage, UpdatePrompt
+from offhook.events.types import (
+    AgentAnnounced,
+    AgentSaid,
+    CallBegan,
+    CallEnded,
+    CallerBack,
+    CallerSaid,
+    CallStarted,
+    CallTakenOver,
+)
+from offhook.journal.live_files import LiveCallFile
+from offhook.testing.scenarios.caller import SimulatedCaller
+from offhook.testing.scenarios.scenario import ScenarioStep
+from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
+
+STAYS = ScenarioStep(wait=600)
+GREETING = "Hello! How can I help you today?"
+
+
+def servers(script: Script = QUICK) -> Servers:
+    return Servers(configured("ws://127.0.0.1:1/"), script)
+
+
+def on_the_line(of: Servers, who: SimulatedCaller | None = None) -> None:
+    """Begin a call, and let the greeting be heard."""
+    token = of.announce().token
+    of.now.stream(who or caller(GREET, STAYS), token)
+    of.clock.run(6)
+    assert texts(of.now.events, AgentSaid) == [GREETING]
+
+
+def token_in(document: str) -> str:
+    found = re.search(r'name="token" value="([^"]+)"', document)
+    assert found is not None, document
+    return found[1]
+
+
+def asked(process: Process, **fields: str) -> str:
+    document = process.after(stream="0", **fields)
+    assert "stream=1" in document
+    return token_in(document)
+
+
+def injected(process: Process) -> list[str]:
+    received = (m for agent in process.agents for m in agent.received)
+    return [m.content for m in received if isinstance(m, InjectUserMessage)]
+
+
+def history(process: Process) -> list[tuple[str, str]]:
+    settings = process.agents[-1].settings
+    assert settings is not None
+    return [(each.role or "", each.content or "") for each in settings.context]
+
+
+def test_a_call_goes_on_in_the_next_process_without_a_second_greeting() -> None:
+    of = servers()
+    on_the_line(of)
+    old = of.now.entry().token
+    began = of.now.entry().began
+    next_ = of.crash()
+    assert next_.calls.registry.live_count == 1, "the call has its place"
+    of.clock.run(1)
+    assert next_.agents == [], "the agent waits for Twilio's question"
+    token = asked(next_)
+    assert token != old
+    assert asked(next_) == token, "a repeated request gets the same answer"
+    next_.stream(caller(ASK, GREET, HANG_UP), token)
+    of.clock.run(20)
+    assert len(next_.agents) == 1
+    assert GREETING not in texts(next_.events, AgentSaid)
+    assert texts(next_.events, CallerSaid) == [HOURS]
+    assert texts(next_.events, AgentSaid) == ["Of course, what else?"]
+    kinds = [type(each) for each in next_.events]
+    assert kinds[1 if kinds[0] is not CallTakenOver else 0] is CallTakenOver
+    assert kinds.count(CallerBack) == 1
+    assert CallBegan not in kinds
+    assert CallStarted not in kinds
+    (ended,) = (each for each in next_.happened if isinstance(each.event, CallEnded))
+    assert ended.at_ms == pytest.approx(1000 * (of.clock.now() - began), abs=20_000)
+    assert ended.at_ms > 7000, "the call's time goes on"
+    assert of.files == {}, "a call that is over leaves no file"
+
+
+def test_the_next_agent_has_the_conversation() -> None:
+    of = servers()
+    on_the_line(of, caller(GREET, ASK, GREET, STAYS))
+    of.clock.run(10)
+    next_ = of.crash()
+    next_.stream(caller(STAYS), asked(next_))
+    of.clock.run(5)
+    assert history(next_) == [
+        ("assistant", GREETING),
+        ("user", HOURS),
+        ("assistant", "Of course, what else?"),
+    ]
+    assert injected(next_) == []
+
+
+def test_a_turn_without_an_answer_is_repeated_and_answered_once() -> None:
+    slow = Script(turns=QUICK.turns, silence_ms=300, reply_ms=5000)
+    of = servers(slow)
+    on_the_line(of, caller(GREET, ASK, STAYS))
+    of.clock.run_until(lambda: texts(of.now.events, CallerSaid) == [HOURS], 10)
+    next_ = of.crash()
+    next_.stream(caller(STAYS), asked(next_))
+    of.clock.run(15)
+    assert injected(next_) == [HOURS]
+    assert texts(next_.events, AgentSaid) == ["Of course, what else?"]
+    assert texts(next_.events, CallerSaid) == [], "the record has it already"
+    assert history(next_) == [("assistant", GREETING)]
+
+
+def test_an_agent_that_was_cut_is_told_to_go_on_and_the_record_has_what_was_heard() -> None:
+    long = "We are open from Monday to Friday, from nine in the morning until six in the evening."
+    script = Script(turns=[ScriptTurn(hear=HOURS, say=[long])], silence_ms=300, reply_ms=50)
+    of = servers(script)
+    on_the_line(of, caller(GREET, ASK, STAYS))
+    of.clock.run_until(lambda: AgentAnnounced(2, long) in of.now.events, 15)
+    of.clock.run(2)
+    next_ = of.crash()
+    (said,) = (each for each in next_.events if isinstance(each, AgentSaid))
+    assert said.interrupted
+    assert long.startswith(said.text)
+    assert 0 < len(said.text) < len(long)
+    next_.stream(caller(STAYS), asked(next_))
+    of.clock.run(5)
+    phrases = of.config.lines["default"].phrases
+    assert injected(next_) == [phrases.go_on]
+    assert history(next_)[-1] == ("assistant", said.text)
+
+
+def test_a_call_that_had_no_stream_yet_is_greeted_with_the_token_that_twilio_has() -> None:
+    of = servers()
+    token = of.announce().token
+    next_ = of.crash()
+    next_.stream(caller(GREET, HANG_UP), token)
+    of.clock.run(20)
+    assert next_.refused == []
+    assert texts(next_.events, AgentSaid) == [GREETING]
+
+
+def test_a_stream_of_which_the_file_knows_nothing_is_followed_by_another_one() -> None:
+    """The process died within the first 40 ms of the stream."""
+    of = servers()
+    of.announce()
+    next_ = of.crash()
+    next_.stream(caller(GREET, HANG_UP), asked(next_))
+    of.clock.run(20)
+    assert texts(next_.events, AgentSaid) == [GREETING]
+
+
+def test_the_token_of_the_stream_that_broke_off_is_refused() -> None:
+    of = servers()
+    token = of.announce().token
+    of.now.stream(caller(GREET, STAYS), token)
+    of.clock.run(6)
+    next_ = of.crash()
+    next_.stream(caller(STAYS), token)
+    of.clock.run(1)
+    assert next_.refused == ["a token of another call"]
+
+
+def test_a_caller_who_does_not_come_back_ends_the_call_where_it_broke_off() -> None:
+    of = servers()
+    on_the_line(of)
+    last_ms = of.now.happened[-1].at_ms
+    next_ = of.crash()
+    of.clock.run(61)
+    (ended,) = (each for each in next_.events if isinstance(each, CallEnded))
+    assert ended.slug == "server_died"
+    assert ended.duration_ms == last_ms
+    assert of.files == {}
+    assert next_.calls.registry.live_count == 0
+    assert "Say" in next_.after(stream="0"), "whoever asks later hears the fallback"
+
+
+def test_a_caller_who_has_hung_up_meanwhile_ends_the_call() -> None:
+    of = servers()
+    on_the_line(of)
+    next_ = of.crash()
+    assert "<Response" in next_.after(stream="0", CallStatus="completed")
+    assert [each.slug for each in next_.events if isinstance(each, CallEnded)] == ["server_died"]
+
+
+def test_a_call_survives_process_after_process_but_not_one_that_kills_them() -> None:
+    of = servers()
+    on_the_line(of)
+    for number in range(5):
+        next_ = of.crash()
+        document = next_.after(stream=str(number))
+        next_.stream(caller(STAYS), token_in(document))
+        of.clock.run(20)
+        assert next_.entry().has_stream, "each has lived for a while"
+    for _ in range(3):
+        of.crash()
+        of.clock.run(1)
+    assert SID in of.now.calls.registry.live
+    next_ = of.crash()
+    assert SID not in next_.calls.registry.live
+    assert of.files == {}, "the operator's process ends it"
+
+
+def test_a_transfer_in_progress_ends_as_if_nothing_had_happened() -> None:
+    of = servers()
+    on_the_line(of)
+    desk = Dial("desk", "+12025550177")
+    session = of.now.entry().session
+    assert session is not None
+    session.ask(Leave(desk), lambda done, what: None)
+    of.clock.run(2)
+    assert "Dial" in of.now.after(stream="0")
+    next_ = of.crash()
+    assert "Dial" in next_.after(stream="0"), "the same question gets the same answer"
+    next_.after(left="1", DialCallStatus="completed")
+    (ended,) = (each for each in next_.events if isinstance(each, CallEnded))
+    assert ended.slug == "transferred"
+
+
+def test_a_caller_who_was_not_put_through_comes_back_and_the_agent_is_told() -> None:
+    of = servers()
+    on_the_line(of)
+    session = of.now.entry().session
+    assert session is not None
+    session.ask(Leave(Dial("desk", "+12025550177")), lambda done, what: None)
+    of.clock.run(2)
+    of.now.after(stream="0")
+    next_ = of.crash()
+    document = next_.after(left="1", DialCallStatus="busy")
+    again = of.crash()
+    assert again.after(left="1", DialCallStatus="busy") == document
+    again.stream(caller(STAYS), token_in(document))
+    of.clock.run(5)
+    assert any("desk" in told and "busy" in told for told in injected(again))
+
+
+def test_keys_that_are_pressed_meanwhile_bring_the_caller_back_by_the_token_they_had() -> None:
+    of = servers()
+    on_the_line(of)
+    session = of.now.entry().session
+    assert session is not None
+    session.ask(Leave(SendDigits("1w2")), lambda done, what: None)
+    of.clock.run(2)
+    document = of.now.after(stream="0")
+    assert "Play" in document
+    next_ = of.crash()
+    next_.stream(caller(STAYS), token_in(document))
+    of.clock.run(5)
+    assert next_.refused == []
+    assert injected(next_) == [of.config.lines["default"].phrases.keys_sent]
+
+
+def test_changes_of_the_agent_are_kept() -> None:
+    of = servers()
+    on_the_line(of)
+    session = of.now.entry().session
+    assert session is not None
+    session.ask(Update(UpdatePrompt("Be brief.")), lambda done, what: None)
+    of.clock.run(2)
+    next_ = of.crash()
+    assert next_.entry().changes == (UpdatePrompt("Be brief."),)
+    facts = facts_of(next_.entry())
+    assert decoded(encoded(facts)) == facts
+    assert facts.token is not None
+    assert facts.token not in repr(facts)
+
+
+def test_a_call_of_a_twiml_bin_cannot_come_back() -> None:
+    of = servers()
+    of.now.stream(caller(GREET, STAYS), None)
+    of.clock.run(6)
+    assert SID in of.files
+    next_ = of.crash()
+    assert next_.calls.registry.live == {}
+    assert of.files == {}
+
+
+def test_an_agent_that_is_gone_leaves_its_caller_the_fallback() -> None:
+    of = servers()
+    on_the_line(of)
+    other = of.config.lines["default"].model_copy(update={"name": "other"})
+    of.config.lines["default"] = other  # type: ignore[index]
+    next_ = of.crash()
+    assert next_.calls.registry.live == {}
+    assert "Say" in next_.after(stream="0", To="+12025550100")
+
+
+@pytest.mark.parametrize("steps", [(GREET, STAYS), (GREET, ASK, GREET, STAYS)])
+def test_no_torn_file_stops_a_start(steps: tuple[ScenarioStep, ...]) -> None:
+    """Whatever is left of the file: the call goes on, or is over, and the process lives."""
+    of = servers()
+    on_the_line(of, caller(*steps))
+    of.clock.run(8)
+    whole = b"".join(line + b"\n" for line in of.files[SID])
+    first = whole.index(b"\n") + 1
+    goes_on = 0
+    for length in [*range(0, len(whole), 7), len(whole)]:
+        torn = whole[:length]
+        next_ = Process(of_nothing := servers())
+        del of_nothing
+        lines = torn[: torn.rfind(b"\n") + 1].split(b"\n")[:-1]
+        why = next_.calls.interrupted._begin(LiveCallFile(SID, lines))
+        assert (why is None) == (length >= first), why
+        goes_on += why is None
+        damaged = [*lines, torn[torn.rfind(b"\n") + 1 :], b'["CallerSaid"]', b"{}", b"\xff\0"]
+        other = Process(servers())
+        other.calls.interrupted._begin(LiveCallFile(SID, damaged))
+    assert goes_on > 10

@@ -1,0 +1,117 @@
+"""The files of live calls: what is left of them after a death, and who takes them."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from tests.records.test_store import began
+from tests.waiting import wait_until
+
+from offhook.call.ending import Ending, Slug
+from offhook.events import types as events
+from offhook.events.types import CallEvent, Event
+from offhook.journal.entries import decode
+from offhook.journal.keeper import EventJournal
+from offhook.journal.live_files import FILE_BYTES, LIVE, LiveCallFiles, LiveLine, held_calls
+
+SID = "CA" + "1" * 32
+FACTS = b'{"a":1}'
+
+
+def ended() -> Event:
+    return Ending(Slug.CALLER_HUNG_UP).event(5)
+
+
+def files(root: Path) -> list[Path]:
+    return sorted((root / LIVE).glob("*/*"))
+
+
+def test_a_live_call_has_a_file_for_its_owner_until_it_ends(tmp_path: Path) -> None:
+    with EventJournal(tmp_path, 10**8) as journal:
+        for number in range(20):
+            sid = f"CA{number:032x}"
+            journal.keep(sid, FACTS)
+            journal(CallEvent(sid, 0, began()))
+            journal(CallEvent(sid, 1, events.CallerSaid("Hello.")))
+        wait_until(lambda: len(files(tmp_path)) == 20)
+        wait_until(lambda: all(b"Hello" in path.read_bytes() for path in files(tmp_path)))
+        assert held_calls(tmp_path) == {path.name for path in files(tmp_path)}
+        assert b"CallBegan" not in files(tmp_path)[0].read_bytes(), "which nothing needs"
+        for path in files(tmp_path):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        opened = len(list(Path("/proc/self/fd").iterdir()))
+        for number in range(20):
+            journal(CallEvent(f"CA{number:032x}", 2, ended()))
+        wait_until(lambda: files(tmp_path) == [])
+        assert len(list(Path("/proc/self/fd").iterdir())) == opened - 20
+    assert list((tmp_path / LIVE).iterdir()) == []
+
+
+def test_a_call_that_ends_at_once_and_one_that_was_refused_leave_nothing(tmp_path: Path) -> None:
+    made = LiveCallFiles(tmp_path, "a" * 32)
+    made.write([LiveLine(SID, FACTS, begins=True), LiveLine(SID, None), LiveLine(SID, b"[]")])
+    made.write([LiveLine("CA0/../x", FACTS, begins=True), LiveLine(SID, None)])
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", range(16))
+def test_whole_lines_of_a_torn_file_are_taken_and_it_is_written_on(
+    tmp_path: Path, length: int
+) -> None:
+    whole = FACTS + b"\n" + b"[1,2]\n"
+    folder = tmp_path / LIVE / ("d" * 32)
+    folder.mkdir(parents=True)
+    (folder / SID).write_bytes(whole[:length])
+    made = LiveCallFiles(tmp_path, "a" * 32)
+    (taken,) = made.take_over()
+    assert taken.lines == [FACTS, b"[1,2]"][: whole[:length].count(b"\n")]
+    made.write([LiveLine(SID, b"[3]")])
+    (path,) = files(tmp_path)
+    assert path.read_bytes().split(b"\n") == [*taken.lines, b"[3]", b""]
+    assert not folder.exists()
+
+
+def test_of_two_processes_one_takes_a_file_and_that_of_a_living_one_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    with EventJournal(tmp_path, 10**8) as living:
+        living.keep(SID, FACTS)
+        wait_until(lambda: len(files(tmp_path)) == 1)
+        first = LiveCallFiles(tmp_path, "a" * 32)
+        assert first.take_over() == []
+    second = LiveCallFiles(tmp_path, "b" * 32)
+    taken = first.take_over() + second.take_over()
+    assert [each.call_sid for each in taken] == [SID]
+
+
+def test_a_file_that_cannot_be_used_keeps_no_other_out(tmp_path: Path) -> None:
+    folder = tmp_path / LIVE / ("d" * 32)
+    (folder / "CA" / "folder").mkdir(parents=True)
+    (folder / SID).write_bytes(FACTS + b"\n")
+    (folder / "no CallSid").write_bytes(FACTS + b"\n")
+    (folder / f"CA{'2' * 32}").symlink_to("/etc/passwd")
+    with (folder / f"CA{'3' * 32}").open("wb") as large:
+        large.truncate(FILE_BYTES + 1)
+    taken = LiveCallFiles(tmp_path, "a" * 32).take_over()
+    assert [each.call_sid for each in taken] == [SID]
+
+
+def test_a_file_that_grows_too_large_is_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = LiveCallFiles(tmp_path, "a" * 32)
+    made.write([LiveLine(SID, FACTS, begins=True)])
+    for _ in range(5):
+        made.write([LiveLine(SID, bytes(FILE_BYTES // 4))])
+    assert files(tmp_path) == []
+    assert caplog.text.count("E-REC-07") == 1
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    with EventJournal(tmp_path, 10**8) as journal:
+        journal.keep(SID, FACTS)
+        journal(CallEvent(SID, 7, events.CallerSaid("Grüß\n Gott")))
+    (taken,) = LiveCallFiles(tmp_path, "a" * 32).take_over()
+    assert taken.lines[0] == FACTS
+    assert decode(0, taken.lines[1]).event == events.CallerSaid("Grüß\n Gott")
