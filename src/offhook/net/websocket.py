@@ -218,8 +218,9 @@ class Socket(WSListener):
             return
         below = transport.underlying_transport
         below.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
-        if _UNSENT is not None:
-            below.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _UNSENT, WRITE_HIGH)
+        sock = below.get_extra_info("socket")
+        if _UNSENT is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, _UNSENT, WRITE_HIGH)
         self.receiver.on_open(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
