@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import logging
 import time
+from collections import Counter
 
 from rich.console import Console
 from rich.table import Table
@@ -30,18 +31,22 @@ console = Console(highlight=False)
 
 
 async def race(count: int, seed: int) -> list[str]:
-    began, wrong, streams = time.monotonic(), [], 0
+    began, wrong, streams, done = time.monotonic(), list[str](), 0, Counter[str]()
     for first in range(0, count, BATCH):
         async with whole_server() as h:
             races = Races(h, seed + first)
             await races.run(min(BATCH, count - first))
             wrong += races.wrong
             streams += races.streams
+            done += races.done
+            console.print(f"  {first + races.done.total()} races", end="\r")
     took_s = time.monotonic() - began
     console.print(
         f"{count} races of {streams} streams in {took_s:.0f} s: {len(wrong)} with another result"
         " than one stream, one ending and equal answers"
     )
+    for what, times in done.most_common():
+        console.print(f"  {times:6} {what}")
     return wrong
 
 

@@ -12,4 +12,4 @@ async def test_a_call_has_one_stream_in_every_race() -> None:
         assert races.wrong == []
         assert races.done.total() == 24
         assert races.streams > 48
-        assert {end.partition(":")[0] for end in races.done} == set(ENDS)
+        assert set(ENDS) <= {end.partition(":")[0] for end in races.done}
