@@ -65,6 +65,7 @@ CORE: Final = (
     "offhook.twilio.messages",
     "offhook.deepgram.changes",
     "offhook.deepgram.messages",
+    "offhook.deepgram.retry",
     "offhook.deepgram.settings_fields",
 )
 CORE_MAY_IMPORT: Final = (*CORE, "offhook.audio", "offhook.events")

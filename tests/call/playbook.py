@@ -63,6 +63,7 @@ from offhook.events.types import (
     CallerSaid,
     CallStarted,
     Event,
+    FunctionAnswered,
 )
 from offhook.twilio import messages as twilio
 
@@ -241,6 +242,9 @@ class Contract:
                     self.play(list(command.pieces))
                 case ClearCaller():
                     assert self.started, "a clear before the stream"
+                case Note(FunctionAnswered(id=str(call_id))):
+                    # Without an agent to answer, the result is kept for the next one.
+                    self.owed.discard(call_id)
                 case Note(CallEnded()):
                     assert isinstance(commands[-1], End)
                     assert commands[-2] is command

@@ -16,6 +16,7 @@ from tests.call.playbook import (
     WELCOME,
     Given,
     Playbook,
+    Wait,
     agent,
     caller,
     key,
@@ -179,6 +180,11 @@ def test_every_step_of_the_agents_leg_is_taken(monkeypatch: pytest.MonkeyPatch) 
         [START, WELCOME, Requested(1, requests.Leave(SendDigits("1")))],
         [*_TALKING, STOP],
         [CallAnnounced(), WELCOME, APPLIED, WELCOME, APPLIED],
+        [*_TALKING, inputs.LegLost("agent"), WELCOME, APPLIED, STOP],
+        [
+            *(START, inputs.LegLost("agent"), Wait(0), WELCOME, inputs.LegLost("agent")),
+            Requested(1, requests.Leave(SendDigits("1"))),
+        ],
     ]
     for conversation in conversations:
         call = Playbook()

@@ -190,7 +190,7 @@ LAST: Final[st.SearchStrategy[list[Input]]] = st.one_of(
             [STOP],
             [LegLost("caller", "1006")],
             [LegLost("caller", "1009", oversized=True)],
-            [LegLost("agent", "1006")],
+            [LegLost("agent", "1008", code=1008)],
             [AgentLegRefused(429)],
             [AgentLegUnreachable("no such host")],
             [CallOver()],
@@ -216,7 +216,7 @@ class Conversation(RuleBasedStateMachine):
     def begin(self, plan: CallSettings, now: float, where: str) -> None:
         self.now = now
         self.commands: list[Command] = []
-        self.call = Call(plan, now, self.commands.append)
+        self.call = Call(plan, now, self.commands.append, spread=0.5)
         self.contract = Contract()
         self.marks: list[str] = []
         self.muted = False
@@ -267,7 +267,8 @@ class Conversation(RuleBasedStateMachine):
         if self.contract.concealed:
             frame = SILENCE * size
         talking = self.call.phase in (Phase.TALKING, Phase.BARGE_IN, Phase.CLOSING)
-        assert forwarded == (frame if talking else None)
+        # The leg may be lost during last words, after which none may be needed.
+        assert forwarded == (frame if talking and self.contract.applied else None)
         if settling:
             self.caller_audio += frame
             self.caller_held.append(frame)
@@ -384,6 +385,22 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def the_agent_fails_to_think(self) -> None:
         self.receive(deepgram.Error("FAILED_TO_THINK", ""))
+
+    @precondition(lambda self: self.contract.dialled)
+    @rule(
+        lost=st.sampled_from([None, 1001, 1011, 4000]).map(
+            lambda code: LegLost("agent", "why", code=code)
+        )
+        | st.just(AgentLegRefused(503))
+        | st.just(deepgram.Error("INTERNAL_SERVER_ERROR", "")),
+        settles=st.booleans(),
+    )
+    def the_agents_leg_is_lost(self, lost: Input, settles: bool) -> None:
+        self.receive(lost)
+        self.time_passes(1.0)
+        if settles and self.contract.dialled:
+            self.receive(WELCOME)
+            self.receive(APPLIED)
 
     @rule(leg=LEGS, recovers=st.booleans())
     def a_socket_stalls(self, leg: Leg, recovers: bool) -> None:

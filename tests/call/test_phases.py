@@ -23,7 +23,14 @@ from tests.call.test_phrases import interrupted
 from offhook.call import phases, requests
 from offhook.call.call_settings import CallSettings
 from offhook.call.handoff_actions import Dial
-from offhook.call.inputs import CallAnnounced, CallOver, HandoffDone, ProcessDied, Requested
+from offhook.call.inputs import (
+    CallAnnounced,
+    CallOver,
+    HandoffDone,
+    LegLost,
+    ProcessDied,
+    Requested,
+)
 from offhook.call.phases import TRANSITIONS, Phase, Step
 
 IMPATIENT = CallSettings(silence_s=1)
@@ -52,6 +59,8 @@ def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.Monk
         [*talking, STOP],
         [*barge_in, STOP],
         [*barge_in, AUDIO_DONE],
+        [*talking, LegLost("agent")],
+        [*barge_in, LegLost("agent")],
         [*closing, Wait(5)],
         [*closing, key("1")],
         [*talking, TRANSFER, agent("I connect you."), AUDIO_DONE, START],

@@ -21,6 +21,8 @@ from tests.call.playbook import (
     agent,
     caller,
     key,
+    mark,
+    speech,
 )
 
 from offhook.call import phrases, requests
@@ -150,6 +152,24 @@ CONVERSATIONS: Final[dict[str, list[Given]]] = {
         Requested(1, requests.AskDigits("", 4, 5)),
         Requested(2, requests.Say("Eins.")),
         STOP,
+    ],
+    "an agent that is lost": [
+        *TALKING,
+        agent("Eins."),
+        speech(400),
+        mark("0:160"),
+        LegLost("agent"),
+        Wait(1),
+        *TALKING[1:],
+        Wait(10),
+    ],
+    "an agent that is lost while the caller speaks": [
+        *TALKING,
+        deepgram.UserStartedSpeaking(),
+        LegLost("agent"),
+        Wait(1),
+        *TALKING[1:],
+        Wait(1),
     ],
     "the end of an agent that somebody waits for": [
         *TALKING,

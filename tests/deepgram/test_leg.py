@@ -43,8 +43,8 @@ class Owner:
     def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         self.told.append(error)
 
-    def on_agent_lost(self, why: str, *, ours: bool) -> None:
-        self.told.append(("lost", why, ours))
+    def on_agent_lost(self, why: str, code: int | None, *, ours: bool) -> None:
+        self.told.append(("lost", why, code, ours))
 
     def on_agent_dropped(self, size: int) -> None:
         self.told.append(("dropped", size))
@@ -262,13 +262,15 @@ def test_hanging_up_twice_and_after_the_end_is_harmless(line: Line) -> None:
 @pytest.mark.parametrize(
     ("closed", "told"),
     [
-        (Closed(1000, "", None), ("lost", "close code 1000", False)),
-        (Closed(1011, "FAILED_TO_THINK", None), ("lost", "FAILED_TO_THINK", False)),
-        (Closed(1005, "", None), ("lost", "close code 1005", False)),
-        (Closed(None, "", None), ("lost", "cut off", False)),
-        (Closed(None, "", 1009), ("lost", "cut off", False)),
-        (Closed(None, "", 1011), ("lost", "cut off", True)),
-        (Closed(1011, "", 1011), ("lost", "close code 1011", True)),
+        (Closed(1000, "", None), ("lost", "close code 1000", 1000, False)),
+        (Closed(1011, "FAILED_TO_THINK", None), ("lost", "FAILED_TO_THINK", 1011, False)),
+        (Closed(1005, "", None), ("lost", "close code 1005", 1005, False)),
+        (Closed(None, "", None), ("lost", "cut off", None, False)),
+        # Deepgram broke the protocol, and we closed.
+        (Closed(None, "", 1009), ("lost", "close code 1009", 1009, False)),
+        (Closed(1005, "", 1002), ("lost", "close code 1002", 1002, False)),
+        (Closed(None, "", 1011), ("lost", "close code 1011", 1011, True)),
+        (Closed(1011, "", 1011), ("lost", "close code 1011", 1011, True)),
     ],
     ids=str,
 )

@@ -41,6 +41,8 @@ from tests.whole_server import (
 from offhook.calls.session import Session
 from offhook.errors import UserError
 from offhook.events.types import (
+    AgentLost,
+    AgentResumed,
     AgentSaid,
     CallBegan,
     CallEnded,
@@ -558,7 +560,7 @@ async def test_garbage_from_the_agent_is_survived(fault: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "slug", "words"),
-    [(429, "agent_busy", "busy"), (401, "agent_key_refused", "sorry"), (500, None, "sorry")],
+    [(429, "agent_busy", "busy"), (401, "agent_key_refused", "sorry"), (404, None, "sorry")],
 )
 async def test_a_refused_dial_is_answered_without_a_stream(
     status: int, slug: str | None, words: str
@@ -601,17 +603,47 @@ async def test_an_agent_lost_in_mid_call_brings_the_fallback(fault: str) -> None
         names = [verb.name for verb in report.verbs]
         assert names == ["Connect", "Say", "Dial", "Hangup"]
         assert report.ending == "hangup_verb"
+        # The next agents get the same question, and each of them is lost in its answer.
+        assert sum(isinstance(e, AgentLost) for e in h.events()) == 3
         assert h.endings() == ["agent_lost"]
 
 
+@pytest.mark.parametrize("fault", ["close", "cut"])
+async def test_a_caller_goes_on_after_the_agent_is_lost_in_mid_call(fault: str) -> None:
+    loop = asyncio.get_running_loop()
+    losses = iter([fault])
+
+    def lose(happened: CallEvent) -> None:
+        # The question was confirmed, and its answer has not begun.
+        if isinstance(happened.event, CallerSaid):
+            for each in losses:
+                loop.call_soon(h.sessions[0].fault, each)
+
+    async with whole_server(watchers=[lose]) as h:
+        report = await h.call(GREET, ASK, GREET, HANG_UP)
+        assert report.faults == []
+        assert h.endings() == ["caller_hung_up"]
+        said = h.events()
+        assert texts(said, CallerSaid) == [HOURS]
+        assert [e.why for e in said if isinstance(e, AgentLost)] == ["closed"]
+        (resumed,) = (e for e in said if isinstance(e, AgentResumed))
+        assert resumed.attempts == 1
+        first, second = h.sessions
+        assert first.settings is not None
+        assert second.settings is not None
+        assert texts(said, AgentSaid)[0] == "Hello! How can I help you today?"
+        assert texts(said, AgentSaid).count("Hello! How can I help you today?") == 1
+        assert texts(said, AgentSaid)[-1] == "Of course, what else?"
+
+
 async def test_the_fallback_takes_a_message() -> None:
-    async with whole_server(Script(upgrade_status=503), fallback={"voicemail": True}) as h:
+    async with whole_server(Script(upgrade_status=404), fallback={"voicemail": True}) as h:
         report = await h.call(HANG_UP)
         assert [verb.name for verb in report.verbs] == ["Say", "Say", "Record", "Hangup"]
 
 
 async def test_a_dial_that_nobody_answers_ends_with_words() -> None:
-    async with whole_server(Script(upgrade_status=503), fallback={"dial": "+12025550199"}) as h:
+    async with whole_server(Script(upgrade_status=404), fallback={"dial": "+12025550199"}) as h:
         report = await h.call(HANG_UP, dial_status="no-answer")
         assert [verb.name for verb in report.verbs] == ["Say", "Dial", "Say", "Hangup"]
 

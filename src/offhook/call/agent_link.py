@@ -7,12 +7,11 @@ is dialled just before it is needed, and gets audio even while neither side spea
 from typing import Final
 
 from offhook.audio import BYTES_PER_MS, SILENCE, milliseconds, silence
-from offhook.call import inputs
+from offhook.call import agent_loss, inputs
+from offhook.call.agent_loss import AgentLoss, Outage
 from offhook.call.call_state import CallState, earliest, is_due, to_ms
-from offhook.call.commands import DialAgent, HangUpAgent, SendAudio, SendSettings, TellAgent
-from offhook.call.ending import Slug
+from offhook.call.commands import DialAgent, HangUpAgent, SendAudio, TellAgent
 from offhook.call.functions import Functions
-from offhook.call.history import ConversationHistory
 from offhook.call.leg_health import LegHealth
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import LinkState, LinkStep, Phase, link_after
@@ -28,18 +27,7 @@ HELD_AGENT_BYTES: Final = 256 * 1024
 GAP_S: Final = 3.0
 """Seconds without caller audio after which the session must be kept alive otherwise."""
 GAP_FILL_MS: Final = 100
-ERROR_LINGER_S: Final = 2.0
-"""Seconds that the socket may take to close after a fatal Error (deepgram.md §1.4)."""
 
-_SETTINGS_ERRORS: Final = frozenset(
-    {
-        "INVALID_SETTINGS",
-        "UNPARSABLE_CLIENT_MESSAGE",
-        "INVALID_AGENT_ID",
-        "AGENT_ID_NOT_SUPPORTED",
-        "FAILED_TO_START_LISTENING",
-    }
-)
 # Kept here for speed: an enum class looks up its attributes through the metaclass.
 _SETTLING: Final = Phase.SETTLING
 
@@ -52,7 +40,6 @@ class AgentLink:
     def __init__(
         self,
         state: CallState,
-        history: ConversationHistory,
         functions: Functions,
         pending: PendingRequests,
         health: LegHealth,
@@ -64,8 +51,11 @@ class AgentLink:
         """True while the agent gets silence in place of the caller, since keys can be heard."""
         self.ready_at: float | None = None
         """Time in seconds at which Deepgram applied the Settings; None while it has not."""
+        self.outage: Outage | None = None
+        """Time without a leg that was lost; None while there is one, or none is wanted."""
+        self.dialled_at = now
+        """When the current leg, or the last one, was dialled, in seconds."""
         self._state = state
-        self._history = history
         self._functions = functions
         self._pending = pending
         self._health = health
@@ -75,11 +65,12 @@ class AgentLink:
         # Copying is apart, so that forwarding alone takes no more than it ever did.
         self._request_id = ""
         self._error = ""
-        self._dialled_at = self._heard_at = self._filled_at = now
+        self._place = 0
+        """Legs that could not be opened: each is followed by one to the next address."""
+        self._heard_at = self._filled_at = now
         self._unused_at: float | None = None
         self._ready_by: float | None = None
         self._keep_alive_at: float | None = None
-        self._lost_at: float | None = None
 
         self.held_speech: list[HeldSpeech] = []
         """Speech of the agent from before the stream, in order."""
@@ -96,8 +87,13 @@ class AgentLink:
 
     @property
     def is_absent(self) -> bool:
-        """True while no leg is open or being dialled."""
+        """True while no leg is open, being dialled or to be dialled again."""
         return self._link is LinkState.ABSENT
+
+    @property
+    def has_leg(self) -> bool:
+        """True while a leg is open or being dialled."""
+        return self._link is not LinkState.ABSENT and self._link is not LinkState.LOST
 
     # --- the audio path ------------------------------------------------------------------------
 
@@ -138,12 +134,12 @@ class AgentLink:
 
     # --- up ------------------------------------------------------------------------------------
 
-    def dial(self, now: float) -> None:
-        """Open a leg to Deepgram."""
+    def dial(self, now: float, within_s: float = SETTLING_S) -> None:
+        """Open a leg to Deepgram, which must be ready `within_s` seconds."""
         self._step(LinkStep.DIALLED)
-        self._dialled_at = now
-        self._ready_by = now + SETTLING_S
-        self._state.do(DialAgent())
+        self.dialled_at = now
+        self._ready_by = now + within_s
+        self._state.do(DialAgent(self._place))
 
     def dial_ahead(self, now: float) -> None:
         """Open a leg that waits for the stream, unless there is one."""
@@ -151,11 +147,12 @@ class AgentLink:
             self.dial(now)
             self._unused_at = now + UNUSED_S
 
-    def welcome(self, welcome: deepgram.Welcome) -> None:
-        """Answer Deepgram's Welcome with the Settings (deepgram.md §1.2)."""
-        if self._step(LinkStep.WELCOME_CAME):
+    def welcome(self, welcome: deepgram.Welcome) -> bool:
+        """Take Deepgram's Welcome; return whether the Settings are due (deepgram.md §1.2)."""
+        is_first = self._step(LinkStep.WELCOME_CAME)
+        if is_first:
             self._request_id = welcome.request_id
-            self._state.do(SendSettings(self.greets, self._history.so_far(), self._pending.changes))
+        return is_first
 
     def apply_settings(self, now: float) -> None:
         """Begin to talk, or keep alive a session that has no stream yet."""
@@ -163,10 +160,11 @@ class AgentLink:
             return
         self._ready_by = None
         self.ready_at = now
-        self._state.note(AgentConnected(self._request_id, to_ms(now - self._dialled_at)))
+        self._state.note(AgentConnected(self._request_id, to_ms(now - self.dialled_at)))
         if self._state.phase is _SETTLING:
             self._state.steps.begin_talking(now)
         else:
+            self.outage = None
             self._keep_alive_at = now + GAP_S
 
     def start_stream(self, now: float) -> None:
@@ -200,7 +198,7 @@ class AgentLink:
 
     def take_over(self, request_id: str, dialled_at: float, now: float) -> None:
         """Use the spare leg, which gets what was kept of the caller's audio."""
-        self._request_id, self._dialled_at, self.ready_at = request_id, dialled_at, now
+        self._request_id, self.dialled_at, self.ready_at = request_id, dialled_at, now
         self._error = ""
         self._health.forget_agent()
         self._state.note(AgentConnected(request_id, to_ms(now - dialled_at)))
@@ -226,15 +224,33 @@ class AgentLink:
     # --- down ----------------------------------------------------------------------------------
 
     def hang_up(self) -> None:
-        """Close the leg, or stop dialling it; the call goes on."""
-        self._step(LinkStep.HUNG_UP)
+        """Close the leg, if there is one, and dial none in its place; the call goes on."""
+        had_leg = self.has_leg
+        if not self.is_absent:
+            self._step(LinkStep.HUNG_UP)
+        self.outage = None
+        self._unused_at = None
+        self._functions.drop("cancelled")
+        self._let_go(had_leg)
+
+    def leave_lost(self, outage: Outage) -> None:
+        """Give up a leg that is lost. Functions go on: another leg may be told of their results."""
+        had_leg = self.has_leg
+        if not self.is_ready:
+            self._place += 1
+        self._step(LinkStep.LOST)
+        self.outage = outage
+        self._functions.hold()
+        self._let_go(had_leg)
+
+    def _let_go(self, had_leg: bool) -> None:
         self._overflow["caller"] = 0
         self._error = ""
         self._forget()
         self._health.forget_agent()
-        self._functions.drop("cancelled")
         self._pending.forget(self._state.phrases.agent_gone)
-        self._state.do(HangUpAgent())
+        if had_leg:
+            self._state.do(HangUpAgent())
 
     def leave_stream(self) -> None:
         """Close the agent's leg and drop the held caller audio, as the stream is left."""
@@ -245,57 +261,55 @@ class AgentLink:
     def close(self) -> None:
         """Forget the leg, as the call is over."""
         self._step(LinkStep.CALL_ENDED)
+        self.outage = None
+        self._unused_at = None
         self._forget()
         self._forget_frames()
 
     def refuse(self, refused: inputs.AgentLegRefused, now: float) -> None:
-        """End the call, as Deepgram answered the upgrade with an HTTP status (deepgram.md §1.3)."""
-        slug = Slug.AGENT_UNREACHABLE
-        if refused.status == 429:
-            slug = Slug.AGENT_BUSY
-        elif refused.status in (401, 402, 403):
-            slug = Slug.AGENT_KEY_REFUSED
-        self._state.steps.end(slug, f"HTTP {refused.status}", now)
+        """Note that Deepgram answered the upgrade with an HTTP status (deepgram.md §1.3)."""
+        in_talk = self.outage is not None and self.outage.in_talk
+        self._lose(agent_loss.refused(refused.status, in_talk=in_talk), now)
+
+    def fail_to_reach(self, unreachable: inputs.AgentLegUnreachable, now: float) -> None:
+        """Note that no socket to Deepgram could be opened."""
+        self._lose(agent_loss.unreachable(unreachable.why), now)
 
     def fail(self, error: deepgram.Error, now: float) -> None:
-        """Note a fatal Error of Deepgram's, after which its socket closes."""
+        """Note a fatal Error of Deepgram's. Its socket closes later; the caller need not wait."""
         self._state.note(AgentWarned(error.code, error.description, fatal=True))
-        self._error = error.code
-        # The vendor's pages disagree on whether a session survives this one (§3.4).
-        if error.code != "FAILED_TO_THINK" and self._lost_at is None:
-            self._lost_at = now + ERROR_LINGER_S
+        if error.code == "FAILED_TO_THINK":
+            # The vendor's pages disagree on whether a session survives this one (§3.4).
+            self._error = error.code
+        else:
+            self._lose(agent_loss.failed(error.code, is_ready=self.is_ready), now)
 
-    def lose(self, why: str, now: float) -> None:
-        """End a call that has lost its leg; dial again if the leg was not in use yet."""
-        if self.is_absent:
-            return  # Offhook closed the leg.
-        if self.is_ready and not self._is_forwarding:
-            self.hang_up()
-            return
-        slug = Slug.AGENT_UNREACHABLE
-        if self.is_ready:
-            slug = Slug.AGENT_LOST
-        elif self._error in _SETTINGS_ERRORS:
-            slug = Slug.AGENT_SETTINGS_REFUSED
-        self._state.steps.end(slug, self._error or why, now)
+    def lose(self, lost: inputs.LegLost, now: float) -> None:
+        """Note that the leg's socket is gone."""
+        if self._error:
+            loss = agent_loss.failed(self._error, is_ready=self.is_ready)
+        else:
+            loss = agent_loss.closed(lost.code, lost.why, is_ready=self.is_ready)
+        self._lose(loss, now)
+
+    def _lose(self, loss: AgentLoss, now: float) -> None:
+        if self.has_leg:  # Else Offhook closed the leg.
+            self._state.steps.lose_agent(loss, now)
 
     # --- time ----------------------------------------------------------------------------------
 
     def due(self) -> float | None:
         """Return when the leg needs audio or has run out of time, in seconds; None: never."""
-        return earliest(
-            self._unused_at, self._ready_by, self._keep_alive_at, self._lost_at, self._gap_at()
-        )
+        return earliest(self._unused_at, self._ready_by, self._keep_alive_at, self._gap_at())
 
     def tick(self, now: float) -> None:
         """Send the leg audio to keep it alive, or close it if its time is up."""
         if is_due(self._unused_at, now):
             self.hang_up()
-        if is_due(self._ready_by, now):
-            self._state.steps.end(Slug.AGENT_UNREACHABLE, "no SettingsApplied within 10 s", now)
-        if is_due(self._lost_at, now):
-            self._lost_at = None
-            self.lose("", now)
+        if self._ready_by is not None and now >= self._ready_by:
+            limit_s = self._ready_by - self.dialled_at
+            self._ready_by = None
+            self._lose(agent_loss.too_late(limit_s), now)
         if is_due(self._keep_alive_at, now):
             self._state.do(TellAgent(deepgram.KeepAlive()))
             self._keep_alive_at = now + GAP_S
@@ -321,7 +335,7 @@ class AgentLink:
         self.end_copy()
         self._is_forwarding = False
         self.ready_at = None
-        self._unused_at = self._ready_by = self._keep_alive_at = self._lost_at = None
+        self._ready_by = self._keep_alive_at = None
         self.held_speech.clear()
         self._held_speech_bytes = 0
 

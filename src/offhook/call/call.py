@@ -10,6 +10,7 @@ from typing import Final
 
 from offhook.call import inputs
 from offhook.call.agent_link import AgentLink
+from offhook.call.agent_loss import AgentLoss
 from offhook.call.call_settings import CallSettings
 from offhook.call.call_state import CallPart, CallState, CallSteps
 from offhook.call.commands import ChangeAgent, Command, Piece, Play
@@ -27,6 +28,7 @@ from offhook.call.limits import Limits
 from offhook.call.pending_requests import PendingRequests
 from offhook.call.phases import Phase, Step
 from offhook.call.phrases import Phrases
+from offhook.call.recovery import Recovery
 from offhook.call.requests import SwitchAgent
 from offhook.call.rollover import SESSION_S, Rollover
 from offhook.call.turns import Turns
@@ -49,6 +51,7 @@ class Call:
     """Rules and state of one phone call, begun at `now` in seconds. `do` gets each command.
 
     `session_s` are the seconds of an agent session after which another one takes over.
+    `spread`, at random from 0 up to 1, spreads the dials of calls that lose their agents together.
     """
 
     def __init__(
@@ -58,8 +61,17 @@ class Call:
         do: Callable[[Command], None],
         *,
         session_s: float = SESSION_S,
+        spread: float = 0.0,
     ) -> None:
-        steps = CallSteps(self.end, self._close, self._switch, self._begin_talking, self._interrupt)
+        steps = CallSteps(
+            self.end,
+            self._close,
+            self._switch,
+            self._begin_talking,
+            self._interrupt,
+            self._lose_agent,
+            self._seek_agent,
+        )
         state = self._state = CallState(settings, now, do, steps)
         history = self.history = ConversationHistory()
         self.do = state.do
@@ -67,9 +79,12 @@ class Call:
         self.health = LegHealth(state)
         self.pending = PendingRequests(state, history)
         self.functions = Functions(state, history, self.pending)
-        self.link = AgentLink(state, history, self.functions, self.pending, self.health, now)
+        self.link = AgentLink(state, self.functions, self.pending, self.health, now)
         self.turns = Turns(state, self.link, history, now)
         self.interruptions = Interruptions(state, self.link, self.turns)
+        self.recovery = Recovery(
+            state, history, self.functions, self.pending, self.link, self.turns, spread
+        )
         self.limits = Limits(state, self.turns, self.pending, now)
         self.keys = KeyInput(
             state,
@@ -106,6 +121,7 @@ class Call:
         self._parts: tuple[CallPart, ...] = (
             self.handoff,
             self.link,
+            self.recovery,
             self.turns,
             self.interruptions,
             self.limits,
@@ -181,6 +197,7 @@ class Call:
     def hear_caller(self, now: float) -> None:
         """Note a sign of the caller, who may have been considered silent."""
         self.limits.hear_caller(now)
+        self.recovery.hear_caller()
         self.farewell.hear_caller(now)
 
     def _interrupt(self, cause: InterruptionCause, now: float) -> None:
@@ -208,6 +225,7 @@ class Call:
         self._state.step(Step.AGENT_READY)
         self.limits.listen(now)
         self.interruptions.begin_talking()
+        self.recovery.finish(now)
         self.link.forward(now)
         # Speech from before the stream is handled like any other.
         for speech in self.link.take_speech():
@@ -233,6 +251,14 @@ class Call:
         self.note(AgentSwitched(request.agent))
         self.do(ChangeAgent(request.agent))
         self.link.dial(now)
+
+    def _lose_agent(self, loss: AgentLoss, now: float) -> None:
+        self.recovery.lose(loss, now)
+        if self.phase is Phase.CLOSING:
+            self.farewell.lose_agent(now)
+
+    def _seek_agent(self, now: float) -> None:
+        self.recovery.seek(now)
 
     def _close(self, how: Slug, text: str, now: float) -> None:
         self.farewell.close(how, text, now)

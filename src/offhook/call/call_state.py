@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from offhook.call.agent_loss import AgentLoss
 from offhook.call.call_settings import CallSettings
 from offhook.call.commands import Command, End, Note
 from offhook.call.ending import Ending, Slug
@@ -33,6 +34,8 @@ class CallSteps:
         switch: Hangs up on the agent and dials another one.
         begin_talking: Lets both sides hear each other.
         interrupt: Cuts the agent, as the caller speaks, for the cause that is given.
+        lose_agent: Replaces the agent's leg, which is lost, or ends the call.
+        seek_agent: Dials an agent if its leg was lost during last words.
     """
 
     end: Callable[[Slug, str, float], None]
@@ -40,13 +43,15 @@ class CallSteps:
     switch: Callable[[SwitchAgent, float], None]
     begin_talking: Callable[[float], None]
     interrupt: Callable[[InterruptionCause, float], None]
+    lose_agent: Callable[[AgentLoss, float], None]
+    seek_agent: Callable[[float], None]
 
 
 def _nothing(*_: Any) -> None:
     """Do nothing: the call is over."""
 
 
-_NO_STEPS: Final = CallSteps(_nothing, _nothing, _nothing, _nothing, _nothing)
+_NO_STEPS: Final = CallSteps(*[_nothing] * 7)
 
 
 class CallState:

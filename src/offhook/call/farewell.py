@@ -119,6 +119,14 @@ class Farewell:
         if self._words is not None and self._words.then is Slug.CALLER_SILENT:
             self._go_on(self._words, now)
 
+    def lose_agent(self, now: float) -> None:
+        """Go on to what follows once what was sent is heard: the agent, now lost, says no more."""
+        words = self._words
+        if words is not None:
+            self._is_announced = self._has_looked = True
+            if self._turns.is_agent_idle:
+                self._finish(words, now)
+
     def refuse(self, now: float) -> None:
         """Go on with a caller who spoke during last words, unless the time is up."""
         if self._words is not None and self._words.then not in _TIME_UP:
@@ -190,4 +198,5 @@ class Farewell:
         self._functions.resume()
         if words.request_id is not None:
             self._state.do(Reply(words.request_id, False, why))
+        self._state.steps.seek_agent(now)
         self._keys.tell(now)

@@ -61,6 +61,8 @@ class Functions:
         # Times of calls within CALLS_WINDOW_S, in seconds.
         self._lately: list[float] = []
         self._is_paused = False
+        self._is_held = False
+        """True while there is no agent to answer, since its leg was lost."""
         self._has_excused = False
         self._excuse_at: float | None = None
 
@@ -129,6 +131,7 @@ class Functions:
             self._state.do(CancelTool(call_id, why))
             self._state.note(FunctionDropped(call_id, function.name, why))
         self._open.clear()
+        self._is_held = False
         self._rest()
 
     def settle(
@@ -152,6 +155,31 @@ class Functions:
             )
             unknown[function_id] = finished(function.called, content)
         return unknown
+
+    def hold(self) -> None:
+        """Answer no function for now, as the agent's leg is lost: results go into the history."""
+        self._is_held = True
+
+    def end_open(self, now: float) -> bool:
+        """End every open function, for an agent that cannot answer for it; return if one was open.
+
+        Only finished functions can be handed on (§5.4). One that can be taken back is cancelled,
+        and the next agent may call it again; one that cannot, and has begun, goes on, and the
+        next agent is told that its outcome is unknown.
+        """
+        was_open = bool(self._open)
+        for call_id, function in list(self._open.items()):
+            if function.is_irrevocable:
+                self._state.do(CancelTool(call_id, "too_late"))
+                unknown = self._state.phrases.outcome_unknown
+                self._answer(call_id, unknown, "outcome_unknown", now)
+            else:
+                self._state.do(CancelTool(call_id, "cancelled"))
+                self._state.note(FunctionDropped(call_id, function.name, "cancelled"))
+                del self._open[call_id]
+        self._is_held = False
+        self._rest()
+        return was_open
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -198,7 +226,7 @@ class Functions:
                     self._answer(call_id, content, "too_late", now)
 
     def _soft_due(self) -> float | None:
-        if self._has_excused:
+        if self._has_excused or self._is_held:
             return None
         return self._excuse_at if self._excuse_at is not None else self._oldest() + SOFT_S
 
@@ -219,13 +247,14 @@ class Functions:
     def _answer(self, call_id: str, content: str, outcome: FunctionOutcome, now: float) -> None:
         function = self._open.pop(call_id)
         name, signature = function.name, function.signature
-        self._state.do(
-            TellAgent(
-                deepgram.FunctionCallResponse(
-                    id=call_id, name=name, content=content, thought_signature=signature
+        if not self._is_held:
+            self._state.do(
+                TellAgent(
+                    deepgram.FunctionCallResponse(
+                        id=call_id, name=name, content=content, thought_signature=signature
+                    )
                 )
             )
-        )
         after_ms = round((now - function.called_at) * 1000)
         self._state.note(FunctionAnswered(call_id, name, outcome, content, after_ms))
         self._history.ran(

@@ -79,8 +79,9 @@ def _end_handoff(call: "Call", _: inputs.CallOver, now: float) -> None:
 # --- the agent's leg -----------------------------------------------------------------------------
 
 
-def _welcome(call: "Call", message: deepgram.Welcome, _: float) -> None:
-    call.link.welcome(message)
+def _welcome(call: "Call", message: deepgram.Welcome, now: float) -> None:
+    if call.link.welcome(message):
+        call.recovery.send_settings(now)
 
 
 def _apply_settings(call: "Call", _: deepgram.SettingsApplied, now: float) -> None:
@@ -92,7 +93,7 @@ def _refuse_agent(call: "Call", refused: inputs.AgentLegRefused, now: float) -> 
 
 
 def _give_up_agent(call: "Call", unreachable: inputs.AgentLegUnreachable, now: float) -> None:
-    call.end(Slug.AGENT_UNREACHABLE, unreachable.why, now)
+    call.link.fail_to_reach(unreachable, now)
 
 
 def _fail_agent(call: "Call", error: deepgram.Error, now: float) -> None:
@@ -284,7 +285,7 @@ def _refuse_injected(call: "Call", code: str, why: str, now: float) -> None:
 
 def _lose_leg(call: "Call", lost: inputs.LegLost, now: float) -> None:
     if lost.leg == "agent":
-        call.link.lose(lost.why, now)
+        call.link.lose(lost, now)
     else:
         how = Slug.CALLER_LEG_OVERSIZED if lost.oversized else Slug.CALLER_LEG_LOST
         call.end(how, lost.why, now)
@@ -293,7 +294,7 @@ def _lose_leg(call: "Call", lost: inputs.LegLost, now: float) -> None:
 def _lose_agent(call: "Call", lost: inputs.LegLost, now: float) -> None:
     # The call left the stream, so its closing is expected.
     if lost.leg == "agent":
-        call.link.lose(lost.why, now)
+        call.link.lose(lost, now)
 
 
 def _stall_leg(call: "Call", stalled: inputs.LegStalled, now: float) -> None:
@@ -360,7 +361,7 @@ _HANDLED: Final[tuple[tuple[Handler, tuple[type, ...], tuple[Phase, ...]], ...]]
     (_hold_audio_done, (deepgram.AgentAudioDone,), (_W,)),
     (_end_late_audio, (deepgram.AgentAudioDone,), (_B,)),
     (_finish_utterance, (deepgram.AgentAudioDone,), (_S, _T, _C, _A)),
-    (_echo_mark, (twilio.Mark,), (_T, _B, _C)),
+    (_echo_mark, (twilio.Mark,), (_S, _T, _B, _C)),
     (_hear_speech, (deepgram.UserStartedSpeaking,), (_W, _S, _B, _A)),
     (_interrupt, (deepgram.UserStartedSpeaking,), (_T, _C)),
     (_report_latency, (deepgram.LatencyReport,), _LIVE),
@@ -408,7 +409,7 @@ _IGNORED: Final[tuple[tuple[str, tuple[type, ...], tuple[Phase, ...]], ...]] = (
     (
         "Nothing was sent to Twilio since the stream began or was left.",
         (twilio.Mark,),
-        (_W, _S, _A),
+        (_W, _A),
     ),
     (
         "The stream is back already.",

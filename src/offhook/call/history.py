@@ -21,6 +21,8 @@ class ConversationHistory:
     def __init__(self) -> None:
         self._entries: deque[tuple[deepgram.History, int]] = deque()
         self._size = 0
+        self.functions_done = 0
+        """Functions that were answered so far."""
 
     def said(self, said: CallerSaid | AgentSaid | AgentTold) -> None:
         """Add a turn of either side, or what the agent was told in the caller's stead."""
@@ -30,6 +32,7 @@ class ConversationHistory:
 
     def ran(self, function: deepgram.FinishedFunction) -> None:
         """Add a function that was answered."""
+        self.functions_done += 1
         size = len(function.arguments) + len(function.response)
         size += len(function.thought_signature or "")
         self._add(deepgram.History(function_calls=[function]), size)
@@ -45,6 +48,14 @@ class ConversationHistory:
     def so_far(self) -> tuple[deepgram.History, ...]:
         """Return the conversation so far, oldest first."""
         return tuple(entry for entry, _ in self._entries)
+
+    def unanswered(self) -> tuple[deepgram.History, ...]:
+        """Return what follows the agent's last words, oldest first: turns and functions."""
+        entries = self.so_far()
+        begin = len(entries)
+        while begin and entries[begin - 1].role != "assistant":
+            begin -= 1
+        return entries[begin:]
 
     def _add(self, entry: deepgram.History, size: int) -> None:
         self._entries.append((entry, size))

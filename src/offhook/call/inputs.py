@@ -57,11 +57,15 @@ class AgentLegUnreachable:
 
 @dataclass(frozen=True, slots=True)
 class LegLost:
-    """A leg's socket is gone. `oversized`: we closed it because of a message beyond the limit."""
+    """A leg's socket is gone. `oversized`: we closed it because of a message beyond the limit.
+
+    `code` is the close code of the agent's socket; None: it was cut off.
+    """
 
     leg: Leg
     why: str = ""
     oversized: bool = False
+    code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

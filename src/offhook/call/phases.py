@@ -14,7 +14,7 @@ class Phase(Enum):
     WAITING = "waiting"
     """Announced by our webhook; Twilio's stream has not come yet."""
     SETTLING = "settling"
-    """The caller's leg is up, the agent's is not: caller audio is held, 2 s at most."""
+    """The caller's leg is up, the agent's is not, or was lost: 2 s of caller audio are held."""
     TALKING = "talking"
     """Both legs are up."""
     BARGE_IN = "barge-in"
@@ -32,6 +32,7 @@ class Step(Enum):
 
     STREAM_STARTED = "stream started"
     AGENT_READY = "agent ready"
+    AGENT_LOST = "agent lost"
     INTERRUPTED = "interrupted"
     FENCE_LIFTED = "fence lifted"
     FAREWELL_BEGUN = "farewell begun"
@@ -52,8 +53,10 @@ TRANSITIONS: Final[dict[tuple[Phase, Step], Phase]] = {
     (Phase.SETTLING, Step.ENDED): Phase.ENDED,
     (Phase.TALKING, Step.INTERRUPTED): Phase.BARGE_IN,
     (Phase.TALKING, Step.FAREWELL_BEGUN): Phase.CLOSING,
+    (Phase.TALKING, Step.AGENT_LOST): Phase.SETTLING,
     (Phase.TALKING, Step.ENDED): Phase.ENDED,
     (Phase.BARGE_IN, Step.FENCE_LIFTED): Phase.TALKING,
+    (Phase.BARGE_IN, Step.AGENT_LOST): Phase.SETTLING,
     (Phase.BARGE_IN, Step.ENDED): Phase.ENDED,
     (Phase.CLOSING, Step.CALLER_BACK): Phase.TALKING,
     (Phase.CLOSING, Step.CALLER_LEFT): Phase.AWAY,
@@ -75,6 +78,8 @@ class LinkState(Enum):
     """Deepgram said Welcome, and was sent the Settings."""
     READY = "ready"
     """Deepgram applied the Settings: audio may flow."""
+    LOST = "lost"
+    """The leg was lost, and another is dialled after a wait."""
 
 
 class LinkStep(Enum):
@@ -83,6 +88,7 @@ class LinkStep(Enum):
     DIALLED = "dialled"
     WELCOME_CAME = "Welcome"
     SETTINGS_APPLIED = "SettingsApplied"
+    LOST = "lost"
     HUNG_UP = "hung up"
     CALL_ENDED = "call ended"
 
@@ -91,13 +97,19 @@ LINK_TRANSITIONS: Final[dict[tuple[LinkState, LinkStep], LinkState]] = {
     (LinkState.ABSENT, LinkStep.DIALLED): LinkState.DIALLED,
     (LinkState.ABSENT, LinkStep.CALL_ENDED): LinkState.ABSENT,
     (LinkState.DIALLED, LinkStep.WELCOME_CAME): LinkState.WELCOMED,
+    (LinkState.DIALLED, LinkStep.LOST): LinkState.LOST,
     (LinkState.DIALLED, LinkStep.HUNG_UP): LinkState.ABSENT,
     (LinkState.DIALLED, LinkStep.CALL_ENDED): LinkState.ABSENT,
     (LinkState.WELCOMED, LinkStep.SETTINGS_APPLIED): LinkState.READY,
+    (LinkState.WELCOMED, LinkStep.LOST): LinkState.LOST,
     (LinkState.WELCOMED, LinkStep.HUNG_UP): LinkState.ABSENT,
     (LinkState.WELCOMED, LinkStep.CALL_ENDED): LinkState.ABSENT,
+    (LinkState.READY, LinkStep.LOST): LinkState.LOST,
     (LinkState.READY, LinkStep.HUNG_UP): LinkState.ABSENT,
     (LinkState.READY, LinkStep.CALL_ENDED): LinkState.ABSENT,
+    (LinkState.LOST, LinkStep.DIALLED): LinkState.DIALLED,
+    (LinkState.LOST, LinkStep.HUNG_UP): LinkState.ABSENT,
+    (LinkState.LOST, LinkStep.CALL_ENDED): LinkState.ABSENT,
 }
 
 LINK_IGNORED: Final = frozenset(
@@ -105,9 +117,11 @@ LINK_IGNORED: Final = frozenset(
         (LinkState.ABSENT, LinkStep.WELCOME_CAME),
         (LinkState.WELCOMED, LinkStep.WELCOME_CAME),
         (LinkState.READY, LinkStep.WELCOME_CAME),
+        (LinkState.LOST, LinkStep.WELCOME_CAME),
         (LinkState.ABSENT, LinkStep.SETTINGS_APPLIED),
         (LinkState.DIALLED, LinkStep.SETTINGS_APPLIED),
         (LinkState.READY, LinkStep.SETTINGS_APPLIED),
+        (LinkState.LOST, LinkStep.SETTINGS_APPLIED),
     }
 )
 """Messages of Deepgram's that come out of turn: they change nothing, and end no call."""

@@ -39,6 +39,11 @@ class Phrases:
         " Tell the caller, and go on helping.)"
     )
     """Tells the agent that the caller is back; `{reason}` is one of the next six."""
+    ask_again: str = (
+        "(The connection to you was interrupted while the caller was speaking."
+        " Ask the caller to say it again.)"
+    )
+    """Tells an agent whose connection was lost that the caller's words were lost, too."""
     reason_busy: str = "the line is busy"
     """The line was busy."""
     reason_no_answer: str = "nobody answered"

@@ -79,6 +79,15 @@ class Playback:
         """Time in seconds at which all sent audio will have been played; in the past when idle."""
         return self._ends_at
 
+    @property
+    def to_be_heard(self) -> list[str]:
+        """Texts of complete utterances whose end the caller has not heard, as far as is known."""
+        return [
+            " ".join(passage.text for passage in utterance.passages)
+            for utterance in self._utterances
+            if utterance.complete and utterance.passages
+        ]
+
     def heard(self, now: float) -> int:
         """Return the bytes of this epoch that were heard, at most up to the first pending mark."""
         passed = self.sent - round((self._ends_at - now) * BYTES_PER_SECOND)

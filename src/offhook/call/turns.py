@@ -23,6 +23,9 @@ from offhook.events.types import (
     LatencyReported,
 )
 
+UNENDED_S: Final = 1.0
+"""Seconds after its last sound was played in which an utterance counts as unfinished."""
+
 FENCE_QUIET_S: Final = 0.5
 """Seconds without late audio of a cut utterance after which that audio counts as over."""
 
@@ -50,6 +53,12 @@ class Turns:
         self._speech_start_ms: int | None = None
         self._turn_at: float | None = None
         self._answer: tuple[str, float, float] | None = None
+        self._was_heard = False
+
+    @property
+    def has_spoken(self) -> bool:
+        """True once the caller has heard something of the agent, or is about to."""
+        return self._was_heard or self.playback.sent > 0
 
     @property
     def ends_at(self) -> float:
@@ -173,6 +182,22 @@ class Turns:
         """Cut the agent's speech, and publish what was heard; `clear`: the caller is there."""
         self._tell(self._cut(now, clear=clear))
 
+    def lose_agent(self, now: float) -> bool:
+        """Stop what a lost agent was saying; return whether that cut it short.
+
+        An utterance that came whole is played to its end.
+        """
+        self.note_late()
+        self._speech_start_ms = None
+        if not self.playback.unfinished:
+            return False
+        if now >= self.playback.ends_at + UNENDED_S:
+            # A reply can end without AgentAudioDone (deepgram.md §3.2).
+            self.finish(now)
+            return False
+        self.cut(now, clear=True)
+        return True
+
     def mute(self, on: bool, now: float) -> None:
         """Keep the agent from being heard by the caller, or let it be heard again."""
         if on == self._is_muted:
@@ -231,6 +256,7 @@ class Turns:
 
     def _tell(self, said: list[AgentSaid]) -> None:
         for utterance in said:
+            self._was_heard |= utterance.heard_ms > 0
             self._state.note(utterance)
             self._history.said(utterance)
 

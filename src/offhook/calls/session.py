@@ -6,6 +6,7 @@ Twilio, in the turn of the event loop in which the cause came in.
 """
 
 import logging
+import random
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -108,7 +109,11 @@ class Session(LegInputs):
         super().__init__(clock.now)
         self.call_sid = call_sid
         self._began = clock.now() if began is None else began
-        self._call = Call(agent.call_settings, self._began, self._do, session_s=session_s)
+        # Not for secrecy: it spreads the dials of calls that lose their agents together.
+        spread = random.random()
+        self._call = Call(
+            agent.call_settings, self._began, self._do, session_s=session_s, spread=spread
+        )
         self._agent_session = agent
         self._switch_agent = switch_agent
         self._clock = clock
@@ -270,13 +275,13 @@ class Session(LegInputs):
         """Start to count the agent's connection time, as Deepgram's socket is open."""
         self._agent_open_at = self._now()
 
-    def on_agent_lost(self, why: str, *, ours: bool) -> None:
+    def on_agent_lost(self, why: str, code: int | None, *, ours: bool) -> None:
         """Report that Deepgram's socket is gone."""
         self._agent = None
         self._note_agent_gone()
         if ours:
             self.receive(inputs.CallBroke(why))
-        self.receive(inputs.LegLost("agent", why))
+        self.receive(inputs.LegLost("agent", why, code=code))
 
     def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         """Report that Deepgram's socket could not be opened."""

@@ -72,7 +72,7 @@ class SpareLeg:
         else:
             self._session.receive(inputs.SpareLost("unreachable"))
 
-    def on_agent_lost(self, why: str, *, ours: bool) -> None:
+    def on_agent_lost(self, why: str, code: int | None, *, ours: bool) -> None:
         """Report that the socket is gone."""
         self._note_gone()
         if ours:

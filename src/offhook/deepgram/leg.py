@@ -58,8 +58,11 @@ class AgentLegOwner(Protocol):
     def on_agent_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         """Take note that the socket could not be opened."""
 
-    def on_agent_lost(self, why: str, *, ours: bool) -> None:
-        """Take note that the socket is lost. `ours`: because of a fault in our own program."""
+    def on_agent_lost(self, why: str, code: int | None, *, ours: bool) -> None:
+        """Take note that the socket is lost, with its close code; None: it was cut off.
+
+        `ours`: because of a fault in our own program.
+        """
 
     def on_agent_dropped(self, size: int) -> None:
         """Count `size` bytes of caller audio that waited too long and were dropped."""
@@ -151,8 +154,10 @@ class AgentLeg:
         self._channel = None
         if not self._hung_up:
             self._hung_up = True
-            code = f"close code {closed.received}" if closed.received else "cut off"
-            self.owner.on_agent_lost(closed.reason or code, ours=closed.sent == INTERNAL_ERROR)
+            # We close first when Deepgram breaks the protocol, and the code is ours.
+            code = closed.sent or closed.received
+            why = closed.reason or (f"close code {code}" if code else "cut off")
+            self.owner.on_agent_lost(why, code, ours=closed.sent == INTERNAL_ERROR)
 
     def _on_failed(self, error: UpgradeRefusedError | UnreachableError) -> None:
         if not self._hung_up:

@@ -66,6 +66,11 @@ _SENTENCES: Final[_Sentences] = {
     events.SpareAgentFailed: lambda e: (
         f"no other session could take over: {_words(e.why)}{f', {e.code}' if e.code else ''}"
     ),
+    events.AgentLost: lambda e: (
+        f"the agent was lost: {_words(e.why)}{f' ({e.code})' if e.code else ''};"
+        " another leg is dialled"
+    ),
+    events.AgentResumed: lambda e: f"the agent is back after {e.after_ms} ms",
     events.CallerSaid: lambda e: "the caller spoke",
     events.AgentAnnounced: lambda e: "the agent is about to speak",
     events.AgentHeard: lambda e: f"{e.heard_ms} ms of what the agent says are heard",

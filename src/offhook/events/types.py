@@ -108,6 +108,35 @@ class AgentDisconnected:
     connected_ms: int
 
 
+AgentLossCause: TypeAlias = Literal["closed", "error", "refused", "unreachable", "too_late"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLost:
+    """The agent's leg was lost, or could not be opened, because `why`; another one is dialled.
+
+    `code` is Deepgram's Error code, the close code of its socket or its HTTP status, empty where
+    there is none. `too_late`: the Settings were not applied in time. A leg after which none is
+    dialled ends the call: see CallEnded.
+    """
+
+    why: AgentLossCause
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResumed:
+    """The conversation goes on with another leg, after the agent's was lost in mid-call.
+
+    It is the one dialled at the `attempts`-th attempt, and was ready `after_ms` the loss. `held_ms`
+    of the caller's audio from in between are passed on to it.
+    """
+
+    attempts: int
+    after_ms: int
+    held_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class AgentRolledOver:
     """A spare leg took over from the agent's, before Deepgram ended that one's session.
@@ -556,6 +585,8 @@ Event: TypeAlias = (
     | AgentDisconnected
     | AgentRolledOver
     | SpareAgentFailed
+    | AgentLost
+    | AgentResumed
     | CallerSaid
     | AgentAnnounced
     | AgentHeard

@@ -75,6 +75,7 @@ class Trouble(NamedTuple):
 TROUBLES: Final[Mapping[type[Event], Callable[[Any], Trouble]]] = {
     events.TransferFailed: lambda e: Trouble("caller", e.why, e.destination, None),
     events.DialRefused: lambda e: Trouble("caller", e.kind, e.why, None),
+    events.AgentLost: lambda e: Trouble("agent", e.code, e.why, None),
     events.AgentWarned: lambda e: Trouble("agent", e.code, e.description, None),
     events.SpareAgentFailed: lambda e: Trouble("agent", e.code, e.why, None),
     events.ProtocolViolation: lambda e: Trouble(e.leg, None, e.what, None),

@@ -1,0 +1,107 @@
+"""Losses of the agent's leg: what happened, whether another leg is tried, the ending if none is."""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from offhook.call.ending import Slug
+from offhook.deepgram import retry
+from offhook.deepgram.retry import Retry
+from offhook.events.types import AgentLossCause
+
+_SETTINGS_ERRORS: Final = frozenset(
+    {
+        "INVALID_SETTINGS",
+        "UNPARSABLE_CLIENT_MESSAGE",
+        "INVALID_AGENT_ID",
+        "AGENT_ID_NOT_SUPPORTED",
+        "FAILED_TO_START_LISTENING",
+    }
+)
+
+
+class AgentLoss(NamedTuple):
+    """Loss of a leg, whether it was in use or still being opened.
+
+    Attributes:
+        why: What happened.
+        code: Deepgram's Error code, close code or HTTP status; empty where there is none.
+        retry: Whether another leg is dialled.
+        ending: Ending of the call if no leg replaces this one.
+        detail: Detail of that ending.
+    """
+
+    why: AgentLossCause
+    code: str
+    retry: Retry
+    ending: Slug
+    detail: str
+
+
+@dataclass(slots=True)
+class Outage:
+    """Time without an agent's leg, from a loss until another leg is ready.
+
+    Attributes:
+        loss: The loss with which it began.
+        began_at: When that was, in seconds; when the call's first leg was dialled, if it failed.
+        in_talk: True if the two sides were talking.
+        was_cut: True if the loss cut the agent short.
+        was_caller_speaking: True if the caller was in a turn that Deepgram had not confirmed.
+        functions_done: Functions that had finished in the call by then.
+        attempts: Legs dialled since.
+        dial_at: When the next leg is dialled, in seconds; None while one is being dialled, and
+            during last words, after which none may be needed.
+        push: Text with which the next session begins; known once its Settings are sent.
+        is_repeat: True if `push` was said or told before, so that it needs no event.
+    """
+
+    loss: AgentLoss
+    began_at: float
+    in_talk: bool = False
+    was_cut: bool = False
+    was_caller_speaking: bool = False
+    functions_done: int = 0
+    attempts: int = 0
+    dial_at: float | None = None
+    push: str = ""
+    is_repeat: bool = False
+
+
+def refused(status: int, *, in_talk: bool) -> AgentLoss:
+    """Return the loss of a leg whose upgrade was answered with an HTTP status (deepgram.md §1.3).
+
+    `in_talk`: it was to replace a leg lost in mid-call.
+    """
+    ending = Slug.AGENT_UNREACHABLE
+    if status == 429:
+        ending = Slug.AGENT_BUSY
+    elif status in (401, 402, 403):
+        ending = Slug.AGENT_KEY_REFUSED
+    again = retry.after_status(status, in_talk=in_talk)
+    return AgentLoss("refused", str(status), again, ending, f"HTTP {status}")
+
+
+def unreachable(why: str) -> AgentLoss:
+    """Return the loss of a leg for which no socket could be opened."""
+    return AgentLoss("unreachable", "", Retry.YES, Slug.AGENT_UNREACHABLE, why)
+
+
+def too_late(limit_s: float) -> AgentLoss:
+    """Return the loss of a leg that was not ready `limit_s` seconds after it was dialled."""
+    detail = f"no SettingsApplied within {limit_s:.3g} s"
+    return AgentLoss("too_late", "", Retry.YES, Slug.AGENT_UNREACHABLE, detail)
+
+
+def failed(code: str, *, is_ready: bool) -> AgentLoss:
+    """Return the loss of a leg after an Error of that code (deepgram.md §3.4)."""
+    ending = Slug.AGENT_LOST
+    if not is_ready:
+        is_refusal = code in _SETTINGS_ERRORS
+        ending = Slug.AGENT_SETTINGS_REFUSED if is_refusal else Slug.AGENT_UNREACHABLE
+    return AgentLoss("error", code, retry.after_error(code), ending, code)
+
+
+def closed(code: int | None, why: str, *, is_ready: bool) -> AgentLoss:
+    """Return the loss of a leg whose socket is gone; `code` is None when it was cut off."""
+    ending = Slug.AGENT_LOST if is_ready else Slug.AGENT_UNREACHABLE
+    return AgentLoss("closed", str(code or ""), retry.after_close(code), ending, why)

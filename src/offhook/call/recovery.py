@@ -1,0 +1,224 @@
+"""Recovery of a call whose agent's leg is lost: another leg goes on with the conversation.
+
+Source: deepgram.md §5.4. A session cannot be resumed, so the next one gets the conversation so far,
+and no greeting. What the caller asked last, and nobody answered, is left out of it and pushed: an
+agent does not answer what it is only told to have heard.
+"""
+
+from typing import Final
+
+from offhook.audio import milliseconds
+from offhook.call.agent_link import AgentLink
+from offhook.call.agent_loss import AgentLoss, Outage
+from offhook.call.call_state import CallState, earliest, is_due, to_ms
+from offhook.call.commands import SendSettings
+from offhook.call.functions import Functions
+from offhook.call.history import ConversationHistory
+from offhook.call.pending_requests import PendingRequests
+from offhook.call.phases import Phase, Step
+from offhook.call.turns import Turns
+from offhook.deepgram import messages as deepgram
+from offhook.deepgram.retry import Retry
+from offhook.events.types import AgentLost, AgentResumed
+
+WINDOW_S: Final = 10.0
+"""Seconds in which another leg must be ready; also those in which attempts are counted."""
+ATTEMPT_S: Final = 3.0
+"""Seconds that an attempt may take from dialling to SettingsApplied."""
+WAITS_S: Final = ((0.0, 0.25), (0.5, 1.0), (1.5, 2.5))
+"""Shortest and longest wait before each attempt, in seconds. There are as many attempts."""
+ONCE_S: Final = 60.0
+"""Seconds in which a loss that may be our own mistake is followed by another leg only once."""
+ASK_AGAIN_S: Final = 1.0
+"""Seconds in which the caller, cut off in mid-turn, must be heard again, or is asked."""
+
+_TALKING: Final = frozenset({Phase.TALKING, Phase.BARGE_IN})
+_WITHOUT_STREAM: Final = frozenset({Phase.WAITING, Phase.AWAY})
+
+
+class Recovery:
+    """Recovery of one call. `spread`, from 0 up to 1, chooses the wait before each attempt."""
+
+    def __init__(
+        self,
+        state: CallState,
+        history: ConversationHistory,
+        functions: Functions,
+        pending: PendingRequests,
+        link: AgentLink,
+        turns: Turns,
+        spread: float,
+    ) -> None:
+        self._state = state
+        self._history = history
+        self._functions = functions
+        self._pending = pending
+        self._link = link
+        self._turns = turns
+        self._spread = spread
+        self._attempts: list[float] = []
+        self._tried_once_at: float | None = None
+        self._ask_again_at: float | None = None
+
+    # --- the loss ------------------------------------------------------------------------------
+
+    def lose(self, loss: AgentLoss, now: float) -> None:
+        """Prepare to dial another leg; end the call if none may be dialled.
+
+        During last words no leg is dialled: what follows may not need one.
+        """
+        phase = self._state.phase
+        if phase in _WITHOUT_STREAM and self._link.is_ready:
+            self._link.hang_up()  # The next stream dials another one.
+        elif phase is Phase.CLOSING:
+            self._begin(loss, now)
+        else:
+            wait = self._wait(loss, now)
+            if wait is None:
+                self._give_up(loss, now)
+            else:
+                self._begin(loss, now).dial_at = now + wait
+
+    def seek(self, now: float) -> None:
+        """Dial a leg for a caller who goes on after last words during which the leg was lost."""
+        outage = self._link.outage
+        if outage is None:
+            return
+        wait = self._wait(outage.loss, now)
+        if wait is None:
+            self._give_up(outage.loss, now)
+        else:
+            self._state.step(Step.AGENT_LOST)
+            self._tell(outage.loss)
+            outage.dial_at = now + wait
+
+    def _wait(self, loss: AgentLoss, now: float) -> float | None:
+        """Return how many seconds to wait before the next attempt; None: there is none."""
+        if loss.retry is Retry.NEVER:
+            return None
+        if loss.retry is Retry.ONCE:
+            if self._tried_once_at is not None and now < self._tried_once_at + ONCE_S:
+                return None
+            self._tried_once_at = now
+        outage = self._link.outage
+        self._attempts = [at for at in self._attempts if now < at + WINDOW_S]
+        made = max(len(self._attempts), outage.attempts if outage is not None else 0)
+        if made >= len(WAITS_S):
+            return None
+        shortest, longest = WAITS_S[made]
+        wait = shortest + (longest - shortest) * self._spread
+        return wait if now + wait < self._began_at(now) + WINDOW_S else None
+
+    def _began_at(self, now: float) -> float:
+        """Return since when the call has had no agent, in seconds."""
+        if self._link.outage is not None:
+            return self._link.outage.began_at
+        return now if self._link.is_ready else self._link.dialled_at
+
+    def _begin(self, loss: AgentLoss, now: float) -> Outage:
+        """Begin an outage, or go on with it after an attempt that failed."""
+        outage = self._link.outage
+        if outage is None:
+            outage = Outage(loss, self._began_at(now))
+        phase = self._state.phase
+        if self._link.is_ready:
+            outage.in_talk = True
+            outage.was_caller_speaking = self._turns.is_caller_speaking
+            outage.was_cut = self._turns.lose_agent(now)
+            outage.functions_done = self._history.functions_done
+            if self._turns.has_spoken or self._history.so_far():
+                self._link.greets = False
+        if phase in _TALKING:
+            self._state.step(Step.AGENT_LOST)
+        if phase is not Phase.CLOSING:
+            self._tell(loss)
+        self._ask_again_at = None
+        self._link.leave_lost(outage)
+        return outage
+
+    def _tell(self, loss: AgentLoss) -> None:
+        self._state.note(AgentLost(loss.why, loss.code))
+
+    def _give_up(self, loss: AgentLoss, now: float) -> None:
+        outage = self._link.outage
+        ending = loss.ending
+        if outage is not None and loss.retry is not Retry.NEVER:
+            # The failures since were failures to repair the first one.
+            ending = outage.loss.ending
+        self._state.steps.end(ending, loss.detail, now)
+
+    # --- the next session ----------------------------------------------------------------------
+
+    def send_settings(self, now: float) -> None:
+        """Send the Settings of a session that begins the conversation, or goes on with it."""
+        history = self._history.so_far()
+        outage = self._link.outage
+        if outage is not None and outage.in_talk:
+            history = self._take_stock(outage, now)
+        self._state.do(SendSettings(self._link.greets, history, self._pending.changes))
+
+    def _take_stock(self, outage: Outage, now: float) -> tuple[deepgram.History, ...]:
+        """Return the conversation for a new session; decide what that is told to begin with.
+
+        That is what the caller asked last and nobody answered, in the caller's own words; or
+        that it must go on, where the order of words and functions forbids that.
+        """
+        owes = self._functions.end_open(now)
+        history = self._history.so_far()
+        outage.push, outage.is_repeat = "", False
+        if self._link.greets:
+            return history
+        owes |= self._history.functions_done > outage.functions_done
+        playing = self._turns.playback.to_be_heard
+        unanswered = () if playing else self._history.unanswered()
+        if unanswered and all(entry.content for entry in unanswered):
+            outage.push = " ".join(entry.content or "" for entry in unanswered)
+            outage.is_repeat = True
+            return history[: -len(unanswered)]
+        if owes or unanswered or outage.was_cut:
+            outage.push = self._state.phrases.go_on
+        heard = (deepgram.History(role="assistant", content=text) for text in playing)
+        return (*history, *heard)
+
+    def finish(self, now: float) -> None:
+        """End the outage, as another leg is ready; push what nobody answered."""
+        outage, self._link.outage = self._link.outage, None
+        if outage is None or not outage.in_talk:
+            return
+        after_ms, held = to_ms(now - outage.began_at), self._link.held_caller_bytes
+        self._state.note(AgentResumed(outage.attempts, after_ms, milliseconds(held)))
+        if outage.is_repeat:
+            again = deepgram.InjectUserMessage(content=outage.push)
+            self._pending.send(again, None, now)
+        elif outage.push:
+            self._pending.tell(outage.push, None, now)
+        elif outage.was_caller_speaking:
+            self._ask_again_at = now + ASK_AGAIN_S
+
+    def hear_caller(self) -> None:
+        """Note a sign of the caller, who need not be asked again."""
+        self._ask_again_at = None
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """Return when a leg is dialled or the caller is asked again, in seconds; None: never."""
+        outage = self._link.outage
+        return earliest(outage.dial_at if outage is not None else None, self._ask_again_due())
+
+    def tick(self, now: float) -> None:
+        """Dial another leg, or have the caller asked to say it again."""
+        outage = self._link.outage
+        if outage is not None and is_due(outage.dial_at, now):
+            outage.dial_at = None
+            outage.attempts += 1
+            self._attempts.append(now)
+            # Never below zero: the timer may be served late.
+            left_s = max(0.0, outage.began_at + WINDOW_S - now)
+            self._link.dial(now, min(ATTEMPT_S, left_s))
+        if is_due(self._ask_again_due(), now):
+            self._ask_again_at = None
+            self._pending.tell(self._state.phrases.ask_again, None, now)
+
+    def _ask_again_due(self) -> float | None:
+        return self._ask_again_at if self._state.phase in _TALKING else None
