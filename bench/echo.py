@@ -382,8 +382,8 @@ def write(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure barge_in.")
-    parser.add_argument("--seconds", type=float, default=20, help="of each line")
-    parser.add_argument("--callers", type=int, default=16, help="who barge in on each line")
+    parser.add_argument("--seconds", type=float, default=30, help="of each line")
+    parser.add_argument("--callers", type=int, default=40, help="who barge in on each line")
     parser.add_argument("--write", action="store_true", help="the tables into docs/barge-in.md")
     options = parser.parse_args()
     text = tables(options.seconds, options.callers)

@@ -100,10 +100,14 @@ class Spoken:
         self.playbook.call.receive(message, self.playbook.now)
         self.playbook.commanded()
 
-    def hear(self, frames: int, sound: Line = lambda frame: 0.0) -> None:
-        """Let so many frames of the caller come, each with `sound` of its number."""
-        for _ in range(frames):
-            self.playbook.now += 0.02
+    def hear(self, frames: int, sound: Line = lambda frame: 0.0, at_once: int = 1) -> None:
+        """Let so many frames of the caller come, each with `sound` of its number.
+
+        With `at_once`, so many come together, all but the last of them late.
+        """
+        for number in range(frames):
+            if number % at_once == 0:
+                self.playbook.now += 0.02 * at_once
             self.playbook.call.tick(self.playbook.now)
             self.playbook.call.hear(tone(sound(self.frame)), self.playbook.now)
             self.playbook.commanded()
@@ -168,6 +172,16 @@ def test_an_echo_does_not_cut_the_agent(lag: int, loss: float) -> None:
         assert abs(held.lag_ms - 20 * lag) <= 40
 
 
+def test_an_echo_is_found_when_frames_come_late_and_many_at_once() -> None:
+    for seed in range(3):
+        spoken = Spoken(GUARDED, seed)
+        spoken.hear(40, spoken.echo(12, 4), at_once=8)
+        spoken.starts()
+        spoken.hear(152, spoken.echo(12, 4), at_once=8)
+        assert spoken.causes == ["echo"]
+        assert spoken.cleared_at == []
+
+
 def test_a_caller_on_a_line_without_echo_cuts_the_agent_at_once() -> None:
     for seed in range(10):
         spoken = Spoken(GUARDED, seed)
@@ -207,11 +221,13 @@ def test_the_guard_does_not_take_the_callers_turn_for_an_echo_that_is_over() -> 
 # --- short sounds --------------------------------------------------------------------------------
 
 
-def test_a_short_noise_does_not_cut_the_agent() -> None:
+@pytest.mark.parametrize("frames", [1, 9, 13, 19])
+def test_a_short_noise_does_not_cut_the_agent(frames: int) -> None:
     spoken = Spoken(PATIENT)
     spoken.hear(100)
-    spoken.hear(9, lambda frame: 0.3)
+    spoken.hear(min(frames, 9), lambda frame: 0.3)
     spoken.starts()
+    spoken.hear(max(0, frames - 9), lambda frame: 0.3)
     spoken.hear(60)
     assert spoken.causes == ["short"]
     assert spoken.cleared_at == []

@@ -106,6 +106,8 @@ class Interruptions:
         self._playback = turns.playback
         self._hold = Hold.NONE
         self._decide_at: float | None = None
+        self._decide_by = 0.0
+        """Time by which an open decision is made, in the caller's favour."""
         self._published: list[Hold] = []
         self._greeting = 0
         """Number of the utterance that is the protected greeting; 0: none."""
@@ -230,6 +232,7 @@ class Interruptions:
             self._accept(cause, now)
         elif goes_on:
             self._hold, self._decide_at = Hold.OPEN, now + missing_s
+            self._decide_by = now + self._state.settings.min_speech_s
         else:
             self._suppress(Hold.SHORT, now)
 
@@ -237,10 +240,15 @@ class Interruptions:
         if self._holds_echo(HOLD_MATCH, now):
             return
         length_ms, goes_on = self._sound.latest()
-        if goes_on or length_ms >= self._state.settings.min_speech_s * 1000:
+        if length_ms >= self._state.settings.min_speech_s * 1000:
             self._accept("long_speech", now)
-        else:
+        elif not goes_on:
             self._suppress(Hold.SHORT, now)
+        elif now < self._decide_by:
+            # It pauses: within a word, or because it is over.
+            self._decide_at = min(self._decide_by, now + FRAME_MS / 1000)
+        else:
+            self._accept("long_speech", now)
 
     def _look_again(self, now: float) -> None:
         """Let a caller interrupt who made a short sound, and then a long one."""
