@@ -114,6 +114,11 @@ class Line:
         """True while the caller hears the agent."""
         return bool(self._buffer)
 
+    @property
+    def _waits(self) -> bool:
+        """True while the agent lets somebody finish; noise without words does not keep it."""
+        return self._has_words and self._finder.speaking
+
     def run(self, seconds: float, voice: bytes = b"") -> None:
         """Go on for some time, in which the caller says `voice` from the first frame on."""
         end = self.now + seconds
@@ -158,7 +163,7 @@ class Line:
             self._send(self._call.speak(chunk, self.now))
             if not self._speech:
                 self._receive(deepgram.AgentAudioDone())
-        elif self._speaks_at is None and not self._buffer and not self._finder.speaking:
+        elif self._speaks_at is None and not self._buffer and not self._waits:
             self._speaks_at = self.now + self._random.uniform(0.3, 0.8)
         elif self._speaks_at is not None and self.now >= self._speaks_at:
             self._speaks_at = None
