@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urldefrag, urlencode, urlsplit
 
 import httpx2
 import uvicorn
@@ -148,7 +148,8 @@ class Phone:
             content=urlencode(form),
             headers={
                 "Host": "voice.example.com",
-                "X-Twilio-Signature": sign(TOKEN, url, form.items()),
+                # Connection overrides are not signed (twilio.md §3.1).
+                "X-Twilio-Signature": sign(TOKEN, urldefrag(url).url, form.items()),
                 "Content-Type": "application/x-www-form-urlencoded",
             },
         )
