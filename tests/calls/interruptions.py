@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.memory_sockets import connect_in_memory
@@ -21,6 +22,8 @@ from offhook.net.websocket import Receiver, UnreachableError, UpgradeRefusedErro
 from offhook.observability.metrics.meter import Metrics
 from offhook.policy.dial_policy import DialPolicy, DialRules
 from offhook.policy.inbound_policy import InboundPolicy, InboundRules
+from offhook.recordings.files import LocalFiles
+from offhook.recordings.recorder import Recordings
 from offhook.testing.scenarios.caller import SimulatedCaller
 from offhook.testing.simulator.deepgram.script import Script
 from offhook.testing.simulator.deepgram.standin import StandIn
@@ -75,6 +78,9 @@ class Process:
         self.journal = LiveLines(owner.files)
         self._owner = owner
         self._is_dead = False
+        self.recordings = None if owner.folder is None else Recordings(LocalFiles(owner.folder))
+        if self.recordings is not None:
+            self.recordings.thread.start()
         self._ends: list[Any] = []
         journal: Any = self.journal
         self.calls: CallHandling = compose(
@@ -89,6 +95,7 @@ class Process:
             inbound=InboundPolicy(InboundRules(), owner.clock, lambda ms, tier: 0),
             updates=CallUpdates(None, ServerTasks(asyncio.TaskGroup())),
             journal=journal,
+            recordings=self.recordings,
         )
         self.flow = CallFlow(self.calls, Metrics(), None)
         self.refused: list[str] = []
@@ -147,12 +154,23 @@ class Process:
                 session.receive = lambda message: None  # type: ignore[method-assign]
         for end in self._ends:
             end.abort()
+        self.write_recordings()
+        for file in self.recordings._live.values() if self.recordings is not None else ():
+            if file._file is not None:
+                file._file.close()  # as the system does for a process that was killed
+
+    def write_recordings(self) -> None:
+        """Have the disk take what it was given; what was not given is lost."""
+        if self.recordings is not None:
+            assert self.recordings.thread.stop()
 
 
 class Servers:
     """Servers of one data folder, one after the other, on one clock."""
 
-    def __init__(self, config: Config, script: Script) -> None:
+    def __init__(self, config: Config, script: Script, folder: Path | None = None) -> None:
+        self.folder = folder
+        """The folder of recordings, if calls are recorded."""
         self.clock = VirtualClock(1000.0)
         self.config = config
         self.script = script

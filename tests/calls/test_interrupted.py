@@ -1,14 +1,22 @@
 """A call whose process died goes on in the next one, as it was, without a second greeting."""
 
+import asyncio
 import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.calls.interruptions import SID, Process, Servers
 from tests.whole_server import ASK, GREET, HANG_UP, HOURS, QUICK, caller, configured, texts
 
+from offhook.audio import SILENCE
 from offhook.call.handoff_actions import Dial, SendDigits
 from offhook.call.requests import Leave, Update
+from offhook.calls.call_updates import CallUpdates
+from offhook.calls.interrupted import InterruptedCalls
 from offhook.calls.live_facts import decoded, encoded, facts_of
+from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram.messages import InjectUserMessage, UpdatePrompt
 from offhook.events.types import (
     AgentAnnounced,
@@ -19,11 +27,16 @@ from offhook.events.types import (
     CallerSaid,
     CallStarted,
     CallTakenOver,
+    RecordingEnded,
+    RecordingStarted,
 )
 from offhook.journal.live_files import LiveCallFile
+from offhook.recordings.wav import read_stereo
 from offhook.testing.scenarios.caller import SimulatedCaller
 from offhook.testing.scenarios.scenario import ScenarioStep
 from offhook.testing.simulator.deepgram.script import Script, ScriptTurn
+from offhook.testing.virtual_clock import VirtualClock
+from offhook.twilio.rest import RestCall
 
 STAYS = ScenarioStep(wait=600)
 GREETING = "Hello! How can I help you today?"
@@ -317,3 +330,63 @@ def test_no_torn_file_stops_a_start(steps: tuple[ScenarioStep, ...]) -> None:
         other = Process(servers())
         other.calls.interrupted._begin(LiveCallFile(SID, damaged))
     assert goes_on > 10
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_recording_goes_on_in_the_same_file_with_silence_for_the_gap(
+    tmp_path: Path, paused: bool
+) -> None:
+    config = configured("ws://127.0.0.1:1/", announcement="It is recorded.", recording=True)
+    of = Servers(config, QUICK, tmp_path)
+    on_the_line(of)
+    if paused:
+        assert of.now.entry().control.set_recording(False)
+        of.clock.run(1)
+    first = of.now
+    next_ = of.crash()
+    of.clock.run(2)
+    next_.stream(caller(ASK, GREET, HANG_UP), asked(next_))
+    of.clock.run(20)
+    next_.write_recordings()
+    (path,) = tmp_path.iterdir()
+    left, right = read_stereo(path)
+    assert len(left) == len(right)
+    (started,) = (each.event for each in first.happened if isinstance(each.event, RecordingStarted))
+    assert started.name == path.name
+    assert not [each for each in next_.events if isinstance(each, RecordingStarted)]
+    (ended,) = (each for each in next_.happened if isinstance(each.event, RecordingEnded))
+    start_ms = next(h.at_ms for h in first.happened if h.event is started)
+    assert len(left) == pytest.approx(8 * (ended.at_ms - start_ms), abs=800)
+    spoken = right.rstrip(SILENCE)[8 * 7000 :].strip(SILENCE)
+    assert bool(spoken) is not paused, "a pause lasts"
+    assert right[: 8 * 4000].strip(SILENCE), "what was there stays"
+
+
+class Rest:
+    """A REST API that knows how the call has ended."""
+
+    async def fetch_call(self, call_sid: str) -> RestCall:
+        return RestCall(sid=call_sid, status="completed", duration="42")
+
+
+async def test_a_call_that_does_not_come_back_is_settled_by_rest() -> None:
+    billed: list[tuple[str, str, int]] = []
+    dropped: list[str] = []
+    unused: Any = None
+    registry: Any = SimpleNamespace(bill=lambda *told: billed.append(told), find=lambda sid: None)
+    agents: Any = SimpleNamespace(find=lambda name: None)
+    async with asyncio.TaskGroup() as group:
+        rest: Any = Rest()
+        updates = CallUpdates(rest, ServerTasks(group))
+        interrupted = InterruptedCalls(
+            lambda: [LiveCallFile(SID, [b"torn"])],
+            dropped.append,
+            agents,
+            registry,
+            unused,
+            updates,
+            VirtualClock(),
+        )
+        interrupted.take_over()
+    assert dropped == [SID]
+    assert billed == [(SID, "completed", 42)]
