@@ -539,6 +539,17 @@ def test_the_first_leg_is_dialled_again(call: Playbook, failure: Input) -> None:
     call << SendAudio(b"\x01" * 3 * FRAME_BYTES) << Phase.TALKING
 
 
+def test_a_function_is_answered_after_a_first_leg_that_failed(call: Playbook) -> None:
+    call >> START << ... >> LegLost("agent", "why", code=1011) << ... >> Wait(0) << DialAgent(1)
+    quietly(call, WELCOME, APPLIED)
+    heard(call, "Hello.")
+    pay = deepgram.FunctionCallRequest([deepgram.FunctionCall("1", "pay", "{}")])
+    quietly(call, caller("Pay."), pay)
+    call >> ToolFinished("1", "paid", "answered")
+    call << TellAgent(deepgram.FunctionCallResponse(id="1", name="pay", content="paid"))
+    call << FunctionAnswered("1", "pay", "answered", "paid", 0)
+
+
 def test_a_first_leg_for_which_there_is_no_room_is_not_dialled_again(call: Playbook) -> None:
     call >> START << CallStarted() << DialAgent() >> AgentLegRefused(429)
     ends(call, Slug.AGENT_BUSY, "HTTP 429")

@@ -240,7 +240,8 @@ class AgentLink:
             self._place += 1
         self._step(LinkStep.LOST)
         self.outage = outage
-        self._functions.hold()
+        if outage.in_talk:
+            self._functions.hold()
         self._let_go(had_leg)
 
     def _let_go(self, had_leg: bool) -> None:
