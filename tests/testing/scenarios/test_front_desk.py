@@ -8,8 +8,10 @@ from tests.testing.dialogue.openai_server import calls, openai, texts
 from tests.testing.scenarios import front_desk
 from tests.testing.scenarios.front_desk import DIALOGUE, SCENARIOS
 
+from offhook.call.phrases import Phrases
 from offhook.testing.simulator.dialogue.completions import Model
 from offhook.testing.simulator.dialogue.model_policy import thinking
+from offhook.testing.simulator.dialogue.words import words
 from offhook.testing.simulator.speech import installed
 from offhook.twilio.stream import CallerLeg
 
@@ -103,6 +105,11 @@ async def test_from_outside_the_words_are_recognised_in_what_the_caller_hears(
     heard = " ".join(line.text for line in result.calls["caller"].lines() if line.who == "agent")
     assert "we close at four" in heard or "saturday" in heard
     assert [str(failure) for failure in result.all_failures] == []
+
+
+def test_the_desk_knows_what_the_server_says_after_a_loss() -> None:
+    """Else it would answer that it cannot help with that, in the scenario of the lost agent."""
+    assert f"    - {' '.join(words(Phrases().go_on))}\n" in DIALOGUE.read_text()
 
 
 def test_there_are_twenty_of_every_kind() -> None:
