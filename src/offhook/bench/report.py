@@ -57,18 +57,18 @@ def sentence(report: BenchReport) -> str:
     return "; ".join(parts)
 
 
-def rewrite(page: str, text: str) -> str:
+def rewrite(page: str, text: str, *, begin: str = BEGIN, end: str = END) -> str:
     """Return a page with this text instead of that between its two markers.
 
     Raises UserError E-BENCH-04 when it has no such place.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
         raise UserError(
             "E-BENCH-04",
             "The page has no place for the figures.",
-            f"Put these two lines where they belong: {BEGIN} {END}",
+            f"Put these two lines where they belong: {begin} {end}",
         )
     indent = before.rpartition("\n")[2]
     return f"{before}{begin}\n{text}\n{indent}{end}{after}"
