@@ -468,9 +468,10 @@ class Conversation(RuleBasedStateMachine):
     def speak(self, chunk: bytes) -> None:
         before = self.call.phase
         held = self.held()
-        fenced = before is Phase.BARGE_IN and self.now - self.quiet_since < FENCE_QUIET_S
-        self.received += len(chunk)
         muted = self.muted
+        in_time = self.now - self.quiet_since < FENCE_QUIET_S
+        fenced = before is Phase.BARGE_IN and in_time and not muted
+        self.received += len(chunk)
         pieces = self.call.speak(chunk, self.now)
         self.contract.play(pieces)
         self.play(pieces)
