@@ -6,12 +6,14 @@
     python -m bench.faults full-disk [--calls 20]
 
 `kill` ends the call process with SIGKILL in mid-call and looks for every line that had arrived more
-than 100 ms before, when the next one answers. `operator` ends the operator process again and again
-under talking calls, `outage` stops a real PostgreSQL for a while, `full-disk` lets the database's
-files grow no further: no call may notice, and afterwards no line may be missing or doubled. Exits
-with 1 when something is not as it must be. With `--untimed`, for machines that are busy with
-something else, only what is lost counts, and not how soon: a line must have arrived two seconds
-before, and a caller must go on hearing while the database is away.
+than 100 ms before. Each caller does what Twilio does then: asks /twilio/after, and opens the stream
+that the answer names. 99 of 100 must hear the agent again within 5 s of the kill, in the same call,
+and none is greeted twice; afterwards no call and no agent's session is left. `operator` ends the
+operator process again and again under talking calls, `outage` stops a real PostgreSQL for a while,
+`full-disk` lets the database's files grow no further: no call may notice, and afterwards no line
+may be missing or doubled. Exits with 1 when something is not as it must be. With `--untimed`, for
+machines that are busy with something else, only what is lost counts, and not how soon: a line must
+have arrived two seconds before, and a caller must go on hearing while the database is away.
 
 A line has arrived when the server has answered the ping that the agent sent behind it. It is looked
 for when the database has taken what the journal has.
@@ -69,6 +71,15 @@ PATIENCE_S = 240.0
 """How long anything may take: a bound for what hangs."""
 HEARD_MEANWHILE = 50
 """Frames that each caller must hear while the database is away."""
+BACK_S = 5.0
+"""A caller is to hear the agent again within so many seconds of the kill of the call process."""
+BACK_SHARE = 0.99
+GONE_S = 15.0
+"""No session of an agent may be left so many seconds after all callers have hung up."""
+ENDED_S = 90.0
+"""A call that did not come back has its end after a minute, and some time to be written."""
+RETRIES = 6
+"""Attempts of a request: Twilio's first one, and its five retries (twilio.md §4.2)."""
 SILENT_S = 0.5
 """A call in which the caller heard nothing for so long has noticed something."""
 
@@ -89,13 +100,30 @@ class Agent:
     def __init__(self) -> None:
         self.told = Told()
         self._sessions = 0
+        self.open = 0
+        self.greeted = 0
+        """Sessions that were to begin with the greeting."""
 
     async def serve(self, socket_: websockets.ServerConnection) -> None:
         self._sessions += 1
-        me = self._sessions
+        self.open += 1
+        try:
+            await self._serve(socket_, self._sessions)
+        finally:
+            self.open -= 1
+
+    async def until_alone(self) -> None:
+        """Wait until no session is left; one that is left after GONE_S stays."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GONE_S):
+                while self.open:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+
+    async def _serve(self, socket_: websockets.ServerConnection, me: int) -> None:
         try:
             await socket_.send(json.dumps({"type": "Welcome", "request_id": f"request-{me}"}))
-            await socket_.recv()
+            settings = json.loads(await socket_.recv())
+            self.greeted += "greeting" in settings["agent"]
             await socket_.send('{"type": "SettingsApplied"}')
             await asyncio.gather(self._talk(socket_, me), self._listen(socket_))
         except websockets.ConnectionClosed:
@@ -131,9 +159,24 @@ class Caller:
     call_sid: str = field(default_factory=lambda: "CA" + secrets.token_hex(16))
     longest_silence: float = 0.0
     frames: int = 0
+    backs: list[float] = field(default_factory=list)
+    """Seconds from each break of the stream to the agent's next sound."""
+    broke_at: float | None = None
 
     async def call(self, port: int, stop: asyncio.Event) -> None:
-        token = await self._announce(port)
+        """Call, and go on after each stream that breaks off, as Twilio does."""
+        token: str | None = await self._ask(port, "/twilio/voice")
+        number = 0
+        while token is not None:
+            await self._talk(port, token, stop)
+            token = None
+            if not stop.is_set():
+                self.broke_at = self.broke_at or time.monotonic()
+                query = f"?stream={number}" if number else ""
+                token = await self._ask(port, f"/twilio/after{query}")
+                number += 1
+
+    async def _talk(self, port: int, token: str, stop: asyncio.Event) -> None:
         signature = sign(TOKEN, f"wss://127.0.0.1:{port}/twilio")
         headers = {"X-Twilio-Signature": signature}
         url = f"ws://127.0.0.1:{port}/twilio"
@@ -146,19 +189,23 @@ class Caller:
         except (websockets.ConnectionClosed, OSError):
             pass
 
-    async def _announce(self, port: int) -> str:
+    async def _ask(self, port: int, path: str) -> str | None:
+        """Request a document; return the token of the stream that it names, or None."""
         form = {"CallSid": self.call_sid, "AccountSid": ACCOUNT, "To": "+12025550100"}
+        form["CallStatus"] = "in-progress"
         host = f"127.0.0.1:{port}"
-        signature = sign(TOKEN, f"https://{host}/twilio/voice", form.items())
+        signature = sign(TOKEN, f"https://{host}{path}", form.items())
         async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
-            answer = await http.post(
-                f"http://{host}/twilio/voice",
-                data=form,
-                headers={"X-Twilio-Signature": signature},
-            )
-        found = re.search(r'name="token" value="([^"]+)"', answer.text)
-        assert found is not None, answer.text
-        return found[1]
+            for _ in range(RETRIES):
+                with contextlib.suppress(httpx2.TransportError):
+                    answer = await http.post(
+                        f"http://{host}{path}",
+                        data=form,
+                        headers={"X-Twilio-Signature": signature},
+                    )
+                    found = re.search(r'name="token" value="([^"]+)"', answer.text)
+                    return None if found is None else found[1]
+        return None
 
     async def _start(self, line: websockets.ClientConnection, token: str) -> None:
         await line.send('{"event": "connected", "protocol": "Call", "version": "1.0.0"}')
@@ -202,6 +249,9 @@ class Caller:
                     self.longest_silence = max(self.longest_silence, now - last)
                 last = now
                 self.frames += 1
+                if self.broke_at is not None:
+                    self.backs.append(now - self.broke_at)
+                    self.broke_at = None
             elif message["event"] == "mark":
                 await line.send(text)
 
@@ -224,10 +274,13 @@ class House:
 
     async def start(self) -> asyncio.subprocess.Process:
         offhook = Path(sys.executable).with_name("offhook")
+        # With bytecode, as users run it: without, a start takes twice as long.
+        environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        environ["PYTHONPYCACHEPREFIX"] = str(self.folder / "bytecode")
         keys = {"DEEPGRAM_API_KEY": "any", "TWILIO_AUTH_TOKEN": TOKEN}
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                str(offhook), "serve", cwd=self.folder, env=os.environ | keys, stderr=log
+                str(offhook), "serve", cwd=self.folder, env=environ | keys, stderr=log
             )
         await self.answers(process)
         return process
@@ -279,6 +332,13 @@ class House:
                     return
                 await asyncio.sleep(0.1)
 
+    async def until_ended(self, engine: Engine) -> None:
+        """Wait until the database has an end for every call, or as long as an end may take."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDED_S):
+                while live_calls(engine):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+
     @property
     def journal(self) -> Path:
         return self.folder / "offhook-data" / "journal"
@@ -295,6 +355,13 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def live_calls(engine: Engine) -> list[str]:
+    """Return the calls that have no end in the database."""
+    with engine.connect() as connection:
+        live = select(tables.calls.c.sid).where(tables.calls.c.duration_ms.is_(None))
+        return list(connection.scalars(live))
 
 
 class Faults:
@@ -322,10 +389,20 @@ class Faults:
         self.check(not doubled, f"{where}: {len(doubled)} lines are doubled")
 
     def none_live(self, engine: Engine, where: str) -> None:
-        with engine.connect() as connection:
-            live = select(tables.calls.c.sid).where(tables.calls.c.duration_ms.is_(None))
-            ghosts = list(connection.scalars(live))
+        ghosts = live_calls(engine)
         self.check(not ghosts, f"{where}: {len(ghosts)} calls without an end")
+
+    def came_back(self, callers: list[Caller], where: str, *, timed: bool) -> list[float]:
+        """Check that callers heard the agent again, once each; return after how many seconds."""
+        backs = [back for caller in callers for back in caller.backs]
+        if timed:
+            soon = sum(back <= BACK_S for back in backs)
+            good = soon >= BACK_SHARE * len(callers)
+            self.check(good, f"{where}: {soon} of {len(callers)} are back within {BACK_S:g} s")
+        self.check(len(backs) == len(callers), f"{where}: {len(backs)} of {len(callers)} are back")
+        twice = sum(len(caller.backs) > 1 for caller in callers)
+        self.check(not twice, f"{where}: {twice} callers came back twice")
+        return backs
 
     def nobody_noticed(self, callers: list[Caller], where: str) -> None:
         silent = [caller for caller in callers if caller.longest_silence > SILENT_S]
@@ -348,6 +425,14 @@ async def heard(callers: list[Caller], frames: int) -> None:
             await asyncio.sleep(0.05)
 
 
+async def until_back(callers: list[Caller]) -> None:
+    """Wait until each has heard the agent again; who is not back after a minute is not."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(60):
+            while not all(caller.backs for caller in callers):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
 @asynccontextmanager
 async def talking(house: House, count: int) -> AsyncIterator[list[Caller]]:
     """That many calls, which have talked for a moment; afterwards they hang up."""
@@ -364,6 +449,7 @@ async def talking(house: House, count: int) -> AsyncIterator[list[Caller]]:
 async def kill(folder: Path, rounds: int, calls: int, *, timed: bool) -> Faults:
     """SIGKILL in the middle of talking calls, and a look at what the next start finds."""
     faults = Faults()
+    backs: list[float] = []
     recordings = 0
     grace_s = GRACE_S if timed else UNTIMED_GRACE_S
     async with agent() as (deepgram, port):
@@ -372,15 +458,23 @@ async def kill(folder: Path, rounds: int, calls: int, *, timed: bool) -> Faults:
         process = await house.start()
         for round_ in range(1, rounds + 1):
             deepgram.told = Told()
-            async with talking(house, calls):
+            where = f"round {round_}"
+            deepgram.greeted = 0
+            async with talking(house, calls) as callers:
                 await asyncio.sleep(random.uniform(2.0, 3.0) + grace_s)
                 pid = await house.pid(process, "call")
                 killed_at = time.monotonic()
                 os.kill(pid, signal.SIGKILL)
-            await house.pid(process, "call", other_than=pid)
-            await house.answers(process)
+                await house.pid(process, "call", other_than=pid)
+                await until_back(callers)
+                await asyncio.sleep(0.5)
+            backs += faults.came_back(callers, where, timed=timed)
+            faults.check(deepgram.greeted <= calls, f"{where}: {deepgram.greeted} greetings")
+            await deepgram.until_alone()
             await house.stored()
-            where = f"round {round_}"
+            await house.until_ended(engine)
+            await house.stored()
+            faults.check(not deepgram.open, f"{where}: {deepgram.open} agents are left")
             faults.lines_are_there(engine, deepgram.told.before(killed_at - grace_s), where)
             faults.none_live(engine, where)
             files = house.recordings()
@@ -393,6 +487,13 @@ async def kill(folder: Path, rounds: int, calls: int, *, timed: bool) -> Faults:
         await process.wait()
         engine.dispose()
     print(f"  {recordings} recordings opened")
+    if backs:
+        backs.sort()
+        soon = sum(back <= BACK_S for back in backs)
+        print(
+            f"  callers back within {BACK_S:g} s of the kill: {soon} of {rounds * calls};"
+            f" median {backs[len(backs) // 2]:.2f} s, slowest {backs[-1]:.2f} s"
+        )
     return faults
 
 

@@ -7,12 +7,16 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from offhook.call.resumed import Turn
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import AgentSaid, AgentTold, CallerSaid
 
 BUDGET: Final = 16 * 1024
 """Letters of the latest conversation that are handed on: the model's context is limited."""
+ENTRY_MAX: Final = BUDGET // 4
+"""Letters of one entry beyond which its texts are cut: one must not push out all the others."""
 
 
 class ConversationHistory:
@@ -58,7 +62,41 @@ class ConversationHistory:
         return entries[begin:]
 
     def _add(self, entry: deepgram.History, size: int) -> None:
+        if size > ENTRY_MAX:
+            entry = _bounded(entry)
+            size = _size(entry)
         self._entries.append((entry, size))
         self._size += size
         while self._size > BUDGET and len(self._entries) > 1:
             self._size -= self._entries.popleft()[1]
+
+
+def _bounded(entry: deepgram.History) -> deepgram.History:
+    """Return an entry of at most ENTRY_MAX letters: texts are cut visibly, or left out."""
+    if entry.content is not None:
+        return msgspec.structs.replace(entry, content=_short(entry.content, ENTRY_MAX))
+    most = ENTRY_MAX // 3
+    calls = [
+        msgspec.structs.replace(
+            call,
+            # JSON, and a signature, that are cut are worse than none.
+            arguments=call.arguments if len(call.arguments) <= most else "{}",
+            response=_short(call.response, most),
+            thought_signature=None
+            if len(call.thought_signature or "") > most
+            else call.thought_signature,
+        )
+        for call in entry.function_calls or ()
+    ]
+    return msgspec.structs.replace(entry, function_calls=calls)
+
+
+def _size(entry: deepgram.History) -> int:
+    size = len(entry.content or "")
+    for call in entry.function_calls or ():
+        size += len(call.arguments) + len(call.response) + len(call.thought_signature or "")
+    return size
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 2] + " …"
