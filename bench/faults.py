@@ -1,6 +1,6 @@
 """make soak: what a record survives. A real `offhook serve`, talking calls, and then trouble.
 
-    python -m bench.faults kill [--rounds 100] [--calls 20]
+    python -m bench.faults kill [--rounds 100] [--calls 20] [--database postgresql]
     python -m bench.faults operator [--rounds 100] [--calls 20]
     python -m bench.faults outage [--calls 50]
     python -m bench.faults full-disk [--calls 20]
@@ -38,7 +38,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -446,14 +446,16 @@ async def talking(house: House, count: int) -> AsyncIterator[list[Caller]]:
         stop.set()
 
 
-async def kill(folder: Path, rounds: int, calls: int, *, timed: bool) -> Faults:
+async def kill(
+    folder: Path, rounds: int, calls: int, database_url: str | None, *, timed: bool
+) -> Faults:
     """SIGKILL in the middle of talking calls, and a look at what the next start finds."""
     faults = Faults()
     backs: list[float] = []
     recordings = 0
     grace_s = GRACE_S if timed else UNTIMED_GRACE_S
     async with agent() as (deepgram, port):
-        house = House(folder, port, None)
+        house = House(folder, port, database_url)
         engine = house.engine()
         process = await house.start()
         for round_ in range(1, rounds + 1):
@@ -602,11 +604,28 @@ async def full_disk(folder: Path, calls: int, *, timed: bool) -> Faults:
         return await _trouble(house, deepgram, calls, fill, empty, timed=timed)
 
 
+@contextlib.contextmanager
+def database_of(kind: str | None) -> Iterator[str | None]:
+    """A PostgreSQL of its own, or None: the server's SQLite."""
+    if kind != "postgresql":
+        yield None
+        return
+    from tests.postgres import Postgres
+
+    server = Postgres()
+    try:
+        with server.database() as url:
+            yield url.render_as_string(hide_password=False)
+    finally:
+        server.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["kill", "operator", "outage", "full-disk"])
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--calls", type=int, default=20)
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], help="of kill")
     parser.add_argument("--untimed", action="store_true", help="see above")
     asked = parser.parse_args()
     timed = not asked.untimed
@@ -614,7 +633,8 @@ def main() -> None:
         folder = Path(name)
         began = time.monotonic()
         if asked.what == "kill":
-            faults = asyncio.run(kill(folder, asked.rounds, asked.calls, timed=timed))
+            with database_of(asked.database) as url:
+                faults = asyncio.run(kill(folder, asked.rounds, asked.calls, url, timed=timed))
         elif asked.what == "operator":
             faults = asyncio.run(kill_operator(folder, asked.rounds, asked.calls, timed=timed))
         elif asked.what == "outage":
