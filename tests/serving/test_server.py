@@ -208,6 +208,7 @@ async def test_fifty_calls_at_once() -> None:
 
 class _Said:
     listens_with_flux = False
+    stored = False
 
     def __init__(self, message: bytes) -> None:
         self._message = message
@@ -219,6 +220,7 @@ class _Said:
         context: Sequence[object],
         functions: Sequence[object],
         fill: object,
+        changes: Sequence[object],
     ) -> bytes:
         return self._message
 
