@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from offhook.call.handoff_actions import Dial, SendDigits
 from offhook.call.requests import Leave, Update
 from offhook.calls.call_updates import CallUpdates
 from offhook.calls.interrupted import InterruptedCalls
-from offhook.calls.live_facts import decoded, encoded, facts_of
+from offhook.calls.live_facts import MARK, decoded, encoded, facts_of
 from offhook.concurrency.server_tasks import ServerTasks
 from offhook.deepgram.messages import InjectUserMessage, UpdatePrompt
 from offhook.events.types import (
@@ -283,7 +284,7 @@ def test_changes_of_the_agent_are_kept() -> None:
     of.clock.run(2)
     next_ = of.crash()
     assert next_.entry().changes == (UpdatePrompt("Be brief."),)
-    facts = facts_of(next_.entry())
+    facts = facts_of(next_.entry(), "")
     assert decoded(encoded(facts)) == facts
     assert facts.token is not None
     assert facts.token not in repr(facts)
@@ -307,6 +308,24 @@ def test_an_agent_that_is_gone_leaves_its_caller_the_fallback() -> None:
     next_ = of.crash()
     assert next_.calls.registry.live == {}
     assert "Say" in next_.after(stream="0", To="+12025550100")
+
+
+@pytest.mark.parametrize(("boot", "later_s"), [("00000000", 0.0), (None, 3600.0)])
+def test_a_call_from_before_the_machine_was_started_anew_is_over(
+    boot: str | None, later_s: float
+) -> None:
+    """Its seconds are of a clock that began anew: what would it have lasted?"""
+    of = servers()
+    on_the_line(of)
+    lines = []
+    for line in of.files[SID]:
+        if line.startswith(MARK):
+            facts = decoded(line)
+            other = facts.boot if boot is None else boot
+            line = encoded(replace(facts, boot=other, began_s=facts.began_s + later_s))
+        lines.append(line)
+    why = Process(servers()).calls.interrupted._begin(LiveCallFile(SID, lines))
+    assert why == "the machine has been started anew since"
 
 
 @pytest.mark.parametrize("steps", [(GREET, STAYS), (GREET, ASK, GREET, STAYS)])

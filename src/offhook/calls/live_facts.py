@@ -29,6 +29,7 @@ class LiveFacts:
         values: Values of `{{name}}`.
         token: Token of the current stream, or of the next one.
         origin: Our https address.
+        boot: Boot of the machine, to which `began_s` belongs; empty if the system names none.
         began_s: Begin of the call, in seconds of the machine's monotonic clock.
         streams: Number of handoffs so far.
         action: Reason for leaving the stream, by its kind.
@@ -46,6 +47,7 @@ class LiveFacts:
     values: Mapping[str, str]
     token: str | None = field(repr=False)
     origin: str
+    boot: str
     began_s: float
     streams: int = 0
     action: Mapping[str, Any] | None = None
@@ -73,8 +75,8 @@ MARK: Final = b"{"
 """First byte of a line with facts; lines of events begin with another one."""
 
 
-def facts_of(entry: CallEntry) -> LiveFacts:
-    """Return the facts of a live call as they are now."""
+def facts_of(entry: CallEntry, boot: str) -> LiveFacts:
+    """Return the facts of a live call as they are now. `boot` names this boot of the machine."""
     call, handoff = entry.control.call, entry.handoff
     action = handoff.action
     return LiveFacts(
@@ -87,6 +89,7 @@ def facts_of(entry: CallEntry) -> LiveFacts:
         values=entry.values,
         token=entry.token,
         origin=entry.origin,
+        boot=boot,
         began_s=entry.began,
         streams=handoff.count,
         action=None if action is None else {type(action).__name__: action},

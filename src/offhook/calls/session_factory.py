@@ -24,7 +24,7 @@ from offhook.calls.registry import CallRegistry
 from offhook.calls.session import Session
 from offhook.calls.transfers import Transfers
 from offhook.capture.tap import MakeTap, NewCall, tap_for
-from offhook.clock import Clock
+from offhook.clock import Clock, MachineClocks
 from offhook.config import Agent
 from offhook.config.current_agents import CurrentAgents
 from offhook.deepgram.changes import Change
@@ -79,6 +79,7 @@ class SessionFactory:
         self.ended: Callable[[CallEntry], None] = _nothing
         """Called with each call that has ended."""
         self._agents = agents
+        self._boot = MachineClocks.of_this_machine().boot
         self._origin = origin
         self._session_s = session_s
         self._registry = registry
@@ -208,7 +209,7 @@ class SessionFactory:
         return session
 
     def _keep_facts(self, entry: CallEntry) -> None:
-        self._keep(entry.call_sid, encoded(facts_of(entry)))
+        self._keep(entry.call_sid, encoded(facts_of(entry, self._boot)))
 
     def handle(
         self, control: CallControl, agent: Agent, values: Mapping[str, str], once: Once
