@@ -340,6 +340,7 @@ def test_no_file_names_a_registry_or_a_folder_of_ours() -> None:
 # --- what is promised has a test ------------------------------------------------------------
 
 SECURITY = ROOT / "docs" / "security.md"
+RELIABILITY = ROOT / "docs" / "reliability.md"
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 EXPLAINED = re.compile(
     r"^(Twilio signs|The webhook's TwiML|A Bin is|One line for|`serve --capture)"
@@ -382,8 +383,10 @@ def test_every_test_that_a_page_names_is_there(page: Path) -> None:
     assert missing == []
 
 
-def test_every_promise_about_security_names_a_test() -> None:
-    assert unshown(sections(SECURITY, 2)["Promises"]) == []
+@pytest.mark.parametrize("page", [SECURITY, RELIABILITY], ids=lambda page: page.name)
+def test_every_promise_names_a_test(page: Path) -> None:
+    text = sections(page, 2)["Promises"]
+    assert unshown(text[text.index("### ") :]) == []
 
 
 def test_every_section_of_promises_has_one() -> None:
