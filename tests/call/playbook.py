@@ -275,6 +275,8 @@ class Playbook:
         self._out: list[_Output] = []
         self.kept: tuple[Change, ...] = ()
         """Changes of the agent that were to be kept. A conversation does not name them."""
+        self.held: list[tuple[float, bytes]] = []
+        """Hold sounds, and when they were sent. A conversation does not name them."""
         self.progress: list[AgentAnnounced | AgentHeard] = []
         """Events about an utterance before its end. A conversation does not name them."""
 
@@ -365,8 +367,15 @@ class Playbook:
         return commands
 
     def _tick(self) -> None:
+        waits = self.call.phase is Phase.SETTLING
         self.call.tick(self.now)
-        self._take(self.commanded())
+        commands = self.commanded()
+        if waits:  # Then nothing of an agent's can be played.
+            sounds = [each for each in commands if isinstance(each, Play)]
+            self.held += [(self.now, b"".join(part for part, _ in each.pieces)) for each in sounds]
+            self.contract.leave(list(sounds))
+            commands = [each for each in commands if not isinstance(each, Play)]
+        self._take(commands)
 
     def _take(self, commands: list[Command]) -> None:
         self.contract.leave(commands)

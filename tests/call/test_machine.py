@@ -35,7 +35,7 @@ from tests.call.playbook import (
     mark,
 )
 
-from offhook.audio import FRAME_BYTES, SILENCE, milliseconds
+from offhook.audio import FRAME_BYTES, SILENCE, TONE, milliseconds
 from offhook.call import requests
 from offhook.call.agent_link import HELD_AGENT_BYTES, HELD_CALLER_BYTES
 from offhook.call.call import Call
@@ -77,6 +77,7 @@ from offhook.call.inputs import (
 from offhook.call.keypad import HangUpByKey, SayByKey, TransferByKey
 from offhook.call.leg_health import FAULTS_MAX
 from offhook.call.phases import Phase
+from offhook.call.playback import KEPT_MAX
 from offhook.call.turns import FENCE_QUIET_S
 from offhook.deepgram import messages as deepgram
 from offhook.events.types import (
@@ -118,7 +119,12 @@ LEGS: Final[st.SearchStrategy[Leg]] = st.sampled_from(["caller", "agent"])
 CODES: Final = st.sampled_from(
     ["", "INVALID_SETTINGS", "FAILED_TO_THINK", "INTERNAL_SERVER_ERROR", "SERVER_GOING_AWAY"]
 )
-TEXTS: Final = st.sampled_from(["", "Goodbye.", "One two three.", CallSettings().phrases.time_up])
+TEXTS: Final = st.sampled_from(
+    [
+        *("", "Goodbye.", "One two three."),
+        *(CallSettings().phrases.time_up, CallSettings().phrases.one_moment),
+    ]
+)
 SECONDS: Final = st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.3, 0.5, 1.0])
 IDS: Final = st.sampled_from(["1", "2", "3"])
 FROM_AGENT: Final[st.SearchStrategy[Input]] = st.one_of(
@@ -232,6 +238,9 @@ class Conversation(RuleBasedStateMachine):
         self.quiet_since = -math.inf
         # Agent audio that came in, was too much to hold, came behind a fence, or was given up.
         self.received = self.too_much = self.all_late = self.given_up = 0
+        # What the caller heard of nobody, and whether the agent has said that it takes a moment.
+        self.held = 0
+        self.has_kept = False
         # Caller audio that came in while the agent settled, and what must be left of it.
         self.caller_audio = b""
         self.caller_held: deque[bytes] = deque()
@@ -382,6 +391,15 @@ class Conversation(RuleBasedStateMachine):
             self.speak(bytes(size_))
 
     @precondition(lambda self: self.contract.dialled)
+    @rule(sizes=st.lists(st.sampled_from([160, 500, 30_000]), max_size=3))
+    def the_agent_says_that_it_takes_a_moment(self, sizes: list[int]) -> None:
+        self.receive(AUDIO_DONE)
+        self.receive(agent(CallSettings().phrases.one_moment))
+        for size in sizes:
+            self.speak(bytes(size))
+        self.receive(AUDIO_DONE)
+
+    @precondition(lambda self: self.contract.dialled)
     @rule()
     def the_agent_fails_to_think(self) -> None:
         self.receive(deepgram.Error("FAILED_TO_THINK", ""))
@@ -394,10 +412,11 @@ class Conversation(RuleBasedStateMachine):
         | st.just(AgentLegRefused(503))
         | st.just(deepgram.Error("INTERNAL_SERVER_ERROR", "")),
         settles=st.booleans(),
+        after_s=st.sampled_from([1.0, 3.0]),
     )
-    def the_agents_leg_is_lost(self, lost: Input, settles: bool) -> None:
+    def the_agents_leg_is_lost(self, lost: Input, settles: bool, after_s: float) -> None:
         self.receive(lost)
-        self.time_passes(1.0)
+        self.time_passes(after_s)
         if settles and self.contract.dialled:
             self.receive(WELCOME)
             self.receive(APPLIED)
@@ -457,8 +476,18 @@ class Conversation(RuleBasedStateMachine):
         return commands
 
     def tick(self) -> None:
+        waits = self.call.phase is Phase.SETTLING
         self.call.tick(self.now)
-        self.obey(self.commanded())
+        commands = self.commanded()
+        if waits:
+            # Nothing of an agent's can be played: it is hold sound, or a moment's words once.
+            for sound in (each for each in commands if isinstance(each, Play)):
+                audio = b"".join(part for part, _ in sound.pieces)
+                assert not self.muted
+                assert audio == TONE or (self.has_kept and audio == bytes(len(audio)))
+                assert 0 < len(audio) <= KEPT_MAX
+                self.held += len(audio)
+        self.obey(commands)
 
     def commanded(self) -> list[Command]:
         commands = self.commands.copy()
@@ -467,7 +496,7 @@ class Conversation(RuleBasedStateMachine):
 
     def speak(self, chunk: bytes) -> None:
         before = self.call.phase
-        held = self.held()
+        held = self.held_speech()
         muted = self.muted
         in_time = self.now - self.quiet_since < FENCE_QUIET_S
         fenced = before is Phase.BARGE_IN and in_time and not muted
@@ -482,7 +511,7 @@ class Conversation(RuleBasedStateMachine):
             self.all_late += len(chunk)
             self.quiet_since = self.now
         elif before is Phase.WAITING:
-            self.too_much += len(chunk) - (self.held() - held)
+            self.too_much += len(chunk) - (self.held_speech() - held)
         elif muted or before in (Phase.SETTLING, Phase.AWAY, Phase.ENDED):
             self.given_up += len(chunk)
         self.obey(self.commanded())
@@ -516,6 +545,7 @@ class Conversation(RuleBasedStateMachine):
                 case Note(AgentAnnounced(number, text)):
                     assert number > self.said_count, "it is over already"
                     self.announced.setdefault(number, []).append(text)
+                    self.has_kept |= text == CallSettings().phrases.one_moment
                 case Note(AgentHeard(number, heard_ms)):
                     assert number == self.said_count + 1, "utterances are heard in their order"
                     assert heard_ms >= self.reported_ms
@@ -547,20 +577,23 @@ class Conversation(RuleBasedStateMachine):
 
     def account(self, may_go: int) -> None:
         """No byte of the agent's is lost unnoticed: what a cut, or a lost leg, gives up apart."""
-        kept = self.contract.sent + self.carried() + self.held()
+        kept = self.contract.sent - self.held + self.carried() + self.held_speech()
         gone = self.received - kept - self.too_much - self.all_late - self.given_up
         assert 0 <= gone <= may_go
         self.given_up += gone
 
     def play(self, pieces: list[Piece]) -> None:
         self.follow_epoch()
-        self.marks += [name for _, name in pieces if name is not None]
+        names = [name for _, name in pieces if name is not None]
+        self.marks += names
+        if names and not names[-1].startswith(f"{self.epoch}:"):
+            return  # It was cut in the same moment.
         self.sent_in_epoch += sum(len(audio) for audio, _ in pieces)
 
     def carried(self) -> int:
         return self.call.turns.playback.carried
 
-    def held(self) -> int:
+    def held_speech(self) -> int:
         return sum(len(chunk) for chunk in self.call.link.held_speech if isinstance(chunk, bytes))
 
     def follow_epoch(self) -> None:
@@ -583,7 +616,8 @@ class Conversation(RuleBasedStateMachine):
     @invariant()
     def buffers_are_bounded(self) -> None:
         assert self.call.link.held_caller_bytes <= HELD_CALLER_BYTES
-        assert self.held() <= HELD_AGENT_BYTES
+        assert self.held_speech() <= HELD_AGENT_BYTES
+        assert len(self.call.turns.playback.kept) <= KEPT_MAX
         assert self.carried() < FRAME_BYTES
         assert all(len(faults) <= FAULTS_MAX + 1 for faults in self.call.health.violations.values())
 

@@ -1,6 +1,6 @@
 """A call whose agent's leg is lost goes on with another one, or ends as it did before."""
 
-from itertools import product
+from itertools import pairwise, product
 from typing import Final, TypeVar
 
 import pytest
@@ -15,6 +15,7 @@ from tests.call.playbook import (
     Given,
     Playbook,
     Sent,
+    Speech,
     Wait,
     agent,
     caller,
@@ -25,7 +26,7 @@ from tests.call.playbook import (
     speech,
 )
 
-from offhook.audio import FRAME_BYTES
+from offhook.audio import FRAME_BYTES, SILENCE, TONE
 from offhook.call import agent_loss, requests
 from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
@@ -42,7 +43,7 @@ from offhook.call.commands import (
     SendSettings,
     TellAgent,
 )
-from offhook.call.ending import Slug
+from offhook.call.ending import Ending, Slug
 from offhook.call.handoff_actions import SendDigits
 from offhook.call.inputs import (
     AgentLegRefused,
@@ -50,12 +51,15 @@ from offhook.call.inputs import (
     CallAnnounced,
     Input,
     LegLost,
+    LegRecovered,
+    LegStalled,
     RequestCancelled,
     Requested,
     ToolBegan,
     ToolFinished,
 )
 from offhook.call.phases import Phase
+from offhook.call.playback import KEPT_MAX
 from offhook.call.recovery import ATTEMPT_S, WAITS_S, WINDOW_S
 from offhook.deepgram import messages as deepgram
 from offhook.deepgram.retry import AFTER_CLOSE, AFTER_ERROR, Retry
@@ -74,6 +78,7 @@ from offhook.events.types import (
     FunctionCalled,
     FunctionDropped,
 )
+from offhook.recordings.wav import LINEAR
 
 PHRASES: Final = CallSettings().phrases
 CUT_OFF: Final = LegLost("agent", "cut off")
@@ -208,7 +213,7 @@ def test_every_cause_at_every_moment(cause: str, moment: str) -> None:
     # Somebody must speak: the agent greets, was told to, is heard still, or is asked to.
     call >> Wait(1.0) << ...
     waits_for_caller = moment == "after the greeting"
-    speaks = settings.greeting or told.pushed or call.call.turns.playback.unconfirmed
+    speaks = settings.greeting or told.pushed or call.call.turns.playback.to_be_heard
     assert bool(speaks) is not waits_for_caller
 
 
@@ -435,6 +440,181 @@ def test_the_next_agent_does_not_excuse_functions_of_the_one_before(call: Playbo
     call >> WELCOME << ... >> APPLIED << ... >> Wait(2.9)
 
 
+# --- what the caller hears meanwhile -------------------------------------------------------------
+
+MOMENT: Final = b"\x30" * 8000
+"""A second of the agent's own voice."""
+
+
+def held(call: Playbook) -> list[tuple[float, bytes]]:
+    """Hold sounds so far, and when they were sent, in seconds after 1000."""
+    return [(round(at - 1000, 3), audio) for at, audio in call.held]
+
+
+def moment(call: Playbook, *given: Given) -> Playbook:
+    """Have the agent say that it takes a moment, and the caller hear it all."""
+    done = given or (agent(PHRASES.one_moment), Speech(MOMENT), AUDIO_DONE)
+    quietly(call, *done)
+    marks = call.call.turns.playback.marks
+    return quietly(call, mark(f"{call.call.turns.playback.epoch}:{marks[-1]}")) if marks else call
+
+
+def test_a_soft_tone_every_2_s_holds_the_line(call: Playbook) -> None:
+    call.talking() >> CUT_OFF << LOST << HangUpAgent() >> Wait(0) << DialAgent()
+    call >> Wait(0.69)
+    assert not held(call)
+    call >> Wait(2.3)
+    assert held(call) == [(0.7, TONE), (2.7, TONE)]
+    call >> WELCOME << ... >> APPLIED << ... >> Wait(4) << ...  # The agent is back.
+    assert len(call.held) == 2
+    call >> agent("Hello.") >> speech(20) << Sent(160, "0:3360")
+
+
+def test_what_is_played_still_is_not_talked_over(call: Playbook) -> None:
+    (
+        call.talking()
+        >> agent("Because.")
+        >> speech(2000)
+        << ...
+        >> AUDIO_DONE
+        << ...
+        >> CUT_OFF
+        << ...
+    )
+    call >> Wait(0) << ... >> Wait(2.69) << ...
+    assert not held(call)
+    call >> Wait(0.01) << ...
+    assert held(call) == [(2.7, TONE)]
+
+
+def test_the_agents_own_words_hold_the_line_once(call: Playbook) -> None:
+    moment(call.talking()) >> CUT_OFF << LOST << HangUpAgent() >> Wait(0) << DialAgent()
+    call >> Wait(2.9)
+    assert held(call) == [(0.7, MOMENT)]
+    call >> Wait(0.05) << ... >> Wait(2.6) << ...
+    assert held(call) == [(0.7, MOMENT), (3.5, TONE), (5.5, TONE)]
+
+
+def test_hold_sound_is_said_by_nobody(call: Playbook) -> None:
+    moment(call.talking())
+    told = Told(call)
+    call >> CUT_OFF << ... >> Wait(0) << ... >> Wait(2) << ... >> mark("0:16000") << ...
+    call >> WELCOME << ... >> APPLIED << ...
+    assert not told.of(AgentSaid)
+    assert told.settings[0].history == history(PHRASES.one_moment)
+    call >> agent("One two.") >> speech(20) << Sent(160, "0:16160")
+    call >> AUDIO_DONE >> mark("0:16160") << AgentSaid("One two.", "One two.", 20, False)
+
+
+def test_a_caller_who_speaks_clears_hold_sound_and_interrupts_nobody(call: Playbook) -> None:
+    moment(call.talking()) >> CUT_OFF << ... >> Wait(0) << ... >> Wait(0.7) << ...
+    call >> WELCOME << ... >> APPLIED << ... >> BARGE_IN << ClearCaller() << Phase.TALKING
+
+
+NOT_KEPT: Final[dict[str, list[Given]]] = {
+    "not alone": [agent(PHRASES.one_moment), Speech(MOMENT), agent("So."), AUDIO_DONE],
+    "after others": [agent("So."), agent(PHRASES.one_moment), Speech(MOMENT), AUDIO_DONE],
+    "after sound": [Speech(MOMENT), agent(PHRASES.one_moment), AUDIO_DONE],
+    "too long": [agent(PHRASES.one_moment), Speech(bytes(KEPT_MAX + 1)), AUDIO_DONE],
+    "other words": [agent("One moment"), Speech(MOMENT), AUDIO_DONE],
+    "cut": [agent(PHRASES.one_moment), Speech(MOMENT), BARGE_IN, AUDIO_DONE],
+    "another voice since": [
+        *(agent(PHRASES.one_moment), Speech(MOMENT), AUDIO_DONE),
+        deepgram.SpeakUpdated(),
+    ],
+    "without sound": [agent(PHRASES.one_moment), AUDIO_DONE],
+}
+
+
+@pytest.mark.parametrize("why", NOT_KEPT)
+def test_only_the_whole_sentence_is_kept(call: Playbook, why: str) -> None:
+    moment(call.talking(), *NOT_KEPT[why])
+    call >> CUT_OFF << ... >> Wait(0) << ... >> Wait(0.8) << ...
+    assert [audio for _, audio in held(call)] == [TONE]
+
+
+def test_the_words_of_another_agent_are_not_kept(call: Playbook) -> None:
+    moment(call.talking())
+    call >> Requested(1, requests.SwitchAgent("billing", CallSettings())) << ... >> Wait(1) << ...
+    (
+        call
+        >> WELCOME
+        << ...
+        >> APPLIED
+        << ...
+        >> CUT_OFF
+        << ...
+        >> Wait(0.0)
+        << ...
+        >> Wait(0.8)
+        << ...
+    )
+    assert [audio for _, audio in held(call)] == [TONE]
+
+
+def test_small_and_large_chunks_are_kept_as_they_came(call: Playbook) -> None:
+    sound = bytes(range(1, 251)) * 4
+    chunks: list[Given] = [
+        *(Speech(sound[:160]), Speech(sound[160:161]), Speech(sound[161:321])),
+        *(Speech(sound[321:481]), Speech(sound[481:])),
+    ]
+    moment(call.talking(), agent(PHRASES.one_moment), *chunks, AUDIO_DONE)
+    call >> CUT_OFF << ... >> Wait(0) << ... >> Wait(0.9) << ...
+    assert [audio for _, audio in held(call)] == [sound]
+
+
+def test_nobody_is_held_who_hears_nothing(call: Playbook) -> None:
+    """A muted call, last words, a caller who is away or not there yet."""
+    quietly(call.talking(), Requested(1, requests.Mute(True)), CUT_OFF, Wait(0), Wait(3))
+    assert not call.held
+    closing = quietly(Playbook().talking(), LEAVE, agent("One moment."), speech(400), CUT_OFF)
+    quietly(closing, Wait(9)) << Phase.AWAY
+    assert not closing.held
+    waiting = quietly(Playbook(), CallAnnounced(), AgentLegRefused(503), Wait(0), Wait(2))
+    waiting << Phase.WAITING
+    assert not waiting.held
+    waiting >> START << CallStarted() >> Wait(0.69)
+    assert not waiting.held
+    waiting >> Wait(0.02)
+    assert [audio for _, audio in waiting.held] == [TONE]
+
+
+def test_a_tone_is_no_greeting(call: Playbook) -> None:
+    call.talking() >> CUT_OFF << ... >> Wait(0) << ... >> Wait(1) << ...
+    assert call.held
+    call >> WELCOME << SendSettings(greeting=True) >> APPLIED << ... >> CUT_OFF << ...
+    call >> Wait(0.5) << DialAgent() >> WELCOME << SendSettings(greeting=True)
+
+
+def test_the_tone_is_soft_and_does_not_click() -> None:
+    loudness = [abs(LINEAR[sample]) for sample in TONE]
+    assert len(TONE) == 1600
+    assert 1500 < max(loudness) < 2000
+    assert TONE[:1] == TONE[-1:] == SILENCE
+    assert max(abs(LINEAR[a] - LINEAR[b]) for a, b in pairwise(TONE)) < 800
+
+
+def test_a_leg_that_takes_nothing_for_10_s_is_replaced_once_in_60_s(call: Playbook) -> None:
+    heard(call.under(CallSettings(silence_s=0)).talking(), "Hello.")
+    stalled = LegStalled("agent")
+    call >> stalled >> Wait(9.9) << ... >> LegRecovered("agent") >> Wait(1) << ...
+    call >> stalled >> Wait(9.9) << ... >> Wait(0.1)
+    call << AgentLost("stuck", "") << HangUpAgent() << DialAgent() << Phase.SETTLING
+    call >> WELCOME << SendSettings(greeting=False, history=history("Hello.")) >> APPLIED
+    call << CONNECTED_AT_ONCE << AgentResumed(1, 0, 0) << Phase.TALKING
+    call >> Wait(30) << ... >> stalled >> Wait(9.9) << ... << Phase.TALKING >> Wait(0.1) << ...
+    assert call.call.ending == Ending(Slug.AGENT_LEG_STUCK)
+
+
+def test_a_leg_that_is_stuck_and_not_replaced_ends_the_call_as_stuck(call: Playbook) -> None:
+    heard(call.under(CallSettings(silence_s=0)).talking(), "Hello.")
+    call >> LegStalled("agent") >> Wait(10) << ...
+    for wait in (0.5, 1.5, 0):
+        call >> AgentLegRefused(503) << ... >> Wait(wait) << ...
+    assert call.call.ending is not None
+    assert call.call.ending.how is Slug.AGENT_LEG_STUCK
+
+
 # --- the budget ----------------------------------------------------------------------------------
 
 FAILURES: Final[list[Input]] = [
@@ -470,6 +650,7 @@ def test_an_attempt_takes_3_s_and_all_of_them_10(call: Playbook, welcomed: bool)
             call >> WELCOME << ...
         call >> Wait(ATTEMPT_S - 0.01) >> Wait(0.01) << late << HangUpAgent()
     call >> Wait(1.5) << DialAgent(2) >> Wait(1.99) >> Wait(0.01)
+    call << ClearCaller()  # The sound that held the line, of which no mark has come back.
     ends(call, Slug.AGENT_LOST, "no SettingsApplied within 2 s")
 
 
@@ -478,7 +659,7 @@ def test_an_agent_that_is_lost_again_and_again_is_given_up(call: Playbook) -> No
     for wait in (0.0, 0.5, 1.5):
         call >> CUT_OFF << LOST << HangUpAgent() >> Wait(wait) << DialAgent()
         call >> WELCOME << ... >> APPLIED << ... >> Wait(1)
-    call >> CUT_OFF
+    call >> CUT_OFF << ClearCaller()
     ends(call, Slug.AGENT_LOST, "cut off")
 
 
@@ -561,7 +742,7 @@ def test_a_first_leg_that_cannot_be_reached_is_given_up_after_three_more(call: P
     for place, wait in enumerate((0.0, 0.5, 1.5), 1):
         call >> nowhere << AgentLost("unreachable", "") << HangUpAgent() >> Wait(wait)
         call << DialAgent(place)
-    call >> nowhere
+    call >> nowhere << ClearCaller()  # The sound that held the line.
     ends(call, Slug.AGENT_UNREACHABLE, "no such host")
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from offhook.audio import BYTES_PER_MS, SILENCE, milliseconds, silence
 from offhook.call import agent_loss, inputs
-from offhook.call.agent_loss import AgentLoss, Outage
+from offhook.call.agent_loss import HOLD_AFTER_S, Outage
 from offhook.call.call_state import CallState, earliest, is_due, to_ms
 from offhook.call.commands import DialAgent, HangUpAgent, SendAudio, TellAgent
 from offhook.call.functions import Functions
@@ -170,6 +170,8 @@ class AgentLink:
     def start_stream(self, now: float) -> None:
         """Note that the caller's leg is up; dial the agent, wait for it, or begin to talk."""
         self._unused_at = self._keep_alive_at = None
+        if self.outage is not None:
+            self.outage.hold_at = now + HOLD_AFTER_S  # Nobody has heard the silence so far.
         if self.is_absent:
             self.dial(now)
         elif self.is_ready:
@@ -270,11 +272,11 @@ class AgentLink:
     def refuse(self, refused: inputs.AgentLegRefused, now: float) -> None:
         """Note that Deepgram answered the upgrade with an HTTP status (deepgram.md §1.3)."""
         in_talk = self.outage is not None and self.outage.in_talk
-        self._lose(agent_loss.refused(refused.status, in_talk=in_talk), now)
+        self._state.steps.lose_agent(agent_loss.refused(refused.status, in_talk=in_talk), now)
 
     def fail_to_reach(self, unreachable: inputs.AgentLegUnreachable, now: float) -> None:
         """Note that no socket to Deepgram could be opened."""
-        self._lose(agent_loss.unreachable(unreachable.why), now)
+        self._state.steps.lose_agent(agent_loss.unreachable(unreachable.why), now)
 
     def fail(self, error: deepgram.Error, now: float) -> None:
         """Note a fatal Error of Deepgram's. Its socket closes later; the caller need not wait."""
@@ -283,7 +285,8 @@ class AgentLink:
             # The vendor's pages disagree on whether a session survives this one (§3.4).
             self._error = error.code
         else:
-            self._lose(agent_loss.failed(error.code, is_ready=self.is_ready), now)
+            loss = agent_loss.failed(error.code, is_ready=self.is_ready)
+            self._state.steps.lose_agent(loss, now)
 
     def lose(self, lost: inputs.LegLost, now: float) -> None:
         """Note that the leg's socket is gone."""
@@ -291,11 +294,7 @@ class AgentLink:
             loss = agent_loss.failed(self._error, is_ready=self.is_ready)
         else:
             loss = agent_loss.closed(lost.code, lost.why, is_ready=self.is_ready)
-        self._lose(loss, now)
-
-    def _lose(self, loss: AgentLoss, now: float) -> None:
-        if self.has_leg:  # Else Offhook closed the leg.
-            self._state.steps.lose_agent(loss, now)
+        self._state.steps.lose_agent(loss, now)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -310,7 +309,7 @@ class AgentLink:
         if self._ready_by is not None and now >= self._ready_by:
             limit_s = self._ready_by - self.dialled_at
             self._ready_by = None
-            self._lose(agent_loss.too_late(limit_s), now)
+            self._state.steps.lose_agent(agent_loss.too_late(limit_s), now)
         if is_due(self._keep_alive_at, now):
             self._state.do(TellAgent(deepgram.KeepAlive()))
             self._keep_alive_at = now + GAP_S

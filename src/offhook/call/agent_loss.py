@@ -8,6 +8,9 @@ from offhook.deepgram import retry
 from offhook.deepgram.retry import Retry
 from offhook.events.types import AgentLossCause
 
+HOLD_AFTER_S: Final = 0.7
+"""Seconds of silence after a loss before the caller hears that the line is held."""
+
 _SETTINGS_ERRORS: Final = frozenset(
     {
         "INVALID_SETTINGS",
@@ -49,6 +52,8 @@ class Outage:
         was_caller_speaking: True if the caller was in a turn that Deepgram had not confirmed.
         functions_done: Functions that had finished in the call by then.
         attempts: Legs dialled since.
+        hold_at: When the caller hears at the earliest that the line is held, in seconds.
+        is_held: True once the caller has heard that.
         dial_at: When the next leg is dialled, in seconds; None while one is being dialled, and
             during last words, after which none may be needed.
         push: Text with which the next session begins; known once its Settings are sent.
@@ -57,6 +62,8 @@ class Outage:
 
     loss: AgentLoss
     began_at: float
+    hold_at: float
+    is_held: bool = False
     in_talk: bool = False
     was_cut: bool = False
     was_caller_speaking: bool = False
@@ -90,6 +97,11 @@ def too_late(limit_s: float) -> AgentLoss:
     """Return the loss of a leg that was not ready `limit_s` seconds after it was dialled."""
     detail = f"no SettingsApplied within {limit_s:.3g} s"
     return AgentLoss("too_late", "", Retry.YES, Slug.AGENT_UNREACHABLE, detail)
+
+
+def stuck() -> AgentLoss:
+    """Return the loss of a leg whose socket takes no data."""
+    return AgentLoss("stuck", "", Retry.ONCE, Slug.AGENT_LEG_STUCK, "")
 
 
 def failed(code: str, *, is_ready: bool) -> AgentLoss:

@@ -20,6 +20,7 @@ from offhook.call.functions import Functions
 from offhook.call.handlers import HANDLERS, IGNORED, UnexpectedInputError
 from offhook.call.handoff import Handoff
 from offhook.call.history import ConversationHistory
+from offhook.call.hold_sound import HoldSound
 from offhook.call.inputs import Input
 from offhook.call.interruptions import Interruptions
 from offhook.call.key_input import KeyInput
@@ -85,6 +86,7 @@ class Call:
         self.recovery = Recovery(
             state, history, self.functions, self.pending, self.link, self.turns, spread
         )
+        self.hold_sound = HoldSound(state, self.link, self.turns)
         self.limits = Limits(state, self.turns, self.pending, now)
         self.keys = KeyInput(
             state,
@@ -122,6 +124,7 @@ class Call:
             self.handoff,
             self.link,
             self.recovery,
+            self.hold_sound,
             self.turns,
             self.interruptions,
             self.limits,
@@ -246,6 +249,7 @@ class Call:
         self.link.greets = True
         self.pending.forget_changes()
         self._state.settings = request.settings
+        self.turns.forget_voice()
         self.keys.use_settings()
         self._lay_audio_path()
         self.note(AgentSwitched(request.agent))
@@ -253,6 +257,8 @@ class Call:
         self.link.dial(now)
 
     def _lose_agent(self, loss: AgentLoss, now: float) -> None:
+        if not self.link.has_leg:
+            return  # Offhook has closed it.
         self.recovery.lose(loss, now)
         if self.phase is Phase.CLOSING:
             self.farewell.lose_agent(now)

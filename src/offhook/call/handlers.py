@@ -249,6 +249,8 @@ def _cancel_request(call: "Call", cancelled: inputs.RequestCancelled, now: float
 
 def _acknowledge(call: "Call", message: Acknowledgement, _: float) -> None:
     call.pending.acknowledge(message)
+    if isinstance(message, deepgram.SpeakUpdated):
+        call.turns.forget_voice()
 
 
 def _take_warning(call: "Call", warning: deepgram.Warning, now: float) -> None:

@@ -170,6 +170,8 @@ class Interruptions:
         """Note that both sides hear each other from now on, and what the agent says first."""
         self._release()
         self._is_turn = False
+        # Audio of no utterance may have been sent meanwhile.
+        self._played_from = self._playback.ends_at - self._playback.sent / BYTES_PER_SECOND
         is_protected = self._state.settings.protects_greeting and self._link.greets
         self._greeting = self._playback.begun + 1 if is_protected else 0
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from offhook.call import inputs
+from offhook.call import agent_loss, inputs
 from offhook.call.call_state import CallState, earliest, is_due
 from offhook.call.ending import Slug
 from offhook.events.types import Leg, ProtocolViolation
@@ -16,10 +16,6 @@ FAULTS_WINDOW_S: Final = 10.0
 _GARBAGE: Final[dict[Leg, Slug]] = {
     "caller": Slug.CALLER_LEG_GARBAGE,
     "agent": Slug.AGENT_LEG_GARBAGE,
-}
-_STUCK: Final[dict[Leg, Slug]] = {
-    "caller": Slug.CALLER_LEG_STUCK,
-    "agent": Slug.AGENT_LEG_STUCK,
 }
 
 
@@ -64,8 +60,9 @@ class LegHealth:
         return earliest(*self._stuck_at.values())
 
     def tick(self, now: float) -> None:
-        """End a call one of whose sockets is stuck."""
-        for leg, at in self._stuck_at.items():
-            if is_due(at, now):
-                self._state.steps.end(_STUCK[leg], "", now)
-                return
+        """End a call whose caller's socket is stuck; replace an agent's leg that is."""
+        if is_due(self._stuck_at["caller"], now):
+            self._state.steps.end(Slug.CALLER_LEG_STUCK, "", now)
+        elif is_due(self._stuck_at["agent"], now):
+            self._stuck_at["agent"] = None
+            self._state.steps.lose_agent(agent_loss.stuck(), now)

@@ -22,6 +22,11 @@ MARK_EVERY: Final = 200 * 8
 HEARD_EVERY: Final = BYTES_PER_SECOND
 """Bytes of an utterance between two reports of how much of it was heard."""
 
+KEPT_MAX: Final = 5 * BYTES_PER_SECOND
+"""Bytes of the longest utterance that is kept."""
+
+_NEVER: Final = -1
+
 TEXT_MAX: Final = 64 * 1024
 """Letters kept of the text of an utterance; the rest is left out, visibly."""
 
@@ -53,6 +58,11 @@ class Playback:
         """Positions of marks that have not come back."""
         self._next_mark = FRAME_BYTES
         self._rest = b""
+        self.kept = b""
+        """Audio of the latest utterance that was to be kept, and came whole."""
+        self._keeping: bytearray | None = None
+        self._plain_size = FRAME_BYTES
+        """Size of a chunk that needs nothing but to be counted; _NEVER while chunks are kept."""
         self.known = 0
         """Bytes of this epoch that were surely played; the rest is estimated by time."""
         self._ends_at = 0.0
@@ -78,6 +88,11 @@ class Playback:
     def ends_at(self) -> float:
         """Time in seconds at which all sent audio will have been played; in the past when idle."""
         return self._ends_at
+
+    @property
+    def has_speech(self) -> bool:
+        """True if an utterance whose end was not heard has audio."""
+        return any(utterance.size for utterance in self._utterances)
 
     @property
     def to_be_heard(self) -> list[str]:
@@ -117,10 +132,12 @@ class Playback:
         """Take agent audio; return what to send now, in whole 20 ms frames, with marks."""
         utterance = self._open or self._begin()
         size = len(chunk)
-        if not self._rest and size == FRAME_BYTES and self.sent + size < self._next_mark:
+        if not self._rest and size == self._plain_size and self.sent + size < self._next_mark:
             # The common case: agents send about a frame at a time, one in ten has a mark.
             self._count(utterance, size, now)
             return [(chunk, None)]
+        if self._keeping is not None:
+            self._keep(chunk)
         if self._rest:
             chunk = self._rest + chunk
             size = len(chunk)
@@ -128,11 +145,31 @@ class Playback:
         self._rest = chunk[whole:]
         return self._send(utterance, chunk, whole, now)
 
-    def say(self, text: str) -> AgentAnnounced | None:
+    def hold(self, audio: bytes, now: float) -> list[Piece]:
+        """Take audio of no utterance; return what to send now, with marks.
+
+        It follows all that was sent. Nobody has said it, so it is in no AgentSaid.
+        """
+        self._next_mark = self.sent + MARK_EVERY
+        pieces = self._send(_Utterance(0, self.sent), audio, len(audio), now)
+        if self.marks[-1:] != [self.sent]:
+            self.marks.append(self.sent)
+            pieces.append((b"", self._mark_name(self.sent)))
+        if self._open is not None:
+            self._open.start = self.sent  # It was announced, and has no audio yet.
+        self._next_mark = self.sent + FRAME_BYTES
+        return pieces
+
+    def say(self, text: str, *, is_kept: bool = False) -> AgentAnnounced | None:
         """Add a piece of text to the current utterance, or to a new one.
 
-        Return the piece as it was taken; None: the utterance has no room for more.
+        `is_kept`: the audio is kept if the utterance is this piece alone, and not too long. Return
+        the piece as it was taken; None: the utterance has no room for more.
         """
+        if is_kept and self._open is None:
+            self._keeping, self._plain_size = bytearray(), _NEVER
+        else:
+            self._stop_keeping()
         utterance = self._open or self._begin()
         room = TEXT_MAX - utterance.letters
         if room <= 0:
@@ -156,6 +193,8 @@ class Playback:
         rest, self._rest = self._rest, b""
         pieces = self._send(utterance, rest, len(rest), now)
         utterance.complete = True
+        self.kept = bytes(self._keeping or b"") or self.kept
+        self._stop_keeping()
         if utterance.size:
             self._pace.learn(utterance.passages, utterance.size)
             if not (self.marks and self.marks[-1] == self.sent) and self.unconfirmed:
@@ -195,6 +234,7 @@ class Playback:
         said = [self._said(utterance, heard, pace) for utterance in self._utterances]
         self._utterances.clear()
         self._open = None
+        self._stop_keeping()
         self.epoch += 1
         self.marks.clear()
         self._rest = b""
@@ -214,6 +254,15 @@ class Playback:
         self._utterances.append(utterance)
         self._next_mark = self.sent + FRAME_BYTES
         return utterance
+
+    def _keep(self, chunk: bytes) -> None:
+        if self._keeping is not None and len(self._keeping) + len(chunk) <= KEPT_MAX:
+            self._keeping += chunk
+        else:
+            self._stop_keeping()
+
+    def _stop_keeping(self) -> None:
+        self._keeping, self._plain_size = None, FRAME_BYTES
 
     def _send(self, utterance: _Utterance, audio: bytes, size: int, now: float) -> list[Piece]:
         pieces: list[Piece] = []

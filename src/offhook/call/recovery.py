@@ -9,7 +9,7 @@ from typing import Final
 
 from offhook.audio import milliseconds
 from offhook.call.agent_link import AgentLink
-from offhook.call.agent_loss import AgentLoss, Outage
+from offhook.call.agent_loss import HOLD_AFTER_S, AgentLoss, Outage
 from offhook.call.call_state import CallState, earliest, is_due, to_ms
 from offhook.call.commands import SendSettings
 from offhook.call.functions import Functions
@@ -119,7 +119,7 @@ class Recovery:
         """Begin an outage, or go on with it after an attempt that failed."""
         outage = self._link.outage
         if outage is None:
-            outage = Outage(loss, self._began_at(now))
+            outage = Outage(loss, self._began_at(now), now + HOLD_AFTER_S)
         phase = self._state.phase
         if self._link.is_ready:
             outage.in_talk = True

@@ -58,7 +58,7 @@ class Turns:
     @property
     def has_spoken(self) -> bool:
         """True once the caller has heard something of the agent, or is about to."""
-        return self._was_heard or self.playback.sent > 0
+        return self._was_heard or self.playback.has_speech
 
     @property
     def ends_at(self) -> float:
@@ -79,6 +79,11 @@ class Turns:
     def owes_answer(self) -> bool:
         """True from the end of a caller's turn until the answer begins to be heard."""
         return self._turn_at is not None
+
+    @property
+    def is_muted(self) -> bool:
+        """True while the caller hears nothing of the agent."""
+        return self._is_muted
 
     @property
     def utterances(self) -> int:
@@ -122,9 +127,14 @@ class Turns:
         else:
             self._speech_start_ms = None  # The sound was not speech: the agent takes its turn.
         if not self._is_muted:
-            announced = self.playback.say(text)
+            is_kept = text.strip() == self._state.phrases.one_moment.strip()
+            announced = self.playback.say(text, is_kept=is_kept)
             if announced is not None:
                 self._state.note(announced)
+
+    def forget_voice(self) -> None:
+        """Forget what was kept of the agent's speech, as it speaks with another voice now."""
+        self.playback.kept = b""
 
     def finish(self, now: float) -> None:
         """End the agent's utterance; play what remains of it."""

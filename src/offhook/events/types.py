@@ -108,7 +108,9 @@ class AgentDisconnected:
     connected_ms: int
 
 
-AgentLossCause: TypeAlias = Literal["closed", "error", "refused", "unreachable", "too_late"]
+AgentLossCause: TypeAlias = Literal[
+    "closed", "error", "refused", "unreachable", "too_late", "stuck"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,8 @@ class AgentLost:
     """The agent's leg was lost, or could not be opened, because `why`; another one is dialled.
 
     `code` is Deepgram's Error code, the close code of its socket or its HTTP status, empty where
-    there is none. `too_late`: the Settings were not applied in time. A leg after which none is
-    dialled ends the call: see CallEnded.
+    there is none. `too_late`: the Settings were not applied in time; `stuck`: its socket took no
+    data for 10 s. A leg after which none is dialled ends the call: see CallEnded.
     """
 
     why: AgentLossCause

@@ -154,7 +154,7 @@ def encode(pcm: bytes) -> bytes:
     samples = array("h", pcm[: len(pcm) & ~1])
     if byteorder == "big":
         samples.byteswap()
-    return bytes(map(_mulaw, samples))
+    return bytes(map(audio.mulaw, samples))
 
 
 def decode(mulaw: bytes) -> bytes:
@@ -163,15 +163,6 @@ def decode(mulaw: bytes) -> bytes:
     pcm[0::2] = mulaw.translate(_LOW_BYTE)
     pcm[1::2] = mulaw.translate(_HIGH_BYTE)
     return bytes(pcm)
-
-
-def _mulaw(sample: int) -> int:
-    # G.711 table 2a: magnitudes of 14 bits, shifted by 33 so that each segment ends at a power of
-    # two; the bits after the leading one are the step inside the segment. Sent inverted.
-    magnitude = min(abs(sample) >> 2, 8158) + 33
-    segment = magnitude.bit_length() - 6
-    code = segment << 4 | (magnitude >> segment + 1) & 0x0F
-    return code ^ (0x7F if sample < 0 else 0xFF)
 
 
 class Wav(NamedTuple):
