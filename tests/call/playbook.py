@@ -19,12 +19,13 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import NoReturn, Self, TypeAlias, get_args
+from typing import Any, NoReturn, Self, TypeAlias, get_args
 
 from offhook.audio import BYTES_PER_MS, FRAME_BYTES
 from offhook.call.call import Call
 from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
+    AwaitCaller,
     CancelTool,
     ChangeAgent,
     ClearCaller,
@@ -225,7 +226,7 @@ class Contract:
                     assert command.id in self.owed, "an answer is due all the same"
                 case CancelTool():
                     self.owed.remove(command.id)
-                case LeaveStream():
+                case LeaveStream() | AwaitCaller():
                     assert self.started, "no stream to leave"
                     assert not self.dialled, "the agent would listen to nobody"
                     self.started = False
@@ -262,7 +263,7 @@ class Playbook:
     """One call, and the conversation with it so far."""
 
     def __init__(
-        self, plan: CallSettings | None = None, now: float = 1000.0, **options: float
+        self, plan: CallSettings | None = None, now: float = 1000.0, **options: Any
     ) -> None:
         self.now = now
         self._options = options

@@ -1190,7 +1190,7 @@ def test_a_stream_that_comes_again_without_having_been_left_gives_no_new_amount(
     call: Playbook,
 ) -> None:
     present(call.under(CallSettings(spend_s=30, silence_s=0)).talking(), 19)
-    call.call.limits.come_back(call.now, after_keys=False)  # after the process had died
+    call.call.limits.come_back(call.now, only_once=False)  # after the process had died
     present(call, 10)
     call >> Wait(1) << TIME_UP >> Frame() << ...
 

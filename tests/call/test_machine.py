@@ -41,6 +41,7 @@ from offhook.call.agent_link import HELD_AGENT_BYTES, HELD_CALLER_BYTES
 from offhook.call.call import Call
 from offhook.call.call_settings import CallSettings
 from offhook.call.commands import (
+    AwaitCaller,
     Command,
     End,
     HangUpAgent,
@@ -59,6 +60,7 @@ from offhook.call.inputs import (
     AgentLegUnreachable,
     CallAnnounced,
     CallBroke,
+    CallerReturning,
     CallOver,
     GarbageReceived,
     HandoffBegun,
@@ -218,11 +220,13 @@ class Conversation(RuleBasedStateMachine):
         plan=PLANS,
         now=st.just(0.0) | st.floats(0, 1e6),
         where=st.sampled_from(["announced", "settling", "talking", "talking", "away", "ended"]),
+        asks_after=st.booleans(),
     )
-    def begin(self, plan: CallSettings, now: float, where: str) -> None:
+    def begin(self, plan: CallSettings, now: float, where: str, asks_after: bool = False) -> None:
         self.now = now
+        self.asks_after = asks_after
         self.commands: list[Command] = []
-        self.call = Call(plan, now, self.commands.append, spread=0.5)
+        self.call = Call(plan, now, self.commands.append, spread=0.5, asks_after=asks_after)
         self.contract = Contract()
         self.marks: list[str] = []
         self.muted = False
@@ -421,6 +425,14 @@ class Conversation(RuleBasedStateMachine):
             self.receive(WELCOME)
             self.receive(APPLIED)
 
+    @precondition(lambda self: self.asks_after and self.contract.started)
+    @rule(returns=st.booleans())
+    def the_stream_breaks_off(self, returns: bool) -> None:
+        self.receive(LegLost("caller", "cut off"))
+        if returns and self.call.phase is Phase.AWAY:
+            self.receive(CallerReturning())
+            self.receive(START)
+
     @rule(leg=LEGS, recovers=st.booleans())
     def a_socket_stalls(self, leg: Leg, recovers: bool) -> None:
         if leg == "caller" or self.contract.dialled:
@@ -537,7 +549,7 @@ class Conversation(RuleBasedStateMachine):
                     assert command.audio == b"".join(self.caller_held)
                     self.caller_held.clear()
                     self.caller_audio = self.caller_audio[: -len(command.audio) or None]
-                case LeaveStream():
+                case LeaveStream() | AwaitCaller():
                     self.caller_audio = b""
                     self.caller_held.clear()
                 case HangUpAgent() | End():
@@ -658,6 +670,10 @@ FOUND: Final[dict[str, Callable[[Conversation], None]]] = {
         it.begin(_LEAVES_BY_KEYS, 0.0, "settling"),
         it.the_caller_presses_a_key("9"),
         it.the_caller_presses_a_key("*"),
+    )[0],
+    "a stream that breaks off, and the caller is back": lambda it: (
+        it.begin(CallSettings(), 0.0, "talking", asks_after=True),
+        it.the_stream_breaks_off(True),
     )[0],
     "the same at once": lambda it: (
         it.begin(_LEAVES_BY_KEYS, 0.0, "settling"),

@@ -66,9 +66,12 @@ def test_every_transition_is_taken_by_some_conversation(monkeypatch: pytest.Monk
         [*talking, TRANSFER, agent("I connect you."), AUDIO_DONE, START],
         [*talking, TRANSFER, agent("I connect you."), AUDIO_DONE, HandoffDone("reached")],
         [*talking, SWITCH, agent("I connect you."), AUDIO_DONE],
+        [*settling, LegLost("caller")],
+        [*talking, LegLost("caller")],
+        [*barge_in, LegLost("caller")],
     ]
     for conversation in conversations:
-        playbook = Playbook(IMPATIENT)
+        playbook = Playbook(IMPATIENT, asks_after=True)
         for given in conversation:
             playbook >> given << ...
     assert taken == set(TRANSITIONS)

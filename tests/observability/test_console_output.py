@@ -113,6 +113,7 @@ SHOWN: list[tuple[Event, str]] = [
         "call    front_desk: +12025550143 is rung",
     ),
     (events.Dialled("fallback", "", "+12025550143"), "call    fallback: +12025550143 is rung"),
+    (events.StreamBroke("cut off"), "call    the caller's stream broke off: cut off"),
     (events.CallerBack(), "call    the caller is back on the line"),
     (events.AgentSwitched("billing"), "call    the agent is now billing"),
     (events.AgentMuted(True), "call    the agent is muted"),

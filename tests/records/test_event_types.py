@@ -139,6 +139,7 @@ def test_transfers_keys_and_recordings_are_in_the_timeline(engine: Engine) -> No
     happened: list[Event] = [
         events.CallerLeft("transfer", "ann"),
         events.CallerBack(),
+        events.StreamBroke("cut off"),
         events.AgentSwitched("billing"),
         events.AgentMuted(on=True),
         events.AgentTold("The caller is a friend."),

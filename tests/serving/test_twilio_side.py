@@ -24,6 +24,7 @@ async def test_no_agent_leg_outlives_twilios_side(
     """In real time: bench/races.py."""
     if fault != "reads slowly":
         monkeypatch.setattr(leg_health, "STUCK_S", 0.2)
+    monkeypatch.setattr("offhook.call.handoff.BROKEN_S", 0.2)
     monkeypatch.setattr(websocket, "ACCEPTED_IDLE_S", 0.2 if fault == "goes silent" else 60.0)
     async with whole_server() as h:
         call = FailingCall(h)

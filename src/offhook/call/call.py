@@ -11,6 +11,7 @@ from typing import Final
 from offhook.call import inputs
 from offhook.call.agent_link import AgentLink
 from offhook.call.agent_loss import AgentLoss
+from offhook.call.broken_stream import BrokenStream
 from offhook.call.call_settings import CallSettings
 from offhook.call.call_state import CallPart, CallState, CallSteps
 from offhook.call.commands import ChangeAgent, Command, Piece, Play
@@ -53,6 +54,7 @@ class Call:
 
     `session_s` are the seconds of an agent session after which another one takes over.
     `spread`, at random from 0 up to 1, spreads the dials of calls that lose their agents together.
+    `asks_after`: Twilio asks by itself what comes after a stream.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Call:
         *,
         session_s: float = SESSION_S,
         spread: float = 0.0,
+        asks_after: bool = False,
     ) -> None:
         steps = CallSteps(
             self.end,
@@ -119,6 +122,19 @@ class Call:
             self.limits,
             self.keys,
             self.handoff,
+        )
+        self.broken_stream = BrokenStream(
+            state,
+            history,
+            self.functions,
+            self.link,
+            self.turns,
+            self.limits,
+            self.keys,
+            self.health,
+            self.handoff,
+            self.farewell,
+            asks_after=asks_after,
         )
         self._parts: tuple[CallPart, ...] = (
             self.handoff,

@@ -115,6 +115,11 @@ class LeaveStream:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitCaller:
+    """Give up the caller's stream, which broke off, and have Twilio open another one."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeAgent:
     """Use the Settings and functions of another agent from now on."""
 
@@ -183,6 +188,7 @@ Command: TypeAlias = (
     | CancelTool
     | ClearCaller
     | LeaveStream
+    | AwaitCaller
     | ChangeAgent
     | KeepChanges
     | TransferCaller

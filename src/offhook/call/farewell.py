@@ -127,6 +127,11 @@ class Farewell:
             if self._turns.is_agent_idle:
                 self._finish(words, now)
 
+    def lose_caller(self, now: float) -> None:
+        """Go on to what follows: the caller, whose stream broke off, hears no more."""
+        if self._words is not None:
+            self._finish(self._words, now)
+
     def refuse(self, now: float) -> None:
         """Go on with a caller who spoke during last words, unless the time is up."""
         if self._words is not None and self._words.then not in _TIME_UP:

@@ -288,9 +288,10 @@ def _refuse_injected(call: "Call", code: str, why: str, now: float) -> None:
 def _lose_leg(call: "Call", lost: inputs.LegLost, now: float) -> None:
     if lost.leg == "agent":
         call.link.lose(lost, now)
+    elif lost.oversized:
+        call.end(Slug.CALLER_LEG_OVERSIZED, lost.why, now)
     else:
-        how = Slug.CALLER_LEG_OVERSIZED if lost.oversized else Slug.CALLER_LEG_LOST
-        call.end(how, lost.why, now)
+        call.broken_stream.lose(lost.why, now)
 
 
 def _lose_agent(call: "Call", lost: inputs.LegLost, now: float) -> None:

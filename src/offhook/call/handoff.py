@@ -4,13 +4,14 @@ A stream can neither dial nor press keys (twilio.md §5.4). Meanwhile the agent'
 when the caller returns, the agent gets the conversation so far, and is told what happened.
 """
 
+import math
 from typing import Final
 
 from offhook.call import handoff_actions, inputs
 from offhook.call.agent_link import AgentLink
 from offhook.call.call_state import CallState, is_due
 from offhook.call.commands import LeaveStream
-from offhook.call.ending import Slug
+from offhook.call.ending import Ending, Slug
 from offhook.call.handoff_actions import HandoffAction
 from offhook.call.key_input import KeyInput
 from offhook.call.leg_health import LegHealth
@@ -33,6 +34,8 @@ LONG_ANNOUNCEMENT_MS: Final = 10_000
 """Milliseconds of an announcement from which the agent is dialled only when the stream comes."""
 UNASKED_S: Final = 60.0
 """Seconds that Twilio may take to ask what comes after a stream whose process died."""
+BROKEN_S: Final = 10.0
+"""Seconds that Twilio may take to ask what comes after a stream that broke off."""
 LEFT_S: Final = 60.0
 """Seconds that Twilio may take to ask what comes after a stream that was left."""
 TRANSFERRED_S: Final = 4 * 3600.0 + 60.0
@@ -67,8 +70,11 @@ class Handoff:
         self._is_call_over = False
         self._news = ""
         self._push = ""
-        self._is_interrupted = False
+        self._unreturned: Ending | None = None
+        """Ending of a call whose stream broke off, if the caller does not come back."""
         self._known_ms: int | None = None
+        """Length of the call in ms when its stream broke off; None while there was no break."""
+        self._return_by = math.inf
         self._due: float | None = None
 
     # --- streams -------------------------------------------------------------------------------
@@ -89,7 +95,7 @@ class Handoff:
         """Resume the call on a new stream."""
         self._state.note(CallerBack())
         after_keys = isinstance(self._action, handoff_actions.SendDigits)
-        self._limits.come_back(now, after_keys=after_keys)
+        self._limits.come_back(now, only_once=after_keys or self._is_broken)
         self._take_stream(now)
 
     def resume(self, died: inputs.ProcessDied, retold: Retold, now: float) -> None:
@@ -107,7 +113,7 @@ class Handoff:
             if died.has_begun:
                 self.begin(now)
             return
-        self._is_interrupted = True
+        self._unreturned = Ending(Slug.SERVER_DIED)
         self._known_ms = died.call.last_ms
         self._push = retold.push
         failed = died.call.untold
@@ -124,13 +130,36 @@ class Handoff:
     def expect_back(self, now: float) -> None:
         """Dial the agent for a caller whom Twilio sends back to a stream."""
         if self._action is None:
-            self._due = now + LEFT_S
+            self._due = min(now + LEFT_S, self._return_by)
             self._link.dial_ahead(now)
+
+    def await_return(self, push: str, news: str, why: str, now: float) -> None:
+        """Wait for Twilio's question what comes after a stream that broke off.
+
+        The next agent is to answer `push`, a turn of the caller's, or else is told the `news`;
+        what it was to be told before comes first.
+        """
+        if not self.has_news:
+            self._push, self._news = push, news
+        self._unreturned = Ending(Slug.CALLER_LEG_LOST, why)
+        self._known_ms = self._state.ms_since_start(now)
+        self._due = now + BROKEN_S
+        self._return_by = now + BROKEN_S + LEFT_S
+
+    @property
+    def has_news(self) -> bool:
+        """True while the next agent is to be told something."""
+        return bool(self._news or self._push)
+
+    @property
+    def _is_broken(self) -> bool:
+        return self._unreturned is not None and self._unreturned.how is Slug.CALLER_LEG_LOST
 
     def _take_stream(self, now: float) -> None:
         self._state.step(Step.STREAM_STARTED)
-        self._due = self._action = None
-        self._is_call_over = self._is_interrupted = False
+        self._due = self._action = self._unreturned = self._known_ms = None
+        self._return_by = math.inf
+        self._is_call_over = False
         self._limits.hear_caller(now)
         self._link.start_stream(now)
 
@@ -196,21 +225,21 @@ class Handoff:
             self._due = now + OUTCOME_S
             self._is_call_over = True
         else:
-            self._state.steps.end(self._unreturned, "", now)
+            self._end_unreturned(now)
 
     def length_ms(self, now: float) -> int:
-        """Return the length of the call; one whose caller did not come back ended with its process.
+        """Return the length of the call; one whose caller did not come back ended with its stream.
 
         In milliseconds.
         """
-        if self._is_interrupted and self._known_ms is not None:
-            return self._known_ms
-        return self._state.ms_since_start(now)
+        return self._state.ms_since_start(now) if self._known_ms is None else self._known_ms
 
-    @property
-    def _unreturned(self) -> Slug:
-        """The ending of a call whose caller has not come back before the call was over."""
-        return Slug.SERVER_DIED if self._is_interrupted else Slug.CALLER_HUNG_UP
+    def _end_unreturned(self, now: float) -> None:
+        """End a call that was over before its caller has come back."""
+        if self._unreturned is None or self._is_broken:
+            self._state.steps.end(Slug.CALLER_HUNG_UP, "", now)
+        else:
+            self._state.steps.end(self._unreturned.how, self._unreturned.detail, now)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -222,7 +251,8 @@ class Handoff:
         """End a call whose stream does not come."""
         if is_due(self._due, now):
             self._due = None
-            slug = Slug.STREAM_NEVER_CAME
-            if self._is_call_over or self._is_interrupted:
-                slug = self._unreturned
-            self._state.steps.end(slug, "", now)
+            if self._is_call_over:
+                self._end_unreturned(now)
+            else:
+                ending = self._unreturned or Ending(Slug.STREAM_NEVER_CAME)
+                self._state.steps.end(ending.how, ending.detail, now)

@@ -61,6 +61,18 @@ class ConversationHistory:
             begin -= 1
         return entries[begin:]
 
+    def take_question(self) -> str:
+        """Remove what the caller said last, if nobody answered it, and return it; else empty.
+
+        Where functions were answered since, their order is kept, and nothing is removed.
+        """
+        unanswered = self.unanswered()
+        if not unanswered or not all(entry.content for entry in unanswered):
+            return ""
+        for _ in unanswered:
+            self._size -= self._entries.pop()[1]
+        return " ".join(entry.content or "" for entry in unanswered)
+
     def _add(self, entry: deepgram.History, size: int) -> None:
         if size > ENTRY_MAX:
             entry = _bounded(entry)

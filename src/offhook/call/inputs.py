@@ -38,7 +38,7 @@ class ProcessDied:
 
 @dataclass(frozen=True, slots=True)
 class CallerReturning:
-    """Twilio asked what comes after the stream that broke off as its process died."""
+    """Twilio asked what comes after a stream that broke off."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,13 +54,13 @@ class Limits:
         """Go on with the time limit of a call whose stream first came at `started`."""
         self.start(started)
 
-    def come_back(self, now: float, *, after_keys: bool) -> None:
+    def come_back(self, now: float, *, only_once: bool) -> None:
         """Extend the time of a returning caller when it is nearly over, or has run out meanwhile.
 
-        After keys pressed for the agent it is extended only once, or a model could talk
-        without end.
+        After keys pressed for the agent it is extended `only_once`, or a model could talk
+        without end; so it is after streams that broke off.
         """
-        until = min(now + ON_RETURN_S, self._keys_until) if after_keys else now + ON_RETURN_S
+        until = min(now + ON_RETURN_S, self._keys_until) if only_once else now + ON_RETURN_S
         if self._time_up_at is not None:
             self._time_up_at = max(self._time_up_at, until)
         self._spend(now)

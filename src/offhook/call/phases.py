@@ -22,7 +22,7 @@ class Phase(Enum):
     CLOSING = "closing"
     """Last words are being spoken; when they were heard the call ends, or leaves its stream."""
     AWAY = "away"
-    """The caller is off the stream, for a handoff or as a process died, and may come back."""
+    """The caller is off the stream, for a handoff or as it broke off, and may come back."""
     ENDED = "ended"
     """The call is over; no phase follows."""
 
@@ -38,6 +38,7 @@ class Step(Enum):
     FAREWELL_BEGUN = "farewell begun"
     CALLER_BACK = "caller back"
     CALLER_LEFT = "caller left"
+    STREAM_BROKE = "stream broke off"
     AGENT_SWITCHED = "agent switched"
     TAKEN_OVER = "taken over"
     ENDED = "ended"
@@ -49,14 +50,17 @@ TRANSITIONS: Final[dict[tuple[Phase, Step], Phase]] = {
     (Phase.WAITING, Step.ENDED): Phase.ENDED,
     (Phase.SETTLING, Step.AGENT_READY): Phase.TALKING,
     (Phase.SETTLING, Step.CALLER_LEFT): Phase.AWAY,
+    (Phase.SETTLING, Step.STREAM_BROKE): Phase.AWAY,
     (Phase.SETTLING, Step.AGENT_SWITCHED): Phase.SETTLING,
     (Phase.SETTLING, Step.ENDED): Phase.ENDED,
     (Phase.TALKING, Step.INTERRUPTED): Phase.BARGE_IN,
     (Phase.TALKING, Step.FAREWELL_BEGUN): Phase.CLOSING,
     (Phase.TALKING, Step.AGENT_LOST): Phase.SETTLING,
+    (Phase.TALKING, Step.STREAM_BROKE): Phase.AWAY,
     (Phase.TALKING, Step.ENDED): Phase.ENDED,
     (Phase.BARGE_IN, Step.FENCE_LIFTED): Phase.TALKING,
     (Phase.BARGE_IN, Step.AGENT_LOST): Phase.SETTLING,
+    (Phase.BARGE_IN, Step.STREAM_BROKE): Phase.AWAY,
     (Phase.BARGE_IN, Step.ENDED): Phase.ENDED,
     (Phase.CLOSING, Step.CALLER_BACK): Phase.TALKING,
     (Phase.CLOSING, Step.CALLER_LEFT): Phase.AWAY,

@@ -208,6 +208,14 @@ class Turns:
         self.cut(now, clear=True)
         return True
 
+    def lose_caller(self, now: float) -> bool:
+        """Cut the agent's speech to a caller whose stream is gone; return whether it was cut."""
+        self.note_late()
+        self._speech_start_ms = None
+        said = self._cut(now, clear=False)
+        self._tell(said)
+        return any(utterance.interrupted for utterance in said)
+
     def mute(self, on: bool, now: float) -> None:
         """Keep the agent from being heard by the caller, or let it be heard again."""
         if on == self._is_muted:

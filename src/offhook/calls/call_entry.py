@@ -57,8 +57,8 @@ class CallEntry:
         origin: Our https address as Twilio reaches it; empty as long as it is not known.
         expected_until: Time in seconds until which the call counts as live without a stream.
         is_after_due: True while Twilio has still to ask what comes after an opened stream.
-        is_interrupted: True from the death of the process that had the caller's stream until the
-            caller is on a stream again.
+        is_interrupted: True while the caller has no stream because it broke off, with its process
+            or alone.
         changes: Changes that were made of the agent in this call.
         keep: Keeps the call's facts as they are now, for a process that must go on with the call.
         over_at: Time in seconds at which the call ended; None while it lasts.

@@ -151,6 +151,10 @@ class CallControl:
         """Have Twilio perform an action; `close` closes the stream, if that is needed."""
         self._live_entry().handoff.leave(action, close)
 
+    def await_caller(self) -> None:
+        """Have Twilio open another stream, as the one before broke off."""
+        self._live_entry().handoff.break_off()
+
     def keep_changes(self, changes: tuple[Change, ...]) -> None:
         """Keep the changes that were made of the agent, should this process die."""
         if self.entry is not None and self.entry.session is not None:

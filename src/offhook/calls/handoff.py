@@ -109,12 +109,18 @@ class StreamHandoff:
         self._entry.token = secrets.token_urlsafe(24)
         self._entry.keep()
 
+    def break_off(self) -> None:
+        """Have the next question of Twilio's answered with another stream."""
+        self._entry.is_interrupted = True
+        self._entry.expected_until = self._clock.now() + STREAM_DUE_S
+        self.renew()
+
     def expect_back(self, stream: int) -> None:
         """Expect a caller back of whom Twilio asks what comes after that stream, which broke off.
 
         A repeated request changes nothing.
         """
-        if stream == self.count:  # The process died before it knew of that stream.
+        if stream == self.count:  # That stream never came, or the process died before it knew.
             self.renew()
         self._entry.expected_until = self._clock.now() + STREAM_DUE_S
         self._entry.receive(inputs.CallerReturning())

@@ -13,6 +13,7 @@ from typing import Any, Final
 from offhook.call import inputs
 from offhook.call.call import Call
 from offhook.call.commands import (
+    AwaitCaller,
     CancelTool,
     ChangeAgent,
     ClearCaller,
@@ -112,7 +113,12 @@ class Session(LegInputs):
         # Not for secrecy: it spreads the dials of calls that lose their agents together.
         spread = random.random()
         self._call = Call(
-            agent.call_settings, self._began, self._do, session_s=session_s, spread=spread
+            agent.call_settings,
+            self._began,
+            self._do,
+            session_s=session_s,
+            spread=spread,
+            asks_after=control.call.webhook,
         )
         self._agent_session = agent
         self._switch_agent = switch_agent
@@ -347,6 +353,8 @@ class Session(LegInputs):
                 self._hang_up_spare()
             case LeaveStream():
                 self._leave_stream(command.action)
+            case AwaitCaller():
+                self._await_caller()
             case ChangeAgent():
                 self._agent_session = self._switch_agent(command.agent)
                 self._recording.permit(self._agent_session.recording)
@@ -441,6 +449,13 @@ class Session(LegInputs):
         self._recording.cut()
         if caller is not None:
             self._control.leave_stream(action, caller.leave())
+
+    def _await_caller(self) -> None:
+        caller, self._caller = self._caller, None
+        self._recording.cut()
+        if caller is not None:
+            caller.leave()()  # It may be half-open.
+        self._control.await_caller()
 
     def _mask(self, is_on: bool) -> None:
         self._recording.mask(is_on)

@@ -116,6 +116,7 @@ _SENTENCES: Final[_Sentences] = {
     ),
     events.TransferFailed: lambda e: f"not put through to {e.destination}: {_words(e.why)}",
     events.CallerBack: lambda e: "the caller is back on the line",
+    events.StreamBroke: lambda e: "the caller's stream broke off" + (f": {e.why}" if e.why else ""),
     events.AgentSwitched: lambda e: f"the agent is now {e.agent}",
     events.AgentMuted: lambda e: "the agent is muted" if e.on else "the agent is heard again",
     events.DialRefused: lambda e: f"{e.kind} refused: {e.why}",

@@ -377,6 +377,16 @@ class CallerLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamBroke:
+    """The caller's stream broke off, because `why`, and Twilio may open another one.
+
+    CallerBack follows when it has.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dialled:
     """Twilio was told to ring `to`, or asked to; calls that we place have CallBegan instead.
 
@@ -609,6 +619,7 @@ Event: TypeAlias = (
     | Dialled
     | TransferFailed
     | CallerBack
+    | StreamBroke
     | AgentSwitched
     | AgentMuted
     | DialRefused

@@ -74,6 +74,7 @@ _WHO: Final[dict[type[Event], str]] = {
             events.CallerLeft,
             events.Dialled,
             events.CallerBack,
+            events.StreamBroke,
             events.AgentSwitched,
             events.AgentMuted,
             events.RecordingStarted,

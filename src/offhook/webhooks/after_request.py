@@ -57,7 +57,7 @@ class KnownCall:
     """True while the call is leaving its stream."""
 
     is_interrupted: bool = False
-    """True while the caller has no stream since the death of the process that had it."""
+    """True while the caller has no stream because it broke off."""
 
     has_ended: bool = False
     """True once the call core has ended the call."""
@@ -71,8 +71,9 @@ class News(Enum):
     STREAM_LEFT = auto()
     """The stream that was left on purpose has closed: its handoff begins."""
     STREAM_LOST = auto()
+    """The stream that we think open is gone. What the request means is news again after that."""
     CALLER_RETURNING = auto()
-    """The stream broke off as its process died: the caller gets another one."""
+    """The stream broke off: the caller gets another one."""
 
 
 class AfterAnswer(Enum):

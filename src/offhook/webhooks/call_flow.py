@@ -123,6 +123,9 @@ class CallFlow:
         request = AfterRequest.of(form)
         for news in news_of(request, _state(entry)):
             self._tell(news, request, call_sid, entry)
+            if news is News.STREAM_LOST:  # The call goes on without it, or is over.
+                for further in news_of(request, _state(entry)):
+                    self._tell(further, request, call_sid, entry)
         document = self._document(answer_to(request, _state(entry)), form, entry, origin)
         if entry is not None:
             self._registry.after_answered(entry)
