@@ -113,12 +113,19 @@ def test_of_several_commands_those_after_a_fault_are_obeyed(
 
 STAYS: Final = (GREET, ScenarioStep(wait=1), ASK, ScenarioStep(wait=600))
 
+
+def _agents_receiver(session: Session) -> Any:
+    assert session._agent is not None
+    assert session._agent._channel is not None
+    return session._agent._channel.receiver
+
+
 WIRES: Final[dict[str, tuple[Callable[[Session], Any], str]]] = {
     "a frame of the caller": (lambda session: session._call, "hear"),
     "a message of Twilio": (lambda session: session._caller, "on_text"),
     "audio to Twilio": (lambda session: session._caller, "play"),
     "a frame of the agent": (lambda session: session._call, "speak"),
-    "a message of Deepgram": (lambda session: session._agent, "on_text"),
+    "a message of Deepgram": (_agents_receiver, "on_text"),
     "audio to Deepgram": (lambda session: session._agent, "send_audio"),
     "room at Twilio's socket": (lambda session: session._caller, "on_writable"),
     "the timer": (lambda session: session._call, "tick"),

@@ -132,6 +132,14 @@ SHOWN: list[tuple[Event, str]] = [
         "call    ended, agent_lost, by deepgram: the agent was lost (code 1011)",
     ),
     (
+        events.AgentRolledOver(7, 20),
+        "call    another session took over from the agent's, 7 ms after it was dialled",
+    ),
+    (
+        events.SpareAgentFailed("refused", "CODE"),
+        "trouble no other session could take over: refused, CODE",
+    ),
+    (
         events.LookedUp("too_late", "no answer within 1000 ms", 1000),
         "trouble lookup: too late, no answer within 1000 ms",
     ),

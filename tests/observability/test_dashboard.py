@@ -74,9 +74,11 @@ def check(query: str) -> set[str]:
             kept.append(set(modifier.labels) if modifier is not None else set())
 
     promql_parser.walk(promql_parser.parse(filled), visit)
-    [name] = asked
+    assert asked
+    name = min(asked)
     for labels in kept:
-        assert labels <= SERIES[name], f"{name} has no {labels - SERIES[name]}"
+        for each in asked:
+            assert labels <= SERIES[each], f"{each} has no {labels - SERIES[each]}"
         if name.endswith("_bucket") and "histogram_quantile" in query:
             assert "le" in labels, "a quantile needs the buckets"
     return kept[0] if kept else SERIES[name]

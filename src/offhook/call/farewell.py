@@ -30,7 +30,8 @@ LAST_WORD_S: Final = 1.0
 """Seconds in which a goodbye must begin when its text is not known."""
 
 
-_TIME_UP: Final = frozenset({Slug.TIME_LIMIT, Slug.SPEND_LIMIT})
+# No set: what follows last words need not be hashable.
+_TIME_UP: Final = (Slug.TIME_LIMIT, Slug.SPEND_LIMIT)
 
 
 class LastWords(NamedTuple):

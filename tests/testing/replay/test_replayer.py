@@ -302,11 +302,11 @@ MUTANTS: dict[str, tuple[Script, str, str]] = {
         "",
         "was called; captured: none",
     ),
-    "the agent leaves": (changed(turn=2, fault="close"), "ended the call", "ended the call"),
+    "the agent leaves": (changed(turn=2, fault="close"), "the agent spoke", "interrupted. Go on"),
     "the agent hangs up after an answer": (
         changed(turn=0, end=True, say=["Of course, what else?"]),
-        "the agent said nothing",
-        "ended the call",
+        "the agent spoke",
+        "was understood to say 'Stop.'",
     ),
 }
 
