@@ -20,6 +20,7 @@ from offhook.call.handoff_actions import HandoffAction
 from offhook.calls.agent_session import AgentSession
 from offhook.calls.control import CallControl
 from offhook.calls.session import Session
+from offhook.capture.tap import NewCall
 from offhook.clock import LoopClock
 from offhook.deepgram import messages
 from offhook.deepgram.leg import AgentLeg
@@ -73,7 +74,7 @@ class NoControl(CallControl):
     """Control of a call whose stream is never left."""
 
     def __init__(self) -> None:
-        pass
+        self.call = NewCall("CA1", "agent", webhook=True)  # type: ignore[misc]
 
     def leave_stream(self, action: HandoffAction, close: Callable[[], None]) -> None:
         raise AssertionError
