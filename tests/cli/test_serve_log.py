@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +106,12 @@ async def flood(server: Piped, http: httpx2.AsyncClient) -> int:
     form = {"CallSid": "CA" + "f" * 32, "AccountSid": ACCOUNT, "StreamEvent": "stream-error"}
     form["StreamError"] = "y" * 1000
     path = "/twilio/stream-status"
-    signature = sign(TOKEN, server.url.replace("http", "https") + path, form.items())
-    headers = {"X-Twilio-Signature": signature}
+    url = server.url.replace("http", "https") + path
+    numbers = count()
     while True:
         for _ in range(100):
+            form["StreamSid"] = f"MZ{next(numbers):032x}"  # a stream's error is told once
+            headers = {"X-Twilio-Signature": sign(TOKEN, url, form.items())}
             told = await http.post(server.url + path, data=form, headers=headers)
             assert told.status_code == 204
         lost = metric(await server.metrics(http), LOG_LOST.name)
