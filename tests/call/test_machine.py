@@ -578,6 +578,8 @@ class Conversation(RuleBasedStateMachine):
                 case Note(AudioDropped(leg="agent") as dropped):
                     kept = sum(map(len, self.caller_held))
                     assert dropped.ms == milliseconds(len(self.caller_audio) - kept)
+                    # Told once: after a loss the next leg has a gap of its own.
+                    self.caller_audio = self.caller_audio[len(self.caller_audio) - kept :]
                 case Note(AgentMuted(on)):
                     self.muted = on
                 case Note(CallEnded()):
