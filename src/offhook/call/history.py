@@ -61,17 +61,21 @@ class ConversationHistory:
             begin -= 1
         return entries[begin:]
 
-    def take_question(self) -> str:
-        """Remove what the caller said last, if nobody answered it, and return it; else empty.
+    def question(self) -> str:
+        """Return what the caller said last, if nobody answered it; else empty.
 
-        Where functions were answered since, their order is kept, and nothing is removed.
+        It is empty, too, where functions were answered since: their order must be kept.
         """
-        unanswered = self.unanswered()
-        if not unanswered or not all(entry.content for entry in unanswered):
-            return ""
-        for _ in unanswered:
-            self._size -= self._entries.pop()[1]
-        return " ".join(entry.content or "" for entry in unanswered)
+        texts = [entry.content for entry in self.unanswered()]
+        return "" if None in texts else " ".join(text for text in texts if text)
+
+    def take_question(self) -> str:
+        """Remove the question from the conversation, and return it; empty if there is none."""
+        question = self.question()
+        if question:
+            for _ in self.unanswered():
+                self._size -= self._entries.pop()[1]
+        return question
 
     def _add(self, entry: deepgram.History, size: int) -> None:
         if size > ENTRY_MAX:

@@ -171,9 +171,9 @@ class Recovery:
         owes |= self._history.functions_done > outage.functions_done
         playing = self._turns.playback.to_be_heard
         unanswered = () if playing else self._history.unanswered()
-        if unanswered and all(entry.content for entry in unanswered):
-            outage.push = " ".join(entry.content or "" for entry in unanswered)
-            outage.is_repeat = True
+        question = "" if playing else self._history.question()
+        if question:
+            outage.push, outage.is_repeat = question, True
             return history[: -len(unanswered)]
         if owes or unanswered or outage.was_cut:
             outage.push = self._state.phrases.go_on
