@@ -93,10 +93,7 @@ class Rollover:
 
     def settle(self, welcomed: inputs.SpareWelcomed, now: float) -> None:
         """Send the spare leg its Settings, if it has been quiet since before it was dialled."""
-        if self._spare is not SpareState.DIALLED:
-            return
-        if not self._is_quiet_still(now):
-            self._drop(now + LOOK_S)
+        if not self._goes_on(SpareState.DIALLED, now):
             return
         self._spare = SpareState.SETTLING
         self._request_id = welcomed.request_id
@@ -104,10 +101,7 @@ class Rollover:
 
     def use(self, now: float) -> None:
         """Have the spare leg take over, if it has been quiet since before it was dialled."""
-        if self._spare is not SpareState.SETTLING:
-            return
-        if not self._is_quiet_still(now):
-            self._drop(now + LOOK_S)
+        if not self._goes_on(SpareState.SETTLING, now):
             return
         self._spare = SpareState.ABSENT
         self._failures = 0
@@ -157,6 +151,15 @@ class Rollover:
     @property
     def _has_leg(self) -> bool:
         return self._spare in (SpareState.DIALLED, SpareState.SETTLING)
+
+    def _goes_on(self, state: SpareState, now: float) -> bool:
+        """Return whether the spare is in that state and of use still; drop one that is not."""
+        if self._spare is not state:
+            return False
+        is_quiet = self._is_quiet_still(now)
+        if not is_quiet:
+            self._drop(now + LOOK_S)
+        return is_quiet
 
     def _await(self, now: float) -> None:
         self._spare = SpareState.AWAITED
