@@ -5,7 +5,7 @@ when the caller returns, the agent gets the conversation so far, and is told wha
 """
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 from offhook.call import handoff_actions, inputs
 from offhook.call.agent_link import AgentLink
@@ -46,6 +46,20 @@ OUTCOME_S: Final = 3.0
 """Seconds after the call's end in which Twilio may still report that it was transferred."""
 
 
+class _Unreturned(NamedTuple):
+    """End of a call whose stream broke off, should the caller not come back.
+
+    Attributes:
+        ending: Its ending.
+        length_ms: Its length in ms when the stream broke off.
+        return_by: Time in seconds until which the next stream may come.
+    """
+
+    ending: Ending
+    length_ms: int
+    return_by: float = math.inf
+
+
 class Handoff:
     """Streams of one call: the first one, and those that follow a handoff."""
 
@@ -70,11 +84,8 @@ class Handoff:
         self._is_call_over = False
         self._news = ""
         self._push = ""
-        self._unreturned: Ending | None = None
-        """Ending of a call whose stream broke off, if the caller does not come back."""
-        self._known_ms: int | None = None
-        """Length of the call in ms when its stream broke off; None while there was no break."""
-        self._return_by = math.inf
+        self._unreturned: _Unreturned | None = None
+        """None while no stream has broken off since the last one came."""
         self._due: float | None = None
 
     # --- streams -------------------------------------------------------------------------------
@@ -113,8 +124,7 @@ class Handoff:
             if died.has_begun:
                 self.begin(now)
             return
-        self._unreturned = Ending(Slug.SERVER_DIED)
-        self._known_ms = died.call.last_ms
+        self._unreturned = _Unreturned(Ending(Slug.SERVER_DIED), died.call.last_ms)
         self._push = retold.push
         failed = died.call.untold
         if died.call.ringing:
@@ -130,7 +140,9 @@ class Handoff:
     def expect_back(self, now: float) -> None:
         """Dial the agent for a caller whom Twilio sends back to a stream."""
         if self._action is None:
-            self._due = min(now + LEFT_S, self._return_by)
+            self._due = now + LEFT_S
+            if self._unreturned is not None:
+                self._due = min(self._due, self._unreturned.return_by)
             self._link.dial_ahead(now)
 
     def await_return(self, push: str, news: str, why: str, now: float) -> None:
@@ -141,10 +153,12 @@ class Handoff:
         """
         if not self.has_news:
             self._push, self._news = push, news
-        self._unreturned = Ending(Slug.CALLER_LEG_LOST, why)
-        self._known_ms = self._state.ms_since_start(now)
         self._due = now + BROKEN_S
-        self._return_by = now + BROKEN_S + LEFT_S
+        self._unreturned = _Unreturned(
+            Ending(Slug.CALLER_LEG_LOST, why),
+            self._state.ms_since_start(now),
+            self._due + LEFT_S,
+        )
 
     @property
     def has_news(self) -> bool:
@@ -153,12 +167,12 @@ class Handoff:
 
     @property
     def _is_broken(self) -> bool:
-        return self._unreturned is not None and self._unreturned.how is Slug.CALLER_LEG_LOST
+        unreturned = self._unreturned
+        return unreturned is not None and unreturned.ending.how is Slug.CALLER_LEG_LOST
 
     def _take_stream(self, now: float) -> None:
         self._state.step(Step.STREAM_STARTED)
-        self._due = self._action = self._unreturned = self._known_ms = None
-        self._return_by = math.inf
+        self._due = self._action = self._unreturned = None
         self._is_call_over = False
         self._limits.hear_caller(now)
         self._link.start_stream(now)
@@ -232,14 +246,19 @@ class Handoff:
 
         In milliseconds.
         """
-        return self._state.ms_since_start(now) if self._known_ms is None else self._known_ms
+        if self._unreturned is not None:
+            return self._unreturned.length_ms
+        return self._state.ms_since_start(now)
 
     def _end_unreturned(self, now: float) -> None:
         """End a call that was over before its caller has come back."""
         if self._unreturned is None or self._is_broken:
             self._state.steps.end(Slug.CALLER_HUNG_UP, "", now)
         else:
-            self._state.steps.end(self._unreturned.how, self._unreturned.detail, now)
+            self._end(self._unreturned.ending, now)
+
+    def _end(self, ending: Ending, now: float) -> None:
+        self._state.steps.end(ending.how, ending.detail, now)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -253,6 +272,7 @@ class Handoff:
             self._due = None
             if self._is_call_over:
                 self._end_unreturned(now)
+            elif self._unreturned is not None:
+                self._end(self._unreturned.ending, now)
             else:
-                ending = self._unreturned or Ending(Slug.STREAM_NEVER_CAME)
-                self._state.steps.end(ending.how, ending.detail, now)
+                self._state.steps.end(Slug.STREAM_NEVER_CAME, "", now)
