@@ -10,6 +10,7 @@ from tests.waiting import wait_until
 from offhook.call.ending import Ending, Slug
 from offhook.events import types as events
 from offhook.events.types import CallEvent, Event
+from offhook.journal import keeper
 from offhook.journal.entries import decode
 from offhook.journal.keeper import EventJournal
 from offhook.journal.live_files import FILE_BYTES, LIVE, LiveCallFiles, LiveLine, held_calls
@@ -46,6 +47,19 @@ def test_a_live_call_has_a_file_for_its_owner_until_it_ends(tmp_path: Path) -> N
         wait_until(lambda: files(tmp_path) == [])
         assert len(list(Path("/proc/self/fd").iterdir())) == opened - 20
     assert list((tmp_path / LIVE).iterdir()) == []
+
+
+def test_the_end_of_a_call_that_the_journal_has_no_room_for_removes_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next process would go on with a call that is over."""
+    with EventJournal(tmp_path, 10**8) as journal:
+        journal.keep(SID, FACTS)
+        wait_until(lambda: len(files(tmp_path)) == 1)
+        monkeypatch.setattr(keeper, "WAITING_BYTES", -1)
+        journal(CallEvent(SID, 2, ended()))
+        assert journal.lost == 1
+        wait_until(lambda: files(tmp_path) == [])
 
 
 def test_a_call_that_ends_at_once_and_one_that_was_refused_leave_nothing(tmp_path: Path) -> None:

@@ -91,14 +91,15 @@ class EventJournal:
         if self._told_bytes - self._taken_bytes > WAITING_BYTES:
             self._refused += 1
             self._tell_lost(self._problem or "the disk takes nothing")
+            if isinstance(call_event.event, CallEnded):
+                self.drop(call_event.call_sid)
             return
         self._told_bytes += len(line)
         self._lines.append(line)
-        kind = type(call_event.event)
-        if kind in KEPT:
+        if type(call_event.event) in KEPT:
             self._live.append(LiveLine(call_event.call_sid, line))
-        elif kind is CallEnded:
-            self._live.append(LiveLine(call_event.call_sid, None))
+        elif isinstance(call_event.event, CallEnded):
+            self.drop(call_event.call_sid)
         self._thread.wake()
 
     def keep(self, call_sid: str, line: bytes) -> None:
@@ -107,7 +108,7 @@ class EventJournal:
         self._thread.wake()
 
     def drop(self, call_sid: str) -> None:
-        """Remove the file of a call that no process can go on with."""
+        """Remove the file of a call that is over, or that no process can go on with."""
         self._live.append(LiveLine(call_sid, None))
         self._thread.wake()
 
