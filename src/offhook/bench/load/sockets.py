@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from offhook.net import frames
+
 TEXT: Final = 0x81
 BINARY: Final = 0x82
 _CLOSE: Final = 0x88
@@ -56,23 +58,12 @@ class LoadReceiver(Protocol):
 
 def frame(opcode: int, size: int, *, masks: bool) -> bytes:
     """Return the head of a frame: a client's with a mask of zeros."""
-    bit = 0x80 if masks else 0
-    if size < 126:
-        head = bytes((opcode, bit | size))
-    elif size < 1 << 16:
-        head = struct.pack(">BBH", opcode, bit | 126, size)
-    else:
-        head = struct.pack(">BBQ", opcode, bit | 127, size)
-    return head + _NO_MASK if masks else head
+    return frames.head(opcode, size, _NO_MASK if masks else b"")
 
 
 def unmask(mask: bytes, payload: bytes) -> bytes:
     """Return the payload of a client's frame."""
-    if mask == _NO_MASK:
-        return payload
-    size = len(payload)
-    key = int.from_bytes((mask * (size // 4 + 1))[:size], "little")
-    return (int.from_bytes(payload, "little") ^ key).to_bytes(size, "little")
+    return payload if mask == _NO_MASK else frames.masked(payload, mask)
 
 
 class TlsPipe:

@@ -8,6 +8,8 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from offhook.net import frames
+
 TEXT: Final = 0x1
 BINARY: Final = 0x2
 CLOSE: Final = 0x8
@@ -39,16 +41,16 @@ class FrameReader:
         """Return the frames that are whole by now. Raises FrameTooBigError."""
         held = self._held
         held += data
-        frames = []
+        found = []
         at = 0
         while True:
             frame = self._next(at)
             if frame is None:
                 break
-            frames.append(frame)
+            found.append(frame)
             at += len(frame.raw)
         del held[:at]
-        return frames
+        return found
 
     def _next(self, at: int) -> Frame | None:
         held = self._held
@@ -71,32 +73,17 @@ class FrameReader:
         raw = bytes(held[at : at + head + size])
         payload = raw[head:]
         if masked:
-            payload = _masked(payload, bytes(held[mask_at : mask_at + 4]))
+            payload = frames.masked(payload, bytes(held[mask_at : mask_at + 4]))
         return Frame(raw[0] & 0x0F, payload, raw)
 
 
 def make(opcode: int, payload: bytes, *, masked: bool) -> bytes:
     """Return the bytes of a whole message in one frame; a client's frames are `masked`."""
-    size = len(payload)
-    bit = 0x80 if masked else 0
-    if size < 126:
-        head = bytes((0x80 | opcode, bit | size))
-    elif size < 65536:
-        head = bytes((0x80 | opcode, bit | 126)) + size.to_bytes(2)
-    else:
-        head = bytes((0x80 | opcode, bit | 127)) + size.to_bytes(8)
-    if not masked:
-        return head + payload
-    key = os.urandom(4)
-    return head + key + _masked(payload, key)
+    mask = os.urandom(4) if masked else b""
+    head = frames.head(0x80 | opcode, len(payload), mask)
+    return head + (frames.masked(payload, mask) if masked else payload)
 
 
 def close(code: int | None, *, masked: bool) -> bytes:
     """Return a close frame, with a code or without any."""
     return make(CLOSE, b"" if code is None else code.to_bytes(2), masked=masked)
-
-
-def _masked(payload: bytes, key: bytes) -> bytes:
-    size = len(payload)
-    pad = (key * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload) ^ int.from_bytes(pad)).to_bytes(size)
