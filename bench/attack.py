@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import msgspec
@@ -428,6 +428,15 @@ async def until_stopped(work: Coroutine[Any, Any, list[str]]) -> list[str]:
     return [] if running.cancelled() else running.result()
 
 
+def exit_after(name: str, work: Callable[[Path], Coroutine[Any, Any, list[str]]]) -> NoReturn:
+    """Do the work in a folder of its own; print what was wrong, and exit with 1 if anything was."""
+    with tempfile.TemporaryDirectory(prefix=f"offhook-{name}-{secrets.token_hex(2)}-") as folder:
+        faults = asyncio.run(until_stopped(work(Path(folder))))
+    for fault in faults:
+        print(f"fault: {fault}")
+    sys.exit(bool(faults))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=50)
@@ -442,11 +451,7 @@ def main() -> None:
         asyncio.run(one.attack())
         print(one.sent, one.connections, flush=True)
         return
-    with tempfile.TemporaryDirectory(prefix=f"offhook-attack-{secrets.token_hex(2)}-") as folder:
-        faults = asyncio.run(until_stopped(run(given, Path(folder))))
-    for fault in faults:
-        print(f"fault: {fault}")
-    sys.exit(bool(faults))
+    exit_after("attack", lambda folder: run(given, folder))
 
 
 if __name__ == "__main__":

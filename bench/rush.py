@@ -13,14 +13,11 @@ for machines that are busy with something else, only the answers count, not when
 
 import argparse
 import asyncio
-import secrets
-import sys
-import tempfile
 import time
 from pathlib import Path
 
 import msgspec
-from bench.attack import P99_MS, Load, cpu_of, p99_ms, process, stopped, until_stopped
+from bench.attack import P99_MS, Load, cpu_of, exit_after, p99_ms, process, stopped
 from bench.faults import TOKEN, House
 from rich.console import Console
 from rich.table import Table
@@ -210,11 +207,7 @@ def main() -> None:
     if given.crowd:
         print(msgspec.json.encode(asyncio.run(crowd(given))).decode(), flush=True)
         return
-    with tempfile.TemporaryDirectory(prefix=f"offhook-rush-{secrets.token_hex(2)}-") as folder:
-        faults = asyncio.run(until_stopped(run(given, Path(folder))))
-    for fault in faults:
-        print(f"fault: {fault}")
-    sys.exit(bool(faults))
+    exit_after("rush", lambda folder: run(given, folder))
 
 
 if __name__ == "__main__":
