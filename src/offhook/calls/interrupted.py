@@ -20,7 +20,7 @@ from offhook.calls.call_updates import CallUpdates
 from offhook.calls.live_facts import MARK, LiveFacts, decoded
 from offhook.calls.registry import CallRegistry
 from offhook.calls.session_factory import SessionFactory
-from offhook.clock import Clock, MachineClocks
+from offhook.clock import Clock
 from offhook.config import Agent
 from offhook.config.current_agents import CurrentAgents
 from offhook.journal.entries import MalformedEntryError, decode
@@ -67,7 +67,6 @@ class InterruptedCalls:
         self._sessions = sessions
         self._updates = updates
         self._clock = clock
-        self._boot = MachineClocks.of_this_machine().boot
         self.placed: Callable[[str, Agent], None] = _nothing
         """Called with each call that we had placed, and its agent."""
 
@@ -97,7 +96,7 @@ class InterruptedCalls:
             if facts is None:
                 return "its file is damaged"
             agent = self._agents.find(resumed.agent or facts.agent)
-            why = _hindrance(facts, resumed, agent, self._clock.now(), self._boot)
+            why = _hindrance(facts, resumed, agent, self._clock.now(), self._sessions.boot)
             if why is None and self._registry.find(file.call_sid) is not None:
                 why = "this process has such a call"
             if why is not None or agent is None:

@@ -79,7 +79,8 @@ class SessionFactory:
         self.ended: Callable[[CallEntry], None] = _nothing
         """Called with each call that has ended."""
         self._agents = agents
-        self._boot = MachineClocks.of_this_machine().boot
+        self.boot: Final = MachineClocks.of_this_machine().boot
+        """Name of this boot of the machine, to which the calls' times belong; empty for none."""
         self._origin = origin
         self._session_s = session_s
         self._registry = registry
@@ -180,7 +181,6 @@ class SessionFactory:
         self, control: CallControl, entry: CallEntry, values: Mapping[str, str], once: Once
     ) -> Session:
         call, agent = control.call, entry.agent
-        is_recorded = agent.recording and self._recordings is not None
         entry.values = values
         entry.our_number = call.from_ if call.outbound else call.to
         entry.origin = self._origin
@@ -199,7 +199,7 @@ class SessionFactory:
             ended=self._on_ended,
             switch_agent=partial(self._switch_agent, entry, values, once),
             tap=tap_for(self._make_tap, call),
-            recordings=self._recordings if is_recorded and call.webhook else None,
+            recordings=self._recordings if agent.recording and call.webhook else None,
             session_s=self._session_s,
             began=entry.began,
         )
@@ -209,7 +209,7 @@ class SessionFactory:
         return session
 
     def _keep_facts(self, entry: CallEntry) -> None:
-        self._keep(entry.call_sid, encoded(facts_of(entry, self._boot)))
+        self._keep(entry.call_sid, encoded(facts_of(entry, self.boot)))
 
     def handle(
         self, control: CallControl, agent: Agent, values: Mapping[str, str], once: Once
@@ -281,8 +281,8 @@ def _came_by(call: NewCall) -> Literal["webhook", "bin", "api"]:
 def _began(facts: LiveFacts, resumed: ResumedCall, now: float) -> float:
     """Return when a call began, by this process's clock.
 
-    The clock of a machine that has started again since begins anew: then the call goes on as if no
-    time had passed since its last event.
+    Where the system names no boot, the machine may have started again since, and its clock with it:
+    then the call goes on as if no time had passed since its last event.
     """
     length_s = resumed.last_ms / 1000
     passed_s = now - facts.began_s
