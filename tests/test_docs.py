@@ -385,13 +385,13 @@ def test_every_test_that_a_page_names_is_there(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [SECURITY, RELIABILITY], ids=lambda page: page.name)
 def test_every_promise_names_a_test(page: Path) -> None:
-    text = sections(page, 2)["Promises"]
-    assert unshown(text[text.index("### ") :]) == []
+    assert unshown(sections(page, 2)["Promises"]) == []
 
 
-def test_every_section_of_promises_has_one() -> None:
-    parts = re.split(r"^### ", sections(SECURITY, 2)["Promises"], flags=re.MULTILINE)[1:]
-    assert len(parts) > 8
+@pytest.mark.parametrize(("page", "least"), [(SECURITY, 9), (RELIABILITY, 8)])
+def test_every_section_of_promises_has_one(page: Path, least: int) -> None:
+    parts = re.split(r"^### ", sections(page, 2)["Promises"], flags=re.MULTILINE)[1:]
+    assert len(parts) >= least
     assert [part.splitlines()[0] for part in parts if not NAMED.search(part)] == []
 
 
