@@ -1,6 +1,7 @@
 """Functions that hold the interpreter, and the thread that names them."""
 
 import asyncio
+import contextlib
 import logging
 import sys
 import threading
@@ -151,7 +152,7 @@ def a_second() -> int:
         began = time.thread_time()
         sum(range(size))
         spent = time.thread_time() - began
-        if spent > 0.02:
+        if spent > 0.3:  # a shorter look is wrong by some factor on a machine that wakes up
             return int(size / spent)
         size *= 2
 
@@ -179,10 +180,12 @@ async def test_a_thread_that_keeps_the_lock_is_named_and_one_that_waits_is_not(
 
     tools = house.runner.for_call({"innocent": innocent, "hog": hog}, CALL)
     with of_call("CA1"):
-        for name in ("innocent", "hog"):
-            tools.run(name, name, "", lambda answer: None)
-    async with asyncio.timeout(240):
-        await house.told.wait()
+        tools.run("innocent", "innocent", "", lambda answer: None)
+        for run in range(20):  # a machine may be quicker now than when the second was measured
+            tools.run(f"hog {run}", "hog", "", lambda answer: None)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(house.told.wait(), 10)
+                break
     gate.set()
     assert {(held.tool, held.call_sid) for held in house.held} == {("hog", "CA1")}
     assert house.held[0].where.startswith("test_watchdog.py:")

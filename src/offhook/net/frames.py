@@ -1,4 +1,4 @@
-"""Bytes of WebSocket frames (RFC 6455 §5.2 and §5.3), for tests and loads without an engine."""
+"""Bytes of WebSocket frames (RFC 6455, section 5), for tests and loads without an engine."""
 
 
 def head(first: int, size: int, mask: bytes = b"") -> bytes:
