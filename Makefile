@@ -36,10 +36,9 @@ $(UV): requirements/uv.txt
 run: setup
 	$(BIN)/offhook demo
 
-# Whole calls take their time and little of the processor, so there are more workers than cores.
 test: lint types
 	@echo "the tests: 10 minutes on two idle cores, 20 on busy ones; what hangs is named after 5"
-	$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(2 * os.cpu_count() + 3)') --dist worksteal
+	scripts/run-tests $(if $(STRICT),--strict)
 
 busy-test: setup
 	scripts/busy-test 5

@@ -123,8 +123,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     terminal = session.config.get_terminal_writer()
     for process in left:
         terminal.line(f"LEFT RUNNING, and ended: {process}", red=True)
-    if left:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if left:  # no test that runs again by itself makes this good
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     if failed:
         terminal.line(f"What the tests wrote is in {begun.folder}; remove it when you have looked.")
     return result

@@ -1,0 +1,44 @@
+"""scripts/run-tests: what fails beside other tests gets one more try by itself, and is named."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+BESIDE = "assert 'PYTEST_XDIST_WORKER' not in os.environ"
+"""Fails on a worker, passes by itself."""
+
+
+@pytest.mark.parametrize(
+    ("lines", "arguments", "code", "told"),
+    [
+        (["pass"] * 2, [], 0, ""),
+        (["pass", BESIDE], [], 0, "PASSED ONLY BY ITSELF: "),
+        (["pass", BESIDE], ["--strict"], 1, ""),
+        (["assert False", BESIDE], [], 1, "FAILS BY ITSELF: "),
+        ([BESIDE] * 4, [], 1, ""),
+    ],
+)
+def test_a_failure_is_tried_once_more_by_itself(
+    tmp_path: Path, lines: list[str], arguments: list[str], code: int, told: str
+) -> None:
+    cases = [f"def test_{number}():\n    {line}\n" for number, line in enumerate(lines)]
+    path = tmp_path / "test_given.py"
+    path.write_text("import os\n" + "".join(cases))
+    script = [sys.executable, str(ROOT / "scripts" / "run-tests"), *arguments, "-n", "2"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    ran = subprocess.run(
+        [*script, path.name],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    assert ("BY ITSELF" in ran.stdout) == bool(told)
+    assert told in ran.stdout
