@@ -176,6 +176,12 @@ def _show(
         f"before, during, after {delays} ms; of the crowd {rush.delay_ms:.2f} ms",
     )
     Console(width=140).print(table)
+    print(
+        f"in short: {rush.connected} connected, {rush.busy} busy,"
+        f" {len(rush.unanswered)} unanswered; slowest answer {rush.slowest_s:.2f} s;"
+        f" p99 of live calls {p99_ms(measured[0]):.1f} ms before,"
+        f" {p99_ms(measured[1]):.1f} ms during, {p99_ms(measured[2]):.1f} ms after"
+    )
 
 
 def _faults(given: argparse.Namespace, rush: Rush, during: float, after: float) -> list[str]:
